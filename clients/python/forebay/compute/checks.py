@@ -1,0 +1,211 @@
+"""What ComputeService asks of its requests beyond their types. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import FieldViolation, InvalidRequest, OutOfRange, TooLarge
+
+MAX_N = 10_000_000
+"""The largest n by default: its factorial has 65,657,060 digits."""
+MAX_MATRIX_BYTES = 1 << 30
+"""The largest matrix, an operand or a product, by default."""
+
+ITEM_BYTES = {
+    pb.DATA_TYPE_FLOAT32: 4,
+    pb.DATA_TYPE_FLOAT64: 8,
+    pb.DATA_TYPE_INT32: 4,
+    pb.DATA_TYPE_INT64: 8,
+    pb.DATA_TYPE_COMPLEX64: 8,
+    pb.DATA_TYPE_COMPLEX128: 16,
+}
+"""Bytes of one entry, by data type."""
+
+_INTEGER_BITS = {pb.DATA_TYPE_INT32: 31, pb.DATA_TYPE_INT64: 63}
+_COMPLEX = frozenset({pb.DATA_TYPE_COMPLEX64, pb.DATA_TYPE_COMPLEX128})
+_EXACT_INTEGER = 1 << 53
+
+
+def data_type(dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
+    """The type that a field means: FLOAT64 where it is unset."""
+    return dtype or pb.DATA_TYPE_FLOAT64
+
+
+def product_format(part: pb.RandomOperands | pb.Operands) -> pb.ProductFormat.ValueType:
+    """How the product of these operands is written; DATA or VALUES."""
+    if part.format != pb.PRODUCT_FORMAT_UNSPECIFIED:
+        return part.format
+    readable = (
+        isinstance(part, pb.Operands)
+        and bool(part.left.values)
+        and bool(part.right.values)
+        and data_type(part.left.dtype) not in _COMPLEX
+    )
+    return pb.PRODUCT_FORMAT_VALUES if readable else pb.PRODUCT_FORMAT_DATA
+
+
+def matrix_bytes(matrix: pb.Matrix) -> int:
+    """Bytes of a whole matrix, row-major and without padding."""
+    return matrix.rows * matrix.cols * ITEM_BYTES[data_type(matrix.dtype)]
+
+
+def _invalid(field: str, description: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{field}: {description}", violations=(FieldViolation(field, description),)
+    )
+
+
+class FactorialCheck:
+    """n within the limit, an encoding that the contract has."""
+
+    def __init__(self, *, max_n: int = MAX_N) -> None:
+        self._max_n = max_n
+
+    def feed(self, request: pb.FactorialRequest) -> None:
+        """Raises OutOfRange for n over the limit, InvalidRequest for an unknown encoding."""
+        if request.n > self._max_n:
+            description = f"is {request.n}, over this server's limit of {self._max_n}"
+            raise OutOfRange(f"n: {description}", violations=(FieldViolation("n", description),))
+        if request.encoding not in pb.IntegerEncoding.values():
+            raise _invalid("encoding", f"{request.encoding} is no IntegerEncoding")
+
+    def end(self) -> None:
+        """One request is all there is."""
+
+
+@dataclass
+class _Chunks:
+    """The bytes of one matrix that are still to come."""
+
+    field: str
+    remaining: int
+
+    def take(self, chunk: bytes) -> None:
+        if len(chunk) > self.remaining:
+            what = "the matrix is inline or complete" if not self.remaining else (
+                f"only {self.remaining} bytes of the matrix are to come")
+            raise _invalid(self.field, f"a chunk of {len(chunk)} bytes is too long: {what}")
+        self.remaining -= len(chunk)
+
+
+class MatMulCheck:
+    """Operands first and once, shapes that agree, sizes within the limit, chunks that add up."""
+
+    def __init__(self, *, max_matrix_bytes: int = MAX_MATRIX_BYTES) -> None:
+        self._max_matrix_bytes = max_matrix_bytes
+        self._opening = ""
+        self._left = _Chunks("left_chunk", 0)
+        self._right = _Chunks("right_chunk", 0)
+
+    def feed(self, request: pb.MatMulRequest) -> None:
+        """Raises InvalidRequest, or TooLarge for a matrix over the limit."""
+        part = request.WhichOneof("part")
+        if part is None:
+            raise _invalid("part", "is not set; send `random`, `operands` or a chunk")
+        if part in ("random", "operands"):
+            self._open(part, request)
+        elif not self._opening:
+            raise _invalid(part, "came first; send `operands` before chunks")
+        elif self._opening == "random":
+            raise _invalid(part, "came after `random`, which nothing may follow")
+        elif part == "left_chunk":
+            self._left.take(request.left_chunk)
+        else:
+            if self._left.remaining:
+                raise _invalid(
+                    part, f"came while {self._left.remaining} bytes of the left matrix are to come"
+                )
+            self._right.take(request.right_chunk)
+
+    def end(self) -> None:
+        """Raises InvalidRequest where the stream was empty or chunks are missing."""
+        if not self._opening:
+            raise _invalid("part", "the request stream is empty; send `random` or `operands`")
+        for chunks in (self._left, self._right):
+            if chunks.remaining:
+                raise _invalid(chunks.field, f"{chunks.remaining} bytes of the matrix are missing")
+
+    def _open(self, part: str, request: pb.MatMulRequest) -> None:
+        if self._opening:
+            raise _invalid(part, f"came after `{self._opening}`; the operands are given once")
+        if part == "random":
+            self._check_random(request.random)
+        else:
+            self._check_operands(request.operands)
+        self._opening = part
+
+    def _check_random(self, random: pb.RandomOperands) -> None:
+        item_bytes = ITEM_BYTES[_known_dtype("random.dtype", random.dtype)]
+        _known_format("random", random, random.dtype)
+        for name, size in (("m", random.m), ("n", random.n)):
+            if size == 0:
+                raise _invalid(f"random.{name}", "is 0; a matrix has at least one row and column")
+        self._fits("random.m", "the product", random.m, random.m, item_bytes)
+        self._fits("random.n", "an operand", random.m, random.n, item_bytes)
+
+    def _check_operands(self, operands: pb.Operands) -> None:
+        left, right = operands.left, operands.right
+        for field, matrix in (("operands.left", left), ("operands.right", right)):
+            self._check_matrix(field, matrix)
+        if data_type(left.dtype) != data_type(right.dtype):
+            raise _invalid(
+                "operands.right.dtype",
+                f"is {pb.DataType.Name(data_type(right.dtype))}, the left matrix is "
+                f"{pb.DataType.Name(data_type(left.dtype))}; they must be the same",
+            )
+        if left.cols != right.rows:
+            raise _invalid(
+                "operands.right.rows", f"is {right.rows}, but the left matrix has {left.cols} cols"
+            )
+        _known_format("operands", operands, left.dtype)
+        item_bytes = ITEM_BYTES[data_type(left.dtype)]
+        self._fits("operands", "the product", left.rows, right.cols, item_bytes)
+        self._left.remaining = 0 if left.values else matrix_bytes(left)
+        self._right.remaining = 0 if right.values else matrix_bytes(right)
+
+    def _check_matrix(self, field: str, matrix: pb.Matrix) -> None:
+        item_bytes = ITEM_BYTES[_known_dtype(f"{field}.dtype", matrix.dtype)]
+        for name, size in (("rows", matrix.rows), ("cols", matrix.cols)):
+            if size == 0:
+                raise _invalid(f"{field}.{name}", "is 0; a matrix has at least one")
+        self._fits(field, "it", matrix.rows, matrix.cols, item_bytes)
+        if matrix.values and len(matrix.values) != matrix.rows * matrix.cols:
+            raise _invalid(
+                f"{field}.values",
+                f"has {len(matrix.values)} entries, rows × cols is {matrix.rows * matrix.cols}",
+            )
+        bits = _INTEGER_BITS.get(data_type(matrix.dtype))
+        if bits:
+            bound = min(1 << bits, _EXACT_INTEGER)
+            for value in matrix.values:
+                if not (value.is_integer() and -bound <= value <= bound - 1):
+                    raise _invalid(
+                        f"{field}.values", f"{value:.17g} is not a whole number within the type"
+                    )
+
+    def _fits(self, field: str, what: str, rows: int, cols: int, item_bytes: int) -> None:
+        size = rows * cols * item_bytes
+        if size > self._max_matrix_bytes:
+            description = (
+                f"{what} would be {rows}×{cols} entries, {size} bytes; "
+                f"this server's limit is {self._max_matrix_bytes} bytes a matrix"
+            )
+            raise TooLarge(
+                f"{field}: {description}", violations=(FieldViolation(field, description),)
+            )
+
+
+def _known_dtype(field: str, dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
+    if data_type(dtype) not in ITEM_BYTES:
+        raise _invalid(field, f"{dtype} is no DataType")
+    return data_type(dtype)
+
+
+def _known_format(
+    field: str, part: pb.RandomOperands | pb.Operands, dtype: pb.DataType.ValueType
+) -> None:
+    if part.format not in pb.ProductFormat.values():
+        raise _invalid(f"{field}.format", f"{part.format} is no ProductFormat")
+    if part.format == pb.PRODUCT_FORMAT_VALUES and data_type(dtype) in _COMPLEX:
+        raise _invalid(f"{field}.format", "VALUES is for real types; ask for DATA")

@@ -1,0 +1,1 @@
+"""Compiled from `protos/forebay/compute/v1`: ComputeService, its messages and its stub."""

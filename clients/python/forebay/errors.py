@@ -1,0 +1,315 @@
+"""Every failure of a call: its status, its reason, and the one conversion each way.
+
+The families say who must act. `CallerError`: the caller mends the request.
+`CapacityError`: less, or later. `BackendError`: an operator; a retry may help.
+`Fault`: whoever wrote the code that failed. `CallEnded`: the call was stopped,
+as somebody asked. All are `ForebayError`.
+
+On the wire an error is a `google.rpc.Status` with one `ErrorInfo` (its reason, of
+domain "forebay"), `BadRequest` for fields, `RetryInfo` where a retry may help
+and `QuotaFailure` for quotas, as https://google.aip.dev/193 lays them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+DOMAIN = "forebay"
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+"""The trailing metadata key that carries a serialized `google.rpc.Status`."""
+
+_CODE_NAMES = {value: name for name, value in code_pb2.Code.items()}
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """What is wrong with one field of a request, or one metadata key.
+
+    `field` is a path such as `random.m`.
+    """
+
+    field: str
+    description: str
+
+
+class ForebayError(Exception):
+    """A call that did not end with OK.
+
+    `code` is the number of the gRPC status, `reason` a name of
+    `forebay.v1.ErrorReason` without its prefix (or, from a handler, a name of
+    its own; empty where a server that is not Forebay gave none).
+    """
+
+    code: int = code_pb2.UNKNOWN
+    reason: str = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        violations: tuple[FieldViolation, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.violations = violations
+        self.retry_after_s = retry_after_s
+        self.status: status_pb2.Status | None = None
+
+    @property
+    def code_name(self) -> str:
+        """The name of the gRPC status, such as `INVALID_ARGUMENT`."""
+        return _CODE_NAMES.get(self.code, str(self.code))
+
+    def __str__(self) -> str:
+        head = f"{self.code_name}/{self.reason}" if self.reason else self.code_name
+        return f"{head}: {self.message}"
+
+
+class CallerError(ForebayError):
+    """The request can't be served as it is; the caller mends it."""
+
+    code = code_pb2.INVALID_ARGUMENT
+
+
+class InvalidRequest(CallerError):
+    """A request that is malformed; `violations` name the fields."""
+
+    reason = "INVALID_REQUEST"
+
+
+class OutOfRange(InvalidRequest):
+    """A request whose value is beyond a limit of this server."""
+
+    code = code_pb2.OUT_OF_RANGE
+
+
+class CallIdReused(CallerError):
+    """The call id stands for another method or another first request."""
+
+    code = code_pb2.ALREADY_EXISTS
+    reason = "CALL_ID_REUSED"
+
+
+class CallUnknown(CallerError):
+    """No call of that id is known, or its retention is over."""
+
+    code = code_pb2.NOT_FOUND
+    reason = "CALL_UNKNOWN"
+
+
+class MethodUnknown(CallerError):
+    """The gateway serves no such service or method."""
+
+    code = code_pb2.UNIMPLEMENTED
+    reason = "METHOD_UNKNOWN"
+
+
+class CapacityError(ForebayError):
+    """Too much, or too large."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+
+
+class QueueFull(CapacityError):
+    """The gateway or a queue holds as many calls as it may; retry later."""
+
+    reason = "QUEUE_FULL"
+
+
+class WaitExceedsDeadline(CapacityError):
+    """The call would not begin before its deadline."""
+
+    reason = "WAIT_EXCEEDS_DEADLINE"
+
+
+class TooLarge(CapacityError):
+    """A message, a request stream or a matrix over a limit; a retry can't help."""
+
+    reason = "TOO_LARGE"
+
+
+class BackendError(ForebayError):
+    """A broker, a ledger or the workers are away."""
+
+    code = code_pb2.UNAVAILABLE
+
+
+class BackendUnavailable(BackendError):
+    """Broker or ledger can't be reached, or refuse."""
+
+    reason = "BACKEND_UNAVAILABLE"
+
+
+class Draining(BackendError):
+    """The gateway is shutting down; another takes the call up."""
+
+    reason = "DRAINING"
+
+
+class NoWorkers(BackendError):
+    """No live worker consumes the queue, and none came in time."""
+
+    reason = "NO_WORKERS"
+
+
+class QueueWait(BackendError):
+    """Workers are alive, but none began the call in time."""
+
+    reason = "QUEUE_WAIT"
+
+
+class WorkerLost(BackendError):
+    """The worker died, and the call may not be run again."""
+
+    reason = "WORKER_LOST"
+
+
+class ItemsLost(BackendError):
+    """Items that were asked for are not in the ledger."""
+
+    code = code_pb2.DATA_LOSS
+    reason = "ITEMS_LOST"
+
+
+class Fault(ForebayError):
+    """Code failed: a handler's, or Forebay's own."""
+
+    code = code_pb2.INTERNAL
+
+
+class HandlerAborted(Fault):
+    """The handler ended the call with a status of its own."""
+
+    reason = "HANDLER_ABORTED"
+
+
+class HandlerFailed(Fault):
+    """The handler raised; the worker's log has the traceback."""
+
+    reason = "HANDLER_FAILED"
+
+
+class InternalFault(Fault):
+    """Forebay itself failed; the log has the traceback."""
+
+    reason = "INTERNAL_FAULT"
+
+
+class CallEnded(ForebayError):
+    """The call was stopped, as somebody asked."""
+
+
+class DeadlineExceeded(CallEnded):
+    """The deadline passed."""
+
+    code = code_pb2.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(CallEnded):
+    """The call was cancelled."""
+
+    code = code_pb2.CANCELLED
+    reason = "CANCELLED"
+
+
+def _leaves(root: type[ForebayError]) -> Iterator[type[ForebayError]]:
+    for child in root.__subclasses__():
+        yield child
+        yield from _leaves(child)
+
+
+_BY_REASON_AND_CODE: dict[tuple[str, int], type[ForebayError]] = {
+    (cls.reason, cls.code): cls for cls in _leaves(ForebayError) if cls.reason
+}
+_BY_REASON: dict[str, type[ForebayError]] = {
+    reason: cls for (reason, _), cls in reversed(_BY_REASON_AND_CODE.items())
+}
+# What an error without our ErrorInfo means: gRPC's own, a proxy's, or a handler's.
+_BY_CODE: dict[int, type[ForebayError]] = {
+    code_pb2.INVALID_ARGUMENT: CallerError,
+    code_pb2.RESOURCE_EXHAUSTED: CapacityError,
+    code_pb2.UNAVAILABLE: BackendError,
+    code_pb2.DEADLINE_EXCEEDED: DeadlineExceeded,
+    code_pb2.CANCELLED: Cancelled,
+    code_pb2.INTERNAL: Fault,
+}
+
+
+def error_of(
+    reason: str,
+    message: str,
+    *,
+    code: int | None = None,
+    violations: tuple[FieldViolation, ...] = (),
+    retry_after_s: float | None = None,
+) -> ForebayError:
+    """The error that a reason (and, where given, a status code) stands for."""
+    by_code = _BY_CODE.get(code, ForebayError) if code is not None else ForebayError
+    exact = _BY_REASON_AND_CODE.get((reason, code)) if code is not None else None
+    cls = exact or _BY_REASON.get(reason) or by_code
+    error = cls(message, violations=violations, retry_after_s=retry_after_s)
+    error.reason = reason
+    if code is not None:
+        error.code = code
+    return error
+
+
+def to_status(error: ForebayError) -> status_pb2.Status:
+    """The error as it goes over the wire."""
+    if error.status is not None:
+        return error.status
+    details: list[any_pb2.Any] = [
+        _pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
+    ]
+    if error.violations:
+        bad_request = error_details_pb2.BadRequest()
+        for violation in error.violations:
+            bad_request.field_violations.add(
+                field=violation.field, description=violation.description
+            )
+        details.append(_pack(bad_request))
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+        details.append(_pack(retry))
+    if isinstance(error, QueueFull):
+        quota = error_details_pb2.QuotaFailure()
+        quota.violations.add(subject="calls in flight", description=error.message)
+        details.append(_pack(quota))
+    return status_pb2.Status(code=error.code, message=error.message, details=details)
+
+
+def from_status(code: int, message: str, status: status_pb2.Status | None) -> ForebayError:
+    """The error that came over the wire, as the class that its reason names."""
+    reason, violations, retry_after_s = "", (), None
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        bad_request = error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason = reason or info.reason
+        elif detail.Unpack(bad_request):
+            violations = tuple(
+                FieldViolation(v.field, v.description) for v in bad_request.field_violations
+            )
+        elif detail.Unpack(retry):
+            retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
+    error = error_of(
+        reason, message, code=code, violations=violations, retry_after_s=retry_after_s
+    )
+    error.status = status
+    return error
+
+
+def _pack(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest
+          | error_details_pb2.RetryInfo | error_details_pb2.QuotaFailure) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
