@@ -1,0 +1,1 @@
+"""The ledger: the life cycle of calls, and their records in Redis or Valkey."""

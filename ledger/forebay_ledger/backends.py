@@ -1,0 +1,111 @@
+"""Where broker and ledger are: one URL each, in the forms that each library takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+_REDIS_SCHEMES = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "unix": "unix",
+    "redis+socket": "unix",
+}
+_AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
+
+HIGHEST_PRIORITY = 9
+"""Priorities are 0 to this; queues on RabbitMQ are declared so."""
+
+
+class BackendUrlError(ValueError):
+    """A URL that is no backend's."""
+
+
+@dataclass(frozen=True)
+class Backends:
+    """The broker and the ledger, by URL. `ledger_url` is in redis-py's form, `broker_url` in kombu's."""
+
+    ledger_url: str
+    broker_url: str
+
+    @property
+    def broker_is_ledger(self) -> bool:
+        """Whether one server is both, so that record and message can be written together."""
+        return self.broker_url == kombu_url(self.ledger_url)
+
+    @property
+    def broker_is_redis(self) -> bool:
+        """Whether the broker is a Redis or Valkey, the ledger's or another."""
+        return urlsplit(self.broker_url).scheme in _REDIS_SCHEMES
+
+
+def backends(ledger_url: str, broker_url: str | None) -> Backends:
+    """The two URLs, checked; without a broker's, the ledger's server is the broker.
+
+    Raises BackendUrlError.
+    """
+    ledger = redis_url(ledger_url)
+    if broker_url is None:
+        return Backends(ledger, kombu_url(ledger))
+    if urlsplit(broker_url).scheme in _AMQP_SCHEMES:
+        return Backends(ledger, broker_url)
+    return Backends(ledger, kombu_url(redis_url(broker_url)))
+
+
+def redis_url(url: str) -> str:
+    """The URL in redis-py's form; raises BackendUrlError where it is none of Redis or Valkey."""
+    parts = urlsplit(url)
+    scheme = _REDIS_SCHEMES.get(parts.scheme)
+    if scheme is None:
+        raise BackendUrlError(
+            f"{redacted(url)!r} is no Redis or Valkey URL; expected "
+            "redis://HOST:PORT/DB, rediss://…, valkey://… or unix:///PATH (a broker may be amqp://… too)"
+        )
+    if scheme == "unix":
+        query = f"?db={_socket_db(parts.query)}" if _socket_db(parts.query) != "0" else ""
+        return f"unix://{parts.path}{query}"
+    path = parts.path if parts.path not in ("", "/") else "/0"
+    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+
+
+def kombu_url(url: str) -> str:
+    """The URL, given in redis-py's form, as kombu and Celery take it."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    db = _socket_db(parts.query)
+    return f"redis+socket://{parts.path}" + (f"?virtual_host={db}" if db != "0" else "")
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for people to read."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def _socket_db(query: str) -> str:
+    options = parse_qs(query)
+    return (options.get("db") or options.get("virtual_host") or ["0"])[0].strip("/")
+
+
+def celery_settings(backends: Backends) -> dict[str, object]:
+    """What gateway and worker must agree on about the broker, in Celery's names.
+
+    JSON only; nobody asks Celery for results, so none are kept; queues that are
+    declared on RabbitMQ know priorities 0 to 9; a publish is confirmed.
+    """
+    redis = backends.broker_is_redis
+    return {
+        "broker_url": backends.broker_url,
+        "broker_transport_options": {} if redis else {"confirm_publish": True},
+        "broker_connection_retry_on_startup": True,
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_ignore_result": True,
+        "task_queue_max_priority": None if redis else HIGHEST_PRIORITY,
+    }

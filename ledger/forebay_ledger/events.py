@@ -1,0 +1,131 @@
+"""What a gateway hears of the calls that it watches.
+
+A frame is a line of words and a payload: `WORD KEY …\\n` and bytes. The ledger's
+scripts write them, so they are text that Lua can put together without a codec;
+`redis-cli SUBSCRIBE` shows them readably.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forebay_ledger.lifecycle import State
+
+
+@dataclass(frozen=True)
+class Item:
+    """A lasting item, whole."""
+
+    ordinal: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class More:
+    """Items are in the ledger: `count` of them, `sent` bytes."""
+
+    count: int
+    sent: int
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A transient item."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The handler's initial metadata: a serialized `forebay.v1.Metadata`."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The call ended: with `count` items, and a serialized `forebay.v1.Outcome`
+    (empty where it was not the handler that ended it; then `reason` says why)."""
+
+    state: State
+    reason: str
+    count: int
+    attempts: int
+    queue_ms: int
+    run_ms: int
+    outcome: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a batch of ephemeral calls: a serialized `forebay.v1.BatchReply`."""
+
+    payload: bytes
+
+
+CallEvent = Item | More | Brief | Initial | Ending
+
+
+def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply]:
+    """The call's key (empty for a reply) and the event; raises ValueError for garbage."""
+    head, newline, payload = frame.partition(b"\n")
+    words = head.decode("ascii").split(" ")
+    if not newline:
+        raise ValueError(f"a frame without a line: {frame[:40]!r}")
+    match words:
+        case ["item", key, ordinal]:
+            return key, Item(int(ordinal), payload)
+        case ["more", key, count, sent]:
+            return key, More(int(count), int(sent))
+        case ["brief", key]:
+            return key, Brief(payload)
+        case ["initial", key]:
+            return key, Initial(payload)
+        case ["end", key, *ending]:
+            return key, parse_ending(ending, payload)
+        case ["reply"]:
+            return "", Reply(payload)
+    raise ValueError(f"an unknown frame: {head[:40]!r}")
+
+
+def parse_ending(words: list[str], outcome: bytes) -> Ending:
+    """The words that the scripts tell an ending in."""
+    state, reason, count, attempts, queue_ms, run_ms = words
+    return Ending(
+        State(state),
+        "" if reason == "-" else reason,
+        int(count),
+        int(attempts),
+        int(queue_ms),
+        int(run_ms),
+        outcome,
+    )
+
+
+def reply_frame(payload: bytes) -> bytes:
+    """The frame of a `Reply`."""
+    return b"reply\n" + payload
+
+
+@dataclass(frozen=True)
+class Credit:
+    """The foremost watcher has read so many items."""
+
+    read_count: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The call is in a terminal state; its handler is to stop."""
+
+    state: State
+
+
+def parse_control(frame: bytes) -> tuple[str, int, Credit | Stop]:
+    """The call's key, the attempt, and what its handler is told; ValueError for garbage."""
+    match frame.decode("ascii").split(" "):
+        case ["credit", key, attempt, read_count]:
+            return key, int(attempt), Credit(int(read_count))
+        case ["stop", key, attempt, state]:
+            return key, int(attempt), Stop(State(state))
+    raise ValueError(f"an unknown control frame: {frame[:40]!r}")

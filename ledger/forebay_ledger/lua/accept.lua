@@ -1,0 +1,25 @@
+-- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms,
+-- list ('': the message goes another way), message, field, value, ...
+-- Writes the record and, where the broker is this server, its task message.
+local call = ARGV[1]
+local known = redis.call('HMGET', key('call', call), 'method', 'digest')
+if known[1] then return {'KNOWN', known[1], known[2]} end
+local now = now_ms()
+local fields = {'state', ARGV[4], 'attempt', '1', 'created', now, 'count', '0', 'sent', '0'}
+if tonumber(ARGV[5]) > 0 then
+  fields[#fields + 1] = 'deadline'
+  fields[#fields + 1] = now + tonumber(ARGV[5])
+end
+fields[#fields + 1] = 'queue_wait'
+fields[#fields + 1] = ARGV[6]
+if ARGV[4] == 'QUEUED' then
+  for _, value in ipairs({'queued', now, 'queue_until', now + tonumber(ARGV[6])}) do
+    fields[#fields + 1] = value
+  end
+end
+for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('HSET', key('call', call), unpack(fields))
+redis.call('ZADD', key('watch', call), now + tonumber(ARGV[3]), ARGV[2])
+schedule(call)
+if ARGV[7] ~= '' then redis.call('LPUSH', ARGV[7], ARGV[8]) end
+return {'NEW'}

@@ -1,0 +1,22 @@
+-- ARGV: call, attempt, worker, control. The handler starts.
+local call = ARGV[1]
+review(call, {})
+local r = read(call, {
+  'state', 'attempt', 'worker', 'lease_until', 'deadline', 'run_limit', 'request', 'inputs',
+  'metadata', 'item_limit', 'window', 'method',
+})
+local why = refusal(r, ARGV[2], 'begin')
+if why then return {why} end
+local now = now_ms()
+if r.worker and r.worker ~= ARGV[3] and number(r.lease_until) > now then return {'TAKEN'} end
+local deadline = number(r.deadline)
+if number(r.run_limit) > 0 and (deadline == 0 or deadline > now + number(r.run_limit)) then
+  deadline = now + number(r.run_limit)
+end
+redis.call('HSET', key('call', call), 'state', NEXT[r.state].begin, 'begun', now,
+  'worker', ARGV[3], 'control', ARGV[4], 'deadline', deadline)
+schedule(call)
+return {
+  'OK', r.method, r.request or '', r.inputs or '-1', r.metadata or '',
+  tostring(deadline > 0 and deadline - now or -1), r.item_limit, r.window,
+}

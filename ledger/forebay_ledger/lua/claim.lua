@@ -1,0 +1,10 @@
+-- ARGV: call, attempt, worker, lease_ms. A worker has the message.
+local call = ARGV[1]
+review(call, {})
+local r = read(call, {'state', 'attempt', 'worker', 'lease_until'})
+local why = refusal(r, ARGV[2], 'claim')
+if why then return {why} end
+local now = now_ms()
+if r.worker and r.worker ~= ARGV[3] and number(r.lease_until) > now then return {'TAKEN'} end
+redis.call('HSET', key('call', call), 'worker', ARGV[3], 'lease_until', now + tonumber(ARGV[4]))
+return {'OK'}

@@ -1,0 +1,181 @@
+-- What every script starts with. KEYS[1] is the partition's prefix, ARGV[1]
+-- (where the script is about one call) the call's key; the life cycle's table NEXT
+-- and LEASE_MS are put in by the loader. All keys share the prefix's hash tag.
+--
+-- A record is a hash `PREFIX:call:KEY`; times are ms of this server's clock.
+--   state reason outcome          where the call stands, and how it ended
+--   method digest queue           what it is
+--   attempt worker control        who runs it; lease_until: the claim's end
+--   created queued begun finished
+--   deadline queue_until left     when it is due: 0 or absent where it is not
+--   run_limit linger detach retention item_limit window attempts_limit rerun deterministic
+--   request metadata              the single request; the handed-on metadata
+--   inputs input_bytes            of a request stream, `PREFIX:in:KEY`
+--   count sent                    lasting items emitted, and their bytes
+--   first base                    items trimmed off `PREFIX:out:KEY`, and their bytes
+--   read_count                    items that the foremost watcher has read
+--   brief initial                 the latest transient item; initial metadata
+local P = KEYS[1]
+
+local function key(kind, call)
+  return P .. ':' .. kind .. ':' .. call
+end
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function read(call, fields)
+  local values = redis.call('HMGET', key('call', call), unpack(fields))
+  local record = {}
+  for i, field in ipairs(fields) do
+    record[field] = values[i] or nil
+  end
+  return record
+end
+
+local function number(text)
+  return tonumber(text or '0') or 0
+end
+
+local function watchers(call)
+  return redis.call('ZRANGE', key('watch', call), 0, -1)
+end
+
+-- When something must happen to the call next, kept in the partition's index.
+local function schedule(call)
+  local r = read(call, {'state', 'deadline', 'queue_until', 'left', 'linger', 'detach'})
+  local due = math.huge
+  local function at(time)
+    if time > 0 and time < due then due = time end
+  end
+  at(number(r.deadline))
+  if r.state == 'QUEUED' then at(number(r.queue_until)) end
+  if r.left and (r.detach ~= '1' or r.state == 'RECEIVING') then
+    at(number(r.left) + number(r.linger))
+  end
+  local last = redis.call('ZRANGE', key('watch', call), -1, -1, 'WITHSCORES')
+  if last[2] then at(tonumber(last[2])) end
+  if due < math.huge then
+    redis.call('ZADD', P .. ':due', due, call)
+  else
+    redis.call('ZREM', P .. ':due', call)
+  end
+end
+
+local function tell(call, frame)
+  local all, reached = watchers(call), 0
+  for _, channel in ipairs(all) do
+    if redis.call('PUBLISH', channel, frame) == 0 then
+      redis.call('ZREM', key('watch', call), channel)
+    else
+      reached = reached + 1
+    end
+  end
+  return reached, #all
+end
+
+local function drop(call)
+  redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call))
+  redis.call('ZREM', P .. ':due', call)
+  redis.call('ZREM', P .. ':done', call)
+  local size = number(redis.call('HGET', P .. ':size', call))
+  redis.call('HDEL', P .. ':size', call)
+  if size > 0 then redis.call('DECRBY', P .. ':bytes', size) end
+  return size
+end
+
+-- How the call ended, in the words of the frame and of `watch`'s reply.
+local function ending(r)
+  local queued, begun, finished = number(r.queued), number(r.begun), number(r.finished)
+  local started = begun > 0 and begun or finished
+  return {
+    r.state, r.reason or '', r.count or '0', r.attempt or '1',
+    tostring(queued > 0 and started - queued or 0),
+    tostring(begun > 0 and finished - begun or 0),
+  }
+end
+
+local ENDING = {'state', 'reason', 'count', 'attempt', 'queued', 'begun', 'finished'}
+
+-- Leads the call to a terminal state by an event; false where it has no place.
+local function settle(call, event, reason, outcome)
+  local r = read(call, {'state', 'attempt', 'control', 'retention', 'sent', 'base'})
+  local state = r.state and NEXT[r.state][event]
+  if not state then return false end
+  local now = now_ms()
+  local record = key('call', call)
+  redis.call('HSET', record, 'state', state, 'reason', reason, 'outcome', outcome, 'finished', now)
+  redis.call('HDEL', record, 'request', 'brief')
+  redis.call('DEL', key('in', call))
+  redis.call('ZREM', P .. ':due', call)
+  local retention, size = number(r.retention), number(r.sent) - number(r.base)
+  redis.call('ZADD', P .. ':done', now + retention, call)
+  if size > 0 then
+    redis.call('HSET', P .. ':size', call, size)
+    redis.call('INCRBY', P .. ':bytes', size)
+  end
+  for _, kind in ipairs({'call', 'out', 'watch'}) do
+    redis.call('PEXPIRE', key(kind, call), retention + 60000)
+  end
+  if r.control and event ~= 'succeed' then
+    redis.call('PUBLISH', r.control, 'stop ' .. call .. ' ' .. r.attempt .. ' ' .. state)
+  end
+  local words = ending(read(call, ENDING))
+  if words[2] == '' then words[2] = '-' end
+  tell(call, 'end ' .. call .. ' ' .. table.concat(words, ' ') .. '\n' .. outcome)
+  return true
+end
+
+-- Ends the call if it is due; consumed: the queues that live workers consume, by name.
+local function review(call, consumed)
+  local r = read(call, {'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach'})
+  if not r.state then
+    redis.call('ZREM', P .. ':due', call)
+    return
+  end
+  local now = now_ms()
+  if not r.left and #watchers(call) > 0
+    and redis.call('ZCOUNT', key('watch', call), '(' .. now, '+inf') == 0 then
+    redis.call('DEL', key('watch', call))
+    redis.call('HSET', key('call', call), 'left', now)
+    r.left = now
+  end
+  local deadline, queue_until = number(r.deadline), number(r.queue_until)
+  if deadline > 0 and deadline <= now then
+    settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
+  elseif r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
+    settle(call, 'fail', consumed[r.queue] and 'QUEUE_WAIT' or 'NO_WORKERS', '')
+  elseif r.left and (r.detach ~= '1' or r.state == 'RECEIVING')
+    and number(r.left) + number(r.linger) <= now then
+    settle(call, 'cancel', 'CANCELLED', '')
+  else
+    schedule(call)
+  end
+end
+
+-- The last watcher has gone: the route's policy begins to apply.
+local function left_alone(call, grace_ms)
+  redis.call('HSET', key('call', call), 'left', now_ms() + grace_ms)
+  review(call, {})
+end
+
+local function alive(state)
+  return state and next(NEXT[state]) ~= nil
+end
+
+-- Whether this attempt may go on: nil, or the word for why not.
+local function refusal(r, attempt, event)
+  if not r.state then return 'UNKNOWN' end
+  if not NEXT[r.state][event] then return r.state end
+  if r.attempt ~= attempt then return 'STALE' end
+  return nil
+end
+
+local FLOW = {'state', 'attempt', 'read_count'}
+
+-- How far the foremost watcher has read, and how many watch.
+local function flow(call, r)
+  return {'OK', r.read_count or '0', tostring(redis.call('ZCARD', key('watch', call)))}
+end

@@ -1,0 +1,16 @@
+-- ARGV: call, channel, lease_ms. Registers or renews a watch; tells where the call stands.
+local call = ARGV[1]
+review(call, {})
+local fields = {'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'brief'}
+for _, field in ipairs(ENDING) do fields[#fields + 1] = field end
+local r = read(call, fields)
+if not r.state then return {'UNKNOWN'} end
+redis.call('ZADD', key('watch', call), now_ms() + tonumber(ARGV[3]), ARGV[2])
+if alive(r.state) then
+  redis.call('HDEL', key('call', call), 'left')
+  schedule(call)
+else
+  redis.call('PEXPIRE', key('watch', call), ARGV[3])
+end
+return {'OK', r.method, r.digest, r.sent, r.first or '0', r.outcome or '', r.initial or '', r.brief or '',
+  unpack(ending(r))}

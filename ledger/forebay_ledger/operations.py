@@ -1,0 +1,322 @@
+"""The ledger's operations, as values.
+
+An `Operation` names a script, its arguments, and how its reply reads; it does no
+I/O. `Ledger` and `BlockingLedger` (`connection.py`) run them, so gateway and
+worker share one definition of each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from forebay_ledger.events import Ending, parse_ending
+from forebay_ledger.keys import CallKey, partition_prefix
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.scripts import LEASE_S
+
+T = TypeVar("T")
+Argument = str | bytes | int
+Reply = list[bytes]
+
+ANNOUNCE_ABOVE_BYTES = 64 * 1024
+"""Items up to this size go to gateways by pub/sub; larger ones are fetched."""
+
+_LEASE_MS = int(LEASE_S * 1000)
+
+
+@dataclass(frozen=True)
+class Operation(Generic[T]):
+    """One run of a script on one partition; `parse` turns its reply into a value."""
+
+    script: str
+    partition: str
+    arguments: tuple[Argument, ...]
+    parse: Callable[[Reply], T]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An operation that had no place: the call's state, UNKNOWN, STALE, TAKEN, TOO_LARGE or GAP."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """The id stands for a call already: its method, and the SHA-256 of its first request."""
+
+    method: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Push:
+    """A task message and the Redis list that it goes on, where the broker is the ledger's server."""
+
+    queue_list: str = ""
+    message: bytes = b""
+
+
+@dataclass(frozen=True)
+class NewCall:
+    """What a record is made of; times in seconds, None where there is no bound."""
+
+    method: str
+    queue: str
+    digest: str
+    receiving: bool
+    request: bytes
+    metadata: bytes
+    timeout_s: float | None
+    queue_wait_s: float
+    run_limit_s: float | None
+    linger_s: float
+    detach: bool
+    item_limit_bytes: int
+    window_bytes: int
+    retention_s: float
+    attempts_limit: int
+    may_run_again: bool
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A handler's start: `inputs` is None where `request` is the only one."""
+
+    method: str
+    request: bytes
+    inputs: int | None
+    metadata: bytes
+    timeout_s: float | None
+    item_limit_bytes: int
+    window_bytes: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How many items the foremost watcher has read, and how many watch."""
+
+    read_count: int
+    watchers: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a call stands, for a watcher: items in the ledger are `first` to `count` - 1."""
+
+    method: str
+    digest: str
+    count: int
+    sent: int
+    first: int
+    initial: bytes
+    brief: bytes
+    ending: Ending | None
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep of one partition did, and what finished calls hold there."""
+
+    reviewed: int
+    dropped: int
+    held_bytes: int
+    oldest_ms: int | None
+
+
+def accept(
+    call: CallKey, new: NewCall, channel: str, push: Push
+) -> Operation[Known | None]:
+    """Writes the record (and pushes its message); `Known` where the id stands for a call."""
+    fields: dict[str, Argument] = {
+        "method": new.method,
+        "queue": new.queue,
+        "digest": new.digest,
+        "metadata": new.metadata,
+        "run_limit": _ms(new.run_limit_s),
+        "linger": _ms(new.linger_s),
+        "detach": int(new.detach),
+        "item_limit": new.item_limit_bytes,
+        "window": new.window_bytes,
+        "retention": _ms(new.retention_s),
+        "attempts_limit": new.attempts_limit,
+        "rerun": int(new.may_run_again),
+        "deterministic": int(new.deterministic),
+    }
+    if new.receiving:
+        fields["inputs"] = 0
+    else:
+        fields["request"] = new.request
+    state = State.RECEIVING if new.receiving else State.QUEUED
+    return _about(
+        call,
+        "accept",
+        lambda reply: Known(reply[1].decode(), reply[2].decode()) if reply[0] == b"KNOWN" else None,
+        channel,
+        _LEASE_MS,
+        str(state),
+        _ms(new.timeout_s, at_least=1),
+        _ms(new.queue_wait_s),
+        push.queue_list,
+        push.message,
+        *(part for pair in fields.items() for part in pair),
+    )
+
+
+def receive(
+    call: CallKey, ordinal: int, request: bytes, limit_bytes: int
+) -> Operation[Refused | None]:
+    """Spools one request message."""
+    return _about(call, "receive", _refused, ordinal, request, limit_bytes)
+
+
+def complete(call: CallKey, push: Push) -> Operation[Refused | None]:
+    """The requests have ended; the call is queued (and its message pushed)."""
+    return _about(call, "complete", _refused, push.queue_list, push.message)
+
+
+def claim(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
+    """A worker has the call's message and means to begin it."""
+    return _about(call, "claim", _refused, attempt, worker, _LEASE_MS)
+
+
+def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[Begun | Refused]:
+    """A worker starts the handler; it hears of credit and of stops on `control`."""
+    return _about(call, "begin", _begun, attempt, worker, control)
+
+
+def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
+    """Stores one lasting item, once, and tells the watchers."""
+    return _about(call, "emit", _flow, attempt, ordinal, item, ANNOUNCE_ABOVE_BYTES)
+
+
+def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
+    """Pushes an item that is neither stored nor counted; the latest is kept."""
+    return _about(call, "brief", _refused, attempt, "brief", item)
+
+
+def send_initial_metadata(
+    call: CallKey, attempt: int, metadata: bytes
+) -> Operation[Refused | None]:
+    """Keeps the handler's initial metadata and tells the watchers."""
+    return _about(call, "brief", _refused, attempt, "initial", metadata)
+
+
+def look(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
+    """Where flow control stands, for a handler that waits."""
+    return _about(call, "look", _flow, attempt)
+
+
+def finish(
+    call: CallKey, attempt: int, event: Event, reason: str, outcome: bytes
+) -> Operation[Refused | None]:
+    """The handler has ended: SUCCEED, FAIL or CANCEL."""
+    return _about(call, "finish", _refused, attempt, str(event), reason, outcome)
+
+
+def end(call: CallKey, event: Event, reason: str, outcome: bytes = b"") -> Operation[Refused | None]:
+    """Somebody other than the worker ends the call."""
+    return _about(call, "end", _refused, str(event), reason, outcome)
+
+
+def cancel(call: CallKey) -> Operation[Refused | None]:
+    """Ends the call as CANCELLED; its worker is told."""
+    return end(call, Event.CANCEL, "CANCELLED")
+
+
+def watch(call: CallKey, channel: str) -> Operation[Standing | Refused]:
+    """Registers or renews a watch, and tells where the call stands."""
+    return _about(call, "watch", _standing, channel, _LEASE_MS)
+
+
+def leave(call: CallKey, channel: str) -> Operation[Refused | None]:
+    """A watcher has gone; where it was the last, the call's policy begins to apply."""
+    return _about(call, "leave", _refused, channel)
+
+
+def credit(call: CallKey, count: int) -> Operation[Refused | None]:
+    """A watcher has read so many items."""
+    return _about(call, "credit", _refused, count)
+
+
+def trim(call: CallKey, attempt: int, count: int, size: int) -> Operation[Refused | None]:
+    """Lets go of the first `count` items, `size` bytes in all: they were read."""
+    return _about(call, "trim", _refused, attempt, count, size)
+
+
+def sweep(partition: int, consumed: Collection[str], limit: int = 100) -> Operation[Swept]:
+    """Ends what is due in a partition and drops what is past its retention.
+
+    `consumed` are the queues that live workers consume.
+    """
+    return Operation(
+        "sweep", partition_prefix(partition), (limit, json.dumps(sorted(consumed))), _swept
+    )
+
+
+def evict(partition: int) -> Operation[int]:
+    """Drops a partition's oldest finished call that nobody reads; the bytes that it held."""
+    return Operation("evict", partition_prefix(partition), (), lambda reply: int(reply[0]))
+
+
+def _about(
+    call: CallKey, name: str, parse: Callable[[Reply], T], *arguments: Argument
+) -> Operation[T]:
+    return Operation(name, call.partition, (str(call), *arguments), parse)
+
+
+def _ms(seconds: float | None, at_least: int = 0) -> int:
+    return 0 if seconds is None else max(at_least, round(seconds * 1000))
+
+
+def _refused(reply: Reply) -> Refused | None:
+    return None if reply[0] in (b"OK", b"NEW") else Refused(reply[0].decode())
+
+
+def _begun(reply: Reply) -> Begun | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    _, method, request, inputs, metadata, timeout, item_limit, window = reply
+    return Begun(
+        method.decode(),
+        request,
+        None if inputs == b"-1" else int(inputs),
+        metadata,
+        None if timeout == b"-1" else int(timeout) / 1000,
+        int(item_limit),
+        int(window),
+    )
+
+
+def _flow(reply: Reply) -> Flow | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    return Flow(int(reply[1]), int(reply[2]))
+
+
+def _standing(reply: Reply) -> Standing | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    _, method, digest, sent, first, outcome, initial, brief, *ending = reply
+    words = [word.decode() for word in ending]
+    terminal = State(words[0]).terminal
+    return Standing(
+        method.decode(),
+        digest.decode(),
+        int(words[2]),
+        int(sent),
+        int(first),
+        initial,
+        brief,
+        parse_ending(words, outcome) if terminal else None,
+    )
+
+
+def _swept(reply: Reply) -> Swept:
+    reviewed, dropped, held, oldest = reply
+    return Swept(int(reviewed), int(dropped), int(held), int(float(oldest)) if oldest else None)
+

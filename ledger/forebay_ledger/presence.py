@@ -1,0 +1,79 @@
+"""Which workers are alive: each writes an expiring word of itself.
+
+A worker is live until its word expires, by the ledger's clock; nothing is asked
+of it, so one that hangs or was cut off is not taken for live for long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from forebay_ledger.connection import BlockingLedger, Ledger, mapped_errors
+from forebay_ledger.keys import PRESENCE_INDEX, presence_key
+from forebay_ledger.scripts import LEASE_S
+
+
+@dataclass(frozen=True)
+class WorkerPresence:
+    """What a worker says of itself: its queues, its tasks, how many calls it runs at a time."""
+
+    worker: str
+    queues: tuple[str, ...]
+    tasks: tuple[str, ...]
+    slots: int
+    pool: str
+    version: str
+
+
+def announce(ledger: BlockingLedger, presence: WorkerPresence) -> None:
+    """Says for the time of a lease that the worker is live; raises BackendUnavailable."""
+    with mapped_errors(), ledger.redis.pipeline(transaction=False) as pipeline:
+        # Two round trips: the index is ordered by the ledger's clock, not ours.
+        seconds, microseconds = cast(Any, ledger.redis.time())
+        pipeline.set(
+            presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
+        )
+        pipeline.zadd(
+            PRESENCE_INDEX, {presence.worker: seconds + microseconds / 1e6 + LEASE_S}
+        )
+        pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", seconds - LEASE_S)
+        pipeline.execute()
+
+
+def withdraw(ledger: BlockingLedger, worker: str) -> None:
+    """Says that the worker is gone; raises BackendUnavailable."""
+    with mapped_errors():
+        ledger.redis.zrem(PRESENCE_INDEX, worker)
+        ledger.redis.delete(presence_key(worker))
+
+
+async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
+    """The workers that are live now; raises BackendUnavailable."""
+    with mapped_errors():
+        names = await ledger.redis.zrange(PRESENCE_INDEX, 0, -1)
+        words = await ledger.redis.mget([presence_key(name.decode()) for name in names]) if names \
+            else []
+    return tuple(_presence(json.loads(word)) for word in words if word is not None)
+
+
+def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:
+    """The queues that live workers consume, and their slots."""
+    slots: dict[str, int] = {}
+    for worker in workers:
+        for queue in worker.queues:
+            slots[queue] = slots.get(queue, 0) + worker.slots
+    return slots
+
+
+def _presence(word: dict[str, Any]) -> WorkerPresence:
+    return WorkerPresence(
+        worker=word["worker"],
+        queues=tuple(word["queues"]),
+        tasks=tuple(word["tasks"]),
+        slots=word["slots"],
+        pool=word["pool"],
+        version=word["version"],
+    )

@@ -1,0 +1,25 @@
+"""Loading the ledger's Lua scripts: each is the prelude and one operation."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from forebay_ledger.lifecycle import lua_table
+
+LEASE_S = 15.0
+"""How long a claim or a watch holds unless it is renewed."""
+
+
+@cache
+def script(name: str) -> str:
+    """The whole text of the script, as a server runs it."""
+    folder = files("forebay_ledger") / "lua"
+    return "\n".join(
+        (
+            f"local NEXT = {lua_table()}",
+            f"local LEASE_MS = {LEASE_S * 1000:.0f}",
+            (folder / "prelude.lua").read_text(),
+            (folder / f"{name}.lua").read_text(),
+        )
+    )

@@ -1,0 +1,155 @@
+"""Settings: flags over `FOREBAY_*` variables over a TOML file over defaults.
+
+One class for gateway and worker, so that one file and one environment serve
+both. Anything unknown or unfit is refused with its name, its value and what was
+expected; nothing is read before `load_settings` is called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from forebay_ledger.backends import Backends, backends, redacted, redis_url
+from forebay_ledger.embedded import socket_url
+
+PREFIX = "FOREBAY_"
+CONFIG_VARIABLE = "FOREBAY_CONFIG"
+DEFAULT_CONFIG = Path("forebay.toml")
+_MIB = 1 << 20
+
+
+class SettingsError(ValueError):
+    """Settings that are refused; the message has a line for each."""
+
+
+def _default_data_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "forebay"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True
+    )
+
+    listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
+    ledger_url: str | None = Field(None, description="Redis or Valkey; unset: the embedded server")
+    broker_url: str | None = Field(None, description="Redis, Valkey or AMQP; unset: the ledger's")
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="the embedded server's folder"
+    )
+    services: tuple[str, ...] = Field(
+        ("forebay.compute.v1.compute_pb2",),
+        min_length=1,
+        description="compiled protobuf modules whose routed methods are served",
+    )
+    checks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options of checks, by a method's full name"
+    )
+    max_message_bytes: int = Field(4 * _MIB, ge=1024, description="largest message, either way")
+    max_calls: int = Field(10_000, ge=1, description="calls in flight on one gateway")
+    queue_wait_s: float = Field(60.0, gt=0, description="longest wait for a worker")
+    run_time_s: float | None = Field(None, gt=0, description="longest run of one attempt")
+    attempts: int = Field(3, ge=1, description="attempts of a call that may be run again")
+    linger_s: float = Field(10.0, ge=0, description="how long a call outlives its last watcher")
+    request_bytes: int = Field(64 * _MIB, ge=1, description="one call's requests in all")
+    item_bytes: int = Field(256 * _MIB, ge=1, description="one call's items held in the ledger")
+    window_bytes: int = Field(8 * _MIB, ge=1, description="items sent ahead of their reader")
+    retention_s: float = Field(3600.0, gt=0, description="how long a finished call is kept")
+    retention_bytes: int = Field(1 << 30, ge=0, description="items that finished calls may hold")
+    drain_s: float = Field(10.0, ge=0, description="grace for calls in flight at shutdown")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="log level")
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not (colon and host and port.isdecimal() and int(port) < 65536):
+            raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
+        return value
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _ledger_url(cls, value: str | None) -> str | None:
+        return value and redis_url(value)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_url(cls, value: str | None) -> str | None:
+        return value and backends("redis://localhost", value).broker_url
+
+    def backends(self) -> Backends:
+        """Broker and ledger; the embedded server's where none is set."""
+        return backends(self.ledger_url or socket_url(self.data_dir), self.broker_url)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then variables, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings as flags (None: not given), environment and file make them.
+
+    Raises SettingsError.
+    """
+    _refuse_unknown_variables()
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from error
+    except (OSError, ValueError) as error:  # an unreadable file, or JSON in a variable
+        raise SettingsError(str(error)) from error
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"{CONFIG_VARIABLE} = {named!r}: expected a TOML file; there is none")
+        return Path(named)
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(
+            "\n".join(
+                f"{name} = {os.environ[name]!r}: no such setting; expected one of "
+                + ", ".join(sorted(known))
+                for name in unknown
+            )
+        )
+
+
+def _line(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        expected = "no such setting; expected one of " + ", ".join(sorted(Settings.model_fields))
+    else:
+        expected = problem["msg"].removeprefix("Value error, ")
+    shown = redacted(str(problem["input"])) if name.endswith("_url") else repr(problem["input"])
+    return f"{name} = {shown}: {expected}"

@@ -1,0 +1,107 @@
+"""The Celery message that sends a worker to a call.
+
+It holds names only: the call's key and the attempt (or, for calls that live in a
+gateway's memory, a serialized `forebay.v1.Batch`); the task's id is the call's. The
+form is Celery's message protocol 2,
+https://docs.celeryq.dev/en/stable/internals/protocol.html, and on Redis kombu's
+virtual transport: JSON with a base64 body, pushed on a list whose name carries
+the priority (`kombu.transport.redis.Channel._put`, `priority`).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from base64 import b64encode
+from bisect import bisect
+from dataclasses import dataclass
+from typing import Any
+
+from forebay_ledger.keys import CallKey
+from forebay_ledger.operations import Push
+
+# kombu's defaults, which existing workers use too: of the priorities on Redis,
+# where 0 is popped first, four are told apart.
+_PRIORITY_STEPS = (0, 3, 6, 9)
+_SEPARATOR = "\x06\x16"
+_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@dataclass(frozen=True)
+class TaskMessage:
+    """A task to be sent; `priority` is 0 to 9, 9 the most urgent."""
+
+    id: str
+    task: str
+    queue: str
+    priority: int
+    kwargs: dict[str, Any]
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The headers of protocol 2."""
+        return {
+            "lang": "py",
+            "task": self.task,
+            "id": self.id,
+            "root_id": self.id,
+            "parent_id": None,
+            "group": None,
+            "eta": None,
+            "expires": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "argsrepr": "()",
+            "kwargsrepr": "{}",
+            "origin": "forebay",
+            "ignore_result": True,
+        }
+
+    @property
+    def body(self) -> list[Any]:
+        """The body of protocol 2: args, kwargs, embed."""
+        return [[], self.kwargs, _EMBED]
+
+
+def call_message(
+    call: CallKey, attempt: int, *, task: str, queue: str, priority: int
+) -> TaskMessage:
+    """The message of a durable call."""
+    return TaskMessage(call.id, task, queue, priority, {"call": str(call), "attempt": attempt})
+
+
+def batch_message(
+    batch_id: str, batch: bytes, *, task: str, queue: str, priority: int
+) -> TaskMessage:
+    """The message of calls that live in a gateway's memory."""
+    return TaskMessage(batch_id, task, queue, priority, {"batch": b64encode(batch).decode()})
+
+
+def redis_push(message: TaskMessage) -> Push:
+    """The message as kombu's Redis transport would have put it."""
+    redis_priority = 9 - message.priority
+    wire = {
+        "body": b64encode(json.dumps(message.body).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": message.headers,
+        "properties": {
+            "correlation_id": message.id,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": message.queue},
+            "priority": redis_priority,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }
+    return Push(_list_name(message.queue, redis_priority), json.dumps(wire).encode())
+
+
+def queue_lists(queue: str) -> list[str]:
+    """The Redis lists that together are a queue."""
+    return [_list_name(queue, step) for step in _PRIORITY_STEPS]
+
+
+def _list_name(queue: str, redis_priority: int) -> str:
+    step = _PRIORITY_STEPS[bisect(_PRIORITY_STEPS, redis_priority) - 1]
+    return f"{queue}{_SEPARATOR}{step}" if step else queue
