@@ -1,0 +1,1 @@
+"""The gateway: gRPC in, Celery tasks out, items back."""

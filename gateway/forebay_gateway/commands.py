@@ -1,0 +1,165 @@
+"""`forebay gateway`, `up`, `routes` and `doctor`: the command line's end of each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from forebay.errors import ForebayError
+from forebay.routes import Method, RouteError
+from forebay_gateway.doctor import consumers, examine, show_findings, show_routes
+from forebay_gateway.server import GatewayError, load_methods, running_gateway
+from forebay_gateway.up import UpError, everything_up
+from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
+from forebay_ledger.settings import Settings, SettingsError, load_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+_EXPECTED = (SettingsError, RouteError, GatewayError, EmbeddedServerError, UpError, ForebayError)
+
+
+def _options(command: F) -> F:
+    """The flags of every command that reads settings; each is a setting of that name."""
+    for option in (
+        click.option("--listen", metavar="HOST:PORT", help="Where to listen [127.0.0.1:50051]."),
+        click.option("--ledger-url", metavar="URL", help="Redis or Valkey; unset: embedded."),
+        click.option("--broker-url", metavar="URL", help="Redis or AMQP; unset: the ledger's."),
+        click.option("--data-dir", metavar="DIR", help="The embedded server's folder."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_options
+def gateway(**flags: str | None) -> None:
+    """Serve gRPC, and send calls to Celery workers.
+
+    Without --ledger-url the embedded server is started, unless `forebay up` or
+    another gateway of this user runs it already.
+    """
+    settings = _settings(flags)
+
+    async def serve() -> None:
+        async with running_gateway(settings) as address:
+            click.echo(f"forebay gateway ready on {address}")
+            await _told_to_stop()
+
+    if settings.ledger_url is not None or is_running(settings.data_dir):
+        _run(serve())
+        return
+    with _embedded(settings):
+        _run(serve())
+
+
+@click.command()
+@_options
+@click.option("--concurrency", type=click.IntRange(1), help="Calls at a time, per queue.")
+def up(concurrency: int | None, **flags: str | None) -> None:
+    """Run everything: the embedded server, a worker for each queue, the gateway.
+
+    Ctrl-C stops it: calls in flight get a grace, then workers end, then the server.
+    """
+    settings = _settings(flags)
+
+    async def run() -> None:
+        async with everything_up(settings, concurrency or _default_concurrency()) as address:
+            click.echo(f"forebay up and ready on {address}")
+            await _told_to_stop()
+            click.echo("forebay is stopping", err=True)
+
+    if settings.ledger_url is not None:
+        _run(run())
+        return
+    with _embedded(settings):
+        _run(run())
+
+
+@click.command()
+@_options
+def routes(**flags: str | None) -> None:
+    """Show which method goes to which task and queue, and who consumes it."""
+    settings = _settings(flags)
+    methods = _loaded(settings)
+    show_routes(Console(), methods, _run(consumers(settings)))
+
+
+@click.command()
+@_options
+def doctor(**flags: str | None) -> None:
+    """Look at everything that a call needs; say what is missing and how to mend it."""
+    settings = _settings(flags)
+    findings = _run(examine(settings, _loaded(settings)))
+    show_findings(Console(), findings)
+    if not all(finding.good for finding in findings):
+        raise SystemExit(1)
+
+
+def _loaded(settings: Settings) -> tuple[Method, ...]:
+    try:
+        return load_methods(settings.services)
+    except (SettingsError, RouteError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _default_concurrency() -> int:
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+def _settings(flags: dict[str, str | None]) -> Settings:
+    try:
+        settings = load_settings(flags)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    return settings
+
+
+def _embedded(settings: Settings) -> EmbeddedServer:
+    try:
+        return EmbeddedServer(settings.data_dir)
+    except EmbeddedServerError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    """Runs to the end; what can be expected to go wrong becomes one clear line each."""
+    problems: list[str] = []
+    try:
+        return asyncio.run(main)
+    except* _EXPECTED as group:
+        problems = [str(error) for error in _leaves(group)]
+    raise click.ClickException("\n".join(problems))
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+async def _told_to_stop() -> None:
+    """Returns at the first SIGINT or SIGTERM; a second one ends the process as ever."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        told.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, tell)
+    await told.wait()

@@ -1,0 +1,152 @@
+"""Which item goes to a caller next. Pure: events in, decisions out.
+
+Small items come by pub/sub, whole; large ones, and any that came while the
+caller was slow or pub/sub was away, are fetched from the ledger by ordinal. So a
+lost frame costs a fetch and never an item, and what waits for a slow caller is
+bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from forebay.errors import ItemsLost
+from forebay_ledger.events import Brief, CallEvent, Ending, Initial, Item, More
+from forebay_ledger.operations import Standing
+
+BUFFER_BYTES = 1 << 20
+"""Bytes of published items that wait for the caller before the rest is left to the ledger."""
+FETCH_BYTES = 2 << 20
+"""About how much one fetch brings."""
+
+
+@dataclass(frozen=True)
+class Send:
+    """A message for the caller."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Items to be read from the ledger: `count` from ordinal `first` on."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do until an event."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """All items have gone out, and the call has ended."""
+
+    ending: Ending
+
+
+Decision = Send | Fetch | Wait | Done
+
+
+class Delivery:
+    """The items of one call on their way to one caller."""
+
+    def __init__(self, resume_from: int = 0) -> None:
+        self._ready: deque[tuple[bool, bytes]] = deque()  # lasting?, payload
+        self._ready_bytes = 0
+        self._tail = resume_from  # the ordinal after the last ready one
+        self._known = resume_from  # items that the ledger is known to hold
+        self._known_bytes = 0
+        self._ending: Ending | None = None
+        self.initial: bytes | None = None
+        self.read_count = resume_from
+        self.unacknowledged_bytes = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing yet to be said to the caller."""
+        return not self._ready and self._known <= self._tail and self._ending is None
+
+    def on_event(self, event: CallEvent) -> None:
+        """Takes what pub/sub says."""
+        match event:
+            case Item(ordinal, payload):
+                self._known = max(self._known, ordinal + 1)
+                if ordinal == self._tail and self._ready_bytes < BUFFER_BYTES:
+                    self._append(payload)
+            case More(count, sent):
+                self._know(count, sent)
+            case Brief(payload):
+                self._push_transient(payload)
+            case Initial(payload):
+                self.initial = payload
+            case Ending():
+                self._know(event.count, self._known_bytes)
+                self._ending = event
+
+    def on_standing(self, standing: Standing) -> None:
+        """Takes what the ledger says: at attaching, and now and then, since pub/sub loses.
+
+        Raises ItemsLost where the caller has seen more than there is, or where
+        what it has not seen is gone.
+        """
+        if self.read_count > standing.count:
+            raise ItemsLost(
+                f"the ledger has {standing.count} items of this call, the caller saw {self.read_count}"
+            )
+        if self._tail < standing.first:
+            raise ItemsLost(f"the first {standing.first} items of this call are no longer kept")
+        self._know(standing.count, standing.sent)
+        if self.initial is None and standing.initial:
+            self.initial = standing.initial
+        if standing.ending is not None:
+            self._ending = standing.ending
+
+    def attach(self, standing: Standing) -> None:
+        """Takes the ledger's word at attaching: the latest transient item is news too."""
+        self.on_standing(standing)
+        if standing.brief and standing.ending is None:
+            self._push_transient(standing.brief)
+
+    def on_fetched(self, items: list[tuple[int, bytes]]) -> None:
+        """Takes items from the ledger; raises ItemsLost where they are not the next."""
+        for ordinal, payload in items:
+            if ordinal == self._tail:
+                self._append(payload)
+            elif ordinal > self._tail:
+                break
+        if not items or items[-1][0] + 1 > self._tail:
+            raise ItemsLost(f"item {self._tail} of this call is no longer in the ledger")
+
+    def take(self) -> Decision:
+        """What to do next."""
+        if self._ready:
+            lasting, payload = self._ready.popleft()
+            if lasting:
+                self._ready_bytes -= len(payload)
+                self.read_count += 1
+                self.unacknowledged_bytes += len(payload)
+            return Send(payload)
+        if self._known > self._tail:
+            average = max(1, self._known_bytes // self._known)
+            return Fetch(self._tail, min(self._known - self._tail, max(1, FETCH_BYTES // average)))
+        if self._ending is not None:
+            return Done(self._ending)
+        return Wait()
+
+    def _know(self, count: int, sent: int) -> None:
+        self._known = max(self._known, count)
+        self._known_bytes = max(self._known_bytes, sent)
+
+    def _append(self, payload: bytes) -> None:
+        self._ready.append((True, payload))
+        self._ready_bytes += len(payload)
+        self._tail += 1
+
+    def _push_transient(self, payload: bytes) -> None:
+        if self._ready and not self._ready[-1][0]:
+            self._ready.pop()
+        self._ready.append((False, payload))

@@ -1,0 +1,188 @@
+"""Sending task messages to the broker.
+
+Where broker and ledger are one server, a durable call's message is pushed by
+the script that writes its record; everywhere else the record is written first.
+Every send is bounded; what fails is raised as `BackendUnavailable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import local
+from typing import Any, Protocol
+
+from amqp.exceptions import AMQPError
+from kombu import Connection, Exchange, Producer, Queue
+from kombu.exceptions import KombuError
+
+from forebay.errors import BackendUnavailable
+from forebay_ledger.backends import HIGHEST_PRIORITY, Backends, redis_url
+from forebay_ledger.connection import CONNECT_TIMEOUT_S, RETRY_AFTER_S, Ledger
+from forebay_ledger.operations import Push
+from forebay_ledger.task_messages import TaskMessage, queue_lists, redis_push
+
+SEND_TIMEOUT_S = 5.0
+_THREADS = 4
+_TRANSPORT_OPTIONS = {
+    "confirm_publish": True,
+    "read_timeout": SEND_TIMEOUT_S,
+    "write_timeout": SEND_TIMEOUT_S,
+}
+
+
+class Dispatcher(Protocol):
+    """The way to a broker."""
+
+    def push_of(self, message: TaskMessage) -> Push:
+        """What the ledger's script is to push; empty where `send` is the way."""
+
+    async def send(self, message: TaskMessage) -> None:
+        """Sends a message that no script pushes; raises BackendUnavailable."""
+
+    async def depth(self, queue: str) -> int:
+        """How many messages wait in a queue; raises BackendUnavailable."""
+
+    async def ping(self) -> None:
+        """Returns when the broker answers; raises BackendUnavailable."""
+
+    async def close(self) -> None:
+        """Closes all connections."""
+
+
+def dispatcher(backends: Backends, ledger: Ledger) -> Dispatcher:
+    """The dispatcher for a pair of backends."""
+    if backends.broker_is_ledger:
+        return RedisDispatcher(ledger, atomic=True)
+    if backends.broker_is_redis:
+        return RedisDispatcher(Ledger(redis_url(backends.broker_url)), atomic=False)
+    return AmqpDispatcher(backends.broker_url)
+
+
+class RedisDispatcher:
+    """A Redis or Valkey broker; `atomic` where it is the ledger's server."""
+
+    def __init__(self, server: Ledger, *, atomic: bool) -> None:
+        self._server = server
+        self._atomic = atomic
+
+    def push_of(self, message: TaskMessage) -> Push:
+        """The message itself, where the ledger's script can push it."""
+        return redis_push(message) if self._atomic else Push()
+
+    async def send(self, message: TaskMessage) -> None:
+        """Pushes the message."""
+        await self._server.push(redis_push(message))
+
+    async def depth(self, queue: str) -> int:
+        """The messages on all lists of the queue."""
+        return sum(await self._server.queue_depths(queue_lists(queue)))
+
+    async def ping(self) -> None:
+        """Asks the server."""
+        await self._server.ping()
+
+    async def close(self) -> None:
+        """Closes the connections, where they are not the ledger's."""
+        if not self._atomic:
+            await self._server.close()
+
+
+class AmqpDispatcher:
+    """RabbitMQ, through kombu, whose calls block: in threads, a connection each."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-amqp")
+        self._local = local()
+        self._connections: set[Connection] = set()
+
+    def push_of(self, message: TaskMessage) -> Push:
+        """Nothing: no script of the ledger's reaches this broker."""
+        return Push()
+
+    async def send(self, message: TaskMessage) -> None:
+        """Publishes the message, persistent and confirmed."""
+        try:
+            await self._in_thread(self._publish, message)
+        except BackendUnavailable:
+            # The connection may have died while idle. Sent twice, it is begun once.
+            await self._in_thread(self._publish, message)
+
+    async def depth(self, queue: str) -> int:
+        """The messages that are ready in the queue."""
+        return int(await self._in_thread(self._depth, queue))
+
+    async def ping(self) -> None:
+        """Opens and closes a channel."""
+        await self._in_thread(self._open_a_channel)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for connection in tuple(self._connections):
+            await asyncio.to_thread(connection.collect, CONNECT_TIMEOUT_S)
+
+    async def _in_thread(self, work: Any, *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                return await loop.run_in_executor(self._threads, work, *arguments)
+        except (KombuError, AMQPError, OSError, TimeoutError) as error:
+            raise BackendUnavailable(
+                "the broker does not answer", retry_after_s=RETRY_AFTER_S
+            ) from error
+
+    def _publish(self, message: TaskMessage) -> None:
+        with self._channel() as channel:
+            Producer(channel).publish(
+                message.body,
+                exchange="",
+                routing_key=message.queue,
+                declare=[_queue(message.queue)],
+                serializer="json",
+                headers=message.headers,
+                correlation_id=message.id,
+                priority=message.priority,
+                delivery_mode=2,
+                retry=False,
+            )
+
+    def _depth(self, queue: str) -> int:
+        with self._channel() as channel:
+            return int(_queue(queue)(channel).queue_declare().message_count)
+
+    def _open_a_channel(self) -> None:
+        with self._channel() as channel:
+            channel.connection.channel().close()
+
+    @contextmanager
+    def _channel(self) -> Iterator[Any]:
+        """This thread's channel; its connection is dropped where anything fails."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = Connection(
+                self._url, connect_timeout=CONNECT_TIMEOUT_S, transport_options=_TRANSPORT_OPTIONS
+            )
+            connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_S)
+            self._local.connection = connection
+            self._connections.add(connection)
+        try:
+            yield connection.default_channel
+        except Exception:
+            self._local.connection = None
+            self._connections.discard(connection)
+            connection.collect(socket_timeout=CONNECT_TIMEOUT_S)
+            raise
+
+
+def _queue(name: str) -> Queue:
+    """The queue as a Celery worker started with `-Q NAME` declares it."""
+    return Queue(
+        name,
+        Exchange(name),
+        routing_key=name,
+        queue_arguments={"x-max-priority": HIGHEST_PRIORITY},
+    )

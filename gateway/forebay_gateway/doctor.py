@@ -1,0 +1,193 @@
+"""What a call needs, looked at from outside: for `forebay doctor` and `forebay routes`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from forebay.errors import BackendUnavailable
+from forebay.routes import Method
+from forebay_gateway.dispatch import dispatcher
+from forebay_ledger.backends import redacted
+from forebay_ledger.connection import Ledger, mapped_errors
+from forebay_ledger.presence import consumed_queues, live_workers
+from forebay_ledger.settings import Settings
+
+_ANSWER_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: how it is and, where it is not good, how to mend it."""
+
+    what: str
+    good: bool
+    how_it_is: str
+    mend: str = ""
+
+
+async def consumers(settings: Settings) -> Mapping[str, int] | None:
+    """Slots of live workers by queue; None where the ledger does not answer."""
+    ledger = Ledger(settings.backends().ledger_url)
+    try:
+        return consumed_queues(await live_workers(ledger))
+    except BackendUnavailable:
+        return None
+    finally:
+        await ledger.close()
+
+
+async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding]:
+    """Looks at ledger, broker, workers and gateway."""
+    return [
+        await _ledger(settings),
+        await _broker(settings),
+        *_workers(methods, await consumers(settings)),
+        await _gateway(settings),
+    ]
+
+
+async def _ledger(settings: Settings) -> Finding:
+    url = settings.backends().ledger_url
+    ledger = Ledger(url)
+    try:
+        with mapped_errors():
+            info = cast(dict[str, Any], await ledger.redis.info())
+            policy = await ledger.redis.config_get("maxmemory-policy", "appendonly", "appendfsync")
+    except BackendUnavailable as error:
+        return Finding(
+            "ledger",
+            False,
+            f"{redacted(url)} does not answer: {error.__cause__}",
+            "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs",
+        )
+    finally:
+        await ledger.close()
+    version = info.get("valkey_version") or info.get("redis_version")
+    durable = policy.get("appendonly") == "yes"
+    how = f"{redacted(url)}, version {version}, append-only file " + (
+        f"synced {policy.get('appendfsync')}" if durable else "off"
+    )
+    if policy.get("maxmemory-policy") != "noeviction":
+        return Finding(
+            "ledger", False, f"{how}; it evicts keys", "set `maxmemory-policy noeviction` there"
+        )
+    if not durable:
+        return Finding(
+            "ledger", False, f"{how}: a restart loses calls", "set `appendonly yes` there"
+        )
+    return Finding("ledger", True, how)
+
+
+async def _broker(settings: Settings) -> Finding:
+    backends = settings.backends()
+    ledger = Ledger(backends.ledger_url)
+    broker = dispatcher(backends, ledger)
+    shown = redacted(backends.broker_url)
+    try:
+        await broker.ping()
+    except BackendUnavailable as error:
+        return Finding(
+            "broker",
+            False,
+            f"{shown} does not answer: {error.__cause__}",
+            "start it, or set FOREBAY_BROKER_URL to one that runs",
+        )
+    finally:
+        await broker.close()
+        await ledger.close()
+    return Finding(
+        "broker", True, f"{shown}, the ledger's server" if backends.broker_is_ledger else shown
+    )
+
+
+def _workers(methods: Sequence[Method], slots: Mapping[str, int] | None) -> list[Finding]:
+    if slots is None:
+        return [Finding("workers", False, "unknown: the ledger does not answer", "mend the ledger")]
+    return [
+        Finding(f"queue {queue}", True, f"{slots[queue]} calls at a time")
+        if queue in slots
+        else Finding(
+            f"queue {queue}",
+            False,
+            "no live worker consumes it",
+            f"celery -A forebay_workers worker -Q {queue} -n {queue}@%h",
+        )
+        for queue in sorted({method.route.queue for method in methods})
+    ]
+
+
+async def _gateway(settings: Settings) -> Finding:
+    async with grpc.aio.insecure_channel(settings.listen) as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_ANSWER_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            return Finding(
+                "gateway",
+                False,
+                f"{settings.listen} does not answer: {error.code().name}",
+                "start `forebay gateway` or `forebay up`, or say where it is with --listen",
+            )
+    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    mend = "" if serving else "mend ledger and broker; it recovers by itself"
+    return Finding("gateway", serving, f"{settings.listen}, {name}", mend)
+
+
+def show_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """A line for each finding, and one below it on how to mend it."""
+    for finding in findings:
+        mark = Text("ok     ", "green") if finding.good else Text("problem", "bold red")
+        console.print(mark, Text(f"{finding.what}: {finding.how_it_is}"), soft_wrap=True)
+        if finding.mend:
+            console.print(Text(f"        mend: {finding.mend}"), soft_wrap=True)
+
+
+def show_routes(
+    console: Console, methods: Sequence[Method], slots: Mapping[str, int] | None
+) -> None:
+    """A table on a terminal; tab-separated lines elsewhere."""
+    header = ("method", "task", "queue", "policy", "consumers")
+    rows = [
+        (method.name, method.route.task, method.route.queue, policy(method), _slots(method, slots))
+        for method in methods
+    ]
+    if not console.is_terminal:
+        for row in (header, *rows):
+            console.out("\t".join(row), highlight=False)
+        return
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def policy(method: Method) -> str:
+    """A method's policy in words."""
+    route = method.route
+    words = [
+        "ephemeral" if route.ephemeral else "durable",
+        "may run again" if method.may_run_again else "runs once",
+    ]
+    if route.detach:
+        words.append("outlives its caller")
+    if route.deterministic:
+        words.append("deterministic")
+    if route.transient:
+        words.append(f"{route.transient} is live only")
+    return ", ".join(words)
+
+
+def _slots(method: Method, slots: Mapping[str, int] | None) -> str:
+    if slots is None:
+        return "unknown"
+    return str(slots.get(method.route.queue, 0))

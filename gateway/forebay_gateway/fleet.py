@@ -1,0 +1,107 @@
+"""What this gateway knows of the ledger's clock, of the workers and of the backends' health.
+
+One loop, once a second: it reads presence and the clock, sweeps the partitions
+(ending what is due, dropping what is past its retention, or over the ledger's
+byte cap) and asks broker and ledger whether they answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+from forebay.errors import BackendUnavailable
+from forebay_gateway.dispatch import Dispatcher
+from forebay_ledger.connection import Ledger
+from forebay_ledger.keys import PARTITIONS
+from forebay_ledger.operations import Swept, evict, sweep
+from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
+
+ROUND_S = 1.0
+_MOST_EVICTED_A_ROUND = 1000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the backends answer."""
+
+    ledger: bool
+    broker: bool
+
+    @property
+    def serving(self) -> bool:
+        """Whether calls can be accepted."""
+        return self.ledger and self.broker
+
+
+class Fleet:
+    """The state of the world outside, at most a round old."""
+
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, retention_bytes: int) -> None:
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._retention_bytes = retention_bytes
+        self._clock_offset_ms = 0.0
+        self.workers: tuple[WorkerPresence, ...] = ()
+        self.health = Health(ledger=False, broker=False)
+
+    def consumes(self, queue: str) -> bool:
+        """Whether a live worker consumes the queue."""
+        return queue in consumed_queues(self.workers)
+
+    def ledger_time_ms(self, in_s: float) -> int:
+        """So many seconds from now, on the ledger's clock."""
+        return round((time.monotonic() + in_s) * 1000 + self._clock_offset_ms)
+
+    async def watch_over(self, on_health: Callable[[Health], Awaitable[None]]) -> None:
+        """Goes round until cancelled; `on_health` hears of each change."""
+        while True:
+            health = await self.round()
+            if health != self.health:
+                self.health = health
+                await on_health(health)
+            await asyncio.sleep(ROUND_S * random.uniform(0.8, 1.2))
+
+    async def round(self) -> Health:
+        """Looks at everything once."""
+        broker, ledger = await asyncio.gather(
+            self._answers(self._dispatcher.ping(), "broker"), self._answers(self._look(), "ledger")
+        )
+        return Health(ledger=ledger, broker=broker)
+
+    async def _answers(self, asked: Awaitable[None], what: str) -> bool:
+        try:
+            await asked
+        except BackendUnavailable as error:
+            if getattr(self.health, what):
+                _log.warning("the %s does not answer: %s", what, error.__cause__)
+            return False
+        return True
+
+    async def _look(self) -> None:
+        before = time.monotonic()
+        now_ms = await self._ledger.now_ms()
+        self._clock_offset_ms = now_ms - (before + time.monotonic()) / 2 * 1000
+        self.workers = await live_workers(self._ledger)
+        consumed = consumed_queues(self.workers)
+        swept = await self._ledger.run_all([sweep(n, consumed) for n in range(PARTITIONS)])
+        await self._hold_to_cap(swept, consumed)
+
+    async def _hold_to_cap(self, swept: list[Swept], consumed: Collection[str]) -> None:
+        """Drops the oldest finished calls while all of them hold more than the cap."""
+        for _ in range(_MOST_EVICTED_A_ROUND):
+            if sum(partition.held_bytes for partition in swept) <= self._retention_bytes:
+                return
+            oldest = min(
+                (n for n in range(PARTITIONS) if swept[n].held_bytes > 0),
+                key=lambda n: swept[n].oldest_ms or 0,
+            )
+            if not await self._ledger.run(evict(oldest)):
+                return
+            swept[oldest] = await self._ledger.run(sweep(oldest, consumed))

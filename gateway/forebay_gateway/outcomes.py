@@ -1,0 +1,56 @@
+"""From how a call ended to what its caller is told. Pure: the one place that maps errors."""
+
+from __future__ import annotations
+
+from google.rpc import status_pb2
+
+from forebay.errors import ForebayError, HandlerAborted, InternalFault, error_of, from_status, to_status
+from forebay.metadata import ATTEMPTS, QUEUE_MS, RUN_MS, Pairs, to_pairs
+from forebay.v1 import call_pb2
+from forebay_ledger.events import Ending
+from forebay_ledger.lifecycle import State
+
+_MESSAGES = {
+    "DEADLINE_EXCEEDED": "the call's deadline passed",
+    "CANCELLED": "the call was cancelled",
+    "NO_WORKERS": "no live worker consumes the method's queue",
+    "QUEUE_WAIT": "no worker began the call within the method's queue wait",
+    "WORKER_LOST": "the worker died, and the call may not be run again",
+    "BACKEND_UNAVAILABLE": "the broker does not answer",
+    "TOO_LARGE": "the request stream is over the method's limit",
+}
+
+
+def failure(ending: Ending) -> ForebayError | None:
+    """The error that a call ended with; None where it ended with OK."""
+    if ending.outcome or ending.state is State.SUCCEEDED:  # a plain OK has no bytes
+        return failure_of(call_pb2.Outcome.FromString(ending.outcome))
+    if ending.reason in _MESSAGES:
+        return error_of(ending.reason, _MESSAGES[ending.reason])
+    return InternalFault(f"the call ended as {ending.state} without an outcome")
+
+
+def failure_of(outcome: call_pb2.Outcome) -> ForebayError | None:
+    """The error that a handler's outcome is; None for OK."""
+    if outcome.code == 0:
+        return None
+    if outcome.details:
+        status = status_pb2.Status.FromString(outcome.details)
+        return from_status(outcome.code, outcome.message, status)
+    error = HandlerAborted(outcome.message)
+    error.code = outcome.code
+    error.status = to_status(error)
+    return error
+
+
+def trailing_metadata(ending: Ending) -> Pairs:
+    """Where the time went, and the handler's own trailing metadata."""
+    outcome = call_pb2.Outcome.FromString(ending.outcome)
+    return times(ending.queue_ms, ending.run_ms, ending.attempts) + tuple(
+        to_pairs(outcome.trailing_metadata)
+    )
+
+
+def times(queue_ms: int, run_ms: int, attempts: int) -> tuple[tuple[str, str | bytes], ...]:
+    """Where the time went, as trailing metadata."""
+    return ((QUEUE_MS, str(queue_ms)), (RUN_MS, str(run_ms)), (ATTEMPTS, str(attempts)))

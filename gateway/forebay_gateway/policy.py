@@ -1,0 +1,46 @@
+"""What a call's record is made of: its route, the gateway's defaults, the caller's wishes. Pure."""
+
+from __future__ import annotations
+
+from forebay.routes import Method
+from forebay_gateway.metadata import Wishes
+from forebay_ledger.operations import NewCall
+from forebay_ledger.settings import Settings
+
+
+def new_call(
+    method: Method,
+    wishes: Wishes,
+    settings: Settings,
+    *,
+    timeout_s: float | None,
+    request: bytes,
+    digest: str,
+) -> NewCall:
+    """The record of a call that is being accepted; `timeout_s` is the caller's."""
+    limits = method.route.limits
+    linger_s = 0.0 if wishes.call_id is None else settings.linger_s
+    return NewCall(
+        method=method.name,
+        queue=method.route.queue,
+        digest=digest,
+        receiving=method.client_streaming,
+        request=request,
+        metadata=wishes.handed_on.SerializeToString(),
+        timeout_s=None if wishes.detach else timeout_s,
+        queue_wait_s=limits.queue_wait_s or settings.queue_wait_s,
+        run_limit_s=limits.run_time_s or settings.run_time_s,
+        linger_s=linger_s if limits.linger_s is None else limits.linger_s,
+        detach=wishes.detach,
+        item_limit_bytes=limits.item_bytes or settings.item_bytes,
+        window_bytes=settings.window_bytes,
+        retention_s=settings.retention_s,
+        attempts_limit=limits.attempts or settings.attempts,
+        may_run_again=method.may_run_again,
+        deterministic=method.route.deterministic,
+    )
+
+
+def request_limit_bytes(method: Method, settings: Settings) -> int:
+    """How large one call's requests may be in all."""
+    return method.route.limits.request_bytes or settings.request_bytes

@@ -1,0 +1,208 @@
+"""A gateway, put together and run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from forebay.checks import load_checks
+from forebay.errors import MethodUnknown
+from forebay.routes import Method, read_methods, services_of
+from forebay_gateway.admission import Admission
+from forebay_gateway.dispatch import dispatcher
+from forebay_gateway.ephemeral import EphemeralCalls
+from forebay_gateway.fleet import Fleet, Health
+from forebay_gateway.funnel import Funnel
+from forebay_gateway.ids import uuid7
+from forebay_gateway.reflection import reflection_handlers
+from forebay_gateway.status import abort
+from forebay_gateway.watches import Watches
+from forebay_ledger.connection import Ledger
+from forebay_ledger.settings import Settings, SettingsError
+
+# A message over our limit gets an error with details; one over the transport's
+# gets gRPC's bare RESOURCE_EXHAUSTED, before it is held in memory.
+_TRANSPORT_SLACK = 4
+_FIRST_SUBSCRIPTION_S = 5.0
+_CUT_GRACE_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class GatewayError(RuntimeError):
+    """The gateway can't start; the message says why and what to do."""
+
+
+def load_methods(modules: Sequence[str]) -> tuple[Method, ...]:
+    """The routed methods of compiled protobuf modules.
+
+    Raises SettingsError for a module that is none, RouteError for bad routes.
+    """
+    files: list[FileDescriptor] = []
+    for name in modules:
+        try:
+            files.append(import_module(name).DESCRIPTOR)
+        except (ImportError, AttributeError) as error:
+            raise SettingsError(
+                f"services = {name!r}: expected a compiled protobuf module, such as "
+                f"mypkg.my_pb2; {error}"
+            ) from error
+    methods = read_methods(services_of(files))
+    if not methods:
+        raise SettingsError(f"services = {list(modules)!r}: no method there carries a route")
+    return methods
+
+
+@asynccontextmanager
+async def running_gateway(settings: Settings) -> AsyncIterator[str]:
+    """Serves until the block is left, then drains; yields the address, HOST:PORT.
+
+    Order of the end: no new calls, and health says so; calls in flight get
+    `drain_s`; what is left is cut, to go on elsewhere; then the server, and last
+    the backends, which the rest needed.
+
+    Raises SettingsError, RouteError or GatewayError where it can't start.
+    """
+    methods = load_methods(settings.services)
+    try:
+        checks = load_checks(settings.checks)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    backends = settings.backends()
+    ledger = Ledger(backends.ledger_url)
+    broker = dispatcher(backends, ledger)
+    fleet = Fleet(ledger, broker, settings.retention_bytes)
+    ephemeral = EphemeralCalls(broker, fleet)
+    gateway = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
+    watches = Watches(backends.ledger_url, gateway, ephemeral.on_reply)
+    admission = Admission(settings.max_calls)
+    funnel = Funnel(settings, ledger, broker, watches, ephemeral, admission, checks)
+    names = sorted({method.service for method in methods})
+    servicer = health.aio.HealthServicer()
+    server, address = _server(settings, methods, funnel, names, servicer)
+
+    async def say_health(state: Health) -> None:
+        await _set_health(servicer, names, state.serving)
+
+    await _set_health(servicer, names, False)
+    async with asyncio.TaskGroup() as background:
+        loops = [
+            background.create_task(watches.listen()),
+            background.create_task(fleet.watch_over(say_health)),
+        ]
+        try:
+            async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
+                await watches.subscribed()
+        except TimeoutError:
+            _log.warning("the ledger does not answer; serving, and trying on")
+        await server.start()
+        try:
+            yield address
+        finally:
+            admission.drain()
+            await servicer.enter_graceful_shutdown()
+            await _drained(admission, settings.drain_s)
+            funnel.cut()
+            await server.stop(_CUT_GRACE_S)
+            await funnel.settle_afterwork()
+            for loop in loops:
+                loop.cancel()
+    await broker.close()
+    await ledger.close()
+
+
+async def _drained(admission: Admission, grace_s: float) -> None:
+    """Waits until no call is in flight, at most for the grace."""
+    give_up = asyncio.get_running_loop().time() + grace_s
+    if admission.in_flight:
+        _log.info("draining: %d calls in flight, %g s of grace", admission.in_flight, grace_s)
+    while admission.in_flight and asyncio.get_running_loop().time() < give_up:
+        await asyncio.sleep(0.02)
+
+
+async def _set_health(
+    servicer: health.aio.HealthServicer, services: Sequence[str], serving: bool
+) -> None:
+    status = (
+        health_pb2.HealthCheckResponse.SERVING
+        if serving
+        else health_pb2.HealthCheckResponse.NOT_SERVING
+    )
+    for service in ("", *services):
+        await servicer.set(service, status)
+
+
+def _server(
+    settings: Settings,
+    methods: Sequence[Method],
+    funnel: Funnel,
+    names: Sequence[str],
+    servicer: health.aio.HealthServicer,
+) -> tuple[grpc.aio.Server, str]:
+    server = grpc.aio.server(options=_options(settings))
+    for name in names:
+        handlers = {
+            method.path.rpartition("/")[2]: funnel.handler(method)
+            for method in methods
+            if method.service == name
+        }
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(name, handlers),)
+        )
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    server.add_generic_rpc_handlers(tuple(reflection_handlers((*names, health.SERVICE_NAME))))
+    server.add_generic_rpc_handlers((_Unknown(),))
+    host = settings.listen.rpartition(":")[0]
+    try:
+        port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        raise GatewayError(
+            f"can't listen on {settings.listen}: is another gateway there? "
+            "Choose another address with --listen HOST:PORT"
+        ) from error
+    return server, f"{host}:{port}"
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    limit = settings.max_message_bytes * _TRANSPORT_SLACK
+    return [
+        ("grpc.max_receive_message_length", limit),
+        ("grpc.max_send_message_length", limit),
+        ("grpc.so_reuseport", 0),
+        # Clients may ping from every 10 s on, calls or not; we ping after 30 s of
+        # silence, so that a connection that died is noticed and its calls are left.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # Connections are renewed, so that load moves to gateways that join; calls in
+        # flight have an hour to end on the old one.
+        ("grpc.max_connection_age_ms", 30 * 60_000),
+        ("grpc.max_connection_age_grace_ms", 60 * 60_000),
+    ]
+
+
+class _Unknown(grpc.GenericRpcHandler):
+    """Answers whatever no other handler serves."""
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        path = handler_call_details.method
+
+        async def refuse(
+            requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+        ) -> None:
+            await abort(context, MethodUnknown(f"{path} is not served here"))
+
+        behavior: Callable[..., object] = refuse
+        return grpc.stream_stream_rpc_method_handler(behavior)
