@@ -1,0 +1,87 @@
+"""A Celery application out of services and their handlers."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celery import Celery, Task
+from celery.signals import worker_init, worker_ready, worker_shutdown
+from google.protobuf.descriptor import ServiceDescriptor
+
+from forebay.routes import Method, read_methods
+from forebay.v1 import call_pb2
+from forebay_ledger.backends import celery_settings
+from forebay_ledger.keys import CallKey
+from forebay_ledger.settings import load_settings
+from forebay_workers import process
+from forebay_workers.batches import run_batch
+from forebay_workers.calls import run_call
+
+Handler = Callable[..., Any]
+Handlers = Mapping[str, Handler] | object
+"""Handlers by method name, or a servicer: an object with a method for each."""
+
+
+def application(name: str, services: Mapping[ServiceDescriptor, Handlers]) -> Celery:
+    """An application with a task for each routed method of the services.
+
+    Settings are read when the worker starts, not here. Raises RouteError for bad
+    routes and LookupError where a routed method has no handler.
+    """
+    app = Celery(name)
+    app.add_defaults(_celery_defaults)
+    for method in read_methods(services):
+        service = next(s for s in services if s.full_name == method.service)
+        _register(app, method, _handler(method, services[service]))
+    return app
+
+
+def _celery_defaults() -> dict[str, Any]:
+    backends = load_settings().backends()
+    return {
+        **celery_settings(backends),
+        "worker_prefetch_multiplier": 1,
+        # On Redis nothing gives back what a lost worker had merely prefetched.
+        "worker_disable_prefetch": backends.broker_is_redis,
+        "worker_hijack_root_logger": True,
+    }
+
+
+def _handler(method: Method, handlers: Handlers) -> Handler:
+    name = method.name.rpartition(".")[2]
+    found = handlers.get(name) if isinstance(handlers, Mapping) else getattr(handlers, name, None)
+    if found is None:
+        raise LookupError(f"{method.name} carries a route, but no handler is given for it")
+    return found  # type: ignore[no-any-return]
+
+
+def _register(app: Celery, method: Method, handler: Handler) -> None:
+    def run(
+        self: Task[Any, Any],
+        call: str | None = None,
+        attempt: int = 0,
+        batch: str | None = None,
+    ) -> None:
+        """A call by its key and attempt, or a batch of ephemeral calls."""
+        runtime = process.runtime()
+        if batch is not None:
+            run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
+        elif call is not None:
+            run_call(runtime, method, handler, CallKey.parse(call), attempt)
+        else:
+            raise TypeError(f"{method.route.task} is Forebay's: call {method.path} over gRPC")
+
+    app.task(
+        run,
+        name=method.route.task,
+        bind=True,
+        ignore_result=True,
+        Strategy="forebay_workers.claims:strategy",
+    )
+
+
+worker_init.connect(process.on_worker_init)
+worker_ready.connect(process.on_worker_ready)
+worker_shutdown.connect(process.on_worker_shutdown)

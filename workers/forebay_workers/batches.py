@@ -1,0 +1,83 @@
+"""Running calls that live in a gateway's memory: no record, one reply."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from forebay.checks import NoCheck
+from forebay.metadata import CALL_ID, to_pairs
+from forebay.routes import Method
+from forebay.v1 import call_pb2
+from forebay_ledger.events import reply_frame
+from forebay_ledger.keys import CallKey
+from forebay_workers.context import CallContext
+from forebay_workers.flow import FlowControl
+from forebay_workers.invocation import invoke
+from forebay_workers.process import Runtime
+
+_log = logging.getLogger(__name__)
+
+
+def run_batch(
+    runtime: Runtime, method: Method, handler: Callable[..., Any], batch: call_pb2.Batch
+) -> None:
+    """Runs the batch's calls, but those past their deadline, and publishes the replies."""
+    arrived = time.monotonic()
+    reply = call_pb2.BatchReply()
+    for member in batch.members:
+        timeout_s = _timeout_s(runtime, member)
+        if timeout_s is not None and timeout_s <= 0:
+            _log.info("call %s is not begun: its deadline passed", member.call_id)
+            continue
+        begun = time.monotonic()
+        answer = _run_member(runtime, method, handler, member, timeout_s)
+        answer.queue_ms = round((begun - arrived) * 1000)
+        answer.run_ms = round((time.monotonic() - begun) * 1000)
+        reply.members.append(answer)
+    if not runtime.ledger.publish(batch.reply_channel, reply_frame(reply.SerializeToString())):
+        _log.info("no gateway hears %s any more", batch.reply_channel)
+
+
+def _timeout_s(runtime: Runtime, member: call_pb2.BatchMember) -> float | None:
+    if not member.deadline_ms:
+        return None
+    return (member.deadline_ms - runtime.clock.now_ms()) / 1000
+
+
+def _run_member(
+    runtime: Runtime,
+    method: Method,
+    handler: Callable[..., Any],
+    member: call_pb2.BatchMember,
+    timeout_s: float | None,
+) -> call_pb2.BatchMemberReply:
+    answer = call_pb2.BatchMemberReply(call_id=member.call_id)
+    context = CallContext(
+        CallKey(member.call_id),
+        1,
+        metadata=((CALL_ID, member.call_id), *to_pairs(member.metadata)),
+        timeout_s=timeout_s,
+        flow=FlowControl(runtime.settings.window_bytes, runtime.settings.item_bytes),
+        send_initial=lambda metadata: answer.initial_metadata.MergeFromString(metadata) and None,
+    )
+
+    def keep(response: Message, payload: bytes) -> None:
+        answer.response = payload
+
+    outcome = invoke(
+        method,
+        handler,
+        [member.request],
+        context,
+        runtime.checks.get(method.name, NoCheck)(),
+        keep,
+        runtime.settings.max_message_bytes,
+    )
+    if outcome is not None:
+        answer.outcome.CopyFrom(outcome)
+    return answer

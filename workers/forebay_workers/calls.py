@@ -1,0 +1,162 @@
+"""Running one attempt of a durable call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from google.protobuf.message import Message
+
+from forebay.checks import NoCheck
+from forebay.errors import InternalFault
+from forebay.metadata import CALL_ID, to_pairs
+from forebay.routes import Method
+from forebay.v1 import call_pb2
+from forebay_ledger.keys import CallKey
+from forebay_ledger.lifecycle import Event
+from forebay_ledger.operations import (
+    Begun,
+    Flow,
+    Operation,
+    Refused,
+    begin,
+    emit,
+    emit_transient,
+    finish,
+    look,
+    send_initial_metadata,
+    trim,
+)
+from forebay_ledger.outcomes import failed
+from forebay_ledger.scripts import LEASE_S
+from forebay_workers.context import CallContext
+from forebay_workers.flow import FlowControl
+from forebay_workers.invocation import Stopped, invoke
+from forebay_workers.process import Runtime
+
+_INPUTS_A_READ = 4
+_LOOK_EVERY_S = LEASE_S / 3
+
+_log = logging.getLogger(__name__)
+
+
+def run_call(
+    runtime: Runtime, method: Method, handler: Callable[..., Any], call: CallKey, attempt: int
+) -> None:
+    """Begins the attempt, runs the handler, and writes down how it ended."""
+    begun = runtime.ledger.run(begin(call, attempt, runtime.worker, runtime.control.channel))
+    if isinstance(begun, Refused):
+        _log.info("call %s is not begun: %s", call, begun.why)
+        return
+    context = CallContext(
+        call,
+        attempt,
+        metadata=((CALL_ID, call.id), *to_pairs(call_pb2.Metadata.FromString(begun.metadata))),
+        timeout_s=begun.timeout_s,
+        flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
+        send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
+    )
+    emitter = _Emitter(runtime, method, context)
+    with runtime.control.running(context):
+        if begun.method == method.name:
+            outcome = invoke(
+                method,
+                handler,
+                _requests(runtime, call, begun),
+                context,
+                runtime.checks.get(method.name, NoCheck)(),
+                emitter.emit,
+                runtime.settings.max_message_bytes,
+            )
+        else:
+            _log.error("call %s is of %s, not of %s", call, begun.method, method.name)
+            outcome = failed(InternalFault(f"the call is of {begun.method}; check the routes"))
+    if outcome is None:
+        _log.info("call %s was stopped: %s", call, context.stopped)
+        return
+    emitter.finish(outcome)
+
+
+def _requests(runtime: Runtime, call: CallKey, begun: Begun) -> Iterator[bytes]:
+    if begun.inputs is None:
+        yield begun.request
+        return
+    ordinal = 0
+    while ordinal < begun.inputs:
+        page = runtime.ledger.inputs(call, ordinal, _INPUTS_A_READ)
+        if not page:
+            raise Stopped  # the requests go when the call has ended
+        yield from page
+        ordinal += len(page)
+
+
+def _send_initial(runtime: Runtime, call: CallKey, attempt: int, metadata: bytes) -> None:
+    runtime.ledger.run(send_initial_metadata(call, attempt, metadata))
+
+
+class _Emitter:
+    """Puts a handler's responses into the ledger, and makes it wait for its readers."""
+
+    def __init__(self, runtime: Runtime, method: Method, context: CallContext) -> None:
+        self._ledger = runtime.ledger
+        self._method = method
+        self._context = context
+        self._ordinal = 0
+        self._last: Operation[Flow | Refused] | None = None
+
+    def emit(self, response: Message, payload: bytes) -> None:
+        """Stores and publishes an item; raises Stopped where the call is over."""
+        context = self._context
+        if self._method.is_transient(response):
+            self._heed(
+                self._ledger.run(emit_transient(context.call, context.attempt, payload))
+            )
+            return
+        operation = emit(context.call, context.attempt, self._ordinal, payload)
+        self._ordinal += 1
+        if not self._method.server_streaming:
+            self._last = operation  # goes out with the end, in one round trip
+            return
+        flow = self._heed(self._ledger.run(operation))
+        with context.changed:
+            context.flow.sent(len(payload))
+        if flow is not None:
+            context.on_flow(flow)
+        self._wait_for_readers()
+
+    def finish(self, outcome: call_pb2.Outcome) -> None:
+        """Writes down how the attempt ended."""
+        context = self._context
+        event = Event.FAIL if outcome.code else Event.SUCCEED
+        end = finish(context.call, context.attempt, event, "", outcome.SerializeToString())
+        *_, refused = self._ledger.run_all([self._last, end] if self._last else [end])
+        if refused is not None:
+            _log.info("call %s ended before its handler: %s", context.call, refused.why)
+
+    def _wait_for_readers(self) -> None:
+        context = self._context
+        while True:
+            with context.changed:
+                if context.stopped is not None:
+                    raise Stopped
+                trimmable = context.flow.to_be_trimmed()
+                if trimmable is None:
+                    if not context.flow.blocked:
+                        return
+                    context.changed.wait(_LOOK_EVERY_S)
+            if trimmable is not None:
+                self._heed(self._ledger.run(trim(context.call, context.attempt, *trimmable)))
+                with context.changed:
+                    context.flow.trimmed(trimmable[1])
+            elif context.flow.blocked:
+                flow = self._heed(self._ledger.run(look(context.call, context.attempt)))
+                if flow is not None:
+                    context.on_flow(flow)
+
+    def _heed(self, reply: Flow | Refused | None) -> Flow | None:
+        if isinstance(reply, Refused):
+            self._context.stop(reply.why)
+        if self._context.stopped is not None:
+            raise Stopped
+        return reply if isinstance(reply, Flow) else None

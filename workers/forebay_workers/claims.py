@@ -1,0 +1,51 @@
+"""Claiming a call when its message arrives, in the worker's main process.
+
+So a call that waits for a free pool child is known to be held, and one that is
+over, or that another worker has, never reaches the pool.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery.worker import strategy as celery_strategy
+
+from forebay.errors import BackendUnavailable
+from forebay_ledger.keys import CallKey
+from forebay_ledger.operations import claim
+from forebay_workers import process
+
+_log = logging.getLogger(__name__)
+
+
+def strategy(task: Any, app: Any, consumer: Any) -> Any:
+    """Celery's strategy for a task of ours: its own, behind a claim."""
+    handle = celery_strategy.default(task, app, consumer)
+
+    def claim_then_handle(
+        message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any
+    ) -> Any:
+        refusal = _refusal(message)
+        if refusal is not None:
+            _log.info("call %s is not begun: %s", message.headers.get("id"), refusal)
+            ack(_log, consumer.connection_errors)
+            return None
+        return handle(message, body, ack, reject, callbacks, **options)
+
+    return claim_then_handle
+
+
+def _refusal(message: Any) -> str | None:
+    """Why the call may not be begun here; None where it may."""
+    _, kwargs, _ = message.payload
+    if "call" not in kwargs:
+        return None
+    runtime = process.runtime()
+    try:
+        refused = runtime.ledger.run(
+            claim(CallKey.parse(kwargs["call"]), kwargs["attempt"], runtime.worker)
+        )
+    except BackendUnavailable:
+        return None  # begin will tell, when the pool gets to it
+    return refused.why if refused is not None else None

@@ -1,0 +1,105 @@
+"""Calling a handler, and what comes of it: the same for durable and ephemeral calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from forebay.checks import Check
+from forebay.errors import ForebayError, HandlerFailed, InvalidRequest, TooLarge
+from forebay.routes import Method
+from forebay.v1 import call_pb2
+from forebay_ledger.outcomes import failed
+from forebay_workers.context import Aborted, CallContext
+
+_log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The call is over in the ledger; the handler was brought to an end."""
+
+
+def invoke(
+    method: Method,
+    handler: Callable[..., Any],
+    requests: Iterable[bytes],
+    context: CallContext,
+    check: Check,
+    emit: Callable[[Message, bytes], None],
+    max_message_bytes: int,
+) -> call_pb2.Outcome | None:
+    """Runs the handler, gives each response to `emit`, and returns how it ended.
+
+    None where the call was over before the handler was: nobody wants to know.
+    `emit` raises `Stopped` where that is so. Nothing else is raised but what ends
+    the process.
+    """
+    try:
+        parsed = _checked(method, requests, check)
+        argument: Any = parsed if method.client_streaming else _only(parsed)
+        for response in _responses(method, handler, argument, context):
+            emit(response, _serialized(method, response, max_message_bytes))
+    except Aborted:
+        pass
+    except Stopped:
+        return None
+    except ForebayError as error:
+        return failed(error)
+    except Exception:
+        _log.exception("call %s: the handler of %s failed", context.call, method.name)
+        return failed(HandlerFailed("the handler failed; the worker's log has the traceback"))
+    finally:
+        context.ended()
+    return context.outcome
+
+
+def _responses(
+    method: Method, handler: Callable[..., Any], argument: Any, context: CallContext
+) -> Iterator[Any]:
+    if not method.server_streaming:
+        response = handler(argument, context)
+        if context.code() is grpc.StatusCode.OK:
+            yield response
+        return
+    responses = handler(argument, context)
+    try:
+        yield from responses
+    finally:
+        close = getattr(responses, "close", None)
+        if close is not None:
+            close()
+
+
+def _checked(method: Method, requests: Iterable[bytes], check: Check) -> Iterator[Message]:
+    for request in requests:
+        try:
+            message = method.request_class.FromString(request)
+        except DecodeError as error:
+            name = method.request_class.DESCRIPTOR.full_name
+            raise InvalidRequest(f"the request is no {name} message") from error
+        check.feed(message)
+        yield message
+    check.end()
+
+
+def _only(requests: Iterator[Message]) -> Message:
+    (request,) = requests
+    return request
+
+
+def _serialized(method: Method, response: object, max_message_bytes: int) -> bytes:
+    if not isinstance(response, method.response_class):
+        raise TypeError(
+            f"the handler of {method.name} gave {type(response).__name__}, "
+            f"not {method.response_class.DESCRIPTOR.full_name}"
+        )
+    payload = response.SerializeToString()
+    if len(payload) > max_message_bytes:
+        raise TooLarge(
+            f"a response message of {len(payload)} bytes is over the limit of {max_message_bytes}"
+        )
+    return payload

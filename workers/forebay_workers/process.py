@@ -1,0 +1,140 @@
+"""What one process of a worker holds: its name, its ledger, its ear.
+
+A worker's main process claims calls and says that the worker is live; with the
+prefork pool its children run the handlers, with the others it does itself. What
+is opened here is opened after the fork, by the process that uses it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from forebay.checks import CheckFactory, load_checks
+from forebay.errors import BackendUnavailable
+from forebay_ledger.connection import BlockingLedger
+from forebay_ledger.presence import WorkerPresence, announce, withdraw
+from forebay_ledger.scripts import LEASE_S
+from forebay_ledger.settings import Settings, load_settings
+from forebay_workers.clock import LedgerClock
+from forebay_workers.control import Control
+
+_log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """The resources of a process that runs handlers; each is opened when first used."""
+
+    def __init__(self, worker: str, slots: int) -> None:
+        self.worker = worker
+        # Pool processes × native threads must not exceed the cores.
+        threadpool_limits(max(1, (os.cpu_count() or 1) // slots))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The worker's settings."""
+        return load_settings()
+
+    @cached_property
+    def ledger(self) -> BlockingLedger:
+        """The connection for everything but pub/sub."""
+        return BlockingLedger(self.settings.backends().ledger_url)
+
+    @cached_property
+    def control(self) -> Control:
+        """The thread that hears of credit and of stops; started."""
+        return Control(self.settings.backends().ledger_url, self.ledger)
+
+    @cached_property
+    def clock(self) -> LedgerClock:
+        """The ledger's clock."""
+        return LedgerClock(self.ledger)
+
+    @cached_property
+    def checks(self) -> dict[str, CheckFactory]:
+        """The checks that the gateway runs, too."""
+        return load_checks(self.settings.checks)
+
+
+class _Worker:
+    """The worker that this process belongs to."""
+
+    def __init__(self) -> None:
+        self.id = f"unnamed.{uuid.uuid4()}"
+        self.slots = 1
+        self.runtime: Runtime | None = None
+        self.runtime_pid = 0
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        self.presence: threading.Thread | None = None
+
+
+_worker = _Worker()
+
+
+def runtime() -> Runtime:
+    """This process's resources; made anew after a fork."""
+    with _worker.lock:
+        if _worker.runtime is None or _worker.runtime_pid != os.getpid():
+            _worker.runtime = Runtime(_worker.id, _worker.slots)
+            _worker.runtime_pid = os.getpid()
+        return _worker.runtime
+
+
+def on_worker_init(sender: Any, **_: object) -> None:
+    """Celery's signal, before the pool starts: names the worker."""
+    _worker.id = f"{sender.hostname}.{uuid.uuid4()}"
+    _worker.slots = max(1, sender.concurrency or 1)
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+def on_worker_ready(sender: Any, **_: object) -> None:
+    """Celery's signal, when the worker consumes: says so, and goes on saying so."""
+    controller = sender.controller
+    presence = WorkerPresence(
+        worker=_worker.id,
+        queues=tuple(sorted(controller.app.amqp.queues.consume_from)),
+        tasks=tuple(sorted(name for name in controller.app.tasks if not name.startswith("celery."))),
+        slots=_worker.slots,
+        pool=type(sender.pool).__module__.rpartition(".")[2],
+        version=version("forebay"),
+    )
+    _worker.stopping.clear()
+    _worker.presence = threading.Thread(
+        target=_be_present, args=(presence,), name="forebay-presence", daemon=True
+    )
+    _worker.presence.start()
+
+
+def on_worker_shutdown(**_: object) -> None:
+    """Celery's signal, when the worker ends: it is no longer live."""
+    _worker.stopping.set()
+    if _worker.presence is not None:
+        _worker.presence.join(LEASE_S / 3)
+
+
+def _be_present(presence: WorkerPresence) -> None:
+    ledger = BlockingLedger(load_settings().backends().ledger_url)
+    while not _worker.stopping.is_set():
+        try:
+            announce(ledger, presence)
+        except BackendUnavailable as error:
+            _log.warning("the ledger does not answer; not announced: %s", error.__cause__)
+        _worker.stopping.wait(LEASE_S / 3)
+    try:
+        withdraw(ledger, presence.worker)
+    except BackendUnavailable:
+        _log.info("the ledger does not answer; the worker's presence will lapse")
+    ledger.close()
+
+
+def _forget_lock() -> None:
+    """A child may have been forked while another thread held the lock."""
+    _worker.lock = threading.Lock()

@@ -1,0 +1,45 @@
+"""A worker that belongs to another process: `python -m forebay_workers.supervised FD ARGS…`.
+
+It runs `celery worker ARGS…` with two differences. It shares a terminal's process
+group with its starter and leaves Ctrl-C to it, which stops things in their order.
+And it ends, as at SIGTERM, when its starter is gone: FD, a pipe whose other end
+the starter holds, reads as ended then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+
+from celery.platforms import SecurityWarning
+from celery.signals import worker_ready
+
+from forebay_workers.celery import app
+
+
+def main() -> None:
+    """Runs the worker; the process's arguments are FD and Celery's."""
+    pipe, arguments = int(sys.argv[1]), sys.argv[2:]
+    os.set_inheritable(pipe, False)
+    threading.Thread(target=_end_with_starter, args=(pipe,), daemon=True).start()
+    # It warns of root because of pickle, which no worker of ours accepts.
+    warnings.simplefilter("ignore", SecurityWarning)
+    worker_ready.connect(_leave_interrupts_to_starter)
+    app.worker_main(["worker", *arguments])
+
+
+def _end_with_starter(pipe: int) -> None:
+    while os.read(pipe, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _leave_interrupts_to_starter(**_: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    main()
