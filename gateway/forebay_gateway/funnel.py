@@ -15,8 +15,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError, Message
-
 from forebay.checks import Check, CheckFactory, NoCheck
 from forebay.deadline import Deadline
 from forebay.errors import (
@@ -33,16 +31,6 @@ from forebay.errors import (
 from forebay.metadata import ATTACHED, CALL_ID, Pairs, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
-from forebay_gateway.admission import RETRY_AFTER_S, Admission
-from forebay_gateway.delivery import Delivery, Done, Fetch, Send, Wait
-from forebay_gateway.dispatch import Dispatcher
-from forebay_gateway.ephemeral import EphemeralCalls
-from forebay_gateway.ids import uuid7
-from forebay_gateway.metadata import Wishes, read_wishes
-from forebay_gateway.outcomes import failure, failure_of, times, trailing_metadata
-from forebay_gateway.policy import new_call, request_limit_bytes
-from forebay_gateway.status import abort
-from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.events import Ending
 from forebay_ledger.keys import CallKey
@@ -62,6 +50,18 @@ from forebay_ledger.operations import (
 from forebay_ledger.outcomes import failed
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import TaskMessage, call_message
+from google.protobuf.message import DecodeError, Message
+
+from forebay_gateway.admission import RETRY_AFTER_S, Admission
+from forebay_gateway.delivery import Delivery, Done, Fetch, Send, Wait
+from forebay_gateway.dispatch import Dispatcher
+from forebay_gateway.ephemeral import EphemeralCalls
+from forebay_gateway.ids import uuid7
+from forebay_gateway.metadata import Wishes, read_wishes
+from forebay_gateway.outcomes import failure, failure_of, times, trailing_metadata
+from forebay_gateway.policy import new_call, request_limit_bytes
+from forebay_gateway.status import abort
+from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
 
 HOLD_INITIAL_METADATA_S = 0.1
 """How long the gateway's initial metadata waits for the handler's."""
@@ -245,9 +245,7 @@ class Funnel:
         # An id of our own is known only where the accept itself was sent twice.
         return known is None or wishes.call_id is None
 
-    async def _attach(
-        self, call: CallKey, method: Method, first: bytes | None, view: Watch
-    ) -> str:
+    async def _attach(self, call: CallKey, method: Method, first: bytes | None, view: Watch) -> str:
         standing = await self._look(call)
         if standing.method != method.name or (
             first is not None and standing.digest != _digest(first)
@@ -283,7 +281,9 @@ class Funnel:
                     self._check(method, check, request)
             check.end()
         except ForebayError as error:
-            await self._ledger.run(end(call, Event.FAIL, error.reason, failed(error).SerializeToString()))
+            await self._ledger.run(
+                end(call, Event.FAIL, error.reason, failed(error).SerializeToString())
+            )
             raise
         message = _message(call, method, wishes)
         push = self._dispatcher.push_of(message)
@@ -354,9 +354,7 @@ class Funnel:
         context.set_trailing_metadata(tuple(trailing))
 
     @asynccontextmanager
-    async def _watching(
-        self, call: CallKey, view: Watch, *, linger: bool
-    ) -> AsyncIterator[None]:
+    async def _watching(self, call: CallKey, view: Watch, *, linger: bool) -> AsyncIterator[None]:
         """Hears of the call; says so to the ledger when the caller has gone.
 
         A unary call that has been answered needs no word: nothing watches over it.

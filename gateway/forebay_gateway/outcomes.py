@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from google.rpc import status_pb2
-
-from forebay.errors import ForebayError, HandlerAborted, InternalFault, error_of, from_status, to_status
+from forebay.errors import (
+    ForebayError,
+    HandlerAborted,
+    InternalFault,
+    error_of,
+    from_status,
+    to_status,
+)
 from forebay.metadata import ATTEMPTS, QUEUE_MS, RUN_MS, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_ledger.events import Ending
 from forebay_ledger.lifecycle import State
+from google.rpc import status_pb2
 
 _MESSAGES = {
     "DEADLINE_EXCEEDED": "the call's deadline passed",

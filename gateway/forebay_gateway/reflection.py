@@ -51,9 +51,7 @@ class _Reflection:
             yield self._answer(request)
 
     def _answer(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
-        response = pb.ServerReflectionResponse(
-            valid_host=request.host, original_request=request
-        )
+        response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
         try:
             match request.WhichOneof("message_request"):
                 case "list_services":
@@ -147,9 +145,7 @@ def _with_dependencies(file: FileDescriptor, seen: set[str]) -> Iterator[FileDes
         yield from _with_dependencies(dependency, seen)
 
 
-def _refuse(
-    response: pb.ServerReflectionResponse, code: grpc.StatusCode, message: str
-) -> None:
+def _refuse(response: pb.ServerReflectionResponse, code: grpc.StatusCode, message: str) -> None:
     response.error_response.error_code = code.value[0]
     response.error_response.error_message = message
 

@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 
 import grpc
-from google.protobuf.descriptor import FileDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-
 from forebay.checks import load_checks
 from forebay.errors import MethodUnknown
 from forebay.routes import Method, read_methods, services_of
+from forebay_ledger.connection import Ledger
+from forebay_ledger.settings import Settings, SettingsError
+from google.protobuf.descriptor import FileDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
 from forebay_gateway.admission import Admission
 from forebay_gateway.dispatch import dispatcher
 from forebay_gateway.ephemeral import EphemeralCalls
@@ -26,8 +28,6 @@ from forebay_gateway.ids import uuid7
 from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
-from forebay_ledger.connection import Ledger
-from forebay_ledger.settings import Settings, SettingsError
 
 # A message over our limit gets an error with details; one over the transport's
 # gets gRPC's bare RESOURCE_EXHAUSTED, before it is held in memory.
@@ -155,9 +155,7 @@ def _server(
             for method in methods
             if method.service == name
         }
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(name, handlers),)
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_generic_rpc_handlers(tuple(reflection_handlers((*names, health.SERVICE_NAME))))
     server.add_generic_rpc_handlers((_Unknown(),))

@@ -18,10 +18,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from forebay_gateway.server import load_methods, running_gateway
 from forebay_ledger.connection import Ledger
 from forebay_ledger.presence import consumed_queues, live_workers
 from forebay_ledger.settings import Settings
+
+from forebay_gateway.server import load_methods, running_gateway
 
 READY_TIMEOUT_S = 60.0
 WORKER_STOP_TIMEOUT_S = 10.0
@@ -88,12 +89,21 @@ class _Worker:
         reader, self._pipe = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "forebay_workers.supervised", str(reader),
-                "--queues", self._queue,
-                "--hostname", f"forebay-{self._queue}-{os.getpid()}@%h",
-                "--concurrency", str(self._concurrency),
-                "--loglevel", "WARNING",
-                "--without-mingle", "--without-gossip", "--without-heartbeat",
+                sys.executable,
+                "-m",
+                "forebay_workers.supervised",
+                str(reader),
+                "--queues",
+                self._queue,
+                "--hostname",
+                f"forebay-{self._queue}-{os.getpid()}@%h",
+                "--concurrency",
+                str(self._concurrency),
+                "--loglevel",
+                "WARNING",
+                "--without-mingle",
+                "--without-gossip",
+                "--without-heartbeat",
                 pass_fds=(reader,),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,  # Celery's banner; its log is on stderr

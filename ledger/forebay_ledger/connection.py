@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import redis
 import redis.asyncio
+from forebay.errors import BackendUnavailable
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -26,7 +27,6 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from forebay.errors import BackendUnavailable
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import Operation, Push
 from forebay_ledger.scripts import script
@@ -38,7 +38,16 @@ ANSWER_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 1.0
 _MAX_CONNECTIONS = 64
 # Answers that say "not now" rather than "wrong".
-_NOT_NOW = ("OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY", "TRYAGAIN", "READONLY")
+_NOT_NOW = (
+    "OOM",
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "MISCONF",
+    "BUSY",
+    "TRYAGAIN",
+    "READONLY",
+)
 
 _CONNECTION_OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -179,9 +188,7 @@ class BlockingLedger:
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
         with mapped_errors():
-            reply = self._script(operation)(
-                keys=[operation.partition], args=operation.arguments
-            )
+            reply = self._script(operation)(keys=[operation.partition], args=operation.arguments)
         return operation.parse(reply)
 
     def run_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
@@ -217,7 +224,6 @@ class BlockingLedger:
         self._redis.close()
 
 
-
 def _entry(entry: Any) -> tuple[int, bytes]:
     entry_id, fields = entry
     return int(entry_id.partition(b"-")[0]) - 1, fields[b"m"]
@@ -228,5 +234,3 @@ def _options(url: str) -> dict[str, Any]:
     if url.startswith("unix:"):
         del options["socket_keepalive"]
     return options
-
-

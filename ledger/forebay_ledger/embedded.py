@@ -59,8 +59,16 @@ class EmbeddedServer:
         reader, self._pipe = os.pipe()
         try:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, str(reader),
-                 str(data_dir) if remove else "", "--", *command],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    guard.__file__,
+                    str(reader),
+                    str(data_dir) if remove else "",
+                    "--",
+                    *command,
+                ],
                 pass_fds=(reader, lock),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,

@@ -45,7 +45,8 @@ class Initial:
 @dataclass(frozen=True)
 class Ending:
     """The call ended: with `count` items, and a serialized `forebay.v1.Outcome`
-    (empty where it was not the handler that ended it; then `reason` says why)."""
+    (empty where it was not the handler that ended it; then `reason` says why).
+    """
 
     state: State
     reason: str

@@ -32,9 +32,7 @@ def guard(pipe: int, remove: str, command: list[str]) -> int:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     # Signals that are ignored stay so through exec; the server sets its own handlers.
-    server = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_guard
-    )
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_guard)
     while server.poll() is None:
         ready, _, _ = select.select([pipe], [], [], 1.0)
         if ready and not os.read(pipe, 1):

@@ -128,9 +128,7 @@ class Swept:
     oldest_ms: int | None
 
 
-def accept(
-    call: CallKey, new: NewCall, channel: str, push: Push
-) -> Operation[Known | None]:
+def accept(call: CallKey, new: NewCall, channel: str, push: Push) -> Operation[Known | None]:
     """Writes the record (and pushes its message); `Known` where the id stands for a call."""
     fields: dict[str, Argument] = {
         "method": new.method,
@@ -218,7 +216,9 @@ def finish(
     return _about(call, "finish", _refused, attempt, str(event), reason, outcome)
 
 
-def end(call: CallKey, event: Event, reason: str, outcome: bytes = b"") -> Operation[Refused | None]:
+def end(
+    call: CallKey, event: Event, reason: str, outcome: bytes = b""
+) -> Operation[Refused | None]:
     """Somebody other than the worker ends the call."""
     return _about(call, "end", _refused, str(event), reason, outcome)
 
@@ -319,4 +319,3 @@ def _standing(reply: Reply) -> Standing | Refused:
 def _swept(reply: Reply) -> Swept:
     reviewed, dropped, held, oldest = reply
     return Swept(int(reviewed), int(dropped), int(held), int(float(oldest)) if oldest else None)
-

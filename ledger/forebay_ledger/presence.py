@@ -36,9 +36,7 @@ def announce(ledger: BlockingLedger, presence: WorkerPresence) -> None:
         pipeline.set(
             presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
         )
-        pipeline.zadd(
-            PRESENCE_INDEX, {presence.worker: seconds + microseconds / 1e6 + LEASE_S}
-        )
+        pipeline.zadd(PRESENCE_INDEX, {presence.worker: seconds + microseconds / 1e6 + LEASE_S})
         pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", seconds - LEASE_S)
         pipeline.execute()
 
@@ -54,8 +52,11 @@ async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
     with mapped_errors():
         names = await ledger.redis.zrange(PRESENCE_INDEX, 0, -1)
-        words = await ledger.redis.mget([presence_key(name.decode()) for name in names]) if names \
+        words = (
+            await ledger.redis.mget([presence_key(name.decode()) for name in names])
+            if names
             else []
+        )
     return tuple(_presence(json.loads(word)) for word in words if word is not None)
 
 

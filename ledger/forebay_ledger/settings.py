@@ -127,7 +127,9 @@ def _config_file() -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
     if named:
         if not Path(named).is_file():
-            raise SettingsError(f"{CONFIG_VARIABLE} = {named!r}: expected a TOML file; there is none")
+            raise SettingsError(
+                f"{CONFIG_VARIABLE} = {named!r}: expected a TOML file; there is none"
+            )
         return Path(named)
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
 

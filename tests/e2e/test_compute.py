@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from forebay.compute.arrays import DTYPES, byte_chunks
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from google.protobuf.message import Message
-
 from forebay.checks import NoCheck
 from forebay.errors import InternalFault
 from forebay.metadata import CALL_ID, to_pairs
@@ -30,6 +28,8 @@ from forebay_ledger.operations import (
 )
 from forebay_ledger.outcomes import failed
 from forebay_ledger.scripts import LEASE_S
+from google.protobuf.message import Message
+
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import Stopped, invoke
@@ -109,9 +109,7 @@ class _Emitter:
         """Stores and publishes an item; raises Stopped where the call is over."""
         context = self._context
         if self._method.is_transient(response):
-            self._heed(
-                self._ledger.run(emit_transient(context.call, context.attempt, payload))
-            )
+            self._heed(self._ledger.run(emit_transient(context.call, context.attempt, payload)))
             return
         operation = emit(context.call, context.attempt, self._ordinal, payload)
         self._ordinal += 1

@@ -15,14 +15,14 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from forebay.checks import CheckFactory, load_checks
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.presence import WorkerPresence, announce, withdraw
 from forebay_ledger.scripts import LEASE_S
 from forebay_ledger.settings import Settings, load_settings
+from threadpoolctl import threadpool_limits
+
 from forebay_workers.clock import LedgerClock
 from forebay_workers.control import Control
 
@@ -101,7 +101,9 @@ def on_worker_ready(sender: Any, **_: object) -> None:
     presence = WorkerPresence(
         worker=_worker.id,
         queues=tuple(sorted(controller.app.amqp.queues.consume_from)),
-        tasks=tuple(sorted(name for name in controller.app.tasks if not name.startswith("celery."))),
+        tasks=tuple(
+            sorted(name for name in controller.app.tasks if not name.startswith("celery."))
+        ),
         slots=_worker.slots,
         pool=type(sender.pool).__module__.rpartition(".")[2],
         version=version("forebay"),

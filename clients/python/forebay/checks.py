@@ -52,14 +52,11 @@ def load_checks(options: Mapping[str, Mapping[str, Any]]) -> dict[str, CheckFact
             known = ", ".join(sorted(installed)) or "none"
             raise ValueError(f"checks: no check is installed for {method!r}; there are: {known}")
     return {
-        name: _bind(name, point.load(), options.get(name, {}))
-        for name, point in installed.items()
+        name: _bind(name, point.load(), options.get(name, {})) for name, point in installed.items()
     }
 
 
-def _bind(
-    method: str, factory: Callable[..., Check], options: Mapping[str, Any]
-) -> CheckFactory:
+def _bind(method: str, factory: Callable[..., Check], options: Mapping[str, Any]) -> CheckFactory:
     def bound() -> Check:
         return factory(**options)
 

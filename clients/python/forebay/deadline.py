@@ -16,9 +16,7 @@ class Deadline:
     clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
 
     @classmethod
-    def after(
-        cls, seconds: float | None, clock: Callable[[], float] = time.monotonic
-    ) -> Deadline:
+    def after(cls, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Deadline:
         """So many seconds from now; never, where None."""
         return cls(math.inf if seconds is None else clock() + seconds, clock)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -301,15 +300,17 @@ def from_status(code: int, message: str, status: status_pb2.Status | None) -> Fo
             )
         elif detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
-    error = error_of(
-        reason, message, code=code, violations=violations, retry_after_s=retry_after_s
-    )
+    error = error_of(reason, message, code=code, violations=violations, retry_after_s=retry_after_s)
     error.status = status
     return error
 
 
-def _pack(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest
-          | error_details_pb2.RetryInfo | error_details_pb2.QuotaFailure) -> any_pb2.Any:
+def _pack(
+    message: error_details_pb2.ErrorInfo
+    | error_details_pb2.BadRequest
+    | error_details_pb2.RetryInfo
+    | error_details_pb2.QuotaFailure,
+) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed

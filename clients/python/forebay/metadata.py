@@ -34,7 +34,7 @@ def to_pairs(metadata: call_pb2.Metadata) -> list[tuple[str, str | bytes]]:
 
 
 def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> call_pb2.Metadata:
-    """gRPC's metadata as it is stored."""
+    """GRPC's metadata as it is stored."""
     metadata = call_pb2.Metadata()
     for key, value in pairs:
         metadata.entries.add(key=key, value=value.encode() if isinstance(value, str) else value)

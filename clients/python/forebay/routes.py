@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from forebay.v1 import route_pb2
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-
-from forebay.v1 import route_pb2
 
 HIGHEST_PRIORITY = 9
 _NEVER_KEPT = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
@@ -184,8 +183,10 @@ def _problems(
     if route.transient:
         field = descriptor.output_type.fields_by_name.get(route.transient)
         if field is None or field.containing_oneof is None:
-            yield f"`transient` names {route.transient!r}, which is no field of a oneof of " \
-                  f"{descriptor.output_type.full_name}"
+            yield (
+                f"`transient` names {route.transient!r}, which is no field of a oneof of "
+                f"{descriptor.output_type.full_name}"
+            )
     for key in route.metadata:
         if key.lower() in _NEVER_KEPT or key.startswith(("grpc-", "forebay-")):
             yield f"`metadata` names {key!r}, which is never kept; take it out"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import grpc
-
 from forebay.compute.v1 import compute_pb2 as pb
 
 
 def add(request: pb.AddRequest, context: grpc.ServicerContext) -> pb.AddResponse:
-    """x + y; NaN and infinities are data."""
+    """X + y; NaN and infinities are data."""
     return pb.AddResponse(sum=request.x + request.y)

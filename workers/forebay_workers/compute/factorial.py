@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import grpc
-
 from forebay.compute.v1 import compute_pb2 as pb
+
 from forebay_workers.compute.background import Background, ProgressMark
 from forebay_workers.compute.integers import (
     binary_chunks,
@@ -38,9 +38,7 @@ def factorial(
 
 def _parts(request: pb.FactorialRequest, mark: ProgressMark) -> Iterator[pb.FactorialResponse]:
     release_gil()
-    number = factorial_of(
-        request.n, lambda fraction: mark.at(fraction * _MULTIPLIED, "multiply")
-    )
+    number = factorial_of(request.n, lambda fraction: mark.at(fraction * _MULTIPLIED, "multiply"))
     digits, bits = digit_count(number), number.bit_length()
     yield pb.FactorialResponse(
         header=pb.IntegerHeader(bit_length=bits, digit_count=digits, byte_count=-(-bits // 8))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import grpc
 import numpy as np
-
 from forebay.compute.arrays import CHUNK_BYTES, DTYPES, Array
 from forebay.compute.checks import data_type, product_format
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.metadata import CALL_ID
+
 from forebay_workers.compute.background import Background, ProgressMark
 
 WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
@@ -120,7 +120,9 @@ def _panels(
     whole = left @ right if flops <= WHOLE_FLOPS[left.dtype.kind] else None
     for first in range(0, left.shape[0], rows):
         mark.at(first / left.shape[0], "multiply")
-        panel = whole[first : first + rows] if whole is not None else left[first : first + rows] @ right
+        panel = (
+            whole[first : first + rows] if whole is not None else left[first : first + rows] @ right
+        )
         if form == pb.PRODUCT_FORMAT_VALUES:
             yield pb.Panel(first_row=first, rows=len(panel), values=panel.ravel())
         else:

@@ -38,9 +38,7 @@ def data_type_of(*arrays: Array) -> pb.DataType.ValueType:
     Raises TypeError where there is none, such as for strings.
     """
     common = np.result_type(*arrays)
-    if common.kind in "bu" and common.itemsize < 8:
-        common = np.promote_types(common, np.int32)
-    elif common.kind == "i":
+    if (common.kind in "bu" and common.itemsize < 8) or common.kind == "i":
         common = np.promote_types(common, np.int32)
     elif common == np.float16:
         common = np.dtype(np.float32)

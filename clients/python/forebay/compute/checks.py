@@ -83,8 +83,11 @@ class _Chunks:
 
     def take(self, chunk: bytes) -> None:
         if len(chunk) > self.remaining:
-            what = "the matrix is inline or complete" if not self.remaining else (
-                f"only {self.remaining} bytes of the matrix are to come")
+            what = (
+                "the matrix is inline or complete"
+                if not self.remaining
+                else (f"only {self.remaining} bytes of the matrix are to come")
+            )
             raise _invalid(self.field, f"a chunk of {len(chunk)} bytes is too long: {what}")
         self.remaining -= len(chunk)
 

@@ -1,0 +1,84 @@
+# Everything is set up on demand: `make demo` and `make test` need Python 3.11 and
+# a network, nothing else. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTO_VENV := .venv-proto
+UV := $(BIN)/uv
+
+PROTOS := $(shell find protos -name '*.proto')
+PROTO_FILES := $(PROTOS:protos/%=%)
+SERVICE_FILES := forebay/compute/v1/compute.proto
+GENERATED := clients/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check proto proto-check lock build bench bench-quick clean
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## Make the environment in .venv.
+
+# uv comes by pip, with its hash checked; it then installs the rest likewise.
+$(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Forebay needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes --requirement requirements/dev.txt
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup ## Run the tutorial's three calls, from nothing to nothing.
+	$(BIN)/python examples/demo.py
+
+test: setup ## Run all tests.
+	$(BIN)/python -m pytest
+
+check: setup proto-check ## Check style, types and the contract.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint protos
+
+proto: $(PROTO_VENV)/.ready ## Generate code from the contract.
+	@$(MAKE) --no-print-directory generate GENERATED=$(GENERATED)
+
+# The generator is older than the runtime on purpose; see requirements/proto.in.
+$(PROTO_VENV)/.ready: setup requirements/proto.txt
+	test -x $(PROTO_VENV)/bin/python || $(PYTHON) -m venv --without-pip $(PROTO_VENV)
+	VIRTUAL_ENV=$(PROTO_VENV) $(UV) pip install --quiet --require-hashes --requirement requirements/proto.txt
+	touch $@
+
+.PHONY: generate
+generate:
+	@PATH=$(CURDIR)/$(PROTO_VENV)/bin:$$PATH $(PROTO_VENV)/bin/python -m grpc_tools.protoc -Iprotos \
+	  --python_out=$(GENERATED) --mypy_out=quiet:$(GENERATED) $(PROTO_FILES)
+	@PATH=$(CURDIR)/$(PROTO_VENV)/bin:$$PATH $(PROTO_VENV)/bin/python -m grpc_tools.protoc -Iprotos \
+	  --grpc_python_out=$(GENERATED) --mypy_grpc_out=quiet:$(GENERATED) $(SERVICE_FILES)
+
+proto-check: $(PROTO_VENV)/.ready ## Fail where the generated code is stale.
+	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && \
+	  $(MAKE) --no-print-directory generate GENERATED=$$fresh && \
+	  cd $$fresh && for file in $$(find . -type f); do \
+	    cmp -s $$file $(CURDIR)/$(GENERATED)/$$file || { echo "$$file is stale: make proto"; exit 1; }; done
+
+lock: setup ## Lock the newest versions that fit, without any host's name.
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --no-emit-package forebay --extra all --group dev pyproject.toml --output-file requirements/dev.txt
+	grep '^uv==' --after-context=100 requirements/dev.txt | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > requirements/uv.txt
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate requirements/proto.in --output-file requirements/proto.txt
+
+build: setup ## Build the wheel and the source distribution into dist/.
+	$(BIN)/python -m build --installer uv
+
+bench: setup ## Measure against the rivals; write bench/results/.
+	$(BIN)/python -m bench
+
+bench-quick: setup ## The same in short, without writing results.
+	$(BIN)/python -m bench --quick
+
+clean: ## Remove what the other targets made.
+	rm -rf $(VENV) $(PROTO_VENV) dist clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
