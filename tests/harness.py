@@ -116,8 +116,8 @@ class Process:
 
     def _read(self) -> None:
         assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            self.lines.append(line)
+        with self.popen.stdout as stdout:
+            self.lines.extend(stdout)
 
 
 @contextlib.contextmanager

@@ -95,7 +95,8 @@ class Delivery:
         """
         if self.read_count > standing.count:
             raise ItemsLost(
-                f"the ledger has {standing.count} items of this call, the caller saw {self.read_count}"
+                f"the ledger has {standing.count} items of this call, "
+                f"the caller saw {self.read_count}"
             )
         if self._tail < standing.first:
             raise ItemsLost(f"the first {standing.first} items of this call are no longer kept")

@@ -151,7 +151,8 @@ class AmqpDispatcher:
 
     def _depth(self, queue: str) -> int:
         with self._channel() as channel:
-            return int(_queue(queue)(channel).queue_declare().message_count)
+            declared: Any = _queue(queue)(channel).queue_declare()
+            return int(declared.message_count)
 
     def _open_a_channel(self) -> None:
         with self._channel() as channel:
@@ -165,7 +166,7 @@ class AmqpDispatcher:
             connection = Connection(
                 self._url, connect_timeout=CONNECT_TIMEOUT_S, transport_options=_TRANSPORT_OPTIONS
             )
-            connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_S)
+            connection.ensure_connection(max_retries=1, timeout=int(CONNECT_TIMEOUT_S))
             self._local.connection = connection
             self._connections.add(connection)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import grpc
 from forebay.errors import BackendUnavailable
@@ -59,7 +59,7 @@ async def _ledger(settings: Settings) -> Finding:
     ledger = Ledger(url)
     try:
         with mapped_errors():
-            info = cast(dict[str, Any], await ledger.redis.info())
+            info = await ledger.redis.info()
             policy = await ledger.redis.config_get("maxmemory-policy", "appendonly", "appendfsync")
     except BackendUnavailable as error:
         return Finding(
@@ -127,7 +127,7 @@ def _workers(methods: Sequence[Method], slots: Mapping[str, int] | None) -> list
 async def _gateway(settings: Settings) -> Finding:
     async with grpc.aio.insecure_channel(settings.listen) as channel:
         try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
+            answer = await _health_stub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_ANSWER_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
@@ -141,6 +141,10 @@ async def _gateway(settings: Settings) -> Finding:
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     mend = "" if serving else "mend ledger and broker; it recovers by itself"
     return Finding("gateway", serving, f"{settings.listen}, {name}", mend)
+
+
+def _health_stub(channel: grpc.aio.Channel) -> Any:  # types-grpcio-health-checking lacks it
+    return health_pb2_grpc.HealthStub(channel)
 
 
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:

@@ -60,6 +60,7 @@ class EphemeralCalls:
             queue=method.route.queue,
             priority=priority,
         )
+        waiting: asyncio.Future[call_pb2.BatchMemberReply]
         waiting = asyncio.get_running_loop().create_future()
         self._waiting[member.call_id] = waiting
         try:

@@ -67,7 +67,7 @@ class Fleet:
             if health != self.health:
                 self.health = health
                 await on_health(health)
-            await asyncio.sleep(ROUND_S * random.uniform(0.8, 1.2))
+            await asyncio.sleep(ROUND_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
     async def round(self) -> Health:
         """Looks at everything once."""

@@ -65,7 +65,7 @@ class _Reflection:
                     asked = request.file_containing_extension
                     extended = self._pool.FindMessageTypeByName(asked.containing_type)
                     extension = self._pool.FindExtensionByNumber(extended, asked.extension_number)
-                    self._tell(response, extension.file)
+                    self._tell(response, self._pool.FindFileContainingSymbol(extension.full_name))
                 case "all_extension_numbers_of_type":
                     self._tell_extensions(response, request.all_extension_numbers_of_type)
                 case _:

@@ -122,8 +122,7 @@ class _Worker:
     async def keep(self) -> None:
         """Starts the process again whenever it ends."""
         while True:
-            assert self._process is not None
-            code = await self._process.wait()
+            code = await self._running().wait()
             _log.error("the worker of queue %r ended with code %s; again", self._queue, code)
             self._let_go()
             await asyncio.sleep(_RESTART_AFTER_S)
@@ -149,6 +148,11 @@ class _Worker:
                     process.kill()
                     await process.wait()
         self._let_go()
+
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise RuntimeError("the worker was not started")
+        return self._process
 
     def _let_go(self) -> None:
         if self._pipe >= 0:

@@ -25,7 +25,7 @@ class BackendUrlError(ValueError):
 
 @dataclass(frozen=True)
 class Backends:
-    """The broker and the ledger, by URL. `ledger_url` is in redis-py's form, `broker_url` in kombu's."""
+    """The broker in kombu's form of URL, the ledger in redis-py's."""
 
     ledger_url: str
     broker_url: str
@@ -61,7 +61,8 @@ def redis_url(url: str) -> str:
     if scheme is None:
         raise BackendUrlError(
             f"{redacted(url)!r} is no Redis or Valkey URL; expected "
-            "redis://HOST:PORT/DB, rediss://…, valkey://… or unix:///PATH (a broker may be amqp://… too)"
+            "redis://HOST:PORT/DB, rediss://…, valkey://… or unix:///PATH "
+            "(a broker may be amqp://… too)"
         )
     if scheme == "unix":
         query = f"?db={_socket_db(parts.query)}" if _socket_db(parts.query) != "0" else ""

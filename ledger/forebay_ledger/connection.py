@@ -14,17 +14,9 @@ from typing import Any, TypeVar, cast
 import redis
 import redis.asyncio
 from forebay.errors import BackendUnavailable
+from redis import exceptions as redis_errors
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    ConnectionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-)
 from redis.retry import Retry
 
 from forebay_ledger.keys import CallKey
@@ -38,15 +30,11 @@ ANSWER_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 1.0
 _MAX_CONNECTIONS = 64
 # Answers that say "not now" rather than "wrong".
-_NOT_NOW = (
-    "OOM",
-    "LOADING",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "MISCONF",
-    "BUSY",
-    "TRYAGAIN",
-    "READONLY",
+_NOT_NOW = ("OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY", "TRYAGAIN")
+_NOT_NOW_ERRORS = (
+    redis_errors.AuthenticationError,
+    redis_errors.OutOfMemoryError,
+    redis_errors.ReadOnlyError,
 )
 
 _CONNECTION_OPTIONS: dict[str, Any] = {
@@ -61,13 +49,12 @@ def mapped_errors() -> Iterator[None]:
     """Raises what keeps a server from answering as `BackendUnavailable`."""
     try:
         yield
-    except (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError, OSError) as error:
-        raise _unavailable() from error
-    except ResponseError as error:
-        if isinstance(error, AuthenticationError) or str(error).startswith(_NOT_NOW):
+    except redis_errors.ResponseError as error:
+        # A script's or a command's own fault is ours, and is raised as it is.
+        if isinstance(error, _NOT_NOW_ERRORS) or str(error).startswith(_NOT_NOW):
             raise _unavailable() from error
         raise
-    except RedisError as error:
+    except (redis_errors.RedisError, OSError) as error:
         raise _unavailable() from error
 
 
@@ -139,7 +126,7 @@ class Ledger:
         """Up to `count` lasting items from ordinal `first` on, with their ordinals."""
         with mapped_errors():
             entries = await self._redis.xrange(call.items, min=f"{first + 1}-0", count=count)
-        return [_entry(entry) for entry in entries]
+        return [_entry(entry) for entry in entries or ()]
 
     async def queue_depths(self, lists: Sequence[str]) -> list[int]:
         """The lengths of Redis lists."""

@@ -136,7 +136,8 @@ def _arguments(data_dir: Path) -> list[str]:
 def _lock(data_dir: Path) -> int:
     if len(os.fsencode(data_dir / "ledger.sock")) > _MAX_SOCKET_PATH:
         raise EmbeddedServerError(
-            f"{data_dir} is too long a path for a Unix socket; set FOREBAY_DATA_DIR to a shorter one"
+            f"{data_dir} is too long a path for a Unix socket; "
+            "set FOREBAY_DATA_DIR to a shorter one"
         )
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     data_dir.chmod(0o700)

@@ -1,6 +1,6 @@
-"""What a gateway hears of the calls that it watches.
+r"""What a gateway hears of the calls that it watches.
 
-A frame is a line of words and a payload: `WORD KEY …\\n` and bytes. The ledger's
+A frame is a line of words and a payload: `WORD KEY …\n` and bytes. The ledger's
 scripts write them, so they are text that Lua can put together without a codec;
 `redis-cli SUBSCRIBE` shows them readably.
 """

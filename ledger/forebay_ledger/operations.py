@@ -54,7 +54,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Push:
-    """A task message and the Redis list that it goes on, where the broker is the ledger's server."""
+    """A task message and its Redis list, where the broker is the ledger's server."""
 
     queue_list: str = ""
     message: bytes = b""

@@ -51,7 +51,7 @@ def withdraw(ledger: BlockingLedger, worker: str) -> None:
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
     with mapped_errors():
-        names = await ledger.redis.zrange(PRESENCE_INDEX, 0, -1)
+        names = cast(list[bytes], await ledger.redis.zrange(PRESENCE_INDEX, 0, -1))
         words = (
             await ledger.redis.mget([presence_key(name.decode()) for name in names])
             if names

@@ -57,13 +57,17 @@ def _run_member(
     timeout_s: float | None,
 ) -> call_pb2.BatchMemberReply:
     answer = call_pb2.BatchMemberReply(call_id=member.call_id)
+
+    def keep_initial(metadata: bytes) -> None:
+        answer.initial_metadata.ParseFromString(metadata)
+
     context = CallContext(
         CallKey(member.call_id),
         1,
         metadata=((CALL_ID, member.call_id), *to_pairs(member.metadata)),
         timeout_s=timeout_s,
         flow=FlowControl(runtime.settings.window_bytes, runtime.settings.item_bytes),
-        send_initial=lambda metadata: answer.initial_metadata.MergeFromString(metadata) and None,
+        send_initial=keep_initial,
     )
 
     def keep(response: Message, payload: bytes) -> None:

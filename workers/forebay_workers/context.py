@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn, cast
 
 import grpc
 from forebay.deadline import Deadline
@@ -84,14 +84,17 @@ class CallContext(grpc.ServicerContext):
         """Whether the call still wants its result."""
         return self.stopped is None and not self._deadline.passed
 
-    def time_remaining(self) -> float | None:
-        """Seconds until the call's deadline; None where it has none."""
-        return self._deadline.timeout_s()
+    def time_remaining(self) -> float:
+        """Seconds until the call's deadline; None where it has none, as in grpc.server."""
+        return cast(float, self._deadline.timeout_s())
 
-    def cancel(self) -> None:
-        """Ends the call as CANCELLED."""
-        self.set_code(grpc.StatusCode.CANCELLED)
-        self.stop("CANCELLED")
+    def cancel(self) -> bool:
+        """Ends the call as CANCELLED; False where it had ended."""
+        active = self.is_active()
+        if active:
+            self.set_code(grpc.StatusCode.CANCELLED)
+            self.stop("CANCELLED")
+        return active
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Calls back when the call has ended; False where it has."""
@@ -103,7 +106,7 @@ class CallContext(grpc.ServicerContext):
 
     # grpc.ServicerContext
 
-    def invocation_metadata(self) -> Sequence[Any]:
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """The metadata that the route hands on, and the call's id."""
         return self._metadata
 
@@ -119,7 +122,7 @@ class CallContext(grpc.ServicerContext):
         """None: there is no authentication yet."""
         return
 
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+    def auth_context(self) -> Mapping[str, bytes]:
         """Empty: there is no authentication yet."""
         return {}
 
@@ -140,9 +143,9 @@ class CallContext(grpc.ServicerContext):
         """Sets the handler's trailing metadata."""
         self.outcome.trailing_metadata.CopyFrom(from_pairs(trailing_metadata))
 
-    def trailing_metadata(self) -> Sequence[Any]:
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """The handler's trailing metadata, as set so far."""
-        return to_pairs(self.outcome.trailing_metadata)
+        return tuple(to_pairs(self.outcome.trailing_metadata))
 
     def set_code(self, code: grpc.StatusCode) -> None:
         """Sets the status that the call ends with."""

@@ -61,7 +61,7 @@ class Control:
                 retry=Retry(NoBackoff(), 0),
             )
             try:
-                with client.pubsub() as pubsub:
+                with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
                     pubsub.subscribe(self.channel)
                     self._hear(pubsub)
             except (RedisError, OSError) as error:

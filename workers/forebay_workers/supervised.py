@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 
 from forebay_workers.celery import app

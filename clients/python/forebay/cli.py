@@ -42,7 +42,8 @@ def main() -> None:
                 raise click.ClickException(problem)
 
             return missing
-        assert isinstance(command, click.Command)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"the entry point {point.value} is no command")
         return command
 
     @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

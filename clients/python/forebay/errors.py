@@ -22,7 +22,7 @@ DOMAIN = "forebay"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 """The trailing metadata key that carries a serialized `google.rpc.Status`."""
 
-_CODE_NAMES = {value: name for name, value in code_pb2.Code.items()}
+_CODE_NAMES: dict[int, str] = {value: name for name, value in code_pb2.Code.items()}
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,9 @@ def to_status(error: ForebayError) -> status_pb2.Status:
 
 def from_status(code: int, message: str, status: status_pb2.Status | None) -> ForebayError:
     """The error that came over the wire, as the class that its reason names."""
-    reason, violations, retry_after_s = "", (), None
+    reason = ""
+    violations: tuple[FieldViolation, ...] = ()
+    retry_after_s: float | None = None
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         bad_request = error_details_pb2.BadRequest()

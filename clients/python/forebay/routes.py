@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from forebay.v1 import route_pb2
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+
+from forebay.v1 import route_pb2
 
 HIGHEST_PRIORITY = 9
 _NEVER_KEPT = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
@@ -99,7 +100,7 @@ def read_methods(services: Iterable[ServiceDescriptor]) -> tuple[Method, ...]:
             method = _read(descriptor)
             methods.append(method)
             problems += [
-                f"{descriptor.file.name}: {descriptor.full_name}: {problem}"
+                f"{service.file.name}: {descriptor.full_name}: {problem}"
                 for problem in _problems(descriptor, method, owner_of_task)
             ]
             owner_of_task.setdefault(method.route.task, method.name)
@@ -143,10 +144,10 @@ def _route(option: route_pb2.Route) -> Route:
         transient=option.transient,
         deterministic=option.deterministic,
         limits=Limits(
-            queue_wait_s=_seconds(limits, "queue_wait", limits.queue_wait),
-            run_time_s=_seconds(limits, "run_time", limits.run_time),
+            queue_wait_s=_seconds(limits.HasField("queue_wait"), limits.queue_wait),
+            run_time_s=_seconds(limits.HasField("run_time"), limits.run_time),
             attempts=limits.attempts or None,
-            linger_s=_seconds(limits, "linger", limits.linger),
+            linger_s=_seconds(limits.HasField("linger"), limits.linger),
             request_bytes=limits.request_bytes or None,
             item_bytes=limits.item_bytes or None,
         ),
@@ -157,8 +158,8 @@ def _route(option: route_pb2.Route) -> Route:
     )
 
 
-def _seconds(limits: route_pb2.Limits, field: str, value: Duration) -> float | None:
-    return value.ToNanoseconds() / 1e9 if limits.HasField(field) else None
+def _seconds(is_set: bool, value: Duration) -> float | None:
+    return value.ToNanoseconds() / 1e9 if is_set else None
 
 
 def _problems(

@@ -46,7 +46,7 @@ def factorial_of(n: int, step: Callable[[float], None]) -> mpz:
 
 def digit_count(number: mpz) -> int:
     """How many decimal digits a positive number has."""
-    count = number.num_digits(10)  # exact, or one too many
+    count: int = number.num_digits(10)  # exact, or one too many
     with gmpy2.context(precision=128):
         logarithm = gmpy2.log10(gmpy2.mpfr(number))
         if gmpy2.is_finite(logarithm) and abs(logarithm - gmpy2.rint(logarithm)) > 1e-20:

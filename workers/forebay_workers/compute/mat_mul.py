@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import numpy as np
@@ -73,7 +74,7 @@ def random_operands(random: pb.RandomOperands, seed: int) -> tuple[Array, Array]
     return left, right
 
 
-def _entries(words: np.random.Philox, count: int, dtype: np.dtype) -> Array:  # type: ignore[type-arg]
+def _entries(words: np.random.Philox, count: int, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "i":
         return (words.random_raw(count) >> np.uint64(63)).astype(dtype)
     if dtype.kind == "c":
@@ -104,7 +105,7 @@ def _gathered(matrix: pb.Matrix, requests: Iterator[pb.MatMulRequest], field: st
     if matrix.values:
         return np.array(matrix.values).astype(dtype).reshape(matrix.rows, matrix.cols)
     gathered = np.empty((matrix.rows, matrix.cols), dtype)
-    view, filled = memoryview(gathered).cast("B"), 0
+    view, filled = gathered.data.cast("B"), 0
     while filled < len(view):
         chunk: bytes = getattr(next(requests), field)
         view[filled : filled + len(chunk)] = chunk

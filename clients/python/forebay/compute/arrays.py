@@ -15,6 +15,8 @@ except ImportError as error:  # pragma: no cover - tried in an environment witho
 
 from forebay.compute.v1 import compute_pb2 as pb
 
+__all__ = ["CHUNK_BYTES", "DTYPES", "Array", "byte_chunks", "data_type_of", "np"]
+
 Array: TypeAlias = "NDArray[Any]"
 
 CHUNK_BYTES = 1 << 20
@@ -53,6 +55,6 @@ def data_type_of(*arrays: Array) -> pb.DataType.ValueType:
 
 def byte_chunks(array: Array) -> Iterator[bytes]:
     """The array's bytes, row-major, in chunks."""
-    view = memoryview(np.ascontiguousarray(array)).cast("B")
+    view = np.ascontiguousarray(array).data.cast("B")
     for start in range(0, len(view), CHUNK_BYTES):
         yield bytes(view[start : start + CHUNK_BYTES])

@@ -52,7 +52,7 @@ def matrix_bytes(matrix: pb.Matrix) -> int:
 
 def _invalid(field: str, description: str) -> InvalidRequest:
     return InvalidRequest(
-        f"{field}: {description}", violations=(FieldViolation(field, description),)
+        f"{field} {description}", violations=(FieldViolation(field, description),)
     )
 
 
@@ -66,7 +66,7 @@ class FactorialCheck:
         """Raises OutOfRange for n over the limit, InvalidRequest for an unknown encoding."""
         if request.n > self._max_n:
             description = f"is {request.n}, over this server's limit of {self._max_n}"
-            raise OutOfRange(f"n: {description}", violations=(FieldViolation("n", description),))
+            raise OutOfRange(f"n {description}", violations=(FieldViolation("n", description),))
         if request.encoding not in pb.IntegerEncoding.values():
             raise _invalid("encoding", f"{request.encoding} is no IntegerEncoding")
 
@@ -195,7 +195,7 @@ class MatMulCheck:
                 f"this server's limit is {self._max_matrix_bytes} bytes a matrix"
             )
             raise TooLarge(
-                f"{field}: {description}", violations=(FieldViolation(field, description),)
+                f"{field} {description}", violations=(FieldViolation(field, description),)
             )
 
 

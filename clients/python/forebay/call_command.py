@@ -1,0 +1,254 @@
+"""`forebay call METHOD FIELD=VALUE …`: a call from the shell, with a progress bar."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any, TextIO
+
+import click
+import grpc
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from forebay.client import CHANNEL_OPTIONS
+from forebay.errors import ForebayError
+from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
+from forebay.routes import Method, RouteError, read_methods, services_of
+from forebay.rpc_errors import of_rpc_error
+
+_LONG = 120
+_ENDS = 24
+
+
+@click.command()
+@click.argument("method")
+@click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
+@click.option("--target", "-t", default="127.0.0.1:50051", metavar="HOST:PORT", show_default=True)
+@click.option("--timeout", type=float, metavar="SECONDS", help="The call's deadline.")
+@click.option("--id", "call_id", metavar="ID", help="The call's id; makes it durable.")
+@click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Items seen already.")
+@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9, 9 the most urgent.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
+@click.option(
+    "--requests",
+    type=click.File("r"),
+    metavar="FILE",
+    help="More request messages, a line of JSON each; - is standard input.",
+)
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    default=["forebay.compute.v1.compute_pb2"],
+    metavar="MODULE",
+    help="Compiled protobuf module of the service; repeatable.",
+)
+def call(
+    method: str,
+    fields: tuple[str, ...],
+    target: str,
+    timeout: float | None,
+    call_id: str | None,
+    resume_from: int | None,
+    priority: int | None,
+    headers: tuple[str, ...],
+    requests: TextIO | None,
+    services: tuple[str, ...],
+) -> None:
+    """Call METHOD, such as Add or forebay.compute.v1.ComputeService.Add.
+
+    Fields are given by name, nested ones with dots: `forebay call Factorial n=1000`,
+    `forebay call MatMul random.m=200 random.n=200`. Each response is a line of JSON;
+    on a terminal long values are shortened, and progress is a bar.
+    """
+    found = _method(method, services)
+    messages = list(_messages(found, fields, requests))
+    metadata = _metadata(call_id, resume_from, priority, headers)
+    with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
+        try:
+            _run(channel, found, messages, metadata, timeout)
+        except grpc.RpcError as error:
+            _fail(of_rpc_error(error))
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+
+def _run(
+    channel: grpc.Channel,
+    method: Method,
+    messages: Sequence[Message],
+    metadata: tuple[tuple[str, str], ...],
+    timeout_s: float | None,
+) -> None:
+    # One shape for all four kinds of RPC: on the wire they are the same.
+    invoke = channel.stream_stream(
+        method.path,
+        request_serializer=method.request_class.SerializeToString,
+        response_deserializer=method.response_class.FromString,
+    )
+    responses = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
+    with _Output(method) as output:
+        try:
+            for response in responses:
+                output.show(response)
+        finally:
+            responses.cancel()
+    output.sign_off(responses)
+
+
+class _Output:
+    """Lasting items to standard output; progress, and the call's id, to standard error."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+        self._err = Console(stderr=True)
+        self._shorten = sys.stdout.isatty()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            console=self._err,
+            transient=True,
+            disable=not self._err.is_terminal,
+        )
+        self._task = self._bar.add_task(method.name.rpartition(".")[2], total=None)
+
+    def __enter__(self) -> _Output:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, response: Message) -> None:
+        """Prints an item, or moves the bar."""
+        if self._method.is_transient(response):
+            progress = getattr(response, self._method.route.transient)
+            if "fraction" in progress.DESCRIPTOR.fields_by_name:
+                self._bar.update(self._task, total=1.0, completed=progress.fraction)
+            return
+        value = json_format.MessageToDict(
+            response, preserving_proto_field_name=True, always_print_fields_with_no_presence=False
+        )
+        if not self._method.server_streaming or not value:
+            value = json_format.MessageToDict(
+                response,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+        click.echo(json.dumps(_shortened(value) if self._shorten else value, ensure_ascii=False))
+
+    def sign_off(self, call: Any) -> None:
+        """Tells on a terminal which call it was and where its time went."""
+        if not self._err.is_terminal:
+            return
+        known = {**dict(call.initial_metadata() or ()), **dict(call.trailing_metadata() or ())}
+        words = [
+            f"{key.removeprefix('forebay-')} {known[key]}"
+            for key in (CALL_ID, ATTACHED, "forebay-queue-ms", "forebay-run-ms")
+            if key in known
+        ]
+        self._err.print("[dim]" + ", ".join(words) + "[/dim]", highlight=False, soft_wrap=True)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list) and len(value) > _ENDS:
+        return [*value[:4], f"… {len(value)} values in all"]
+    if isinstance(value, str) and len(value) > _LONG:
+        digest = hashlib.sha256(value.encode()).hexdigest()[:16]
+        return f"{value[:_ENDS]}…{value[-_ENDS:]} ({len(value)} characters, sha256 {digest}…)"
+    return value
+
+
+def _method(name: str, modules: Sequence[str]) -> Method:
+    try:
+        methods = read_methods(services_of(import_module(m).DESCRIPTOR for m in modules))
+    except (ImportError, AttributeError) as error:
+        raise click.ClickException(f"--service: no compiled protobuf module: {error}") from error
+    except RouteError as error:
+        raise click.ClickException(str(error)) from error
+    found = [m for m in methods if name in (m.name, m.name.rpartition(".")[2], m.path[1:])]
+    if len(found) != 1:
+        known = ", ".join(method.name for method in methods)
+        problem = "no such method" if not found else "more than one method of that name"
+        raise click.ClickException(f"{name}: {problem}; there are: {known}")
+    return found[0]
+
+
+def _messages(method: Method, fields: Sequence[str], more: TextIO | None) -> Iterator[Message]:
+    if fields or more is None:
+        yield _parsed(method, _nested(fields), "the fields")
+    for number, line in enumerate(more or (), start=1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise click.ClickException(f"--requests, line {number}: {error}") from error
+            yield _parsed(method, value, f"--requests, line {number}")
+
+
+def _parsed(method: Method, value: Any, where: str) -> Message:
+    try:
+        return json_format.ParseDict(value, method.request_class())
+    except json_format.ParseError as error:
+        name = method.request_class.DESCRIPTOR.full_name
+        raise click.ClickException(f"{where}: no {name}: {error}") from error
+
+
+def _nested(fields: Sequence[str]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for field in fields:
+        path, equals, text = field.partition("=")
+        if not equals:
+            raise click.ClickException(f"{field}: expected FIELD=VALUE")
+        *parents, last = path.split(".")
+        place = root
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = _value(text)
+    return root
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
+
+
+def _metadata(
+    call_id: str | None, resume_from: int | None, priority: int | None, headers: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    given: list[tuple[str, object]] = [
+        (CALL_ID, call_id),
+        (RESUME_FROM, resume_from),
+        (PRIORITY, priority),
+    ]
+    pairs = [(key, str(value)) for key, value in given if value is not None]
+    for header in headers:
+        key, colon, value = header.partition(":")
+        if not colon:
+            raise click.ClickException(f"-H {header}: expected KEY:VALUE")
+        pairs.append((key.strip().lower(), value.strip()))
+    return tuple(pairs)
+
+
+def _fail(error: ForebayError) -> None:
+    lines = [str(error)]
+    lines += [
+        f"  {violation.field}: {violation.description}"
+        for violation in error.violations
+        if violation.description not in error.message
+    ]
+    if error.retry_after_s is not None:
+        lines.append(f"  a retry may help, after {error.retry_after_s:g} s")
+    raise click.ClickException("\n".join(lines))

@@ -1,0 +1,69 @@
+"""The requests of a product, and the product of its responses. Needs NumPy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from forebay.compute.arrays import DTYPES, Array, byte_chunks, data_type_of, np
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import ItemsLost
+
+
+class ProductAssembly:
+    """A product from its panels, each put in its place as it comes."""
+
+    def __init__(self) -> None:
+        self._product: Array | None = None
+        self._rows = 0
+
+    def feed(self, response: pb.MatMulResponse) -> None:
+        """Takes a header or a panel; raises ItemsLost where a panel is missing before it."""
+        if response.WhichOneof("part") == "header":
+            header = response.header
+            self._product = np.empty((header.rows, header.cols), DTYPES[header.dtype])
+            return
+        panel = response.panel
+        if self._product is None or panel.first_row != self._rows:
+            raise ItemsLost(f"a panel of row {panel.first_row} came, not of row {self._rows}")
+        after = panel.first_row + panel.rows
+        place = self._product[panel.first_row : after]
+        flat: Any = panel.values if panel.values else np.frombuffer(panel.data, self._product.dtype)
+        place[...] = np.asarray(flat).reshape(place.shape)
+        self._rows = after
+
+    def result(self) -> Array:
+        """The product; raises ItemsLost where the stream was not whole."""
+        if self._product is None or self._rows != len(self._product):
+            raise ItemsLost(f"only {self._rows} rows of the product came")
+        return self._product
+
+
+def product_requests(left: Array, right: Array) -> Iterator[pb.MatMulRequest]:
+    """The requests of a product of two arrays: the operands' shapes, then their bytes.
+
+    Raises ValueError where they are not two matrices whose shapes agree, TypeError
+    where their entries have no common data type.
+    """
+    left, right = np.asarray(left), np.asarray(right)
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
+        raise ValueError(f"matrices of shapes {left.shape} and {right.shape} can't be multiplied")
+    return _product_requests(left, right)
+
+
+def _product_requests(left: Array, right: Array) -> Iterator[pb.MatMulRequest]:
+    dtype = data_type_of(left, right)
+    operands = pb.Operands()
+    for matrix, array in ((operands.left, left), (operands.right, right)):
+        matrix.dtype, matrix.rows, matrix.cols = dtype, *array.shape
+    yield pb.MatMulRequest(operands=operands)
+    for chunk in byte_chunks(left.astype(DTYPES[dtype], copy=False)):
+        yield pb.MatMulRequest(left_chunk=chunk)
+    for chunk in byte_chunks(right.astype(DTYPES[dtype], copy=False)):
+        yield pb.MatMulRequest(right_chunk=chunk)
+
+
+def random_request(m: int, n: int, seed: int | None, dtype: Any) -> pb.MatMulRequest:
+    """The request of a random product; `dtype` is one of NumPy's, by object or name."""
+    data_type = data_type_of(np.empty(0, dtype))
+    return pb.MatMulRequest(random=pb.RandomOperands(m=m, n=n, seed=seed, dtype=data_type))
