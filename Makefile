@@ -10,7 +10,8 @@ UV := $(BIN)/uv
 PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
 SERVICE_FILES := forebay/compute/v1/compute.proto
-GENERATED := clients/python
+TEST_PROTOS := tests/echo/v1/echo.proto
+GENERATED := .
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check proto proto-check lock build bench bench-quick clean
@@ -51,18 +52,23 @@ $(PROTO_VENV)/.ready: setup requirements/proto.txt
 	VIRTUAL_ENV=$(PROTO_VENV) $(UV) pip install --quiet --require-hashes --requirement requirements/proto.txt
 	touch $@
 
+PROTOC := PATH=$(CURDIR)/$(PROTO_VENV)/bin:$$PATH $(PROTO_VENV)/bin/python -m grpc_tools.protoc
+MESSAGES = --python_out=$(1) --mypy_out=quiet:$(1)
+STUBS = --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1)
+OURS = $(GENERATED)/clients/python
+
 .PHONY: generate
 generate:
-	@PATH=$(CURDIR)/$(PROTO_VENV)/bin:$$PATH $(PROTO_VENV)/bin/python -m grpc_tools.protoc -Iprotos \
-	  --python_out=$(GENERATED) --mypy_out=quiet:$(GENERATED) $(PROTO_FILES)
-	@PATH=$(CURDIR)/$(PROTO_VENV)/bin:$$PATH $(PROTO_VENV)/bin/python -m grpc_tools.protoc -Iprotos \
-	  --grpc_python_out=$(GENERATED) --mypy_grpc_out=quiet:$(GENERATED) $(SERVICE_FILES)
+	@mkdir -p $(OURS)
+	@$(PROTOC) -Iprotos $(call MESSAGES,$(OURS)) $(PROTO_FILES)
+	@$(PROTOC) -Iprotos $(call STUBS,$(OURS)) $(SERVICE_FILES)
+	@$(PROTOC) -I. -Iprotos $(call MESSAGES,$(GENERATED)) $(call STUBS,$(GENERATED)) $(TEST_PROTOS)
 
 proto-check: $(PROTO_VENV)/.ready ## Fail where the generated code is stale.
 	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && \
 	  $(MAKE) --no-print-directory generate GENERATED=$$fresh && \
 	  cd $$fresh && for file in $$(find . -type f); do \
-	    cmp -s $$file $(CURDIR)/$(GENERATED)/$$file || { echo "$$file is stale: make proto"; exit 1; }; done
+	    cmp -s $$file $(CURDIR)/$$file || { echo "$$file is stale: make proto"; exit 1; }; done
 
 lock: setup ## Lock the newest versions that fit, without any host's name.
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import grpc
 import pytest
-from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.harness import Process, environment, forebay_up, short_folder
 
 

@@ -105,6 +105,10 @@ class Process:
         """Sends the signal, if the process still runs, and returns its exit code."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
+        return self.ended(timeout_s)
+
+    def ended(self, timeout_s: float = 30.0) -> int:
+        """The exit code of a process that is to end by itself; fails where it does not."""
         try:
             code = self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -168,6 +172,13 @@ def forebay_up(*arguments: str, env: dict[str, str]) -> Iterator[tuple[Process, 
     """`forebay up` on a free port; the process and the address."""
     with process("forebay", "up", "--listen", "127.0.0.1:0", *arguments, env=env) as up:
         yield up, up.wait_for(r"ready on (\S+)")[1]
+
+
+@contextlib.contextmanager
+def forebay_gateway(*arguments: str, env: dict[str, str]) -> Iterator[tuple[Process, str]]:
+    """`forebay gateway` on a free port; the process and the address."""
+    with process("forebay", "gateway", "--listen", "127.0.0.1:0", *arguments, env=env) as gateway:
+        yield gateway, gateway.wait_for(r"ready on (\S+)")[1]
 
 
 @contextlib.contextmanager

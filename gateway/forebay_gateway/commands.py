@@ -10,15 +10,15 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import click
-from forebay.errors import ForebayError
-from forebay.routes import Method, RouteError
-from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
-from forebay_ledger.settings import Settings, SettingsError, load_settings
 from rich.console import Console
 
+from forebay.errors import ForebayError
+from forebay.routes import Method, RouteError
 from forebay_gateway.doctor import consumers, examine, show_findings, show_routes
 from forebay_gateway.server import GatewayError, load_methods, running_gateway
 from forebay_gateway.up import UpError, everything_up
+from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
+from forebay_ledger.settings import Settings, SettingsError, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")

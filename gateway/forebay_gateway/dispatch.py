@@ -15,13 +15,14 @@ from threading import local
 from typing import Any, Protocol
 
 from amqp.exceptions import AMQPError
+from kombu import Connection, Exchange, Producer, Queue
+from kombu.exceptions import KombuError
+
 from forebay.errors import BackendUnavailable
 from forebay_ledger.backends import HIGHEST_PRIORITY, Backends, redis_url
 from forebay_ledger.connection import CONNECT_TIMEOUT_S, RETRY_AFTER_S, Ledger
 from forebay_ledger.operations import Push
 from forebay_ledger.task_messages import TaskMessage, queue_lists, redis_push
-from kombu import Connection, Exchange, Producer, Queue
-from kombu.exceptions import KombuError
 
 SEND_TIMEOUT_S = 5.0
 _THREADS = 4

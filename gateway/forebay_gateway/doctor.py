@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from forebay.errors import BackendUnavailable
-from forebay.routes import Method
-from forebay_ledger.backends import redacted
-from forebay_ledger.connection import Ledger, mapped_errors
-from forebay_ledger.presence import consumed_queues, live_workers
-from forebay_ledger.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from forebay.errors import BackendUnavailable
+from forebay.routes import Method
 from forebay_gateway.dispatch import dispatcher
+from forebay_ledger.backends import redacted
+from forebay_ledger.connection import Ledger, mapped_errors
+from forebay_ledger.presence import consumed_queues, live_workers
+from forebay_ledger.settings import Settings
 
 _ANSWER_TIMEOUT_S = 2.0
 
@@ -167,7 +167,7 @@ def show_routes(
     ]
     if not console.is_terminal:
         for row in (header, *rows):
-            console.out("\t".join(row), highlight=False)
+            console.file.write("\t".join(row) + "\n")
         return
     table = Table(*header)
     for row in rows:

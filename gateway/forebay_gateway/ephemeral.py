@@ -14,10 +14,9 @@ from forebay.deadline import Deadline
 from forebay.errors import ForebayError, NoWorkers, QueueWait
 from forebay.routes import Method
 from forebay.v1 import call_pb2
-from forebay_ledger.task_messages import batch_message
-
 from forebay_gateway.dispatch import Dispatcher
 from forebay_gateway.fleet import Fleet
+from forebay_ledger.task_messages import batch_message
 
 _log = logging.getLogger(__name__)
 

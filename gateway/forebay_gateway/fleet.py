@@ -15,12 +15,11 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from forebay.errors import BackendUnavailable
+from forebay_gateway.dispatch import Dispatcher
 from forebay_ledger.connection import Ledger
 from forebay_ledger.keys import PARTITIONS
 from forebay_ledger.operations import Swept, evict, sweep
 from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
-
-from forebay_gateway.dispatch import Dispatcher
 
 ROUND_S = 1.0
 _MOST_EVICTED_A_ROUND = 1000

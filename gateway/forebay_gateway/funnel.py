@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError, Message
+
 from forebay.checks import Check, CheckFactory, NoCheck
 from forebay.deadline import Deadline
 from forebay.errors import (
@@ -31,6 +33,16 @@ from forebay.errors import (
 from forebay.metadata import ATTACHED, CALL_ID, Pairs, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
+from forebay_gateway.admission import RETRY_AFTER_S, Admission
+from forebay_gateway.delivery import Delivery, Done, Fetch, Send, Wait
+from forebay_gateway.dispatch import Dispatcher
+from forebay_gateway.ephemeral import EphemeralCalls
+from forebay_gateway.ids import uuid7
+from forebay_gateway.metadata import Wishes, read_wishes
+from forebay_gateway.outcomes import failure, failure_of, times, trailing_metadata
+from forebay_gateway.policy import new_call, request_limit_bytes
+from forebay_gateway.status import abort
+from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.events import Ending
 from forebay_ledger.keys import CallKey
@@ -50,18 +62,6 @@ from forebay_ledger.operations import (
 from forebay_ledger.outcomes import failed
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import TaskMessage, call_message
-from google.protobuf.message import DecodeError, Message
-
-from forebay_gateway.admission import RETRY_AFTER_S, Admission
-from forebay_gateway.delivery import Delivery, Done, Fetch, Send, Wait
-from forebay_gateway.dispatch import Dispatcher
-from forebay_gateway.ephemeral import EphemeralCalls
-from forebay_gateway.ids import uuid7
-from forebay_gateway.metadata import Wishes, read_wishes
-from forebay_gateway.outcomes import failure, failure_of, times, trailing_metadata
-from forebay_gateway.policy import new_call, request_limit_bytes
-from forebay_gateway.status import abort
-from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
 
 HOLD_INITIAL_METADATA_S = 0.1
 """How long the gateway's initial metadata waits for the handler's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.rpc import status_pb2
+
 from forebay.errors import (
     ForebayError,
     HandlerAborted,
@@ -14,7 +16,6 @@ from forebay.metadata import ATTEMPTS, QUEUE_MS, RUN_MS, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_ledger.events import Ending
 from forebay_ledger.lifecycle import State
-from google.rpc import status_pb2
 
 _MESSAGES = {
     "DEADLINE_EXCEEDED": "the call's deadline passed",

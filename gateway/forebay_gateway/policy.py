@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from forebay.routes import Method
+from forebay_gateway.metadata import Wishes
 from forebay_ledger.operations import NewCall
 from forebay_ledger.settings import Settings
-
-from forebay_gateway.metadata import Wishes
 
 
 def new_call(

@@ -11,14 +11,12 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 
 import grpc
-from forebay.checks import load_checks
-from forebay.errors import MethodUnknown
-from forebay.routes import Method, read_methods, services_of
-from forebay_ledger.connection import Ledger
-from forebay_ledger.settings import Settings, SettingsError
 from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from forebay.checks import load_checks
+from forebay.errors import MethodUnknown
+from forebay.routes import Method, read_methods, services_of
 from forebay_gateway.admission import Admission
 from forebay_gateway.dispatch import dispatcher
 from forebay_gateway.ephemeral import EphemeralCalls
@@ -28,6 +26,8 @@ from forebay_gateway.ids import uuid7
 from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
+from forebay_ledger.connection import Ledger
+from forebay_ledger.settings import Settings, SettingsError
 
 # A message over our limit gets an error with details; one over the transport's
 # gets gRPC's bare RESOURCE_EXHAUSTED, before it is held in memory.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 import grpc
+
 from forebay.errors import STATUS_DETAILS_KEY, ForebayError, to_status
 from forebay.metadata import Pairs
 

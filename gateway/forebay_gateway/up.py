@@ -18,11 +18,10 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from forebay_gateway.server import load_methods, running_gateway
 from forebay_ledger.connection import Ledger
 from forebay_ledger.presence import consumed_queues, live_workers
 from forebay_ledger.settings import Settings
-
-from forebay_gateway.server import load_methods, running_gateway
 
 READY_TIMEOUT_S = 60.0
 WORKER_STOP_TIMEOUT_S = 10.0

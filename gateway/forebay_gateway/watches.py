@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis.asyncio
-from forebay_ledger.connection import CONNECT_TIMEOUT_S
-from forebay_ledger.events import CallEvent, Reply, parse_frame
-from forebay_ledger.keys import CallKey, gateway_channel
-from forebay_ledger.scripts import LEASE_S
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from forebay_gateway.delivery import Delivery
+from forebay_ledger.connection import CONNECT_TIMEOUT_S
+from forebay_ledger.events import CallEvent, Reply, parse_frame
+from forebay_ledger.keys import CallKey, gateway_channel
+from forebay_ledger.scripts import LEASE_S
 
 LOOK_EVERY_S = LEASE_S / 3
 _RECONNECT_AFTER_S = 0.2

@@ -13,12 +13,12 @@ from typing import Any, TypeVar, cast
 
 import redis
 import redis.asyncio
-from forebay.errors import BackendUnavailable
 from redis import exceptions as redis_errors
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from forebay.errors import BackendUnavailable
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import Operation, Push
 from forebay_ledger.scripts import script

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from forebay.compute.arrays import DTYPES, byte_chunks
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
@@ -60,7 +61,8 @@ def test_factorial_in_decimal_is_exact(stub: ComputeServiceStub, n: int) -> None
     assert header.digit_count == len(digits)
     assert header.bit_length == exact.bit_length()
     assert header.byte_count == (exact.bit_length() + 7) // 8
-    assert digits.isdecimal() and _to_int(digits) == exact
+    assert digits.isdecimal()
+    assert _to_int(digits) == exact
 
 
 @pytest.mark.parametrize("n", [0, 1, 300_000])

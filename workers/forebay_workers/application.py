@@ -8,13 +8,13 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.signals import worker_init, worker_ready, worker_shutdown
+from google.protobuf.descriptor import ServiceDescriptor
+
 from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
 from forebay_ledger.backends import celery_settings
 from forebay_ledger.keys import CallKey
 from forebay_ledger.settings import load_settings
-from google.protobuf.descriptor import ServiceDescriptor
-
 from forebay_workers import process
 from forebay_workers.batches import run_batch
 from forebay_workers.calls import run_call

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf.message import Message
+
 from forebay.checks import NoCheck
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_ledger.events import reply_frame
 from forebay_ledger.keys import CallKey
-from google.protobuf.message import Message
-
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import invoke

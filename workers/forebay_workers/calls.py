@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from google.protobuf.message import Message
+
 from forebay.checks import NoCheck
 from forebay.errors import InternalFault
 from forebay.metadata import CALL_ID, to_pairs
@@ -28,8 +30,6 @@ from forebay_ledger.operations import (
 )
 from forebay_ledger.outcomes import failed
 from forebay_ledger.scripts import LEASE_S
-from google.protobuf.message import Message
-
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import Stopped, invoke

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from forebay.compute.v1 import compute_pb2
-
 from forebay_workers.application import application
 from forebay_workers.compute.add import add
 from forebay_workers.compute.factorial import factorial

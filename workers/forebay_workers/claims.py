@@ -10,10 +10,10 @@ import logging
 from typing import Any
 
 from celery.worker import strategy as celery_strategy
+
 from forebay.errors import BackendUnavailable
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import claim
-
 from forebay_workers import process
 
 _log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn, cast
 
 import grpc
+
 from forebay.deadline import Deadline
 from forebay.errors import STATUS_DETAILS_KEY
 from forebay.metadata import from_pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import Flow
-
 from forebay_workers.flow import FlowControl
 
 Pairs = Iterable[tuple[str, str | bytes]]

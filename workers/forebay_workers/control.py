@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import CONNECT_TIMEOUT_S, BlockingLedger
 from forebay_ledger.events import Credit, Stop, parse_control
 from forebay_ledger.keys import control_channel
 from forebay_ledger.operations import Refused, look
 from forebay_ledger.scripts import LEASE_S
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
 from forebay_workers.context import CallContext
 
 _RECONNECT_AFTER_S = 0.5

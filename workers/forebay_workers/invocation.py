@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError, Message
+
 from forebay.checks import Check
 from forebay.errors import ForebayError, HandlerFailed, InvalidRequest, TooLarge
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_ledger.outcomes import failed
-from google.protobuf.message import DecodeError, Message
-
 from forebay_workers.context import Aborted, CallContext
 
 _log = logging.getLogger(__name__)

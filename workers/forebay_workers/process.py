@@ -15,14 +15,14 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from forebay.checks import CheckFactory, load_checks
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.presence import WorkerPresence, announce, withdraw
 from forebay_ledger.scripts import LEASE_S
 from forebay_ledger.settings import Settings, load_settings
-from threadpoolctl import threadpool_limits
-
 from forebay_workers.clock import LedgerClock
 from forebay_workers.control import Control
 

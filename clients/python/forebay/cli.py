@@ -6,6 +6,7 @@ gets `up`, `gateway` and the rest; none is imported before it is asked for.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points, version
 
@@ -51,4 +52,6 @@ def main() -> None:
     def forebay() -> None:
         """A gRPC gateway onto Celery workers."""
 
+    # As `celery -A` has it: modules of one's own are found where one stands.
+    sys.path.append(os.getcwd())
     forebay(prog_name="forebay")

@@ -128,10 +128,14 @@ local function settle(call, event, reason, outcome)
   return true
 end
 
+local function alive(state)
+  return state and next(NEXT[state]) ~= nil
+end
+
 -- Ends the call if it is due; consumed: the queues that live workers consume, by name.
 local function review(call, consumed)
   local r = read(call, {'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach'})
-  if not r.state then
+  if not alive(r.state) then
     redis.call('ZREM', P .. ':due', call)
     return
   end
@@ -159,10 +163,6 @@ end
 local function left_alone(call, grace_ms)
   redis.call('HSET', key('call', call), 'left', now_ms() + grace_ms)
   review(call, {})
-end
-
-local function alive(state)
-  return state and next(NEXT[state]) ~= nil
 end
 
 -- Whether this attempt may go on: nil, or the word for why not.

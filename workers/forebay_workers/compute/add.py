@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+
 from forebay.compute.v1 import compute_pb2 as pb
 
 

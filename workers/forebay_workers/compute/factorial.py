@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import grpc
-from forebay.compute.v1 import compute_pb2 as pb
 
+from forebay.compute.v1 import compute_pb2 as pb
 from forebay_workers.compute.background import Background, ProgressMark
 from forebay_workers.compute.integers import (
     binary_chunks,

@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc
 import numpy as np
+
 from forebay.compute.arrays import CHUNK_BYTES, DTYPES, Array
 from forebay.compute.checks import data_type, product_format
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.metadata import CALL_ID
-
 from forebay_workers.compute.background import Background, ProgressMark
 
 WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}

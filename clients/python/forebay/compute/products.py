@@ -48,11 +48,12 @@ def product_requests(left: Array, right: Array) -> Iterator[pb.MatMulRequest]:
     left, right = np.asarray(left), np.asarray(right)
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
         raise ValueError(f"matrices of shapes {left.shape} and {right.shape} can't be multiplied")
-    return _product_requests(left, right)
+    return _product_requests(left, right, data_type_of(left, right))
 
 
-def _product_requests(left: Array, right: Array) -> Iterator[pb.MatMulRequest]:
-    dtype = data_type_of(left, right)
+def _product_requests(
+    left: Array, right: Array, dtype: pb.DataType.ValueType
+) -> Iterator[pb.MatMulRequest]:
     operands = pb.Operands()
     for matrix, array in ((operands.left, left), (operands.right, right)):
         matrix.dtype, matrix.rows, matrix.cols = dtype, *array.shape

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Add: a unary call. -v shows the call's id and times, which come as trailers.
+set -eu
+
+grpcurl -plaintext -v -d '{"x": 4, "y": 6}' \
+  "${FOREBAY_ADDRESS:-127.0.0.1:50051}" forebay.compute.v1.ComputeService/Add

@@ -1,0 +1,124 @@
+"""The tutorial's three calls, from nothing to nothing.
+
+Starts `forebay up` (the embedded server, three Celery workers, the gateway) in a
+folder of its own, calls Factorial, MatMul and Add through the generated stub,
+shows progress and results, and stops all that it started. `make demo` runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from forebay.compute.v1.compute_pb2 import (
+    AddRequest,
+    FactorialRequest,
+    MatMulRequest,
+    RandomOperands,
+)
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+
+TIMEOUT_S = 60.0
+console = Console()
+
+
+def main() -> None:
+    """Runs the demo."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="forebay-") as folder, forebay_up(folder) as address:
+        console.print(f"forebay is up on {address} after {time.monotonic() - started:.1f} s")
+        with grpc.insecure_channel(address) as channel:
+            stub = ComputeServiceStub(channel)
+            factorial(stub, 20000)
+            mat_mul(stub, 20, 20)
+            add(stub, 4, 6)
+    console.print(f"all stopped; {time.monotonic() - started:.1f} s in all")
+
+
+@contextmanager
+def forebay_up(folder: str) -> Iterator[str]:
+    """Everything, on a free port; the gateway's address."""
+    command = Path(sys.executable).parent / "forebay"
+    # Settings of the machine's own must not lead the demo to another backend.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
+    with subprocess.Popen(
+        [command, "up", "--listen", "127.0.0.1:0", "--data-dir", folder],
+        stdout=subprocess.PIPE,
+        env=env,
+        cwd=folder,
+        text=True,
+    ) as up:
+        try:
+            line = up.stdout.readline() if up.stdout else ""
+            if not line:
+                sys.exit(f"forebay did not come up; it ended with {up.wait()}")
+            yield line.split()[-1]
+        finally:
+            up.send_signal(signal.SIGINT)
+
+
+def factorial(stub: ComputeServiceStub, n: int) -> None:
+    """n!, with a progress bar."""
+    digits = []
+    with progress_bar(f"Factorial({n})") as advance:
+        for response in stub.Factorial(FactorialRequest(n=n), timeout=TIMEOUT_S):
+            if response.WhichOneof("part") == "progress":
+                advance(response.progress.fraction)
+            else:
+                digits.append(response.digits)
+    show(f"Factorial({n})", "".join(digits))
+
+
+def mat_mul(stub: ComputeServiceStub, m: int, n: int) -> None:
+    """The product of two random matrices."""
+    request = MatMulRequest(random=RandomOperands(m=m, n=n))
+    panels, shape = [], (0, 0)
+    with progress_bar(f"MatMul({m}, {n})") as advance:
+        for response in stub.MatMul(iter([request]), timeout=TIMEOUT_S):
+            match response.WhichOneof("part"):
+                case "progress":
+                    advance(response.progress.fraction)
+                case "header":
+                    shape = (response.header.rows, response.header.cols)
+                case "panel":
+                    panels.append(response.panel.data)
+    product = np.frombuffer(b"".join(panels)).reshape(shape)
+    show(f"MatMul({m}, {n})", repr(product.tolist()))
+
+
+def add(stub: ComputeServiceStub, x: float, y: float) -> None:
+    """X + y."""
+    show(f"Add({x:g}, {y:g})", f"{stub.Add(AddRequest(x=x, y=y), timeout=TIMEOUT_S).sum:g}")
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal; the function that moves it, from 0 to 1."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(what, total=1.0)
+        yield lambda fraction: progress.update(bar, completed=fraction)
+
+
+def show(what: str, text: str) -> None:
+    """A result; a long one shortened, with its length and a digest."""
+    if len(text) > 80:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = f"{text[:24]} … {text[-24:]} ({len(text)} characters, sha256 {digest}…)"
+    console.print(f"{what} = {text}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

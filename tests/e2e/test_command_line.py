@@ -1,0 +1,183 @@
+"""`forebay call`, `routes` and `doctor`, as a shell runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Up
+from tests.harness import environment
+
+
+def forebay(
+    *arguments: str, env: dict[str, str], stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["forebay", *arguments],
+        env=env,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def call(up: Up, *arguments: str, stdin: str | None = None) -> list[dict[str, object]]:
+    done = forebay("call", "-t", up.address, *arguments, env=up.env, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # nothing but results where nobody looks
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_call_prints_each_response_as_a_line_of_json(up: Up) -> None:
+    assert call(up, "Add", "x=4", "y=6") == [{"sum": 10.0}]
+    assert call(up, "Add", "x=4", "y=-4") == [{"sum": 0.0}]
+    header, digits = call(up, "Factorial", "n=25")
+    assert digits == {"digits": "15511210043330985984000000"}
+    assert header["header"]["digit_count"] == "26"  # type: ignore[index]
+
+
+def test_call_sets_nested_fields_by_dots(up: Up) -> None:
+    header, panel = call(
+        up, "MatMul", "random.m=2", "random.n=3", "random.seed=7", "random.format=2"
+    )
+    assert header["header"] == {
+        "dtype": "DATA_TYPE_FLOAT64",
+        "rows": "2",
+        "cols": "2",
+        "seed": "7",
+    }
+    assert len(panel["panel"]["values"]) == 4  # type: ignore[index]
+
+
+def test_call_takes_more_requests_from_standard_input(up: Up) -> None:
+    one = "AAAAAAAA8D8="  # 1.0, little-endian, in base64
+    _, panel = call(
+        up,
+        *["MatMul", "operands.left.rows=1", "operands.left.cols=1"],
+        *["operands.right.rows=1", "operands.right.cols=1"],
+        *["operands.format=PRODUCT_FORMAT_VALUES", "--requests", "-"],
+        stdin=f'{{"left_chunk": "{one}"}}\n\n{{"right_chunk": "{one}"}}\n',
+    )
+    assert panel["panel"] == {"rows": "1", "values": [1.0]}
+
+
+def test_call_names_and_resumes_a_call(up: Up) -> None:
+    first = call(up, "Factorial", "n=30", "--id", "from-the-shell")
+    assert (
+        call(up, "Factorial", "n=30", "--id", "from-the-shell", "--resume-from", "1") == first[1:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["Factorial", "n=99999999"], "OUT_OF_RANGE/INVALID_REQUEST: n is 99999999, over"),
+        (["Factorial", "n=-1"], "out of range"),
+        (["Factorial", "m=1"], 'no field named "m"'),
+        (["Factorial", "n"], "expected FIELD=VALUE"),
+        (["Divide"], "no such method; there are: forebay.compute.v1.ComputeService.Add"),
+        (["Add", "-H", "nonsense"], "expected KEY:VALUE"),
+        (["Add", "--service", "no.such.module"], "no compiled protobuf module"),
+        (["MatMul", "--requests", "-"], "line 1"),
+    ],
+)
+def test_call_says_what_was_wrong(up: Up, arguments: list[str], said: str) -> None:
+    done = forebay("call", "-t", up.address, *arguments, env=up.env, stdin="{nonsense")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_call_shows_progress_and_shortens_on_a_terminal(up: Up) -> None:
+    terminal, end = pty.openpty()
+    shown = subprocess.Popen(
+        ["forebay", "call", "-t", up.address, "Factorial", "n=1500000"],
+        env={**up.env, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+    )
+    os.close(end)
+    output = b""
+    while True:
+        try:
+            output += os.read(terminal, 1 << 16)
+        except OSError:  # Linux says so when the last writer has gone
+            break
+    os.close(terminal)
+    assert shown.wait(30) == 0
+    text = output.decode()
+    assert "%" in text
+    assert "262144 characters, sha256 " in text
+    assert "attached new" in text
+
+
+def test_routes_are_a_line_each_when_piped(up: Up) -> None:
+    done = forebay("routes", env=up.env)
+    header, *rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert header == ["method", "task", "queue", "policy", "consumers"]
+    assert [row[1:3] for row in rows] == [
+        ["add_module.tasks.add", "add"],
+        ["factorial_module.tasks.factorial", "factorial"],
+        ["mat_mul_module.tasks.mat_mul", "mat_mul"],
+    ]
+    assert all(int(row[4]) >= 1 for row in rows)
+
+
+def test_doctor_finds_everything_well(up: Up) -> None:
+    done = forebay("doctor", "--listen", up.address, env=up.env)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("ok ") == 6
+
+
+def test_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
+    env = environment(FOREBAY_DATA_DIR=str(tmp_path))
+    done = forebay("doctor", "--listen", "127.0.0.1:1", env=env)
+    assert done.returncode == 1
+    assert done.stdout.count("problem") == 4
+    assert "mend: start `forebay up`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("FOREBAY_LISTEN", "nowhere", "listen = 'nowhere': expected HOST:PORT"),
+        ("FOREBAY_LISEN", "x", "FOREBAY_LISEN = 'x': no such setting"),
+        ("FOREBAY_SERVICES", '["no.such"]', "expected a compiled protobuf module"),
+        ("FOREBAY_BROKER_URL", "ftp://x", "no Redis or Valkey URL"),
+        (
+            "FOREBAY_CHECKS",
+            '{"forebay.compute.v1.ComputeService.Factorial": {"max_m": 3}}',
+            "max_m",
+        ),
+    ],
+)
+def test_a_bad_setting_is_refused_with_what_was_expected(
+    tmp_path: Path, variable: str, value: str, said: str
+) -> None:
+    env = environment(FOREBAY_DATA_DIR=str(tmp_path), **{variable: value})
+    done = forebay("gateway", env=env)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_said_so(up: Up, tmp_path: Path) -> None:
+    done = forebay("gateway", "--listen", up.address, env=up.env)
+    assert done.returncode == 1
+    assert f"can't listen on {up.address}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_command_has_help(up: Up) -> None:
+    for command in ("call", "doctor", "gateway", "routes", "up"):
+        done = forebay(command, "--help", env=up.env)
+        assert done.returncode == 0
+        assert "Usage: forebay" in done.stdout

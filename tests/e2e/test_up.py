@@ -1,0 +1,148 @@
+"""`forebay up` from start to stop, however it is stopped, and the demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from forebay.compute.v1.compute_pb2 import AddRequest, FactorialRequest
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.rpc_errors import of_rpc_error
+from tests.harness import Process, environment, eventually, forebay_up, process, short_folder
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def env() -> Iterator[dict[str, str]]:
+    with short_folder() as folder:
+        yield environment(FOREBAY_DATA_DIR=str(folder / "data"))
+
+
+def family(up: Process) -> list[psutil.Process]:
+    """All processes that come from `up`: its children, theirs, the guard's server."""
+    return psutil.Process(up.popen.pid).children(recursive=True)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_cleanly(env: dict[str, str], number: int) -> None:
+    with forebay_up(env=env) as (up, _):
+        processes = family(up)
+        assert len(processes) >= 8  # guard, server, three workers with a child each
+        assert up.stop(number) == 0
+        assert all_gone(processes)
+        assert "Traceback" not in up.output
+
+
+def test_ctrl_c_to_the_whole_process_group_lets_calls_finish(env: dict[str, str]) -> None:
+    with forebay_up(env=env) as (up, address), grpc.insecure_channel(address) as channel:
+        call = ComputeServiceStub(channel).Factorial(FactorialRequest(n=2_000_000), timeout=60)
+        next(call)
+        os.killpg(up.popen.pid, signal.SIGINT)
+        assert sum(len(response.digits) for response in call) > 10_000_000
+        assert up.ended() == 0
+
+
+def test_a_kill_leaves_nothing_behind(env: dict[str, str]) -> None:
+    with forebay_up(env=env) as (up, _):
+        processes = family(up)
+        up.popen.kill()
+        eventually(lambda: all_gone(processes), "every process has ended", 20.0)
+
+
+def test_a_kill_of_the_process_group_leaves_nothing_behind(env: dict[str, str]) -> None:
+    with forebay_up(env=env) as (up, _):
+        processes = family(up)
+        os.killpg(up.popen.pid, signal.SIGKILL)
+        eventually(lambda: all_gone(processes), "every process has ended", 20.0)
+
+
+def test_a_killed_worker_is_replaced(env: dict[str, str]) -> None:
+    with forebay_up(env=env) as (up, address), grpc.insecure_channel(address) as channel:
+        stub = ComputeServiceStub(channel)
+        worker = next(p for p in psutil.Process(up.popen.pid).children() if "add" in p.cmdline())
+        worker.kill()
+        up.wait_for("the worker of queue 'add' ended with code -9; again")
+        assert stub.Add(AddRequest(x=4, y=6), timeout=30, wait_for_ready=True).sum == 10
+
+
+def test_finished_calls_outlive_a_restart(env: dict[str, str]) -> None:
+    metadata = (("forebay-call-id", "before"),)
+    for attached in ("new", "finished"):
+        with forebay_up(env=env) as (_, address), grpc.insecure_channel(address) as channel:
+            response, call = ComputeServiceStub(channel).Add.with_call(
+                AddRequest(x=4, y=6), timeout=30, metadata=metadata
+            )
+            assert response.sum == 10
+            assert dict(call.initial_metadata())["forebay-attached"] == attached
+
+
+def test_one_folder_has_one_server(env: dict[str, str]) -> None:
+    with forebay_up(env=env), process("forebay", "up", "--listen", "127.0.0.1:0", env=env) as two:
+        two.wait_for("another forebay runs the embedded server")
+        assert two.ended() == 1
+
+
+def test_a_second_gateway_joins_the_embedded_server(env: dict[str, str]) -> None:
+    with (
+        forebay_up(env=env),
+        process("forebay", "gateway", "--listen", "127.0.0.1:0", env=env) as gateway,
+    ):
+        address = gateway.wait_for(r"forebay gateway ready on (\S+)")[1]
+        with grpc.insecure_channel(address) as channel:
+            assert ComputeServiceStub(channel).Add(AddRequest(x=4, y=6), timeout=30).sum == 10
+
+
+def test_only_the_user_can_enter_the_servers_folder(env: dict[str, str]) -> None:
+    with forebay_up(env=env):
+        folder = Path(env["FOREBAY_DATA_DIR"])
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert (folder / "ledger.sock").stat().st_mode & 0o077 == 0
+
+
+def test_a_drain_refuses_new_calls_and_says_so(env: dict[str, str]) -> None:
+    with (
+        process("forebay", "gateway", "--listen", "127.0.0.1:0", env=env) as gateway,
+        grpc.insecure_channel(gateway.wait_for(r"ready on (\S+)")[1]) as channel,
+    ):
+        stub = ComputeServiceStub(channel)
+        waiting = stub.Factorial(
+            FactorialRequest(n=5), timeout=60, metadata=(("forebay-call-id", "waits"),)
+        )
+        waiting.initial_metadata()
+        gateway.popen.terminate()
+        with pytest.raises(grpc.RpcError) as raised:
+            list(waiting)
+        error = of_rpc_error(raised.value)
+        assert (error.code_name, error.reason) == ("UNAVAILABLE", "DRAINING")
+        assert error.retry_after_s
+        assert gateway.ended() == 0
+
+
+def test_the_demo_runs_from_nothing_to_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Factorial\(20000\) = 1819206320\d+ … 0+ \(77338 characters", done.stdout)
+    assert "MatMul(20, 20) = [[" in done.stdout
+    assert "Add(4, 6) = 10" in done.stdout
+    assert "all stopped" in done.stdout

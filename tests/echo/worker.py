@@ -1,0 +1,94 @@
+"""`celery -A tests.echo.worker worker -Q echo`: a whole servicer, as for grpc.server, on the fleet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from forebay_workers import application
+from tests.echo.v1 import echo_pb2, echo_pb2_grpc
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
+
+
+class _Status(grpc.Status):
+    def __init__(self, status: status_pb2.Status) -> None:
+        self.code = grpc.StatusCode.FAILED_PRECONDITION
+        self.details = status.message
+        self.trailing_metadata = (
+            ("grpc-status-details-bin", status.SerializeToString()),
+            ("x-more", "yes"),
+        )
+
+
+def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
+    """Does what the request says, before the response."""
+    match request.act:
+        case "abort":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such ☃")
+        case "abort with details":
+            info = any_pb2.Any()
+            info.Pack(error_details_pb2.ErrorInfo(reason="OUT_OF_TEA", domain="tests"))
+            status = status_pb2.Status(code=9, message="no tea", details=[info])
+            context.abort_with_status(_Status(status))
+        case "raise":
+            raise RuntimeError("a secret that must stay in the log")
+        case "set code":
+            context.set_code(grpc.StatusCode.ALREADY_EXISTS)
+            context.set_details("as set")
+        case "metadata":
+            wishes = dict(context.invocation_metadata())
+            context.send_initial_metadata((("x-initial", wishes.get("x-wish", "none")),))
+            context.set_trailing_metadata((("x-trailing", "t"), ("x-trailing-bin", b"\x00\xff")))
+        case "sleep":
+            give_up = time.monotonic() + request.seconds
+            while context.is_active() and time.monotonic() < give_up:
+                time.sleep(0.01)
+        case "time remaining":
+            request.text = f"{context.time_remaining()}"
+
+
+class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
+    """The handlers."""
+
+    def Unary(self, request: EchoRequest, context: grpc.ServicerContext) -> EchoResponse:
+        act(request, context)
+        if request.act == "wrong type":
+            return request  # type: ignore[return-value]
+        return EchoResponse(text=request.text, padding=bytes(request.padding))
+
+    Quick = Unary
+
+    def ServerStream(
+        self, request: EchoRequest, context: grpc.ServicerContext
+    ) -> Iterator[EchoResponse]:
+        act(request, context)
+        for index in range(request.count):
+            if request.seconds:
+                yield EchoResponse(brief=f"about {index}")
+                time.sleep(request.seconds)
+            yield EchoResponse(text=request.text, index=index, padding=bytes(request.padding))
+
+    Detached = ServerStream
+
+    def ClientStream(
+        self, requests: Iterator[EchoRequest], context: grpc.ServicerContext
+    ) -> EchoResponse:
+        texts = []
+        for request in requests:
+            act(request, context)
+            texts.append(request.text)
+        return EchoResponse(text="".join(texts), index=len(texts))
+
+    def Bidi(
+        self, requests: Iterator[EchoRequest], context: grpc.ServicerContext
+    ) -> Iterator[EchoResponse]:
+        for index, request in enumerate(requests):
+            act(request, context)
+            yield EchoResponse(text=request.text, index=index)
+
+
+app = application("echo", {echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: EchoServicer()})
