@@ -11,9 +11,10 @@ import asyncio
 import logging
 
 from forebay.deadline import Deadline
-from forebay.errors import ForebayError, NoWorkers, QueueWait
+from forebay.errors import Draining, ForebayError, NoWorkers, QueueWait
 from forebay.routes import Method
 from forebay.v1 import call_pb2
+from forebay_gateway.admission import RETRY_AFTER_S
 from forebay_gateway.dispatch import Dispatcher
 from forebay_gateway.fleet import Fleet
 from forebay_ledger.task_messages import batch_message
@@ -37,6 +38,14 @@ class EphemeralCalls:
                 _log.info("a reply to a call that nobody waits for: %s", member.call_id)
             elif not waiting.done():
                 waiting.set_result(member)
+
+    def cut(self) -> None:
+        """Ends what still waits with `Draining`."""
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(
+                    Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S)
+                )
 
     async def call(
         self,
@@ -73,5 +82,9 @@ class EphemeralCalls:
 
     def _unanswered(self, queue: str, queue_wait_s: float) -> ForebayError:
         if self._fleet.consumes(queue):
-            return QueueWait(f"no worker answered within {queue_wait_s:g} s", retry_after_s=1.0)
-        return NoWorkers(f"no live worker consumes the queue {queue!r}", retry_after_s=1.0)
+            return QueueWait(
+                f"no worker answered within {queue_wait_s:g} s", retry_after_s=RETRY_AFTER_S
+            )
+        return NoWorkers(
+            f"no live worker consumes the queue {queue!r}", retry_after_s=RETRY_AFTER_S
+        )

@@ -118,6 +118,7 @@ class Funnel:
     def cut(self) -> None:
         """Ends what is still in flight with `Draining`; the calls go on in the ledger."""
         self._cut = True
+        self._ephemeral.cut()
         self._watches.ring_all()
 
     async def settle_afterwork(self) -> None:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
+from ipaddress import ip_address
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor
@@ -105,6 +106,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
         except TimeoutError:
             _log.warning("the ledger does not answer; serving, and trying on")
         await server.start()
+        if not _is_loopback(address):
+            _log.warning("listening on %s, without authentication: trusted networks only", address)
         try:
             yield address
         finally:
@@ -118,6 +121,14 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
                 loop.cancel()
     await broker.close()
     await ledger.close()
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or address.startswith("unix:")
 
 
 async def _drained(admission: Admission, grace_s: float) -> None:

@@ -113,7 +113,8 @@ def test_only_the_user_can_enter_the_servers_folder(env: dict[str, str]) -> None
         assert (folder / "ledger.sock").stat().st_mode & 0o077 == 0
 
 
-def test_a_drain_refuses_new_calls_and_says_so(env: dict[str, str]) -> None:
+def test_a_drain_cuts_what_does_not_finish_and_says_so(env: dict[str, str]) -> None:
+    env["FOREBAY_DRAIN_S"] = "0.5"
     with (
         process("forebay", "gateway", "--listen", "127.0.0.1:0", env=env) as gateway,
         grpc.insecure_channel(gateway.wait_for(r"ready on (\S+)")[1]) as channel,

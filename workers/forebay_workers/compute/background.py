@@ -67,11 +67,14 @@ class Background(Generic[T]):
     def __iter__(self) -> Iterator[T | pb.Progress]:
         next_progress = time.monotonic() + PROGRESS_EVERY_S
         while self._wanted():
-            try:
-                part = self._queue.get(timeout=max(0.0, next_progress - time.monotonic()))
-            except queue.Empty:
+            remaining = next_progress - time.monotonic()
+            if remaining <= 0:
                 next_progress = time.monotonic() + PROGRESS_EVERY_S
                 yield pb.Progress(fraction=self._mark.fraction, stage=self._mark.stage)
+                continue
+            try:
+                part = self._queue.get(timeout=remaining)
+            except queue.Empty:
                 continue
             if part is None:
                 return

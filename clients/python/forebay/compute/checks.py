@@ -11,6 +11,8 @@ MAX_N = 10_000_000
 """The largest n by default: its factorial has 65,657,060 digits."""
 MAX_MATRIX_BYTES = 1 << 30
 """The largest matrix, an operand or a product, by default."""
+MAX_ROW_BYTES = 3 << 20
+"""The largest row of a product: a panel holds at least one, within a message of 4 MiB."""
 
 ITEM_BYTES = {
     pb.DATA_TYPE_FLOAT32: 4,
@@ -164,6 +166,7 @@ class MatMulCheck:
         _known_format("operands", operands, left.dtype)
         item_bytes = ITEM_BYTES[data_type(left.dtype)]
         self._fits("operands", "the product", left.rows, right.cols, item_bytes)
+        self._row_fits(right.cols, operands, item_bytes)
         self._left.remaining = 0 if left.values else matrix_bytes(left)
         self._right.remaining = 0 if right.values else matrix_bytes(right)
 
@@ -187,11 +190,21 @@ class MatMulCheck:
                         f"{field}.values", f"{value:.17g} is not a whole number within the type"
                     )
 
+    def _row_fits(self, cols: int, operands: pb.Operands, item_bytes: int) -> None:
+        if product_format(operands) == pb.PRODUCT_FORMAT_VALUES:
+            item_bytes = 8  # a double each, whatever the type
+        if cols * item_bytes > MAX_ROW_BYTES:
+            field = "operands.right.cols"
+            description = f"is {cols}; a row of the product is limited to {MAX_ROW_BYTES} bytes"
+            raise TooLarge(
+                f"{field} {description}", violations=(FieldViolation(field, description),)
+            )
+
     def _fits(self, field: str, what: str, rows: int, cols: int, item_bytes: int) -> None:
         size = rows * cols * item_bytes
         if size > self._max_matrix_bytes:
             description = (
-                f"{what} would be {rows}×{cols} entries, {size} bytes; "
+                f"is too large: {what} would be {rows}×{cols} entries, {size} bytes; "
                 f"this server's limit is {self._max_matrix_bytes} bytes a matrix"
             )
             raise TooLarge(
