@@ -14,7 +14,7 @@ TEST_PROTOS := tests/echo/v1/echo.proto
 GENERATED := .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check proto proto-check lock build bench bench-quick clean
+.PHONY: help setup demo test check proto proto-check lock build bench bench-quick node clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,13 @@ lock: setup ## Lock the newest versions that fit, without any host's name.
 	grep '^uv==' --after-context=100 requirements/dev.txt | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > requirements/uv.txt
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate requirements/proto.in --output-file requirements/proto.txt
+
+NODE_READY := clients/node/node_modules/.package-lock.json
+node: $(NODE_READY) ## Install what the Node client needs.
+
+$(NODE_READY): clients/node/package.json clients/node/package-lock.json
+	npm ci --prefix clients/node --silent --no-audit --no-fund
+	touch $@
 
 build: setup ## Build the wheel and the source distribution into dist/.
 	$(BIN)/python -m build --installer uv

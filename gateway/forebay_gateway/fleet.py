@@ -22,6 +22,8 @@ from forebay_ledger.operations import Swept, evict, sweep
 from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
 
 ROUND_S = 1.0
+ANSWER_TIMEOUT_S = 2.0
+"""A backend that takes longer counts as away, in health; calls wait longer for it."""
 _MOST_EVICTED_A_ROUND = 1000
 
 _log = logging.getLogger(__name__)
@@ -77,10 +79,11 @@ class Fleet:
 
     async def _answers(self, asked: Awaitable[None], what: str) -> bool:
         try:
-            await asked
-        except BackendUnavailable as error:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await asked
+        except (BackendUnavailable, TimeoutError) as error:
             if getattr(self.health, what):
-                _log.warning("the %s does not answer: %s", what, error.__cause__)
+                _log.warning("the %s does not answer: %r", what, error.__cause__ or error)
             return False
         return True
 

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError, Message
 
 from forebay.checks import Check, CheckFactory, NoCheck
 from forebay.deadline import Deadline
@@ -27,7 +26,6 @@ from forebay.errors import (
     Draining,
     ForebayError,
     InternalFault,
-    InvalidRequest,
     TooLarge,
 )
 from forebay.metadata import ATTACHED, CALL_ID, Pairs, to_pairs
@@ -41,7 +39,7 @@ from forebay_gateway.ids import uuid7
 from forebay_gateway.metadata import Wishes, read_wishes
 from forebay_gateway.outcomes import failure, failure_of, times, trailing_metadata
 from forebay_gateway.policy import new_call, request_limit_bytes
-from forebay_gateway.status import abort
+from forebay_gateway.status import abort, parsed
 from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.events import Ending
@@ -168,7 +166,7 @@ class Funnel:
             raise TooLarge(
                 f"a request message of {len(request)} bytes is over this server's limit of {limit}"
             )
-        check.feed(_parse(method, request))
+        check.feed(parsed(method.request_class, request))
 
     async def _serve_ephemeral(
         self, method: Method, request: bytes, wishes: Wishes, deadline: Deadline, context: Context
@@ -389,14 +387,6 @@ class Funnel:
 
 async def _one(request: bytes) -> Requests:
     yield request
-
-
-def _parse(method: Method, request: bytes) -> Message:
-    try:
-        return method.request_class.FromString(request)
-    except DecodeError as error:
-        name = method.request_class.DESCRIPTOR.full_name
-        raise InvalidRequest(f"the request is no {name} message") from error
 
 
 def _digest(first: bytes | None) -> str:

@@ -16,11 +16,19 @@ import grpc
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import Default, DescriptorPool
+from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as pb
+
+from forebay.v1 import errors_pb2
+from forebay_gateway.status import request_parser
 
 V1_SERVICE = "grpc.reflection.v1.ServerReflection"
 V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 _METHOD = "ServerReflectionInfo"
+# What errors are made of: no service's file imports it, but callers look it up.
+_TOLD_BESIDES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
+
+_parse = request_parser(pb.ServerReflectionRequest)
 
 
 def reflection_handlers(services: Sequence[str]) -> list[grpc.GenericRpcHandler]:
@@ -28,9 +36,8 @@ def reflection_handlers(services: Sequence[str]) -> list[grpc.GenericRpcHandler]
     pool = Default()
     _add_v1(pool)
     reflection = _Reflection(pool, sorted({*services, V1_SERVICE, V1ALPHA_SERVICE}))
-    method = grpc.stream_stream_rpc_method_handler(
+    method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         reflection.info,
-        request_deserializer=pb.ServerReflectionRequest.FromString,
         response_serializer=pb.ServerReflectionResponse.SerializeToString,
     )
     return [
@@ -43,12 +50,21 @@ class _Reflection:
     def __init__(self, pool: DescriptorPool, services: Sequence[str]) -> None:
         self._pool = pool
         self._services = services
+        seen: set[str] = set()
+        self._files = [
+            file
+            for root in (*(pool.FindServiceByName(name).file for name in services), *_TOLD_BESIDES)
+            for file in _with_dependencies(root, seen)
+        ]
+        self._names = seen
 
     async def info(
-        self, requests: AsyncIterator[pb.ServerReflectionRequest], context: object
+        self,
+        requests: AsyncIterator[bytes],
+        context: grpc.aio.ServicerContext[bytes, bytes],
     ) -> AsyncIterator[pb.ServerReflectionResponse]:
         async for request in requests:
-            yield self._answer(request)
+            yield self._answer(await _parse(request, context))
 
     def _answer(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
         response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
@@ -75,6 +91,8 @@ class _Reflection:
         return response
 
     def _tell(self, response: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
+        if file.name not in self._names:
+            raise KeyError(file.name)  # imported by this process, but nobody's contract
         for needed in _with_dependencies(file, set()):
             proto = descriptor_pb2.FileDescriptorProto()
             needed.CopyToProto(proto)
@@ -107,17 +125,12 @@ class _Reflection:
     def _file_of_enum_value(self, symbol: str) -> FileDescriptor:
         """Enum values are siblings of their enum: PACKAGE.VALUE, or MESSAGE.VALUE."""
         scope, _, _ = symbol.rpartition(".")
-        for file in self._served_files():
+        for file in self._files:
             for enum in _enums(file):
                 prefix = enum.full_name.rpartition(".")[0]
                 if prefix == scope and symbol.removeprefix(f"{scope}.") in enum.values_by_name:
                     return file
         raise KeyError(symbol)
-
-    def _served_files(self) -> Iterator[FileDescriptor]:
-        seen: set[str] = set()
-        for service in self._services:
-            yield from _with_dependencies(self._pool.FindServiceByName(service).file, seen)
 
 
 def _file_of_member(member: Any) -> FileDescriptor:

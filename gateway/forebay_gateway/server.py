@@ -13,7 +13,6 @@ from ipaddress import ip_address
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from forebay.checks import load_checks
 from forebay.errors import MethodUnknown
@@ -23,6 +22,8 @@ from forebay_gateway.dispatch import dispatcher
 from forebay_gateway.ephemeral import EphemeralCalls
 from forebay_gateway.fleet import Fleet, Health
 from forebay_gateway.funnel import Funnel
+from forebay_gateway.health import SERVICE as HEALTH_SERVICE
+from forebay_gateway.health import HealthService
 from forebay_gateway.ids import uuid7
 from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.status import abort
@@ -88,13 +89,13 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     admission = Admission(settings.max_calls)
     funnel = Funnel(settings, ledger, broker, watches, ephemeral, admission, checks)
     names = sorted({method.service for method in methods})
-    servicer = health.aio.HealthServicer()
-    server, address = _server(settings, methods, funnel, names, servicer)
+    health = HealthService(names)
+    server, address = _server(settings, methods, funnel, names, health)
 
     async def say_health(state: Health) -> None:
-        await _set_health(servicer, names, state.serving)
+        await health.say(state.serving)
 
-    await _set_health(servicer, names, False)
+    await health.say(False)
     async with asyncio.TaskGroup() as background:
         loops = [
             background.create_task(watches.listen()),
@@ -112,7 +113,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             yield address
         finally:
             admission.drain()
-            await servicer.enter_graceful_shutdown()
+            await health.drain()
             await _drained(admission, settings.drain_s)
             funnel.cut()
             await server.stop(_CUT_GRACE_S)
@@ -140,24 +141,12 @@ async def _drained(admission: Admission, grace_s: float) -> None:
         await asyncio.sleep(0.02)  # admission is pure: it knows no event loop to wake
 
 
-async def _set_health(
-    servicer: health.aio.HealthServicer, services: Sequence[str], serving: bool
-) -> None:
-    status = (
-        health_pb2.HealthCheckResponse.SERVING
-        if serving
-        else health_pb2.HealthCheckResponse.NOT_SERVING
-    )
-    for service in ("", *services):
-        await servicer.set(service, status)
-
-
 def _server(
     settings: Settings,
     methods: Sequence[Method],
     funnel: Funnel,
     names: Sequence[str],
-    servicer: health.aio.HealthServicer,
+    health: HealthService,
 ) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(options=_options(settings))
     for name in names:
@@ -167,9 +156,9 @@ def _server(
             if method.service == name
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    server.add_generic_rpc_handlers(tuple(reflection_handlers((*names, health.SERVICE_NAME))))
-    server.add_generic_rpc_handlers((_Unknown(),))
+    server.add_generic_rpc_handlers(
+        (health.handler(), *reflection_handlers((*names, HEALTH_SERVICE)), _Unknown())
+    )
     host = settings.listen.rpartition(":")[0]
     try:
         port = server.add_insecure_port(settings.listen)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
-from forebay.errors import STATUS_DETAILS_KEY, ForebayError, to_status
+from forebay.errors import STATUS_DETAILS_KEY, ForebayError, InvalidRequest, to_status
 from forebay.metadata import Pairs
+
+M = TypeVar("M", bound=Message)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -22,3 +26,29 @@ async def abort(
         error.message,
         (*trailing, (STATUS_DETAILS_KEY, status.SerializeToString())),
     )
+
+
+def parsed(request_class: type[M], request: bytes) -> M:
+    """The message; raises InvalidRequest for bytes that are none."""
+    try:
+        return request_class.FromString(request)
+    except DecodeError as error:
+        name = request_class.DESCRIPTOR.full_name
+        raise InvalidRequest(f"the request is no {name} message") from error
+
+
+def request_parser(
+    request_class: type[M],
+) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[M]]:
+    """Parses requests; one that is none ends its RPC with details, as every bad one does.
+
+    gRPC's own deserializers end it with INTERNAL or UNKNOWN, and a traceback a request.
+    """
+
+    async def parse(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> M:
+        try:
+            return parsed(request_class, request)
+        except InvalidRequest as error:
+            await abort(context, error)
+
+    return parse

@@ -1,8 +1,9 @@
 """Running operations on a server: `Ledger` for asyncio, `BlockingLedger` for threads.
 
 Both bound every wait and raise `BackendUnavailable` for whatever keeps the
-server from answering. A command is tried again once where its connection broke:
-the scripts may be run twice, by their ordinals and the life cycle's table.
+server from answering. A command is tried again once where its connection broke (not
+where the server is slow): the scripts may be run twice, by their ordinals and the
+life cycle's table.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Ledger:
             url,
             max_connections=_MAX_CONNECTIONS,
             timeout=ANSWER_TIMEOUT_S,
-            retry=AsyncRetry(NoBackoff(), 1),
+            retry=AsyncRetry(NoBackoff(), 1, (redis_errors.ConnectionError,)),
             **_options(url),
         )
         self._redis = redis.asyncio.Redis(connection_pool=self._pool)
@@ -167,7 +168,7 @@ class BlockingLedger:
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis(
             connection_pool=redis.ConnectionPool.from_url(
-                url, retry=Retry(NoBackoff(), 1), **_options(url)
+                url, retry=Retry(NoBackoff(), 1, (redis_errors.ConnectionError,)), **_options(url)
             )
         )
         self._script = _Scripts(self._redis)

@@ -25,6 +25,8 @@ from forebay_ledger.embedded import socket_url
 
 PREFIX = "FOREBAY_"
 CONFIG_VARIABLE = "FOREBAY_CONFIG"
+# Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
+_CALLERS_VARIABLE = "FOREBAY_ADDRESS"
 DEFAULT_CONFIG = Path("forebay.toml")
 _MIB = 1 << 20
 
@@ -136,7 +138,8 @@ def _config_file() -> Path | None:
 
 def _refuse_unknown_variables() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    given = {name for name in os.environ if name.startswith(PREFIX)} - {_CALLERS_VARIABLE}
+    unknown = sorted(given - known)
     if unknown:
         raise SettingsError(
             "\n".join(

@@ -29,7 +29,15 @@ _ENDS = 24
 @click.command()
 @click.argument("method")
 @click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
-@click.option("--target", "-t", default="127.0.0.1:50051", metavar="HOST:PORT", show_default=True)
+@click.option(
+    "--target",
+    "-t",
+    default="127.0.0.1:50051",
+    envvar="FOREBAY_ADDRESS",
+    metavar="HOST:PORT",
+    show_default=True,
+    show_envvar=True,
+)
 @click.option("--timeout", type=float, metavar="SECONDS", help="The call's deadline.")
 @click.option("--id", "call_id", metavar="ID", help="The call's id; makes it durable.")
 @click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Items seen already.")

@@ -1,0 +1,56 @@
+"""Running a client program to its end, and reading what it printed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a program left: its exit code, its standard output and its standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def messages(self) -> list[Any]:
+        """The JSON values on standard output, one after the other."""
+        return list(json_values(self.out))
+
+    def succeeded(self) -> Ran:
+        """Itself; fails the test where the exit code is not 0."""
+        assert self.code == 0, f"exit code {self.code}:\n{self.out}{self.err}"
+        return self
+
+
+def run(*command: str, env: dict[str, str], cwd: Path | None = None, stdin: str = "") -> Ran:
+    """Runs the command to its end."""
+    done = subprocess.run(
+        command,
+        env=env,
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def json_values(text: str) -> Iterator[Any]:
+    """The values of concatenated JSON documents."""
+    decoder = json.JSONDecoder()
+    rest = text.lstrip()
+    while rest:
+        value, end = decoder.raw_decode(rest)
+        yield value
+        rest = rest[end:].lstrip()
