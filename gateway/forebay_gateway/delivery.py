@@ -55,6 +55,8 @@ class Delivery:
     """The items of one call on their way to one caller."""
 
     def __init__(self, resume_from: int = 0) -> None:
+        self.ahead_bytes = 0
+        """How far the handler may run ahead of its readers."""
         self._ready: deque[tuple[bool, bytes]] = deque()  # lasting?, payload
         self._ready_bytes = 0
         self._tail = resume_from  # the ordinal after the last ready one
@@ -63,7 +65,7 @@ class Delivery:
         self._ending: Ending | None = None
         self.initial: bytes | None = None
         self.read_count = resume_from
-        self.unacknowledged_bytes = 0
+        self._unacknowledged_bytes = 0
 
     @property
     def idle(self) -> bool:
@@ -74,7 +76,8 @@ class Delivery:
         """Takes what pub/sub says."""
         match event:
             case Item(ordinal, payload):
-                self._known = max(self._known, ordinal + 1)
+                if ordinal >= self._known:
+                    self._know(ordinal + 1, self._known_bytes + len(payload))
                 if ordinal == self._tail and self._ready_bytes < BUFFER_BYTES:
                     self._append(payload)
             case More(count, sent):
@@ -108,6 +111,7 @@ class Delivery:
 
     def attach(self, standing: Standing) -> None:
         """Takes the ledger's word at attaching: the latest transient item is news too."""
+        self.ahead_bytes = standing.ahead_bytes
         self.on_standing(standing)
         if standing.brief and standing.ending is None:
             self._push_transient(standing.brief)
@@ -122,6 +126,16 @@ class Delivery:
         if not items or items[-1][0] + 1 > self._tail:
             raise ItemsLost(f"item {self._tail} of this call is no longer in the ledger")
 
+    def acknowledge(self, *, idle: bool = False) -> int | None:
+        """How many items to say were read, where it is time to: half of what the handler
+        may run ahead or, where nothing else happens, any.
+        """
+        due = self._unacknowledged_bytes * 2 >= self.ahead_bytes or idle
+        if not (self._unacknowledged_bytes and due):
+            return None
+        self._unacknowledged_bytes = 0
+        return self.read_count
+
     def take(self) -> Decision:
         """What to do next."""
         if self._ready:
@@ -129,7 +143,7 @@ class Delivery:
             if lasting:
                 self._ready_bytes -= len(payload)
                 self.read_count += 1
-                self.unacknowledged_bytes += len(payload)
+                self._unacknowledged_bytes += len(payload)
             return Send(payload)
         if self._known > self._tail:
             average = max(1, self._known_bytes // self._known)

@@ -207,7 +207,7 @@ class Funnel:
         call = CallKey(wishes.call_id or uuid7())
         view = Watch(Delivery(wishes.resume_from))
         async with self._watching(call, view, linger=method.server_streaming):
-            new = await self._accept(call, method, first, wishes, deadline)
+            new = await self._accept(call, method, first, wishes, deadline, view)
             attached = "new"
             if not new:
                 attached = await self._attach(call, method, first, view)
@@ -218,7 +218,13 @@ class Funnel:
             return await self._deliver(call, method, view, attached, context)
 
     async def _accept(
-        self, call: CallKey, method: Method, first: bytes | None, wishes: Wishes, deadline: Deadline
+        self,
+        call: CallKey,
+        method: Method,
+        first: bytes | None,
+        wishes: Wishes,
+        deadline: Deadline,
+        view: Watch,
     ) -> bool:
         """Writes the record and sends its message; False where the id stands for a call."""
         if first is None and wishes.call_id is not None:
@@ -233,6 +239,7 @@ class Funnel:
             request=b"" if method.client_streaming else first or b"",
             digest=_digest(first),
         )
+        view.delivery.ahead_bytes = min(new.window_bytes, new.item_limit_bytes)
         message = _message(call, method, wishes)
         push = self._dispatcher.push_of(message)
         if method.client_streaming:
@@ -313,7 +320,7 @@ class Funnel:
                 case Send(payload):
                     if method.server_streaming:
                         await context.write(payload)
-                        await self._acknowledge(call, view.delivery)
+                        await self._acknowledge(call, view.delivery.acknowledge())
                     else:
                         response = payload
                 case Fetch(first, count):
@@ -332,6 +339,7 @@ class Funnel:
             )
         if not await view.news(LOOK_EVERY_S) or view.stale:
             view.stale = False
+            await self._acknowledge(call, view.delivery.acknowledge(idle=True))
             view.delivery.on_standing(await self._look(call))
 
     async def _look(self, call: CallKey) -> Standing:
@@ -340,10 +348,9 @@ class Funnel:
             raise CallUnknown("no call of that id is known, or its retention is over")
         return standing
 
-    async def _acknowledge(self, call: CallKey, delivery: Delivery) -> None:
-        if delivery.unacknowledged_bytes * 2 >= self._settings.window_bytes:
-            delivery.unacknowledged_bytes = 0
-            await self._ledger.run(credit(call, delivery.read_count))
+    async def _acknowledge(self, call: CallKey, read_count: int | None) -> None:
+        if read_count is not None:
+            await self._ledger.run(credit(call, read_count))
 
     async def _end(self, ending: Ending, context: Context) -> None:
         trailing = trailing_metadata(ending)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from forebay.errors import (
@@ -38,15 +39,24 @@ def failure(ending: Ending) -> ForebayError | None:
 
 
 def failure_of(outcome: call_pb2.Outcome) -> ForebayError | None:
-    """The error that a handler's outcome is; None for OK."""
+    """The error that a handler's outcome is; None for OK.
+
+    Where its details have no ErrorInfo of their own, HANDLER_ABORTED is added.
+    """
     if outcome.code == 0:
         return None
-    if outcome.details:
+    try:
         status = status_pb2.Status.FromString(outcome.details)
-        return from_status(outcome.code, outcome.message, status)
-    error = HandlerAborted(outcome.message)
-    error.code = outcome.code
-    error.status = to_status(error)
+    except DecodeError:
+        status = status_pb2.Status()
+    status.code, status.message = outcome.code, outcome.message
+    error = from_status(outcome.code, outcome.message, status)
+    if not error.reason:
+        aborted = HandlerAborted(outcome.message)
+        aborted.code = outcome.code
+        status.details.extend(to_status(aborted).details)
+        aborted.status = status
+        return aborted
     return error
 
 

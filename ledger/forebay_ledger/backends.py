@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -64,11 +65,29 @@ def redis_url(url: str) -> str:
             "redis://HOST:PORT/DB, rediss://…, valkey://… or unix:///PATH "
             "(a broker may be amqp://… too)"
         )
+    _refuse_what_is_off(url)
     if scheme == "unix":
         query = f"?db={_socket_db(parts.query)}" if _socket_db(parts.query) != "0" else ""
         return f"unix://{parts.path}{query}"
     path = parts.path if parts.path not in ("", "/") else "/0"
     return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+
+
+def _refuse_what_is_off(url: str) -> None:
+    """Raises BackendUrlError for what the libraries would take for something else."""
+    parts = urlsplit(url)
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise BackendUrlError(f"{redacted(url)!r}: {error}") from error
+    if _REDIS_SCHEMES[parts.scheme] == "unix":
+        if parts.netloc or not parts.path or "password" in parse_qs(parts.query):
+            raise BackendUrlError(f"{redacted(url)!r}: expected unix:///PATH, or unix:///PATH?db=1")
+    elif not host or not re.fullmatch(r"/?|/\d+", parts.path) or parts.fragment:
+        raise BackendUrlError(
+            f"{redacted(url)!r}: expected {parts.scheme}://HOST:PORT/DB, with /, # and ? of a "
+            "password written as %2F, %23 and %3F"
+        )
 
 
 def kombu_url(url: str) -> str:
@@ -80,13 +99,10 @@ def kombu_url(url: str) -> str:
     return f"redis+socket://{parts.path}" + (f"?virtual_host={db}" if db != "0" else "")
 
 
-def redacted(url: str) -> str:
-    """The URL without its password, for people to read."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+def redacted(text: str) -> str:
+    """The text without the passwords of URLs in it, for people to read."""
+    text = re.sub(r"(://[^:@/\s]*:)\S*@", r"\1***@", text)
+    return re.sub(r"(?i)(password=)[^&\s'\"]*", r"\1***", text)
 
 
 def _socket_db(query: str) -> str:

@@ -110,6 +110,7 @@ class Standing:
 
     method: str
     digest: str
+    ahead_bytes: int
     count: int
     sent: int
     first: int
@@ -135,7 +136,7 @@ def accept(call: CallKey, new: NewCall, channel: str, push: Push) -> Operation[K
         "queue": new.queue,
         "digest": new.digest,
         "metadata": new.metadata,
-        "run_limit": _ms(new.run_limit_s),
+        "run_limit": _ms(new.run_limit_s, at_least=1),
         "linger": _ms(new.linger_s),
         "detach": int(new.detach),
         "item_limit": new.item_limit_bytes,
@@ -301,12 +302,13 @@ def _flow(reply: Reply) -> Flow | Refused:
 def _standing(reply: Reply) -> Standing | Refused:
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
-    _, method, digest, sent, first, outcome, initial, brief, *ending = reply
+    _, method, digest, ahead, sent, first, outcome, initial, brief, *ending = reply
     words = [word.decode() for word in ending]
     terminal = State(words[0]).terminal
     return Standing(
         method.decode(),
         digest.decode(),
+        int(ahead),
         int(words[2]),
         int(sent),
         int(first),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
@@ -19,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableSettingsError
 
 from forebay_ledger.backends import Backends, backends, redacted, redis_url
 from forebay_ledger.embedded import socket_url
@@ -29,6 +31,10 @@ CONFIG_VARIABLE = "FOREBAY_CONFIG"
 _CALLERS_VARIABLE = "FOREBAY_ADDRESS"
 DEFAULT_CONFIG = Path("forebay.toml")
 _MIB = 1 << 20
+_EXAMPLES = {
+    "services": '["mypkg.my_pb2"]',
+    "checks": '{"mypkg.MyService.Method": {"option": 1}}',
+}
 
 
 class SettingsError(ValueError):
@@ -86,12 +92,12 @@ class Settings(BaseSettings):
     @field_validator("ledger_url")
     @classmethod
     def _ledger_url(cls, value: str | None) -> str | None:
-        return value and redis_url(value)
+        return redis_url(value) if value else None
 
     @field_validator("broker_url")
     @classmethod
     def _broker_url(cls, value: str | None) -> str | None:
-        return value and backends("redis://localhost", value).broker_url
+        return backends("redis://localhost", value).broker_url if value else None
 
     def backends(self) -> Backends:
         """Broker and ledger; the embedded server's where none is set."""
@@ -121,8 +127,10 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from error
-    except (OSError, ValueError) as error:  # an unreadable file, or JSON in a variable
-        raise SettingsError(str(error)) from error
+    except UnreadableSettingsError as error:
+        raise SettingsError(_unreadable(str(error))) from error
+    except (OSError, TOMLDecodeError) as error:
+        raise SettingsError(f"{_config_file()}: {error}") from error
 
 
 def _config_file() -> Path | None:
@@ -143,7 +151,7 @@ def _refuse_unknown_variables() -> None:
     if unknown:
         raise SettingsError(
             "\n".join(
-                f"{name} = {os.environ[name]!r}: no such setting; expected one of "
+                f"{name} = {redacted(os.environ[name])!r}: no such setting; expected one of "
                 + ", ".join(sorted(known))
                 for name in unknown
             )
@@ -156,5 +164,14 @@ def _line(problem: Any) -> str:
         expected = "no such setting; expected one of " + ", ".join(sorted(Settings.model_fields))
     else:
         expected = problem["msg"].removeprefix("Value error, ")
-    shown = redacted(str(problem["input"])) if name.endswith("_url") else repr(problem["input"])
-    return f"{name} = {shown}: {expected}"
+    return f"{name} = {redacted(repr(problem['input']))}: {expected}"
+
+
+def _unreadable(problem: str) -> str:
+    """The line for a variable that was to hold JSON; pydantic's names the field only."""
+    for name in Settings.model_fields:
+        if f'"{name}"' in problem:
+            variable = PREFIX + name.upper()
+            value = redacted(os.environ.get(variable, ""))
+            return f"{variable} = {value!r}: expected JSON, such as {_EXAMPLES[name]}"
+    return problem

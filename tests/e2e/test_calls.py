@@ -246,6 +246,22 @@ def test_items_that_were_read_are_let_go_over_the_limit(echo: Echo) -> None:
     assert told[:2] == ("DATA_LOSS", "ITEMS_LOST")
 
 
+def test_a_route_that_holds_less_than_the_window_still_flows(echo: Echo) -> None:
+    metadata = (("forebay-call-id", "narrow"),)
+    request = EchoRequest(count=40, padding=100_000)
+    call = echo.stub.Narrow(request, timeout=TIMEOUT_S, metadata=metadata)
+    assert [response.index for response in call] == list(range(40))
+    assert echo.ledger.xlen(CallKey("narrow").items) <= 5
+
+
+def test_a_handler_cancels_its_own_call(echo: Echo) -> None:
+    metadata = (("forebay-call-id", "own-cancel"),)
+    request = EchoRequest(act="cancel", count=2)
+    told = failed(echo.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=metadata))
+    assert told[:2] == ("CANCELLED", "CANCELLED")
+    assert echo.state("own-cancel") == "CANCELLED"
+
+
 def test_requests_over_the_routes_limit_are_too_large(echo: Echo) -> None:
     requests = (EchoRequest(text="x" * 500_000) for _ in range(5))
     told = failed(lambda: echo.stub.ClientStream(requests, timeout=TIMEOUT_S))

@@ -47,6 +47,8 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             give_up = time.monotonic() + request.seconds
             while context.is_active() and time.monotonic() < give_up:
                 time.sleep(0.01)
+        case "cancel":
+            context.cancel()
         case "time remaining":
             request.text = f"{context.time_remaining()}"
 
@@ -73,6 +75,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
             yield EchoResponse(text=request.text, index=index, padding=bytes(request.padding))
 
     Detached = ServerStream
+    Narrow = ServerStream
 
     def ClientStream(
         self, requests: Iterator[EchoRequest], context: grpc.ServicerContext

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from forebay.checks import NoCheck
-from forebay.errors import InternalFault
+from forebay.errors import BackendUnavailable, InternalFault
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
@@ -32,20 +34,26 @@ from forebay_ledger.outcomes import failed
 from forebay_ledger.scripts import LEASE_S
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
-from forebay_workers.invocation import Stopped, invoke
+from forebay_workers.invocation import Interrupted, Stopped, invoke
 from forebay_workers.process import Runtime
 
+PATIENCE_S = 60.0
+"""How long a running attempt waits for a ledger that is away."""
 _INPUTS_A_READ = 4
 _LOOK_EVERY_S = LEASE_S / 3
+_AGAIN_AFTER_S = 0.5
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def run_call(
     runtime: Runtime, method: Method, handler: Callable[..., Any], call: CallKey, attempt: int
 ) -> None:
     """Begins the attempt, runs the handler, and writes down how it ended."""
-    begun = runtime.ledger.run(begin(call, attempt, runtime.worker, runtime.control.channel))
+    operation = begin(call, attempt, runtime.worker, runtime.control.channel)
+    begun = _patiently(partial(runtime.ledger.run, operation))
     if isinstance(begun, Refused):
         _log.info("call %s is not begun: %s", call, begun.why)
         return
@@ -78,13 +86,30 @@ def run_call(
     emitter.finish(outcome)
 
 
+class LedgerAway(Interrupted):
+    """The ledger did not come back in time; the attempt is lost."""
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Asks the ledger until it answers; what is asked may be done twice."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except BackendUnavailable as error:
+            if time.monotonic() > give_up:
+                raise LedgerAway from error
+            _log.warning("the ledger does not answer; again in %g s", _AGAIN_AFTER_S)
+            time.sleep(_AGAIN_AFTER_S)
+
+
 def _requests(runtime: Runtime, call: CallKey, begun: Begun) -> Iterator[bytes]:
     if begun.inputs is None:
         yield begun.request
         return
     ordinal = 0
     while ordinal < begun.inputs:
-        page = runtime.ledger.inputs(call, ordinal, _INPUTS_A_READ)
+        page = _patiently(partial(runtime.ledger.inputs, call, ordinal, _INPUTS_A_READ))
         if not page:
             raise Stopped  # the requests go when the call has ended
         yield from page
@@ -109,14 +134,14 @@ class _Emitter:
         """Stores and publishes an item; raises Stopped where the call is over."""
         context = self._context
         if self._method.is_transient(response):
-            self._heed(self._ledger.run(emit_transient(context.call, context.attempt, payload)))
+            self._heed(self._run(emit_transient(context.call, context.attempt, payload)))
             return
         operation = emit(context.call, context.attempt, self._ordinal, payload)
         self._ordinal += 1
         if not self._method.server_streaming:
             self._last = operation  # goes out with the end, in one round trip
             return
-        flow = self._heed(self._ledger.run(operation))
+        flow = self._heed(self._run(operation))
         with context.changed:
             context.flow.sent(len(payload))
         if flow is not None:
@@ -127,8 +152,11 @@ class _Emitter:
         """Writes down how the attempt ended."""
         context = self._context
         event = Event.FAIL if outcome.code else Event.SUCCEED
+        if context.cancelled:
+            event = Event.CANCEL
         end = finish(context.call, context.attempt, event, "", outcome.SerializeToString())
-        *_, refused = self._ledger.run_all([self._last, end] if self._last else [end])
+        operations: list[Operation[Any]] = [self._last, end] if self._last else [end]
+        *_, refused = _patiently(partial(self._ledger.run_all, operations))
         if refused is not None:
             _log.info("call %s ended before its handler: %s", context.call, refused.why)
 
@@ -144,13 +172,16 @@ class _Emitter:
                         return
                     context.changed.wait(_LOOK_EVERY_S)
             if trimmable is not None:
-                self._heed(self._ledger.run(trim(context.call, context.attempt, *trimmable)))
+                self._heed(self._run(trim(context.call, context.attempt, *trimmable)))
                 with context.changed:
                     context.flow.trimmed(trimmable[1])
             elif context.flow.blocked:
-                flow = self._heed(self._ledger.run(look(context.call, context.attempt)))
+                flow = self._heed(self._run(look(context.call, context.attempt)))
                 if flow is not None:
                     context.on_flow(flow)
+
+    def _run(self, operation: Operation[T]) -> T:
+        return _patiently(partial(self._ledger.run, operation))
 
     def _heed(self, reply: Flow | Refused | None) -> Flow | None:
         if isinstance(reply, Refused):

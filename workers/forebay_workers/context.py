@@ -6,6 +6,7 @@ says goes to the ledger instead of a socket.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn, cast
@@ -22,6 +23,9 @@ from forebay_workers.flow import FlowControl
 
 Pairs = Iterable[tuple[str, str | bytes]]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+_log = logging.getLogger(__name__)
 
 
 class Aborted(Exception):
@@ -44,6 +48,7 @@ class CallContext(grpc.ServicerContext):
         self.call = call
         self.attempt = attempt
         self.stopped: str | None = None
+        self.cancelled = False  # by the handler itself
         self.flow = flow
         self.changed = threading.Condition()
         self.outcome = call_pb2.Outcome()
@@ -92,6 +97,7 @@ class CallContext(grpc.ServicerContext):
         """Ends the call as CANCELLED; False where it had ended."""
         active = self.is_active()
         if active:
+            self.cancelled = True
             self.set_code(grpc.StatusCode.CANCELLED)
             self.stop("CANCELLED")
         return active
@@ -183,4 +189,7 @@ class CallContext(grpc.ServicerContext):
         with self.changed:
             callbacks, self._callbacks = self._callbacks or [], None
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                _log.exception("call %s: a callback of its handler failed", self.call)

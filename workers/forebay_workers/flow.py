@@ -21,6 +21,7 @@ class FlowControl:
         self._sent_bytes = 0
         self._read_bytes = 0
         self._read_count = 0
+        self._credited_count = 0
         self._held_from_bytes = 0
         self._watched = True
 
@@ -28,6 +29,7 @@ class FlowControl:
         """An item of so many bytes went out."""
         self._unread.append(size)
         self._sent_bytes += size
+        self.on_credit(self._credited_count)
 
     def on_flow(self, flow: Flow) -> None:
         """The ledger's word."""
@@ -36,7 +38,9 @@ class FlowControl:
 
     def on_credit(self, read_count: int) -> None:
         """The foremost watcher has read so many items."""
-        while self._read_count < read_count and self._unread:
+        # Credit for an item may come before the word that it was stored.
+        self._credited_count = max(self._credited_count, read_count)
+        while self._read_count < self._credited_count and self._unread:
             self._read_count += 1
             self._read_bytes += self._unread.popleft()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from forebay.checks import Check
-from forebay.errors import ForebayError, HandlerFailed, InvalidRequest, TooLarge
+from forebay.errors import Cancelled, ForebayError, HandlerFailed, InvalidRequest, TooLarge
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_ledger.outcomes import failed
@@ -19,8 +20,20 @@ from forebay_workers.context import Aborted, CallContext
 _log = logging.getLogger(__name__)
 
 
-class Stopped(Exception):
-    """The call is over in the ledger; the handler was brought to an end."""
+class Interrupted(Exception):
+    """What ends a handler through no fault of its own; raised through its frames."""
+
+
+class Stopped(Interrupted):
+    """The call is over in the ledger."""
+
+
+class Refused(Interrupted):
+    """A request or a response is not what the contract and the limits allow."""
+
+    def __init__(self, error: ForebayError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def invoke(
@@ -35,8 +48,8 @@ def invoke(
     """Runs the handler, gives each response to `emit`, and returns how it ended.
 
     None where the call was over before the handler was: nobody wants to know.
-    `emit` raises `Stopped` where that is so. Nothing else is raised but what ends
-    the process.
+    `emit` raises `Stopped` where that is so. Raised are only other `Interrupted`, such
+    as by a ledger that is away, and what ends the process.
     """
     try:
         parsed = _checked(method, requests, check)
@@ -46,15 +59,22 @@ def invoke(
     except Aborted:
         pass
     except Stopped:
-        return None
-    except ForebayError as error:
-        return failed(error)
+        if not context.cancelled:
+            return None
+    except Refused as refused:
+        return failed(refused.error)
+    except Interrupted:
+        raise
     except Exception:
         _log.exception("call %s: the handler of %s failed", context.call, method.name)
         return failed(HandlerFailed("the handler failed; the worker's log has the traceback"))
     finally:
         context.ended()
-    return context.outcome
+    return (
+        failed(Cancelled("the handler cancelled the call"))
+        if context.cancelled
+        else context.outcome
+    )
 
 
 def _responses(
@@ -80,10 +100,20 @@ def _checked(method: Method, requests: Iterable[bytes], check: Check) -> Iterato
             message = method.request_class.FromString(request)
         except DecodeError as error:
             name = method.request_class.DESCRIPTOR.full_name
-            raise InvalidRequest(f"the request is no {name} message") from error
-        check.feed(message)
+            raise Refused(InvalidRequest(f"the request is no {name} message")) from error
+        with _refusals():
+            check.feed(message)
         yield message
-    check.end()
+    with _refusals():
+        check.end()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except ForebayError as error:
+        raise Refused(error) from error
 
 
 def _only(requests: Iterator[Message]) -> Message:
@@ -99,7 +129,10 @@ def _serialized(method: Method, response: object, max_message_bytes: int) -> byt
         )
     payload = response.SerializeToString()
     if len(payload) > max_message_bytes:
-        raise TooLarge(
-            f"a response message of {len(payload)} bytes is over the limit of {max_message_bytes}"
+        raise Refused(
+            TooLarge(
+                f"a response message of {len(payload)} bytes is over the limit "
+                f"of {max_message_bytes}"
+            )
         )
     return payload

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 DOMAIN = "forebay"
@@ -286,33 +288,49 @@ def to_status(error: ForebayError) -> status_pb2.Status:
 
 
 def from_status(code: int, message: str, status: status_pb2.Status | None) -> ForebayError:
-    """The error that came over the wire, as the class that its reason names."""
-    reason = ""
-    violations: tuple[FieldViolation, ...] = ()
-    retry_after_s: float | None = None
+    """The error that came over the wire, as the class that its reason names.
+
+    A reason of another domain is kept, but stands for no class of ours.
+    """
+    info = error_details_pb2.ErrorInfo()
+    bad_request = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details if status is not None else ():
-        info = error_details_pb2.ErrorInfo()
-        bad_request = error_details_pb2.BadRequest()
-        retry = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            reason = reason or info.reason
-        elif detail.Unpack(bad_request):
-            violations = tuple(
-                FieldViolation(v.field, v.description) for v in bad_request.field_violations
-            )
-        elif detail.Unpack(retry):
-            retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
-    error = error_of(reason, message, code=code, violations=violations, retry_after_s=retry_after_s)
+        for message_of in (info, bad_request, retry):
+            if detail.Is(message_of.DESCRIPTOR) and not message_of.ByteSize():
+                _unpack(detail, message_of)
+    ours = info.domain == DOMAIN
+    error = error_of(
+        info.reason if ours else "",
+        message,
+        code=code,
+        violations=tuple(
+            FieldViolation(violation.field, violation.description)
+            for violation in bad_request.field_violations
+        ),
+        retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry.ByteSize() else None,
+    )
+    error.reason = info.reason
     error.status = status
     return error
 
 
-def _pack(
-    message: error_details_pb2.ErrorInfo
+_Detail: TypeAlias = (
+    error_details_pb2.ErrorInfo
     | error_details_pb2.BadRequest
     | error_details_pb2.RetryInfo
-    | error_details_pb2.QuotaFailure,
-) -> any_pb2.Any:
+    | error_details_pb2.QuotaFailure
+)
+
+
+def _unpack(detail: any_pb2.Any, into: _Detail) -> None:
+    try:
+        detail.Unpack(into)
+    except DecodeError:  # somebody's garbage; the status itself still holds
+        into.Clear()
+
+
+def _pack(message: _Detail) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed

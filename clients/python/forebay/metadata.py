@@ -6,6 +6,7 @@ others in initial and trailing metadata.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from forebay.v1 import call_pb2
@@ -18,6 +19,8 @@ ATTACHED = "forebay-attached"
 QUEUE_MS = "forebay-queue-ms"
 RUN_MS = "forebay-run-ms"
 ATTEMPTS = "forebay-attempts"
+
+_KEY = re.compile(r"[a-z0-9_.-]+")
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
@@ -34,8 +37,13 @@ def to_pairs(metadata: call_pb2.Metadata) -> list[tuple[str, str | bytes]]:
 
 
 def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> call_pb2.Metadata:
-    """GRPC's metadata as it is stored."""
+    """GRPC's metadata as it is stored; raises ValueError for what gRPC can't carry."""
     metadata = call_pb2.Metadata()
     for key, value in pairs:
+        text = value if isinstance(value, str) else ""
+        if not _KEY.fullmatch(key) or not (text.isascii() and text.isprintable()):
+            raise ValueError(
+                f"metadata {key!r}: keys are of a-z 0-9 _ . -, text is printable ASCII"
+            )
         metadata.entries.add(key=key, value=value.encode() if isinstance(value, str) else value)
     return metadata

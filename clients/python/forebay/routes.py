@@ -179,9 +179,15 @@ def _problems(
         yield "`max_batch` is for ephemeral unary methods; take it out"
     if route.live:
         yield "`live` is not served yet; take it out"
+    if descriptor.GetOptions().Extensions[route_pb2.route].on_disconnect not in (
+        route_pb2.OnDisconnect.values()
+    ):
+        yield "`on_disconnect` is a number that the contract lacks"
     if route.max_priority > HIGHEST_PRIORITY:
         yield f"a priority of {route.max_priority} is over {HIGHEST_PRIORITY}, the most urgent"
-    if route.transient:
+    if route.transient and not method.server_streaming:
+        yield "`transient` is for streaming responses; take it out"
+    elif route.transient:
         field = descriptor.output_type.fields_by_name.get(route.transient)
         if field is None or field.containing_oneof is None:
             yield (
@@ -191,6 +197,10 @@ def _problems(
     for key in route.metadata:
         if key.lower() in _NEVER_KEPT or key.startswith(("grpc-", "forebay-")):
             yield f"`metadata` names {key!r}, which is never kept; take it out"
+        elif key != key.lower():
+            yield f"`metadata` names {key!r}; keys are lower case on the wire"
+    if limits.linger_s is not None and limits.linger_s < 0:
+        yield f"`limits.linger` of {limits.linger_s:g} s is less than 0"
     for name in ("queue_wait_s", "run_time_s"):
         value = getattr(limits, name)
         if value is not None and value <= 0:

@@ -65,6 +65,11 @@ class EchoServiceStub:
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
                 response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
                 _registered_method=True)
+        self.Narrow = channel.unary_stream(
+                '/tests.echo.v1.EchoService/Narrow',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
         self.Unrouted = channel.unary_unary(
                 '/tests.echo.v1.EchoService/Unrouted',
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
@@ -118,6 +123,13 @@ class EchoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Narrow(self, request, context):
+        """As ServerStream, where the ledger holds little.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Unrouted(self, request, context):
         """No route: not served.
         """
@@ -155,6 +167,11 @@ def add_EchoServiceServicer_to_server(servicer, server):
             ),
             'Detached': grpc.unary_stream_rpc_method_handler(
                     servicer.Detached,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'Narrow': grpc.unary_stream_rpc_method_handler(
+                    servicer.Narrow,
                     request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
                     response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
             ),
@@ -325,6 +342,33 @@ class EchoService:
             request,
             target,
             '/tests.echo.v1.EchoService/Detached',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Narrow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tests.echo.v1.EchoService/Narrow',
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
             options,

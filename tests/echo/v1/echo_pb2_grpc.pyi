@@ -45,6 +45,8 @@ class EchoServiceStub:
     """A response to each request."""
     Detached: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """`count` responses; goes on when its caller has left."""
+    Narrow: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """As ServerStream, where the ledger holds little."""
     Unrouted: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """No route: not served."""
 
@@ -65,6 +67,8 @@ class EchoServiceAsyncStub(EchoServiceStub):
     """A response to each request."""
     Detached: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """`count` responses; goes on when its caller has left."""
+    Narrow: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """As ServerStream, where the ledger holds little."""
     Unrouted: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """No route: not served."""
 
@@ -118,6 +122,14 @@ class EchoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
         """`count` responses; goes on when its caller has left."""
+
+    @_abc_1.abstractmethod
+    def Narrow(
+        self,
+        request: _echo_pb2.EchoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
+        """As ServerStream, where the ledger holds little."""
 
     @_abc_1.abstractmethod
     def Unrouted(

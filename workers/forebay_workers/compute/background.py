@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -17,7 +18,7 @@ PROGRESS_EVERY_S = 0.25
 _AHEAD = 4  # parts computed before they are taken
 
 
-class Abandoned(Exception):
+class Abandoned(BaseException):
     """Nobody wants the computation any more; raised inside it, between steps."""
 
 
@@ -83,14 +84,13 @@ class Background(Generic[T]):
             yield part
 
     def _compute(self) -> None:
-        try:
-            for part in self._parts(self._mark):
-                self._put(part)
-            self._put(None)
-        except Abandoned:
-            pass
-        except BaseException as error:  # handed over, to be raised where it is awaited
-            self._put(error)
+        with contextlib.suppress(Abandoned):
+            try:
+                for part in self._parts(self._mark):
+                    self._put(part)
+                self._put(None)
+            except Exception as error:  # handed over, to be raised where it is awaited
+                self._put(error)
 
     def _put(self, part: T | BaseException | None) -> None:
         while not self._mark.abandoned:

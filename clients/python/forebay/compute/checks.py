@@ -24,9 +24,12 @@ ITEM_BYTES = {
 }
 """Bytes of one entry, by data type."""
 
-_INTEGER_BITS = {pb.DATA_TYPE_INT32: 31, pb.DATA_TYPE_INT64: 63}
+# Whole numbers that an inline value, a double, can hold exactly.
+_INTEGERS = {
+    pb.DATA_TYPE_INT32: range(-(1 << 31), 1 << 31),
+    pb.DATA_TYPE_INT64: range(-(1 << 53), (1 << 53) + 1),
+}
 _COMPLEX = frozenset({pb.DATA_TYPE_COMPLEX64, pb.DATA_TYPE_COMPLEX128})
-_EXACT_INTEGER = 1 << 53
 
 
 def data_type(dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
@@ -52,6 +55,12 @@ def matrix_bytes(matrix: pb.Matrix) -> int:
     return matrix.rows * matrix.cols * ITEM_BYTES[data_type(matrix.dtype)]
 
 
+def _at_least_0(option: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{option} is {value!r}; expected a whole number, 0 or more")
+    return value
+
+
 def _invalid(field: str, description: str) -> InvalidRequest:
     return InvalidRequest(
         f"{field} {description}", violations=(FieldViolation(field, description),)
@@ -62,7 +71,7 @@ class FactorialCheck:
     """n within the limit, an encoding that the contract has."""
 
     def __init__(self, *, max_n: int = MAX_N) -> None:
-        self._max_n = max_n
+        self._max_n = _at_least_0("max_n", max_n)
 
     def feed(self, request: pb.FactorialRequest) -> None:
         """Raises OutOfRange for n over the limit, InvalidRequest for an unknown encoding."""
@@ -98,7 +107,7 @@ class MatMulCheck:
     """Operands first and once, shapes that agree, sizes within the limit, chunks that add up."""
 
     def __init__(self, *, max_matrix_bytes: int = MAX_MATRIX_BYTES) -> None:
-        self._max_matrix_bytes = max_matrix_bytes
+        self._max_matrix_bytes = _at_least_0("max_matrix_bytes", max_matrix_bytes)
         self._opening = ""
         self._left = _Chunks("left_chunk", 0)
         self._right = _Chunks("right_chunk", 0)
@@ -181,11 +190,10 @@ class MatMulCheck:
                 f"{field}.values",
                 f"has {len(matrix.values)} entries, rows × cols is {matrix.rows * matrix.cols}",
             )
-        bits = _INTEGER_BITS.get(data_type(matrix.dtype))
-        if bits:
-            bound = min(1 << bits, _EXACT_INTEGER)
+        integers = _INTEGERS.get(data_type(matrix.dtype))
+        if integers is not None:
             for value in matrix.values:
-                if not (value.is_integer() and -bound <= value <= bound - 1):
+                if not value.is_integer() or int(value) not in integers:
                     raise _invalid(
                         f"{field}.values", f"{value:.17g} is not a whole number within the type"
                     )

@@ -1,0 +1,131 @@
+"""Values and fakes that several files of tests are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from google.protobuf.message import Message
+
+from forebay.checks import Check, NoCheck
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import ForebayError
+from forebay.routes import Limits, Method, Route, read_methods
+from forebay.v1 import call_pb2
+from forebay_ledger.events import Ending
+from forebay_ledger.keys import CallKey
+from forebay_ledger.lifecycle import State
+from forebay_ledger.operations import Standing
+from forebay_workers.context import CallContext
+from forebay_workers.flow import FlowControl
+from forebay_workers.invocation import Stopped, invoke
+
+COMPUTE = pb.DESCRIPTOR.services_by_name["ComputeService"]
+METHODS = {method.name.rpartition(".")[2]: method for method in read_methods([COMPUTE])}
+"""The routed methods of ComputeService, by their short names."""
+
+CALL = CallKey("call-1")
+
+_ROUTE = Route(
+    task="tasks.t",
+    queue="q",
+    ephemeral=False,
+    max_batch=1,
+    detach=False,
+    live=False,
+    transient="",
+    deterministic=False,
+    limits=Limits(),
+    priority=0,
+    max_priority=0,
+    metadata=(),
+    caller_chooses_on_disconnect=False,
+)
+_ENDING = Ending(State.SUCCEEDED, "", 0, attempts=1, queue_ms=2, run_ms=3, outcome=b"")
+_STANDING = Standing(
+    "m", "d", ahead_bytes=8 << 20, count=0, sent=0, first=0, initial=b"", brief=b"", ending=None
+)
+
+
+class FakeClock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """The time, in seconds."""
+        return self.now
+
+
+def route(**changes: Any) -> Route:
+    """An ordinary route, but for the changes."""
+    return replace(_ROUTE, **changes)
+
+
+def method(name: str, **route_changes: Any) -> Method:
+    """A method of ComputeService with changes to its route."""
+    found = METHODS[name]
+    return replace(found, route=replace(found.route, **route_changes))
+
+
+def ending(**changes: Any) -> Ending:
+    """How a call without items succeeded, but for the changes."""
+    return replace(_ENDING, **changes)
+
+
+def standing(**changes: Any) -> Standing:
+    """A running call without items, but for the changes."""
+    return replace(_STANDING, **changes)
+
+
+def context(
+    *,
+    metadata: Sequence[tuple[str, str | bytes]] = (),
+    timeout_s: float | None = None,
+    send_initial: Callable[[bytes], None] = lambda metadata: None,
+) -> CallContext:
+    """What a handler is given, with a wide flow-control window."""
+    return CallContext(
+        CALL,
+        1,
+        metadata=metadata,
+        timeout_s=timeout_s,
+        flow=FlowControl(1 << 20, 1 << 20),
+        send_initial=send_initial,
+    )
+
+
+def violated(error: ForebayError) -> list[str]:
+    """The fields that an error blames; each with something to say."""
+    assert all(violation.description for violation in error.violations)
+    return [violation.field for violation in error.violations]
+
+
+class Attempt:
+    """One run of a handler, and all that came of it."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.context: CallContext = context()
+        self.emitted: list[Message] = []
+        self._stop_at = stop_at
+
+    def run(
+        self,
+        method: Method,
+        handler: Callable[..., Any],
+        *requests: Message,
+        check: Check | None = None,
+        limit: int = 1 << 20,
+    ) -> call_pb2.Outcome | None:
+        """What `invoke` returns."""
+        wire = (request.SerializeToString() for request in requests)
+        return invoke(method, handler, wire, self.context, check or NoCheck(), self.emit, limit)
+
+    def emit(self, response: Message, payload: bytes) -> None:
+        """Takes a response, or stops the handler."""
+        assert payload == response.SerializeToString()
+        if self._stop_at == len(self.emitted):
+            raise Stopped
+        self.emitted.append(response)
