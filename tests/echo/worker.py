@@ -1,4 +1,4 @@
-"""`celery -A tests.echo.worker worker -Q echo`: a whole servicer, as for grpc.server, on the fleet."""
+"""`celery -A tests.echo.worker worker -Q echo`: a servicer as for grpc.server, on the fleet."""
 
 from __future__ import annotations
 
