@@ -130,6 +130,8 @@ class Delivery:
         """How many items to say were read, where it is time to: half of what the handler
         may run ahead or, where nothing else happens, any.
         """
+        if self._ending is not None:
+            return None  # no handler waits any more
         due = self._unacknowledged_bytes * 2 >= self.ahead_bytes or idle
         if not (self._unacknowledged_bytes and due):
             return None

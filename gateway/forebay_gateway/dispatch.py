@@ -167,7 +167,7 @@ class AmqpDispatcher:
             connection = Connection(
                 self._url, connect_timeout=CONNECT_TIMEOUT_S, transport_options=_TRANSPORT_OPTIONS
             )
-            connection.ensure_connection(max_retries=1, timeout=int(CONNECT_TIMEOUT_S))
+            connection.connect()
             self._local.connection = connection
             self._connections.add(connection)
         try:

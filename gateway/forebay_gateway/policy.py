@@ -28,7 +28,7 @@ def new_call(
         request=request,
         metadata=wishes.handed_on.SerializeToString(),
         timeout_s=None if wishes.detach else timeout_s,
-        queue_wait_s=limits.queue_wait_s or settings.queue_wait_s,
+        queue_wait_s=queue_wait_s(method, settings),
         run_limit_s=limits.run_time_s or settings.run_time_s,
         linger_s=linger_s if limits.linger_s is None else limits.linger_s,
         detach=wishes.detach,
@@ -44,3 +44,8 @@ def new_call(
 def request_limit_bytes(method: Method, settings: Settings) -> int:
     """How large one call's requests may be in all."""
     return method.route.limits.request_bytes or settings.request_bytes
+
+
+def queue_wait_s(method: Method, settings: Settings) -> float:
+    """How long a call may wait for a worker."""
+    return method.route.limits.queue_wait_s or settings.queue_wait_s

@@ -19,6 +19,7 @@ from forebay.errors import MethodUnknown
 from forebay.routes import Method, read_methods, services_of
 from forebay_gateway.admission import Admission
 from forebay_gateway.dispatch import dispatcher
+from forebay_gateway.durable import DurableCalls
 from forebay_gateway.ephemeral import EphemeralCalls
 from forebay_gateway.fleet import Fleet, Health
 from forebay_gateway.funnel import Funnel
@@ -29,6 +30,7 @@ from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
 from forebay_ledger.connection import Ledger
+from forebay_ledger.keys import gateway_channel
 from forebay_ledger.settings import Settings, SettingsError
 
 # A message over our limit gets an error with details; one over the transport's
@@ -83,11 +85,13 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     ledger = Ledger(backends.ledger_url)
     broker = dispatcher(backends, ledger)
     fleet = Fleet(ledger, broker, settings.retention_bytes)
-    ephemeral = EphemeralCalls(broker, fleet)
     gateway = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
-    watches = Watches(backends.ledger_url, gateway, ephemeral.on_reply)
+    watches = Watches(backends.ledger_url, gateway_channel(gateway))
     admission = Admission(settings.max_calls)
-    funnel = Funnel(settings, ledger, broker, watches, ephemeral, admission, checks)
+    durable = DurableCalls(settings, ledger, broker, watches)
+    ephemeral = EphemeralCalls(settings, broker, fleet, watches.channel)
+    watches.on_reply = ephemeral.on_reply
+    funnel = Funnel(admission, checks, durable, ephemeral, settings.max_message_bytes)
     names = sorted({method.service for method in methods})
     health = HealthService(names)
     server, address = _server(settings, methods, funnel, names, health)
@@ -115,9 +119,10 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             admission.drain()
             await health.drain()
             await _drained(admission, settings.drain_s)
-            funnel.cut()
+            durable.cut()
+            ephemeral.cut()
             await server.stop(_CUT_GRACE_S)
-            await funnel.settle_afterwork()
+            await durable.settled()
             for loop in loops:
                 loop.cancel()
     await broker.close()

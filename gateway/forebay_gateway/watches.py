@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from forebay_gateway.delivery import Delivery
 from forebay_ledger.connection import CONNECT_TIMEOUT_S
 from forebay_ledger.events import CallEvent, Reply, parse_frame
-from forebay_ledger.keys import CallKey, gateway_channel
+from forebay_ledger.keys import CallKey
 from forebay_ledger.scripts import LEASE_S
 
 LOOK_EVERY_S = LEASE_S / 3
@@ -57,10 +57,11 @@ class Watch:
 class Watches:
     """The gateway's channel, and who is to hear what comes over it."""
 
-    def __init__(self, ledger_url: str, gateway: str, on_reply: Callable[[bytes], None]) -> None:
-        self.channel = gateway_channel(gateway)
+    def __init__(self, ledger_url: str, channel: str) -> None:
+        self.channel = channel
         self._ledger_url = ledger_url
-        self._on_reply = on_reply
+        self.on_reply: Callable[[bytes], None] = lambda payload: None
+        """Hears the answers to ephemeral calls."""
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
 
@@ -142,7 +143,7 @@ class Watches:
             _log.exception("a frame that can't be read")
             return
         if isinstance(event, Reply):
-            self._on_reply(event.payload)
+            self.on_reply(event.payload)
         else:
             self._on_event(key, event)
 

@@ -210,6 +210,7 @@ class BlockingLedger:
     def close(self) -> None:
         """Closes all connections."""
         self._redis.close()
+        self._redis.connection_pool.disconnect()
 
 
 def _entry(entry: Any) -> tuple[int, bytes]:

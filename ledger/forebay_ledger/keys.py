@@ -61,7 +61,7 @@ def partition_prefix(number: int) -> str:
 
 
 PRESENCE_INDEX = "forebay:workers"
-"""Sorted set of worker ids by the time (ledger's clock, ms) until which they are live."""
+"""Sorted set of worker ids by the time (ledger's clock, s) until which they are live."""
 
 
 def presence_key(worker: str) -> str:

@@ -8,6 +8,7 @@ worker share one definition of each.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -110,6 +111,8 @@ class Standing:
 
     method: str
     digest: str
+    state: State
+    attempt: int
     ahead_bytes: int
     count: int
     sent: int
@@ -184,8 +187,11 @@ def claim(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]
 
 
 def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[Begun | Refused]:
-    """A worker starts the handler; it hears of credit and of stops on `control`."""
-    return _about(call, "begin", _begun, attempt, worker, control)
+    """A worker starts the handler; it hears of credit and of stops on `control`.
+
+    The same operation may be run twice, another one begins nothing.
+    """
+    return _about(call, "begin", _begun, attempt, worker, control, uuid.uuid4().hex)
 
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
@@ -215,6 +221,11 @@ def finish(
 ) -> Operation[Refused | None]:
     """The handler has ended: SUCCEED, FAIL or CANCEL."""
     return _about(call, "finish", _refused, attempt, str(event), reason, outcome)
+
+
+def discard(call: CallKey) -> Operation[Refused | None]:
+    """Forgets a call whose message could not be sent; refused where a worker has it."""
+    return _about(call, "discard", _refused)
 
 
 def end(
@@ -308,6 +319,8 @@ def _standing(reply: Reply) -> Standing | Refused:
     return Standing(
         method.decode(),
         digest.decode(),
+        State(words[0]),
+        int(words[3]),
         int(ahead),
         int(words[2]),
         int(sent),

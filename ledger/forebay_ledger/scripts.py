@@ -10,6 +10,9 @@ from forebay_ledger.lifecycle import lua_table
 LEASE_S = 15.0
 """How long a claim or a watch holds unless it is renewed."""
 
+RECORD_BYTES = 2048
+"""What a finished call's record counts as, besides its items (about what it takes)."""
+
 
 @cache
 def script(name: str) -> str:
@@ -19,6 +22,7 @@ def script(name: str) -> str:
         (
             f"local NEXT = {lua_table()}",
             f"local LEASE_MS = {LEASE_S * 1000:.0f}",
+            f"local RECORD_BYTES = {RECORD_BYTES}",
             (folder / "prelude.lua").read_text(),
             (folder / f"{name}.lua").read_text(),
         )

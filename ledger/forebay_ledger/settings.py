@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     item_bytes: int = Field(256 * _MIB, ge=1, description="one call's items held in the ledger")
     window_bytes: int = Field(8 * _MIB, ge=1, description="items sent ahead of their reader")
     retention_s: float = Field(3600.0, gt=0, description="how long a finished call is kept")
-    retention_bytes: int = Field(1 << 30, ge=0, description="items that finished calls may hold")
+    retention_bytes: int = Field(1 << 30, ge=0, description="what finished calls may hold in all")
     drain_s: float = Field(10.0, ge=0, description="grace for calls in flight at shutdown")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="log level")
 

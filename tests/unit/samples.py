@@ -44,7 +44,17 @@ _ROUTE = Route(
 )
 _ENDING = Ending(State.SUCCEEDED, "", 0, attempts=1, queue_ms=2, run_ms=3, outcome=b"")
 _STANDING = Standing(
-    "m", "d", ahead_bytes=8 << 20, count=0, sent=0, first=0, initial=b"", brief=b"", ending=None
+    "m",
+    "d",
+    State.RUNNING,
+    1,
+    8 << 20,
+    count=0,
+    sent=0,
+    first=0,
+    initial=b"",
+    brief=b"",
+    ending=None,
 )
 
 

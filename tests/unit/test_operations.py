@@ -164,6 +164,8 @@ def test_a_watcher_hears_where_a_running_call_stands() -> None:
     assert operations.watch(CALL, "channel").parse([*reply, *words]) == Standing(
         "m",
         "d",
+        State.RUNNING,
+        1,
         ahead_bytes=7,
         count=5,
         sent=99,

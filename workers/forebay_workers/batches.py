@@ -10,11 +10,13 @@ from typing import Any
 from google.protobuf.message import Message
 
 from forebay.checks import NoCheck
+from forebay.errors import DeadlineExceeded
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_ledger.events import reply_frame
 from forebay_ledger.keys import CallKey
+from forebay_ledger.outcomes import failed
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import invoke
@@ -26,27 +28,22 @@ _log = logging.getLogger(__name__)
 def run_batch(
     runtime: Runtime, method: Method, handler: Callable[..., Any], batch: call_pb2.Batch
 ) -> None:
-    """Runs the batch's calls, but those past their deadline, and publishes the replies."""
-    arrived = time.monotonic()
+    """Runs the batch's calls, except those past their deadline, and publishes the replies."""
     reply = call_pb2.BatchReply()
     for member in batch.members:
-        timeout_s = _timeout_s(runtime, member)
-        if timeout_s is not None and timeout_s <= 0:
+        now_ms = runtime.clock.now_ms()
+        if member.begin_by_ms <= now_ms:
             _log.info("call %s is not begun: its deadline passed", member.call_id)
+            outcome = failed(DeadlineExceeded("the call's deadline passed"))
+            reply.members.add(call_id=member.call_id, outcome=outcome)
             continue
+        timeout_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
         begun = time.monotonic()
         answer = _run_member(runtime, method, handler, member, timeout_s)
-        answer.queue_ms = round((begun - arrived) * 1000)
         answer.run_ms = round((time.monotonic() - begun) * 1000)
         reply.members.append(answer)
     if not runtime.ledger.publish(batch.reply_channel, reply_frame(reply.SerializeToString())):
         _log.info("no gateway hears %s any more", batch.reply_channel)
-
-
-def _timeout_s(runtime: Runtime, member: call_pb2.BatchMember) -> float | None:
-    if not member.deadline_ms:
-        return None
-    return (member.deadline_ms - runtime.clock.now_ms()) / 1000
 
 
 def _run_member(

@@ -5,5 +5,5 @@ local r = read(call, {'state', 'attempt'})
 local why = refusal(r, ARGV[2], 'emit')
 if why then return {why} end
 redis.call('HSET', key('call', call), ARGV[3], ARGV[4])
-tell(call, ARGV[3] .. ' ' .. call .. '\n' .. ARGV[4])
+tell_watchers(call, ARGV[3] .. ' ' .. call .. '\n' .. ARGV[4])
 return {'OK'}

@@ -1,6 +1,6 @@
 -- ARGV: call, attempt, worker, lease_ms. A worker has the message.
 local call = ARGV[1]
-review(call, {})
+review(call, true)
 local r = read(call, {'state', 'attempt', 'worker', 'lease_until'})
 local why = refusal(r, ARGV[2], 'claim')
 if why then return {why} end

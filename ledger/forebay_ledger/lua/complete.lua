@@ -1,6 +1,7 @@
 -- ARGV: call, list, message. The requests have ended: the call is queued.
 local call = ARGV[1]
 local r = read(call, {'state', 'attempt', 'queue_wait'})
+if r.state == 'QUEUED' then return {'OK'} end  -- asked again: the first answer was lost
 local why = refusal(r, r.attempt, 'complete')
 if why then return {why} end
 local now = now_ms()

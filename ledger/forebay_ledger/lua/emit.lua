@@ -20,8 +20,6 @@ if ordinal == count then
   else
     frame = 'item ' .. call .. ' ' .. ordinal .. '\n' .. item
   end
-  local reached, all = tell(call, frame)
-  -- A gateway that can't be reached may be back in a moment.
-  if all > 0 and reached == 0 then left_alone(call, LEASE_MS) end
+  tell_watchers(call, frame)
 end
 return flow(call, r)

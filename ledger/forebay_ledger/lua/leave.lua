@@ -2,5 +2,5 @@
 local call = ARGV[1]
 redis.call('ZREM', key('watch', call), ARGV[2])
 local state = redis.call('HGET', key('call', call), 'state')
-if alive(state) and #watchers(call) == 0 then left_alone(call, 0) end
+if alive(state) and live_watchers(call) == 0 then left_alone(call, 0) end
 return {'OK'}

@@ -1,11 +1,11 @@
 -- What every script starts with. KEYS[1] is the partition's prefix, ARGV[1]
--- (where the script is about one call) the call's key; the life cycle's table NEXT
--- and LEASE_MS are put in by the loader. All keys share the prefix's hash tag.
+-- (where the script is about one call) the call's key; the life cycle's table NEXT,
+-- LEASE_MS and RECORD_BYTES are put in by the loader. All keys share the prefix's hash tag.
 --
 -- A record is a hash `PREFIX:call:KEY`; times are ms of this server's clock.
 --   state reason outcome          where the call stands, and how it ended
 --   method digest queue           what it is
---   attempt worker control        who runs it; lease_until: the claim's end
+--   attempt worker control token  who runs it; lease_until: the claim's end
 --   created queued begun finished
 --   deadline queue_until left     when it is due: 0 or absent where it is not
 --   run_limit linger detach retention item_limit window attempts_limit rerun deterministic
@@ -39,6 +39,10 @@ local function number(text)
   return tonumber(text or '0') or 0
 end
 
+local function alive(state)
+  return state and next(NEXT[state]) ~= nil
+end
+
 local function watchers(call)
   return redis.call('ZRANGE', key('watch', call), 0, -1)
 end
@@ -64,6 +68,12 @@ local function schedule(call)
   end
 end
 
+-- How many gateways watch, of those whose lease has not ended.
+local function live_watchers(call)
+  return redis.call('ZCOUNT', key('watch', call), '(' .. now_ms(), '+inf')
+end
+
+-- Publishes to whoever watches; how many heard it, and how many there were.
 local function tell(call, frame)
   local all, reached = watchers(call), 0
   for _, channel in ipairs(all) do
@@ -103,19 +113,20 @@ local ENDING = {'state', 'reason', 'count', 'attempt', 'queued', 'begun', 'finis
 local function settle(call, event, reason, outcome)
   local r = read(call, {'state', 'attempt', 'control', 'retention', 'sent', 'base'})
   local state = r.state and NEXT[r.state][event]
-  if not state then return false end
+  if not state or alive(state) then return false end
   local now = now_ms()
   local record = key('call', call)
   redis.call('HSET', record, 'state', state, 'reason', reason, 'outcome', outcome, 'finished', now)
-  redis.call('HDEL', record, 'request', 'brief')
+  redis.call('HDEL', record, 'request', 'brief', 'worker', 'lease_until', 'control', 'token',
+    'queue_until', 'queue_wait', 'detach', 'run_limit', 'inputs',
+    'input_bytes', 'read_count', 'attempts_limit', 'rerun', 'deterministic', 'metadata')
   redis.call('DEL', key('in', call))
   redis.call('ZREM', P .. ':due', call)
-  local retention, size = number(r.retention), number(r.sent) - number(r.base)
+  local retention = number(r.retention)
+  local size = RECORD_BYTES + number(r.sent) - number(r.base)
   redis.call('ZADD', P .. ':done', now + retention, call)
-  if size > 0 then
-    redis.call('HSET', P .. ':size', call, size)
-    redis.call('INCRBY', P .. ':bytes', size)
-  end
+  redis.call('HSET', P .. ':size', call, size)
+  redis.call('INCRBY', P .. ':bytes', size)
   for _, kind in ipairs({'call', 'out', 'watch'}) do
     redis.call('PEXPIRE', key(kind, call), retention + 60000)
   end
@@ -128,11 +139,9 @@ local function settle(call, event, reason, outcome)
   return true
 end
 
-local function alive(state)
-  return state and next(NEXT[state]) ~= nil
-end
-
--- Ends the call if it is due; consumed: the queues that live workers consume, by name.
+-- Ends the call if it is due. Whether its wait in the queue is over is for those to say
+-- who know the workers: consumed is the queues that live ones consume, by name, or true
+-- for all, or nil.
 local function review(call, consumed)
   local r = read(call, {'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach'})
   if not alive(r.state) then
@@ -140,8 +149,7 @@ local function review(call, consumed)
     return
   end
   local now = now_ms()
-  if not r.left and #watchers(call) > 0
-    and redis.call('ZCOUNT', key('watch', call), '(' .. now, '+inf') == 0 then
+  if not r.left and #watchers(call) > 0 and live_watchers(call) == 0 then
     redis.call('DEL', key('watch', call))
     redis.call('HSET', key('call', call), 'left', now)
     r.left = now
@@ -149,8 +157,9 @@ local function review(call, consumed)
   local deadline, queue_until = number(r.deadline), number(r.queue_until)
   if deadline > 0 and deadline <= now then
     settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
-  elseif r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
-    settle(call, 'fail', consumed[r.queue] and 'QUEUE_WAIT' or 'NO_WORKERS', '')
+  elseif consumed and r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
+    local waited = consumed == true or consumed[r.queue]
+    settle(call, 'fail', waited and 'QUEUE_WAIT' or 'NO_WORKERS', '')
   elseif r.left and (r.detach ~= '1' or r.state == 'RECEIVING')
     and number(r.left) + number(r.linger) <= now then
     settle(call, 'cancel', 'CANCELLED', '')
@@ -159,10 +168,19 @@ local function review(call, consumed)
   end
 end
 
--- The last watcher has gone: the route's policy begins to apply.
+-- The last watcher has gone: the route's policy begins to apply, if it does not already.
 local function left_alone(call, grace_ms)
-  redis.call('HSET', key('call', call), 'left', now_ms() + grace_ms)
-  review(call, {})
+  local since, now = redis.call('HGET', key('call', call), 'left'), now_ms()
+  if not since or tonumber(since) > now + grace_ms then
+    redis.call('HSET', key('call', call), 'left', now + grace_ms)
+  end
+  review(call)
+end
+
+-- Tells what the handler said; the last watcher that can't be reached may be back in a moment.
+local function tell_watchers(call, frame)
+  local reached, all = tell(call, frame)
+  if all > 0 and reached == 0 then left_alone(call, LEASE_MS) end
 end
 
 -- Whether this attempt may go on: nil, or the word for why not.
@@ -177,5 +195,5 @@ local FLOW = {'state', 'attempt', 'read_count'}
 
 -- How far the foremost watcher has read, and how many watch.
 local function flow(call, r)
-  return {'OK', r.read_count or '0', tostring(redis.call('ZCARD', key('watch', call)))}
+  return {'OK', r.read_count or '0', tostring(live_watchers(call))}
 end

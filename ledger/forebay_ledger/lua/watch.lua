@@ -1,7 +1,7 @@
 -- ARGV: call, channel, lease_ms. Registers or renews a watch; tells where the call stands.
 local call = ARGV[1]
-review(call, {})
-local fields = {'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'brief', 'window',
+review(call)
+local fields = {'method', 'digest', 'queue', 'sent', 'first', 'outcome', 'initial', 'brief', 'window',
   'item_limit'}
 for _, field in ipairs(ENDING) do fields[#fields + 1] = field end
 local r = read(call, fields)

@@ -192,6 +192,7 @@ class BatchMember(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     DEADLINE_MS_FIELD_NUMBER: _builtins.int
+    BEGIN_BY_MS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id."""
@@ -199,6 +200,8 @@ class BatchMember(_message.Message):
     """The request message, serialized."""
     deadline_ms: _builtins.int
     """When the call ends, in ms of the ledger's clock. 0: never."""
+    begin_by_ms: _builtins.int
+    """When the call may no longer begin, in ms of the ledger's clock."""
     @_builtins.property
     def metadata(self) -> Global___Metadata:
         """The request metadata that the route hands on."""
@@ -209,11 +212,12 @@ class BatchMember(_message.Message):
         call_id: _builtins.str = ...,
         request: _builtins.bytes = ...,
         deadline_ms: _builtins.int = ...,
+        begin_by_ms: _builtins.int = ...,
         metadata: Global___Metadata | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_by_ms", b"begin_by_ms", "call_id", b"call_id", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,7 +232,7 @@ class BatchReply(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchMemberReply]:
-        """The replies, one a call that was run."""
+        """The replies, one a call."""
 
     def __init__(
         self,
@@ -253,14 +257,11 @@ class BatchMemberReply(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     INITIAL_METADATA_FIELD_NUMBER: _builtins.int
-    QUEUE_MS_FIELD_NUMBER: _builtins.int
     RUN_MS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id."""
     response: _builtins.bytes
     """The response message, serialized, where the status is OK."""
-    queue_ms: _builtins.int
-    """From the batch's arrival at the worker to the handler's start, in ms."""
     run_ms: _builtins.int
     """From the handler's start to its end, in ms."""
     @_builtins.property
@@ -278,12 +279,11 @@ class BatchMemberReply(_message.Message):
         outcome: Global___Outcome | None = ...,
         response: _builtins.bytes = ...,
         initial_metadata: Global___Metadata | None = ...,
-        queue_ms: _builtins.int = ...,
         run_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["initial_metadata", b"initial_metadata", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "initial_metadata", b"initial_metadata", "outcome", b"outcome", "queue_ms", b"queue_ms", "response", b"response", "run_ms", b"run_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "initial_metadata", b"initial_metadata", "outcome", b"outcome", "response", b"response", "run_ms", b"run_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,103 @@
+"""Rounds in which contenders take turns, and what is made of their figures. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+def interleave(
+    rounds: int, contenders: Mapping[str, Callable[[], float]]
+) -> dict[str, tuple[float, ...]]:
+    """Runs each contender once a round, in the mapping's order, A B A B …; its figures."""
+    figures: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            figures[name].append(run())
+    return {name: tuple(values) for name, values in figures.items()}
+
+
+def best_of(*series: Sequence[float]) -> tuple[float, ...]:
+    """The highest of the series, round by round."""
+    return tuple(max(values) for values in zip(*series, strict=True))
+
+
+@dataclass(frozen=True)
+class Series:
+    """A contender's figures, one a round."""
+
+    name: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle figure."""
+        return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Ours over theirs, round by round: neighbours in time, so noise strikes both."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle ratio."""
+        return statistics.median(self.values)
+
+    @property
+    def lowest(self) -> float:
+        """The lower end of the spread."""
+        return min(self.values)
+
+    @property
+    def highest(self) -> float:
+        """The upper end of the spread."""
+        return max(self.values)
+
+
+def ratio_of(ours: Series, theirs: Series) -> Ratio:
+    """The ratios of two series; raises ValueError where their rounds differ in number."""
+    return Ratio(tuple(a / b for a, b in zip(ours.values, theirs.values, strict=True)))
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on a ratio, or on a figure that has no rival."""
+
+    bound: float
+    at_most: bool = True
+
+    def met(self, value: float) -> bool:
+        """Whether the value keeps to the bound."""
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the report: ours, a rival's where there is one, and the goal.
+
+    The goal is on the median ratio, or, without a rival, on our highest value.
+    """
+
+    key: str
+    title: str
+    unit: str
+    ours: Series
+    theirs: Series | None = None
+    goal: Goal | None = None
+
+    @property
+    def ratio(self) -> Ratio | None:
+        """Ours over theirs."""
+        return None if self.theirs is None else ratio_of(self.ours, self.theirs)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        if self.goal is None:
+            return None
+        ratio = self.ratio
+        return self.goal.met(max(self.ours.values) if ratio is None else ratio.median)

@@ -1,0 +1,85 @@
+"""The product's processes: one embedded server, a worker for each queue, gateways.
+
+The parts are started one by one, not by `forebay up`, so that a gateway's
+memory is its own; what runs in them is the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from forebay_ledger.backends import kombu_url
+from forebay_ledger.embedded import EmbeddedServer
+from tests.harness import Process, environment, process, short_folder
+
+CONCURRENCY = 1
+"""Pool processes of each worker, ours and the rivals'; the pool is prefork, Celery's default."""
+QUEUES = ("add", "factorial", "mat_mul")
+BLAS_THREADS = max(1, (os.cpu_count() or 1) // CONCURRENCY)
+"""What a worker of ours gives NumPy; the rivals' get as many, by environment."""
+
+_BLAS = {
+    name: str(BLAS_THREADS)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+}
+_RIVALS_DATABASE = 1  # beside the product's 0: both have a queue named add
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The embedded server, as the product and as the rivals are told of it."""
+
+    product_env: dict[str, str]
+    rivals_url: str
+
+
+@contextmanager
+def backend() -> Iterator[Backend]:
+    """The embedded server as shipped, append-only file on, in a folder of its own."""
+    with short_folder() as folder, EmbeddedServer(folder / "data") as server:
+        yield Backend(
+            environment(FOREBAY_LEDGER_URL=server.url, FOREBAY_LOG_LEVEL="WARNING", **_BLAS),
+            f"{kombu_url(server.url)}?virtual_host={_RIVALS_DATABASE}",
+        )
+
+
+@contextmanager
+def gateway(backend: Backend) -> Iterator[tuple[str, int]]:
+    """A `forebay gateway` of its own; its address and its process id."""
+    command = ("forebay", "gateway", "--listen", "127.0.0.1:0")
+    with process(*command, env=backend.product_env) as running:
+        yield running.wait_for(r"ready on (\S+)")[1], running.popen.pid
+
+
+@contextmanager
+def workers(backend: Backend) -> Iterator[None]:
+    """The product's workers, one a queue; the first call waits until they consume."""
+    with ExitStack() as stack:
+        for queue in QUEUES:
+            stack.enter_context(celery_worker("forebay_workers", queue, backend.product_env))
+        yield
+
+
+@contextmanager
+def celery_worker(app: str, queue: str, env: dict[str, str]) -> Iterator[Process]:
+    """`celery worker` on one queue, with the flags that `forebay up` gives, for all contenders."""
+    with process(
+        *["celery", "-A", app, "worker", "-Q", queue, "-n", f"{app}-{queue}-{os.getpid()}@%h"],
+        *["--pool", "prefork", "--concurrency", str(CONCURRENCY), "--loglevel", "WARNING"],
+        *["--without-mingle", "--without-gossip", "--without-heartbeat"],
+        env=env,
+    ) as running:
+        yield running
+
+
+def rivals_environment(backend: Backend, modules: str) -> dict[str, str]:
+    """What the tutorial's modules read, and where Python finds them."""
+    return environment(
+        TUTORIAL_BROKER_URL=backend.rivals_url,
+        TUTORIAL_RESULT_BACKEND=backend.rivals_url,
+        PYTHONPATH=modules,
+        **_BLAS,
+    )

@@ -1,0 +1,54 @@
+"""A pub/sub channel that a test hears."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from types import TracebackType
+from typing import Any, Self
+
+from forebay_ledger.connection import BlockingLedger
+
+_TIMEOUT_S = 10.0
+
+
+class Channel:
+    """A subscription; what was published is heard in order, and none is missed."""
+
+    def __init__(self, ledger: BlockingLedger, kind: str) -> None:
+        self.name = f"test:{kind}:{uuid.uuid4()}"
+        self._ledger = ledger
+        self._pubsub = ledger.redis.pubsub()
+
+    def __enter__(self) -> Self:
+        self._pubsub.subscribe(self.name)
+        assert self._next()["type"] == "subscribe"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pubsub.close()
+
+    def heard(self) -> list[bytes]:
+        """All that was published since the last time.
+
+        A server publishes in order, so what comes before a mark of ours is all.
+        """
+        mark = uuid.uuid4().bytes
+        self._ledger.publish(self.name, mark)
+        frames: list[bytes] = []
+        while (frame := self._next()["data"]) != mark:
+            frames.append(frame)
+        return frames
+
+    def _next(self) -> dict[str, Any]:
+        give_up = time.monotonic() + _TIMEOUT_S
+        while time.monotonic() < give_up:
+            message: dict[str, Any] | None = self._pubsub.get_message(timeout=1.0)
+            if message is not None:
+                return message
+        raise AssertionError(f"nothing came over {self.name} within {_TIMEOUT_S:g} s")

@@ -1,0 +1,111 @@
+"""One fixture of backends for whole systems, one of servers for the ledger alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.embedded import EmbeddedServer
+from tests.contract.channel import Channel
+from tests.harness import redis_server, short_folder
+from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
+
+BACKENDS = ("embedded", "redis", "rabbitmq+redis", "rabbitmq+embedded")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """The session's RabbitMQ node."""
+    require_rabbitmq()
+    with rabbitmq_node() as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The session's Redis server; a database's number goes at the end."""
+    with redis_server() as url:
+        yield url.removesuffix("0")
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The variables that lead to a broker and a ledger: each test runs on every pair."""
+    *broker, ledger = str(request.param).split("+")
+    variables: dict[str, str] = {}
+    if broker:
+        node: RabbitMQ = request.getfixturevalue("rabbitmq")
+        variables["FOREBAY_BROKER_URL"] = node.url(ledger)
+    if ledger == "redis":
+        database = 2 if broker else 0
+        variables["FOREBAY_LEDGER_URL"] = f"{request.getfixturevalue('redis_url')}{database}"
+        yield variables
+        return
+    with embedded_server() as data_dir:
+        yield variables | {"FOREBAY_DATA_DIR": data_dir}
+
+
+@pytest.fixture(scope="session")
+def deserted(backend: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same kinds of servers, where no worker ever comes."""
+    variables = dict(backend)
+    if "FOREBAY_BROKER_URL" in variables:
+        variables["FOREBAY_BROKER_URL"] += "-deserted"
+    if "FOREBAY_LEDGER_URL" in variables:
+        url, _, database = variables["FOREBAY_LEDGER_URL"].rpartition("/")
+        yield variables | {"FOREBAY_LEDGER_URL": f"{url}/{int(database) + 1}"}
+        return
+    with embedded_server() as data_dir:
+        yield variables | {"FOREBAY_DATA_DIR": data_dir}
+
+
+@pytest.fixture(scope="session", params=("embedded", "redis"))
+def ledger_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server of each kind that a ledger may be, for the ledger alone."""
+    if request.param == "redis":
+        with redis_server() as url:
+            yield url
+        return
+    with short_folder() as folder, EmbeddedServer(folder / "data") as server:
+        yield server.url
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[BlockingLedger]:
+    """A ledger that is empty at first."""
+    blocking = BlockingLedger(ledger_url)
+    blocking.redis.flushall()
+    yield blocking
+    blocking.close()
+
+
+@pytest.fixture
+async def aio_ledger(ledger: BlockingLedger, ledger_url: str) -> AsyncIterator[Ledger]:
+    """The same ledger, for asyncio."""
+    aio = Ledger(ledger_url)
+    yield aio
+    await aio.close()
+
+
+@pytest.fixture
+def channel(ledger: BlockingLedger) -> Iterator[Channel]:
+    """A gateway's channel that is heard."""
+    with Channel(ledger, "gateway") as channel:
+        yield channel
+
+
+@pytest.fixture
+def control(ledger: BlockingLedger) -> Iterator[Channel]:
+    """A worker process's control channel that is heard."""
+    with Channel(ledger, "control") as channel:
+        yield channel
+
+
+@contextlib.contextmanager
+def embedded_server() -> Iterator[str]:
+    """An embedded server; its data folder."""
+    with short_folder() as folder, EmbeddedServer(folder / "data"):
+        yield str(folder / "data")

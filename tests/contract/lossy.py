@@ -1,0 +1,96 @@
+"""A ledger's server behind a link that can lose an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from forebay_ledger.scripts import script
+
+_BUFFER_BYTES = 1 << 16
+
+
+class LossyLink:
+    """Passes bytes on, both ways; on demand it breaks between a request and its answer."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server = urlsplit(server_url)
+        self._lose_answer_to = b""
+        self.lost = threading.Event()
+        self._closing = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        """Where the server is reached through the link."""
+        database = self._server.path if self._server.scheme == "redis" else "/0"
+        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}{database}"
+
+    def lose_answer_to(self, operation: str) -> None:
+        """The next run of the ledger's script is done, but its answer never arrives."""
+        self.lost.clear()
+        # EVALSHA names a script by its SHA-1.
+        digest = hashlib.sha1(script(operation).encode(), usedforsecurity=False)
+        self._lose_answer_to = digest.hexdigest().encode()
+
+    def close(self) -> None:
+        """Breaks all connections."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._pass_on, args=(client,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, self._connected() as server, contextlib.suppress(OSError):
+            losing = False
+            while not self._closing.is_set():
+                ready, _, _ = select.select([client, server], [], [], 0.1)
+                for end in ready:
+                    passed = end.recv(_BUFFER_BYTES)
+                    if not passed:
+                        return
+                    if end is client:
+                        if self._lose_answer_to and self._lose_answer_to in passed:
+                            losing, self._lose_answer_to = True, b""
+                        server.sendall(passed)
+                    elif losing:
+                        self.lost.set()
+                        return
+                    else:
+                        client.sendall(passed)
+
+    def _connected(self) -> socket.socket:
+        if self._server.scheme != "unix":
+            return socket.create_connection((self._server.hostname, self._server.port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._server.path)
+        return server
+
+
+@contextlib.contextmanager
+def lossy_link(server_url: str) -> Iterator[LossyLink]:
+    """A link that lasts until the block is left."""
+    link = LossyLink(server_url)
+    try:
+        yield link
+    finally:
+        link.close()

@@ -1,0 +1,162 @@
+"""Calls for the ledger's tests, and what the server holds of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+from forebay_ledger.connection import BlockingLedger
+from forebay_ledger.events import Ending
+from forebay_ledger.keys import PARTITIONS, CallKey
+from forebay_ledger.lifecycle import State
+from forebay_ledger.operations import (
+    Begun,
+    NewCall,
+    Operation,
+    Push,
+    Standing,
+    Swept,
+    accept,
+    begin,
+    claim,
+    sweep,
+    watch,
+)
+from forebay_ledger.scripts import LEASE_S
+
+T = TypeVar("T")
+
+WORKER = "worker-1"
+OTHER_WORKER = "worker-2"
+NOBODY = "test:gateway:nobody-hears"
+QUEUE = "queue"
+
+_ORDINARY = NewCall(
+    method="pkg.Service.Method",
+    queue=QUEUE,
+    digest="d1",
+    receiving=False,
+    request=b"request",
+    metadata=b"metadata",
+    timeout_s=None,
+    queue_wait_s=60.0,
+    run_limit_s=None,
+    linger_s=10.0,
+    detach=False,
+    item_limit_bytes=1000,
+    window_bytes=100,
+    retention_s=600.0,
+    attempts_limit=3,
+    may_run_again=True,
+    deterministic=True,
+)
+
+
+def new_call(**changes: Any) -> NewCall:
+    """An ordinary call's record, with changes."""
+    return replace(_ORDINARY, **changes)
+
+
+def new_key() -> CallKey:
+    """A call that the ledger has never seen."""
+    return CallKey(f"call-{uuid.uuid4()}")
+
+
+def with_lease(operation: Operation[T], seconds: float) -> Operation[T]:
+    """The operation, with a claim or a watch that lapses sooner than it would."""
+    lease_ms = int(LEASE_S * 1000)
+    assert operation.arguments.count(lease_ms) == 1
+    return replace(
+        operation,
+        arguments=tuple(
+            round(seconds * 1000) if argument == lease_ms else argument
+            for argument in operation.arguments
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """A call in a ledger, and what the server says of it."""
+
+    ledger: BlockingLedger
+    call: CallKey
+
+    @property
+    def fields(self) -> dict[str, bytes]:
+        """The record itself."""
+        found = cast(dict[bytes, bytes], self.ledger.redis.hgetall(self._key("call")))
+        return {name.decode(): value for name, value in found.items()}
+
+    @property
+    def state(self) -> State:
+        """Where the call stands."""
+        return State(self.fields["state"].decode())
+
+    @property
+    def items(self) -> list[bytes]:
+        """The lasting items that are stored."""
+        return self._stream("out")
+
+    @property
+    def inputs(self) -> list[bytes]:
+        """The requests that are spooled."""
+        return self._stream("in")
+
+    @property
+    def watchers(self) -> list[str]:
+        """The channels that watch the call."""
+        names = cast(list[bytes], self.ledger.redis.zrange(self._key("watch"), 0, -1))
+        return [name.decode() for name in names]
+
+    def standing(self, channel: str = NOBODY) -> Standing:
+        """Where the call stands, in the words of `watch`."""
+        standing = self.ledger.run(watch(self.call, channel))
+        assert isinstance(standing, Standing)
+        return standing
+
+    def ending(self) -> Ending:
+        """How the call ended."""
+        ending = self.standing().ending
+        assert ending is not None
+        return ending
+
+    def is_past(self, field: str) -> bool:
+        """Whether the time in the field has come, by the server's clock."""
+        seconds, microseconds = cast(tuple[int, int], self.ledger.redis.time())
+        return seconds * 1000 + microseconds // 1000 > float(self.fields[field])
+
+    def is_past_its_deadline(self) -> bool:
+        """Whether the call is due to expire."""
+        return self.is_past("deadline")
+
+    def _key(self, kind: str) -> str:
+        return f"{self.call.partition}:{kind}:{self.call}"
+
+    def _stream(self, kind: str) -> list[bytes]:
+        entries = cast(list[Any], self.ledger.redis.xrange(self._key(kind)))
+        return [fields[b"m"] for _, fields in entries]
+
+
+def accepted(ledger: BlockingLedger, channel: str = NOBODY, **changes: Any) -> Record:
+    """A call that was just accepted."""
+    call = new_key()
+    assert ledger.run(accept(call, new_call(**changes), channel, Push())) is None
+    return Record(ledger, call)
+
+
+def running(
+    ledger: BlockingLedger, channel: str = NOBODY, control: str = "control", **changes: Any
+) -> Record:
+    """A call that a worker has begun."""
+    record = accepted(ledger, channel, **changes)
+    assert ledger.run(claim(record.call, 1, WORKER)) is None
+    assert isinstance(ledger.run(begin(record.call, 1, WORKER, control)), Begun)
+    return record
+
+
+def sweep_all(ledger: BlockingLedger, consumed: Collection[str] = ()) -> list[Swept]:
+    """A round over all partitions, as every gateway makes it."""
+    return [ledger.run(sweep(number, consumed)) for number in range(PARTITIONS)]

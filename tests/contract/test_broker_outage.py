@@ -1,0 +1,124 @@
+"""A broker that goes away and comes back, under a dispatcher and a gateway that stay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.errors import BackendUnavailable
+from forebay.rpc_errors import of_rpc_error
+from forebay_gateway.dispatch import AmqpDispatcher, Dispatcher, dispatcher
+from forebay_ledger.backends import backends
+from forebay_ledger.connection import Ledger
+from forebay_ledger.keys import CallKey
+from forebay_ledger.task_messages import call_message
+from tests.contract.systems import backends_of, take_messages
+from tests.harness import environment, eventually, forebay_gateway, free_port
+from tests.rabbitmq import RabbitMQ
+
+BOUND_S = 15.0
+MANY = 20
+MESSAGE = call_message(CallKey("one"), 1, task="pkg.task", queue="queue", priority=0)
+
+REQUEST = pb.FactorialRequest(n=5)
+PRODUCT = pb.MatMulRequest(random=pb.RandomOperands(m=2, n=2))
+OWN_ID = [("forebay-call-id", "during-the-outage")]
+
+
+async def use(broker: Dispatcher) -> None:
+    """Everything that a gateway asks of a broker, and at once."""
+    await asyncio.gather(broker.send(MESSAGE), broker.depth("queue"), broker.ping())
+
+
+async def is_unavailable(broker: Dispatcher, sends: int) -> None:
+    """All of it fails within the bound, though many ask."""
+    async with asyncio.timeout(BOUND_S):
+        outcomes = await asyncio.gather(
+            broker.depth("queue"),
+            broker.ping(),
+            *(broker.send(MESSAGE) for _ in range(sends)),
+            return_exceptions=True,
+        )
+    assert {type(outcome) for outcome in outcomes} == {BackendUnavailable}
+    assert all(cast(BackendUnavailable, outcome).retry_after_s for outcome in outcomes)
+
+
+@pytest.fixture
+async def amqp(rabbitmq: RabbitMQ) -> AsyncIterator[AmqpDispatcher]:
+    """A dispatcher that stays while its broker does not."""
+    dispatcher = AmqpDispatcher(rabbitmq.url("outage"))
+    yield dispatcher
+    await dispatcher.close()
+
+
+async def test_an_amqp_broker_that_never_was_is_unavailable_within_a_bound() -> None:
+    amqp = AmqpDispatcher(f"amqp://guest:guest@127.0.0.1:{free_port()}//")
+    await is_unavailable(amqp, 1)
+    await amqp.close()
+
+
+async def test_a_redis_broker_that_never_was_is_unavailable_within_a_bound(redis_url: str) -> None:
+    ledger = Ledger(f"{redis_url}8")
+    broker = dispatcher(backends(f"{redis_url}8", f"redis://127.0.0.1:{free_port()}/0"), ledger)
+    await is_unavailable(broker, MANY)
+    await broker.close()
+    await ledger.close()
+
+
+def serving(channel: grpc.Channel) -> bool:
+    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@pytest.mark.timeout(120)
+async def test_a_gateway_outlives_an_outage_of_its_broker(
+    rabbitmq: RabbitMQ, amqp: AmqpDispatcher, redis_url: str
+) -> None:
+    variables = {
+        "FOREBAY_LEDGER_URL": f"{redis_url}10",
+        "FOREBAY_BROKER_URL": rabbitmq.url("outage"),
+    }
+    servers = backends_of(variables)
+    await use(amqp)
+    with (
+        forebay_gateway(env=environment(**variables)) as (_, address),
+        grpc.insecure_channel(address) as channel,
+    ):
+        stub = ComputeServiceStub(channel)
+        eventually(lambda: serving(channel), "the gateway serves")
+        before = stub.Factorial(REQUEST, timeout=60.0)
+        before.initial_metadata()
+        rabbitmq.stop()
+        try:
+            refused: list[Any] = [
+                stub.Factorial(REQUEST, timeout=60.0),
+                stub.Factorial(REQUEST, timeout=60.0, metadata=OWN_ID),
+                stub.MatMul(iter([PRODUCT]), timeout=60.0),
+                stub.Add.future(pb.AddRequest(x=1, y=2), timeout=60.0),
+            ]
+            await is_unavailable(amqp, MANY)
+            for call in refused:
+                error = of_rpc_error(call.exception(BOUND_S))
+                assert (error.code_name, error.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
+                assert error.retry_after_s is not None
+            eventually(lambda: not serving(channel), "health says so", BOUND_S)
+        finally:
+            rabbitmq.start()
+        await use(amqp)
+        eventually(lambda: serving(channel), "the gateway serves again", BOUND_S)
+        after = stub.Factorial(REQUEST, timeout=60.0)
+        ids = [dict(call.initial_metadata())["forebay-call-id"] for call in (before, after)]
+        waiting = [message.headers["id"] for message in take_messages(servers, "factorial")]
+        assert waiting == ids, "messages outlive the broker's restart, and new ones join them"
+        again = stub.Factorial(REQUEST, timeout=60.0, metadata=OWN_ID)
+        attached = dict(again.initial_metadata())["forebay-attached"]
+        for call in (before, after, again):
+            call.cancel()
+        assert attached == "new", "RetryInfo was given, and the retry gets the stored failure"

@@ -1,0 +1,148 @@
+"""Sending task messages: what is sent, a consumer that is Celery's gets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Connection, Consumer
+from kombu.message import Message
+
+from forebay_gateway.dispatch import AmqpDispatcher, Dispatcher, RedisDispatcher, dispatcher
+from forebay_ledger.backends import Backends, backends, celery_settings
+from forebay_ledger.connection import Ledger
+from forebay_ledger.keys import CallKey
+from forebay_ledger.operations import Push
+from forebay_ledger.task_messages import TaskMessage, call_message
+
+QUEUE = "queue"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A pair of servers, and the dispatcher for it."""
+
+    servers: Backends
+    ledger: Ledger
+    dispatcher: Dispatcher
+
+
+@pytest.fixture(params=("same server", "another database", "another server", "rabbitmq"))
+async def way(
+    request: pytest.FixtureRequest, redis_url: str, ledger_url: str
+) -> AsyncIterator[Way]:
+    """Each way from a gateway to a broker; the queue is empty."""
+    broker_url = {
+        "same server": lambda: None,
+        "another database": lambda: f"{redis_url}9",
+        "another server": lambda: ledger_url,
+        "rabbitmq": lambda: request.getfixturevalue("rabbitmq").url("dispatch"),
+    }[request.param]()
+    servers = backends(f"{redis_url}8", broker_url)
+    ledger = Ledger(servers.ledger_url)
+    way = Way(servers, ledger, dispatcher(servers, ledger))
+    while await way.dispatcher.depth(QUEUE):
+        consumed(servers, 1)
+    yield way
+    await way.dispatcher.close()
+    await ledger.close()
+
+
+def task_message(call_id: str, priority: int = 0) -> TaskMessage:
+    return call_message(CallKey(call_id), 1, task="pkg.task", queue=QUEUE, priority=priority)
+
+
+@contextmanager
+def celerys_consumer(servers: Backends, on_message: Any) -> Iterator[Connection]:
+    """A consumer of the queue as `celery worker -Q queue` makes one."""
+    app = Celery("test", set_as_current=False)
+    app.conf.update(celery_settings(servers))
+    app.amqp.queues.select([QUEUE])
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        consumer = app.amqp.TaskConsumer(channel, on_message=on_message, auto_declare=True)
+        channel.basic_qos(0, 1, False)
+        assert isinstance(consumer, Consumer)
+        with consumer:
+            yield connection
+    app.close()
+
+
+def consumed(servers: Backends, count: int) -> list[Message]:
+    """So many messages, each acknowledged before the next comes."""
+    messages: list[Message] = []
+
+    def take(message: Message) -> None:
+        if len(messages) < count:
+            messages.append(message)
+            message.ack()
+        else:
+            message.requeue()
+
+    with celerys_consumer(servers, take) as connection:
+        while len(messages) < count:
+            connection.drain_events(timeout=5.0)
+    return messages
+
+
+async def send(way: Way, message: TaskMessage) -> None:
+    """Sends the message the way that a gateway does."""
+    push = way.dispatcher.push_of(message)
+    if push.queue_list:
+        await way.ledger.push(push)
+    else:
+        await way.dispatcher.send(message)
+
+
+def test_the_dispatcher_is_the_brokers(redis_url: str) -> None:
+    ledger = Ledger(f"{redis_url}8")
+    chosen = {
+        broker: dispatcher(backends(f"{redis_url}8", broker), ledger)
+        for broker in (None, f"{redis_url}9", "amqp://localhost")
+    }
+    message = task_message("one")
+    assert [type(each) for each in chosen.values()] == [
+        RedisDispatcher,
+        RedisDispatcher,
+        AmqpDispatcher,
+    ]
+    assert [each.push_of(message) == Push() for each in chosen.values()] == [False, True, True]
+
+
+async def test_a_message_that_was_sent_is_consumed_by_celery(way: Way) -> None:
+    sent = task_message("one", priority=3)
+    await send(way, sent)
+    (message,) = consumed(way.servers, 1)
+    assert message.content_type == "application/json"
+    assert message.headers == sent.headers
+    assert message.properties["correlation_id"] == "one"
+    assert message.payload == sent.body
+    assert message.payload[1] == {"call": "/one", "attempt": 1}
+
+
+async def test_a_message_that_is_sent_directly_is_consumed_too(way: Way) -> None:
+    await way.dispatcher.send(task_message("one"))
+    assert [message.headers["id"] for message in consumed(way.servers, 1)] == ["one"]
+
+
+async def test_the_most_urgent_message_is_consumed_first_and_equals_in_order(way: Way) -> None:
+    for call_id, priority in (("a", 0), ("b", 9), ("c", 0), ("d", 4), ("e", 9)):
+        await send(way, task_message(call_id, priority))
+    order = [message.headers["id"] for message in consumed(way.servers, 5)]
+    assert order == ["b", "e", "d", "a", "c"]
+
+
+async def test_the_depth_of_a_queue_is_the_messages_that_wait(way: Way) -> None:
+    assert await way.dispatcher.depth(QUEUE) == 0
+    for priority in (0, 4, 9):
+        await send(way, task_message("one", priority))
+    assert await way.dispatcher.depth(QUEUE) == 3
+    consumed(way.servers, 3)
+    assert await way.dispatcher.depth(QUEUE) == 0
+
+
+async def test_a_broker_that_answers_is_found_to_answer(way: Way) -> None:
+    await way.dispatcher.ping()

@@ -1,0 +1,257 @@
+"""Claiming, beginning and ending the attempts of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.events import Ending, Stop, parse_control, parse_frame
+from forebay_ledger.keys import CallKey
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.operations import (
+    Begun,
+    Operation,
+    Push,
+    Refused,
+    begin,
+    cancel,
+    claim,
+    complete,
+    emit,
+    emit_transient,
+    end,
+    finish,
+    look,
+    trim,
+)
+from tests.contract.channel import Channel
+from tests.contract.records import (
+    OTHER_WORKER,
+    WORKER,
+    Record,
+    accepted,
+    new_call,
+    new_key,
+    running,
+    with_lease,
+)
+from tests.harness import eventually
+
+TERMINAL = [state for state in State if state.terminal]
+SOON_S = 3.0
+
+
+def led_to(ledger: BlockingLedger, state: State, **changes: object) -> Record:
+    """A call that was led to the state."""
+    if state is State.RECEIVING:
+        return accepted(ledger, receiving=True, **changes)
+    if state is State.QUEUED:
+        return accepted(ledger, **changes)
+    record = running(ledger, **changes)
+    event = {
+        State.SUCCEEDED: Event.SUCCEED,
+        State.FAILED: Event.FAIL,
+        State.CANCELLED: Event.CANCEL,
+        State.EXPIRED: Event.EXPIRE,
+    }.get(state)
+    if event is not None:
+        assert ledger.run(end(record.call, event, str(event), b"first")) is None
+    return record
+
+
+def test_a_claim_keeps_other_workers_out(ledger: BlockingLedger) -> None:
+    record = accepted(ledger)
+    assert ledger.run(claim(record.call, 1, WORKER)) is None
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("TAKEN")
+    assert ledger.run(begin(record.call, 1, OTHER_WORKER, "control")) == Refused("TAKEN")
+    assert ledger.run(claim(record.call, 1, WORKER)) is None
+    assert isinstance(ledger.run(begin(record.call, 1, WORKER, "control")), Begun)
+
+
+def test_a_claim_that_lapsed_keeps_nobody_out(ledger: BlockingLedger) -> None:
+    record = accepted(ledger)
+    assert ledger.run(with_lease(claim(record.call, 1, WORKER), 0.05)) is None
+    eventually(lambda: ledger.run(claim(record.call, 1, OTHER_WORKER)) is None, "it lapses", SOON_S)
+    assert ledger.run(begin(record.call, 1, WORKER, "control")) == Refused("TAKEN")
+
+
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_another_attempt_than_the_present_one_is_stale(
+    ledger: BlockingLedger, attempt: int
+) -> None:
+    queued, begun = accepted(ledger).call, running(ledger)
+    operations: list[Operation[object]] = [
+        claim(queued, attempt, WORKER),
+        begin(queued, attempt, WORKER, "control"),
+        emit(begun.call, attempt, 0, b"item"),
+        emit_transient(begun.call, attempt, b"item"),
+        look(begun.call, attempt),
+        trim(begun.call, attempt, 1, 4),
+        finish(begun.call, attempt, Event.SUCCEED, "", b""),
+    ]
+    assert [ledger.run(operation) for operation in operations] == [Refused("STALE")] * 7
+    assert (begun.state, begun.items) == (State.RUNNING, [])
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda call: claim(call, 1, WORKER),
+        lambda call: begin(call, 1, WORKER, "control"),
+        lambda call: claim(call, 2, WORKER),
+    ],
+    ids=["claim", "begin", "a stale claim"],
+)
+def test_a_queued_call_past_its_deadline_never_starts(
+    ledger: BlockingLedger, start: Callable[[CallKey], Operation[object]]
+) -> None:
+    record = accepted(ledger, timeout_s=0.05)
+    eventually(record.is_past_its_deadline, "the deadline passes", SOON_S)
+    assert ledger.run(start(record.call)) == Refused("EXPIRED")
+    assert record.ending().reason == "DEADLINE_EXCEEDED"
+
+
+def test_a_call_is_begun_once(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    assert ledger.run(begin(record.call, 1, OTHER_WORKER, "elsewhere")) == Refused("RUNNING")
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("RUNNING")
+
+
+def test_a_handler_starts_with_all_that_it_needs(ledger: BlockingLedger) -> None:
+    record = accepted(ledger, timeout_s=30.0)
+    begun = ledger.run(begin(record.call, 1, WORKER, "control"))
+    assert isinstance(begun, Begun)
+    assert begun.timeout_s is not None
+    assert 25.0 < begun.timeout_s <= 30.0
+    expected = new_call()
+    assert begun == Begun(
+        method=expected.method,
+        request=expected.request,
+        inputs=None,
+        metadata=expected.metadata,
+        timeout_s=begun.timeout_s,
+        item_limit_bytes=expected.item_limit_bytes,
+        window_bytes=expected.window_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "run_limit_s", "expected_s"),
+    [(None, None, None), (30.0, None, 30.0), (None, 20.0, 20.0), (30.0, 20.0, 20.0), (9, 20, 9)],
+)
+def test_a_run_ends_at_the_sooner_of_deadline_and_run_time(
+    ledger: BlockingLedger,
+    timeout_s: float | None,
+    run_limit_s: float | None,
+    expected_s: float | None,
+) -> None:
+    record = accepted(ledger, timeout_s=timeout_s, run_limit_s=run_limit_s)
+    begun = ledger.run(begin(record.call, 1, WORKER, "control"))
+    assert isinstance(begun, Begun)
+    assert begun.timeout_s == pytest.approx(expected_s, abs=5.0)
+
+
+def test_the_end_is_kept_and_told_to_whoever_watches(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name)
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    assert ledger.run(finish(record.call, 1, Event.FAIL, "WHY", b"outcome")) is None
+    key, told = parse_frame(channel.heard()[-1])
+    assert isinstance(told, Ending)
+    assert (key, told.state, told.reason) == (str(record.call), State.FAILED, "WHY")
+    assert (told.count, told.attempts, told.outcome) == (1, 1, b"outcome")
+    assert record.ending() == told
+
+
+def test_an_end_without_a_reason_or_an_outcome_is_told_alike(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name)
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    _, told = parse_frame(channel.heard()[-1])
+    assert told == record.ending()
+    assert (record.ending().reason, record.ending().outcome) == ("", b"")
+
+
+@pytest.mark.parametrize("operation", ["emit", "finish"])
+def test_a_handler_that_is_late_finds_its_call_expired(
+    ledger: BlockingLedger, control: Channel, operation: str
+) -> None:
+    record = running(ledger, control=control.name, run_limit_s=0.05)
+    eventually(record.is_past_its_deadline, "the deadline passes", SOON_S)
+    late: Operation[object] = (
+        emit(record.call, 1, 0, b"item")
+        if operation == "emit"
+        else finish(record.call, 1, Event.SUCCEED, "", b"outcome")
+    )
+    assert ledger.run(late) == Refused("EXPIRED")
+    assert (record.state, record.items) == (State.EXPIRED, [])
+    assert parse_control(control.heard()[-1]) == (str(record.call), 1, Stop(State.EXPIRED))
+
+
+@pytest.mark.parametrize("state", [State.RECEIVING, State.QUEUED, State.RUNNING])
+def test_a_call_that_lives_can_be_cancelled(ledger: BlockingLedger, state: State) -> None:
+    record = led_to(ledger, state)
+    assert ledger.run(cancel(record.call)) is None
+    assert record.state is State.CANCELLED
+    assert record.ending().reason == "CANCELLED"
+
+
+def test_a_running_handler_is_told_of_a_cancel(ledger: BlockingLedger, control: Channel) -> None:
+    record = running(ledger, control=control.name)
+    ledger.run(cancel(record.call))
+    assert [parse_control(frame) for frame in control.heard()] == [
+        (str(record.call), 1, Stop(State.CANCELLED))
+    ]
+
+
+def test_a_handler_that_succeeded_is_told_nothing(ledger: BlockingLedger, control: Channel) -> None:
+    record = running(ledger, control=control.name)
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    assert control.heard() == []
+
+
+@pytest.mark.parametrize("state", TERMINAL)
+def test_a_terminal_state_is_never_left(
+    ledger: BlockingLedger, channel: Channel, state: State
+) -> None:
+    record = led_to(ledger, state, channel=channel.name)
+    channel.heard()
+    before = record.fields
+    operations: list[Operation[object]] = [
+        cancel(record.call),
+        *(end(record.call, event, "OTHER", b"other") for event in Event),
+        *(finish(record.call, 1, event, "OTHER", b"other") for event in Event),
+        claim(record.call, 1, WORKER),
+        begin(record.call, 1, WORKER, "control"),
+        emit(record.call, 1, 0, b"item"),
+        emit_transient(record.call, 1, b"item"),
+        trim(record.call, 1, 1, 4),
+        complete(record.call, Push("queue", b"message")),
+    ]
+    replies = [ledger.run(operation) for operation in operations]
+    assert replies == [Refused(str(state))] * len(operations)
+    assert record.fields == before
+    assert (record.items, channel.heard(), ledger.redis.llen("queue")) == ([], [], 0)
+
+
+def test_a_call_that_was_not_begun_cannot_succeed(ledger: BlockingLedger) -> None:
+    record = accepted(ledger)
+    assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"")) == Refused("QUEUED")
+    assert ledger.run(end(record.call, Event.SUCCEED, "", b"")) == Refused("QUEUED")
+    assert record.state is State.QUEUED
+
+
+async def test_a_whole_attempt_runs_over_asyncio_too(
+    aio_ledger: Ledger, ledger: BlockingLedger
+) -> None:
+    record = accepted(ledger)
+    assert await aio_ledger.run(claim(record.call, 1, WORKER)) is None
+    assert isinstance(await aio_ledger.run(begin(record.call, 1, WORKER, "control")), Begun)
+    assert await aio_ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"done")) is None
+    assert await aio_ledger.run(cancel(record.call)) == Refused("SUCCEEDED")
+    assert await aio_ledger.run(cancel(new_key())) == Refused("UNKNOWN")
+    assert record.ending().outcome == b"done"

@@ -1,0 +1,191 @@
+"""Items on their way from a handler to whoever watches."""
+
+from __future__ import annotations
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.events import Brief, Credit, Initial, Item, More, parse_control, parse_frame
+from forebay_ledger.lifecycle import Event
+from forebay_ledger.operations import (
+    ANNOUNCE_ABOVE_BYTES,
+    Flow,
+    Refused,
+    credit,
+    emit,
+    emit_transient,
+    finish,
+    look,
+    send_initial_metadata,
+    trim,
+    watch,
+)
+from forebay_ledger.scripts import RECORD_BYTES
+from tests.contract.channel import Channel
+from tests.contract.records import NOBODY, Record, running, sweep_all
+
+
+def emitted(record: Record, *items: bytes) -> None:
+    """Emits the items as a handler does."""
+    first = record.standing().count
+    for ordinal, item in enumerate(items, first):
+        assert isinstance(record.ledger.run(emit(record.call, 1, ordinal, item)), Flow)
+
+
+def events(channel: Channel) -> list[object]:
+    return [parse_frame(frame)[1] for frame in channel.heard()]
+
+
+def test_an_item_is_stored_and_told(ledger: BlockingLedger, channel: Channel) -> None:
+    record = running(ledger, channel.name)
+    for ordinal, item in enumerate((b"a", b"", b"\n\x00c")):
+        assert ledger.run(emit(record.call, 1, ordinal, item)) == Flow(0, 1)
+    assert record.items == [b"a", b"", b"\n\x00c"]
+    assert events(channel) == [Item(0, b"a"), Item(1, b""), Item(2, b"\n\x00c")]
+    assert (record.standing().count, record.standing().sent) == (3, 4)
+
+
+def test_an_item_is_stored_and_told_once(ledger: BlockingLedger, channel: Channel) -> None:
+    record = running(ledger, channel.name)
+    for ordinal, item in ((0, b"a"), (1, b"b"), (0, b"a"), (1, b"other")):
+        assert isinstance(ledger.run(emit(record.call, 1, ordinal, item)), Flow)
+    assert record.items == [b"a", b"b"]
+    assert events(channel) == [Item(0, b"a"), Item(1, b"b")]
+    assert (record.standing().count, record.standing().sent) == (2, 2)
+
+
+def test_an_item_after_a_gap_is_refused(ledger: BlockingLedger, channel: Channel) -> None:
+    record = running(ledger, channel.name)
+    emitted(record, b"a")
+    channel.heard()
+    assert ledger.run(emit(record.call, 1, 2, b"c")) == Refused("GAP")
+    assert (record.items, channel.heard()) == ([b"a"], [])
+
+
+def test_a_large_item_is_announced_and_a_small_one_is_told_whole(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    small, large = b"x" * ANNOUNCE_ABOVE_BYTES, b"x" * (ANNOUNCE_ABOVE_BYTES + 1)
+    record = running(ledger, channel.name)
+    emitted(record, small, large)
+    assert events(channel) == [Item(0, small), More(2, len(small) + len(large))]
+    assert record.items == [small, large]
+
+
+def test_every_watcher_is_told(ledger: BlockingLedger, channel: Channel) -> None:
+    record = running(ledger, channel.name)
+    with Channel(ledger, "another") as another:
+        ledger.run(watch(record.call, another.name))
+        assert ledger.run(emit(record.call, 1, 0, b"a")) == Flow(0, 2)
+        assert events(channel) == events(another) == [Item(0, b"a")]
+
+
+def test_a_transient_item_is_told_and_the_latest_is_kept(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name)
+    for item in (b"10 %", b"20 %"):
+        assert ledger.run(emit_transient(record.call, 1, item)) is None
+    standing = record.standing(channel.name)
+    assert events(channel) == [Brief(b"10 %"), Brief(b"20 %")]
+    assert (standing.brief, standing.count, standing.sent) == (b"20 %", 0, 0)
+    assert record.items == []
+
+
+def test_a_transient_item_takes_no_ordinal(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    emitted(record, b"a")
+    ledger.run(emit_transient(record.call, 1, b"50 %"))
+    emitted(record, b"b")
+    assert record.items == [b"a", b"b"]
+
+
+def test_the_latest_transient_item_goes_when_the_call_has_ended(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    ledger.run(emit_transient(record.call, 1, b"99 %"))
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    assert record.standing().brief == b""
+
+
+def test_initial_metadata_is_told_and_kept_past_the_end(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name)
+    assert ledger.run(send_initial_metadata(record.call, 1, b"metadata")) is None
+    assert events(channel) == [Initial(b"metadata")]
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    assert record.standing().initial == b"metadata"
+
+
+def test_credit_goes_to_the_handler_and_only_forward(
+    ledger: BlockingLedger, control: Channel
+) -> None:
+    record = running(ledger, control=control.name)
+    emitted(record, *[b"item"] * 5)
+    for count in (2, 5, 3):
+        assert ledger.run(credit(record.call, count)) is None
+    heard = [parse_control(frame) for frame in control.heard()]
+    assert heard == [(str(record.call), 1, Credit(2)), (str(record.call), 1, Credit(5))]
+    assert ledger.run(look(record.call, 1)) == Flow(5, 0)
+
+
+def test_credit_for_a_finished_call_is_refused(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    assert ledger.run(credit(record.call, 1)) == Refused("SUCCEEDED")
+
+
+def test_items_that_were_read_can_be_let_go(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    emitted(record, b"a", b"bb", b"ccc", b"d")
+    assert ledger.run(trim(record.call, 1, 2, 3)) is None
+    assert record.items == [b"ccc", b"d"]
+    assert (record.standing().first, record.standing().count) == (2, 4)
+    assert ledger.run(trim(record.call, 1, 1, 1)) is None
+    assert record.items == [b"ccc", b"d"]
+    emitted(record, b"e")
+    assert record.items == [b"ccc", b"d", b"e"]
+
+
+def test_a_repeated_item_that_was_let_go_does_not_come_back(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    emitted(record, b"a", b"b")
+    ledger.run(trim(record.call, 1, 2, 2))
+    assert isinstance(ledger.run(emit(record.call, 1, 0, b"a")), Flow)
+    assert record.items == []
+
+
+def test_a_finished_call_holds_the_bytes_that_were_not_let_go(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    emitted(record, b"x" * 10, b"x" * 20)
+    ledger.run(trim(record.call, 1, 1, 10))
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    assert sum(swept.held_bytes for swept in sweep_all(ledger)) == RECORD_BYTES + 20
+
+
+def test_a_channel_that_nobody_hears_stops_being_a_watcher(ledger: BlockingLedger) -> None:
+    record = running(ledger, NOBODY)
+    assert record.watchers == [NOBODY]
+    assert ledger.run(emit(record.call, 1, 0, b"a")) == Flow(0, 0)
+    assert record.watchers == []
+    assert "left" in record.fields
+
+
+def test_a_transient_item_that_nobody_hears_counts_as_the_watcher_gone(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, NOBODY)
+    assert ledger.run(emit_transient(record.call, 1, b"10 %")) is None
+    ledger.run(emit(record.call, 1, 0, b"a"))
+    assert record.watchers == []
+    assert "left" in record.fields, "nothing will ever cancel the call that nobody watches"
+
+
+async def test_items_are_read_by_ordinal_in_pages(
+    aio_ledger: Ledger, ledger: BlockingLedger
+) -> None:
+    record = running(ledger)
+    emitted(record, b"a", b"b", b"c")
+    assert await aio_ledger.items(record.call, 0, 2) == [(0, b"a"), (1, b"b")]
+    assert await aio_ledger.items(record.call, 2, 2) == [(2, b"c")]
+    assert await aio_ledger.items(record.call, 3, 2) == []
+    ledger.run(trim(record.call, 1, 1, 1))
+    assert await aio_ledger.items(record.call, 0, 2) == [(1, b"b"), (2, b"c")]

@@ -1,0 +1,147 @@
+"""An operation whose answer was lost is run again, and must count once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.operations import (
+    Begun,
+    Flow,
+    Known,
+    Operation,
+    Push,
+    accept,
+    begin,
+    claim,
+    complete,
+    credit,
+    emit,
+    finish,
+    receive,
+    trim,
+)
+from tests.contract.lossy import LossyLink, lossy_link
+from tests.contract.records import NOBODY, WORKER, Record, accepted, new_call, new_key, running
+
+PUSH = Push("queue", b"message")
+
+
+@pytest.fixture
+def link(ledger: BlockingLedger, ledger_url: str) -> Iterator[LossyLink]:
+    with lossy_link(ledger_url) as link:
+        yield link
+
+
+@pytest.fixture
+def behind(link: LossyLink) -> Iterator[BlockingLedger]:
+    """The ledger behind the link."""
+    ledger = BlockingLedger(link.url)
+    yield ledger
+    ledger.close()
+
+
+def run_losing_the_answer(link: LossyLink, ledger: BlockingLedger, operation: Operation) -> object:
+    """The reply to the second run."""
+    warm = Operation(operation.script, operation.partition, operation.arguments, lambda _: None)
+    unknown = (str(new_key()), *operation.arguments[1:])
+    if operation.script != "accept":  # so that the server knows the script
+        ledger.run(Operation(warm.script, warm.partition, unknown, warm.parse))
+    else:
+        ledger.run(accept(new_key(), new_call(), NOBODY, Push()))
+    link.lose_answer_to(operation.script)
+    reply = ledger.run(operation)
+    assert link.lost.is_set()
+    return reply
+
+
+def test_a_call_is_accepted_once(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    reply = run_losing_the_answer(link, behind, accept(new_key(), new_call(), NOBODY, PUSH))
+    assert reply == Known("pkg.Service.Method", "d1")
+    assert ledger.redis.llen("queue") == 1
+
+
+def test_a_request_is_spooled_once(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    record = accepted(ledger, receiving=True)
+    assert run_losing_the_answer(link, behind, receive(record.call, 0, b"a", 100)) is None
+    assert record.inputs == [b"a"]
+
+
+def test_requests_end_once_and_the_gateway_hears_so(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    record = accepted(ledger, receiving=True)
+    reply = run_losing_the_answer(link, behind, complete(record.call, PUSH))
+    assert (record.state, ledger.redis.llen("queue")) == (State.QUEUED, 1)
+    assert reply is None, "a gateway that hears otherwise sends no message by another broker"
+
+
+def test_a_worker_keeps_its_claim(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    record = accepted(ledger)
+    assert run_losing_the_answer(link, behind, claim(record.call, 1, WORKER)) is None
+
+
+def test_a_worker_that_began_a_call_hears_so(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    record = accepted(ledger)
+    reply = run_losing_the_answer(link, behind, begin(record.call, 1, WORKER, "control"))
+    assert record.state is State.RUNNING
+    assert isinstance(reply, Begun), "the call is begun, and nobody runs it"
+
+
+def test_an_item_is_stored_once(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    record = running(ledger)
+    reply = run_losing_the_answer(link, behind, emit(record.call, 1, 0, b"item"))
+    assert isinstance(reply, Flow)
+    assert (record.items, record.standing().sent) == ([b"item"], 4)
+
+
+def test_items_are_let_go_once(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    record = running(ledger)
+    for ordinal in range(3):
+        ledger.run(emit(record.call, 1, ordinal, b"item"))
+    assert run_losing_the_answer(link, behind, trim(record.call, 1, 2, 8)) is None
+    assert (record.items, record.standing().first) == ([b"item"], 2)
+
+
+def test_credit_counts_once(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
+) -> None:
+    record = running(ledger)
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    assert run_losing_the_answer(link, behind, credit(record.call, 1)) is None
+    assert record.fields["read_count"] == b"1"
+
+
+def test_a_call_ends_once(link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    run_losing_the_answer(link, behind, finish(record.call, 1, Event.SUCCEED, "", b"done"))
+    assert (record.ending().state, record.ending().outcome) == (State.SUCCEEDED, b"done")
+
+
+async def test_an_answer_lost_over_asyncio_is_made_good_too(
+    link: LossyLink, ledger: BlockingLedger
+) -> None:
+    behind = Ledger(link.url)
+    await behind.run(accept(new_key(), new_call(), NOBODY, Push()))
+    call = new_key()
+    link.lose_answer_to("accept")
+    assert await behind.run(accept(call, new_call(), NOBODY, PUSH)) is not None
+    assert link.lost.is_set()
+    assert Record(ledger, call).state is State.QUEUED
+    assert ledger.redis.llen("queue") == 1
+    await behind.close()

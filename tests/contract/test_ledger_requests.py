@@ -1,0 +1,172 @@
+"""Accepting calls, and spooling the requests of those that stream them."""
+
+from __future__ import annotations
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.keys import CallKey
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.operations import (
+    Begun,
+    Known,
+    NewCall,
+    Operation,
+    Push,
+    Refused,
+    accept,
+    begin,
+    cancel,
+    claim,
+    complete,
+    credit,
+    emit,
+    emit_transient,
+    finish,
+    look,
+    receive,
+    send_initial_metadata,
+    trim,
+    watch,
+)
+from tests.contract.records import NOBODY, WORKER, accepted, new_call, new_key, running, sweep_all
+
+CALL = CallKey("never-seen")
+PUSH = Push("queue", b"message")
+
+
+def queue(ledger: BlockingLedger) -> object:
+    return ledger.redis.lrange("queue", 0, -1)
+
+
+def test_a_call_is_accepted_with_its_message(ledger: BlockingLedger) -> None:
+    assert ledger.run(accept(CALL, new_call(), NOBODY, PUSH)) is None
+    assert queue(ledger) == [b"message"]
+
+
+def test_a_known_id_is_told_and_changes_nothing(ledger: BlockingLedger) -> None:
+    first, second = new_call(), new_call(method="pkg.Other.Method", digest="d2", request=b"other")
+    assert ledger.run(accept(CALL, first, NOBODY, PUSH)) is None
+    assert ledger.run(accept(CALL, second, NOBODY, PUSH)) == Known("pkg.Service.Method", "d1")
+    assert queue(ledger) == [b"message"]
+    begun = ledger.run(begin(CALL, 1, WORKER, "control"))
+    assert isinstance(begun, Begun)
+    assert begun.request == b"request"
+
+
+def test_a_finished_call_is_known_until_its_retention_is_over(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    again = ledger.run(accept(record.call, new_call(), NOBODY, Push()))
+    assert again == Known("pkg.Service.Method", "d1")
+    assert record.state is State.SUCCEEDED
+
+
+def test_one_id_of_two_owners_is_two_calls(ledger: BlockingLedger) -> None:
+    for owner in ("alice", "bob"):
+        assert ledger.run(accept(CallKey("one", owner), new_call(), NOBODY, Push())) is None
+
+
+async def test_a_call_is_accepted_once_over_asyncio_too(
+    aio_ledger: Ledger, ledger: BlockingLedger
+) -> None:
+    assert await aio_ledger.run(accept(CALL, new_call(), NOBODY, PUSH)) is None
+    assert await aio_ledger.run(accept(CALL, new_call(), NOBODY, PUSH)) is not None
+    assert queue(ledger) == [b"message"]
+    assert await aio_ledger.queue_depths(["queue", "another"]) == [1, 0]
+
+
+async def test_operations_run_in_order_in_one_round_trip(aio_ledger: Ledger) -> None:
+    operations: list[Operation[object]] = [
+        accept(CALL, new_call(), NOBODY, Push()),
+        begin(CALL, 1, WORKER, "control"),
+        emit(CALL, 1, 0, b"item"),
+        finish(CALL, 1, Event.SUCCEED, "", b"outcome"),
+    ]
+    assert not any(isinstance(reply, Refused) for reply in await aio_ledger.run_all(operations))
+    assert await aio_ledger.items(CALL, 0, 10) == [(0, b"item")]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        receive(CALL, 0, b"request", 100),
+        complete(CALL, Push()),
+        claim(CALL, 1, WORKER),
+        begin(CALL, 1, WORKER, "control"),
+        emit(CALL, 1, 0, b"item"),
+        emit_transient(CALL, 1, b"item"),
+        send_initial_metadata(CALL, 1, b"metadata"),
+        look(CALL, 1),
+        trim(CALL, 1, 1, 4),
+        finish(CALL, 1, Event.SUCCEED, "", b""),
+        cancel(CALL),
+        watch(CALL, NOBODY),
+        credit(CALL, 1),
+    ],
+    ids=lambda operation: operation.script,
+)
+def test_an_unknown_call_is_refused_and_leaves_nothing(
+    ledger: BlockingLedger, operation: Operation[object]
+) -> None:
+    assert ledger.run(operation) == Refused("UNKNOWN")
+    assert ledger.redis.keys("*") == []
+
+
+def test_requests_are_spooled_in_order_and_each_once(ledger: BlockingLedger) -> None:
+    record = accepted(ledger, receiving=True)
+    for ordinal, request in ((0, b"a"), (1, b"b"), (1, b"b"), (0, b"a"), (2, b"c")):
+        assert ledger.run(receive(record.call, ordinal, request, 100)) is None
+    assert record.inputs == [b"a", b"b", b"c"]
+    assert ledger.inputs(record.call, 0, 2) == [b"a", b"b"]
+    assert ledger.inputs(record.call, 2, 2) == [b"c"]
+
+
+def test_requests_over_the_limit_are_refused_and_not_kept(ledger: BlockingLedger) -> None:
+    record = accepted(ledger, receiving=True)
+    assert ledger.run(receive(record.call, 0, b"x" * 60, 100)) is None
+    assert ledger.run(receive(record.call, 1, b"x" * 41, 100)) == Refused("TOO_LARGE")
+    assert ledger.run(receive(record.call, 1, b"x" * 40, 100)) is None
+    assert [len(request) for request in record.inputs] == [60, 40]
+
+
+def test_a_call_is_queued_with_its_message_when_its_requests_have_ended(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger, receiving=True)
+    ledger.run(receive(record.call, 0, b"a", 100))
+    assert record.state is State.RECEIVING
+    assert ledger.run(claim(record.call, 1, WORKER)) == Refused("RECEIVING")
+    assert ledger.run(complete(record.call, PUSH)) is None
+    assert (record.state, queue(ledger)) == (State.QUEUED, [b"message"])
+    assert ledger.run(receive(record.call, 1, b"b", 100)) == Refused("QUEUED")
+
+
+def test_a_handler_hears_how_many_requests_there_are(ledger: BlockingLedger) -> None:
+    def begun(new: NewCall, *requests: bytes) -> Begun:
+        call = new_key()
+        ledger.run(accept(call, new, NOBODY, Push()))
+        for ordinal, request in enumerate(requests):
+            ledger.run(receive(call, ordinal, request, 100))
+        if new.receiving:
+            ledger.run(complete(call, Push()))
+        reply = ledger.run(begin(call, 1, WORKER, "control"))
+        assert isinstance(reply, Begun)
+        return reply
+
+    assert begun(new_call()).inputs is None
+    assert begun(new_call(receiving=True)).inputs == 0
+    assert begun(new_call(receiving=True), b"a", b"b").inputs == 2
+
+
+def test_the_requests_go_when_the_call_has_ended(ledger: BlockingLedger) -> None:
+    record = accepted(ledger, receiving=True)
+    ledger.run(receive(record.call, 0, b"a", 100))
+    ledger.run(cancel(record.call))
+    assert record.inputs == []
+
+
+def test_the_wait_for_a_worker_counts_from_the_end_of_the_requests(ledger: BlockingLedger) -> None:
+    record = accepted(ledger, receiving=True, queue_wait_s=0.001)
+    sweep_all(ledger)
+    assert record.state is State.RECEIVING

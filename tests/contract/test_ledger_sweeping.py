@@ -1,0 +1,302 @@
+"""What time does to calls: what is due ends, what is over goes, and nothing stays behind."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.keys import PARTITIONS, CallKey
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.operations import (
+    Begun,
+    Known,
+    Operation,
+    Push,
+    Refused,
+    Standing,
+    accept,
+    begin,
+    cancel,
+    claim,
+    complete,
+    emit,
+    emit_transient,
+    evict,
+    finish,
+    leave,
+    receive,
+    send_initial_metadata,
+    sweep,
+    watch,
+)
+from forebay_ledger.scripts import RECORD_BYTES
+from tests.contract.records import (
+    NOBODY,
+    QUEUE,
+    WORKER,
+    Record,
+    accepted,
+    new_call,
+    new_key,
+    running,
+    sweep_all,
+)
+from tests.harness import eventually
+
+SOON_S = 3.0
+
+
+def finished(ledger: BlockingLedger, *items: bytes, **changes: object) -> Record:
+    """A call that succeeded with these items."""
+    record = running(ledger, **changes)
+    for ordinal, item in enumerate(items):
+        ledger.run(emit(record.call, 1, ordinal, item))
+    assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"")) is None
+    return record
+
+
+def held(ledger: BlockingLedger) -> int:
+    return sum(swept.held_bytes for swept in sweep_all(ledger))
+
+
+@pytest.mark.parametrize("state", [State.RECEIVING, State.QUEUED, State.RUNNING])
+def test_a_call_ends_at_its_deadline_wherever_it_stands(
+    ledger: BlockingLedger, state: State
+) -> None:
+    changes = {"timeout_s": 0.3, "receiving": state is State.RECEIVING}
+    record = running(ledger, **changes) if state is State.RUNNING else accepted(ledger, **changes)
+    assert record.state is state
+
+    def expired() -> bool:
+        sweep_all(ledger)
+        return record.state is State.EXPIRED
+
+    eventually(expired, "it expires", SOON_S)
+    assert record.ending().reason == "DEADLINE_EXCEEDED"
+    assert float(record.fields["finished"]) >= float(record.fields["deadline"])
+
+
+def test_a_run_ends_when_its_time_is_used_up(ledger: BlockingLedger) -> None:
+    record = running(ledger, run_limit_s=0.05)
+
+    def expired() -> bool:
+        sweep_all(ledger)
+        return record.state is State.EXPIRED
+
+    eventually(expired, "it expires", SOON_S)
+
+
+@pytest.mark.parametrize(
+    ("consumed", "reason"),
+    [((), "NO_WORKERS"), (("other",), "NO_WORKERS"), ((QUEUE,), "QUEUE_WAIT")],
+)
+def test_a_call_that_is_not_begun_in_time_fails_and_says_why(
+    ledger: BlockingLedger, consumed: tuple[str, ...], reason: str
+) -> None:
+    record = accepted(ledger, queue_wait_s=0.05)
+
+    def failed() -> bool:
+        sweep_all(ledger, consumed)
+        return record.state is State.FAILED
+
+    eventually(failed, "it fails", SOON_S)
+    assert record.ending().reason == reason
+
+
+@pytest.mark.parametrize("operation", ["claim", "begin"])
+def test_a_call_that_a_live_worker_takes_too_late_did_not_lack_workers(
+    ledger: BlockingLedger, operation: str
+) -> None:
+    record = accepted(ledger, queue_wait_s=0.05)
+    eventually(lambda: record.is_past("queue_until"), "the wait is over", SOON_S)
+    take: Operation[object] = (
+        claim(record.call, 1, WORKER)
+        if operation == "claim"
+        else begin(record.call, 1, WORKER, "control")
+    )
+    assert isinstance(ledger.run(take), Refused)
+    sweep_all(ledger, {QUEUE})
+    assert (record.state, record.ending().reason) == (State.FAILED, "QUEUE_WAIT")
+
+
+def test_a_watcher_that_looks_after_the_wait_does_not_say_that_workers_lacked(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger, queue_wait_s=0.05)
+    eventually(lambda: record.is_past("queue_until"), "the wait is over", SOON_S)
+    record.standing()
+    sweep_all(ledger, {QUEUE})
+    assert (record.state, record.ending().reason) == (State.FAILED, "QUEUE_WAIT")
+
+
+def test_a_call_that_runs_no_longer_waits_for_a_worker(ledger: BlockingLedger) -> None:
+    record = running(ledger, queue_wait_s=0.3)
+    other = accepted(ledger, queue_wait_s=0.3)
+
+    def other_failed() -> bool:
+        sweep_all(ledger)
+        return other.state is State.FAILED
+
+    eventually(other_failed, "the other fails", SOON_S)
+    assert record.state is State.RUNNING
+
+
+def test_a_sweep_leaves_alone_what_is_not_due(ledger: BlockingLedger) -> None:
+    records = [accepted(ledger, timeout_s=600.0), running(ledger, timeout_s=600.0)]
+    before = [record.fields for record in records]
+    assert all(swept.reviewed == swept.dropped == 0 for swept in sweep_all(ledger))
+    assert [record.fields for record in records] == before
+
+
+def test_a_sweep_takes_no_more_at_a_time_than_it_is_told(ledger: BlockingLedger) -> None:
+    partition = PARTITIONS - 1
+    calls: list[CallKey] = []
+    while len(calls) < 5:
+        call = new_key()
+        if call.partition == f"forebay:{{{partition}}}":
+            calls.append(call)
+            ledger.run(accept(call, new_call(timeout_s=0.001), NOBODY, Push()))
+    eventually(Record(ledger, calls[-1]).is_past_its_deadline, "all are due", SOON_S)
+    assert [ledger.run(sweep(partition, (), 2)).reviewed for _ in range(4)] == [2, 2, 1, 0]
+    assert {Record(ledger, call).state for call in calls} == {State.EXPIRED}
+
+
+def test_a_finished_call_is_dropped_when_its_retention_is_over(ledger: BlockingLedger) -> None:
+    kept = finished(ledger, b"item")
+    record = finished(ledger, b"item", retention_s=0.05)
+    assert record.ending().state is State.SUCCEEDED
+    eventually(
+        lambda: sum(swept.dropped for swept in sweep_all(ledger)) == 1, "it is dropped", SOON_S
+    )
+    assert ledger.run(watch(record.call, NOBODY)) == Refused("UNKNOWN")
+    assert kept.items == [b"item"]
+
+
+def test_an_id_can_be_used_anew_when_the_retention_is_over(ledger: BlockingLedger) -> None:
+    record = finished(ledger, b"item", retention_s=0.05)
+
+    def accepted_anew() -> bool:
+        sweep_all(ledger)
+        other = new_call(method="pkg.Other.Method")
+        return not isinstance(ledger.run(accept(record.call, other, NOBODY, Push())), Known)
+
+    eventually(accepted_anew, "the id is free", SOON_S)
+    assert (record.state, record.items) == (State.QUEUED, [])
+
+
+def test_the_bytes_of_finished_calls_are_counted_until_they_are_dropped(
+    ledger: BlockingLedger,
+) -> None:
+    finished(ledger, b"x" * 100)
+    finished(ledger, b"x" * 20, b"x" * 3, retention_s=0.5)
+    running_one = running(ledger)
+    ledger.run(emit(running_one.call, 1, 0, b"x" * 1000))
+    assert held(ledger) == 2 * RECORD_BYTES + 123
+    eventually(lambda: held(ledger) == RECORD_BYTES + 100, "one is dropped", SOON_S)
+
+
+def test_the_oldest_finished_call_is_evicted_first(ledger: BlockingLedger) -> None:
+    partition = new_key().partition
+
+    def one_more(size: int) -> Record:
+        while True:
+            call = new_key()
+            if call.partition == partition:
+                break
+        ledger.run(accept(call, new_call(), NOBODY, Push()))
+        ledger.run(begin(call, 1, WORKER, "control"))
+        if size:
+            ledger.run(emit(call, 1, 0, b"x" * size))
+        ledger.run(finish(call, 1, Event.SUCCEED, "", b""))
+        return Record(ledger, call)
+
+    empty, oldest, newer = one_more(0), one_more(10), one_more(20)
+    for record, age_ms in ((empty, 3000), (oldest, 2000), (newer, 1000)):
+        ledger.redis.zincrby(f"{partition}:done", -age_ms, str(record.call))
+    number = int(partition.strip("forebay:{}"))
+    assert ledger.run(evict(number)) == RECORD_BYTES
+    assert ledger.run(evict(number)) == RECORD_BYTES + 10
+    assert ledger.run(watch(oldest.call, NOBODY)) == Refused("UNKNOWN")
+    assert isinstance(ledger.run(watch(newer.call, "reader")), Standing)
+    assert ledger.run(evict(number)) == 0, "a call that is being read is not evicted"
+    ledger.run(leave(newer.call, "reader"))
+    assert ledger.run(evict(number)) == RECORD_BYTES + 20
+    assert empty.state is State.SUCCEEDED, "a call without items frees nothing"
+    assert held(ledger) == 0
+
+
+def a_life_of_every_kind(ledger: BlockingLedger) -> None:
+    """Calls that used everything, each ended in another way."""
+    brief = {"retention_s": 0.05, "timeout_s": 30.0}
+    for event in (Event.SUCCEED, Event.FAIL, Event.CANCEL):
+        record = accepted(ledger, receiving=True, **brief)
+        ledger.run(receive(record.call, 0, b"request", 100))
+        ledger.run(complete(record.call, Push()))
+        ledger.run(claim(record.call, 1, WORKER))
+        assert isinstance(ledger.run(begin(record.call, 1, WORKER, "control")), Begun)
+        ledger.run(send_initial_metadata(record.call, 1, b"metadata"))
+        ledger.run(emit_transient(record.call, 1, b"50 %"))
+        ledger.run(emit(record.call, 1, 0, b"item"))
+        ledger.run(finish(record.call, 1, event, "", b"outcome"))
+        record.standing("reader")
+    ledger.run(cancel(accepted(ledger, **brief).call))
+    ledger.run(cancel(accepted(ledger, receiving=True, **brief).call))
+    accepted(ledger, retention_s=0.05, timeout_s=0.05)
+    accepted(ledger, retention_s=0.05, queue_wait_s=0.05)
+    left = running(ledger, retention_s=0.05, linger_s=0.05)
+    ledger.run(leave(left.call, NOBODY))
+
+
+def test_nothing_is_left_in_the_server_after_retention(ledger: BlockingLedger) -> None:
+    a_life_of_every_kind(ledger)
+
+    def all_dropped() -> bool:
+        sweep_all(ledger)
+        return not list(ledger.redis.scan_iter("*/call-*")) and all(
+            swept.oldest_ms is None for swept in sweep_all(ledger)
+        )
+
+    eventually(all_dropped, "all calls are dropped", SOON_S)
+    left = {key: ledger.redis.get(key) for key in ledger.redis.scan_iter("*")}
+    assert {key: value for key, value in left.items() if value != b"0"} == {}
+    assert len(left) <= PARTITIONS, "a counter a partition, whatever has been"
+
+
+def test_what_no_sweep_drops_expires_by_itself(ledger: BlockingLedger) -> None:
+    record = finished(ledger, b"item", retention_s=0.05)
+    record.standing("reader")
+    for key in cast(list[bytes], ledger.redis.keys(f"*{record.call}")):
+        assert 0 < cast(int, ledger.redis.pttl(key)) <= 61_000, key
+
+
+def test_all_keys_of_a_call_share_its_partitions_hash_tag(ledger: BlockingLedger) -> None:
+    record = accepted(ledger, receiving=True, timeout_s=600.0)
+    ledger.run(receive(record.call, 0, b"request", 100))
+    keys = set(cast(list[bytes], ledger.redis.keys("*")))
+    ledger.run(complete(record.call, Push()))
+    ledger.run(begin(record.call, 1, WORKER, "control"))
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    keys |= set(cast(list[bytes], ledger.redis.keys("*")))
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    keys |= set(cast(list[bytes], ledger.redis.keys("*")))
+    assert {key.removeprefix(record.call.partition.encode()).split(b":")[1] for key in keys} == {
+        *[b"call", b"in", b"out", b"watch"],
+        *[b"due", b"done", b"size", b"bytes"],
+    }
+    tags = {re.findall(rb"\{(.*?)\}", key)[0] for key in keys}
+    assert tags == {re.findall(rb"\{(.*?)\}", record.call.partition.encode())[0]}
+
+
+async def test_sweeping_works_over_asyncio_too(aio_ledger: Ledger, ledger: BlockingLedger) -> None:
+    record = finished(ledger, b"item")
+    swept = await aio_ledger.run_all([sweep(number, ()) for number in range(PARTITIONS)])
+    assert sum(partition.held_bytes for partition in swept) == RECORD_BYTES + 4
+    number = next(n for n, partition in enumerate(swept) if partition.held_bytes)
+    oldest_ms = swept[number].oldest_ms
+    assert oldest_ms is not None
+    assert oldest_ms > await aio_ledger.now_ms()
+    assert await aio_ledger.run(evict(number)) == RECORD_BYTES + 4
+    assert await aio_ledger.run(watch(record.call, NOBODY)) == Refused("UNKNOWN")

@@ -1,0 +1,214 @@
+"""Watching a call, and what follows when the last watcher has left."""
+
+from __future__ import annotations
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.events import Ending, parse_frame
+from forebay_ledger.keys import CallKey
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.operations import (
+    Push,
+    Refused,
+    Standing,
+    accept,
+    emit,
+    finish,
+    leave,
+    watch,
+)
+from tests.contract.channel import Channel
+from tests.contract.records import (
+    NOBODY,
+    Record,
+    accepted,
+    new_call,
+    new_key,
+    running,
+    sweep_all,
+    with_lease,
+)
+from tests.harness import eventually
+
+SOON_S = 3.0
+LINGER_S = 0.3
+"""Long enough for the looks of a test that comes before its end."""
+
+
+def swept_to(record: Record, state: State) -> bool:
+    """Whether sweeping has led the call to the state."""
+    sweep_all(record.ledger)
+    return record.state is state
+
+
+def test_a_watcher_hears_where_a_call_stands(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    standing = ledger.run(watch(record.call, "channel"))
+    assert isinstance(standing, Standing)
+    assert (standing.method, standing.digest) == ("pkg.Service.Method", "d1")
+    assert (standing.count, standing.sent, standing.first) == (1, 4, 0)
+    assert (standing.initial, standing.brief, standing.ending) == (b"", b"", None)
+    assert "channel" in record.watchers
+
+
+def test_a_watcher_of_a_finished_call_hears_how_it_ended(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    ledger.run(finish(record.call, 1, Event.FAIL, "WHY", b"outcome"))
+    ending = record.ending()
+    assert (ending.state, ending.reason, ending.outcome) == (State.FAILED, "WHY", b"outcome")
+    assert (ending.count, ending.attempts) == (1, 1)
+
+
+def test_where_the_time_went_is_told_with_the_end(ledger: BlockingLedger) -> None:
+    record = accepted(ledger)
+    ledger.redis.hincrby(f"{record.call.partition}:call:{record.call}", "queued", -700)
+    ledger.run(finish(record.call, 1, Event.FAIL, "", b""))
+    assert 700 <= record.ending().queue_ms < 5000
+    assert record.ending().run_ms == 0
+
+
+@pytest.mark.parametrize("state", [State.RECEIVING, State.QUEUED, State.RUNNING])
+def test_a_call_is_cancelled_at_once_when_its_last_watcher_left_and_nothing_lingers(
+    ledger: BlockingLedger, state: State
+) -> None:
+    changes = {"linger_s": 0.0, "receiving": state is State.RECEIVING}
+    record = running(ledger, **changes) if state is State.RUNNING else accepted(ledger, **changes)
+    assert ledger.run(leave(record.call, NOBODY)) is None
+    assert (record.state, record.ending().reason) == (State.CANCELLED, "CANCELLED")
+
+
+def test_a_call_lingers_when_its_last_watcher_left(ledger: BlockingLedger) -> None:
+    record = running(ledger, linger_s=LINGER_S)
+    ledger.run(leave(record.call, NOBODY))
+    assert record.state is State.RUNNING
+    eventually(lambda: swept_to(record, State.CANCELLED), "it is cancelled", SOON_S)
+    assert float(record.fields["finished"]) - float(record.fields["left"]) >= LINGER_S * 1000
+
+
+def test_a_watcher_that_comes_back_ends_the_lingering(ledger: BlockingLedger) -> None:
+    record = running(ledger, linger_s=LINGER_S)
+    other = running(ledger, linger_s=LINGER_S)
+    for call in (record.call, other.call):
+        ledger.run(leave(call, NOBODY))
+    record.standing()
+    eventually(lambda: swept_to(other, State.CANCELLED), "the other is cancelled", SOON_S)
+    assert record.state is State.RUNNING
+
+
+def test_a_call_lives_while_one_watcher_stays(ledger: BlockingLedger) -> None:
+    record = running(ledger, linger_s=0.0)
+    record.standing("another")
+    ledger.run(leave(record.call, NOBODY))
+    sweep_all(ledger)
+    assert (record.state, record.watchers) == (State.RUNNING, ["another"])
+    ledger.run(leave(record.call, "another"))
+    assert record.state is State.CANCELLED
+
+
+def test_leaving_twice_is_leaving_once(ledger: BlockingLedger) -> None:
+    record = running(ledger, linger_s=LINGER_S)
+    ledger.run(leave(record.call, NOBODY))
+
+    def left_again() -> bool:
+        ledger.run(leave(record.call, NOBODY))
+        return record.state is State.CANCELLED
+
+    eventually(left_again, "leaving again does not put it off", SOON_S)
+
+
+def test_a_detached_call_outlives_its_watchers(ledger: BlockingLedger) -> None:
+    detached = running(ledger, detach=True, linger_s=0.0)
+    other = running(ledger, linger_s=LINGER_S)
+    for call in (detached.call, other.call):
+        ledger.run(leave(call, NOBODY))
+    eventually(lambda: swept_to(other, State.CANCELLED), "the other is cancelled", SOON_S)
+    assert detached.state is State.RUNNING
+
+
+def test_a_detached_call_that_is_still_receiving_does_not_outlive_its_watchers(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger, receiving=True, detach=True, linger_s=0.0)
+    ledger.run(leave(record.call, NOBODY))
+    assert record.state is State.CANCELLED
+
+
+def test_leaving_a_finished_call_changes_nothing(ledger: BlockingLedger) -> None:
+    record = running(ledger, linger_s=0.0)
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    ledger.run(leave(record.call, NOBODY))
+    assert record.state is State.SUCCEEDED
+
+
+def lapsing(ledger: BlockingLedger, lease_s: float, **changes: object) -> Record:
+    """A call whose only watcher's gateway is dead."""
+    call: CallKey = new_key()
+    ledger.run(with_lease(accept(call, new_call(**changes), NOBODY, Push()), lease_s))
+    return Record(ledger, call)
+
+
+def test_a_dead_gateways_watch_lapses_like_a_claim(ledger: BlockingLedger) -> None:
+    record = lapsing(ledger, 0.05, linger_s=0.0)
+    assert record.state is State.QUEUED
+    eventually(lambda: swept_to(record, State.CANCELLED), "the watch lapses", SOON_S)
+
+
+def test_a_call_lingers_after_its_last_watch_lapsed(ledger: BlockingLedger) -> None:
+    record = lapsing(ledger, 0.02, linger_s=LINGER_S)
+    eventually(lambda: swept_to(record, State.CANCELLED), "the call is cancelled", SOON_S)
+    assert float(record.fields["finished"]) - float(record.fields["created"]) >= LINGER_S * 1000
+
+
+def test_a_watch_that_is_renewed_does_not_lapse(ledger: BlockingLedger) -> None:
+    renewed, other = (lapsing(ledger, 0.5, linger_s=0.0) for _ in range(2))
+
+    def other_lapsed() -> bool:
+        ledger.run(with_lease(watch(renewed.call, NOBODY), SOON_S))
+        return swept_to(other, State.CANCELLED)
+
+    eventually(other_lapsed, "the other's watch lapses", SOON_S)
+    assert renewed.state is State.QUEUED
+
+
+def test_a_lapsed_watch_does_not_count_when_the_last_live_watcher_leaves(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger, "alive", linger_s=0.0)
+    ledger.run(with_lease(watch(record.call, NOBODY), 0.02))
+
+    def lapsed() -> bool:
+        seconds, microseconds = ledger.redis.time()  # type: ignore[misc]
+        until = ledger.redis.zscore(f"{record.call.partition}:watch:{record.call}", NOBODY)
+        return bool(seconds * 1000 + microseconds // 1000 > until)
+
+    eventually(lapsed, "the dead gateway's watch lapses", SOON_S)
+    ledger.run(leave(record.call, "alive"))
+    sweep_all(ledger)
+    assert record.state is State.CANCELLED, "it goes on until the leaver's own lease has ended"
+
+
+async def test_watching_and_leaving_work_over_asyncio_too(
+    aio_ledger: Ledger, ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name, linger_s=0.0)
+    assert isinstance(await aio_ledger.run(watch(record.call, channel.name)), Standing)
+    assert await aio_ledger.run(watch(new_key(), channel.name)) == Refused("UNKNOWN")
+    with Channel(ledger, "another") as another:
+        await aio_ledger.run(watch(record.call, another.name))
+        await aio_ledger.run(leave(record.call, channel.name))
+        await aio_ledger.run(leave(record.call, another.name))
+        assert (channel.heard(), another.heard()) == ([], [])
+    assert record.state is State.CANCELLED
+
+
+def test_who_watches_hears_of_a_cancel_by_the_clock(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name, run_limit_s=0.05)
+    eventually(lambda: swept_to(record, State.EXPIRED), "it expires", SOON_S)
+    _, told = parse_frame(channel.heard()[-1])
+    assert isinstance(told, Ending)
+    assert (told.state, told.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")

@@ -1,0 +1,73 @@
+"""Workers' words of themselves, as gateways read them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.keys import PRESENCE_INDEX, presence_key
+from forebay_ledger.presence import (
+    WorkerPresence,
+    announce,
+    consumed_queues,
+    live_workers,
+    withdraw,
+)
+from forebay_ledger.scripts import LEASE_S
+
+ONE = WorkerPresence("one@host.1", ("add", "factorial"), ("add.tasks.add",), 2, "prefork", "0.1.0")
+OTHER = replace(ONE, worker="other@host.2", queues=("add",), slots=3)
+
+
+async def test_a_worker_is_live_when_it_says_so(ledger: BlockingLedger, aio_ledger: Ledger) -> None:
+    assert await live_workers(aio_ledger) == ()
+    announce(ledger, ONE)
+    announce(ledger, OTHER)
+    assert set(await live_workers(aio_ledger)) == {ONE, OTHER}
+    assert consumed_queues(await live_workers(aio_ledger)) == {"add": 5, "factorial": 2}
+
+
+async def test_a_worker_that_says_it_again_is_one_worker(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    announce(ledger, ONE)
+    announce(ledger, replace(ONE, slots=8))
+    assert await live_workers(aio_ledger) == (replace(ONE, slots=8),)
+
+
+async def test_a_worker_that_withdrew_is_gone_without_a_trace(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    announce(ledger, ONE)
+    announce(ledger, OTHER)
+    withdraw(ledger, ONE.worker)
+    assert await live_workers(aio_ledger) == (OTHER,)
+    withdraw(ledger, OTHER.worker)
+    assert ledger.redis.keys("*") == []
+
+
+def test_a_workers_word_lasts_for_a_lease(ledger: BlockingLedger) -> None:
+    announce(ledger, ONE)
+    left_ms = ledger.redis.pttl(presence_key(ONE.worker))
+    assert left_ms == pytest.approx(LEASE_S * 1000, abs=2000)
+    until = ledger.redis.zscore(PRESENCE_INDEX, ONE.worker)
+    seconds, _ = ledger.redis.time()  # type: ignore[misc]
+    assert until == pytest.approx(seconds + LEASE_S, abs=2)
+
+
+async def test_a_worker_that_falls_silent_is_not_live_when_its_word_has_lapsed(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    announce(ledger, ONE)
+    announce(ledger, OTHER)
+    ledger.redis.pexpire(presence_key(ONE.worker), 0)  # as the server does after a lease
+    assert await live_workers(aio_ledger) == (OTHER,)
+
+
+def test_workers_that_are_long_gone_are_forgotten(ledger: BlockingLedger) -> None:
+    announce(ledger, ONE)
+    ledger.redis.zincrby(PRESENCE_INDEX, -3 * LEASE_S, ONE.worker)  # three leases later
+    announce(ledger, OTHER)
+    assert ledger.redis.zrange(PRESENCE_INDEX, 0, -1) == [OTHER.worker.encode()]

@@ -1,0 +1,45 @@
+"""The node that the other tests run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+from kombu import Connection
+
+from tests import rabbitmq as module
+from tests.rabbitmq import VHOSTS, RabbitMQ, require_rabbitmq
+
+
+def test_without_rabbitmq_a_laptop_skips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SERVER", Path("/nowhere/rabbitmq-server"))
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception):
+        require_rabbitmq()
+
+
+def test_without_rabbitmq_ci_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SERVER", Path("/nowhere/rabbitmq-server"))
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception):
+        require_rabbitmq()
+
+
+def test_each_virtual_host_accepts_connections(rabbitmq: RabbitMQ) -> None:
+    for vhost in VHOSTS:
+        with Connection(rabbitmq.url(vhost), connect_timeout=5.0) as connection:
+            assert connection.connect().connected
+
+
+def test_all_that_listens_for_the_node_is_on_loopback(rabbitmq: RabbitMQ) -> None:
+    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = [
+        connection.laddr.ip
+        for process in ours
+        if process.name() in ("beam.smp", "epmd")
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3
+    assert set(listening) <= {"127.0.0.1", "::1"}

@@ -1,0 +1,130 @@
+"""A private RabbitMQ node: its folder, its ports and its epmd are its own.
+
+It takes Debian's package and runs the server's script without the package's wrapper,
+which would change to the user `rabbitmq` and read /etc. Neither the package's
+service nor any other node is touched, and it runs as root too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Process, environment, eventually, free_port, process, short_folder
+
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+VHOSTS = (
+    *("redis", "redis-deserted", "embedded", "embedded-deserted"),
+    *("dispatch", "outage"),
+)
+"""The virtual hosts of a node, by what they are for: each has queues of its own."""
+
+_STOP_TIMEOUT_S = 30.0
+
+
+def require_rabbitmq() -> None:
+    """Skips the test where no RabbitMQ is installed; fails it in CI."""
+    if SERVER.exists() and shutil.which("epmd"):
+        return
+    missing = "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+class RabbitMQ:
+    """A node that can be stopped and started; it keeps its address and its queues."""
+
+    def __init__(self, folder: Path, epmd_port: int) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._node: Process | None = None
+        self._env = _node_environment(folder, epmd_port)
+        _write_configuration(folder, self._port)
+
+    def url(self, vhost: str) -> str:
+        """The URL of one of `VHOSTS`, as kombu takes it."""
+        return f"amqp://guest:guest@127.0.0.1:{self._port}/{vhost}"
+
+    def start(self) -> None:
+        """Starts the node; returns when it accepts connections."""
+        assert self._node is None
+        self._node = Process([str(SERVER)], self._env, self._folder)
+        self._node.wait_for(r"completed with \d+ plugins")
+
+    def stop(self) -> None:
+        """Ends the node, if it runs; returns when it has ended."""
+        node, self._node = self._node, None
+        if node is None:
+            return
+        try:
+            node.stop(signal.SIGTERM, _STOP_TIMEOUT_S)
+        finally:
+            # The script's child, should the script have had to be killed.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+                os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def rabbitmq_node() -> Iterator[RabbitMQ]:
+    """A node that runs until the block is left; nothing of it remains."""
+    epmd_port = free_port()
+    with (
+        short_folder() as folder,
+        # Ours, as a child: the one that a node starts is a daemon, and outlives it.
+        process("epmd", "-port", str(epmd_port), "-address", "127.0.0.1", env=environment()),
+    ):
+        eventually(lambda: _listens(epmd_port), "epmd listens")
+        node = RabbitMQ(folder, epmd_port)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _node_environment(folder: Path, epmd_port: int) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),  # where Erlang's cookie is made
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_NODENAME": f"forebay-{epmd_port}@localhost",
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+    }
+
+
+def _write_configuration(folder: Path, port: int) -> None:
+    (folder / "plugins").write_text("[].\n")
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\n"
+        f"load_definitions = {folder / 'definitions.json'}\n"
+        "log.console.level = warning\n"
+    )
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    definitions = {
+        "users": [{"name": "guest", "password": "guest", "tags": []}],
+        "vhosts": [{"name": vhost} for vhost in VHOSTS],
+        "permissions": [{"user": "guest", "vhost": vhost, **everything} for vhost in VHOSTS],
+    }
+    (folder / "definitions.json").write_text(json.dumps(definitions))
