@@ -224,7 +224,7 @@ def test_the_oldest_finished_call_is_evicted_first(ledger: BlockingLedger) -> No
     assert ledger.run(evict(number)) == 0, "a call that is being read is not evicted"
     ledger.run(leave(newer.call, "reader"))
     assert ledger.run(evict(number)) == RECORD_BYTES + 20
-    assert empty.state is State.SUCCEEDED, "a call without items frees nothing"
+    assert ledger.run(watch(empty.call, NOBODY)) == Refused("UNKNOWN")
     assert held(ledger) == 0
 
 
