@@ -72,30 +72,38 @@ def forebay_up(folder: str) -> Iterator[str]:
 
 def factorial(stub: ComputeServiceStub, n: int) -> None:
     """n!, with a progress bar."""
-    digits = []
+    digits = ""
     with progress_bar(f"Factorial({n})") as advance:
         for response in stub.Factorial(FactorialRequest(n=n), timeout=TIMEOUT_S):
-            if response.WhichOneof("part") == "progress":
-                advance(response.progress.fraction)
-            else:
-                digits.append(response.digits)
-    show(f"Factorial({n})", "".join(digits))
+            match response.WhichOneof("part"):
+                case "progress":
+                    advance(response.progress.fraction, response.progress.stage)
+                case "header":
+                    count = response.header.digit_count
+                    advance(0.0, f"{count} digits to come")
+                case "digits":
+                    digits += response.digits
+                    advance(len(digits) / count, f"{len(digits)} of {count} digits")
+    show(f"Factorial({n})", digits)
 
 
 def mat_mul(stub: ComputeServiceStub, m: int, n: int) -> None:
     """The product of two random matrices."""
     request = MatMulRequest(random=RandomOperands(m=m, n=n))
-    panels, shape = [], (0, 0)
+    data = b""
     with progress_bar(f"MatMul({m}, {n})") as advance:
         for response in stub.MatMul(iter([request]), timeout=TIMEOUT_S):
             match response.WhichOneof("part"):
                 case "progress":
-                    advance(response.progress.fraction)
+                    advance(response.progress.fraction, response.progress.stage)
                 case "header":
-                    shape = (response.header.rows, response.header.cols)
+                    header = response.header
+                    advance(0.0, f"{header.rows}×{header.cols} of seed {header.seed} to come")
                 case "panel":
-                    panels.append(response.panel.data)
-    product = np.frombuffer(b"".join(panels)).reshape(shape)
+                    data += response.panel.data
+                    rows = response.panel.first_row + response.panel.rows
+                    advance(rows / header.rows, f"{rows} of {header.rows} rows")
+    product = np.frombuffer(data).reshape(header.rows, header.cols)
     show(f"MatMul({m}, {n})", repr(product.tolist()))
 
 
@@ -105,11 +113,17 @@ def add(stub: ComputeServiceStub, x: float, y: float) -> None:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal; the function that moves it, from 0 to 1."""
+def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
+    """A bar on a terminal, lines elsewhere; the function that tells how far and where it is."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(what, total=1.0)
-        yield lambda fraction: progress.update(bar, completed=fraction)
+
+        def advance(fraction: float, stage: str) -> None:
+            progress.update(bar, completed=fraction, description=f"{what}: {stage}")
+            if not console.is_terminal:
+                console.print(f"{what}: {fraction:.0%}, {stage}", soft_wrap=True)
+
+        yield advance
 
 
 def show(what: str, text: str) -> None:

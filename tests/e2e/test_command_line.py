@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Up
-from tests.harness import environment
+from tests.harness import environment, process
 
 
 def forebay(
@@ -181,3 +182,12 @@ def test_every_command_has_help(up: Up) -> None:
         done = forebay(command, "--help", env=up.env)
         assert done.returncode == 0
         assert "Usage: forebay" in done.stdout
+
+
+def test_ctrl_c_cancels_the_call(up: Up) -> None:
+    with process("forebay", "call", "-t", up.address, "Factorial", "n=10000000", env=up.env) as run:
+        run.wait_for("header")
+        run.popen.send_signal(signal.SIGINT)
+        assert run.ended(5.0) == 130
+        assert "Traceback" not in run.output
+    assert call(up, "Factorial", "n=3", "--timeout", "5")  # the one slot is free again

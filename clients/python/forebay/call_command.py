@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forebay.client import CHANNEL_OPTIONS
-from forebay.errors import ForebayError
+from forebay.errors import BackendError, DeadlineExceeded, ForebayError
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
 from forebay.routes import Method, RouteError, read_methods, services_of
 from forebay.rpc_errors import of_rpc_error
@@ -82,7 +82,7 @@ def call(
         try:
             _run(channel, found, messages, metadata, timeout)
         except grpc.RpcError as error:
-            _fail(of_rpc_error(error))
+            _fail(of_rpc_error(error), target)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
 
@@ -250,7 +250,7 @@ def _metadata(
     return tuple(pairs)
 
 
-def _fail(error: ForebayError) -> None:
+def _fail(error: ForebayError, target: str) -> None:
     lines = [str(error)]
     lines += [
         f"  {violation.field}: {violation.description}"
@@ -259,4 +259,6 @@ def _fail(error: ForebayError) -> None:
     ]
     if error.retry_after_s is not None:
         lines.append(f"  a retry may help, after {error.retry_after_s:g} s")
+    if isinstance(error, (BackendError, DeadlineExceeded)):
+        lines.append(f"  `forebay doctor --listen {target}` says what is missing")
     raise click.ClickException("\n".join(lines))
