@@ -64,7 +64,11 @@ class Fleet:
     async def watch_over(self, on_health: Callable[[Health], Awaitable[None]]) -> None:
         """Goes round until cancelled; `on_health` hears of each change."""
         while True:
-            health = await self.round()
+            try:
+                health = await self.round()
+            except Exception:  # a fault of ours must not end the gateway
+                _log.exception("a look at the backends failed")
+                health = Health(ledger=False, broker=False)
             if health != self.health:
                 self.health = health
                 await on_health(health)

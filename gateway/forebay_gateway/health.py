@@ -29,17 +29,18 @@ class HealthService:
         self._names = ("", *services)
         self._servicer = health.aio.HealthServicer()
         self._serving = False
+        self._draining = False
 
     async def say(self, serving: bool) -> None:
         """Sets all statuses, and tells who watches."""
-        self._serving = serving
+        self._serving = serving and not self._draining
         status = _Response.SERVING if serving else _Response.NOT_SERVING
         for name in self._names:
             await self._servicer.set(name, status)
 
     async def drain(self) -> None:
         """NOT_SERVING from now on."""
-        self._serving = False
+        self._serving, self._draining = False, True
         await self._servicer.enter_graceful_shutdown()
 
     def handler(self) -> grpc.GenericRpcHandler:

@@ -139,13 +139,12 @@ class Watches:
     def _on_frame(self, frame: bytes) -> None:
         try:
             key, event = parse_frame(frame)
-        except ValueError:
-            _log.exception("a frame that can't be read")
-            return
-        if isinstance(event, Reply):
-            self.on_reply(event.payload)
-        else:
-            self._on_event(key, event)
+            if isinstance(event, Reply):
+                self.on_reply(event.payload)
+            else:
+                self._on_event(key, event)
+        except Exception:  # one frame must not end the hearing of all others
+            _log.exception("a frame that can't be read: %r", frame[:80])
 
     def _on_event(self, key: str, event: CallEvent) -> None:
         for watch in self._watches.get(key, ()):

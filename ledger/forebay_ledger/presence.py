@@ -7,6 +7,7 @@ of it, so one that hangs or was cut off is not taken for live for long.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -14,6 +15,8 @@ from typing import Any, cast
 from forebay_ledger.connection import BlockingLedger, Ledger, mapped_errors
 from forebay_ledger.keys import PRESENCE_INDEX, presence_key
 from forebay_ledger.scripts import LEASE_S
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
             if names
             else []
         )
-    return tuple(_presence(json.loads(word)) for word in words if word is not None)
+    found = (_presence(word) for word in words if word is not None)
+    return tuple(presence for presence in found if presence is not None)
 
 
 def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:
@@ -69,12 +73,18 @@ def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:
     return slots
 
 
-def _presence(word: dict[str, Any]) -> WorkerPresence:
-    return WorkerPresence(
-        worker=word["worker"],
-        queues=tuple(word["queues"]),
-        tasks=tuple(word["tasks"]),
-        slots=word["slots"],
-        pool=word["pool"],
-        version=word["version"],
-    )
+def _presence(word: bytes | str) -> WorkerPresence | None:
+    """What the word says; None where a worker of another version says something else."""
+    try:
+        said = json.loads(word)
+        return WorkerPresence(
+            worker=said["worker"],
+            queues=tuple(said["queues"]),
+            tasks=tuple(said["tasks"]),
+            slots=said["slots"],
+            pool=said["pool"],
+            version=said["version"],
+        )
+    except (KeyError, TypeError, ValueError):
+        _log.warning("a worker's presence can't be read: %r", word[:200])
+        return None

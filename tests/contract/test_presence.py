@@ -71,3 +71,17 @@ def test_workers_that_are_long_gone_are_forgotten(ledger: BlockingLedger) -> Non
     ledger.redis.zincrby(PRESENCE_INDEX, -3 * LEASE_S, ONE.worker)  # three leases later
     announce(ledger, OTHER)
     assert ledger.redis.zrange(PRESENCE_INDEX, 0, -1) == [OTHER.worker.encode()]
+
+
+async def test_a_word_that_can_not_be_read_hides_nobody_else(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    announce(ledger, ONE)
+    for name, word in (
+        ("garbled", b"{"),
+        ("of another version", b'{"worker": 1}'),
+        ("list", b"[]"),
+    ):
+        ledger.redis.zadd(PRESENCE_INDEX, {name: 2e9})
+        ledger.redis.set(presence_key(name), word)
+    assert await live_workers(aio_ledger) == (ONE,)

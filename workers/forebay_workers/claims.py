@@ -37,15 +37,23 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
 
 
 def _refusal(message: Any) -> str | None:
-    """Why the call may not be begun here; None where it may."""
-    _, kwargs, _ = message.payload
-    if "call" not in kwargs:
-        return None
-    runtime = process.runtime()
+    """Why the call may not be begun here; None where it may, or where `begin` is to tell.
+
+    Nothing may be raised here: it would stop the whole worker's consuming.
+    """
     try:
-        refused = runtime.ledger.run(
-            claim(CallKey.parse(kwargs["call"]), kwargs["attempt"], runtime.worker)
-        )
+        _, kwargs, _ = message.payload
+        if "call" not in kwargs:
+            return None
+        call, attempt = CallKey.parse(kwargs["call"]), int(kwargs["attempt"])
+    except Exception as error:  # whatever somebody put on the queue: pickle is refused here
+        return f"its message is none of Forebay's: {error!r}"
+    try:
+        runtime = process.runtime()
+        refused = runtime.ledger.run(claim(call, attempt, runtime.worker))
     except BackendUnavailable:
-        return None  # begin will tell, when the pool gets to it
+        return None
+    except Exception:
+        _log.exception("claiming call %s failed", call)
+        return None
     return refused.why if refused is not None else None

@@ -11,9 +11,9 @@ import logging
 import os
 import threading
 import uuid
-from functools import cached_property
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -28,39 +28,63 @@ from forebay_workers.control import Control
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Runtime:
     """The resources of a process that runs handlers; each is opened when first used."""
 
     def __init__(self, worker: str, slots: int) -> None:
         self.worker = worker
+        self._made: dict[Callable[[], Any], Any] = {}
+        self._making = threading.RLock()
         # Pool processes × native threads must not exceed the cores.
         threadpool_limits(max(1, (os.cpu_count() or 1) // slots))
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
         """The worker's settings."""
-        return load_settings()
+        return self._once(load_settings)
 
-    @cached_property
+    @property
     def ledger(self) -> BlockingLedger:
         """The connection for everything but pub/sub."""
-        return BlockingLedger(self.settings.backends().ledger_url)
+        return self._once(self._make_ledger)
 
-    @cached_property
+    @property
     def control(self) -> Control:
         """The thread that hears of credit and of stops; started."""
-        return Control(self.settings.backends().ledger_url, self.ledger)
+        return self._once(self._make_control)
 
-    @cached_property
+    @property
     def clock(self) -> LedgerClock:
         """The ledger's clock."""
-        return LedgerClock(self.ledger)
+        return self._once(self._make_clock)
 
-    @cached_property
+    @property
     def checks(self) -> dict[str, CheckFactory]:
         """The checks that the gateway runs, too."""
+        return self._once(self._make_checks)
+
+    def _make_ledger(self) -> BlockingLedger:
+        return BlockingLedger(self.settings.backends().ledger_url)
+
+    def _make_control(self) -> Control:
+        return Control(self.settings.backends().ledger_url, self.ledger)
+
+    def _make_clock(self) -> LedgerClock:
+        return LedgerClock(self.ledger)
+
+    def _make_checks(self) -> dict[str, CheckFactory]:
         return load_checks(self.settings.checks)
+
+    def _once(self, make: Callable[[], T]) -> T:
+        """What `make` makes, the same for all threads."""
+        with self._making:
+            if make not in self._made:
+                self._made[make] = make()
+            made: T = self._made[make]
+            return made
 
 
 class _Worker:
