@@ -175,9 +175,12 @@ def forebay_up(*arguments: str, env: dict[str, str]) -> Iterator[tuple[Process, 
 
 
 @contextlib.contextmanager
-def forebay_gateway(*arguments: str, env: dict[str, str]) -> Iterator[tuple[Process, str]]:
+def forebay_gateway(
+    *arguments: str, env: dict[str, str], cwd: Path | None = None
+) -> Iterator[tuple[Process, str]]:
     """`forebay gateway` on a free port; the process and the address."""
-    with process("forebay", "gateway", "--listen", "127.0.0.1:0", *arguments, env=env) as gateway:
+    command = ["forebay", "gateway", "--listen", "127.0.0.1:0", *arguments]
+    with process(*command, env=env, cwd=cwd) as gateway:
         yield gateway, gateway.wait_for(r"ready on (\S+)")[1]
 
 

@@ -90,17 +90,26 @@ class Delivery:
                 self._know(event.count, self._known_bytes)
                 self._ending = event
 
-    def on_standing(self, standing: Standing) -> None:
-        """Takes what the ledger says: at attaching, and now and then, since pub/sub loses.
+    def attach(self, standing: Standing) -> None:
+        """Takes the ledger's word at attaching: the latest transient item is news, too.
 
-        Raises ItemsLost where the caller has seen more than there is, or where
-        what it has not seen is gone.
+        Raises ItemsLost where the caller has seen more than there is.
         """
         if self.read_count > standing.count:
             raise ItemsLost(
                 f"the ledger has {standing.count} items of this call, "
                 f"the caller saw {self.read_count}"
             )
+        self.ahead_bytes = standing.ahead_bytes
+        self.on_standing(standing)
+        if standing.brief and standing.ending is None:
+            self._push_transient(standing.brief)
+
+    def on_standing(self, standing: Standing) -> None:
+        """Takes the ledger's word, now and then, since pub/sub loses; it may be a bit old.
+
+        Raises ItemsLost where items that did not go out yet are gone.
+        """
         if self._tail < standing.first:
             raise ItemsLost(f"the first {standing.first} items of this call are no longer kept")
         self._know(standing.count, standing.sent)
@@ -108,13 +117,6 @@ class Delivery:
             self.initial = standing.initial
         if standing.ending is not None:
             self._ending = standing.ending
-
-    def attach(self, standing: Standing) -> None:
-        """Takes the ledger's word at attaching: the latest transient item is news too."""
-        self.ahead_bytes = standing.ahead_bytes
-        self.on_standing(standing)
-        if standing.brief and standing.ending is None:
-            self._push_transient(standing.brief)
 
     def on_fetched(self, items: list[tuple[int, bytes]]) -> None:
         """Takes items from the ledger; raises ItemsLost where they are not the next."""

@@ -30,7 +30,7 @@ from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.outcomes import failure, trailing_metadata
 from forebay_gateway.policy import new_call, request_limit_bytes
 from forebay_gateway.status import abort
-from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
+from forebay_gateway.watches import Watch, Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.events import Ending
 from forebay_ledger.keys import CallKey
@@ -138,6 +138,7 @@ class _Service:
         known = await self._ledger.run(accept(self._call, new, self._channel, push))
         # An id of our own is known only where the accept itself was sent twice.
         accepted = known is None or self._incoming.wishes.call_id is None
+        self._watch.registered = accepted
         if accepted and not new.receiving:
             await self._send(push, message)
         return accepted
@@ -163,7 +164,8 @@ class _Service:
         )
 
     async def _attach(self) -> str:
-        standing = await self._look()
+        standing = _known(await self._ledger.run(watch(self._call, self._channel)))
+        self._watch.registered = True
         incoming = self._incoming
         if standing.method != self._method.name or (
             incoming.first is not None and standing.digest != incoming.digest
@@ -247,16 +249,11 @@ class _Service:
                 f"the gateway is shutting down; call again with {CALL_ID} {self._call.id}",
                 retry_after_s=RETRY_AFTER_S,
             )
-        if not await self._watch.news(LOOK_EVERY_S) or self._watch.stale:
-            self._watch.stale = False
+        await self._watch.news()
+        standing = self._watch.standing()
+        if standing is not None:
             await self._acknowledge(self._delivery.acknowledge(idle=True))
-            self._delivery.on_standing(await self._look())
-
-    async def _look(self) -> Standing:
-        standing = await self._ledger.run(watch(self._call, self._channel))
-        if isinstance(standing, Refused):
-            raise CallUnknown("no call of that id is known, or its retention is over")
-        return standing
+            self._delivery.on_standing(_known(standing))
 
     async def _acknowledge(self, read_count: int | None) -> None:
         if read_count is not None:
@@ -285,6 +282,11 @@ class _Service:
                 ended = True
                 raise
             finally:
-                said = self._calls.is_cut if not ended else not self._method.server_streaming
-                if not said:
+                if self._method.server_streaming if ended else not self._calls.is_cut:
                     self._calls.left(self._call)
+
+
+def _known(standing: Standing | Refused) -> Standing:
+    if isinstance(standing, Refused):
+        raise CallUnknown("no call of that id is known, or its retention is over")
+    return standing

@@ -86,7 +86,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     broker = dispatcher(backends, ledger)
     fleet = Fleet(ledger, broker, settings.retention_bytes)
     gateway = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
-    watches = Watches(backends.ledger_url, gateway_channel(gateway))
+    watches = Watches(ledger, backends.ledger_url, gateway_channel(gateway))
     admission = Admission(settings.max_calls)
     durable = DurableCalls(settings, ledger, broker, watches)
     ephemeral = EphemeralCalls(settings, broker, fleet, watches.channel)
@@ -103,6 +103,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     async with asyncio.TaskGroup() as background:
         loops = [
             background.create_task(watches.listen()),
+            background.create_task(watches.look_after()),
             background.create_task(fleet.watch_over(say_health)),
         ]
         try:

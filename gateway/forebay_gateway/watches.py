@@ -1,16 +1,16 @@
 """Hearing of the calls that this gateway watches: one pub/sub channel for all of them.
 
-Pub/sub loses what is said while a connection is away, so every watch looks into
-the ledger when the channel has been subscribed anew, and once in a while anyway;
-the look renews the watch's lease as well.
+Pub/sub loses what is said while a connection is away, so the ledger is asked about
+every watched call when the channel has been subscribed anew, and once in a while
+anyway; asking renews the watch's lease as well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -18,14 +18,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from forebay.errors import BackendUnavailable
 from forebay_gateway.delivery import Delivery
-from forebay_ledger.connection import CONNECT_TIMEOUT_S
+from forebay_ledger.connection import CONNECT_TIMEOUT_S, Ledger
 from forebay_ledger.events import CallEvent, Reply, parse_frame
 from forebay_ledger.keys import CallKey
+from forebay_ledger.operations import Refused, Standing, watch
 from forebay_ledger.scripts import LEASE_S
 
 LOOK_EVERY_S = LEASE_S / 3
 _RECONNECT_AFTER_S = 0.2
+_LOOKS_A_ROUND_TRIP = 200
 
 _log = logging.getLogger(__name__)
 
@@ -35,37 +38,47 @@ class Watch:
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
-        self.stale = False
+        self.registered = False
+        """Whether the ledger knows of the watch; from then on it is renewed."""
+        self._standing: Standing | Refused | None = None
         self._bell = asyncio.Event()
 
     def ring(self) -> None:
         """There is news."""
         self._bell.set()
 
-    async def news(self, timeout_s: float) -> bool:
-        """Waits for news; False where none came in time."""
-        try:
+    def tell(self, standing: Standing | Refused) -> None:
+        """The ledger's word on the call."""
+        self._standing = standing
+        self.ring()
+
+    def standing(self) -> Standing | Refused | None:
+        """The ledger's latest word, once."""
+        standing, self._standing = self._standing, None
+        return standing
+
+    async def news(self, timeout_s: float | None = None) -> None:
+        """Returns when there is news, or after so long."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._bell.wait()
-        except TimeoutError:
-            return False
-        finally:
-            self._bell.clear()
-        return True
+        self._bell.clear()
 
 
 class Watches:
     """The gateway's channel, and who is to hear what comes over it."""
 
-    def __init__(self, ledger_url: str, channel: str) -> None:
+    def __init__(self, ledger: Ledger, ledger_url: str, channel: str) -> None:
         self.channel = channel
+        self._ledger = ledger
         self._ledger_url = ledger_url
         self.on_reply: Callable[[bytes], None] = lambda payload: None
         """Hears the answers to ephemeral calls."""
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
+        self._look_now = asyncio.Event()
 
-    @contextmanager
+    @contextlib.contextmanager
     def open(self, call: CallKey, watch: Watch) -> Iterator[None]:
         """The watch hears of the call until the block is left."""
         watches = self._watches.setdefault(str(call), [])
@@ -84,8 +97,36 @@ class Watches:
     def ring_all(self) -> None:
         """Wakes every watch."""
         for watches in self._watches.values():
-            for watch in watches:
-                watch.ring()
+            for one in watches:
+                one.ring()
+
+    async def look_after(self) -> None:
+        """Until cancelled, renews all watches and tells each where its call stands.
+
+        Whatever the callers do meanwhile: one who is slow has not left.
+        """
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            keys = [key for key, all_ in self._watches.items() if any(w.registered for w in all_)]
+            try:
+                for start in range(0, len(keys), _LOOKS_A_ROUND_TRIP):
+                    await self._look(keys[start : start + _LOOKS_A_ROUND_TRIP])
+            except BackendUnavailable as error:
+                _log.warning("the ledger does not answer; not renewed: %s", error.__cause__)
+            except Exception:  # a fault of ours must not end the looking
+                _log.exception("looking after watches failed")
+
+    async def _look(self, keys: Sequence[str]) -> None:
+        standings = await self._ledger.run_all(
+            [watch(CallKey.parse(key), self.channel) for key in keys]
+        )
+        for key, standing in zip(keys, standings, strict=True):
+            for one in self._watches.get(key, ()):
+                if one.registered:
+                    one.tell(standing)
 
     async def subscribed(self) -> None:
         """Returns when the channel is being heard."""
@@ -126,15 +167,9 @@ class Watches:
             silent = 0
             if message["type"] == "subscribe":
                 self._subscribed.set()
-                self._mark_stale()
+                self._look_now.set()
             elif message["type"] == "message":
                 self._on_frame(message["data"])
-
-    def _mark_stale(self) -> None:
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.stale = True
-        self.ring_all()
 
     def _on_frame(self, frame: bytes) -> None:
         try:
@@ -147,6 +182,6 @@ class Watches:
             _log.exception("a frame that can't be read: %r", frame[:80])
 
     def _on_event(self, key: str, event: CallEvent) -> None:
-        for watch in self._watches.get(key, ()):
-            watch.delivery.on_event(event)
-            watch.ring()
+        for one in self._watches.get(key, ()):
+            one.delivery.on_event(event)
+            one.ring()

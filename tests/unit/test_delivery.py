@@ -214,3 +214,13 @@ def test_a_delivery_is_idle_until_there_is_something_to_say() -> None:
         delivery = Delivery()
         delivery.on_event(event)
         assert not delivery.idle
+
+
+def test_a_word_older_than_what_was_read_loses_nothing() -> None:
+    delivery = Delivery()
+    for ordinal in range(3):
+        delivery.on_event(Item(ordinal, b"x"))
+    taken = [delivery.take() for _ in range(3)]
+    delivery.on_standing(standing(count=1, sent=1))
+    assert taken == [Send(b"x")] * 3
+    assert delivery.take() == Wait()
