@@ -6,11 +6,12 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from forebay_ledger.settings import Settings
+from forebay_ledger.settings import Settings, load_settings
 from tests.conftest import Up
 from tests.harness import BIN
 
@@ -99,3 +100,16 @@ def test_every_dependency_has_its_line() -> None:
     }
     assert {"grpcio", "celery", "numpy"} <= names
     assert {name for name in names if name not in page} == set()
+
+
+def test_the_settings_file_of_the_documentation_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    example = page.split("and TOML in the file:")[1].split("## ")[0]
+    (tmp_path / "forebay.toml").write_text(textwrap.dedent(example))
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    assert settings.ledger_url == "redis://redis.internal:6379/0"
+    assert settings.backends().broker_url.startswith("amqp://")
+    assert settings.checks["forebay.compute.v1.ComputeService.MatMul"]
