@@ -24,8 +24,9 @@ TIMEOUT_S = 20.0
 class Echo:
     """A running gateway and worker of EchoService."""
 
-    def __init__(self, address: str, data_dir: str, worker: Process) -> None:
+    def __init__(self, address: str, data_dir: str, worker: Process, pool: str) -> None:
         self.worker = worker
+        self.pool = pool
         self.channel = grpc.insecure_channel(address)
         self.stub = EchoServiceStub(self.channel)
         self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
@@ -61,7 +62,7 @@ def echo(request: pytest.FixtureRequest) -> Iterator[Echo]:
                 cwd=ROOT,
             ) as worker:
                 worker.wait_for(r" ready\.")
-                running = Echo(address, str(folder / "data"), worker)
+                running = Echo(address, str(folder / "data"), worker, request.param)
                 yield running
                 running.close()
 
@@ -291,6 +292,17 @@ def test_many_calls_at_once_all_answer(echo: Echo) -> None:
     for thread in threads:
         thread.join()
     assert sorted(answers, key=int) == [str(number) for number in range(50)]
+
+
+def test_a_slot_that_is_taken_does_not_slow_the_other(echo: Echo) -> None:
+    if echo.pool == "solo":
+        return  # there is no other
+    long = echo.stub.ServerStream(EchoRequest(act="sleep", seconds=60, count=1), timeout=60)
+    long.initial_metadata()
+    # One message a second would be too few.
+    calls = [echo.stub.Unary.future(EchoRequest(text=str(n)), timeout=10) for n in range(20)]
+    assert [call.result().text for call in calls] == [str(n) for n in range(20)]
+    long.cancel()
 
 
 def test_a_method_without_a_route_is_not_served(echo: Echo) -> None:

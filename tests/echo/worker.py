@@ -24,6 +24,13 @@ class _Status(grpc.Status):
         )
 
 
+def sleep(seconds: float, context: grpc.ServicerContext) -> None:
+    """Sleeps for so long, or until the call is over."""
+    give_up = time.monotonic() + seconds
+    while context.is_active() and time.monotonic() < give_up:
+        time.sleep(0.01)
+
+
 def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
     """Does what the request says, before the response."""
     match request.act:
@@ -44,9 +51,7 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             context.send_initial_metadata((("x-initial", wishes.get("x-wish", "none")),))
             context.set_trailing_metadata((("x-trailing", "t"), ("x-trailing-bin", b"\x00\xff")))
         case "sleep":
-            give_up = time.monotonic() + request.seconds
-            while context.is_active() and time.monotonic() < give_up:
-                time.sleep(0.01)
+            sleep(request.seconds, context)
         case "cancel":
             context.cancel()
         case "time remaining":
@@ -71,7 +76,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         for index in range(request.count):
             if request.seconds:
                 yield EchoResponse(brief=f"about {index}")
-                time.sleep(request.seconds)
+                sleep(request.seconds, context)
             yield EchoResponse(text=request.text, index=index, padding=bytes(request.padding))
 
     Detached = ServerStream

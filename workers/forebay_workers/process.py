@@ -117,6 +117,10 @@ def on_worker_init(sender: Any, **_: object) -> None:
     _worker.id = f"{sender.hostname}.{uuid.uuid4()}"
     _worker.slots = max(1, sender.concurrency or 1)
     os.register_at_fork(after_in_child=_forget_lock)
+    if "thread" in str(sender.pool_cls):  # a class, or its name
+        # Its threads do not wake the loop that consumes: with prefetch off, a message that
+        # finds all of them taken waits for up to 1 s when one is free again.
+        sender.app.conf.worker_disable_prefetch = False
 
 
 def on_worker_ready(sender: Any, **_: object) -> None:

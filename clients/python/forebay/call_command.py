@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -22,6 +24,7 @@ from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
 from forebay.routes import Method, RouteError, read_methods, services_of
 from forebay.rpc_errors import of_rpc_error
 
+_INTERRUPTED = 128 + signal.SIGINT
 _LONG = 120
 _ENDS = 24
 
@@ -83,8 +86,6 @@ def call(
             _run(channel, found, messages, metadata, timeout)
         except grpc.RpcError as error:
             _fail(of_rpc_error(error), target)
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
 
 
 def _run(
@@ -101,13 +102,37 @@ def _run(
         response_deserializer=method.response_class.FromString,
     )
     responses = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
-    with _Output(method) as output:
-        try:
-            for response in responses:
-                output.show(response)
-        finally:
-            responses.cancel()
+    with _Output(method) as output, _cancelled_by_interrupt(responses):
+        for response in responses:
+            output.show(response)
     output.sign_off(responses)
+
+
+@contextmanager
+def _cancelled_by_interrupt(call: grpc.RpcContext) -> Iterator[None]:
+    """Ctrl-C cancels the call, and ends the process with 130; a second one ends it as ever.
+
+    A KeyboardInterrupt could be raised anywhere, also where gRPC would swallow it.
+    """
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        call.cancel()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except grpc.RpcError:
+        if not interrupted:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        call.cancel()
+    if interrupted:
+        raise SystemExit(_INTERRUPTED)
 
 
 class _Output:

@@ -3,11 +3,7 @@ local call, ordinal, item = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local r = read(call, {'deadline', 'count', 'sent', unpack(FLOW)})
 local why = refusal(r, ARGV[2], 'emit')
 if why then return {why} end
-local deadline = number(r.deadline)
-if deadline > 0 and deadline <= now_ms() then
-  settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
-  return {'EXPIRED'}
-end
+if overdue(call, r) then return {'EXPIRED'} end
 local count = number(r.count)
 if ordinal > count then return {'GAP'} end
 if ordinal == count then

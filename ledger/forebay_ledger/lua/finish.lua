@@ -3,10 +3,6 @@ local call = ARGV[1]
 local r = read(call, {'state', 'attempt', 'deadline'})
 local why = refusal(r, ARGV[2], ARGV[3])
 if why then return {why} end
-local deadline = number(r.deadline)
-if deadline > 0 and deadline <= now_ms() then
-  settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
-  return {'EXPIRED'}
-end
+if overdue(call, r) then return {'EXPIRED'} end
 settle(call, ARGV[3], ARGV[4], ARGV[5])
 return {'OK'}

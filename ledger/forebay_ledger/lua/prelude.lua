@@ -197,3 +197,9 @@ local FLOW = {'state', 'attempt', 'read_count'}
 local function flow(call, r)
   return {'OK', r.read_count or '0', tostring(live_watchers(call))}
 end
+
+-- Ends the call where its deadline has passed; says so.
+local function overdue(call, r)
+  local deadline = number(r.deadline)
+  return deadline > 0 and deadline <= now_ms() and settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
+end
