@@ -175,9 +175,7 @@ class _Service:
             )
         self._delivery.attach(standing)
         if standing.state is State.QUEUED:
-            # Whoever wrote the record may have died before it sent the message.
-            message = self._message_of(standing.attempt)
-            await self._send(self._calls.dispatcher.push_of(message), message)
+            await self._send_again(self._message_of(standing.attempt))
         return "running" if standing.ending is None else "finished"
 
     async def _spool(self) -> None:
@@ -213,6 +211,18 @@ class _Service:
             # has the message after all, the call goes on.
             if await self._ledger.run(discard(self._call)) is None:
                 raise
+
+    async def _send_again(self, message: TaskMessage) -> None:
+        """Sends the message of another's call, who may have died before sending it.
+
+        The call stands whether or not that succeeds: its first message may be on its way.
+        """
+        if self._calls.dispatcher.push_of(message).queue_list:
+            return
+        try:
+            await self._calls.dispatcher.send(message)
+        except BackendUnavailable:
+            _log.warning("the broker does not answer; call %s waits on", self._call)
 
     async def _deliver(self, attached: str) -> bytes | None:
         """Hands out items until the call has ended; a unary method's response is returned."""

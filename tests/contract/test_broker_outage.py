@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Any, cast
 
 import grpc
@@ -16,9 +18,12 @@ from forebay.errors import BackendUnavailable
 from forebay.rpc_errors import of_rpc_error
 from forebay_gateway.dispatch import AmqpDispatcher, Dispatcher, dispatcher
 from forebay_ledger.backends import backends
-from forebay_ledger.connection import Ledger
+from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.keys import CallKey
+from forebay_ledger.lifecycle import State
+from forebay_ledger.operations import Push, Standing, accept, watch
 from forebay_ledger.task_messages import call_message
+from tests.contract.records import new_call
 from tests.contract.systems import backends_of, take_messages
 from tests.harness import environment, eventually, forebay_gateway, free_port
 from tests.rabbitmq import RabbitMQ
@@ -122,3 +127,27 @@ async def test_a_gateway_outlives_an_outage_of_its_broker(
         for call in (before, after, again):
             call.cancel()
         assert attached == "new", "RetryInfo was given, and the retry gets the stored failure"
+
+
+def test_attaching_while_the_broker_is_away_does_not_end_the_call(redis_url: str) -> None:
+    variables = {
+        "FOREBAY_LEDGER_URL": f"{redis_url}12",
+        "FOREBAY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0",
+    }
+    call = CallKey("queued-before-the-outage")
+    digest = hashlib.sha256(REQUEST.SerializeToString()).hexdigest()
+    method = "forebay.compute.v1.ComputeService.Factorial"
+    with closing(BlockingLedger(f"{redis_url}12")) as ledger:
+        ledger.run(accept(call, new_call(method=method, digest=digest), "elsewhere", Push()))
+        with (
+            forebay_gateway(env=environment(**variables)) as (_, address),
+            grpc.insecure_channel(address) as channel,
+        ):
+            attached = ComputeServiceStub(channel).Factorial(
+                REQUEST, timeout=30.0, metadata=[("forebay-call-id", call.id)]
+            )
+            assert dict(attached.initial_metadata())["forebay-attached"] == "running"
+            standing = ledger.run(watch(call, "looks"))
+            assert isinstance(standing, Standing)
+            assert standing.state is State.QUEUED
+            attached.cancel()

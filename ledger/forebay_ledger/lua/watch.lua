@@ -1,8 +1,9 @@
 -- ARGV: call, channel, lease_ms. Registers or renews a watch; tells where the call stands.
 local call = ARGV[1]
 review(call)
-local fields = {'method', 'digest', 'queue', 'sent', 'first', 'outcome', 'initial', 'brief', 'window',
-  'item_limit'}
+local fields = {
+  'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'brief', 'window', 'item_limit',
+}
 for _, field in ipairs(ENDING) do fields[#fields + 1] = field end
 local r = read(call, fields)
 if not r.state then return {'UNKNOWN'} end
@@ -14,5 +15,7 @@ else
   redis.call('PEXPIRE', key('watch', call), ARGV[3])
 end
 local ahead = math.min(number(r.window), number(r.item_limit))
-return {'OK', r.method, r.digest, tostring(ahead), r.sent, r.first or '0', r.outcome or '', r.initial or '', r.brief or '',
-  unpack(ending(r))}
+return {
+  'OK', r.method, r.digest, tostring(ahead), r.sent, r.first or '0', r.outcome or '',
+  r.initial or '', r.brief or '', unpack(ending(r)),
+}
