@@ -14,9 +14,9 @@ from rich.text import Text
 
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
-from forebay_gateway.dispatch import dispatcher
 from forebay_ledger.backends import redacted
 from forebay_ledger.connection import Ledger, mapped_errors
+from forebay_ledger.dispatch import dispatcher
 from forebay_ledger.presence import consumed_queues, live_workers
 from forebay_ledger.settings import Settings
 

@@ -24,7 +24,6 @@ from forebay.metadata import ATTACHED, CALL_ID, to_pairs
 from forebay.v1 import call_pb2
 from forebay_gateway.admission import RETRY_AFTER_S
 from forebay_gateway.delivery import Delivery, Done, Fetch, Send, Wait
-from forebay_gateway.dispatch import Dispatcher
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.outcomes import failure, trailing_metadata
@@ -32,6 +31,7 @@ from forebay_gateway.policy import new_call, request_limit_bytes
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watch, Watches
 from forebay_ledger.connection import Ledger
+from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.events import Ending
 from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import Event, State

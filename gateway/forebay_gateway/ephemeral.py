@@ -15,13 +15,13 @@ from forebay.errors import Draining, ForebayError, NoWorkers, QueueWait
 from forebay.metadata import CALL_ID, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_gateway.admission import RETRY_AFTER_S
-from forebay_gateway.dispatch import Dispatcher
 from forebay_gateway.fleet import Fleet
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.outcomes import failure_of, times
 from forebay_gateway.policy import queue_wait_s
 from forebay_gateway.status import abort
+from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import batch_message
 

@@ -1,8 +1,7 @@
 """What this gateway knows of the ledger's clock, of the workers and of the backends' health.
 
-One loop, once a second: it reads presence and the clock, sweeps the partitions
-(ending what is due, dropping what is past its retention, or over the ledger's
-byte cap) and asks broker and ledger whether they answer.
+One loop, once a second: it reads presence and the clock, does its share of the
+repair (`forebay_ledger.reaper`) and asks broker and ledger whether they answer.
 """
 
 from __future__ import annotations
@@ -15,16 +14,13 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from forebay.errors import BackendUnavailable
-from forebay_gateway.dispatch import Dispatcher
 from forebay_ledger.connection import Ledger
-from forebay_ledger.keys import PARTITIONS
-from forebay_ledger.operations import Swept, evict, sweep
+from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
+from forebay_ledger.reaper import ROUND_S, Reaper
 
-ROUND_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 """A backend that takes longer counts as away, in health; calls wait longer for it."""
-_MOST_EVICTED_A_ROUND = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +41,13 @@ class Health:
 class Fleet:
     """The state of the world outside, at most a round old."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, retention_bytes: int) -> None:
+    def __init__(
+        self, ledger: Ledger, dispatcher: Dispatcher, queues: Collection[str], retention_bytes: int
+    ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
-        self._retention_bytes = retention_bytes
+        self._queues = queues
+        self._reaper = Reaper(ledger, dispatcher, retention_bytes)
         self._clock_offset_ms = 0.0
         self.workers: tuple[WorkerPresence, ...] = ()
         self.health = Health(ledger=False, broker=False)
@@ -96,19 +95,4 @@ class Fleet:
         now_ms = await self._ledger.now_ms()
         self._clock_offset_ms = now_ms - (before + time.monotonic()) / 2 * 1000
         self.workers = await live_workers(self._ledger)
-        consumed = consumed_queues(self.workers)
-        swept = await self._ledger.run_all([sweep(n, consumed) for n in range(PARTITIONS)])
-        await self._hold_to_cap(swept, consumed)
-
-    async def _hold_to_cap(self, swept: list[Swept], consumed: Collection[str]) -> None:
-        """Drops the oldest finished calls while all of them hold more than the cap."""
-        for _ in range(_MOST_EVICTED_A_ROUND):
-            if sum(partition.held_bytes for partition in swept) <= self._retention_bytes:
-                return
-            oldest = min(
-                (n for n in range(PARTITIONS) if swept[n].held_bytes > 0),
-                key=lambda n: swept[n].oldest_ms or 0,
-            )
-            if not await self._ledger.run(evict(oldest)):
-                return
-            swept[oldest] = await self._ledger.run(sweep(oldest, consumed))
+        await self._reaper.round(self._queues, consumed_queues(self.workers))

@@ -22,7 +22,9 @@ def new_call(
     linger_s = 0.0 if wishes.call_id is None else settings.linger_s
     return NewCall(
         method=method.name,
+        task=method.route.task,
         queue=method.route.queue,
+        priority=wishes.priority,
         digest=digest,
         receiving=method.client_streaming,
         request=request,

@@ -18,7 +18,6 @@ from forebay.checks import load_checks
 from forebay.errors import MethodUnknown
 from forebay.routes import Method, read_methods, services_of
 from forebay_gateway.admission import Admission
-from forebay_gateway.dispatch import dispatcher
 from forebay_gateway.durable import DurableCalls
 from forebay_gateway.ephemeral import EphemeralCalls
 from forebay_gateway.fleet import Fleet, Health
@@ -30,6 +29,7 @@ from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
 from forebay_ledger.connection import Ledger
+from forebay_ledger.dispatch import dispatcher
 from forebay_ledger.keys import gateway_channel
 from forebay_ledger.settings import Settings, SettingsError
 
@@ -84,7 +84,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     backends = settings.backends()
     ledger = Ledger(backends.ledger_url)
     broker = dispatcher(backends, ledger)
-    fleet = Fleet(ledger, broker, settings.retention_bytes)
+    queues = {method.route.queue for method in methods}
+    fleet = Fleet(ledger, broker, queues, settings.retention_bytes)
     gateway = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
     watches = Watches(ledger, backends.ledger_url, gateway_channel(gateway))
     admission = Admission(settings.max_calls)

@@ -123,6 +123,11 @@ class Ledger:
         with mapped_errors():
             return int(await self._redis.publish(channel, frame))
 
+    async def elected(self, name: str, for_s: float) -> bool:
+        """Whether this is the one process, for so long, that the key elects."""
+        with mapped_errors():
+            return bool(await self._redis.set(name, b"", px=int(for_s * 1000), nx=True))
+
     async def items(self, call: CallKey, first: int, count: int) -> list[tuple[int, bytes]]:
         """Up to `count` lasting items from ordinal `first` on, with their ordinals."""
         with mapped_errors():

@@ -63,6 +63,9 @@ def partition_prefix(number: int) -> str:
 PRESENCE_INDEX = "forebay:workers"
 """Sorted set of worker ids by the time (ledger's clock, s) until which they are live."""
 
+REAPING = "forebay:reaping"
+"""Who holds it repairs the ledger; it expires."""
+
 
 def presence_key(worker: str) -> str:
     """What a worker says of itself: JSON, expiring."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -66,7 +66,9 @@ class NewCall:
     """What a record is made of; times in seconds, None where there is no bound."""
 
     method: str
+    task: str
     queue: str
+    priority: int
     digest: str
     receiving: bool
     request: bytes
@@ -136,7 +138,8 @@ def accept(call: CallKey, new: NewCall, channel: str, push: Push) -> Operation[K
     """Writes the record (and pushes its message); `Known` where the id stands for a call."""
     fields: dict[str, Argument] = {
         "method": new.method,
-        "queue": new.queue,
+        "task": new.task,
+        "priority": new.priority,
         "digest": new.digest,
         "metadata": new.metadata,
         "run_limit": _ms(new.run_limit_s, at_least=1),
@@ -165,6 +168,7 @@ def accept(call: CallKey, new: NewCall, channel: str, push: Push) -> Operation[K
         _ms(new.queue_wait_s),
         push.queue_list,
         push.message,
+        new.queue,
         *(part for pair in fields.items() for part in pair),
     )
 
@@ -192,6 +196,22 @@ def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[B
     The same operation may be run twice, another one begins nothing.
     """
     return _about(call, "begin", _begun, attempt, worker, control, uuid.uuid4().hex)
+
+
+def renew(
+    partition: str, worker: str, claims: Sequence[tuple[CallKey, int]]
+) -> Operation[list[str | None]]:
+    """The worker still has these calls, all of the partition, by their attempts.
+
+    An answer for each: None, or why it is the worker's no longer.
+    """
+    named = (part for call, attempt in claims for part in (str(call), attempt))
+    return Operation("renew", partition, (worker, _LEASE_MS, *named), _renewed)
+
+
+def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
+    """The worker will not go on with the call: it moves, or fails with WORKER_LOST."""
+    return _about(call, "release", _refused, attempt, worker)
 
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
@@ -287,6 +307,10 @@ def _ms(seconds: float | None, at_least: int = 0) -> int:
 
 def _refused(reply: Reply) -> Refused | None:
     return None if reply[0] in (b"OK", b"NEW") else Refused(reply[0].decode())
+
+
+def _renewed(reply: Reply) -> list[str | None]:
+    return [None if word == b"OK" else word.decode() for word in reply]
 
 
 def _begun(reply: Reply) -> Begun | Refused:

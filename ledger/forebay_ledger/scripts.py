@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
+from forebay_ledger.keys import control_channel
 from forebay_ledger.lifecycle import lua_table
 
 LEASE_S = 15.0
@@ -22,6 +23,7 @@ def script(name: str) -> str:
         (
             f"local NEXT = {lua_table()}",
             f"local LEASE_MS = {LEASE_S * 1000:.0f}",
+            f"local CONTROL = '{control_channel('')}'",
             f"local RECORD_BYTES = {RECORD_BYTES}",
             (folder / "prelude.lua").read_text(),
             (folder / f"{name}.lua").read_text(),

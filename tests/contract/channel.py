@@ -15,8 +15,8 @@ _TIMEOUT_S = 10.0
 class Channel:
     """A subscription; what was published is heard in order, and none is missed."""
 
-    def __init__(self, ledger: BlockingLedger, kind: str) -> None:
-        self.name = f"test:{kind}:{uuid.uuid4()}"
+    def __init__(self, ledger: BlockingLedger, kind: str, name: str | None = None) -> None:
+        self.name = name or f"test:{kind}:{uuid.uuid4()}"
         self._ledger = ledger
         self._pubsub = ledger.redis.pubsub()
 

@@ -35,7 +35,9 @@ QUEUE = "queue"
 
 _ORDINARY = NewCall(
     method="pkg.Service.Method",
+    task="pkg.tasks.method",
     queue=QUEUE,
+    priority=0,
     digest="d1",
     receiving=False,
     request=b"request",
@@ -140,9 +142,11 @@ class Record:
         return [fields[b"m"] for _, fields in entries]
 
 
-def accepted(ledger: BlockingLedger, channel: str = NOBODY, **changes: Any) -> Record:
+def accepted(
+    ledger: BlockingLedger, channel: str = NOBODY, call: CallKey | None = None, **changes: Any
+) -> Record:
     """A call that was just accepted."""
-    call = new_key()
+    call = call or new_key()
     assert ledger.run(accept(call, new_call(**changes), channel, Push())) is None
     return Record(ledger, call)
 

@@ -12,9 +12,9 @@ from celery import Celery
 from kombu import Connection, Consumer
 from kombu.message import Message
 
-from forebay_gateway.dispatch import AmqpDispatcher, Dispatcher, RedisDispatcher, dispatcher
 from forebay_ledger.backends import Backends, backends, celery_settings
 from forebay_ledger.connection import Ledger
+from forebay_ledger.dispatch import AmqpDispatcher, Dispatcher, RedisDispatcher, dispatcher
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import Push
 from forebay_ledger.task_messages import TaskMessage, call_message

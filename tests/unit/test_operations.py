@@ -27,7 +27,9 @@ from tests.unit.samples import CALL, ending
 
 NEW = NewCall(
     method="m",
+    task="task",
     queue="q",
+    priority=0,
     digest="d",
     receiving=False,
     request=b"request",
@@ -49,20 +51,21 @@ PUSH = Push("list", b"message")
 
 def _fields(new: NewCall) -> dict[object, object]:
     arguments = operations.accept(CALL, new, "channel", PUSH).arguments
-    return dict(zip(arguments[8::2], arguments[9::2], strict=True))
+    return dict(zip(arguments[9::2], arguments[10::2], strict=True))
 
 
 def test_an_accept_sends_the_call_its_bounds_and_its_message_in_the_scripts_order() -> None:
     operation = operations.accept(CALL, NEW, "channel", PUSH)
     assert (operation.script, operation.partition) == ("accept", CALL.partition)
-    head = ("/call-1", "channel", 15_000, "QUEUED", 1500, 2000, "list", b"message")
-    assert operation.arguments[:8] == head
+    head = ("/call-1", "channel", 15_000, "QUEUED", 1500, 2000, "list", b"message", "q")
+    assert operation.arguments[:9] == head
 
 
 def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> None:
     assert _fields(NEW) == {
         "method": "m",
-        "queue": "q",
+        "task": "task",
+        "priority": 0,
         "digest": "d",
         "metadata": b"meta",
         "run_limit": 0,

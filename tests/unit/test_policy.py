@@ -45,7 +45,9 @@ def test_where_route_and_caller_say_nothing_the_settings_hold(settings: Settings
     factorial = method("Factorial", limits=Limits())
     assert _new(settings, factorial) == NewCall(
         method="forebay.compute.v1.ComputeService.Factorial",
+        task="factorial_module.tasks.factorial",
         queue="factorial",
+        priority=0,
         digest="d",
         receiving=False,
         request=b"r",

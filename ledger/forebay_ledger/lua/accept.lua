@@ -1,5 +1,5 @@
 -- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms,
--- list ('': the message goes another way), message, field, value, ...
+-- list ('': the message goes another way), message, queue, field, value, ...
 -- Writes the record and, where the broker is this server, its task message.
 local call = ARGV[1]
 local known = redis.call('HMGET', key('call', call), 'method', 'digest')
@@ -17,9 +17,12 @@ if ARGV[4] == 'QUEUED' then
     fields[#fields + 1] = value
   end
 end
+fields[#fields + 1] = 'queue'
 for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', key('call', call), unpack(fields))
+redis.call('ZADD', P .. ':calls', now, call)
 redis.call('ZADD', key('watch', call), now + tonumber(ARGV[3]), ARGV[2])
+if ARGV[4] == 'QUEUED' then redis.call('ZADD', waiting(ARGV[9]), now, call) end
 schedule(call)
 if ARGV[7] ~= '' then redis.call('LPUSH', ARGV[7], ARGV[8]) end
 return {'NEW'}

@@ -4,7 +4,7 @@ local call = ARGV[1]
 review(call, true)
 local r = read(call, {
   'state', 'attempt', 'worker', 'lease_until', 'deadline', 'run_limit', 'request', 'inputs',
-  'metadata', 'item_limit', 'window', 'method', 'token',
+  'metadata', 'item_limit', 'window', 'method', 'token', 'queue', 'priority',
 })
 local now = now_ms()
 local function begun()
@@ -19,11 +19,14 @@ local why = refusal(r, ARGV[2], 'begin')
 if why then return {why} end
 if r.worker and r.worker ~= ARGV[3] and number(r.lease_until) > now then return {'TAKEN'} end
 local deadline = number(r.deadline)
+redis.call('HSET', key('call', call), 'overall', deadline)
 if number(r.run_limit) > 0 and (deadline == 0 or deadline > now + number(r.run_limit)) then
   deadline = now + number(r.run_limit)
 end
 redis.call('HSET', key('call', call), 'state', NEXT[r.state].begin, 'begun', now,
-  'worker', ARGV[3], 'control', ARGV[4], 'token', ARGV[5], 'deadline', deadline)
+  'worker', ARGV[3], 'control', ARGV[4], 'token', ARGV[5], 'deadline', deadline,
+  'lease_until', math.max(number(r.lease_until), now + LEASE_MS))
+arrived(call, r.queue, r.priority)
 schedule(call)
 r.deadline = deadline
 return begun()

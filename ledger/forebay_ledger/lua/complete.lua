@@ -1,12 +1,13 @@
 -- ARGV: call, list, message. The requests have ended: the call is queued.
 local call = ARGV[1]
-local r = read(call, {'state', 'attempt', 'queue_wait'})
+local r = read(call, {'state', 'attempt', 'queue', 'queue_wait'})
 if r.state == 'QUEUED' then return {'OK'} end  -- asked again: the first answer was lost
 local why = refusal(r, r.attempt, 'complete')
 if why then return {why} end
 local now = now_ms()
 redis.call('HSET', key('call', call), 'state', NEXT[r.state].complete, 'queued', now,
   'queue_until', now + number(r.queue_wait))
+redis.call('ZADD', waiting(r.queue), now, call)
 schedule(call)
 if ARGV[2] ~= '' then redis.call('LPUSH', ARGV[2], ARGV[3]) end
 return {'OK'}

@@ -1,13 +1,16 @@
 -- What every script starts with. KEYS[1] is the partition's prefix, ARGV[1]
 -- (where the script is about one call) the call's key; the life cycle's table NEXT,
--- LEASE_MS and RECORD_BYTES are put in by the loader. All keys share the prefix's hash tag.
+-- LEASE_MS, RECORD_BYTES and CONTROL, the start of control channels' names, are put in by
+-- the loader. All keys share the prefix's hash tag.
 --
 -- A record is a hash `PREFIX:call:KEY`; times are ms of this server's clock.
 --   state reason outcome          where the call stands, and how it ended
---   method digest queue           what it is
+--   method digest                 what it is
+--   task queue priority           where its message goes
 --   attempt worker control token  who runs it; lease_until: the claim's end
 --   created queued begun finished
 --   deadline queue_until left     when it is due: 0 or absent where it is not
+--   overall                       the call's deadline, where the attempt's is sooner
 --   run_limit linger detach retention item_limit window attempts_limit rerun deterministic
 --   request metadata              the single request; the handed-on metadata
 --   inputs input_bytes            of a request stream, `PREFIX:in:KEY`
@@ -15,6 +18,14 @@
 --   first base                    items trimmed off `PREFIX:out:KEY`, and their bytes
 --   read_count                    items that the foremost watcher has read
 --   brief initial                 the latest transient item; initial metadata
+-- Indexes of the partition:
+--   PREFIX:calls                  all calls, by when they were created
+--   PREFIX:due                    live calls, by when something must happen to them
+--   PREFIX:done size bytes        finished calls, by when their retention is over; what they hold
+--   PREFIX:waiting:QUEUE          queued calls that no worker has, by when their message was
+--                                 sent (0: it is yet to be sent)
+--   PREFIX:front                  by QUEUE PRIORITY, the newest such time of a call that a
+--                                 worker got
 local P = KEYS[1]
 
 local function key(kind, call)
@@ -43,18 +54,26 @@ local function alive(state)
   return state and next(NEXT[state]) ~= nil
 end
 
+local function waiting(queue)
+  return P .. ':waiting:' .. queue
+end
+
 local function watchers(call)
   return redis.call('ZRANGE', key('watch', call), 0, -1)
 end
 
 -- When something must happen to the call next, kept in the partition's index.
 local function schedule(call)
-  local r = read(call, {'state', 'deadline', 'queue_until', 'left', 'linger', 'detach'})
+  local r = read(call, {
+    'state', 'deadline', 'queue_until', 'left', 'linger', 'detach', 'lease_until',
+  })
+  if not alive(r.state) then return end
   local due = math.huge
   local function at(time)
     if time > 0 and time < due then due = time end
   end
   at(number(r.deadline))
+  at(number(r.lease_until))
   if r.state == 'QUEUED' then at(number(r.queue_until)) end
   if r.left and (r.detach ~= '1' or r.state == 'RECEIVING') then
     at(number(r.left) + number(r.linger))
@@ -87,6 +106,9 @@ local function tell(call, frame)
 end
 
 local function drop(call)
+  local queue = redis.call('HGET', key('call', call), 'queue')
+  if queue then redis.call('ZREM', waiting(queue), call) end
+  redis.call('ZREM', P .. ':calls', call)
   redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call))
   redis.call('ZREM', P .. ':due', call)
   redis.call('ZREM', P .. ':done', call)
@@ -109,9 +131,18 @@ end
 
 local ENDING = {'state', 'reason', 'count', 'attempt', 'queued', 'begun', 'finished'}
 
+-- Tells the process that runs the call, and the worker's main one, that it is over there.
+local function tell_worker(call, r, state)
+  local frame = 'stop ' .. call .. ' ' .. r.attempt .. ' ' .. state
+  if r.control then redis.call('PUBLISH', r.control, frame) end
+  if r.worker then redis.call('PUBLISH', CONTROL .. r.worker, frame) end
+end
+
 -- Leads the call to a terminal state by an event; false where it has no place.
 local function settle(call, event, reason, outcome)
-  local r = read(call, {'state', 'attempt', 'control', 'retention', 'sent', 'base'})
+  local r = read(call, {
+    'state', 'attempt', 'worker', 'control', 'queue', 'retention', 'sent', 'base',
+  })
   local state = r.state and NEXT[r.state][event]
   if not state or alive(state) then return false end
   local now = now_ms()
@@ -119,9 +150,11 @@ local function settle(call, event, reason, outcome)
   redis.call('HSET', record, 'state', state, 'reason', reason, 'outcome', outcome, 'finished', now)
   redis.call('HDEL', record, 'request', 'brief', 'worker', 'lease_until', 'control', 'token',
     'queue_until', 'queue_wait', 'detach', 'run_limit', 'inputs',
-    'input_bytes', 'read_count', 'attempts_limit', 'rerun', 'deterministic', 'metadata')
+    'input_bytes', 'read_count', 'attempts_limit', 'rerun', 'deterministic', 'metadata',
+    'overall')
   redis.call('DEL', key('in', call))
   redis.call('ZREM', P .. ':due', call)
+  redis.call('ZREM', waiting(r.queue), call)
   local retention = number(r.retention)
   local size = RECORD_BYTES + number(r.sent) - number(r.base)
   redis.call('ZADD', P .. ':done', now + retention, call)
@@ -130,20 +163,56 @@ local function settle(call, event, reason, outcome)
   for _, kind in ipairs({'call', 'out', 'watch'}) do
     redis.call('PEXPIRE', key(kind, call), retention + 60000)
   end
-  if r.control and event ~= 'succeed' then
-    redis.call('PUBLISH', r.control, 'stop ' .. call .. ' ' .. r.attempt .. ' ' .. state)
-  end
+  if event ~= 'succeed' then tell_worker(call, r, state) end
   local words = ending(read(call, ENDING))
   if words[2] == '' then words[2] = '-' end
   tell(call, 'end ' .. call .. ' ' .. table.concat(words, ' ') .. '\n' .. outcome)
   return true
 end
 
+-- A worker has the call: its message has come through.
+local function arrived(call, queue, priority)
+  local sent = redis.call('ZSCORE', waiting(queue), call)
+  if not sent then return end
+  redis.call('ZREM', waiting(queue), call)
+  local lane = queue .. ' ' .. (priority or '0')
+  if tonumber(sent) > number(redis.call('HGET', P .. ':front', lane)) then
+    redis.call('HSET', P .. ':front', lane, sent)
+    redis.call('PEXPIRE', P .. ':front', 4 * LEASE_MS)
+  end
+end
+
+-- The claim on the call is over: it is to be sent again, or fails where it had begun and may
+-- not be run again.
+local function lapse(call)
+  local r = read(call, {
+    'state', 'attempt', 'attempts_limit', 'count', 'rerun', 'deterministic', 'worker', 'control',
+    'queue', 'queue_wait', 'overall',
+  })
+  local state = NEXT[r.state].lapse
+  if state ~= r.state then
+    local movable = r.rerun == '1' and number(r.attempt) < number(r.attempts_limit)
+      and (r.deterministic == '1' or number(r.count) == 0)
+    if not movable then
+      settle(call, 'fail', 'WORKER_LOST', '')
+      return
+    end
+    tell_worker(call, r, state)
+    redis.call('HSET', key('call', call), 'state', state, 'attempt', r.attempt + 1,
+      'queue_until', now_ms() + number(r.queue_wait))
+    if r.overall then redis.call('HSET', key('call', call), 'deadline', r.overall) end
+  end
+  redis.call('HDEL', key('call', call), 'worker', 'lease_until', 'control', 'token', 'overall')
+  redis.call('ZADD', waiting(r.queue), 0, call)
+end
+
 -- Ends the call if it is due. Whether its wait in the queue is over is for those to say
 -- who know the workers: consumed is the queues that live ones consume, by name, or true
 -- for all, or nil.
 local function review(call, consumed)
-  local r = read(call, {'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach'})
+  local r = read(call, {
+    'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach', 'lease_until',
+  })
   if not alive(r.state) then
     redis.call('ZREM', P .. ':due', call)
     return
@@ -164,6 +233,7 @@ local function review(call, consumed)
     and number(r.left) + number(r.linger) <= now then
     settle(call, 'cancel', 'CANCELLED', '')
   else
+    if r.lease_until and number(r.lease_until) <= now then lapse(call) end
     schedule(call)
   end
 end

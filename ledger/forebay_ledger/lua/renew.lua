@@ -1,0 +1,19 @@
+-- ARGV: worker, lease_ms, call, attempt, call, attempt, ... The worker still has these calls.
+local answers = {}
+for i = 3, #ARGV, 2 do
+  local call, attempt = ARGV[i], ARGV[i + 1]
+  local r = read(call, {'state', 'attempt', 'worker', 'lease_until', 'queue', 'priority'})
+  local now = now_ms()
+  -- Without a claim it is one: the ledger may have been away when the message came.
+  local why = refusal(r, attempt, 'lapse')
+  if not why and r.worker ~= ARGV[1] and (NEXT[r.state].claim == nil or r.worker) then
+    why = 'TAKEN'
+  end
+  if not why then
+    redis.call('HSET', key('call', call), 'worker', ARGV[1], 'lease_until', now + ARGV[2])
+    arrived(call, r.queue, r.priority)
+    schedule(call)
+  end
+  answers[#answers + 1] = why or 'OK'
+end
+return answers

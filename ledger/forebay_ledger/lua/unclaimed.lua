@@ -1,0 +1,24 @@
+-- ARGV: lease_ms, limit, queue, ... What waits in each queue: how many, and those whose
+-- message was sent a lease ago or more, or is yet to be sent, the oldest first.
+local old = now_ms() - ARGV[1]
+local queues = {}
+for i = 3, #ARGV do
+  local calls = redis.call('ZRANGEBYSCORE', waiting(ARGV[i]), '-inf', old, 'WITHSCORES',
+    'LIMIT', 0, ARGV[2])
+  local found = {tostring(redis.call('ZCARD', waiting(ARGV[i])))}
+  for n = 1, #calls, 2 do
+    local call, sent = calls[n], calls[n + 1]
+    local r = read(call, {'state', 'attempt', 'task', 'priority'})
+    if r.state then
+      local front = number(redis.call('HGET', P .. ':front', ARGV[i] .. ' ' .. r.priority))
+      local overtaken = tonumber(sent) + ARGV[1] < front
+      for _, word in ipairs({call, sent, r.attempt, r.task, r.priority, overtaken and '1' or '0'}) do
+        found[#found + 1] = word
+      end
+    else
+      redis.call('ZREM', waiting(ARGV[i]), call)
+    end
+  end
+  queues[#queues + 1] = found
+end
+return queues

@@ -1,0 +1,285 @@
+"""Claims that lapse, and what becomes of their calls."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.dispatch import RedisDispatcher
+from forebay_ledger.events import Stop, parse_control
+from forebay_ledger.keys import PARTITIONS, CallKey, control_channel
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.operations import (
+    Begun,
+    Refused,
+    begin,
+    cancel,
+    claim,
+    emit,
+    emit_transient,
+    finish,
+    look,
+    release,
+    renew,
+    send_initial_metadata,
+    trim,
+)
+from forebay_ledger.reaper import Reaper
+from forebay_ledger.unclaimed import Waiting, unclaimed
+from tests.contract.channel import Channel
+from tests.contract.records import (
+    OTHER_WORKER,
+    QUEUE,
+    WORKER,
+    Record,
+    accepted,
+    running,
+    sweep_all,
+    with_lease,
+)
+from tests.harness import eventually
+
+SOON_S = 20.0
+
+
+def lapsed(ledger: BlockingLedger, record: Record, attempt: int = 1) -> None:
+    """The worker's claim on the call has lapsed, and a sweep has seen it."""
+    operation = renew(record.call.partition, WORKER, [(record.call, attempt)])
+    assert ledger.run(with_lease(operation, 0.001)) == [None]
+
+    def gone() -> bool:
+        sweep_all(ledger)
+        return "worker" not in record.fields
+
+    eventually(gone, "the claim lapses", SOON_S)
+
+
+def waiting(ledger: BlockingLedger) -> Waiting:
+    """What waits unclaimed in the queue, of the whole ledger."""
+    found = [ledger.run(unclaimed(n, [QUEUE]))[QUEUE] for n in range(PARTITIONS)]
+    return sum(found, Waiting(0, ()))
+
+
+def unsent(ledger: BlockingLedger) -> list[tuple[CallKey, int]]:
+    """The calls, by their attempts, whose message is yet to be sent."""
+    return [(call.call, call.attempt) for call in waiting(ledger).old if not call.sent_ms]
+
+
+def test_a_call_that_was_claimed_and_not_begun_moves_under_the_same_attempt(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger, may_run_again=False, attempts_limit=1)
+    assert waiting(ledger).count == 1
+    ledger.run(claim(record.call, 1, WORKER))
+    assert waiting(ledger).count == 0
+    lapsed(ledger, record)
+    assert record.state is State.QUEUED
+    assert unsent(ledger) == [(record.call, 1)]
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) is None
+
+
+def test_a_call_that_had_begun_and_may_run_again_moves_as_the_next_attempt(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, may_run_again=True, deterministic=False)
+    lapsed(ledger, record)
+    assert record.state is State.QUEUED
+    assert unsent(ledger) == [(record.call, 2)]
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("STALE")
+    assert ledger.run(claim(record.call, 2, OTHER_WORKER)) is None
+    assert isinstance(ledger.run(begin(record.call, 2, OTHER_WORKER, "control")), Begun)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"may_run_again": False},
+        {"may_run_again": True, "attempts_limit": 1},
+    ],
+)
+def test_a_call_that_had_begun_and_may_not_run_again_fails(
+    ledger: BlockingLedger, changes: dict[str, Any]
+) -> None:
+    record = running(ledger, **changes)
+    lapsed(ledger, record)
+    ending = record.standing().ending
+    assert ending is not None
+    assert (ending.state, ending.reason, ending.attempts) == (State.FAILED, "WORKER_LOST", 1)
+    assert waiting(ledger).count == 0
+
+
+@pytest.mark.parametrize(("deterministic", "state"), [(True, "QUEUED"), (False, "FAILED")])
+def test_once_items_are_out_only_a_deterministic_call_runs_again(
+    ledger: BlockingLedger, deterministic: bool, state: str
+) -> None:
+    record = running(ledger, may_run_again=True, deterministic=deterministic)
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    lapsed(ledger, record)
+    assert record.state == state
+
+
+def test_a_rerun_stores_each_item_once(ledger: BlockingLedger) -> None:
+    record = running(ledger, may_run_again=True, deterministic=True)
+    for ordinal in range(2):
+        ledger.run(emit(record.call, 1, ordinal, b"item %d" % ordinal))
+    lapsed(ledger, record)
+    ledger.run(begin(record.call, 2, OTHER_WORKER, "control"))
+    for ordinal in range(3):
+        ledger.run(emit(record.call, 2, ordinal, b"item %d" % ordinal))
+    assert record.items == [b"item 0", b"item 1", b"item 2"]
+
+
+def test_a_stale_attempt_is_refused_everywhere(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    lapsed(ledger, record)
+    ledger.run(begin(record.call, 2, OTHER_WORKER, "control"))
+    call = record.call
+    for operation in (
+        claim(call, 1, WORKER),
+        begin(call, 1, WORKER, "control"),
+        emit(call, 1, 0, b"item"),
+        emit_transient(call, 1, b"brief"),
+        send_initial_metadata(call, 1, b""),
+        look(call, 1),
+        trim(call, 1, 1, 1),
+        finish(call, 1, Event.SUCCEED, "", b""),
+        release(call, 1, WORKER),
+    ):
+        assert ledger.run(operation) in (Refused("STALE"), Refused("RUNNING"))  # type: ignore[arg-type]
+    assert ledger.run(renew(call.partition, WORKER, [(call, 1)])) == ["STALE"]
+    assert record.state is State.RUNNING
+    assert record.items == []
+
+
+def test_a_claim_that_is_renewed_does_not_lapse(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    lease = renew(record.call.partition, WORKER, [(record.call, 1)])
+    ledger.run(with_lease(lease, 0.001))
+    ledger.run(lease)
+    sweep_all(ledger)
+    assert record.fields["worker"].decode() == WORKER
+    assert record.state is State.RUNNING
+
+
+def test_renewing_claims_where_the_ledger_was_away_when_the_message_came(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger)
+    assert ledger.run(renew(record.call.partition, WORKER, [(record.call, 1)])) == [None]
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("TAKEN")
+    assert waiting(ledger).count == 0
+
+
+def test_renewing_says_which_calls_are_the_workers_no_longer(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    stranger = CallKey(record.call.id, "stranger")
+    ledger.run(cancel(record.call))
+    assert ledger.run(renew(record.call.partition, WORKER, [(record.call, 1)])) == ["CANCELLED"]
+    taken = accepted(ledger)
+    ledger.run(claim(taken.call, 1, OTHER_WORKER))
+    assert ledger.run(renew(taken.call.partition, WORKER, [(taken.call, 1)])) == ["TAKEN"]
+    assert ledger.run(renew(stranger.partition, WORKER, [(stranger, 1)])) == ["UNKNOWN"]
+
+
+def test_a_worker_gives_back_what_it_had_claimed(ledger: BlockingLedger) -> None:
+    record = accepted(ledger)
+    ledger.run(claim(record.call, 1, WORKER))
+    assert ledger.run(release(record.call, 1, OTHER_WORKER)) == Refused("TAKEN")
+    assert ledger.run(release(record.call, 1, WORKER)) is None
+    assert unsent(ledger) == [(record.call, 1)]
+
+
+def test_a_worker_whose_child_died_gives_back_what_that_ran(ledger: BlockingLedger) -> None:
+    movable, fixed = running(ledger), running(ledger, may_run_again=False)
+    assert ledger.run(release(movable.call, 1, WORKER)) is None
+    assert ledger.run(release(fixed.call, 1, WORKER)) is None
+    assert unsent(ledger) == [(movable.call, 2)]
+    assert fixed.standing().ending is not None
+
+
+def test_an_attempts_run_time_does_not_shorten_the_next_ones(ledger: BlockingLedger) -> None:
+    record = running(ledger, timeout_s=600.0, run_limit_s=60.0)
+    ledger.run(release(record.call, 1, WORKER))
+    begun = ledger.run(begin(record.call, 2, WORKER, "control"))
+    assert isinstance(begun, Begun)
+    assert begun.timeout_s == pytest.approx(60.0, abs=SOON_S)
+    ledger.run(release(record.call, 2, WORKER))
+    left_ms = int(record.fields["deadline"]) - int(record.fields["created"])
+    assert left_ms == pytest.approx(600_000, abs=10)
+
+
+def test_the_workers_main_process_is_told_of_a_stop(ledger: BlockingLedger) -> None:
+    with Channel(ledger, "control", name=control_channel(WORKER)) as main:
+        record = running(ledger)
+        ledger.run(cancel(record.call))
+        moved = running(ledger)
+        ledger.run(release(moved.call, 1, WORKER))
+        assert [parse_control(frame) for frame in main.heard()] == [
+            (str(record.call), 1, Stop(State.CANCELLED)),
+            (str(moved.call), 1, Stop(State.QUEUED)),
+        ]
+
+
+async def test_the_reaper_sends_what_lapsed_again_once(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    record = running(ledger)
+    ledger.run(release(record.call, 1, WORKER))
+    dispatcher = RedisDispatcher(aio_ledger, atomic=True)
+    reaper = Reaper(aio_ledger, dispatcher, retention_bytes=1 << 30)
+    await reaper.round([QUEUE], [])
+    assert await dispatcher.depth(QUEUE) == 1
+    assert waiting(ledger).count == 1
+    assert waiting(ledger).old == ()
+    ledger.redis.delete("forebay:reaping")
+    await reaper.round([QUEUE], [])
+    assert await dispatcher.depth(QUEUE) == 1
+
+
+async def test_the_reaper_sends_again_what_the_queue_lost(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    dispatcher = RedisDispatcher(aio_ledger, atomic=True)
+    reaper = Reaper(aio_ledger, dispatcher, retention_bytes=1 << 30)
+    records = [accepted(ledger) for _ in range(3)]  # without messages
+    await reaper.round([QUEUE], [])
+    assert await dispatcher.depth(QUEUE) == 0, "they may be on their way"
+    for record in records:
+        sent_a_lease_ago(ledger, record)
+    ledger.redis.delete("forebay:reaping")
+    await reaper.round([QUEUE], [])
+    assert await dispatcher.depth(QUEUE) == 3
+
+
+async def test_the_reaper_sends_again_what_was_overtaken(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    early = accepted(ledger)
+    sent_a_lease_ago(ledger, early)
+    late = accepted(ledger, call=same_partition(early.call))
+    other = accepted(ledger, call=same_partition(early.call), priority=5)
+    sent_a_lease_ago(ledger, other)
+    ledger.run(claim(late.call, 1, WORKER))
+    assert [(call.call, call.overtaken) for call in waiting(ledger).old] == [
+        (early.call, True),
+        (other.call, False),
+    ]
+
+
+async def test_one_process_at_a_time_is_elected(aio_ledger: Ledger) -> None:
+    assert await aio_ledger.elected("forebay:reaping", 60.0)
+    assert not await aio_ledger.elected("forebay:reaping", 60.0)
+
+
+def sent_a_lease_ago(ledger: BlockingLedger, record: Record) -> None:
+    """The call's message was sent more than a lease ago, as far as the ledger knows."""
+    ledger.redis.zincrby(f"{record.call.partition}:waiting:{QUEUE}", -16_000, str(record.call))
+
+
+def same_partition(call: CallKey) -> CallKey:
+    """Another call of the same partition."""
+    others = (CallKey(f"call-{uuid.uuid4()}") for _ in range(10_000))
+    return next(other for other in others if other.partition == call.partition)
