@@ -95,4 +95,4 @@ class Fleet:
         now_ms = await self._ledger.now_ms()
         self._clock_offset_ms = now_ms - (before + time.monotonic()) / 2 * 1000
         self.workers = await live_workers(self._ledger)
-        await self._reaper.round(self._queues, consumed_queues(self.workers))
+        await self._reaper.round(self._queues)

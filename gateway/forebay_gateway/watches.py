@@ -10,24 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
-
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from collections.abc import Callable, Iterator, Sequence
 
 from forebay.errors import BackendUnavailable
 from forebay_gateway.delivery import Delivery
-from forebay_ledger.connection import CONNECT_TIMEOUT_S, Ledger
-from forebay_ledger.events import CallEvent, Reply, parse_frame
+from forebay_ledger.connection import Ledger
+from forebay_ledger.events import CallEvent, Holding, Reply, parse_frame
 from forebay_ledger.keys import CallKey
+from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, Standing, watch
 from forebay_ledger.scripts import LEASE_S
 
 LOOK_EVERY_S = LEASE_S / 3
-_RECONNECT_AFTER_S = 0.2
 _LOOKS_A_ROUND_TRIP = 200
 
 _log = logging.getLogger(__name__)
@@ -74,6 +68,8 @@ class Watches:
         self._ledger_url = ledger_url
         self.on_reply: Callable[[bytes], None] = lambda payload: None
         """Hears the answers to ephemeral calls."""
+        self.on_holding: Callable[[Holding], None] = lambda holding: None
+        """Hears which worker has ephemeral calls."""
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
         self._look_now = asyncio.Event()
@@ -133,53 +129,27 @@ class Watches:
         await self._subscribed.wait()
 
     async def listen(self) -> None:
-        """Hears the channel until cancelled, subscribing anew whenever it breaks."""
-        while True:
-            client = redis.asyncio.Redis.from_url(
-                self._ledger_url,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-            try:
-                async with client.pubsub() as pubsub:
-                    await pubsub.subscribe(self.channel)
-                    await self._hear(pubsub.get_message, pubsub.ping)
-            except (RedisError, OSError) as error:
-                _log.warning("the ledger's pub/sub broke: %s", error)
-            finally:
-                self._subscribed.clear()
-                await client.aclose()
-            await asyncio.sleep(_RECONNECT_AFTER_S)
+        """Hears the channel until cancelled."""
+        await listen(
+            self._ledger_url,
+            [self.channel],
+            on_frame=self._on_frame,
+            on_subscribed=self._on_subscribed,
+            on_broken=self._subscribed.clear,
+        )
 
-    async def _hear(
-        self, get_message: Callable[..., Awaitable[Any]], ping: Callable[[], Awaitable[Any]]
-    ) -> None:
-        silent = 0
-        while True:
-            message = await get_message(timeout=LOOK_EVERY_S)
-            if message is None:
-                # A connection may be half open: two silences with a ping between are its end.
-                silent += 1
-                if silent > 1:
-                    raise OSError("no answer to a ping")
-                await ping()
-                continue
-            silent = 0
-            if message["type"] == "subscribe":
-                self._subscribed.set()
-                self._look_now.set()
-            elif message["type"] == "message":
-                self._on_frame(message["data"])
+    def _on_subscribed(self) -> None:
+        self._subscribed.set()
+        self._look_now.set()
 
     def _on_frame(self, frame: bytes) -> None:
-        try:
-            key, event = parse_frame(frame)
-            if isinstance(event, Reply):
-                self.on_reply(event.payload)
-            else:
-                self._on_event(key, event)
-        except Exception:  # one frame must not end the hearing of all others
-            _log.exception("a frame that can't be read: %r", frame[:80])
+        key, event = parse_frame(frame)
+        if isinstance(event, Reply):
+            self.on_reply(event.payload)
+        elif isinstance(event, Holding):
+            self.on_holding(event)
+        else:
+            self._on_event(key, event)
 
     def _on_event(self, key: str, event: CallEvent) -> None:
         for one in self._watches.get(key, ()):

@@ -64,11 +64,19 @@ class Reply:
     payload: bytes
 
 
+@dataclass(frozen=True)
+class Holding:
+    """The worker has these ephemeral calls, and has had them for a while."""
+
+    worker: str
+    call_ids: tuple[str, ...]
+
+
 CallEvent = Item | More | Brief | Initial | Ending
 
 
-def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply]:
-    """The call's key (empty for a reply) and the event; raises ValueError for garbage."""
+def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding]:
+    """The call's key (empty where it is no call's) and the event; ValueError for garbage."""
     head, newline, payload = frame.partition(b"\n")
     words = head.decode("ascii").split(" ")
     if not newline:
@@ -86,6 +94,8 @@ def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply]:
             return key, parse_ending(ending, payload)
         case ["reply"]:
             return "", Reply(payload)
+        case ["holding", worker, *call_ids]:
+            return "", Holding(worker, tuple(call_ids))
     raise ValueError(f"an unknown frame: {head[:40]!r}")
 
 
@@ -108,6 +118,11 @@ def reply_frame(payload: bytes) -> bytes:
     return b"reply\n" + payload
 
 
+def holding_frame(holding: Holding) -> bytes:
+    """The frame of a `Holding`."""
+    return " ".join(("holding", holding.worker, *holding.call_ids)).encode() + b"\n"
+
+
 @dataclass(frozen=True)
 class Credit:
     """The foremost watcher has read so many items."""
@@ -117,9 +132,14 @@ class Credit:
 
 @dataclass(frozen=True)
 class Stop:
-    """The call is in a terminal state; its handler is to stop."""
+    """The attempt is over in the ledger, where the call has this state; its handler is to stop."""
 
     state: State
+
+
+def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
+    """The control frame of a `Stop`."""
+    return f"stop {key} {attempt} {stop.state}".encode()
 
 
 def parse_control(frame: bytes) -> tuple[str, int, Credit | Stop]:

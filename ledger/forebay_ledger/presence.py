@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass, field
+from typing import cast
 
-from forebay_ledger.connection import BlockingLedger, Ledger, mapped_errors
+from forebay_ledger.connection import Ledger, mapped_errors
 from forebay_ledger.keys import PRESENCE_INDEX, presence_key
 from forebay_ledger.scripts import LEASE_S
 
@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerPresence:
-    """What a worker says of itself: its queues, its tasks, how many calls it runs at a time."""
+    """What a worker says of itself: its queues, its tasks, how many calls it runs at a time.
+
+    `begun` is how many tasks it has begun since its start, by the task's name.
+    """
 
     worker: str
     queues: tuple[str, ...]
@@ -29,26 +32,28 @@ class WorkerPresence:
     slots: int
     pool: str
     version: str
+    begun: dict[str, int] = field(default_factory=dict, hash=False)
 
 
-def announce(ledger: BlockingLedger, presence: WorkerPresence) -> None:
+async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
     """Says for the time of a lease that the worker is live; raises BackendUnavailable."""
-    with mapped_errors(), ledger.redis.pipeline(transaction=False) as pipeline:
-        # Two round trips: the index is ordered by the ledger's clock, not ours.
-        seconds, microseconds = cast(Any, ledger.redis.time())
-        pipeline.set(
-            presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
-        )
-        pipeline.zadd(PRESENCE_INDEX, {presence.worker: seconds + microseconds / 1e6 + LEASE_S})
-        pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", seconds - LEASE_S)
-        pipeline.execute()
+    # Two round trips: the index is ordered by the ledger's clock, not ours.
+    now_s = await ledger.now_ms() / 1000
+    with mapped_errors():
+        async with ledger.redis.pipeline(transaction=False) as pipeline:
+            pipeline.set(
+                presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
+            )
+            pipeline.zadd(PRESENCE_INDEX, {presence.worker: now_s + LEASE_S})
+            pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
+            await pipeline.execute()
 
 
-def withdraw(ledger: BlockingLedger, worker: str) -> None:
+async def withdraw(ledger: Ledger, worker: str) -> None:
     """Says that the worker is gone; raises BackendUnavailable."""
     with mapped_errors():
-        ledger.redis.zrem(PRESENCE_INDEX, worker)
-        ledger.redis.delete(presence_key(worker))
+        await ledger.redis.zrem(PRESENCE_INDEX, worker)
+        await ledger.redis.delete(presence_key(worker))
 
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
@@ -84,6 +89,7 @@ def _presence(word: bytes | str) -> WorkerPresence | None:
             slots=said["slots"],
             pool=said["pool"],
             version=said["version"],
+            begun=dict(said.get("begun", {})),
         )
     except (KeyError, TypeError, ValueError):
         _log.warning("a worker's presence can't be read: %r", word[:200])

@@ -15,6 +15,7 @@ from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.keys import PARTITIONS, REAPING
 from forebay_ledger.operations import Swept, evict, sweep
+from forebay_ledger.presence import consumed_queues, live_workers
 from forebay_ledger.task_messages import call_message
 from forebay_ledger.unclaimed import (
     UnclaimedCall,
@@ -40,14 +41,15 @@ class Reaper:
         self._dispatcher = dispatcher
         self._retention_bytes = retention_bytes
 
-    async def round(self, queues: Collection[str], consumed: Collection[str]) -> None:
+    async def round(self, queues: Collection[str]) -> None:
         """Repairs everything once, unless another process did so just now.
 
-        `queues` are those whose calls may be sent again, `consumed` those that live
-        workers consume. Raises BackendUnavailable where the ledger does not answer.
+        `queues` are those whose calls are sent again where they must be. Raises
+        BackendUnavailable where the ledger does not answer.
         """
         if not await self._ledger.elected(REAPING, _ELECTED_FOR_S):
             return
+        consumed = consumed_queues(await live_workers(self._ledger))
         swept = await self._ledger.run_all([sweep(n, consumed) for n in range(PARTITIONS)])
         await self._hold_to_cap(swept, consumed)
         await self._send_again(sorted(queues))

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     queue_wait_s: float = Field(60.0, gt=0, description="longest wait for a worker")
     run_time_s: float | None = Field(None, gt=0, description="longest run of one attempt")
     attempts: int = Field(3, ge=1, description="attempts of a call that may be run again")
+    cancel_grace_s: float = Field(
+        5.0, ge=0, description="how long a handler may take to heed a stop, on prefork"
+    )
     linger_s: float = Field(10.0, ge=0, description="how long a call outlives its last watcher")
     request_bytes: int = Field(64 * _MIB, ge=1, description="one call's requests in all")
     item_bytes: int = Field(256 * _MIB, ge=1, description="one call's items held in the ledger")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.events import Ending
-from forebay_ledger.keys import PARTITIONS, CallKey
+from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_ledger.lifecycle import State
 from forebay_ledger.operations import (
     Begun,
@@ -162,5 +162,9 @@ def running(
 
 
 def sweep_all(ledger: BlockingLedger, consumed: Collection[str] = ()) -> list[Swept]:
-    """A round over all partitions, as every gateway makes it."""
+    """A round over all partitions, as by one that has been making them for long."""
+    seconds, _ = cast(tuple[int, int], ledger.redis.time())
+    for number in range(PARTITIONS):
+        attended = {"since": 0, "last": seconds * 1000}
+        ledger.redis.hset(f"{partition_prefix(number)}:attended", mapping=attended)
     return [ledger.run(sweep(number, consumed)) for number in range(PARTITIONS)]

@@ -230,12 +230,12 @@ async def test_the_reaper_sends_what_lapsed_again_once(
     ledger.run(release(record.call, 1, WORKER))
     dispatcher = RedisDispatcher(aio_ledger, atomic=True)
     reaper = Reaper(aio_ledger, dispatcher, retention_bytes=1 << 30)
-    await reaper.round([QUEUE], [])
+    await reaper.round([QUEUE])
     assert await dispatcher.depth(QUEUE) == 1
     assert waiting(ledger).count == 1
     assert waiting(ledger).old == ()
     ledger.redis.delete("forebay:reaping")
-    await reaper.round([QUEUE], [])
+    await reaper.round([QUEUE])
     assert await dispatcher.depth(QUEUE) == 1
 
 
@@ -245,12 +245,12 @@ async def test_the_reaper_sends_again_what_the_queue_lost(
     dispatcher = RedisDispatcher(aio_ledger, atomic=True)
     reaper = Reaper(aio_ledger, dispatcher, retention_bytes=1 << 30)
     records = [accepted(ledger) for _ in range(3)]  # without messages
-    await reaper.round([QUEUE], [])
+    await reaper.round([QUEUE])
     assert await dispatcher.depth(QUEUE) == 0, "they may be on their way"
     for record in records:
         sent_a_lease_ago(ledger, record)
     ledger.redis.delete("forebay:reaping")
-    await reaper.round([QUEUE], [])
+    await reaper.round([QUEUE])
     assert await dispatcher.depth(QUEUE) == 3
 
 

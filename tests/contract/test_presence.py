@@ -23,8 +23,8 @@ OTHER = replace(ONE, worker="other@host.2", queues=("add",), slots=3)
 
 async def test_a_worker_is_live_when_it_says_so(ledger: BlockingLedger, aio_ledger: Ledger) -> None:
     assert await live_workers(aio_ledger) == ()
-    announce(ledger, ONE)
-    announce(ledger, OTHER)
+    await announce(aio_ledger, ONE)
+    await announce(aio_ledger, OTHER)
     assert set(await live_workers(aio_ledger)) == {ONE, OTHER}
     assert consumed_queues(await live_workers(aio_ledger)) == {"add": 5, "factorial": 2}
 
@@ -32,24 +32,24 @@ async def test_a_worker_is_live_when_it_says_so(ledger: BlockingLedger, aio_ledg
 async def test_a_worker_that_says_it_again_is_one_worker(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
-    announce(ledger, ONE)
-    announce(ledger, replace(ONE, slots=8))
+    await announce(aio_ledger, ONE)
+    await announce(aio_ledger, replace(ONE, slots=8))
     assert await live_workers(aio_ledger) == (replace(ONE, slots=8),)
 
 
 async def test_a_worker_that_withdrew_is_gone_without_a_trace(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
-    announce(ledger, ONE)
-    announce(ledger, OTHER)
-    withdraw(ledger, ONE.worker)
+    await announce(aio_ledger, ONE)
+    await announce(aio_ledger, OTHER)
+    await withdraw(aio_ledger, ONE.worker)
     assert await live_workers(aio_ledger) == (OTHER,)
-    withdraw(ledger, OTHER.worker)
+    await withdraw(aio_ledger, OTHER.worker)
     assert ledger.redis.keys("*") == []
 
 
-def test_a_workers_word_lasts_for_a_lease(ledger: BlockingLedger) -> None:
-    announce(ledger, ONE)
+async def test_a_workers_word_lasts_for_a_lease(ledger: BlockingLedger, aio_ledger: Ledger) -> None:
+    await announce(aio_ledger, ONE)
     left_ms = ledger.redis.pttl(presence_key(ONE.worker))
     assert left_ms == pytest.approx(LEASE_S * 1000, abs=2000)
     until = ledger.redis.zscore(PRESENCE_INDEX, ONE.worker)
@@ -60,23 +60,25 @@ def test_a_workers_word_lasts_for_a_lease(ledger: BlockingLedger) -> None:
 async def test_a_worker_that_falls_silent_is_not_live_when_its_word_has_lapsed(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
-    announce(ledger, ONE)
-    announce(ledger, OTHER)
+    await announce(aio_ledger, ONE)
+    await announce(aio_ledger, OTHER)
     ledger.redis.pexpire(presence_key(ONE.worker), 0)  # as the server does after a lease
     assert await live_workers(aio_ledger) == (OTHER,)
 
 
-def test_workers_that_are_long_gone_are_forgotten(ledger: BlockingLedger) -> None:
-    announce(ledger, ONE)
+async def test_workers_that_are_long_gone_are_forgotten(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    await announce(aio_ledger, ONE)
     ledger.redis.zincrby(PRESENCE_INDEX, -3 * LEASE_S, ONE.worker)  # three leases later
-    announce(ledger, OTHER)
+    await announce(aio_ledger, OTHER)
     assert ledger.redis.zrange(PRESENCE_INDEX, 0, -1) == [OTHER.worker.encode()]
 
 
 async def test_a_word_that_can_not_be_read_hides_nobody_else(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
-    announce(ledger, ONE)
+    await announce(aio_ledger, ONE)
     for name, word in (
         ("garbled", b"{"),
         ("of another version", b'{"worker": 1}'),

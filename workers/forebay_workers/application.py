@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import worker_init, worker_ready, worker_shutdown
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import Method, read_methods
@@ -80,9 +80,11 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         bind=True,
         ignore_result=True,
         Strategy="forebay_workers.claims:strategy",
+        Request="forebay_workers.held:HeldRequest",
     )
 
 
 worker_init.connect(process.on_worker_init)
 worker_ready.connect(process.on_worker_ready)
+worker_shutting_down.connect(process.on_worker_shutting_down)
 worker_shutdown.connect(process.on_worker_shutdown)

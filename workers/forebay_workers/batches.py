@@ -70,15 +70,16 @@ def _run_member(
     def keep(response: Message, payload: bytes) -> None:
         answer.response = payload
 
-    outcome = invoke(
-        method,
-        handler,
-        [member.request],
-        context,
-        runtime.checks.get(method.name, NoCheck)(),
-        keep,
-        runtime.settings.max_message_bytes,
-    )
+    with runtime.control.running(context):
+        outcome = invoke(
+            method,
+            handler,
+            [member.request],
+            context,
+            runtime.checks.get(method.name, NoCheck)(),
+            keep,
+            runtime.settings.max_message_bytes,
+        )
     if outcome is not None:
         answer.outcome.CopyFrom(outcome)
     return answer

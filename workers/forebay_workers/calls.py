@@ -27,6 +27,7 @@ from forebay_ledger.operations import (
     emit_transient,
     finish,
     look,
+    release,
     send_initial_metadata,
     trim,
 )
@@ -82,6 +83,8 @@ def run_call(
             outcome = failed(InternalFault(f"the call is of {begun.method}; check the routes"))
     if outcome is None:
         _log.info("call %s was stopped: %s", call, context.stopped)
+        # Where the ledger lost what it knew, the call is not over: it moves at once.
+        runtime.ledger.run(release(call, attempt, runtime.worker))
         return
     emitter.finish(outcome)
 

@@ -15,6 +15,7 @@ from forebay.errors import BackendUnavailable
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import claim
 from forebay_workers import process
+from forebay_workers.held import held
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ def _refusal(message: Any) -> str | None:
         if "call" not in kwargs:
             return None
         call, attempt = CallKey.parse(kwargs["call"]), int(kwargs["attempt"])
+        if any(request.attempt == (call, attempt) for request in held()):
+            return "it is held here already"
     except Exception as error:  # whatever somebody put on the queue: pickle is refused here
         return f"its message is none of Forebay's: {error!r}"
     try:

@@ -2,33 +2,30 @@
 
 One thread a process, with a connection of its own. Pub/sub loses what is said
 while the connection is away, so after each subscription every running call looks
-into the ledger.
+into the ledger. A pool child whose worker was killed ends here, too: what it runs is
+another worker's now.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
 from forebay.errors import BackendUnavailable
-from forebay_ledger.connection import CONNECT_TIMEOUT_S, BlockingLedger
+from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.events import Credit, Stop, parse_control
 from forebay_ledger.keys import control_channel
+from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, look
-from forebay_ledger.scripts import LEASE_S
 from forebay_workers.context import CallContext
 
-_RECONNECT_AFTER_S = 0.5
-_LISTEN_S = LEASE_S / 3
+_LOOK_FOR_PARENT_EVERY_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -36,12 +33,16 @@ _log = logging.getLogger(__name__)
 class Control:
     """The process's ear. Its thread starts with it and ends with the process."""
 
-    def __init__(self, ledger_url: str, ledger: BlockingLedger) -> None:
+    def __init__(
+        self, ledger_url: str, ledger: BlockingLedger, worker: str, parent: int | None
+    ) -> None:
         self.channel = control_channel(f"{os.getpid()}.{uuid.uuid4()}")
+        self._channels = (self.channel, control_channel(worker))
         self._ledger_url = ledger_url
         self._ledger = ledger
         self._running: dict[tuple[str, int], CallContext] = {}
-        threading.Thread(target=self._listen, name="forebay-control", daemon=True).start()
+        self._parent = parent
+        threading.Thread(target=self._run, name="forebay-control", daemon=True).start()
 
     @contextmanager
     def running(self, context: CallContext) -> Iterator[None]:
@@ -53,45 +54,19 @@ class Control:
         finally:
             del self._running[name]
 
-    def _listen(self) -> None:
-        while True:
-            client = redis.Redis.from_url(
-                self._ledger_url,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-            try:
-                with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
-                    pubsub.subscribe(self.channel)
-                    self._hear(pubsub)
-            except (RedisError, OSError) as error:
-                _log.warning("the ledger's pub/sub broke: %s", error)
-            finally:
-                client.close()
-            threading.Event().wait(_RECONNECT_AFTER_S)
+    def _run(self) -> None:
+        asyncio.run(self._hear())
 
-    def _hear(self, pubsub: redis.client.PubSub) -> None:
-        silent = 0
-        while True:
-            message = pubsub.get_message(timeout=_LISTEN_S)
-            if message is None:
-                silent += 1
-                if silent > 1:
-                    raise OSError("no answer to a ping")
-                pubsub.ping()
-                continue
-            silent = 0
-            if message["type"] == "subscribe":
-                self._look_after_all()
-            elif message["type"] == "message":
-                self._on_frame(message["data"])
+    async def _hear(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                listen(self._ledger_url, self._channels, self._on_frame, self._look_after_all)
+            )
+            if self._parent is not None:
+                group.create_task(_end_with(self._parent))
 
     def _on_frame(self, frame: bytes) -> None:
-        try:
-            key, attempt, event = parse_control(frame)
-        except ValueError:
-            _log.exception("a control frame that can't be read")
-            return
+        key, attempt, event = parse_control(frame)
         context = self._running.get((key, attempt))
         if context is None:
             return
@@ -111,3 +86,11 @@ class Control:
                 context.stop(flow.why)
             else:
                 context.on_flow(flow)
+
+
+async def _end_with(parent: int) -> None:
+    """Ends this process when it is no longer the parent's child."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - the system tells nobody
+        await asyncio.sleep(_LOOK_FOR_PARENT_EVERY_S)
+    _log.warning("the worker is gone; so is this process of its pool")
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,13 +1,12 @@
 """What one process of a worker holds: its name, its ledger, its ear.
 
-A worker's main process claims calls and says that the worker is live; with the
+A worker's main process claims calls and answers for them (`keeper.py`); with the
 prefork pool its children run the handlers, with the others it does itself. What
 is opened here is opened after the fork, by the process that uses it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import uuid
@@ -18,15 +17,12 @@ from typing import Any, TypeVar
 from threadpoolctl import threadpool_limits
 
 from forebay.checks import CheckFactory, load_checks
-from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.presence import WorkerPresence, announce, withdraw
-from forebay_ledger.scripts import LEASE_S
+from forebay_ledger.presence import WorkerPresence
 from forebay_ledger.settings import Settings, load_settings
 from forebay_workers.clock import LedgerClock
 from forebay_workers.control import Control
-
-_log = logging.getLogger(__name__)
+from forebay_workers.keeper import MIND_EVERY_S, Keeper
 
 T = TypeVar("T")
 
@@ -70,7 +66,8 @@ class Runtime:
         return BlockingLedger(self.settings.backends().ledger_url)
 
     def _make_control(self) -> Control:
-        return Control(self.settings.backends().ledger_url, self.ledger)
+        parent = _worker.pid if os.getpid() != _worker.pid else None
+        return Control(self.settings.backends().ledger_url, self.ledger, self.worker, parent)
 
     def _make_clock(self) -> LedgerClock:
         return LedgerClock(self.ledger)
@@ -93,11 +90,11 @@ class _Worker:
     def __init__(self) -> None:
         self.id = f"unnamed.{uuid.uuid4()}"
         self.slots = 1
+        self.pid = os.getpid()
         self.runtime: Runtime | None = None
         self.runtime_pid = 0
         self.lock = threading.Lock()
-        self.stopping = threading.Event()
-        self.presence: threading.Thread | None = None
+        self.keeper: Keeper | None = None
 
 
 _worker = _Worker()
@@ -115,6 +112,7 @@ def runtime() -> Runtime:
 def on_worker_init(sender: Any, **_: object) -> None:
     """Celery's signal, before the pool starts: names the worker."""
     _worker.id = f"{sender.hostname}.{uuid.uuid4()}"
+    _worker.pid = os.getpid()
     _worker.slots = max(1, sender.concurrency or 1)
     os.register_at_fork(after_in_child=_forget_lock)
     if "thread" in str(sender.pool_cls):  # a class, or its name
@@ -124,7 +122,7 @@ def on_worker_init(sender: Any, **_: object) -> None:
 
 
 def on_worker_ready(sender: Any, **_: object) -> None:
-    """Celery's signal, when the worker consumes: says so, and goes on saying so."""
+    """Celery's signal, when the worker consumes: its keeper starts."""
     controller = sender.controller
     presence = WorkerPresence(
         worker=_worker.id,
@@ -136,33 +134,23 @@ def on_worker_ready(sender: Any, **_: object) -> None:
         pool=type(sender.pool).__module__.rpartition(".")[2],
         version=version("forebay"),
     )
-    _worker.stopping.clear()
-    _worker.presence = threading.Thread(
-        target=_be_present, args=(presence,), name="forebay-presence", daemon=True
-    )
-    _worker.presence.start()
+    if presence.pool == "prefork" and sender.hub is not None:
+        # Of itself Celery looks after its children every 5 s.
+        sender.hub.call_repeatedly(MIND_EVERY_S, sender.pool.maintain_pool)
+    _worker.keeper = Keeper(presence, load_settings())
+    _worker.keeper.start()
+
+
+def on_worker_shutting_down(**_: object) -> None:
+    """Celery's signal, when the worker is told to end: what has not begun goes back."""
+    if _worker.keeper is not None:
+        _worker.keeper.give_back()
 
 
 def on_worker_shutdown(**_: object) -> None:
-    """Celery's signal, when the worker ends: it is no longer live."""
-    _worker.stopping.set()
-    if _worker.presence is not None:
-        _worker.presence.join(LEASE_S / 3)
-
-
-def _be_present(presence: WorkerPresence) -> None:
-    ledger = BlockingLedger(load_settings().backends().ledger_url)
-    while not _worker.stopping.is_set():
-        try:
-            announce(ledger, presence)
-        except BackendUnavailable as error:
-            _log.warning("the ledger does not answer; not announced: %s", error.__cause__)
-        _worker.stopping.wait(LEASE_S / 3)
-    try:
-        withdraw(ledger, presence.worker)
-    except BackendUnavailable:
-        _log.info("the ledger does not answer; the worker's presence will lapse")
-    ledger.close()
+    """Celery's signal, when the worker has ended its tasks."""
+    if _worker.keeper is not None:
+        _worker.keeper.stop()
 
 
 def _forget_lock() -> None:

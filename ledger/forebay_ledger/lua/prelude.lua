@@ -19,6 +19,7 @@
 --   read_count                    items that the foremost watcher has read
 --   brief initial                 the latest transient item; initial metadata
 -- Indexes of the partition:
+--   PREFIX:attended               since when it is swept without a pause, and when it last was
 --   PREFIX:calls                  all calls, by when they were created
 --   PREFIX:due                    live calls, by when something must happen to them
 --   PREFIX:done size bytes        finished calls, by when their retention is over; what they hold
@@ -208,8 +209,8 @@ end
 
 -- Ends the call if it is due. Whether its wait in the queue is over is for those to say
 -- who know the workers: consumed is the queues that live ones consume, by name, or true
--- for all, or nil.
-local function review(call, consumed)
+-- for all, or nil. Whether leases lapse is for `sweep` to say: lapsing.
+local function review(call, consumed, lapsing)
   local r = read(call, {
     'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach', 'lease_until',
   })
@@ -218,7 +219,7 @@ local function review(call, consumed)
     return
   end
   local now = now_ms()
-  if not r.left and #watchers(call) > 0 and live_watchers(call) == 0 then
+  if lapsing and not r.left and #watchers(call) > 0 and live_watchers(call) == 0 then
     redis.call('DEL', key('watch', call))
     redis.call('HSET', key('call', call), 'left', now)
     r.left = now
@@ -233,7 +234,7 @@ local function review(call, consumed)
     and number(r.left) + number(r.linger) <= now then
     settle(call, 'cancel', 'CANCELLED', '')
   else
-    if r.lease_until and number(r.lease_until) <= now then lapse(call) end
+    if lapsing and r.lease_until and number(r.lease_until) <= now then lapse(call) end
     schedule(call)
   end
 end

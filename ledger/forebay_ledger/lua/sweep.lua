@@ -1,10 +1,18 @@
 -- ARGV: limit, queues (JSON list of those that live workers consume).
--- Ends what is due and drops what is past its retention.
+-- Ends what is due and drops what is past its retention. Dropping comes first: a server whose
+-- memory is full refuses a script whose first write could need more of it.
 local now, limit, consumed = now_ms(), ARGV[1], {}
-for _, queue in ipairs(cjson.decode(ARGV[2])) do consumed[queue] = true end
-local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', now, 'LIMIT', 0, limit)
-for _, call in ipairs(due) do review(call, consumed) end
 local done = redis.call('ZRANGEBYSCORE', P .. ':done', '-inf', now, 'LIMIT', 0, limit)
 for _, call in ipairs(done) do drop(call) end
+-- After a pause in the sweeping, as when this server was down, leases have ended that nobody
+-- could renew: their holders are given the time of a lease to come back.
+local attended = redis.call('HMGET', P .. ':attended', 'since', 'last')
+local since = number(attended[1])
+if number(attended[2]) < now - LEASE_MS / 3 then since = now end
+redis.call('HSET', P .. ':attended', 'since', since, 'last', now)
+redis.call('PEXPIRE', P .. ':attended', 4 * LEASE_MS)
+for _, queue in ipairs(cjson.decode(ARGV[2])) do consumed[queue] = true end
+local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', now, 'LIMIT', 0, limit)
+for _, call in ipairs(due) do review(call, consumed, since <= now - LEASE_MS) end
 local oldest = redis.call('ZRANGE', P .. ':done', 0, 0, 'WITHSCORES')
 return {tostring(#due), tostring(#done), redis.call('GET', P .. ':bytes') or '0', oldest[2] or ''}

@@ -1,19 +1,15 @@
 -- ARGV: call, channel, lease_ms. Registers or renews a watch; tells where the call stands.
 local call = ARGV[1]
+if redis.call('EXISTS', key('call', call)) == 0 then return {'UNKNOWN'} end
+redis.call('ZADD', key('watch', call), now_ms() + tonumber(ARGV[3]), ARGV[2])
+redis.call('HDEL', key('call', call), 'left')
 review(call)
 local fields = {
   'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'brief', 'window', 'item_limit',
 }
 for _, field in ipairs(ENDING) do fields[#fields + 1] = field end
 local r = read(call, fields)
-if not r.state then return {'UNKNOWN'} end
-redis.call('ZADD', key('watch', call), now_ms() + tonumber(ARGV[3]), ARGV[2])
-if alive(r.state) then
-  redis.call('HDEL', key('call', call), 'left')
-  schedule(call)
-else
-  redis.call('PEXPIRE', key('watch', call), ARGV[3])
-end
+if not alive(r.state) then redis.call('PEXPIRE', key('watch', call), ARGV[3]) end
 local ahead = math.min(number(r.window), number(r.item_limit))
 return {
   'OK', r.method, r.digest, tostring(ahead), r.sent, r.first or '0', r.outcome or '',

@@ -1,0 +1,202 @@
+"""The thread of a worker's main process that answers for what the worker holds.
+
+It has an event loop and connections of its own, so that neither a busy pool nor the
+main loop, which stands still while the broker is away, keeps it from renewing claims.
+It says that the worker is live, renews all claims in one round trip, ends what does not
+heed a stop, gives back what a dead child ran, tells gateways which ephemeral calls are in
+hand, and does its share of the repair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from queue import Empty
+
+from forebay.errors import BackendUnavailable
+from forebay_ledger.connection import Ledger
+from forebay_ledger.dispatch import dispatcher
+from forebay_ledger.events import Stop, parse_control
+from forebay_ledger.keys import CallKey, control_channel
+from forebay_ledger.listening import listen
+from forebay_ledger.operations import release, renew
+from forebay_ledger.presence import WorkerPresence, announce, withdraw
+from forebay_ledger.reaper import ROUND_S, Reaper
+from forebay_ledger.scripts import LEASE_S
+from forebay_ledger.settings import Settings
+from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held
+from forebay_workers.in_hand import InHand
+from forebay_workers.stops import Stops
+
+RENEW_EVERY_S = LEASE_S / 3
+MIND_EVERY_S = 0.5
+_FAREWELL_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Started when the worker is ready, stopped when it ends."""
+
+    def __init__(self, presence: WorkerPresence, settings: Settings) -> None:
+        self._presence = presence
+        self._settings = settings
+        self._worker = presence.worker
+        self._stops: Stops[str] = Stops(settings.cancel_grace_s)
+        self._to_release: set[Attempt] = set()
+        self._released: set[Attempt] = set()
+        self._stopping = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="forebay-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def give_back(self) -> None:
+        """The worker begins nothing any more: others get what it has not begun."""
+        self._closing.set()
+
+    def stop(self) -> None:
+        """Gives back what is still held, withdraws, and ends the thread; bounded."""
+        self._stopping.set()
+        self._thread.join(_FAREWELL_S)
+
+    def _run(self) -> None:
+        asyncio.run(self._keep())
+
+    async def _keep(self) -> None:
+        backends = self._settings.backends()
+        self._ledger = Ledger(backends.ledger_url)
+        broker = dispatcher(backends, self._ledger)
+        reaper = Reaper(self._ledger, broker, self._settings.retention_bytes)
+        loops = [
+            self._every(RENEW_EVERY_S, self._announce),
+            self._every(RENEW_EVERY_S, self._renew),
+            self._every(MIND_EVERY_S, self._mind),
+            self._every(ROUND_S, InHand(self._ledger, self._worker).tell),
+            self._every(ROUND_S, lambda: reaper.round(self._presence.queues)),
+            # What was missed while the channel was away, the next renewal tells.
+            listen(backends.ledger_url, [control_channel(self._worker)], self._on_frame),
+        ]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        while not self._stopping.is_set():  # noqa: ASYNC110 - set by another thread
+            await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._say_farewell()
+        await broker.close()
+        await self._ledger.close()
+
+    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+        """Acts again and again; what goes wrong once is tried again the next time."""
+        while True:
+            try:
+                await act()
+            except BackendUnavailable as error:
+                _log.warning("the ledger does not answer: %s", error.__cause__ or error)
+            except Exception:
+                _log.exception("the keeper failed; it goes on")
+            await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+
+    async def _announce(self) -> None:
+        await announce(self._ledger, replace(self._presence, begun=begun_tasks()))
+
+    async def _renew(self) -> None:
+        """All claims, in one round trip; what is the worker's no longer is to stop."""
+        by_partition: defaultdict[str, list[tuple[HeldRequest, Attempt]]] = defaultdict(list)
+        for request in held():
+            attempt = request.attempt
+            if attempt is not None and attempt not in self._released:
+                by_partition[attempt[0].partition].append((request, attempt))
+        answers = await self._ledger.run_all(
+            [
+                renew(partition, self._worker, [attempt for _, attempt in claims])
+                for partition, claims in by_partition.items()
+            ]
+        )
+        for claims, refusals in zip(by_partition.values(), answers, strict=True):
+            for (request, attempt), why in zip(claims, refusals, strict=True):
+                if why is not None:
+                    _log.info("call %s, attempt %d, is not ours: %s", *attempt, why)
+                    self._stops.told(request.id, time.monotonic())
+
+    async def _mind(self) -> None:
+        """Looks after what is held: half a second is how late a dead child shows."""
+        requests = {request.id: request for request in held()}
+        for request_id in self._stops.overdue(requests.keys(), time.monotonic()):
+            self._end(requests[request_id])
+        for request in requests.values():
+            lost = request.child is not None and _has_died(request.child)
+            unbegun = self._closing.is_set() and not request.begun
+            if request.attempt is not None and (lost or unbegun):
+                self._to_release.add(request.attempt)
+        try:
+            while True:
+                self._to_release.add(failed.get_nowait())
+        except Empty:
+            pass
+        current = {request.attempt for request in requests.values()}
+        self._released = {attempt for attempt in self._released if attempt in current}
+        await self._release()
+
+    async def _release(self) -> None:
+        for attempt in self._to_release - self._released:
+            await self._ledger.run(release(*attempt, self._worker))
+            self._released.add(attempt)
+        self._to_release.clear()
+
+    def _end(self, request: HeldRequest) -> None:
+        """Kills the child that runs a call which is over."""
+        if request.child is None:
+            if request.begun:
+                _log.warning(
+                    "call %s is over and its handler runs on: only the prefork pool "
+                    "can end it; let it look at context.is_active()",
+                    request.id,
+                )
+            return
+        if len(request.call_ids) > 1:
+            return  # the others of the batch are wanted
+        _log.warning("call %s is over; the child that still runs it is ended", request.id)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(request.child, signal.SIGKILL)
+
+    def _on_frame(self, frame: bytes) -> None:
+        key, number, event = parse_control(frame)
+        if isinstance(event, Stop):
+            for request in held():
+                if _is_of(request, CallKey.parse(key), number):
+                    self._stops.told(request.id, time.monotonic())
+
+    async def _say_farewell(self) -> None:
+        try:
+            self._to_release |= {one.attempt for one in held() if one.attempt is not None}
+            await self._release()
+            await withdraw(self._ledger, self._worker)
+        except BackendUnavailable:
+            _log.info("the ledger does not answer; the worker's claims and presence will lapse")
+
+
+def _is_of(request: HeldRequest, call: CallKey, number: int) -> bool:
+    if request.attempt is None:
+        return call.id in request.call_ids
+    return request.attempt == (call, number)
+
+
+def _has_died(child: int) -> bool:
+    """Whether the pool's child has ended; it stays for Celery to be waited for."""
+    try:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
