@@ -271,7 +271,7 @@ class _Service:
 
     async def _end(self, ending: Ending) -> None:
         trailing = trailing_metadata(ending)
-        error = failure(ending)
+        error = failure(ending, may_run_again=self._method.may_run_again)
         if error is not None:
             await abort(self._context, error, trailing)
         self._context.set_trailing_metadata(tuple(trailing))

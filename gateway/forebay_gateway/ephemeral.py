@@ -1,8 +1,8 @@
 """Calls that live in this gateway's memory: sent with their request, answered by one publish.
 
-They leave no record. One that is not answered within its route's queue wait
-fails with UNAVAILABLE; its caller may call again, where the method may be run
-again.
+They leave no record. A worker that has one for long says so now and then; one that was
+lost, by its worker or on its way there, is sent again where the method may be run again,
+and fails with UNAVAILABLE where it may not. A worker is told when a caller has left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ import asyncio
 import logging
 import time
 
-from forebay.errors import Draining, ForebayError, NoWorkers, QueueWait
+from forebay.errors import (
+    BackendUnavailable,
+    Draining,
+    ForebayError,
+    NoWorkers,
+    QueueWait,
+    WorkerLost,
+)
 from forebay.metadata import CALL_ID, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_gateway.admission import RETRY_AFTER_S
@@ -19,9 +26,15 @@ from forebay_gateway.fleet import Fleet
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.outcomes import failure_of, times
-from forebay_gateway.policy import queue_wait_s
+from forebay_gateway.policy import attempts_limit, queue_wait_s
+from forebay_gateway.sent import SentCall, SentCalls
 from forebay_gateway.status import abort
+from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
+from forebay_ledger.events import Holding, Stop, stop_frame
+from forebay_ledger.keys import CallKey, control_channel
+from forebay_ledger.lifecycle import State
+from forebay_ledger.reaper import ROUND_S
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import batch_message
 
@@ -32,30 +45,37 @@ class EphemeralCalls:
     """Serves ephemeral calls, which are unary. One object a gateway."""
 
     def __init__(
-        self, settings: Settings, dispatcher: Dispatcher, fleet: Fleet, reply_channel: str
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        dispatcher: Dispatcher,
+        fleet: Fleet,
+        reply_channel: str,
     ) -> None:
         self._settings = settings
+        self._ledger = ledger
         self._dispatcher = dispatcher
         self._fleet = fleet
         self._reply_channel = reply_channel
-        self._waiting: dict[str, asyncio.Future[call_pb2.BatchMemberReply]] = {}
+        self._sent = SentCalls()
+        self._stopping: set[asyncio.Task[None]] = set()
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes:
         """Sends the call, waits for its answer, and returns the response."""
         member = call_pb2.BatchMember(
             call_id=uuid7(), request=incoming.first or b"", metadata=incoming.wishes.handed_on
         )
-        begun = time.monotonic()
+        call = SentCall(incoming.method, incoming.wishes.priority, member, time.monotonic())
         try:
-            reply = await self._answer(incoming, member)
+            reply = await self._answer(incoming, call)
         except ForebayError as error:
             await abort(context, error, ((CALL_ID, member.call_id),))
-        waited_ms = round((time.monotonic() - begun) * 1000) - reply.run_ms
+        waited_ms = round((time.monotonic() - call.begun_at) * 1000) - reply.run_ms
         if reply.initial_metadata.entries:
             await context.send_initial_metadata(to_pairs(reply.initial_metadata))
         trailing: Pairs = (
             (CALL_ID, member.call_id),
-            *times(max(0, waited_ms), reply.run_ms, 1),
+            *times(max(0, waited_ms), reply.run_ms, call.attempt),
             *to_pairs(reply.outcome.trailing_metadata),
         )
         failure = failure_of(reply.outcome)
@@ -67,50 +87,87 @@ class EphemeralCalls:
     def on_reply(self, payload: bytes) -> None:
         """Takes what came over the gateway's channel."""
         for member in call_pb2.BatchReply.FromString(payload).members:
-            waiting = self._waiting.get(member.call_id)
-            if waiting is None:
+            if not self._sent.answered(member, time.monotonic()):
                 _log.info("a reply to a call that nobody waits for: %s", member.call_id)
-            elif not waiting.done():
-                waiting.set_result(member)
+
+    def on_holding(self, holding: Holding) -> None:
+        """A worker has calls in hand; those that nobody waits for are to stop."""
+        for call_id in holding.call_ids:
+            if not self._sent.held(call_id, holding.worker, time.monotonic()):
+                self._stop(call_id, holding.worker)
+
+    async def look_after(self) -> None:
+        """Sends lost calls again, or fails them, until cancelled."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            for queue in self._sent.silent_queues(time.monotonic()):
+                try:
+                    depth = await self._dispatcher.depth(queue)
+                    for call in self._sent.lost(queue, depth, time.monotonic()):
+                        await self._on_lost(call)
+                except BackendUnavailable as error:
+                    _log.warning("the broker does not answer: %s", error.__cause__)
+                except Exception:  # a fault of ours must not end the looking
+                    _log.exception("looking after ephemeral calls failed")
 
     def cut(self) -> None:
         """Ends what still waits with `Draining`."""
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(
-                    Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S)
-                )
+        for call in self._sent:
+            call.fail(Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S))
 
-    async def _answer(
-        self, incoming: Incoming, member: call_pb2.BatchMember
-    ) -> call_pb2.BatchMemberReply:
-        route = incoming.method.route
-        wait_s = queue_wait_s(incoming.method, self._settings)
+    async def _answer(self, incoming: Incoming, call: SentCall) -> call_pb2.BatchMemberReply:
+        wait_s = queue_wait_s(call.method, self._settings)
         if incoming.deadline.timeout_s() is not None:
-            member.deadline_ms = self._fleet.ledger_time_ms(incoming.deadline.remaining_s())
+            call.member.deadline_ms = self._fleet.ledger_time_ms(incoming.deadline.remaining_s())
         # A call that was given up here must not be begun by a worker that comes later.
-        member.begin_by_ms = self._fleet.ledger_time_ms(
+        call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        batch = call_pb2.Batch(members=[member], reply_channel=self._reply_channel)
-        message = batch_message(
-            member.call_id,
-            batch.SerializeToString(),
-            task=route.task,
-            queue=route.queue,
-            priority=incoming.wishes.priority,
+        with self._sent.waiting(call):
+            try:
+                await self._send(call)
+                async with asyncio.timeout(wait_s) as call.timeout:
+                    return await call.reply
+            except TimeoutError:
+                raise self._unanswered(call.method.route.queue) from None
+            except asyncio.CancelledError:
+                if call.worker is not None:
+                    self._stop(call.member.call_id, call.worker)
+                raise
+
+    async def _send(self, call: SentCall) -> None:
+        batch = call_pb2.Batch(members=[call.member], reply_channel=self._reply_channel)
+        await self._dispatcher.send(
+            batch_message(
+                call.member.call_id,
+                batch.SerializeToString(),
+                task=call.method.route.task,
+                queue=call.method.route.queue,
+                priority=call.priority,
+            )
         )
-        waiting: asyncio.Future[call_pb2.BatchMemberReply]
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting[member.call_id] = waiting
+
+    async def _on_lost(self, call: SentCall) -> None:
+        limit = attempts_limit(call.method, self._settings)
+        if not call.method.may_run_again or call.attempt >= limit:
+            call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
+            return
+        _log.info("call %s is sent again: its worker, or its message, was lost", call.id)
+        call.again(time.monotonic())
+        await self._send(call)
+
+    def _stop(self, call_id: str, worker: str) -> None:
+        """Tells the worker, without making anyone wait for it."""
+        task = asyncio.create_task(self._tell_to_stop(call_id, worker))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    async def _tell_to_stop(self, call_id: str, worker: str) -> None:
+        frame = stop_frame(str(CallKey(call_id)), 1, Stop(State.CANCELLED))
         try:
-            await self._dispatcher.send(message)
-            async with asyncio.timeout(wait_s):
-                return await waiting
-        except TimeoutError:
-            raise self._unanswered(route.queue) from None
-        finally:
-            del self._waiting[member.call_id]
+            await self._ledger.publish(control_channel(worker), frame)
+        except BackendUnavailable:
+            _log.info("call %s was left; its worker will say again that it has it", call_id)
 
     def _unanswered(self, queue: str) -> ForebayError:
         if self._fleet.consumes(queue):

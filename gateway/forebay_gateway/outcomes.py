@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from google.protobuf.message import DecodeError
-from google.rpc import status_pb2
+from google.rpc import code_pb2, status_pb2
 
 from forebay.errors import (
     ForebayError,
     HandlerAborted,
     InternalFault,
+    WorkerLost,
     error_of,
     from_status,
     to_status,
@@ -23,18 +24,23 @@ _MESSAGES = {
     "CANCELLED": "the call was cancelled",
     "NO_WORKERS": "no live worker consumes the method's queue",
     "QUEUE_WAIT": "no worker began the call within the method's queue wait",
-    "WORKER_LOST": "the worker died, and the call may not be run again",
+    "WORKER_LOST": "the call's worker died, and it may not be run again",
     "BACKEND_UNAVAILABLE": "the broker does not answer",
     "TOO_LARGE": "the request stream is over the method's limit",
 }
 
 
-def failure(ending: Ending) -> ForebayError | None:
-    """The error that a call ended with; None where it ended with OK."""
+def failure(ending: Ending, *, may_run_again: bool) -> ForebayError | None:
+    """The error that a call ended with; None where it ended with OK.
+
+    One that was lost is ABORTED where its method has effects: nobody knows which it had.
+    """
     if ending.outcome or ending.state is State.SUCCEEDED:  # a plain OK has no bytes
         return failure_of(call_pb2.Outcome.FromString(ending.outcome))
     if ending.reason in _MESSAGES:
-        return error_of(ending.reason, _MESSAGES[ending.reason])
+        lost = ending.reason == WorkerLost.reason and not may_run_again
+        code = code_pb2.ABORTED if lost else None
+        return error_of(ending.reason, _MESSAGES[ending.reason], code=code)
     return InternalFault(f"the call ended as {ending.state} without an outcome")
 
 

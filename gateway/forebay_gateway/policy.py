@@ -37,7 +37,7 @@ def new_call(
         item_limit_bytes=limits.item_bytes or settings.item_bytes,
         window_bytes=settings.window_bytes,
         retention_s=settings.retention_s,
-        attempts_limit=limits.attempts or settings.attempts,
+        attempts_limit=attempts_limit(method, settings),
         may_run_again=method.may_run_again,
         deterministic=method.route.deterministic,
     )
@@ -51,3 +51,8 @@ def request_limit_bytes(method: Method, settings: Settings) -> int:
 def queue_wait_s(method: Method, settings: Settings) -> float:
     """How long a call may wait for a worker."""
     return method.route.limits.queue_wait_s or settings.queue_wait_s
+
+
+def attempts_limit(method: Method, settings: Settings) -> int:
+    """How many attempts a call has in all, where it may be run again."""
+    return method.route.limits.attempts or settings.attempts

@@ -90,8 +90,9 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     watches = Watches(ledger, backends.ledger_url, gateway_channel(gateway))
     admission = Admission(settings.max_calls)
     durable = DurableCalls(settings, ledger, broker, watches)
-    ephemeral = EphemeralCalls(settings, broker, fleet, watches.channel)
+    ephemeral = EphemeralCalls(settings, ledger, broker, fleet, watches.channel)
     watches.on_reply = ephemeral.on_reply
+    watches.on_holding = ephemeral.on_holding
     funnel = Funnel(admission, checks, durable, ephemeral, settings.max_message_bytes)
     names = sorted({method.service for method in methods})
     health = HealthService(names)
@@ -105,6 +106,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
         loops = [
             background.create_task(watches.listen()),
             background.create_task(watches.look_after()),
+            background.create_task(ephemeral.look_after()),
             background.create_task(fleet.watch_over(say_health)),
         ]
         try:

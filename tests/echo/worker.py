@@ -52,6 +52,8 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             context.set_trailing_metadata((("x-trailing", "t"), ("x-trailing-bin", b"\x00\xff")))
         case "sleep":
             sleep(request.seconds, context)
+        case "insist":
+            time.sleep(request.seconds)
         case "cancel":
             context.cancel()
         case "time remaining":
@@ -68,6 +70,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         return EchoResponse(text=request.text, padding=bytes(request.padding))
 
     Quick = Unary
+    QuickAgain = Unary
 
     def ServerStream(
         self, request: EchoRequest, context: grpc.ServicerContext
@@ -81,6 +84,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
 
     Detached = ServerStream
     Narrow = ServerStream
+    Steady = ServerStream
 
     def ClientStream(
         self, requests: Iterator[EchoRequest], context: grpc.ServicerContext

@@ -18,7 +18,7 @@ from tests.unit.samples import ending
 
 @pytest.mark.parametrize("outcome", [b"", call_pb2.Outcome(message="fine").SerializeToString()])
 def test_a_call_that_succeeded_has_no_error(outcome: bytes) -> None:
-    assert failure(ending(state=State.SUCCEEDED, outcome=outcome)) is None
+    assert failure(ending(state=State.SUCCEEDED, outcome=outcome), may_run_again=True) is None
 
 
 @pytest.mark.parametrize(
@@ -36,28 +36,30 @@ def test_a_call_that_succeeded_has_no_error(outcome: bytes) -> None:
 def test_what_the_ledger_ended_is_told_by_its_reason(
     state: State, reason: str, cls: type[errors.ForebayError]
 ) -> None:
-    error = failure(ending(state=state, reason=reason))
+    error = failure(ending(state=state, reason=reason), may_run_again=True)
     assert error is not None
     assert type(error) is cls
     assert error.message
 
 
 def test_a_stored_ending_tells_nobody_to_retry() -> None:
-    error = failure(ending(state=State.FAILED, reason="BACKEND_UNAVAILABLE"))
+    error = failure(ending(state=State.FAILED, reason="BACKEND_UNAVAILABLE"), may_run_again=True)
     assert error is not None
     assert error.retry_after_s is None
 
 
 @pytest.mark.parametrize("reason", ["", "NO_SUCH_REASON"])
 def test_an_ending_that_says_nothing_is_a_fault_of_ours(reason: str) -> None:
-    error = failure(ending(state=State.FAILED, reason=reason))
+    error = failure(ending(state=State.FAILED, reason=reason), may_run_again=True)
     assert type(error) is errors.InternalFault
 
 
 def test_an_error_that_was_written_down_is_told_with_all_its_details() -> None:
     written = errors.OutOfRange("n: too large", violations=(FieldViolation("n", "too large"),))
     outcome = failed(written).SerializeToString()
-    told = failure(ending(state=State.FAILED, reason="INVALID_REQUEST", outcome=outcome))
+    told = failure(
+        ending(state=State.FAILED, reason="INVALID_REQUEST", outcome=outcome), may_run_again=True
+    )
     assert told is not None
     assert type(told) is errors.OutOfRange
     assert (told.message, told.violations) == (written.message, written.violations)
@@ -140,3 +142,11 @@ def test_another_domains_reason_is_no_class_of_ours() -> None:
     error = from_status(9, "no", status_pb2.Status(code=9, details=[info]))
     assert not isinstance(error, errors.Cancelled)
     assert error.reason == "CANCELLED"
+
+
+def test_a_lost_call_with_effects_is_aborted() -> None:
+    lost = ending(state=State.FAILED, reason="WORKER_LOST")
+    for may_run_again, code in ((True, "UNAVAILABLE"), (False, "ABORTED")):
+        error = failure(lost, may_run_again=may_run_again)
+        assert isinstance(error, errors.WorkerLost)
+        assert (error.code_name, error.reason) == (code, "WORKER_LOST")

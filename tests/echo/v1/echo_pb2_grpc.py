@@ -70,6 +70,16 @@ class EchoServiceStub:
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
                 response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
                 _registered_method=True)
+        self.Steady = channel.unary_stream(
+                '/tests.echo.v1.EchoService/Steady',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
+        self.QuickAgain = channel.unary_unary(
+                '/tests.echo.v1.EchoService/QuickAgain',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
         self.Unrouted = channel.unary_unary(
                 '/tests.echo.v1.EchoService/Unrouted',
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
@@ -130,6 +140,20 @@ class EchoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Steady(self, request, context):
+        """As ServerStream, and may be run again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuickAgain(self, request, context):
+        """As Quick, and may be run again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Unrouted(self, request, context):
         """No route: not served.
         """
@@ -172,6 +196,16 @@ def add_EchoServiceServicer_to_server(servicer, server):
             ),
             'Narrow': grpc.unary_stream_rpc_method_handler(
                     servicer.Narrow,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'Steady': grpc.unary_stream_rpc_method_handler(
+                    servicer.Steady,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'QuickAgain': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuickAgain,
                     request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
                     response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
             ),
@@ -369,6 +403,60 @@ class EchoService:
             request,
             target,
             '/tests.echo.v1.EchoService/Narrow',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Steady(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tests.echo.v1.EchoService/Steady',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuickAgain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.echo.v1.EchoService/QuickAgain',
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
             options,

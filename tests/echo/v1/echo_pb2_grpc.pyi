@@ -47,6 +47,10 @@ class EchoServiceStub:
     """`count` responses; goes on when its caller has left."""
     Narrow: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """As ServerStream, where the ledger holds little."""
+    Steady: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """As ServerStream, and may be run again."""
+    QuickAgain: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """As Quick, and may be run again."""
     Unrouted: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """No route: not served."""
 
@@ -69,6 +73,10 @@ class EchoServiceAsyncStub(EchoServiceStub):
     """`count` responses; goes on when its caller has left."""
     Narrow: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """As ServerStream, where the ledger holds little."""
+    Steady: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """As ServerStream, and may be run again."""
+    QuickAgain: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """As Quick, and may be run again."""
     Unrouted: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """No route: not served."""
 
@@ -130,6 +138,22 @@ class EchoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
         """As ServerStream, where the ledger holds little."""
+
+    @_abc_1.abstractmethod
+    def Steady(
+        self,
+        request: _echo_pb2.EchoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
+        """As ServerStream, and may be run again."""
+
+    @_abc_1.abstractmethod
+    def QuickAgain(
+        self,
+        request: _echo_pb2.EchoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_echo_pb2.EchoResponse, _abc.Awaitable[_echo_pb2.EchoResponse]]:
+        """As Quick, and may be run again."""
 
     @_abc_1.abstractmethod
     def Unrouted(

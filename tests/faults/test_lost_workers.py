@@ -1,0 +1,289 @@
+"""Workers and pool children that die, freeze, or are told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+import redis
+
+from forebay.rpc_errors import of_rpc_error
+from forebay_ledger.keys import CallKey
+from forebay_ledger.scripts import LEASE_S
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import Process, environment, eventually, forebay_gateway, process, short_folder
+
+ROOT = Path(__file__).parents[2]
+GRACE_S = 1.0
+TIMEOUT_S = 60.0
+
+
+class Fleet:
+    """A gateway, its ledger, and workers that a test starts and loses."""
+
+    def __init__(self, stack: ExitStack, env: dict[str, str], address: str, data_dir: str) -> None:
+        self._stack = stack
+        self._env = env
+        self.stub = EchoServiceStub(stack.enter_context(grpc.insecure_channel(address)))
+        self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
+        stack.callback(self.ledger.close)
+        self._started = 0
+
+    def worker(self, pool: str = "prefork", concurrency: int = 1) -> Process:
+        """One more worker, ready."""
+        self._started += 1
+        child = self._stack.enter_context(
+            process(
+                *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"],
+                *["--pool", pool, "--concurrency", str(concurrency), "-n", f"w{self._started}@%h"],
+                *["--without-mingle", "--without-gossip"],
+                env=self._env,
+                cwd=ROOT,
+            )
+        )
+        child.wait_for(r" ready\.")
+        return child
+
+    def record(self, call_id: str) -> dict[str, str]:
+        """The call's record."""
+        call = CallKey(call_id)
+        found: Any = self.ledger.hgetall(f"{call.partition}:call:{call}")
+        return {name.decode(): value.decode("latin-1") for name, value in found.items()}
+
+    def is_running(self, call_id: str, attempt: int = 1) -> bool:
+        """Whether a worker runs the attempt."""
+        record = self.record(call_id)
+        return (record.get("state"), record.get("attempt")) == ("RUNNING", str(attempt))
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    with short_folder() as folder, ExitStack() as stack:
+        env = environment(
+            FOREBAY_DATA_DIR=str(folder / "data"),
+            FOREBAY_SERVICES='["tests.echo.v1.echo_pb2"]',
+            FOREBAY_CANCEL_GRACE_S=str(GRACE_S),
+            FOREBAY_LINGER_S="0.1",
+        )
+        _, address = stack.enter_context(forebay_gateway(env=env, cwd=ROOT))
+        yield Fleet(stack, env, address, env["FOREBAY_DATA_DIR"])
+
+
+@contextmanager
+def calling(call: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
+    """The call is made in a thread; its result, or error, is to be had from what is yielded."""
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except grpc.RpcError as error:
+            results.append(error)
+
+    def result() -> Any:
+        thread.join(TIMEOUT_S)
+        assert results, "the call did not end"
+        if isinstance(results[0], grpc.RpcError):
+            raise results[0]
+        return results[0]
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield result
+    thread.join(TIMEOUT_S)
+
+
+def indexes(fleet: Fleet, call_id: str, count: int, seconds: float) -> list[int]:
+    """Those of a steady stream's lasting items."""
+    responses = fleet.stub.Steady(
+        EchoRequest(count=count, seconds=seconds),
+        metadata=(("forebay-call-id", call_id),),
+        timeout=TIMEOUT_S,
+    )
+    return [response.index for response in responses if response.WhichOneof("part") == "text"]
+
+
+def pool_children(worker: Process) -> list[psutil.Process]:
+    return psutil.Process(worker.popen.pid).children()
+
+
+def kill_worker(worker: Process, number: int = signal.SIGKILL) -> None:
+    """The signal to the main process and, where it is fatal, to its pool at once."""
+    children = pool_children(worker)
+    os.kill(worker.popen.pid, number)
+    for child in children:
+        child.send_signal(number)
+
+
+def test_a_dead_pool_child_is_noticed_within_a_second_and_its_call_runs_again(
+    fleet: Fleet,
+) -> None:
+    worker = fleet.worker()
+    with calling(lambda: indexes(fleet, "kill-child", 30, 0.05)) as result:
+        eventually(lambda: fleet.record("kill-child").get("count", "0") > "2", "items are out")
+        (child,) = pool_children(worker)
+        child.kill()
+        killed = time.monotonic()
+        eventually(lambda: fleet.is_running("kill-child", attempt=2), "it runs again", 10.0)
+        assert time.monotonic() - killed < 5.0, "far sooner than a lease"
+        assert result() == list(range(30))
+
+
+def test_a_call_with_effects_whose_child_died_is_aborted(fleet: Fleet) -> None:
+    worker = fleet.worker()
+    request = EchoRequest(act="insist", seconds=30)
+    with calling(lambda: fleet.stub.Unary(request, timeout=TIMEOUT_S)) as result:
+        eventually(lambda: any_running(fleet), "it runs")
+        pool_children(worker)[0].kill()
+        with pytest.raises(grpc.RpcError) as caught:
+            result()
+    error = of_rpc_error(caught.value)
+    assert (error.code_name, error.reason) == ("ABORTED", "WORKER_LOST")
+    assert error.retry_after_s is None
+
+
+def any_running(fleet: Fleet) -> bool:
+    keys: Any = fleet.ledger.keys("*:call:*")
+    return any(fleet.ledger.hget(key, "state") == b"RUNNING" for key in keys)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_killed_workers_calls_run_elsewhere(fleet: Fleet, pool: str) -> None:
+    first = fleet.worker(pool)
+    with calling(lambda: indexes(fleet, "kill-worker", 200, 0.05)) as result:
+        eventually(lambda: fleet.is_running("kill-worker"), "it runs")
+        fleet.worker(pool)
+        kill_worker(first)
+        eventually(lambda: fleet.is_running("kill-worker", attempt=2), "it runs elsewhere", 30.0)
+        assert result() == list(range(200))
+
+
+def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_comes_to_nothing(
+    fleet: Fleet,
+) -> None:
+    first = fleet.worker()
+    with calling(lambda: indexes(fleet, "freeze", 300, 0.05)) as result:
+        eventually(lambda: fleet.is_running("freeze"), "it runs")
+        fleet.worker()
+        kill_worker(first, signal.SIGSTOP)
+        eventually(lambda: fleet.is_running("freeze", attempt=2), "it runs elsewhere", 30.0)
+        kill_worker(first, signal.SIGCONT)
+        first.wait_for("call freeze was stopped|call /freeze was stopped")
+        assert result() == list(range(300))
+    assert fleet.record("freeze")["attempt"] == "2"
+
+
+def test_a_pool_child_ends_with_its_worker(fleet: Fleet) -> None:
+    worker = fleet.worker()
+    call_id = (("forebay-call-id", "orphan"),)
+    with calling(
+        lambda: fleet.stub.Unary(
+            EchoRequest(act="insist", seconds=TIMEOUT_S), metadata=call_id, timeout=TIMEOUT_S
+        )
+    ) as result:
+        eventually(lambda: fleet.is_running("orphan"), "it runs")
+        (child,) = pool_children(worker)
+        os.kill(worker.popen.pid, signal.SIGKILL)
+        eventually(lambda: not child.is_running(), "the child ends, too", 10.0)
+        with pytest.raises(grpc.RpcError):
+            result()
+
+
+@pytest.mark.parametrize("path", ["Unary", "Quick"])
+def test_a_handler_that_heeds_no_cancel_is_ended_after_the_grace(fleet: Fleet, path: str) -> None:
+    worker = fleet.worker()
+    before = {child.pid for child in pool_children(worker)}
+    call = getattr(fleet.stub, path).future(EchoRequest(act="insist", seconds=TIMEOUT_S))
+    eventually(lambda: "received" in worker.output, "it is there")
+    time.sleep(0.5)  # not synchronisation: it is to be under way for a moment
+    call.cancel()
+    eventually(
+        lambda: not before & {child.pid for child in pool_children(worker)}, "its child ends", 20.0
+    )
+    assert fleet.stub.Unary(EchoRequest(text="free"), timeout=TIMEOUT_S).text == "free"
+
+
+def test_a_handler_that_heeds_a_cancel_keeps_its_child(fleet: Fleet) -> None:
+    worker = fleet.worker()
+    before = {child.pid for child in pool_children(worker)}
+    for path in ("Unary", "Quick"):
+        call = getattr(fleet.stub, path).future(EchoRequest(act="sleep", seconds=TIMEOUT_S))
+        time.sleep(0.5)  # as above
+        call.cancel()
+        assert fleet.stub.Unary(EchoRequest(text="free"), timeout=TIMEOUT_S).text == "free"
+    assert {child.pid for child in pool_children(worker)} == before
+
+
+def test_a_deadline_ends_a_handler_that_does_not_heed_it(fleet: Fleet) -> None:
+    worker = fleet.worker()
+    before = {child.pid for child in pool_children(worker)}
+    with pytest.raises(grpc.RpcError) as caught:
+        fleet.stub.Unary(EchoRequest(act="insist", seconds=TIMEOUT_S), timeout=1.0)
+    assert of_rpc_error(caught.value).code_name == "DEADLINE_EXCEEDED"
+    eventually(
+        lambda: not before & {child.pid for child in pool_children(worker)}, "its child ends", 20.0
+    )
+
+
+def test_a_worker_told_to_end_finishes_what_it_began_and_gives_back_the_rest(
+    fleet: Fleet,
+) -> None:
+    first = fleet.worker("threads")  # it prefetches
+    with ExitStack() as stack:
+        results = [
+            stack.enter_context(calling(lambda n=n: indexes(fleet, f"warm-{n}", 10, 0.3)))  # type: ignore[misc]
+            for n in range(2)
+        ]
+        claimed = [
+            eventually(lambda n=n: "worker" in fleet.record(f"warm-{n}"), "both are claimed")  # type: ignore[misc]
+            for n in range(2)
+        ]
+        assert claimed
+        fleet.worker("threads")
+        told = time.monotonic()
+        assert first.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - told < 10.0
+        for result in results:
+            assert result() == list(range(10))
+    assert {fleet.record(f"warm-{n}")["attempt"] for n in range(2)} == {"1"}
+
+
+def test_an_ephemeral_call_whose_worker_was_killed_is_made_elsewhere(fleet: Fleet) -> None:
+    first = fleet.worker()
+    request = EchoRequest(act="insist", seconds=3, text="x")
+    with calling(lambda: fleet.stub.QuickAgain(request, timeout=TIMEOUT_S).text) as result:
+        eventually(lambda: "received" in first.output, "it is there")
+        fleet.worker()
+        kill_worker(first)
+        assert result() == "x"
+
+
+def test_an_ephemeral_call_with_effects_whose_worker_was_killed_fails(fleet: Fleet) -> None:
+    first = fleet.worker()
+    request = EchoRequest(act="insist", seconds=TIMEOUT_S)
+    with calling(lambda: fleet.stub.Quick(request, timeout=TIMEOUT_S)) as result:
+        eventually(lambda: "received" in first.output, "it is there")
+        fleet.worker()
+        kill_worker(first)
+        with pytest.raises(grpc.RpcError) as caught:
+            result()
+    assert of_rpc_error(caught.value).reason == "WORKER_LOST"
+
+
+def test_an_ephemeral_call_that_takes_longer_than_a_lease_is_not_taken_for_lost(
+    fleet: Fleet,
+) -> None:
+    worker = fleet.worker()
+    request = EchoRequest(act="insist", seconds=LEASE_S + 4, text="x")
+    assert fleet.stub.QuickAgain(request, timeout=TIMEOUT_S).text == "x"
+    assert worker.output.count("received") == 1
