@@ -25,12 +25,15 @@ from forebay_ledger.operations import (
     release,
     renew,
     send_initial_metadata,
+    sweep,
     trim,
+    watch,
 )
 from forebay_ledger.reaper import Reaper
 from forebay_ledger.unclaimed import Waiting, unclaimed
 from tests.contract.channel import Channel
 from tests.contract.records import (
+    NOBODY,
     OTHER_WORKER,
     QUEUE,
     WORKER,
@@ -283,3 +286,20 @@ def same_partition(call: CallKey) -> CallKey:
     """Another call of the same partition."""
     others = (CallKey(f"call-{uuid.uuid4()}") for _ in range(10_000))
     return next(other for other in others if other.partition == call.partition)
+
+
+def test_after_a_pause_holders_get_the_time_of_a_lease_to_come_back(
+    ledger: BlockingLedger,
+) -> None:
+    claimed, watched = running(ledger), accepted(ledger, linger_s=0.0)
+    lapse_now = renew(claimed.call.partition, WORKER, [(claimed.call, 1)])
+    ledger.run(with_lease(lapse_now, 0.001))
+    ledger.run(with_lease(watch(watched.call, NOBODY), 0.001))
+    for number in range(PARTITIONS):  # as after an outage: none of these was swept of late
+        ledger.run(sweep(number, ()))
+        ledger.run(sweep(number, ()))
+    assert claimed.state is State.RUNNING
+    assert watched.state is State.QUEUED
+    sweep_all(ledger)
+    assert claimed.state is State.QUEUED
+    assert watched.state is State.CANCELLED
