@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 
 PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
-SERVICE_FILES := forebay/compute/v1/compute.proto
+SERVICE_FILES := forebay/compute/v1/compute.proto forebay/v1/calls.proto
 TEST_PROTOS := tests/echo/v1/echo.proto
 GENERATED := .
 

@@ -20,6 +20,7 @@ DESIGN = {
     "INVALID_REQUEST": (code_pb2.INVALID_ARGUMENT, errors.CallerError),
     "CALL_ID_REUSED": (code_pb2.ALREADY_EXISTS, errors.CallerError),
     "CALL_UNKNOWN": (code_pb2.NOT_FOUND, errors.CallerError),
+    "CALL_NOT_FINISHED": (code_pb2.FAILED_PRECONDITION, errors.CallerError),
     "METHOD_UNKNOWN": (code_pb2.UNIMPLEMENTED, errors.CallerError),
     "ITEMS_LOST": (code_pb2.DATA_LOSS, errors.BackendError),
     "QUEUE_FULL": (code_pb2.RESOURCE_EXHAUSTED, errors.CapacityError),

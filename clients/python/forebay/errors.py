@@ -104,6 +104,13 @@ class CallUnknown(CallerError):
     reason = "CALL_UNKNOWN"
 
 
+class CallNotFinished(CallerError):
+    """Only a call that has ended can be deleted."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "CALL_NOT_FINISHED"
+
+
 class MethodUnknown(CallerError):
     """The gateway serves no such service or method."""
 

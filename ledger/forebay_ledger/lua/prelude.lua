@@ -93,7 +93,8 @@ local function live_watchers(call)
   return redis.call('ZCOUNT', key('watch', call), '(' .. now_ms(), '+inf')
 end
 
--- Publishes to whoever watches; how many heard it, and how many there were.
+-- Publishes to whoever watches or looks on; how many watchers heard it, and how many there
+-- were. An onlooker's absence means nothing: it neither keeps a call alive nor reads its items.
 local function tell(call, frame)
   local all, reached = watchers(call), 0
   for _, channel in ipairs(all) do
@@ -103,6 +104,11 @@ local function tell(call, frame)
       reached = reached + 1
     end
   end
+  for _, channel in ipairs(redis.call('SMEMBERS', key('onlook', call))) do
+    if not redis.call('ZSCORE', key('watch', call), channel) then
+      redis.call('PUBLISH', channel, frame)
+    end
+  end
   return reached, #all
 end
 
@@ -110,7 +116,8 @@ local function drop(call)
   local queue = redis.call('HGET', key('call', call), 'queue')
   if queue then redis.call('ZREM', waiting(queue), call) end
   redis.call('ZREM', P .. ':calls', call)
-  redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call))
+  redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call),
+    key('onlook', call))
   redis.call('ZREM', P .. ':due', call)
   redis.call('ZREM', P .. ':done', call)
   local size = number(redis.call('HGET', P .. ':size', call))

@@ -4,7 +4,7 @@ isort:skip_file
 What gateway, ledger and workers tell each other about a call.
 
 These messages travel inside Forebay, through the broker and the ledger, and
-are kept with a call's record; callers do not see them.
+are kept with a call's record; callers see CallState alone, in calls.proto.
 """
 
 from collections import abc as _abc

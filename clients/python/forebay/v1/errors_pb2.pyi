@@ -95,6 +95,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE, with RetryInfo. The gateway is shutting down; another one, or
     the same one in a moment, takes the call up again under the same id.
     """
+    ERROR_REASON_CALL_NOT_FINISHED: _ErrorReason.ValueType  # 19
+    """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
+    DeleteOperation of a call that is still running; cancel it first.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, with the status that each comes with."""
@@ -166,5 +170,9 @@ own; the log has the traceback under the call id.
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 18
 """UNAVAILABLE, with RetryInfo. The gateway is shutting down; another one, or
 the same one in a moment, takes the call up again under the same id.
+"""
+ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
+"""FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
+DeleteOperation of a call that is still running; cancel it first.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

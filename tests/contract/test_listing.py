@@ -1,0 +1,293 @@
+"""Looking at calls without taking part in them: listing, describing, looking on, deleting."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger
+from forebay_ledger.events import Ending, Item, parse_frame
+from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.listing import (
+    Description,
+    Listed,
+    Place,
+    Seen,
+    delete,
+    describe,
+    list_calls,
+    onlook,
+)
+from forebay_ledger.operations import (
+    Flow,
+    Push,
+    Refused,
+    accept,
+    cancel,
+    discard,
+    emit,
+    emit_transient,
+    finish,
+    leave,
+)
+from tests.contract.channel import Channel
+from tests.contract.records import (
+    NOBODY,
+    WORKER,
+    Record,
+    accepted,
+    new_call,
+    new_key,
+    running,
+    sweep_all,
+)
+
+PARTITION = 3
+
+
+def keys_of_partition(count: int) -> Iterator[CallKey]:
+    """Calls that live in one partition."""
+    while count:
+        call = new_key()
+        if call.partition == partition_prefix(PARTITION):
+            count -= 1
+            yield call
+
+
+def accept_at(ledger: BlockingLedger, created_ms: int, count: int = 1) -> list[Place]:
+    """Calls of the partition, as if accepted at the time."""
+    places = []
+    for call in keys_of_partition(count):
+        ledger.run(accept(call, new_call(), NOBODY, Push()))
+        ledger.redis.zadd(f"{partition_prefix(PARTITION)}:calls", {str(call): created_ms})
+        places.append(Place(created_ms, str(call)))
+    return places
+
+
+def walk(
+    ledger: BlockingLedger, limit: int, oldest_ms: int | None = None
+) -> Iterator[list[Listed]]:
+    """The partition's calls, stretch by stretch."""
+    after: Place | None = None
+    while True:
+        stretch = ledger.run(list_calls(PARTITION, after, oldest_ms, limit))
+        yield list(stretch.calls)
+        if stretch.read_to is None:
+            return
+        after = stretch.read_to
+
+
+def listed(ledger: BlockingLedger) -> list[CallKey]:
+    """All calls of all partitions."""
+    return [
+        one.call
+        for number in range(PARTITIONS)
+        for one in ledger.run(list_calls(number, None, None, 100)).calls
+    ]
+
+
+def described(record: Record, most_bytes: int = 1000) -> Description:
+    """What is told of a call that is known."""
+    description = record.ledger.run(describe(record.call, most_bytes, review=True))
+    assert isinstance(description, Description)
+    return description
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 100])
+def test_a_partition_is_listed_newest_first_however_it_is_cut(
+    ledger: BlockingLedger, limit: int
+) -> None:
+    places = [place for time in (1000, 3000, 2000) for place in accept_at(ledger, time, 4)]
+    random.shuffle(places)
+    stretches = list(walk(ledger, limit))
+    assert [one.place for calls in stretches for one in calls] == sorted(places, reverse=True)
+    assert all(len(calls) <= limit for calls in stretches)
+
+
+def test_a_call_that_is_accepted_meanwhile_does_not_disturb_the_listing(
+    ledger: BlockingLedger,
+) -> None:
+    places = accept_at(ledger, 1000, 3)
+    stretches = walk(ledger, 2)
+    first = next(stretches)
+    accept_at(ledger, 2000)
+    assert [one.place for calls in (first, *stretches) for one in calls] == sorted(
+        places, reverse=True
+    )
+
+
+def test_a_listing_ends_at_the_oldest_that_was_asked_for(ledger: BlockingLedger) -> None:
+    accept_at(ledger, 1000, 2)
+    newer = accept_at(ledger, 2000, 2) + accept_at(ledger, 3000)
+    found = [one.place for calls in walk(ledger, 2, oldest_ms=2000) for one in calls]
+    assert found == sorted(newer, reverse=True)
+    beyond = ledger.run(list_calls(PARTITION, Place(1000, "/zzz"), 2000, 10))
+    assert (beyond.calls, beyond.read_to) == ((), None)
+
+
+def test_a_call_whose_record_is_gone_is_skipped_and_leaves_the_index(
+    ledger: BlockingLedger,
+) -> None:
+    kept, gone = accept_at(ledger, 1000, 2)
+    ledger.redis.delete(f"{partition_prefix(PARTITION)}:call:{gone.call}")
+    assert [one.place for calls in walk(ledger, 1) for one in calls] == [kept]
+    index = f"{partition_prefix(PARTITION)}:calls"
+    assert ledger.redis.zrange(index, 0, -1) == [kept.call.encode()]
+
+
+def test_a_listing_says_what_filters_ask_for(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    [one] = [
+        one
+        for number in range(PARTITIONS)
+        for one in ledger.run(list_calls(number, None, None, 10)).calls
+    ]
+    assert (one.call, one.state, one.method, one.queue) == (
+        record.call,
+        State.RUNNING,
+        "pkg.Service.Method",
+        "queue",
+    )
+    assert one.place.created_ms == int(record.fields["created"])
+    assert (one.begun_ms, one.finished_ms) == (int(record.fields["begun"]), 0)
+
+
+def test_what_is_dropped_is_listed_no_more(ledger: BlockingLedger) -> None:
+    discarded, finished, kept = (
+        accepted(ledger),
+        accepted(ledger, retention_s=0.0),
+        accepted(ledger),
+    )
+    assert ledger.run(discard(discarded.call)) is None
+    assert ledger.run(cancel(finished.call)) is None
+    sweep_all(ledger)
+    assert listed(ledger) == [kept.call]
+
+
+def test_a_running_call_is_described_whole(ledger: BlockingLedger) -> None:
+    record = running(ledger, timeout_s=60.0)
+    ledger.run(emit(record.call, 1, 0, b"lasting"))
+    ledger.run(emit_transient(record.call, 1, b"progress"))
+    told, fields = described(record), record.fields
+    assert (told.state, told.reason, told.method) == (State.RUNNING, "", "pkg.Service.Method")
+    assert (told.queue, told.worker, told.attempt) == ("queue", WORKER, 1)
+    times = (told.created_ms, told.queued_ms, told.begun_ms, told.deadline_ms)
+    assert times == tuple(int(fields[name]) for name in ("created", "queued", "begun", "deadline"))
+    assert told.created_ms <= told.read_ms < told.deadline_ms
+    assert (told.finished_ms, told.first, told.count, told.sent) == (0, 0, 1, 7)
+    assert (told.last_item, told.progress, told.ending) == (None, b"progress", None)
+
+
+def test_a_finished_call_is_described_with_its_last_item_and_without_progress(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger)
+    for ordinal, item in enumerate([b"one", b"two"]):
+        ledger.run(emit(record.call, 1, ordinal, item))
+    ledger.run(emit_transient(record.call, 1, b"progress"))
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome"))
+    told = described(record)
+    assert (told.state, told.worker, told.count) == (State.SUCCEEDED, "", 2)
+    assert (told.last_item, told.progress) == (b"two", None)
+    assert told.finished_ms >= told.begun_ms
+    assert told.ending == Ending(State.SUCCEEDED, "", 2, 1, 0, 0, b"outcome")
+
+
+def test_an_item_may_be_empty_or_too_large_to_be_told(ledger: BlockingLedger) -> None:
+    for item, told in ((b"", b""), (b"1234", b"1234"), (b"12345", None)):
+        record = running(ledger)
+        ledger.run(emit_transient(record.call, 1, item))
+        assert described(record, most_bytes=4).progress == told
+        ledger.run(emit(record.call, 1, 0, item))
+        ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+        assert described(record, most_bytes=4).last_item == told
+
+
+def test_a_call_that_is_due_is_ended_only_where_that_is_asked_for(ledger: BlockingLedger) -> None:
+    record = accepted(ledger, timeout_s=0.001)
+    while not record.is_past_its_deadline():
+        pass
+    as_it_is = ledger.run(describe(record.call, 0))
+    assert isinstance(as_it_is, Description)
+    assert as_it_is.state is State.QUEUED
+    told = described(record)
+    assert (told.state, told.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")
+
+
+def test_an_onlooker_hears_of_items_and_of_the_end(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger)
+    seen = ledger.run(onlook(record.call, channel.name))
+    assert seen == Seen(State.RUNNING, "pkg.Service.Method", first=0, count=0, sent=0)
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    ledger.run(cancel(record.call))
+    events = [parse_frame(frame) for frame in channel.heard()]
+    assert [key for key, _ in events] == [str(record.call)] * 2
+    assert events[0][1] == Item(0, b"item")
+    assert isinstance(events[1][1], Ending)
+    assert events[1][1].state is State.CANCELLED
+
+
+def test_an_onlooker_that_watches_too_hears_everything_once(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name)
+    ledger.run(onlook(record.call, channel.name))
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    assert len(channel.heard()) == 1
+
+
+def test_an_onlooker_holds_no_handler_back_and_keeps_no_call_alive(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name, linger_s=0.0)
+    ledger.run(onlook(record.call, "somebody-else"))
+    flow = ledger.run(emit(record.call, 1, 0, b"item"))
+    assert isinstance(flow, Flow)
+    assert flow.watchers == 1
+    ledger.run(leave(record.call, channel.name))
+    assert record.state is State.CANCELLED
+
+
+def test_looking_on_lapses_and_leaves_nothing(ledger: BlockingLedger, channel: Channel) -> None:
+    record = running(ledger)
+    ledger.run(onlook(record.call, channel.name))
+    name = f"{record.call.partition}:onlook:{record.call}"
+    assert 0 < ledger.redis.pttl(name) <= 15_000
+    ledger.run(cancel(record.call))
+    ledger.run(delete(record.call))
+    assert ledger.redis.keys(f"*{record.call}*") == []
+
+
+def test_an_onlooker_of_a_finished_call_is_told_so(ledger: BlockingLedger) -> None:
+    record = accepted(ledger)
+    ledger.run(cancel(record.call))
+    seen = ledger.run(onlook(record.call, NOBODY))
+    assert isinstance(seen, Seen)
+    assert seen.state is State.CANCELLED
+    assert not ledger.redis.exists(f"{record.call.partition}:onlook:{record.call}")
+
+
+def test_only_a_finished_call_is_deleted_and_its_id_is_free_again(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    assert ledger.run(delete(record.call)) == Refused("RUNNING")
+    assert record.items == [b"item"]
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    assert ledger.run(delete(record.call)) is None
+    assert ledger.run(delete(record.call)) == Refused("UNKNOWN")
+    assert listed(ledger) == []
+    assert ledger.redis.keys(f"*{record.call.id}*") == []
+    assert int(ledger.redis.get(f"{record.call.partition}:bytes") or 0) == 0
+    assert ledger.run(accept(record.call, new_call(), NOBODY, Push())) is None
+
+
+def test_what_nobody_knows_is_unknown_to_all(ledger: BlockingLedger) -> None:
+    call = new_key()
+    assert ledger.run(describe(call, 0, review=True)) == Refused("UNKNOWN")
+    assert ledger.run(onlook(call, NOBODY)) == Refused("UNKNOWN")
+    assert ledger.run(delete(call)) == Refused("UNKNOWN")
