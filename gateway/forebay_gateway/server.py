@@ -25,6 +25,7 @@ from forebay_gateway.funnel import Funnel
 from forebay_gateway.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.health import HealthService
 from forebay_gateway.ids import uuid7
+from forebay_gateway.oversight import Oversight
 from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
@@ -95,8 +96,11 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     watches.on_holding = ephemeral.on_holding
     funnel = Funnel(admission, checks, durable, ephemeral, settings.max_message_bytes)
     names = sorted({method.service for method in methods})
-    health = HealthService(names)
-    server, address = _server(settings, methods, funnel, names, health)
+    oversight = Oversight(
+        ledger, broker, fleet, watches, methods, is_open=_is_loopback(settings.listen)
+    )
+    health = HealthService((*names, *oversight.services))
+    server, address = _server(settings, methods, funnel, names, health, oversight)
 
     async def say_health(state: Health) -> None:
         await health.say(state.serving)
@@ -108,6 +112,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             background.create_task(watches.look_after()),
             background.create_task(ephemeral.look_after()),
             background.create_task(fleet.watch_over(say_health)),
+            background.create_task(oversight.watch_rates()),
         ]
         try:
             async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
@@ -123,6 +128,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             admission.drain()
             await health.drain()
             await _drained(admission, settings.drain_s)
+            oversight.cut()
             durable.cut()
             ephemeral.cut()
             await server.stop(_CUT_GRACE_S)
@@ -156,6 +162,7 @@ def _server(
     funnel: Funnel,
     names: Sequence[str],
     health: HealthService,
+    oversight: Oversight,
 ) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(options=_options(settings))
     for name in names:
@@ -165,8 +172,9 @@ def _server(
             if method.service == name
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    told = (*names, *oversight.services, HEALTH_SERVICE)
     server.add_generic_rpc_handlers(
-        (health.handler(), *reflection_handlers((*names, HEALTH_SERVICE)), _Unknown())
+        (*oversight.handlers(), health.handler(), *reflection_handlers(told), _Unknown())
     )
     host = settings.listen.rpartition(":")[0]
     try:

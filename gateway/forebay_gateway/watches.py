@@ -70,6 +70,8 @@ class Watches:
         """Hears the answers to ephemeral calls."""
         self.on_holding: Callable[[Holding], None] = lambda holding: None
         """Hears which worker has ephemeral calls."""
+        self.on_event: Callable[[str, CallEvent], None] = lambda key, event: None
+        """Hears of calls, for those who look on and watch none."""
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
         self._look_now = asyncio.Event()
@@ -155,3 +157,4 @@ class Watches:
         for one in self._watches.get(key, ()):
             one.delivery.on_event(event)
             one.ring()
+        self.on_event(key, event)

@@ -7,7 +7,7 @@ handler back, and its leaving ends nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from forebay_ledger.events import Ending
@@ -108,6 +108,17 @@ class Seen:
     sent: int
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """Calls of a queue that no worker has claimed; how long the oldest has waited (ms)."""
+
+    calls: int = 0
+    oldest_ms: int = 0
+
+    def __add__(self, other: Backlog) -> Backlog:
+        return Backlog(self.calls + other.calls, max(self.oldest_ms, other.oldest_ms))
+
+
 def list_calls(
     partition: int, after: Place | None, oldest_ms: int | None, limit: int
 ) -> Operation[Stretch]:
@@ -138,6 +149,19 @@ def describe(
 def onlook(call: CallKey, channel: str) -> Operation[Seen | Refused]:
     """The channel hears of the call for the time of a lease; tells where it stands."""
     return Operation("onlook", call.partition, (str(call), channel, int(LEASE_S * 1000)), _seen)
+
+
+def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, ...]]:
+    """What waits in a partition, of each queue."""
+    return Operation(
+        "backlog",
+        partition_prefix(partition),
+        tuple(queues),
+        lambda reply: tuple(
+            Backlog(int(calls), int(float(oldest_ms)))
+            for calls, oldest_ms in zip(reply[::2], reply[1::2], strict=True)
+        ),
+    )
 
 
 def delete(call: CallKey) -> Operation[Refused | None]:

@@ -18,6 +18,8 @@
 --   first base                    items trimmed off `PREFIX:out:KEY`, and their bytes
 --   read_count                    items that the foremost watcher has read
 --   brief initial                 the latest transient item; initial metadata
+-- Beside it, besides streams of items: who watches (`PREFIX:watch:KEY`, channels by the end of
+-- their lease) and who looks on (`PREFIX:onlook:KEY`).
 -- Indexes of the partition:
 --   PREFIX:attended               since when it is swept without a pause, and when it last was
 --   PREFIX:calls                  all calls, by when they were created
