@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forebay.client import CHANNEL_OPTIONS
-from forebay.errors import BackendError, DeadlineExceeded, ForebayError
+from forebay.failing import fail
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
 from forebay.routes import Method, RouteError, read_methods, services_of
 from forebay.rpc_errors import of_rpc_error
@@ -85,7 +85,7 @@ def call(
         try:
             _run(channel, found, messages, metadata, timeout)
         except grpc.RpcError as error:
-            _fail(of_rpc_error(error), target)
+            fail(of_rpc_error(error), target)
 
 
 def _run(
@@ -273,17 +273,3 @@ def _metadata(
             raise click.ClickException(f"-H {header}: expected KEY:VALUE")
         pairs.append((key.strip().lower(), value.strip()))
     return tuple(pairs)
-
-
-def _fail(error: ForebayError, target: str) -> None:
-    lines = [str(error)]
-    lines += [
-        f"  {violation.field}: {violation.description}"
-        for violation in error.violations
-        if violation.description not in error.message
-    ]
-    if error.retry_after_s is not None:
-        lines.append(f"  a retry may help, after {error.retry_after_s:g} s")
-    if isinstance(error, (BackendError, DeadlineExceeded)):
-        lines.append(f"  `forebay doctor --listen {target}` says what is missing")
-    raise click.ClickException("\n".join(lines))

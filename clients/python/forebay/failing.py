@@ -1,0 +1,24 @@
+"""Errors as the command line tells them."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+
+from forebay.errors import BackendError, DeadlineExceeded, ForebayError
+
+
+def fail(error: ForebayError, target: str) -> NoReturn:
+    """Ends the command with what was wrong and what to do about it."""
+    lines = [str(error)]
+    lines += [
+        f"  {violation.field}: {violation.description}"
+        for violation in error.violations
+        if violation.description not in error.message
+    ]
+    if error.retry_after_s is not None:
+        lines.append(f"  a retry may help, after {error.retry_after_s:g} s")
+    if isinstance(error, (BackendError, DeadlineExceeded)):
+        lines.append(f"  `forebay doctor --listen {target}` says what is missing")
+    raise click.ClickException("\n".join(lines))
