@@ -75,6 +75,8 @@ def test_services_are_listed_over_either_reflection(up: Up, protocol: str) -> No
     listed = buf_curl(up, "", "--list-services", "--reflect-protocol", protocol).succeeded()
     assert listed.out.split() == [
         SERVICE,
+        "forebay.v1.CallService",
+        "google.longrunning.Operations",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
@@ -83,7 +85,7 @@ def test_services_are_listed_over_either_reflection(up: Up, protocol: str) -> No
 
 def test_methods_are_listed(up: Up) -> None:
     listed = buf_curl(up, "", "--list-methods").succeeded().out.split()
-    assert [method for method in listed if method.startswith("forebay.")] == [
+    assert [method for method in listed if method.startswith("forebay.compute.")] == [
         f"{SERVICE}/Add",
         f"{SERVICE}/Factorial",
         f"{SERVICE}/MatMul",

@@ -59,6 +59,8 @@ def test_all_statuses_are_listed(channel: grpc.Channel) -> None:
     assert {name: answer.status for name, answer in listed.statuses.items()} == {
         "": SERVING,
         SERVICE: SERVING,
+        "google.longrunning.Operations": SERVING,
+        "forebay.v1.CallService": SERVING,
     }
 
 

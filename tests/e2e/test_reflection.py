@@ -67,6 +67,8 @@ def test_the_services_are_listed(reflection: Reflection) -> None:
     [answer] = reflection.ask(Request(list_services="*"))
     assert [service.name for service in answer.list_services_response.service] == [
         SERVICE,
+        "forebay.v1.CallService",
+        "google.longrunning.Operations",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -178,6 +178,8 @@ def test_a_deadline_ends_the_call(recipe: Recipe) -> None:
 def test_the_list_has_every_service_and_method(recipe: Recipe) -> None:
     assert recipe().succeeded().out.splitlines() == [
         SERVICE,
+        "forebay.v1.CallService",
+        "google.longrunning.Operations",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",

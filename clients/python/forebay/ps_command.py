@@ -101,5 +101,5 @@ def _filter(states: Sequence[str], method: str | None, all_calls: bool) -> str:
         comparisons.append(f'done = false OR finish_time > "{recent}"')
     if method is not None:
         text = method.replace("\\", r"\\").replace('"', r"\"")
-        comparisons.append(f'method = "{text if "." in text else f"*.{text}"}"')
+        comparisons.append(f'method = "{text if set(text) & set(".*") else f"*.{text}"}"')
     return " AND ".join(comparisons)

@@ -1,0 +1,144 @@
+"""`forebay.v1.CallService`, and where the services that rule over calls are open."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.api_core.operations_v1 import OperationsClient
+from google.longrunning import operations_pb2
+from google.longrunning.operations_pb2 import (
+    ListOperationsRequest,
+    WaitOperationRequest,
+)
+
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.v1 import calls_pb2
+from forebay.v1.calls_pb2_grpc import CallServiceStub
+from tests.commands import run
+from tests.e2e.known_calls import TIMEOUT_S, named, new_id, refusal, running
+from tests.harness import environment, forebay_gateway, short_folder
+
+
+@pytest.fixture
+def client(channel: grpc.Channel) -> OperationsClient:
+    """Google's own, on `up`."""
+    return OperationsClient(channel)
+
+
+@pytest.fixture
+def calls(channel: grpc.Channel) -> CallServiceStub:
+    """The call service, on `up`."""
+    return CallServiceStub(channel)
+
+
+def test_items_are_read_without_attaching(stub: ComputeServiceStub, calls: CallServiceStub) -> None:
+    call_id = new_id()
+    stream = stub.Factorial(pb.FactorialRequest(n=30), timeout=TIMEOUT_S, metadata=named(call_id))
+    lasting = [item for item in stream if not item.HasField("progress")]
+    for first in range(len(lasting) + 1):
+        request = calls_pb2.ReadItemsRequest(name=f"operations/{call_id}", first=first)
+        read = list(calls.ReadItems(request, timeout=TIMEOUT_S))
+        assert [response.ordinal for response in read] == list(range(first, len(lasting)))
+        for response, item in zip(read, lasting[first:], strict=True):
+            came = pb.FactorialResponse()
+            assert response.item.Unpack(came)
+            assert came == item
+    beyond = calls_pb2.ReadItemsRequest(name=f"operations/{call_id}", first=len(lasting) + 1)
+    assert refusal(lambda: list(calls.ReadItems(beyond, timeout=TIMEOUT_S)))[:2] == (
+        "DATA_LOSS",
+        "ITEMS_LOST",
+    )
+    unknown = calls_pb2.ReadItemsRequest(name=f"operations/{new_id()}")
+    assert refusal(lambda: list(calls.ReadItems(unknown, timeout=TIMEOUT_S)))[:2] == (
+        "NOT_FOUND",
+        "CALL_UNKNOWN",
+    )
+
+
+def test_items_are_followed_to_the_end(
+    stub: ComputeServiceStub, calls: CallServiceStub, client: OperationsClient
+) -> None:
+    with running(stub, client) as call_id:
+        request = calls_pb2.ReadItemsRequest(name=f"operations/{call_id}", follow=True)
+        stream = calls.ReadItems(request, timeout=TIMEOUT_S)
+        client.cancel_operation(f"operations/{call_id}")
+        ordinals = [response.ordinal for response in stream]
+    assert ordinals == list(range(len(ordinals)))
+
+
+def test_queues_tell_who_works_on_them(calls: CallServiceStub) -> None:
+    answer = calls.ListQueues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S)
+    assert [queue.name for queue in answer.queues] == ["add", "factorial", "mat_mul"]
+    for queue in answer.queues:
+        assert (queue.consumers, queue.slots >= 1) == (1, True)
+    assert list(answer.queues[0].methods) == ["forebay.compute.v1.ComputeService.Add"]
+
+
+def test_queues_tell_what_waits_in_them() -> None:
+    with short_folder() as folder:
+        env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
+        with (
+            forebay_gateway(env=env) as (_, address),
+            grpc.insecure_channel(address) as channel,
+        ):
+            waiting = ComputeServiceStub(channel).Factorial(
+                pb.FactorialRequest(n=3), timeout=TIMEOUT_S, metadata=named("waits")
+            )
+            waiting.initial_metadata()
+            answer = CallServiceStub(channel).ListQueues(
+                calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S
+            )
+            queue = answer.queues[1]
+            assert (queue.name, queue.consumers) == ("factorial", 0)
+            assert (queue.depth, queue.waiting_calls) == (1, 1)
+            assert queue.oldest_wait.ToMilliseconds() > 0
+            assert not answer.queues[0].HasField("oldest_wait")
+            waiting.cancel()
+
+
+def test_waiting_ends_when_the_gateway_leaves() -> None:
+    with short_folder() as folder:
+        env = environment(FOREBAY_DATA_DIR=str(folder / "data"), FOREBAY_DRAIN_S="0")
+        with (
+            forebay_gateway(env=env) as (gateway, address),
+            grpc.insecure_channel(address) as channel,
+        ):
+            call = ComputeServiceStub(channel).Factorial(
+                pb.FactorialRequest(n=3), timeout=TIMEOUT_S, metadata=named("waits")
+            )
+            call.initial_metadata()
+            waiting = OperationsClient(channel).operations_stub.WaitOperation.future(
+                WaitOperationRequest(name="operations/waits"), timeout=TIMEOUT_S
+            )
+            following = CallServiceStub(channel).ReadItems(
+                calls_pb2.ReadItemsRequest(name="operations/waits", follow=True), timeout=TIMEOUT_S
+            )
+            get = operations_pb2.GetOperationRequest(name="operations/waits")
+            OperationsClient(channel).operations_stub.GetOperation(get, timeout=TIMEOUT_S)
+            gateway.popen.terminate()
+            assert not waiting.result(TIMEOUT_S).done
+            assert refusal(lambda: list(following))[:2] == ("UNAVAILABLE", "DRAINING")
+            call.cancel()
+            assert gateway.ended() == 0
+
+
+def test_beyond_loopback_nobody_sees_or_ends_calls() -> None:
+    with short_folder() as folder:
+        env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
+        with forebay_gateway("--listen", "0.0.0.0:0", env=env) as (_, address):
+            port = address.rpartition(":")[2]
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                operations = OperationsClient(channel).operations_stub
+                code, reason, message = refusal(
+                    lambda: operations.ListOperations(ListOperationsRequest(), timeout=TIMEOUT_S)
+                )
+                assert (code, reason) == ("UNIMPLEMENTED", "METHOD_UNKNOWN")
+                assert "open only where the gateway listens on a loopback address" in message
+                queues = CallServiceStub(channel).ListQueues
+                assert refusal(lambda: queues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S))[
+                    :2
+                ] == (code, reason)
+            listed = run("grpcurl", "-plaintext", f"127.0.0.1:{port}", "list", env=env).succeeded()
+            assert "Operations" not in listed.out
+            assert "CallService" not in listed.out
