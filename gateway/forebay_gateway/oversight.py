@@ -71,7 +71,7 @@ class Oversight:
         while True:
             self._rates.observe(
                 time.monotonic(),
-                {worker.worker: getattr(worker, "begun", {}) for worker in self._fleet.workers},
+                {worker.worker: worker.begun for worker in self._fleet.workers},
             )
             await asyncio.sleep(_SAMPLE_EVERY_S)
 

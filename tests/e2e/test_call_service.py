@@ -17,7 +17,7 @@ from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 from tests.commands import run
 from tests.e2e.known_calls import TIMEOUT_S, named, new_id, refusal, running
-from tests.harness import environment, forebay_gateway, short_folder
+from tests.harness import environment, eventually, forebay_gateway, short_folder
 
 
 @pytest.fixture
@@ -142,3 +142,12 @@ def test_beyond_loopback_nobody_sees_or_ends_calls() -> None:
             listed = run("grpcurl", "-plaintext", f"127.0.0.1:{port}", "list", env=env).succeeded()
             assert "Operations" not in listed.out
             assert "CallService" not in listed.out
+
+
+def test_queues_tell_how_fast_tasks_begin(stub: ComputeServiceStub, calls: CallServiceStub) -> None:
+    def rate() -> float:
+        stub.Add(pb.AddRequest(x=1, y=2), timeout=TIMEOUT_S)
+        answer = calls.ListQueues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S)
+        return answer.queues[0].begun_per_second
+
+    eventually(lambda: rate() > 0, "tasks are counted")

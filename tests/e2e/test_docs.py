@@ -33,7 +33,9 @@ def commands() -> list[str]:
     """The single calls among the README's shell lines; what starts servers is tested elsewhere."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     return [
-        line for line in lines if re.match(r"grpcurl|\.venv/bin/forebay (call|routes|doctor)", line)
+        line
+        for line in lines
+        if re.match(r"grpcurl|\.venv/bin/forebay (call|ps|queues|routes|doctor)", line)
     ]
 
 
@@ -57,7 +59,7 @@ def test_a_command_of_the_readme_runs(up: Up, command: str) -> None:
     words = shlex.split(
         command.replace(".venv/bin/", f"{BIN}/").replace(DEFAULT_ADDRESS, up.address)
     )
-    if words[1] == "call":
+    if words[1] in ("call", "ps", "queues"):
         words[2:2] = ["--target", up.address]
     if words[1] == "doctor":
         words += ["--listen", up.address]
@@ -70,7 +72,7 @@ def test_a_command_of_the_readme_runs(up: Up, command: str) -> None:
 
 def test_the_readme_has_what_is_run_here() -> None:
     assert len(programs()) == 2
-    assert len(commands()) == 7
+    assert len(commands()) == 9
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
