@@ -48,7 +48,8 @@ def operation_of(
     operation.metadata.Pack(metadata_of(told, methods))
     if told.ending is None:
         return operation
-    error = failure(told.ending)
+    method = methods.get(told.method)
+    error = failure(told.ending, may_run_again=method is not None and method.may_run_again)
     if error is not None:
         operation.error.CopyFrom(to_status(error))
     elif told.count == 0:

@@ -11,6 +11,7 @@ from google.rpc import code_pb2
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import InvalidRequest, from_status
+from forebay.routes import Method
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_gateway.descriptions import call_of, name_of, operation_of
 from forebay_ledger.keys import CallKey
@@ -139,6 +140,16 @@ def test_a_call_that_failed_has_the_status_that_its_caller_got(
     error = from_status(operation.error.code, operation.error.message, operation.error)
     assert (operation.done, error.code, error.reason) == (True, code, reason)
     assert metadata(finished(state, reason=reason)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("methods", "code"), [(BY_NAME, code_pb2.UNAVAILABLE), ({}, code_pb2.ABORTED)]
+)
+def test_a_lost_call_is_aborted_unless_it_is_known_to_be_without_effects(
+    methods: dict[str, Method], code: int
+) -> None:
+    told = finished(State.FAILED, reason="WORKER_LOST")
+    assert operation_of(CALL, told, methods).error.code == code
 
 
 def test_every_state_has_its_name_in_the_contract() -> None:
