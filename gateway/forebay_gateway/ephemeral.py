@@ -31,8 +31,8 @@ from forebay_gateway.sent import SentCall, SentCalls
 from forebay_gateway.status import abort
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
-from forebay_ledger.events import Holding, Stop, stop_frame
-from forebay_ledger.keys import CallKey, control_channel
+from forebay_ledger.events import Holding, Stop, left_frame, stop_frame
+from forebay_ledger.keys import CallKey, control_channel, queue_channel
 from forebay_ledger.lifecycle import State
 from forebay_ledger.reaper import ROUND_S
 from forebay_ledger.settings import Settings
@@ -94,7 +94,7 @@ class EphemeralCalls:
         """A worker has calls in hand; those that nobody waits for are to stop."""
         for call_id in holding.call_ids:
             if not self._sent.held(call_id, holding.worker, time.monotonic()):
-                self._stop(call_id, holding.worker)
+                self._tell_workers(call_id, holding.worker)
 
     async def look_after(self) -> None:
         """Sends lost calls again, or fails them, until cancelled."""
@@ -131,8 +131,7 @@ class EphemeralCalls:
             except TimeoutError:
                 raise self._unanswered(call.method.route.queue) from None
             except asyncio.CancelledError:
-                if call.worker is not None:
-                    self._stop(call.member.call_id, call.worker)
+                self._tell_workers(call.id, call.worker, call.lane[0])
                 raise
 
     async def _send(self, call: SentCall) -> None:
@@ -156,18 +155,22 @@ class EphemeralCalls:
         call.again(time.monotonic())
         await self._send(call)
 
-    def _stop(self, call_id: str, worker: str) -> None:
-        """Tells the worker, without making anyone wait for it."""
-        task = asyncio.create_task(self._tell_to_stop(call_id, worker))
+    def _tell_workers(self, call_id: str, worker: str | None, queue: str = "") -> None:
+        """Tells the worker, or all of the queue, without making anyone wait for it."""
+        key = str(CallKey(call_id))
+        if worker is not None:
+            telling = self._tell(control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED)))
+        else:
+            telling = self._tell(queue_channel(queue), left_frame(key))
+        task = asyncio.create_task(telling)
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
-    async def _tell_to_stop(self, call_id: str, worker: str) -> None:
-        frame = stop_frame(str(CallKey(call_id)), 1, Stop(State.CANCELLED))
+    async def _tell(self, channel: str, frame: bytes) -> None:
         try:
-            await self._ledger.publish(control_channel(worker), frame)
+            await self._ledger.publish(channel, frame)
         except BackendUnavailable:
-            _log.info("call %s was left; its worker will say again that it has it", call_id)
+            _log.info("a caller has left; whoever has its call will say so")
 
     def _unanswered(self, queue: str) -> ForebayError:
         if self._fleet.consumes(queue):

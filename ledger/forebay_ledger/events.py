@@ -137,16 +137,28 @@ class Stop:
     state: State
 
 
+@dataclass(frozen=True)
+class Left:
+    """The ephemeral call's caller has gone; whoever has it, or gets it, is to let it be."""
+
+
+def left_frame(key: str) -> bytes:
+    """The control frame of a `Left`."""
+    return f"left {key}".encode()
+
+
 def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
     """The control frame of a `Stop`."""
     return f"stop {key} {attempt} {stop.state}".encode()
 
 
-def parse_control(frame: bytes) -> tuple[str, int, Credit | Stop]:
+def parse_control(frame: bytes) -> tuple[str, int, Credit | Stop | Left]:
     """The call's key, the attempt, and what its handler is told; ValueError for garbage."""
     match frame.decode("ascii").split(" "):
         case ["credit", key, attempt, read_count]:
             return key, int(attempt), Credit(int(read_count))
         case ["stop", key, attempt, state]:
             return key, int(attempt), Stop(State(state))
+        case ["left", key]:
+            return key, 1, Left()
     raise ValueError(f"an unknown control frame: {frame[:40]!r}")

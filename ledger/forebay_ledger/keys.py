@@ -77,6 +77,11 @@ def gateway_channel(gateway: str) -> str:
     return f"forebay:gateway:{gateway}"
 
 
+def queue_channel(queue: str) -> str:
+    """Where the workers of a queue hear of ephemeral calls whose callers have left."""
+    return f"forebay:queue:{queue}"
+
+
 def control_channel(process: str) -> str:
     """Where a process that runs handlers hears of credit and cancellation."""
     return f"forebay:control:{process}"

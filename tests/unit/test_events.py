@@ -11,14 +11,19 @@ from forebay_ledger.events import (
     CallEvent,
     Credit,
     Ending,
+    Holding,
     Initial,
     Item,
+    Left,
     More,
     Reply,
     Stop,
+    holding_frame,
+    left_frame,
     parse_control,
     parse_frame,
     reply_frame,
+    stop_frame,
 )
 from forebay_ledger.lifecycle import State
 
@@ -82,3 +87,11 @@ def test_a_handlers_process_hears_of_credit_and_of_stops() -> None:
 def test_a_control_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - which, is for people
         parse_control(frame)
+
+
+def test_what_workers_and_gateways_tell_each_other_of_ephemeral_calls_is_read_as_written() -> None:
+    holding = Holding("worker@host.1", ("a", "b"))
+    assert parse_frame(holding_frame(holding)) == ("", holding)
+    assert parse_control(left_frame("/a")) == ("/a", 1, Left())
+    stop = Stop(State.CANCELLED)
+    assert parse_control(stop_frame("/a", 1, stop)) == ("/a", 1, stop)

@@ -45,7 +45,7 @@ def _refusal(message: Any) -> str | None:
     try:
         _, kwargs, _ = message.payload
         if "call" not in kwargs:
-            return None
+            return "its caller has left" if process.has_left(message.headers["id"]) else None
         call, attempt = CallKey.parse(kwargs["call"]), int(kwargs["attempt"])
         if any(request.attempt == (call, attempt) for request in held()):
             return "it is held here already"

@@ -56,11 +56,13 @@ class InHand:
             return
         for request in requests:
             if request.id in self._unheard:  # the first time it may just be coming back
-                await self._stop(request)
+                _log.info("the gateway of %s is gone; stopped", request.id)
+                await stop_batch(self._ledger, self._worker, request)
             self._unheard.add(request.id)
 
-    async def _stop(self, request: HeldRequest) -> None:
-        _log.info("the gateway of %s is gone; stopped", request.id)
-        for call_id in request.call_ids:
-            frame = stop_frame(str(CallKey(call_id)), 1, Stop(State.CANCELLED))
-            await self._ledger.publish(control_channel(self._worker), frame)
+
+async def stop_batch(ledger: Ledger, worker: str, request: HeldRequest) -> None:
+    """Tells the process that runs the calls that they are over; raises BackendUnavailable."""
+    for call_id in request.call_ids:
+        frame = stop_frame(str(CallKey(call_id)), 1, Stop(State.CANCELLED))
+        await ledger.publish(control_channel(worker), frame)

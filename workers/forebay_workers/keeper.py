@@ -25,8 +25,8 @@ from queue import Empty
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import dispatcher
-from forebay_ledger.events import Stop, parse_control
-from forebay_ledger.keys import CallKey, control_channel
+from forebay_ledger.events import Left, parse_control
+from forebay_ledger.keys import CallKey, control_channel, queue_channel
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import release, renew
 from forebay_ledger.presence import WorkerPresence, announce, withdraw
@@ -34,7 +34,8 @@ from forebay_ledger.reaper import ROUND_S, Reaper
 from forebay_ledger.scripts import LEASE_S
 from forebay_ledger.settings import Settings
 from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held
-from forebay_workers.in_hand import InHand
+from forebay_workers.in_hand import InHand, stop_batch
+from forebay_workers.left import LeftCalls
 from forebay_workers.stops import Stops
 
 RENEW_EVERY_S = LEASE_S / 3
@@ -51,7 +52,14 @@ class Keeper:
         self._presence = presence
         self._settings = settings
         self._worker = presence.worker
+        self._channels = (
+            control_channel(presence.worker),
+            *(queue_channel(queue) for queue in presence.queues),
+        )
+        self.left = LeftCalls()
+        """Ephemeral calls that are not to be begun."""
         self._stops: Stops[str] = Stops(settings.cancel_grace_s)
+        self._to_stop: set[HeldRequest] = set()
         self._to_release: set[Attempt] = set()
         self._released: set[Attempt] = set()
         self._stopping = threading.Event()
@@ -86,7 +94,7 @@ class Keeper:
             self._every(ROUND_S, InHand(self._ledger, self._worker).tell),
             self._every(ROUND_S, lambda: reaper.round(self._presence.queues)),
             # What was missed while the channel was away, the next renewal tells.
-            listen(backends.ledger_url, [control_channel(self._worker)], self._on_frame),
+            listen(backends.ledger_url, self._channels, self._on_frame),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         while not self._stopping.is_set():  # noqa: ASYNC110 - set by another thread
@@ -148,6 +156,8 @@ class Keeper:
             pass
         current = {request.attempt for request in requests.values()}
         self._released = {attempt for attempt in self._released if attempt in current}
+        while self._to_stop:
+            await stop_batch(self._ledger, self._worker, self._to_stop.pop())
         await self._release()
 
     async def _release(self) -> None:
@@ -174,10 +184,14 @@ class Keeper:
 
     def _on_frame(self, frame: bytes) -> None:
         key, number, event = parse_control(frame)
-        if isinstance(event, Stop):
-            for request in held():
-                if _is_of(request, CallKey.parse(key), number):
-                    self._stops.told(request.id, time.monotonic())
+        call, now = CallKey.parse(key), time.monotonic()
+        if isinstance(event, Left):
+            self.left.add(call.id, now)
+        for request in held():
+            if _is_of(request, call, number):
+                self._stops.told(request.id, now)
+                if isinstance(event, Left):
+                    self._to_stop.add(request)
 
     async def _say_farewell(self) -> None:
         try:

@@ -109,6 +109,11 @@ def runtime() -> Runtime:
         return _worker.runtime
 
 
+def has_left(call_id: str) -> bool:
+    """Whether the ephemeral call's caller is known to have left."""
+    return _worker.keeper is not None and call_id in _worker.keeper.left
+
+
 def on_worker_init(sender: Any, **_: object) -> None:
     """Celery's signal, before the pool starts: names the worker."""
     _worker.id = f"{sender.hostname}.{uuid.uuid4()}"

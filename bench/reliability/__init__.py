@@ -1,0 +1,1 @@
+"""How calls behave while things break, in figures: `python -m bench.reliability FIGURE`."""

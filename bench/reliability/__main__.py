@@ -1,0 +1,45 @@
+"""`python -m bench.reliability FIGURE`: one figure of docs/reliability.md, measured here."""
+
+from __future__ import annotations
+
+import click
+
+from bench.reliability import cancelling, idling, losing
+
+
+@click.group()
+def main() -> None:
+    """Measure one figure of docs/reliability.md."""
+
+
+@main.command()
+@click.option("--count", default=10_000, show_default=True)
+def cancelled(count: int) -> None:
+    """Cancelled calls that leave work behind."""
+    click.echo(cancelling.many(count))
+
+
+@main.command()
+@click.option("--rounds", default=20, show_default=True)
+def cancel(rounds: int) -> None:
+    """Time from a cancel to the slot's being free."""
+    click.echo(cancelling.soon(rounds))
+
+
+@main.command()
+@click.option("--workers", default=5, show_default=True)
+@click.option("--children", default=10, show_default=True)
+def kill(workers: int, children: int) -> None:
+    """Time from a SIGKILL to the call's running again."""
+    click.echo(losing.lost(workers, children))
+
+
+@main.command()
+@click.option("--count", default=2_000, show_default=True)
+def idle(count: int) -> None:
+    """Memory of streams that wait."""
+    click.echo(idling.idle(count))
+
+
+if __name__ == "__main__":
+    main()

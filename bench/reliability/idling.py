@@ -1,0 +1,56 @@
+"""Streams that wait for a worker: what each holds in the gateway's memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import psutil
+
+from bench.reliability.systems import EchoSystem, echo_system
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import eventually
+
+_A_CONNECTION = 100
+"""Streams that one connection carries: gRPC's servers allow about so many."""
+_KB = 1e3
+
+
+def idle(count: int) -> str:
+    """Opens so many streams that nobody answers."""
+    with echo_system() as system:
+        asyncio.run(_held(system, 20))  # what is made once is made
+        before, peak = asyncio.run(_held(system, count))
+    return (
+        f"{count} streams, each waiting: {(peak - before) / count / _KB:.1f} kB each in the "
+        f"gateway ({before / 1e6:.0f} MB before, {peak / 1e6:.0f} MB with them)"
+    )
+
+
+async def _held(system: EchoSystem, count: int) -> tuple[int, int]:
+    gateway = psutil.Process(system.gateway.popen.pid)
+    before = gateway.memory_info().rss
+    channels = [
+        # A pool of its own for each, or all would share one connection.
+        grpc.aio.insecure_channel(system.address, options=(("grpc.use_local_subchannel_pool", 1),))
+        for _ in range(-(-count // _A_CONNECTION))
+    ]
+    calls = [
+        EchoServiceStub(channels[n // _A_CONNECTION]).ServerStream(EchoRequest(count=1))
+        for n in range(count)
+    ]
+    await asyncio.gather(*(call.initial_metadata() for call in calls))
+    peak = gateway.memory_info().rss
+    for call in calls:
+        call.cancel()
+    for channel in channels:
+        await channel.close()
+    await asyncio.to_thread(
+        eventually, lambda: _waiting(system) == 0, "the ledger has heard of all", 60.0
+    )
+    return before, peak
+
+
+def _waiting(system: EchoSystem) -> int:
+    return sum(int(system.ledger.zcard(key)) for key in system.ledger.scan_iter("*:waiting:*"))
