@@ -266,10 +266,10 @@ async def test_the_reaper_sends_again_what_was_overtaken(
     other = accepted(ledger, call=same_partition(early.call), priority=5)
     sent_a_lease_ago(ledger, other)
     ledger.run(claim(late.call, 1, WORKER))
-    assert [(call.call, call.overtaken) for call in waiting(ledger).old] == [
-        (early.call, True),
-        (other.call, False),
-    ]
+    assert {call.call: call.overtaken for call in waiting(ledger).old} == {
+        early.call: True,
+        other.call: False,
+    }
 
 
 async def test_one_process_at_a_time_is_elected(aio_ledger: Ledger) -> None:
