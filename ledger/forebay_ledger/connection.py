@@ -1,14 +1,16 @@
 """Running operations on a server: `Ledger` for asyncio, `BlockingLedger` for threads.
 
 Both bound every wait and raise `BackendUnavailable` for whatever keeps the
-server from answering. A command is tried again once where its connection broke (not
-where the server is slow): the scripts may be run twice, by their ordinals and the
-life cycle's table.
+server from answering, or from taking writes. A command is tried again once where its
+connection broke (not where the server is slow): the scripts may be run twice, by their
+ordinals and the life cycle's table. What is asked over asyncio is answered or given up
+within `ANSWER_TIMEOUT_S`, all tries and the wait for a connection included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -20,23 +22,31 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from forebay.errors import BackendUnavailable
-from forebay_ledger.keys import CallKey
+from forebay_ledger.keys import PROBE, CallKey
 from forebay_ledger.operations import Operation, Push
 from forebay_ledger.scripts import script
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 1.0
 _MAX_CONNECTIONS = 64
-# Answers that say "not now" rather than "wrong".
-_NOT_NOW = ("OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY", "TRYAGAIN")
-_NOT_NOW_ERRORS = (
-    redis_errors.AuthenticationError,
-    redis_errors.OutOfMemoryError,
-    redis_errors.ReadOnlyError,
-)
+_PROBE_MS = 1000
+# Answers that say "not now" rather than "wrong", by the class that redis-py gives them
+# or, where it has none, by their first word; and what they say of the server.
+_NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
+    redis_errors.OutOfMemoryError: "is full",
+    redis_errors.ReadOnlyError: "is read-only, a replica",
+    redis_errors.MasterDownError: "is a replica without its primary",
+    redis_errors.ClusterDownError: "is a cluster that is down",
+    redis_errors.TryAgainError: "is moving its keys",
+    redis_errors.AuthenticationError: "refuses the user or the password",
+    "NOREPLICAS": "has too few replicas to take writes",
+    "MISCONF": "can't write to its disk",
+    "BUSY": "is busy with a script",
+}
 
 _CONNECTION_OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -50,17 +60,25 @@ def mapped_errors() -> Iterator[None]:
     """Raises what keeps a server from answering as `BackendUnavailable`."""
     try:
         yield
-    except redis_errors.ResponseError as error:
-        # A script's or a command's own fault is ours, and is raised as it is.
-        if isinstance(error, _NOT_NOW_ERRORS) or str(error).startswith(_NOT_NOW):
-            raise _unavailable() from error
-        raise
     except (redis_errors.RedisError, OSError) as error:
-        raise _unavailable() from error
+        what = _not_now(error)
+        if what is None:
+            raise  # a script's or a command's own fault is ours
+        raise _unavailable(what) from error
 
 
-def _unavailable() -> BackendUnavailable:
-    return BackendUnavailable("the ledger does not answer", retry_after_s=RETRY_AFTER_S)
+def _not_now(error: Exception) -> str | None:
+    """What keeps the server from doing what it was asked; None where nothing does."""
+    # A pipeline puts the command before the server's words, and those into a tuple.
+    first_word = str(error).rpartition("caused error: ")[2].lstrip("('").partition(" ")[0]
+    for sign, what in _NOT_NOW.items():
+        if sign == first_word or (isinstance(sign, type) and isinstance(error, sign)):
+            return what
+    return None if isinstance(error, redis_errors.ResponseError) else "does not answer"
+
+
+def _unavailable(what: str) -> BackendUnavailable:
+    return BackendUnavailable(f"the ledger {what}", retry_after_s=RETRY_AFTER_S)
 
 
 class _Scripts:
@@ -94,58 +112,58 @@ class Ledger:
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        with mapped_errors():
-            reply = await self._script(operation)(
-                keys=[operation.partition], args=operation.arguments
-            )
+        run = self._script(operation)
+        reply = await self._ask(run(keys=[operation.partition], args=operation.arguments))
         return operation.parse(reply)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
         """Runs operations in order, in one round trip; raises BackendUnavailable."""
-        with mapped_errors():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for operation in operations:
-                    await self._script(operation)(
-                        keys=[operation.partition], args=operation.arguments, client=pipeline
-                    )
-                replies = await pipeline.execute()
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for operation in operations:
+                await self._script(operation)(
+                    keys=[operation.partition], args=operation.arguments, client=pipeline
+                )
+            replies = await self._ask(pipeline.execute())
         return [
             operation.parse(reply) for operation, reply in zip(operations, replies, strict=True)
         ]
 
     async def push(self, push: Push) -> None:
         """Puts a task message on its list; raises BackendUnavailable."""
-        with mapped_errors():
-            await cast(Any, self._redis.lpush(push.queue_list, push.message))
+        await self._ask(cast(Any, self._redis.lpush(push.queue_list, push.message)))
 
     async def publish(self, channel: str, frame: bytes) -> int:
         """Publishes a frame; how many heard it."""
-        with mapped_errors():
-            return int(await self._redis.publish(channel, frame))
+        return int(await self._ask(self._redis.publish(channel, frame)))
 
     async def elected(self, name: str, for_s: float) -> bool:
-        """Whether this is the one process, for so long, that the key elects."""
-        with mapped_errors():
-            return bool(await self._redis.set(name, b"", px=int(for_s * 1000), nx=True))
+        """Whether this is the one process, for so long, that the key elects.
+
+        On a server that is full it elects all: what they are to do makes room.
+        """
+        try:
+            elect = self._redis.set(name, b"", px=int(for_s * 1000), nx=True)
+            return bool(await self._ask(elect))
+        except BackendUnavailable as error:
+            if isinstance(error.__cause__, redis_errors.OutOfMemoryError):
+                return True
+            raise
 
     async def items(self, call: CallKey, first: int, count: int) -> list[tuple[int, bytes]]:
         """Up to `count` lasting items from ordinal `first` on, with their ordinals."""
-        with mapped_errors():
-            entries = await self._redis.xrange(call.items, min=f"{first + 1}-0", count=count)
+        entries = await self._ask(self._redis.xrange(call.items, min=f"{first + 1}-0", count=count))
         return [_entry(entry) for entry in entries or ()]
 
     async def queue_depths(self, lists: Sequence[str]) -> list[int]:
         """The lengths of Redis lists."""
-        with mapped_errors():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for name in lists:
-                    pipeline.llen(name)
-                return [int(length) for length in await pipeline.execute()]
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for name in lists:
+                pipeline.llen(name)
+            return [int(length) for length in await self._ask(pipeline.execute())]
 
     async def ping(self) -> None:
-        """Returns when the server answers; raises BackendUnavailable."""
-        with mapped_errors():
-            await cast(Any, self._redis.ping())
+        """Returns when the server answers and takes writes; raises BackendUnavailable."""
+        await self._ask(self._redis.set(PROBE, b"", px=_PROBE_MS))
 
     @property
     def redis(self) -> redis.asyncio.Redis:
@@ -154,14 +172,24 @@ class Ledger:
 
     async def now_ms(self) -> float:
         """The server's clock."""
-        with mapped_errors():
-            seconds, microseconds = await cast(Any, self._redis.time())
+        seconds, microseconds = await self._ask(cast(Any, self._redis.time()))
         return float(seconds * 1000 + microseconds / 1000)
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._redis.aclose()
         await self._pool.aclose()
+
+    async def _ask(self, asked: Awaitable[R]) -> R:
+        try:
+            with mapped_errors():
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    return await asked
+        except BackendUnavailable as error:
+            if isinstance(error.__cause__, redis_errors.ReadOnlyError):
+                # Behind one address another server may be the primary by now.
+                await self._pool.disconnect(inuse_connections=False)
+            raise
 
 
 class BlockingLedger:

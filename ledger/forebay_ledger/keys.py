@@ -67,6 +67,10 @@ REAPING = "forebay:reaping"
 """Who holds it repairs the ledger; it expires."""
 
 
+PROBE = "forebay:probe"
+"""What is written to see whether the server takes writes; it expires at once."""
+
+
 def presence_key(worker: str) -> str:
     """What a worker says of itself: JSON, expiring."""
     return f"forebay:worker:{worker}"

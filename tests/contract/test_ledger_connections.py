@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
 
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.operations import Operation, Push, accept, cancel
-from tests.contract.records import NOBODY, accepted, new_call, new_key
+from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.operations import (
+    Operation,
+    Push,
+    accept,
+    cancel,
+    credit,
+    emit,
+    emit_transient,
+    evict,
+    finish,
+    leave,
+    sweep,
+    watch,
+)
+from tests.contract.records import NOBODY, accepted, new_call, new_key, running
 from tests.harness import eventually, free_port
 
 BOUND_S = 10.0
@@ -80,10 +97,86 @@ def test_a_fault_of_our_own_is_not_taken_for_an_outage(ledger: BlockingLedger) -
         ledger.run(wrong)
 
 
-def test_a_server_that_is_full_is_unavailable(ledger: BlockingLedger) -> None:
+REFUSALS = {
+    "is full": (("CONFIG SET maxmemory 1",), ("CONFIG SET maxmemory 0",)),
+    "too few replicas": (
+        ("CONFIG SET min-replicas-to-write 1",),
+        ("CONFIG SET min-replicas-to-write 0",),
+    ),
+    "is read-only, a replica": (("REPLICAOF 127.0.0.1 1",), ("REPLICAOF NO ONE",)),
+    "a replica without its primary|a replica": (
+        ("CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"),
+        ("REPLICAOF NO ONE", "CONFIG SET replica-serve-stale-data yes"),
+    ),
+}
+"""What a server that answers may say instead of doing; how it gets so, and how it is mended."""
+
+
+@pytest.mark.parametrize("word", REFUSALS)
+async def test_a_server_that_takes_no_writes_is_unavailable_until_it_does(
+    ledger: BlockingLedger, aio_ledger: Ledger, word: str
+) -> None:
+    into, out_of = REFUSALS[word]
+    before = accepted(ledger)
+    operation = accept(new_key(), new_call(), NOBODY, Push())
+    for command in into:
+        ledger.redis.execute_command(*command.split())
+    try:
+        for run in (ledger.run, lambda operation: ledger.run_all([operation])):
+            with pytest.raises(BackendUnavailable, match=word) as raised:
+                run(operation)
+            assert raised.value.retry_after_s is not None
+        with pytest.raises(BackendUnavailable, match=word):
+            await aio_ledger.run(operation)
+        with pytest.raises(BackendUnavailable, match=word):
+            await aio_ledger.run_all([operation])
+        with pytest.raises(BackendUnavailable, match=word):
+            await aio_ledger.ping()
+    finally:
+        for command in out_of:
+            ledger.redis.execute_command(*command.split())
+    assert await aio_ledger.run(operation) is None, "it was refused whole"
+    assert before.state is State.QUEUED
+
+
+def test_no_script_leaves_half_of_its_writes_where_the_server_is_full(
+    ledger: BlockingLedger,
+) -> None:
+    """A script is refused at its first write that takes memory, or is done whole."""
+    record, finished = running(ledger), running(ledger)
+    ledger.run(finish(finished.call, 1, Event.SUCCEED, "", b""))
+    kept = everything(ledger)
+    operations = (
+        *(emit(record.call, 1, 0, b"item"), emit_transient(record.call, 1, b"brief")),
+        *(watch(record.call, "another"), credit(record.call, 1), leave(record.call, NOBODY)),
+        *(finish(record.call, 1, Event.SUCCEED, "", b""), cancel(record.call)),
+        *(accept(new_key(), new_call(), NOBODY, Push("list", b"message")), sweep(0, ())),
+    )
     ledger.redis.config_set("maxmemory", 1)
     try:
-        with pytest.raises(BackendUnavailable):
-            accepted(ledger)
+        for operation in operations:
+            before = everything(ledger)
+            with contextlib.suppress(BackendUnavailable):
+                ledger.run(operation)  # type: ignore[arg-type]
+                assert operation.script in ("leave", "sweep"), "nothing that takes memory is done"
+                continue
+            assert everything(ledger) == before, f"{operation.script} was done by half"
+        assert record.state is State.RUNNING
+        assert ledger.run(evict(partition_of(finished.call))) > 0, "but room can be made"
     finally:
         ledger.redis.config_set("maxmemory", 0)
+    assert everything(ledger) != kept
+    ledger.run(emit(record.call, 1, 0, b"item"))
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
+    assert record.state is State.SUCCEEDED
+
+
+def partition_of(call: CallKey) -> int:
+    """The number of the call's partition."""
+    return [partition_prefix(number) for number in range(PARTITIONS)].index(call.partition)
+
+
+def everything(ledger: BlockingLedger) -> dict[bytes, bytes]:
+    """All that the server holds."""
+    server: Any = ledger.redis
+    return {key: server.dump(key) for key in server.scan_iter(b"*", count=1000)}
