@@ -15,7 +15,7 @@ from forebay.v1 import call_pb2
 from forebay_ledger.backends import celery_settings
 from forebay_ledger.keys import CallKey
 from forebay_ledger.settings import load_settings
-from forebay_workers import process
+from forebay_workers import process, redis_transport
 from forebay_workers.batches import run_batch
 from forebay_workers.calls import run_call
 
@@ -30,6 +30,7 @@ def application(name: str, services: Mapping[ServiceDescriptor, Handlers]) -> Ce
     Settings are read when the worker starts, not here. Raises RouteError for bad
     routes and LookupError where a routed method has no handler.
     """
+    redis_transport.install()
     app = Celery(name)
     app.add_defaults(_celery_defaults)
     for method in read_methods(services):
@@ -42,6 +43,7 @@ def _celery_defaults() -> dict[str, Any]:
     backends = load_settings().backends()
     return {
         **celery_settings(backends),
+        "broker_connection_max_retries": None,  # an outage may be long
         "worker_prefetch_multiplier": 1,
         # On Redis nothing gives back what a lost worker had merely prefetched.
         "worker_disable_prefetch": backends.broker_is_redis,

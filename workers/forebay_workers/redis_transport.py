@@ -1,0 +1,51 @@
+"""kombu's Redis transport, which a server that dies or is demoted does not end.
+
+As it comes, a worker ends ("Unrecoverable error") where its server turns into a replica
+or lacks replicas while the worker waits for messages: it takes that answer for a fault
+of its own. It ends, too, where the server dies between a message and its acknowledgement:
+giving the message back then fails in a way that nothing expects. Here the one is a
+connection that broke, to be made again, and the other is let go: what was lost with a
+server is the ledger's to send again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, redis
+from redis.exceptions import RedisError, ResponseError
+
+_log = logging.getLogger(__name__)
+
+
+class _QoS(redis.QoS):
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        try:
+            super().restore_unacked_once(stderr)
+        except (AttributeError, OSError, RedisError) as error:
+            # AttributeError: kombu's connection has forgotten its address by now.
+            _log.warning("messages could not be given back, and will be sent again: %s", error)
+
+
+class _Channel(redis.Channel):
+    QoS = _QoS
+
+
+class Transport(redis.Transport):
+    """The transport of `redis://` and its kin; `install` it."""
+
+    Channel = _Channel
+
+    # Celery asks the class, kombu's channels the object.
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)
+
+    def _get_errors(self) -> tuple[Any, Any]:
+        return self.connection_errors, self.channel_errors
+
+
+def install() -> None:
+    """Has this process's Celery applications use the transport."""
+    for scheme in ("redis", "rediss", "valkey", "valkeys"):
+        if scheme in TRANSPORT_ALIASES:
+            TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
