@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,24 @@ class RabbitMQ:
         assert self._node is None
         self._node = Process([str(SERVER)], self._env, self._folder)
         self._node.wait_for(r"completed with \d+ plugins")
+
+    @contextlib.contextmanager
+    def out_of_memory(self) -> Iterator[None]:
+        """The node's memory alarm is on in the block: it blocks who publishes, and says nothing."""
+        self._control("set_vm_memory_high_watermark", "0.0000001")
+        try:
+            yield
+        finally:
+            self._control("set_vm_memory_high_watermark", "0.4")
+
+    def _control(self, *command: str) -> None:
+        node = self._env["RABBITMQ_NODENAME"]
+        subprocess.run(
+            [str(SERVER.parent / "rabbitmqctl"), "--node", node, *command],
+            env=self._env,
+            check=True,
+            capture_output=True,
+        )
 
     def stop(self) -> None:
         """Ends the node, if it runs; returns when it has ended."""

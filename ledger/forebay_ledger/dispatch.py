@@ -107,7 +107,9 @@ class AmqpDispatcher:
         """Publishes the message, persistent and confirmed."""
         try:
             await self._in_thread(self._publish, message)
-        except BackendUnavailable:
+        except BackendUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise  # a broker that is silent, as where memory fails it, has been waited for
             # The connection may have died while idle. Sent twice, it is begun once.
             await self._in_thread(self._publish, message)
 

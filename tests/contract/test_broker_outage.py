@@ -18,7 +18,7 @@ from forebay.errors import BackendUnavailable
 from forebay.rpc_errors import of_rpc_error
 from forebay_ledger.backends import backends
 from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.dispatch import AmqpDispatcher, Dispatcher, dispatcher
+from forebay_ledger.dispatch import SEND_TIMEOUT_S, AmqpDispatcher, Dispatcher, dispatcher
 from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import State
 from forebay_ledger.operations import Push, Standing, accept, watch
@@ -29,6 +29,7 @@ from tests.harness import environment, eventually, forebay_gateway, free_port
 from tests.rabbitmq import RabbitMQ
 
 BOUND_S = 15.0
+SLACK_S = 3.0
 MANY = 20
 MESSAGE = call_message(CallKey("one"), 1, task="pkg.task", queue="queue", priority=0)
 
@@ -75,6 +76,27 @@ async def test_a_redis_broker_that_never_was_is_unavailable_within_a_bound(redis
     await is_unavailable(broker, MANY)
     await broker.close()
     await ledger.close()
+
+
+@pytest.mark.timeout(120)
+async def test_a_broker_that_takes_no_messages_for_want_of_memory_is_unavailable(
+    rabbitmq: RabbitMQ, amqp: AmqpDispatcher
+) -> None:
+    """Its alarm stops publishers without a word: no confirm comes, and no error."""
+    await use(amqp)
+    with rabbitmq.out_of_memory():
+        async with asyncio.timeout(SEND_TIMEOUT_S + SLACK_S):
+            outcomes = await asyncio.gather(
+                *(amqp.send(MESSAGE) for _ in range(MANY)), return_exceptions=True
+            )
+        assert {type(outcome) for outcome in outcomes} == {BackendUnavailable}
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            try:
+                await use(amqp)
+                break
+            except BackendUnavailable:
+                await asyncio.sleep(0.1)
 
 
 def serving(channel: grpc.Channel) -> bool:
