@@ -72,6 +72,11 @@ class Delivery:
         """Whether there is nothing yet to be said to the caller."""
         return not self._ready and self._known <= self._tail and self._ending is None
 
+    @property
+    def tail(self) -> int:
+        """How many lasting items came here, or were seen before: the ledger has had them."""
+        return self._tail
+
     def on_event(self, event: CallEvent) -> None:
         """Takes what pub/sub says."""
         match event:

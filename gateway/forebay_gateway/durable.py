@@ -5,10 +5,10 @@ Messages are bytes all the way; what a worker emits is passed on as it is.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import grpc
 
@@ -18,43 +18,35 @@ from forebay.errors import (
     CallUnknown,
     Draining,
     ForebayError,
+    ItemsLost,
     TooLarge,
 )
-from forebay.metadata import ATTACHED, CALL_ID, to_pairs
-from forebay.v1 import call_pb2
-from forebay_gateway.admission import RETRY_AFTER_S
-from forebay_gateway.delivery import Delivery, Done, Fetch, Send, Wait
+from forebay_gateway.delivering import Deliverer
+from forebay_gateway.delivery import Delivery
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
-from forebay_gateway.outcomes import failure, trailing_metadata
+from forebay_gateway.leaving import Leaving
+from forebay_gateway.patience import Patience
 from forebay_gateway.policy import new_call, request_limit_bytes
-from forebay_gateway.status import abort
 from forebay_gateway.watches import Watch, Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
-from forebay_ledger.events import Ending
 from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import Event, State
 from forebay_ledger.operations import (
     NewCall,
     Push,
     Refused,
-    Standing,
     accept,
     complete,
-    credit,
     discard,
     end,
-    leave,
     receive,
     watch,
 )
 from forebay_ledger.outcomes import failed
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import TaskMessage, call_message
-
-HOLD_INITIAL_METADATA_S = 0.1
-"""How long the gateway's initial metadata waits for the handler's."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +61,8 @@ class DurableCalls:
         self.ledger = ledger
         self.dispatcher = dispatcher
         self.watches = watches
-        self.is_cut = False
-        self._leaving: set[asyncio.Task[None]] = set()
+        self.patience = Patience()
+        self.leaving = Leaving(ledger, watches, self.patience)
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
         """Accepts the call, or attaches to it, and delivers until it has ended."""
@@ -78,26 +70,12 @@ class DurableCalls:
 
     def cut(self) -> None:
         """Ends what is still being served with `Draining`; the calls go on in the ledger."""
-        self.is_cut = True
+        self.patience.end()
         self.watches.ring_all()
 
     async def settled(self) -> None:
         """Returns when the ledger has been told of all calls that were left; bounded."""
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=RETRY_AFTER_S)
-
-    def left(self, call: CallKey) -> None:
-        """Tells the ledger that a caller has gone, without making anyone wait for it."""
-        task = asyncio.create_task(self._leave(call))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
-    async def _leave(self, call: CallKey) -> None:
-        if not self.watches.watched(call):
-            try:
-                await self.ledger.run(leave(call, self.watches.channel))
-            except BackendUnavailable:
-                _log.warning("call %s was left; its watch will lapse", call)
+        await self.leaving.settled()
 
 
 class _Service:
@@ -106,6 +84,7 @@ class _Service:
     def __init__(self, calls: DurableCalls, incoming: Incoming, context: Context) -> None:
         self._calls = calls
         self._ledger = calls.ledger
+        self._patience = calls.patience
         self._channel = calls.watches.channel
         self._incoming = incoming
         self._method = incoming.method
@@ -113,6 +92,15 @@ class _Service:
         self._call = CallKey(incoming.wishes.call_id or uuid7())
         self._watch = Watch(Delivery(incoming.wishes.resume_from))
         self._delivery = self._watch.delivery
+        self._deliverer = Deliverer(
+            self._call,
+            self._watch,
+            context,
+            self._method,
+            ledger=calls.ledger,
+            watches=calls.watches,
+            patience=calls.patience,
+        )
 
     async def serve(self) -> bytes | None:
         """Runs the RPC; a unary method's response is returned."""
@@ -123,7 +111,7 @@ class _Service:
                     await self._spool()
             else:
                 attached = await self._attach()
-            return await self._deliver(attached)
+            return await self._deliverer.deliver(attached)
 
     def _only_attaches(self) -> bool:
         named = self._incoming.wishes.call_id is not None
@@ -135,10 +123,17 @@ class _Service:
         self._delivery.ahead_bytes = min(new.window_bytes, new.item_limit_bytes)
         message = self._message_of(1)
         push = Push() if new.receiving else self._calls.dispatcher.push_of(message)
-        known = await self._ledger.run(accept(self._call, new, self._channel, push))
+        asked_in = self._calls.watches.subscription
+        try:
+            known = await self._ledger.run(accept(self._call, new, self._channel, push))
+        except BackendUnavailable:
+            if self._incoming.wishes.call_id is None:
+                self._calls.leaving.given_up(self._call)
+            raise
         # An id of our own is known only where the accept itself was sent twice.
         accepted = known is None or self._incoming.wishes.call_id is None
-        self._watch.registered = accepted
+        if accepted:
+            self._watch.register(asked_in)
         if accepted and not new.receiving:
             await self._send(push, message)
         return accepted
@@ -164,8 +159,11 @@ class _Service:
         )
 
     async def _attach(self) -> str:
-        standing = _known(await self._ledger.run(watch(self._call, self._channel)))
-        self._watch.registered = True
+        asked_in = self._calls.watches.subscription
+        standing = await self._ledger.run(watch(self._call, self._channel))
+        if isinstance(standing, Refused):
+            raise CallUnknown("no call of that id is known, or its retention is over")
+        self._watch.register(asked_in)
         incoming = self._incoming
         if standing.method != self._method.name or (
             incoming.first is not None and standing.digest != incoming.digest
@@ -184,21 +182,33 @@ class _Service:
         try:
             ordinal, request = 0, self._incoming.first
             while request is not None:
-                refused = await self._ledger.run(receive(self._call, ordinal, request, limit))
+                operation = receive(self._call, ordinal, request, limit)
+                refused = await self._patience.ask(partial(self._ledger.run, operation))
                 if refused is not None:
                     if refused.why == "TOO_LARGE":
                         raise TooLarge(f"the requests are over the method's limit of {limit} bytes")
+                    if refused.why == "GAP":
+                        raise ItemsLost("the ledger has lost requests of this call")
                     return  # ended meanwhile; the delivery says how
                 ordinal += 1
-                request = await anext(self._incoming.rest, None)
+                request = await self._patience.hear(self._call, self._next_request())
+        except (BackendUnavailable, Draining):
+            raise  # the call's requests can still be completed, under its id
         except ForebayError as error:
             outcome = failed(error).SerializeToString()
             await self._ledger.run(end(self._call, Event.FAIL, error.reason, outcome))
             raise
         message = self._message_of(1)
         push = self._calls.dispatcher.push_of(message)
-        if await self._ledger.run(complete(self._call, push)) is None:
+        completed = partial(self._ledger.run, complete(self._call, push, ordinal))
+        refused = await self._patience.ask(completed)
+        if refused is None:
             await self._send(push, message)
+        elif refused.why == "GAP":
+            raise ItemsLost("the ledger has lost requests of this call")
+
+    async def _next_request(self) -> bytes | None:
+        return await anext(self._incoming.rest, None)
 
     async def _send(self, push: Push, message: TaskMessage) -> None:
         """Sends the message of a call whose record is written, unless it is pushed with it."""
@@ -209,8 +219,17 @@ class _Service:
         except BackendUnavailable:
             # The error says that a retry may help, so it must find no record. Where a worker
             # has the message after all, the call goes on.
-            if await self._ledger.run(discard(self._call)) is None:
+            if await self._discarded():
                 raise
+
+    async def _discarded(self) -> bool:
+        try:
+            return await self._ledger.run(discard(self._call)) is None
+        except BackendUnavailable:
+            # Both are away. A call of the caller's own id stands, for the retry to attach to.
+            if self._incoming.wishes.call_id is None:
+                self._calls.leaving.given_up(self._call)
+            raise
 
     async def _send_again(self, message: TaskMessage) -> None:
         """Sends the message of another's call, who may have died before sending it.
@@ -223,58 +242,6 @@ class _Service:
             await self._calls.dispatcher.send(message)
         except BackendUnavailable:
             _log.warning("the broker does not answer; call %s waits on", self._call)
-
-    async def _deliver(self, attached: str) -> bytes | None:
-        """Hands out items until the call has ended; a unary method's response is returned."""
-        await self._send_initial_metadata(attached)
-        response: bytes | None = None
-        while True:
-            match self._delivery.take():
-                case Send(payload):
-                    if self._method.server_streaming:
-                        await self._context.write(payload)
-                        await self._acknowledge(self._delivery.acknowledge())
-                    else:
-                        response = payload
-                case Fetch(first, count):
-                    items = await self._ledger.items(self._call, first, count)
-                    self._delivery.on_fetched(items)
-                case Wait():
-                    await self._wait()
-                case Done(ending):
-                    await self._end(ending)
-                    return response
-
-    async def _send_initial_metadata(self, attached: str) -> None:
-        if self._delivery.idle:
-            await self._watch.news(HOLD_INITIAL_METADATA_S)
-        handlers = call_pb2.Metadata.FromString(self._delivery.initial or b"")
-        await self._context.send_initial_metadata(
-            ((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(handlers))
-        )
-
-    async def _wait(self) -> None:
-        if self._calls.is_cut:
-            raise Draining(
-                f"the gateway is shutting down; call again with {CALL_ID} {self._call.id}",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        await self._watch.news()
-        standing = self._watch.standing()
-        if standing is not None:
-            await self._acknowledge(self._delivery.acknowledge(idle=True))
-            self._delivery.on_standing(_known(standing))
-
-    async def _acknowledge(self, read_count: int | None) -> None:
-        if read_count is not None:
-            await self._ledger.run(credit(self._call, read_count))
-
-    async def _end(self, ending: Ending) -> None:
-        trailing = trailing_metadata(ending)
-        error = failure(ending, may_run_again=self._method.may_run_again)
-        if error is not None:
-            await abort(self._context, error, trailing)
-        self._context.set_trailing_metadata(tuple(trailing))
 
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
@@ -292,11 +259,5 @@ class _Service:
                 ended = True
                 raise
             finally:
-                if self._method.server_streaming if ended else not self._calls.is_cut:
-                    self._calls.left(self._call)
-
-
-def _known(standing: Standing | Refused) -> Standing:
-    if isinstance(standing, Refused):
-        raise CallUnknown("no call of that id is known, or its retention is over")
-    return standing
+                if self._method.server_streaming if ended else not self._calls.patience.is_over:
+                    self._calls.leaving.left(self._call)

@@ -1,7 +1,7 @@
 """What this gateway knows of the ledger's clock, of the workers and of the backends' health.
 
-One loop, once a second: it reads presence and the clock, does its share of the
-repair (`forebay_ledger.reaper`) and asks broker and ledger whether they answer.
+Two loops, once a second: one reads presence and the clock, and asks broker and ledger
+whether they answer; one does its share of the repair (`forebay_ledger.reaper`).
 """
 
 from __future__ import annotations
@@ -73,6 +73,21 @@ class Fleet:
                 await on_health(health)
             await asyncio.sleep(ROUND_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
+    async def reap(self) -> None:
+        """Does this gateway's share of the repair until cancelled.
+
+        Beside `watch_over`: what an outage left may take long to repair, and its health is
+        not to wait for that.
+        """
+        while True:
+            try:
+                await self._reaper.round(self._queues)
+            except BackendUnavailable as error:
+                _log.info("the ledger is not repaired: %s", error)
+            except Exception:  # a fault of ours must not end the gateway
+                _log.exception("a repair failed")
+            await asyncio.sleep(ROUND_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
     async def round(self) -> Health:
         """Looks at everything once."""
         broker, ledger = await asyncio.gather(
@@ -94,5 +109,5 @@ class Fleet:
         before = time.monotonic()
         now_ms = await self._ledger.now_ms()
         self._clock_offset_ms = now_ms - (before + time.monotonic()) / 2 * 1000
+        await self._ledger.ping()
         self.workers = await live_workers(self._ledger)
-        await self._reaper.round(self._queues)

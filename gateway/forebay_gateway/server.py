@@ -113,6 +113,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             background.create_task(ephemeral.look_after()),
             background.create_task(fleet.watch_over(say_health)),
             background.create_task(oversight.watch_rates()),
+            background.create_task(fleet.reap()),
         ]
         try:
             async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from forebay.errors import BackendUnavailable
 from forebay_gateway.delivery import Delivery
+from forebay_gateway.patience import PATIENCE_S
 from forebay_ledger.connection import Ledger
 from forebay_ledger.events import CallEvent, Holding, Reply, parse_frame
 from forebay_ledger.keys import CallKey
@@ -23,6 +25,8 @@ from forebay_ledger.scripts import LEASE_S
 
 LOOK_EVERY_S = LEASE_S / 3
 _LOOKS_A_ROUND_TRIP = 200
+_LOOK_AGAIN_AFTER_S = 1.0
+_LOST = Refused("LOST")  # a record that has fewer items than went out
 
 _log = logging.getLogger(__name__)
 
@@ -34,22 +38,31 @@ class Watch:
         self.delivery = delivery
         self.registered = False
         """Whether the ledger knows of the watch; from then on it is renewed."""
-        self._standing: Standing | Refused | None = None
+        self.confirmed_in = 0
+        """The subscription under which the ledger last said where the call stands."""
+        self._told: Standing | Refused | BackendUnavailable | None = None
         self._bell = asyncio.Event()
+
+    def register(self, asked_in: int) -> None:
+        """The ledger knows of the watch since it was asked, under that subscription."""
+        self.registered = True
+        self.confirmed_in = asked_in
 
     def ring(self) -> None:
         """There is news."""
         self._bell.set()
 
-    def tell(self, standing: Standing | Refused) -> None:
-        """The ledger's word on the call."""
-        self._standing = standing
+    def tell(self, told: Standing | Refused | BackendUnavailable) -> None:
+        """The ledger's word on the call, or that there will be none."""
+        self._told = told
         self.ring()
 
     def standing(self) -> Standing | Refused | None:
-        """The ledger's latest word, once."""
-        standing, self._standing = self._standing, None
-        return standing
+        """The ledger's latest word, once; raises BackendUnavailable where it is away for long."""
+        told, self._told = self._told, None
+        if isinstance(told, BackendUnavailable):
+            raise told
+        return told
 
     async def news(self, timeout_s: float | None = None) -> None:
         """Returns when there is news, or after so long."""
@@ -75,6 +88,9 @@ class Watches:
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
         self._look_now = asyncio.Event()
+        self._answered_at = 0.0
+        self.subscription = 0
+        """How many times the channel was subscribed."""
 
     @contextlib.contextmanager
     def open(self, call: CallKey, watch: Watch) -> Iterator[None]:
@@ -98,33 +114,68 @@ class Watches:
             for one in watches:
                 one.ring()
 
+    def confirmed(self, watch: Watch) -> bool:
+        """Whether the ledger has said where the call stands since it was away.
+
+        A ledger that comes back may have lost the last moments: until it has been asked,
+        what it has under the call's id may be another run's.
+        """
+        return self._subscribed.is_set() and watch.confirmed_in == self.subscription
+
     async def look_after(self) -> None:
         """Until cancelled, renews all watches and tells each where its call stands.
 
-        Whatever the callers do meanwhile: one who is slow has not left.
+        Whatever the callers do meanwhile: one who is slow has not left. Where the ledger
+        is away for longer than anyone is patient, they are told that.
         """
+        self._answered_at = time.monotonic()
+        pause_s = LOOK_EVERY_S
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with asyncio.timeout(pause_s):
                     await self._look_now.wait()
             self._look_now.clear()
-            keys = [key for key, all_ in self._watches.items() if any(w.registered for w in all_)]
+            pause_s = LOOK_EVERY_S
             try:
-                for start in range(0, len(keys), _LOOKS_A_ROUND_TRIP):
-                    await self._look(keys[start : start + _LOOKS_A_ROUND_TRIP])
+                await self._look_at_all()
             except BackendUnavailable as error:
                 _log.warning("the ledger does not answer; not renewed: %s", error.__cause__)
+                pause_s = _LOOK_AGAIN_AFTER_S
+                self._despair(error)
             except Exception:  # a fault of ours must not end the looking
                 _log.exception("looking after watches failed")
 
+    async def _look_at_all(self) -> None:
+        keys = [key for key, all_ in self._watches.items() if any(w.registered for w in all_)]
+        for start in range(0, len(keys), _LOOKS_A_ROUND_TRIP):
+            await self._look(keys[start : start + _LOOKS_A_ROUND_TRIP])
+        self._answered_at = time.monotonic()
+
     async def _look(self, keys: Sequence[str]) -> None:
+        asked_in = self.subscription
+        had = {
+            one: one.delivery.tail
+            for key in keys
+            for one in self._watches.get(key, ())
+            if one.registered
+        }
         standings = await self._ledger.run_all(
             [watch(CallKey.parse(key), self.channel) for key in keys]
         )
         for key, standing in zip(keys, standings, strict=True):
             for one in self._watches.get(key, ()):
+                if one in had:
+                    one.confirmed_in = asked_in
+                    lost = isinstance(standing, Standing) and standing.count < had[one]
+                    one.tell(_LOST if lost else standing)
+
+    def _despair(self, error: BackendUnavailable) -> None:
+        if time.monotonic() - self._answered_at < PATIENCE_S:
+            return
+        for watches in self._watches.values():
+            for one in watches:
                 if one.registered:
-                    one.tell(standing)
+                    one.tell(error)
 
     async def subscribed(self) -> None:
         """Returns when the channel is being heard."""
@@ -141,6 +192,7 @@ class Watches:
         )
 
     def _on_subscribed(self) -> None:
+        self.subscription += 1
         self._subscribed.set()
         self._look_now.set()
 
@@ -155,6 +207,7 @@ class Watches:
 
     def _on_event(self, key: str, event: CallEvent) -> None:
         for one in self._watches.get(key, ()):
-            one.delivery.on_event(event)
-            one.ring()
+            if self.confirmed(one):
+                one.delivery.on_event(event)
+                one.ring()
         self.on_event(key, event)

@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from forebay_ledger.connection import CONNECT_TIMEOUT_S
+from forebay_ledger.connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from forebay_ledger.scripts import LEASE_S
 
 _SILENCE_S = LEASE_S / 3
@@ -39,7 +39,8 @@ async def listen(
         )
         try:
             async with client.pubsub() as pubsub:
-                await pubsub.subscribe(*channels)
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    await pubsub.subscribe(*channels)
                 await _hear(pubsub.get_message, pubsub.ping, on_frame, on_subscribed)
         except (RedisError, OSError) as error:
             _log.warning("the ledger's pub/sub broke: %s", error)

@@ -180,9 +180,13 @@ def receive(
     return _about(call, "receive", _refused, ordinal, request, limit_bytes)
 
 
-def complete(call: CallKey, push: Push) -> Operation[Refused | None]:
-    """The requests have ended; the call is queued (and its message pushed)."""
-    return _about(call, "complete", _refused, push.queue_list, push.message)
+def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
+    """The requests have ended; the call is queued (and its message pushed).
+
+    Refused with GAP where the ledger does not have as many requests as were spooled.
+    """
+    count: Argument = "" if inputs is None else inputs
+    return _about(call, "complete", _refused, push.queue_list, push.message, count)
 
 
 def claim(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:

@@ -1,9 +1,11 @@
--- ARGV: call, list, message. The requests have ended: the call is queued.
+-- ARGV: call, list, message, inputs (how many; '': as many as there are). The requests have
+-- ended: the call is queued.
 local call = ARGV[1]
-local r = read(call, {'state', 'attempt', 'queue', 'queue_wait'})
+local r = read(call, {'state', 'attempt', 'queue', 'queue_wait', 'inputs'})
 if r.state == 'QUEUED' then return {'OK'} end  -- asked again: the first answer was lost
 local why = refusal(r, r.attempt, 'complete')
 if why then return {why} end
+if ARGV[4] ~= '' and number(r.inputs) ~= tonumber(ARGV[4]) then return {'GAP'} end
 local now = now_ms()
 redis.call('HSET', key('call', call), 'state', NEXT[r.state].complete, 'queued', now,
   'queue_until', now + number(r.queue_wait))

@@ -1,0 +1,68 @@
+"""Telling the ledger that a caller has gone, without making anyone wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from forebay.errors import BackendUnavailable
+from forebay_gateway.admission import RETRY_AFTER_S
+from forebay_gateway.patience import Patience
+from forebay_gateway.watches import Watches
+from forebay_ledger.connection import Ledger
+from forebay_ledger.keys import CallKey
+from forebay_ledger.operations import cancel, discard, leave
+
+_log = logging.getLogger(__name__)
+
+
+class Leaving:
+    """What the ledger has yet to hear of calls that were left. One object a gateway."""
+
+    def __init__(self, ledger: Ledger, watches: Watches, patience: Patience) -> None:
+        self._ledger = ledger
+        self._watches = watches
+        self._patience = patience
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def left(self, call: CallKey) -> None:
+        """A caller has gone."""
+        self._start(self._leave(call))
+
+    def given_up(self, call: CallKey) -> None:
+        """A caller was told that its call failed, and nobody else knows the call's id.
+
+        The ledger may have accepted it, and only the answer was lost: then it is not to run.
+        """
+        self._start(self._forget(call))
+
+    async def settled(self) -> None:
+        """Returns when the ledger has been told of all; bounded."""
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=RETRY_AFTER_S)
+
+    def _start(self, telling: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(telling)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _leave(self, call: CallKey) -> None:
+        async def leave_it() -> None:
+            if not self._watches.watched(call):  # it may be attached to again meanwhile
+                await self._ledger.run(leave(call, self._watches.channel))
+
+        try:
+            await self._patience.ask(leave_it)
+        except BackendUnavailable:
+            _log.warning("call %s was left; its watch will lapse", call)
+
+    async def _forget(self, call: CallKey) -> None:
+        async def forget_it() -> None:
+            if await self._ledger.run(discard(call)) is not None:
+                await self._ledger.run(cancel(call))
+
+        try:
+            await self._patience.ask(forget_it)
+        except BackendUnavailable:
+            _log.warning("call %s was given up; if it was accepted, its watch will lapse", call)
