@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from redis import exceptions as redis_errors
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -61,13 +62,9 @@ async def _ledger(settings: Settings) -> Finding:
         with mapped_errors():
             info = await ledger.redis.info()
             policy = await ledger.redis.config_get("maxmemory-policy", "appendonly", "appendfsync")
+        await ledger.ping()
     except BackendUnavailable as error:
-        return Finding(
-            "ledger",
-            False,
-            f"{redacted(url)} does not answer: {error.__cause__}",
-            "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs",
-        )
+        return Finding("ledger", False, *_trouble(url, error))
     finally:
         await ledger.close()
     version = info.get("valkey_version") or info.get("redis_version")
@@ -84,6 +81,23 @@ async def _ledger(settings: Settings) -> Finding:
             "ledger", False, f"{how}: a restart loses calls", "set `appendonly yes` there"
         )
     return Finding("ledger", True, how)
+
+
+_MEND = {
+    redis_errors.OutOfMemoryError: "raise `maxmemory` there, or lower FOREBAY_RETENTION_BYTES",
+    redis_errors.ReadOnlyError: "name the primary in FOREBAY_LEDGER_URL, or promote this server",
+    redis_errors.MasterDownError: "bring its primary back, or promote this server",
+    redis_errors.ResponseError: "mend what it says; Forebay goes on by itself when it takes writes",
+}
+
+
+def _trouble(url: str, error: BackendUnavailable) -> tuple[str, str]:
+    """What keeps a server from being used, and how to mend it."""
+    how = f"{redacted(url)} {error.message.removeprefix('the ledger ')}: {error.__cause__}"
+    for sign, mend in _MEND.items():
+        if isinstance(error.__cause__, sign):
+            return how, mend
+    return how, "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs"
 
 
 async def _broker(settings: Settings) -> Finding:
