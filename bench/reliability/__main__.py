@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.reliability import cancelling, idling, losing
+from bench.reliability import cancelling, idling, losing, restarting
 
 
 @click.group()
@@ -39,6 +39,13 @@ def kill(workers: int, children: int) -> None:
 def idle(count: int) -> None:
     """Memory of streams that wait."""
     click.echo(idling.idle(count))
+
+
+@main.command()
+@click.option("--rounds", default=7, show_default=True)
+def restart(rounds: int) -> None:
+    """Time from a Redis restart to calls being served."""
+    click.echo(restarting.restarted(rounds))
 
 
 if __name__ == "__main__":
