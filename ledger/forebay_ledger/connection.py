@@ -184,12 +184,26 @@ class Ledger:
         try:
             with mapped_errors():
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    return await asked
+                    return await heeding_cancellation(asked)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, redis_errors.ReadOnlyError):
                 # Behind one address another server may be the primary by now.
                 await self._pool.disconnect(inuse_connections=False)
             raise
+
+
+async def heeding_cancellation(asked: Awaitable[R]) -> R:
+    """What is asked for; raises CancelledError where a cancellation got lost on the way.
+
+    redis-py sends through `asyncio.wait_for`, which, before Python 3.12, loses one that
+    comes as what it waits for ends (https://github.com/python/cpython/issues/86296).
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    answer = await asked
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answer
 
 
 class BlockingLedger:

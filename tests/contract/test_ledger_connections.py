@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from pathlib import Path
@@ -180,3 +181,20 @@ def everything(ledger: BlockingLedger) -> dict[bytes, bytes]:
     """All that the server holds."""
     server: Any = ledger.redis
     return {key: server.dump(key) for key in server.scan_iter(b"*", count=1000)}
+
+
+async def test_a_cancellation_is_never_lost(aio_ledger: Ledger) -> None:
+    async def push() -> bool:
+        await aio_ledger.push(Push("list", b"message"))
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    async def cancel(task: asyncio.Task[bool], delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        task.cancel()
+
+    tasks = [asyncio.create_task(push()) for _ in range(400)]
+    await asyncio.gather(*(cancel(task, n * 0.0001) for n, task in enumerate(tasks)))
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert any(isinstance(end, asyncio.CancelledError) for end in ends)
+    assert True not in ends
