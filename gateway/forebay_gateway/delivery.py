@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from forebay.errors import ItemsLost
 from forebay_ledger.events import Brief, CallEvent, Ending, Initial, Item, More
@@ -51,14 +52,34 @@ class Done:
 Decision = Send | Fetch | Wait | Done
 
 
+class Held(Protocol):
+    """Who counts the bytes that wait here."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more fit."""
+
+    def hold(self, size: int) -> None:
+        """Counts bytes, or counts them off where negative."""
+
+
+class _Uncounted:
+    def has_room(self, size: int) -> bool:
+        return True
+
+    def hold(self, size: int) -> None:
+        pass
+
+
 class Delivery:
     """The items of one call on their way to one caller."""
 
-    def __init__(self, resume_from: int = 0) -> None:
+    def __init__(self, resume_from: int = 0, held: Held | None = None) -> None:
+        self._held = held or _Uncounted()
         self.ahead_bytes = 0
         """How far the handler may run ahead of its readers."""
         self._ready: deque[tuple[bool, bytes]] = deque()  # lasting?, payload
         self._ready_bytes = 0
+        self._sending_bytes = 0
         self._tail = resume_from  # the ordinal after the last ready one
         self._known = resume_from  # items that the ledger is known to hold
         self._known_bytes = 0
@@ -83,7 +104,7 @@ class Delivery:
             case Item(ordinal, payload):
                 if ordinal >= self._known:
                     self._know(ordinal + 1, self._known_bytes + len(payload))
-                if ordinal == self._tail and self._ready_bytes < BUFFER_BYTES:
+                if ordinal == self._tail and self._has_room(len(payload)):
                     self._append(payload)
             case More(count, sent):
                 self._know(count, sent)
@@ -146,17 +167,21 @@ class Delivery:
         return self.read_count
 
     def take(self) -> Decision:
-        """What to do next."""
+        """What to do next; what was sent before is with the caller by now."""
+        self._held.hold(-self._sending_bytes)
+        self._sending_bytes = 0
         if self._ready:
             lasting, payload = self._ready.popleft()
             if lasting:
                 self._ready_bytes -= len(payload)
+                self._sending_bytes = len(payload)
                 self.read_count += 1
                 self._unacknowledged_bytes += len(payload)
             return Send(payload)
         if self._known > self._tail:
             average = max(1, self._known_bytes // self._known)
-            return Fetch(self._tail, min(self._known - self._tail, max(1, FETCH_BYTES // average)))
+            fetched = max(1, FETCH_BYTES // average) if self._held.has_room(FETCH_BYTES) else 1
+            return Fetch(self._tail, min(self._known - self._tail, fetched))
         if self._ending is not None:
             return Done(self._ending)
         return Wait()
@@ -168,7 +193,11 @@ class Delivery:
     def _append(self, payload: bytes) -> None:
         self._ready.append((True, payload))
         self._ready_bytes += len(payload)
+        self._held.hold(len(payload))
         self._tail += 1
+
+    def _has_room(self, size: int) -> bool:
+        return self._ready_bytes < BUFFER_BYTES and (not self._ready or self._held.has_room(size))
 
     def _push_transient(self, payload: bytes) -> None:
         if self._ready and not self._ready[-1][0]:

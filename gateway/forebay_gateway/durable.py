@@ -68,6 +68,11 @@ class DurableCalls:
         """Accepts the call, or attaches to it, and delivers until it has ended."""
         return await _Service(self, incoming, context).serve()
 
+    async def knows(self, call_id: str) -> bool:
+        """Whether the id stands for a call; its record is kept alive as for one who attaches."""
+        standing = await self.ledger.run(watch(CallKey(call_id), self.watches.channel))
+        return not isinstance(standing, Refused)
+
     def cut(self) -> None:
         """Ends what is still being served with `Draining`; the calls go on in the ledger."""
         self.patience.end()
@@ -90,7 +95,7 @@ class _Service:
         self._method = incoming.method
         self._context = context
         self._call = CallKey(incoming.wishes.call_id or uuid7())
-        self._watch = Watch(Delivery(incoming.wishes.resume_from))
+        self._watch = Watch(Delivery(incoming.wishes.resume_from, incoming.place))
         self._delivery = self._watch.delivery
         self._deliverer = Deliverer(
             self._call,
@@ -105,17 +110,13 @@ class _Service:
     async def serve(self) -> bytes | None:
         """Runs the RPC; a unary method's response is returned."""
         async with self._watching():
-            if not self._only_attaches() and await self._accept():
+            if not self._incoming.only_attaches and await self._accept():
                 attached = "new"
                 if self._method.client_streaming:
                     await self._spool()
             else:
                 attached = await self._attach()
             return await self._deliverer.deliver(attached)
-
-    def _only_attaches(self) -> bool:
-        named = self._incoming.wishes.call_id is not None
-        return bool(self._incoming.wishes.resume_from) or (named and self._incoming.first is None)
 
     async def _accept(self) -> bool:
         """Writes the record and sends its message; False where the id stands for a call."""
@@ -195,8 +196,11 @@ class _Service:
         except (BackendUnavailable, Draining):
             raise  # the call's requests can still be completed, under its id
         except ForebayError as error:
-            outcome = failed(error).SerializeToString()
-            await self._ledger.run(end(self._call, Event.FAIL, error.reason, outcome))
+            if error.retry_after_s is None:
+                outcome = failed(error).SerializeToString()
+                await self._ledger.run(end(self._call, Event.FAIL, error.reason, outcome))
+            else:  # a retry may help, so it must find no record
+                await self._ledger.run(discard(self._call))
             raise
         message = self._message_of(1)
         push = self._calls.dispatcher.push_of(message)

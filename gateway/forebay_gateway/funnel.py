@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import grpc
@@ -17,14 +20,26 @@ from forebay.checks import CheckFactory, NoCheck
 from forebay.deadline import Deadline
 from forebay.errors import DeadlineExceeded, ForebayError, InternalFault
 from forebay.routes import Method
-from forebay_gateway.admission import Admission
+from forebay_gateway.admission import Admission, Place
+from forebay_gateway.callers import caller_of
 from forebay_gateway.durable import DurableCalls
 from forebay_gateway.ephemeral import EphemeralCalls
-from forebay_gateway.incoming import Context, Incoming, Requests, receive
+from forebay_gateway.incoming import Bounds, Context, Incoming, Requests, receive
 from forebay_gateway.metadata import read_wishes
+from forebay_gateway.queues import Asking, Queues
 from forebay_gateway.status import abort
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What a call passes before it is accepted: places, queues, and what bounds its requests."""
+
+    admission: Admission
+    queues: Queues
+    bounds: Bounds
+    queue_wait_s: Callable[[Method], float]
 
 
 class Funnel:
@@ -32,45 +47,44 @@ class Funnel:
 
     def __init__(
         self,
-        admission: Admission,
+        gates: Gates,
         checks: dict[str, CheckFactory],
         durable: DurableCalls,
         ephemeral: EphemeralCalls,
-        max_message_bytes: int,
     ) -> None:
-        self._admission = admission
+        self._gates = gates
         self._checks = checks
         self._durable = durable
         self._ephemeral = ephemeral
-        self._max_message_bytes = max_message_bytes
 
     def handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """What a server calls for the method. Messages are passed as bytes."""
+        """What a server calls for the method. Messages are passed as bytes.
 
-        async def unary_request(request: bytes, context: Context) -> bytes | None:
-            return await self._serve(method, _one(request), context)
+        Requests are always read as a stream: gRPC would call a handler of one request only
+        when that is here, and a caller who never sends it would hold its call uncounted.
+        """
 
-        async def stream_request(requests: Requests, context: Context) -> bytes | None:
+        async def behavior(requests: Requests, context: Context) -> bytes | None:
             return await self._serve(method, aiter(requests), context)
 
-        behavior: Any = stream_request if method.client_streaming else unary_request
-        match method.client_streaming, method.server_streaming:
-            case False, False:
-                return grpc.unary_unary_rpc_method_handler(behavior)
-            case False, True:
-                return grpc.unary_stream_rpc_method_handler(behavior)
-            case True, False:
-                return grpc.stream_unary_rpc_method_handler(behavior)
-            case _:
-                return grpc.stream_stream_rpc_method_handler(behavior)
+        untyped: Any = behavior
+        if method.server_streaming:
+            return grpc.stream_stream_rpc_method_handler(untyped)
+        return grpc.stream_unary_rpc_method_handler(untyped)
 
     async def _serve(self, method: Method, requests: Requests, context: Context) -> bytes | None:
         try:
-            incoming = await self._receive(method, requests, context)
-            with self._admission.admit():
-                if method.route.ephemeral and incoming.wishes.call_id is None:
-                    return await self._ephemeral.serve(incoming, context)
-                return await self._durable.serve(incoming, context)
+            with self._gates.admission.admit(caller_of(context.peer())) as place:
+                incoming = await self._receive(method, requests, context, place)
+                if incoming.only_attaches:
+                    return await self._durable.serve(incoming, context)
+                await self._ask_queue(incoming)
+                ephemeral = method.route.ephemeral and incoming.wishes.call_id is None
+                max_batch = method.route.max_batch if ephemeral else 1
+                with self._gates.queues.counted(method.route.queue, max_batch):
+                    if ephemeral:
+                        return await self._ephemeral.serve(incoming, context)
+                    return await self._durable.serve(incoming, context)
         except ForebayError as error:
             await abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -79,14 +93,32 @@ class Funnel:
             _log.exception("%s failed in the gateway", method.name)
             await abort(context, InternalFault("the gateway failed; its log says how"))
 
-    async def _receive(self, method: Method, requests: Requests, context: Context) -> Incoming:
+    async def _receive(
+        self, method: Method, requests: Requests, context: Context, place: Place
+    ) -> Incoming:
         wishes = read_wishes(context.invocation_metadata() or (), method.route)
         deadline = Deadline.after(context.time_remaining())
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
         check = self._checks.get(method.name, NoCheck)()
-        return await receive(method, wishes, deadline, requests, check, self._max_message_bytes)
+        return await receive(method, wishes, deadline, requests, check, place, self._gates.bounds)
 
+    async def _ask_queue(self, incoming: Incoming) -> None:
+        """Raises CapacityError where the queue takes no further call.
 
-async def _one(request: bytes) -> Requests:
-    yield request
+        A call whose id is known adds no work; the ledger is asked only where it matters.
+        """
+        method, wishes = incoming.method, incoming.wishes
+        refusal = self._gates.queues.refusal(
+            Asking(
+                method.route.queue,
+                caller_holds=self._gates.admission.calls.of(incoming.place.caller),
+                priority=wishes.priority,
+                deadline_s=inf if wishes.detach else incoming.deadline.remaining_s(),
+                queue_wait_s=self._gates.queue_wait_s(method),
+            )
+        )
+        if refusal is None:
+            return
+        if wishes.call_id is None or not await self._durable.knows(wishes.call_id):
+            raise refusal

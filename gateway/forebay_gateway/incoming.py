@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import grpc
 
 from forebay.checks import Check
 from forebay.deadline import Deadline
-from forebay.errors import TooLarge
+from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
+from forebay_gateway.admission import Place
 from forebay_gateway.metadata import Wishes
 from forebay_gateway.status import parsed
 
@@ -33,11 +35,26 @@ class Incoming:
     deadline: Deadline
     first: bytes | None
     rest: Requests
+    place: Place
+
+    @property
+    def only_attaches(self) -> bool:
+        """Whether the caller wants a call that is there already, and no other."""
+        named = self.wishes.call_id is not None
+        return bool(self.wishes.resume_from) or (named and self.first is None)
 
     @property
     def digest(self) -> str:
         """What tells calls apart that have one id: the SHA-256 of the first request."""
         return hashlib.sha256(self.first or b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What bounds the requests of one call."""
+
+    max_message_bytes: int
+    first_request_s: float
 
 
 async def receive(
@@ -46,28 +63,54 @@ async def receive(
     deadline: Deadline,
     requests: Requests,
     check: Check,
-    max_message_bytes: int,
+    place: Place,
+    bounds: Bounds,
 ) -> Incoming:
     """Reads and checks the first request; raises a `ForebayError` where it is wrong.
 
     An empty request stream under a caller's id may be an attachment: it is passed on.
     """
-    checked = _checked(method, requests, check, max_message_bytes)
-    attaching = wishes.call_id is not None
-    first = await anext(requests, None) if attaching else await anext(checked, None)
-    if attaching and first is not None:
-        _check(method, first, check, max_message_bytes)
-    if not method.client_streaming:
-        await anext(checked, None)  # the end of the one request is checked too
-    return Incoming(method, wishes, deadline, first, checked)
+    first = await _first(requests, bounds.first_request_s)
+    place.arrived(0 if first is None else len(first))
+    if first is not None:
+        _check(method, first, check, bounds.max_message_bytes)
+        if not method.client_streaming:
+            check.end()
+    elif wishes.call_id is None:
+        check.end()
+        if not method.client_streaming:
+            raise InvalidRequest("the request message is missing: the method takes one")
+    rest = _rest(method, requests, check, place, bounds.max_message_bytes)
+    return Incoming(method, wishes, deadline, first, rest, place)
 
 
-async def _checked(
-    method: Method, requests: Requests, check: Check, max_message_bytes: int
+async def _first(requests: Requests, within_s: float) -> bytes | None:
+    """A caller who sends nothing holds a place, too, so not for long."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await anext(requests, None)
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"no request came within {within_s:g} s of the call: open a stream when there is "
+            "a message for it"
+        ) from None
+
+
+async def _rest(
+    method: Method, requests: Requests, check: Check, place: Place, max_message_bytes: int
 ) -> Requests:
-    async for request in requests:
-        _check(method, request, check, max_message_bytes)
-        yield request
+    """The further requests, each counted until the next is asked for."""
+    held = 0
+    try:
+        async for request in requests:
+            place.hold(-held)
+            held = 0
+            place.take(len(request))
+            held = len(request)
+            _check(method, request, check, max_message_bytes)
+            yield request
+    finally:
+        place.hold(-held)
     check.end()
 
 

@@ -21,16 +21,20 @@ from forebay_gateway.admission import Admission
 from forebay_gateway.durable import DurableCalls
 from forebay_gateway.ephemeral import EphemeralCalls
 from forebay_gateway.fleet import Fleet, Health
-from forebay_gateway.funnel import Funnel
+from forebay_gateway.funnel import Funnel, Gates
 from forebay_gateway.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.health import HealthService
 from forebay_gateway.ids import uuid7
+from forebay_gateway.incoming import Bounds
 from forebay_gateway.oversight import Oversight
+from forebay_gateway.policy import queue_wait_s
+from forebay_gateway.queue_watch import QueueWatch
+from forebay_gateway.queues import Queues
 from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
 from forebay_ledger.connection import Ledger
-from forebay_ledger.dispatch import dispatcher
+from forebay_ledger.dispatch import Dispatcher, dispatcher
 from forebay_ledger.keys import gateway_channel
 from forebay_ledger.settings import Settings, SettingsError
 
@@ -89,12 +93,13 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     fleet = Fleet(ledger, broker, queues, settings.retention_bytes)
     gateway = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
     watches = Watches(ledger, backends.ledger_url, gateway_channel(gateway))
-    admission = Admission(settings.max_calls)
     durable = DurableCalls(settings, ledger, broker, watches)
     ephemeral = EphemeralCalls(settings, ledger, broker, fleet, watches.channel)
     watches.on_reply = ephemeral.on_reply
     watches.on_holding = ephemeral.on_holding
-    funnel = Funnel(admission, checks, durable, ephemeral, settings.max_message_bytes)
+    gates, queue_watch = _gates(settings, methods, broker, fleet)
+    admission = gates.admission
+    funnel = Funnel(gates, checks, durable, ephemeral)
     names = sorted({method.service for method in methods})
     oversight = Oversight(
         ledger, broker, fleet, watches, methods, is_open=_is_loopback(settings.listen)
@@ -112,6 +117,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             background.create_task(watches.look_after()),
             background.create_task(ephemeral.look_after()),
             background.create_task(fleet.watch_over(say_health)),
+            background.create_task(queue_watch.look_after()),
             background.create_task(oversight.watch_rates()),
             background.create_task(fleet.reap()),
         ]
@@ -140,6 +146,21 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     await ledger.close()
 
 
+def _gates(
+    settings: Settings, methods: Sequence[Method], broker: Dispatcher, fleet: Fleet
+) -> tuple[Gates, QueueWatch]:
+    """What calls pass, and what keeps it up to date."""
+    queue_of_task = {method.route.task: method.route.queue for method in methods}
+    queues = Queues(set(queue_of_task.values()), settings.max_queue_depth)
+    gates = Gates(
+        Admission(settings.max_calls, settings.max_held_bytes),
+        queues,
+        Bounds(settings.max_message_bytes, settings.first_request_s),
+        lambda method: queue_wait_s(method, settings),
+    )
+    return gates, QueueWatch(queues, broker, lambda: fleet.workers, queue_of_task)
+
+
 def _is_loopback(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]")
     try:
@@ -151,9 +172,9 @@ def _is_loopback(address: str) -> bool:
 async def _drained(admission: Admission, grace_s: float) -> None:
     """Waits until no call is in flight, at most for the grace."""
     give_up = asyncio.get_running_loop().time() + grace_s
-    if admission.in_flight:
-        _log.info("draining: %d calls in flight, %g s of grace", admission.in_flight, grace_s)
-    while admission.in_flight and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
+    if admission.accepted:
+        _log.info("draining: %d calls in flight, %g s of grace", admission.accepted, grace_s)
+    while admission.accepted and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
         await asyncio.sleep(0.02)  # admission is pure: it knows no event loop to wake
 
 

@@ -89,7 +89,7 @@ def _presence(word: bytes | str) -> WorkerPresence | None:
             slots=said["slots"],
             pool=said["pool"],
             version=said["version"],
-            begun=dict(said.get("begun", {})),
+            begun={str(task): int(count) for task, count in dict(said.get("begun", {})).items()},
         )
     except (KeyError, TypeError, ValueError):
         _log.warning("a worker's presence can't be read: %r", word[:200])

@@ -13,7 +13,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -31,6 +31,8 @@ CONFIG_VARIABLE = "FOREBAY_CONFIG"
 _CALLERS_VARIABLE = "FOREBAY_ADDRESS"
 DEFAULT_CONFIG = Path("forebay.toml")
 _MIB = 1 << 20
+# One large message must fit a gateway that holds another, whoever sent that.
+_LEAST_MESSAGES = 4
 _EXAMPLES = {
     "services": '["mypkg.my_pb2"]',
     "checks": '{"mypkg.MyService.Method": {"option": 1}}',
@@ -69,6 +71,9 @@ class Settings(BaseSettings):
     )
     max_message_bytes: int = Field(4 * _MIB, ge=1024, description="largest message, either way")
     max_calls: int = Field(10_000, ge=1, description="calls in flight on one gateway")
+    max_held_bytes: int = Field(512 * _MIB, ge=1, description="what those calls hold in memory")
+    max_queue_depth: int = Field(100_000, ge=1, description="calls that wait in one queue")
+    first_request_s: float = Field(30.0, gt=0, description="longest wait for a first request")
     queue_wait_s: float = Field(60.0, gt=0, description="longest wait for a worker")
     run_time_s: float | None = Field(None, gt=0, description="longest run of one attempt")
     attempts: int = Field(3, ge=1, description="attempts of a call that may be run again")
@@ -90,6 +95,17 @@ class Settings(BaseSettings):
         host, colon, port = value.rpartition(":")
         if not (colon and host and port.isdecimal() and int(port) < 65536):
             raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
+        return value
+
+    @field_validator("max_held_bytes")
+    @classmethod
+    def _room_for_messages(cls, value: int, info: ValidationInfo) -> int:
+        largest = info.data.get("max_message_bytes", 0)
+        if value < _LEAST_MESSAGES * largest:
+            raise ValueError(
+                f"expected {_LEAST_MESSAGES} times max_message_bytes or more, "
+                f"{_LEAST_MESSAGES * largest}"
+            )
         return value
 
     @field_validator("ledger_url")

@@ -224,3 +224,28 @@ def test_a_word_older_than_what_was_read_loses_nothing() -> None:
     delivery.on_standing(standing(count=1, sent=1))
     assert taken == [Send(b"x")] * 3
     assert delivery.take() == Wait()
+
+
+class NoRoom:
+    """A gateway that is full."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def has_room(self, size: int) -> bool:
+        return False
+
+    def hold(self, size: int) -> None:
+        self.size += size
+
+
+def test_without_room_one_item_waits_here_and_the_rest_is_left_to_the_ledger() -> None:
+    held = NoRoom()
+    delivery = Delivery(held=held)
+    for ordinal in range(3):
+        delivery.on_event(Item(ordinal, b"item"))
+    assert held.size == 4
+    assert delivery.take() == Send(b"item")
+    assert held.size == 4  # it is on its way
+    assert delivery.take() == Fetch(1, 1)
+    assert held.size == 0

@@ -21,6 +21,20 @@ from tests.unit.samples import ending, standing
 _TRANSIENT = b"transient"
 
 
+class Held:
+    """Counts what waits; sometimes there is no room."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.room = True
+
+    def has_room(self, size: int) -> bool:
+        return self.room
+
+    def hold(self, size: int) -> None:
+        self.size += size
+
+
 class LossyDelivery(RuleBasedStateMachine):
     """A ledger that keeps, a channel that loses, and a caller that comes and goes."""
 
@@ -29,7 +43,8 @@ class LossyDelivery(RuleBasedStateMachine):
         self.items: list[bytes] = []
         self.ending: Ending | None = None
         self.channel: deque[CallEvent] = deque()
-        self.delivery = Delivery()
+        self.held = Held()
+        self.delivery = Delivery(held=self.held)
         self.fetch: Fetch | None = None
         self.received: list[bytes] = []
         self.done = False
@@ -55,6 +70,15 @@ class LossyDelivery(RuleBasedStateMachine):
                 self.done = True
             case Wait():
                 pass
+
+    @rule(room=st.booleans())
+    def room_comes_and_goes(self, room: bool) -> None:
+        self.held.room = room
+
+    @invariant()
+    def what_waits_is_counted(self) -> None:
+        waiting = self.delivery._ready_bytes + self.delivery._sending_bytes
+        assert self.held.size == waiting >= 0
 
     @precondition(lambda self: self.ending is None)
     @rule(size=st.sampled_from([6, 1000, 600_000]), announced=st.booleans())
@@ -110,7 +134,8 @@ class LossyDelivery(RuleBasedStateMachine):
     def resume_elsewhere(self, hears: bool) -> None:
         """The gateway dies; the caller comes back to another with what it has seen."""
         self.fetch, self.done = None, False
-        self.delivery = Delivery(len(self.received))
+        self.held.size = 0
+        self.delivery = Delivery(len(self.received), self.held)
         if not hears:
             self.channel.clear()
         while self.channel:

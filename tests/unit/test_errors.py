@@ -159,3 +159,10 @@ def test_an_error_reads_as_status_reason_and_message() -> None:
     assert str(errors.OutOfRange("n is 9")) == "OUT_OF_RANGE/INVALID_REQUEST: n is 9"
     assert str(ForebayError("m")) == "UNKNOWN: m"
     assert error_of("", "m", code=99).code_name == "99"
+
+
+def test_what_is_full_comes_over_the_wire() -> None:
+    error = errors.QueueFull("full", retry_after_s=1.0, quota="queue add")
+    there = from_status(error.code, error.message, to_status(error))
+    assert isinstance(there, errors.QueueFull)
+    assert (there.quota, there.retry_after_s) == ("queue add", 1.0)

@@ -220,3 +220,9 @@ def test_a_file_that_is_no_toml_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_where_callers_find_a_gateway_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_ADDRESS", "127.0.0.1:1")
     assert load_settings().listen == "127.0.0.1:50051"
+
+
+def test_what_calls_may_hold_has_room_for_messages() -> None:
+    settings = {"max_message_bytes": 1_000_000, "max_held_bytes": 3_999_999}
+    assert _refusal(settings).startswith("max_held_bytes = 3999999: expected 4 times max_message")
+    assert load_settings({**settings, "max_held_bytes": 4_000_000}).max_held_bytes == 4_000_000

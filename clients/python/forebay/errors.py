@@ -125,9 +125,23 @@ class CapacityError(ForebayError):
 
 
 class QueueFull(CapacityError):
-    """The gateway or a queue holds as many calls as it may; retry later."""
+    """The gateway or a queue holds as many calls as it may; retry later.
+
+    `quota` says what is full, such as `calls in flight` or `queue add`.
+    """
 
     reason = "QUEUE_FULL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        violations: tuple[FieldViolation, ...] = (),
+        retry_after_s: float | None = None,
+        quota: str = "calls in flight",
+    ) -> None:
+        super().__init__(message, violations=violations, retry_after_s=retry_after_s)
+        self.quota = quota
 
 
 class WaitExceedsDeadline(CapacityError):
@@ -289,7 +303,7 @@ def to_status(error: ForebayError) -> status_pb2.Status:
         details.append(_pack(retry))
     if isinstance(error, QueueFull):
         quota = error_details_pb2.QuotaFailure()
-        quota.violations.add(subject="calls in flight", description=error.message)
+        quota.violations.add(subject=error.quota, description=error.message)
         details.append(_pack(quota))
     return status_pb2.Status(code=error.code, message=error.message, details=details)
 
@@ -302,8 +316,9 @@ def from_status(code: int, message: str, status: status_pb2.Status | None) -> Fo
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
+    quota = error_details_pb2.QuotaFailure()
     for detail in status.details if status is not None else ():
-        for message_of in (info, bad_request, retry):
+        for message_of in (info, bad_request, retry, quota):
             if detail.Is(message_of.DESCRIPTOR) and not message_of.ByteSize():
                 _unpack(detail, message_of)
     ours = info.domain == DOMAIN
@@ -319,6 +334,8 @@ def from_status(code: int, message: str, status: status_pb2.Status | None) -> Fo
     )
     error.reason = info.reason
     error.status = status
+    if isinstance(error, QueueFull) and quota.violations:
+        error.quota = quota.violations[0].subject
     return error
 
 

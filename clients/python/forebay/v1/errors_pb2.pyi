@@ -49,11 +49,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 5
     """RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue holds as many
-    calls as it may. Example: a burst of 100,000 calls.
+    calls as it may, or this caller more than its share; `QuotaFailure` says of
+    what: "calls in flight", "bytes held" or "queue NAME". Example: a burst of
+    100,000 calls.
     """
     ERROR_REASON_WAIT_EXCEEDS_DEADLINE: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED, with RetryInfo. The call would not begin before its
-    caller's deadline. Example: a deadline of 1 s behind a minute of work.
+    """RESOURCE_EXHAUSTED, with RetryInfo: when it would. The call would clearly not
+    begin before its caller's deadline. Example: a deadline of 1 s behind a minute of work.
     """
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED. A message, a request stream or a matrix is over a limit;
@@ -82,7 +84,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     call id.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 14
-    """DEADLINE_EXCEEDED. The call's deadline passed; its work was stopped."""
+    """DEADLINE_EXCEEDED. The call's deadline passed; its work was stopped. Or its
+    first request did not come in time: nothing was accepted.
+    """
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 15
     """CANCELLED. The call was cancelled, or its last watcher left."""
     ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 16
@@ -125,11 +129,13 @@ the ledger. Example: resuming after the ledger lost its last second.
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 5
 """RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue holds as many
-calls as it may. Example: a burst of 100,000 calls.
+calls as it may, or this caller more than its share; `QuotaFailure` says of
+what: "calls in flight", "bytes held" or "queue NAME". Example: a burst of
+100,000 calls.
 """
 ERROR_REASON_WAIT_EXCEEDS_DEADLINE: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED, with RetryInfo. The call would not begin before its
-caller's deadline. Example: a deadline of 1 s behind a minute of work.
+"""RESOURCE_EXHAUSTED, with RetryInfo: when it would. The call would clearly not
+begin before its caller's deadline. Example: a deadline of 1 s behind a minute of work.
 """
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED. A message, a request stream or a matrix is over a limit;
@@ -158,7 +164,9 @@ ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 13
 call id.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 14
-"""DEADLINE_EXCEEDED. The call's deadline passed; its work was stopped."""
+"""DEADLINE_EXCEEDED. The call's deadline passed; its work was stopped. Or its
+first request did not come in time: nothing was accepted.
+"""
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 15
 """CANCELLED. The call was cancelled, or its last watcher left."""
 ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 16

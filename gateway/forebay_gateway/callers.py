@@ -1,0 +1,34 @@
+"""Who calls: what calls are counted by, to share the gateway fairly. Pure.
+
+There is no authentication, so a caller is a host: the peer's IPv4 address, or the /64
+network of its IPv6 address, which is what one host usually gets. On loopback each
+connection counts as one, as all who are there share the address. Behind a proxy all callers
+are the proxy: then they share what the limits leave to one, eight ninths.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from urllib.parse import unquote
+
+_CONNECTIONS_REMEMBERED = 16_384
+_NETWORK_BITS = 64
+
+
+@lru_cache(_CONNECTIONS_REMEMBERED)
+def caller_of(peer: str) -> str:
+    """The caller behind a peer as gRPC names it: `ipv4:10.0.0.7:50312`, `ipv6:[::1]:50312`
+    (percent-encoded), `unix:`.
+    """
+    host, _, _ = unquote(peer.partition(":")[2]).rpartition(":")
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:  # a Unix socket's: each as it names itself
+        return peer
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            network = IPv6Network((int(address), _NETWORK_BITS), strict=False)
+            return peer if address.is_loopback else str(network)
+        address = address.ipv4_mapped
+    return peer if address.is_loopback else str(address)
