@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,6 @@ import redis
 
 from forebay.errors import ForebayError, QueueFull
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.keys import PRESENCE_INDEX, presence_key
-from forebay_ledger.presence import WorkerPresence
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import environment, eventually, forebay_gateway, process, redis_server
@@ -82,6 +77,20 @@ def gateway(url: str, **settings: str) -> Iterator[str]:
         yield address
 
 
+@contextlib.contextmanager
+def echo_worker(url: str, slots: int) -> Iterator[None]:
+    """A worker of EchoService."""
+    with process(
+        *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"],
+        *["--pool", "threads", "--concurrency", str(slots)],
+        *["--without-mingle", "--without-gossip"],
+        env=environment(FOREBAY_LEDGER_URL=url),
+        cwd=ROOT,
+    ) as worker:
+        worker.wait_for(r" ready\.")
+        yield
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     with redis_server() as url:
@@ -98,17 +107,7 @@ def small(server: str) -> Iterator[str]:
         "FOREBAY_MAX_HELD_BYTES": "9000000",
         "FOREBAY_LINGER_S": "0",
     }
-    with (
-        gateway(server, **limits) as address,
-        process(
-            *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"],
-            *["--pool", "threads", "--concurrency", str(MAX_CALLS)],
-            *["--without-mingle", "--without-gossip"],
-            env=environment(FOREBAY_LEDGER_URL=server),
-            cwd=ROOT,
-        ) as worker,
-    ):
-        worker.wait_for(r" ready\.")
+    with gateway(server, **limits) as address, echo_worker(server, slots=MAX_CALLS):
         yield address
 
 
@@ -243,22 +242,17 @@ def test_a_stream_whose_next_request_finds_no_room_leaves_no_record(
 
 
 @pytest.fixture
-def long_queue(callers: list[Caller]) -> Iterator[tuple[Caller, redis.Redis]]:
-    """A caller of a gateway whose queues hold 60 calls, without a worker; and the server."""
-    with (
-        redis_server() as url,
-        gateway(url, FOREBAY_MAX_QUEUE_DEPTH="60", FOREBAY_QUEUE_WAIT_S="600") as address,
-        redis.Redis.from_url(url) as server,
-    ):
+def alone(callers: list[Caller]) -> Iterator[Caller]:
+    """The caller of a gateway whose queues hold 60 calls, without a worker."""
+    settings = {"FOREBAY_MAX_QUEUE_DEPTH": "60", "FOREBAY_QUEUE_WAIT_S": "600"}
+    with redis_server() as url, gateway(url, **settings) as address:
         callers.append(Caller(address))
-        yield callers[-1], server
+        yield callers[-1]
         callers[-1].leave()  # or the gateway would wait for its calls
 
 
-def test_a_full_queue_refuses_new_calls_and_lets_attach(
-    long_queue: tuple[Caller, redis.Redis],
-) -> None:
-    caller, _ = long_queue
+def test_a_full_queue_refuses_new_calls_and_lets_attach(alone: Caller) -> None:
+    caller = alone
     named = (("forebay-call-id", "in-line"),)
     caller.calls.append(caller.stub.ServerStream(ASLEEP, metadata=named))
     assert refused(caller.calls[0]) is None
@@ -274,53 +268,26 @@ def test_a_full_queue_refuses_new_calls_and_lets_attach(
     assert error_of(lambda: caller.stub.Quick(EchoRequest())).reason == "QUEUE_FULL"
 
 
-@contextlib.contextmanager
-def steady_worker(server: redis.Redis, per_s: float) -> Iterator[None]:
-    """What a worker says that begins so many calls a second, for the time of the block."""
-    stop = threading.Event()
-    presence = WorkerPresence("steady", ("echo",), ("echo.unary",), 2, "threads", "1")
+def test_a_deadline_behind_many_seconds_of_work_is_refused_at_once(callers: list[Caller]) -> None:
+    with redis_server() as url, gateway(url) as address, echo_worker(url, slots=2):
+        caller = Caller(address)
+        callers.append(caller)
+        half_a_second = EchoRequest(act="sleep", seconds=0.5)
+        calls = [caller.stub.Unary.future(half_a_second, timeout=100) for _ in range(100)]
+        errors: list[ForebayError] = []
 
-    def be_present() -> None:
-        begun_at = time.monotonic()
-        while not stop.wait(0.2):
-            begun = {"echo.unary": int((time.monotonic() - begun_at) * per_s)}
-            said = replace(presence, begun=begun)
-            server.set(presence_key(presence.worker), json.dumps(asdict(said)), px=15_000)
-            server.zadd(PRESENCE_INDEX, {presence.worker: time.time() + 15})
+        def is_refused() -> bool:
+            errors.append(error_of(lambda: caller.stub.Unary(EchoRequest(), timeout=1.0)))
+            return errors[-1].reason == "WAIT_EXCEEDS_DEADLINE"
 
-    thread = threading.Thread(target=be_present)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def test_a_deadline_behind_many_seconds_of_work_is_refused_at_once(
-    long_queue: tuple[Caller, redis.Redis],
-) -> None:
-    caller, server = long_queue
-    for _ in range(20):  # 10 s of work
-        caller.calls.append(caller.stub.ServerStream(ASLEEP))
-        assert refused(caller.calls[-1]) is None
-    errors: list[ForebayError] = []
-
-    def is_refused() -> bool:
-        errors.append(error_of(lambda: caller.stub.Unary(EchoRequest(), timeout=1.0)))
-        return errors[-1].reason == "WAIT_EXCEEDS_DEADLINE"
-
-    with steady_worker(server, per_s=2.0):
         eventually(is_refused, "the wait is known")
         assert {error.code_name for error in errors[:-1]} == {"DEADLINE_EXCEEDED"}
         assert errors[-1].code_name == "RESOURCE_EXHAUSTED"
-        assert 5 < (errors[-1].retry_after_s or 0) < 30
-        caller.calls.append(caller.stub.ServerStream(ASLEEP, timeout=60.0))
-        assert refused(caller.calls[-1]) is None
-        server.delete("echo\x06\x169", "echo")  # the queue is empty now
-
-        def is_taken() -> bool:
-            error = error_of(lambda: caller.stub.Unary(EchoRequest(), timeout=1.0))
-            return error.code_name == "DEADLINE_EXCEEDED"  # there is no worker, in truth
-
-        eventually(is_taken, "an empty queue refuses nobody")
+        assert 1 < (errors[-1].retry_after_s or 0) < 30
+        calls.append(caller.stub.Unary.future(EchoRequest(), timeout=100))
+        assert error_of(lambda: caller.stub.Quick(EchoRequest(), timeout=1.0)).reason == (
+            "WAIT_EXCEEDS_DEADLINE"
+        )
+        for call in calls:
+            call.result()
+        assert caller.stub.Unary(EchoRequest(text="x"), timeout=TIMEOUT_S).text == "x"
