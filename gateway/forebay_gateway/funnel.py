@@ -64,8 +64,8 @@ class Funnel:
         when that is here, and a caller who never sends it would hold its call uncounted.
         """
 
-        async def behavior(requests: Requests, context: Context) -> bytes | None:
-            return await self._serve(method, aiter(requests), context)
+        async def behavior(_: object, context: Context) -> bytes | None:
+            return await self._serve(method, Requests(context), context)
 
         untyped: Any = behavior
         if method.server_streaming:

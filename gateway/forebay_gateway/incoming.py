@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -19,7 +19,26 @@ from forebay_gateway.metadata import Wishes
 from forebay_gateway.status import parsed
 
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
-Requests: TypeAlias = AsyncIterator[bytes]
+
+
+class Requests:
+    """The requests of an RPC, one by one.
+
+    No generator, neither gRPC's nor ours: one that is left before its end, as here after every
+    unary request, costs a task of the event loop to close.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __aiter__(self) -> Requests:
+        return self
+
+    async def __anext__(self) -> bytes:
+        request: Any = await self._context.read()
+        if request is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return bytes(request)
 
 
 @dataclass(frozen=True)
@@ -34,7 +53,7 @@ class Incoming:
     wishes: Wishes
     deadline: Deadline
     first: bytes | None
-    rest: Requests
+    rest: AsyncIterator[bytes]
     place: Place
 
     @property
@@ -98,7 +117,7 @@ async def _first(requests: Requests, within_s: float) -> bytes | None:
 
 async def _rest(
     method: Method, requests: Requests, check: Check, place: Place, max_message_bytes: int
-) -> Requests:
+) -> AsyncIterator[bytes]:
     """The further requests, each counted until the next is asked for."""
     held = 0
     try:
