@@ -186,6 +186,14 @@ def test_a_worker_that_restarts_or_comes_back_adds_nothing_that_it_did_not_begin
     assert (queue.load.per_s or 0) <= 2 * before * 1.2  # as fast each
 
 
+def test_a_backlog_that_was_worked_off_between_is_not_one_stretch() -> None:
+    queue = Queue(rate=4)
+    queue.look(100, 8)
+    queue.look(0, 2)
+    queue.look(100, 8)
+    assert queue.load.per_s is None
+
+
 def test_a_stretch_that_nobody_looked_at_is_not_measured() -> None:
     queue = Queue(rate=4)
     queue.look(100, 9)
