@@ -20,7 +20,7 @@ from tests.harness import environment, eventually, forebay_gateway, process, red
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 30.0
-ASLEEP = EchoRequest(act="sleep", seconds=60, count=1)
+ASLEEP = EchoRequest(act="sleep", seconds=20, count=1)
 MAX_CALLS = 18
 ONE_ALONE = 16
 """What one caller gets of them."""
@@ -181,23 +181,27 @@ def test_a_call_that_sends_nothing_counts_and_is_ended(
         hold.wait(TIMEOUT_S)
         yield b""
 
+    call = flooder.channel.stream_stream(f"/tests.echo.v1.EchoService/{method}")
+    silent = [call(silence()) for _ in range(ONE_ALONE)]
+
     def is_full() -> bool:
         probe = flooder.stub.ServerStream(ASLEEP)
         refusal = refused(probe)
         probe.cancel()
+        if refusal is None:  # one was refused, as a call before it had not quite left
+            silent.append(call(silence()))
         return refusal is not None and refusal.reason == "QUEUE_FULL"
 
-    call = flooder.channel.stream_stream(f"/tests.echo.v1.EchoService/{method}")
-    silent = [call(silence()) for _ in range(ONE_ALONE)]
     try:
         eventually(is_full, "all of them count", FIRST_REQUEST_S)
         assert other.stub.Unary(EchoRequest(text="hello"), timeout=TIMEOUT_S).text == "hello"
-        for one in silent:
-            error = error_of(lambda one=one: list(one))
-            assert (error.code_name, error.reason) == ("DEADLINE_EXCEEDED",) * 2
-            assert f"no request came within {FIRST_REQUEST_S:g} s" in error.message
+        ends = [error_of(lambda one=one: list(one)) for one in silent]
     finally:
         hold.set()
+    ended = [end for end in ends if end.reason != "QUEUE_FULL"]
+    assert len(ended) >= ONE_ALONE - 1
+    assert {(end.code_name, end.reason) for end in ended} == {("DEADLINE_EXCEEDED",) * 2}
+    assert f"no request came within {FIRST_REQUEST_S:g} s" in ended[0].message
     assert flooder.stub.Unary(EchoRequest(text="hello"), timeout=TIMEOUT_S).text == "hello"
 
 
@@ -208,7 +212,7 @@ def test_a_unary_call_without_a_request_is_refused(other: Caller) -> None:
 
 
 def test_requests_that_are_held_count_by_their_bytes(flooder: Caller, other: Caller) -> None:
-    large = EchoRequest(text="x" * 900_000, act="sleep", seconds=60, count=1)
+    large = EchoRequest(text="x" * 900_000, act="sleep", seconds=20, count=1)
     refusal = flooder.flood(lambda: flooder.stub.ServerStream(large))
     assert isinstance(refusal, QueueFull)
     assert refusal.quota == "bytes held"
@@ -220,7 +224,7 @@ def test_requests_that_are_held_count_by_their_bytes(flooder: Caller, other: Cal
 def test_a_stream_whose_next_request_finds_no_room_leaves_no_record(
     flooder: Caller, server: str
 ) -> None:
-    large = EchoRequest(text="x" * 900_000, act="sleep", seconds=60, count=1)
+    large = EchoRequest(text="x" * 900_000, act="sleep", seconds=20, count=1)
     send, sent = threading.Event(), threading.Event()
 
     def requests() -> Iterator[EchoRequest]:
