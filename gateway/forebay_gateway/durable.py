@@ -173,7 +173,10 @@ class _Service:
                 f"the call id {self._call.id!r} stands for another call: give every call its own"
             )
         self._delivery.attach(standing)
-        if standing.state is State.QUEUED:
+        if standing.state is State.RECEIVING and incoming.first is not None:
+            # Whoever received it may be gone. What is in the ledger is not put there again.
+            await self._spool()
+        elif standing.state is State.QUEUED:
             await self._send_again(self._message_of(standing.attempt))
         return "running" if standing.ending is None else "finished"
 

@@ -37,6 +37,9 @@ class Requests:
     async def __anext__(self) -> bytes:
         request: Any = await self._context.read()
         if request is grpc.aio.EOF:
+            # gRPC ends a stream that was cut off just like a whole one, a moment before it
+            # cancels the RPC. Reading on is to wait for that moment: it ends in the cancellation.
+            await self._context.read()
             raise StopAsyncIteration
         return bytes(request)
 

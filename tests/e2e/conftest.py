@@ -1,0 +1,115 @@
+"""A site of several gateways on one Redis, for tests that end gateways."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from forebay_ledger.keys import CallKey
+from tests.harness import (
+    Process,
+    environment,
+    eventually,
+    forebay_gateway,
+    process,
+    redis_server,
+    worker,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+class Gateway:
+    """A running gateway."""
+
+    def __init__(self, process: Process, address: str) -> None:
+        self.process = process
+        self.address = address
+
+    @property
+    def is_live(self) -> bool:
+        """Whether nobody has ended it."""
+        return self.process.popen.poll() is None
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        """Ends it, and waits until it has."""
+        self.process.stop(number)
+
+
+class Site:
+    """A Redis and workers of EchoService and ComputeService; gateways come and go."""
+
+    def __init__(self, url: str) -> None:
+        self.env = environment(
+            FOREBAY_LEDGER_URL=url,
+            FOREBAY_SERVICES='["tests.echo.v1.echo_pb2", "forebay.compute.v1.compute_pb2"]',
+            FOREBAY_WINDOW_BYTES="1000000",
+            FOREBAY_DRAIN_S="0.2",
+        )
+        self.ledger = redis.Redis.from_url(url)
+        self._gateways: list[Gateway] = []
+        self._running = ExitStack()
+
+    def gateway(self, listen: str = "127.0.0.1:0") -> Gateway:
+        """Starts one more."""
+        command = ("--listen", listen)
+        running = forebay_gateway(*command, env=self.env, cwd=ROOT)
+        gateway = Gateway(*self._running.enter_context(running))
+        self._gateways.append(gateway)
+        return gateway
+
+    def targets(self, count: int = 2) -> list[str]:
+        """The addresses of as many gateways, of which those still run that no test has ended."""
+        live = [gateway for gateway in self._gateways if gateway.is_live]
+        live += [self.gateway() for _ in range(count - len(live))]
+        return [gateway.address for gateway in live[:count]]
+
+    def end(self, address: str, number: int = signal.SIGKILL) -> None:
+        """Ends the gateway at the address."""
+        (gateway,) = [g for g in self._gateways if g.address == address and g.is_live]
+        gateway.end(number)
+
+    def end_gateway_of(self, call_id: str, number: int = signal.SIGKILL) -> Gateway:
+        """Ends the gateway that watches the call."""
+        eventually(lambda: bool(self.watchers(call_id)), "a gateway watches the call")
+        (watcher,) = self.watchers(call_id)
+        (gateway,) = [g for g in self._gateways if f".{g.process.popen.pid}." in watcher]
+        gateway.end(number)
+        return gateway
+
+    def field(self, call_id: str, name: str) -> str:
+        """A field of the call's record, empty where there is none."""
+        call = CallKey(call_id)
+        return (self.ledger.hget(f"{call.partition}:call:{call}", name) or b"").decode()
+
+    def watchers(self, call_id: str) -> set[str]:
+        """The channels of the gateways that watch the call."""
+        call = CallKey(call_id)
+        watchers = self.ledger.zrange(f"{call.partition}:watch:{call}", 0, -1)
+        return {watcher.decode() for watcher in watchers}
+
+    def close(self) -> None:
+        """Ends the gateways."""
+        self._running.close()
+        self.ledger.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    """Everything but the gateways, once a session."""
+    with redis_server() as url:
+        site = Site(url)
+        echo = ["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"]
+        options = ["--pool", "threads", "--concurrency", "4", "--without-mingle"]
+        with (
+            process(*echo, *options, "--without-gossip", env=site.env, cwd=ROOT) as echoes,
+            worker("-Q", "add,factorial,mat_mul", "--concurrency", "1", env=site.env),
+        ):
+            echoes.wait_for(r" ready\.")
+            yield site
+            site.close()
