@@ -7,12 +7,14 @@ from typing import NoReturn, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2
 
 from forebay.errors import STATUS_DETAILS_KEY, ForebayError, InvalidRequest, to_status
 from forebay.metadata import Pairs
 
 M = TypeVar("M", bound=Message)
 
+_PUSHBACK_MS = "grpc-retry-pushback-ms"  # gRFC A6, "Pushback"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -24,8 +26,15 @@ async def abort(
     await context.abort(
         _CODES.get(error.code, grpc.StatusCode.UNKNOWN),
         error.message,
-        (*trailing, (STATUS_DETAILS_KEY, status.SerializeToString())),
+        (*trailing, *_pushback(error), (STATUS_DETAILS_KEY, status.SerializeToString())),
     )
+
+
+def _pushback(error: ForebayError) -> Pairs:
+    """What our RetryInfo says, to gRPC's own retries: when, or (less than 0) not at all."""
+    if error.retry_may_help:
+        return ((_PUSHBACK_MS, str(round((error.retry_after_s or 0) * 1000))),)
+    return ((_PUSHBACK_MS, "-1"),) if error.code == code_pb2.UNAVAILABLE else ()
 
 
 def parsed(request_class: type[M], request: bytes) -> M:

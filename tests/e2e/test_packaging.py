@@ -64,6 +64,7 @@ def test_the_wheel_holds_our_four_packages_and_nothing_else(wheel: Path) -> None
     assert {f"{package}/py.typed" for package in OURS} <= set(names)
     assert "forebay_ledger/lua/accept.lua" in names
     assert "forebay/compute/v1/compute_pb2.pyi" in names
+    assert "forebay/service_config.json" in names
 
 
 @pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])

@@ -41,6 +41,8 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             info.Pack(error_details_pb2.ErrorInfo(reason="OUT_OF_TEA", domain="tests"))
             status = status_pb2.Status(code=9, message="no tea", details=[info])
             context.abort_with_status(_Status(status))
+        case "unavailable":
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the handler's own")
         case "raise":
             raise RuntimeError("a secret that must stay in the log")
         case "set code":

@@ -43,11 +43,13 @@ class ForebayError(Exception):
 
     `code` is the number of the gRPC status, `reason` a name of
     `forebay.v1.ErrorReason` without its prefix (or, from a handler, a name of
-    its own; empty where a server that is not Forebay gave none).
+    its own; empty where a server that is not Forebay gave none). `domain` says
+    whose the reason is: "forebay", another's, or empty where there is none.
     """
 
     code: int = code_pb2.UNKNOWN
     reason: str = ""
+    domain: str = DOMAIN
 
     def __init__(
         self,
@@ -66,6 +68,12 @@ class ForebayError(Exception):
     def code_name(self) -> str:
         """The name of the gRPC status, such as `INVALID_ARGUMENT`."""
         return _CODE_NAMES.get(self.code, str(self.code))
+
+    @property
+    def retry_may_help(self) -> bool:
+        """Whether Forebay says so. An outcome that is stored, such as a handler's, stays."""
+        ours = self.domain == DOMAIN and self.reason != HandlerAborted.reason
+        return ours and self.retry_after_s is not None
 
     def __str__(self) -> str:
         head = f"{self.code_name}/{self.reason}" if self.reason else self.code_name
@@ -332,7 +340,7 @@ def from_status(code: int, message: str, status: status_pb2.Status | None) -> Fo
         ),
         retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry.ByteSize() else None,
     )
-    error.reason = info.reason
+    error.reason, error.domain = info.reason, info.domain
     error.status = status
     if isinstance(error, QueueFull) and quota.violations:
         error.quota = quota.violations[0].subject

@@ -1,0 +1,54 @@
+"""gRPC's own retries, with the published service config, from a stub without our client."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from forebay.compute.v1.compute_pb2 import AddRequest
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.service_config import service_config
+from tests.e2e.conftest import Site
+from tests.echo.v1 import echo_pb2
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+
+TIMEOUT_S = 30.0
+ECHO = echo_pb2.DESCRIPTOR.services_by_name["EchoService"]
+
+
+def channel(*addresses: str, config: str = "") -> grpc.Channel:
+    options = [("grpc.service_config", config or service_config())]
+    return grpc.insecure_channel("ipv4:" + ",".join(addresses), options=options)
+
+
+def test_a_stub_survives_the_loss_of_one_of_its_gateways(site: Site) -> None:
+    targets = site.targets()
+    with channel(*targets) as both:
+        stub = ComputeServiceStub(both)
+        for number in range(20):
+            if number == 10:
+                site.end(targets[0])
+            assert stub.Add(AddRequest(x=number, y=1), timeout=TIMEOUT_S).sum == number + 1
+
+
+def test_a_named_call_is_attached_to_elsewhere(site: Site) -> None:
+    config = service_config([ECHO], calls_have_ids=True)
+    with channel(*site.targets(), config=config) as both:
+        metadata = (("forebay-call-id", "by-grpc"),)
+        request = EchoRequest(text="x", act="sleep", seconds=2.0)
+        future = EchoServiceStub(both).Unary.future(request, timeout=TIMEOUT_S, metadata=metadata)
+        site.end_gateway_of("by-grpc")
+        assert future.result().text == "x"
+        assert dict(future.initial_metadata())["forebay-attached"] != "new"
+
+
+def test_an_outcome_that_stays_is_not_to_be_asked_for_again(site: Site) -> None:
+    options = [("grpc.enable_retries", 0)]  # which would keep the word to themselves
+    with (
+        grpc.insecure_channel(*site.targets(1), options=options) as one,
+        pytest.raises(grpc.RpcError) as raised,
+    ):
+        EchoServiceStub(one).Unary(EchoRequest(act="unavailable"), timeout=TIMEOUT_S)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "-1"
