@@ -16,7 +16,13 @@ def test_the_client_offers_connect_its_class_deadlines_and_every_error() -> None
         for name, value in vars(forebay).items()
         if isinstance(value, type) and issubclass(value, ForebayError)
     }
-    assert set(forebay.__all__) == errors | {"Client", "Deadline", "FieldViolation", "connect"}
+    assert set(forebay.__all__) == errors | {
+        "Client",
+        "Deadline",
+        "FieldViolation",
+        "channel",
+        "connect",
+    }
 
 
 def test_every_error_of_the_module_is_offered() -> None:

@@ -1,10 +1,12 @@
 """Forebay: typed, streaming access to Celery workers over gRPC.
 
 This package is the client, and all that a service needs that embeds the stub:
-`connect` (or `forebay.aio.connect`) for ComputeService as functions,
-`forebay.compute.v1` for the generated code, the errors, and `Deadline`.
+`connect` (or `forebay.aio.connect`) for ComputeService as functions, `channel` (or
+`forebay.aio.channel`) for stubs of any service, `forebay.compute.v1` for the generated
+code, the errors, and `Deadline`. Calls over both resume by themselves.
 """
 
+from forebay.channels import channel
 from forebay.client import Client, connect
 from forebay.deadline import Deadline
 from forebay.errors import (
@@ -67,5 +69,6 @@ __all__ = [
     "TooLarge",
     "WaitExceedsDeadline",
     "WorkerLost",
+    "channel",
     "connect",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
-from forebay.client import CHANNEL_OPTIONS, call_metadata
+from forebay.channels import dial
+from forebay.client import call_metadata
 from forebay.compute.assembly import (
     IntegerAssembly,
     OnProgress,
@@ -17,27 +19,41 @@ from forebay.compute.assembly import (
 )
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.resuming_aio import ResumingChannel
 from forebay.rpc_errors import mapped_rpc_errors
+from forebay.targets import read_targets
 
 if TYPE_CHECKING:
     from forebay.compute.arrays import Array
     from forebay.compute.v1.compute_pb2_grpc import ComputeServiceAsyncStub
 
 
-def connect(target: str) -> AsyncClient:
-    """A client of the gateway at HOST:PORT; it connects when first used. Close it.
+def connect(target: str | Sequence[str], *, resume: bool = True) -> AsyncClient:
+    """As `forebay.connect`. Call it in the event loop that is to use the client."""
+    return AsyncClient(channel(target, resume=resume))
 
-    Call it in the event loop that is to use the client.
-    """
-    return AsyncClient(grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS))
+
+def channel(
+    target: str | Sequence[str],
+    *,
+    resume: bool = True,
+    credentials: grpc.ChannelCredentials | None = None,
+    options: Sequence[tuple[str, Any]] = (),
+) -> grpc.aio.Channel:
+    """As `forebay.channel`. Call it in the event loop that is to use the channel."""
+    return ResumingChannel(
+        [dial(grpc.aio, one, credentials, options) for one in read_targets(target)],
+        resumes=resume,
+    )
 
 
 class AsyncClient:
     """As `forebay.Client`, for one event loop; cancelling an awaiting task cancels its call."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-        self.stub: ComputeServiceAsyncStub = ComputeServiceStub(channel)
+        resuming = isinstance(channel, ResumingChannel)
+        self._channel = channel if resuming else ResumingChannel([channel])
+        self.stub: ComputeServiceAsyncStub = ComputeServiceStub(self._channel)
 
     async def add(
         self, x: float, y: float, *, timeout: float | None = None, call_id: str | None = None
@@ -60,10 +76,9 @@ class AsyncClient:
         """As `Client.factorial`."""
         request = factorial_request(n, pb.INTEGER_ENCODING_BINARY)
         assembly = IntegerAssembly()
-        with mapped_rpc_errors():
-            async for response in self.stub.Factorial(
-                request, timeout=timeout, metadata=call_metadata(call_id)
-            ):
+        call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
+        with mapped_rpc_errors(), _left_at_the_end(call):
+            async for response in call:
                 if not tell(response, progress):
                     assembly.feed(response)
         return assembly.result()
@@ -78,16 +93,11 @@ class AsyncClient:
     ) -> AsyncIterator[str]:
         """As `Client.factorial_digits`."""
         request = factorial_request(n, pb.INTEGER_ENCODING_DECIMAL)
-        with mapped_rpc_errors():
-            responses = self.stub.Factorial(
-                request, timeout=timeout, metadata=call_metadata(call_id)
-            )
-            try:
-                async for response in responses:
-                    if not tell(response, progress) and response.digits:
-                        yield response.digits
-            finally:
-                responses.cancel()
+        call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
+        with mapped_rpc_errors(), _left_at_the_end(call):
+            async for response in call:
+                if not tell(response, progress) and response.digits:
+                    yield response.digits
 
     async def matmul(
         self,
@@ -117,8 +127,7 @@ class AsyncClient:
         """As `Client.random_matmul`."""
         from forebay.compute.products import random_request
 
-        requests = iter([random_request(m, n, seed, dtype)])
-        return await self._product(requests, progress, timeout, call_id)
+        return await self._product([random_request(m, n, seed, dtype)], progress, timeout, call_id)
 
     async def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""
@@ -137,7 +146,7 @@ class AsyncClient:
 
     async def _product(
         self,
-        requests: Iterator[pb.MatMulRequest],
+        requests: Iterable[pb.MatMulRequest],
         progress: OnProgress | None,
         timeout: float | None,
         call_id: str | None,
@@ -145,10 +154,20 @@ class AsyncClient:
         from forebay.compute.products import ProductAssembly
 
         assembly = ProductAssembly()
-        with mapped_rpc_errors():
-            async for response in self.stub.MatMul(
-                requests, timeout=timeout, metadata=call_metadata(call_id)
-            ):
+        # A channel of ours takes whatever can be iterated, and iterates it anew to send it again.
+        stream = cast("Iterator[pb.MatMulRequest]", requests)
+        call = self.stub.MatMul(stream, timeout=timeout, metadata=call_metadata(call_id))
+        with mapped_rpc_errors(), _left_at_the_end(call):
+            async for response in call:
                 if not tell(response, progress):
                     assembly.feed(response)
         return assembly.result()
+
+
+@contextmanager
+def _left_at_the_end(call: grpc.aio.Call) -> Iterator[None]:
+    """Whoever leaves the block before the call has ended has no use for it any more."""
+    try:
+        yield
+    finally:
+        call.cancel()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,8 +19,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forebay.client import CHANNEL_OPTIONS
-from forebay.failing import fail
+from forebay.failing import channel_to, fail
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
 from forebay.routes import Method, RouteError, read_methods, services_of
 from forebay.rpc_errors import of_rpc_error
@@ -37,9 +37,13 @@ _ENDS = 24
     "-t",
     default="127.0.0.1:50051",
     envvar="FOREBAY_ADDRESS",
-    metavar="HOST:PORT",
+    metavar="HOST:PORT[,HOST:PORT]...",
     show_default=True,
     show_envvar=True,
+    help="The gateways; the call goes on at another where one fails.",
+)
+@click.option(
+    "--resume/--no-resume", default=True, help="Call again after a failure, to go on. Default: yes."
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="The call's deadline.")
 @click.option("--id", "call_id", metavar="ID", help="The call's id; makes it durable.")
@@ -64,6 +68,7 @@ def call(
     method: str,
     fields: tuple[str, ...],
     target: str,
+    resume: bool,
     timeout: float | None,
     call_id: str | None,
     resume_from: int | None,
@@ -81,7 +86,7 @@ def call(
     found = _method(method, services)
     messages = list(_messages(found, fields, requests))
     metadata = _metadata(call_id, resume_from, priority, headers)
-    with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
+    with channel_to(target, resume=resume) as channel:
         try:
             _run(channel, found, messages, metadata, timeout)
         except grpc.RpcError as error:
@@ -120,7 +125,8 @@ def _cancelled_by_interrupt(call: grpc.RpcContext) -> Iterator[None]:
         nonlocal interrupted
         interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        call.cancel()
+        # A thread: what was interrupted may hold a lock that cancelling needs.
+        threading.Thread(target=call.cancel, daemon=True).start()
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
@@ -164,8 +170,9 @@ class _Output:
         """Prints an item, or moves the bar."""
         if self._method.is_transient(response):
             progress = getattr(response, self._method.route.transient)
-            if "fraction" in progress.DESCRIPTOR.fields_by_name:
-                self._bar.update(self._task, total=1.0, completed=progress.fraction)
+            fraction = getattr(progress, "fraction", None)  # it may be anything, a string too
+            if fraction is not None:
+                self._bar.update(self._task, total=1.0, completed=fraction)
             return
         value = json_format.MessageToDict(
             response, preserving_proto_field_name=True, always_print_fields_with_no_presence=False

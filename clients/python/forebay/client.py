@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
+from forebay.channels import channel
 from forebay.compute.assembly import (
     IntegerAssembly,
     OnProgress,
@@ -17,24 +19,20 @@ from forebay.compute.assembly import (
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.metadata import CALL_ID
+from forebay.resuming import ResumingChannel
 from forebay.rpc_errors import mapped_rpc_errors
 
 if TYPE_CHECKING:
     from forebay.compute.arrays import Array
 
-MAX_MESSAGE_BYTES = 64 << 20
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A dead connection is noticed within 30 s; gateways accept pings from 10 s on.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-)
 
+def connect(target: str | Sequence[str], *, resume: bool = True) -> Client:
+    """A client of the gateways at "HOST:PORT", "HOST:PORT,HOST:PORT" or a sequence of them.
 
-def connect(target: str) -> Client:
-    """A client of the gateway at HOST:PORT; it connects when first used. Close it."""
-    return Client(grpc.insecure_channel(target, options=CHANNEL_OPTIONS))
+    It connects when first used, and resumes calls as `forebay.channel` says, unless
+    `resume` is false. Close it.
+    """
+    return Client(channel(target, resume=resume))
 
 
 def call_metadata(call_id: str | None) -> tuple[tuple[str, str], ...]:
@@ -46,12 +44,14 @@ class Client:
     """ComputeService's methods. Each raises `forebay.ForebayError`; `timeout` is in seconds.
 
     A `call_id` of the caller's own makes the call durable, and names it. `stub` is
-    the generated stub itself. May be shared by threads.
+    the generated stub itself. May be shared by threads. A channel of another kind than
+    `forebay.channel`'s is made into one.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self._channel = channel
-        self.stub = ComputeServiceStub(channel)
+        resuming = isinstance(channel, ResumingChannel)
+        self._channel = channel if resuming else ResumingChannel([channel])
+        self.stub = ComputeServiceStub(self._channel)
 
     def add(
         self, x: float, y: float, *, timeout: float | None = None, call_id: str | None = None
@@ -77,10 +77,9 @@ class Client:
         """
         request = factorial_request(n, pb.INTEGER_ENCODING_BINARY)
         assembly = IntegerAssembly()
-        with mapped_rpc_errors():
-            for response in self.stub.Factorial(
-                request, timeout=timeout, metadata=call_metadata(call_id)
-            ):
+        call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
+        with mapped_rpc_errors(), _left_at_the_end(call):
+            for response in call:
                 if not tell(response, progress):
                     assembly.feed(response)
         return assembly.result()
@@ -98,16 +97,11 @@ class Client:
         Closing the iterator early cancels the call.
         """
         request = factorial_request(n, pb.INTEGER_ENCODING_DECIMAL)
-        with mapped_rpc_errors():
-            responses = self.stub.Factorial(
-                request, timeout=timeout, metadata=call_metadata(call_id)
-            )
-            try:
-                for response in responses:
-                    if not tell(response, progress) and response.digits:
-                        yield response.digits
-            finally:
-                responses.cancel()
+        call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
+        with mapped_rpc_errors(), _left_at_the_end(call):
+            for response in call:
+                if not tell(response, progress) and response.digits:
+                    yield response.digits
 
     def matmul(
         self,
@@ -144,8 +138,7 @@ class Client:
         """
         from forebay.compute.products import random_request
 
-        requests = iter([random_request(m, n, seed, dtype)])
-        return self._product(requests, progress, timeout, call_id)
+        return self._product([random_request(m, n, seed, dtype)], progress, timeout, call_id)
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""
@@ -164,7 +157,7 @@ class Client:
 
     def _product(
         self,
-        requests: Iterator[pb.MatMulRequest],
+        requests: Iterable[pb.MatMulRequest],
         progress: OnProgress | None,
         timeout: float | None,
         call_id: str | None,
@@ -172,10 +165,20 @@ class Client:
         from forebay.compute.products import ProductAssembly
 
         assembly = ProductAssembly()
-        with mapped_rpc_errors():
-            for response in self.stub.MatMul(
-                requests, timeout=timeout, metadata=call_metadata(call_id)
-            ):
+        # A channel of ours takes whatever can be iterated, and iterates it anew to send it again.
+        stream = cast("Iterator[pb.MatMulRequest]", requests)
+        call = self.stub.MatMul(stream, timeout=timeout, metadata=call_metadata(call_id))
+        with mapped_rpc_errors(), _left_at_the_end(call):
+            for response in call:
                 if not tell(response, progress):
                     assembly.feed(response)
         return assembly.result()
+
+
+@contextmanager
+def _left_at_the_end(call: grpc.RpcContext) -> Iterator[None]:
+    """Whoever leaves the block before the call has ended has no use for it any more."""
+    try:
+        yield
+    finally:
+        call.cancel()

@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import NoReturn
 
 import click
+import grpc
 
+from forebay.channels import channel
 from forebay.errors import BackendError, DeadlineExceeded, ForebayError
+from forebay.targets import read_targets
+
+
+def channel_to(target: str, *, resume: bool = False) -> grpc.Channel:
+    """A channel to the command's `--target`, which may be several."""
+    try:
+        return channel(target, resume=resume)
+    except ValueError as error:
+        raise click.ClickException(f"--target: {error}") from error
 
 
 def fail(error: ForebayError, target: str) -> NoReturn:
@@ -20,5 +31,5 @@ def fail(error: ForebayError, target: str) -> NoReturn:
     if error.retry_after_s is not None:
         lines.append(f"  a retry may help, after {error.retry_after_s:g} s")
     if isinstance(error, (BackendError, DeadlineExceeded)):
-        lines.append(f"  `forebay doctor --listen {target}` says what is missing")
+        lines.append(f"  `forebay doctor --listen {read_targets(target)[0]}` says what is missing")
     raise click.ClickException("\n".join(lines))

@@ -12,8 +12,7 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf.duration_pb2 import Duration
 
-from forebay.client import CHANNEL_OPTIONS
-from forebay.failing import fail
+from forebay.failing import channel_to, fail
 from forebay.interruption import Interruption
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2
@@ -26,7 +25,7 @@ target_option = click.option(
     "-t",
     default="127.0.0.1:50051",
     envvar="FOREBAY_ADDRESS",
-    metavar="HOST:PORT",
+    metavar="HOST:PORT[,HOST:PORT]...",
     show_default=True,
     show_envvar=True,
 )
@@ -101,7 +100,7 @@ def gateway_at(target: str) -> Iterator[Gateway]:
     """A gateway; what goes wrong ends the command with a clear line."""
     try:
         with (
-            grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel,
+            channel_to(target) as channel,
             Interruption() as interruption,
         ):
             yield Gateway(channel, interruption)

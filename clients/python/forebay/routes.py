@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
@@ -113,6 +114,22 @@ def services_of(files: Iterable[FileDescriptor]) -> Iterator[ServiceDescriptor]:
     """The services that compiled files declare."""
     for file in files:
         yield from file.services_by_name.values()
+
+
+def method_of(path: str, pool: DescriptorPool | None = None) -> Method | None:
+    """The routed method that HTTP/2 calls by the path; None where no compiled file has it.
+
+    The pool is protobuf's default one, which generated code registers itself in.
+    """
+    service, _, name = path.strip("/").rpartition("/")
+    try:
+        found = (pool or Default()).FindServiceByName(service)
+    except KeyError:
+        return None
+    descriptor = found.methods_by_name.get(name)
+    if descriptor is None or not descriptor.GetOptions().HasExtension(route_pb2.route):
+        return None
+    return _read(descriptor)
 
 
 def _read(descriptor: MethodDescriptor) -> Method:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from forebay.compute.arrays import DTYPES, Array, byte_chunks, data_type_of, np
@@ -39,8 +40,10 @@ class ProductAssembly:
         return self._product
 
 
-def product_requests(left: Array, right: Array) -> Iterator[pb.MatMulRequest]:
+def product_requests(left: Array, right: Array) -> Iterable[pb.MatMulRequest]:
     """The requests of a product of two arrays: the operands' shapes, then their bytes.
+
+    They can be iterated as often as they must be sent.
 
     Raises ValueError where they are not two matrices whose shapes agree, TypeError
     where their entries have no common data type.
@@ -48,20 +51,24 @@ def product_requests(left: Array, right: Array) -> Iterator[pb.MatMulRequest]:
     left, right = np.asarray(left), np.asarray(right)
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
         raise ValueError(f"matrices of shapes {left.shape} and {right.shape} can't be multiplied")
-    return _product_requests(left, right, data_type_of(left, right))
+    return _ProductRequests(left, right, data_type_of(left, right))
 
 
-def _product_requests(
-    left: Array, right: Array, dtype: pb.DataType.ValueType
-) -> Iterator[pb.MatMulRequest]:
-    operands = pb.Operands()
-    for matrix, array in ((operands.left, left), (operands.right, right)):
-        matrix.dtype, matrix.rows, matrix.cols = dtype, *array.shape
-    yield pb.MatMulRequest(operands=operands)
-    for chunk in byte_chunks(left.astype(DTYPES[dtype], copy=False)):
-        yield pb.MatMulRequest(left_chunk=chunk)
-    for chunk in byte_chunks(right.astype(DTYPES[dtype], copy=False)):
-        yield pb.MatMulRequest(right_chunk=chunk)
+@dataclass(frozen=True)
+class _ProductRequests:
+    left: Array
+    right: Array
+    dtype: pb.DataType.ValueType
+
+    def __iter__(self) -> Iterator[pb.MatMulRequest]:
+        operands = pb.Operands()
+        for matrix, array in ((operands.left, self.left), (operands.right, self.right)):
+            matrix.dtype, matrix.rows, matrix.cols = self.dtype, *array.shape
+        yield pb.MatMulRequest(operands=operands)
+        for chunk in byte_chunks(self.left.astype(DTYPES[self.dtype], copy=False)):
+            yield pb.MatMulRequest(left_chunk=chunk)
+        for chunk in byte_chunks(self.right.astype(DTYPES[self.dtype], copy=False)):
+            yield pb.MatMulRequest(right_chunk=chunk)
 
 
 def random_request(m: int, n: int, seed: int | None, dtype: Any) -> pb.MatMulRequest:

@@ -1,0 +1,157 @@
+"""As test_resuming, over asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import numpy as np
+import pytest
+
+import forebay.aio
+from tests.e2e.conftest import Site
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import eventually, free_port
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+async def channel(site: Site) -> AsyncIterator[grpc.aio.Channel]:
+    async with forebay.aio.channel(site.targets()) as channel:
+        yield channel
+
+
+async def call_id(call: grpc.aio.Call) -> str:
+    return str(dict(await call.initial_metadata())["forebay-call-id"])
+
+
+async def read_all(call: grpc.aio.UnaryStreamCall[EchoRequest, EchoResponse]) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
+async def end_gateway_of(site: Site, name: str) -> None:
+    await asyncio.to_thread(site.end_gateway_of, name)
+
+
+async def test_a_stream_goes_on_when_its_gateway_ends(
+    site: Site, channel: grpc.aio.Channel
+) -> None:
+    request = EchoRequest(text="x", count=40, seconds=0.05)
+    call = EchoServiceStub(channel).ServerStream(request, timeout=TIMEOUT_S)
+    over: list[object] = []
+    call.add_done_callback(over.append)
+    indices = []
+    async for response in call:
+        if response.WhichOneof("part") == "text":
+            indices.append(response.index)
+            if len(indices) == 5:
+                await end_gateway_of(site, await call_id(call))
+    assert indices == list(range(40))
+    assert await call.code() is grpc.StatusCode.OK
+    assert over == [call]
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_one_response_arrives_when_its_gateway_ends(
+    site: Site, channel: grpc.aio.Channel
+) -> None:
+    metadata = (("forebay-call-id", "one-async"),)
+    call = EchoServiceStub(channel).Unary(
+        EchoRequest(text="x", act="sleep", seconds=2.0), timeout=TIMEOUT_S, metadata=metadata
+    )
+    await end_gateway_of(site, "one-async")
+    assert not call.done()
+    assert (await call).text == "x"
+    assert (await call).text == "x"  # may be awaited again
+    assert await call.code() is grpc.StatusCode.OK
+    assert call.done()
+
+
+async def test_the_status_of_a_call_that_nobody_reads_waits_for_its_last_attempt(
+    site: Site, channel: grpc.aio.Channel
+) -> None:
+    request = EchoRequest(act="sleep", seconds=2.0)
+    call = EchoServiceStub(channel).ServerStream(request, timeout=TIMEOUT_S)
+    await end_gateway_of(site, await call_id(call))
+    assert await call.code() is grpc.StatusCode.OK
+    assert [response async for response in call] == []
+
+
+async def test_the_client_computes_what_it_would_have(site: Site) -> None:
+    generator = np.random.default_rng(4)
+    a, b = generator.normal(size=(600, 500)), generator.normal(size=(500, 600))
+    async with forebay.aio.connect(site.targets()) as client:
+        product, _ = await asyncio.gather(
+            client.matmul(a, b, timeout=TIMEOUT_S, call_id="product-async"),
+            end_gateway_of(site, "product-async"),
+        )
+        assert np.array_equal(product, a @ b)
+        assert await client.add(1, 2, timeout=TIMEOUT_S) == 3
+
+
+async def test_a_gateway_that_is_restarted_on_its_port_is_found_again(site: Site) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    first = await asyncio.to_thread(site.gateway, listen)
+    async with forebay.aio.channel(listen) as channel:
+        call = EchoServiceStub(channel).ServerStream(
+            EchoRequest(text="x", count=40, seconds=0.05), timeout=TIMEOUT_S
+        )
+        indices = []
+        async for response in call:
+            if response.WhichOneof("part") == "text":
+                indices.append(response.index)
+                if len(indices) == 5:
+                    await asyncio.to_thread(first.end)
+                    await asyncio.to_thread(site.gateway, listen)
+    assert indices == list(range(40))
+
+
+async def test_the_deadline_bounds_all_attempts(site: Site) -> None:
+    gateway = await asyncio.to_thread(site.gateway)
+    async with forebay.aio.channel(gateway.address) as channel:
+        call = EchoServiceStub(channel).Unary(
+            EchoRequest(act="sleep", seconds=60), timeout=3.0, metadata=(("forebay-call-id", "b"),)
+        )
+        await asyncio.to_thread(
+            eventually, lambda: site.field("b", "state") == "RUNNING", "the handler runs"
+        )
+        await asyncio.to_thread(gateway.end)
+        async with asyncio.timeout(10.0):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call
+        unavailable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        assert raised.value.code() in unavailable
+
+
+async def test_switched_off_a_failure_is_the_callers(site: Site) -> None:
+    async with forebay.aio.channel(site.targets(), resume=False) as channel:
+        call = EchoServiceStub(channel).ServerStream(
+            EchoRequest(text="x", count=40, seconds=0.05), timeout=TIMEOUT_S
+        )
+        await call.read()
+        await end_gateway_of(site, await call_id(call))
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await read_all(call)
+            assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_is_cancelled(site: Site) -> None:
+    async with forebay.aio.channel(f"127.0.0.1:{free_port()}") as channel:
+        call = EchoServiceStub(channel).Unary(EchoRequest(), timeout=TIMEOUT_S)
+        asyncio.get_running_loop().call_later(0.5, call.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert call.cancelled()
+
+
+async def test_a_channel_is_ready_when_one_of_its_targets_is(site: Site) -> None:
+    (address,) = site.targets(1)
+    async with forebay.aio.channel([f"127.0.0.1:{free_port()}", address]) as channel:
+        async with asyncio.timeout(TIMEOUT_S):
+            await channel.channel_ready()
+        assert channel.get_state() is grpc.ChannelConnectivity.READY

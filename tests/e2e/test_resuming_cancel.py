@@ -1,0 +1,156 @@
+"""Leaving for good: the client says so, and does not wait for the call's linger (10 s)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+import forebay
+import forebay.aio
+from tests.e2e.conftest import Site
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import eventually, free_port, process
+
+SOON_S = 8.0  # less than the linger
+LONG = EchoRequest(act="sleep", seconds=60, count=1)
+
+
+def named(name: str) -> tuple[tuple[str, str], ...]:
+    return (("forebay-call-id", name),)
+
+
+def begun(site: Site, name: str) -> None:
+    eventually(lambda: site.field(name, "state") == "RUNNING", "the handler runs")
+
+
+def cancelled(site: Site, name: str) -> None:
+    eventually(lambda: site.field(name, "state") == "CANCELLED", "it is cancelled", SOON_S)
+
+
+def test_a_stream_that_is_cancelled_ends_at_once(site: Site) -> None:
+    with forebay.channel(site.targets()) as channel:
+        call = EchoServiceStub(channel).ServerStream(LONG, metadata=named("stream"))
+        over = threading.Event()
+        assert call.add_callback(over.set)
+        begun(site, "stream")
+        assert call.cancel()
+        with pytest.raises(grpc.RpcError) as raised:
+            next(call)
+        assert raised.value.code() is grpc.StatusCode.CANCELLED
+        assert over.is_set()
+        assert not call.is_active()
+        cancelled(site, "stream")
+
+
+def test_a_future_that_is_cancelled_ends_at_once(site: Site) -> None:
+    with forebay.channel(site.targets()) as channel:
+        future = EchoServiceStub(channel).Unary.future(LONG, metadata=named("a-future"))
+        begun(site, "a-future")
+        assert future.cancel()
+        with pytest.raises(grpc.FutureCancelledError):
+            future.result(timeout=10.0)
+        assert future.cancelled()
+        cancelled(site, "a-future")
+
+
+def test_an_iterator_that_is_closed_ends_its_call(site: Site) -> None:
+    with forebay.connect(site.targets()) as client:
+        pieces = client.factorial_digits(3_000_000, call_id="closed-early")
+        next(pieces)
+        pieces.close()  # type: ignore[attr-defined]
+        cancelled(site, "closed-early")
+
+
+def test_a_progress_callback_that_raises_ends_its_call(site: Site) -> None:
+    def fail(fraction: float, stage: str) -> None:
+        raise RuntimeError("enough")
+
+    with forebay.connect(site.targets()) as client:
+        with pytest.raises(RuntimeError, match="enough"):
+            client.factorial(9_000_000, progress=fail, call_id="raised")
+        cancelled(site, "raised")
+
+
+def test_a_channel_that_is_closed_ends_its_calls(site: Site) -> None:
+    channel = forebay.channel(site.targets())
+    with ThreadPoolExecutor() as pool:
+        unary = EchoServiceStub(channel).Unary
+        waiting = pool.submit(unary, LONG, metadata=named("closed"))
+        begun(site, "closed")
+        channel.close()
+        with pytest.raises(grpc.RpcError) as raised:
+            waiting.result()
+        assert raised.value.code() is grpc.StatusCode.CANCELLED
+    cancelled(site, "closed")
+
+
+def test_a_detached_call_is_left_alone(site: Site) -> None:
+    with forebay.channel(site.targets()) as channel:
+        call = EchoServiceStub(channel).Detached(
+            EchoRequest(text="x", count=3, seconds=0.3), metadata=named("left-alone")
+        )
+        next(call)
+        call.cancel()
+    eventually(lambda: site.field("left-alone", "state") == "SUCCEEDED", "it ends by itself")
+
+
+def test_a_call_that_waits_for_a_gateway_is_cancelled_at_once() -> None:
+    with forebay.channel(f"127.0.0.1:{free_port()}") as channel:
+        stub = EchoServiceStub(channel)
+        stream, future = stub.ServerStream(LONG), stub.Unary.future(LONG)
+        for call in (stream, future):
+            threading.Timer(1.0, call.cancel).start()
+        begun_at = time.monotonic()
+        with pytest.raises(grpc.RpcError) as raised:
+            next(stream)
+        assert raised.value.code() is grpc.StatusCode.CANCELLED
+        with pytest.raises(grpc.FutureCancelledError):
+            future.result(timeout=30.0)
+        assert time.monotonic() - begun_at < 8.0
+
+
+async def test_cancelling_the_awaiting_task_ends_the_call(site: Site) -> None:
+    async with forebay.aio.channel(site.targets()) as channel:
+        stub = EchoServiceStub(channel)
+
+        async def read() -> None:
+            async for _ in stub.ServerStream(LONG, metadata=named("task-stream")):
+                pass
+
+        async def one() -> None:
+            await stub.Unary(LONG, metadata=named("task-one"))
+
+        for task, name in ((read, "task-stream"), (one, "task-one")):
+            running = asyncio.create_task(task())
+            await asyncio.to_thread(begun, site, name)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            await asyncio.to_thread(cancelled, site, name)
+
+
+async def test_a_channel_that_is_closed_ends_its_asyncio_calls(site: Site) -> None:
+    async with forebay.aio.channel(site.targets()) as channel:
+        call = EchoServiceStub(channel).Unary(LONG, metadata=named("closed-async"))
+        await asyncio.to_thread(begun, site, "closed-async")
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.to_thread(cancelled, site, "closed-async")
+
+
+def test_ctrl_c_ends_the_call_of_the_command(site: Site) -> None:
+    target = ",".join(site.targets())
+    command = ["forebay", "call", "-t", target, "Factorial", "n=9000000", "--id", "interrupted"]
+    with process(*command, env=site.env) as run:
+        begun(site, "interrupted")
+        run.popen.send_signal(signal.SIGINT)
+        assert run.ended(10.0) == 130
+        assert "Traceback" not in run.output
+    cancelled(site, "interrupted")

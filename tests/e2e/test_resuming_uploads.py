@@ -1,0 +1,103 @@
+"""Request streams whose gateways end, from the Python client: they go on elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import pytest
+
+import forebay
+import forebay.aio
+from tests.e2e.conftest import Site
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import eventually
+
+TIMEOUT_S = 60.0
+COUNT = 20
+TEXT = "".join(chr(ord("a") + number) for number in range(COUNT))
+
+def requests():
+    for _ in range(3):
+        yield EchoRequest(text="x")
+    time.sleep(600)
+stub = EchoServiceStub(grpc.insecure_channel(sys.argv[1]))
+stub.ClientStream(requests(), metadata=(("forebay-call-id", sys.argv[2]),))
+"""
+
+
+def requests() -> Iterator[EchoRequest]:
+    return (EchoRequest(text=letter) for letter in TEXT)
+
+
+def received(site: Site, call_id: str, count: int) -> bool:
+    """Whether the ledger has so many requests of the call."""
+    return int(site.field(call_id, "inputs") or 0) >= count
+
+
+def test_an_iterator_that_can_be_taken_once_is_sent_again(site: Site) -> None:
+    def cut() -> Iterator[EchoRequest]:
+        for number, request in enumerate(requests()):
+            if number == 10:
+                eventually(lambda: received(site, "once", 10), "ten requests are received")
+                site.end_gateway_of("once")
+            yield request
+
+    with forebay.channel(site.targets()) as channel:
+        response = EchoServiceStub(channel).ClientStream(
+            cut(), timeout=TIMEOUT_S, metadata=(("forebay-call-id", "once"),)
+        )
+    assert (response.text, response.index) == (TEXT, COUNT)
+
+
+async def test_an_async_iterator_is_sent_again(site: Site) -> None:
+    async def cut() -> AsyncIterator[EchoRequest]:
+        for number, request in enumerate(requests()):
+            if number == 10:
+                await asyncio.to_thread(
+                    eventually, lambda: received(site, "once-async", 10), "ten are received"
+                )
+                await asyncio.to_thread(site.end_gateway_of, "once-async")
+            yield request
+
+    async with forebay.aio.channel(site.targets()) as channel:
+        response = await EchoServiceStub(channel).ClientStream(
+            cut(), timeout=TIMEOUT_S, metadata=(("forebay-call-id", "once-async"),)
+        )
+    assert (response.text, response.index) == (TEXT, COUNT)
+
+
+async def test_requests_that_are_written_one_by_one_are_sent_again(site: Site) -> None:
+    metadata = (("forebay-call-id", "written"),)
+    async with forebay.aio.channel(site.targets()) as channel:
+        call = EchoServiceStub(channel).Bidi(timeout=TIMEOUT_S, metadata=metadata)
+        for number, request in enumerate(requests()):
+            await call.write(request)
+            if number == 10:
+                await asyncio.to_thread(
+                    eventually, lambda: received(site, "written", 5), "some are received"
+                )
+                await asyncio.to_thread(site.end_gateway_of, "written")
+        await call.done_writing()
+        with pytest.raises(asyncio.InvalidStateError):
+            await call.write(EchoRequest())
+        assert "".join([response.text async for response in call]) == TEXT
+
+
+def test_what_raises_while_it_is_sent_ends_the_call(site: Site) -> None:
+    def broken() -> Iterator[EchoRequest]:
+        yield EchoRequest(text="a")
+        raise RuntimeError("no more")
+
+    with forebay.channel(site.targets()) as channel, pytest.raises(grpc.RpcError) as raised:
+        EchoServiceStub(channel).ClientStream(broken(), timeout=TIMEOUT_S)
+    assert raised.value.code() is grpc.StatusCode.UNKNOWN
+
+
+def test_a_stream_without_requests_is_served(site: Site) -> None:
+    with forebay.channel(site.targets()) as channel:
+        stub = EchoServiceStub(channel)
+        assert stub.ClientStream(iter([]), timeout=TIMEOUT_S).index == 0
+        assert list(stub.Bidi([], timeout=TIMEOUT_S)) == []  # type: ignore[call-overload]
