@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, empty_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from forebay_workers import application
 from tests.echo.v1 import echo_pb2, echo_pb2_grpc
-from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, Gate
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class _Status(grpc.Status):
@@ -62,11 +65,37 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             request.text = f"{context.time_remaining()}"
 
 
+def echo_metadata(context: grpc.ServicerContext) -> None:
+    """Gives back what gRPC's interop tests ask for."""
+    given = dict(context.invocation_metadata())
+    initial = given.get("x-grpc-test-echo-initial")
+    if initial is not None:
+        context.send_initial_metadata((("x-grpc-test-echo-initial", initial),))
+    trailing = given.get("x-grpc-test-echo-trailing-bin")
+    if trailing is not None:
+        context.set_trailing_metadata((("x-grpc-test-echo-trailing-bin", trailing),))
+
+
+def end_as_told(request: EchoRequest, context: grpc.ServicerContext) -> None:
+    """Ends the call with the status that the request names, if any."""
+    if request.HasField("status"):
+        context.abort(_CODES[request.status.code], request.status.message)
+
+
+def pass_through(gate: Gate, index: int, context: grpc.ServicerContext) -> None:
+    """Waits at the gate, where it stands before this index, until it opens or the call is over."""
+    if gate.path and gate.before == index:
+        while context.is_active() and not Path(gate.path).exists():
+            time.sleep(0.01)
+
+
 class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
     """The handlers."""
 
     def Unary(self, request: EchoRequest, context: grpc.ServicerContext) -> EchoResponse:
         act(request, context)
+        echo_metadata(context)
+        end_as_told(request, context)
         if request.act == "wrong type":
             return request  # type: ignore[return-value]
         return EchoResponse(text=request.text, padding=bytes(request.padding))
@@ -78,11 +107,15 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         self, request: EchoRequest, context: grpc.ServicerContext
     ) -> Iterator[EchoResponse]:
         act(request, context)
-        for index in range(request.count):
+        sizes = request.sizes or [request.padding] * request.count
+        for index, size in enumerate(sizes):
+            pass_through(request.gate, index, context)
             if request.seconds:
                 yield EchoResponse(brief=f"about {index}")
                 sleep(request.seconds, context)
-            yield EchoResponse(text=request.text, index=index, padding=bytes(request.padding))
+            yield EchoResponse(text=request.text, index=index, padding=bytes(size))
+        pass_through(request.gate, len(sizes), context)
+        end_as_told(request, context)
 
     Detached = ServerStream
     Narrow = ServerStream
@@ -94,15 +127,21 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         texts = []
         for request in requests:
             act(request, context)
+            end_as_told(request, context)
             texts.append(request.text)
         return EchoResponse(text="".join(texts), index=len(texts))
 
     def Bidi(
         self, requests: Iterator[EchoRequest], context: grpc.ServicerContext
     ) -> Iterator[EchoResponse]:
+        echo_metadata(context)
         for index, request in enumerate(requests):
             act(request, context)
-            yield EchoResponse(text=request.text, index=index)
+            yield EchoResponse(text=request.text, index=index, padding=bytes(request.padding))
+            end_as_told(request, context)
+
+    def Nothing(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        return request
 
 
 app = application("echo", {echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: EchoServicer()})

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from forebay.v1 import route_pb2 as forebay_dot_v1_dot_route__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tests/echo/v1/echo.proto\x12\rtests.echo.v1\x1a\x16\x66orebay/v1/route.proto\"Y\n\x0b\x45\x63hoRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0f\n\x07padding\x18\x03 \x01(\r\x12\x0b\n\x03\x61\x63t\x18\x04 \x01(\t\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\"W\n\x0c\x45\x63hoResponse\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x62rief\x18\x02 \x01(\tH\x00\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x42\x06\n\x04part2\x85\x08\n\x0b\x45\x63hoService\x12`\n\x05Unary\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"\x1e\x9a\xb8\x18\x1a\n\necho.unary\x12\x04\x65\x63hob\x06x-wish\x12\x62\n\x05Quick\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\" \x9a\xb8\x18\x1c\n\necho.quick\x12\x04\x65\x63ho\x18\x01\x62\x06x-wish\x12y\n\x0cServerStream\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\".\x9a\xb8\x18*\n\x12\x65\x63ho.server_stream\x12\x04\x65\x63ho:\x05\x62riefJ\x05\x30\x80\xa4\xe8\x03X\t0\x01\x12o\n\x0c\x43lientStream\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"$\x9a\xb8\x18 \n\x12\x65\x63ho.client_stream\x12\x04\x65\x63hoJ\x04(\x80\x89z(\x01\x12Z\n\x04\x42idi\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"\x15\x9a\xb8\x18\x11\n\techo.bidi\x12\x04\x65\x63ho(\x01\x30\x01\x12k\n\x08\x44\x65tached\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"$\x9a\xb8\x18 \n\recho.detached\x12\x04\x65\x63ho(\x02:\x05\x62riefh\x01\x30\x01\x12\x62\n\x06Narrow\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"\x1d\x9a\xb8\x18\x19\n\x0b\x65\x63ho.narrow\x12\x04\x65\x63hoJ\x04\x30\xe0\xa7\x12\x30\x01\x12h\n\x06Steady\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"#\x90\x02\x01\x9a\xb8\x18\x1c\n\x0b\x65\x63ho.steady\x12\x04\x65\x63ho:\x05\x62rief@\x01\x30\x01\x12h\n\nQuickAgain\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"!\x90\x02\x02\x9a\xb8\x18\x1a\n\x10\x65\x63ho.quick_again\x12\x04\x65\x63ho\x18\x01\x12\x43\n\x08Unrouted\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tests/echo/v1/echo.proto\x12\rtests.echo.v1\x1a\x16\x66orebay/v1/route.proto\x1a\x1bgoogle/protobuf/empty.proto\"\xc7\x01\n\x0b\x45\x63hoRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0f\n\x07padding\x18\x03 \x01(\r\x12\x0b\n\x03\x61\x63t\x18\x04 \x01(\t\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x0f\n\x07\x62\x61llast\x18\x06 \x01(\x0c\x12\r\n\x05sizes\x18\x07 \x03(\r\x12)\n\x06status\x18\x08 \x01(\x0b\x32\x19.tests.echo.v1.EchoStatus\x12!\n\x04gate\x18\t \x01(\x0b\x32\x13.tests.echo.v1.Gate\"+\n\nEchoStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"$\n\x04Gate\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\r\"W\n\x0c\x45\x63hoResponse\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x62rief\x18\x02 \x01(\tH\x00\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x42\x06\n\x04part2\x92\n\n\x0b\x45\x63hoService\x12\x99\x01\n\x05Unary\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"W\x9a\xb8\x18S\n\necho.unary\x12\x04\x65\x63hob\x06x-wishb\x18x-grpc-test-echo-initialb\x1dx-grpc-test-echo-trailing-bin\x12\x9b\x01\n\x05Quick\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"Y\x9a\xb8\x18U\n\necho.quick\x12\x04\x65\x63ho\x18\x01\x62\x06x-wishb\x18x-grpc-test-echo-initialb\x1dx-grpc-test-echo-trailing-bin\x12y\n\x0cServerStream\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\".\x9a\xb8\x18*\n\x12\x65\x63ho.server_stream\x12\x04\x65\x63ho:\x05\x62riefJ\x05\x30\x80\xa4\xe8\x03X\t0\x01\x12o\n\x0c\x43lientStream\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"$\x9a\xb8\x18 \n\x12\x65\x63ho.client_stream\x12\x04\x65\x63hoJ\x04(\x80\x89z(\x01\x12\x9b\x01\n\x04\x42idi\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"V\x9a\xb8\x18R\n\techo.bidi\x12\x04\x65\x63hob\x06x-wishb\x18x-grpc-test-echo-initialb\x1dx-grpc-test-echo-trailing-bin(\x01\x30\x01\x12k\n\x08\x44\x65tached\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"$\x9a\xb8\x18 \n\recho.detached\x12\x04\x65\x63ho(\x02:\x05\x62riefh\x01\x30\x01\x12\x62\n\x06Narrow\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"\x1d\x9a\xb8\x18\x19\n\x0b\x65\x63ho.narrow\x12\x04\x65\x63hoJ\x04\x30\xe0\xa7\x12\x30\x01\x12h\n\x06Steady\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"#\x90\x02\x01\x9a\xb8\x18\x1c\n\x0b\x65\x63ho.steady\x12\x04\x65\x63ho:\x05\x62rief@\x01\x30\x01\x12h\n\nQuickAgain\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponse\"!\x90\x02\x02\x9a\xb8\x18\x1a\n\x10\x65\x63ho.quick_again\x12\x04\x65\x63ho\x18\x01\x12U\n\x07Nothing\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"\x1a\x9a\xb8\x18\x16\n\x0c\x65\x63ho.nothing\x12\x04\x65\x63ho\x18\x01\x12\x43\n\x08Unrouted\x12\x1a.tests.echo.v1.EchoRequest\x1a\x1b.tests.echo.v1.EchoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +34,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tests.echo.v1.echo_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ECHOSERVICE'].methods_by_name['Unary']._loaded_options = None
-  _globals['_ECHOSERVICE'].methods_by_name['Unary']._serialized_options = b'\232\270\030\032\n\necho.unary\022\004echob\006x-wish'
+  _globals['_ECHOSERVICE'].methods_by_name['Unary']._serialized_options = b'\232\270\030S\n\necho.unary\022\004echob\006x-wishb\030x-grpc-test-echo-initialb\035x-grpc-test-echo-trailing-bin'
   _globals['_ECHOSERVICE'].methods_by_name['Quick']._loaded_options = None
-  _globals['_ECHOSERVICE'].methods_by_name['Quick']._serialized_options = b'\232\270\030\034\n\necho.quick\022\004echo\030\001b\006x-wish'
+  _globals['_ECHOSERVICE'].methods_by_name['Quick']._serialized_options = b'\232\270\030U\n\necho.quick\022\004echo\030\001b\006x-wishb\030x-grpc-test-echo-initialb\035x-grpc-test-echo-trailing-bin'
   _globals['_ECHOSERVICE'].methods_by_name['ServerStream']._loaded_options = None
   _globals['_ECHOSERVICE'].methods_by_name['ServerStream']._serialized_options = b'\232\270\030*\n\022echo.server_stream\022\004echo:\005briefJ\0050\200\244\350\003X\t'
   _globals['_ECHOSERVICE'].methods_by_name['ClientStream']._loaded_options = None
   _globals['_ECHOSERVICE'].methods_by_name['ClientStream']._serialized_options = b'\232\270\030 \n\022echo.client_stream\022\004echoJ\004(\200\211z'
   _globals['_ECHOSERVICE'].methods_by_name['Bidi']._loaded_options = None
-  _globals['_ECHOSERVICE'].methods_by_name['Bidi']._serialized_options = b'\232\270\030\021\n\techo.bidi\022\004echo'
+  _globals['_ECHOSERVICE'].methods_by_name['Bidi']._serialized_options = b'\232\270\030R\n\techo.bidi\022\004echob\006x-wishb\030x-grpc-test-echo-initialb\035x-grpc-test-echo-trailing-bin'
   _globals['_ECHOSERVICE'].methods_by_name['Detached']._loaded_options = None
   _globals['_ECHOSERVICE'].methods_by_name['Detached']._serialized_options = b'\232\270\030 \n\recho.detached\022\004echo(\002:\005briefh\001'
   _globals['_ECHOSERVICE'].methods_by_name['Narrow']._loaded_options = None
@@ -50,10 +51,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ECHOSERVICE'].methods_by_name['Steady']._serialized_options = b'\220\002\001\232\270\030\034\n\013echo.steady\022\004echo:\005brief@\001'
   _globals['_ECHOSERVICE'].methods_by_name['QuickAgain']._loaded_options = None
   _globals['_ECHOSERVICE'].methods_by_name['QuickAgain']._serialized_options = b'\220\002\002\232\270\030\032\n\020echo.quick_again\022\004echo\030\001'
-  _globals['_ECHOREQUEST']._serialized_start=67
-  _globals['_ECHOREQUEST']._serialized_end=156
-  _globals['_ECHORESPONSE']._serialized_start=158
-  _globals['_ECHORESPONSE']._serialized_end=245
-  _globals['_ECHOSERVICE']._serialized_start=248
-  _globals['_ECHOSERVICE']._serialized_end=1277
+  _globals['_ECHOSERVICE'].methods_by_name['Nothing']._loaded_options = None
+  _globals['_ECHOSERVICE'].methods_by_name['Nothing']._serialized_options = b'\232\270\030\026\n\014echo.nothing\022\004echo\030\001'
+  _globals['_ECHOREQUEST']._serialized_start=97
+  _globals['_ECHOREQUEST']._serialized_end=296
+  _globals['_ECHOSTATUS']._serialized_start=298
+  _globals['_ECHOSTATUS']._serialized_end=341
+  _globals['_GATE']._serialized_start=343
+  _globals['_GATE']._serialized_end=379
+  _globals['_ECHORESPONSE']._serialized_start=381
+  _globals['_ECHORESPONSE']._serialized_end=468
+  _globals['_ECHOSERVICE']._serialized_start=471
+  _globals['_ECHOSERVICE']._serialized_end=1769
 # @@protoc_insertion_point(module_scope)

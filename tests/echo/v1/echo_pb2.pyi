@@ -3,8 +3,10 @@
 isort:skip_file
 A service for tests: all four kinds of RPC, and handlers that do as they are told."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -27,6 +29,10 @@ class EchoRequest(_message.Message):
     PADDING_FIELD_NUMBER: _builtins.int
     ACT_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
+    BALLAST_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Comes back."""
     count: _builtins.int
@@ -37,6 +43,22 @@ class EchoRequest(_message.Message):
     """What to do besides; see the handlers."""
     seconds: _builtins.float
     """How long to sleep between responses, or before one."""
+    ballast: _builtins.bytes
+    """Weight of the request itself; it does not come back."""
+    @_builtins.property
+    def sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of ServerStream: padding of each response, where they differ; then `count` and `padding`
+        are not looked at.
+        """
+
+    @_builtins.property
+    def status(self) -> Global___EchoStatus:
+        """What to end with; of a stream, after its responses."""
+
+    @_builtins.property
+    def gate(self) -> Global___Gate:
+        """Of ServerStream: where to stop on the way."""
+
     def __init__(
         self,
         *,
@@ -45,14 +67,70 @@ class EchoRequest(_message.Message):
         padding: _builtins.int = ...,
         act: _builtins.str = ...,
         seconds: _builtins.float = ...,
+        ballast: _builtins.bytes = ...,
+        sizes: _abc.Iterable[_builtins.int] | None = ...,
+        status: Global___EchoStatus | None = ...,
+        gate: Global___Gate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "count", b"count", "padding", b"padding", "seconds", b"seconds", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "ballast", b"ballast", "count", b"count", "gate", b"gate", "padding", b"padding", "seconds", b"seconds", "sizes", b"sizes", "status", b"status", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EchoRequest: _TypeAlias = EchoRequest  # noqa: Y015
+
+@_typing.final
+class EchoStatus(_message.Message):
+    """A status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """A number of grpc.StatusCode."""
+    message: _builtins.str
+    """Its message."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EchoStatus: _TypeAlias = EchoStatus  # noqa: Y015
+
+@_typing.final
+class Gate(_message.Message):
+    """Closed until a file exists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The file."""
+    before: _builtins.int
+    """The index of the first response that comes after it; as many as there are: the end."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        before: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gate: _TypeAlias = Gate  # noqa: Y015
 
 @_typing.final
 class EchoResponse(_message.Message):

@@ -4,6 +4,7 @@ isort:skip_file
 A service for tests: all four kinds of RPC, and handlers that do as they are told."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from tests.echo.v1 import echo_pb2 as _echo_pb2
 import abc as _abc_1
@@ -51,6 +52,8 @@ class EchoServiceStub:
     """As ServerStream, and may be run again."""
     QuickAgain: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """As Quick, and may be run again."""
+    Nothing: _grpc.UnaryUnaryMultiCallable[_empty_pb2.Empty, _empty_pb2.Empty]
+    """Nothing in, nothing out: messages of no bytes."""
     Unrouted: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """No route: not served."""
 
@@ -77,6 +80,8 @@ class EchoServiceAsyncStub(EchoServiceStub):
     """As ServerStream, and may be run again."""
     QuickAgain: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """As Quick, and may be run again."""
+    Nothing: _aio.UnaryUnaryMultiCallable[_empty_pb2.Empty, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Nothing in, nothing out: messages of no bytes."""
     Unrouted: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """No route: not served."""
 
@@ -154,6 +159,14 @@ class EchoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_echo_pb2.EchoResponse, _abc.Awaitable[_echo_pb2.EchoResponse]]:
         """As Quick, and may be run again."""
+
+    @_abc_1.abstractmethod
+    def Nothing(
+        self,
+        request: _empty_pb2.Empty,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Nothing in, nothing out: messages of no bytes."""
 
     @_abc_1.abstractmethod
     def Unrouted(

@@ -1,0 +1,155 @@
+"""One way to make calls of all kinds through either of gRPC's Python stubs."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import grpc
+
+from tests.echo.v1 import echo_pb2
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+_METHODS = echo_pb2.DESCRIPTOR.services_by_name["EchoService"].methods_by_name
+
+
+@dataclass
+class Answer:
+    """All that a caller gets of a call."""
+
+    responses: list[Any] = field(default_factory=list)
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    details: str = ""
+    initial: dict[str, Any] = field(default_factory=dict)
+    trailing: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def response(self) -> Any:
+        """The only response of a call that succeeded."""
+        assert (self.code, len(self.responses)) == (grpc.StatusCode.OK, 1), self
+        return self.responses[0]
+
+    def ended(self, call: Any, initial: Any, trailing: Any) -> Answer:
+        """The same, with what the call has besides responses."""
+        self.initial, self.trailing = dict(initial or ()), dict(trailing or ())
+        return self
+
+
+class Caller(Protocol):
+    """Makes whole calls."""
+
+    def call(
+        self,
+        method: str,
+        requests: Iterable[Any],
+        metadata: Metadata = (),
+        timeout: float = 30.0,
+        compression: grpc.Compression | None = None,
+    ) -> Answer:
+        """Sends the requests, and reads until the call has ended."""
+
+
+class SyncCaller:
+    """The stub that blocks."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address)
+        self._stub = EchoServiceStub(self._channel)
+
+    def call(
+        self,
+        method: str,
+        requests: Iterable[Any],
+        metadata: Metadata = (),
+        timeout: float = 30.0,
+        compression: grpc.Compression | None = None,
+    ) -> Answer:
+        """See `Caller`."""
+        answer, descriptor = Answer(), _METHODS[method]
+        multicallable = getattr(self._stub, method)
+        start = multicallable if descriptor.server_streaming else multicallable.future
+        argument = _argument(requests, streaming=descriptor.client_streaming)
+        call = start(argument, timeout=timeout, metadata=metadata, compression=compression)
+        try:
+            for response in call if descriptor.server_streaming else _once(call):
+                answer.responses.append(response)
+        except grpc.RpcError:
+            answer.code, answer.details = call.code(), call.details()
+        return answer.ended(call, call.initial_metadata(), call.trailing_metadata())
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+
+class AioCaller:
+    """The stub of asyncio."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def call(
+        self,
+        method: str,
+        requests: Iterable[Any],
+        metadata: Metadata = (),
+        timeout: float = 30.0,
+        compression: grpc.Compression | None = None,
+    ) -> Answer:
+        """See `Caller`."""
+
+        async def whole() -> Answer:
+            async with grpc.aio.insecure_channel(self._address) as channel:
+                argument = _argument(requests, streaming=_METHODS[method].client_streaming)
+                start = getattr(EchoServiceStub(channel), method)
+                return await _read(
+                    start(argument, timeout=timeout, metadata=metadata, compression=compression),
+                    streaming=_METHODS[method].server_streaming,
+                )
+
+        return asyncio.run(whole())
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
+
+async def _read(call: Any, *, streaming: bool) -> Answer:
+    answer = Answer()
+    try:
+        if streaming:
+            async for response in call:
+                answer.responses.append(response)  # one by one: what came before a failure stays
+        else:
+            answer.responses.append(await call)
+    except grpc.RpcError:
+        answer.code, answer.details = await call.code(), await call.details()
+    return answer.ended(call, await call.initial_metadata(), await call.trailing_metadata())
+
+
+def _argument(requests: Iterable[Any], *, streaming: bool) -> Any:
+    if streaming:
+        return iter(requests)
+    (request,) = requests
+    return request
+
+
+def _once(future: Any) -> Iterator[Any]:
+    yield future.result()
+
+
+def durable() -> Metadata:
+    """A caller's own id: the call is a record in the ledger."""
+    return (("forebay-call-id", f"interop-{uuid.uuid4()}"),)
+
+
+def ephemeral() -> Metadata:
+    """No id: a call of an ephemeral route lives in the gateway's memory."""
+    return ()
+
+
+KINDS: Sequence[Any] = (durable, ephemeral)

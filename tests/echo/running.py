@@ -1,0 +1,37 @@
+"""Gateways and workers of EchoService, as processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.harness import Process, environment, forebay_gateway, free_port, process
+
+ROOT = Path(__file__).parents[2]
+
+
+def echo_environment(**variables: str) -> dict[str, str]:
+    """The environment of gateways and workers that serve EchoService."""
+    return environment(**{"FOREBAY_SERVICES": '["tests.echo.v1.echo_pb2"]', **variables})
+
+
+@contextlib.contextmanager
+def echo_gateway(env: dict[str, str]) -> Iterator[tuple[Process, str]]:
+    """A gateway on a free port; the process and the address."""
+    with forebay_gateway(env=env, cwd=ROOT) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def echo_worker(env: Mapping[str, str], pool: str = "threads", slots: int = 2) -> Iterator[Process]:
+    """A worker of EchoService, ready."""
+    name = f"test-{free_port()}@%h"
+    with process(
+        *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO", "-n", name],
+        *["--pool", pool, "--concurrency", str(slots), "--without-mingle", "--without-gossip"],
+        env=dict(env),
+        cwd=ROOT,
+    ) as worker:
+        worker.wait_for(r" ready\.")
+        yield worker
