@@ -18,7 +18,14 @@ import grpc
 
 from forebay.checks import CheckFactory, NoCheck
 from forebay.deadline import Deadline
-from forebay.errors import DeadlineExceeded, ForebayError, InternalFault
+from forebay.errors import (
+    DeadlineExceeded,
+    FieldViolation,
+    ForebayError,
+    InternalFault,
+    InvalidRequest,
+)
+from forebay.metadata import RESUME_FROM
 from forebay.routes import Method
 from forebay_gateway.admission import Admission, Place
 from forebay_gateway.callers import caller_of
@@ -97,6 +104,11 @@ class Funnel:
         self, method: Method, requests: Requests, context: Context, place: Place
     ) -> Incoming:
         wishes = read_wishes(context.invocation_metadata() or (), method.route)
+        if wishes.resume_from and not method.server_streaming:
+            raise InvalidRequest(
+                f"{RESUME_FROM} is for methods that stream responses",
+                violations=(FieldViolation(RESUME_FROM, "expected 0: there is one response"),),
+            )
         deadline = Deadline.after(context.time_remaining())
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
