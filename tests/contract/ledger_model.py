@@ -1,0 +1,286 @@
+"""What the ledger's scripts are to do with one call: the life cycle's table, in plain Python.
+
+The model has no clock. A time in the record has come, or has not: the test puts it into
+the past on the server and says so here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from forebay_ledger.lifecycle import Event, State, next_state
+
+HEARD = "heard"
+"""The one channel on which somebody listens; a publish to any other reaches nobody."""
+
+
+class Time(Enum):
+    """A time in the record, by its field."""
+
+    DEADLINE = "deadline"
+    QUEUE_WAIT = "queue_until"
+    CLAIM = "lease_until"
+    LEFT = "left"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a call was accepted with."""
+
+    receiving: bool
+    may_run_again: bool
+    deterministic: bool
+    attempts_limit: int
+    deadline: bool
+    run_limit: bool
+    detach: bool
+    lingers: bool
+
+
+@dataclass
+class Model:
+    """One call; its operations return None where they take place, else the word for why not."""
+
+    terms: Terms
+    watchers: set[str]
+    attempt: int = 1
+    items: list[bytes] = field(default_factory=list)
+    trimmed: int = 0
+    inputs: list[bytes] = field(default_factory=list)
+    worker: str | None = None
+    controlled: bool = False
+    read_count: int = 0
+    reason: str = ""
+    lapsed: set[str] = field(default_factory=set)
+    """Watchers whose lease is over."""
+    come: set[Time] = field(default_factory=set)
+    """Times that have come."""
+    left: str | None = None
+    """Since "now"; or, where the watchers can't be reached, "soon"."""
+    told: list[tuple[object, ...]] = field(default_factory=list)
+    ordered: list[tuple[object, ...]] = field(default_factory=list)
+    """What whoever runs the handler was told."""
+
+    def __post_init__(self) -> None:
+        self.state = State.RECEIVING if self.terms.receiving else State.QUEUED
+        self.deadline = self.overall = self.terms.deadline
+
+    @property
+    def live(self) -> set[str]:
+        """Watchers whose lease holds."""
+        return self.watchers - self.lapsed
+
+    @property
+    def waits(self) -> bool:
+        """Whether no worker has the call's message."""
+        return self.state is State.QUEUED and self.worker is None
+
+    @property
+    def has(self) -> set[Time]:
+        """The times that there are, and that may come."""
+        times = {Time.DEADLINE} if self.deadline else set()
+        times |= {Time.QUEUE_WAIT} if self.state is State.QUEUED else set()
+        times |= {Time.CLAIM} if self.worker else set()
+        times |= {Time.LEFT} if self.left else set()
+        return set() if self.state.terminal else times
+
+    def receive(self, ordinal: int, request: bytes) -> str | None:
+        if (why := self._refusal(Event.RECEIVE)) is not None:
+            return why
+        if ordinal > len(self.inputs):
+            return "GAP"
+        if ordinal == len(self.inputs):
+            self.inputs.append(request)
+        return None
+
+    def complete(self) -> str | None:
+        if self.state is State.QUEUED:
+            return None  # said twice
+        why = self._refusal(Event.COMPLETE)
+        if why is None:
+            self._go(Event.COMPLETE)
+        return why
+
+    def claim(self, attempt: int, worker: str) -> str | None:
+        self._review(consumed=True)
+        why = self._refusal(Event.CLAIM, attempt) or self._taken(worker)
+        if why is None:
+            self._hold(worker)
+        return why
+
+    def begin(self, attempt: int, worker: str) -> str | None:
+        self._review(consumed=True)
+        why = self._refusal(Event.BEGIN, attempt) or self._taken(worker)
+        if why is None:
+            self._go(Event.BEGIN)
+            self._hold(worker)
+            self.controlled = True
+            self.overall = self.deadline
+            self.deadline = self.deadline or self.terms.run_limit
+        return why
+
+    def renew(self, attempt: int, worker: str) -> str | None:
+        if (why := self._refusal(Event.LAPSE, attempt)) is not None:
+            return why
+        if worker != self.worker and (self.worker or next_state(self.state, Event.CLAIM) is None):
+            return "TAKEN"
+        self._hold(worker)
+        return None
+
+    def release(self, attempt: int, worker: str) -> str | None:
+        if (why := self._refusal(Event.LAPSE, attempt)) is not None:
+            return why
+        if worker != self.worker:
+            return "TAKEN"
+        self._lapse()
+        return None
+
+    def emit(self, attempt: int, ordinal: int, item: bytes) -> str | None:
+        why = self._refusal(Event.EMIT, attempt) or self._overdue()
+        if why is not None:
+            return why
+        if ordinal > len(self.items):
+            return "GAP"
+        if ordinal == len(self.items):
+            self.items.append(item)
+            self._tell_watchers("item", ordinal)
+        return None
+
+    def emit_transient(self, attempt: int) -> str | None:
+        why = self._refusal(Event.EMIT, attempt) or self._overdue()
+        if why is None:
+            self._tell_watchers("brief")
+        return why
+
+    def look(self, attempt: int) -> str | None:
+        self._review()
+        return self._refusal(Event.EMIT, attempt)
+
+    def trim(self, attempt: int, count: int) -> str | None:
+        why = self._refusal(Event.EMIT, attempt)
+        if why is None:
+            self.trimmed = max(self.trimmed, count)
+        return why
+
+    def finish(self, event: Event, attempt: int) -> str | None:
+        why = self._refusal(event, attempt) or self._overdue()
+        if why is None:
+            self._settle(event, "WHY")
+        return why
+
+    def end(self, event: Event, reason: str) -> str | None:
+        before = self.state
+        return None if self._settle(event, reason) else str(before)
+
+    def watch(self, channel: str) -> None:
+        self.watchers.add(channel)
+        self.lapsed.discard(channel)
+        self._come_back()
+        self._review()
+
+    def leave(self, channel: str) -> None:
+        self.watchers.discard(channel)
+        self.lapsed.discard(channel)
+        if not self.state.terminal and not self.live:
+            self._left_alone("now")
+
+    def credit(self, count: int) -> str | None:
+        if self.state.terminal:
+            return str(self.state)
+        if count > self.read_count:
+            self.read_count = count
+            if self.controlled:
+                self.ordered.append(("credit", self.attempt, count))
+        return None
+
+    def sweep(self, *, consumed: bool) -> None:
+        self._review(consumed=consumed, swept=True)
+
+    def _refusal(self, event: Event, attempt: int | None = None) -> str | None:
+        if next_state(self.state, event) is None:
+            return str(self.state)
+        return "STALE" if attempt not in (None, self.attempt) else None
+
+    def _taken(self, worker: str) -> str | None:
+        holds = self.worker not in (None, worker) and Time.CLAIM not in self.come
+        return "TAKEN" if holds else None
+
+    def _overdue(self) -> str | None:
+        if Time.DEADLINE not in self.come:
+            return None
+        self._settle(Event.EXPIRE, "DEADLINE_EXCEEDED")
+        return str(self.state)
+
+    def _go(self, event: Event) -> None:
+        state = next_state(self.state, event)
+        assert state is not None
+        self.state = state
+
+    def _hold(self, worker: str) -> None:
+        self.worker = worker
+        self.come.discard(Time.CLAIM)
+
+    def _come_back(self) -> None:
+        self.left = None
+        self.come.discard(Time.LEFT)
+
+    def _review(self, *, consumed: bool | None = None, swept: bool = False) -> None:
+        """What is due; `consumed` says whether workers consume the queue, None: nobody knows."""
+        if self.state.terminal:
+            return
+        if swept and not self.left and self.watchers and not self.live:
+            self.watchers, self.lapsed, self.left = set(), set(), "now"
+        over = Time.LEFT in self.come or (self.left == "now" and not self.terms.lingers)
+        if Time.DEADLINE in self.come:
+            self._settle(Event.EXPIRE, "DEADLINE_EXCEEDED")
+        elif consumed is not None and self.has & self.come & {Time.QUEUE_WAIT}:
+            self._settle(Event.FAIL, "QUEUE_WAIT" if consumed else "NO_WORKERS")
+        elif over and not (self.terms.detach and self.state is not State.RECEIVING):
+            self._settle(Event.CANCEL, "CANCELLED")
+        elif swept and Time.CLAIM in self.come:
+            self._lapse()
+
+    def _lapse(self) -> None:
+        if self.state is not State.QUEUED:
+            again = self.terms.may_run_again and self.attempt < self.terms.attempts_limit
+            if not (again and (self.terms.deterministic or not self.items)):
+                self._settle(Event.FAIL, "WORKER_LOST")
+                return
+            self._go(Event.LAPSE)
+            self.ordered.append(("stop", self.attempt, str(self.state)))
+            self.attempt += 1
+            self.come.discard(Time.QUEUE_WAIT)
+            if self.terms.run_limit or not self.overall:
+                self.come.discard(Time.DEADLINE)
+            self.deadline = self.overall
+        self.worker, self.controlled = None, False
+        self.come.discard(Time.CLAIM)
+
+    def _settle(self, event: Event, reason: str) -> bool:
+        state = next_state(self.state, event)
+        if state is None or not state.terminal:
+            return False
+        if self.controlled and event is not Event.SUCCEED:
+            self.ordered.append(("stop", self.attempt, str(state)))
+        self.state, self.reason = state, reason
+        self.worker, self.controlled = None, False
+        self._tell("end", str(state))
+        return True
+
+    def _tell(self, *words: object) -> None:
+        if HEARD in self.watchers:
+            self.told.append(words)
+        self.watchers &= {HEARD}
+        self.lapsed &= self.watchers
+
+    def _tell_watchers(self, *words: object) -> None:
+        watched = bool(self.watchers)
+        self._tell(*words)
+        if watched and not self.watchers:
+            self._left_alone("soon")
+
+    def _left_alone(self, since: str) -> None:
+        if not self.left or (self.left, since) == ("soon", "now"):
+            self.left = since if Time.LEFT not in self.come else self.left
+        self._review()

@@ -1,0 +1,307 @@
+"""The ledger's scripts, on a real server, do what the model does; whatever comes in what order."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from forebay_ledger.connection import BlockingLedger
+from forebay_ledger.events import Ending, Item, Stop, parse_control, parse_frame
+from forebay_ledger.lifecycle import Event
+from forebay_ledger.operations import (
+    Flow,
+    Operation,
+    Push,
+    Refused,
+    begin,
+    claim,
+    complete,
+    credit,
+    emit,
+    emit_transient,
+    end,
+    finish,
+    leave,
+    look,
+    receive,
+    release,
+    renew,
+    trim,
+)
+from tests.contract.channel import Channel
+from tests.contract.ledger_model import HEARD, Model, Terms, Time
+from tests.contract.records import NOBODY, QUEUE, Record, accepted, sweep_all
+
+ENDS = [Event.SUCCEED, Event.FAIL, Event.CANCEL]
+WORKERS = st.sampled_from(["one", "one", "two"])
+CHANNELS = st.sampled_from([HEARD, NOBODY])
+BACK = st.sampled_from([0, 0, 0, 0, 1, -1])
+"""By how much an attempt is not the present one."""
+RARELY = st.sampled_from([False] * 7 + [True])
+"""For what ends a call, after which there is little to see."""
+TERMS = st.builds(
+    Terms,
+    receiving=st.sampled_from([False, False, True]),
+    may_run_again=st.sampled_from([True, True, False]),
+    deterministic=st.booleans(),
+    attempts_limit=st.sampled_from([1, 2, 2, 3, 3]),
+    deadline=st.booleans(),
+    run_limit=st.booleans(),
+    detach=st.booleans(),
+    lingers=st.booleans(),
+)
+
+
+class Life(RuleBasedStateMachine):
+    """A call on a real server, beside its model."""
+
+    ledger: ClassVar[BlockingLedger]
+    gateway: ClassVar[Channel]
+    control: ClassVar[Channel]
+
+    @initialize(terms=TERMS, channel=CHANNELS, begun=st.booleans())
+    def accept(self, terms: Terms, channel: str, begun: bool) -> None:
+        self.model = Model(terms, {channel})
+        self.record: Record = accepted(
+            self.ledger,
+            self._named(channel),
+            receiving=terms.receiving,
+            may_run_again=terms.may_run_again,
+            deterministic=terms.deterministic,
+            attempts_limit=terms.attempts_limit,
+            timeout_s=600.0 if terms.deadline else None,
+            run_limit_s=500.0 if terms.run_limit else None,
+            detach=terms.detach,
+            linger_s=600.0 if terms.lingers else 0.0,
+            queue_wait_s=600.0,
+        )
+        self.call = self.record.call
+        if begun and not terms.receiving:
+            self.begin(0, "one")
+
+    @rule(ahead=st.sampled_from([0, 0, -1, 1]), request=st.binary(max_size=5))
+    def receive(self, ahead: int, request: bytes) -> None:
+        ordinal = max(0, len(self.model.inputs) + ahead)
+        self._same(receive(self.call, ordinal, request, 1000), self.model.receive(ordinal, request))
+
+    @rule()
+    def complete(self) -> None:
+        self._same(complete(self.call, Push()), self.model.complete())
+
+    @rule(back=BACK, worker=WORKERS)
+    def claim(self, back: int, worker: str) -> None:
+        attempt = self.model.attempt - back
+        self._same(claim(self.call, attempt, worker), self.model.claim(attempt, worker))
+
+    @rule(back=BACK, worker=WORKERS)
+    def begin(self, back: int, worker: str) -> None:
+        attempt = self.model.attempt - back
+        operation = begin(self.call, attempt, worker, self.control.name)
+        self._same(operation, self.model.begin(attempt, worker))
+
+    @rule(back=BACK, worker=WORKERS)
+    def renew(self, back: int, worker: str) -> None:
+        attempt = self.model.attempt - back
+        operation = renew(self.call.partition, worker, [(self.call, attempt)])
+        assert self.ledger.run(operation) == [self.model.renew(attempt, worker)]
+
+    @rule(back=BACK, worker=WORKERS)
+    def release(self, back: int, worker: str) -> None:
+        attempt = self.model.attempt - back
+        self._same(release(self.call, attempt, worker), self.model.release(attempt, worker))
+
+    @rule(back=BACK, ahead=st.sampled_from([0, 0, 0, -1, 1]), item=st.binary(max_size=5))
+    def emit(self, back: int, ahead: int, item: bytes) -> None:
+        attempt, ordinal = self.model.attempt - back, max(0, len(self.model.items) + ahead)
+        operation = emit(self.call, attempt, ordinal, item)
+        self._same_flow(operation, self.model.emit(attempt, ordinal, item))
+
+    @rule(back=BACK)
+    def emit_transient(self, back: int) -> None:
+        attempt = self.model.attempt - back
+        operation = emit_transient(self.call, attempt, b"brief")
+        self._same(operation, self.model.emit_transient(attempt))
+
+    @rule(back=BACK)
+    def look(self, back: int) -> None:
+        attempt = self.model.attempt - back
+        self._same_flow(look(self.call, attempt), self.model.look(attempt))
+
+    @rule(back=BACK, kept=st.integers(0, 2))
+    def trim(self, back: int, kept: int) -> None:
+        attempt, count = self.model.attempt - back, max(0, len(self.model.items) - kept)
+        size = sum(map(len, self.model.items[:count]))
+        self._same(trim(self.call, attempt, count, size), self.model.trim(attempt, count))
+
+    @rule(event=st.sampled_from(ENDS), back=BACK, really=RARELY)
+    def finish(self, event: Event, back: int, really: bool) -> None:
+        if not (really or back or Time.DEADLINE in self.model.come):
+            return
+        attempt = self.model.attempt - back
+        operation = finish(self.call, attempt, event, "WHY", b"outcome")
+        self._same(operation, self.model.finish(event, attempt))
+
+    @rule(event=st.sampled_from([*ENDS, Event.EXPIRE]), really=RARELY)
+    def end(self, event: Event, really: bool) -> None:
+        if really or self.model.state.terminal:
+            self._same(end(self.call, event, "WHO"), self.model.end(event, "WHO"))
+
+    @rule(channel=CHANNELS)
+    def watch(self, channel: str) -> None:
+        self.model.watch(channel)
+        standing = self.record.standing(self._named(channel))
+        items = self.model.items
+        assert (standing.state, standing.attempt) == (self.model.state, self.model.attempt)
+        assert (standing.count, standing.sent) == (len(items), sum(map(len, items)))
+        assert standing.first == self.model.trimmed
+        assert (standing.ending is not None) == self.model.state.terminal
+
+    @rule(channel=CHANNELS)
+    def leave(self, channel: str) -> None:
+        self._same(leave(self.call, self._named(channel)), self.model.leave(channel))
+
+    @rule(count=st.integers(0, 5))
+    def credit(self, count: int) -> None:
+        self._same(credit(self.call, count), self.model.credit(count))
+
+    @rule(consumed=st.booleans())
+    def sweep(self, consumed: bool) -> None:
+        self.model.sweep(consumed=consumed)
+        sweep_all(self.ledger, [QUEUE] if consumed else [])
+
+    @rule(time=st.sampled_from(Time), really=RARELY)
+    def a_time_comes(self, time: Time, really: bool) -> None:
+        if time not in self.model.has - self.model.come:
+            return
+        if time is Time.DEADLINE and not really:
+            return
+        self.model.come.add(time)
+        fields = {time.value: 1}
+        if time is Time.DEADLINE and self.record.fields.get("overall") and self._no_run_limit():
+            fields["overall"] = 1
+        self.ledger.redis.hset(f"{self.call.partition}:call:{self.call}", mapping=fields)
+        self._is_due()
+
+    @precondition(lambda self: self.model.worker)
+    @rule(worker=WORKERS)
+    def a_claim_lapses(self, worker: str) -> None:
+        """The worker is lost; the next one gets the call, if any may."""
+        self.a_time_comes(Time.CLAIM, really=True)
+        self.sweep(consumed=True)
+        self.begin(0, worker)
+
+    @precondition(lambda self: not self.model.state.terminal and self.model.live)
+    @rule(data=st.data())
+    def a_watch_lapses(self, data: st.DataObject) -> None:
+        channel = data.draw(st.sampled_from(sorted(self.model.live)))
+        self.model.lapsed.add(channel)
+        watchers = {self._named(channel): 1}
+        self.ledger.redis.zadd(f"{self.call.partition}:watch:{self.call}", watchers, xx=True)
+        if not self.model.live:
+            self._is_due()
+
+    @invariant()
+    def the_record_is_the_models(self) -> None:
+        model, fields = self.model, self.record.fields
+        assert self.record.state is model.state
+        assert int(fields["attempt"]) == model.attempt
+        assert fields.get("worker", b"").decode() == (model.worker or "")
+        assert self.record.items == model.items[model.trimmed :]
+        assert self.record.inputs == ([] if model.state.terminal else model.inputs)
+        assert set(self.record.watchers) == {self._named(channel) for channel in model.watchers}
+        assert fields.get("reason", b"").decode() == model.reason
+        if model.state.terminal:
+            return
+        assert int(fields.get("read_count", 0)) == model.read_count
+        assert (int(fields.get("deadline", 0)) > 0) == model.deadline
+        if model.terms.deadline and not model.controlled and Time.DEADLINE not in model.come:
+            assert int(fields["deadline"]) - int(fields["created"]) == 600_000, "the call's own"
+
+    @invariant()
+    def the_indexes_are_the_models(self) -> None:
+        model, server, prefix = self.model, self.ledger.redis, self.call.partition
+        waits = server.zscore(f"{prefix}:waiting:{QUEUE}", str(self.call))
+        assert (waits is not None) == model.waits
+        done = server.zscore(f"{prefix}:done", str(self.call))
+        assert (done is not None) == model.state.terminal
+        due = cast("float | None", server.zscore(f"{prefix}:due", str(self.call)))
+        if model.state.terminal:
+            assert due is None
+            return
+        fields = self.record.fields
+        times = [float(fields[time.value]) for time in model.has if time is not Time.LEFT]
+        assert due is not None or not times
+        assert due is None or due <= min(times, default=due)
+
+    @invariant()
+    def who_is_to_know_was_told(self) -> None:
+        told: list[tuple[object, ...]] = []
+        for _, event in map(parse_frame, self.gateway.heard()):
+            match event:
+                case Item(ordinal):
+                    told.append(("item", ordinal))
+                case Ending(state):
+                    told.append(("end", str(state)))
+                case _:
+                    told.append(("brief",))
+        assert told == self.model.told
+        ordered = []
+        for _, attempt, event in map(parse_control, self.control.heard()):
+            word: Any = event.state if isinstance(event, Stop) else event.read_count
+            ordered.append(("stop" if isinstance(event, Stop) else "credit", attempt, word))
+        assert ordered == self.model.ordered
+        self.model.told, self.model.ordered = [], []
+
+    def teardown(self) -> None:
+        if hasattr(self, "record"):
+            self.ledger.redis.flushdb()
+
+    def _named(self, channel: str) -> str:
+        return self.gateway.name if channel == HEARD else channel
+
+    def _no_run_limit(self) -> bool:
+        return not self.model.terms.run_limit
+
+    def _is_due(self) -> None:
+        """What the clock would have done: the index said so when it was the call's time."""
+        self.ledger.redis.zadd(f"{self.call.partition}:due", {str(self.call): 1})
+
+    def _same(self, operation: Operation[Any], expected: str | None) -> None:
+        """The reply is the model's."""
+        reply = self.ledger.run(operation)
+        assert (reply.why if isinstance(reply, Refused) else None) == expected
+
+    def _same_flow(self, operation: Operation[Flow | Refused], expected: str | None) -> None:
+        reply = self.ledger.run(operation)
+        flow = Flow(self.model.read_count, len(self.model.live))
+        assert reply == (flow if expected is None else Refused(expected))
+
+
+def test_the_scripts_do_what_the_model_does(
+    ledger: BlockingLedger, channel: Channel, control: Channel
+) -> None:
+    class LifeHere(Life):
+        pass
+
+    LifeHere.ledger, LifeHere.gateway, LifeHere.control = ledger, channel, control
+    run_state_machine_as_test(
+        LifeHere,
+        settings=settings(
+            max_examples=150,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],  # to shrink takes longer than a test may
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
