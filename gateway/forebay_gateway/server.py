@@ -31,6 +31,7 @@ from forebay_gateway.policy import queue_wait_s
 from forebay_gateway.queue_watch import QueueWatch
 from forebay_gateway.queues import Queues
 from forebay_gateway.reflection import reflection_handlers
+from forebay_gateway.serving import Serving
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
 from forebay_ledger.connection import Ledger
@@ -105,7 +106,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
         ledger, broker, fleet, watches, methods, is_open=_is_loopback(settings.listen)
     )
     health = HealthService((*names, *oversight.services))
-    server, address = _server(settings, methods, funnel, names, health, oversight)
+    server = _serving(settings, methods, funnel, names, health, oversight)
+    address = server.address
 
     async def say_health(state: Health) -> None:
         await health.say(state.serving)
@@ -127,6 +129,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
         except TimeoutError:
             _log.warning("the ledger does not answer; serving, and trying on")
         await server.start()
+        keeping = background.create_task(server.keep())
         if not _is_loopback(address):
             _log.warning("listening on %s, without authentication: trusted networks only", address)
         try:
@@ -138,6 +141,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             oversight.cut()
             durable.cut()
             ephemeral.cut()
+            keeping.cancel()
             await server.stop(_CUT_GRACE_S)
             await durable.settled()
             for loop in loops:
@@ -178,35 +182,37 @@ async def _drained(admission: Admission, grace_s: float) -> None:
         await asyncio.sleep(0.02)  # admission is pure: it knows no event loop to wake
 
 
-def _server(
+def _serving(
     settings: Settings,
     methods: Sequence[Method],
     funnel: Funnel,
     names: Sequence[str],
     health: HealthService,
     oversight: Oversight,
-) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(options=_options(settings))
-    for name in names:
-        handlers = {
-            method.path.rpartition("/")[2]: funnel.handler(method)
-            for method in methods
-            if method.service == name
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+) -> Serving:
     told = (*names, *oversight.services, HEALTH_SERVICE)
-    server.add_generic_rpc_handlers(
-        (*oversight.handlers(), health.handler(), *reflection_handlers(told), _Unknown())
-    )
-    host = settings.listen.rpartition(":")[0]
+
+    def make() -> grpc.aio.Server:
+        server = grpc.aio.server(options=_options(settings))
+        for name in names:
+            handlers = {
+                method.path.rpartition("/")[2]: funnel.handler(method)
+                for method in methods
+                if method.service == name
+            }
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        server.add_generic_rpc_handlers(
+            (*oversight.handlers(), health.handler(), *reflection_handlers(told), _Unknown())
+        )
+        return server
+
     try:
-        port = server.add_insecure_port(settings.listen)
+        return Serving(make, settings.listen)
     except RuntimeError as error:
         raise GatewayError(
             f"can't listen on {settings.listen}: is another gateway there? "
             "Choose another address with --listen HOST:PORT"
         ) from error
-    return server, f"{host}:{port}"
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

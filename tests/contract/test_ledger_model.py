@@ -45,10 +45,8 @@ from tests.contract.records import NOBODY, QUEUE, Record, accepted, sweep_all
 ENDS = [Event.SUCCEED, Event.FAIL, Event.CANCEL]
 WORKERS = st.sampled_from(["one", "one", "two"])
 CHANNELS = st.sampled_from([HEARD, NOBODY])
-BACK = st.sampled_from([0, 0, 0, 0, 1, -1])
-"""By how much an attempt is not the present one."""
-RARELY = st.sampled_from([False] * 7 + [True])
-"""For what ends a call, after which there is little to see."""
+BACK = st.sampled_from([0, 0, 0, 0, 1, -1])  # by how much an attempt is not the present one
+RARELY = st.sampled_from([False] * 7 + [True])  # for what ends a call: there is little after it
 TERMS = st.builds(
     Terms,
     receiving=st.sampled_from([False, False, True]),
@@ -187,7 +185,8 @@ class Life(RuleBasedStateMachine):
             return
         self.model.come.add(time)
         fields = {time.value: 1}
-        if time is Time.DEADLINE and self.record.fields.get("overall") and self._no_run_limit():
+        one_deadline = not self.model.terms.run_limit and "overall" in self.record.fields
+        if time is Time.DEADLINE and one_deadline:
             fields["overall"] = 1
         self.ledger.redis.hset(f"{self.call.partition}:call:{self.call}", mapping=fields)
         self._is_due()
@@ -269,15 +268,10 @@ class Life(RuleBasedStateMachine):
     def _named(self, channel: str) -> str:
         return self.gateway.name if channel == HEARD else channel
 
-    def _no_run_limit(self) -> bool:
-        return not self.model.terms.run_limit
-
     def _is_due(self) -> None:
-        """What the clock would have done: the index said so when it was the call's time."""
         self.ledger.redis.zadd(f"{self.call.partition}:due", {str(self.call): 1})
 
     def _same(self, operation: Operation[Any], expected: str | None) -> None:
-        """The reply is the model's."""
         reply = self.ledger.run(operation)
         assert (reply.why if isinstance(reply, Refused) else None) == expected
 

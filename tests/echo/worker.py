@@ -15,6 +15,7 @@ from tests.echo.v1 import echo_pb2, echo_pb2_grpc
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, Gate
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_MOST_PADDING = 16 << 20  # over any limit; who asks for 4 GiB gets no less an error
 
 
 class _Status(grpc.Status):
@@ -65,6 +66,11 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             request.text = f"{context.time_remaining()}"
 
 
+def zeros(size: int) -> bytes:
+    """So many, up to what is too many anyway."""
+    return bytes(min(size, _MOST_PADDING))
+
+
 def echo_metadata(context: grpc.ServicerContext) -> None:
     """Gives back what gRPC's interop tests ask for."""
     given = dict(context.invocation_metadata())
@@ -98,7 +104,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         end_as_told(request, context)
         if request.act == "wrong type":
             return request  # type: ignore[return-value]
-        return EchoResponse(text=request.text, padding=bytes(request.padding))
+        return EchoResponse(text=request.text, padding=zeros(request.padding))
 
     Quick = Unary
     QuickAgain = Unary
@@ -113,7 +119,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
             if request.seconds:
                 yield EchoResponse(brief=f"about {index}")
                 sleep(request.seconds, context)
-            yield EchoResponse(text=request.text, index=index, padding=bytes(size))
+            yield EchoResponse(text=request.text, index=index, padding=zeros(size))
         pass_through(request.gate, len(sizes), context)
         end_as_told(request, context)
 
@@ -137,7 +143,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         echo_metadata(context)
         for index, request in enumerate(requests):
             act(request, context)
-            yield EchoResponse(text=request.text, index=index, padding=bytes(request.padding))
+            yield EchoResponse(text=request.text, index=index, padding=zeros(request.padding))
             end_as_told(request, context)
 
     def Nothing(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:

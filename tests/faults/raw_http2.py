@@ -1,0 +1,171 @@
+"""A minimal HTTP/2 client on a bare socket: it sends what no gRPC client would."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+from hpack import Decoder, Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_TIMEOUT_S = 10.0
+_MOST_A_FRAME = 16_384
+Header = tuple[bytes, bytes]
+
+
+def request_headers(path: bytes, *more: Header) -> list[Header]:
+    """The headers of a gRPC request."""
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"localhost"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        *more,
+    ]
+
+
+def _connected(address: str, timeout_s: float) -> socket.socket:
+    """A socket to the address; a server that is started again may be away for a moment."""
+    host, _, port = address.rpartition(":")
+    give_up = time.monotonic() + timeout_s
+    while True:
+        try:
+            return socket.create_connection((host, int(port)), timeout=timeout_s)
+        except ConnectionRefusedError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+
+
+def message(payload: bytes) -> bytes:
+    """A gRPC message, uncompressed."""
+    return struct.pack(">?I", False, len(payload)) + payload
+
+
+def request_frames(
+    encoder: Encoder, headers: Sequence[Header], body: bytes = b"", stream: int = 1
+) -> list[bytes]:
+    """A whole request, a frame each; the headers are continued where they are long."""
+    block = encoder.encode(headers, huffman=False)
+    blocks = [block[at : at + _MOST_A_FRAME] for at in range(0, len(block), _MOST_A_FRAME)]
+    frames: list[Frame] = [HeadersFrame(stream, blocks[0])]
+    frames += [ContinuationFrame(stream, rest) for rest in blocks[1:]]
+    frames[-1].flags.add("END_HEADERS")
+    data = DataFrame(stream, body)
+    data.flags.add("END_STREAM")
+    return [frame.serialize() for frame in (*frames, data)]
+
+
+@dataclass
+class Reply:
+    """What came back on a stream; `reset` where it was, `gone` where the connection was.
+
+    `silent` where nothing more came in time.
+    """
+
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    data: bytes = b""
+    reset: bool = False
+    gone: bool = False
+    silent: bool = False
+
+    @property
+    def ended_properly(self) -> bool:
+        """Whether it has a gRPC status or an HTTP one, or was refused below both."""
+        status = self.headers.get(b"grpc-status", b"")
+        http = self.headers.get(b":status", b"200")
+        return status.isdigit() or http != b"200" or self.reset or self.gone
+
+
+class RawConnection:
+    """A connection; `send` takes any bytes."""
+
+    def __init__(self, address: str, timeout_s: float = _TIMEOUT_S) -> None:
+        self.socket = _connected(address, timeout_s)
+        self._encoder, self._decoder = Encoder(), Decoder()
+        self._received = b""
+
+    @classmethod
+    @contextmanager
+    def greeted(cls, address: str) -> Iterator[Self]:
+        """A connection that has sent the preface; closed at the end."""
+        connection = cls(address)
+        try:
+            connection.send(PREFACE + SettingsFrame(0).serialize())
+            yield connection
+        finally:
+            connection.socket.close()
+
+    def send(self, data: bytes) -> bool:
+        """Sends the bytes; False where the other side has closed."""
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            return False
+        return True
+
+    def request(self, headers: Sequence[Header], body: bytes = b"", stream: int = 1) -> list[bytes]:
+        """A whole request's frames, to be sent."""
+        return request_frames(self._encoder, headers, body, stream)
+
+    def reply(self, stream: int = 1) -> Reply:
+        """Reads until the stream, or the connection, has ended."""
+        reply = Reply()
+        try:
+            while not self._take(next(self._frames()), stream, reply):
+                pass
+        except TimeoutError:
+            reply.silent = True
+        except (StopIteration, OSError):
+            reply.gone = True
+        return reply
+
+    def _take(self, frame: Frame, stream: int, reply: Reply) -> bool:
+        match frame:
+            case SettingsFrame() if "ACK" not in frame.flags:
+                self.send(SettingsFrame(0, flags=["ACK"]).serialize())
+            case PingFrame() if "ACK" not in frame.flags:
+                self.send(PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize())
+            case GoAwayFrame():
+                reply.gone = True
+            case HeadersFrame():
+                reply.headers.update(self._decoder.decode(frame.data, raw=True))
+            case DataFrame() if frame.stream_id == stream:
+                reply.data += frame.data
+            case RstStreamFrame() if frame.stream_id == stream:
+                reply.reset = True
+        ended = frame.stream_id == stream and "END_STREAM" in frame.flags
+        return ended or reply.reset or reply.gone
+
+    def _frames(self) -> Iterator[Frame]:
+        while True:
+            head = self._read(9)
+            frame, length = Frame.parse_frame_header(memoryview(head))
+            frame.parse_body(memoryview(self._read(length)))
+            yield frame
+
+    def _read(self, size: int) -> bytes:
+        while len(self._received) < size:
+            more = self.socket.recv(65_536)
+            if not more:
+                raise ConnectionResetError
+            self._received += more
+        data, self._received = self._received[:size], self._received[size:]
+        return data
