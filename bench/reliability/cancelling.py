@@ -15,9 +15,9 @@ from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import Process, eventually
 
-_CALLERS = 64
-_SLOTS = 2
-_INSISTING = 0.005
+_CALLERS = 8
+_SLOTS = 4
+_INSISTING = 0.002
 _ENDLESS_S = 600.0
 _RECEIVED = re.compile(r"Task echo\.\S+ received")
 _OVER = re.compile(r"Task echo\.\S+ (succeeded|raised)|Task handler raised error: WorkerLostError")
