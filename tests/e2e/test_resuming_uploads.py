@@ -19,14 +19,6 @@ TIMEOUT_S = 60.0
 COUNT = 20
 TEXT = "".join(chr(ord("a") + number) for number in range(COUNT))
 
-def requests():
-    for _ in range(3):
-        yield EchoRequest(text="x")
-    time.sleep(600)
-stub = EchoServiceStub(grpc.insecure_channel(sys.argv[1]))
-stub.ClientStream(requests(), metadata=(("forebay-call-id", sys.argv[2]),))
-"""
-
 
 def requests() -> Iterator[EchoRequest]:
     return (EchoRequest(text=letter) for letter in TEXT)
