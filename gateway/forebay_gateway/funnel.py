@@ -96,7 +96,9 @@ class Funnel:
             await abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
-        except Exception:
+        except Exception as error:
+            if context.cancelled():  # gRPC raises errors of its own where the caller is gone
+                raise asyncio.CancelledError from error
             _log.exception("%s failed in the gateway", method.name)
             await abort(context, InternalFault("the gateway failed; its log says how"))
 
