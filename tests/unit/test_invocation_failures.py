@@ -141,3 +141,15 @@ def test_a_handler_that_cancels_its_call_ends_it_as_cancelled() -> None:
         yield pb.FactorialResponse(digits="2")
 
     assert _failed(RESPONSES, handler, pb.FactorialRequest()).code_name == "CANCELLED"
+
+
+def test_a_handler_that_raises_because_it_was_stopped_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def handler(request: Message, context: Any) -> Message:
+        context.stop("CANCELLED")
+        raise RuntimeError("nobody wants this any more")
+
+    with caplog.at_level(logging.ERROR):
+        assert Attempt().run(UNARY, handler, pb.AddRequest()) is None
+    assert not caplog.records

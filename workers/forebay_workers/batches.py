@@ -40,6 +40,8 @@ def run_batch(
         timeout_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
         begun = time.monotonic()
         answer = _run_member(runtime, method, handler, member, timeout_s)
+        if answer is None:
+            continue
         answer.run_ms = round((time.monotonic() - begun) * 1000)
         reply.members.append(answer)
     if not runtime.ledger.publish(batch.reply_channel, reply_frame(reply.SerializeToString())):
@@ -52,7 +54,8 @@ def _run_member(
     handler: Callable[..., Any],
     member: call_pb2.BatchMember,
     timeout_s: float | None,
-) -> call_pb2.BatchMemberReply:
+) -> call_pb2.BatchMemberReply | None:
+    """The answer; None where the handler was stopped: nobody is thought to wait for it."""
     answer = call_pb2.BatchMemberReply(call_id=member.call_id)
 
     def keep_initial(metadata: bytes) -> None:
@@ -70,7 +73,7 @@ def _run_member(
     def keep(response: Message, payload: bytes) -> None:
         answer.response = payload
 
-    with runtime.control.running(context):
+    with runtime.control.running(context, on_record=False):
         outcome = invoke(
             method,
             handler,
@@ -80,6 +83,7 @@ def _run_member(
             keep,
             runtime.settings.max_message_bytes,
         )
-    if outcome is not None:
-        answer.outcome.CopyFrom(outcome)
+    if outcome is None:
+        return None
+    answer.outcome.CopyFrom(outcome)
     return answer

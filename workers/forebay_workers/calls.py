@@ -67,7 +67,7 @@ def run_call(
         send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
     )
     emitter = _Emitter(runtime, method, context)
-    with runtime.control.running(context):
+    with runtime.control.running(context, on_record=True):
         if begun.method == method.name:
             outcome = invoke(
                 method,

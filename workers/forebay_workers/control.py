@@ -41,18 +41,26 @@ class Control:
         self._ledger_url = ledger_url
         self._ledger = ledger
         self._running: dict[tuple[str, int], CallContext] = {}
+        self._on_record: dict[tuple[str, int], CallContext] = {}
         self._parent = parent
         threading.Thread(target=self._run, name="forebay-control", daemon=True).start()
 
     @contextmanager
-    def running(self, context: CallContext) -> Iterator[None]:
-        """The context hears of what concerns its call until the block is left."""
+    def running(self, context: CallContext, *, on_record: bool) -> Iterator[None]:
+        """The context hears of what concerns its call until the block is left.
+
+        Of one that is not on record, an ephemeral call, the ledger knows nothing: it is
+        stopped by a word on the channel alone.
+        """
         name = (str(context.call), context.attempt)
         self._running[name] = context
+        if on_record:
+            self._on_record[name] = context
         try:
             yield
         finally:
             del self._running[name]
+            self._on_record.pop(name, None)
 
     def _run(self) -> None:
         asyncio.run(self._hear())
@@ -77,7 +85,7 @@ class Control:
                 context.stop(str(state))
 
     def _look_after_all(self) -> None:
-        for context in tuple(self._running.values()):
+        for context in tuple(self._on_record.values()):
             try:
                 flow = self._ledger.run(look(context.call, context.attempt))
             except BackendUnavailable:

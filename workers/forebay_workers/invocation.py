@@ -65,7 +65,10 @@ def invoke(
         return failed(refused.error)
     except Interrupted:
         raise
-    except Exception:
+    except Exception as error:
+        if context.stopped is not None and not context.cancelled:
+            _log.info("call %s: its handler, stopped, raised %r", context.call, error)
+            return None
         _log.exception("call %s: the handler of %s failed", context.call, method.name)
         return failed(HandlerFailed("the handler failed; the worker's log has the traceback"))
     finally:
