@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -30,6 +30,7 @@ from forebay_ledger.operations import (
     watch,
 )
 from forebay_ledger.reaper import Reaper
+from forebay_ledger.scripts import LEASE_S
 from forebay_ledger.unclaimed import Waiting, unclaimed
 from tests.contract.channel import Channel
 from tests.contract.records import (
@@ -277,6 +278,12 @@ async def test_one_process_at_a_time_is_elected(aio_ledger: Ledger) -> None:
     assert not await aio_ledger.elected("forebay:reaping", 60.0)
 
 
+def now_ms(ledger: BlockingLedger) -> float:
+    """The ledger's clock."""
+    seconds, microseconds = cast(tuple[int, int], ledger.redis.time())
+    return seconds * 1000 + microseconds / 1000
+
+
 def sent_a_lease_ago(ledger: BlockingLedger, record: Record) -> None:
     """The call's message was sent more than a lease ago, as far as the ledger knows."""
     ledger.redis.zincrby(f"{record.call.partition}:waiting:{QUEUE}", -16_000, str(record.call))
@@ -300,6 +307,12 @@ def test_after_a_pause_holders_get_the_time_of_a_lease_to_come_back(
         ledger.run(sweep(number, ()))
     assert claimed.state is State.RUNNING
     assert watched.state is State.QUEUED
+    for record in (claimed, watched):  # it is looked at again then; the time passes here
+        due = f"{record.call.partition}:due"
+        assert ledger.redis.zscore(due, str(record.call)) == pytest.approx(
+            now_ms(ledger) + LEASE_S * 1000, abs=5000
+        )
+        ledger.redis.zadd(due, {str(record.call): now_ms(ledger)})
     sweep_all(ledger)
     assert claimed.state is State.QUEUED
     assert watched.state is State.CANCELLED

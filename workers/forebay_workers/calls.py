@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from forebay.checks import NoCheck
-from forebay.errors import BackendUnavailable, InternalFault
+from forebay.errors import BackendUnavailable, InternalFault, ItemsLost
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
@@ -43,6 +43,7 @@ PATIENCE_S = 60.0
 _INPUTS_A_READ = 4
 _LOOK_EVERY_S = LEASE_S / 3
 _AGAIN_AFTER_S = 0.5
+_GAP = "GAP"
 
 _log = logging.getLogger(__name__)
 
@@ -54,39 +55,55 @@ def run_call(
 ) -> None:
     """Begins the attempt, runs the handler, and writes down how it ended."""
     operation = begin(call, attempt, runtime.worker, runtime.control.channel)
-    begun = _patiently(partial(runtime.ledger.run, operation))
-    if isinstance(begun, Refused):
-        _log.info("call %s is not begun: %s", call, begun.why)
-        return
-    context = CallContext(
-        call,
-        attempt,
-        metadata=((CALL_ID, call.id), *to_pairs(call_pb2.Metadata.FromString(begun.metadata))),
-        timeout_s=begun.timeout_s,
-        flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
-        send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
-    )
-    emitter = _Emitter(runtime, method, context)
-    with runtime.control.running(context, on_record=True):
-        if begun.method == method.name:
-            outcome = invoke(
-                method,
-                handler,
-                _requests(runtime, call, begun),
-                context,
-                runtime.checks.get(method.name, NoCheck)(),
-                emitter.emit,
-                runtime.settings.max_message_bytes,
-            )
-        else:
-            _log.error("call %s is of %s, not of %s", call, begun.method, method.name)
-            outcome = failed(InternalFault(f"the call is of {begun.method}; check the routes"))
+    with runtime.control.expecting(call, attempt):
+        begun = _patiently(partial(runtime.ledger.run, operation))
+        if isinstance(begun, Refused):
+            _log.info("call %s is not begun: %s", call, begun.why)
+            return
+        context = CallContext(
+            call,
+            attempt,
+            metadata=((CALL_ID, call.id), *to_pairs(call_pb2.Metadata.FromString(begun.metadata))),
+            timeout_s=begun.timeout_s,
+            flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
+            send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
+        )
+        emitter = _Emitter(runtime, method, context)
+        with runtime.control.running(context, on_record=True):
+            outcome = _run_handler(runtime, method, handler, begun, context, emitter)
     if outcome is None:
         _log.info("call %s was stopped: %s", call, context.stopped)
         # Where the ledger lost what it knew, the call is not over: it moves at once.
         runtime.ledger.run(release(call, attempt, runtime.worker))
         return
     emitter.finish(outcome)
+
+
+def _run_handler(
+    runtime: Runtime,
+    method: Method,
+    handler: Callable[..., Any],
+    begun: Begun,
+    context: CallContext,
+    emitter: _Emitter,
+) -> call_pb2.Outcome | None:
+    """How the handler ended; None where the call was over, or is to be run again."""
+    if begun.method != method.name:
+        _log.error("call %s is of %s, not of %s", context.call, begun.method, method.name)
+        return failed(InternalFault(f"the call is of {begun.method}; check the routes"))
+    outcome = invoke(
+        method,
+        handler,
+        _requests(runtime, context.call, begun),
+        context,
+        runtime.checks.get(method.name, NoCheck)(),
+        emitter.emit,
+        runtime.settings.max_message_bytes,
+    )
+    movable = method.may_run_again and method.route.deterministic
+    if outcome is None and context.stopped == _GAP and not movable:
+        return failed(ItemsLost("the ledger lost items of this call, which can't be run again"))
+    return outcome
 
 
 class LedgerAway(Interrupted):

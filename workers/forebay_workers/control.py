@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.events import Credit, Stop, parse_control
-from forebay_ledger.keys import control_channel
+from forebay_ledger.keys import CallKey, control_channel
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, look
 from forebay_workers.context import CallContext
@@ -42,6 +42,8 @@ class Control:
         self._ledger = ledger
         self._running: dict[tuple[str, int], CallContext] = {}
         self._on_record: dict[tuple[str, int], CallContext] = {}
+        self._stopped_early: dict[tuple[str, int], str] = {}
+        self._expected: set[tuple[str, int]] = set()
         self._parent = parent
         threading.Thread(target=self._run, name="forebay-control", daemon=True).start()
 
@@ -56,11 +58,24 @@ class Control:
         self._running[name] = context
         if on_record:
             self._on_record[name] = context
+        if name in self._stopped_early:
+            context.stop(self._stopped_early[name])
         try:
             yield
         finally:
             del self._running[name]
             self._on_record.pop(name, None)
+
+    @contextmanager
+    def expecting(self, call: CallKey, attempt: int) -> Iterator[None]:
+        """The attempt is about to begin: a stop that comes before `running` is kept for it."""
+        name = (str(call), attempt)
+        self._expected.add(name)
+        try:
+            yield
+        finally:
+            self._expected.discard(name)
+            self._stopped_early.pop(name, None)
 
     def _run(self) -> None:
         asyncio.run(self._hear())
@@ -77,6 +92,8 @@ class Control:
         key, attempt, event = parse_control(frame)
         context = self._running.get((key, attempt))
         if context is None:
+            if isinstance(event, Stop) and (key, attempt) in self._expected:
+                self._stopped_early[key, attempt] = str(event.state)
             return
         match event:
             case Credit(read_count):

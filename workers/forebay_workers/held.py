@@ -51,6 +51,13 @@ class HeldRequest(Request):
         return (self.id,)
 
     @property
+    def attempts(self) -> list[Attempt]:
+        """Its calls, by their attempts; an ephemeral one's is always named 1."""
+        if self.attempt is not None:
+            return [self.attempt]
+        return [(CallKey(call_id), 1) for call_id in self.call_ids]
+
+    @property
     def child(self) -> int | None:
         """The pool child that runs it; None before that, and where this process does."""
         pid = cast("int | None", self.worker_pid)

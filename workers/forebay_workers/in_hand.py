@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from forebay_ledger.connection import Ledger
 from forebay_ledger.events import Holding, Stop, holding_frame, stop_frame
-from forebay_ledger.keys import CallKey, control_channel
+from forebay_ledger.keys import control_channel
 from forebay_ledger.lifecycle import State
 from forebay_ledger.scripts import LEASE_S
 from forebay_workers.held import HeldRequest, held
@@ -57,12 +57,12 @@ class InHand:
         for request in requests:
             if request.id in self._unheard:  # the first time it may just be coming back
                 _log.info("the gateway of %s is gone; stopped", request.id)
-                await stop_batch(self._ledger, self._worker, request)
+                await tell_to_stop(self._ledger, self._worker, request)
             self._unheard.add(request.id)
 
 
-async def stop_batch(ledger: Ledger, worker: str, request: HeldRequest) -> None:
+async def tell_to_stop(ledger: Ledger, worker: str, request: HeldRequest) -> None:
     """Tells the process that runs the calls that they are over; raises BackendUnavailable."""
-    for call_id in request.call_ids:
-        frame = stop_frame(str(CallKey(call_id)), 1, Stop(State.CANCELLED))
+    for call, number in request.attempts:
+        frame = stop_frame(str(call), number, Stop(State.CANCELLED))
         await ledger.publish(control_channel(worker), frame)

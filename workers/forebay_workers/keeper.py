@@ -34,7 +34,7 @@ from forebay_ledger.reaper import ROUND_S, Reaper
 from forebay_ledger.scripts import LEASE_S
 from forebay_ledger.settings import Settings
 from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held
-from forebay_workers.in_hand import InHand, stop_batch
+from forebay_workers.in_hand import InHand, tell_to_stop
 from forebay_workers.left import LeftCalls
 from forebay_workers.stops import Stops
 
@@ -138,6 +138,7 @@ class Keeper:
                 if why is not None:
                     _log.info("call %s, attempt %d, is not ours: %s", *attempt, why)
                     self._stops.told(request.id, time.monotonic())
+                    self._to_stop.add(request)
 
     async def _mind(self) -> None:
         """Looks after what is held: half a second is how late a dead child shows."""
@@ -157,7 +158,7 @@ class Keeper:
         current = {request.attempt for request in requests.values()}
         self._released = {attempt for attempt in self._released if attempt in current}
         while self._to_stop:
-            await stop_batch(self._ledger, self._worker, self._to_stop.pop())
+            await tell_to_stop(self._ledger, self._worker, self._to_stop.pop())
         await self._release()
 
     async def _release(self) -> None:
@@ -188,7 +189,7 @@ class Keeper:
         if isinstance(event, Left):
             self.left.add(call.id, now)
         for request in held():
-            if _is_of(request, call, number):
+            if (call, number) in request.attempts:
                 self._stops.told(request.id, now)
                 if isinstance(event, Left):
                     self._to_stop.add(request)
@@ -200,12 +201,6 @@ class Keeper:
             await withdraw(self._ledger, self._worker)
         except BackendUnavailable:
             _log.info("the ledger does not answer; the worker's claims and presence will lapse")
-
-
-def _is_of(request: HeldRequest, call: CallKey, number: int) -> bool:
-    if request.attempt is None:
-        return call.id in request.call_ids
-    return request.attempt == (call, number)
 
 
 def _has_died(child: int) -> bool:

@@ -65,6 +65,9 @@ local function watchers(call)
   return redis.call('ZRANGE', key('watch', call), 0, -1)
 end
 
+-- Before this no lease lapses; `sweep` sets it.
+local hold_until = 0
+
 -- When something must happen to the call next, kept in the partition's index.
 local function schedule(call)
   local r = read(call, {
@@ -76,13 +79,13 @@ local function schedule(call)
     if time > 0 and time < due then due = time end
   end
   at(number(r.deadline))
-  at(number(r.lease_until))
+  if r.lease_until then at(math.max(number(r.lease_until), hold_until)) end
   if r.state == 'QUEUED' then at(number(r.queue_until)) end
   if r.left and (r.detach ~= '1' or r.state == 'RECEIVING') then
     at(number(r.left) + number(r.linger))
   end
   local last = redis.call('ZRANGE', key('watch', call), -1, -1, 'WITHSCORES')
-  if last[2] then at(tonumber(last[2])) end
+  if last[2] then at(math.max(tonumber(last[2]), hold_until)) end
   if due < math.huge then
     redis.call('ZADD', P .. ':due', due, call)
   else

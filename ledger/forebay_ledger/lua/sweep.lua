@@ -11,8 +11,9 @@ local since = number(attended[1])
 if number(attended[2]) < now - LEASE_MS / 3 then since = now end
 redis.call('HSET', P .. ':attended', 'since', since, 'last', now)
 redis.call('PEXPIRE', P .. ':attended', 4 * LEASE_MS)
+if since > now - LEASE_MS then hold_until = since + LEASE_MS end
 for _, queue in ipairs(cjson.decode(ARGV[2])) do consumed[queue] = true end
 local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', now, 'LIMIT', 0, limit)
-for _, call in ipairs(due) do review(call, consumed, since <= now - LEASE_MS) end
+for _, call in ipairs(due) do review(call, consumed, hold_until == 0) end
 local oldest = redis.call('ZRANGE', P .. ':done', 0, 0, 'WITHSCORES')
 return {tostring(#due), tostring(#done), redis.call('GET', P .. ':bytes') or '0', oldest[2] or ''}
