@@ -10,11 +10,11 @@ UV := $(BIN)/uv
 PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
 SERVICE_FILES := forebay/compute/v1/compute.proto forebay/v1/calls.proto
-TEST_PROTOS := tests/echo/v1/echo.proto
+TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto
 GENERATED := .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check proto proto-check lock build bench bench-quick node clean
+.PHONY: help setup demo test soak check proto proto-check lock build bench bench-quick node clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ demo: setup ## Run the tutorial's three calls, from nothing to nothing.
 
 test: setup ## Run all tests.
 	$(BIN)/python -m pytest
+
+soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
+	$(BIN)/python -m tests.faults.nemesis
 
 check: setup proto-check ## Check style, types and the contract.
 	$(BIN)/ruff check .

@@ -24,9 +24,12 @@ from tests.harness import Process, environment, eventually, free_port, process, 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 VHOSTS = (
     *("redis", "redis-deserted", "embedded", "embedded-deserted"),
-    *("dispatch", "outage"),
+    *("dispatch", "outage", "nemesis"),
 )
 """The virtual hosts of a node, by what they are for: each has queues of its own."""
+
+READY = r"completed with \d+ plugins"
+"""What a node prints when it accepts connections."""
 
 _STOP_TIMEOUT_S = 30.0
 
@@ -45,10 +48,10 @@ class RabbitMQ:
     """A node that can be stopped and started; it keeps its address and its queues."""
 
     def __init__(self, folder: Path, epmd_port: int) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.env = _node_environment(folder, epmd_port)
         self._port = free_port()
         self._node: Process | None = None
-        self._env = _node_environment(folder, epmd_port)
         _write_configuration(folder, self._port)
 
     def url(self, vhost: str) -> str:
@@ -58,8 +61,8 @@ class RabbitMQ:
     def start(self) -> None:
         """Starts the node; returns when it accepts connections."""
         assert self._node is None
-        self._node = Process([str(SERVER)], self._env, self._folder)
-        self._node.wait_for(r"completed with \d+ plugins")
+        self._node = Process([str(SERVER)], self.env, self.folder)
+        self._node.wait_for(READY)
 
     @contextlib.contextmanager
     def out_of_memory(self) -> Iterator[None]:
@@ -71,10 +74,10 @@ class RabbitMQ:
             self._control("set_vm_memory_high_watermark", "0.4")
 
     def _control(self, *command: str) -> None:
-        node = self._env["RABBITMQ_NODENAME"]
+        node = self.env["RABBITMQ_NODENAME"]
         subprocess.run(
             [str(SERVER.parent / "rabbitmqctl"), "--node", node, *command],
-            env=self._env,
+            env=self.env,
             check=True,
             capture_output=True,
         )
@@ -89,12 +92,23 @@ class RabbitMQ:
         finally:
             # The script's child, should the script have had to be killed.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-                os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
+                os.kill(int((self.folder / "pid").read_text()), signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def rabbitmq_node() -> Iterator[RabbitMQ]:
     """A node that runs until the block is left; nothing of it remains."""
+    with rabbitmq_folder() as node:
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
+
+
+@contextlib.contextmanager
+def rabbitmq_folder() -> Iterator[RabbitMQ]:
+    """A node that was not started yet: `start` it, or run `SERVER` in its `env` and `folder`."""
     epmd_port = free_port()
     with (
         short_folder() as folder,
@@ -102,12 +116,7 @@ def rabbitmq_node() -> Iterator[RabbitMQ]:
         process("epmd", "-port", str(epmd_port), "-address", "127.0.0.1", env=environment()),
     ):
         eventually(lambda: _listens(epmd_port), "epmd listens")
-        node = RabbitMQ(folder, epmd_port)
-        try:
-            node.start()
-            yield node
-        finally:
-            node.stop()
+        yield RabbitMQ(folder, epmd_port)
 
 
 def _listens(port: int) -> bool:

@@ -1,0 +1,116 @@
+"""What is left in the server when all calls are over. Reading is apart from judging."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import redis
+
+from tests.faults.nemesis.plans import QUEUES
+
+_KEY = re.compile(r"(forebay:\{\d+\}):([a-z]+)(?::(.*))?", re.DOTALL)
+_OF_CALLS = {"call", "out", "watch", "onlook"}
+_ALWAYS = (
+    "forebay:workers",
+    "forebay:worker:",
+    "forebay:reaping",
+    "forebay:probe",
+    "_kombu.binding",
+)
+"""What does not grow with calls: workers' presence, who repairs, and kombu's bindings."""
+_EXPIRING = ("front", "attended")
+"""What a partition says of queues and of itself, a word a queue at most, for a minute."""
+_UNACKNOWLEDGED = ("unacked", "unacked_index", "unacked_mutex")
+"""What kombu keeps of messages that a killed worker had taken; it gives them back, and they
+die at `claim`."""
+
+
+@dataclass
+class Partition:
+    """One partition: members of its indexes by name, and its calls' keys by kind."""
+
+    indexes: dict[str, set[str]] = field(default_factory=dict)
+    calls: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    sizes: int = 0
+    bytes: int = 0
+
+
+@dataclass
+class Remains:
+    """All that the server holds."""
+
+    partitions: dict[str, Partition]
+    others: Sequence[str]
+
+
+def read_remains(server: redis.Redis) -> Remains:
+    """Reads everything."""
+    partitions: dict[str, Partition] = defaultdict(Partition)
+    others = []
+    for raw in server.scan_iter(count=1000):
+        key = raw.decode()
+        match = _KEY.fullmatch(key)
+        if match is None:
+            others.append(key)
+            continue
+        partition, kind, rest = partitions[match[1]], match[2], match[3]
+        if kind in _OF_CALLS or kind == "in":
+            partition.calls[kind].add(rest)
+        elif kind == "bytes":
+            partition.bytes = int(server.get(raw) or 0)  # type: ignore[arg-type]
+        else:
+            name = kind if rest is None else f"{kind}:{rest}"
+            partition.indexes[name] = _members(server, raw)
+            if kind == "size":
+                partition.sizes = sum(map(int, server.hvals(raw)))  # type: ignore[arg-type]
+    return Remains(dict(partitions), others)
+
+
+def _members(server: redis.Redis, key: bytes) -> set[str]:
+    is_sorted = server.type(key) == b"zset"
+    members: Iterable[bytes] = server.zrange(key, 0, -1) if is_sorted else server.hkeys(key)  # type: ignore[assignment]
+    return {member.decode() for member in members}
+
+
+def unfit(remains: Remains, records: Mapping[str, str]) -> list[str]:
+    """What should not be there, given the states of all calls that have a record."""
+    return [
+        *(what for name, partition in remains.partitions.items() for what in _of(name, partition)),
+        *(
+            f"a record of {call}, which nobody made"
+            for partition in remains.partitions.values()
+            for call in partition.calls["call"]
+            if call not in records
+        ),
+        *(f"a key of {key!r}" for key in remains.others if not _is_known(key)),
+    ]
+
+
+def _is_known(key: str) -> bool:
+    return key.startswith(_ALWAYS) or key in _UNACKNOWLEDGED
+
+
+def _of(name: str, partition: Partition) -> Iterable[str]:
+    records = partition.calls["call"]
+    for kind in ("out", "watch", "onlook"):
+        for call in partition.calls[kind] - records:
+            yield f"{name}:{kind} of {call}, which has no record"
+    for call in partition.calls["in"]:
+        yield f"{name}:in of {call}, which is over"
+    for index, members in partition.indexes.items():
+        if index in ("calls", "done", "size"):
+            for call in members ^ records:
+                yield f"{name}:{index} and the records differ by {call}"
+        elif index in _EXPIRING:
+            if len(members) > len(QUEUES):
+                yield f"{name}:{index} holds {sorted(members)}"
+        else:
+            for call in members:
+                yield f"{name}:{index} holds {call}, which is over"
+    if records and not {"calls", "done", "size"} <= partition.indexes.keys():
+        yield f"{name} has records, and of the indexes only {sorted(partition.indexes)}"
+    if partition.bytes != partition.sizes:
+        yield f"{name}:bytes is {partition.bytes}, the sum of sizes {partition.sizes}"

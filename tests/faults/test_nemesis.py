@@ -1,0 +1,34 @@
+"""Everything is killed, stopped and cut off while calls of all kinds run; nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import pytest
+
+from tests.faults.nemesis.battle import Round, battle
+from tests.faults.nemesis.cluster import Shape, cluster
+from tests.faults.nemesis.report import told
+
+FIXED_SEED = 20_261_122
+
+
+def seeds() -> list[int]:
+    """The seeds of this run: a fixed and a random one, or those of NEMESIS_SEED."""
+    given = os.environ.get("NEMESIS_SEED")
+    if given:
+        return [int(seed) for seed in given.split(",")]
+    return [FIXED_SEED, random.randrange(10**9)]  # noqa: S311 - it is printed
+
+
+@pytest.mark.timeout(240)
+def test_nothing_is_lost_whatever_is_killed() -> None:
+    chosen = seeds()
+    with cluster(Shape()) as running:
+        rounds = [Round(seed, calls=70, faults=6, within_s=6.0, longest_s=2.0) for seed in chosen]
+        outcome = asyncio.run(battle(running, rounds, settle_s=60.0))
+        left_over = running.end()
+    assert not outcome.breaches, told(outcome.breaches, chosen)
+    assert not left_over, told([], chosen) + f"\n{left_over}"

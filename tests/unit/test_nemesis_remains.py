@@ -1,0 +1,76 @@
+"""What may be left in the server, and what is caught."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.nemesis.remains import Partition, Remains, unfit
+
+P = "forebay:{3}"
+
+
+def kept(*calls: str) -> Partition:
+    """A partition with these finished calls, as it should be."""
+    partition = Partition({name: set(calls) for name in ("calls", "done", "size")})
+    partition.calls["call"] = set(calls)
+    partition.sizes = partition.bytes = 2048 * len(calls)
+    return partition
+
+
+def found(partition: Partition, *others: str) -> list[str]:
+    """What is unfit, where /a and /b are known."""
+    return unfit(Remains({P: partition}, others), {"/a": "SUCCEEDED", "/b": "FAILED"})
+
+
+def test_records_in_their_indexes_are_fit() -> None:
+    partition = kept("/a", "/b")
+    partition.calls["out"].add("/a")
+    partition.indexes["front"] = {"survival 0"}
+    assert found(partition, "forebay:workers", "_kombu.binding.survival", "unacked") == []
+    assert found(Partition()) == []
+
+
+@pytest.mark.parametrize("index", ["due", "waiting:survival", "something new"])
+def test_a_call_that_is_over_is_in_no_index_of_calls_that_are_not(index: str) -> None:
+    partition = kept("/a")
+    partition.indexes[index] = {"/a"}
+    assert found(partition)
+
+
+@pytest.mark.parametrize("index", ["calls", "done", "size"])
+def test_an_index_has_all_records_and_no_others(index: str) -> None:
+    missing, more = kept("/a", "/b"), kept("/a")
+    missing.indexes[index].remove("/b")
+    more.indexes[index].add("/b")
+    assert found(missing)
+    assert found(more)
+    del missing.indexes[index]
+    assert found(missing)
+
+
+def test_bytes_that_do_not_add_up_are_caught() -> None:
+    partition = kept("/a")
+    partition.bytes += 1
+    assert found(partition)
+
+
+@pytest.mark.parametrize("kind", ["in", "out", "watch"])
+def test_keys_of_a_call_without_a_record_are_caught(kind: str) -> None:
+    partition = kept("/a")
+    partition.calls[kind].add("/b")
+    assert found(partition)
+
+
+def test_requests_of_a_call_that_is_over_are_caught() -> None:
+    partition = kept("/a")
+    partition.calls["in"].add("/a")
+    assert found(partition)
+
+
+def test_a_record_that_nobody_made_is_caught() -> None:
+    assert found(kept("/a", "/stranger"))
+
+
+@pytest.mark.parametrize("key", ["survival", "survival\x06\x169", "forebay:strange"])
+def test_messages_in_a_queue_and_unknown_keys_are_caught(key: str) -> None:
+    assert found(kept("/a"), key)
