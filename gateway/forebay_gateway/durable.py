@@ -38,6 +38,7 @@ from forebay_ledger.operations import (
     Push,
     Refused,
     accept,
+    attach,
     complete,
     discard,
     end,
@@ -161,7 +162,7 @@ class _Service:
 
     async def _attach(self) -> str:
         asked_in = self._calls.watches.subscription
-        standing = await self._ledger.run(watch(self._call, self._channel))
+        standing = await self._ledger.run(attach(self._call, self._channel))
         if isinstance(standing, Refused):
             raise CallUnknown("no call of that id is known, or its retention is over")
         self._watch.register(asked_in)

@@ -248,7 +248,10 @@ def finish(
 
 
 def discard(call: CallKey) -> Operation[Refused | None]:
-    """Forgets a call whose message could not be sent; refused where a worker has it."""
+    """Forgets a call whose message could not be sent.
+
+    Refused where a worker has it, or where somebody else was told of it.
+    """
     return _about(call, "discard", _refused)
 
 
@@ -262,6 +265,11 @@ def end(
 def cancel(call: CallKey) -> Operation[Refused | None]:
     """Ends the call as CANCELLED; its worker is told."""
     return end(call, Event.CANCEL, "CANCELLED")
+
+
+def attach(call: CallKey, channel: str) -> Operation[Standing | Refused]:
+    """As `watch`, for a caller who is told that the call is known: it is discarded no more."""
+    return _about(call, "watch", _standing, channel, _LEASE_MS, "attach")
 
 
 def watch(call: CallKey, channel: str) -> Operation[Standing | Refused]:

@@ -13,6 +13,8 @@ from forebay_ledger.operations import (
     Refused,
     Standing,
     accept,
+    attach,
+    discard,
     emit,
     finish,
     leave,
@@ -106,6 +108,16 @@ def test_a_call_lives_while_one_watcher_stays(ledger: BlockingLedger) -> None:
     assert (record.state, record.watchers) == (State.RUNNING, ["another"])
     ledger.run(leave(record.call, "another"))
     assert record.state is State.CANCELLED
+
+
+def test_a_call_that_another_caller_was_told_of_is_not_discarded(ledger: BlockingLedger) -> None:
+    known, unknown = accepted(ledger), accepted(ledger)
+    assert isinstance(ledger.run(attach(known.call, NOBODY)), Standing)
+    assert ledger.run(watch(unknown.call, NOBODY)), "its first caller's watch is renewed"
+    ledger.run(leave(known.call, NOBODY))
+    assert ledger.run(discard(known.call)) == Refused("QUEUED")
+    assert ledger.run(discard(unknown.call)) is None
+    assert not unknown.fields
 
 
 def test_leaving_twice_is_leaving_once(ledger: BlockingLedger) -> None:

@@ -17,6 +17,7 @@
 --   count sent                    lasting items emitted, and their bytes
 --   first base                    items trimmed off `PREFIX:out:KEY`, and their bytes
 --   read_count                    items that the foremost watcher has read
+--   attached                      whether anybody but the first caller was told of it
 --   brief initial                 the latest transient item; initial metadata
 -- Beside it, besides streams of items: who watches (`PREFIX:watch:KEY`, channels by the end of
 -- their lease) and who looks on (`PREFIX:onlook:KEY`).

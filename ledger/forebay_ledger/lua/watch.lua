@@ -1,8 +1,10 @@
--- ARGV: call, channel, lease_ms. Registers or renews a watch; tells where the call stands.
+-- ARGV: call, channel, lease_ms[, 'attach': another caller was told of the call]. Registers or
+-- renews a watch; tells where the call stands.
 local call = ARGV[1]
 if redis.call('EXISTS', key('call', call)) == 0 then return {'UNKNOWN'} end
 redis.call('ZADD', key('watch', call), now_ms() + tonumber(ARGV[3]), ARGV[2])
 redis.call('HDEL', key('call', call), 'left')
+if ARGV[4] then redis.call('HSET', key('call', call), 'attached', 1) end
 review(call)
 local fields = {
   'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'brief', 'window', 'item_limit',
