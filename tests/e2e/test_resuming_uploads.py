@@ -61,6 +61,24 @@ async def test_an_async_iterator_is_sent_again(site: Site) -> None:
     assert (response.text, response.index) == (TEXT, COUNT)
 
 
+async def test_a_connection_that_breaks_under_a_request_is_no_different(site: Site) -> None:
+    async def stream() -> AsyncIterator[EchoRequest]:
+        ending = None
+        for number in range(600):  # so many that some are on their way at the end
+            if number == 100:
+                ending = asyncio.create_task(asyncio.to_thread(site.end_gateway_of, "flood"))
+            yield EchoRequest(text="x" * 2000)
+            await asyncio.sleep(0)
+        assert ending is not None
+        await ending
+
+    async with forebay.aio.channel(site.targets()) as channel:
+        response = await EchoServiceStub(channel).ClientStream(
+            stream(), timeout=TIMEOUT_S, metadata=(("forebay-call-id", "flood"),)
+        )
+    assert (len(response.text), response.index) == (600 * 2000, 600)
+
+
 async def test_requests_that_are_written_one_by_one_are_sent_again(site: Site) -> None:
     metadata = (("forebay-call-id", "written"),)
     async with forebay.aio.channel(site.targets()) as channel:

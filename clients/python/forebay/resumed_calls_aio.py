@@ -11,6 +11,9 @@ import grpc
 from forebay.attempts import Attempts
 from forebay.resumption import Resumption
 
+_BROKE_WHILE_SENDING = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""What `grpc.aio` itself says where a connection breaks under a message on its way out."""
+
 
 class AsyncAttempts(Attempts):
     """Attempts between which a task waits."""
@@ -165,12 +168,7 @@ class _Call(grpc.aio.Call):
         async with self._replacing:
             if self._inner is not inner:
                 return True
-            failed = grpc.aio.AioRpcError(
-                await inner.code(),
-                await inner.initial_metadata(),
-                await inner.trailing_metadata(),
-                await inner.details(),
-            )
+            failed = await _failure_of(inner)
             if self.done() or not await self._attempts.again(failed):
                 return False
             self._begin()
@@ -184,6 +182,15 @@ class _Call(grpc.aio.Call):
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(self)
+
+
+async def _failure_of(inner: Any) -> grpc.aio.AioRpcError:
+    code, details = await inner.code(), await inner.details()
+    if (code, details) == _BROKE_WHILE_SENDING:
+        code = grpc.StatusCode.UNAVAILABLE
+    return grpc.aio.AioRpcError(
+        code, await inner.initial_metadata(), await inner.trailing_metadata(), details
+    )
 
 
 class Response(_Call):
