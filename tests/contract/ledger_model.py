@@ -182,7 +182,7 @@ class Model:
     def leave(self, channel: str) -> None:
         self.watchers.discard(channel)
         self.lapsed.discard(channel)
-        if not self.state.terminal and not self.live:
+        if not self.state.terminal and not self.watchers:
             self._left_alone("now")
 
     def credit(self, count: int) -> str | None:
