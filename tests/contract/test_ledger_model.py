@@ -276,9 +276,8 @@ class Life(RuleBasedStateMachine):
         assert (reply.why if isinstance(reply, Refused) else None) == expected
 
     def _same_flow(self, operation: Operation[Flow | Refused], expected: str | None) -> None:
-        reply = self.ledger.run(operation)
         flow = Flow(self.model.read_count, len(self.model.live))
-        assert reply == (flow if expected is None else Refused(expected))
+        assert self.ledger.run(operation) == (flow if expected is None else Refused(expected))
 
 
 def test_the_scripts_do_what_the_model_does(
