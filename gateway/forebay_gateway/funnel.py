@@ -96,6 +96,8 @@ class Funnel:
             await abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
+        except grpc.aio.InternalError as gone:  # Core refuses to send to a caller who has left
+            raise asyncio.CancelledError from gone
         except Exception as error:
             if context.cancelled():  # gRPC raises errors of its own where the caller is gone
                 raise asyncio.CancelledError from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, TypeVar
 
@@ -21,13 +22,19 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 async def abort(
     context: grpc.aio.ServicerContext[bytes, bytes], error: ForebayError, trailing: Pairs = ()
 ) -> NoReturn:
-    """Ends the RPC with the error's status and details."""
+    """Ends the RPC with the error's status and details.
+
+    Raises CancelledError where the caller has left: Core refuses to send to one who has.
+    """
     status = to_status(error)
-    await context.abort(
-        _CODES.get(error.code, grpc.StatusCode.UNKNOWN),
-        error.message,
-        (*trailing, *_pushback(error), (STATUS_DETAILS_KEY, status.SerializeToString())),
-    )
+    try:
+        await context.abort(
+            _CODES.get(error.code, grpc.StatusCode.UNKNOWN),
+            error.message,
+            (*trailing, *_pushback(error), (STATUS_DETAILS_KEY, status.SerializeToString())),
+        )
+    except grpc.aio.InternalError as gone:
+        raise asyncio.CancelledError from gone
 
 
 def _pushback(error: ForebayError) -> Pairs:

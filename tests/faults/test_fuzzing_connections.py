@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import grpc
 import pytest
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from forebay.compute.v1.compute_pb2 import AddRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.faults.fuzzed import Fuzzed, fuzzed_system
 from tests.faults.mutations import mutated
 from tests.faults.raw_http2 import PREFACE, RawConnection, message, request_frames, request_headers
@@ -267,3 +268,24 @@ def test_channels_whose_calls_are_abandoned_leave_nothing(system: Fuzzed) -> Non
         thread = threading.Thread(target=asyncio.run, args=(all_of_them(),))
         thread.start()
         thread.join()
+
+
+def test_callers_that_leave_as_their_call_ends_leave_no_error_in_the_log(system: Fuzzed) -> None:
+    """Core refuses a status to one who has gone; that is their leaving, and no failure of ours."""
+
+    async def leaving(stub: EchoServiceStub, timeout: float) -> None:
+        with suppress(grpc.RpcError):
+            async for _ in stub.ServerStream(EchoRequest(act="abort"), timeout=timeout):
+                pass
+
+    async def all_of_them() -> None:
+        async with grpc.aio.insecure_channel(system.address) as channel:
+            stub = EchoServiceStub(channel)
+            for number in range(100):
+                timeouts = [0.002 + 0.0002 * (number + 17 * one) for one in range(8)]
+                await asyncio.gather(*[leaving(stub, timeout) for timeout in timeouts])
+
+    before = len(system.gateway.output)
+    with system.unharmed():
+        asyncio.run(all_of_them())
+    assert "Traceback" not in system.gateway.output[before:]
