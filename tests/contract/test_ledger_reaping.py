@@ -278,6 +278,12 @@ async def test_one_process_at_a_time_is_elected(aio_ledger: Ledger) -> None:
     assert not await aio_ledger.elected("forebay:reaping", 60.0)
 
 
+def is_due(ledger: BlockingLedger, record: Record) -> bool:
+    """Whether something must happen to the call now."""
+    due = cast("float", ledger.redis.zscore(f"{record.call.partition}:due", str(record.call)))
+    return due <= now_ms(ledger)
+
+
 def now_ms(ledger: BlockingLedger) -> float:
     """The ledger's clock."""
     seconds, microseconds = cast(tuple[int, int], ledger.redis.time())
@@ -302,6 +308,7 @@ def test_after_a_pause_holders_get_the_time_of_a_lease_to_come_back(
     lapse_now = renew(claimed.call.partition, WORKER, [(claimed.call, 1)])
     ledger.run(with_lease(lapse_now, 0.001))
     ledger.run(with_lease(watch(watched.call, NOBODY), 0.001))
+    eventually(lambda: all(is_due(ledger, record) for record in (claimed, watched)), "they are due")
     for number in range(PARTITIONS):  # as after an outage: none of these was swept of late
         ledger.run(sweep(number, ()))
         ledger.run(sweep(number, ()))

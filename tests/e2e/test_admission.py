@@ -281,11 +281,14 @@ def test_a_deadline_behind_many_seconds_of_work_is_refused_at_once(callers: list
         errors: list[ForebayError] = []
 
         def is_refused() -> bool:
-            errors.append(error_of(lambda: caller.stub.Unary(EchoRequest(), timeout=1.0)))
-            return errors[-1].reason == "WAIT_EXCEEDS_DEADLINE"
+            try:  # the first may still come before the others
+                caller.stub.Unary(EchoRequest(), timeout=1.0)
+            except grpc.RpcError as error:
+                errors.append(of_rpc_error(error))
+            return bool(errors) and errors[-1].reason == "WAIT_EXCEEDS_DEADLINE"
 
         eventually(is_refused, "the wait is known")
-        assert {error.code_name for error in errors[:-1]} == {"DEADLINE_EXCEEDED"}
+        assert {error.code_name for error in errors[:-1]} <= {"DEADLINE_EXCEEDED"}
         assert errors[-1].code_name == "RESOURCE_EXHAUSTED"
         assert 1 < (errors[-1].retry_after_s or 0) < 30
         calls.append(caller.stub.Unary.future(EchoRequest(), timeout=100))

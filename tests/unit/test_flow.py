@@ -61,15 +61,29 @@ def test_only_items_that_were_read_are_let_go_and_only_where_the_limit_asks(
 ) -> None:
     flow = _sent(*sizes)
     flow.on_credit(read)
-    count = min(read, len(sizes))
-    read_bytes = sum(sizes[:count])
-    if sum(sizes) > LIMIT and read_bytes:
-        assert flow.to_be_trimmed() == (count, read_bytes)
-        flow.trimmed(read_bytes)
-        assert flow.to_be_trimmed() is None
-        assert flow.blocked == (sum(sizes[count:]) > min(WINDOW, LIMIT))
-    else:
-        assert flow.to_be_trimmed() is None
+    trimmable = flow.to_be_trimmed()
+    if trimmable is None:
+        return
+    assert sum(sizes) > LIMIT
+    count, size = trimmable
+    assert 0 < count <= min(read, len(sizes))
+    assert size == sum(sizes[:count])
+    if read < len(sizes):
+        assert sum(sizes[count:read]) >= min(WINDOW, LIMIT // 4), "callers may lag behind that"
+
+
+@given(_SIZES, st.integers(0, 30))
+def test_a_handler_that_waits_for_room_waits_for_much_to_be_read(
+    sizes: list[int], read: int
+) -> None:
+    flow = _sent(*sizes, window=1 << 20)
+    flow.on_credit(read)
+    trimmable = flow.to_be_trimmed()
+    if trimmable is not None:
+        flow.trimmed(trimmable[1])
+    assert flow.to_be_trimmed() is None
+    # Gateways say that items were read when it is half of what they may be behind.
+    assert not flow.blocked or sum(sizes[read:]) > LIMIT // 2 - max(sizes)
 
 
 def test_a_handler_is_taken_for_watched_until_the_ledger_says_otherwise() -> None:
@@ -104,7 +118,7 @@ def test_one_item_larger_than_every_bound_blocks_until_it_is_read_and_let_go() -
     blocked = [flow.blocked]
     flow.on_credit(2)
     blocked.append(flow.blocked)
-    assert flow.to_be_trimmed() == (2, 10 + size)
+    assert flow.to_be_trimmed() == (2, 10 + size), "nothing less would make room"
     flow.trimmed(10 + size)
     blocked.append(flow.blocked)
     assert blocked == [True, True, False]
