@@ -34,8 +34,9 @@ $(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 demo: setup ## Run the tutorial's three calls, from nothing to nothing.
 	$(BIN)/python examples/demo.py
 
+# Four at a time on any machine: most of their time is waiting.
 test: setup ## Run all tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis

@@ -190,7 +190,7 @@ def test_news_of_flow_reach_flow_control() -> None:
     flowing.on_flow(Flow(read_count=0, watchers=1))
     assert flowing.flow.blocked
     flowing.flow.sent(1)
-    flowing.on_credit(1)
+    flowing.on_credit(2)
     assert flowing.flow.to_be_trimmed() == (1, (1 << 20) + 1)
 
 
