@@ -6,15 +6,16 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from ipaddress import ip_address
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor
 
-from forebay.checks import load_checks
+from forebay.checks import CheckFactory, load_checks
 from forebay.errors import MethodUnknown
 from forebay.routes import Method, read_methods, services_of
 from forebay_gateway.admission import Admission
@@ -82,72 +83,101 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
 
     Raises SettingsError, RouteError or GatewayError where it can't start.
     """
-    methods = load_methods(settings.services)
-    try:
-        checks = load_checks(settings.checks)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    backends = settings.backends()
-    ledger = Ledger(backends.ledger_url)
-    broker = dispatcher(backends, ledger)
-    queues = {method.route.queue for method in methods}
-    fleet = Fleet(ledger, broker, queues, settings.retention_bytes)
-    gateway = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
-    watches = Watches(ledger, backends.ledger_url, gateway_channel(gateway))
-    durable = DurableCalls(settings, ledger, broker, watches)
-    ephemeral = EphemeralCalls(settings, ledger, broker, fleet, watches.channel)
-    watches.on_reply = ephemeral.on_reply
-    watches.on_holding = ephemeral.on_holding
-    gates, queue_watch = _gates(settings, methods, broker, fleet)
-    admission = gates.admission
-    funnel = Funnel(gates, checks, durable, ephemeral)
-    names = sorted({method.service for method in methods})
-    oversight = Oversight(
-        ledger, broker, fleet, watches, methods, is_open=_is_loopback(settings.listen)
-    )
-    health = HealthService((*names, *oversight.services))
-    server = _serving(settings, methods, funnel, names, health, oversight)
-    address = server.address
-
-    async def say_health(state: Health) -> None:
-        await health.say(state.serving)
-
-    await health.say(False)
+    gateway = _Gateway(settings)
+    await gateway.health.say(False)
     async with asyncio.TaskGroup() as background:
-        loops = [
-            background.create_task(watches.listen()),
-            background.create_task(watches.look_after()),
-            background.create_task(ephemeral.look_after()),
-            background.create_task(fleet.watch_over(say_health)),
-            background.create_task(queue_watch.look_after()),
-            background.create_task(oversight.watch_rates()),
-            background.create_task(fleet.reap()),
-        ]
+        loops = [background.create_task(loop) for loop in gateway.loops()]
+        await gateway.subscribed()
+        await gateway.server.start()
+        keeping = background.create_task(gateway.server.keep())
         try:
-            async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
-                await watches.subscribed()
-        except TimeoutError:
-            _log.warning("the ledger does not answer; serving, and trying on")
-        await server.start()
-        keeping = background.create_task(server.keep())
-        if not _is_loopback(address):
-            _log.warning("listening on %s, without authentication: trusted networks only", address)
-        try:
-            yield address
+            yield gateway.server.address
         finally:
-            admission.drain()
-            await health.drain()
-            await _drained(admission, settings.drain_s)
-            oversight.cut()
-            durable.cut()
-            ephemeral.cut()
+            await gateway.drain(settings.drain_s)
             keeping.cancel()
-            await server.stop(_CUT_GRACE_S)
-            await durable.settled()
+            await gateway.server.stop(_CUT_GRACE_S)
+            await gateway.durable.settled()
             for loop in loops:
                 loop.cancel()
-    await broker.close()
-    await ledger.close()
+    await gateway.broker.close()
+    await gateway.ledger.close()
+
+
+class _Gateway:
+    """The parts of a gateway, and what they do together."""
+
+    def __init__(self, settings: Settings) -> None:
+        methods = load_methods(settings.services)
+        checks = _checks(settings)
+        backends = settings.backends()
+        self.ledger = Ledger(backends.ledger_url)
+        self.broker = dispatcher(backends, self.ledger)
+        queues = {method.route.queue for method in methods}
+        self._fleet = Fleet(self.ledger, self.broker, queues, settings.retention_bytes)
+        name = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
+        watches = self._watches = Watches(self.ledger, backends.ledger_url, gateway_channel(name))
+        self.durable = DurableCalls(settings, self.ledger, self.broker, watches)
+        self._ephemeral = EphemeralCalls(
+            settings, self.ledger, self.broker, self._fleet, watches.channel
+        )
+        watches.on_reply = self._ephemeral.on_reply
+        watches.on_holding = self._ephemeral.on_holding
+        gates, self._queue_watch = _gates(settings, methods, self.broker, self._fleet)
+        self._admission = gates.admission
+        funnel = Funnel(gates, checks, self.durable, self._ephemeral)
+        names = sorted({method.service for method in methods})
+        self._oversight = Oversight(
+            self.ledger,
+            self.broker,
+            self._fleet,
+            watches,
+            methods,
+            is_open=_is_loopback(settings.listen),
+        )
+        self.health = HealthService((*names, *self._oversight.services))
+        self.server = _serving(settings, methods, funnel, names, self.health, self._oversight)
+
+    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on as long as the gateway does."""
+        yield self._watches.listen()
+        yield self._watches.look_after()
+        yield self._ephemeral.look_after()
+        yield self._fleet.watch_over(self._say_health)
+        yield self._fleet.reap()
+        yield self._queue_watch.look_after()
+        yield self._oversight.watch_rates()
+
+    async def subscribed(self) -> None:
+        """Returns when the gateway hears of its calls, or after a while without a ledger."""
+        try:
+            async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
+                await self._watches.subscribed()
+        except TimeoutError:
+            _log.warning("the ledger does not answer; serving, and trying on")
+        if not _is_loopback(self.server.address):
+            _log.warning(
+                "listening on %s, without authentication: trusted networks only",
+                self.server.address,
+            )
+
+    async def drain(self, grace_s: float) -> None:
+        """Lets no call in, waits for those in flight, and cuts what is left."""
+        self._admission.drain()
+        await self.health.drain()
+        await _drained(self._admission, grace_s)
+        self._oversight.cut()
+        self.durable.cut()
+        self._ephemeral.cut()
+
+    async def _say_health(self, state: Health) -> None:
+        await self.health.say(state.serving)
+
+
+def _checks(settings: Settings) -> dict[str, CheckFactory]:
+    try:
+        return load_checks(settings.checks)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _gates(
