@@ -97,8 +97,10 @@ class Battle:
             *(client.view(call.plan, viewer, self._give_up_s) for viewer in call.viewers)
         )
         cancelling = asyncio.create_task(self._cancel(call, client))
-        async with asyncio.timeout_at(self._give_up_s + 10):
-            await viewing
+        # Who waits on after that is told to the checker by a call without an end.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._give_up_s + 10):
+                await viewing
         cancelling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await cancelling
