@@ -93,7 +93,10 @@ class EphemeralCalls:
     def on_holding(self, holding: Holding) -> None:
         """A worker has calls in hand; those that nobody waits for are to stop."""
         for call_id in holding.call_ids:
-            if not self._sent.held(call_id, holding.worker, time.monotonic()):
+            known = self._sent.held(
+                call_id, holding.worker, time.monotonic(), running=holding.running
+            )
+            if not known:
                 self._tell_workers(call_id, holding.worker)
 
     async def look_after(self) -> None:

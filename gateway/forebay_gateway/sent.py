@@ -82,13 +82,16 @@ class SentCalls:
             call.reply.set_result(reply)
         return call is not None
 
-    def held(self, call_id: str, worker: str, now: float) -> bool:
-        """A worker has the call; False where nobody waits for it."""
+    def held(self, call_id: str, worker: str, now: float, *, running: bool) -> bool:
+        """A worker has the call; False where nobody waits for it.
+
+        Its wait for a worker ends when one runs it: what is merely held may be stuck there.
+        """
         call = self._heard(call_id, now)
         if call is None:
             return False
         call.worker = worker
-        if call.timeout is not None:
+        if running and call.timeout is not None:
             call.timeout.reschedule(None)
         return True
 

@@ -66,10 +66,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Holding:
-    """The worker has these ephemeral calls, and has had them for a while."""
+    """The worker has these ephemeral calls, and has had them for a while; it runs them, or
+    they wait for a slot.
+    """
 
     worker: str
     call_ids: tuple[str, ...]
+    running: bool
 
 
 CallEvent = Item | More | Brief | Initial | Ending
@@ -94,8 +97,8 @@ def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding]:
             return key, parse_ending(ending, payload)
         case ["reply"]:
             return "", Reply(payload)
-        case ["holding", worker, *call_ids]:
-            return "", Holding(worker, tuple(call_ids))
+        case ["holding" | "running" as word, worker, *call_ids]:
+            return "", Holding(worker, tuple(call_ids), word == "running")
     raise ValueError(f"an unknown frame: {head[:40]!r}")
 
 
@@ -120,7 +123,8 @@ def reply_frame(payload: bytes) -> bytes:
 
 def holding_frame(holding: Holding) -> bytes:
     """The frame of a `Holding`."""
-    return " ".join(("holding", holding.worker, *holding.call_ids)).encode() + b"\n"
+    word = "running" if holding.running else "holding"
+    return " ".join((word, holding.worker, *holding.call_ids)).encode() + b"\n"
 
 
 @dataclass(frozen=True)

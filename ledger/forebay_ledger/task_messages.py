@@ -1,7 +1,8 @@
 """The Celery message that sends a worker to a call.
 
 It holds names only: the call's key and the attempt (or, for calls that live in a
-gateway's memory, a serialized `forebay.v1.Batch`); the task's id is the call's. The
+gateway's memory, a serialized `forebay.v1.Batch`); the task's id is the call's, and from
+the second attempt on the call's with the attempt. The
 form is Celery's message protocol 2,
 https://docs.celeryq.dev/en/stable/internals/protocol.html, and on Redis kombu's
 virtual transport: JSON with a base64 body, pushed on a list whose name carries
@@ -66,8 +67,13 @@ class TaskMessage:
 def call_message(
     call: CallKey, attempt: int, *, task: str, queue: str, priority: int
 ) -> TaskMessage:
-    """The message of a durable call."""
-    return TaskMessage(call.id, task, queue, priority, {"call": str(call), "attempt": attempt})
+    """The message of a durable call.
+
+    Celery knows tasks by their id: a worker that was thought dead may get its own call again
+    while it still has the first attempt, so later ones have an id of their own.
+    """
+    task_id = call.id if attempt == 1 else f"{call.id}#{attempt}"
+    return TaskMessage(task_id, task, queue, priority, {"call": str(call), "attempt": attempt})
 
 
 def batch_message(

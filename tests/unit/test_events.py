@@ -90,8 +90,9 @@ def test_a_control_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
 
 
 def test_what_workers_and_gateways_tell_each_other_of_ephemeral_calls_is_read_as_written() -> None:
-    holding = Holding("worker@host.1", ("a", "b"))
-    assert parse_frame(holding_frame(holding)) == ("", holding)
+    for running in (True, False):
+        holding = Holding("worker@host.1", ("a", "b"), running)
+        assert parse_frame(holding_frame(holding)) == ("", holding)
     assert parse_control(left_frame("/a")) == ("/a", 1, Left())
     stop = Stop(State.CANCELLED)
     assert parse_control(stop_frame("/a", 1, stop)) == ("/a", 1, stop)

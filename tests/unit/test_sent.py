@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
@@ -65,7 +66,7 @@ async def test_a_call_whose_worker_fell_silent_is_lost_whatever_the_queue_holds(
     sending: Sending,
 ) -> None:
     sending.send("a", at=0.0)
-    assert sending.calls.held("a", "worker", now=START + LATER)
+    assert sending.calls.held("a", "worker", now=START + LATER, running=True)
     assert sending.lost(LATER + 1) == []
     assert sending.lost(2 * LATER, depth=100) == ["a"]
 
@@ -81,12 +82,23 @@ async def test_a_call_that_later_ones_overtook_is_lost(sending: Sending) -> None
 
 async def test_one_that_is_sent_again_is_waited_for_anew(sending: Sending) -> None:
     call = sending.send("a", at=0.0)
-    sending.calls.held("a", "worker", now=START + 1.0)
+    sending.calls.held("a", "worker", now=START + 1.0, running=True)
     call.again(now=START + LATER)
     assert (call.attempt, call.worker) == (2, None)
     assert sending.lost(LATER + 1) == []
 
 
 async def test_words_about_calls_that_nobody_waits_for_say_so(sending: Sending) -> None:
-    assert not sending.calls.held("gone", "worker", now=START + 0.0)
+    assert not sending.calls.held("gone", "worker", now=START + 0.0, running=True)
     assert not sending.calls.answered(call_pb2.BatchMemberReply(call_id="gone"), now=START + 0.0)
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_the_wait_for_a_worker_ends_when_one_runs_the_call(
+    sending: Sending, running: bool
+) -> None:
+    call = sending.send("a", at=0.0)
+    async with asyncio.timeout(60.0) as call.timeout:
+        await asyncio.sleep(0)
+        sending.calls.held("a", "worker", now=START, running=running)
+        assert (call.timeout.when() is None) == running

@@ -134,9 +134,9 @@ def test_the_lists_of_a_queue_are_kombus_from_the_most_urgent_to_the_least() -> 
     assert redis_push(_message(0)).queue_list == queue_lists("jobs")[-1]
 
 
-def test_a_calls_message_carries_names_only_and_its_task_has_the_calls_id() -> None:
+def test_a_calls_message_carries_names_only() -> None:
     message = _message()
-    assert (message.id, message.task, message.queue) == ("call-1", "tasks.t", "jobs")
+    assert (message.task, message.queue) == ("tasks.t", "jobs")
     assert message.kwargs == {"call": "me/call-1", "attempt": 2}
     assert CallKey.parse(message.kwargs["call"]) == CALL
 
@@ -145,3 +145,11 @@ def test_a_batch_travels_as_text() -> None:
     message = batch_message("b-1", b"\x00\xff", task="tasks.t", queue="jobs", priority=0)
     assert message.id == "b-1"
     assert b64decode(json.loads(json.dumps(message.kwargs))["batch"]) == b"\x00\xff"
+
+
+def test_the_tasks_id_is_the_calls_and_each_later_attempt_has_its_own() -> None:
+    ids = [
+        call_message(CALL, attempt, task="tasks.t", queue="jobs", priority=0).id
+        for attempt in (1, 2, 3)
+    ]
+    assert ids == ["call-1", "call-1#2", "call-1#3"]

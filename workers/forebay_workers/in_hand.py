@@ -40,17 +40,17 @@ class InHand:
         batches = [request for request in held() if request.batch is not None]
         self._next = {one.id: self._next.get(one.id, one.since + _FIRST_AFTER_S) for one in batches}
         self._unheard &= self._next.keys()
-        by_gateway: defaultdict[str, list[HeldRequest]] = defaultdict(list)
+        by_gateway: defaultdict[tuple[str, bool], list[HeldRequest]] = defaultdict(list)
         for one in batches:
             if one.batch is not None and self._next[one.id] <= now:
                 self._next[one.id] = now + _AGAIN_AFTER_S
-                by_gateway[one.batch.reply_channel].append(one)
-        for channel, theirs in by_gateway.items():
-            await self._tell(channel, theirs)
+                by_gateway[one.batch.reply_channel, one.begun].append(one)
+        for (channel, begun), theirs in by_gateway.items():
+            await self._tell(channel, theirs, begun)
 
-    async def _tell(self, channel: str, requests: Sequence[HeldRequest]) -> None:
+    async def _tell(self, channel: str, requests: Sequence[HeldRequest], begun: bool) -> None:
         call_ids = tuple(call_id for request in requests for call_id in request.call_ids)
-        frame = holding_frame(Holding(self._worker, call_ids))
+        frame = holding_frame(Holding(self._worker, call_ids, begun))
         if await self._ledger.publish(channel, frame):
             self._unheard.difference_update(request.id for request in requests)
             return
