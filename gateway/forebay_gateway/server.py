@@ -35,6 +35,7 @@ from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.serving import Serving
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
+from forebay_ledger.cancelling import cancel_all
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher, dispatcher
 from forebay_ledger.keys import gateway_channel
@@ -94,11 +95,10 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
             yield gateway.server.address
         finally:
             await gateway.drain(settings.drain_s)
-            keeping.cancel()
+            await cancel_all([keeping])
             await gateway.server.stop(_CUT_GRACE_S)
             await gateway.durable.settled()
-            for loop in loops:
-                loop.cancel()
+            await cancel_all(loops)
     await gateway.broker.close()
     await gateway.ledger.close()
 

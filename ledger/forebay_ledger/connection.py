@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from forebay.errors import BackendUnavailable
+from forebay_ledger.cancelling import heeding_cancellation
 from forebay_ledger.keys import PROBE, CallKey
 from forebay_ledger.operations import Operation, Push
 from forebay_ledger.scripts import script
@@ -190,20 +191,6 @@ class Ledger:
                 # Behind one address another server may be the primary by now.
                 await self._pool.disconnect(inuse_connections=False)
             raise
-
-
-async def heeding_cancellation(asked: Awaitable[R]) -> R:
-    """What is asked for; raises CancelledError where a cancellation got lost on the way.
-
-    redis-py sends through `asyncio.wait_for`, which, before Python 3.12, loses one that
-    comes as what it waits for ends (https://github.com/python/cpython/issues/86296).
-    """
-    task = asyncio.current_task()
-    before = task.cancelling() if task is not None else 0
-    answer = await asked
-    if task is not None and task.cancelling() > before:
-        raise asyncio.CancelledError
-    return answer
 
 
 class BlockingLedger:

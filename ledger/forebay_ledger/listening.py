@@ -12,7 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from forebay_ledger.connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, heeding_cancellation
+from forebay_ledger.cancelling import heeding_cancellation
+from forebay_ledger.connection import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from forebay_ledger.scripts import LEASE_S
 
 _SILENCE_S = LEASE_S / 3

@@ -48,7 +48,7 @@ def _connected(address: str, timeout_s: float) -> socket.socket:
     while True:
         try:
             return socket.create_connection((host, int(port)), timeout=timeout_s)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.02)

@@ -23,6 +23,7 @@ from dataclasses import replace
 from queue import Empty
 
 from forebay.errors import BackendUnavailable
+from forebay_ledger.cancelling import cancel_all
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import dispatcher
 from forebay_ledger.events import Left, parse_control
@@ -99,9 +100,7 @@ class Keeper:
         tasks = [asyncio.create_task(loop) for loop in loops]
         while not self._stopping.is_set():  # noqa: ASYNC110 - set by another thread
             await asyncio.sleep(0.05)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
         await self._say_farewell()
         await broker.close()
         await self._ledger.close()
