@@ -86,6 +86,14 @@ def test_a_handler_that_waits_for_room_waits_for_much_to_be_read(
     assert not flow.blocked or sum(sizes[read:]) > LIMIT // 2 - max(sizes)
 
 
+def test_empty_items_alone_are_not_let_go_of() -> None:
+    flow = _sent(0, 250, 151, 300, 300, window=1 << 20)
+    flow.on_credit(2)
+    assert flow.to_be_trimmed() is None
+    flow.on_credit(4)
+    assert flow.to_be_trimmed() == (3, 401)
+
+
 def test_a_handler_is_taken_for_watched_until_the_ledger_says_otherwise() -> None:
     assert _sent(WINDOW + 1).blocked
 

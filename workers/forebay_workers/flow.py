@@ -70,8 +70,8 @@ class FlowControl:
             if kept - size - item < self._margin_bytes and not last_resort:
                 break
             count, size = count + 1, size + item
-        if not count:
-            return None
+        if not size:
+            return None  # to let go of empty items alone makes no room
         return self._read_count - len(self._kept) + count, self._held_from_bytes + size
 
     def trimmed(self, size: int) -> None:
