@@ -19,6 +19,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.errors import ForebayError
 from forebay.rpc_errors import mapped_rpc_errors
 from tests.harness import Process, environment, forebay_gateway, worker
+from tests.matrices import exact
 
 TIMEOUT_S = 30.0
 SLOTS = 2
@@ -129,7 +130,7 @@ def test_a_random_product_is_that_of_its_seed(stub: ComputeServiceStub) -> None:
 
 def test_operands_in_chunks_are_multiplied_as_numpy_does(stub: ComputeServiceStub) -> None:
     generator = np.random.default_rng(7)
-    left, right = generator.normal(size=(400, 300)), generator.normal(size=(300, 200))
+    left, right = exact(generator, 400, 300), exact(generator, 300, 200)
 
     def requests() -> Iterator[pb.MatMulRequest]:
         operands = pb.Operands(

@@ -14,6 +14,7 @@ import forebay
 import forebay.aio
 from forebay.compute.arrays import DTYPES
 from tests.conftest import Up
+from tests.matrices import exact
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def test_progress_is_told(client: forebay.Client) -> None:
 @pytest.mark.parametrize("dtype", [*DTYPES.values(), np.dtype("float16"), np.dtype("uint8")])
 def test_matmul_is_numpys(client: forebay.Client, dtype: np.dtype) -> None:  # type: ignore[type-arg]
     generator = np.random.default_rng(3)
-    a = (generator.normal(size=(40, 30)) * 10).astype(dtype)
-    b = np.asfortranarray((generator.normal(size=(30, 20)) * 10).astype(dtype))
+    a = exact(generator, 40, 30, dtype)
+    b = np.asfortranarray(exact(generator, 30, 20, dtype))
     expected = a.astype(np.result_type(dtype, np.int32 if dtype.kind in "iu" else np.float32))
     product = client.matmul(a, b, timeout=30)
     assert np.allclose(product, expected @ b.astype(expected.dtype), rtol=1e-4)

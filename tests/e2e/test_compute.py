@@ -10,6 +10,7 @@ import pytest
 from forebay.compute.arrays import DTYPES, byte_chunks
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from tests.matrices import exact
 
 TIMEOUT_S = 30.0
 
@@ -92,8 +93,7 @@ def test_own_operands_in_chunks_are_multiplied_as_numpy_does(
 ) -> None:
     generator = np.random.default_rng(7)
     dtype = DTYPES[data_type]
-    left = (generator.normal(size=(70, 50)) * 100).astype(dtype)
-    right = (generator.normal(size=(50, 30)) * 100).astype(dtype)
+    left, right = exact(generator, 70, 50, dtype), exact(generator, 50, 30, dtype)
 
     def requests():
         operands = pb.Operands(

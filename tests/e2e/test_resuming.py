@@ -18,6 +18,7 @@ from tests.e2e.conftest import ROOT, Site
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually, free_port, process
+from tests.matrices import exact
 
 TIMEOUT_S = 60.0
 
@@ -206,7 +207,7 @@ def test_all_targets_get_their_share(site: Site) -> None:
 
 def test_a_product_is_right_when_a_gateway_ends_during_the_upload(site: Site) -> None:
     generator = np.random.default_rng(4)
-    a, b = generator.normal(size=(600, 500)), generator.normal(size=(500, 600))
+    a, b = exact(generator, 600, 500), exact(generator, 500, 600)
     with forebay.connect(site.targets()) as client:
         killer = threading.Thread(target=site.end_gateway_of, args=("product",))
         killer.start()

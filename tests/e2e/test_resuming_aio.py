@@ -14,6 +14,7 @@ from tests.e2e.conftest import Site
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually, free_port
+from tests.matrices import exact
 
 TIMEOUT_S = 60.0
 
@@ -83,7 +84,7 @@ async def test_the_status_of_a_call_that_nobody_reads_waits_for_its_last_attempt
 
 async def test_the_client_computes_what_it_would_have(site: Site) -> None:
     generator = np.random.default_rng(4)
-    a, b = generator.normal(size=(600, 500)), generator.normal(size=(500, 600))
+    a, b = exact(generator, 600, 500), exact(generator, 500, 600)
     async with forebay.aio.connect(site.targets()) as client:
         product, _ = await asyncio.gather(
             client.matmul(a, b, timeout=TIMEOUT_S, call_id="product-async"),
