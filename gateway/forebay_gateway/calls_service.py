@@ -78,7 +78,7 @@ class CallService:
     ) -> AsyncIterator[pb.ReadItemsResponse]:
         """The call's lasting items from an ordinal on, and with `follow` those that come."""
         call, ordinal = call_of(request.name), request.first
-        with self._onlookers.open(call, Item, More, Ending) as bell:
+        with self._onlookers.open(call, Item, More, Ending) as onlooker:
             while True:
                 seen = known(await self._ledger.run(onlook(call, self._channel)))
                 if ordinal > seen.count:
@@ -95,7 +95,7 @@ class CallService:
                         f"the gateway is shutting down; go on elsewhere, from item {ordinal}",
                         retry_after_s=RETRY_AFTER_S,
                     )
-                await bell.rung(LOOK_EVERY_S)
+                await onlooker.news(LOOK_EVERY_S)
 
     async def _fetch(self, call: CallKey, ordinal: int, seen: Seen) -> list[bytes]:
         """The next items, at least one; raises ItemsLost where they are not kept."""

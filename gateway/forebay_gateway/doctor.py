@@ -16,7 +16,7 @@ from rich.text import Text
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
 from forebay_ledger.backends import redacted
-from forebay_ledger.connection import Ledger, mapped_errors
+from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import dispatcher
 from forebay_ledger.presence import consumed_queues, live_workers
 from forebay_ledger.settings import Settings
@@ -59,9 +59,10 @@ async def _ledger(settings: Settings) -> Finding:
     url = settings.backends().ledger_url
     ledger = Ledger(url)
     try:
-        with mapped_errors():
-            info = await ledger.redis.info()
-            policy = await ledger.redis.config_get("maxmemory-policy", "appendonly", "appendfsync")
+        info = await ledger.ask(ledger.redis.info())
+        policy = await ledger.ask(
+            ledger.redis.config_get("maxmemory-policy", "appendonly", "appendfsync")
+        )
         await ledger.ping()
     except BackendUnavailable as error:
         return Finding("ledger", False, *_trouble(url, error))

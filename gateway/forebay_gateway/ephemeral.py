@@ -22,6 +22,7 @@ from forebay.errors import (
 from forebay.metadata import CALL_ID, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_gateway.admission import RETRY_AFTER_S
+from forebay_gateway.errands import Errands
 from forebay_gateway.fleet import Fleet
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
@@ -58,7 +59,7 @@ class EphemeralCalls:
         self._fleet = fleet
         self._reply_channel = reply_channel
         self._sent = SentCalls()
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._telling = Errands()
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes:
         """Sends the call, waits for its answer, and returns the response."""
@@ -165,9 +166,7 @@ class EphemeralCalls:
             telling = self._tell(control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED)))
         else:
             telling = self._tell(queue_channel(queue), left_frame(key))
-        task = asyncio.create_task(telling)
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
+        self._telling.start(telling)
 
     async def _tell(self, channel: str, frame: bytes) -> None:
         try:

@@ -12,12 +12,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
 from forebay_ledger.reaper import ROUND_S, Reaper
+from forebay_ledger.rounds import every
 
 ANSWER_TIMEOUT_S = 2.0
 """A backend that takes longer counts as away, in health; calls wait longer for it."""
@@ -79,14 +81,7 @@ class Fleet:
         Beside `watch_over`: what an outage left may take long to repair, and its health is
         not to wait for that.
         """
-        while True:
-            try:
-                await self._reaper.round(self._queues)
-            except BackendUnavailable as error:
-                _log.info("the ledger is not repaired: %s", error)
-            except Exception:  # a fault of ours must not end the gateway
-                _log.exception("a repair failed")
-            await asyncio.sleep(ROUND_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        await every(ROUND_S, partial(self._reaper.round, self._queues), _log, "the repair")
 
     async def round(self) -> Health:
         """Looks at everything once."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine
 
 from forebay.errors import BackendUnavailable
 from forebay_gateway.admission import RETRY_AFTER_S
+from forebay_gateway.errands import Errands
 from forebay_gateway.patience import Patience
 from forebay_gateway.watches import Watches
 from forebay_ledger.connection import Ledger
@@ -24,28 +23,22 @@ class Leaving:
         self._ledger = ledger
         self._watches = watches
         self._patience = patience
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling = Errands()
 
     def left(self, call: CallKey) -> None:
         """A caller has gone."""
-        self._start(self._leave(call))
+        self._telling.start(self._leave(call))
 
     def given_up(self, call: CallKey) -> None:
         """A caller was told that its call failed, and nobody else knows the call's id.
 
         The ledger may have accepted it, and only the answer was lost: then it is not to run.
         """
-        self._start(self._forget(call))
+        self._telling.start(self._forget(call))
 
     async def settled(self) -> None:
         """Returns when the ledger has been told of all; bounded."""
-        if self._telling:
-            await asyncio.wait(self._telling, timeout=RETRY_AFTER_S)
-
-    def _start(self, telling: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(telling)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        await self._telling.settled(RETRY_AFTER_S)
 
     async def _leave(self, call: CallKey) -> None:
         async def leave_it() -> None:

@@ -98,12 +98,12 @@ class Operations:
         """The call when it has ended, or as it is when the time is up."""
         call = call_of(request.name)
         give_up = time.monotonic() + _wait_s(request, context)
-        with self._onlookers.open(call, Ending) as bell:
+        with self._onlookers.open(call, Ending) as onlooker:
             while not known(await self._ledger.run(onlook(call, self._channel))).state.terminal:
                 left_s = give_up - time.monotonic()
                 if left_s <= 0 or self._onlookers.is_cut:
                     break
-                await bell.rung(min(left_s, LOOK_EVERY_S))
+                await onlooker.news(min(left_s, LOOK_EVERY_S))
         return await self._operation(call)
 
     async def list_page(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from forebay.errors import BackendUnavailable
+from forebay_gateway.bell import Bell
 from forebay_gateway.delivery import Delivery
 from forebay_gateway.patience import PATIENCE_S
 from forebay_ledger.connection import Ledger
@@ -31,26 +32,22 @@ _LOST = Refused("LOST")  # a record that has fewer items than went out
 _log = logging.getLogger(__name__)
 
 
-class Watch:
+class Watch(Bell):
     """One caller's view of a call: its delivery, and a bell that rings when there is news."""
 
     def __init__(self, delivery: Delivery) -> None:
+        super().__init__()
         self.delivery = delivery
         self.registered = False
         """Whether the ledger knows of the watch; from then on it is renewed."""
         self.confirmed_in = 0
         """The subscription under which the ledger last said where the call stands."""
         self._told: Standing | Refused | BackendUnavailable | None = None
-        self._bell = asyncio.Event()
 
     def register(self, asked_in: int) -> None:
         """The ledger knows of the watch since it was asked, under that subscription."""
         self.registered = True
         self.confirmed_in = asked_in
-
-    def ring(self) -> None:
-        """There is news."""
-        self._bell.set()
 
     def tell(self, told: Standing | Refused | BackendUnavailable) -> None:
         """The ledger's word on the call, or that there will be none."""
@@ -63,13 +60,6 @@ class Watch:
         if isinstance(told, BackendUnavailable):
             raise told
         return told
-
-    async def news(self, timeout_s: float | None = None) -> None:
-        """Returns when there is news, or after so long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._bell.wait()
-        self._bell.clear()
 
 
 class Watches:
@@ -87,7 +77,7 @@ class Watches:
         """Hears of calls, for those who look on and watch none."""
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
-        self._look_now = asyncio.Event()
+        self._look_now = Bell()
         self._answered_at = 0.0
         self.subscription = 0
         """How many times the channel was subscribed."""
@@ -131,10 +121,7 @@ class Watches:
         self._answered_at = time.monotonic()
         pause_s = LOOK_EVERY_S
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._look_now.wait()
-            self._look_now.clear()
+            await self._look_now.news(pause_s)
             pause_s = LOOK_EVERY_S
             try:
                 await self._look_at_all()
@@ -194,7 +181,7 @@ class Watches:
     def _on_subscribed(self) -> None:
         self.subscription += 1
         self._subscribed.set()
-        self._look_now.set()
+        self._look_now.ring()
 
     def _on_frame(self, frame: bytes) -> None:
         key, event = parse_frame(frame)

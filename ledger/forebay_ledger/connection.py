@@ -114,7 +114,7 @@ class Ledger:
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
         run = self._script(operation)
-        reply = await self._ask(run(keys=[operation.partition], args=operation.arguments))
+        reply = await self.ask(run(keys=[operation.partition], args=operation.arguments))
         return operation.parse(reply)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
@@ -124,18 +124,18 @@ class Ledger:
                 await self._script(operation)(
                     keys=[operation.partition], args=operation.arguments, client=pipeline
                 )
-            replies = await self._ask(pipeline.execute())
+            replies = await self.ask(pipeline.execute())
         return [
             operation.parse(reply) for operation, reply in zip(operations, replies, strict=True)
         ]
 
     async def push(self, push: Push) -> None:
         """Puts a task message on its list; raises BackendUnavailable."""
-        await self._ask(cast(Any, self._redis.lpush(push.queue_list, push.message)))
+        await self.ask(cast(Any, self._redis.lpush(push.queue_list, push.message)))
 
     async def publish(self, channel: str, frame: bytes) -> int:
         """Publishes a frame; how many heard it."""
-        return int(await self._ask(self._redis.publish(channel, frame)))
+        return int(await self.ask(self._redis.publish(channel, frame)))
 
     async def elected(self, name: str, for_s: float) -> bool:
         """Whether this is the one process, for so long, that the key elects.
@@ -144,7 +144,7 @@ class Ledger:
         """
         try:
             elect = self._redis.set(name, b"", px=int(for_s * 1000), nx=True)
-            return bool(await self._ask(elect))
+            return bool(await self.ask(elect))
         except BackendUnavailable as error:
             if isinstance(error.__cause__, redis_errors.OutOfMemoryError):
                 return True
@@ -152,7 +152,7 @@ class Ledger:
 
     async def items(self, call: CallKey, first: int, count: int) -> list[tuple[int, bytes]]:
         """Up to `count` lasting items from ordinal `first` on, with their ordinals."""
-        entries = await self._ask(self._redis.xrange(call.items, min=f"{first + 1}-0", count=count))
+        entries = await self.ask(self._redis.xrange(call.items, min=f"{first + 1}-0", count=count))
         return [_entry(entry) for entry in entries or ()]
 
     async def queue_depths(self, lists: Sequence[str]) -> list[int]:
@@ -160,28 +160,14 @@ class Ledger:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for name in lists:
                 pipeline.llen(name)
-            return [int(length) for length in await self._ask(pipeline.execute())]
+            return [int(length) for length in await self.ask(pipeline.execute())]
 
     async def ping(self) -> None:
         """Returns when the server answers and takes writes; raises BackendUnavailable."""
-        await self._ask(self._redis.set(PROBE, b"", px=_PROBE_MS))
+        await self.ask(self._redis.set(PROBE, b"", px=_PROBE_MS))
 
-    @property
-    def redis(self) -> redis.asyncio.Redis:
-        """The client itself, for pub/sub and for presence."""
-        return self._redis
-
-    async def now_ms(self) -> float:
-        """The server's clock."""
-        seconds, microseconds = await self._ask(cast(Any, self._redis.time()))
-        return float(seconds * 1000 + microseconds / 1000)
-
-    async def close(self) -> None:
-        """Closes all connections."""
-        await self._redis.aclose()
-        await self._pool.aclose()
-
-    async def _ask(self, asked: Awaitable[R]) -> R:
+    async def ask(self, asked: Awaitable[R]) -> R:
+        """The answer to a command, within `ANSWER_TIMEOUT_S`; raises BackendUnavailable."""
         try:
             with mapped_errors():
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -191,6 +177,21 @@ class Ledger:
                 # Behind one address another server may be the primary by now.
                 await self._pool.disconnect(inuse_connections=False)
             raise
+
+    @property
+    def redis(self) -> redis.asyncio.Redis:
+        """The client itself: for pub/sub, and for commands that `ask` is given."""
+        return self._redis
+
+    async def now_ms(self) -> float:
+        """The server's clock."""
+        seconds, microseconds = await self.ask(cast(Any, self._redis.time()))
+        return float(seconds * 1000 + microseconds / 1000)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._redis.aclose()
+        await self._pool.aclose()
 
 
 class BlockingLedger:

@@ -10,9 +10,9 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import cast
+from typing import Any, cast
 
-from forebay_ledger.connection import Ledger, mapped_errors
+from forebay_ledger.connection import Ledger
 from forebay_ledger.keys import PRESENCE_INDEX, presence_key
 from forebay_ledger.scripts import LEASE_S
 
@@ -39,32 +39,31 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
     """Says for the time of a lease that the worker is live; raises BackendUnavailable."""
     # Two round trips: the index is ordered by the ledger's clock, not ours.
     now_s = await ledger.now_ms() / 1000
-    with mapped_errors():
-        async with ledger.redis.pipeline(transaction=False) as pipeline:
-            pipeline.set(
-                presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
-            )
-            pipeline.zadd(PRESENCE_INDEX, {presence.worker: now_s + LEASE_S})
-            pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
-            await pipeline.execute()
+    async with ledger.redis.pipeline(transaction=False) as pipeline:
+        pipeline.set(
+            presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
+        )
+        pipeline.zadd(PRESENCE_INDEX, {presence.worker: now_s + LEASE_S})
+        pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
+        await ledger.ask(pipeline.execute())
 
 
 async def withdraw(ledger: Ledger, worker: str) -> None:
     """Says that the worker is gone; raises BackendUnavailable."""
-    with mapped_errors():
-        await ledger.redis.zrem(PRESENCE_INDEX, worker)
-        await ledger.redis.delete(presence_key(worker))
+    await ledger.ask(cast(Any, ledger.redis.zrem(PRESENCE_INDEX, worker)))
+    await ledger.ask(cast(Any, ledger.redis.delete(presence_key(worker))))
 
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
-    with mapped_errors():
-        names = cast(list[bytes], await ledger.redis.zrange(PRESENCE_INDEX, 0, -1))
-        words = (
-            await ledger.redis.mget([presence_key(name.decode()) for name in names])
-            if names
-            else []
-        )
+    names = cast(
+        list[bytes], await ledger.ask(cast(Any, ledger.redis.zrange(PRESENCE_INDEX, 0, -1)))
+    )
+    if not names:
+        return ()
+    words = await ledger.ask(
+        cast(Any, ledger.redis.mget([presence_key(name.decode()) for name in names]))
+    )
     found = (_presence(word) for word in words if word is not None)
     return tuple(presence for presence in found if presence is not None)
 

@@ -13,13 +13,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from queue import Empty
 
 from forebay.errors import BackendUnavailable
@@ -32,6 +31,7 @@ from forebay_ledger.listening import listen
 from forebay_ledger.operations import release, renew
 from forebay_ledger.presence import WorkerPresence, announce, withdraw
 from forebay_ledger.reaper import ROUND_S, Reaper
+from forebay_ledger.rounds import every
 from forebay_ledger.scripts import LEASE_S
 from forebay_ledger.settings import Settings
 from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held
@@ -89,11 +89,13 @@ class Keeper:
         broker = dispatcher(backends, self._ledger)
         reaper = Reaper(self._ledger, broker, self._settings.retention_bytes)
         loops = [
-            self._every(RENEW_EVERY_S, self._announce),
-            self._every(RENEW_EVERY_S, self._renew),
-            self._every(MIND_EVERY_S, self._mind),
-            self._every(ROUND_S, InHand(self._ledger, self._worker).tell),
-            self._every(ROUND_S, lambda: reaper.round(self._presence.queues)),
+            every(RENEW_EVERY_S, self._announce, _log, "the announcement"),
+            every(RENEW_EVERY_S, self._renew, _log, "the renewal of claims"),
+            every(MIND_EVERY_S, self._mind, _log, "looking after calls"),
+            every(
+                ROUND_S, InHand(self._ledger, self._worker).tell, _log, "telling what is in hand"
+            ),
+            every(ROUND_S, partial(reaper.round, self._presence.queues), _log, "the repair"),
             # What was missed while the channel was away, the next renewal tells.
             listen(backends.ledger_url, self._channels, self._on_frame),
         ]
@@ -104,17 +106,6 @@ class Keeper:
         await self._say_farewell()
         await broker.close()
         await self._ledger.close()
-
-    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-        """Acts again and again; what goes wrong once is tried again the next time."""
-        while True:
-            try:
-                await act()
-            except BackendUnavailable as error:
-                _log.warning("the ledger does not answer: %s", error.__cause__ or error)
-            except Exception:
-                _log.exception("the keeper failed; it goes on")
-            await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
 
     async def _announce(self) -> None:
         await announce(self._ledger, replace(self._presence, begun=begun_tasks()))

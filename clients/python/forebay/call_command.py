@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forebay.failing import channel_to, fail
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
+from forebay.options import service_option, target_option
 from forebay.routes import Method, RouteError, read_methods, services_of
 from forebay.rpc_errors import of_rpc_error
 
@@ -32,16 +33,7 @@ _ENDS = 24
 @click.command()
 @click.argument("method")
 @click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
-@click.option(
-    "--target",
-    "-t",
-    default="127.0.0.1:50051",
-    envvar="FOREBAY_ADDRESS",
-    metavar="HOST:PORT[,HOST:PORT]...",
-    show_default=True,
-    show_envvar=True,
-    help="The gateways; the call goes on at another where one fails.",
-)
+@target_option("The gateways; the call goes on at another where one fails.")
 @click.option(
     "--resume/--no-resume", default=True, help="Call again after a failure, to go on. Default: yes."
 )
@@ -56,14 +48,7 @@ _ENDS = 24
     metavar="FILE",
     help="More request messages, a line of JSON each; - is standard input.",
 )
-@click.option(
-    "--service",
-    "services",
-    multiple=True,
-    default=["forebay.compute.v1.compute_pb2"],
-    metavar="MODULE",
-    help="Compiled protobuf module of the service; repeatable.",
-)
+@service_option("Compiled protobuf module of the service; repeatable.")
 def call(
     method: str,
     fields: tuple[str, ...],

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from forebay.call_rows import QUEUES, how_it_ended, queue_row, state_of
 from forebay.errors import CallUnknown
-from forebay.gateway_calls import gateway_at, import_services, service_option, target_option
+from forebay.gateway_calls import gateway_at, import_services
+from forebay.options import FOR_MESSAGES, service_option, target_option
 from forebay.responses import as_json
 from forebay.rpc_errors import of_rpc_error
 from forebay.tables import show
@@ -23,7 +24,7 @@ _WAIT_AT_A_TIME_S = 60.0
 
 
 @click.command()
-@target_option
+@target_option()
 @click.argument("call_id", metavar="ID")
 @click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="At most so long.")
 def wait(target: str, call_id: str, timeout: float | None) -> None:
@@ -48,7 +49,7 @@ def wait(target: str, call_id: str, timeout: float | None) -> None:
 
 
 @click.command()
-@target_option
+@target_option()
 @click.argument("call_ids", nargs=-1, required=True, metavar="ID...")
 def cancel(target: str, call_ids: tuple[str, ...]) -> None:
     """Cancel calls; one that has ended stays as it is."""
@@ -69,8 +70,8 @@ def cancel(target: str, call_ids: tuple[str, ...]) -> None:
 
 
 @click.command()
-@target_option
-@service_option
+@target_option()
+@service_option(FOR_MESSAGES)
 @click.argument("call_id", metavar="ID")
 @click.option("--follow", "-f", is_flag=True, help="Go on with items as they come, to the end.")
 @click.option("--first", type=click.IntRange(0), default=0, metavar="N", help="From item N on.")
@@ -83,7 +84,7 @@ def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, fir
 
 
 @click.command()
-@target_option
+@target_option()
 def queues(target: str) -> None:
     """Show queues: what waits there, who works on it, and how fast."""
     with gateway_at(target) as gateway:

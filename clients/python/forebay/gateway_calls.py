@@ -20,24 +20,6 @@ from forebay.v1.calls_pb2_grpc import CallServiceStub
 
 _ANSWER_TIMEOUT_S = 10.0
 
-target_option = click.option(
-    "--target",
-    "-t",
-    default="127.0.0.1:50051",
-    envvar="FOREBAY_ADDRESS",
-    metavar="HOST:PORT[,HOST:PORT]...",
-    show_default=True,
-    show_envvar=True,
-)
-service_option = click.option(
-    "--service",
-    "services",
-    multiple=True,
-    default=["forebay.compute.v1.compute_pb2"],
-    metavar="MODULE",
-    help="Compiled protobuf module of the service, to read its messages; repeatable.",
-)
-
 
 class Gateway:
     """The services of a gateway; RPCs end at Ctrl-C."""

@@ -10,13 +10,8 @@ from rich.console import Console
 from rich.live import Live
 
 from forebay.call_rows import CALLS, call_row
-from forebay.gateway_calls import (
-    Gateway,
-    gateway_at,
-    import_services,
-    service_option,
-    target_option,
-)
+from forebay.gateway_calls import Gateway, gateway_at, import_services
+from forebay.options import FOR_MESSAGES, service_option, target_option
 from forebay.tables import line, show, table
 from forebay.v1 import call_pb2
 
@@ -27,8 +22,8 @@ _STATES = [name.removeprefix("CALL_STATE_") for name in call_pb2.CallState.keys(
 
 
 @click.command()
-@target_option
-@service_option
+@target_option()
+@service_option(FOR_MESSAGES)
 @click.option(
     "--state",
     "states",
