@@ -21,6 +21,9 @@ from typing import Any
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import Push
 
+ORIGIN = "forebay"
+"""What Celery's header `origin` says of our messages."""
+
 # kombu's defaults, which existing workers use too: of the priorities on Redis,
 # where 0 is popped first, four are told apart.
 _PRIORITY_STEPS = (0, 3, 6, 9)
@@ -54,7 +57,7 @@ class TaskMessage:
             "timelimit": [None, None],
             "argsrepr": "()",
             "kwargsrepr": "{}",
-            "origin": "forebay",
+            "origin": ORIGIN,
             "ignore_result": True,
         }
 
