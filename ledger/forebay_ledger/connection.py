@@ -25,7 +25,7 @@ from forebay.errors import BackendUnavailable
 from forebay_ledger.cancelling import heeding_cancellation
 from forebay_ledger.keys import PROBE, CallKey
 from forebay_ledger.operations import Operation, Push
-from forebay_ledger.scripts import script
+from forebay_ledger.scripts import digest, script
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,19 +82,13 @@ def _unavailable(what: str) -> BackendUnavailable:
     return BackendUnavailable(f"the ledger {what}", retry_after_s=RETRY_AFTER_S)
 
 
-class _Scripts:
-    """The scripts as one client runs them: by digest, sent whole where it is unknown."""
+def _by_digest(operation: Operation[Any]) -> tuple[Any, ...]:
+    return (digest(operation.script), 1, operation.partition, *operation.arguments)
 
-    def __init__(self, client: redis.Redis | redis.asyncio.Redis) -> None:
-        self._client = client
-        self._known: dict[str, Any] = {}
 
-    def __call__(self, operation: Operation[Any]) -> Any:
-        known = self._known.get(operation.script)
-        if known is None:
-            known = self._client.register_script(script(operation.script))
-            self._known[operation.script] = known
-        return known
+def _whole(operation: Operation[Any]) -> tuple[Any, ...]:
+    """For a server that does not know the script, and will from then on."""
+    return (script(operation.script), 1, operation.partition, *operation.arguments)
 
 
 class Ledger:
@@ -109,25 +103,50 @@ class Ledger:
             **_options(url),
         )
         self._redis = redis.asyncio.Redis(connection_pool=self._pool)
-        self._script = _Scripts(self._redis)
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        run = self._script(operation)
-        reply = await self.ask(run(keys=[operation.partition], args=operation.arguments))
+        try:
+            reply = await self.ask(self._redis.evalsha(*_by_digest(operation)))
+        except redis_errors.NoScriptError:
+            reply = await self.ask(self._redis.eval(*_whole(operation)))
         return operation.parse(reply)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
-        """Runs operations in order, in one round trip; raises BackendUnavailable."""
+        """Runs operations that do not depend on each other, in one round trip.
+
+        Raises BackendUnavailable where any of them could not be run.
+        """
+        answers: list[T] = []
+        for answer in await self.run_each(operations):
+            if isinstance(answer, Exception):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
+        """As `run_all`, with what `run` would have raised in an answer's place."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for operation in operations:
-                await self._script(operation)(
-                    keys=[operation.partition], args=operation.arguments, client=pipeline
-                )
-            replies = await self.ask(pipeline.execute())
-        return [
-            operation.parse(reply) for operation, reply in zip(operations, replies, strict=True)
-        ]
+                pipeline.evalsha(*_by_digest(operation))
+            try:
+                replies = await self.ask(pipeline.execute(raise_on_error=False))
+            except Exception as error:
+                return [error for _ in operations]
+        answers: list[T | Exception] = []
+        for operation, reply in zip(operations, replies, strict=True):
+            if isinstance(reply, Exception):  # such as that the script is unknown there
+                again = await self._again(operation)
+                answers.append(again)
+            else:
+                answers.append(operation.parse(reply))
+        return answers
+
+    async def _again(self, operation: Operation[T]) -> T | Exception:
+        try:
+            return await self.run(operation)
+        except Exception as error:
+            return error
 
     async def push(self, push: Push) -> None:
         """Puts a task message on its list; raises BackendUnavailable."""
@@ -206,24 +225,28 @@ class BlockingLedger:
                 url, retry=Retry(NoBackoff(), 1, (redis_errors.ConnectionError,)), **_options(url)
             )
         )
-        self._script = _Scripts(self._redis)
 
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
         with mapped_errors():
-            reply = self._script(operation)(keys=[operation.partition], args=operation.arguments)
+            try:
+                reply: Any = self._redis.evalsha(*_by_digest(operation))
+            except redis_errors.NoScriptError:
+                reply = self._redis.eval(*_whole(operation))
         return operation.parse(reply)
 
     def run_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Runs operations in order, in one round trip; raises BackendUnavailable."""
+        """Runs operations that do not depend on each other, in one round trip.
+
+        Raises BackendUnavailable where any of them could not be run.
+        """
         with mapped_errors(), self._redis.pipeline(transaction=False) as pipeline:
             for operation in operations:
-                self._script(operation)(
-                    keys=[operation.partition], args=operation.arguments, client=pipeline
-                )
-            replies = pipeline.execute()
+                pipeline.evalsha(*_by_digest(operation))
+            replies = pipeline.execute(raise_on_error=False)
         return [
-            operation.parse(reply) for operation, reply in zip(operations, replies, strict=True)
+            self.run(operation) if isinstance(reply, Exception) else operation.parse(reply)
+            for operation, reply in zip(operations, replies, strict=True)
         ]
 
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:

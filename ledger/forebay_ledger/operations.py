@@ -241,10 +241,16 @@ def look(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
 
 
 def finish(
-    call: CallKey, attempt: int, event: Event, reason: str, outcome: bytes
+    call: CallKey,
+    attempt: int,
+    event: Event,
+    reason: str,
+    outcome: bytes,
+    response: bytes | None = None,
 ) -> Operation[Refused | None]:
-    """The handler has ended: SUCCEED, FAIL or CANCEL."""
-    return _about(call, "finish", _refused, attempt, str(event), reason, outcome)
+    """The handler has ended: SUCCEED, FAIL or CANCEL; a unary method's with a response."""
+    item = () if response is None else (response, ANNOUNCE_ABOVE_BYTES)
+    return _about(call, "finish", _refused, attempt, str(event), reason, outcome, *item)
 
 
 def discard(call: CallKey) -> Operation[Refused | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib.resources import files
 
@@ -13,6 +14,12 @@ LEASE_S = 15.0
 
 RECORD_BYTES = 2048
 """What a finished call's record counts as, besides its items (about what it takes)."""
+
+
+@cache
+def digest(name: str) -> str:
+    """The SHA-1 by which a server knows the script."""
+    return hashlib.sha1(script(name).encode(), usedforsecurity=False).hexdigest()
 
 
 @cache

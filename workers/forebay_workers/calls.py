@@ -55,7 +55,7 @@ def run_call(
 ) -> None:
     """Begins the attempt, runs the handler, and writes down how it ended."""
     operation = begin(call, attempt, runtime.worker, runtime.control.channel)
-    with runtime.control.expecting(call, attempt):
+    with runtime.control.expecting([(call, attempt)]):
         begun = _patiently(partial(runtime.ledger.run, operation))
         if isinstance(begun, Refused):
             _log.info("call %s is not begun: %s", call, begun.why)
@@ -148,7 +148,7 @@ class _Emitter:
         self._method = method
         self._context = context
         self._ordinal = 0
-        self._last: Operation[Flow | Refused] | None = None
+        self._response: bytes | None = None
 
     def emit(self, response: Message, payload: bytes) -> None:
         """Stores and publishes an item; raises Stopped where the call is over."""
@@ -156,11 +156,11 @@ class _Emitter:
         if self._method.is_transient(response):
             self._heed(self._run(emit_transient(context.call, context.attempt, payload)))
             return
+        if not self._method.server_streaming:
+            self._response = payload  # goes out with the end
+            return
         operation = emit(context.call, context.attempt, self._ordinal, payload)
         self._ordinal += 1
-        if not self._method.server_streaming:
-            self._last = operation  # goes out with the end, in one round trip
-            return
         flow = self._heed(self._run(operation))
         with context.changed:
             context.flow.sent(len(payload))
@@ -174,9 +174,9 @@ class _Emitter:
         event = Event.FAIL if outcome.code else Event.SUCCEED
         if context.cancelled:
             event = Event.CANCEL
-        end = finish(context.call, context.attempt, event, "", outcome.SerializeToString())
-        operations: list[Operation[Any]] = [self._last, end] if self._last else [end]
-        *_, refused = _patiently(partial(self._ledger.run_all, operations))
+        content = outcome.SerializeToString()
+        end = finish(context.call, context.attempt, event, "", content, self._response)
+        refused = self._run(end)
         if refused is not None:
             _log.info("call %s ended before its handler: %s", context.call, refused.why)
 

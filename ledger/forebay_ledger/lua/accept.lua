@@ -5,15 +5,17 @@ local call = ARGV[1]
 local known = redis.call('HMGET', key('call', call), 'method', 'digest')
 if known[1] then return {'KNOWN', known[1], known[2]} end
 local now = now_ms()
-local fields = {'state', ARGV[4], 'attempt', '1', 'created', now, 'count', '0', 'sent', '0'}
+local fields = {
+  'state', ARGV[4], 'attempt', '1', 'created', now, 'count', '0', 'sent', '0', 'queue_wait', ARGV[6],
+}
+local due = {state = ARGV[4]}
 if tonumber(ARGV[5]) > 0 then
-  fields[#fields + 1] = 'deadline'
-  fields[#fields + 1] = now + tonumber(ARGV[5])
+  due.deadline = now + tonumber(ARGV[5])
+  for _, value in ipairs({'deadline', due.deadline}) do fields[#fields + 1] = value end
 end
-fields[#fields + 1] = 'queue_wait'
-fields[#fields + 1] = ARGV[6]
 if ARGV[4] == 'QUEUED' then
-  for _, value in ipairs({'queued', now, 'queue_until', now + tonumber(ARGV[6])}) do
+  due.queue_until = now + tonumber(ARGV[6])
+  for _, value in ipairs({'queued', now, 'queue_until', due.queue_until}) do
     fields[#fields + 1] = value
   end
 end
@@ -23,6 +25,6 @@ redis.call('HSET', key('call', call), unpack(fields))
 redis.call('ZADD', P .. ':calls', now, call)
 redis.call('ZADD', key('watch', call), now + tonumber(ARGV[3]), ARGV[2])
 if ARGV[4] == 'QUEUED' then redis.call('ZADD', waiting(ARGV[9]), now, call) end
-schedule(call)
+schedule(call, due)
 if ARGV[7] ~= '' then redis.call('LPUSH', ARGV[7], ARGV[8]) end
 return {'NEW'}

@@ -1,11 +1,11 @@
 -- ARGV: call, attempt, worker, control, token (one a begin: its answer may be lost and asked
 -- for again). The handler starts.
 local call = ARGV[1]
-review(call, true)
 local r = read(call, {
-  'state', 'attempt', 'worker', 'lease_until', 'deadline', 'run_limit', 'request', 'inputs',
-  'metadata', 'item_limit', 'window', 'method', 'token', 'queue', 'priority',
+  'attempt', 'worker', 'run_limit', 'request', 'inputs', 'metadata', 'item_limit', 'window',
+  'method', 'token', 'priority', unpack(DUE),
 })
+if end_if_due(call, r, true) then r = read(call, {'state', 'attempt'}) end
 local now = now_ms()
 local function begun()
   local deadline = number(r.deadline)
@@ -18,15 +18,14 @@ if r.state == 'RUNNING' and r.attempt == ARGV[2] and r.token == ARGV[5] then ret
 local why = refusal(r, ARGV[2], 'begin')
 if why then return {why} end
 if r.worker and r.worker ~= ARGV[3] and number(r.lease_until) > now then return {'TAKEN'} end
-local deadline = number(r.deadline)
-redis.call('HSET', key('call', call), 'overall', deadline)
-if number(r.run_limit) > 0 and (deadline == 0 or deadline > now + number(r.run_limit)) then
-  deadline = now + number(r.run_limit)
-end
-redis.call('HSET', key('call', call), 'state', NEXT[r.state].begin, 'begun', now,
-  'worker', ARGV[3], 'control', ARGV[4], 'token', ARGV[5], 'deadline', deadline,
-  'lease_until', math.max(number(r.lease_until), now + LEASE_MS))
+local overall, until_ms = number(r.deadline), now + number(r.run_limit)
+local limited = until_ms > now and (overall == 0 or overall > until_ms)
+r.deadline = limited and until_ms or overall
+r.lease_until = math.max(number(r.lease_until), now + LEASE_MS)
+r.state = NEXT[r.state].begin
+redis.call('HSET', key('call', call), 'state', r.state, 'begun', now, 'worker', ARGV[3],
+  'control', ARGV[4], 'token', ARGV[5], 'overall', overall, 'deadline', r.deadline,
+  'lease_until', r.lease_until)
 arrived(call, r.queue, r.priority)
-schedule(call)
-r.deadline = deadline
+schedule(call, r)
 return begun()

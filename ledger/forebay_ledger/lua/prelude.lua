@@ -69,11 +69,15 @@ end
 -- Before this no lease lapses; `sweep` sets it.
 local hold_until = 0
 
--- When something must happen to the call next, kept in the partition's index.
-local function schedule(call)
-  local r = read(call, {
-    'state', 'deadline', 'queue_until', 'left', 'linger', 'detach', 'lease_until',
-  })
+-- What says when something must happen to a call.
+local DUE = {
+  'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach', 'lease_until',
+}
+
+-- When something must happen to the call next, kept in the partition's index; r: the DUE of it,
+-- where that was read.
+local function schedule(call, r)
+  r = r or read(call, DUE)
   if not alive(r.state) then return end
   local due = math.huge
   local function at(time)
@@ -156,6 +160,7 @@ end
 local function settle(call, event, reason, outcome)
   local r = read(call, {
     'state', 'attempt', 'worker', 'control', 'queue', 'retention', 'sent', 'base',
+    'count', 'queued', 'begun',
   })
   local state = r.state and NEXT[r.state][event]
   if not state or alive(state) then return false end
@@ -178,8 +183,8 @@ local function settle(call, event, reason, outcome)
     redis.call('PEXPIRE', key(kind, call), retention + 60000)
   end
   if event ~= 'succeed' then tell_worker(call, r, state) end
-  local words = ending(read(call, ENDING))
-  if words[2] == '' then words[2] = '-' end
+  r.state, r.reason, r.finished = state, reason ~= '' and reason or '-', now
+  local words = ending(r)
   tell(call, 'end ' .. call .. ' ' .. table.concat(words, ' ') .. '\n' .. outcome)
   return true
 end
@@ -220,13 +225,27 @@ local function lapse(call)
   redis.call('ZADD', waiting(r.queue), 0, call)
 end
 
--- Ends the call if it is due. Whether its wait in the queue is over is for those to say
--- who know the workers: consumed is the queues that live ones consume, by name, or true
--- for all, or nil. Whether leases lapse is for `sweep` to say: lapsing.
+-- Ends the call, whose DUE is r, where that is due; says so. Whether its wait in the queue is
+-- over is for those to say who know the workers: consumed is the queues that live ones consume,
+-- by name, or true for all, or nil.
+local function end_if_due(call, r, consumed)
+  if not alive(r.state) then return false end
+  local now, deadline, queue_until = now_ms(), number(r.deadline), number(r.queue_until)
+  if deadline > 0 and deadline <= now then
+    return settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
+  elseif consumed and r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
+    local waited = consumed == true or consumed[r.queue]
+    return settle(call, 'fail', waited and 'QUEUE_WAIT' or 'NO_WORKERS', '')
+  elseif r.left and (r.detach ~= '1' or r.state == 'RECEIVING')
+    and number(r.left) + number(r.linger) <= now then
+    return settle(call, 'cancel', 'CANCELLED', '')
+  end
+  return false
+end
+
+-- Does to the call what is due. Whether leases lapse is for `sweep` to say: lapsing.
 local function review(call, consumed, lapsing)
-  local r = read(call, {
-    'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach', 'lease_until',
-  })
+  local r = read(call, DUE)
   if not alive(r.state) then
     redis.call('ZREM', P .. ':due', call)
     return
@@ -237,19 +256,12 @@ local function review(call, consumed, lapsing)
     redis.call('HSET', key('call', call), 'left', now)
     r.left = now
   end
-  local deadline, queue_until = number(r.deadline), number(r.queue_until)
-  if deadline > 0 and deadline <= now then
-    settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
-  elseif consumed and r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
-    local waited = consumed == true or consumed[r.queue]
-    settle(call, 'fail', waited and 'QUEUE_WAIT' or 'NO_WORKERS', '')
-  elseif r.left and (r.detach ~= '1' or r.state == 'RECEIVING')
-    and number(r.left) + number(r.linger) <= now then
-    settle(call, 'cancel', 'CANCELLED', '')
-  else
-    if lapsing and r.lease_until and number(r.lease_until) <= now then lapse(call) end
-    schedule(call)
+  if end_if_due(call, r, consumed) then return end
+  if lapsing and r.lease_until and number(r.lease_until) <= now then
+    lapse(call)
+    r = nil
   end
+  schedule(call, r)
 end
 
 -- The last watcher has gone: the route's policy begins to apply, if it does not already.
@@ -265,6 +277,21 @@ end
 local function tell_watchers(call, frame)
   local reached, all = tell(call, frame)
   if all > 0 and reached == 0 then left_alone(call, LEASE_MS) end
+end
+
+-- Stores one lasting item, once, and tells watchers of it; r: the record's count and sent.
+-- Items above so many bytes are announced, not published.
+local function store(call, r, ordinal, item, announce_above)
+  local count = number(r.count)
+  if ordinal ~= count then return end
+  redis.call('XADD', key('out', call), (ordinal + 1) .. '-0', 'm', item)
+  local sent = number(r.sent) + #item
+  redis.call('HSET', key('call', call), 'count', count + 1, 'sent', sent)
+  if #item > announce_above then
+    tell_watchers(call, 'more ' .. call .. ' ' .. (count + 1) .. ' ' .. sent .. '\n')
+  else
+    tell_watchers(call, 'item ' .. call .. ' ' .. ordinal .. '\n' .. item)
+  end
 end
 
 -- Whether this attempt may go on: nil, or the word for why not.

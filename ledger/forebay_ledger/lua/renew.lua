@@ -2,7 +2,7 @@
 local answers = {}
 for i = 3, #ARGV, 2 do
   local call, attempt = ARGV[i], ARGV[i + 1]
-  local r = read(call, {'state', 'attempt', 'worker', 'lease_until', 'queue', 'priority'})
+  local r = read(call, {'attempt', 'worker', 'priority', unpack(DUE)})
   local now = now_ms()
   -- Without a claim it is one: the ledger may have been away when the message came.
   local why = refusal(r, attempt, 'lapse')
@@ -10,9 +10,10 @@ for i = 3, #ARGV, 2 do
     why = 'TAKEN'
   end
   if not why then
-    redis.call('HSET', key('call', call), 'worker', ARGV[1], 'lease_until', now + ARGV[2])
+    r.lease_until = now + ARGV[2]
+    redis.call('HSET', key('call', call), 'worker', ARGV[1], 'lease_until', r.lease_until)
     arrived(call, r.queue, r.priority)
-    schedule(call)
+    schedule(call, r)
   end
   answers[#answers + 1] = why or 'OK'
 end
