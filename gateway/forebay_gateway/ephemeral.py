@@ -1,8 +1,8 @@
 """Calls that live in this gateway's memory: sent with their request, answered by one publish.
 
 They leave no record. A worker that has one for long says so now and then; one that was
-lost, by its worker or on its way there, is sent again where the method may be run again,
-and fails with UNAVAILABLE where it may not. A worker is told when a caller has left.
+lost, by its worker or on its way there, is sent again by itself where the method may be run
+again, and fails with UNAVAILABLE where it may not. A worker is told when a caller has left.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from math import inf
 
 from forebay.errors import (
     BackendUnavailable,
@@ -24,15 +25,16 @@ from forebay.v1 import call_pb2
 from forebay_gateway.admission import RETRY_AFTER_S
 from forebay_gateway.errands import Errands
 from forebay_gateway.fleet import Fleet
+from forebay_gateway.gathering import Gathering
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.outcomes import failure_of, times
 from forebay_gateway.policy import attempts_limit, queue_wait_s
-from forebay_gateway.sent import SentCall, SentCalls
+from forebay_gateway.sent import EphemeralCall, SentBatch, SentBatches
 from forebay_gateway.status import abort
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
-from forebay_ledger.events import Holding, Stop, left_frame, stop_frame
+from forebay_ledger.events import Holding, Lost, Stop, left_frame, stop_frame
 from forebay_ledger.keys import CallKey, control_channel, queue_channel
 from forebay_ledger.lifecycle import State
 from forebay_ledger.reaper import ROUND_S
@@ -58,15 +60,17 @@ class EphemeralCalls:
         self._dispatcher = dispatcher
         self._fleet = fleet
         self._reply_channel = reply_channel
-        self._sent = SentCalls()
-        self._telling = Errands()
+        self._sent = SentBatches()
+        self._gathering: dict[tuple[str, int], Gathering] = {}
+        self._timers: dict[Gathering, asyncio.TimerHandle] = {}
+        self._errands = Errands()
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes:
         """Sends the call, waits for its answer, and returns the response."""
         member = call_pb2.BatchMember(
             call_id=uuid7(), request=incoming.first or b"", metadata=incoming.wishes.handed_on
         )
-        call = SentCall(incoming.method, incoming.wishes.priority, member, time.monotonic())
+        call = EphemeralCall(incoming.method, incoming.wishes.priority, member, time.monotonic())
         try:
             reply = await self._answer(incoming, call)
         except ForebayError as error:
@@ -87,9 +91,16 @@ class EphemeralCalls:
 
     def on_reply(self, payload: bytes) -> None:
         """Takes what came over the gateway's channel."""
+        now = time.monotonic()
         for member in call_pb2.BatchReply.FromString(payload).members:
-            if not self._sent.answered(member, time.monotonic()):
+            call = self._sent.heard(member.call_id, now)
+            if call is None:
                 _log.info("a reply to a call that nobody waits for: %s", member.call_id)
+                continue
+            self._gathering_of(call).ran(member.run_ms / 1000)
+            if not call.reply.done():
+                call.reply.set_result(member)
+            self._remove(call)
 
     def on_holding(self, holding: Holding) -> None:
         """A worker has calls in hand; those that nobody waits for are to stop."""
@@ -100,6 +111,12 @@ class EphemeralCalls:
             if not known:
                 self._tell_workers(call_id, holding.worker)
 
+    def on_lost(self, lost: Lost) -> None:
+        """A worker had a batch, and the process that ran it has died."""
+        batch = self._sent.batch(lost.batch_id)
+        if batch is not None:
+            self._on_lost(batch)
+
     async def look_after(self) -> None:
         """Sends lost calls again, or fails them, until cancelled."""
         while True:
@@ -107,19 +124,18 @@ class EphemeralCalls:
             for queue in self._sent.silent_queues(time.monotonic()):
                 try:
                     depth = await self._dispatcher.depth(queue)
-                    for call in self._sent.lost(queue, depth, time.monotonic()):
-                        await self._on_lost(call)
                 except BackendUnavailable as error:
                     _log.warning("the broker does not answer: %s", error.__cause__)
-                except Exception:  # a fault of ours must not end the looking
-                    _log.exception("looking after ephemeral calls failed")
+                    continue
+                for batch in self._sent.lost(queue, depth, time.monotonic()):
+                    self._on_lost(batch)
 
     def cut(self) -> None:
         """Ends what still waits with `Draining`."""
         for call in self._sent:
             call.fail(Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S))
 
-    async def _answer(self, incoming: Incoming, call: SentCall) -> call_pb2.BatchMemberReply:
+    async def _answer(self, incoming: Incoming, call: EphemeralCall) -> call_pb2.BatchMemberReply:
         wait_s = queue_wait_s(call.method, self._settings)
         if incoming.deadline.timeout_s() is not None:
             call.member.deadline_ms = self._fleet.ledger_time_ms(incoming.deadline.remaining_s())
@@ -127,37 +143,81 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        with self._sent.waiting(call):
-            try:
-                await self._send(call)
-                async with asyncio.timeout(wait_s) as call.timeout:
-                    return await call.reply
-            except TimeoutError:
-                raise self._unanswered(call.method.route.queue) from None
-            except asyncio.CancelledError:
-                self._tell_workers(call.id, call.worker, call.lane[0])
-                raise
+        gathering = self._gathering_of(call)
+        gathering.add(call)
+        self._send_what_is_due(gathering)
+        try:
+            async with asyncio.timeout(wait_s) as call.timeout:
+                return await call.reply
+        except TimeoutError:
+            raise self._unanswered(call.method.route.queue) from None
+        except asyncio.CancelledError:
+            if call.batch is not None:
+                self._tell_workers(call.id, call.batch.worker, call.method.route.queue)
+            raise
+        finally:
+            self._remove(call)
 
-    async def _send(self, call: SentCall) -> None:
-        batch = call_pb2.Batch(members=[call.member], reply_channel=self._reply_channel)
-        await self._dispatcher.send(
-            batch_message(
-                call.member.call_id,
-                batch.SerializeToString(),
-                task=call.method.route.task,
-                queue=call.method.route.queue,
-                priority=call.priority,
+    def _gathering_of(self, call: EphemeralCall) -> Gathering:
+        key = call.method.name, call.priority
+        if key not in self._gathering:
+            self._gathering[key] = Gathering(call.method.route)
+        return self._gathering[key]
+
+    def _send_what_is_due(self, gathering: Gathering) -> None:
+        slots = self._fleet.slots(gathering.queue)
+        while calls := gathering.take(time.monotonic(), slots):
+            batch = SentBatch(uuid7(), calls, time.monotonic())
+            gathering.sent(batch)
+            self._send(batch)
+        if gathering.due_at < inf and gathering not in self._timers:
+            self._timers[gathering] = asyncio.get_running_loop().call_later(
+                gathering.due_at - time.monotonic(), self._on_time, gathering
             )
-        )
 
-    async def _on_lost(self, call: SentCall) -> None:
-        limit = attempts_limit(call.method, self._settings)
-        if not call.method.may_run_again or call.attempt >= limit:
-            call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
-            return
-        _log.info("call %s is sent again: its worker, or its message, was lost", call.id)
-        call.again(time.monotonic())
-        await self._send(call)
+    def _on_time(self, gathering: Gathering) -> None:
+        del self._timers[gathering]
+        self._send_what_is_due(gathering)
+
+    def _send(self, batch: SentBatch) -> None:
+        self._sent.add(batch)
+        self._errands.start(self._dispatch(batch))
+
+    async def _dispatch(self, batch: SentBatch) -> None:
+        members = [call.member for call in batch.calls.values()]
+        content = call_pb2.Batch(members=members, reply_channel=self._reply_channel)
+        message = batch_message(
+            batch.id,
+            content.SerializeToString(),
+            task=batch.method.route.task,
+            queue=batch.method.route.queue,
+            priority=batch.priority,
+        )
+        try:
+            await self._dispatcher.send(message)
+        except BackendUnavailable as error:
+            for call in tuple(batch.calls.values()):
+                call.fail(error)
+
+    def _remove(self, call: EphemeralCall) -> None:
+        """The call is waited for no more; where it was its batch's last, others may go."""
+        over = self._sent.remove(call)
+        if over is not None:
+            gathering = self._gathering_of(call)
+            gathering.over(over)
+            self._send_what_is_due(gathering)
+
+    def _on_lost(self, batch: SentBatch) -> None:
+        limit = attempts_limit(batch.method, self._settings)
+        for call in tuple(batch.calls.values()):
+            self._remove(call)
+            if not call.method.may_run_again or call.attempt >= limit:
+                call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
+                continue
+            _log.info("call %s is sent again: its worker, or its message, was lost", call.id)
+            call.attempt += 1
+            # By itself: so a call that kills its process takes no other with it again.
+            self._send(SentBatch(uuid7(), [call], time.monotonic()))
 
     def _tell_workers(self, call_id: str, worker: str | None, queue: str = "") -> None:
         """Tells the worker, or all of the queue, without making anyone wait for it."""
@@ -166,7 +226,7 @@ class EphemeralCalls:
             telling = self._tell(control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED)))
         else:
             telling = self._tell(queue_channel(queue), left_frame(key))
-        self._telling.start(telling)
+        self._errands.start(telling)
 
     async def _tell(self, channel: str, frame: bytes) -> None:
         try:

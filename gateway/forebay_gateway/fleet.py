@@ -52,11 +52,16 @@ class Fleet:
         self._reaper = Reaper(ledger, dispatcher, retention_bytes)
         self._clock_offset_ms = 0.0
         self.workers: tuple[WorkerPresence, ...] = ()
+        self._slots: dict[str, int] = {}
         self.health = Health(ledger=False, broker=False)
 
     def consumes(self, queue: str) -> bool:
         """Whether a live worker consumes the queue."""
-        return queue in consumed_queues(self.workers)
+        return queue in self._slots
+
+    def slots(self, queue: str) -> int:
+        """How many calls of the queue live workers run at a time."""
+        return self._slots.get(queue, 0)
 
     def ledger_time_ms(self, in_s: float) -> int:
         """So many seconds from now, on the ledger's clock."""
@@ -106,3 +111,4 @@ class Fleet:
         self._clock_offset_ms = now_ms - (before + time.monotonic()) / 2 * 1000
         await self._ledger.ping()
         self.workers = await live_workers(self._ledger)
+        self._slots = consumed_queues(self.workers)

@@ -122,6 +122,7 @@ class _Gateway:
         )
         watches.on_reply = self._ephemeral.on_reply
         watches.on_holding = self._ephemeral.on_holding
+        watches.on_lost = self._ephemeral.on_lost
         gates, self._queue_watch = _gates(settings, methods, self.broker, self._fleet)
         self._admission = gates.admission
         funnel = Funnel(gates, checks, self.durable, self._ephemeral)

@@ -18,7 +18,7 @@ from forebay_gateway.bell import Bell
 from forebay_gateway.delivery import Delivery
 from forebay_gateway.patience import PATIENCE_S
 from forebay_ledger.connection import Ledger
-from forebay_ledger.events import CallEvent, Holding, Reply, parse_frame
+from forebay_ledger.events import CallEvent, Holding, Lost, Reply, parse_frame
 from forebay_ledger.keys import CallKey
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, Standing, watch
@@ -73,6 +73,8 @@ class Watches:
         """Hears the answers to ephemeral calls."""
         self.on_holding: Callable[[Holding], None] = lambda holding: None
         """Hears which worker has ephemeral calls."""
+        self.on_lost: Callable[[Lost], None] = lambda lost: None
+        """Hears which batch of ephemeral calls a worker lost."""
         self.on_event: Callable[[str, CallEvent], None] = lambda key, event: None
         """Hears of calls, for those who look on and watch none."""
         self._watches: dict[str, list[Watch]] = {}
@@ -189,6 +191,8 @@ class Watches:
             self.on_reply(event.payload)
         elif isinstance(event, Holding):
             self.on_holding(event)
+        elif isinstance(event, Lost):
+            self.on_lost(event)
         else:
             self._on_event(key, event)
 

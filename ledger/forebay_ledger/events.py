@@ -75,10 +75,17 @@ class Holding:
     running: bool
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A worker had this batch of ephemeral calls, and the process that ran it has died."""
+
+    batch_id: str
+
+
 CallEvent = Item | More | Brief | Initial | Ending
 
 
-def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding]:
+def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding | Lost]:
     """The call's key (empty where it is no call's) and the event; ValueError for garbage."""
     head, newline, payload = frame.partition(b"\n")
     words = head.decode("ascii").split(" ")
@@ -99,6 +106,8 @@ def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding]:
             return "", Reply(payload)
         case ["holding" | "running" as word, worker, *call_ids]:
             return "", Holding(worker, tuple(call_ids), word == "running")
+        case ["lost", batch_id]:
+            return "", Lost(batch_id)
     raise ValueError(f"an unknown frame: {head[:40]!r}")
 
 
@@ -125,6 +134,11 @@ def holding_frame(holding: Holding) -> bytes:
     """The frame of a `Holding`."""
     word = "running" if holding.running else "holding"
     return " ".join((word, holding.worker, *holding.call_ids)).encode() + b"\n"
+
+
+def lost_frame(lost: Lost) -> bytes:
+    """The frame of a `Lost`."""
+    return f"lost {lost.batch_id}\n".encode()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +62,8 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             sleep(request.seconds, context)
         case "insist":
             time.sleep(request.seconds)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
         case "cancel":
             context.cancel()
         case "time remaining":

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 
 import pytest
 
 from forebay.compute.v1 import compute_pb2
 from forebay.routes import read_methods
 from forebay.v1 import call_pb2
-from forebay_gateway.sent import SentCall, SentCalls
+from forebay_gateway.sent import EphemeralCall, SentBatch, SentBatches
 from forebay_ledger.scripts import LEASE_S
 
 ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
@@ -20,85 +19,99 @@ LATER = LEASE_S + 1.0
 
 
 class Sending:
-    """Calls that are sent at times that a test says."""
+    """Batches, each named by its calls' ids, that are sent at times that a test says."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self.calls = SentCalls()
+    def __init__(self) -> None:
+        self.sent = SentBatches()
 
-    def send(self, call_id: str, at: float, priority: int = 0) -> SentCall:
-        call = SentCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), START + at)
-        self._stack.enter_context(self.calls.waiting(call))
-        return call
+    def send(self, call_ids: str, at: float, priority: int = 0) -> SentBatch:
+        calls = [
+            EphemeralCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), START + at)
+            for call_id in call_ids.split()
+        ]
+        batch = SentBatch(call_ids, calls, START + at)
+        self.sent.add(batch)
+        return batch
 
     def lost(self, at: float, depth: int = 0) -> list[str]:
-        return [call.id for call in self.calls.lost(QUEUE, depth, START + at)]
+        return [batch.id for batch in self.sent.lost(QUEUE, depth, START + at)]
+
+    def held(self, call_id: str, at: float, *, running: bool = True) -> bool:
+        return self.sent.held(call_id, "worker", START + at, running=running)
 
 
 @pytest.fixture
 async def sending() -> Sending:
-    return Sending(ExitStack())
+    return Sending()
 
 
-async def test_a_call_that_was_just_sent_is_not_lost(sending: Sending) -> None:
+async def test_a_batch_that_was_just_sent_is_not_lost(sending: Sending) -> None:
     sending.send("a", at=0.0)
-    assert sending.calls.silent_queues(START + LEASE_S - 1) == set()
+    assert sending.sent.silent_queues(START + LEASE_S - 1) == set()
     assert sending.lost(LEASE_S - 1) == []
 
 
-async def test_a_silent_call_is_lost_where_its_queue_is_empty(sending: Sending) -> None:
-    sending.send("a", at=0.0)
-    assert sending.calls.silent_queues(START + LATER) == {QUEUE}
-    assert sending.lost(LATER) == ["a"]
+async def test_a_silent_batch_is_lost_where_its_queue_is_empty(sending: Sending) -> None:
+    sending.send("a b", at=0.0)
+    assert sending.sent.silent_queues(START + LATER) == {QUEUE}
+    assert sending.lost(LATER) == ["a b"]
     assert sending.lost(LATER, depth=1) == []
 
 
-async def test_of_silent_calls_the_oldest_are_lost_where_the_queue_is_too_short(
+async def test_of_silent_batches_the_oldest_are_lost_where_the_queue_is_too_short(
     sending: Sending,
 ) -> None:
     sending.send("newer", at=1.0)
-    sending.send("older", at=0.0)
+    sending.send("older much", at=0.0)
     sending.send("young", at=LATER)
-    assert sending.lost(LATER + 1, depth=2) == ["older"]
+    assert sending.lost(LATER + 1, depth=2) == ["older much"]
 
 
-async def test_a_call_whose_worker_fell_silent_is_lost_whatever_the_queue_holds(
+async def test_a_batch_whose_worker_fell_silent_is_lost_whatever_the_queue_holds(
     sending: Sending,
 ) -> None:
-    sending.send("a", at=0.0)
-    assert sending.calls.held("a", "worker", now=START + LATER, running=True)
+    sending.send("a b", at=0.0)
+    assert sending.held("b", at=LATER)
     assert sending.lost(LATER + 1) == []
-    assert sending.lost(2 * LATER, depth=100) == ["a"]
+    assert sending.lost(2 * LATER, depth=100) == ["a b"]
 
 
-async def test_a_call_that_later_ones_overtook_is_lost(sending: Sending) -> None:
+async def test_a_batch_that_later_ones_overtook_is_lost(sending: Sending) -> None:
     sending.send("a", at=0.0)
     sending.send("urgent", at=0.0, priority=9)
-    later = sending.send("b", at=LATER)
-    assert sending.calls.answered(call_pb2.BatchMemberReply(call_id="b"), now=START + LATER + 1)
-    assert later.reply.done()
+    sending.send("b", at=LATER)
+    assert sending.sent.heard("b", START + LATER + 1)
     assert sending.lost(LATER + 1, depth=100) == ["a"]
 
 
-async def test_one_that_is_sent_again_is_waited_for_anew(sending: Sending) -> None:
-    call = sending.send("a", at=0.0)
-    sending.calls.held("a", "worker", now=START + 1.0, running=True)
-    call.again(now=START + LATER)
-    assert (call.attempt, call.worker) == (2, None)
+async def test_an_answer_to_one_call_is_a_word_on_all_of_its_batch(sending: Sending) -> None:
+    batch = sending.send("a b", at=0.0)
+    assert sending.sent.heard("a", START + LATER) is batch.calls["a"]
     assert sending.lost(LATER + 1) == []
 
 
+async def test_a_batch_is_over_with_its_last_call(sending: Sending) -> None:
+    batch = sending.send("a b", at=0.0)
+    a, b = batch.calls.values()
+    assert sending.sent.remove(a) is None
+    assert sending.sent.batch("a b") is batch
+    assert sending.sent.remove(b) is batch
+    assert sending.sent.remove(b) is None
+    assert sending.sent.batch("a b") is None
+    assert list(sending.sent) == []
+
+
 async def test_words_about_calls_that_nobody_waits_for_say_so(sending: Sending) -> None:
-    assert not sending.calls.held("gone", "worker", now=START + 0.0, running=True)
-    assert not sending.calls.answered(call_pb2.BatchMemberReply(call_id="gone"), now=START + 0.0)
+    assert not sending.held("gone", at=0.0)
+    assert sending.sent.heard("gone", START) is None
 
 
 @pytest.mark.parametrize("running", [True, False])
 async def test_the_wait_for_a_worker_ends_when_one_runs_the_call(
     sending: Sending, running: bool
 ) -> None:
-    call = sending.send("a", at=0.0)
+    (call,) = sending.send("a", at=0.0).calls.values()
     async with asyncio.timeout(60.0) as call.timeout:
         await asyncio.sleep(0)
-        sending.calls.held("a", "worker", now=START, running=running)
+        sending.held("a", at=0.0, running=running)
         assert (call.timeout.when() is None) == running

@@ -1,4 +1,4 @@
-"""Running calls that live in a gateway's memory: no record, one reply."""
+"""Running calls that live in a gateway's memory: no record, one answer."""
 
 from __future__ import annotations
 
@@ -22,58 +22,88 @@ from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import invoke
 from forebay_workers.process import Runtime
 
+_ANSWER_EVERY_S = 0.005
+
 _log = logging.getLogger(__name__)
 
 
 def run_batch(
     runtime: Runtime, method: Method, handler: Callable[..., Any], batch: call_pb2.Batch
 ) -> None:
-    """Runs the batch's calls, except those past their deadline, and publishes the replies."""
-    reply = call_pb2.BatchReply()
-    for member in batch.members:
-        now_ms = runtime.clock.now_ms()
-        if member.begin_by_ms <= now_ms:
-            _log.info("call %s is not begun: its deadline passed", member.call_id)
-            outcome = failed(DeadlineExceeded("the call's deadline passed"))
-            reply.members.add(call_id=member.call_id, outcome=outcome)
-            continue
-        timeout_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
-        begun = time.monotonic()
-        answer = _run_member(runtime, method, handler, member, timeout_s)
-        if answer is None:
-            continue
-        answer.run_ms = round((time.monotonic() - begun) * 1000)
-        reply.members.append(answer)
-    if not runtime.ledger.publish(batch.reply_channel, reply_frame(reply.SerializeToString())):
-        _log.info("no gateway hears %s any more", batch.reply_channel)
+    """Runs the batch's calls one after the other, except those that are over, and answers."""
+    answers = _Answers(runtime, batch.reply_channel)
+    # One that kills its process makes the others run again.
+    shares_task = len(batch.members) > 1 and method.may_run_again
+    calls = [CallKey(member.call_id) for member in batch.members]
+    with runtime.control.expecting((call, 1) for call in calls):
+        for call, member in zip(calls, batch.members, strict=True):
+            if runtime.control.stopped_early(call, 1):
+                _log.info("call %s is not begun: its caller has left", call)
+                continue
+            answer = _answer(runtime, method, handler, call, member, shares_task=shares_task)
+            if answer is not None:
+                answers.add(answer)
+    answers.send()
 
 
-def _run_member(
+class _Answers:
+    """Answers on their way to a gateway: those of quick calls together, none kept for long."""
+
+    def __init__(self, runtime: Runtime, channel: str) -> None:
+        self._ledger = runtime.ledger
+        self._channel = channel
+        self._answers = call_pb2.BatchReply()
+        self._sent_at = time.monotonic()
+
+    def add(self, answer: call_pb2.BatchMemberReply) -> None:
+        """Takes an answer, and sends all where the last were sent a while ago."""
+        self._answers.members.append(answer)
+        if time.monotonic() - self._sent_at > _ANSWER_EVERY_S:
+            self.send()
+
+    def send(self) -> None:
+        """Sends what there is."""
+        if self._answers.members:
+            frame = reply_frame(self._answers.SerializeToString())
+            if not self._ledger.publish(self._channel, frame):
+                _log.info("no gateway hears %s any more", self._channel)
+            self._answers.Clear()
+        self._sent_at = time.monotonic()
+
+
+def _answer(
     runtime: Runtime,
     method: Method,
     handler: Callable[..., Any],
+    call: CallKey,
     member: call_pb2.BatchMember,
-    timeout_s: float | None,
+    *,
+    shares_task: bool,
 ) -> call_pb2.BatchMemberReply | None:
     """The answer; None where the handler was stopped: nobody is thought to wait for it."""
     answer = call_pb2.BatchMemberReply(call_id=member.call_id)
+    now_ms = runtime.clock.now_ms()
+    if member.begin_by_ms <= now_ms:
+        _log.info("call %s is not begun: its deadline passed", call)
+        answer.outcome.CopyFrom(failed(DeadlineExceeded("the call's deadline passed")))
+        return answer
 
     def keep_initial(metadata: bytes) -> None:
         answer.initial_metadata.ParseFromString(metadata)
 
-    context = CallContext(
-        CallKey(member.call_id),
-        1,
-        metadata=((CALL_ID, member.call_id), *to_pairs(member.metadata)),
-        timeout_s=timeout_s,
-        flow=FlowControl(runtime.settings.window_bytes, runtime.settings.item_bytes),
-        send_initial=keep_initial,
-    )
-
     def keep(response: Message, payload: bytes) -> None:
         answer.response = payload
 
-    with runtime.control.running(context, on_record=False):
+    context = CallContext(
+        call,
+        1,
+        metadata=((CALL_ID, call.id), *to_pairs(member.metadata)),
+        timeout_s=(member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None,
+        flow=FlowControl(runtime.settings.window_bytes, runtime.settings.item_bytes),
+        send_initial=keep_initial,
+    )
+    begun = time.monotonic()
+    with runtime.control.running(context, on_record=False, shares_task=shares_task):
         outcome = invoke(
             method,
             handler,
@@ -85,5 +115,6 @@ def _run_member(
         )
     if outcome is None:
         return None
+    answer.run_ms = round((time.monotonic() - begun) * 1000)
     answer.outcome.CopyFrom(outcome)
     return answer

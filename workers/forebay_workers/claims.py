@@ -1,17 +1,19 @@
-"""Claiming a call when its message arrives, in the worker's main process.
+"""Claiming a call when its message arrives and has to wait, in the worker's main process.
 
-So a call that waits for a free pool child is known to be held, and one that is
-over, or that another worker has, never reaches the pool.
+So a call that waits for a free slot is known to be held, and one that is over, or that
+another worker has, does not wait.
 """
 
 from __future__ import annotations
 
 import logging
+from base64 import b64decode
 from typing import Any
 
 from celery.worker import strategy as celery_strategy
 
 from forebay.errors import BackendUnavailable
+from forebay.v1 import call_pb2
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import claim
 from forebay_workers import process
@@ -45,10 +47,15 @@ def _refusal(message: Any) -> str | None:
     try:
         _, kwargs, _ = message.payload
         if "call" not in kwargs:
-            return "its caller has left" if process.has_left(message.headers["id"]) else None
+            batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
+            wanted = process.wanted([member.call_id for member in batch.members])
+            return None if wanted else "its callers have left"
         call, attempt = CallKey.parse(kwargs["call"]), int(kwargs["attempt"])
-        if any(request.attempt == (call, attempt) for request in held()):
+        now_held = held()
+        if any(request.attempt == (call, attempt) for request in now_held):
             return "it is held here already"
+        if len(now_held) < process.slots():
+            return None  # it begins in a moment, which is a claim; the keeper claims one that hangs
     except Exception as error:  # whatever somebody put on the queue: pickle is refused here
         return f"its message is none of Forebay's: {error!r}"
     try:

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from forebay.errors import BackendUnavailable
@@ -34,7 +34,12 @@ class Control:
     """The process's ear. Its thread starts with it and ends with the process."""
 
     def __init__(
-        self, ledger_url: str, ledger: BlockingLedger, worker: str, parent: int | None
+        self,
+        ledger_url: str,
+        ledger: BlockingLedger,
+        worker: str,
+        parent: int | None,
+        grace_s: float,
     ) -> None:
         self.channel = control_channel(f"{os.getpid()}.{uuid.uuid4()}")
         self._channels = (self.channel, control_channel(worker))
@@ -42,22 +47,30 @@ class Control:
         self._ledger = ledger
         self._running: dict[tuple[str, int], CallContext] = {}
         self._on_record: dict[tuple[str, int], CallContext] = {}
+        self._shared: set[tuple[str, int]] = set()
         self._stopped_early: dict[tuple[str, int], str] = {}
         self._expected: set[tuple[str, int]] = set()
         self._parent = parent
+        self._grace_s = grace_s
         threading.Thread(target=self._run, name="forebay-control", daemon=True).start()
 
     @contextmanager
-    def running(self, context: CallContext, *, on_record: bool) -> Iterator[None]:
+    def running(
+        self, context: CallContext, *, on_record: bool, shares_task: bool = False
+    ) -> Iterator[None]:
         """The context hears of what concerns its call until the block is left.
 
         Of one that is not on record, an ephemeral call, the ledger knows nothing: it is
-        stopped by a word on the channel alone.
+        stopped by a word on the channel alone. Where it shares its task with others, a pool
+        child that still runs it after the grace ends itself: the worker's main process
+        can't tell which of them runs.
         """
         name = (str(context.call), context.attempt)
         self._running[name] = context
         if on_record:
             self._on_record[name] = context
+        if shares_task:
+            self._shared.add(name)
         if name in self._stopped_early:
             context.stop(self._stopped_early[name])
         try:
@@ -65,17 +78,23 @@ class Control:
         finally:
             del self._running[name]
             self._on_record.pop(name, None)
+            self._shared.discard(name)
 
     @contextmanager
-    def expecting(self, call: CallKey, attempt: int) -> Iterator[None]:
-        """The attempt is about to begin: a stop that comes before `running` is kept for it."""
-        name = (str(call), attempt)
-        self._expected.add(name)
+    def expecting(self, attempts: Iterable[tuple[CallKey, int]]) -> Iterator[None]:
+        """The attempts are about to begin: stops that come before `running` are kept for them."""
+        names = {(str(call), attempt) for call, attempt in attempts}
+        self._expected |= names
         try:
             yield
         finally:
-            self._expected.discard(name)
-            self._stopped_early.pop(name, None)
+            self._expected -= names
+            for name in names:
+                self._stopped_early.pop(name, None)
+
+    def stopped_early(self, call: CallKey, attempt: int) -> bool:
+        """Whether the expected attempt was stopped before it ran."""
+        return (str(call), attempt) in self._stopped_early
 
     def _run(self) -> None:
         asyncio.run(self._hear())
@@ -100,6 +119,14 @@ class Control:
                 context.on_credit(read_count)
             case Stop(state):
                 context.stop(str(state))
+                if self._parent is not None and (key, attempt) in self._shared:
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(self._grace_s, self._end_if_running, key, attempt)
+
+    def _end_if_running(self, key: str, attempt: int) -> None:
+        if (key, attempt) in self._shared:
+            _log.warning("call %s is over; this process, which still runs it, ends itself", key)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _look_after_all(self) -> None:
         for context in tuple(self._on_record.values()):

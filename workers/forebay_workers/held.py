@@ -21,6 +21,9 @@ Attempt = tuple[CallKey, int]
 failed: SimpleQueue[Attempt] = SimpleQueue()
 """Attempts whose task ended without a word to the ledger: its process died, or gave up."""
 
+lost_batches: SimpleQueue[tuple[str, str]] = SimpleQueue()
+"""Batches whose task ended in that way: id, and the channel of their gateway."""
+
 
 class HeldRequest(Request):
     """Celery's view of a message of ours, from its arrival to the end of its task."""
@@ -48,7 +51,7 @@ class HeldRequest(Request):
         """The ids of its calls."""
         if self.batch is not None:
             return tuple(member.call_id for member in self.batch.members)
-        return (self.id,)
+        return () if self.attempt is None else (self.attempt[0].id,)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -84,6 +87,8 @@ class HeldRequest(Request):
     def _failed(self) -> None:
         if self.attempt is not None:
             failed.put(self.attempt)
+        elif self.batch is not None:
+            lost_batches.put((self.id, self.batch.reply_channel))
 
 
 def held() -> list[HeldRequest]:

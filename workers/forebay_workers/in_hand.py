@@ -17,7 +17,7 @@ from forebay_ledger.events import Holding, Stop, holding_frame, stop_frame
 from forebay_ledger.keys import control_channel
 from forebay_ledger.lifecycle import State
 from forebay_ledger.scripts import LEASE_S
-from forebay_workers.held import HeldRequest, held
+from forebay_workers.held import Attempt, HeldRequest, held
 
 _FIRST_AFTER_S = 1.0
 _AGAIN_AFTER_S = LEASE_S / 3
@@ -57,12 +57,13 @@ class InHand:
         for request in requests:
             if request.id in self._unheard:  # the first time it may just be coming back
                 _log.info("the gateway of %s is gone; stopped", request.id)
-                await tell_to_stop(self._ledger, self._worker, request)
+                for attempt in request.attempts:
+                    await tell_to_stop(self._ledger, self._worker, attempt)
             self._unheard.add(request.id)
 
 
-async def tell_to_stop(ledger: Ledger, worker: str, request: HeldRequest) -> None:
-    """Tells the process that runs the calls that they are over; raises BackendUnavailable."""
-    for call, number in request.attempts:
-        frame = stop_frame(str(call), number, Stop(State.CANCELLED))
-        await ledger.publish(control_channel(worker), frame)
+async def tell_to_stop(ledger: Ledger, worker: str, attempt: Attempt) -> None:
+    """Tells the process that runs the call that it is over; raises BackendUnavailable."""
+    call, number = attempt
+    frame = stop_frame(str(call), number, Stop(State.CANCELLED))
+    await ledger.publish(control_channel(worker), frame)

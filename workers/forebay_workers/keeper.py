@@ -17,15 +17,17 @@ import signal
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
-from queue import Empty
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from forebay.errors import BackendUnavailable
 from forebay_ledger.cancelling import cancel_all
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import dispatcher
-from forebay_ledger.events import Left, parse_control
+from forebay_ledger.events import Left, Lost, lost_frame, parse_control
 from forebay_ledger.keys import CallKey, control_channel, queue_channel
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import release, renew
@@ -34,7 +36,7 @@ from forebay_ledger.reaper import ROUND_S, Reaper
 from forebay_ledger.rounds import every
 from forebay_ledger.scripts import LEASE_S
 from forebay_ledger.settings import Settings
-from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held
+from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held, lost_batches
 from forebay_workers.in_hand import InHand, tell_to_stop
 from forebay_workers.left import LeftCalls
 from forebay_workers.stops import Stops
@@ -44,6 +46,8 @@ MIND_EVERY_S = 0.5
 _FAREWELL_S = 5.0
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Keeper:
@@ -60,7 +64,8 @@ class Keeper:
         self.left = LeftCalls()
         """Ephemeral calls that are not to be begun."""
         self._stops: Stops[str] = Stops(settings.cancel_grace_s)
-        self._to_stop: set[HeldRequest] = set()
+        self._to_stop: set[Attempt] = set()
+        self._lost: list[tuple[str, str]] = []
         self._to_release: set[Attempt] = set()
         self._released: set[Attempt] = set()
         self._stopping = threading.Event()
@@ -70,6 +75,14 @@ class Keeper:
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
+
+    def wanted(self, call_ids: Collection[str]) -> bool:
+        """Whether anyone waits for any of the ephemeral calls; the others will be stopped."""
+        left = [call_id for call_id in call_ids if call_id in self.left]
+        if len(left) == len(call_ids):
+            return False
+        self._to_stop.update((CallKey(call_id), 1) for call_id in left)
+        return True
 
     def give_back(self) -> None:
         """The worker begins nothing any more: others get what it has not begun."""
@@ -128,7 +141,7 @@ class Keeper:
                 if why is not None:
                     _log.info("call %s, attempt %d, is not ours: %s", *attempt, why)
                     self._stops.told(request.id, time.monotonic())
-                    self._to_stop.add(request)
+                    self._to_stop.add(attempt)
 
     async def _mind(self) -> None:
         """Looks after what is held: half a second is how late a dead child shows."""
@@ -140,16 +153,17 @@ class Keeper:
             unbegun = self._closing.is_set() and not request.begun
             if request.attempt is not None and (lost or unbegun):
                 self._to_release.add(request.attempt)
-        try:
-            while True:
-                self._to_release.add(failed.get_nowait())
-        except Empty:
-            pass
+        self._to_release.update(_all_of(failed))
+        self._lost.extend(_all_of(lost_batches))
         current = {request.attempt for request in requests.values()}
         self._released = {attempt for attempt in self._released if attempt in current}
         while self._to_stop:
             await tell_to_stop(self._ledger, self._worker, self._to_stop.pop())
         await self._release()
+        while self._lost:
+            batch_id, channel = self._lost[-1]
+            await self._ledger.publish(channel, lost_frame(Lost(batch_id)))
+            self._lost.pop()
 
     async def _release(self) -> None:
         for attempt in self._to_release - self._released:
@@ -168,7 +182,7 @@ class Keeper:
                 )
             return
         if len(request.call_ids) > 1:
-            return  # the others of the batch are wanted
+            return  # others of the batch may be wanted: its child knows which one runs
         _log.warning("call %s is over; the child that still runs it is ended", request.id)
         with contextlib.suppress(ProcessLookupError):
             os.kill(request.child, signal.SIGKILL)
@@ -182,7 +196,7 @@ class Keeper:
             if (call, number) in request.attempts:
                 self._stops.told(request.id, now)
                 if isinstance(event, Left):
-                    self._to_stop.add(request)
+                    self._to_stop.add((call, number))
 
     async def _say_farewell(self) -> None:
         try:
@@ -191,6 +205,13 @@ class Keeper:
             await withdraw(self._ledger, self._worker)
         except BackendUnavailable:
             _log.info("the ledger does not answer; the worker's claims and presence will lapse")
+
+
+def _all_of(queue: SimpleQueue[T]) -> Iterator[T]:
+    """What is in the queue now."""
+    with contextlib.suppress(Empty):
+        while True:
+            yield queue.get_nowait()
 
 
 def _has_died(child: int) -> bool:

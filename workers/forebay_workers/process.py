@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -67,7 +67,13 @@ class Runtime:
 
     def _make_control(self) -> Control:
         parent = _worker.pid if os.getpid() != _worker.pid else None
-        return Control(self.settings.backends().ledger_url, self.ledger, self.worker, parent)
+        return Control(
+            self.settings.backends().ledger_url,
+            self.ledger,
+            self.worker,
+            parent,
+            self.settings.cancel_grace_s,
+        )
 
     def _make_clock(self) -> LedgerClock:
         return LedgerClock(self.ledger)
@@ -109,9 +115,14 @@ def runtime() -> Runtime:
         return _worker.runtime
 
 
-def has_left(call_id: str) -> bool:
-    """Whether the ephemeral call's caller is known to have left."""
-    return _worker.keeper is not None and call_id in _worker.keeper.left
+def wanted(call_ids: Collection[str]) -> bool:
+    """Whether anyone may wait for any of the ephemeral calls."""
+    return _worker.keeper is None or _worker.keeper.wanted(call_ids)
+
+
+def slots() -> int:
+    """How many calls this worker runs at a time."""
+    return _worker.slots
 
 
 def on_worker_init(sender: Any, **_: object) -> None:

@@ -154,7 +154,7 @@ class EchoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def QuickAgain(self, request, context):
-        """As Quick, and may be run again.
+        """As Quick, and may be run again; calls share messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,7 @@ class EchoServiceStub:
     Steady: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """As ServerStream, and may be run again."""
     QuickAgain: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
-    """As Quick, and may be run again."""
+    """As Quick, and may be run again; calls share messages."""
     Nothing: _grpc.UnaryUnaryMultiCallable[_empty_pb2.Empty, _empty_pb2.Empty]
     """Nothing in, nothing out: messages of no bytes."""
     Unrouted: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
@@ -79,7 +79,7 @@ class EchoServiceAsyncStub(EchoServiceStub):
     Steady: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """As ServerStream, and may be run again."""
     QuickAgain: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
-    """As Quick, and may be run again."""
+    """As Quick, and may be run again; calls share messages."""
     Nothing: _aio.UnaryUnaryMultiCallable[_empty_pb2.Empty, _empty_pb2.Empty]  # type: ignore[assignment]
     """Nothing in, nothing out: messages of no bytes."""
     Unrouted: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
@@ -158,7 +158,7 @@ class EchoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _echo_pb2.EchoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_echo_pb2.EchoResponse, _abc.Awaitable[_echo_pb2.EchoResponse]]:
-        """As Quick, and may be run again."""
+        """As Quick, and may be run again; calls share messages."""
 
     @_abc_1.abstractmethod
     def Nothing(

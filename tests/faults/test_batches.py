@@ -1,0 +1,108 @@
+"""Ephemeral calls that share a message share no harm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from forebay.rpc_errors import of_rpc_error
+from forebay_ledger.scripts import LEASE_S
+from tests.echo.running import echo_environment, echo_gateway, echo_worker
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import Process, eventually, short_folder
+
+GRACE_S = 1.0
+TIMEOUT_S = 60.0
+SLOT_TAKEN = EchoRequest(text="first", act="sleep", seconds=0.5)
+
+
+WARM_UP = 20
+
+
+class Site:
+    """A gateway that knows QuickAgain to be quick, and a worker with one prefork slot."""
+
+    def __init__(self, stub: EchoServiceStub, worker: Process) -> None:
+        self._stub = stub
+        self._worker = worker
+        for _ in range(WARM_UP):
+            stub.QuickAgain(EchoRequest(), timeout=TIMEOUT_S)
+
+    @property
+    def received(self) -> int:
+        """The messages that the worker got."""
+        return self._worker.output.count("received")
+
+    def share_a_message(self, *requests: EchoRequest) -> list[Any]:
+        """The calls, sent while the slot is taken."""
+        before = self.received
+        taken = self._stub.QuickAgain.future(SLOT_TAKEN, timeout=TIMEOUT_S)
+        eventually(lambda: self.received > before, "the slot is taken")
+        calls = [self._stub.QuickAgain.future(one, timeout=TIMEOUT_S) for one in requests]
+        taken.result()
+        eventually(lambda: self.received > before + 1, "their message has come")
+        return calls
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with short_folder() as folder:
+        env = echo_environment(
+            FOREBAY_DATA_DIR=str(folder / "data"), FOREBAY_CANCEL_GRACE_S=str(GRACE_S)
+        )
+        with (
+            echo_gateway(env) as (_, address),
+            echo_worker(env, pool="prefork", slots=1) as worker,
+            grpc.insecure_channel(address) as channel,
+        ):
+            yield Site(EchoServiceStub(channel), worker)
+
+
+def attempts(call: Any) -> int:
+    """How often it was run; raises where it failed."""
+    call.result()
+    return int(dict(call.trailing_metadata())["forebay-attempts"])
+
+
+def test_a_call_that_kills_its_process_takes_no_other_with_it(site: Site) -> None:
+    begun = time.monotonic()
+    before, deadly, *others = site.share_a_message(
+        EchoRequest(text="before"),
+        EchoRequest(text="deadly", act="die"),
+        EchoRequest(text="after"),
+        EchoRequest(text="after that"),
+    )
+    assert [attempts(call) for call in others] == [2, 2]
+    assert attempts(before) <= 2
+    assert time.monotonic() - begun < LEASE_S  # its worker says so; nobody waits for a silence
+    with pytest.raises(grpc.RpcError) as caught:
+        deadly.result()
+    assert of_rpc_error(caught.value).reason == "WORKER_LOST"
+
+
+def test_a_caller_who_leaves_before_its_turn_is_passed_over(site: Site) -> None:
+    running, leaver, other = site.share_a_message(
+        EchoRequest(text="running", act="sleep", seconds=2.0),
+        EchoRequest(text="leaver", act="insist", seconds=TIMEOUT_S),
+        EchoRequest(text="other"),
+    )
+    leaver.cancel()
+    assert [attempts(running), attempts(other)] == [1, 1]
+
+
+def test_a_handler_that_is_deaf_to_its_callers_leaving_does_not_keep_the_others(
+    site: Site,
+) -> None:
+    begun = time.monotonic()
+    deaf, other = site.share_a_message(
+        EchoRequest(text="deaf", act="insist", seconds=TIMEOUT_S),
+        EchoRequest(text="other"),
+    )
+    deaf.cancel()
+    assert attempts(other) == 2
+    assert time.monotonic() - begun < LEASE_S
