@@ -48,6 +48,10 @@ from forebay_ledger.operations import (
 from forebay_ledger.outcomes import failed
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import TaskMessage, call_message
+from forebay_ledger.together import Together
+
+_SMALL_BYTES = 64 * 1024
+"""A larger request would keep the accepts that share its round trip waiting."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +67,8 @@ class DurableCalls:
         self.dispatcher = dispatcher
         self.watches = watches
         self.patience = Patience()
-        self.leaving = Leaving(ledger, watches, self.patience)
+        self.together = Together(ledger)
+        self.leaving = Leaving(ledger, self.together, watches, self.patience)
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
         """Accepts the call, or attaches to it, and delivers until it has ended."""
@@ -127,7 +132,9 @@ class _Service:
         push = Push() if new.receiving else self._calls.dispatcher.push_of(message)
         asked_in = self._calls.watches.subscription
         try:
-            known = await self._ledger.run(accept(self._call, new, self._channel, push))
+            operation = accept(self._call, new, self._channel, push)
+            run = self._calls.together if len(new.request) <= _SMALL_BYTES else self._ledger
+            known = await run.run(operation)
         except BackendUnavailable:
             if self._incoming.wishes.call_id is None:
                 self._calls.leaving.given_up(self._call)

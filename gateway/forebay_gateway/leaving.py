@@ -12,6 +12,7 @@ from forebay_gateway.watches import Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import cancel, discard, leave
+from forebay_ledger.together import Together
 
 _log = logging.getLogger(__name__)
 
@@ -19,8 +20,11 @@ _log = logging.getLogger(__name__)
 class Leaving:
     """What the ledger has yet to hear of calls that were left. One object a gateway."""
 
-    def __init__(self, ledger: Ledger, watches: Watches, patience: Patience) -> None:
+    def __init__(
+        self, ledger: Ledger, together: Together, watches: Watches, patience: Patience
+    ) -> None:
         self._ledger = ledger
+        self._together = together
         self._watches = watches
         self._patience = patience
         self._telling = Errands()
@@ -43,7 +47,8 @@ class Leaving:
     async def _leave(self, call: CallKey) -> None:
         async def leave_it() -> None:
             if not self._watches.watched(call):  # it may be attached to again meanwhile
-                await self._ledger.run(leave(call, self._watches.channel))
+                # After the call was accepted, where that is still on its way.
+                await self._together.run(leave(call, self._watches.channel))
 
         try:
             await self._patience.ask(leave_it)
