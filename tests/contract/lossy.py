@@ -7,7 +7,7 @@ import hashlib
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from forebay_ledger.scripts import script
@@ -21,6 +21,7 @@ class LossyLink:
     def __init__(self, server_url: str) -> None:
         self._server = urlsplit(server_url)
         self._lose_answer_to = b""
+        self._then: Callable[[], object] = lambda: None
         self.lost = threading.Event()
         self._closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -33,9 +34,12 @@ class LossyLink:
         database = self._server.path if self._server.scheme == "redis" else "/0"
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}{database}"
 
-    def lose_answer_to(self, operation: str) -> None:
-        """The next run of the ledger's script is done, but its answer never arrives."""
+    def lose_answer_to(self, operation: str, then: Callable[[], object] = lambda: None) -> None:
+        """The next run of the ledger's script is done, but its answer never arrives; what
+        else happens to the server is done before it is asked again.
+        """
         self.lost.clear()
+        self._then = then
         # EVALSHA names a script by its SHA-1.
         digest = hashlib.sha1(script(operation).encode(), usedforsecurity=False)
         self._lose_answer_to = digest.hexdigest().encode()
@@ -69,10 +73,12 @@ class LossyLink:
                     if not passed:
                         return
                     if end is client:
-                        if self._lose_answer_to and self._lose_answer_to in passed:
+                        asked = self._lose_answer_to
+                        if asked and b"EVALSHA" in passed and asked in passed:
                             losing, self._lose_answer_to = True, b""
                         server.sendall(passed)
                     elif losing:
+                        self._then()
                         self.lost.set()
                         return
                     else:

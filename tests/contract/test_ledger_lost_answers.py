@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from forebay_ledger.operations import (
     Known,
     Operation,
     Push,
+    Refused,
     accept,
     begin,
     claim,
@@ -145,3 +147,49 @@ async def test_an_answer_lost_over_asyncio_is_made_good_too(
     assert Record(ledger, call).state is State.QUEUED
     assert ledger.redis.llen("queue") == 1
     await behind.close()
+
+
+RUNS: dict[str, Callable[[BlockingLedger, Operation[Any]], Any]] = {
+    "run": lambda ledger, operation: ledger.run(operation),
+    "run_all": lambda ledger, operation: ledger.run_all([operation])[0],
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_server_that_is_restarted_while_it_is_asked_may_have_forgotten_the_script(
+    link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger, run: str
+) -> None:
+    record = running(ledger)
+    RUNS[run](behind, finish(new_key(), 1, Event.SUCCEED, "", b""))
+    link.lose_answer_to("finish", then=ledger.redis.script_flush)
+    refused = RUNS[run](behind, finish(record.call, 1, Event.SUCCEED, "", b"done"))
+    assert refused == Refused("SUCCEEDED")
+    assert link.lost.is_set()
+    assert record.ending().outcome == b"done"
+
+
+async def test_asyncios_ledger_bears_that_too(link: LossyLink, ledger: BlockingLedger) -> None:
+    behind = Ledger(link.url)
+    for run in (behind.run, lambda operation: behind.run_all([operation])):
+        record = running(ledger)
+        await run(finish(new_key(), 1, Event.SUCCEED, "", b""))
+        link.lose_answer_to("finish", then=ledger.redis.script_flush)
+        await run(finish(record.call, 1, Event.SUCCEED, "", b"done"))
+        assert link.lost.is_set()
+        assert record.ending().outcome == b"done"
+    await behind.close()
+
+
+async def test_a_message_that_names_several_calls_is_pushed_where_their_records_are_written_late(
+    aio_ledger: Ledger, ledger: BlockingLedger
+) -> None:
+    ledger.redis.script_flush()
+    calls = [new_key(), new_key()]
+    operations = [accept(call, new_call(), NOBODY, Push()) for call in calls]
+    assert await aio_ledger.run_with_push(operations, PUSH) == [None, None]
+    assert [Record(ledger, call).state for call in calls] == [State.QUEUED] * 2
+    assert ledger.redis.llen(PUSH.queue_list) == 2, "the first may have come too early"
+    assert await aio_ledger.run_with_push(operations[:1], PUSH) == [
+        Known("pkg.Service.Method", "d1")
+    ]
+    assert ledger.redis.llen(PUSH.queue_list) == 3
