@@ -83,7 +83,8 @@ class Delivery:
         self._tail = resume_from  # the ordinal after the last ready one
         self._known = resume_from  # items that the ledger is known to hold
         self._known_bytes = 0
-        self._ending: Ending | None = None
+        self.ending: Ending | None = None
+        """How the call ended, once that is known."""
         self.initial: bytes | None = None
         self.read_count = resume_from
         self._unacknowledged_bytes = 0
@@ -91,7 +92,7 @@ class Delivery:
     @property
     def idle(self) -> bool:
         """Whether there is nothing yet to be said to the caller."""
-        return not self._ready and self._known <= self._tail and self._ending is None
+        return not self._ready and self._known <= self._tail and self.ending is None
 
     @property
     def tail(self) -> int:
@@ -114,7 +115,7 @@ class Delivery:
                 self.initial = payload
             case Ending():
                 self._know(event.count, self._known_bytes)
-                self._ending = event
+                self.ending = event
 
     def attach(self, standing: Standing) -> None:
         """Takes the ledger's word at attaching: the latest transient item is news, too.
@@ -142,7 +143,7 @@ class Delivery:
         if self.initial is None and standing.initial:
             self.initial = standing.initial
         if standing.ending is not None:
-            self._ending = standing.ending
+            self.ending = standing.ending
 
     def on_fetched(self, items: list[tuple[int, bytes]]) -> None:
         """Takes items from the ledger; raises ItemsLost where they are not the next."""
@@ -158,7 +159,7 @@ class Delivery:
         """How many items to say were read, where it is time to: half of what the handler
         may run ahead or, where nothing else happens, any.
         """
-        if self._ending is not None:
+        if self.ending is not None:
             return None  # no handler waits any more
         due = self._unacknowledged_bytes * 2 >= self.ahead_bytes or idle
         if not (self._unacknowledged_bytes and due):
@@ -182,8 +183,8 @@ class Delivery:
             average = max(1, self._known_bytes // self._known)
             fetched = max(1, FETCH_BYTES // average) if self._held.has_room(FETCH_BYTES) else 1
             return Fetch(self._tail, min(self._known - self._tail, fetched))
-        if self._ending is not None:
-            return Done(self._ending)
+        if self.ending is not None:
+            return Done(self.ending)
         return Wait()
 
     def _know(self, count: int, sent: int) -> None:

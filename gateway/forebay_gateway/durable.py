@@ -6,7 +6,7 @@ Messages are bytes all the way; what a worker emits is passed on as it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -21,6 +21,7 @@ from forebay.errors import (
     ItemsLost,
     TooLarge,
 )
+from forebay_gateway.accepting import Accepting
 from forebay_gateway.delivering import Deliverer
 from forebay_gateway.delivery import Delivery
 from forebay_gateway.ids import uuid7
@@ -37,7 +38,6 @@ from forebay_ledger.operations import (
     NewCall,
     Push,
     Refused,
-    accept,
     attach,
     complete,
     discard,
@@ -50,9 +50,6 @@ from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import TaskMessage, call_message
 from forebay_ledger.together import Together
 
-_SMALL_BYTES = 64 * 1024
-"""A larger request would keep the accepts that share its round trip waiting."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -60,15 +57,21 @@ class DurableCalls:
     """Serves durable calls. One object a gateway."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, dispatcher: Dispatcher, watches: Watches
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        dispatcher: Dispatcher,
+        watches: Watches,
+        slots: Callable[[str], int],
     ) -> None:
         self.settings = settings
         self.ledger = ledger
         self.dispatcher = dispatcher
         self.watches = watches
         self.patience = Patience()
-        self.together = Together(ledger)
-        self.leaving = Leaving(ledger, self.together, watches, self.patience)
+        together = Together(ledger)
+        self.accepting = Accepting(ledger, together, dispatcher, watches.channel, slots)
+        self.leaving = Leaving(ledger, together, watches, self.patience)
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
         """Accepts the call, or attaches to it, and delivers until it has ended."""
@@ -132,9 +135,7 @@ class _Service:
         push = Push() if new.receiving else self._calls.dispatcher.push_of(message)
         asked_in = self._calls.watches.subscription
         try:
-            operation = accept(self._call, new, self._channel, push)
-            run = self._calls.together if len(new.request) <= _SMALL_BYTES else self._ledger
-            known = await run.run(operation)
+            known = await self._calls.accepting.accept(self._call, self._method, new, push)
         except BackendUnavailable:
             if self._incoming.wishes.call_id is None:
                 self._calls.leaving.given_up(self._call)
@@ -274,5 +275,6 @@ class _Service:
                 ended = True
                 raise
             finally:
+                self._calls.accepting.ended(self._call, self._delivery.ending)
                 if self._method.server_streaming if ended else not self._calls.patience.is_over:
                     self._calls.leaving.left(self._call)

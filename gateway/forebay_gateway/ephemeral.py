@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from math import inf
 
 from forebay.errors import (
     BackendUnavailable,
@@ -26,6 +25,7 @@ from forebay_gateway.admission import RETRY_AFTER_S
 from forebay_gateway.errands import Errands
 from forebay_gateway.fleet import Fleet
 from forebay_gateway.gathering import Gathering
+from forebay_gateway.gatherings import Gatherings
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.outcomes import failure_of, times
@@ -61,8 +61,7 @@ class EphemeralCalls:
         self._fleet = fleet
         self._reply_channel = reply_channel
         self._sent = SentBatches()
-        self._gathering: dict[tuple[str, int], Gathering] = {}
-        self._timers: dict[Gathering, asyncio.TimerHandle] = {}
+        self._gatherings = Gatherings(fleet.slots, self._send_together)
         self._errands = Errands()
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes:
@@ -97,7 +96,7 @@ class EphemeralCalls:
             if call is None:
                 _log.info("a reply to a call that nobody waits for: %s", member.call_id)
                 continue
-            self._gathering_of(call).ran(member.run_ms / 1000)
+            self._gatherings.of(call.method, call.priority).ran(member.run_ms / 1000)
             if not call.reply.done():
                 call.reply.set_result(member)
             self._remove(call)
@@ -143,9 +142,9 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        gathering = self._gathering_of(call)
+        gathering = self._gatherings.of(call.method, call.priority)
         gathering.add(call)
-        self._send_what_is_due(gathering)
+        self._gatherings.send_due(gathering)
         try:
             async with asyncio.timeout(wait_s) as call.timeout:
                 return await call.reply
@@ -158,26 +157,12 @@ class EphemeralCalls:
         finally:
             self._remove(call)
 
-    def _gathering_of(self, call: EphemeralCall) -> Gathering:
-        key = call.method.name, call.priority
-        if key not in self._gathering:
-            self._gathering[key] = Gathering(call.method.route)
-        return self._gathering[key]
-
-    def _send_what_is_due(self, gathering: Gathering) -> None:
-        slots = self._fleet.slots(gathering.queue)
-        while calls := gathering.take(time.monotonic(), slots):
-            batch = SentBatch(uuid7(), calls, time.monotonic())
-            gathering.sent(batch)
-            self._send(batch)
-        if gathering.due_at < inf and gathering not in self._timers:
-            self._timers[gathering] = asyncio.get_running_loop().call_later(
-                gathering.due_at - time.monotonic(), self._on_time, gathering
-            )
-
-    def _on_time(self, gathering: Gathering) -> None:
-        del self._timers[gathering]
-        self._send_what_is_due(gathering)
+    def _send_together(
+        self, gathering: Gathering[EphemeralCall], calls: list[EphemeralCall]
+    ) -> None:
+        batch = SentBatch(uuid7(), calls, time.monotonic())
+        gathering.sent(batch)
+        self._send(batch)
 
     def _send(self, batch: SentBatch) -> None:
         self._sent.add(batch)
@@ -203,9 +188,9 @@ class EphemeralCalls:
         """The call is waited for no more; where it was its batch's last, others may go."""
         over = self._sent.remove(call)
         if over is not None:
-            gathering = self._gathering_of(call)
+            gathering = self._gatherings.of(call.method, call.priority)
             gathering.over(over)
-            self._send_what_is_due(gathering)
+            self._gatherings.send_due(gathering)
 
     def _on_lost(self, batch: SentBatch) -> None:
         limit = attempts_limit(batch.method, self._settings)

@@ -1,4 +1,4 @@
-"""Which ephemeral calls go to a worker together, and when. Pure.
+"""Which calls go to a worker together, and when. Pure.
 
 A message costs a worker more than a small call does, so calls of one method and priority
 share messages while there is anything to wait for. They go at once where fewer of their
@@ -15,11 +15,13 @@ Self-Scheduling", IEEE Transactions on Computers C-36, 1987).
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Hashable
 from math import inf
+from typing import Any, Generic, Protocol, TypeVar
 
 from forebay.routes import Route
-from forebay_gateway.sent import EphemeralCall, SentBatch
 
 GATHER_S = 0.02
 WORK_S = 0.02
@@ -27,25 +29,37 @@ _NEWEST = 0.2
 """The weight of a new call's time in the average."""
 
 
-class Gathering:
+class Gathered(Protocol):
+    """A call that wants to be sent."""
+
+    begun_at: float
+    """Since when, in s of the monotonic clock."""
+    reply: asyncio.Future[Any]
+    """Done where nobody waits for it any more."""
+
+
+C = TypeVar("C", bound=Gathered)
+
+
+class Gathering(Generic[C]):
     """The calls of one method and priority, until they are sent."""
 
     def __init__(self, route: Route) -> None:
         self.queue = route.queue
         self._max_batch = route.max_batch
-        self._waiting: deque[EphemeralCall] = deque()
-        self._in_flight: set[SentBatch] = set()
+        self._waiting: deque[C] = deque()
+        self._in_flight: set[Hashable] = set()
         self._run_s: float | None = None
 
-    def add(self, call: EphemeralCall) -> None:
+    def add(self, call: C) -> None:
         """The call wants to be sent."""
         self._waiting.append(call)
 
-    def sent(self, batch: SentBatch) -> None:
+    def sent(self, batch: Hashable) -> None:
         """The batch is on its way."""
         self._in_flight.add(batch)
 
-    def over(self, batch: SentBatch) -> None:
+    def over(self, batch: Hashable) -> None:
         """The batch is answered, or lost, or left by all its callers."""
         self._in_flight.discard(batch)
 
@@ -59,7 +73,7 @@ class Gathering:
         """When calls go whatever is on its way; never, where none gather."""
         return self._waiting[0].begun_at + GATHER_S if self._waiting else inf
 
-    def take(self, now: float, slots: int) -> list[EphemeralCall]:
+    def take(self, now: float, slots: int) -> list[C]:
         """The next batch's calls, for a queue of so many live slots; none where it is not time."""
         while self._waiting and self._waiting[0].reply.done():  # its caller has left
             self._waiting.popleft()
@@ -67,7 +81,7 @@ class Gathering:
         if not self._waiting or (free <= 0 and now < self.due_at and self._max_batch > 1):
             return []
         size = min(self._most(), -(-len(self._waiting) // max(free, 1)))
-        calls: list[EphemeralCall] = []
+        calls: list[C] = []
         while self._waiting and len(calls) < size:
             call = self._waiting.popleft()
             if not call.reply.done():

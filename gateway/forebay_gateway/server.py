@@ -116,7 +116,7 @@ class _Gateway:
         self._fleet = Fleet(self.ledger, self.broker, queues, settings.retention_bytes)
         name = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
         watches = self._watches = Watches(self.ledger, backends.ledger_url, gateway_channel(name))
-        self.durable = DurableCalls(settings, self.ledger, self.broker, watches)
+        self.durable = DurableCalls(settings, self.ledger, self.broker, watches, self._fleet.slots)
         self._ephemeral = EphemeralCalls(
             settings, self.ledger, self.broker, self._fleet, watches.channel
         )

@@ -133,6 +133,28 @@ class Ledger:
                 replies = await self.ask(pipeline.execute(raise_on_error=False))
             except Exception as error:
                 return [error for _ in operations]
+        return await self._answers(operations, replies)
+
+    async def run_with_push(
+        self, operations: Sequence[Operation[T]], push: Push
+    ) -> list[T | Exception]:
+        """As `run_each`, with a task message put on its list, all in one transaction."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            for operation in operations:
+                pipeline.evalsha(*_by_digest(operation))
+            pipeline.lpush(push.queue_list, push.message)
+            try:
+                *replies, _ = await self.ask(pipeline.execute(raise_on_error=False))
+            except Exception as error:
+                return [error for _ in operations]
+        answers = await self._answers(operations, replies)
+        if any(isinstance(reply, Exception) for reply in replies):
+            await self.push(push)  # the first may have come before what it names
+        return answers
+
+    async def _answers(
+        self, operations: Sequence[Operation[T]], replies: Sequence[Any]
+    ) -> list[T | Exception]:
         answers: list[T | Exception] = []
         for operation, reply in zip(operations, replies, strict=True):
             if isinstance(reply, Exception):  # such as that the script is unknown there

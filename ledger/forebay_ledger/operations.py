@@ -134,8 +134,13 @@ class Swept:
     oldest_ms: int | None
 
 
-def accept(call: CallKey, new: NewCall, channel: str, push: Push) -> Operation[Known | None]:
-    """Writes the record (and pushes its message); `Known` where the id stands for a call."""
+def accept(
+    call: CallKey, new: NewCall, channel: str, push: Push, *, rides: bool = False
+) -> Operation[Known | None]:
+    """Writes the record (and pushes its message); `Known` where the id stands for a call.
+
+    One that rides has its place in another call's message.
+    """
     fields: dict[str, Argument] = {
         "method": new.method,
         "task": new.task,
@@ -169,6 +174,7 @@ def accept(call: CallKey, new: NewCall, channel: str, push: Push) -> Operation[K
         push.queue_list,
         push.message,
         new.queue,
+        int(rides),
         *(part for pair in fields.items() for part in pair),
     )
 

@@ -15,6 +15,7 @@ import json
 import uuid
 from base64 import b64encode
 from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,14 @@ def call_message(
     """
     task_id = call.id if attempt == 1 else f"{call.id}#{attempt}"
     return TaskMessage(task_id, task, queue, priority, {"call": str(call), "attempt": attempt})
+
+
+def calls_message(
+    message_id: str, calls: Sequence[CallKey], *, task: str, queue: str, priority: int
+) -> TaskMessage:
+    """The message of several durable calls, each at its first attempt."""
+    kwargs = {"calls": [str(call) for call in calls]}
+    return TaskMessage(message_id, task, queue, priority, kwargs)
 
 
 def batch_message(

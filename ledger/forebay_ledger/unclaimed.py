@@ -9,6 +9,10 @@ for a worker and when their messages were sent. A call is sent again when its me
   lease later, or more;
 - must be missing, since the queue holds fewer messages than the ledger has calls waiting.
 
+Calls may ride on another's message, which names them all. They are not counted with the
+messages that must be there, and are sent again when they were overtaken, or when the
+queue holds no message at all.
+
 One that is sent again for nothing costs a message: duplicates die at `claim`.
 """
 
@@ -23,7 +27,7 @@ from forebay_ledger.scripts import LEASE_S
 
 _LEASE_MS = int(LEASE_S * 1000)
 _MOST_A_PARTITION = 100
-_WORDS = 6
+_WORDS = 7
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,14 @@ class UnclaimedCall:
     priority: int
     sent_ms: int
     overtaken: bool
+    rides: bool = False
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A queue's calls that no worker has: how many, and those sent a lease ago or more."""
+    """A queue's calls that no worker has: how many with a message of their own, and all of
+    those sent a lease ago or more.
+    """
 
     count: int
     old: tuple[UnclaimedCall, ...]
@@ -62,9 +69,10 @@ def probably_lost(waiting: Waiting, depth: int) -> list[UnclaimedCall]:
     they have been sent again.
     """
     certain = certainly_lost(waiting)
-    others = [call for call in waiting.old if call not in certain]
+    others = [call for call in waiting.old if call not in certain and not call.rides]
     missing = waiting.count - depth
-    return sorted(others, key=lambda call: call.sent_ms)[: max(0, missing)]
+    riders = [call for call in waiting.old if call not in certain and call.rides and not depth]
+    return sorted(others, key=lambda call: call.sent_ms)[: max(0, missing)] + riders
 
 
 def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, Waiting]]:
@@ -98,7 +106,8 @@ def _waiting(queue: str, found: Sequence[bytes] | bytes) -> Waiting:
                 int(priority),
                 int(float(sent)),
                 overtaken == "1",
+                rides == "1",
             )
-            for key, sent, attempt, task, priority, overtaken in calls
+            for key, sent, attempt, task, priority, overtaken, rides in calls
         ),
     )

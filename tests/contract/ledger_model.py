@@ -131,7 +131,7 @@ class Model:
     def release(self, attempt: int, worker: str) -> str | None:
         if (why := self._refusal(Event.LAPSE, attempt)) is not None:
             return why
-        if worker != self.worker:
+        if self.worker not in (None, worker):
             return "TAKEN"
         self._lapse()
         return None

@@ -51,7 +51,7 @@ PUSH = Push("list", b"message")
 
 def _fields(new: NewCall) -> dict[object, object]:
     arguments = operations.accept(CALL, new, "channel", PUSH).arguments
-    return dict(zip(arguments[9::2], arguments[10::2], strict=True))
+    return dict(zip(arguments[10::2], arguments[11::2], strict=True))
 
 
 def test_an_accept_sends_the_call_its_bounds_and_its_message_in_the_scripts_order() -> None:

@@ -13,11 +13,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
 from forebay_ledger.backends import celery_settings
-from forebay_ledger.keys import CallKey
 from forebay_ledger.settings import load_settings
 from forebay_workers import process, redis_transport
 from forebay_workers.batches import run_batch
-from forebay_workers.calls import run_call
+from forebay_workers.calls import run_calls
+from forebay_workers.held import attempts_of
 
 Handler = Callable[..., Any]
 Handlers = Mapping[str, Handler] | object
@@ -62,18 +62,15 @@ def _handler(method: Method, handlers: Handlers) -> Handler:
 def _register(app: Celery, method: Method, handler: Handler) -> None:
     def run(
         self: Task[Any, Any],
-        call: str | None = None,
-        attempt: int = 0,
         batch: str | None = None,
+        **on_record: Any,
     ) -> None:
-        """A call by its key and attempt, or a batch of ephemeral calls."""
+        """Durable calls by their keys, or a batch of ephemeral calls."""
         runtime = process.runtime()
         if batch is not None:
             run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
-        elif call is not None:
-            run_call(runtime, method, handler, CallKey.parse(call), attempt)
         else:
-            raise TypeError(f"{method.route.task} is Forebay's: call {method.path} over gRPC")
+            run_calls(runtime, method, handler, attempts_of(on_record))
 
     declare: Any = app.task  # celery-types knows it as a decorator only
     declare(

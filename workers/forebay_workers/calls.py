@@ -1,10 +1,10 @@
-"""Running one attempt of a durable call."""
+"""Running attempts of durable calls."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ from forebay_ledger.outcomes import failed
 from forebay_ledger.scripts import LEASE_S
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
+from forebay_workers.held import Attempt
 from forebay_workers.invocation import Interrupted, Stopped, invoke
 from forebay_workers.process import Runtime
 
@@ -50,33 +51,74 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def run_call(
-    runtime: Runtime, method: Method, handler: Callable[..., Any], call: CallKey, attempt: int
+def run_calls(
+    runtime: Runtime, method: Method, handler: Callable[..., Any], attempts: Sequence[Attempt]
 ) -> None:
-    """Begins the attempt, runs the handler, and writes down how it ended."""
-    operation = begin(call, attempt, runtime.worker, runtime.control.channel)
-    with runtime.control.expecting([(call, attempt)]):
-        begun = _patiently(partial(runtime.ledger.run, operation))
-        if isinstance(begun, Refused):
-            _log.info("call %s is not begun: %s", call, begun.why)
-            return
-        context = CallContext(
-            call,
-            attempt,
-            metadata=((CALL_ID, call.id), *to_pairs(call_pb2.Metadata.FromString(begun.metadata))),
-            timeout_s=begun.timeout_s,
-            flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
-            send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
-        )
-        emitter = _Emitter(runtime, method, context)
-        with runtime.control.running(context, on_record=True):
-            outcome = _run_handler(runtime, method, handler, begun, context, emitter)
+    """Begins each attempt, runs the handler, and writes down how it ended; one by one.
+
+    What ends one goes to the ledger with what begins the next.
+    """
+    shares_task = len(attempts) > 1
+    end: Operation[Any] | None = None
+    with runtime.control.expecting(attempts):
+        for call, attempt in attempts:
+            operation = begin(call, attempt, runtime.worker, runtime.control.channel)
+            begun = _run_both(runtime, end, operation)
+            if isinstance(begun, Refused):
+                _log.info("call %s is not begun: %s", call, begun.why)
+                end = None
+            else:
+                end = _run_call(
+                    runtime, method, handler, call, attempt, begun, shares_task=shares_task
+                )
+    if end is not None:
+        _heed_end(end, _patiently(partial(runtime.ledger.run, end)))
+
+
+def _run_both(
+    runtime: Runtime, end: Operation[Any] | None, begin: Operation[Begun | Refused]
+) -> Begun | Refused:
+    """Ends a call, if there is one to end, and begins another: the answer to that."""
+    if end is None:
+        return _patiently(partial(runtime.ledger.run, begin))
+    ended, begun = _patiently(partial(runtime.ledger.run_all, [end, begin]))
+    _heed_end(end, ended)
+    answer: Begun | Refused = begun
+    return answer
+
+
+def _heed_end(end: Operation[Any], refused: Refused | None) -> None:
+    if refused is not None:
+        _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
+
+
+def _run_call(
+    runtime: Runtime,
+    method: Method,
+    handler: Callable[..., Any],
+    call: CallKey,
+    attempt: int,
+    begun: Begun,
+    *,
+    shares_task: bool,
+) -> Operation[Any]:
+    """Runs one attempt; what is to be written down of its end."""
+    context = CallContext(
+        call,
+        attempt,
+        metadata=((CALL_ID, call.id), *to_pairs(call_pb2.Metadata.FromString(begun.metadata))),
+        timeout_s=begun.timeout_s,
+        flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
+        send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
+    )
+    emitter = _Emitter(runtime, method, context)
+    with runtime.control.running(context, on_record=True, shares_task=shares_task):
+        outcome = _run_handler(runtime, method, handler, begun, context, emitter)
     if outcome is None:
         _log.info("call %s was stopped: %s", call, context.stopped)
         # Where the ledger lost what it knew, the call is not over: it moves at once.
-        runtime.ledger.run(release(call, attempt, runtime.worker))
-        return
-    emitter.finish(outcome)
+        return release(call, attempt, runtime.worker)
+    return emitter.end(outcome)
 
 
 def _run_handler(
@@ -168,17 +210,15 @@ class _Emitter:
             context.on_flow(flow)
         self._wait_for_readers()
 
-    def finish(self, outcome: call_pb2.Outcome) -> None:
-        """Writes down how the attempt ended."""
+    def end(self, outcome: call_pb2.Outcome) -> Operation[Refused | None]:
+        """What writes down how the attempt ended."""
         context = self._context
         event = Event.FAIL if outcome.code else Event.SUCCEED
         if context.cancelled:
             event = Event.CANCEL
-        content = outcome.SerializeToString()
-        end = finish(context.call, context.attempt, event, "", content, self._response)
-        refused = self._run(end)
-        if refused is not None:
-            _log.info("call %s ended before its handler: %s", context.call, refused.why)
+        return finish(
+            context.call, context.attempt, event, "", outcome.SerializeToString(), self._response
+        )
 
     def _wait_for_readers(self) -> None:
         context = self._context

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 from base64 import b64decode
+from collections.abc import Sequence
 from typing import Any
 
 from celery.worker import strategy as celery_strategy
 
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
-from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import claim
 from forebay_workers import process
-from forebay_workers.held import held
+from forebay_workers.held import Attempt, attempts_of, held
 
 _log = logging.getLogger(__name__)
 
@@ -40,30 +40,42 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
 
 
 def _refusal(message: Any) -> str | None:
-    """Why the call may not be begun here; None where it may, or where `begin` is to tell.
+    """Why no call of the message may be begun here; None where one may, or `begin` is to tell.
 
     Nothing may be raised here: it would stop the whole worker's consuming.
     """
     try:
         _, kwargs, _ = message.payload
-        if "call" not in kwargs:
+        if "batch" in kwargs:
             batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
             wanted = process.wanted([member.call_id for member in batch.members])
             return None if wanted else "its callers have left"
-        call, attempt = CallKey.parse(kwargs["call"]), int(kwargs["attempt"])
-        now_held = held()
-        if any(request.attempt == (call, attempt) for request in now_held):
-            return "it is held here already"
-        if len(now_held) < process.slots():
-            return None  # it begins in a moment, which is a claim; the keeper claims one that hangs
+        attempts = attempts_of(kwargs)
+        if not attempts:
+            raise KeyError("call")
     except Exception as error:  # whatever somebody put on the queue: pickle is refused here
         return f"its message is none of Forebay's: {error!r}"
+    now_held = held()
+    held_attempts = {attempt for request in now_held for attempt in request.on_record}
+    if held_attempts.issuperset(attempts):
+        return "it is held here already"
+    if len(now_held) < process.slots():
+        return None  # it begins in a moment, which is a claim; the keeper claims one that hangs
+    return _claim([attempt for attempt in attempts if attempt not in held_attempts])
+
+
+def _claim(attempts: Sequence[Attempt]) -> str | None:
+    """Claims the attempts; why none of them may be begun here."""
     try:
         runtime = process.runtime()
-        refused = runtime.ledger.run(claim(call, attempt, runtime.worker))
+        refused = runtime.ledger.run_all(
+            [claim(call, attempt, runtime.worker) for call, attempt in attempts]
+        )
     except BackendUnavailable:
         return None
     except Exception:
-        _log.exception("claiming call %s failed", call)
+        _log.exception("claiming calls failed")
         return None
-    return refused.why if refused is not None else None
+    if any(refusal is None for refusal in refused):
+        return None
+    return ", ".join(refusal.why for refusal in refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from base64 import b64decode
+from collections.abc import Mapping
 from functools import cached_property
 from queue import SimpleQueue
 from typing import Any, cast
@@ -33,15 +34,13 @@ class HeldRequest(Request):
         self.since = time.monotonic()
 
     @cached_property
-    def attempt(self) -> Attempt | None:
-        """The durable call's; None for a batch."""
-        if "call" not in self.kwargs:
-            return None
-        return CallKey.parse(self.kwargs["call"]), int(self.kwargs["attempt"])
+    def on_record(self) -> list[Attempt]:
+        """The durable calls'; none for a batch."""
+        return attempts_of(self.kwargs)
 
     @cached_property
     def batch(self) -> call_pb2.Batch | None:
-        """The ephemeral calls; None for a durable one."""
+        """The ephemeral calls; None for durable ones."""
         if "batch" not in self.kwargs:
             return None
         return call_pb2.Batch.FromString(b64decode(self.kwargs["batch"]))
@@ -51,14 +50,12 @@ class HeldRequest(Request):
         """The ids of its calls."""
         if self.batch is not None:
             return tuple(member.call_id for member in self.batch.members)
-        return () if self.attempt is None else (self.attempt[0].id,)
+        return tuple(call.id for call, _ in self.on_record)
 
     @property
     def attempts(self) -> list[Attempt]:
         """Its calls, by their attempts; an ephemeral one's is always named 1."""
-        if self.attempt is not None:
-            return [self.attempt]
-        return [(CallKey(call_id), 1) for call_id in self.call_ids]
+        return self.on_record or [(CallKey(call_id), 1) for call_id in self.call_ids]
 
     @property
     def child(self) -> int | None:
@@ -85,10 +82,19 @@ class HeldRequest(Request):
         super().on_timeout(soft, timeout)
 
     def _failed(self) -> None:
-        if self.attempt is not None:
-            failed.put(self.attempt)
-        elif self.batch is not None:
+        for attempt in self.on_record:
+            failed.put(attempt)
+        if self.batch is not None:
             lost_batches.put((self.id, self.batch.reply_channel))
+
+
+def attempts_of(kwargs: Mapping[str, Any]) -> list[Attempt]:
+    """The durable calls that a message names; ValueError or KeyError where it names none well."""
+    if "calls" in kwargs:
+        return [(CallKey.parse(key), 1) for key in kwargs["calls"]]
+    if "call" in kwargs:
+        return [(CallKey.parse(kwargs["call"]), int(kwargs["attempt"]))]
+    return []
 
 
 def held() -> list[HeldRequest]:

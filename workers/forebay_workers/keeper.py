@@ -127,9 +127,9 @@ class Keeper:
         """All claims, in one round trip; what is the worker's no longer is to stop."""
         by_partition: defaultdict[str, list[tuple[HeldRequest, Attempt]]] = defaultdict(list)
         for request in held():
-            attempt = request.attempt
-            if attempt is not None and attempt not in self._released:
-                by_partition[attempt[0].partition].append((request, attempt))
+            for attempt in request.on_record:
+                if attempt not in self._released:
+                    by_partition[attempt[0].partition].append((request, attempt))
         answers = await self._ledger.run_all(
             [
                 renew(partition, self._worker, [attempt for _, attempt in claims])
@@ -151,11 +151,11 @@ class Keeper:
         for request in requests.values():
             lost = request.child is not None and _has_died(request.child)
             unbegun = self._closing.is_set() and not request.begun
-            if request.attempt is not None and (lost or unbegun):
-                self._to_release.add(request.attempt)
+            if lost or unbegun:
+                self._to_release.update(request.on_record)
         self._to_release.update(_all_of(failed))
         self._lost.extend(_all_of(lost_batches))
-        current = {request.attempt for request in requests.values()}
+        current = {attempt for request in requests.values() for attempt in request.on_record}
         self._released = {attempt for attempt in self._released if attempt in current}
         while self._to_stop:
             await tell_to_stop(self._ledger, self._worker, self._to_stop.pop())
@@ -182,7 +182,7 @@ class Keeper:
                 )
             return
         if len(request.call_ids) > 1:
-            return  # others of the batch may be wanted: its child knows which one runs
+            return  # others may be wanted: the child knows which one runs, and ends itself
         _log.warning("call %s is over; the child that still runs it is ended", request.id)
         with contextlib.suppress(ProcessLookupError):
             os.kill(request.child, signal.SIGKILL)
@@ -200,7 +200,7 @@ class Keeper:
 
     async def _say_farewell(self) -> None:
         try:
-            self._to_release |= {one.attempt for one in held() if one.attempt is not None}
+            self._to_release.update(attempt for one in held() for attempt in one.on_record)
             await self._release()
             await withdraw(self._ledger, self._worker)
         except BackendUnavailable:

@@ -3,7 +3,7 @@
 local call = ARGV[1]
 local r = read(call, {
   'attempt', 'worker', 'run_limit', 'request', 'inputs', 'metadata', 'item_limit', 'window',
-  'method', 'token', 'priority', unpack(DUE),
+  'method', 'token', 'priority', 'rides', unpack(DUE),
 })
 if end_if_due(call, r, true) then r = read(call, {'state', 'attempt'}) end
 local now = now_ms()
@@ -26,6 +26,6 @@ r.state = NEXT[r.state].begin
 redis.call('HSET', key('call', call), 'state', r.state, 'begun', now, 'worker', ARGV[3],
   'control', ARGV[4], 'token', ARGV[5], 'overall', overall, 'deadline', r.deadline,
   'lease_until', r.lease_until)
-arrived(call, r.queue, r.priority)
+arrived(call, r)
 schedule(call, r)
 return begun()

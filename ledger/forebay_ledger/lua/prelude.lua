@@ -8,6 +8,7 @@
 --   method digest                 what it is
 --   task queue priority           where its message goes
 --   attempt worker control token  who runs it; lease_until: the claim's end
+--   rides                         whether its message is another call's, which names this one
 --   created queued begun finished
 --   deadline queue_until left     when it is due: 0 or absent where it is not
 --   overall                       the call's deadline, where the attempt's is sooner
@@ -28,6 +29,7 @@
 --   PREFIX:done size bytes        finished calls, by when their retention is over; what they hold
 --   PREFIX:waiting:QUEUE          queued calls that no worker has, by when their message was
 --                                 sent (0: it is yet to be sent)
+--   PREFIX:riders                 by QUEUE, how many of those ride: another's message names them
 --   PREFIX:front                  by QUEUE PRIORITY, the newest such time of a call that a
 --                                 worker got
 local P = KEYS[1]
@@ -122,9 +124,19 @@ local function tell(call, frame)
   return reached, #all
 end
 
+-- The call, whose queue and rides are in r, waits for no worker any more; when its message was
+-- sent, where it did wait.
+local function unwait(call, r)
+  local sent = redis.call('ZSCORE', waiting(r.queue), call)
+  if not sent then return nil end
+  redis.call('ZREM', waiting(r.queue), call)
+  if r.rides then redis.call('HINCRBY', P .. ':riders', r.queue, -1) end
+  return sent
+end
+
 local function drop(call)
-  local queue = redis.call('HGET', key('call', call), 'queue')
-  if queue then redis.call('ZREM', waiting(queue), call) end
+  local r = read(call, {'queue', 'rides'})
+  if r.queue then unwait(call, r) end
   redis.call('ZREM', P .. ':calls', call)
   redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call),
     key('onlook', call))
@@ -160,7 +172,7 @@ end
 local function settle(call, event, reason, outcome)
   local r = read(call, {
     'state', 'attempt', 'worker', 'control', 'queue', 'retention', 'sent', 'base',
-    'count', 'queued', 'begun',
+    'count', 'queued', 'begun', 'rides',
   })
   local state = r.state and NEXT[r.state][event]
   if not state or alive(state) then return false end
@@ -173,7 +185,7 @@ local function settle(call, event, reason, outcome)
     'overall')
   redis.call('DEL', key('in', call))
   redis.call('ZREM', P .. ':due', call)
-  redis.call('ZREM', waiting(r.queue), call)
+  unwait(call, r)
   local retention = number(r.retention)
   local size = RECORD_BYTES + number(r.sent) - number(r.base)
   redis.call('ZADD', P .. ':done', now + retention, call)
@@ -189,24 +201,23 @@ local function settle(call, event, reason, outcome)
   return true
 end
 
--- A worker has the call: its message has come through.
-local function arrived(call, queue, priority)
-  local sent = redis.call('ZSCORE', waiting(queue), call)
+-- A worker has the call, whose queue, priority and rides are in r: its message has come through.
+local function arrived(call, r)
+  local sent = unwait(call, r)
   if not sent then return end
-  redis.call('ZREM', waiting(queue), call)
-  local lane = queue .. ' ' .. (priority or '0')
+  local lane = r.queue .. ' ' .. (r.priority or '0')
   if tonumber(sent) > number(redis.call('HGET', P .. ':front', lane)) then
     redis.call('HSET', P .. ':front', lane, sent)
     redis.call('PEXPIRE', P .. ':front', 4 * LEASE_MS)
   end
 end
 
--- The claim on the call is over: it is to be sent again, or fails where it had begun and may
+-- Its worker has the call no more: it is to be sent again, or fails where it had begun and may
 -- not be run again.
 local function lapse(call)
   local r = read(call, {
     'state', 'attempt', 'attempts_limit', 'count', 'rerun', 'deterministic', 'worker', 'control',
-    'queue', 'queue_wait', 'overall',
+    'queue', 'queue_wait', 'overall', 'rides',
   })
   local state = NEXT[r.state].lapse
   if state ~= r.state then
@@ -221,7 +232,9 @@ local function lapse(call)
       'queue_until', now_ms() + number(r.queue_wait))
     if r.overall then redis.call('HSET', key('call', call), 'deadline', r.overall) end
   end
-  redis.call('HDEL', key('call', call), 'worker', 'lease_until', 'control', 'token', 'overall')
+  redis.call('HDEL', key('call', call), 'worker', 'lease_until', 'control', 'token', 'overall',
+    'rides')
+  unwait(call, r)
   redis.call('ZADD', waiting(r.queue), 0, call)
 end
 

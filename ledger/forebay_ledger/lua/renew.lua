@@ -2,7 +2,7 @@
 local answers = {}
 for i = 3, #ARGV, 2 do
   local call, attempt = ARGV[i], ARGV[i + 1]
-  local r = read(call, {'attempt', 'worker', 'priority', unpack(DUE)})
+  local r = read(call, {'attempt', 'worker', 'priority', 'rides', unpack(DUE)})
   local now = now_ms()
   -- Without a claim it is one: the ledger may have been away when the message came.
   local why = refusal(r, attempt, 'lapse')
@@ -12,7 +12,7 @@ for i = 3, #ARGV, 2 do
   if not why then
     r.lease_until = now + ARGV[2]
     redis.call('HSET', key('call', call), 'worker', ARGV[1], 'lease_until', r.lease_until)
-    arrived(call, r.queue, r.priority)
+    arrived(call, r)
     schedule(call, r)
   end
   answers[#answers + 1] = why or 'OK'

@@ -1,18 +1,24 @@
--- ARGV: lease_ms, limit, queue, ... What waits in each queue: how many, and those whose
--- message was sent a lease ago or more, or is yet to be sent, the oldest first.
+-- ARGV: lease_ms, limit, queue, ... What waits in each queue: how many that have a message of
+-- their own, and all whose message was sent a lease ago or more, or is yet to be sent, the
+-- oldest first.
 local old = now_ms() - ARGV[1]
 local queues = {}
 for i = 3, #ARGV do
   local calls = redis.call('ZRANGEBYSCORE', waiting(ARGV[i]), '-inf', old, 'WITHSCORES',
     'LIMIT', 0, ARGV[2])
-  local found = {tostring(redis.call('ZCARD', waiting(ARGV[i])))}
+  local count = redis.call('ZCARD', waiting(ARGV[i]))
+  if count == 0 then redis.call('HDEL', P .. ':riders', ARGV[i]) end
+  local riders = number(redis.call('HGET', P .. ':riders', ARGV[i]))
+  local found = {tostring(math.max(count - riders, 0))}
   for n = 1, #calls, 2 do
     local call, sent = calls[n], calls[n + 1]
-    local r = read(call, {'state', 'attempt', 'task', 'priority'})
+    local r = read(call, {'state', 'attempt', 'task', 'priority', 'rides'})
     if r.state then
       local front = number(redis.call('HGET', P .. ':front', ARGV[i] .. ' ' .. r.priority))
       local overtaken = tonumber(sent) + ARGV[1] < front
-      for _, word in ipairs({call, sent, r.attempt, r.task, r.priority, overtaken and '1' or '0'}) do
+      for _, word in ipairs({
+        call, sent, r.attempt, r.task, r.priority, overtaken and '1' or '0', r.rides or '0',
+      }) do
         found[#found + 1] = word
       end
     else

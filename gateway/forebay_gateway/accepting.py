@@ -1,0 +1,124 @@
+"""Writing the records of durable calls and sending their messages.
+
+Where broker and ledger are one server, both happen together. There, unary calls of methods
+that share messages gather, as ephemeral ones do, and one message names them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from forebay.errors import BackendUnavailable
+from forebay.routes import Method
+from forebay_gateway.errands import Errands
+from forebay_gateway.gathering import Gathering
+from forebay_gateway.gatherings import Gatherings
+from forebay_gateway.ids import uuid7
+from forebay_ledger.connection import Ledger
+from forebay_ledger.dispatch import Dispatcher
+from forebay_ledger.events import Ending
+from forebay_ledger.keys import CallKey
+from forebay_ledger.operations import Known, NewCall, Push, accept
+from forebay_ledger.task_messages import calls_message
+from forebay_ledger.together import Together
+
+_SMALL_BYTES = 64 * 1024
+"""A larger request would keep those that share its round trip waiting."""
+
+
+@dataclass(eq=False)
+class _Accept:
+    """A call that is to be accepted with others."""
+
+    call: CallKey
+    method: Method
+    new: NewCall
+    begun_at: float
+    reply: asyncio.Future[Known | None]
+
+
+@dataclass(eq=False)
+class _Accepted:
+    """Calls of one message, those that have not ended."""
+
+    calls: set[CallKey] = field(default_factory=set)
+
+
+class Accepting:
+    """Accepts durable calls. One object a gateway."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        together: Together,
+        dispatcher: Dispatcher,
+        channel: str,
+        slots: Callable[[str], int],
+    ) -> None:
+        self._ledger = ledger
+        self._together = together
+        self._dispatcher = dispatcher
+        self._channel = channel
+        self._gatherings = Gatherings(slots, self._accept_together)
+        self._in_flight: dict[CallKey, tuple[Gathering[_Accept], _Accepted]] = {}
+        self._errands = Errands()
+
+    async def accept(self, call: CallKey, method: Method, new: NewCall, push: Push) -> Known | None:
+        """`Known` where the id stands for a call already; raises BackendUnavailable."""
+        if len(new.request) > _SMALL_BYTES:
+            return await self._ledger.run(accept(call, new, self._channel, push))
+        if not push.queue_list or method.route.max_batch == 1:
+            return await self._together.run(accept(call, new, self._channel, push))
+        reply: asyncio.Future[Known | None] = asyncio.get_running_loop().create_future()
+        gathering = self._gatherings.of(method, new.priority)
+        gathering.add(_Accept(call, method, new, time.monotonic(), reply))
+        self._gatherings.send_due(gathering)
+        return await reply
+
+    def ended(self, call: CallKey, ending: Ending | None) -> None:
+        """The call has ended so, or its caller has left."""
+        gathering, accepted = self._in_flight.pop(call, (None, None))
+        if gathering is None or accepted is None:
+            return
+        if ending is not None:
+            gathering.ran(ending.run_ms / 1000)
+        accepted.calls.discard(call)
+        if not accepted.calls:
+            gathering.over(accepted)
+            self._gatherings.send_due(gathering)
+
+    def _accept_together(self, gathering: Gathering[_Accept], calls: list[_Accept]) -> None:
+        accepted = _Accepted({one.call for one in calls})
+        gathering.sent(accepted)
+        self._in_flight.update((one.call, (gathering, accepted)) for one in calls)
+        self._errands.start(self._run(calls))
+
+    async def _run(self, calls: list[_Accept]) -> None:
+        first = calls[0]
+        message = calls_message(
+            first.call.id if len(calls) == 1 else uuid7(),
+            [one.call for one in calls],
+            task=first.new.task,
+            queue=first.new.queue,
+            priority=first.new.priority,
+        )
+        operations = [
+            accept(one.call, one.new, self._channel, Push(), rides=one is not first)
+            for one in calls
+        ]
+        try:
+            answers = await self._ledger.run_with_push(
+                operations, self._dispatcher.push_of(message)
+            )
+        except BackendUnavailable as error:
+            answers = [error for _ in calls]
+        for one, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, Exception):
+                self.ended(one.call, None)
+                if not one.reply.done():
+                    one.reply.set_exception(answer)
+            elif not one.reply.done():
+                one.reply.set_result(answer)

@@ -1,0 +1,106 @@
+"""Calls that ride on another's message are no messages that could be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from forebay_ledger.connection import BlockingLedger
+from forebay_ledger.keys import PARTITIONS, CallKey
+from forebay_ledger.operations import Push, accept, begin, cancel, claim, discard, release
+from forebay_ledger.unclaimed import (
+    UnclaimedCall,
+    Waiting,
+    certainly_lost,
+    probably_lost,
+    resent,
+    unclaimed,
+)
+from tests.contract.records import NOBODY, QUEUE, WORKER, new_call, new_key, with_lease
+from tests.harness import eventually
+
+LEASE_S = 0.05
+"""Of these tests' looks at what waits."""
+
+
+def accepted(ledger: BlockingLedger, *, rides: bool) -> CallKey:
+    """A new call."""
+    call = new_key()
+    ledger.run(accept(call, new_call(), NOBODY, Push(), rides=rides))
+    return call
+
+
+def waiting(ledger: BlockingLedger) -> Waiting:
+    """What waits, where a lease is short."""
+    looks = [with_lease(unclaimed(n, [QUEUE]), LEASE_S) for n in range(PARTITIONS)]
+    return sum((ledger.run(look)[QUEUE] for look in looks), Waiting(0, ()))
+
+
+def old(ledger: BlockingLedger, count: int) -> Waiting:
+    """What waits, when so many calls have waited for a lease."""
+    eventually(lambda: len(waiting(ledger).old) == count, f"{count} old calls", 20.0)
+    return waiting(ledger)
+
+
+def calls(found: list[UnclaimedCall]) -> list[CallKey]:
+    return [one.call for one in found]
+
+
+def test_of_a_message_that_names_several_calls_one_is_counted(ledger: BlockingLedger) -> None:
+    for rides in (False, True, True):
+        accepted(ledger, rides=rides)
+    found = old(ledger, 3)
+    assert found.count == 1
+    assert probably_lost(found, depth=1) == []
+    assert len(probably_lost(found, depth=0)) == 3
+
+
+def test_riders_are_overtaken_as_others_are(ledger: BlockingLedger) -> None:
+    rider = accepted(ledger, rides=True)
+    old(ledger, 1)
+    later = new_key()
+    while later.partition != rider.partition:
+        later = new_key()
+    ledger.run(accept(later, new_call(), NOBODY, Push()))
+    ledger.run(claim(later, 1, WORKER))
+    assert calls(certainly_lost(waiting(ledger))) == [rider]
+
+
+LEAVES: dict[str, Callable[[BlockingLedger, CallKey], object]] = {
+    "claimed": lambda ledger, call: ledger.run(claim(call, 1, WORKER)),
+    "begun": lambda ledger, call: ledger.run(begin(call, 1, WORKER, "control")),
+    "cancelled": lambda ledger, call: ledger.run(cancel(call)),
+    "forgotten": lambda ledger, call: ledger.run(discard(call)),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVES)
+def test_a_rider_that_leaves_the_queue_is_counted_out(ledger: BlockingLedger, leave: str) -> None:
+    rider = accepted(ledger, rides=True)
+    stays = accepted(ledger, rides=False)
+    LEAVES[leave](ledger, rider)
+    found = old(ledger, 1)
+    assert (found.count, calls(list(found.old))) == (1, [stays])
+
+
+def test_a_rider_that_is_sent_again_has_a_message_of_its_own(ledger: BlockingLedger) -> None:
+    accepted(ledger, rides=True)
+    (rider,) = old(ledger, 1).old
+    assert rider.rides
+    ledger.run(resent(rider))
+    (alone,) = old(ledger, 1).old
+    assert not alone.rides
+    assert waiting(ledger).count == 1
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_rider_whose_worker_lets_go_of_it_has_a_message_of_its_own(
+    ledger: BlockingLedger, claimed: bool
+) -> None:
+    rider = accepted(ledger, rides=True)
+    if claimed:
+        ledger.run(claim(rider, 1, WORKER))
+    ledger.run(release(rider, 1, WORKER))
+    assert waiting(ledger).count == 1
+    assert calls(certainly_lost(waiting(ledger))) == [rider]
