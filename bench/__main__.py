@@ -12,31 +12,32 @@ import click
 from rich.console import Console
 
 from bench import machine, measures, report
-from bench.rounds import Figure
+from bench.rounds import Chart, Figure
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @click.command()
+@click.argument("rows", nargs=-1, type=int, metavar="[ROW]...")
 @click.option("--quick", is_flag=True, help="Two short rounds; writes nothing.")
 @click.option("--name", metavar="NAME", help="The result's file, without .json [today's date].")
-def main(quick: bool, name: str | None) -> None:
-    """Measure Forebay against its rivals, all on this machine."""
+def main(rows: tuple[int, ...], quick: bool, name: str | None) -> None:
+    """Measure Forebay against its rivals, all on this machine: these rows, or all."""
     signal.signal(signal.SIGTERM, _end)
-    plan = measures.QUICK if quick else measures.FULL
     console = Console()
-    figures: list[Figure] = []
+    found: list[Figure | Chart] = []
     with (
         console.status("starting everything") as status,
-        closing(measures.measure(plan)) as measured,
+        closing(measures.run(rows, quick=quick)) as measured,
     ):
-        for figure in measured:
-            figures.append(figure)
-            status.update(f"measured: {figure.title}")
+        for it in measured:
+            found.append(it)
+            status.update(f"measured: {it.title}")
+    figures = [it for it in found if isinstance(it, Figure)]
     console.print(report.table(figures))
     if not quick:
         description = machine.describe()
-        report.write(RESULTS, name or str(description["date"]), description, plan, figures)
+        report.write(RESULTS, name or str(description["date"]), description, figures)
 
 
 def _end(number: int, frame: object) -> NoReturn:

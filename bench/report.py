@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.measures import Plan
 from bench.rounds import Figure, Ratio
 from bench.systems import BLAS_THREADS, CONCURRENCY
 
@@ -25,20 +24,17 @@ def table(figures: Sequence[Figure]) -> Table:
     return shown
 
 
-def write(
-    folder: Path, name: str, machine: dict[str, Any], plan: Plan, figures: Sequence[Figure]
-) -> None:
+def write(folder: Path, name: str, machine: dict[str, Any], figures: Sequence[Figure]) -> None:
     """Writes NAME.json, with every round, and README.md, the table."""
     folder.mkdir(parents=True, exist_ok=True)
     results = {
         "command": COMMAND,
         "machine": machine,
         "workers": {"pool": "prefork", "concurrency": CONCURRENCY, "blas_threads": BLAS_THREADS},
-        "plan": vars(plan),
         "figures": [_as_json(figure) for figure in figures],
     }
     (folder / f"{name}.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (folder / "README.md").write_text(_markdown(name, machine, plan, figures))
+    (folder / "README.md").write_text(_markdown(name, machine, figures))
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
@@ -102,7 +98,7 @@ def _series(name: str, values: Sequence[float], median: float) -> dict[str, Any]
     }
 
 
-def _markdown(name: str, machine: dict[str, Any], plan: Plan, figures: Sequence[Figure]) -> str:
+def _markdown(name: str, machine: dict[str, Any], figures: Sequence[Figure]) -> str:
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(_cells(figure) for figure in figures)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     packages = ", ".join(f"{package} {it}" for package, it in machine["packages"].items())
@@ -112,7 +108,7 @@ Written by `{COMMAND}`, which takes these figures anew; every round is in `{name
 
 {chr(10).join(lines)}
 
-Medians of {plan.rounds} rounds ({plan.streams} for memory) in which the contenders took turns. A
+Medians of rounds in which the contenders took turns. A
 ratio is made within each round; given are their median and, in brackets, the lowest and the
 highest. All on one machine at once: callers, gateway, workers (prefork, concurrency
 {CONCURRENCY}, {BLAS_THREADS} BLAS threads, the rivals likewise) and one embedded server, its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ def interleave(
 def best_of(*series: Sequence[float]) -> tuple[float, ...]:
     """The highest of the series, round by round."""
     return tuple(max(values) for values in zip(*series, strict=True))
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The least value that so large a share of the values does not exceed (nearest rank)."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ class Goal:
 class Figure:
     """One line of the report: ours, a rival's where there is one, and the goal.
 
-    The goal is on the median ratio, or, without a rival, on our highest value.
+    The goal is on the median ratio, or, without a rival, on our highest value. `row` is
+    the number of the goal among those of the project.
     """
 
     key: str
@@ -88,6 +95,7 @@ class Figure:
     ours: Series
     theirs: Series | None = None
     goal: Goal | None = None
+    row: int | None = None
 
     @property
     def ratio(self) -> Ratio | None:
@@ -101,3 +109,24 @@ class Figure:
             return None
         ratio = self.ratio
         return self.goal.met(max(self.ours.values) if ratio is None else ratio.median)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart: a series at each x."""
+
+    name: str
+    points: tuple[tuple[float, Series], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Figures over something that grows, to be drawn; `x` and `y` are the axes' labels."""
+
+    key: str
+    title: str
+    x: str
+    y: str
+    lines: tuple[Line, ...]
+    log_x: bool = False
+    log_y: bool = False

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+
+import redis
 
 from forebay_ledger.backends import kombu_url
 from forebay_ledger.embedded import EmbeddedServer
@@ -34,15 +36,33 @@ class Backend:
 
     product_env: dict[str, str]
     rivals_url: str
+    client: redis.Redis
+
+    @property
+    def server_pid(self) -> int:
+        """The server's process id."""
+        return int(self.client.info("server")["process_id"])
 
 
 @contextmanager
-def backend() -> Iterator[Backend]:
-    """The embedded server as shipped, append-only file on, in a folder of its own."""
-    with short_folder() as folder, EmbeddedServer(folder / "data") as server:
+def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
+    """The embedded server in a folder of its own, append-only file on, as shipped, or off.
+
+    `settings` are variables for gateways and workers.
+    """
+    with (
+        short_folder() as folder,
+        EmbeddedServer(folder / "data") as server,
+        closing(redis.Redis.from_url(server.url)) as client,
+    ):
+        if not append_only:
+            client.config_set("appendonly", "no")
         yield Backend(
-            environment(FOREBAY_LEDGER_URL=server.url, FOREBAY_LOG_LEVEL="WARNING", **_BLAS),
+            environment(
+                FOREBAY_LEDGER_URL=server.url, FOREBAY_LOG_LEVEL="WARNING", **_BLAS, **settings
+            ),
             f"{kombu_url(server.url)}?virtual_host={_RIVALS_DATABASE}",
+            client,
         )
 
 
