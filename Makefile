@@ -80,6 +80,8 @@ lock: setup ## Lock the newest versions that fit, without any host's name.
 	grep '^uv==' --after-context=100 requirements/dev.txt | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > requirements/uv.txt
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate requirements/proto.in --output-file requirements/proto.txt
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate requirements/ray.in --output-file requirements/ray.txt
 
 NODE_READY := clients/node/node_modules/.package-lock.json
 node: $(NODE_READY) ## Install what the Node client needs.
@@ -98,4 +100,4 @@ bench-quick: setup ## The same in short, without writing results.
 	$(BIN)/python -m bench --quick
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) $(PROTO_VENV) dist clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PROTO_VENV) .venv-ray dist clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

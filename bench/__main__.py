@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from contextlib import closing
-from pathlib import Path
 from typing import NoReturn
 
 import click
 from rich.console import Console
 
-from bench import machine, measures, report
+from bench import machine, measures, record, report, systems
 from bench.rounds import Chart, Figure
 
-RESULTS = Path(__file__).parent / "results"
+COMMAND = "make bench"
 
 
 @click.command()
 @click.argument("rows", nargs=-1, type=int, metavar="[ROW]...")
-@click.option("--quick", is_flag=True, help="Two short rounds; writes nothing.")
+@click.option("--quick", is_flag=True, help="Few short rounds; writes nothing.")
 @click.option("--name", metavar="NAME", help="The result's file, without .json [today's date].")
 def main(rows: tuple[int, ...], quick: bool, name: str | None) -> None:
-    """Measure Forebay against its rivals, all on this machine: these rows, or all."""
+    """Measure Forebay against its rivals, all on this machine: these rows, or all.
+
+    Some rows alone are written only to a file that is named.
+    """
     signal.signal(signal.SIGTERM, _end)
     console = Console()
+    begun = time.monotonic()
     found: list[Figure | Chart] = []
     with (
         console.status("starting everything") as status,
@@ -33,11 +37,19 @@ def main(rows: tuple[int, ...], quick: bool, name: str | None) -> None:
         for it in measured:
             found.append(it)
             status.update(f"measured: {it.title}")
-    figures = [it for it in found if isinstance(it, Figure)]
-    console.print(report.table(figures))
-    if not quick:
-        description = machine.describe()
-        report.write(RESULTS, name or str(description["date"]), description, figures)
+    description = machine.describe()
+    results = record.results(
+        found,
+        command=COMMAND,
+        machine=description,
+        workers=systems.WORKERS,
+        seconds=time.monotonic() - begun,
+    )
+    console.print(report.table(results.figures))
+    if name or not (quick or rows):
+        name = name or str(description["date"])
+        record.save(report.RESULTS / f"{name}.json", results)
+        report.write(report.RESULTS, name)
 
 
 def _end(number: int, frame: object) -> NoReturn:

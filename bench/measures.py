@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bench import adds, earlier
+from bench import alone, earlier, saturated
 from bench.rounds import Chart, Figure
 from bench.stage import Stage
 
@@ -22,7 +22,8 @@ class Measure:
 
 
 MEASURES = (
-    Measure((1, 2, 3, 4, 5), adds.measure, adds.FULL, adds.QUICK),
+    Measure((1, 5), alone.measure, alone.FULL, alone.QUICK),
+    Measure((2, 3, 4, 5), saturated.measure, saturated.FULL, saturated.QUICK),
     Measure((6, 8, 9), earlier.measure, earlier.FULL, earlier.QUICK),
 )
 

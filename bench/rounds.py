@@ -6,22 +6,35 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_SATURATED = 0.95
+"""Of the best rate: what a load must reach to be called saturating."""
 
 
-def interleave(
-    rounds: int, contenders: Mapping[str, Callable[[], float]]
-) -> dict[str, tuple[float, ...]]:
-    """Runs each contender once a round, in the mapping's order, A B A B …; its figures."""
-    figures: dict[str, list[float]] = {name: [] for name in contenders}
+def interleave(rounds: int, contenders: Mapping[str, Callable[[], T]]) -> dict[str, tuple[T, ...]]:
+    """Runs each contender once a round, in the mapping's order, A B A B …; what they return."""
+    found: dict[str, list[T]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
-            figures[name].append(run())
-    return {name: tuple(values) for name, values in figures.items()}
+            found[name].append(run())
+    return {name: tuple(values) for name, values in found.items()}
 
 
 def best_of(*series: Sequence[float]) -> tuple[float, ...]:
     """The highest of the series, round by round."""
     return tuple(max(values) for values in zip(*series, strict=True))
+
+
+def least_saturating(rates: Mapping[int, float]) -> int:
+    """Of loads and their rates, the least load whose rate is within 5% of the best.
+
+    A greater one would only lengthen the queue, and with it every call's time.
+    """
+    best = max(rates.values())
+    return min(load for load, rate in rates.items() if rate >= _SATURATED * best)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -40,6 +53,14 @@ class Series:
     def median(self) -> float:
         """The middle figure."""
         return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A rival without figures, and why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -85,27 +106,27 @@ class Goal:
 class Figure:
     """One line of the report: ours, a rival's where there is one, and the goal.
 
-    The goal is on the median ratio, or, without a rival, on our highest value. `row` is
-    the number of the goal among those of the project.
+    The goal is on the median ratio, or, without a rival, on our highest value; whether it
+    is met can't be said where the rival is absent. `row` is the number of the goal.
     """
 
     key: str
     title: str
     unit: str
     ours: Series
-    theirs: Series | None = None
+    theirs: Series | Absent | None = None
     goal: Goal | None = None
     row: int | None = None
 
     @property
     def ratio(self) -> Ratio | None:
-        """Ours over theirs."""
-        return None if self.theirs is None else ratio_of(self.ours, self.theirs)
+        """Ours over theirs, where a rival has figures."""
+        return ratio_of(self.ours, self.theirs) if isinstance(self.theirs, Series) else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
-        if self.goal is None:
+        """Whether the goal is met; None where there is none, or nothing to hold it against."""
+        if self.goal is None or isinstance(self.theirs, Absent):
             return None
         ratio = self.ratio
         return self.goal.met(max(self.ours.values) if ratio is None else ratio.median)
@@ -121,7 +142,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Figures over something that grows, to be drawn; `x` and `y` are the axes' labels."""
+    """Figures over something that grows, to be drawn; `x` and `y` are the axes' labels.
+
+    `x_is_share` says that x is a share of something ordered, from 0 to 1, the upper end of
+    which matters.
+    """
 
     key: str
     title: str
@@ -130,3 +155,4 @@ class Chart:
     lines: tuple[Line, ...]
     log_x: bool = False
     log_y: bool = False
+    x_is_share: bool = False

@@ -23,6 +23,9 @@ QUEUES = ("add", "factorial", "mat_mul")
 BLAS_THREADS = max(1, (os.cpu_count() or 1) // CONCURRENCY)
 """What a worker of ours gives NumPy; the rivals' get as many, by environment."""
 
+WORKERS = {"pool": "prefork", "concurrency": CONCURRENCY, "blas_threads": BLAS_THREADS}
+"""What the report says of them."""
+
 _BLAS = {
     name: str(BLAS_THREADS)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -1,0 +1,96 @@
+"""What a load process measures, and how one is run: a process of its own, which prints JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from bench.rounds import quantile
+
+WARM_UP_S = 1.0
+"""At the start of a load, not counted."""
+SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+"""Of the calls, those whose times are kept."""
+_START_AND_END_S = 60.0
+
+
+class Window:
+    """The time in which answers count, on the clock of `now`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.begin = time.perf_counter() + WARM_UP_S
+        self.end = self.begin + seconds
+        self.seconds = seconds
+
+    def counts(self, now: float) -> bool:
+        """Whether an answer at this time counts."""
+        return self.begin <= now < self.end
+
+
+@dataclass(frozen=True)
+class Load:
+    """Calls answered per second, their times, and what they failed with.
+
+    `times_ms` are those of the shares of `SHARES`; `cpu_us` is what a call costs the load
+    process itself.
+    """
+
+    rate: float
+    times_ms: tuple[float, ...]
+    cpu_us: float
+    failures: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def p50_ms(self) -> float:
+        """The median time."""
+        return self.times_ms[SHARES.index(0.5)]
+
+    @property
+    def p99_ms(self) -> float:
+        """What 99 of 100 calls don't exceed."""
+        return self.times_ms[SHARES.index(0.99)]
+
+
+def of_times(
+    times: Sequence[float], window: Window, cpu_s: float, failures: Mapping[str, int]
+) -> Load:
+    """The load of calls that took these times, in seconds, and were answered in the window."""
+    if not times:
+        raise SystemExit(f"no call was answered: {dict(failures)}")
+    ordered = sorted(times)
+    return Load(
+        len(ordered) / window.seconds,
+        tuple(quantile(ordered, share) * 1000 for share in SHARES),
+        cpu_s * 1e6 / len(ordered),
+        dict(failures),
+    )
+
+
+def as_json(load: Load) -> str:
+    """A line that `run` reads."""
+    return json.dumps(asdict(load))
+
+
+def run(program: str, *words: object, env: Mapping[str, str], seconds: float) -> Load:
+    """Runs a load process for so long and returns what it measured.
+
+    Raises RuntimeError where any call failed: a rate with failures is none.
+    """
+    command = [sys.executable, "-m", program, *map(str, words), str(seconds)]
+    done = subprocess.run(
+        command,
+        env=env,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=WARM_UP_S + seconds + _START_AND_END_S,
+    )
+    fields = json.loads(done.stdout.splitlines()[-1])
+    load = Load(**{**fields, "times_ms": tuple(fields["times_ms"])})
+    if load.failures:
+        raise RuntimeError(f"calls failed under {' '.join(command[2:])}: {load.failures}")
+    return load

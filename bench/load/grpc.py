@@ -1,0 +1,105 @@
+"""`python -m bench.load.grpc ADDRESS KIND IN_FLIGHT CONNECTIONS SECONDS`: Add, again and again.
+
+KIND is `ephemeral`, `durable` (each call with an id of its own) or `echo` (the answer is
+the request). So many calls are in flight at any time, each begun when one is answered.
+"""
+
+from __future__ import annotations
+
+import gc
+import selectors
+import socket
+import sys
+import time
+from collections import Counter
+
+from bench import load
+from bench.load.http2 import Call, ConnectionLost, Session
+from forebay.compute.v1 import compute_pb2 as pb
+
+_READ_BYTES = 1 << 18
+_SILENCE_S = 30.0
+_PATH = "/forebay.compute.v1.ComputeService/Add"
+
+
+def call_of(kind: str) -> Call:
+    """4 + 6, as this kind of call."""
+    request = pb.AddRequest(x=4, y=6).SerializeToString()
+    answer = request if kind == "echo" else pb.AddResponse(sum=10).SerializeToString()
+    return Call(_PATH, request, answer, own_ids=kind == "durable")
+
+
+def measured(
+    address: str, call: Call, in_flight: int, connections: int, seconds: float
+) -> load.Load:
+    """Keeps so many calls in flight over so many connections.
+
+    Raises ConnectionLost where the server ends one, TimeoutError where it says nothing for 30 s.
+    """
+    shares = [in_flight // connections + (i < in_flight % connections) for i in range(connections)]
+    with selectors.DefaultSelector() as selector:
+        window = load.Window(seconds)
+        sessions: list[Session] = []
+        for share in shares:
+            connection, session = _connected(address), Session(call)
+            sessions.append(session)
+            selector.register(connection, selectors.EVENT_READ, session)
+            session.begin(share, time.perf_counter())
+            _send(connection, session)
+        times, cpu_s = _calls(selector, window)
+        failures = sum((session.failures for session in sessions), Counter[str]())
+        for key in list(selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+    return load.of_times(times, window, cpu_s, failures)
+
+
+def _calls(selector: selectors.BaseSelector, window: load.Window) -> tuple[list[float], float]:
+    """The times of the calls that were answered in the window; and its CPU seconds."""
+    counted: list[float] = []
+    cpu_at_begin = 0.0
+    now = time.perf_counter()
+    while now < window.end:
+        ready = selector.select(_SILENCE_S)
+        if not ready:
+            raise TimeoutError(f"no answer for {_SILENCE_S:g} s")
+        for key, _ in ready:
+            connection, session = key.fileobj, key.data
+            assert isinstance(connection, socket.socket)
+            before = session.in_flight
+            data = connection.recv(_READ_BYTES)
+            if not data:
+                raise ConnectionLost("the server closed the connection")
+            now = time.perf_counter()
+            times = session.receive(data, now)
+            if window.counts(now):
+                cpu_at_begin = cpu_at_begin or time.process_time()
+                counted += times
+            session.begin(before - session.in_flight, now)
+            _send(connection, session)
+    return counted, time.process_time() - cpu_at_begin
+
+
+def _connected(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host, int(port)), timeout=_SILENCE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _send(connection: socket.socket, session: Session) -> None:
+    if session.outgoing:
+        connection.sendall(session.outgoing)
+        session.outgoing.clear()
+
+
+def main(arguments: list[str]) -> None:
+    """Prints what was measured."""
+    address, kind, in_flight, connections, seconds = arguments
+    gc.disable()  # nothing here has cycles; a collection would show as the server's latency
+    found = measured(address, call_of(kind), int(in_flight), int(connections), float(seconds))
+    print(load.as_json(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

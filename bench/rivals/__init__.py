@@ -1,0 +1,95 @@
+"""What Forebay is measured against, each in a process of its own.
+
+`tutorial/` holds the tutorial's modules, word for word; they read two URLs from the environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.rivals import ray_environment
+from bench.rivals.ray_environment import NotInstalled
+from bench.rounds import Absent
+from bench.systems import Backend, celery_worker, rivals_environment
+from tests.harness import environment, free_port, process, short_folder
+
+MODULES = str(Path(__file__).parent / "tutorial")
+RAY_SERVE = "Ray Serve's gRPC proxy"
+_RAY_START_S = 90.0
+
+
+@contextmanager
+def tutorial(backend: Backend) -> Iterator[dict[str, str]]:
+    """The tutorial's workers for add and mat_mul; the environment that its callers need."""
+    env = rivals_environment(backend, MODULES)
+    with ExitStack() as stack:
+        for module, queue in (("add_module", "add"), ("mat_mul_module", "mat_mul")):
+            stack.enter_context(celery_worker(module, queue, env))
+        yield env
+
+
+def task(env: dict[str, str], module: str, name: str) -> Any:
+    """A task of the tutorial's, to be called from this process."""
+    os.environ.update({key: env[key] for key in env if key.startswith("TUTORIAL_")})
+    if MODULES not in sys.path:
+        sys.path.append(MODULES)
+    return getattr(importlib.import_module(module), name)
+
+
+@contextmanager
+def echo() -> Iterator[str]:
+    """A bare `grpc.aio` server that gives back what it gets; its address."""
+    with _ready("bench.rivals.echo", env=environment()) as address:
+        yield address
+
+
+@contextmanager
+def stream() -> Iterator[str]:
+    """A bare `grpc.aio` server of `bench.rivals.stream.exchange`; its address."""
+    with _ready("bench.rivals.stream", env=environment()) as address:
+        yield address
+
+
+@contextmanager
+def servicer(env: dict[str, str], threads: int) -> Iterator[str]:
+    """The hand-written servicer around the tutorial's task, with so many threads; its address."""
+    with _ready("bench.rivals.servicer", str(threads), env=env) as address:
+        yield address
+
+
+@contextmanager
+def ray_serve() -> Iterator[str | Absent]:
+    """Ray Serve's gRPC proxy, its address; or why it is not there."""
+    with ExitStack() as stack:
+        try:
+            interpreter = ray_environment.python()
+            folder = stack.enter_context(short_folder())
+            running = stack.enter_context(
+                process(
+                    *[interpreter, str(Path(__file__).parent / "ray_serve.py")],
+                    *[str(free_port()), str(folder)],
+                    env=environment(
+                        PYTHONPATH=str(ray_environment.ROOT / "clients" / "python"),
+                        RAY_SERVE_THROUGHPUT_OPTIMIZED="1",
+                        RAY_USAGE_STATS_ENABLED="0",
+                    ),
+                )
+            )
+            found: str | Absent = running.wait_for(r"ready on (\S+)", _RAY_START_S)[1]
+        except NotInstalled as reason:
+            found = Absent(RAY_SERVE, f"not installed: {reason}")
+        except AssertionError as reason:
+            found = Absent(RAY_SERVE, f"did not start: {str(reason).splitlines()[-1]}")
+        yield found
+
+
+@contextmanager
+def _ready(program: str, *words: str, env: dict[str, str]) -> Iterator[str]:
+    with process(sys.executable, "-m", program, *words, env=env) as running:
+        yield running.wait_for(r"ready on (\S+)")[1]

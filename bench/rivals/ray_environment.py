@@ -1,0 +1,35 @@
+"""Ray Serve's own environment, made once and kept; nothing in it is the product's."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "requirements" / "ray.txt"
+FOLDER = ROOT / ".venv-ray"
+
+
+class NotInstalled(Exception):
+    """Ray Serve could not be installed; the message says why, in a line."""
+
+
+def python() -> str:
+    """The interpreter of an environment that holds what the lock says. Raises NotInstalled."""
+    interpreter = FOLDER / "bin" / "python"
+    ready, wanted = FOLDER / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not ready.exists() or ready.read_text() != wanted:
+        _uv("venv", "--clear", "--python", sys.executable, str(FOLDER))
+        _uv("pip", "install", "--python", str(interpreter), "--require-hashes", "-r", str(LOCK))
+        ready.write_text(wanted)
+    return str(interpreter)
+
+
+def _uv(*words: str) -> None:
+    command = [sys.executable, "-m", "uv", *words, "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip() or f"uv ended with {done.returncode}"
+        raise NotInstalled(said.splitlines()[-1].strip())

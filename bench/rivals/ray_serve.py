@@ -1,0 +1,53 @@
+"""`ray_serve.py PORT FOLDER`, in Ray's own environment: Add behind Ray Serve's gRPC proxy.
+
+Set up as "Performance Tuning" in Ray Serve's documentation says: an `async` method, many
+ongoing requests, and `RAY_SERVE_THROUGHPUT_OPTIMIZED`, which whoever starts this sets.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import ray
+from ray import serve
+from ray.serve.config import ProxyLocation, gRPCOptions
+
+from forebay.compute.v1 import compute_pb2 as pb
+
+_SERVICER = "forebay.compute.v1.compute_pb2_grpc.add_ComputeServiceServicer_to_server"
+_ONGOING = 1000
+
+
+@serve.deployment(max_ongoing_requests=_ONGOING, ray_actor_options={"num_cpus": 0})
+class Compute:
+    """The sum, computed where the request arrives."""
+
+    async def Add(self, request: pb.AddRequest) -> pb.AddResponse:  # noqa: N802
+        """One call; named as in the contract."""
+        return pb.AddResponse(sum=request.x + request.y)
+
+
+def main(port: int, folder: str) -> None:
+    """Serves until it is ended."""
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=folder,
+    )
+    serve.start(
+        proxy_location=ProxyLocation.HeadOnly,
+        http_options={"host": "127.0.0.1", "port": 0},
+        grpc_options=gRPCOptions(port=port, grpc_servicer_functions=[_SERVICER]),
+    )
+    serve.run(Compute.bind(), route_prefix="/")
+    print(f"ready on 127.0.0.1:{port}", flush=True)
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    serve.shutdown()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
