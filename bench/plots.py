@@ -15,11 +15,11 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from bench.record import Results
 from bench.rounds import Chart, Figure, Line, Series
-from bench.words import amount, goal
+from bench.words import amount, goal, times
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 _MET, _MISSED, _GREY = "#0072B2", "#D55E00", "#666666"
@@ -80,33 +80,40 @@ def _save(path: Path, inches: tuple[float, float], paint: Callable[[Axes], None]
 
 
 def _goals(axes: Axes, figures: Sequence[Figure]) -> None:
-    """A dot for each median, a line over its spread, on how many times better than the goal."""
+    """A line for each figure, on how many times better than the goal it is."""
     for at, figure in enumerate(figures):
-        measured = figure.ours if figure.ratio is None else figure.ratio
-        values = [distance(figure, value) for value in measured.values]
-        colour, marker = (_MET, "o") if figure.met else (_MISSED, "D")
-        axes.plot([min(values), max(values)], [at, at], color=colour, linewidth=2, alpha=0.5)
-        axes.plot(distance(figure, measured.median), at, marker, color=colour, markersize=7)
-        unit = f" {figure.unit}" if figure.ratio is None else "×"
-        said = f"{amount(measured.median)}{unit} ({goal(figure)})"
-        axes.annotate(
-            said,
-            (1.01, at),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            color=colour,
-            annotation_clip=False,
-        )
+        _goal(axes, at, figure)
     axes.axvline(1, color=_GREY, linewidth=1, linestyle="--")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks(range(len(figures)), [_label(figure) for figure in figures], fontsize=9)
     axes.invert_yaxis()
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel("how many times better than the goal (dashed); line: lowest to highest round")
+    axes.set_xlabel("times better than the goal (dashed); line: lowest to highest round")
     axes.set_title("What was to be reached, and what was")
+
+
+def _goal(axes: Axes, at: int, figure: Figure) -> None:
+    """A dot for the median, a line over the spread, and both in words beside it."""
+    measured = figure.ours if figure.ratio is None else figure.ratio
+    median = measured.median
+    values = [distance(figure, value) for value in measured.values]
+    colour, marker = (_MET, "o") if figure.met else (_MISSED, "D")
+    axes.plot([min(values), max(values)], [at, at], color=colour, linewidth=2, alpha=0.5)
+    axes.plot(distance(figure, median), at, marker, color=colour, markersize=7)
+    said = times(median) if figure.ratio else f"{amount(median)} {figure.unit}"
+    axes.annotate(
+        f"{said} ({goal(figure)})",
+        (1.01, at),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=9,
+        color=colour,
+        annotation_clip=False,
+    )
 
 
 def _label(figure: Figure) -> str:
@@ -147,17 +154,24 @@ def _owner(series: Series) -> str:
 
 
 def _chart(axes: Axes, chart: Chart) -> None:
-    for line, colour, marker in zip(chart.lines, _COLOURS, _MARKERS, strict=False):
-        _line(axes, line, colour, marker)
+    colours = iter(zip(_COLOURS, _MARKERS, strict=True))
+    for line in chart.lines:
+        if line.ideal:
+            xs, ys = _medians(line)
+            axes.plot(xs, ys, color=_GREY, linestyle="--", linewidth=1.2, label=line.name)
+        else:
+            _line(axes, line, *next(colours))
+    xs = sorted({x for line in chart.lines for x, _ in line.points})
     if chart.x_is_share:
-        _scale_of_shares(axes, [x for x, _ in chart.lines[0].points])
-    elif chart.log_x:
-        axes.set_xscale("log")
+        _scale_of_shares(axes, xs)
     else:
-        axes.set_xticks(sorted({x for line in chart.lines for x, _ in line.points}))
+        axes.set_xscale("log" if chart.log_x else "linear")
+        axes.xaxis.set_major_locator(FixedLocator(xs))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     if chart.log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
     else:
         axes.set_ylim(bottom=0)
     axes.grid(color="#dddddd", linewidth=0.8)
@@ -170,24 +184,16 @@ def _chart(axes: Axes, chart: Chart) -> None:
 
 def _line(axes: Axes, line: Line, colour: str, marker: str) -> None:
     """The medians, in a band from lowest to highest."""
-    xs = [x for x, _ in line.points]
-    series = [series for _, series in line.points]
-    axes.plot(
-        xs,
-        [one.median for one in series],
-        color=colour,
-        marker=marker,
-        markersize=5,
-        label=textwrap.fill(line.name, 28),
-    )
-    axes.fill_between(
-        xs,
-        [min(one.values) for one in series],
-        [max(one.values) for one in series],
-        color=colour,
-        alpha=0.15,
-        linewidth=0,
-    )
+    xs, ys = _medians(line)
+    label = textwrap.fill(line.name, 28)
+    axes.plot(xs, ys, color=colour, marker=marker, markersize=5, label=label)
+    lowest = [min(series.values) for _, series in line.points]
+    highest = [max(series.values) for _, series in line.points]
+    axes.fill_between(xs, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+
+
+def _medians(line: Line) -> tuple[list[float], list[float]]:
+    return [x for x, _ in line.points], [series.median for _, series in line.points]
 
 
 def _scale_of_shares(axes: Axes, shares: Sequence[float]) -> None:

@@ -124,7 +124,7 @@ def _series(content: dict[str, Any]) -> Series:
 
 def _of_chart(chart: Chart) -> dict[str, Any]:
     lines = [
-        {"name": line.name, "points": [{"x": x, **_of_series(y)} for x, y in line.points]}
+        {**vars(line), "points": [{"x": x, **_of_series(y)} for x, y in line.points]}
         for line in chart.lines
     ]
     return {**vars(chart), "lines": lines}
@@ -132,7 +132,7 @@ def _of_chart(chart: Chart) -> dict[str, Any]:
 
 def _chart(content: dict[str, Any]) -> Chart:
     lines = tuple(
-        Line(line["name"], tuple((point["x"], _series(point)) for point in line["points"]))
+        Line(**line | {"points": tuple((at["x"], _series(at)) for at in line["points"])})
         for line in content["lines"]
     )
     return Chart(**{**content, "lines": lines})

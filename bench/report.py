@@ -11,7 +11,7 @@ from rich.table import Table
 from bench import plots, record
 from bench.record import Results
 from bench.rounds import Absent, Figure, Ratio, Series
-from bench.words import amount, goal
+from bench.words import amount, goal, times
 
 RESULTS = Path(__file__).parent / "results"
 _COLUMNS = ("#", "figure", "Forebay", "against", "ratio (spread)", "goal", "met")
@@ -82,7 +82,7 @@ def _against(figure: Figure) -> str:
 
 
 def _ratio(ratio: Ratio) -> str:
-    return f"{amount(ratio.median)}× ({amount(ratio.lowest)} to {amount(ratio.highest)})"
+    return f"{times(ratio.median)} ({times(ratio.lowest)} to {times(ratio.highest)})"
 
 
 def _values(values: Sequence[float]) -> str:

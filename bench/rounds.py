@@ -134,10 +134,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart: a series at each x."""
+    """A line of a chart: a series at each x; `ideal` where it is what was hoped for."""
 
     name: str
     points: tuple[tuple[float, Series], ...]
+    ideal: bool = False
 
 
 @dataclass(frozen=True)

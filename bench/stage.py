@@ -12,7 +12,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 
 
 class Stage:
-    """The product as shipped, one of each, and the tutorial's workers on the same server.
+    """The product as `forebay up` runs it, and the tutorial's workers on the same server.
 
     A measurement that needs another arrangement starts its own, from `systems`. All that
     was started here runs until the block is left.
@@ -44,7 +44,7 @@ class Stage:
 
     @property
     def gateway_pid(self) -> int:
-        """The gateway's process id."""
+        """The gateway's process id; the workers are its children."""
         return self._gateway[1]
 
     @cached_property
@@ -64,5 +64,4 @@ class Stage:
 
     @cached_property
     def _gateway(self) -> tuple[str, int]:
-        self._stack.enter_context(systems.workers(self.backend))
-        return self._stack.enter_context(systems.gateway(self.backend))
+        return self._stack.enter_context(systems.up(self.backend))

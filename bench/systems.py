@@ -1,7 +1,7 @@
 """The product's processes: one embedded server, a worker for each queue, gateways.
 
-The parts are started one by one, not by `forebay up`, so that a gateway's
-memory is its own; what runs in them is the same.
+All of them by `forebay up`, or one by one, where a gateway's memory is to be its own; what
+runs in them is the same.
 """
 
 from __future__ import annotations
@@ -74,6 +74,13 @@ def gateway(backend: Backend) -> Iterator[tuple[str, int]]:
     """A `forebay gateway` of its own; its address and its process id."""
     command = ("forebay", "gateway", "--listen", "127.0.0.1:0")
     with process(*command, env=backend.product_env) as running:
+        yield running.wait_for(r"ready on (\S+)")[1], running.popen.pid
+
+
+@contextmanager
+def up(backend: Backend) -> Iterator[tuple[str, int]]:
+    """`forebay up`: gateway and workers with all their defaults; its address and process id."""
+    with process("forebay", "up", "--listen", "127.0.0.1:0", env=backend.product_env) as running:
         yield running.wait_for(r"ready on (\S+)")[1], running.popen.pid
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from bench.rounds import Figure
 
+_SMALL = 0.2
+
 
 def amount(value: float) -> str:
     """Three digits that matter, and thousands apart."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def times(ratio: float) -> str:
+    """A ratio; a small one as a fraction of one, such as "1/12×"."""
+    return f"1/{amount(1 / ratio)}×" if 0 < ratio < _SMALL else f"{amount(ratio)}×"
+
+
 def goal(figure: Figure) -> str:
     """What is to be reached, such as "≤ 0.7×"; empty where there is no goal."""
     if figure.goal is None:
         return ""
-    unit = f" {figure.unit}" if figure.theirs is None else "×"
-    return f"{'≤' if figure.goal.at_most else '≥'} {figure.goal.bound:.3g}{unit}"
+    bound = figure.goal.bound
+    words = f"{amount(bound)} {figure.unit}" if figure.theirs is None else times(bound)
+    return f"{'≤' if figure.goal.at_most else '≥'} {words}"

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bench.rounds import Figure, Goal, Series, best_of, interleave, ratio_of
+from bench.rounds import (
+    Absent,
+    Figure,
+    Goal,
+    Series,
+    best_of,
+    interleave,
+    least_saturating,
+    ratio_of,
+)
 
 
 def test_contenders_take_turns() -> None:
@@ -61,3 +70,15 @@ def test_with_a_rival_the_goal_is_on_the_median_ratio() -> None:
 def test_without_a_rival_the_goal_is_on_the_highest_figure() -> None:
     peaks = Series("peak", (100, 100, 301))
     assert Figure("key", "title", "MB", peaks, goal=Goal(300)).met is False
+
+
+def test_a_load_saturates_where_a_greater_one_brings_no_more_than_5_percent() -> None:
+    assert least_saturating({16: 500, 64: 960, 256: 1000}) == 64
+    assert least_saturating({16: 500, 64: 900, 256: 1000}) == 256
+    assert least_saturating({16: 1000, 64: 900}) == 16
+
+
+def test_against_an_absent_rival_no_goal_is_met_or_missed() -> None:
+    absent = Figure("key", "title", "ms", Series("ours", (1,)), Absent("it", "why"), Goal(1.2))
+    assert absent.ratio is None
+    assert absent.met is None
