@@ -50,13 +50,6 @@ def echo() -> Iterator[str]:
 
 
 @contextmanager
-def stream() -> Iterator[str]:
-    """A bare `grpc.aio` server of `bench.rivals.stream.exchange`; its address."""
-    with _ready("bench.rivals.stream", env=environment()) as address:
-        yield address
-
-
-@contextmanager
 def servicer(env: dict[str, str], threads: int) -> Iterator[str]:
     """The hand-written servicer around the tutorial's task, with so many threads; its address."""
     with _ready("bench.rivals.servicer", str(threads), env=env) as address:
