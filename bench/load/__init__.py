@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from bench.rounds import quantile
 
-WARM_UP_S = 1.0
+WARM_UP_S = 0.5
 """At the start of a load, not counted."""
 SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 """Of the calls, those whose times are kept."""
