@@ -14,8 +14,6 @@ from collections.abc import Callable, Collection
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
-
 from forebay.checks import CheckFactory, load_checks
 from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.presence import WorkerPresence
@@ -23,6 +21,7 @@ from forebay_ledger.settings import Settings, load_settings
 from forebay_workers.clock import LedgerClock
 from forebay_workers.control import Control
 from forebay_workers.keeper import MIND_EVERY_S, Keeper
+from forebay_workers.threads import share_threads
 
 T = TypeVar("T")
 
@@ -34,8 +33,7 @@ class Runtime:
         self.worker = worker
         self._made: dict[Callable[[], Any], Any] = {}
         self._making = threading.RLock()
-        # Pool processes × native threads must not exceed the cores.
-        threadpool_limits(max(1, (os.cpu_count() or 1) // slots))
+        share_threads(slots)
 
     @property
     def settings(self) -> Settings:

@@ -8,15 +8,11 @@ import grpc
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay_workers.compute.background import Background, ProgressMark
-from forebay_workers.compute.integers import (
-    binary_chunks,
-    decimal_chunks,
-    digit_count,
-    factorial_of,
-    release_gil,
-)
+from forebay_workers.compute.decimals import DecimalWriter, digit_count, release_gil
+from forebay_workers.compute.integers import binary_chunks, factorial_digits, factorial_of
+from forebay_workers.threads import thread_share
 
-_MULTIPLIED = 0.4
+_MULTIPLIED = 0.25
 """About how much of the time has passed when the product is there."""
 
 
@@ -25,7 +21,7 @@ def factorial(
 ) -> Iterator[pb.FactorialResponse]:
     """A header, then chunks; progress every 0.25 s. Ends within 0.5 s of a cancellation.
 
-    The arithmetic runs in a thread, so that this generator can say where it is, and
+    The arithmetic runs in threads, so that this generator can say where it is, and
     hear that it is no longer wanted, while a single product takes seconds.
     """
     with Background(lambda mark: _parts(request, mark), context.is_active) as background:
@@ -38,12 +34,16 @@ def factorial(
 
 def _parts(request: pb.FactorialRequest, mark: ProgressMark) -> Iterator[pb.FactorialResponse]:
     release_gil()
+    binary = request.encoding == pb.INTEGER_ENCODING_BINARY
+    writer = DecimalWriter(thread_share())
+    if not binary:
+        writer.expect(factorial_digits(request.n))
     number = factorial_of(request.n, lambda fraction: mark.at(fraction * _MULTIPLIED, "multiply"))
     digits, bits = digit_count(number), number.bit_length()
     yield pb.FactorialResponse(
         header=pb.IntegerHeader(bit_length=bits, digit_count=digits, byte_count=-(-bits // 8))
     )
-    if request.encoding == pb.INTEGER_ENCODING_BINARY:
+    if binary:
         for chunk in binary_chunks(number):
             yield pb.FactorialResponse(binary=chunk)
         return
@@ -52,6 +52,6 @@ def _parts(request: pb.FactorialRequest, mark: ProgressMark) -> Iterator[pb.Fact
     def converting() -> None:
         mark.at(_MULTIPLIED + (1 - _MULTIPLIED) * done / digits, "convert")
 
-    for text in decimal_chunks(number, digits, converting):
+    for text in writer.chunks(number, digits, converting):
         done += len(text)
         yield pb.FactorialResponse(digits=text)

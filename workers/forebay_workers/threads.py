@@ -1,0 +1,25 @@
+"""How many native threads a handler may keep busy: the cores, shared among the slots."""
+
+from __future__ import annotations
+
+import os
+
+from threadpoolctl import threadpool_limits
+
+_cores = os.cpu_count() or 1
+_share = _cores
+
+
+def share_threads(slots: int) -> None:
+    """Gives each of a worker's slots its part of the cores, at least one; BLAS is told, too.
+
+    Called in each process that runs handlers, before the first of them.
+    """
+    global _share
+    _share = max(1, _cores // slots)
+    threadpool_limits(_share)
+
+
+def thread_share() -> int:
+    """How many threads a handler may keep busy at a time; all cores outside of a worker."""
+    return _share
