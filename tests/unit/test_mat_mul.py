@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forebay.compute.arrays import CHUNK_BYTES, DTYPES, Array, byte_chunks
+from forebay.compute.arrays import CHUNK_BYTES, DTYPES, Array, byte_chunks, data_type_of
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay_workers.compute import mat_mul as module
 from forebay_workers.compute.mat_mul import mat_mul, random_operands, seed_from
@@ -150,17 +150,20 @@ def test_a_seed_of_zero_is_a_seed() -> None:
     assert answers[0].header.seed == 0
 
 
+@pytest.mark.parametrize("dtype", ["<i8", "<f8", "<c16"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_panels_hold_a_chunk_of_rows_each_however_the_product_is_computed(
-    monkeypatch: pytest.MonkeyPatch, whole: bool
+    monkeypatch: pytest.MonkeyPatch, whole: bool, dtype: str
 ) -> None:
     if not whole:
         monkeypatch.setattr(module, "WHOLE_FLOPS", {"f": 0, "c": 0, "i": 0})
-    left = np.arange(300 * 3, dtype="<i8").reshape(300, 3)
-    right = np.arange(3 * 1000, dtype="<i8").reshape(3, 1000)
-    answers = _answers(*_requests(left, right, pb.DATA_TYPE_INT64))
-    rows = CHUNK_BYTES // (1000 * 8)
-    assert [answer.panel.rows for answer in answers[1:]] == [rows, rows, 300 - 2 * rows]
+    # Whole numbers: their sums are exact, in whatever order.
+    left = np.arange(600 * 3).reshape(600, 3).astype(dtype)
+    right = np.arange(3 * 2000).reshape(3, 2000).astype(dtype)
+    answers = _answers(*_requests(left, right, data_type_of(left)))
+    rows = CHUNK_BYTES // (2000 * left.itemsize)
+    expected = [rows] * (600 // rows) + [600 % rows]
+    assert [answer.panel.rows for answer in answers[1:]] == expected
     assert np.array_equal(_product(answers), left @ right)
 
 

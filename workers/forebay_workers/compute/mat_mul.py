@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import numpy as np
@@ -18,7 +20,9 @@ from forebay_workers.compute.background import Background, ProgressMark
 WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
 """Up to here a product is computed whole, as NumPy's `matmul` does it: within about 1 s."""
 
-_WORD = 1 << 64
+_BLOCK_ROWS = 256
+_BLOCK_PANELS = 16  # 16 MiB, or 48 where a row is a panel of its own
+_WORDS_AT_ONCE = 1 << 16  # 0.5 MiB, which stays in a core's cache
 
 
 def mat_mul(
@@ -31,26 +35,39 @@ def mat_mul(
     """
     first = next(requests)
     if first.WhichOneof("part") == "random":
-        random = first.random
-        seed = random.seed if random.HasField("seed") else seed_from(_call_id(context))
-        left, right = random_operands(random, seed)
-        header = pb.MatrixHeader(seed=seed)
-        form = product_format(random)
-        dtype = data_type(random.dtype)
+        task = _random_task(first.random, context)
     else:
-        operands = first.operands
-        left, right = _own_operands(operands, requests)
-        header = pb.MatrixHeader()
-        form = product_format(operands)
-        dtype = data_type(operands.left.dtype)
-    header.dtype, header.rows, header.cols = dtype, left.shape[0], right.shape[1]
-    yield pb.MatMulResponse(header=header)
-    with Background(lambda mark: _panels(left, right, form, mark), context.is_active) as panels:
-        for part in panels:
-            if isinstance(part, pb.Progress):
-                yield pb.MatMulResponse(progress=part)
-            else:
-                yield pb.MatMulResponse(panel=part)
+        task = _own_task(first.operands, requests)
+    yield pb.MatMulResponse(header=task.header)
+    with Background(partial(_panels, task), context.is_active) as parts:
+        for part in parts:
+            yield pb.MatMulResponse(progress=part) if isinstance(part, pb.Progress) else part
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be computed; `make` makes the operands, which may take its time."""
+
+    header: pb.MatrixHeader
+    form: pb.ProductFormat.ValueType
+    make: Callable[[], tuple[Array, Array]]
+
+
+def _random_task(random: pb.RandomOperands, context: grpc.ServicerContext) -> _Task:
+    seed = random.seed if random.HasField("seed") else seed_from(_call_id(context))
+    dtype = data_type(random.dtype)
+    header = pb.MatrixHeader(dtype=dtype, rows=random.m, cols=random.m, seed=seed)
+    return _Task(header, product_format(random), partial(random_operands, random, seed))
+
+
+def _own_task(operands: pb.Operands, requests: Iterator[pb.MatMulRequest]) -> _Task:
+    left = _gathered(operands.left, requests, "left_chunk")
+    right = _gathered(operands.right, requests, "right_chunk")
+    for _ in requests:
+        pass  # to the end, where the check says whether that was all
+    dtype = data_type(operands.left.dtype)
+    header = pb.MatrixHeader(dtype=dtype, rows=operands.left.rows, cols=operands.right.cols)
+    return _Task(header, product_format(operands), lambda: (left, right))
 
 
 def seed_from(call_id: str) -> int:
@@ -67,36 +84,36 @@ def random_operands(random: pb.RandomOperands, seed: int) -> tuple[Array, Array]
     upper 53 bits × 2^-53, a single its upper 24 × 2^-24, an integer its uppermost
     bit; a complex takes two.
     """
-    words = np.random.Philox(key=seed)
     dtype = DTYPES[data_type(random.dtype)]
-    left = _entries(words, random.m * random.n, dtype).reshape(random.m, random.n)
-    right = _entries(words, random.n * random.m, dtype).reshape(random.n, random.m)
+    left, right = np.empty((random.m, random.n), dtype), np.empty((random.n, random.m), dtype)
+    # A generator of words lets go of the GIL, so B's are made while A's are.
+    other = threading.Thread(target=_fill, args=(right, seed, _words_of(left)))
+    other.start()
+    _fill(left, seed, 0)
+    other.join()
     return left, right
 
 
-def _entries(words: np.random.Philox, count: int, dtype: np.dtype[Any]) -> Array:
-    if dtype.kind == "i":
-        return (words.random_raw(count) >> np.uint64(63)).astype(dtype)
-    if dtype.kind == "c":
-        parts = _entries(words, 2 * count, np.dtype(f"<f{dtype.itemsize // 2}"))
-        return parts.view(dtype)
-    bits = 53 if dtype.itemsize == 8 else 24
-    raw = words.random_raw(count) >> np.uint64(64 - bits)
-    return (raw * 2.0**-bits).astype(dtype)
+def _words_of(matrix: Array) -> int:
+    return matrix.size * (2 if matrix.dtype.kind == "c" else 1)
+
+
+def _fill(matrix: Array, seed: int, skipped: int) -> None:
+    """Makes the entries from the seed's words after so many."""
+    words = np.random.Philox(key=seed).advance(skipped // 4)  # it makes four at a time
+    words.random_raw(skipped % 4)
+    flat: Array = matrix.reshape(-1)
+    numbers = flat.view(f"<f{flat.itemsize // 2}") if flat.dtype.kind == "c" else flat
+    bits = 1 if numbers.dtype.kind == "i" else 53 if numbers.itemsize == 8 else 24
+    scale = 1 if bits == 1 else 2.0**-bits
+    for start in range(0, numbers.size, _WORDS_AT_ONCE):
+        part = numbers[start : start + _WORDS_AT_ONCE]
+        raw = words.random_raw(part.size) >> np.uint64(64 - bits)
+        np.multiply(raw, scale, out=part, casting="unsafe")
 
 
 def _call_id(context: grpc.ServicerContext) -> str:
     return str(dict(context.invocation_metadata()).get(CALL_ID, ""))
-
-
-def _own_operands(
-    operands: pb.Operands, requests: Iterator[pb.MatMulRequest]
-) -> tuple[Array, Array]:
-    left = _gathered(operands.left, requests, "left_chunk")
-    right = _gathered(operands.right, requests, "right_chunk")
-    for _ in requests:
-        pass  # to the end, where the check says whether that was all
-    return left, right
 
 
 def _gathered(matrix: pb.Matrix, requests: Iterator[pb.MatMulRequest], field: str) -> Array:
@@ -113,18 +130,35 @@ def _gathered(matrix: pb.Matrix, requests: Iterator[pb.MatMulRequest], field: st
     return gathered
 
 
-def _panels(
-    left: Array, right: Array, form: pb.ProductFormat.ValueType, mark: ProgressMark
-) -> Iterator[pb.Panel]:
+def _panels(task: _Task, mark: ProgressMark) -> Iterator[pb.MatMulResponse]:
+    left, right = task.make()
     rows = max(1, CHUNK_BYTES // (right.shape[1] * right.itemsize))
-    flops = 2 * left.shape[0] * left.shape[1] * right.shape[1]
-    whole = left @ right if flops <= WHOLE_FLOPS[left.dtype.kind] else None
-    for first in range(0, left.shape[0], rows):
+    for first in range(0, left.shape[0], block := _rows_at_once(left, right, rows)):
         mark.at(first / left.shape[0], "multiply")
-        panel = (
-            whole[first : first + rows] if whole is not None else left[first : first + rows] @ right
-        )
-        if form == pb.PRODUCT_FORMAT_VALUES:
-            yield pb.Panel(first_row=first, rows=len(panel), values=panel.ravel())
-        else:
-            yield pb.Panel(first_row=first, rows=len(panel), data=panel.tobytes())
+        product = left[first : first + block] @ right
+        for start in range(0, len(product), rows):
+            mark.at((first + start) / left.shape[0], "multiply")
+            yield _panel(first + start, product[start : start + rows], task.form)
+
+
+def _rows_at_once(left: Array, right: Array, panel_rows: int) -> int:
+    """How many rows of the product are computed in one go: whole panels.
+
+    BLAS rearranges all of the right operand each time, whose cost only many rows outweigh.
+    """
+    kind = left.dtype.kind
+    if 2 * left.shape[0] * left.shape[1] * right.shape[1] <= WHOLE_FLOPS[kind]:
+        return len(left)
+    panels = min(_BLOCK_PANELS, max(1, _BLOCK_ROWS // panel_rows)) if kind != "i" else 1
+    return panels * panel_rows
+
+
+def _panel(first_row: int, rows: Array, form: pb.ProductFormat.ValueType) -> pb.MatMulResponse:
+    response = pb.MatMulResponse()  # filled in place: a message given to another is copied
+    panel = response.panel
+    panel.first_row, panel.rows = first_row, len(rows)
+    if form == pb.PRODUCT_FORMAT_VALUES:
+        panel.values.extend(rows.ravel())
+    else:
+        panel.data = rows.tobytes()
+    return response
