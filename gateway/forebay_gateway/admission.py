@@ -5,7 +5,7 @@ counted from the moment they arrive, a request or none; and bytes held, which ar
 
 - a flat `CALL_BYTES` for each call in flight;
 - the first request message of each, from its arrival to the call's end;
-- of a request stream, the message that is on its way to the ledger;
+- of a request stream, the messages that are on their way to the ledger;
 - items that wait here for a slow caller.
 
 Each message is counted once, at its size on the wire; what gRPC itself buffers

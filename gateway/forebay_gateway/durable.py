@@ -29,6 +29,7 @@ from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.leaving import Leaving
 from forebay_gateway.patience import Patience
 from forebay_gateway.policy import new_call, request_limit_bytes
+from forebay_gateway.spooling import Spool
 from forebay_gateway.watches import Watch, Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
@@ -42,7 +43,6 @@ from forebay_ledger.operations import (
     complete,
     discard,
     end,
-    receive,
     watch,
 )
 from forebay_ledger.outcomes import failed
@@ -191,20 +191,24 @@ class _Service:
 
     async def _spool(self) -> None:
         """Puts the requests into the ledger as they come, then queues the call."""
-        limit = request_limit_bytes(self._method, self._calls.settings)
+        settings = self._calls.settings
+        limit = request_limit_bytes(self._method, settings)
+        spool = Spool(
+            self._call,
+            self._incoming,
+            limit_bytes=limit,
+            max_message_bytes=settings.max_message_bytes,
+            ledger=self._ledger,
+            patience=self._patience,
+        )
         try:
-            ordinal, request = 0, self._incoming.first
-            while request is not None:
-                operation = receive(self._call, ordinal, request, limit)
-                refused = await self._patience.ask(partial(self._ledger.run, operation))
-                if refused is not None:
-                    if refused.why == "TOO_LARGE":
-                        raise TooLarge(f"the requests are over the method's limit of {limit} bytes")
-                    if refused.why == "GAP":
-                        raise ItemsLost("the ledger has lost requests of this call")
-                    return  # ended meanwhile; the delivery says how
-                ordinal += 1
-                request = await self._patience.hear(self._call, self._next_request())
+            stored = await spool.store()
+            if isinstance(stored, Refused):
+                if stored.why == "TOO_LARGE":
+                    raise TooLarge(f"the requests are over the method's limit of {limit} bytes")
+                if stored.why == "GAP":
+                    raise ItemsLost("the ledger has lost requests of this call")
+                return  # ended meanwhile; the delivery says how
         except (BackendUnavailable, Draining):
             raise  # the call's requests can still be completed, under its id
         except ForebayError as error:
@@ -216,15 +220,12 @@ class _Service:
             raise
         message = self._message_of(1)
         push = self._calls.dispatcher.push_of(message)
-        completed = partial(self._ledger.run, complete(self._call, push, ordinal))
+        completed = partial(self._ledger.run, complete(self._call, push, stored))
         refused = await self._patience.ask(completed)
         if refused is None:
             await self._send(push, message)
         elif refused.why == "GAP":
             raise ItemsLost("the ledger has lost requests of this call")
-
-    async def _next_request(self) -> bytes | None:
-        return await anext(self._incoming.rest, None)
 
     async def _send(self, push: Push, message: TaskMessage) -> None:
         """Sends the message of a call whose record is written, unless it is pushed with it."""

@@ -121,18 +121,11 @@ async def _first(requests: Requests, within_s: float) -> bytes | None:
 async def _rest(
     method: Method, requests: Requests, check: Check, place: Place, max_message_bytes: int
 ) -> AsyncIterator[bytes]:
-    """The further requests, each counted until the next is asked for."""
-    held = 0
-    try:
-        async for request in requests:
-            place.hold(-held)
-            held = 0
-            place.take(len(request))
-            held = len(request)
-            _check(method, request, check, max_message_bytes)
-            yield request
-    finally:
-        place.hold(-held)
+    """The further requests, each counted from now on; whoever lets go of one counts it off."""
+    async for request in requests:
+        place.take(len(request))
+        _check(method, request, check, max_message_bytes)
+        yield request
     check.end()
 
 

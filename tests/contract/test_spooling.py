@@ -1,0 +1,201 @@
+"""Requests on their way into the ledger: in order, each once, and never many at once here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
+
+import pytest
+
+from forebay.deadline import Deadline
+from forebay.errors import InvalidRequest
+from forebay.v1 import call_pb2
+from forebay_gateway.admission import CALL_BYTES, Admission, Place
+from forebay_gateway.incoming import Incoming
+from forebay_gateway.metadata import Wishes
+from forebay_gateway.patience import Patience
+from forebay_gateway.spooling import AHEAD_BYTES, AHEAD_REQUESTS, Spool
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.operations import Operation, Refused, cancel
+from tests.contract.records import Record, accepted
+from tests.unit.samples import method
+
+T = TypeVar("T")
+
+MIB = 1 << 20
+LIMIT = 64 * MIB
+
+
+class Source:
+    """A caller who sends as fast as it may, and may end in an error."""
+
+    def __init__(self, *requests: bytes, place: Place, error: Exception | None = None) -> None:
+        self._requests = requests
+        self._place = place
+        self._error = error
+        self.sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for request in self._requests:
+            self._place.take(len(request))
+            self.sent += 1
+            yield request
+        if self._error is not None:
+            raise self._error
+
+
+class SlowLedger(Ledger):
+    """A ledger that stores nothing until it is let."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def run(self, operation: Operation[T]) -> T:
+        await self._let()
+        return await super().run(operation)
+
+    async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
+        await self._let()
+        return await super().run_all(operations)
+
+    async def _let(self) -> None:
+        self.asked.set()
+        await self.let.wait()
+
+
+def spool(
+    record: Record,
+    ledger: Ledger,
+    place: Place,
+    first: bytes | None,
+    source: Source,
+    *,
+    limit_bytes: int = LIMIT,
+    max_message_bytes: int = MIB,
+) -> Spool:
+    wishes = Wishes(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
+    incoming = Incoming(method("MatMul"), wishes, Deadline.after(None), first, aiter(source), place)
+    return Spool(
+        record.call,
+        incoming,
+        limit_bytes=limit_bytes,
+        max_message_bytes=max_message_bytes,
+        ledger=ledger,
+        patience=Patience(),
+    )
+
+
+@pytest.fixture
+def admission() -> Admission:
+    return Admission(max_calls=10, max_held_bytes=1 << 30)
+
+
+@pytest.fixture
+async def slow(ledger: BlockingLedger, ledger_url: str) -> AsyncIterator[SlowLedger]:
+    slow = SlowLedger(ledger_url)
+    yield slow
+    await slow.close()
+
+
+async def test_requests_that_come_fast_are_stored_in_order_each_once(
+    ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
+) -> None:
+    record = accepted(ledger, receiving=True)
+    requests = [f"{number} ".encode() * (number % 97) for number in range(1000)]
+    with admission.admit("caller") as place:
+        source = Source(*requests[1:], place=place)
+        assert await spool(record, aio_ledger, place, requests[0], source).store() == 1000
+        assert admission.bytes.held == CALL_BYTES
+    assert record.inputs == requests
+
+
+async def test_a_spool_that_broke_off_is_done_again_by_another(
+    ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
+) -> None:
+    record = accepted(ledger, receiving=True)
+    with admission.admit("caller") as place:
+        for end in (3, 5):
+            source = Source(*[b"b", b"c", b"d", b"e"][: end - 1], place=place)
+            assert await spool(record, aio_ledger, place, b"a", source).store() == end
+    assert record.inputs == [b"a", b"b", b"c", b"d", b"e"]
+
+
+async def test_an_empty_stream_stores_nothing(
+    ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
+) -> None:
+    record = accepted(ledger, receiving=True)
+    with admission.admit("caller") as place:
+        assert await spool(record, aio_ledger, place, None, Source(place=place)).store() == 0
+    assert record.inputs == []
+
+
+@pytest.mark.parametrize(
+    ("size", "sent"), [(MIB, AHEAD_BYTES // MIB), (0, AHEAD_REQUESTS)], ids=["large", "empty"]
+)
+async def test_no_more_is_read_than_may_wait_here(
+    ledger: BlockingLedger, slow: SlowLedger, admission: Admission, size: int, sent: int
+) -> None:
+    record = accepted(ledger, receiving=True)
+    with admission.admit("caller") as place:
+        source = Source(*[bytes(size)] * 1000, place=place)
+        storing = asyncio.create_task(spool(record, slow, place, b"a", source).store())
+        await slow.asked.wait()
+        for _ in range(2 * AHEAD_REQUESTS):
+            await asyncio.sleep(0)  # all that can run has run
+        assert (source.sent, admission.bytes.held) == (sent, CALL_BYTES + sent * size)
+        storing.cancel()
+        await asyncio.wait([storing])
+        assert admission.bytes.held == CALL_BYTES
+
+
+async def test_where_another_would_not_fit_one_is_read_at_a_time(
+    ledger: BlockingLedger, slow: SlowLedger
+) -> None:
+    record = accepted(ledger, receiving=True)
+    with Admission(max_calls=10, max_held_bytes=2 * MIB).admit("caller") as place:
+        source = Source(*[bytes(100)] * 20, place=place)
+        storing = asyncio.create_task(
+            spool(record, slow, place, b"a", source, max_message_bytes=2 * MIB).store()
+        )
+        await slow.asked.wait()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert source.sent == 1
+        slow.let.set()
+        assert await storing == 21
+
+
+async def test_what_the_stream_raises_ends_it(
+    ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
+) -> None:
+    record = accepted(ledger, receiving=True)
+    with admission.admit("caller") as place:
+        source = Source(b"b", place=place, error=InvalidRequest("no such chunk"))
+        with pytest.raises(InvalidRequest):
+            await spool(record, aio_ledger, place, b"a", source).store()
+
+
+async def test_requests_over_the_limit_are_refused_and_the_source_is_left(
+    ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
+) -> None:
+    record = accepted(ledger, receiving=True)
+    with admission.admit("caller") as place:
+        source = Source(*[bytes(MIB)] * 100, place=place)
+        stored = await spool(record, aio_ledger, place, b"a", source, limit_bytes=2 * MIB).store()
+        assert stored == Refused("TOO_LARGE")
+        assert source.sent < 20
+    assert len(record.inputs) == 2
+
+
+async def test_a_call_that_ended_meanwhile_takes_no_more(
+    ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
+) -> None:
+    record = accepted(ledger, receiving=True)
+    ledger.run(cancel(record.call))
+    with admission.admit("caller") as place:
+        source = Source(b"b", place=place)
+        stored = await spool(record, aio_ledger, place, b"a", source).store()
+    assert stored == Refused("CANCELLED")
