@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -169,13 +170,24 @@ def _requests(runtime: Runtime, call: CallKey, begun: Begun) -> Iterator[bytes]:
     if begun.inputs is None:
         yield begun.request
         return
+
+    def read(first: int) -> list[bytes]:
+        return _patiently(partial(runtime.ledger.inputs, call, first, _INPUTS_A_READ))
+
     ordinal = 0
-    while ordinal < begun.inputs:
-        page = _patiently(partial(runtime.ledger.inputs, call, ordinal, _INPUTS_A_READ))
-        if not page:
-            raise Stopped  # the requests go when the call has ended
-        yield from page
-        ordinal += len(page)
+    next_page: Callable[[], list[bytes]] = partial(read, ordinal)
+    reader = ThreadPoolExecutor(1, "forebay-inputs")
+    try:
+        while ordinal < begun.inputs:
+            requests = next_page()
+            if not requests:
+                raise Stopped  # the requests go when the call has ended
+            ordinal += len(requests)
+            if ordinal < begun.inputs:  # it comes while the handler is busy with this page
+                next_page = reader.submit(read, ordinal).result
+            yield from requests
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _send_initial(runtime: Runtime, call: CallKey, attempt: int, metadata: bytes) -> None:
