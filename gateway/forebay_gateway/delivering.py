@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import dataclass
 from functools import partial
 
 from forebay.errors import BackendUnavailable, ItemsLost
@@ -24,6 +26,14 @@ HOLD_INITIAL_METADATA_S = 0.1
 """How long the gateway's initial metadata waits for the handler's."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Items on their way from the ledger, asked for under this subscription."""
+
+    confirmed_in: int
+    items: asyncio.Task[list[tuple[int, bytes]]]
 
 
 class Deliverer:
@@ -49,9 +59,17 @@ class Deliverer:
         self._watches = watches
         self._patience = patience
         self._owed: int | None = None  # a credit that the ledger did not take
+        self._ahead: _Ahead | None = None
 
     async def deliver(self, attached: str) -> bytes | None:
         """Hands out items until the call has ended; a unary method's response is returned."""
+        try:
+            return await self._deliver(attached)
+        finally:
+            if self._ahead is not None:
+                self._ahead.items.cancel()
+
+    async def _deliver(self, attached: str) -> bytes | None:
         await self._send_initial_metadata(attached)
         response: bytes | None = None
         while True:
@@ -61,6 +79,7 @@ class Deliverer:
             match decision:
                 case Send(payload):
                     if self._method.server_streaming:
+                        self._read_ahead()
                         await self._context.write(payload)
                         await self._acknowledge(self._delivery.acknowledge())
                     else:
@@ -81,15 +100,37 @@ class Deliverer:
             ((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(handlers))
         )
 
+    def _read_ahead(self) -> None:
+        """Has the next items come while the caller takes these."""
+        if self._ahead is None and self._watches.confirmed(self._watch):
+            fetch = self._delivery.read_ahead()
+            if fetch is not None:
+                items = self._ledger.items(self._call, fetch.first, fetch.count)
+                self._ahead = _Ahead(self._watch.confirmed_in, asyncio.create_task(items))
+
     async def _fetch(self, first: int, count: int) -> None:
         """Reads items, where it is certain that the ledger is as it was; else waits for that."""
         if self._watches.confirmed(self._watch):
-            ask = partial(self._ledger.items, self._call, first, count)
-            items = await self._patience.ask(ask)
-            if self._watches.confirmed(self._watch):
+            confirmed_in = self._watch.confirmed_in
+            items = await self._items_ahead(confirmed_in)
+            if items is None:
+                ask = partial(self._ledger.items, self._call, first, count)
+                items = await self._patience.ask(ask)
+            if self._watches.confirmed(self._watch) and self._watch.confirmed_in == confirmed_in:
                 self._delivery.on_fetched(items)
                 return
         await self._wait()
+
+    async def _items_ahead(self, confirmed_in: int) -> list[tuple[int, bytes]] | None:
+        """What was read ahead, if anything, and if the ledger has been the same since."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        try:
+            items = await ahead.items
+        except BackendUnavailable:
+            return None
+        return items if ahead.confirmed_in == confirmed_in else None
 
     async def _wait(self) -> None:
         await self._watch.news()

@@ -80,6 +80,7 @@ class Delivery:
         self._ready: deque[tuple[bool, bytes]] = deque()  # lasting?, payload
         self._ready_bytes = 0
         self._sending_bytes = 0
+        self._awaited_bytes = 0  # of a page that is read ahead
         self._tail = resume_from  # the ordinal after the last ready one
         self._known = resume_from  # items that the ledger is known to hold
         self._known_bytes = 0
@@ -147,6 +148,8 @@ class Delivery:
 
     def on_fetched(self, items: list[tuple[int, bytes]]) -> None:
         """Takes items from the ledger; raises ItemsLost where they are not the next."""
+        self._held.hold(-self._awaited_bytes)
+        self._awaited_bytes = 0
         for ordinal, payload in items:
             if ordinal == self._tail:
                 self._append(payload)
@@ -180,12 +183,24 @@ class Delivery:
                 self._unacknowledged_bytes += len(payload)
             return Send(payload)
         if self._known > self._tail:
-            average = max(1, self._known_bytes // self._known)
-            fetched = max(1, FETCH_BYTES // average) if self._held.has_room(FETCH_BYTES) else 1
-            return Fetch(self._tail, min(self._known - self._tail, fetched))
+            return self._fetch() if self._held.has_room(FETCH_BYTES) else Fetch(self._tail, 1)
         if self.ending is not None:
             return Done(self.ending)
         return Wait()
+
+    def read_ahead(self) -> Fetch | None:
+        """What to fetch while the rest of what is ready goes out: little is left of that."""
+        if self._awaited_bytes or self._known == self._tail or self._ready_bytes >= FETCH_BYTES:
+            return None
+        if not self._held.has_room(FETCH_BYTES):
+            return None
+        self._awaited_bytes = FETCH_BYTES
+        self._held.hold(FETCH_BYTES)
+        return self._fetch()
+
+    def _fetch(self) -> Fetch:
+        average = max(1, self._known_bytes // self._known)
+        return Fetch(self._tail, min(self._known - self._tail, max(1, FETCH_BYTES // average)))
 
     def _know(self, count: int, sent: int) -> None:
         self._known = max(self._known, count)

@@ -10,6 +10,26 @@ from forebay_ledger.events import Brief, Initial, Item, More
 from tests.unit.samples import ending, standing
 
 
+class Room:
+    """A gateway that counts what it holds, and holds all."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def has_room(self, size: int) -> bool:
+        return True
+
+    def hold(self, size: int) -> None:
+        self.size += size
+
+
+class NoRoom(Room):
+    """A gateway that is full."""
+
+    def has_room(self, size: int) -> bool:
+        return False
+
+
 def test_published_items_go_out_as_they_come() -> None:
     delivery = Delivery()
     assert delivery.take() == Wait()
@@ -97,6 +117,38 @@ def test_a_fetch_brings_one_item_however_large() -> None:
     delivery = Delivery()
     delivery.on_event(More(count=3, sent=30 * FETCH_BYTES))
     assert delivery.take() == Fetch(0, 1)
+
+
+def test_while_the_last_of_a_page_goes_out_the_next_is_fetched() -> None:
+    delivery = Delivery()
+    half = bytes(FETCH_BYTES // 2)
+    delivery.on_event(More(count=5, sent=5 * len(half)))
+    assert delivery.take() == Fetch(0, 2)
+    delivery.on_fetched([(0, half), (1, half)])
+    assert delivery.read_ahead() is None, "a page is here already"
+    delivery.take()
+    assert delivery.read_ahead() == Fetch(2, 2)
+    assert delivery.read_ahead() is None, "one page is on its way already"
+    delivery.on_fetched([(2, half), (3, half)])
+    assert [type(delivery.take()) for _ in range(3)] == [Send] * 3
+    assert delivery.read_ahead() == Fetch(4, 1)
+
+
+def test_nothing_is_read_ahead_where_there_is_nothing_or_no_room() -> None:
+    assert Delivery().read_ahead() is None
+    full = Delivery(held=NoRoom())
+    full.on_event(More(count=2, sent=2))
+    assert full.read_ahead() is None
+
+
+def test_a_page_that_is_read_ahead_counts_as_held_until_it_comes() -> None:
+    held = Room()
+    delivery = Delivery(held=held)
+    delivery.on_event(More(count=1, sent=4))
+    delivery.read_ahead()
+    assert held.size == FETCH_BYTES
+    delivery.on_fetched([(0, b"item")])
+    assert held.size == 4
 
 
 def test_resuming_goes_on_after_what_was_seen() -> None:
@@ -224,19 +276,6 @@ def test_a_word_older_than_what_was_read_loses_nothing() -> None:
     delivery.on_standing(standing(count=1, sent=1))
     assert taken == [Send(b"x")] * 3
     assert delivery.take() == Wait()
-
-
-class NoRoom:
-    """A gateway that is full."""
-
-    def __init__(self) -> None:
-        self.size = 0
-
-    def has_room(self, size: int) -> bool:
-        return False
-
-    def hold(self, size: int) -> None:
-        self.size += size
 
 
 def test_without_room_one_item_waits_here_and_the_rest_is_left_to_the_ledger() -> None:

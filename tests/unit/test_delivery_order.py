@@ -46,6 +46,7 @@ class LossyDelivery(RuleBasedStateMachine):
         self.held = Held()
         self.delivery = Delivery(held=self.held)
         self.fetch: Fetch | None = None
+        self.waits = False  # for that, with nothing else to send
         self.received: list[bytes] = []
         self.done = False
 
@@ -55,7 +56,7 @@ class LossyDelivery(RuleBasedStateMachine):
 
     def _fetched(self, count: int) -> list[tuple[int, bytes]]:
         assert self.fetch is not None
-        first, self.fetch = self.fetch.first, None
+        first, self.fetch, self.waits = self.fetch.first, None, False
         return list(enumerate(self.items))[first : first + count]
 
     def _take(self) -> None:
@@ -64,7 +65,8 @@ class LossyDelivery(RuleBasedStateMachine):
                 if payload != _TRANSIENT:
                     self.received.append(payload)
             case Fetch() as fetch:
-                self.fetch = fetch
+                self.fetch = self.fetch or fetch  # what is read ahead comes first
+                self.waits = True
             case Done(end):
                 assert end == self.ending
                 self.done = True
@@ -77,7 +79,8 @@ class LossyDelivery(RuleBasedStateMachine):
 
     @invariant()
     def what_waits_is_counted(self) -> None:
-        waiting = self.delivery._ready_bytes + self.delivery._sending_bytes
+        delivery = self.delivery
+        waiting = delivery._ready_bytes + delivery._sending_bytes + delivery._awaited_bytes
         assert self.held.size == waiting >= 0
 
     @precondition(lambda self: self.ending is None)
@@ -110,17 +113,23 @@ class LossyDelivery(RuleBasedStateMachine):
         if not lost:
             self.delivery.on_event(event)
 
-    @precondition(lambda self: self.fetch is None)
+    @precondition(lambda self: not self.waits)
     @rule()
     def look(self) -> None:
         """The gateway reads where the call stands."""
         self.delivery.on_standing(self._standing())
 
-    @precondition(lambda self: self.fetch is None)
+    @precondition(lambda self: not self.waits)
     @rule()
     def take(self) -> None:
         """The caller has room for a message."""
         self._take()
+
+    @precondition(lambda self: self.fetch is None)
+    @rule()
+    def read_ahead(self) -> None:
+        """The gateway asks for more while a message goes out."""
+        self.fetch = self.delivery.read_ahead()
 
     @precondition(lambda self: self.fetch is not None)
     @rule(data=st.data())
@@ -133,7 +142,7 @@ class LossyDelivery(RuleBasedStateMachine):
     @rule(hears=st.booleans())
     def resume_elsewhere(self, hears: bool) -> None:
         """The gateway dies; the caller comes back to another with what it has seen."""
-        self.fetch, self.done = None, False
+        self.fetch, self.waits, self.done = None, False, False
         self.held.size = 0
         self.delivery = Delivery(len(self.received), self.held)
         if not hears:
