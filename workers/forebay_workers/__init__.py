@@ -4,6 +4,7 @@
 own, make an application (`application`) and point Celery at it.
 """
 
+from forebay_workers import native  # noqa: F401  # before what loads NumPy
 from forebay_workers.application import application
 
 __all__ = ["application"]
