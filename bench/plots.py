@@ -23,8 +23,18 @@ from bench.words import amount, goal, times
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 _MET, _MISSED, _GREY = "#0072B2", "#D55E00", "#666666"
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-_MARKERS = "os^DvPX*"
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+    "#7F6A00",
+)
+_MARKERS = "os^DvPX*<"
 _STYLE: Any = {
     "svg.hashsalt": "forebay",
     "font.size": 10,
@@ -59,10 +69,10 @@ def distance(figure: Figure, value: float) -> float:
 
 
 def bars_of(figures: Sequence[Figure]) -> list[Series]:
-    """Every contender of these figures once, the best first."""
+    """Every contender once, as the first figure has it; the best first."""
     by_name = {
         series.name: series
-        for figure in figures
+        for figure in reversed(figures)
         for series in (figure.ours, figure.theirs)
         if isinstance(series, Series)
     }

@@ -57,39 +57,59 @@ class _Contender:
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
     """Ephemeral and durable calls against all that one would use instead, and a bare server."""
     with ExitStack() as stack:
-        ray = stack.enter_context(rivals.ray_serve())
-        contenders = _contenders(stage, plan, stack, ray)
-        loads = interleave(
-            plan.rounds, {key: _for(it, plan.load_s) for key, it in contenders.items()}
-        )
-    series: dict[str, Series | Absent] = {
-        key: Series(contenders[key].name, tuple(load.rate for load in loads[key])) for key in loads
-    }
-    series["celery"] = _celery(loads)
-    if isinstance(ray, Absent):
-        series["ray"] = ray
-    yield from _figures(series, loads)
-    yield _distribution(contenders, loads)
+        contenders = _contenders(stage, plan, stack)
+        loads = _in_turns(contenders, plan)
+    yield from _figures({key: _rates(it, loads[key]) for key, it in contenders.items()}, loads)
+    lines = [_line(it, loads[key]) for key, it in contenders.items()]
+    ours = contenders["ephemeral"]
+    for name, haproxy in ((rivals.RAY_SERVE, False), (rivals.RAY_SERVE_HAPROXY, True)):
+        with rivals.ray_serve(haproxy=haproxy) as ray:
+            figure, more = _against_ray(name, ray, ours, plan)
+        yield figure
+        lines += more
+    title = f"{_TITLE}: how long calls take"
+    share = "of all calls, this share takes at most as long"
+    yield Chart("add_times", title, share, "ms", tuple(lines), log_y=True, x_is_share=True)
+
+
+def _against_ray(
+    name: str, ray: str | Absent, ours: _Contender, plan: Plan
+) -> tuple[Figure, list[Line]]:
+    """Rounds of its own: an idle Ray takes a tenth of a core, which the others are to have."""
+    goal, lines = Goal(8, at_most=False), []
+    if isinstance(ray, str):
+        contenders = {"ours": ours, "ray": _grpc(name, ray, "ephemeral", plan)}
+        loads = _in_turns(contenders, plan)
+        ephemeral = _rates(ours, loads["ours"])
+        rival: Series | Absent = _rates(contenders["ray"], loads["ray"])
+        lines.append(_line(contenders["ray"], loads["ray"]))
+    else:
+        ephemeral, rival = _rates(ours, [ours.run(plan.load_s)]), ray
+    key = "add_rate_ray_haproxy" if name == rivals.RAY_SERVE_HAPROXY else "add_rate_ray"
+    return Figure(key, _TITLE, "calls/s", ephemeral, rival, goal, row=2), lines
+
+
+def _in_turns(contenders: Mapping[str, _Contender], plan: Plan) -> dict[str, tuple[Load, ...]]:
+    return interleave(plan.rounds, {key: _for(it, plan.load_s) for key, it in contenders.items()})
+
+
+def _rates(contender: _Contender, loads: Sequence[Load]) -> Series:
+    return Series(contender.name, tuple(load.rate for load in loads))
 
 
 def _for(contender: _Contender, seconds: float) -> Callable[[], Load]:
     return lambda: contender.run(seconds)
 
 
-def _contenders(
-    stage: Stage, plan: Plan, stack: ExitStack, ray: str | Absent
-) -> dict[str, _Contender]:
+def _contenders(stage: Stage, plan: Plan, stack: ExitStack) -> dict[str, _Contender]:
     """Each at the load that saturates it."""
-    contenders = {
+    return {
         "ephemeral": _grpc("ephemeral", stage.address, "ephemeral", plan),
         "durable": _grpc("durable", stage.address, "durable", plan),
         **{f"celery {threads}": _client(stage, threads) for threads in CELERY_THREADS},
         "servicer": _servicer(stage, plan, stack),
         "echo": _grpc("a bare grpc.aio echo", stage.echo_address, "echo", plan),
     }
-    if isinstance(ray, str):
-        contenders["ray"] = _grpc(rivals.RAY_SERVE, ray, "ephemeral", plan)
-    return contenders
 
 
 def _grpc(name: str, address: str, kind: str, plan: Plan) -> _Contender:
@@ -118,7 +138,7 @@ def _servicer(stage: Stage, plan: Plan, stack: ExitStack) -> _Contender:
 
 def _client(stage: Stage, threads: int) -> _Contender:
     return _Contender(
-        f"Celery's client, {threads} threads",
+        f"Celery's client, {threads} thread{'s' * (threads > 1)}",
         lambda seconds: load.run(
             "bench.load.celery", threads, env=stage.tutorial_env, seconds=seconds
         ),
@@ -144,44 +164,27 @@ def _celery(loads: Mapping[str, Sequence[Load]]) -> Series:
     return Series(f"Celery's client, best of {threads} threads", best_of(*rates))
 
 
-def _figures(
-    series: Mapping[str, Series | Absent], loads: Mapping[str, Sequence[Load]]
-) -> Iterator[Figure]:
-    ephemeral, durable = series["ephemeral"], series["durable"]
-    assert isinstance(ephemeral, Series)
-    assert isinstance(durable, Series)
-    for rival in ("celery", "servicer", "ray"):
-        goal = Goal(8, at_most=False)
-        yield Figure(f"add_rate_{rival}", _TITLE, "calls/s", ephemeral, series[rival], goal, row=2)
+def _figures(series: Mapping[str, Series], loads: Mapping[str, Sequence[Load]]) -> Iterator[Figure]:
+    ephemeral, durable, celery = series["ephemeral"], series["durable"], _celery(loads)
+    goal = Goal(8, at_most=False)
+    for key, rival in (("celery", celery), ("servicer", series["servicer"])):
+        yield Figure(f"add_rate_{key}", _TITLE, "calls/s", ephemeral, rival, goal, row=2)
     goal = Goal(0.7, at_most=False)
     yield Figure("add_rate_echo", _TITLE, "calls/s", ephemeral, series["echo"], goal, row=3)
-    times = {
-        name: Series(f"{name} of {ephemeral.name}", tuple(values))
-        for name, values in (
-            ("p99", [load.p99_ms for load in loads["ephemeral"]]),
-            ("p50", [load.p50_ms for load in loads["ephemeral"]]),
-        )
-    }
-    yield Figure("add_tail", _TITLE, "ms", times["p99"], times["p50"], Goal(2.5), row=4)
+    p99 = tuple(load.p99_ms for load in loads["ephemeral"])
+    p50 = tuple(load.p50_ms for load in loads["ephemeral"])
+    tail, middle = Series(f"p99 of {ephemeral.name}", p99), Series("its p50", p50)
+    yield Figure("add_tail", _TITLE, "ms", tail, middle, Goal(2.5), row=4)
     goal = Goal(3, at_most=False)
-    yield Figure("add_rate_durable", _TITLE, "calls/s", durable, series["celery"], goal, row=5)
-    cost = Series("a call of gRPC", tuple(load.cpu_us for load in loads["echo"]))
+    yield Figure("add_rate_durable", _TITLE, "calls/s", durable, celery, goal, row=5)
+    cost = Series("a call to the echo", tuple(load.cpu_us for load in loads["echo"]))
     yield Figure("load_cpu", "What the load itself takes of a core", "µs", cost)
 
 
-def _distribution(
-    contenders: Mapping[str, _Contender], loads: Mapping[str, Sequence[Load]]
-) -> Chart:
-    lines = tuple(
-        Line(
-            contenders[key].name,
-            tuple(
-                (share, Series("", tuple(load.times_ms[index] for load in loads[key])))
-                for index, share in enumerate(SHARES)
-            ),
-        )
-        for key in contenders
+def _line(contender: _Contender, loads: Sequence[Load]) -> Line:
+    """The times of each share of the calls."""
+    points = (
+        (share, Series("", tuple(load.times_ms[index] for load in loads)))
+        for index, share in enumerate(SHARES)
     )
-    title = f"{_TITLE}: how long calls take"
-    share = "of all calls, this share takes at most as long"
-    return Chart("add_times", title, share, "ms", lines, log_y=True, x_is_share=True)
+    return Line(contender.name, tuple(points))

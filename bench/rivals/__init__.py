@@ -21,6 +21,7 @@ from tests.harness import environment, free_port, process, short_folder
 
 MODULES = str(Path(__file__).parent / "tutorial")
 RAY_SERVE = "Ray Serve's gRPC proxy"
+RAY_SERVE_HAPROXY = "Ray Serve behind its HAProxy"
 _RAY_START_S = 90.0
 
 
@@ -57,8 +58,13 @@ def servicer(env: dict[str, str], threads: int) -> Iterator[str]:
 
 
 @contextmanager
-def ray_serve() -> Iterator[str | Absent]:
-    """Ray Serve's gRPC proxy, its address; or why it is not there."""
+def ray_serve(*, haproxy: bool) -> Iterator[str | Absent]:
+    """Ray Serve by gRPC, its address, or why it is not there.
+
+    Requests come by its own proxy, or, the fastest that its documentation has, by the HAProxy
+    that it brings, straight to the replica.
+    """
+    name = RAY_SERVE_HAPROXY if haproxy else RAY_SERVE
     with ExitStack() as stack:
         try:
             interpreter = ray_environment.python()
@@ -66,20 +72,32 @@ def ray_serve() -> Iterator[str | Absent]:
             running = stack.enter_context(
                 process(
                     *[interpreter, str(Path(__file__).parent / "ray_serve.py")],
-                    *[str(free_port()), str(folder)],
-                    env=environment(
-                        PYTHONPATH=str(ray_environment.ROOT / "clients" / "python"),
-                        RAY_SERVE_THROUGHPUT_OPTIMIZED="1",
-                        RAY_USAGE_STATS_ENABLED="0",
-                    ),
+                    *[str(free_port()), str(free_port()), str(folder)],
+                    env=_ray_settings(folder, haproxy=haproxy),
                 )
             )
             found: str | Absent = running.wait_for(r"ready on (\S+)", _RAY_START_S)[1]
         except NotInstalled as reason:
-            found = Absent(RAY_SERVE, f"not installed: {reason}")
+            found = Absent(name, f"not installed: {reason}")
         except AssertionError as reason:
-            found = Absent(RAY_SERVE, f"did not start: {str(reason).splitlines()[-1]}")
+            found = Absent(name, f"did not start: {str(reason).splitlines()[-1]}")
         yield found
+
+
+def _ray_settings(folder: Path, *, haproxy: bool) -> dict[str, str]:
+    """Ray's variables: for speed, to keep its files in the folder, and to send nothing home."""
+    return environment(
+        PYTHONPATH=str(ray_environment.ROOT / "clients" / "python"),
+        HOME=str(folder),
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_SERVE_THROUGHPUT_OPTIMIZED="1",
+        RAY_SERVE_USE_GRPC_BY_DEFAULT="1",
+        RAY_SERVE_ENABLE_HA_PROXY=str(int(haproxy)),
+        RAY_SERVE_HAPROXY_CONFIG_FILE_LOC=str(folder / "haproxy.cfg"),
+        RAY_SERVE_HAPROXY_SOCKET_PATH=str(folder / "haproxy.sock"),
+        RAY_SERVE_HAPROXY_SERVER_STATE_BASE=str(folder),
+        RAY_SERVE_HAPROXY_SERVER_STATE_FILE=str(folder / "haproxy.state"),
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`ray_serve.py PORT FOLDER`, in Ray's own environment: Add behind Ray Serve's gRPC proxy.
+"""`ray_serve.py PORT HTTP_PORT FOLDER`, run in Ray's own environment: Add behind Ray Serve.
 
 Set up as "Performance Tuning" in Ray Serve's documentation says: an `async` method, many
 ongoing requests, and `RAY_SERVE_THROUGHPUT_OPTIMIZED`, which whoever starts this sets.
@@ -28,7 +28,7 @@ class Compute:
         return pb.AddResponse(sum=request.x + request.y)
 
 
-def main(port: int, folder: str) -> None:
+def main(port: int, http_port: int, folder: str) -> None:
     """Serves until it is ended."""
     ray.init(
         num_cpus=2,
@@ -39,15 +39,14 @@ def main(port: int, folder: str) -> None:
     )
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
-        http_options={"host": "127.0.0.1", "port": 0},
+        http_options={"host": "127.0.0.1", "port": http_port},
         grpc_options=gRPCOptions(port=port, grpc_servicer_functions=[_SERVICER]),
     )
     serve.run(Compute.bind(), route_prefix="/")
     print(f"ready on 127.0.0.1:{port}", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    serve.shutdown()
-    ray.shutdown()
+    ray.shutdown()  # all of it; serve.shutdown() first drains for half a minute
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
