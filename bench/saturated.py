@@ -24,7 +24,6 @@ from tests.harness import environment
 
 CONNECTIONS = 8
 """Of each load of gRPC calls, which it spreads over them evenly."""
-CELERY_THREADS = (1, 16, 64)
 _TITLE = "Add, saturated"
 
 
@@ -32,18 +31,35 @@ _TITLE = "Add, saturated"
 class Plan:
     """How many rounds of how many seconds, and which loads are tried before the first.
 
-    `in_flight` are calls of gRPC at a time, `threads` those of the hand-written servicer.
+    `in_flight` are calls of gRPC at a time, `threads` those of the hand-written servicer;
+    `celery_threads` take turns, the best counts; Ray Serve is tried without and with HAProxy.
     """
 
     rounds: int
     load_s: float
     in_flight: Sequence[int]
     threads: Sequence[int]
+    celery_threads: Sequence[int]
+    haproxy: Sequence[bool]
     try_s: float = 1.0
 
 
-FULL = Plan(rounds=5, load_s=2.5, in_flight=(16, 64, 256), threads=(4, 16, 64))
-QUICK = Plan(rounds=2, load_s=1.0, in_flight=(64,), threads=(16,))
+FULL = Plan(
+    rounds=5,
+    load_s=2.5,
+    in_flight=(16, 64, 256),
+    threads=(4, 16, 64),
+    celery_threads=(1, 16, 64),
+    haproxy=(False, True),
+)
+QUICK = Plan(
+    rounds=2,
+    load_s=0.7,
+    in_flight=(64,),
+    threads=(16,),
+    celery_threads=(1, 16),
+    haproxy=(False,),
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,8 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
     yield from _figures({key: _rates(it, loads[key]) for key, it in contenders.items()}, loads)
     lines = [_line(it, loads[key]) for key, it in contenders.items()]
     ours = contenders["ephemeral"]
-    for name, haproxy in ((rivals.RAY_SERVE, False), (rivals.RAY_SERVE_HAPROXY, True)):
+    for haproxy in plan.haproxy:
+        name = rivals.RAY_SERVE_HAPROXY if haproxy else rivals.RAY_SERVE
         with rivals.ray_serve(haproxy=haproxy) as ray:
             figure, more = _against_ray(name, ray, ours, plan)
         yield figure
@@ -106,7 +123,7 @@ def _contenders(stage: Stage, plan: Plan, stack: ExitStack) -> dict[str, _Conten
     return {
         "ephemeral": _grpc("ephemeral", stage.address, "ephemeral", plan),
         "durable": _grpc("durable", stage.address, "durable", plan),
-        **{f"celery {threads}": _client(stage, threads) for threads in CELERY_THREADS},
+        **{f"celery {threads}": _client(stage, threads) for threads in plan.celery_threads},
         "servicer": _servicer(stage, plan, stack),
         "echo": _grpc("a bare grpc.aio echo", stage.echo_address, "echo", plan),
     }
@@ -159,9 +176,10 @@ def _grpc_load(address: str, kind: str, in_flight: int, seconds: float) -> Load:
 
 
 def _celery(loads: Mapping[str, Sequence[Load]]) -> Series:
-    rates = ([load.rate for load in loads[f"celery {threads}"]] for threads in CELERY_THREADS)
-    threads = ", ".join(map(str, CELERY_THREADS))
-    return Series(f"Celery's client, best of {threads} threads", best_of(*rates))
+    """Celery's client with whichever number of threads was best in a round."""
+    by_threads = {key.split()[1]: loads[key] for key in loads if key.startswith("celery")}
+    rates = ([load.rate for load in rounds] for rounds in by_threads.values())
+    return Series(f"Celery's client, best of {', '.join(by_threads)} threads", best_of(*rates))
 
 
 def _figures(series: Mapping[str, Series], loads: Mapping[str, Sequence[Load]]) -> Iterator[Figure]:

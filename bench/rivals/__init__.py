@@ -96,6 +96,7 @@ def _ray_settings(folder: Path, *, haproxy: bool) -> dict[str, str]:
         RAY_SERVE_HAPROXY_CONFIG_FILE_LOC=str(folder / "haproxy.cfg"),
         RAY_SERVE_HAPROXY_SOCKET_PATH=str(folder / "haproxy.sock"),
         RAY_SERVE_HAPROXY_SERVER_STATE_BASE=str(folder),
+        RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH=str(folder / "metrics.sock"),
         RAY_SERVE_HAPROXY_SERVER_STATE_FILE=str(folder / "haproxy.state"),
     )
 
