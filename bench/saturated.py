@@ -41,16 +41,18 @@ class Plan:
     threads: Sequence[int]
     celery_threads: Sequence[int]
     haproxy: Sequence[bool]
+    ray_rounds: int
     try_s: float = 1.0
 
 
 FULL = Plan(
     rounds=5,
-    load_s=2.5,
+    load_s=2.0,
     in_flight=(16, 64, 256),
     threads=(4, 16, 64),
     celery_threads=(1, 16, 64),
     haproxy=(False, True),
+    ray_rounds=3,
 )
 QUICK = Plan(
     rounds=2,
@@ -59,6 +61,7 @@ QUICK = Plan(
     threads=(16,),
     celery_threads=(1, 16),
     haproxy=(False,),
+    ray_rounds=2,
 )
 
 
@@ -74,7 +77,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
     """Ephemeral and durable calls against all that one would use instead, and a bare server."""
     with ExitStack() as stack:
         contenders = _contenders(stage, plan, stack)
-        loads = _in_turns(contenders, plan)
+        loads = _in_turns(contenders, plan.rounds, plan.load_s)
     yield from _figures({key: _rates(it, loads[key]) for key, it in contenders.items()}, loads)
     lines = [_line(it, loads[key]) for key, it in contenders.items()]
     ours = contenders["ephemeral"]
@@ -96,7 +99,7 @@ def _against_ray(
     goal, lines = Goal(8, at_most=False), []
     if isinstance(ray, str):
         contenders = {"ours": ours, "ray": _grpc(name, ray, "ephemeral", plan)}
-        loads = _in_turns(contenders, plan)
+        loads = _in_turns(contenders, plan.ray_rounds, plan.load_s)
         ephemeral = _rates(ours, loads["ours"])
         rival: Series | Absent = _rates(contenders["ray"], loads["ray"])
         lines.append(_line(contenders["ray"], loads["ray"]))
@@ -106,8 +109,10 @@ def _against_ray(
     return Figure(key, _TITLE, "calls/s", ephemeral, rival, goal, row=2), lines
 
 
-def _in_turns(contenders: Mapping[str, _Contender], plan: Plan) -> dict[str, tuple[Load, ...]]:
-    return interleave(plan.rounds, {key: _for(it, plan.load_s) for key, it in contenders.items()})
+def _in_turns(
+    contenders: Mapping[str, _Contender], rounds: int, seconds: float
+) -> dict[str, tuple[Load, ...]]:
+    return interleave(rounds, {key: _for(it, seconds) for key, it in contenders.items()})
 
 
 def _rates(contender: _Contender, loads: Sequence[Load]) -> Series:
