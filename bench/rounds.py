@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _SATURATED = 0.95
 """Of the best rate: what a load must reach to be called saturating."""
 
 
-def interleave(rounds: int, contenders: Mapping[str, Callable[[], T]]) -> dict[str, tuple[T, ...]]:
+def interleave(rounds: int, contenders: Mapping[K, Callable[[], T]]) -> dict[K, tuple[T, ...]]:
     """Runs each contender once a round, in the mapping's order, A B A B …; what they return."""
-    found: dict[str, list[T]] = {name: [] for name in contenders}
+    found: dict[K, list[T]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
             found[name].append(run())
