@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 import uuid
@@ -34,6 +33,11 @@ def seconds_of(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def timed(work: Callable[[], object]) -> Callable[[], float]:
+    """The work, as something that tells how long it took."""
+    return lambda: seconds_of(work)
 
 
 def p50_ms(call: Callable[[], object], count: int) -> float:
@@ -73,20 +77,6 @@ def random_product_bytes(stub: ComputeServiceStub, m: int) -> int:
     request = pb.MatMulRequest(random=pb.RandomOperands(m=m, n=1))
     return sum(
         len(response.panel.data) for response in stub.MatMul(iter([request]), timeout=TIMEOUT_S)
-    )
-
-
-def random_product_with_celery(task: Any, m: int, n: int) -> Matrix:
-    """The tutorial's product, out of its JSON."""
-    product = np.array(json.loads(task.apply_async((m, n)).get(timeout=TIMEOUT_S)))
-    assert product.shape == (m, m)
-    return product
-
-
-def factorial_text(stub: ComputeServiceStub, n: int) -> str:
-    """The digits of n! through the gateway, whole."""
-    return "".join(
-        response.digits for response in stub.Factorial(pb.FactorialRequest(n=n), timeout=TIMEOUT_S)
     )
 
 

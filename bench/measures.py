@@ -6,7 +6,12 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bench import alone, earlier, saturated
+from bench import (
+    alone,
+    own_products,
+    random_products,
+    saturated,
+)
 from bench.rounds import Chart, Figure
 from bench.stage import Stage
 
@@ -24,7 +29,8 @@ class Measure:
 MEASURES = (
     Measure((1, 5), alone.measure, alone.FULL, alone.QUICK),
     Measure((2, 3, 4, 5), saturated.measure, saturated.FULL, saturated.QUICK),
-    Measure((6, 8, 9), earlier.measure, earlier.FULL, earlier.QUICK),
+    Measure((6,), random_products.measure, random_products.FULL, random_products.QUICK),
+    Measure((7,), own_products.measure, own_products.FULL, own_products.QUICK),
 )
 
 

@@ -34,9 +34,14 @@ READY = r"completed with \d+ plugins"
 _STOP_TIMEOUT_S = 30.0
 
 
+def is_installed() -> bool:
+    """Whether a node can be started."""
+    return SERVER.exists() and shutil.which("epmd") is not None
+
+
 def require_rabbitmq() -> None:
     """Skips the test where no RabbitMQ is installed; fails it in CI."""
-    if SERVER.exists() and shutil.which("epmd"):
+    if is_installed():
         return
     missing = "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
     if os.environ.get("CI"):

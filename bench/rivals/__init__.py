@@ -51,6 +51,13 @@ def echo() -> Iterator[str]:
 
 
 @contextmanager
+def bare_stream() -> Iterator[str]:
+    """A bare `grpc.aio` server of `bench.rivals.stream.exchange`; its address."""
+    with _ready("bench.rivals.stream", env=environment()) as address:
+        yield address
+
+
+@contextmanager
 def servicer(env: dict[str, str], threads: int) -> Iterator[str]:
     """The hand-written servicer around the tutorial's task, with so many threads; its address."""
     with _ready("bench.rivals.servicer", str(threads), env=env) as address:

@@ -1,0 +1,92 @@
+"""Products of the caller's own operands, against what NumPy and gRPC take for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import grpc
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import forebay
+from bench import callers, rivals, systems
+from bench.rivals.stream import exchange
+from bench.rounds import Figure, Goal, Series, interleave
+from bench.stage import Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often, and the rows of the operands, which are square."""
+
+    rounds: int
+    rows: tuple[int, ...]
+
+
+FULL = Plan(rounds=7, rows=(1000, 2000))
+QUICK = Plan(rounds=2, rows=(1000,))
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """On systems of their own, append-only file on and off, beside a bare server."""
+    with ExitStack() as stack:
+        clients = {
+            "on": stack.enter_context(_client(append_only=True)),
+            "off": stack.enter_context(_client(append_only=False)),
+        }
+        bare = stack.enter_context(callers.channel(stack.enter_context(rivals.bare_stream())))
+        for rows in plan.rows:
+            yield from _of_size(clients, bare, rows, plan.rounds)
+
+
+def _of_size(
+    clients: dict[str, forebay.Client], bare: grpc.Channel, rows: int, rounds: int
+) -> Iterator[Figure]:
+    numbers = np.random.default_rng(rows)
+    left, right = numbers.random((rows, rows)), numbers.random((rows, rows))
+    product = left @ right
+    for client in clients.values():
+        assert np.allclose(client.matmul(left, right), product)
+    contenders = {
+        name: callers.timed(partial(client.matmul, left, right, timeout=callers.TIMEOUT_S))
+        for name, client in clients.items()
+    }
+    contenders["limits"] = partial(_limits_s, bare, left, right)
+    times = interleave(rounds, contenders)
+    limits = Series("@ in one process + a bare gRPC stream", times["limits"])
+    for name, bound in (("off", 2.0), ("on", 3.0)):
+        yield Figure(
+            f"mat_mul_own_{rows}_{name}",
+            f"MatMul of one's own {rows}×{rows} float64",
+            "s",
+            Series(f"append-only file {name}", times[name]),
+            limits,
+            Goal(bound),
+            row=7,
+        )
+
+
+@contextmanager
+def _client(*, append_only: bool) -> Iterator[forebay.Client]:
+    with (
+        systems.backend(append_only=append_only) as backend,
+        systems.celery_worker("forebay_workers", "mat_mul", backend.product_env),
+        systems.gateway(backend) as (address, _),
+        forebay.connect(address) as client,
+    ):
+        yield client
+
+
+def _limits_s(bare: grpc.Channel, left: callers.Matrix, right: callers.Matrix) -> float:
+    """The product here, with a worker's threads; its operands up and its bytes down."""
+    with threadpool_limits(systems.BLAS_THREADS):
+        product_s = callers.seconds_of(lambda: left @ right)
+    size = left.shape[0] * right.shape[1] * left.itemsize
+
+    def stream() -> None:
+        assert exchange(bare, (left.data, right.data), size) == size
+
+    return product_s + callers.seconds_of(stream)

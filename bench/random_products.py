@@ -1,0 +1,85 @@
+"""Products of random operands, against the tutorial's task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import celery
+import numpy as np
+
+from bench import callers, systems
+from bench.rounds import Absent, Figure, Goal, Series, interleave
+from bench.stage import Stage
+from tests import rabbitmq
+
+ROWS = 1000
+_VHOST = "dispatch"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often."""
+
+    rounds: int
+
+
+FULL = Plan(rounds=7)
+QUICK = Plan(rounds=2)
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """The task with Redis results, and as the tutorial has it: by RabbitMQ and `rpc://`."""
+    m = ROWS
+    with ExitStack() as stack:
+        contenders: dict[str, Callable[[], object]] = {
+            "forebay": lambda: callers.random_product(stage.stub, m, m),
+            "redis": stack.enter_context(_tutorial_product(stage.tutorial_env)),
+        }
+        if rabbitmq.is_installed():
+            env = stack.enter_context(_tutorial_by_rpc(stage.tutorial_env))
+            contenders["rpc"] = stack.enter_context(_tutorial_product(env))
+        for contender in contenders.values():
+            contender()
+        times = interleave(
+            plan.rounds, {name: callers.timed(call) for name, call in contenders.items()}
+        )
+    title = "MatMul, random"
+    ours = Series(f"{m}×{m} float64, to an array", times["forebay"])
+    redis = Series("the tutorial's task, Redis results", times["redis"])
+    yield Figure("mat_mul_random_redis", title, "s", ours, redis, Goal(1 / 8), row=6)
+    name = "the tutorial's task, RabbitMQ and rpc:// results"
+    rpc = Series(name, times["rpc"]) if "rpc" in times else Absent(name, "no RabbitMQ is installed")
+    yield Figure("mat_mul_random_rpc", title, "s", ours, rpc, Goal(1 / 12), row=6)
+
+
+@contextmanager
+def _tutorial_by_rpc(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A worker of the tutorial's as the tutorial has it, on a RabbitMQ node; its environment."""
+    with rabbitmq.rabbitmq_node() as node:
+        by_rpc = {
+            **env,
+            "TUTORIAL_BROKER_URL": node.url(_VHOST),
+            "TUTORIAL_RESULT_BACKEND": "rpc://",
+        }
+        with systems.celery_worker("mat_mul_module", "mat_mul", by_rpc):
+            yield by_rpc
+
+
+@contextmanager
+def _tutorial_product(env: dict[str, str]) -> Iterator[Callable[[], object]]:
+    """A call of the task, by an application of its own: the tutorial's knows one pair of URLs."""
+    m = ROWS
+    broker, results = env["TUTORIAL_BROKER_URL"], env["TUTORIAL_RESULT_BACKEND"]
+    with celery.Celery(broker=broker, backend=results) as app:
+        app.conf.result_persistent = True  # as the tutorial has it
+
+        def call() -> None:
+            result: Any = app.send_task("mat_mul_module.tasks.mat_mul", (m, m), queue="mat_mul")
+            product = np.array(json.loads(result.get(timeout=callers.TIMEOUT_S)))
+            assert product.shape == (m, m)
+
+        yield call
