@@ -8,6 +8,7 @@ from typing import Any
 
 from bench import (
     alone,
+    big_products,
     own_products,
     random_products,
     saturated,
@@ -31,6 +32,7 @@ MEASURES = (
     Measure((2, 3, 4, 5), saturated.measure, saturated.FULL, saturated.QUICK),
     Measure((6,), random_products.measure, random_products.FULL, random_products.QUICK),
     Measure((7,), own_products.measure, own_products.FULL, own_products.QUICK),
+    Measure((8,), big_products.measure, big_products.FULL, big_products.QUICK),
 )
 
 
