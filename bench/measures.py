@@ -9,6 +9,7 @@ from typing import Any
 from bench import (
     alone,
     big_products,
+    factorials,
     own_products,
     random_products,
     saturated,
@@ -33,6 +34,7 @@ MEASURES = (
     Measure((6,), random_products.measure, random_products.FULL, random_products.QUICK),
     Measure((7,), own_products.measure, own_products.FULL, own_products.QUICK),
     Measure((8,), big_products.measure, big_products.FULL, big_products.QUICK),
+    Measure((9, 10), factorials.measure, factorials.FULL, factorials.QUICK),
 )
 
 
