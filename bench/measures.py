@@ -10,6 +10,7 @@ from bench import (
     alone,
     big_products,
     factorials,
+    items,
     own_products,
     random_products,
     saturated,
@@ -35,6 +36,7 @@ MEASURES = (
     Measure((7,), own_products.measure, own_products.FULL, own_products.QUICK),
     Measure((8,), big_products.measure, big_products.FULL, big_products.QUICK),
     Measure((9, 10), factorials.measure, factorials.FULL, factorials.QUICK),
+    Measure((11,), items.measure, items.FULL, items.QUICK),
 )
 
 

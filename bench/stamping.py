@@ -1,0 +1,32 @@
+"""`celery -A bench.stamping worker -Q echo`: items that say when they were yielded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import grpc
+
+from forebay_workers import application
+from tests.echo.v1 import echo_pb2, echo_pb2_grpc
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
+
+
+class StampingServicer(echo_pb2_grpc.EchoServiceServicer):
+    """One handler; the others are as in a servicer that has none: unimplemented."""
+
+    def ServerStream(  # noqa: N802 - named as in the contract
+        self, request: EchoRequest, context: grpc.ServicerContext
+    ) -> Iterator[EchoResponse]:
+        """`count` items, so many `seconds` apart; the text is the monotonic clock's time in ns.
+
+        That clock is one for all processes of a host.
+        """
+        for index in range(request.count):
+            time.sleep(request.seconds)
+            yield EchoResponse(text=str(time.monotonic_ns()), index=index)
+
+
+app = application(
+    "stamping", {echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: StampingServicer()}
+)
