@@ -14,6 +14,7 @@ from bench import (
     own_products,
     random_products,
     saturated,
+    waiting,
 )
 from bench.rounds import Chart, Figure
 from bench.stage import Stage
@@ -37,6 +38,7 @@ MEASURES = (
     Measure((8,), big_products.measure, big_products.FULL, big_products.QUICK),
     Measure((9, 10), factorials.measure, factorials.FULL, factorials.QUICK),
     Measure((11,), items.measure, items.FULL, items.QUICK),
+    Measure((12,), waiting.measure, waiting.FULL, waiting.QUICK),
 )
 
 

@@ -1,0 +1,44 @@
+"""`python -m bench.load.waiting ADDRESS COUNT`: callers whose streams nobody answers.
+
+It says `waiting` when all are taken, and holds them until it is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import grpc
+
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+
+_A_CONNECTION = 100
+"""Streams that one connection carries: gRPC's servers allow about so many."""
+_AT_ONCE = 100
+
+
+async def _hold(address: str, count: int) -> None:
+    opening = asyncio.Semaphore(_AT_ONCE)
+    stubs = [EchoServiceStub(_connection(address)) for _ in range(-(-count // _A_CONNECTION))]
+
+    async def held(number: int) -> grpc.aio.Call:
+        async with opening:
+            call = stubs[number // _A_CONNECTION].ServerStream(EchoRequest(count=1))
+            await call.initial_metadata()
+            return call
+
+    calls = await asyncio.gather(*(held(number) for number in range(count)))
+    if ended := [await call.code() for call in calls if call.done()]:
+        raise SystemExit(f"{len(ended)} calls have ended: {ended[0]}")
+    print(f"waiting: {len(calls)}", flush=True)
+    await asyncio.Event().wait()
+
+
+def _connection(address: str) -> grpc.aio.Channel:
+    # A pool of its own, or all channels would share one connection.
+    return grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
+
+
+if __name__ == "__main__":
+    asyncio.run(_hold(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,130 @@
+"""Callers that wait: what each holds in a gateway's memory, and what others notice of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+from bench import callers, systems
+from bench.rounds import Figure, Goal, Series, interleave
+from bench.stage import Stage
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay_ledger.keys import PARTITIONS, partition_prefix
+from tests.harness import environment, eventually, process
+
+_SERVICES = '["forebay.compute.v1.compute_pb2", "tests.echo.v1.echo_pb2"]'
+_QUEUE = "echo"  # which nobody consumes
+_WARM_UP_CALLS = 50
+_OPENED_WITHIN_S = 120.0
+_KB = 1e3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many wait, how often that is measured, and how many sums are timed a time."""
+
+    waiting: int
+    rounds: int
+    add_calls: int
+
+
+FULL = Plan(waiting=5000, rounds=3, add_calls=300)
+QUICK = Plan(waiting=500, rounds=1, add_calls=100)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Memory of one that waits, in kB; Add's p50 without those that wait, and beside them."""
+
+    kb: float
+    alone_ms: float = 0.0
+    beside_ms: float = 0.0
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """A fresh gateway and a fresh bare server in each round."""
+    with (
+        systems.backend(FOREBAY_SERVICES=_SERVICES, FOREBAY_QUEUE_WAIT_S="600") as backend,
+        systems.celery_worker("forebay_workers", "add", backend.product_env),
+    ):
+        found = interleave(
+            plan.rounds,
+            {
+                "ours": lambda: _at_a_gateway(backend, plan),
+                "bare": lambda: _at_a_bare_server(plan),
+            },
+        )
+    title = f"{plan.waiting:,} calls that wait"
+    ours, bare = found["ours"], found["bare"]
+    yield Figure(
+        "waiting_memory",
+        title,
+        "kB each",
+        Series("in a gateway", tuple(one.kb for one in ours)),
+        Series("in a bare grpc.aio server", tuple(one.kb for one in bare)),
+        Goal(1.5),
+        row=12,
+    )
+    yield Figure(
+        "waiting_add_p50",
+        title,
+        "ms",
+        Series("Add's p50 beside them", tuple(one.beside_ms for one in ours)),
+        Series("without them", tuple(one.alone_ms for one in ours)),
+        Goal(1.3),
+        row=12,
+    )
+
+
+def _at_a_gateway(backend: systems.Backend, plan: Plan) -> Waiting:
+    with systems.gateway(backend) as (address, pid), callers.channel(address) as channel:
+        stub = ComputeServiceStub(channel)
+
+        def p50(count: int = plan.add_calls) -> float:
+            return callers.p50_ms(lambda: callers.add(stub, durable=False), count)
+
+        p50(_WARM_UP_CALLS)
+        alone_ms = p50()
+        kb, beside_ms = _with_waiting(address, pid, plan.waiting, p50)
+        eventually(lambda: _left(backend) == 0, "the ledger has heard of all")
+    return Waiting(kb, alone_ms, beside_ms)
+
+
+def _at_a_bare_server(plan: Plan) -> Waiting:
+    with process(sys.executable, "-m", "bench.rivals.waiter", env=environment()) as server:
+        address = server.wait_for(r"ready on (\S+)")[1]
+        kb, _ = _with_waiting(address, server.popen.pid, plan.waiting, lambda: 0.0)
+    return Waiting(kb)
+
+
+def _with_waiting(
+    address: str, pid: int, count: int, work: Callable[[], float]
+) -> tuple[float, float]:
+    """How many kB each of so many callers takes, when the work beside them is done; its figure."""
+    with _callers(address, 20):
+        pass  # what a server makes once is made
+    before = psutil.Process(pid).memory_info().rss
+    with _callers(address, count):
+        figure = work()
+        grown = psutil.Process(pid).memory_info().rss - before
+    return grown / count / _KB, figure
+
+
+@contextmanager
+def _callers(address: str, count: int) -> Iterator[None]:
+    command = (sys.executable, "-m", "bench.load.waiting", address, str(count))
+    with process(*command, env=environment()) as running:
+        running.wait_for(r"waiting: \d+", _OPENED_WITHIN_S)
+        yield
+
+
+def _left(backend: systems.Backend) -> int:
+    """How many calls of the queue are there still."""
+    return sum(
+        int(backend.client.zcard(f"{partition_prefix(number)}:waiting:{_QUEUE}"))
+        for number in range(PARTITIONS)
+    )
