@@ -10,6 +10,7 @@ from bench import (
     alone,
     big_products,
     factorials,
+    growth,
     items,
     own_products,
     random_products,
@@ -39,6 +40,7 @@ MEASURES = (
     Measure((9, 10), factorials.measure, factorials.FULL, factorials.QUICK),
     Measure((11,), items.measure, items.FULL, items.QUICK),
     Measure((12,), waiting.measure, waiting.FULL, waiting.QUICK),
+    Measure((13,), growth.measure, growth.FULL, growth.QUICK),
 )
 
 
