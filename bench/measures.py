@@ -10,6 +10,7 @@ from bench import (
     alone,
     big_products,
     factorials,
+    finished,
     growth,
     items,
     own_products,
@@ -41,6 +42,7 @@ MEASURES = (
     Measure((11,), items.measure, items.FULL, items.QUICK),
     Measure((12,), waiting.measure, waiting.FULL, waiting.QUICK),
     Measure((13,), growth.measure, growth.FULL, growth.QUICK),
+    Measure((14,), finished.measure, finished.FULL, finished.QUICK),
 )
 
 

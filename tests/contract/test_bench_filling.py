@@ -1,0 +1,50 @@
+"""Finished calls that the benchmark puts into a ledger are as real ones."""
+
+from __future__ import annotations
+
+from bench.filling import add_copies, traces_of
+from bench.finished import MODELS
+from forebay_ledger.connection import BlockingLedger
+from forebay_ledger.keys import PARTITIONS, CallKey
+from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.listing import list_calls
+from forebay_ledger.operations import emit, finish
+from tests.contract.records import Record, running, sweep_all
+
+
+def _finished(ledger: BlockingLedger, call: CallKey) -> Record:
+    record = running(ledger, call=call)
+    ledger.run(emit(call, 1, 0, b"item"))
+    assert ledger.run(finish(call, 1, Event.SUCCEED, "", b"outcome")) is None
+    return record
+
+
+def _listed(ledger: BlockingLedger) -> list[CallKey]:
+    stretches = [ledger.run(list_calls(n, None, None, 1000)) for n in range(PARTITIONS)]
+    return [listed.call for stretch in stretches for listed in stretch.calls]
+
+
+def test_a_copy_is_all_that_a_finished_call_is(ledger: BlockingLedger) -> None:
+    models = {model.partition: _finished(ledger, model) for model in MODELS}
+    add_copies(ledger.redis, [record.call for record in models.values()], 200)
+    copies = [call for call in _listed(ledger) if call not in MODELS]
+    assert len(copies) == 200
+    for call in copies:
+        model, copy = models[call.partition], Record(ledger, call)
+        assert copy.state is State.SUCCEEDED
+        assert (copy.fields, copy.items) == (model.fields, [b"item"])
+        assert traces_of(ledger.redis, call) == traces_of(ledger.redis, model.call)
+        assert copy.ending() == model.ending()
+
+
+def test_copies_count_among_what_the_ledger_holds_and_go_with_their_retention(
+    ledger: BlockingLedger,
+) -> None:
+    for model in MODELS:
+        _finished(ledger, model)
+    held = sum(swept.held_bytes for swept in sweep_all(ledger))
+    add_copies(ledger.redis, MODELS, 300)
+    assert sum(swept.held_bytes for swept in sweep_all(ledger)) == 4 * held
+    for copy in (call for call in _listed(ledger) if call not in MODELS):
+        ttl_ms = ledger.redis.pttl(f"{copy.partition}:call:{copy}")
+        assert 600_000 < ttl_ms <= 660_000
