@@ -132,7 +132,10 @@ def _add_at(stack: ExitStack, address: str) -> Callable[[], object]:
 
 def _all_done(ways: Sequence[Callable[[], object]], calls: int, at_once: int) -> None:
     """Makes so many calls, in turn by each of the ways, so many at a time."""
-    with ThreadPoolExecutor(at_once) as pool:
+    pool = ThreadPoolExecutor(at_once)
+    try:
         futures = [pool.submit(way) for way in islice(cycle(ways), calls)]
         for future in futures:
             future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
