@@ -149,6 +149,13 @@ class Credit:
 
 
 @dataclass(frozen=True)
+class PartDelivered:
+    """A part of what the attempt shares is in the ledger."""
+
+    part: int
+
+
+@dataclass(frozen=True)
 class Stop:
     """The attempt is over in the ledger, where the call has this state; its handler is to stop."""
 
@@ -170,11 +177,13 @@ def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
     return f"stop {key} {attempt} {stop.state}".encode()
 
 
-def parse_control(frame: bytes) -> tuple[str, int, Credit | Stop | Left]:
+def parse_control(frame: bytes) -> tuple[str, int, Credit | PartDelivered | Stop | Left]:
     """The call's key, the attempt, and what its handler is told; ValueError for garbage."""
     match frame.decode("ascii").split(" "):
         case ["credit", key, attempt, read_count]:
             return key, int(attempt), Credit(int(read_count))
+        case ["part", key, attempt, part]:
+            return key, int(attempt), PartDelivered(int(part))
         case ["stop", key, attempt, state]:
             return key, int(attempt), Stop(State(state))
         case ["left", key]:

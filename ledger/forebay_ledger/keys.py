@@ -54,6 +54,11 @@ class CallKey:
         """The stream of the call's request messages; ids are ordinal + 1."""
         return f"{self.partition}:in:{self}"
 
+    @property
+    def parts(self) -> str:
+        """The hash of what the running attempt shares with other workers."""
+        return f"{self.partition}:parts:{self}"
+
 
 def partition_prefix(number: int) -> str:
     """The prefix of all keys of a partition."""

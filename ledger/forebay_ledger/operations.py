@@ -19,7 +19,7 @@ from forebay_ledger.lifecycle import Event, State
 from forebay_ledger.scripts import LEASE_S
 
 T = TypeVar("T")
-Argument = str | bytes | int
+Argument = str | bytes | memoryview | int
 Reply = list[bytes]
 
 ANNOUNCE_ABOVE_BYTES = 64 * 1024
@@ -183,7 +183,7 @@ def receive(
     call: CallKey, ordinal: int, request: bytes, limit_bytes: int
 ) -> Operation[Refused | None]:
     """Spools one request message."""
-    return _about(call, "receive", _refused, ordinal, request, limit_bytes)
+    return _about(call, "receive", parse_refused, ordinal, request, limit_bytes)
 
 
 def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
@@ -192,12 +192,12 @@ def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[
     Refused with GAP where the ledger does not have as many requests as were spooled.
     """
     count: Argument = "" if inputs is None else inputs
-    return _about(call, "complete", _refused, push.queue_list, push.message, count)
+    return _about(call, "complete", parse_refused, push.queue_list, push.message, count)
 
 
 def claim(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
     """A worker has the call's message and means to begin it."""
-    return _about(call, "claim", _refused, attempt, worker, _LEASE_MS)
+    return _about(call, "claim", parse_refused, attempt, worker, _LEASE_MS)
 
 
 def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[Begun | Refused]:
@@ -205,7 +205,7 @@ def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[B
 
     The same operation may be run twice, another one begins nothing.
     """
-    return _about(call, "begin", _begun, attempt, worker, control, uuid.uuid4().hex)
+    return _about(call, "begin", parse_begun, attempt, worker, control, uuid.uuid4().hex)
 
 
 def renew(
@@ -221,7 +221,7 @@ def renew(
 
 def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
     """The worker will not go on with the call: it moves, or fails with WORKER_LOST."""
-    return _about(call, "release", _refused, attempt, worker)
+    return _about(call, "release", parse_refused, attempt, worker)
 
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
@@ -231,14 +231,14 @@ def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Fl
 
 def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
     """Pushes an item that is neither stored nor counted; the latest is kept."""
-    return _about(call, "brief", _refused, attempt, "brief", item)
+    return _about(call, "brief", parse_refused, attempt, "brief", item)
 
 
 def send_initial_metadata(
     call: CallKey, attempt: int, metadata: bytes
 ) -> Operation[Refused | None]:
     """Keeps the handler's initial metadata and tells the watchers."""
-    return _about(call, "brief", _refused, attempt, "initial", metadata)
+    return _about(call, "brief", parse_refused, attempt, "initial", metadata)
 
 
 def look(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
@@ -256,7 +256,7 @@ def finish(
 ) -> Operation[Refused | None]:
     """The handler has ended: SUCCEED, FAIL or CANCEL; a unary method's with a response."""
     item = () if response is None else (response, ANNOUNCE_ABOVE_BYTES)
-    return _about(call, "finish", _refused, attempt, str(event), reason, outcome, *item)
+    return _about(call, "finish", parse_refused, attempt, str(event), reason, outcome, *item)
 
 
 def discard(call: CallKey) -> Operation[Refused | None]:
@@ -264,14 +264,14 @@ def discard(call: CallKey) -> Operation[Refused | None]:
 
     Refused where a worker has it, or where somebody else was told of it.
     """
-    return _about(call, "discard", _refused)
+    return _about(call, "discard", parse_refused)
 
 
 def end(
     call: CallKey, event: Event, reason: str, outcome: bytes = b""
 ) -> Operation[Refused | None]:
     """Somebody other than the worker ends the call."""
-    return _about(call, "end", _refused, str(event), reason, outcome)
+    return _about(call, "end", parse_refused, str(event), reason, outcome)
 
 
 def cancel(call: CallKey) -> Operation[Refused | None]:
@@ -291,17 +291,17 @@ def watch(call: CallKey, channel: str) -> Operation[Standing | Refused]:
 
 def leave(call: CallKey, channel: str) -> Operation[Refused | None]:
     """A watcher has gone; where it was the last, the call's policy begins to apply."""
-    return _about(call, "leave", _refused, channel)
+    return _about(call, "leave", parse_refused, channel)
 
 
 def credit(call: CallKey, count: int) -> Operation[Refused | None]:
     """A watcher has read so many items."""
-    return _about(call, "credit", _refused, count)
+    return _about(call, "credit", parse_refused, count)
 
 
 def trim(call: CallKey, attempt: int, count: int, size: int) -> Operation[Refused | None]:
     """Lets go of the first `count` items, `size` bytes in all: they were read."""
-    return _about(call, "trim", _refused, attempt, count, size)
+    return _about(call, "trim", parse_refused, attempt, count, size)
 
 
 def sweep(partition: int, consumed: Collection[str], limit: int = 100) -> Operation[Swept]:
@@ -329,7 +329,8 @@ def _ms(seconds: float | None, at_least: int = 0) -> int:
     return 0 if seconds is None else max(at_least, round(seconds * 1000))
 
 
-def _refused(reply: Reply) -> Refused | None:
+def parse_refused(reply: Reply) -> Refused | None:
+    """The reply of an operation that either has its place or has not."""
     return None if reply[0] in (b"OK", b"NEW") else Refused(reply[0].decode())
 
 
@@ -337,7 +338,8 @@ def _renewed(reply: Reply) -> list[str | None]:
     return [None if word == b"OK" else word.decode() for word in reply]
 
 
-def _begun(reply: Reply) -> Begun | Refused:
+def parse_begun(reply: Reply) -> Begun | Refused:
+    """The reply of one that starts a handler, or somebody who helps it."""
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
     _, method, request, inputs, metadata, timeout, item_limit, window = reply

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from forebay_ledger.connection import Ledger
+from forebay_ledger.connection import BlockingLedger, Ledger, mapped_errors
 from forebay_ledger.keys import PRESENCE_INDEX, presence_key
 from forebay_ledger.scripts import LEASE_S
 
@@ -66,6 +66,16 @@ async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     )
     found = (_presence(word) for word in words if word is not None)
     return tuple(presence for presence in found if presence is not None)
+
+
+def live_slots(ledger: BlockingLedger, queue: str) -> int:
+    """The slots of the live workers that consume the queue; raises BackendUnavailable."""
+    with mapped_errors():
+        names = cast(list[bytes], ledger.redis.zrange(PRESENCE_INDEX, 0, -1))
+        keys = [presence_key(name.decode()) for name in names]
+        words = cast(list[bytes | None], ledger.redis.mget(keys)) if keys else []
+    found = (_presence(word) for word in words if word is not None)
+    return consumed_queues(presence for presence in found if presence is not None).get(queue, 0)
 
 
 def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from forebay_ledger.events import (
     Item,
     Left,
     More,
+    PartDelivered,
     Reply,
     Stop,
     holding_frame,
@@ -76,8 +77,9 @@ def test_a_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
         parse_frame(frame)
 
 
-def test_a_handlers_process_hears_of_credit_and_of_stops() -> None:
+def test_a_handlers_process_hears_of_credit_of_parts_and_of_stops() -> None:
     assert parse_control(b"credit o/c 2 17") == ("o/c", 2, Credit(17))
+    assert parse_control(b"part o/c 2 3") == ("o/c", 2, PartDelivered(3))
     assert parse_control(b"stop o/c 1 CANCELLED") == ("o/c", 1, Stop(State.CANCELLED))
 
 
