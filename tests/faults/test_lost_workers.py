@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 import redis
 
@@ -21,11 +19,11 @@ from forebay_ledger.keys import CallKey
 from forebay_ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children
 from tests.harness import Process, environment, eventually, forebay_gateway, process, short_folder
 
 ROOT = Path(__file__).parents[2]
 GRACE_S = 1.0
-TIMEOUT_S = 60.0
 
 
 class Fleet:
@@ -79,30 +77,6 @@ def fleet() -> Iterator[Fleet]:
         yield Fleet(stack, env, address, env["FOREBAY_DATA_DIR"])
 
 
-@contextmanager
-def calling(call: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
-    """The call is made in a thread; its result, or error, is to be had from what is yielded."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(call())
-        except grpc.RpcError as error:
-            results.append(error)
-
-    def result() -> Any:
-        thread.join(TIMEOUT_S)
-        assert results, "the call did not end"
-        if isinstance(results[0], grpc.RpcError):
-            raise results[0]
-        return results[0]
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield result
-    thread.join(TIMEOUT_S)
-
-
 def indexes(fleet: Fleet, call_id: str, count: int, seconds: float) -> list[int]:
     """Those of a steady stream's lasting items."""
     responses = fleet.stub.Steady(
@@ -111,18 +85,6 @@ def indexes(fleet: Fleet, call_id: str, count: int, seconds: float) -> list[int]
         timeout=TIMEOUT_S,
     )
     return [response.index for response in responses if response.WhichOneof("part") == "text"]
-
-
-def pool_children(worker: Process) -> list[psutil.Process]:
-    return psutil.Process(worker.popen.pid).children()
-
-
-def kill_worker(worker: Process, number: int = signal.SIGKILL) -> None:
-    """The signal to the main process and, where it is fatal, to its pool at once."""
-    children = pool_children(worker)
-    os.kill(worker.popen.pid, number)
-    for child in children:
-        child.send_signal(number)
 
 
 def test_a_dead_pool_child_is_noticed_within_a_second_and_its_call_runs_again(

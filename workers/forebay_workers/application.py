@@ -13,11 +13,14 @@ from google.protobuf.descriptor import ServiceDescriptor
 from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
 from forebay_ledger.backends import celery_settings
+from forebay_ledger.keys import CallKey
 from forebay_ledger.settings import load_settings
 from forebay_workers import process, redis_transport
 from forebay_workers.batches import run_batch
 from forebay_workers.calls import run_calls
 from forebay_workers.held import attempts_of
+from forebay_workers.helping import TASK, help_with, with_others
+from forebay_workers.sharing import Parts, parts_of
 
 Handler = Callable[..., Any]
 Handlers = Mapping[str, Handler] | object
@@ -33,9 +36,16 @@ def application(name: str, services: Mapping[ServiceDescriptor, Handlers]) -> Ce
     redis_transport.install()
     app = Celery(name)
     app.add_defaults(_celery_defaults)
+    shared: dict[str, tuple[Method, Parts]] = {}
     for method in read_methods(services):
         service = next(s for s in services if s.full_name == method.service)
-        _register(app, method, _handler(method, services[service]))
+        handler = _handler(method, services[service])
+        _register(app, method, handler)
+        parts = parts_of(handler)
+        if parts is not None:
+            shared[method.name] = method, parts
+    if shared:
+        _register_help(app, shared)
     return app
 
 
@@ -60,6 +70,8 @@ def _handler(method: Method, handlers: Handlers) -> Handler:
 
 
 def _register(app: Celery, method: Method, handler: Handler) -> None:
+    on_record_handler = with_others(app, method, handler)
+
     def run(
         self: Task[Any, Any],
         batch: str | None = None,
@@ -70,17 +82,27 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         if batch is not None:
             run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
         else:
-            run_calls(runtime, method, handler, attempts_of(on_record))
+            run_calls(runtime, method, on_record_handler, attempts_of(on_record))
 
     declare: Any = app.task  # celery-types knows it as a decorator only
     declare(
         run,
         name=method.route.task,
         bind=True,
+        shared=False,  # an application's tasks are no other's
         ignore_result=True,
         Strategy="forebay_workers.claims:strategy",
         Request="forebay_workers.held:HeldRequest",
     )
+
+
+def _register_help(app: Celery, shared: Mapping[str, tuple[Method, Parts]]) -> None:
+    def run(call: str, attempt: int) -> None:
+        """Helps with a call, by its key and attempt."""
+        help_with(process.runtime(), shared, CallKey.parse(call), attempt)
+
+    declare: Any = app.task
+    declare(run, name=TASK, shared=False, ignore_result=True)
 
 
 worker_init.connect(process.on_worker_init)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from forebay.checks import NoCheck
-from forebay.errors import BackendUnavailable, InternalFault, ItemsLost
+from forebay.errors import InternalFault, ItemsLost
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
@@ -37,14 +35,12 @@ from forebay_ledger.scripts import LEASE_S
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.held import Attempt
-from forebay_workers.invocation import Interrupted, Stopped, invoke
+from forebay_workers.invocation import Stopped, invoke
+from forebay_workers.patience import patiently
 from forebay_workers.process import Runtime
+from forebay_workers.requests import stored_requests
 
-PATIENCE_S = 60.0
-"""How long a running attempt waits for a ledger that is away."""
-_INPUTS_A_READ = 4
 _LOOK_EVERY_S = LEASE_S / 3
-_AGAIN_AFTER_S = 0.5
 _GAP = "GAP"
 
 _log = logging.getLogger(__name__)
@@ -73,7 +69,7 @@ def run_calls(
                     runtime, method, handler, call, attempt, begun, shares_task=shares_task
                 )
     if end is not None:
-        _heed_end(end, _patiently(partial(runtime.ledger.run, end)))
+        _heed_end(end, patiently(partial(runtime.ledger.run, end)))
 
 
 def _run_both(
@@ -81,8 +77,8 @@ def _run_both(
 ) -> Begun | Refused:
     """Ends a call, if there is one to end, and begins another: the answer to that."""
     if end is None:
-        return _patiently(partial(runtime.ledger.run, begin))
-    ended, begun = _patiently(partial(runtime.ledger.run_all, [end, begin]))
+        return patiently(partial(runtime.ledger.run, begin))
+    ended, begun = patiently(partial(runtime.ledger.run_all, [end, begin]))
     _heed_end(end, ended)
     answer: Begun | Refused = begun
     return answer
@@ -137,7 +133,7 @@ def _run_handler(
     outcome = invoke(
         method,
         handler,
-        _requests(runtime, context.call, begun),
+        stored_requests(runtime.ledger, context.call, begun),
         context,
         runtime.checks.get(method.name, NoCheck)(),
         emitter.emit,
@@ -147,47 +143,6 @@ def _run_handler(
     if outcome is None and context.stopped == _GAP and not movable:
         return failed(ItemsLost("the ledger lost items of this call, which can't be run again"))
     return outcome
-
-
-class LedgerAway(Interrupted):
-    """The ledger did not come back in time; the attempt is lost."""
-
-
-def _patiently(ask: Callable[[], T]) -> T:
-    """Asks the ledger until it answers; what is asked may be done twice."""
-    give_up = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return ask()
-        except BackendUnavailable as error:
-            if time.monotonic() > give_up:
-                raise LedgerAway from error
-            _log.warning("the ledger does not answer; again in %g s", _AGAIN_AFTER_S)
-            time.sleep(_AGAIN_AFTER_S)
-
-
-def _requests(runtime: Runtime, call: CallKey, begun: Begun) -> Iterator[bytes]:
-    if begun.inputs is None:
-        yield begun.request
-        return
-
-    def read(first: int) -> list[bytes]:
-        return _patiently(partial(runtime.ledger.inputs, call, first, _INPUTS_A_READ))
-
-    ordinal = 0
-    next_page: Callable[[], list[bytes]] = partial(read, ordinal)
-    reader = ThreadPoolExecutor(1, "forebay-inputs")
-    try:
-        while ordinal < begun.inputs:
-            requests = next_page()
-            if not requests:
-                raise Stopped  # the requests go when the call has ended
-            ordinal += len(requests)
-            if ordinal < begun.inputs:  # it comes while the handler is busy with this page
-                next_page = reader.submit(read, ordinal).result
-            yield from requests
-    finally:
-        reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _send_initial(runtime: Runtime, call: CallKey, attempt: int, metadata: bytes) -> None:
@@ -253,7 +208,7 @@ class _Emitter:
                     context.on_flow(flow)
 
     def _run(self, operation: Operation[T]) -> T:
-        return _patiently(partial(self._ledger.run, operation))
+        return patiently(partial(self._ledger.run, operation))
 
     def _heed(self, reply: Flow | Refused | None) -> Flow | None:
         if isinstance(reply, Refused):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import grpc
 
@@ -20,6 +20,9 @@ from forebay.v1 import call_pb2
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import Flow
 from forebay_workers.flow import FlowControl
+
+if TYPE_CHECKING:
+    from forebay_workers.sharing import Sharing
 
 Pairs = Iterable[tuple[str, str | bytes]]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -50,6 +53,8 @@ class CallContext(grpc.ServicerContext):
         self.stopped: str | None = None
         self.cancelled = False  # by the handler itself
         self.flow = flow
+        self.sharing: Sharing | None = None  # where other workers may compute parts of it
+        self.parts_heard = 0
         self.changed = threading.Condition()
         self.outcome = call_pb2.Outcome()
         self._deadline = Deadline.after(timeout_s)
@@ -77,6 +82,12 @@ class CallContext(grpc.ServicerContext):
         """The ledger's word on flow control."""
         with self.changed:
             self.flow.on_flow(flow)
+            self.changed.notify_all()
+
+    def on_part(self) -> None:
+        """Another worker has delivered a part of what this attempt shares."""
+        with self.changed:
+            self.parts_heard += 1
             self.changed.notify_all()
 
     def ended(self) -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import Credit, Stop, parse_control
+from forebay_ledger.events import Credit, PartDelivered, Stop, parse_control
 from forebay_ledger.keys import CallKey, control_channel
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, look
@@ -117,6 +117,8 @@ class Control:
         match event:
             case Credit(read_count):
                 context.on_credit(read_count)
+            case PartDelivered():
+                context.on_part()
             case Stop(state):
                 context.stop(str(state))
                 if self._parent is not None and (key, attempt) in self._shared:

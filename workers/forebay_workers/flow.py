@@ -18,7 +18,7 @@ class FlowControl:
 
     def __init__(self, window_bytes: int, item_limit_bytes: int) -> None:
         self._window_bytes = window_bytes
-        self._item_limit_bytes = item_limit_bytes
+        self.item_limit_bytes = item_limit_bytes
         self._margin_bytes = min(window_bytes, item_limit_bytes // 4)
         self._unread: deque[int] = deque()  # sizes of items sent and not known to be read
         self._kept: deque[int] = deque()  # sizes of items read and not let go
@@ -54,13 +54,13 @@ class FlowControl:
         """Whether the next item must wait."""
         ahead = self._sent_bytes - self._read_bytes
         held = self._sent_bytes - self._held_from_bytes
-        return (self._watched and ahead > self._window_bytes) or held > self._item_limit_bytes
+        return (self._watched and ahead > self._window_bytes) or held > self.item_limit_bytes
 
     def to_be_trimmed(self) -> tuple[int, int] | None:
         """Where the ledger holds too much: how many items, of how many bytes, may go."""
         held = self._sent_bytes - self._held_from_bytes
         kept = self._read_bytes - self._held_from_bytes
-        over = held - self._item_limit_bytes
+        over = held - self.item_limit_bytes
         if over <= 0:
             return None
         count = size = 0

@@ -1,0 +1,183 @@
+"""Calls that several workers share: who computes, and who may be lost."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import redis
+
+from forebay.rpc_errors import of_rpc_error
+from forebay_ledger.keys import CallKey
+from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children
+from tests.harness import Process, environment, eventually, forebay_gateway, process, short_folder
+from tests.survival.parts import part
+from tests.survival.v1.survival_pb2 import Part, Work
+from tests.survival.v1.survival_pb2_grpc import SurvivalServiceStub
+
+ROOT = Path(__file__).parents[2]
+SIZE = 1000
+
+
+class Fleet:
+    """A gateway, its ledger, and workers of one slot each."""
+
+    def __init__(self, stack: ExitStack, env: dict[str, str], address: str, data_dir: str) -> None:
+        self._stack = stack
+        self._env = env
+        self.stub = SurvivalServiceStub(stack.enter_context(grpc.insecure_channel(address)))
+        self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
+        stack.callback(self.ledger.close)
+        self.workers: list[Process] = []
+
+    def worker(self, pool: str = "prefork") -> Process:
+        """One more worker, ready and known to be."""
+        before = len(self._live())
+        name = f"w{len(self.workers)}"
+        child = self._stack.enter_context(
+            process(
+                *["celery", "-A", "tests.shared.worker", "worker", "-Q", "survival", "-l", "INFO"],
+                *["--pool", pool, "--concurrency", "1", "-n", f"{name}@%h"],
+                *["--without-mingle", "--without-gossip"],
+                env=self._env,
+                cwd=ROOT,
+            )
+        )
+        child.wait_for(r" ready\.")
+        eventually(lambda: len(self._live()) > before, "it is known")
+        self.workers.append(child)
+        return child
+
+    def owner_and_guest(self, text: str) -> tuple[Process, Process]:
+        """Of two workers, who runs the call, and who computes parts of it as well."""
+        eventually(lambda: all(computed(one, text) for one in self.workers), "both are at work")
+        field: Any = self.ledger.hget(self._key(text), "worker")
+        number = int(field.decode()[1])
+        return self.workers[number], self.workers[1 - number]
+
+    def attempt(self, text: str) -> str:
+        """The number of the call's attempt."""
+        field: Any = self.ledger.hget(self._key(text), "attempt")
+        return str(field.decode())
+
+    def _key(self, text: str) -> str:
+        call = CallKey(text)
+        return f"{call.partition}:call:{call}"
+
+    def _live(self) -> list[Any]:
+        return list(self.ledger.keys("forebay:worker:*"))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    with short_folder() as folder, ExitStack() as stack:
+        env = environment(
+            FOREBAY_DATA_DIR=str(folder / "data"),
+            FOREBAY_SERVICES='["tests.survival.v1.survival_pb2"]',
+            FOREBAY_LINGER_S="0.1",
+        )
+        _, address = stack.enter_context(forebay_gateway(env=env, cwd=ROOT))
+        yield Fleet(stack, env, address, env["FOREBAY_DATA_DIR"])
+
+
+def count(fleet: Fleet, text: str, parts: int, seconds: float) -> list[Part]:
+    """The responses to a call whose id is the text."""
+    request = Work(text=text, count=parts, size=SIZE, seconds=seconds)
+    metadata = (("forebay-call-id", text.replace(" ", "-")),)
+    return list(fleet.stub.Count(request, metadata=metadata, timeout=TIMEOUT_S))
+
+
+def expected(text: str, parts: int) -> list[Part]:
+    return [part(text, index, SIZE) for index in range(parts)]
+
+
+def computed(worker: Process, text: str) -> list[int]:
+    """The parts that the worker has begun to compute."""
+    return [int(index) for index in re.findall(rf"part (\d+) of {text}\b", worker.output)]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_two_workers_share_a_call_and_each_part_is_computed_once(fleet: Fleet, pool: str) -> None:
+    for _ in range(2):
+        fleet.worker(pool)
+    assert count(fleet, "shared", 20, 0.2) == expected("shared", 20)
+    by_one, by_other = (computed(one, "shared") for one in fleet.workers)
+    assert sorted(by_one + by_other) == list(range(20))
+    assert min(len(by_one), len(by_other)) >= 5
+
+
+def test_one_worker_alone_shares_nothing_and_does_it_all(fleet: Fleet) -> None:
+    worker = fleet.worker()
+    assert count(fleet, "alone", 5, 0.01) == expected("alone", 5)
+    assert computed(worker, "alone") == list(range(5))
+    assert not list(fleet.ledger.keys("*:parts:*"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["worker", "child", "frozen"])
+def test_a_lost_guest_costs_only_its_part(fleet: Fleet, what: str) -> None:
+    for _ in range(2):
+        fleet.worker()
+    with calling(lambda: count(fleet, "guest", 12, 0.5)) as result:
+        owner, guest = fleet.owner_and_guest("guest")
+        if what == "child":
+            pool_children(guest)[0].kill()
+        else:
+            kill_worker(guest, signal.SIGKILL if what == "worker" else signal.SIGSTOP)
+        had = computed(guest, "guest")
+        assert result() == expected("guest", 12)
+    if what == "frozen":
+        kill_worker(guest, signal.SIGCONT)
+    assert fleet.attempt("guest") == "1"
+    assert set(computed(owner, "guest")) >= set(range(12)) - set(had)
+
+
+def test_a_call_whose_owner_is_lost_moves_and_is_whole(fleet: Fleet) -> None:
+    for _ in range(2):
+        fleet.worker()
+    with calling(lambda: count(fleet, "owner", 12, 0.5)) as result:
+        owner, guest = fleet.owner_and_guest("owner")
+        kill_worker(owner)
+        assert result() == expected("owner", 12)
+    assert fleet.attempt("owner") == "2"
+    guest.wait_for("call /owner needs no more help")
+
+
+def test_a_cancelled_call_is_helped_no_more(fleet: Fleet) -> None:
+    for _ in range(2):
+        fleet.worker()
+    request = Work(text="cancelled", count=100, size=SIZE, seconds=0.3)
+    call = fleet.stub.Count(
+        request, metadata=(("forebay-call-id", "cancelled"),), timeout=TIMEOUT_S
+    )
+    _, guest = fleet.owner_and_guest("cancelled")
+    call.cancel()
+    guest.wait_for("call /cancelled needs no more help")
+    assert not list(fleet.ledger.keys("*:parts:*"))  # type: ignore[arg-type]
+    assert len(computed(guest, "cancelled")) < 50
+
+
+def test_workers_that_are_all_busy_with_shared_calls_do_not_wait_for_each_other(
+    fleet: Fleet,
+) -> None:
+    for _ in range(2):
+        fleet.worker()
+    with (
+        calling(lambda: count(fleet, "one", 10, 0.3)) as one,
+        calling(lambda: count(fleet, "other", 10, 0.3)) as other,
+    ):
+        assert one() == expected("one", 10)
+        assert other() == expected("other", 10)
+
+
+def test_a_part_that_fails_fails_the_call_whoever_computed_it(fleet: Fleet) -> None:
+    for _ in range(2):
+        fleet.worker()
+    with pytest.raises(grpc.RpcError) as caught:
+        count(fleet, "fail at 3", 8, 0.2)
+    assert of_rpc_error(caught.value).reason == "HANDLER_FAILED"
