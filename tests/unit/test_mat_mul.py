@@ -10,7 +10,7 @@ import pytest
 
 from forebay.compute.arrays import CHUNK_BYTES, DTYPES, Array, byte_chunks, data_type_of
 from forebay.compute.v1 import compute_pb2 as pb
-from forebay_workers.compute import mat_mul as module
+from forebay_workers.compute import blocks as module
 from forebay_workers.compute.mat_mul import mat_mul, random_operands, seed_from
 from tests.unit.samples import context
 

@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 import grpc
 import numpy as np
 
-from forebay.compute.arrays import CHUNK_BYTES, DTYPES, Array
-from forebay.compute.checks import data_type, product_format
+from forebay.compute.arrays import DTYPES, Array
+from forebay.compute.checks import ITEM_BYTES, data_type, product_format
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.metadata import CALL_ID
+from forebay_ledger.parts import Piece
 from forebay_workers.compute.background import Background, ProgressMark
+from forebay_workers.compute.blocks import Blocks
+from forebay_workers.sharing import helped_by, in_parts
 
-WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
-"""Up to here a product is computed whole, as NumPy's `matmul` does it: within about 1 s."""
-
-_BLOCK_ROWS = 256
-_BLOCK_PANELS = 16  # 16 MiB, or 48 where a row is a panel of its own
 _WORDS_AT_ONCE = 1 << 16  # 0.5 MiB, which stays in a core's cache
 
 
+def blocks_of(
+    requests: Iterator[pb.MatMulRequest], context: grpc.ServicerContext
+) -> Callable[[int], Sequence[Piece]]:
+    """What another worker needs to compute blocks of the same product."""
+    return Blocks(*_task(requests, context).make()).panels
+
+
+@helped_by(blocks_of)
 def mat_mul(
     requests: Iterator[pb.MatMulRequest], context: grpc.ServicerContext
 ) -> Iterator[pb.MatMulResponse]:
     """A header, then panels in order; progress every 0.25 s.
 
-    A product of moderate size is computed whole; a larger one panel by panel, so
-    that it streams out as it is computed. Ends within 0.5 s of a cancellation.
+    A product of moderate size is computed whole; a larger one block by block, so
+    that it streams out as it is computed; of one that takes seconds other workers
+    compute blocks, too. Ends within 0.5 s of a cancellation.
     """
-    first = next(requests)
-    if first.WhichOneof("part") == "random":
-        task = _random_task(first.random, context)
-    else:
-        task = _own_task(first.operands, requests)
+    task = _task(requests, context)
     yield pb.MatMulResponse(header=task.header)
-    with Background(partial(_panels, task), context.is_active) as parts:
+    with Background(partial(_panels, task, context), context.is_active) as parts:
         for part in parts:
             yield pb.MatMulResponse(progress=part) if isinstance(part, pb.Progress) else part
 
@@ -51,6 +55,13 @@ class _Task:
     header: pb.MatrixHeader
     form: pb.ProductFormat.ValueType
     make: Callable[[], tuple[Array, Array]]
+
+
+def _task(requests: Iterator[pb.MatMulRequest], context: grpc.ServicerContext) -> _Task:
+    first = next(requests)
+    if first.WhichOneof("part") == "random":
+        return _random_task(first.random, context)
+    return _own_task(first.operands, requests)
 
 
 def _random_task(random: pb.RandomOperands, context: grpc.ServicerContext) -> _Task:
@@ -130,35 +141,33 @@ def _gathered(matrix: pb.Matrix, requests: Iterator[pb.MatMulRequest], field: st
     return gathered
 
 
-def _panels(task: _Task, mark: ProgressMark) -> Iterator[pb.MatMulResponse]:
-    left, right = task.make()
-    rows = max(1, CHUNK_BYTES // (right.shape[1] * right.itemsize))
-    for first in range(0, left.shape[0], block := _rows_at_once(left, right, rows)):
-        mark.at(first / left.shape[0], "multiply")
-        product = left[first : first + block] @ right
-        for start in range(0, len(product), rows):
-            mark.at((first + start) / left.shape[0], "multiply")
-            yield _panel(first + start, product[start : start + rows], task.form)
+def _panels(
+    task: _Task, context: grpc.ServicerContext, mark: ProgressMark
+) -> Iterator[pb.MatMulResponse]:
+    blocks, row = Blocks(*task.make()), 0
+    with closing(_each(blocks, context)) as computed:
+        for panels in computed:
+            for panel in panels:
+                mark.at(row / task.header.rows, "multiply")
+                response = _panel(row, panel, task)
+                row += response.panel.rows
+                yield response
 
 
-def _rows_at_once(left: Array, right: Array, panel_rows: int) -> int:
-    """How many rows of the product are computed in one go: whole panels.
-
-    BLAS rearranges all of the right operand each time, whose cost only many rows outweigh.
-    """
-    kind = left.dtype.kind
-    if 2 * left.shape[0] * left.shape[1] * right.shape[1] <= WHOLE_FLOPS[kind]:
-        return len(left)
-    panels = min(_BLOCK_PANELS, max(1, _BLOCK_ROWS // panel_rows)) if kind != "i" else 1
-    return panels * panel_rows
+def _each(blocks: Blocks, context: grpc.ServicerContext) -> Generator[Sequence[Piece], None, None]:
+    if blocks.worth_sharing:
+        return in_parts(context, len(blocks), blocks.block_bytes, blocks.panels)
+    return (blocks.panels(block) for block in range(len(blocks)))
 
 
-def _panel(first_row: int, rows: Array, form: pb.ProductFormat.ValueType) -> pb.MatMulResponse:
+def _panel(first_row: int, content: Piece, task: _Task) -> pb.MatMulResponse:
+    header = task.header
     response = pb.MatMulResponse()  # filled in place: a message given to another is copied
     panel = response.panel
-    panel.first_row, panel.rows = first_row, len(rows)
-    if form == pb.PRODUCT_FORMAT_VALUES:
-        panel.values.extend(rows.ravel())
+    panel.first_row = first_row
+    panel.rows = len(content) // (header.cols * ITEM_BYTES[header.dtype])
+    if task.form == pb.PRODUCT_FORMAT_VALUES:
+        panel.values.extend(np.frombuffer(content, DTYPES[header.dtype]))
     else:
-        panel.data = rows.tobytes()
+        panel.data = bytes(content)
     return response

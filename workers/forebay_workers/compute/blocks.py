@@ -1,0 +1,71 @@
+"""A product in blocks of rows: what is computed in one go, and what workers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forebay.compute.arrays import CHUNK_BYTES, Array
+
+WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
+"""Up to here a product is computed whole, as NumPy's `matmul` does it: within about 1 s."""
+
+_SHARED = 8
+"""So many times `WHOLE_FLOPS` are some seconds of a core's work, and worth being shared, ..."""
+_MOVED_BYTES = 32 << 20
+"""... where so many bytes of the product are as much work as `WHOLE_FLOPS`, or more: others
+compute them in longer than it takes to move them through the ledger."""
+
+_BLOCK_ROWS = 256
+_BLOCK_PANELS = 16  # 16 MiB, or 48 where a row is a panel of its own
+
+
+class Blocks:
+    """A product of two matrices, block by block, each block as its panels.
+
+    The boundaries depend on the matrices' shapes and type alone. A panel is consecutive
+    rows, as many as a message holds; a block whole panels.
+    """
+
+    def __init__(self, left: Array, right: Array) -> None:
+        self._left = left
+        self._right = right
+        self._row_bytes: int = right.shape[1] * right.itemsize
+        self._panel_rows: int = max(1, CHUNK_BYTES // self._row_bytes)
+        self._flops: int = 2 * left.shape[0] * left.shape[1] * right.shape[1]
+        self._whole: int = WHOLE_FLOPS[left.dtype.kind]
+        self._rows = self._rows_at_once()
+
+    def __len__(self) -> int:
+        return -(-len(self._left) // self._rows)
+
+    @property
+    def block_bytes(self) -> int:
+        """How large a block is; the last may be smaller."""
+        return self._rows * self._row_bytes
+
+    @property
+    def worth_sharing(self) -> bool:
+        """Whether it takes long, and others would compute a block in longer than move it."""
+        product_bytes = len(self._left) * self._row_bytes
+        long = self._flops > _SHARED * self._whole
+        return long and self._flops * _MOVED_BYTES > product_bytes * self._whole
+
+    def panels(self, block: int) -> Sequence[memoryview]:
+        """Computes a block: the bytes of its panels, row-major."""
+        first = block * self._rows
+        product = self._left[first : first + self._rows] @ self._right
+        return [
+            product[start : start + self._panel_rows].data.cast("B")
+            for start in range(0, len(product), self._panel_rows)
+        ]
+
+    def _rows_at_once(self) -> int:
+        """Whole panels, or all rows.
+
+        BLAS rearranges all of the right operand each time, whose cost only many rows outweigh.
+        """
+        if self._flops <= self._whole:
+            return len(self._left)
+        integers = self._left.dtype.kind == "i"  # not BLAS's
+        panels = 1 if integers else min(_BLOCK_PANELS, max(1, _BLOCK_ROWS // self._panel_rows))
+        return panels * self._panel_rows
