@@ -11,6 +11,7 @@ from bench import (
     big_products,
     factorials,
     finished,
+    fleet,
     growth,
     items,
     own_products,
@@ -43,6 +44,7 @@ MEASURES = (
     Measure((12,), waiting.measure, waiting.FULL, waiting.QUICK),
     Measure((13,), growth.measure, growth.FULL, growth.QUICK),
     Measure((14,), finished.measure, finished.FULL, finished.QUICK),
+    Measure((), fleet.measure, fleet.FULL, fleet.QUICK),
 )
 
 

@@ -98,7 +98,7 @@ def workers(backend: Backend) -> Iterator[None]:
 def celery_worker(app: str, queue: str, env: dict[str, str]) -> Iterator[Process]:
     """`celery worker` on one queue, with the flags that `forebay up` gives, for all contenders."""
     with process(
-        *["celery", "-A", app, "worker", "-Q", queue, "-n", f"{queue}-{uuid.uuid4()}@%h"],
+        *["celery", "-A", app, "worker", "-Q", queue, "-n", f"{app}-{queue}-{uuid.uuid4()}@%h"],
         *["--pool", "prefork", "--concurrency", str(CONCURRENCY), "--loglevel", "WARNING"],
         *["--without-mingle", "--without-gossip", "--without-heartbeat"],
         env=env,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 _cores = os.cpu_count() or 1
 _share = _cores
@@ -13,11 +13,12 @@ _share = _cores
 def share_threads(slots: int) -> None:
     """Gives each of a worker's slots its part of the cores, at least one; BLAS is told, too.
 
+    What `OPENBLAS_NUM_THREADS` and its like have set lower stays.
     Called in each process that runs handlers, before the first of them.
     """
     global _share
     _share = max(1, _cores // slots)
-    threadpool_limits(_share)
+    threadpool_limits(min([_share, *(pool["num_threads"] for pool in threadpool_info())]))
 
 
 def thread_share() -> int:
