@@ -86,8 +86,9 @@ class Route(_message.Message):
     gateway. Unset: every call is durable.
     """
     max_batch: _builtins.int
-    """Ephemeral methods only: how many calls may share one Celery task.
-    Unset or 0: one.
+    """Ephemeral methods only: how many calls may share one Celery task, durable ones
+    (those with an id of their caller's) among themselves. A worker runs them one after
+    the other. Unset or 0: one.
     """
     on_disconnect: Global___OnDisconnect.ValueType
     """What happens to a call when its last watcher has left. Unset: CANCEL."""
