@@ -33,8 +33,8 @@ class Plan:
     streams: int
 
 
-FULL = Plan(rows=4096, rounds=2, streams=4)
-QUICK = Plan(rows=1024, rounds=1, streams=2)
+FULL = Plan(rows=4096, rounds=1, streams=4)
+QUICK = Plan(rows=1024, rounds=1, streams=1)
 
 
 @dataclass(frozen=True)

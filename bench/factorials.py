@@ -24,7 +24,7 @@ class Plan:
 
 
 FULL = Plan(rounds=7)
-QUICK = Plan(rounds=2)
+QUICK = Plan(rounds=1)
 
 
 @dataclass(frozen=True)

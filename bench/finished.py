@@ -36,7 +36,7 @@ class Plan:
 
 
 FULL = Plan(held=(100, 10_000, 1_000_000), rounds=7, calls=200)
-QUICK = Plan(held=(100, 10_000), rounds=2, calls=100)
+QUICK = Plan(held=(100, 10_000), rounds=1, calls=100)
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ class Plan:
     calls: int
 
 
-FULL = Plan((1, 2, 4, 8), (1, 2, 4), rounds=3, calls_a_worker=15, calls=2000)
-QUICK = Plan((1, 2), (1, 2), rounds=2, calls_a_worker=5, calls=200)
+FULL = Plan((1, 2, 4, 8), (1, 2, 4), rounds=3, calls_a_worker=15, calls=1000)
+QUICK = Plan((1, 2), (1, 2), rounds=1, calls_a_worker=5, calls=200)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:

@@ -25,7 +25,7 @@ class Plan:
 
 
 FULL = Plan(rounds=5, items=600)
-QUICK = Plan(rounds=2, items=100)
+QUICK = Plan(rounds=1, items=200)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:

@@ -32,7 +32,7 @@ class Plan:
     add_calls: int
 
 
-FULL = Plan(waiting=5000, rounds=3, add_calls=300)
+FULL = Plan(waiting=5000, rounds=2, add_calls=300)
 QUICK = Plan(waiting=500, rounds=1, add_calls=100)
 
 
