@@ -22,7 +22,7 @@ from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.events import Ending
 from forebay_ledger.keys import CallKey
 from forebay_ledger.operations import Known, NewCall, Push, accept
-from forebay_ledger.task_messages import calls_message
+from forebay_ledger.task_messages import TaskMessage, call_message, calls_message
 from forebay_ledger.together import Together
 
 _SMALL_BYTES = 64 * 1024
@@ -98,13 +98,7 @@ class Accepting:
 
     async def _run(self, calls: list[_Accept]) -> None:
         first = calls[0]
-        message = calls_message(
-            first.call.id if len(calls) == 1 else uuid7(),
-            [one.call for one in calls],
-            task=first.new.task,
-            queue=first.new.queue,
-            priority=first.new.priority,
-        )
+        message = _message_of(calls)
         operations = [
             accept(one.call, one.new, self._channel, Push(), rides=one is not first)
             for one in calls
@@ -122,3 +116,11 @@ class Accepting:
                     one.reply.set_exception(answer)
             elif not one.reply.done():
                 one.reply.set_result(answer)
+
+
+def _message_of(calls: list[_Accept]) -> TaskMessage:
+    new = calls[0].new
+    if len(calls) == 1:
+        return call_message(calls[0].call, 1, task=new.task, queue=new.queue, priority=new.priority)
+    keys = [one.call for one in calls]
+    return calls_message(uuid7(), keys, task=new.task, queue=new.queue, priority=new.priority)

@@ -160,7 +160,7 @@ class EphemeralCalls:
     def _send_together(
         self, gathering: Gathering[EphemeralCall], calls: list[EphemeralCall]
     ) -> None:
-        batch = SentBatch(uuid7(), calls, time.monotonic())
+        batch = SentBatch(calls[0].id if len(calls) == 1 else uuid7(), calls, time.monotonic())
         gathering.sent(batch)
         self._send(batch)
 

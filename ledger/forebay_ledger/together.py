@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar
 
+from redis import exceptions as redis_errors
+
+from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import Ledger
 from forebay_ledger.operations import Operation
 
@@ -17,7 +20,9 @@ _MOST = 64
 class Together:
     """Runs small operations; those of a busy moment share their costs.
 
-    They reach the server in the order in which they were asked for.
+    They reach the server in the order in which they were asked for. Where it is silent, those
+    that wait behind what it did not answer fail with that: nobody waits for longer than one
+    who asks alone.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -46,6 +51,10 @@ class Together:
 
     async def _answer(self, asked: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
         answers = await self._ledger.run_each([operation for operation, _ in asked])
+        if any(_is_silence(answer) for answer in answers):
+            behind, self._asked = self._asked, []
+            asked = asked + behind
+            answers = answers + [answers[-1] for _ in behind]
         for (_, waiting), answer in zip(asked, answers, strict=True):
             if waiting.done():
                 continue
@@ -53,3 +62,8 @@ class Together:
                 waiting.set_exception(answer)
             else:
                 waiting.set_result(answer)
+
+
+def _is_silence(answer: Any) -> bool:
+    silence = (TimeoutError, redis_errors.TimeoutError)
+    return isinstance(answer, BackendUnavailable) and isinstance(answer.__cause__, silence)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu import transport as transports
+from kombu.transport import redis, virtual
 from redis.exceptions import RedisError, ResponseError
 
 from forebay_ledger.task_messages import ORIGIN
@@ -81,6 +82,8 @@ class Transport(redis.Transport):
 
 def install() -> None:
     """Has this process's Celery applications use the transport."""
+    known: Any = transports
     for scheme in ("redis", "rediss", "valkey", "valkeys"):
-        if scheme in TRANSPORT_ALIASES:
-            TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+        if scheme in known.TRANSPORT_ALIASES:
+            known.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+            known._transport_cache.pop(scheme, None)  # where a connection was made before
