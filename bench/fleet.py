@@ -30,7 +30,7 @@ class Plan:
     m: int
 
 
-FULL = Plan(rounds=5, m=5000)
+FULL = Plan(rounds=5, m=6000)
 QUICK = Plan(rounds=1, m=4200)
 
 

@@ -57,18 +57,21 @@ class Fleet:
     def owner_and_guest(self, text: str) -> tuple[Process, Process]:
         """Of two workers, who runs the call, and who computes parts of it as well."""
         eventually(lambda: all(computed(one, text) for one in self.workers), "both are at work")
-        field: Any = self.ledger.hget(self._key(text), "worker")
-        number = int(field.decode()[1])
+        number = int(self._field(text, "worker")[1])
         return self.workers[number], self.workers[1 - number]
 
     def attempt(self, text: str) -> str:
         """The number of the call's attempt."""
-        field: Any = self.ledger.hget(self._key(text), "attempt")
-        return str(field.decode())
+        return self._field(text, "attempt")
 
-    def _key(self, text: str) -> str:
+    def state(self, text: str) -> str:
+        """Where the call stands."""
+        return self._field(text, "state")
+
+    def _field(self, text: str, name: str) -> str:
         call = CallKey(text)
-        return f"{call.partition}:call:{call}"
+        field: Any = self.ledger.hget(f"{call.partition}:call:{call}", name)
+        return str(field.decode())
 
     def _live(self) -> list[Any]:
         return list(self.ledger.keys("forebay:worker:*"))  # type: ignore[arg-type]
@@ -173,6 +176,19 @@ def test_workers_that_are_all_busy_with_shared_calls_do_not_wait_for_each_other(
     ):
         assert one() == expected("one", 10)
         assert other() == expected("other", 10)
+
+
+def test_a_call_that_waits_goes_before_help_which_comes_back(fleet: Fleet) -> None:
+    for _ in range(2):
+        fleet.worker()
+    with calling(lambda: count(fleet, "long", 30, 0.3)) as result:
+        _, guest = fleet.owner_and_guest("long")
+        assert fleet.stub.Count(Work(text="short", count=1), timeout=TIMEOUT_S).next().index == 0
+        assert fleet.state("long") == "RUNNING"
+        before = len(computed(guest, "long"))
+        eventually(lambda: len(computed(guest, "long")) > before, "it helps again")
+        assert result() == expected("long", 30)
+    assert computed(guest, "short") == [0]
 
 
 def test_a_part_that_fails_fails_the_call_whoever_computed_it(fleet: Fleet) -> None:

@@ -99,7 +99,7 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
 def _register_help(app: Celery, shared: Mapping[str, tuple[Method, Parts]]) -> None:
     def run(call: str, attempt: int) -> None:
         """Helps with a call, by its key and attempt."""
-        help_with(process.runtime(), shared, CallKey.parse(call), attempt)
+        help_with(app, process.runtime(), shared, CallKey.parse(call), attempt)
 
     declare: Any = app.task
     declare(run, name=TASK, shared=False, ignore_result=True)

@@ -2,8 +2,9 @@
 
 An invitation holds names only, and promises nothing: it may come when the call is over, or
 never. Whoever follows it makes its own operands from the call's requests, computes parts until
-none is left to take, and leaves at the first word that the attempt is over. It holds no claim
-on the call; of what it was doing when it died, another takes the part.
+none is left to take, and leaves at the first word that the attempt is over. It makes room for calls
+that wait on its queue: between parts it leaves, and is invited again behind them. It holds no
+claim on the call; of what it was doing when it died, another takes the part.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import KombuError
@@ -22,9 +23,10 @@ from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_ledger.backends import HIGHEST_PRIORITY, Backends
-from forebay_ledger.keys import CallKey
+from forebay_ledger.keys import PARTITIONS, CallKey
+from forebay_ledger.listing import backlog
 from forebay_ledger.operations import Begun, Refused
-from forebay_ledger.parts import Piece, deliver, join, take
+from forebay_ledger.parts import Piece, Taken, deliver, join, take
 from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import Interrupted, Stopped
@@ -40,8 +42,6 @@ _LOOK_EVERY_S = 0.1
 _IDLE_FOR_S = 10.0  # longer, and it is the call's reader who is slow
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 def with_others(app: Celery, method: Method, handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,7 +86,11 @@ def _invite(
 
 
 def help_with(
-    mine: Runtime, shared: Mapping[str, tuple[Method, Parts]], call: CallKey, attempt: int
+    app: Celery,
+    mine: Runtime,
+    shared: Mapping[str, tuple[Method, Parts]],
+    call: CallKey,
+    attempt: int,
 ) -> None:
     """Computes parts of the attempt until none is left; `shared` are the methods, by name."""
     try:
@@ -95,20 +99,26 @@ def help_with(
             _log.info("call %s needs no help: %s", call, begun.why)
             return
         method, parts = shared[begun.method]
-        count = _Guest(mine, call, attempt).work(method, parts, begun)
+        guest = _Guest(mine, method.route.queue, call, attempt)
+        count = guest.work(method, parts, begun)
     except Stopped:
         _log.info("call %s needs no more help", call)
     except (BackendUnavailable, Interrupted):
         _log.warning("call %s is helped no more: the ledger does not answer", call)
     else:
         _log.info("call %s was helped with %d parts", call, count)
+        if guest.makes_room:
+            _invite(app, mine.settings.backends(), method.route.queue, call, attempt, 1)
 
 
 class _Guest:
     """One worker's help with one attempt."""
 
-    def __init__(self, runtime: Runtime, call: CallKey, attempt: int) -> None:
+    def __init__(self, runtime: Runtime, queue: str, call: CallKey, attempt: int) -> None:
+        self.makes_room = False
+        """Whether it left because calls wait on its queue."""
         self._runtime = runtime
+        self._queue = queue
         self._call = call
         self._attempt = attempt
         self._idle_since: float | None = None
@@ -132,18 +142,24 @@ class _Guest:
             send_initial=lambda metadata: None,  # that is for the owner to do
         )
 
-    def _take(self, patience_s: float) -> Any:
-        return self._heed(
-            self._runtime.ledger.run(
-                take(self._call, self._attempt, self._runtime.worker, patience_s)
-            )
-        )
+    def _take(self, patience_s: float) -> Taken:
+        if self.makes_room:
+            return Taken(None, more=False)
+        operation = take(self._call, self._attempt, self._runtime.worker, patience_s)
+        taken = self._runtime.ledger.run(operation)
+        if isinstance(taken, Refused):
+            raise Stopped
+        return taken
 
     def _deliver(self, part: int, pieces: Sequence[Piece]) -> None:
         operations = deliver(self._call, self._attempt, part, pieces)
-        for reply in self._runtime.ledger.run_all(operations):
-            self._heed(reply)
+        if any(self._runtime.ledger.run_all(operations)):
+            raise Stopped
         self._idle_since = None
+        waiting = self._runtime.ledger.run_all(
+            [backlog(number, [self._queue]) for number in range(PARTITIONS)]
+        )
+        self.makes_room = any(found.calls for (found,) in waiting)
 
     def _wait(self, more: bool) -> bool:
         """Whether to look again; the owner will have read a part soon."""
@@ -152,8 +168,3 @@ class _Guest:
             return False
         time.sleep(_LOOK_EVERY_S)
         return True
-
-    def _heed(self, reply: T | Refused) -> T:
-        if isinstance(reply, Refused):
-            raise Stopped
-        return reply

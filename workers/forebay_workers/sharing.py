@@ -84,9 +84,9 @@ def in_parts(
     can be shared, as in a call that is in memory only, all is computed here, each part when
     it is asked for. Close it where it is left early. Raises Stopped where the call is over.
     """
-    sharing = context.sharing if isinstance(context, CallContext) else None
-    if not isinstance(context, CallContext) or sharing is None:
+    if not isinstance(context, CallContext) or context.sharing is None:
         return _alone(count, compute)
+    sharing = context.sharing
     slots = patiently(partial(live_slots, sharing.ledger, sharing.queue))
     others = min(slots, count) - 1
     if others < 1:
