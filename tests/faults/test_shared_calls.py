@@ -106,12 +106,14 @@ def computed(worker: Process, text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_two_workers_share_a_call_and_each_part_is_computed_once(fleet: Fleet, pool: str) -> None:
+def test_two_workers_share_a_call_and_do_not_do_it_twice(fleet: Fleet, pool: str) -> None:
     for _ in range(2):
         fleet.worker(pool)
-    assert count(fleet, "shared", 20, 0.2) == expected("shared", 20)
+    assert count(fleet, "shared", 40, 0.3) == expected("shared", 40)
     by_one, by_other = (computed(one, "shared") for one in fleet.workers)
-    assert sorted(by_one + by_other) == list(range(20))
+    assert set(by_one + by_other) == set(range(40))
+    # A worker that stands still for 2 s, on a machine that is too busy, loses its part.
+    assert len(by_one + by_other) <= 42
     assert min(len(by_one), len(by_other)) >= 5
 
 
@@ -126,27 +128,27 @@ def test_one_worker_alone_shares_nothing_and_does_it_all(fleet: Fleet) -> None:
 def test_a_lost_guest_costs_only_its_part(fleet: Fleet, what: str) -> None:
     for _ in range(2):
         fleet.worker()
-    with calling(lambda: count(fleet, "guest", 12, 0.5)) as result:
+    with calling(lambda: count(fleet, "guest", 30, 0.4)) as result:
         owner, guest = fleet.owner_and_guest("guest")
         if what == "child":
             pool_children(guest)[0].kill()
         else:
             kill_worker(guest, signal.SIGKILL if what == "worker" else signal.SIGSTOP)
         had = computed(guest, "guest")
-        assert result() == expected("guest", 12)
+        assert result() == expected("guest", 30)
     if what == "frozen":
         kill_worker(guest, signal.SIGCONT)
     assert fleet.attempt("guest") == "1"
-    assert set(computed(owner, "guest")) >= set(range(12)) - set(had)
+    assert set(computed(owner, "guest")) >= set(range(30)) - set(had)
 
 
 def test_a_call_whose_owner_is_lost_moves_and_is_whole(fleet: Fleet) -> None:
     for _ in range(2):
         fleet.worker()
-    with calling(lambda: count(fleet, "owner", 12, 0.5)) as result:
+    with calling(lambda: count(fleet, "owner", 30, 0.4)) as result:
         owner, guest = fleet.owner_and_guest("owner")
         kill_worker(owner)
-        assert result() == expected("owner", 12)
+        assert result() == expected("owner", 30)
     assert fleet.attempt("owner") == "2"
     assert computed(guest, "owner").count(0) == 1, "the second attempt's"
 
@@ -181,13 +183,13 @@ def test_workers_that_are_all_busy_with_shared_calls_do_not_wait_for_each_other(
 def test_a_call_that_waits_goes_before_help_which_comes_back(fleet: Fleet) -> None:
     for _ in range(2):
         fleet.worker()
-    with calling(lambda: count(fleet, "long", 30, 0.3)) as result:
+    with calling(lambda: count(fleet, "long", 60, 0.3)) as result:
         _, guest = fleet.owner_and_guest("long")
         assert fleet.stub.Count(Work(text="short", count=1), timeout=TIMEOUT_S).next().index == 0
         assert fleet.state("long") == "RUNNING"
         before = len(computed(guest, "long"))
         eventually(lambda: len(computed(guest, "long")) > before, "it helps again")
-        assert result() == expected("long", 30)
+        assert result() == expected("long", 60)
     assert computed(guest, "short") == [0]
 
 

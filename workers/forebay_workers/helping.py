@@ -56,14 +56,14 @@ def with_others(app: Celery, method: Method, handler: Callable[..., Any]) -> Cal
             mine.worker,
             queue,
             context.flow.item_limit_bytes,
-            partial(_invite, app, mine.settings.backends(), queue, context.call, context.attempt),
+            partial(invite, app, mine.settings.backends(), queue, context.call, context.attempt),
         )
         return handler(argument, context)
 
     return run
 
 
-def _invite(
+def invite(
     app: Celery, backends: Backends, queue: str, call: CallKey, attempt: int, count: int
 ) -> None:
     """Sends so many invitations, as the least urgent of tasks.
@@ -108,7 +108,7 @@ def help_with(
     else:
         _log.info("call %s was helped with %d parts", call, count)
         if guest.makes_room:
-            _invite(app, mine.settings.backends(), method.route.queue, call, attempt, 1)
+            invite(app, mine.settings.backends(), method.route.queue, call, attempt, 1)
 
 
 class _Guest:
