@@ -30,7 +30,7 @@ class Plan:
     m: int
 
 
-FULL = Plan(rounds=5, m=6000)
+FULL = Plan(rounds=3, m=5000)
 QUICK = Plan(rounds=1, m=4200)
 
 
@@ -47,7 +47,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
     alone, together = (
         Series(f"{count} worker{'s' * (count > 1)}", found[str(count)]) for count in WORKERS
     )
-    yield Figure("product_by_fleet", title, "s", together, alone, Goal(0.7))
+    yield Figure("product_by_fleet", title, "s", together, alone, Goal(0.8))
     ideal = Series("ideal", tuple(seconds * one / many for seconds in alone.values))
     lines = (
         Line("measured", ((one, alone), (many, together))),
