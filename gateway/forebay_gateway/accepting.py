@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from forebay.errors import BackendUnavailable
 from forebay.routes import Method
 from forebay_gateway.errands import Errands
 from forebay_gateway.gathering import Gathering
@@ -93,7 +92,9 @@ class Accepting:
     def _accept_together(self, gathering: Gathering[_Accept], calls: list[_Accept]) -> None:
         accepted = _Accepted({one.call for one in calls})
         gathering.sent(accepted)
-        self._in_flight.update((one.call, (gathering, accepted)) for one in calls)
+        for one in calls:
+            self.ended(one.call, None)  # of two callers with one id, the later counts
+            self._in_flight[one.call] = gathering, accepted
         self._errands.start(self._run(calls))
 
     async def _run(self, calls: list[_Accept]) -> None:
@@ -107,7 +108,7 @@ class Accepting:
             answers = await self._ledger.run_with_push(
                 operations, self._dispatcher.push_of(message)
             )
-        except BackendUnavailable as error:
+        except Exception as error:
             answers = [error for _ in calls]
         for one, answer in zip(calls, answers, strict=True):
             if isinstance(answer, Exception):

@@ -15,6 +15,7 @@ from forebay.errors import (
     BackendUnavailable,
     Draining,
     ForebayError,
+    InternalFault,
     NoWorkers,
     QueueWait,
     WorkerLost,
@@ -181,8 +182,14 @@ class EphemeralCalls:
         try:
             await self._dispatcher.send(message)
         except BackendUnavailable as error:
-            for call in tuple(batch.calls.values()):
-                call.fail(error)
+            self._fail(batch, error)
+        except Exception:
+            _log.exception("calls could not be sent")
+            self._fail(batch, InternalFault("the gateway failed; its log says how"))
+
+    def _fail(self, batch: SentBatch, error: ForebayError) -> None:
+        for call in tuple(batch.calls.values()):
+            call.fail(error)
 
     def _remove(self, call: EphemeralCall) -> None:
         """The call is waited for no more; where it was its batch's last, others may go."""
