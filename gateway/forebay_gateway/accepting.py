@@ -33,7 +33,6 @@ class _Accept:
     """A call that is to be accepted with others."""
 
     call: CallKey
-    method: Method
     new: NewCall
     begun_at: float
     reply: asyncio.Future[Known | None]
@@ -73,7 +72,7 @@ class Accepting:
             return await self._together.run(accept(call, new, self._channel, push))
         reply: asyncio.Future[Known | None] = asyncio.get_running_loop().create_future()
         gathering = self._gatherings.of(method, new.priority)
-        gathering.add(_Accept(call, method, new, time.monotonic(), reply))
+        gathering.add(_Accept(call, new, time.monotonic(), reply))
         self._gatherings.send_due(gathering)
         return await reply
 
