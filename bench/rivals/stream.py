@@ -6,10 +6,11 @@ computation: the messages are the bytes.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 import grpc
+
+from bench.rivals.serving import serve
 
 CHUNK_BYTES = 1 << 20
 _PATH = "/bench.Stream/Exchange"
@@ -44,19 +45,5 @@ async def _exchange(
         left -= CHUNK_BYTES
 
 
-async def _serve() -> None:
-    server = grpc.aio.server()
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Exchange": grpc.stream_stream_rpc_method_handler(_exchange)
-    }
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("bench.Stream", handlers),)
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(f"ready on 127.0.0.1:{port}", flush=True)
-    await server.wait_for_termination()
-
-
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    serve("bench.Stream", "Exchange", grpc.stream_stream_rpc_method_handler(_exchange))

@@ -39,6 +39,7 @@ from forebay_ledger.events import Holding, Lost, Stop, left_frame, stop_frame
 from forebay_ledger.keys import CallKey, control_channel, queue_channel
 from forebay_ledger.lifecycle import State
 from forebay_ledger.reaper import ROUND_S
+from forebay_ledger.rounds import every
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import batch_message
 
@@ -119,16 +120,13 @@ class EphemeralCalls:
 
     async def look_after(self) -> None:
         """Sends lost calls again, or fails them, until cancelled."""
-        while True:
-            await asyncio.sleep(ROUND_S)
-            for queue in self._sent.silent_queues(time.monotonic()):
-                try:
-                    depth = await self._dispatcher.depth(queue)
-                except BackendUnavailable as error:
-                    _log.warning("the broker does not answer: %s", error.__cause__)
-                    continue
-                for batch in self._sent.lost(queue, depth, time.monotonic()):
-                    self._on_lost(batch)
+        await every(ROUND_S, self._look, _log, "looking after ephemeral calls")
+
+    async def _look(self) -> None:
+        for queue in self._sent.silent_queues(time.monotonic()):
+            depth = await self._dispatcher.depth(queue)
+            for batch in self._sent.lost(queue, depth, time.monotonic()):
+                self._on_lost(batch)
 
     def cut(self) -> None:
         """Ends what still waits with `Draining`."""

@@ -1,0 +1,21 @@
+"""A bare `grpc.aio` server of one method, on a free port that it prints."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+
+def serve(service: str, method: str, handler: grpc.RpcMethodHandler[bytes, bytes]) -> None:
+    """Serves until the process is ended."""
+    asyncio.run(_serve(service, {method: handler}))
+
+
+async def _serve(service: str, handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"ready on 127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
