@@ -36,7 +36,7 @@ demo: setup ## Run the tutorial's three calls, from nothing to nothing.
 
 # Four at a time on any machine: most of their time is waiting.
 test: setup ## Run all tests.
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis

@@ -4,12 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
 
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.harness import Process, environment, forebay_up, short_folder
+
+_LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
+_SHARED_BY_ALL = ("up", "site", "backend")
+_SHARED_IN_MODULE = ("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share something that is started run in one process, so that it is started once.
+
+    (`--dist loadgroup`.) What takes long comes first, and what is quick fills the gaps at the end.
+    """
+    items.sort(key=lambda item: _LONGEST_FIRST.index(item.path.parent.name))
+    for item in items:
+        shared = _shared(item)
+        if shared is not None:
+            item.add_marker(pytest.mark.xdist_group(shared))
+
+
+def _shared(item: Any) -> str | None:
+    """What the test shares with others, in words; None where that is nothing, or is cheap."""
+    for name in (*_SHARED_BY_ALL, *_SHARED_IN_MODULE):
+        if name in item.fixturenames:
+            of_module = item.path.stem if name in _SHARED_IN_MODULE else ""
+            callspec = getattr(item, "callspec", None)
+            kind = str(callspec.params.get(name, "")) if callspec is not None else ""
+            # One RabbitMQ node serves with either ledger.
+            return f"{of_module} {name} {'rabbitmq' if 'rabbitmq' in kind else kind}"
+    return None
 
 
 @dataclass(frozen=True)

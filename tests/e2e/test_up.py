@@ -17,6 +17,7 @@ import pytest
 from forebay.compute.v1.compute_pb2 import AddRequest, FactorialRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.rpc_errors import of_rpc_error
+from tests.conftest import Up
 from tests.harness import Process, environment, eventually, forebay_up, process, short_folder
 
 ROOT = Path(__file__).parents[2]
@@ -70,13 +71,11 @@ def test_a_kill_of_the_process_group_leaves_nothing_behind(env: dict[str, str]) 
         eventually(lambda: all_gone(processes), "every process has ended", 20.0)
 
 
-def test_a_killed_worker_is_replaced(env: dict[str, str]) -> None:
-    with forebay_up(env=env) as (up, address), grpc.insecure_channel(address) as channel:
-        stub = ComputeServiceStub(channel)
-        worker = next(p for p in psutil.Process(up.popen.pid).children() if "add" in p.cmdline())
-        worker.kill()
-        up.wait_for("the worker of queue 'add' ended with code -9; again")
-        assert stub.Add(AddRequest(x=4, y=6), timeout=30, wait_for_ready=True).sum == 10
+def test_a_killed_worker_is_replaced(up: Up, stub: ComputeServiceStub) -> None:
+    children = psutil.Process(up.process.popen.pid).children()
+    next(p for p in children if "add" in p.cmdline()).kill()
+    up.process.wait_for("the worker of queue 'add' ended with code -9; again")
+    assert stub.Add(AddRequest(x=4, y=6), timeout=30, wait_for_ready=True).sum == 10
 
 
 def test_finished_calls_outlive_a_restart(env: dict[str, str]) -> None:
@@ -90,27 +89,23 @@ def test_finished_calls_outlive_a_restart(env: dict[str, str]) -> None:
             assert dict(call.initial_metadata())["forebay-attached"] == attached
 
 
-def test_one_folder_has_one_server(env: dict[str, str]) -> None:
-    with forebay_up(env=env), process("forebay", "up", "--listen", "127.0.0.1:0", env=env) as two:
+def test_one_folder_has_one_server(up: Up) -> None:
+    with process("forebay", "up", "--listen", "127.0.0.1:0", env=up.env) as two:
         two.wait_for("another forebay runs the embedded server")
         assert two.ended() == 1
 
 
-def test_a_second_gateway_joins_the_embedded_server(env: dict[str, str]) -> None:
-    with (
-        forebay_up(env=env),
-        process("forebay", "gateway", "--listen", "127.0.0.1:0", env=env) as gateway,
-    ):
+def test_a_second_gateway_joins_the_embedded_server(up: Up) -> None:
+    with process("forebay", "gateway", "--listen", "127.0.0.1:0", env=up.env) as gateway:
         address = gateway.wait_for(r"forebay gateway ready on (\S+)")[1]
         with grpc.insecure_channel(address) as channel:
             assert ComputeServiceStub(channel).Add(AddRequest(x=4, y=6), timeout=30).sum == 10
 
 
-def test_only_the_user_can_enter_the_servers_folder(env: dict[str, str]) -> None:
-    with forebay_up(env=env):
-        folder = Path(env["FOREBAY_DATA_DIR"])
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert (folder / "ledger.sock").stat().st_mode & 0o077 == 0
+def test_only_the_user_can_enter_the_servers_folder(up: Up) -> None:
+    folder = Path(up.env["FOREBAY_DATA_DIR"])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "ledger.sock").stat().st_mode & 0o077 == 0
 
 
 def test_a_drain_cuts_what_does_not_finish_and_says_so(env: dict[str, str]) -> None:

@@ -26,15 +26,13 @@ SLOT_TAKEN = EchoRequest(text="first", act="sleep", seconds=0.5)
 WARM_UP = 20
 
 
-class Site:
-    """A gateway that knows QuickAgain to be quick, and a worker with one prefork slot."""
+class System:
+    """A gateway, and a worker with one prefork slot."""
 
     def __init__(self, stub: EchoServiceStub, worker: Process, *, durable: bool) -> None:
         self.durable = durable
         self._stub = stub
         self._worker = worker
-        for _ in range(WARM_UP):
-            self.call(EchoRequest()).result()
 
     def call(self, request: EchoRequest) -> Any:
         """A call that is under way."""
@@ -47,7 +45,9 @@ class Site:
         return self._worker.output.count("received")
 
     def share_a_message(self, *requests: EchoRequest) -> list[Any]:
-        """The calls, sent while the slot is taken."""
+        """The calls, sent while the slot is taken, to a gateway that knows them to be quick."""
+        for _ in range(WARM_UP):
+            self.call(EchoRequest()).result()
         before = self.received
         taken = self.call(SLOT_TAKEN)
         eventually(lambda: self.received > before, "the slot is taken")
@@ -57,8 +57,8 @@ class Site:
         return calls
 
 
-@pytest.fixture(params=["ephemeral", "durable"])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+@pytest.fixture(scope="module", params=["ephemeral", "durable"])
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
     with short_folder() as folder:
         env = echo_environment(
             FOREBAY_DATA_DIR=str(folder / "data"),
@@ -70,7 +70,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
             echo_worker(env, pool="prefork", slots=1) as worker,
             grpc.insecure_channel(address) as channel,
         ):
-            yield Site(EchoServiceStub(channel), worker, durable=request.param == "durable")
+            yield System(EchoServiceStub(channel), worker, durable=request.param == "durable")
 
 
 def attempts(call: Any) -> int:
@@ -79,16 +79,16 @@ def attempts(call: Any) -> int:
     return int(dict(call.trailing_metadata())["forebay-attempts"])
 
 
-def test_a_call_that_kills_its_process_takes_no_other_with_it(site: Site) -> None:
+def test_a_call_that_kills_its_process_takes_no_other_with_it(system: System) -> None:
     begun = time.monotonic()
-    before, deadly, *others = site.share_a_message(
+    before, deadly, *others = system.share_a_message(
         EchoRequest(text="before"),
         EchoRequest(text="deadly", act="die"),
         EchoRequest(text="after"),
         EchoRequest(text="after that"),
     )
     # Of a durable call it is known that it had not begun.
-    assert [attempts(call) for call in others] == [1, 1] if site.durable else [2, 2]
+    assert [attempts(call) for call in others] == [1, 1] if system.durable else [2, 2]
     assert attempts(before) <= 2
     assert time.monotonic() - begun < LEASE_S  # its worker says so; nobody waits for a silence
     with pytest.raises(grpc.RpcError) as caught:
@@ -96,8 +96,8 @@ def test_a_call_that_kills_its_process_takes_no_other_with_it(site: Site) -> Non
     assert of_rpc_error(caught.value).reason == "WORKER_LOST"
 
 
-def test_a_caller_who_leaves_before_its_turn_is_passed_over(site: Site) -> None:
-    running, leaver, other = site.share_a_message(
+def test_a_caller_who_leaves_before_its_turn_is_passed_over(system: System) -> None:
+    running, leaver, other = system.share_a_message(
         EchoRequest(text="running", act="sleep", seconds=2.0),
         EchoRequest(text="leaver", act="insist", seconds=TIMEOUT_S),
         EchoRequest(text="other"),
@@ -107,13 +107,13 @@ def test_a_caller_who_leaves_before_its_turn_is_passed_over(site: Site) -> None:
 
 
 def test_a_handler_that_is_deaf_to_its_callers_leaving_does_not_keep_the_others(
-    site: Site,
+    system: System,
 ) -> None:
     begun = time.monotonic()
-    deaf, other = site.share_a_message(
+    deaf, other = system.share_a_message(
         EchoRequest(text="deaf", act="insist", seconds=TIMEOUT_S),
         EchoRequest(text="other"),
     )
     deaf.cancel()
-    assert attempts(other) == (1 if site.durable else 2)
+    assert attempts(other) == (1 if system.durable else 2)
     assert time.monotonic() - begun < LEASE_S

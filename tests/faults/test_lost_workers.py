@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,17 @@ GRACE_S = 1.0
 class Fleet:
     """A gateway, its ledger, and workers that a test starts and loses."""
 
-    def __init__(self, stack: ExitStack, env: dict[str, str], address: str, data_dir: str) -> None:
-        self._stack = stack
+    def __init__(self, env: dict[str, str], channel: grpc.Channel, ledger: redis.Redis) -> None:
         self._env = env
-        self.stub = EchoServiceStub(stack.enter_context(grpc.insecure_channel(address)))
-        self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
-        stack.callback(self.ledger.close)
+        self.stub = EchoServiceStub(channel)
+        self.ledger = ledger
+        self._workers = ExitStack()
         self._started = 0
 
     def worker(self, pool: str = "prefork", concurrency: int = 1) -> Process:
         """One more worker, ready."""
         self._started += 1
-        child = self._stack.enter_context(
+        child = self._workers.enter_context(
             process(
                 *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"],
                 *["--pool", pool, "--concurrency", str(concurrency), "-n", f"w{self._started}@%h"],
@@ -63,18 +62,33 @@ class Fleet:
         record = self.record(call_id)
         return (record.get("state"), record.get("attempt")) == ("RUNNING", str(attempt))
 
+    def lose_all(self) -> None:
+        """Ends the workers, and forgets all that was: the next test's are the first."""
+        self._workers.close()
+        self.ledger.flushall()
 
-@pytest.fixture
-def fleet() -> Iterator[Fleet]:
-    with short_folder() as folder, ExitStack() as stack:
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Fleet]:
+    with short_folder() as folder:
         env = environment(
             FOREBAY_DATA_DIR=str(folder / "data"),
             FOREBAY_SERVICES='["tests.echo.v1.echo_pb2"]',
             FOREBAY_CANCEL_GRACE_S=str(GRACE_S),
             FOREBAY_LINGER_S="0.1",
         )
-        _, address = stack.enter_context(forebay_gateway(env=env, cwd=ROOT))
-        yield Fleet(stack, env, address, env["FOREBAY_DATA_DIR"])
+        with (
+            forebay_gateway(env=env, cwd=ROOT) as (_, address),
+            grpc.insecure_channel(address) as channel,
+            closing(redis.Redis(unix_socket_path=f"{folder}/data/ledger.sock")) as ledger,
+        ):
+            yield Fleet(env, channel, ledger)
+
+
+@pytest.fixture
+def fleet(system: Fleet) -> Iterator[Fleet]:
+    yield system
+    system.lose_all()
 
 
 def indexes(fleet: Fleet, call_id: str, count: int, seconds: float) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,18 @@ SIZE = 1000
 class Fleet:
     """A gateway, its ledger, and workers of one slot each."""
 
-    def __init__(self, stack: ExitStack, env: dict[str, str], address: str, data_dir: str) -> None:
-        self._stack = stack
+    def __init__(self, env: dict[str, str], channel: grpc.Channel, ledger: redis.Redis) -> None:
         self._env = env
-        self.stub = SurvivalServiceStub(stack.enter_context(grpc.insecure_channel(address)))
-        self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
-        stack.callback(self.ledger.close)
+        self.stub = SurvivalServiceStub(channel)
+        self.ledger = ledger
+        self._running = ExitStack()
         self.workers: list[Process] = []
 
     def worker(self, pool: str = "prefork") -> Process:
         """One more worker, ready and known to be."""
         before = len(self._live())
         name = f"w{len(self.workers)}"
-        child = self._stack.enter_context(
+        child = self._running.enter_context(
             process(
                 *["celery", "-A", "tests.shared.worker", "worker", "-Q", "survival", "-l", "INFO"],
                 *["--pool", pool, "--concurrency", "1", "-n", f"{name}@%h"],
@@ -76,17 +75,52 @@ class Fleet:
     def _live(self) -> list[Any]:
         return list(self.ledger.keys("forebay:worker:*"))  # type: ignore[arg-type]
 
+    def lose_all(self) -> None:
+        """Ends the workers, and forgets all that was: the next test's are the first."""
+        self._running.close()
+        self.workers.clear()
+        self.ledger.flushall()
 
-@pytest.fixture
-def fleet() -> Iterator[Fleet]:
-    with short_folder() as folder, ExitStack() as stack:
+
+@contextmanager
+def running_fleet() -> Iterator[Fleet]:
+    """A gateway, so far without workers."""
+    with short_folder() as folder:
         env = environment(
             FOREBAY_DATA_DIR=str(folder / "data"),
             FOREBAY_SERVICES='["tests.survival.v1.survival_pb2"]',
             FOREBAY_LINGER_S="0.1",
         )
-        _, address = stack.enter_context(forebay_gateway(env=env, cwd=ROOT))
-        yield Fleet(stack, env, address, env["FOREBAY_DATA_DIR"])
+        with (
+            forebay_gateway(env=env, cwd=ROOT) as (_, address),
+            grpc.insecure_channel(address) as channel,
+            closing(redis.Redis(unix_socket_path=f"{folder}/data/ledger.sock")) as ledger,
+        ):
+            fleet = Fleet(env, channel, ledger)
+            yield fleet
+            fleet.lose_all()
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Fleet]:
+    """Two workers that no test loses."""
+    with running_fleet() as fleet:
+        for _ in range(2):
+            fleet.worker()
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Fleet]:
+    with running_fleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def fleet(system: Fleet) -> Iterator[Fleet]:
+    """Workers that the test starts and loses."""
+    yield system
+    system.lose_all()
 
 
 def count(fleet: Fleet, text: str, parts: int, seconds: float) -> list[Part]:
@@ -105,10 +139,17 @@ def computed(worker: Process, text: str) -> list[int]:
     return [int(index) for index in re.findall(rf"part (\d+) of {text}\b", worker.output)]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_two_workers_share_a_call_and_do_not_do_it_twice(fleet: Fleet, pool: str) -> None:
+def test_two_workers_share_a_call_and_do_not_do_it_twice(pair: Fleet) -> None:
+    share_a_call(pair)
+
+
+def test_two_workers_with_threads_do_so_too(fleet: Fleet) -> None:
     for _ in range(2):
-        fleet.worker(pool)
+        fleet.worker("threads")
+    share_a_call(fleet)
+
+
+def share_a_call(fleet: Fleet) -> None:
     assert count(fleet, "shared", 40, 0.3) == expected("shared", 40)
     by_one, by_other = (computed(one, "shared") for one in fleet.workers)
     assert set(by_one + by_other) == set(range(40))
@@ -153,49 +194,39 @@ def test_a_call_whose_owner_is_lost_moves_and_is_whole(fleet: Fleet) -> None:
     assert computed(guest, "owner").count(0) == 1, "the second attempt's"
 
 
-def test_a_cancelled_call_is_helped_no_more(fleet: Fleet) -> None:
-    for _ in range(2):
-        fleet.worker()
+def test_a_cancelled_call_is_helped_no_more(pair: Fleet) -> None:
     request = Work(text="cancelled", count=100, size=SIZE, seconds=0.3)
-    call = fleet.stub.Count(
-        request, metadata=(("forebay-call-id", "cancelled"),), timeout=TIMEOUT_S
-    )
-    _, guest = fleet.owner_and_guest("cancelled")
+    call = pair.stub.Count(request, metadata=(("forebay-call-id", "cancelled"),), timeout=TIMEOUT_S)
+    _, guest = pair.owner_and_guest("cancelled")
     call.cancel()
     guest.wait_for("call /cancelled needs no more help")
-    assert not list(fleet.ledger.keys("*:parts:*"))  # type: ignore[arg-type]
+    assert not list(pair.ledger.keys("*:parts:*"))  # type: ignore[arg-type]
     assert len(computed(guest, "cancelled")) < 50
 
 
 def test_workers_that_are_all_busy_with_shared_calls_do_not_wait_for_each_other(
-    fleet: Fleet,
+    pair: Fleet,
 ) -> None:
-    for _ in range(2):
-        fleet.worker()
     with (
-        calling(lambda: count(fleet, "one", 10, 0.3)) as one,
-        calling(lambda: count(fleet, "other", 10, 0.3)) as other,
+        calling(lambda: count(pair, "one", 10, 0.3)) as one,
+        calling(lambda: count(pair, "other", 10, 0.3)) as other,
     ):
         assert one() == expected("one", 10)
         assert other() == expected("other", 10)
 
 
-def test_a_call_that_waits_goes_before_help_which_comes_back(fleet: Fleet) -> None:
-    for _ in range(2):
-        fleet.worker()
-    with calling(lambda: count(fleet, "long", 60, 0.3)) as result:
-        _, guest = fleet.owner_and_guest("long")
-        assert fleet.stub.Count(Work(text="short", count=1), timeout=TIMEOUT_S).next().index == 0
-        assert fleet.state("long") == "RUNNING"
+def test_a_call_that_waits_goes_before_help_which_comes_back(pair: Fleet) -> None:
+    with calling(lambda: count(pair, "long", 60, 0.3)) as result:
+        _, guest = pair.owner_and_guest("long")
+        assert pair.stub.Count(Work(text="short", count=1), timeout=TIMEOUT_S).next().index == 0
+        assert pair.state("long") == "RUNNING"
         before = len(computed(guest, "long"))
         eventually(lambda: len(computed(guest, "long")) > before, "it helps again")
         assert result() == expected("long", 60)
     assert computed(guest, "short") == [0]
 
 
-def test_a_part_that_fails_fails_the_call_whoever_computed_it(fleet: Fleet) -> None:
-    for _ in range(2):
-        fleet.worker()
+def test_a_part_that_fails_fails_the_call_whoever_computed_it(pair: Fleet) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        count(fleet, "fail at 3", 8, 0.2)
+        count(pair, "fail at 3", 8, 0.2)
     assert of_rpc_error(caught.value).reason == "HANDLER_FAILED"
