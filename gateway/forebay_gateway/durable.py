@@ -133,7 +133,7 @@ class _Service:
         self._delivery.ahead_bytes = min(new.window_bytes, new.item_limit_bytes)
         message = self._message_of(1)
         push = Push() if new.receiving else self._calls.dispatcher.push_of(message)
-        asked_in = self._calls.watches.subscription
+        self._calls.watches.asked(self._watch)
         try:
             known = await self._calls.accepting.accept(self._call, self._method, new, push)
         except BackendUnavailable:
@@ -143,7 +143,7 @@ class _Service:
         # An id of our own is known only where the accept itself was sent twice.
         accepted = known is None or self._incoming.wishes.call_id is None
         if accepted:
-            self._watch.register(asked_in)
+            self._calls.watches.registered(self._watch)
         if accepted and not new.receiving:
             await self._send(push, message)
         return accepted
@@ -169,11 +169,11 @@ class _Service:
         )
 
     async def _attach(self) -> str:
-        asked_in = self._calls.watches.subscription
+        self._calls.watches.asked(self._watch)
         standing = await self._ledger.run(attach(self._call, self._channel))
         if isinstance(standing, Refused):
             raise CallUnknown("no call of that id is known, or its retention is over")
-        self._watch.register(asked_in)
+        self._calls.watches.registered(self._watch)
         incoming = self._incoming
         if standing.method != self._method.name or (
             incoming.first is not None and standing.digest != incoming.digest

@@ -41,13 +41,8 @@ class Watch(Bell):
         self.registered = False
         """Whether the ledger knows of the watch; from then on it is renewed."""
         self.confirmed_in = 0
-        """The subscription under which the ledger last said where the call stands."""
+        """The subscription under which the ledger was last asked where the call stands."""
         self._told: Standing | Refused | BackendUnavailable | None = None
-
-    def register(self, asked_in: int) -> None:
-        """The ledger knows of the watch since it was asked, under that subscription."""
-        self.registered = True
-        self.confirmed_in = asked_in
 
     def tell(self, told: Standing | Refused | BackendUnavailable) -> None:
         """The ledger's word on the call, or that there will be none."""
@@ -95,6 +90,19 @@ class Watches:
             watches.remove(watch)
             if not watches:
                 del self._watches[str(call)]
+
+    def asked(self, watch: Watch) -> None:
+        """The ledger is being asked about the call, and told of the watch.
+
+        What is said of the call from now on counts: it may end before there is an answer.
+        """
+        watch.confirmed_in = self.subscription
+
+    def registered(self, watch: Watch) -> None:
+        """The ledger has answered; from now on the watch is renewed."""
+        watch.registered = True
+        if watch.confirmed_in != self.subscription:
+            self._look_now.ring()
 
     def watched(self, call: CallKey) -> bool:
         """Whether anyone here watches the call."""

@@ -152,10 +152,14 @@ def accepted(
 
 
 def running(
-    ledger: BlockingLedger, channel: str = NOBODY, control: str = "control", **changes: Any
+    ledger: BlockingLedger,
+    channel: str = NOBODY,
+    control: str = "control",
+    call: CallKey | None = None,
+    **changes: Any,
 ) -> Record:
     """A call that a worker has begun."""
-    record = accepted(ledger, channel, **changes)
+    record = accepted(ledger, channel, call, **changes)
     assert ledger.run(claim(record.call, 1, WORKER)) is None
     assert isinstance(ledger.run(begin(record.call, 1, WORKER, control)), Begun)
     return record

@@ -1,0 +1,76 @@
+"""What a gateway hears of the calls that it watches, from the first moment on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+
+from forebay_gateway.delivery import Delivery, Done, Send
+from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
+from forebay_ledger.cancelling import cancel_all
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.keys import gateway_channel
+from forebay_ledger.lifecycle import Event
+from forebay_ledger.operations import finish
+from tests.contract.records import new_key, running
+from tests.harness import eventually
+
+CHANNEL = gateway_channel("test")
+
+
+@pytest.fixture
+async def watches(aio_ledger: Ledger, ledger_url: str) -> AsyncIterator[Watches]:
+    """A gateway's, which hears."""
+    hearing = Watches(aio_ledger, ledger_url, CHANNEL)
+    loops = [asyncio.create_task(loop) for loop in (hearing.listen(), hearing.look_after())]
+    await hearing.subscribed()
+    yield hearing
+    await cancel_all(loops)
+
+
+@asynccontextmanager
+async def sooner_than_a_look() -> AsyncIterator[None]:
+    """Fails where the block waits for the look that all watches get now and then."""
+    async with asyncio.timeout(LOOK_EVERY_S * 0.6):
+        yield
+
+
+async def test_a_call_that_ends_before_its_accept_is_answered_is_heard_of(
+    ledger: BlockingLedger, watches: Watches
+) -> None:
+    call, watch = new_key(), Watch(Delivery())
+    with watches.open(call, watch):
+        watches.asked(watch)
+        record = running(ledger, CHANNEL, call=call)
+        ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome", b"response"))
+        async with sooner_than_a_look():
+            while watch.delivery.ending is None:
+                await watch.news()
+        watches.registered(watch)
+    assert watch.delivery.take() == Send(b"response")
+    assert isinstance(watch.delivery.take(), Done)
+
+
+async def test_what_is_lost_between_a_question_and_its_answer_is_asked_for_at_once(
+    ledger: BlockingLedger, watches: Watches
+) -> None:
+    call, watch = new_key(), Watch(Delivery())
+    with watches.open(call, watch):
+        watches.asked(watch)
+        before = watches.subscription
+        ledger.redis.client_kill_filter(_type="pubsub")
+        record = running(ledger, CHANNEL, call=call)
+        ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome", b"response"))
+        async with sooner_than_a_look():
+            renewed = partial(eventually, lambda: watches.subscription > before, "it hears again")
+            await asyncio.to_thread(renewed)
+            watches.registered(watch)
+            standing = None
+            while standing is None:
+                await watch.news()
+                standing = watch.standing()
+    assert watches.confirmed(watch)
