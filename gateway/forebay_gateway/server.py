@@ -39,6 +39,7 @@ from forebay_ledger.cancelling import cancel_all
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher, dispatcher
 from forebay_ledger.keys import gateway_channel
+from forebay_ledger.memory import keep_freed_memory
 from forebay_ledger.settings import Settings, SettingsError
 
 # A message over our limit gets an error with details; one over the transport's
@@ -84,6 +85,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
 
     Raises SettingsError, RouteError or GatewayError where it can't start.
     """
+    keep_freed_memory()
     gateway = _Gateway(settings)
     await gateway.health.say(False)
     async with asyncio.TaskGroup() as background:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from forebay.checks import CheckFactory, load_checks
 from forebay_ledger.connection import BlockingLedger
+from forebay_ledger.memory import keep_freed_memory
 from forebay_ledger.presence import WorkerPresence
 from forebay_ledger.settings import Settings, load_settings
 from forebay_workers.clock import LedgerClock
@@ -34,6 +35,7 @@ class Runtime:
         self._made: dict[Callable[[], Any], Any] = {}
         self._making = threading.RLock()
         share_threads(slots)
+        keep_freed_memory()
 
     @property
     def settings(self) -> Settings:
