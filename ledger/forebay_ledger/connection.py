@@ -26,6 +26,7 @@ from forebay_ledger.cancelling import heeding_cancellation
 from forebay_ledger.keys import PROBE, CallKey
 from forebay_ledger.operations import Operation, Push
 from forebay_ledger.scripts import digest, script
+from forebay_ledger.unbuffered import unbuffered
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,6 +54,7 @@ _CONNECTION_OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": ANSWER_TIMEOUT_S,
     "socket_keepalive": True,
+    "socket_read_size": 256 << 10,
 }
 
 
@@ -102,6 +104,7 @@ class Ledger:
             retry=AsyncRetry(NoBackoff(), 1, (redis_errors.ConnectionError,)),
             **_options(url),
         )
+        self._pool.connection_class = unbuffered(self._pool.connection_class)
         self._redis = redis.asyncio.Redis(connection_pool=self._pool)
 
     async def run(self, operation: Operation[T]) -> T:
