@@ -93,6 +93,30 @@ def _whole(operation: Operation[Any]) -> tuple[Any, ...]:
     return (script(operation.script), 1, operation.partition, *operation.arguments)
 
 
+def _puts(operations: Sequence[Operation[Any]]) -> bool:
+    return any(operation.put is not None for operation in operations)
+
+
+def _add_to(pipeline: Any, operations: Sequence[Operation[Any]]) -> None:
+    for operation in operations:
+        if operation.put is None:
+            pipeline.evalsha(*_by_digest(operation))
+        else:
+            # What follows relies on the script, so it may not be unknown there.
+            pipeline.eval(*_whole(operation))
+            for command in operation.put.commands:
+                pipeline.execute_command(*command)
+
+
+def _of_scripts(operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> Iterator[Any]:
+    """The replies of the scripts alone: what else is refused was there, or had no place."""
+    each = iter(replies)
+    for operation in operations:
+        yield next(each)
+        for _ in operation.put.commands if operation.put is not None else ():
+            next(each)
+
+
 class Ledger:
     """A ledger's server, for asyncio. Connects when first used; `close` it."""
 
@@ -109,6 +133,8 @@ class Ledger:
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
+        if operation.put is not None:
+            return (await self.run_all([operation]))[0]
         try:
             reply = await self.ask(self._redis.evalsha(*_by_digest(operation)))
         except redis_errors.NoScriptError:
@@ -129,14 +155,13 @@ class Ledger:
 
     async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         """As `run_all`, with what `run` would have raised in an answer's place."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for operation in operations:
-                pipeline.evalsha(*_by_digest(operation))
+        async with self._redis.pipeline(transaction=_puts(operations)) as pipeline:
+            _add_to(pipeline, operations)
             try:
                 replies = await self.ask(pipeline.execute(raise_on_error=False))
             except Exception as error:
                 return [error for _ in operations]
-        return await self._answers(operations, replies)
+        return await self._answers(operations, list(_of_scripts(operations, replies)))
 
     async def run_with_push(
         self, operations: Sequence[Operation[T]], push: Push
@@ -161,14 +186,17 @@ class Ledger:
         answers: list[T | Exception] = []
         for operation, reply in zip(operations, replies, strict=True):
             if isinstance(reply, Exception):  # such as that the script is unknown there
-                again = await self._again(operation)
+                again = await self._again(operation, reply)
                 answers.append(again)
             else:
                 answers.append(operation.parse(reply))
         return answers
 
-    async def _again(self, operation: Operation[T]) -> T | Exception:
+    async def _again(self, operation: Operation[T], failed: Exception) -> T | Exception:
         try:
+            with mapped_errors():
+                if operation.put is not None:
+                    raise failed
             return await self.run(operation)
         except Exception as error:
             return error
@@ -253,6 +281,9 @@ class BlockingLedger:
 
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
+        if operation.put is not None:
+            answer: T = self.run_all([operation])[0]
+            return answer
         with mapped_errors():
             try:
                 reply: Any = self._redis.evalsha(*_by_digest(operation))
@@ -265,14 +296,22 @@ class BlockingLedger:
 
         Raises BackendUnavailable where any of them could not be run.
         """
-        with mapped_errors(), self._redis.pipeline(transaction=False) as pipeline:
-            for operation in operations:
-                pipeline.evalsha(*_by_digest(operation))
-            replies = pipeline.execute(raise_on_error=False)
+        transaction = _puts(operations)
+        with mapped_errors(), self._redis.pipeline(transaction=transaction) as pipeline:
+            _add_to(pipeline, operations)
+            replies = _of_scripts(operations, pipeline.execute(raise_on_error=False))
         return [
-            self.run(operation) if isinstance(reply, Exception) else operation.parse(reply)
+            self._again(operation, reply)
+            if isinstance(reply, Exception)
+            else operation.parse(reply)
             for operation, reply in zip(operations, replies, strict=True)
         ]
+
+    def _again(self, operation: Operation[T], failed: Exception) -> T:
+        with mapped_errors():
+            if operation.put is not None:
+                raise failed
+        return self.run(operation)
 
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
         """Up to `count` request messages from ordinal `first` on."""

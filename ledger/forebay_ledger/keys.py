@@ -59,6 +59,11 @@ class CallKey:
         """The hash of what the running attempt shares with other workers."""
         return f"{self.partition}:parts:{self}"
 
+    @property
+    def aside(self) -> str:
+        """Where a stream is while a message for it is refused, within a transaction."""
+        return f"{self.partition}:aside:{self}"
+
 
 def partition_prefix(number: int) -> str:
     """The prefix of all keys of a partition."""

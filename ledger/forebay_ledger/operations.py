@@ -25,17 +25,44 @@ Reply = list[bytes]
 ANNOUNCE_ABOVE_BYTES = 64 * 1024
 """Items up to this size go to gateways by pub/sub; larger ones are fetched."""
 
+PUT_ABOVE_BYTES = ANNOUNCE_ABOVE_BYTES
+"""Messages up to this size go through a script; larger ones are put beside it."""
+
 _LEASE_MS = int(LEASE_S * 1000)
 
 
 @dataclass(frozen=True)
+class Put:
+    """A message for a stream, as its entry of that ordinal, or for none.
+
+    A script that refuses it has put the stream `aside`.
+    """
+
+    stream: str
+    aside: str
+    ordinal: int
+    message: bytes
+
+    @property
+    def commands(self) -> tuple[tuple[Argument, ...], ...]:
+        """What puts it there, unless it is there already, and a stream back that is aside."""
+        entry = f"{self.ordinal + 1}-0", "m", self.message
+        return ("XADD", self.stream, "NOMKSTREAM", *entry), ("RENAMENX", self.aside, self.stream)
+
+
+@dataclass(frozen=True)
 class Operation(Generic[T]):
-    """One run of a script on one partition; `parse` turns its reply into a value."""
+    """One run of a script on one partition; `parse` turns its reply into a value.
+
+    What is `put` follows it in one transaction, and the script says whether it may: so a
+    large message is not copied and hashed by Lua.
+    """
 
     script: str
     partition: str
     arguments: tuple[Argument, ...]
     parse: Callable[[Reply], T]
+    put: Put | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +210,9 @@ def receive(
     call: CallKey, ordinal: int, request: bytes, limit_bytes: int
 ) -> Operation[Refused | None]:
     """Spools one request message."""
-    return _about(call, "receive", parse_refused, ordinal, request, limit_bytes)
+    put, direct = _put(call, call.inputs, ordinal, request)
+    size = len(request)
+    return _about(call, "receive", parse_refused, ordinal, direct, limit_bytes, size, put=put)
 
 
 def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
@@ -226,7 +255,9 @@ def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | Non
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
     """Stores one lasting item, once, and tells the watchers."""
-    return _about(call, "emit", _flow, attempt, ordinal, item, ANNOUNCE_ABOVE_BYTES)
+    put, direct = _put(call, call.items, ordinal, item)
+    arguments = attempt, ordinal, direct, ANNOUNCE_ABOVE_BYTES, len(item)
+    return _about(call, "emit", _flow, *arguments, put=put)
 
 
 def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
@@ -320,9 +351,20 @@ def evict(partition: int) -> Operation[int]:
 
 
 def _about(
-    call: CallKey, name: str, parse: Callable[[Reply], T], *arguments: Argument
+    call: CallKey,
+    name: str,
+    parse: Callable[[Reply], T],
+    *arguments: Argument,
+    put: Put | None = None,
 ) -> Operation[T]:
-    return Operation(name, call.partition, (str(call), *arguments), parse)
+    return Operation(name, call.partition, (str(call), *arguments), parse, put)
+
+
+def _put(call: CallKey, stream: str, ordinal: int, message: bytes) -> tuple[Put | None, bytes]:
+    """How a message gets onto its stream: what is put there, and what the script puts."""
+    if len(message) > PUT_ABOVE_BYTES:
+        return Put(stream, call.aside, ordinal, message), b""
+    return None, message
 
 
 def _ms(seconds: float | None, at_least: int = 0) -> int:

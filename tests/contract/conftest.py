@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from forebay_ledger import operations
 from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.embedded import EmbeddedServer
 from tests.contract.channel import Channel
@@ -80,6 +81,12 @@ def ledger(ledger_url: str) -> Iterator[BlockingLedger]:
     blocking.redis.flushall()
     yield blocking
     blocking.close()
+
+
+@pytest.fixture(params=(operations.PUT_ABOVE_BYTES, 0), ids=("through-the-script", "put"))
+def put_above(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two ways in which a message gets onto its stream, whatever its size."""
+    monkeypatch.setattr(operations, "PUT_ABOVE_BYTES", request.param)
 
 
 @pytest.fixture

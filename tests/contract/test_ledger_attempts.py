@@ -39,6 +39,8 @@ from tests.contract.records import (
 )
 from tests.harness import eventually
 
+pytestmark = pytest.mark.usefixtures("put_above")
+
 TERMINAL = [state for state in State if state.terminal]
 SOON_S = 3.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import Ending, Item, Stop, parse_control, parse_frame
+from forebay_ledger.events import Ending, Item, More, Stop, parse_control, parse_frame
 from forebay_ledger.lifecycle import Event
 from forebay_ledger.operations import (
     Flow,
@@ -249,6 +250,8 @@ class Life(RuleBasedStateMachine):
             match event:
                 case Item(ordinal):
                     told.append(("item", ordinal))
+                case More(count):
+                    told.append(("item", count - 1))
                 case Ending(state):
                     told.append(("end", str(state)))
                 case _:
@@ -280,6 +283,7 @@ class Life(RuleBasedStateMachine):
         assert self.ledger.run(operation) == (flow if expected is None else Refused(expected))
 
 
+@pytest.mark.usefixtures("put_above")
 def test_the_scripts_do_what_the_model_does(
     ledger: BlockingLedger, channel: Channel, control: Channel
 ) -> None:

@@ -31,6 +31,8 @@ from forebay_ledger.operations import (
 )
 from tests.contract.records import NOBODY, WORKER, accepted, new_call, new_key, running, sweep_all
 
+pytestmark = pytest.mark.usefixtures("put_above")
+
 CALL = CallKey("never-seen")
 PUSH = Push("queue", b"message")
 
@@ -120,6 +122,23 @@ def test_requests_are_spooled_in_order_and_each_once(ledger: BlockingLedger) -> 
     assert record.inputs == [b"a", b"b", b"c"]
     assert ledger.inputs(record.call, 0, 2) == [b"a", b"b"]
     assert ledger.inputs(record.call, 2, 2) == [b"c"]
+
+
+def test_a_request_of_no_call_leaves_nothing_in_the_ledger(ledger: BlockingLedger) -> None:
+    assert ledger.run(receive(CALL, 0, b"request", 100)) == Refused("UNKNOWN")
+    assert ledger.redis.keys() == []
+
+
+def test_requests_of_one_round_trip_that_follow_a_refused_one_are_refused(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger, receiving=True)
+    sent = [b"x" * size for size in (5, 9, 2)]
+    operations = [receive(record.call, at, request, 10) for at, request in enumerate(sent)]
+    assert ledger.run_all(operations) == [None, Refused("TOO_LARGE"), Refused("GAP")]
+    assert record.inputs == sent[:1]
+    assert ledger.run(receive(record.call, 1, b"x" * 5, 10)) is None
+    assert record.inputs == [b"x" * 5] * 2
 
 
 def test_requests_over_the_limit_are_refused_and_not_kept(ledger: BlockingLedger) -> None:

@@ -298,15 +298,35 @@ local function tell_watchers(call, frame)
   if all > 0 and reached == 0 then left_alone(call, LEASE_MS) end
 end
 
+-- Adds a message of so many bytes to the call's stream of a kind. A large one is not here, but
+-- comes by an XADD that follows in the same transaction, where there is a stream to take it.
+local function add(kind, call, ordinal, message, size)
+  local stream = key(kind, call)
+  if #message == size then
+    redis.call('XADD', stream, (ordinal + 1) .. '-0', 'm', message)
+  elseif redis.call('EXISTS', stream) == 0 then
+    redis.call('XADD', stream, '0-1', 'm', '')
+    redis.call('XDEL', stream, '0-1')
+  end
+end
+
+-- Refuses a message: the XADD that may follow finds no stream, which what comes last in the
+-- transaction puts back.
+local function turn_away(kind, call, message, size)
+  if #message < size and redis.call('EXISTS', key(kind, call)) == 1 then
+    redis.call('RENAME', key(kind, call), key('aside', call))
+  end
+end
+
 -- Stores one lasting item, once, and tells watchers of it; r: the record's count and sent.
 -- Items above so many bytes are announced, not published.
-local function store(call, r, ordinal, item, announce_above)
+local function store(call, r, ordinal, item, announce_above, size)
   local count = number(r.count)
   if ordinal ~= count then return end
-  redis.call('XADD', key('out', call), (ordinal + 1) .. '-0', 'm', item)
-  local sent = number(r.sent) + #item
+  add('out', call, ordinal, item, size)
+  local sent = number(r.sent) + size
   redis.call('HSET', key('call', call), 'count', count + 1, 'sent', sent)
-  if #item > announce_above then
+  if size > math.min(#item, announce_above) then
     tell_watchers(call, 'more ' .. call .. ' ' .. (count + 1) .. ' ' .. sent .. '\n')
   else
     tell_watchers(call, 'item ' .. call .. ' ' .. ordinal .. '\n' .. item)
