@@ -23,9 +23,9 @@ from redis.retry import Retry
 
 from forebay.errors import BackendUnavailable
 from forebay_ledger.cancelling import heeding_cancellation
+from forebay_ledger.commands import add_to, by_digest, of_scripts, puts, whole
 from forebay_ledger.keys import PROBE, CallKey
 from forebay_ledger.operations import Operation, Push
-from forebay_ledger.scripts import digest, script
 from forebay_ledger.unbuffered import unbuffered
 
 T = TypeVar("T")
@@ -84,39 +84,6 @@ def _unavailable(what: str) -> BackendUnavailable:
     return BackendUnavailable(f"the ledger {what}", retry_after_s=RETRY_AFTER_S)
 
 
-def _by_digest(operation: Operation[Any]) -> tuple[Any, ...]:
-    return (digest(operation.script), 1, operation.partition, *operation.arguments)
-
-
-def _whole(operation: Operation[Any]) -> tuple[Any, ...]:
-    """For a server that does not know the script, and will from then on."""
-    return (script(operation.script), 1, operation.partition, *operation.arguments)
-
-
-def _puts(operations: Sequence[Operation[Any]]) -> bool:
-    return any(operation.put is not None for operation in operations)
-
-
-def _add_to(pipeline: Any, operations: Sequence[Operation[Any]]) -> None:
-    for operation in operations:
-        if operation.put is None:
-            pipeline.evalsha(*_by_digest(operation))
-        else:
-            # What follows relies on the script, so it may not be unknown there.
-            pipeline.eval(*_whole(operation))
-            for command in operation.put.commands:
-                pipeline.execute_command(*command)
-
-
-def _of_scripts(operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> Iterator[Any]:
-    """The replies of the scripts alone: what else is refused was there, or had no place."""
-    each = iter(replies)
-    for operation in operations:
-        yield next(each)
-        for _ in operation.put.commands if operation.put is not None else ():
-            next(each)
-
-
 class Ledger:
     """A ledger's server, for asyncio. Connects when first used; `close` it."""
 
@@ -136,9 +103,9 @@ class Ledger:
         if operation.put is not None:
             return (await self.run_all([operation]))[0]
         try:
-            reply = await self.ask(self._redis.evalsha(*_by_digest(operation)))
+            reply = await self.ask(self._redis.evalsha(*by_digest(operation)))
         except redis_errors.NoScriptError:
-            reply = await self.ask(self._redis.eval(*_whole(operation)))
+            reply = await self.ask(self._redis.eval(*whole(operation)))
         return operation.parse(reply)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
@@ -155,13 +122,13 @@ class Ledger:
 
     async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         """As `run_all`, with what `run` would have raised in an answer's place."""
-        async with self._redis.pipeline(transaction=_puts(operations)) as pipeline:
-            _add_to(pipeline, operations)
+        async with self._redis.pipeline(transaction=puts(operations)) as pipeline:
+            add_to(pipeline, operations)
             try:
                 replies = await self.ask(pipeline.execute(raise_on_error=False))
             except Exception as error:
                 return [error for _ in operations]
-        return await self._answers(operations, list(_of_scripts(operations, replies)))
+        return await self._answers(operations, list(of_scripts(operations, replies)))
 
     async def run_with_push(
         self, operations: Sequence[Operation[T]], push: Push
@@ -169,7 +136,7 @@ class Ledger:
         """As `run_each`, with a task message put on its list, all in one transaction."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             for operation in operations:
-                pipeline.evalsha(*_by_digest(operation))
+                pipeline.evalsha(*by_digest(operation))
             pipeline.lpush(push.queue_list, push.message)
             try:
                 *replies, _ = await self.ask(pipeline.execute(raise_on_error=False))
@@ -286,9 +253,9 @@ class BlockingLedger:
             return answer
         with mapped_errors():
             try:
-                reply: Any = self._redis.evalsha(*_by_digest(operation))
+                reply: Any = self._redis.evalsha(*by_digest(operation))
             except redis_errors.NoScriptError:
-                reply = self._redis.eval(*_whole(operation))
+                reply = self._redis.eval(*whole(operation))
         return operation.parse(reply)
 
     def run_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
@@ -296,10 +263,10 @@ class BlockingLedger:
 
         Raises BackendUnavailable where any of them could not be run.
         """
-        transaction = _puts(operations)
+        transaction = puts(operations)
         with mapped_errors(), self._redis.pipeline(transaction=transaction) as pipeline:
-            _add_to(pipeline, operations)
-            replies = _of_scripts(operations, pipeline.execute(raise_on_error=False))
+            add_to(pipeline, operations)
+            replies = of_scripts(operations, pipeline.execute(raise_on_error=False))
         return [
             self._again(operation, reply)
             if isinstance(reply, Exception)

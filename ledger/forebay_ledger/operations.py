@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from forebay_ledger.events import Ending, parse_ending
 from forebay_ledger.keys import CallKey, partition_prefix
 from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.puts import Put, put_beside
 from forebay_ledger.scripts import LEASE_S
 
 T = TypeVar("T")
@@ -25,29 +26,7 @@ Reply = list[bytes]
 ANNOUNCE_ABOVE_BYTES = 64 * 1024
 """Items up to this size go to gateways by pub/sub; larger ones are fetched."""
 
-PUT_ABOVE_BYTES = ANNOUNCE_ABOVE_BYTES
-"""Messages up to this size go through a script; larger ones are put beside it."""
-
 _LEASE_MS = int(LEASE_S * 1000)
-
-
-@dataclass(frozen=True)
-class Put:
-    """A message for a stream, as its entry of that ordinal, or for none.
-
-    A script that refuses it has put the stream `aside`.
-    """
-
-    stream: str
-    aside: str
-    ordinal: int
-    message: bytes
-
-    @property
-    def commands(self) -> tuple[tuple[Argument, ...], ...]:
-        """What puts it there, unless it is there already, and a stream back that is aside."""
-        entry = f"{self.ordinal + 1}-0", "m", self.message
-        return ("XADD", self.stream, "NOMKSTREAM", *entry), ("RENAMENX", self.aside, self.stream)
 
 
 @dataclass(frozen=True)
@@ -210,7 +189,7 @@ def receive(
     call: CallKey, ordinal: int, request: bytes, limit_bytes: int
 ) -> Operation[Refused | None]:
     """Spools one request message."""
-    put, direct = _put(call, call.inputs, ordinal, request)
+    put, direct = put_beside(call, call.inputs, ordinal, request)
     size = len(request)
     return _about(call, "receive", parse_refused, ordinal, direct, limit_bytes, size, put=put)
 
@@ -255,7 +234,7 @@ def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | Non
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
     """Stores one lasting item, once, and tells the watchers."""
-    put, direct = _put(call, call.items, ordinal, item)
+    put, direct = put_beside(call, call.items, ordinal, item)
     arguments = attempt, ordinal, direct, ANNOUNCE_ABOVE_BYTES, len(item)
     return _about(call, "emit", _flow, *arguments, put=put)
 
@@ -358,13 +337,6 @@ def _about(
     put: Put | None = None,
 ) -> Operation[T]:
     return Operation(name, call.partition, (str(call), *arguments), parse, put)
-
-
-def _put(call: CallKey, stream: str, ordinal: int, message: bytes) -> tuple[Put | None, bytes]:
-    """How a message gets onto its stream: what is put there, and what the script puts."""
-    if len(message) > PUT_ABOVE_BYTES:
-        return Put(stream, call.aside, ordinal, message), b""
-    return None, message
 
 
 def _ms(seconds: float | None, at_least: int = 0) -> int:

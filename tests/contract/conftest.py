@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from forebay_ledger import operations
+from forebay_ledger import puts
 from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.embedded import EmbeddedServer
 from tests.contract.channel import Channel
@@ -83,10 +83,10 @@ def ledger(ledger_url: str) -> Iterator[BlockingLedger]:
     blocking.close()
 
 
-@pytest.fixture(params=(operations.PUT_ABOVE_BYTES, 0), ids=("through-the-script", "put"))
+@pytest.fixture(params=(puts.PUT_ABOVE_BYTES, 0), ids=("through-the-script", "put"))
 def put_above(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two ways in which a message gets onto its stream, whatever its size."""
-    monkeypatch.setattr(operations, "PUT_ABOVE_BYTES", request.param)
+    monkeypatch.setattr(puts, "PUT_ABOVE_BYTES", request.param)
 
 
 @pytest.fixture
