@@ -27,6 +27,7 @@
 --   by:N since:N                  who has part N; since: where that may lapse
 --   stored:N N:M                  how many pieces of it were delivered, and each
 --   pieces:N                      where it is whole: of how many pieces
+-- `PREFIX:aside:KEY` is one of the streams, within a transaction that refuses a message for it.
 -- Indexes of the partition:
 --   PREFIX:attended               since when it is swept without a pause, and when it last was
 --   PREFIX:calls                  all calls, by when they were created
