@@ -6,13 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from forebay.errors import FieldViolation, InvalidRequest
-from forebay.metadata import CALL_ID, ON_DISCONNECT, PRIORITY, RESUME_FROM, from_pairs
+from forebay.metadata import (
+    CALL_ID,
+    ON_DISCONNECT,
+    PRIORITY,
+    RESUME_FROM,
+    TRACEPARENT,
+    TRACESTATE,
+    from_pairs,
+)
 from forebay.routes import HIGHEST_PRIORITY, Route
 from forebay.v1 import call_pb2
 from forebay_ledger.keys import is_call_id
 
 _REQUEST_KEYS = frozenset({CALL_ID, RESUME_FROM, ON_DISCONNECT, PRIORITY})
-_TRACE_KEYS = ("traceparent", "tracestate")
+_TRACE_KEYS = (TRACEPARENT, TRACESTATE)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class SettingsError(ValueError):
 
 
 def _default_data_dir() -> Path:
+    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`"""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "forebay"
 

@@ -1,0 +1,40 @@
+"""`python -m docs.reference [--check]`: fills the regions of the pages, or says which are stale."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from docs.reference import tables
+
+PAGES = Path(__file__).parents[1]
+_REGION = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """The page with its regions made anew."""
+
+    def region(match: re.Match[str]) -> str:
+        table, *arguments = match[2].split()
+        return f"{match[1]}\n{tables.TABLES[table](*arguments)}\n\n{match[3]}"
+
+    return _REGION.sub(region, page)
+
+
+def main() -> None:
+    """Writes the pages; with --check, exits with 1 where one would change."""
+    stale = []
+    for path in sorted(PAGES.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        fresh = filled(page)
+        if fresh != page:
+            stale.append(f"docs/{path.name} is stale: make reference")
+            if "--check" not in sys.argv[1:]:
+                path.write_text(fresh, encoding="utf-8")
+    if stale and "--check" in sys.argv[1:]:
+        sys.exit("\n".join(stale))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The tables of the reference, each made from one source. All return Markdown."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import entry_points
+from itertools import pairwise
+from typing import Any
+
+import click
+
+from docs.reference.protos import Declared, declared
+from forebay import errors, metadata
+from forebay.cli import GROUP
+from forebay_ledger.settings import PREFIX, Settings
+
+
+def protobuf(file: str) -> str:
+    """What a `.proto` file declares: a heading and a table for each message and enum."""
+    all_declared = declared(file)
+    names = {one.name for one in all_declared}
+    return "\n\n".join(_declared(one, names) for one in all_declared)
+
+
+def _declared(one: Declared, known: set[str]) -> str:
+    def linked(type_name: str) -> str:
+        *label, name = type_name.split()
+        return " ".join([*label, f"[{name}](#{name.lower()})" if name in known else name])
+
+    if any(entry.type for entry in one.entries):
+        rows = [(f"`{e.name}`", linked(e.type), _line(e.comment)) for e in one.entries]
+        entries = _table(("field", "type", "what"), rows)
+    else:
+        entries = _table(
+            ("value", "what"), [(f"`{e.name}`", _line(e.comment)) for e in one.entries]
+        )
+    return f"## {one.name}\n\n{inspect.cleandoc(one.comment)}\n\n{entries}"
+
+
+def reasons() -> str:
+    """The reasons of `errors.proto`, each with its classes in `forebay.errors`."""
+    (enum,) = declared("forebay/v1/errors.proto")
+    rows = []
+    for entry in enum.entries[1:]:  # the first is not used
+        reason = entry.name.removeprefix("ERROR_REASON_")
+        status, _, what = _line(entry.comment).partition(". ")
+        classes = [f"`{cls.__name__}`" for cls in _errors() if cls.reason == reason]
+        rows.append((f"`{reason}`", status, what, ", ".join(classes)))
+    return _table(("reason", "status", "what happened", "in Python"), rows)
+
+
+def families() -> str:
+    """The families of `forebay.errors`: who must act."""
+    rows = [
+        (f"`{cls.__name__}`", _doc(cls), ", ".join(f"`{m.__name__}`" for m in _below(cls)))
+        for cls in errors.ForebayError.__subclasses__()
+    ]
+    return _table(("family", "what", "its members"), rows)
+
+
+def _errors() -> Iterator[type[errors.ForebayError]]:
+    return _below(errors.ForebayError)
+
+
+def _below(root: type[errors.ForebayError]) -> Iterator[type[errors.ForebayError]]:
+    for child in root.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+def settings() -> str:
+    """The fields of `Settings`, with their defaults."""
+    rows = [
+        (f"`{name}`", f"`{PREFIX}{name.upper()}`", _default(field), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    return _table(("setting", "variable", "default", "what"), rows)
+
+
+def _default(field: Any) -> str:
+    """As one would set it; of a default that is made, what its maker says it is."""
+    if inspect.isfunction(field.default_factory):
+        return _doc(field.default_factory)
+    default = field.get_default(call_default_factory=True)
+    if default is None or default == {}:
+        return "none"
+    return f"`{json.dumps(default) if isinstance(default, tuple) else default}`"
+
+
+def metadata_keys() -> str:
+    """The keys in `forebay.metadata`; their docstrings say where each goes, then what it is."""
+    body = ast.parse(inspect.getsource(metadata)).body
+    rows = []
+    for constant, said in pairwise(body):
+        match constant, said:
+            case (
+                ast.Assign(value=ast.Constant(value=str(key))),
+                ast.Expr(value=ast.Constant(value=str(doc))),
+            ):
+                where, _, what = _line(doc).partition(": ")
+                rows.append((f"`{key}`", where.lower(), what))
+    return _table(("key", "where", "what"), rows)
+
+
+def commands() -> str:
+    """The subcommands of `forebay`: what `--help` says of each."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return "\n\n".join(_command(point.name, point.load()) for point in points)
+
+
+def _command(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=f"forebay {name}")
+    usage = " ".join([f"forebay {name}", *command.collect_usage_pieces(context)])
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    table = _table(("option", "what"), [(f"`{flags}`", _line(what)) for flags, what in records])
+    return f"## forebay {name}\n\n    {usage}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(re.sub(r"\|", r"\|", c) for c in row) + " |" for row in cells
+    )
+
+
+def _doc(of: object) -> str:
+    return _line(inspect.getdoc(of) or "")
+
+
+def _line(text: str) -> str:
+    """A comment as one line; its paragraphs stay apart."""
+    paragraphs = re.split(r"\n\s*\n", text.strip())
+    return "<br>".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "protobuf": protobuf,
+    "reasons": reasons,
+    "families": families,
+    "settings": settings,
+    "metadata": metadata_keys,
+    "commands": commands,
+}
+"""By the name that a page's region has."""
