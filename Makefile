@@ -14,7 +14,7 @@ TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto
 GENERATED := .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check proto proto-check lock build bench bench-quick node clean
+.PHONY: help setup demo test soak check docs reference proto proto-check lock build bench bench-quick node clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,11 +41,18 @@ test: setup ## Run all tests.
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis
 
-check: setup proto-check ## Check style, types and the contract.
+check: setup proto-check docs ## Check style, types, the contract and the documentation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf lint protos
+
+docs: setup ## Build the documentation into site/, to be read from there.
+	$(BIN)/python -m docs.reference --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
+
+reference: setup ## Make the pages of reference from the sources.
+	$(BIN)/python -m docs.reference
 
 proto: $(PROTO_VENV)/.ready ## Generate code from the contract.
 	@$(MAKE) --no-print-directory generate GENERATED=$(GENERATED)
@@ -100,4 +107,4 @@ bench-quick: setup ## The same in short, without writing results.
 	$(BIN)/python -m bench --quick
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) $(PROTO_VENV) .venv-ray dist clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PROTO_VENV) .venv-ray dist site clients/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ import pytest
 
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.harness import Process, environment, forebay_up, short_folder
+from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
 _SHARED_BY_ALL = ("up", "site", "backend")
@@ -70,3 +71,11 @@ def channel(up: Up) -> Iterator[grpc.Channel]:
 def stub(channel: grpc.Channel) -> ComputeServiceStub:
     """The generated stub, on `up`."""
     return ComputeServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """The session's RabbitMQ node."""
+    require_rabbitmq()
+    with rabbitmq_node() as node:
+        yield node

@@ -12,17 +12,9 @@ from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.embedded import EmbeddedServer
 from tests.contract.channel import Channel
 from tests.harness import redis_server, short_folder
-from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
+from tests.rabbitmq import RabbitMQ
 
 BACKENDS = ("embedded", "redis", "rabbitmq+redis", "rabbitmq+embedded")
-
-
-@pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitMQ]:
-    """The session's RabbitMQ node."""
-    require_rabbitmq()
-    with rabbitmq_node() as node:
-        yield node
 
 
 @pytest.fixture(scope="session")

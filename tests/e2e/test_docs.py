@@ -6,32 +6,87 @@ import re
 import shlex
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from forebay_ledger.settings import Settings, load_settings
 from tests.conftest import Up
-from tests.harness import BIN
+from tests.harness import BIN, environment, free_port, redis_server
+from tests.pages import DOCS, ROOT, Reader, blocks
+from tests.rabbitmq import RabbitMQ
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
+OWN_ADDRESS = "127.0.0.1:50052"
+
+ON_THEIR_OWN = ("calls.md", "errors.md", "metadata.md", "retries.md")
+FROM_THE_TUTORIAL_ON = (
+    "tutorial.md",
+    "progress.md",
+    "big-payloads.md",
+    "deadlines.md",
+    "routes.md",
+)
+ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of a language in the README."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("page", ON_THEIR_OWN)
+def test_a_page_does_what_it_says(up: Up, tmp_path: Path, page: str) -> None:
+    gateways = dict.fromkeys((DEFAULT_ADDRESS, "gateway-1:50051", "gateway-2:50051"), up.address)
+    with Reader(tmp_path, {**up.env, "FOREBAY_ADDRESS": up.address}, gateways) as reader:
+        reader.read(DOCS / page)
+
+
+def test_the_tutorial_and_what_goes_on_from_it_do_what_they_say(up: Up, tmp_path: Path) -> None:
+    env = {**up.env, "FOREBAY_ADDRESS": up.address, "FOREBAY": str(ROOT)}
+    with redis_server() as redis:
+        instead = {
+            DEFAULT_ADDRESS: up.address,
+            OWN_ADDRESS: f"127.0.0.1:{free_port()}",
+            "redis://localhost:6379/0": redis,
+        }
+        with Reader(tmp_path, env, instead, running=("forebay up",)) as reader:
+            for page in FROM_THE_TUTORIAL_ON:
+                reader.read(DOCS / page)
+
+
+def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
+    rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    here = f"127.0.0.1:{free_port()}"
+    # One gateway stands for all: on loopback it serves what the last one on the page is for.
+    gateways = (
+        "0.0.0.0:50051",
+        "gateway-1.internal:50051",
+        "gateway-2.internal:50051",
+        OWN_ADDRESS,
+    )
+    with redis_server() as redis:
+        instead = {
+            **dict.fromkeys(gateways, here),
+            "redis://redis.internal:6379/0": redis,
+            "amqp://user:password@rabbit.internal//": rabbitmq.url("docs"),
+        }
+        with Reader(tmp_path, environment(), instead) as reader:
+            for page in ON_A_FLEET:
+                reader.read(DOCS / page)
+
+
+def test_every_page_with_something_to_run_is_read() -> None:
+    pages = {page.name for page in DOCS.glob("*.md") if any(blocks(page))}
+    assert pages == {*ON_THEIR_OWN, *FROM_THE_TUTORIAL_ON, *ON_A_FLEET, "settings.md"}
 
 
 def programs() -> list[str]:
-    return [block for block in blocks("python") if DEFAULT_ADDRESS in block]
+    texts = [block.text for block in blocks(README) if block.language == "python"]
+    return [text for text in texts if DEFAULT_ADDRESS in text]
 
 
 def commands() -> list[str]:
     """The single calls among the README's shell lines; what starts servers is tested elsewhere."""
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    shells = [block.text for block in blocks(README) if block.language == "sh"]
+    lines = [line for text in shells for line in text.splitlines()]
     return [
         line
         for line in lines
@@ -76,7 +131,7 @@ def test_the_readme_has_what_is_run_here() -> None:
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    page = (ROOT / "docs" / "settings.md").read_text()
+    page = (DOCS / "settings.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| `FOREBAY_\w+` \| (.*?) \|", page, re.MULTILINE))
     assert rows.keys() == Settings.model_fields.keys()
     for name, field in Settings.model_fields.items():
@@ -85,14 +140,35 @@ def test_every_setting_is_documented_with_its_default() -> None:
             assert rows[name] == f"`{default}`"
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+def test_the_settings_of_the_documentation_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Reader(tmp_path, {}, {}) as reader:
+        reader.read(DOCS / "settings.md")
+    settings = load_settings()
+    assert settings.ledger_url == "redis://redis.internal:6379/0"
+    assert settings.backends().broker_url.startswith("amqp://")
+    assert settings.checks["forebay.compute.v1.ComputeService.MatMul"]
+    for name, value in reader.env.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().checks["forebay.compute.v1.ComputeService.Factorial"] == {"max_n": 1000}
+
+
+def test_every_command_that_looks_after_calls_is_one() -> None:
+    page = (DOCS / "calls.md").read_text()
+    commands = set(re.findall(r"^\| `forebay (\w+)", page, re.MULTILINE))
+    assert commands == {"ps", "wait", "cancel", "logs", "queues"}
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
 def test_every_dependency_has_its_line() -> None:
-    page = (ROOT / "docs" / "dependencies.md").read_text()
+    page = (DOCS / "dependencies.md").read_text()
     project = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(r"^\w+ = \[(.*?)\]$", project, re.MULTILINE | re.DOTALL)
     names = {
@@ -102,16 +178,3 @@ def test_every_dependency_has_its_line() -> None:
     }
     assert {"grpcio", "celery", "numpy"} <= names
     assert {name for name in names if name not in page} == set()
-
-
-def test_the_settings_file_of_the_documentation_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (ROOT / "docs" / "settings.md").read_text()
-    example = page.split("and TOML in the file:")[1].split("## ")[0]
-    (tmp_path / "forebay.toml").write_text(textwrap.dedent(example))
-    monkeypatch.chdir(tmp_path)
-    settings = load_settings()
-    assert settings.ledger_url == "redis://redis.internal:6379/0"
-    assert settings.backends().broker_url.startswith("amqp://")
-    assert settings.checks["forebay.compute.v1.ComputeService.MatMul"]

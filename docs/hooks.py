@@ -1,0 +1,61 @@
+"""What the site shows beside `docs/`, and that it loads nothing from elsewhere; a hook of mkdocs.
+
+In `docs/`, links lead to files elsewhere in the repository, as a forge has them. Here pictures and
+texts that are linked go with the site, below `source/` (texts as `.txt`, which browsers show), a
+link to a folder is its label, and the changelog and the contributors' guide are pages.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
+_PICTURES = frozenset({".png", ".svg"})
+_LOADED = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=["']?(?:\w+:)?//[^>]*>""")
+_LOADED_BY_SHEETS = re.compile(r"""(?:url\(|@import)\s*['"]?(?:\w+:)?//[^;)]*""")
+_OUTSIDE = re.compile(r"\[([^\]]*)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages from the repository's root, with their links as from `docs/`."""
+    for name in PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Leads links that leave `docs/` to copies of what they mean."""
+
+    def inside(link: re.Match[str]) -> str:
+        path = posixpath.normpath(
+            posixpath.join("docs", posixpath.dirname(page.file.src_uri), link[2])
+        )
+        source = ROOT / path
+        if source.is_dir():
+            return link[1]
+        name = f"source/{path}" + ("" if source.suffix in _PICTURES else ".txt")
+        if files.get_file_from_path(name) is None:
+            files.append(File.generated(config, name, abs_src_path=str(source)))
+        return (
+            f"[{link[1]}]({posixpath.relpath(name, posixpath.dirname(page.file.src_uri) or '.')})"
+        )
+
+    return _OUTSIDE.sub(inside, markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Ends the build where a page would fetch anything from another host."""
+    site = Path(config.site_dir)
+    for pattern, suffix in ((_LOADED, "html"), (_LOADED_BY_SHEETS, "css")):
+        for path in site.rglob(f"*.{suffix}"):
+            if found := pattern.search(path.read_text(encoding="utf-8")):
+                raise PluginError(f"{path}: loads from another host: {found[0]}")
