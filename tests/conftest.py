@@ -15,6 +15,7 @@ from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
 _SHARED_BY_ALL = ("up", "site", "backend")
+_RABBITMQ = "one node, whatever ledger it serves with"
 _SHARED_IN_MODULE = ("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel")
 
 
@@ -32,13 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _shared(item: Any) -> str | None:
     """What the test shares with others, in words; None where that is nothing, or is cheap."""
+    if "rabbitmq" in item.fixturenames:
+        return _RABBITMQ
     for name in (*_SHARED_BY_ALL, *_SHARED_IN_MODULE):
         if name in item.fixturenames:
             of_module = item.path.stem if name in _SHARED_IN_MODULE else ""
             callspec = getattr(item, "callspec", None)
             kind = str(callspec.params.get(name, "")) if callspec is not None else ""
-            # One RabbitMQ node serves with either ledger.
-            return f"{of_module} {name} {'rabbitmq' if 'rabbitmq' in kind else kind}"
+            return _RABBITMQ if "rabbitmq" in kind else f"{of_module} {name} {kind}"
     return None
 
 

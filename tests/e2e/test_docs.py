@@ -38,6 +38,7 @@ def test_a_page_does_what_it_says(up: Up, tmp_path: Path, page: str) -> None:
         reader.read(DOCS / page)
 
 
+@pytest.mark.timeout(300)  # some thirty processes, one after the other
 def test_the_tutorial_and_what_goes_on_from_it_do_what_they_say(up: Up, tmp_path: Path) -> None:
     env = {**up.env, "FOREBAY_ADDRESS": up.address, "FOREBAY": str(ROOT)}
     with redis_server() as redis:
