@@ -34,20 +34,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Leads links that leave `docs/` to copies of what they mean."""
+    folder = posixpath.dirname(page.file.src_uri)
 
     def inside(link: re.Match[str]) -> str:
-        path = posixpath.normpath(
-            posixpath.join("docs", posixpath.dirname(page.file.src_uri), link[2])
-        )
+        path = posixpath.normpath(posixpath.join("docs", folder, link[2]))
         source = ROOT / path
         if source.is_dir():
             return link[1]
         name = f"source/{path}" + ("" if source.suffix in _PICTURES else ".txt")
         if files.get_file_from_path(name) is None:
             files.append(File.generated(config, name, abs_src_path=str(source)))
-        return (
-            f"[{link[1]}]({posixpath.relpath(name, posixpath.dirname(page.file.src_uri) or '.')})"
-        )
+        return f"[{link[1]}]({posixpath.relpath(name, folder or '.')})"
 
     return _OUTSIDE.sub(inside, markdown)
 

@@ -13,9 +13,9 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.harness import Process, environment, forebay_up, short_folder
 from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
+_RABBITMQ = "one node, whatever ledger it serves with"
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
 _SHARED_BY_ALL = ("up", "site", "backend")
-_RABBITMQ = "one node, whatever ledger it serves with"
 _SHARED_IN_MODULE = ("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel")
 
 

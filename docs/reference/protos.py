@@ -16,14 +16,18 @@ ROOT = Path(__file__).parents[2]
 _TYPES = descriptor_pb2.FieldDescriptorProto.Type
 
 # Numbers of fields in descriptor.proto: the path to a comment is made of them.
-_MESSAGE, _ENUM, _FIELD, _VALUE = 4, 5, 2, 2
+_MESSAGE, _ENUM, _SERVICE, _SYNTAX = 4, 5, 6, 12
+_ENTRY = 2  # a message's field, an enum's value, a service's method
 
 Comments: TypeAlias = Mapping[tuple[int, ...], str]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A field or an enum's value; `type` is empty for a value."""
+    """A service's method, a message's field or an enum's value.
+
+    A method's `type` is what goes in and what comes out; a value's is empty.
+    """
 
     name: str
     type: str
@@ -32,8 +36,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Declared:
-    """A message or an enum, with its entries in the file's order."""
+    """A service, a message or an enum, with its entries in the file's order.
 
+    `kind` is what its entries are: method, field or value.
+    """
+
+    kind: str
     name: str
     comment: str
     entries: tuple[Entry, ...]
@@ -41,12 +49,29 @@ class Declared:
 
 @cache
 def declared(file: str) -> tuple[Declared, ...]:
-    """The messages, then the enums that a file below `protos` declares at its top."""
+    """What a file below `protos` declares at its top: services, then messages, then enums."""
+    found = _found(file)
+    comments = _comments(found)
+    return (
+        *_services(found, comments),
+        *_messages(found, comments),
+        *_enums(found, comments),
+    )
+
+
+def about(file: str) -> str:
+    """The comment at a file's head."""
+    return _comments(_found(file))[_SYNTAX,]
+
+
+def _found(file: str) -> descriptor_pb2.FileDescriptorProto:
     (found,) = [one for one in _image().file if one.name == file]
-    comments: Comments = {
-        tuple(place.path): place.leading_comments for place in found.source_code_info.location
-    }
-    return (*_messages(found, comments), *_enums(found, comments))
+    return found
+
+
+def _comments(file: descriptor_pb2.FileDescriptorProto) -> Comments:
+    places = file.source_code_info.location
+    return {tuple(place.path): place.leading_comments for place in places}
 
 
 @cache
@@ -58,27 +83,48 @@ def _image() -> descriptor_pb2.FileDescriptorSet:
     return descriptor_pb2.FileDescriptorSet.FromString(built.stdout)
 
 
+def _services(file: descriptor_pb2.FileDescriptorProto, comments: Comments) -> Iterator[Declared]:
+    for number, service in enumerate(file.service):
+        path = (_SERVICE, number)
+        entries = tuple(
+            Entry(method.name, _signature(method), comments[*path, _ENTRY, index])
+            for index, method in enumerate(service.method)
+        )
+        yield Declared("method", service.name, comments[path], entries)
+
+
 def _messages(file: descriptor_pb2.FileDescriptorProto, comments: Comments) -> Iterator[Declared]:
     for number, message in enumerate(file.message_type):
         path = (_MESSAGE, number)
         entries = tuple(
-            Entry(field.name, _type(field), comments[*path, _FIELD, index])
+            Entry(field.name, _type(field), comments[*path, _ENTRY, index])
             for index, field in enumerate(message.field)
         )
-        yield Declared(message.name, comments[path], entries)
+        yield Declared("field", message.name, comments[path], entries)
 
 
 def _enums(file: descriptor_pb2.FileDescriptorProto, comments: Comments) -> Iterator[Declared]:
     for number, enum in enumerate(file.enum_type):
         path = (_ENUM, number)
         entries = tuple(
-            Entry(value.name, "", comments[*path, _VALUE, index])
+            Entry(value.name, "", comments[*path, _ENTRY, index])
             for index, value in enumerate(enum.value)
         )
-        yield Declared(enum.name, comments[path], entries)
+        yield Declared("value", enum.name, comments[path], entries)
 
 
 def _type(field: descriptor_pb2.FieldDescriptorProto) -> str:
     name = field.type_name.rpartition(".")[2] or _TYPES.Name(field.type)[5:].lower()
     repeated = field.label == descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
     return f"repeated {name}" if repeated else name
+
+
+def _signature(method: descriptor_pb2.MethodDescriptorProto) -> str:
+    request, response = (
+        f"{'stream ' if streams else ''}{name.rpartition('.')[2]}"
+        for streams, name in (
+            (method.client_streaming, method.input_type),
+            (method.server_streaming, method.output_type),
+        )
+    )
+    return f"{request} → {response}"

@@ -13,32 +13,37 @@ from typing import Any
 
 import click
 
-from docs.reference.protos import Declared, declared
+from docs.reference.protos import Declared, about, declared
 from forebay import errors, metadata
 from forebay.cli import GROUP
 from forebay_ledger.settings import PREFIX, Settings
 
 
-def protobuf(file: str) -> str:
-    """What a `.proto` file declares: a heading and a table for each message and enum."""
-    all_declared = declared(file)
-    names = {one.name for one in all_declared}
-    return "\n\n".join(_declared(one, names) for one in all_declared)
+def protobuf(file: str, *names: str) -> str:
+    """What a `.proto` file declares, or those of the names: a heading and a table for each."""
+    known = {one.name for one in declared(file)}
+    return "\n\n".join(
+        _declared(one, known) for one in declared(file) if not names or one.name in names
+    )
 
 
 def _declared(one: Declared, known: set[str]) -> str:
     def linked(type_name: str) -> str:
-        *label, name = type_name.split()
-        return " ".join([*label, f"[{name}](#{name.lower()})" if name in known else name])
+        words = type_name.split()
+        return " ".join(f"[{word}](#{word.lower()})" if word in known else word for word in words)
 
-    if any(entry.type for entry in one.entries):
-        rows = [(f"`{e.name}`", linked(e.type), _line(e.comment)) for e in one.entries]
-        entries = _table(("field", "type", "what"), rows)
-    else:
-        entries = _table(
-            ("value", "what"), [(f"`{e.name}`", _line(e.comment)) for e in one.entries]
-        )
-    return f"## {one.name}\n\n{inspect.cleandoc(one.comment)}\n\n{entries}"
+    header = (one.kind, "what") if one.kind == "value" else (one.kind, "type", "what")
+    rows = [
+        [cell for cell in (f"`{entry.name}`", linked(entry.type), _line(entry.comment)) if cell]
+        for entry in one.entries
+    ]
+    table = f"\n\n{_table(header, rows)}" if rows else ""
+    return f"## {one.name}\n\n{inspect.cleandoc(one.comment)}{table}"
+
+
+def head(file: str) -> str:
+    """What a `.proto` file says of itself."""
+    return inspect.cleandoc(about(file))
 
 
 def reasons() -> str:
@@ -123,9 +128,8 @@ def _command(name: str, command: click.Command) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     cells = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(re.sub(r"\|", r"\|", c) for c in row) + " |" for row in cells
-    )
+    lines = (" | ".join(cell.replace("|", r"\|") for cell in row) for row in cells)
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _doc(of: object) -> str:
@@ -140,6 +144,7 @@ def _line(text: str) -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "protobuf": protobuf,
+    "head": head,
     "reasons": reasons,
     "families": families,
     "settings": settings,

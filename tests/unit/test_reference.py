@@ -51,7 +51,7 @@ def test_every_field_of_a_route_has_its_row() -> None:
 
 
 def test_everything_in_a_proto_that_is_shown_has_a_comment() -> None:
-    for file in ("forebay/v1/route.proto", "forebay/v1/errors.proto"):
+    for file in ("forebay/v1/route.proto", "forebay/v1/errors.proto", "forebay/v1/calls.proto"):
         for one in declared(file):
             assert one.comment.strip()
             assert [entry.name for entry in one.entries if not entry.comment.strip()] == []
