@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
-from forebay.errors import ForebayError
 from forebay.routes import Method, RouteError
 from forebay_gateway.doctor import consumers, examine, show_findings, show_routes
-from forebay_gateway.server import GatewayError, load_methods, running_gateway
-from forebay_gateway.up import UpError, everything_up
+from forebay_gateway.processes import running_gateways
+from forebay_gateway.running import log_to_stderr, run, told_to_stop
+from forebay_gateway.server import load_methods
+from forebay_gateway.up import everything_up
 from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
 from forebay_ledger.settings import Settings, SettingsError, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 
-_EXPECTED = (SettingsError, RouteError, GatewayError, EmbeddedServerError, UpError, ForebayError)
+_processes = click.option(
+    "--processes", type=click.IntRange(1), help="Gateway processes on the port [1]."
+)
 
 
 def _options(command: F) -> F:
@@ -40,7 +39,8 @@ def _options(command: F) -> F:
 
 @click.command()
 @_options
-def gateway(**flags: str | None) -> None:
+@_processes
+def gateway(**flags: Any) -> None:
     """Serve gRPC, and send calls to Celery workers.
 
     Without --ledger-url the embedded server is started, unless `forebay up` or
@@ -49,38 +49,39 @@ def gateway(**flags: str | None) -> None:
     settings = _settings(flags)
 
     async def serve() -> None:
-        async with running_gateway(settings) as address:
+        async with running_gateways(settings) as address:
             click.echo(f"forebay gateway ready on {address}")
-            await _told_to_stop()
+            await told_to_stop()
 
     if settings.ledger_url is not None or is_running(settings.data_dir):
-        _run(serve())
+        run(serve())
         return
     with _embedded(settings):
-        _run(serve())
+        run(serve())
 
 
 @click.command()
 @_options
+@_processes
 @click.option("--concurrency", type=click.IntRange(1), help="Calls at a time, per queue.")
-def up(concurrency: int | None, **flags: str | None) -> None:
+def up(concurrency: int | None, **flags: Any) -> None:
     """Run everything: the embedded server, a worker for each queue, the gateway.
 
     Ctrl-C stops it: calls in flight get a grace, then workers end, then the server.
     """
     settings = _settings(flags)
 
-    async def run() -> None:
+    async def serve() -> None:
         async with everything_up(settings, concurrency or _default_concurrency()) as address:
             click.echo(f"forebay up and ready on {address}")
-            await _told_to_stop()
+            await told_to_stop()
             click.echo("forebay is stopping", err=True)
 
     if settings.ledger_url is not None:
-        _run(run())
+        run(serve())
         return
     with _embedded(settings):
-        _run(run())
+        run(serve())
 
 
 @click.command()
@@ -89,7 +90,7 @@ def routes(**flags: str | None) -> None:
     """Show which method goes to which task and queue, and who consumes it."""
     settings = _settings(flags)
     methods = _loaded(settings)
-    show_routes(Console(), methods, _run(consumers(settings)))
+    show_routes(Console(), methods, run(consumers(settings)))
 
 
 @click.command()
@@ -97,7 +98,7 @@ def routes(**flags: str | None) -> None:
 def doctor(**flags: str | None) -> None:
     """Look at everything that a call needs; say what is missing and how to mend it."""
     settings = _settings(flags)
-    findings = _run(examine(settings, _loaded(settings)))
+    findings = run(examine(settings, _loaded(settings)))
     show_findings(Console(), findings)
     if not all(finding.good for finding in findings):
         raise SystemExit(1)
@@ -114,14 +115,12 @@ def _default_concurrency() -> int:
     return max(1, (os.cpu_count() or 1) // 2)
 
 
-def _settings(flags: dict[str, str | None]) -> Settings:
+def _settings(flags: dict[str, Any]) -> Settings:
     try:
         settings = load_settings(flags)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr(settings.log_level)
     return settings
 
 
@@ -130,36 +129,3 @@ def _embedded(settings: Settings) -> EmbeddedServer:
         return EmbeddedServer(settings.data_dir)
     except EmbeddedServerError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _run(main: Coroutine[Any, Any, T]) -> T:
-    """Runs to the end; what can be expected to go wrong becomes one clear line each."""
-    problems: list[str] = []
-    try:
-        return asyncio.run(main)
-    except* _EXPECTED as group:
-        problems = [str(error) for error in _leaves(group)]
-    raise click.ClickException("\n".join(problems))
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
-
-
-async def _told_to_stop() -> None:
-    """Returns at the first SIGINT or SIGTERM; a second one ends the process as ever."""
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def tell() -> None:
-        told.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, tell)
-    await told.wait()

@@ -55,6 +55,14 @@ class GatewayError(RuntimeError):
     """The gateway can't start; the message says why and what to do."""
 
 
+def cannot_listen(listen: str) -> GatewayError:
+    """The error for an address that can't be had."""
+    return GatewayError(
+        f"can't listen on {listen}: is another gateway there? "
+        "Choose another address with --listen HOST:PORT"
+    )
+
+
 def load_methods(modules: Sequence[str]) -> tuple[Method, ...]:
     """The routed methods of compiled protobuf modules.
 
@@ -86,7 +94,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     Raises SettingsError, RouteError or GatewayError where it can't start.
     """
     keep_freed_memory()
-    gateway = _Gateway(settings)
+    gateway = _Gateway(settings.of_one_process())
     await gateway.health.say(False)
     async with asyncio.TaskGroup() as background:
         loops = [background.create_task(loop) for loop in gateway.loops()]
@@ -242,10 +250,7 @@ def _serving(
     try:
         return Serving(make, settings.listen)
     except RuntimeError as error:
-        raise GatewayError(
-            f"can't listen on {settings.listen}: is another gateway there? "
-            "Choose another address with --listen HOST:PORT"
-        ) from error
+        raise cannot_listen(settings.listen) from error
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
@@ -253,7 +258,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", limit),
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(settings.processes > 1)),
         # Clients may ping from every 10 s on, calls or not; we ping after 30 s of
         # silence, so that a connection that died is noticed and its calls are left.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

@@ -1,8 +1,8 @@
 """Everything at once: a worker for each queue, and the gateway, in one process group.
 
-The workers are this process's children and end with it: each holds the reading
-end of a pipe (see `forebay_workers.supervised`). The gateway runs here, started
-after them: gRPC must not be running when a process forks.
+The workers are this process's children and end with it (`children.py`). The gateway, where
+it is one process, runs here, started after them: gRPC must not be running when a process
+forks.
 
 Order of the end: the gateway drains while workers still work, then the workers
 end what they have begun, then, elsewhere, the embedded server.
@@ -14,11 +14,12 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from forebay_gateway.server import load_methods, running_gateway
+from forebay_gateway.children import Child
+from forebay_gateway.processes import running_gateways
+from forebay_gateway.server import load_methods
 from forebay_ledger.connection import Ledger
 from forebay_ledger.presence import consumed_queues, live_workers
 from forebay_ledger.settings import Settings
@@ -49,7 +50,7 @@ async def everything_up(settings: Settings, concurrency: int) -> AsyncIterator[s
             await _ready(settings, queues, workers)
             keepers = [group.create_task(worker.keep()) for worker in workers]
             try:
-                async with running_gateway(settings) as address:
+                async with running_gateways(settings) as address:
                     yield address
             finally:
                 for keeper in keepers:
@@ -78,85 +79,41 @@ class _Worker:
 
     def __init__(self, queue: str, settings: Settings, concurrency: int) -> None:
         self._queue = queue
-        self._settings = settings
-        self._concurrency = concurrency
-        self._process: asyncio.subprocess.Process | None = None
-        self._pipe = -1
+        self._child = Child(
+            "forebay_workers.supervised",
+            *("--queues", queue),
+            *("--hostname", f"forebay-{queue}-{os.getpid()}@%h"),
+            *("--concurrency", str(concurrency)),
+            *("--loglevel", "WARNING"),
+            *("--without-mingle", "--without-gossip", "--without-heartbeat"),
+            env=_environment(settings),
+            stdout=asyncio.subprocess.DEVNULL,  # Celery's banner; its log is on stderr
+        )
 
     async def start(self) -> None:
         """Starts the process."""
-        reader, self._pipe = os.pipe()
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "forebay_workers.supervised",
-                str(reader),
-                "--queues",
-                self._queue,
-                "--hostname",
-                f"forebay-{self._queue}-{os.getpid()}@%h",
-                "--concurrency",
-                str(self._concurrency),
-                "--loglevel",
-                "WARNING",
-                "--without-mingle",
-                "--without-gossip",
-                "--without-heartbeat",
-                pass_fds=(reader,),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,  # Celery's banner; its log is on stderr
-                env={**os.environ, **_environment(self._settings)},
-            )
-        finally:
-            os.close(reader)
+        await self._child.start()
 
     def check(self) -> None:
         """Raises UpError where the process has ended."""
-        if self._process is not None and self._process.returncode is not None:
-            raise UpError(
-                f"the worker of queue {self._queue!r} ended with code {self._process.returncode}"
-            )
+        if self._child.code is not None:
+            raise UpError(f"the worker of queue {self._queue!r} ended with code {self._child.code}")
 
     async def keep(self) -> None:
         """Starts the process again whenever it ends."""
         while True:
-            code = await self._running().wait()
+            code = await self._child.ended()
             _log.error("the worker of queue %r ended with code %s; again", self._queue, code)
-            self._let_go()
             await asyncio.sleep(_RESTART_AFTER_S)
-            await self.start()
+            await self._child.start()
 
     async def stop(self) -> None:
         """Lets the process end what it has begun, for a while."""
-        process = self._process
-        if process is None:
-            return
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(WORKER_STOP_TIMEOUT_S):
-                    await process.wait()
-            except TimeoutError:
-                _log.warning("the worker of queue %r is ended, with what it runs", self._queue)
-                process.send_signal(signal.SIGQUIT)
-                try:
-                    async with asyncio.timeout(WORKER_STOP_TIMEOUT_S / 2):
-                        await process.wait()
-                except TimeoutError:
-                    process.kill()
-                    await process.wait()
-        self._let_go()
-
-    def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None:
-            raise RuntimeError("the worker was not started")
-        return self._process
-
-    def _let_go(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+        helped = await self._child.stop(
+            (signal.SIGTERM, WORKER_STOP_TIMEOUT_S), (signal.SIGQUIT, WORKER_STOP_TIMEOUT_S / 2)
+        )
+        if not helped:
+            _log.warning("the worker of queue %r was ended, with what it ran", self._queue)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

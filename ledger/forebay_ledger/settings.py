@@ -70,8 +70,9 @@ class Settings(BaseSettings):
     checks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options of checks, by a method's full name"
     )
+    processes: int = Field(1, ge=1, description="gateway processes that share the port")
     max_message_bytes: int = Field(4 * _MIB, ge=1024, description="largest message, either way")
-    max_calls: int = Field(10_000, ge=1, description="calls in flight on one gateway")
+    max_calls: int = Field(10_000, ge=1, description="calls in flight, all processes")
     max_held_bytes: int = Field(512 * _MIB, ge=1, description="what those calls hold in memory")
     max_queue_depth: int = Field(100_000, ge=1, description="calls that wait in one queue")
     first_request_s: float = Field(30.0, gt=0, description="longest wait for a first request")
@@ -101,11 +102,12 @@ class Settings(BaseSettings):
     @field_validator("max_held_bytes")
     @classmethod
     def _room_for_messages(cls, value: int, info: ValidationInfo) -> int:
-        largest = info.data.get("max_message_bytes", 0)
-        if value < _LEAST_MESSAGES * largest:
+        processes = info.data.get("processes", 1)
+        least = _LEAST_MESSAGES * info.data.get("max_message_bytes", 0) * processes
+        if value < least:
+            times = f" times processes, {processes}," if processes > 1 else ""
             raise ValueError(
-                f"expected {_LEAST_MESSAGES} times max_message_bytes or more, "
-                f"{_LEAST_MESSAGES * largest}"
+                f"expected {_LEAST_MESSAGES} times max_message_bytes{times} or more, {least}"
             )
         return value
 
@@ -122,6 +124,15 @@ class Settings(BaseSettings):
     def backends(self) -> Backends:
         """Broker and ledger; the embedded server's where none is set."""
         return backends(self.ledger_url or socket_url(self.data_dir), self.broker_url)
+
+    def of_one_process(self) -> Settings:
+        """What one of the gateway's processes is to keep to: its share of what all may hold."""
+        return self.model_copy(
+            update={
+                "max_calls": -(-self.max_calls // self.processes),
+                "max_held_bytes": self.max_held_bytes // self.processes,
+            }
+        )
 
     @classmethod
     def settings_customise_sources(

@@ -226,3 +226,20 @@ def test_what_calls_may_hold_has_room_for_messages() -> None:
     settings = {"max_message_bytes": 1_000_000, "max_held_bytes": 3_999_999}
     assert _refusal(settings).startswith("max_held_bytes = 3999999: expected 4 times max_message")
     assert load_settings({**settings, "max_held_bytes": 4_000_000}).max_held_bytes == 4_000_000
+
+
+def test_processes_share_what_all_of_them_may_hold() -> None:
+    flags = {"processes": 4, "max_calls": 10, "max_held_bytes": 1 << 30}
+    one = load_settings(flags).of_one_process()
+    assert (one.max_calls, one.max_held_bytes, one.processes) == (3, 1 << 28, 4)
+
+
+def test_a_process_alone_has_all_of_it() -> None:
+    settings = load_settings()
+    assert settings.of_one_process() == settings
+
+
+def test_each_process_has_room_for_messages() -> None:
+    settings = {"processes": 2, "max_message_bytes": 1_000_000, "max_held_bytes": 7_999_999}
+    assert "expected 4 times max_message_bytes times processes, 2, or more" in _refusal(settings)
+    assert load_settings({**settings, "max_held_bytes": 8_000_000}).processes == 2

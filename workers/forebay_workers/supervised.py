@@ -2,39 +2,29 @@
 
 It runs `celery worker ARGS…` with two differences. It shares a terminal's process
 group with its starter and leaves Ctrl-C to it, which stops things in their order.
-And it ends, as at SIGTERM, when its starter is gone: FD, a pipe whose other end
-the starter holds, reads as ended then.
+And it ends, as at SIGTERM, when its starter is gone: FD is its end of the line to it.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import threading
 import warnings
 
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 
+from forebay_ledger.starter import end_with_starter
 from forebay_workers.celery import app
 
 
 def main() -> None:
     """Runs the worker; the process's arguments are FD and Celery's."""
-    pipe, arguments = int(sys.argv[1]), sys.argv[2:]
-    os.set_inheritable(pipe, False)
-    threading.Thread(target=_end_with_starter, args=(pipe,), daemon=True).start()
+    end_with_starter(int(sys.argv[1]))
     # It warns of root because of pickle, which no worker of ours accepts.
     warnings.simplefilter("ignore", SecurityWarning)
     worker_ready.connect(_leave_interrupts_to_starter)
-    app.worker_main(["worker", *arguments])
-
-
-def _end_with_starter(pipe: int) -> None:
-    while os.read(pipe, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    app.worker_main(["worker", *sys.argv[2:]])
 
 
 def _leave_interrupts_to_starter(**_: object) -> None:
