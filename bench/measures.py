@@ -15,6 +15,7 @@ from bench import (
     growth,
     items,
     own_products,
+    processes,
     random_products,
     saturated,
     waiting,
@@ -45,6 +46,7 @@ MEASURES = (
     Measure((13,), growth.measure, growth.FULL, growth.QUICK),
     Measure((14,), finished.measure, finished.FULL, finished.QUICK),
     Measure((), fleet.measure, fleet.FULL, fleet.QUICK),
+    Measure((), processes.measure, processes.FULL, processes.QUICK),
 )
 
 

@@ -135,10 +135,10 @@ def _contenders(stage: Stage, plan: Plan, stack: ExitStack) -> dict[str, _Conten
 
 
 def _grpc(name: str, address: str, kind: str, plan: Plan) -> _Contender:
-    in_flight = _best(plan.in_flight, lambda many: _grpc_load(address, kind, many, plan.try_s))
+    in_flight = _best(plan.in_flight, lambda many: grpc_load(address, kind, many, plan.try_s))
     return _Contender(
         f"{name}, {in_flight} in flight",
-        lambda seconds: _grpc_load(address, kind, in_flight, seconds),
+        lambda seconds: grpc_load(address, kind, in_flight, seconds),
     )
 
 
@@ -148,13 +148,13 @@ def _servicer(stage: Stage, plan: Plan, stack: ExitStack) -> _Contender:
 
     def tried(threads: int) -> Load:
         with rivals.servicer(env, threads) as address:
-            return _grpc_load(address, "ephemeral", threads, plan.try_s)
+            return grpc_load(address, "ephemeral", threads, plan.try_s)
 
     threads = _best(plan.threads, tried)
     address = stack.enter_context(rivals.servicer(env, threads))
     return _Contender(
         f"a hand-written servicer, {threads} threads",
-        lambda seconds: _grpc_load(address, "ephemeral", threads, seconds),
+        lambda seconds: grpc_load(address, "ephemeral", threads, seconds),
     )
 
 
@@ -174,7 +174,8 @@ def _best(choices: Sequence[int], tried: Callable[[int], Load]) -> int:
     return least_saturating({choice: tried(choice).rate for choice in choices})
 
 
-def _grpc_load(address: str, kind: str, in_flight: int, seconds: float) -> Load:
+def grpc_load(address: str, kind: str, in_flight: int, seconds: float) -> Load:
+    """So many calls of a kind (`bench.load.grpc`) in flight for so long."""
     connections = min(CONNECTIONS, in_flight)
     words = (address, kind, in_flight, connections)
     return load.run("bench.load.grpc", *words, env=environment(), seconds=seconds)

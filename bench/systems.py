@@ -71,9 +71,9 @@ def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
 
 
 @contextmanager
-def gateway(backend: Backend) -> Iterator[tuple[str, int]]:
+def gateway(backend: Backend, processes: int = 1) -> Iterator[tuple[str, int]]:
     """A `forebay gateway` of its own; its address and its process id."""
-    command = ("forebay", "gateway", "--listen", "127.0.0.1:0")
+    command = ("forebay", "gateway", "--listen", "127.0.0.1:0", "--processes", str(processes))
     with process(*command, env=backend.product_env) as running:
         yield running.wait_for(r"ready on (\S+)")[1], running.popen.pid
 

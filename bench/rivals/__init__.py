@@ -44,10 +44,14 @@ def task(env: dict[str, str], module: str, name: str) -> Any:
 
 
 @contextmanager
-def echo() -> Iterator[str]:
-    """A bare `grpc.aio` server that gives back what it gets; its address."""
-    with _ready("bench.rivals.echo", env=environment()) as address:
-        yield address
+def echo(processes: int = 1) -> Iterator[str]:
+    """A bare `grpc.aio` server that gives back what it gets; the address of all its processes."""
+    with ExitStack() as stack:
+        words: tuple[str, ...] = ()
+        for _ in range(processes):
+            started = _ready("bench.rivals.echo", *words, env=environment())
+            words = (stack.enter_context(started),)
+        yield words[0]
 
 
 @contextmanager

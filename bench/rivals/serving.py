@@ -1,8 +1,13 @@
-"""A bare `grpc.aio` server of one method, on a free port that it prints."""
+"""A bare `grpc.aio` server of one method; it prints its address.
+
+That is its argument, which others may serve too (gRPC shares ports unless told otherwise), or
+a free one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import grpc
 
@@ -15,7 +20,7 @@ def serve(service: str, method: str, handler: grpc.RpcMethodHandler[bytes, bytes
 async def _serve(service: str, handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(sys.argv[1] if sys.argv[1:] else "127.0.0.1:0")
     await server.start()
     print(f"ready on 127.0.0.1:{port}", flush=True)
     await server.wait_for_termination()
