@@ -17,7 +17,7 @@ from functools import partial
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
-from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
+from forebay_ledger.presence import WorkerPresence, consumed_queues, survey
 from forebay_ledger.reaper import ROUND_S, Reaper
 from forebay_ledger.rounds import every
 
@@ -106,9 +106,5 @@ class Fleet:
         return True
 
     async def _look(self) -> None:
-        before = time.monotonic()
-        now_ms = await self._ledger.now_ms()
-        self._clock_offset_ms = now_ms - (before + time.monotonic()) / 2 * 1000
-        await self._ledger.ping()
-        self.workers = await live_workers(self._ledger)
+        self._clock_offset_ms, self.workers = await survey(self._ledger)
         self._slots = consumed_queues(self.workers)

@@ -35,7 +35,8 @@ CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 1.0
 _MAX_CONNECTIONS = 64
-_PROBE_MS = 1000
+PROBE_MS = 1000
+"""How long the key lives that shows whether a server takes writes."""
 # Answers that say "not now" rather than "wrong", by the class that redis-py gives them
 # or, where it has none, by their first word; and what they say of the server.
 _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
@@ -203,7 +204,7 @@ class Ledger:
 
     async def ping(self) -> None:
         """Returns when the server answers and takes writes; raises BackendUnavailable."""
-        await self.ask(self._redis.set(PROBE, b"", px=_PROBE_MS))
+        await self.ask(self._redis.set(PROBE, b"", px=PROBE_MS))
 
     async def ask(self, asked: Awaitable[R]) -> R:
         """The answer to a command, within `ANSWER_TIMEOUT_S`; raises BackendUnavailable."""

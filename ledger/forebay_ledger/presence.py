@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from forebay_ledger.connection import BlockingLedger, Ledger, mapped_errors
-from forebay_ledger.keys import PRESENCE_INDEX, presence_key
+from forebay_ledger.connection import PROBE_MS, BlockingLedger, Ledger, mapped_errors
+from forebay_ledger.keys import PRESENCE_INDEX, PROBE, presence_key
 from forebay_ledger.scripts import LEASE_S
 
 _log = logging.getLogger(__name__)
@@ -56,9 +57,27 @@ async def withdraw(ledger: Ledger, worker: str) -> None:
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
-    names = cast(
-        list[bytes], await ledger.ask(cast(Any, ledger.redis.zrange(PRESENCE_INDEX, 0, -1)))
-    )
+    names = await ledger.ask(cast(Any, ledger.redis.zrange(PRESENCE_INDEX, 0, -1)))
+    return await _of(ledger, names)
+
+
+async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
+    """How far the ledger's clock is ahead of `time.monotonic` in ms, and the live workers.
+
+    Raises BackendUnavailable, also where the ledger takes no writes.
+    """
+    async with ledger.redis.pipeline(transaction=False) as pipeline:
+        pipeline.time()
+        pipeline.set(PROBE, b"", px=PROBE_MS)
+        pipeline.zrange(PRESENCE_INDEX, 0, -1)
+        before_s = time.monotonic()
+        (seconds, microseconds), _, names = await ledger.ask(pipeline.execute())
+        here_s = (before_s + time.monotonic()) / 2
+    ahead_ms = (seconds - here_s) * 1000 + microseconds / 1000
+    return ahead_ms, await _of(ledger, names)
+
+
+async def _of(ledger: Ledger, names: list[bytes]) -> tuple[WorkerPresence, ...]:
     if not names:
         return ()
     words = await ledger.ask(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 
+from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.keys import PRESENCE_INDEX, presence_key
 from forebay_ledger.presence import (
@@ -13,6 +15,7 @@ from forebay_ledger.presence import (
     announce,
     consumed_queues,
     live_workers,
+    survey,
     withdraw,
 )
 from forebay_ledger.scripts import LEASE_S
@@ -27,6 +30,29 @@ async def test_a_worker_is_live_when_it_says_so(ledger: BlockingLedger, aio_ledg
     await announce(aio_ledger, OTHER)
     assert set(await live_workers(aio_ledger)) == {ONE, OTHER}
     assert consumed_queues(await live_workers(aio_ledger)) == {"add": 5, "factorial": 2}
+
+
+async def test_a_survey_has_the_clock_and_the_live_workers(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    assert (await survey(aio_ledger))[1] == ()
+    await announce(aio_ledger, ONE)
+    before_ms, began_ms = await aio_ledger.now_ms(), time.monotonic() * 1000
+    ahead_ms, workers = await survey(aio_ledger)
+    assert workers == (ONE,)
+    assert ahead_ms + time.monotonic() * 1000 >= before_ms
+    assert ahead_ms + began_ms <= await aio_ledger.now_ms()
+
+
+async def test_a_survey_fails_where_the_ledger_takes_no_writes(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
+    ledger.redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(BackendUnavailable, match="is full"):
+            await survey(aio_ledger)
+    finally:
+        ledger.redis.config_set("maxmemory", "0")
 
 
 async def test_a_worker_that_says_it_again_is_one_worker(
