@@ -1,4 +1,9 @@
-"""Growth: more workers for a handler that sleeps, more gateways for one load."""
+"""Growth: more workers for a handler that sleeps, more gateways for one load.
+
+A gateway that has more calls in flight has less work a call: messages, wake-ups and round trips
+are shared. So gateways are measured twice: sharing one load, each having the less of it, and
+each with as large a load, where what grows is what gateways cost each other.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,7 @@ from tests.harness import eventually
 SLEEP_S = 0.2
 _CALLERS_A_WORKER = 2
 _CALLERS = 16
+_CALLERS_A_GATEWAY = 4
 _WARM_UP_CALLS = 50
 
 
@@ -46,9 +52,9 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
     workers = _workers(plan)
     yield from workers.figures(Goal(0.95, at_most=False), row=13)
     yield workers.chart()
-    gateways = _gateways(plan)
-    yield from gateways.figures(Goal(1.05), row=13)
-    yield gateways.chart()
+    for gateways in _gateways(plan):
+        yield from gateways.figures(Goal(1.05), row=13)
+        yield gateways.chart()
 
 
 def _workers(plan: Plan) -> Curve:
@@ -101,8 +107,8 @@ def _sleeps_per_s(stub: EchoServiceStub, workers: int, calls: int) -> float:
     return calls / callers.seconds_of(work)
 
 
-def _gateways(plan: Plan) -> Curve:
-    """What a call costs the gateways that share one load, all of them together."""
+def _gateways(plan: Plan) -> tuple[Curve, Curve]:
+    """What a call costs all gateways together: under one load, and with one for each."""
     with systems.backend() as backend, ExitStack() as stack:
         stack.enter_context(systems.celery_worker("forebay_workers", "add", backend.product_env))
         running = [stack.enter_context(systems.gateway(backend)) for _ in range(max(plan.gateways))]
@@ -110,18 +116,30 @@ def _gateways(plan: Plan) -> Curve:
         pids = [pid for _, pid in running]
         _all_done(adds, _WARM_UP_CALLS * len(adds), _CALLERS)
 
-        def cost(count: int) -> float:
+        def cost(count: int, at_once: int) -> float:
             before = cpu_ms(pids[:count])
-            _all_done(adds[:count], plan.calls, _CALLERS)
+            _all_done(adds[:count], plan.calls, at_once)
             return (cpu_ms(pids[:count]) - before) / plan.calls
 
-        costs = interleave(plan.rounds, {count: partial(cost, count) for count in plan.gateways})
-    return Curve(
-        "growth_gateways",
-        "A durable Add, in all gateways that share the load",
-        "ms of CPU",
-        "gateways",
-        costs,
+        shared = {(count, _CALLERS): count for count in plan.gateways}
+        each = {(count, _CALLERS_A_GATEWAY * count): count for count in plan.gateways}
+        costs = interleave(plan.rounds, {load: partial(cost, *load) for load in shared | each})
+    unit, what = "ms of CPU", "gateways"
+    return (
+        Curve(
+            "growth_gateways",
+            f"A durable Add, in all gateways, {_CALLERS} calls in flight",
+            unit,
+            what,
+            {count: costs[load] for load, count in shared.items()},
+        ),
+        Curve(
+            "growth_gateways_each",
+            f"A durable Add, in all gateways, {_CALLERS_A_GATEWAY} calls in flight at each",
+            unit,
+            what,
+            {count: costs[load] for load, count in each.items()},
+        ),
     )
 
 

@@ -26,7 +26,7 @@ class Plan:
     in_flight: Sequence[int]
 
 
-FULL = Plan(rounds=5, load_s=1.5, in_flight=(64, 256))
+FULL = Plan(rounds=3, load_s=1.5, in_flight=(64, 256))
 QUICK = Plan(rounds=1, load_s=0.7, in_flight=(64,))
 
 
