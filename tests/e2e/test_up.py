@@ -78,6 +78,16 @@ def test_a_killed_worker_is_replaced(up: Up, stub: ComputeServiceStub) -> None:
     assert stub.Add(AddRequest(x=4, y=6), timeout=30, wait_for_ready=True).sum == 10
 
 
+def test_the_gateway_may_be_several_processes(env: dict[str, str]) -> None:
+    with forebay_up("--processes", "2", env=env) as (up, address):
+        processes = family(up)
+        assert sum("forebay_gateway.member" in process.cmdline() for process in processes) == 2
+        with grpc.insecure_channel(address) as channel:
+            assert ComputeServiceStub(channel).Add(AddRequest(x=4, y=6), timeout=30).sum == 10
+        assert up.stop() == 0
+        assert all_gone(processes)
+
+
 def test_finished_calls_outlive_a_restart(env: dict[str, str]) -> None:
     metadata = (("forebay-call-id", "before"),)
     for attached in ("new", "finished"):
