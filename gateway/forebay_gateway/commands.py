@@ -21,7 +21,7 @@ from forebay_ledger.settings import Settings, SettingsError, load_settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 _processes = click.option(
-    "--processes", type=click.IntRange(1), help="Gateway processes on the port [1]."
+    "--processes", type=click.IntRange(1), metavar="N", help="Gateway processes on the port [1]."
 )
 
 
