@@ -12,7 +12,7 @@ from rich.console import Console
 from forebay.routes import Method, RouteError
 from forebay_gateway.doctor import consumers, examine, show_findings, show_routes
 from forebay_gateway.processes import running_gateways
-from forebay_gateway.running import log_to_stderr, run, told_to_stop
+from forebay_gateway.running import log_to_stderr, run, told, told_to_stop
 from forebay_gateway.server import load_methods
 from forebay_gateway.up import everything_up
 from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
@@ -28,6 +28,13 @@ _processes = click.option(
 def _options(command: F) -> F:
     """The flags of every command that reads settings; each is a setting of that name."""
     for option in (
+        click.option(
+            "--service",
+            "services",
+            multiple=True,
+            metavar="MODULE|FILE",
+            help="Compiled protobuf module, or descriptor set, to serve; repeatable.",
+        ),
         click.option("--listen", metavar="HOST:PORT", help="Where to listen [127.0.0.1:50051]."),
         click.option("--ledger-url", metavar="URL", help="Redis or Valkey; unset: embedded."),
         click.option("--broker-url", metavar="URL", help="Redis or AMQP; unset: the ledger's."),
@@ -47,6 +54,7 @@ def gateway(**flags: Any) -> None:
     another gateway of this user runs it already.
     """
     settings = _settings(flags)
+    _loaded(settings)  # what is wrong with the services shows before anything is started
 
     async def serve() -> None:
         async with running_gateways(settings) as address:
@@ -86,7 +94,7 @@ def up(concurrency: int | None, **flags: Any) -> None:
 
 @click.command()
 @_options
-def routes(**flags: str | None) -> None:
+def routes(**flags: Any) -> None:
     """Show which method goes to which task and queue, and who consumes it."""
     settings = _settings(flags)
     methods = _loaded(settings)
@@ -95,7 +103,7 @@ def routes(**flags: str | None) -> None:
 
 @click.command()
 @_options
-def doctor(**flags: str | None) -> None:
+def doctor(**flags: Any) -> None:
     """Look at everything that a call needs; say what is missing and how to mend it."""
     settings = _settings(flags)
     findings = run(examine(settings, _loaded(settings)))
@@ -108,7 +116,7 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
         return load_methods(settings.services)
     except (SettingsError, RouteError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(told(error)) from error
 
 
 def _default_concurrency() -> int:
@@ -116,6 +124,7 @@ def _default_concurrency() -> int:
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
+    flags["services"] = flags["services"] or None
     try:
         settings = load_settings(flags)
     except SettingsError as error:

@@ -8,16 +8,15 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
-from importlib import import_module
 from ipaddress import ip_address
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import FileDescriptor
 
 from forebay.checks import CheckFactory, load_checks
 from forebay.errors import MethodUnknown
-from forebay.routes import Method, read_methods, services_of
+from forebay.routes import Method, RouteError
+from forebay.sources import read_all_methods
 from forebay_gateway.admission import Admission
 from forebay_gateway.durable import DurableCalls
 from forebay_gateway.ephemeral import EphemeralCalls
@@ -27,10 +26,12 @@ from forebay_gateway.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.health import HealthService
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Bounds
+from forebay_gateway.oversight import SERVICES as OVERSIGHT_SERVICES
 from forebay_gateway.oversight import Oversight
 from forebay_gateway.policy import queue_wait_s
 from forebay_gateway.queue_watch import QueueWatch
 from forebay_gateway.queues import Queues
+from forebay_gateway.reflection import SERVICES as REFLECTION_SERVICES
 from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.serving import Serving
 from forebay_gateway.status import abort
@@ -63,23 +64,16 @@ def cannot_listen(listen: str) -> GatewayError:
     )
 
 
-def load_methods(modules: Sequence[str]) -> tuple[Method, ...]:
-    """The routed methods of compiled protobuf modules.
+def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
+    """The routed methods of compiled protobuf modules and of descriptor sets.
 
-    Raises SettingsError for a module that is none, RouteError for bad routes.
+    Raises RouteError with all that is wrong with them.
     """
-    files: list[FileDescriptor] = []
-    for name in modules:
-        try:
-            files.append(import_module(name).DESCRIPTOR)
-        except (ImportError, AttributeError) as error:
-            raise SettingsError(
-                f"services = {name!r}: expected a compiled protobuf module, such as "
-                f"mypkg.my_pb2; {error}"
-            ) from error
-    methods = read_methods(services_of(files))
-    if not methods:
-        raise SettingsError(f"services = {list(modules)!r}: no method there carries a route")
+    methods = read_all_methods(sources)
+    own = (*OVERSIGHT_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
+    taken = sorted({method.service for method in methods} & set(own))
+    if taken:
+        raise RouteError([f"{name} is a service of the gateway's own; rename it" for name in taken])
     return methods
 
 
@@ -231,7 +225,9 @@ def _serving(
     health: HealthService,
     oversight: Oversight,
 ) -> Serving:
-    told = (*names, *oversight.services, HEALTH_SERVICE)
+    told = (*oversight.services, HEALTH_SERVICE)
+
+    reflection = reflection_handlers(methods, told)
 
     def make() -> grpc.aio.Server:
         server = grpc.aio.server(options=_options(settings))
@@ -243,7 +239,7 @@ def _serving(
             }
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
         server.add_generic_rpc_handlers(
-            (*oversight.handlers(), health.handler(), *reflection_handlers(told), _Unknown())
+            (*oversight.handlers(), health.handler(), *reflection, _Unknown())
         )
         return server
 

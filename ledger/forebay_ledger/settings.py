@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     services: tuple[str, ...] = Field(
         ("forebay.compute.v1.compute_pb2",),
         min_length=1,
-        description="compiled protobuf modules whose routed methods are served",
+        description="compiled protobuf modules and descriptor sets to be served",
     )
     checks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options of checks, by a method's full name"
