@@ -10,11 +10,11 @@ import click
 from rich.console import Console
 
 from forebay.routes import Method, RouteError
-from forebay_gateway.doctor import consumers, examine, show_findings, show_routes
+from forebay_gateway.doctor import examine, present, show_findings, show_routes
 from forebay_gateway.processes import running_gateways
 from forebay_gateway.running import log_to_stderr, run, told, told_to_stop
 from forebay_gateway.server import load_methods
-from forebay_gateway.up import everything_up
+from forebay_gateway.up import OURS, everything_up
 from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
 from forebay_ledger.settings import Settings, SettingsError, load_settings
 
@@ -72,15 +72,20 @@ def gateway(**flags: Any) -> None:
 @_options
 @_processes
 @click.option("--concurrency", type=click.IntRange(1), help="Calls at a time, per queue.")
-def up(concurrency: int | None, **flags: Any) -> None:
+@click.option(
+    "--app", "-A", default=OURS, show_default=True, metavar="APP", help="As of `celery -A`."
+)
+def up(concurrency: int | None, app: str, **flags: Any) -> None:
     """Run everything: the embedded server, a worker for each queue, the gateway.
 
     Ctrl-C stops it: calls in flight get a grace, then workers end, then the server.
     """
     settings = _settings(flags)
+    _loaded(settings)
+    slots = concurrency or _default_concurrency()
 
     async def serve() -> None:
-        async with everything_up(settings, concurrency or _default_concurrency()) as address:
+        async with everything_up(settings, slots, app) as address:
             click.echo(f"forebay up and ready on {address}")
             await told_to_stop()
             click.echo("forebay is stopping", err=True)
@@ -98,7 +103,7 @@ def routes(**flags: Any) -> None:
     """Show which method goes to which task and queue, and who consumes it."""
     settings = _settings(flags)
     methods = _loaded(settings)
-    show_routes(Console(), methods, run(consumers(settings)))
+    show_routes(Console(), methods, run(present(settings)))
 
 
 @click.command()

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from ipaddress import ip_address
 from typing import Any
 
@@ -28,11 +29,12 @@ from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Bounds
 from forebay_gateway.oversight import SERVICES as OVERSIGHT_SERVICES
 from forebay_gateway.oversight import Oversight
-from forebay_gateway.policy import queue_wait_s
+from forebay_gateway.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.queue_watch import QueueWatch
 from forebay_gateway.queues import Queues
 from forebay_gateway.reflection import SERVICES as REFLECTION_SERVICES
 from forebay_gateway.reflection import reflection_handlers
+from forebay_gateway.route_watch import watch_routes
 from forebay_gateway.serving import Serving
 from forebay_gateway.status import abort
 from forebay_gateway.watches import Watches
@@ -140,6 +142,7 @@ class _Gateway:
             is_open=_is_loopback(settings.listen),
         )
         self.health = HealthService((*names, *self._oversight.services))
+        self._methods = methods
         self.server = _serving(settings, methods, funnel, names, self.health, self._oversight)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
@@ -151,6 +154,7 @@ class _Gateway:
         yield self._fleet.reap()
         yield self._queue_watch.look_after()
         yield self._oversight.watch_rates()
+        yield watch_routes(self._methods, self._fleet, version("forebay"))
 
     async def subscribed(self) -> None:
         """Returns when the gateway hears of its calls, or after a while without a ledger."""
@@ -194,7 +198,11 @@ def _gates(
     gates = Gates(
         Admission(settings.max_calls, settings.max_held_bytes),
         queues,
-        Bounds(settings.max_message_bytes, settings.first_request_s),
+        Bounds(
+            settings.max_message_bytes,
+            settings.first_request_s,
+            lambda method: request_limit_bytes(method, settings),
+        ),
         lambda method: queue_wait_s(method, settings),
     )
     return gates, QueueWatch(queues, broker, lambda: fleet.workers, queue_of_task)

@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    task_unknown,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import Method, read_methods
@@ -90,6 +96,7 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         name=method.route.task,
         bind=True,
         shared=False,  # an application's tasks are no other's
+        serves=(method.name, method.fingerprint),
         ignore_result=True,
         Strategy="forebay_workers.claims:strategy",
         Request="forebay_workers.held:HeldRequest",
@@ -105,6 +112,7 @@ def _register_help(app: Celery, shared: Mapping[str, tuple[Method, Parts]]) -> N
     declare(run, name=TASK, shared=False, ignore_result=True)
 
 
+task_unknown.connect(process.on_task_unknown)
 worker_init.connect(process.on_worker_init)
 worker_ready.connect(process.on_worker_ready)
 worker_shutting_down.connect(process.on_worker_shutting_down)

@@ -149,12 +149,23 @@ def on_worker_ready(sender: Any, **_: object) -> None:
         slots=_worker.slots,
         pool=type(sender.pool).__module__.rpartition(".")[2],
         version=version("forebay"),
+        serves={
+            name: task.serves
+            for name, task in controller.app.tasks.items()
+            if hasattr(task, "serves")
+        },
     )
     if presence.pool == "prefork" and sender.hub is not None:
         # Of itself Celery looks after its children every 5 s.
         sender.hub.call_repeatedly(MIND_EVERY_S, sender.pool.maintain_pool)
     _worker.keeper = Keeper(presence, load_settings())
     _worker.keeper.start()
+
+
+def on_task_unknown(sender: Any, message: Any, name: str, **_: object) -> None:
+    """Celery's signal, when it drops a message whose task is not registered here."""
+    if _worker.keeper is not None:
+        _worker.keeper.dropped.on_task_unknown(message, name)
 
 
 def on_worker_shutting_down(**_: object) -> None:

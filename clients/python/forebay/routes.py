@@ -92,7 +92,7 @@ class Method:
     @property
     def file(self) -> FileDescriptor:
         """The file that declares its service."""
-        return cast(FileDescriptor, self.pool.FindServiceByName(self.service).file)
+        return self.pool.FindServiceByName(self.service).file
 
     def is_transient(self, response: Message) -> bool:
         """Whether the item is live only: neither stored nor counted."""

@@ -58,12 +58,11 @@ class Source:
     def services(self) -> tuple[ServiceDescriptor, ...]:
         """The services that it declares and that carry a route.
 
-        Forebay's own count only where there is no other: a descriptor set has them beside
+        Forebay's own count only where there are no others: a descriptor set has them beside
         what imports `forebay/v1/route.proto` where both were compiled from one workspace.
         """
-        routed = [service for service in services_of(self.files) if _is_routed(service)]
-        others = [one for one in routed if not one.file.name.startswith("forebay/")]
-        return tuple(others or routed)
+        others = [file for file in self.files if not file.name.startswith(("forebay/", "google/"))]
+        return tuple(filter(_is_routed, services_of(others or self.files)))
 
 
 def read_source(name: str) -> Source:
