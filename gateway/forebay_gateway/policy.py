@@ -40,6 +40,7 @@ def new_call(
         attempts_limit=attempts_limit(method, settings),
         may_run_again=method.may_run_again,
         deterministic=method.route.deterministic,
+        fingerprint=method.fingerprint,
     )
 
 

@@ -90,11 +90,15 @@ class NewCall:
     attempts_limit: int
     may_run_again: bool
     deterministic: bool
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A handler's start: `inputs` is None where `request` is the only one."""
+    """A handler's start: `inputs` is None where `request` is the only one.
+
+    `fingerprint` is the gateway's of the method; empty where it said none.
+    """
 
     method: str
     request: bytes
@@ -103,6 +107,7 @@ class Begun:
     timeout_s: float | None
     item_limit_bytes: int
     window_bytes: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,7 @@ def accept(
         "attempts_limit": new.attempts_limit,
         "rerun": int(new.may_run_again),
         "deterministic": int(new.deterministic),
+        "fingerprint": new.fingerprint,
     }
     if new.receiving:
         fields["inputs"] = 0
@@ -356,7 +362,7 @@ def parse_begun(reply: Reply) -> Begun | Refused:
     """The reply of one that starts a handler, or somebody who helps it."""
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
-    _, method, request, inputs, metadata, timeout, item_limit, window = reply
+    _, method, request, inputs, metadata, timeout, item_limit, window, fingerprint = reply
     return Begun(
         method.decode(),
         request,
@@ -365,6 +371,7 @@ def parse_begun(reply: Reply) -> Begun | Refused:
         None if timeout == b"-1" else int(timeout) / 1000,
         int(item_limit),
         int(window),
+        fingerprint.decode(),
     )
 
 

@@ -53,6 +53,7 @@ _ORDINARY = NewCall(
     attempts_limit=3,
     may_run_again=True,
     deterministic=True,
+    fingerprint="uu-1",
 )
 
 

@@ -31,6 +31,8 @@ DESIGN = {
     "NO_WORKERS": (code_pb2.UNAVAILABLE, errors.BackendError),
     "QUEUE_WAIT": (code_pb2.UNAVAILABLE, errors.BackendError),
     "WORKER_LOST": (code_pb2.UNAVAILABLE, errors.BackendError),
+    "TASK_UNKNOWN": (code_pb2.UNIMPLEMENTED, errors.BackendError),
+    "VERSION_MISMATCH": (code_pb2.FAILED_PRECONDITION, errors.BackendError),
     "HANDLER_ABORTED": (code_pb2.INTERNAL, errors.Fault),
     "HANDLER_FAILED": (code_pb2.INTERNAL, errors.Fault),
     "INTERNAL_FAULT": (code_pb2.INTERNAL, errors.Fault),

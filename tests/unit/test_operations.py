@@ -45,6 +45,7 @@ NEW = NewCall(
     attempts_limit=4,
     may_run_again=True,
     deterministic=False,
+    fingerprint="uu-1",
 )
 PUSH = Push("list", b"message")
 
@@ -77,6 +78,7 @@ def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> N
         "attempts_limit": 4,
         "rerun": 1,
         "deterministic": 0,
+        "fingerprint": "uu-1",
         "request": b"request",
     }
 
@@ -150,9 +152,9 @@ def test_a_cancel_ends_the_call_by_the_event_and_reason_of_its_name() -> None:
 
 def test_a_begun_attempt_knows_its_request_or_how_many_there_are() -> None:
     parse = operations.begin(CALL, 1, "worker", "control").parse
-    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20"]
-    assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20)
-    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20"]
+    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"uu-1"]
+    assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, "uu-1")
+    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b""]
     assert parse(streaming) == Begun("m", b"", 3, b"", None, 10, 20)
 
 

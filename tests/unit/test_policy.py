@@ -63,6 +63,7 @@ def test_where_route_and_caller_say_nothing_the_settings_hold(settings: Settings
         attempts_limit=13,
         may_run_again=True,
         deterministic=True,
+        fingerprint=factorial.fingerprint,
     )
     assert request_limit_bytes(factorial, settings) == 15
 

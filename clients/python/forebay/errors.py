@@ -200,6 +200,20 @@ class WorkerLost(BackendError):
     reason = "WORKER_LOST"
 
 
+class TaskUnknown(BackendError):
+    """No live worker of the method's queue has its task."""
+
+    code = code_pb2.UNIMPLEMENTED
+    reason = "TASK_UNKNOWN"
+
+
+class VersionMismatch(BackendError):
+    """Gateway and worker have versions of the method that don't fit; the handler was not run."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "VERSION_MISMATCH"
+
+
 class ItemsLost(BackendError):
     """Items that were asked for are not in the ledger."""
 

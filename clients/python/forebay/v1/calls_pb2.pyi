@@ -273,7 +273,7 @@ class MethodProblem(_message.Message):
         """
         KIND_TASK_UNREGISTERED: MethodProblem._Kind.ValueType  # 2
         """Live workers consume the queue, and none of them has the task, for this
-        method: calls fail with TASK_UNREGISTERED or VERSION_MISMATCH.
+        method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
         """
         KIND_TASK_UNREGISTERED_BY_SOME: MethodProblem._Kind.ValueType  # 3
         """Some of them lack it: calls go from these to the others, and take longer."""
@@ -295,7 +295,7 @@ class MethodProblem(_message.Message):
     """
     KIND_TASK_UNREGISTERED: MethodProblem.Kind.ValueType  # 2
     """Live workers consume the queue, and none of them has the task, for this
-    method: calls fail with TASK_UNREGISTERED or VERSION_MISMATCH.
+    method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
     """
     KIND_TASK_UNREGISTERED_BY_SOME: MethodProblem.Kind.ValueType  # 3
     """Some of them lack it: calls go from these to the others, and take longer."""

@@ -103,6 +103,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
     DeleteOperation of a call that is still running; cancel it first.
     """
+    ERROR_REASON_TASK_UNKNOWN: _ErrorReason.ValueType  # 22
+    """UNIMPLEMENTED. The worker that got the call has not registered the method's
+    task, and no other live worker that consumes the queue has. Example: the
+    gateway was brought up to date before the workers. The worker's log and
+    `forebay doctor` name the task.
+    """
+    ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION. Gateway and worker have versions of the method that
+    don't fit: its task is another method's there, it streams otherwise, or
+    the request has fields there that the worker does not know. The handler was
+    not run. Example: a field was added, and only the gateway knows it yet. Bring
+    both up to date, and make a new call.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, with the status that each comes with."""
@@ -182,5 +195,18 @@ the same one in a moment, takes the call up again under the same id.
 ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
 DeleteOperation of a call that is still running; cancel it first.
+"""
+ERROR_REASON_TASK_UNKNOWN: ErrorReason.ValueType  # 22
+"""UNIMPLEMENTED. The worker that got the call has not registered the method's
+task, and no other live worker that consumes the queue has. Example: the
+gateway was brought up to date before the workers. The worker's log and
+`forebay doctor` name the task.
+"""
+ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION. Gateway and worker have versions of the method that
+don't fit: its task is another method's there, it streams otherwise, or
+the request has fields there that the worker does not know. The handler was
+not run. Example: a field was added, and only the gateway knows it yet. Bring
+both up to date, and make a new call.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
