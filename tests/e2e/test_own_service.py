@@ -147,6 +147,12 @@ def test_a_method_without_a_route_is_not_served(shop: Shop) -> None:
     assert of_rpc_error(caught.value).reason == "METHOD_UNKNOWN"
 
 
+def test_an_ephemeral_call_ends_with_its_run_time(shop: Shop) -> None:
+    assert refused(lambda: shop.call("Ponder", {})) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+    shop.worker.wait_for("pondering ended, active: False")
+    assert shop.call("Quote", {"count": 1})[0].total == 2.5
+
+
 def test_an_ephemeral_call_that_is_to_outlive_its_caller_is_on_record(shop: Shop) -> None:
     shop.call("Quote", {"count": 1}, metadata=[("forebay-on-disconnect", "detach")])
     listed = OperationsClient(shop.channel).list_operations("operations", 'method = "*.Quote"')

@@ -5,7 +5,9 @@ The descriptor set that `ORDERS_SET` names stands for it.
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,6 +52,15 @@ def place_many(orders: Iterator[Any], context: grpc.ServicerContext) -> Any:
     return _new("Receipt", text=", ".join(order.item for order in orders))
 
 
+def ponder(order: Any, context: grpc.ServicerContext) -> Any:
+    """Comes to no end before it is stopped."""
+    over = threading.Event()
+    context.add_callback(over.set)
+    over.wait()
+    logging.getLogger(__name__).warning("pondering ended, active: %s", context.is_active())
+    return _new("Receipt", text="too late")
+
+
 def done(order: Any, context: grpc.ServicerContext) -> Any:
     """Says that it was done."""
     return _new("Receipt", text="done")
@@ -60,6 +71,7 @@ app = application(
     {
         ORDERS: {
             "Quote": quote,
+            "Ponder": ponder,
             "Place": place,
             "Track": track,
             "PlaceMany": place_many,

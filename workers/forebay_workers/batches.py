@@ -21,6 +21,7 @@ from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import invoke
 from forebay_workers.process import Runtime
+from forebay_workers.run_time import limited, run_limit_s
 from forebay_workers.versions import heeding_versions, mismatch
 
 _ANSWER_EVERY_S = 0.005
@@ -54,7 +55,7 @@ def run_batch(
                 handler,
                 call,
                 member,
-                fingerprint=batch.fingerprint,
+                batch,
                 shares_task=shares_task,
             )
             if answer is not None:
@@ -93,8 +94,8 @@ def _answer(
     handler: Callable[..., Any],
     call: CallKey,
     member: call_pb2.BatchMember,
+    batch: call_pb2.Batch,
     *,
-    fingerprint: str,
     shares_task: bool,
 ) -> call_pb2.BatchMemberReply | None:
     """The answer; None where the handler was stopped: nobody is thought to wait for it."""
@@ -111,23 +112,29 @@ def _answer(
     def keep(response: Message, payload: bytes) -> None:
         answer.response = payload
 
+    limit_s = run_limit_s(runtime, method)
+    deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
+    bounds = [bound for bound in (limit_s, deadline_s) if bound is not None]
     context = CallContext(
         call,
         1,
         metadata=((CALL_ID, call.id), *to_pairs(member.metadata)),
-        timeout_s=(member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None,
+        timeout_s=min(bounds, default=None),
         flow=FlowControl(runtime.settings.window_bytes, runtime.settings.item_bytes),
         send_initial=keep_initial,
     )
     check = runtime.checks.get(method.name, NoCheck)()
     begun = time.monotonic()
-    with runtime.control.running(context, on_record=False, shares_task=shares_task):
+    with (
+        runtime.control.running(context, on_record=False, shares_task=shares_task),
+        limited(runtime, context, limit_s, batch.reply_channel),
+    ):
         outcome = invoke(
             method,
             handler,
             [member.request],
             context,
-            heeding_versions(check, method, fingerprint),
+            heeding_versions(check, method, batch.fingerprint),
             keep,
             runtime.settings.max_message_bytes,
         )
