@@ -99,6 +99,11 @@ class Settings(BaseSettings):
             raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
         return value
 
+    @field_validator("data_dir")
+    @classmethod
+    def _whole_path(cls, value: Path) -> Path:
+        return value.expanduser().absolute()  # it is in the URL of the server's socket
+
     @field_validator("max_held_bytes")
     @classmethod
     def _room_for_messages(cls, value: int, info: ValidationInfo) -> int:

@@ -243,3 +243,12 @@ def test_each_process_has_room_for_messages() -> None:
     settings = {"processes": 2, "max_message_bytes": 1_000_000, "max_held_bytes": 7_999_999}
     assert "expected 4 times max_message_bytes times processes, 2, or more" in _refusal(settings)
     assert load_settings({**settings, "max_held_bytes": 8_000_000}).processes == 2
+
+
+def test_the_data_folder_may_be_named_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings({"data_dir": "data"})
+    assert settings.data_dir == tmp_path / "data"
+    assert str(tmp_path) in settings.backends().ledger_url
