@@ -17,7 +17,7 @@ from forebay_ledger.presence import WorkerPresence
 
 
 class Trouble(StrEnum):
-    """What may be wrong; the names are those of `forebay.v1.MethodProblem.Kind`."""
+    """What may be wrong; the names are those of `forebay.v1.MethodProblemKind`."""
 
     NO_CONSUMER = "NO_CONSUMER"
     TASK_UNREGISTERED = "TASK_UNREGISTERED"

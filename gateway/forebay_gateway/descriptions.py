@@ -106,7 +106,7 @@ def served_method(found: Consumers) -> calls_pb2.ServedMethod:
         slots=found.slots,
         problems=[
             calls_pb2.MethodProblem(
-                kind=calls_pb2.MethodProblem.Kind.Value(f"KIND_{problem.trouble}"),
+                kind=calls_pb2.MethodProblemKind.Value(f"METHOD_PROBLEM_KIND_{problem.trouble}"),
                 workers=problem.workers,
                 description=problem.how_it_is,
                 mend=problem.mend,

@@ -23,6 +23,7 @@ OWN_ADDRESS = "127.0.0.1:50052"
 ON_THEIR_OWN = ("calls.md", "errors.md", "metadata.md", "retries.md")
 FROM_THE_TUTORIAL_ON = (
     "tutorial.md",
+    "own-service.md",
     "progress.md",
     "big-payloads.md",
     "deadlines.md",

@@ -38,7 +38,6 @@ from tests.orders import sets
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 30.0
-PROBLEM = calls_pb2.MethodProblem
 
 
 @dataclass(frozen=True)
@@ -234,9 +233,9 @@ def test_the_call_service_tells_of_each_method_and_its_workers(shop: Shop) -> No
     assert len(place.workers) == 1
     assert place.workers[0].startswith("celery@")
     kinds = {name: [problem.kind for problem in method.problems] for name, method in told.items()}
-    assert kinds["Place"] == [PROBLEM.KIND_OTHER_MESSAGES]
-    assert kinds["Forget"] == kinds["Cancel"] == [PROBLEM.KIND_TASK_UNREGISTERED]
-    assert kinds["Ship"] == [PROBLEM.KIND_NO_CONSUMER]
+    assert kinds["Place"] == [calls_pb2.METHOD_PROBLEM_KIND_OTHER_MESSAGES]
+    assert kinds["Forget"] == kinds["Cancel"] == [calls_pb2.METHOD_PROBLEM_KIND_TASK_UNREGISTERED]
+    assert kinds["Ship"] == [calls_pb2.METHOD_PROBLEM_KIND_NO_CONSUMER]
     assert not told["Ship"].workers
     assert all(p.description and p.mend for method in told.values() for p in method.problems)
 

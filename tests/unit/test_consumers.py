@@ -138,6 +138,6 @@ def test_what_was_said_is_said_to_be_mended_and_may_come_again() -> None:
 
 @pytest.mark.parametrize("trouble", Trouble)
 def test_every_trouble_has_its_name_in_the_contract(trouble: Trouble) -> None:
-    from forebay.v1.calls_pb2 import MethodProblem
+    from forebay.v1.calls_pb2 import MethodProblemKind
 
-    assert MethodProblem.Kind.Value(f"KIND_{trouble}")
+    assert MethodProblemKind.Value(f"METHOD_PROBLEM_KIND_{trouble}")

@@ -63,6 +63,54 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _MethodProblemKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MethodProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MethodProblemKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    METHOD_PROBLEM_KIND_UNSPECIFIED: _MethodProblemKind.ValueType  # 0
+    """Not used."""
+    METHOD_PROBLEM_KIND_NO_CONSUMER: _MethodProblemKind.ValueType  # 1
+    """No live worker consumes the queue: calls wait for one, and fail with
+    NO_WORKERS.
+    """
+    METHOD_PROBLEM_KIND_TASK_UNREGISTERED: _MethodProblemKind.ValueType  # 2
+    """Live workers consume the queue, and none of them has the task, for this
+    method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
+    """
+    METHOD_PROBLEM_KIND_TASK_UNREGISTERED_BY_SOME: _MethodProblemKind.ValueType  # 3
+    """Some of them lack it: calls go from these to the others, and take longer."""
+    METHOD_PROBLEM_KIND_OTHER_MESSAGES: _MethodProblemKind.ValueType  # 4
+    """A worker has another version of the method's messages: requests with fields
+    that it does not know fail with VERSION_MISMATCH.
+    """
+    METHOD_PROBLEM_KIND_OTHER_VERSION: _MethodProblemKind.ValueType  # 5
+    """A worker is of another version of Forebay."""
+
+class MethodProblemKind(_MethodProblemKind, metaclass=_MethodProblemKindEnumTypeWrapper):
+    """What may be wrong with a method's workers."""
+
+METHOD_PROBLEM_KIND_UNSPECIFIED: MethodProblemKind.ValueType  # 0
+"""Not used."""
+METHOD_PROBLEM_KIND_NO_CONSUMER: MethodProblemKind.ValueType  # 1
+"""No live worker consumes the queue: calls wait for one, and fail with
+NO_WORKERS.
+"""
+METHOD_PROBLEM_KIND_TASK_UNREGISTERED: MethodProblemKind.ValueType  # 2
+"""Live workers consume the queue, and none of them has the task, for this
+method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
+"""
+METHOD_PROBLEM_KIND_TASK_UNREGISTERED_BY_SOME: MethodProblemKind.ValueType  # 3
+"""Some of them lack it: calls go from these to the others, and take longer."""
+METHOD_PROBLEM_KIND_OTHER_MESSAGES: MethodProblemKind.ValueType  # 4
+"""A worker has another version of the method's messages: requests with fields
+that it does not know fail with VERSION_MISMATCH.
+"""
+METHOD_PROBLEM_KIND_OTHER_VERSION: MethodProblemKind.ValueType  # 5
+"""A worker is of another version of Forebay."""
+Global___MethodProblemKind: _TypeAlias = MethodProblemKind  # noqa: Y015
+
 @_typing.final
 class CallMetadata(_message.Message):
     """Where a call stands: the metadata of its operation. Times are the ledger's."""
@@ -259,58 +307,11 @@ class MethodProblem(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    class _Kind:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[MethodProblem._Kind.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        KIND_UNSPECIFIED: MethodProblem._Kind.ValueType  # 0
-        """Not used."""
-        KIND_NO_CONSUMER: MethodProblem._Kind.ValueType  # 1
-        """No live worker consumes the queue: calls wait for one, and fail with
-        NO_WORKERS.
-        """
-        KIND_TASK_UNREGISTERED: MethodProblem._Kind.ValueType  # 2
-        """Live workers consume the queue, and none of them has the task, for this
-        method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
-        """
-        KIND_TASK_UNREGISTERED_BY_SOME: MethodProblem._Kind.ValueType  # 3
-        """Some of them lack it: calls go from these to the others, and take longer."""
-        KIND_OTHER_MESSAGES: MethodProblem._Kind.ValueType  # 4
-        """A worker has another version of the method's messages: requests with fields
-        that it does not know fail with VERSION_MISMATCH.
-        """
-        KIND_OTHER_VERSION: MethodProblem._Kind.ValueType  # 5
-        """A worker is of another version of Forebay."""
-
-    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-        """What may be wrong."""
-
-    KIND_UNSPECIFIED: MethodProblem.Kind.ValueType  # 0
-    """Not used."""
-    KIND_NO_CONSUMER: MethodProblem.Kind.ValueType  # 1
-    """No live worker consumes the queue: calls wait for one, and fail with
-    NO_WORKERS.
-    """
-    KIND_TASK_UNREGISTERED: MethodProblem.Kind.ValueType  # 2
-    """Live workers consume the queue, and none of them has the task, for this
-    method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
-    """
-    KIND_TASK_UNREGISTERED_BY_SOME: MethodProblem.Kind.ValueType  # 3
-    """Some of them lack it: calls go from these to the others, and take longer."""
-    KIND_OTHER_MESSAGES: MethodProblem.Kind.ValueType  # 4
-    """A worker has another version of the method's messages: requests with fields
-    that it does not know fail with VERSION_MISMATCH.
-    """
-    KIND_OTHER_VERSION: MethodProblem.Kind.ValueType  # 5
-    """A worker is of another version of Forebay."""
-
     KIND_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     MEND_FIELD_NUMBER: _builtins.int
-    kind: Global___MethodProblem.Kind.ValueType
+    kind: Global___MethodProblemKind.ValueType
     """What is wrong."""
     description: _builtins.str
     """The same in words, for people."""
@@ -323,7 +324,7 @@ class MethodProblem(_message.Message):
     def __init__(
         self,
         *,
-        kind: Global___MethodProblem.Kind.ValueType = ...,
+        kind: Global___MethodProblemKind.ValueType = ...,
         workers: _abc.Iterable[_builtins.str] | None = ...,
         description: _builtins.str = ...,
         mend: _builtins.str = ...,
