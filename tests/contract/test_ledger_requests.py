@@ -7,6 +7,7 @@ import pytest
 from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.live import take_requests
 from forebay_ledger.operations import (
     Begun,
     Known,
@@ -94,6 +95,7 @@ async def test_operations_run_in_order_in_one_round_trip(aio_ledger: Ledger) -> 
     [
         receive(CALL, 0, b"request", 100),
         complete(CALL, Push()),
+        take_requests(CALL, 1, 0, 0),
         claim(CALL, 1, WORKER),
         begin(CALL, 1, WORKER, "control"),
         emit(CALL, 1, 0, b"item"),

@@ -38,7 +38,7 @@ from forebay_workers.held import Attempt
 from forebay_workers.invocation import Stopped, invoke
 from forebay_workers.patience import patiently
 from forebay_workers.process import Runtime
-from forebay_workers.requests import stored_requests
+from forebay_workers.requests import live_requests, stored_requests
 
 _LOOK_EVERY_S = LEASE_S / 3
 _GAP = "GAP"
@@ -133,7 +133,9 @@ def _run_handler(
     outcome = invoke(
         method,
         handler,
-        stored_requests(runtime.ledger, context.call, begun),
+        live_requests(runtime.ledger, context)
+        if begun.live
+        else stored_requests(runtime.ledger, context.call, begun),
         context,
         runtime.checks.get(method.name, NoCheck)(),
         emitter.emit,

@@ -55,6 +55,8 @@ class CallContext(grpc.ServicerContext):
         self.flow = flow
         self.sharing: Sharing | None = None  # where other workers may compute parts of it
         self.parts_heard = 0
+        self.requests_heard = 0
+        self._is_over = False
         self.changed = threading.Condition()
         self.outcome = call_pb2.Outcome()
         self._deadline = Deadline.after(timeout_s)
@@ -90,8 +92,31 @@ class CallContext(grpc.ServicerContext):
             self.parts_heard += 1
             self.changed.notify_all()
 
+    def on_requests(self) -> None:
+        """Requests of a live call may have come, or ended."""
+        with self.changed:
+            self.requests_heard += 1
+            self.changed.notify_all()
+
+    def wait_for_requests(self, heard: int, timeout_s: float) -> None:
+        """Returns when more was heard of them than `heard`, when it is over, or after so long."""
+
+        def news() -> bool:
+            over = self.stopped is not None or self._is_over
+            return over or self.requests_heard != heard
+
+        with self.changed:
+            self.changed.wait_for(news, timeout_s)
+
+    def is_over(self) -> bool:
+        """Whether the handler has come to its end."""
+        return self._is_over
+
     def ended(self) -> None:
         """The handler has come to its end."""
+        with self.changed:
+            self._is_over = True
+            self.changed.notify_all()
         self._call_back()
 
     # grpc.RpcContext

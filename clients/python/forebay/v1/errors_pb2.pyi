@@ -103,6 +103,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
     DeleteOperation of a call that is still running; cancel it first.
     """
+    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 20
+    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+    as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, with the status that each comes with."""
@@ -182,5 +186,9 @@ the same one in a moment, takes the call up again under the same id.
 ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
 DeleteOperation of a call that is still running; cancel it first.
+"""
+ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 20
+"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
