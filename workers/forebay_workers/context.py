@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 import grpc
 
@@ -29,6 +29,13 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 _log = logging.getLogger(__name__)
+
+
+class Metadatum(NamedTuple):
+    """A pair of metadata, as `grpc.server` hands it out."""
+
+    key: str
+    value: str | bytes
 
 
 class Aborted(Exception):
@@ -60,7 +67,7 @@ class CallContext(grpc.ServicerContext):
         self.changed = threading.Condition()
         self.outcome = call_pb2.Outcome()
         self._deadline = Deadline.after(timeout_s)
-        self._metadata = tuple(metadata)
+        self._metadata = tuple(Metadatum(*pair) for pair in metadata)
         self._send_initial = send_initial
         self._initial_sent = False
         self._callbacks: list[Callable[[], None]] | None = []
@@ -91,6 +98,10 @@ class CallContext(grpc.ServicerContext):
         with self.changed:
             self.parts_heard += 1
             self.changed.notify_all()
+
+    def responds(self) -> None:
+        """A response goes out, and initial metadata before it."""
+        self._initial_sent = True
 
     def on_requests(self) -> None:
         """Requests of a live call may have come, or ended."""
@@ -148,7 +159,7 @@ class CallContext(grpc.ServicerContext):
 
     # grpc.ServicerContext
 
-    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+    def invocation_metadata(self) -> tuple[Metadatum, ...]:
         """The metadata that the route hands on, and the call's id."""
         return self._metadata
 

@@ -103,7 +103,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
     DeleteOperation of a call that is still running; cancel it first.
     """
-    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 20
+    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
     """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
     as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
     """
@@ -187,7 +187,7 @@ ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
 DeleteOperation of a call that is still running; cancel it first.
 """
-ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 20
+ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
 """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
 as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
 """
