@@ -65,20 +65,23 @@ def fleet() -> Iterator[str]:
             yield address
 
 
-@pytest.fixture(scope="module", params=[grpc_server, fleet], ids=["grpc.server", "Forebay"])
-def channel(request: pytest.FixtureRequest) -> Iterator[grpc.Channel]:
-    with request.param() as address, grpc.insecure_channel(address) as channel:
+SERVERS = {"grpc.server": grpc_server, "Forebay": fleet}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def system(request: pytest.FixtureRequest) -> Iterator[grpc.Channel]:
+    with SERVERS[request.param]() as address, grpc.insecure_channel(address) as channel:
         yield channel
 
 
 @pytest.fixture
-def greeter(channel: grpc.Channel) -> GreeterStub:
-    return GreeterStub(channel)
+def greeter(system: grpc.Channel) -> GreeterStub:
+    return GreeterStub(system)
 
 
 @pytest.fixture
-def guide(channel: grpc.Channel) -> RouteGuideStub:
-    return RouteGuideStub(channel)
+def guide(system: grpc.Channel) -> RouteGuideStub:
+    return RouteGuideStub(system)
 
 
 def answer_of(call: Any, *, streams: bool = True) -> Answer:
