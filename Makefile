@@ -10,7 +10,8 @@ UV := $(BIN)/uv
 PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
 SERVICE_FILES := forebay/compute/v1/compute.proto forebay/v1/calls.proto
-TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto
+TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto \
+  tests/servicers/helloworld.proto tests/servicers/route_guide.proto
 GENERATED := .
 
 .DEFAULT_GOAL := help

@@ -76,6 +76,7 @@ class Deliverer:
             decision = self._delivery.take()
             if not isinstance(decision, Done):
                 self._patience.go_on(self._call)
+                self._watch.go_on()
             match decision:
                 case Send(payload):
                     if self._method.server_streaming:

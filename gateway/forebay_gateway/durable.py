@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import grpc
 
@@ -16,10 +15,6 @@ from forebay.errors import (
     BackendUnavailable,
     CallIdReused,
     CallUnknown,
-    Draining,
-    ForebayError,
-    ItemsLost,
-    TooLarge,
 )
 from forebay_gateway.accepting import Accepting
 from forebay_gateway.delivering import Deliverer
@@ -28,24 +23,21 @@ from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.leaving import Leaving
 from forebay_gateway.patience import Patience
-from forebay_gateway.policy import new_call, request_limit_bytes
-from forebay_gateway.spooling import Spool
+from forebay_gateway.policy import new_call
+from forebay_gateway.receiving import Receiver
 from forebay_gateway.watches import Watch, Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.keys import CallKey
-from forebay_ledger.lifecycle import Event, State
+from forebay_ledger.lifecycle import State
 from forebay_ledger.operations import (
     NewCall,
     Push,
     Refused,
     attach,
-    complete,
     discard,
-    end,
     watch,
 )
-from forebay_ledger.outcomes import failed
 from forebay_ledger.settings import Settings
 from forebay_ledger.task_messages import TaskMessage, call_message
 from forebay_ledger.together import Together
@@ -115,17 +107,30 @@ class _Service:
             watches=calls.watches,
             patience=calls.patience,
         )
+        self._receiver = Receiver(
+            self._call,
+            self._watch,
+            incoming,
+            ledger=calls.ledger,
+            settings=calls.settings,
+            patience=calls.patience,
+        )
 
     async def serve(self) -> bytes | None:
         """Runs the RPC; a unary method's response is returned."""
         async with self._watching():
             if not self._incoming.only_attaches and await self._accept():
-                attached = "new"
-                if self._method.client_streaming:
-                    await self._spool()
+                attached, more_to_come = "new", self._method.client_streaming
             else:
-                attached = await self._attach()
-            return await self._deliverer.deliver(attached)
+                attached, more_to_come = await self._attach()
+            if more_to_come and not self._method.route.live:
+                await self._receive()
+                more_to_come = False
+            async with self._receiving(more_to_come):
+                return await self._deliverer.deliver(attached)
+
+    def _receiving(self, more_to_come: bool) -> AbstractAsyncContextManager[None]:
+        return self._receiver.receiving() if more_to_come else nullcontext()
 
     async def _accept(self) -> bool:
         """Writes the record and sends its message; False where the id stands for a call."""
@@ -168,7 +173,11 @@ class _Service:
             priority=self._incoming.wishes.priority,
         )
 
-    async def _attach(self) -> str:
+    async def _attach(self) -> tuple[str, bool]:
+        """How the call stands, and whether this caller has requests for it.
+
+        Whoever received them may be gone. What is in the ledger is not put there again.
+        """
         self._calls.watches.asked(self._watch)
         standing = await self._ledger.run(attach(self._call, self._channel))
         if isinstance(standing, Refused):
@@ -182,50 +191,17 @@ class _Service:
                 f"the call id {self._call.id!r} stands for another call: give every call its own"
             )
         self._delivery.attach(standing)
-        if standing.state is State.RECEIVING and incoming.first is not None:
-            # Whoever received it may be gone. What is in the ledger is not put there again.
-            await self._spool()
-        elif standing.state is State.QUEUED:
+        if standing.state is State.QUEUED:
             await self._send_again(self._message_of(standing.attempt))
-        return "running" if standing.ending is None else "finished"
+        more_to_come = standing.receiving and incoming.first is not None
+        return ("running" if standing.ending is None else "finished"), more_to_come
 
-    async def _spool(self) -> None:
-        """Puts the requests into the ledger as they come, then queues the call."""
-        settings = self._calls.settings
-        limit = request_limit_bytes(self._method, settings)
-        spool = Spool(
-            self._call,
-            self._incoming,
-            limit_bytes=limit,
-            max_message_bytes=settings.max_message_bytes,
-            ledger=self._ledger,
-            patience=self._patience,
-        )
-        try:
-            stored = await spool.store()
-            if isinstance(stored, Refused):
-                if stored.why == "TOO_LARGE":
-                    raise TooLarge(f"the requests are over the method's limit of {limit} bytes")
-                if stored.why == "GAP":
-                    raise ItemsLost("the ledger has lost requests of this call")
-                return  # ended meanwhile; the delivery says how
-        except (BackendUnavailable, Draining):
-            raise  # the call's requests can still be completed, under its id
-        except ForebayError as error:
-            if error.retry_after_s is None:
-                outcome = failed(error).SerializeToString()
-                await self._ledger.run(end(self._call, Event.FAIL, error.reason, outcome))
-            else:  # a retry may help, so it must find no record
-                await self._ledger.run(discard(self._call))
-            raise
+    async def _receive(self) -> None:
+        """Receives all requests, which queues the call, and sends its message."""
         message = self._message_of(1)
         push = self._calls.dispatcher.push_of(message)
-        completed = partial(self._ledger.run, complete(self._call, push, stored))
-        refused = await self._patience.ask(completed)
-        if refused is None:
+        if await self._receiver.receive(push):
             await self._send(push, message)
-        elif refused.why == "GAP":
-            raise ItemsLost("the ledger has lost requests of this call")
 
     async def _send(self, push: Push, message: TaskMessage) -> None:
         """Sends the message of a call whose record is written, unless it is pushed with it."""

@@ -22,6 +22,7 @@ from forebay_ledger.lifecycle import State
 _MESSAGES = {
     "DEADLINE_EXCEEDED": "the call's deadline passed",
     "CANCELLED": "the call was cancelled",
+    "CALLER_IDLE": "the next request did not come within the method's limit",
     "NO_WORKERS": "no live worker consumes the method's queue",
     "QUEUE_WAIT": "no worker began the call within the method's queue wait",
     "WORKER_LOST": "the call's worker died, and it may not be run again",

@@ -26,7 +26,7 @@ def new_call(
         queue=method.route.queue,
         priority=wishes.priority,
         digest=digest,
-        receiving=method.client_streaming,
+        receiving=method.client_streaming and not method.route.live,
         request=request,
         metadata=wishes.handed_on.SerializeToString(),
         timeout_s=None if wishes.detach else timeout_s,
@@ -40,6 +40,8 @@ def new_call(
         attempts_limit=attempts_limit(method, settings),
         may_run_again=method.may_run_again,
         deterministic=method.route.deterministic,
+        live=method.route.live,
+        idle_s=limits.idle_s or settings.idle_s,
         fingerprint=method.fingerprint,
     )
 

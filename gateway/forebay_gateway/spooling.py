@@ -2,28 +2,36 @@
 
 So a caller who sends fast is not held up by a round trip for every message: what came
 meanwhile goes in one. Each is stored by its ordinal, so that a spool that broke off can
-be done again, by anyone.
+be done again, by anyone. Where the handler of a live call has enough to read, what comes
+waits here, and then with the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import takewhile
 
 from forebay_gateway.bell import Bell
 from forebay_gateway.incoming import Incoming
 from forebay_gateway.patience import Patience
 from forebay_ledger.connection import Ledger
 from forebay_ledger.keys import CallKey
-from forebay_ledger.operations import Refused, receive
+from forebay_ledger.operations import Operation, Refused, receive
+from forebay_ledger.scripts import LEASE_S
 
 AHEAD_BYTES = 4 << 20
 AHEAD_REQUESTS = 256
 """Another request is read while fewer bytes, and requests, than these are not stored yet."""
+_LOOK_EVERY_S = LEASE_S / 3
+_FULL = Refused("FULL")
 
 
 class Spool:
-    """The requests of one call on their way into the ledger, of `limit_bytes` in all."""
+    """The requests of one call on their way into the ledger, which holds `limit_bytes` of them.
+
+    `room` rings when a handler that had a window of them to read has read it.
+    """
 
     def __init__(
         self,
@@ -34,6 +42,7 @@ class Spool:
         max_message_bytes: int,
         ledger: Ledger,
         patience: Patience,
+        room: Bell,
     ) -> None:
         self._call = call
         self._incoming = incoming
@@ -41,6 +50,7 @@ class Spool:
         self._max_message_bytes = max_message_bytes
         self._ledger = ledger
         self._patience = patience
+        self._room = room
         self._waiting: list[bytes] = []
         self._count = 0  # of requests here, waiting or being stored
         self._bytes = 0  # of theirs, as the place counts them
@@ -57,7 +67,7 @@ class Spool:
         try:
             ordinal = 0
             while requests := await self._patience.hear(self._call, self._next(reading)):
-                refused = await self._patience.ask(partial(self._store, ordinal, requests))
+                refused = await self._store(ordinal, requests)
                 if refused is not None:
                     return refused
                 # The place counts the first one until the call's end.
@@ -106,16 +116,19 @@ class Spool:
         return requests
 
     async def _store(self, first: int, requests: list[bytes]) -> Refused | None:
-        operations = [
+        operations: list[Operation[Refused | None]] = [
             receive(self._call, ordinal, request, self._limit_bytes)
             for ordinal, request in enumerate(requests, first)
         ]
-        answers = await self._ledger.run_all(operations)
-        if not any(answers):
-            return None
-        # One may have been asked again, after those that build on it were refused: in order, then.
-        for operation in operations:
-            refused = await self._ledger.run(operation)
-            if refused is not None:
+        while operations:
+            answers = await self._patience.ask(partial(self._ledger.run_all, operations))
+            stored = len(list(takewhile(lambda answer: answer is None, answers)))
+            refused = answers[stored] if stored < len(answers) else None
+            operations = operations[stored:]
+            if refused == _FULL:
+                # What rings may have been lost.
+                await self._patience.hear(self._call, self._room.news(_LOOK_EVERY_S))
+            elif refused is not None and not stored:
                 return refused
+            # Else one may have been asked again, after those that build on it were refused.
         return None

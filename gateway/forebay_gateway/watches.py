@@ -13,12 +13,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from forebay.errors import BackendUnavailable
+from forebay.errors import BackendUnavailable, ForebayError
 from forebay_gateway.bell import Bell
 from forebay_gateway.delivery import Delivery
 from forebay_gateway.patience import PATIENCE_S
 from forebay_ledger.connection import Ledger
-from forebay_ledger.events import CallEvent, Holding, Lost, Reply, parse_frame
+from forebay_ledger.events import CallEvent, Holding, Lost, Reply, Room, parse_frame
 from forebay_ledger.keys import CallKey
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, Standing, watch
@@ -42,12 +42,25 @@ class Watch(Bell):
         """Whether the ledger knows of the watch; from then on it is renewed."""
         self.confirmed_in = 0
         """The subscription under which the ledger was last asked where the call stands."""
+        self.room = Bell()
+        """Rings when the handler of a live call has read the requests that it had."""
+        self._failed: ForebayError | None = None
         self._told: Standing | Refused | BackendUnavailable | None = None
 
     def tell(self, told: Standing | Refused | BackendUnavailable) -> None:
         """The ledger's word on the call, or that there will be none."""
         self._told = told
         self.ring()
+
+    def fail(self, error: ForebayError) -> None:
+        """The requests can't be received any further."""
+        self._failed = error
+        self.ring()
+
+    def go_on(self) -> None:
+        """Raises what `fail` was told."""
+        if self._failed is not None:
+            raise self._failed
 
     def standing(self) -> Standing | Refused | None:
         """The ledger's latest word, once; raises BackendUnavailable where it is away for long."""
@@ -206,7 +219,9 @@ class Watches:
 
     def _on_event(self, key: str, event: CallEvent) -> None:
         for one in self._watches.get(key, ()):
-            if self.confirmed(one):
+            if isinstance(event, Room):
+                one.room.ring()
+            elif self.confirmed(one):
                 one.delivery.on_event(event)
                 one.ring()
         self.on_event(key, event)

@@ -43,6 +43,11 @@ class Initial:
 
 
 @dataclass(frozen=True)
+class Room:
+    """The handler of a live call has read what it had: more requests may be put into the ledger."""
+
+
+@dataclass(frozen=True)
 class Ending:
     """The call ended: with `count` items, and a serialized `forebay.v1.Outcome`
     (empty where it was not the handler that ended it; then `reason` says why).
@@ -82,7 +87,7 @@ class Lost:
     batch_id: str
 
 
-CallEvent = Item | More | Brief | Initial | Ending
+CallEvent = Item | More | Brief | Initial | Room | Ending
 
 
 def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding | Lost]:
@@ -100,6 +105,8 @@ def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding | Lost]:
             return key, Brief(payload)
         case ["initial", key]:
             return key, Initial(payload)
+        case ["room", key]:
+            return key, Room()
         case ["end", key, *ending]:
             return key, parse_ending(ending, payload)
         case ["reply"]:
@@ -149,6 +156,13 @@ class Credit:
 
 
 @dataclass(frozen=True)
+class RequestsCame:
+    """The ledger has so many requests of a live call, or the last of them."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class PartDelivered:
     """A part of what the attempt shares is in the ledger."""
 
@@ -177,11 +191,16 @@ def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
     return f"stop {key} {attempt} {stop.state}".encode()
 
 
-def parse_control(frame: bytes) -> tuple[str, int, Credit | PartDelivered | Stop | Left]:
+ControlEvent = Credit | RequestsCame | PartDelivered | Stop | Left
+
+
+def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
     """The call's key, the attempt, and what its handler is told; ValueError for garbage."""
     match frame.decode("ascii").split(" "):
         case ["credit", key, attempt, read_count]:
             return key, int(attempt), Credit(int(read_count))
+        case ["requests", key, attempt, count]:
+            return key, int(attempt), RequestsCame(int(count))
         case ["part", key, attempt, part]:
             return key, int(attempt), PartDelivered(int(part))
         case ["stop", key, attempt, state]:

@@ -3,7 +3,8 @@
 A call is RECEIVING while its requests are still being spooled, QUEUED until a
 worker begins it, RUNNING until its handler ends; then it is in one of four
 terminal states, reached once and never left. A call whose requests are one
-message starts at QUEUED.
+message starts at QUEUED, and so does a live one, whose requests come while it
+waits and runs.
 
 The table is the only place that says which event leads from where to where: the
 ledger's scripts are given it (`lua_table`), and no script names a successor
@@ -35,8 +36,8 @@ class State(StrEnum):
 class Event(StrEnum):
     """What may happen to a call."""
 
-    RECEIVE = "receive"  # a request message was spooled
-    COMPLETE = "complete"  # the requests have ended
+    RECEIVE = "receive"  # a request message was spooled; of a live call, later too
+    COMPLETE = "complete"  # the requests have ended; likewise
     CLAIM = "claim"  # a worker has the message and means to begin
     BEGIN = "begin"  # a worker starts the handler
     EMIT = "emit"  # the handler yielded an item
@@ -56,6 +57,8 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.EXPIRE: State.EXPIRED,
     },
     State.QUEUED: {
+        Event.RECEIVE: State.QUEUED,
+        Event.COMPLETE: State.QUEUED,
         Event.CLAIM: State.QUEUED,
         Event.BEGIN: State.RUNNING,
         Event.LAPSE: State.QUEUED,
@@ -64,6 +67,8 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.EXPIRE: State.EXPIRED,
     },
     State.RUNNING: {
+        Event.RECEIVE: State.RUNNING,
+        Event.COMPLETE: State.RUNNING,
         Event.EMIT: State.RUNNING,
         Event.LAPSE: State.QUEUED,
         Event.SUCCEED: State.SUCCEEDED,

@@ -46,7 +46,9 @@ class Operation(Generic[T]):
 
 @dataclass(frozen=True)
 class Refused:
-    """An operation that had no place: the call's state, UNKNOWN, STALE, TAKEN, TOO_LARGE or GAP."""
+    """An operation that had no place: the call's state, UNKNOWN, STALE, TAKEN, TOO_LARGE, FULL
+    or GAP.
+    """
 
     why: str
 
@@ -90,14 +92,16 @@ class NewCall:
     attempts_limit: int
     may_run_again: bool
     deterministic: bool
+    live: bool
+    idle_s: float
     fingerprint: str = ""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A handler's start: `inputs` is None where `request` is the only one.
-
-    `fingerprint` is the gateway's of the method; empty where it said none.
+    """A handler's start: `inputs` is None where `request` is the only one; of a live call
+    it is how many came so far. `fingerprint` is the gateway's of the method; empty where it
+    said none.
     """
 
     method: str
@@ -107,6 +111,7 @@ class Begun:
     timeout_s: float | None
     item_limit_bytes: int
     window_bytes: int
+    live: bool
     fingerprint: str = ""
 
 
@@ -120,7 +125,10 @@ class Flow:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a call stands, for a watcher: items in the ledger are `first` to `count` - 1."""
+    """Where a call stands, for a watcher: items in the ledger are `first` to `count` - 1.
+
+    `receiving`: whether further requests may come.
+    """
 
     method: str
     digest: str
@@ -132,6 +140,7 @@ class Standing:
     first: int
     initial: bytes
     brief: bytes
+    receiving: bool
     ending: Ending | None
 
 
@@ -169,10 +178,12 @@ def accept(
         "deterministic": int(new.deterministic),
         "fingerprint": new.fingerprint,
     }
-    if new.receiving:
+    if new.receiving or new.live:
         fields["inputs"] = 0
     else:
         fields["request"] = new.request
+    if new.live:
+        fields |= {"live": "open", "idle": _ms(new.idle_s, at_least=1)}
     state = State.RECEIVING if new.receiving else State.QUEUED
     return _about(
         call,
@@ -194,14 +205,18 @@ def accept(
 def receive(
     call: CallKey, ordinal: int, request: bytes, limit_bytes: int
 ) -> Operation[Refused | None]:
-    """Spools one request message."""
+    """Spools one request message.
+
+    FULL where the handler of a live call has a window of others to read first: watchers are
+    told when it has (`Room`). `limit_bytes` are what the ledger may hold.
+    """
     put, direct = put_beside(call, call.inputs, ordinal, request)
     size = len(request)
     return _about(call, "receive", parse_refused, ordinal, direct, limit_bytes, size, put=put)
 
 
 def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
-    """The requests have ended; the call is queued (and its message pushed).
+    """The requests have ended; unless it is live, the call is queued (and its message pushed).
 
     Refused with GAP where the ledger does not have as many requests as were spooled.
     """
@@ -362,7 +377,7 @@ def parse_begun(reply: Reply) -> Begun | Refused:
     """The reply of one that starts a handler, or somebody who helps it."""
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
-    _, method, request, inputs, metadata, timeout, item_limit, window, fingerprint = reply
+    _, method, request, inputs, metadata, timeout, item_limit, window, live, fingerprint = reply
     return Begun(
         method.decode(),
         request,
@@ -371,6 +386,7 @@ def parse_begun(reply: Reply) -> Begun | Refused:
         None if timeout == b"-1" else int(timeout) / 1000,
         int(item_limit),
         int(window),
+        live == b"1",
         fingerprint.decode(),
     )
 
@@ -384,7 +400,7 @@ def _flow(reply: Reply) -> Flow | Refused:
 def _standing(reply: Reply) -> Standing | Refused:
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
-    _, method, digest, ahead, sent, first, outcome, initial, brief, *ending = reply
+    _, method, digest, ahead, sent, first, outcome, initial, brief, receiving, *ending = reply
     words = [word.decode() for word in ending]
     terminal = State(words[0]).terminal
     return Standing(
@@ -398,6 +414,7 @@ def _standing(reply: Reply) -> Standing | Refused:
         int(first),
         initial,
         brief,
+        receiving == b"1",
         parse_ending(words, outcome) if terminal else None,
     )
 

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     max_held_bytes: int = Field(512 * _MIB, ge=1, description="what those calls hold in memory")
     max_queue_depth: int = Field(100_000, ge=1, description="calls that wait in one queue")
     first_request_s: float = Field(30.0, gt=0, description="longest wait for a first request")
+    idle_s: float = Field(
+        60.0, gt=0, description="longest wait of a live call's handler for its next request"
+    )
     queue_wait_s: float = Field(60.0, gt=0, description="longest wait for a worker")
     run_time_s: float | None = Field(None, gt=0, description="longest run of one attempt")
     attempts: int = Field(3, ge=1, description="attempts of a call that may be run again")
@@ -85,7 +88,7 @@ class Settings(BaseSettings):
     linger_s: float = Field(10.0, ge=0, description="how long a call outlives its last watcher")
     request_bytes: int = Field(64 * _MIB, ge=1, description="one call's requests in all")
     item_bytes: int = Field(256 * _MIB, ge=1, description="one call's items held in the ledger")
-    window_bytes: int = Field(8 * _MIB, ge=1, description="items sent ahead of their reader")
+    window_bytes: int = Field(8 * _MIB, ge=1, description="messages sent ahead of their reader")
     retention_s: float = Field(3600.0, gt=0, description="how long a finished call is kept")
     retention_bytes: int = Field(1 << 30, ge=0, description="what finished calls may hold in all")
     drain_s: float = Field(10.0, ge=0, description="grace for calls in flight at shutdown")

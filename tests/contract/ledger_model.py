@@ -22,6 +22,7 @@ class Time(Enum):
     QUEUE_WAIT = "queue_until"
     CLAIM = "lease_until"
     LEFT = "left"
+    IDLE = "idle_until"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Terms:
     """What a call was accepted with."""
 
     receiving: bool
+    live: bool
+    window: int
     may_run_again: bool
     deterministic: bool
     attempts_limit: int
@@ -48,6 +51,10 @@ class Model:
     items: list[bytes] = field(default_factory=list)
     trimmed: int = 0
     inputs: list[bytes] = field(default_factory=list)
+    taken: int = 0
+    let_go: int = 0
+    full: bool = False
+    waits_for_request: bool = False
     worker: str | None = None
     controlled: bool = False
     read_count: int = 0
@@ -65,6 +72,7 @@ class Model:
     def __post_init__(self) -> None:
         self.state = State.RECEIVING if self.terms.receiving else State.QUEUED
         self.deadline = self.overall = self.terms.deadline
+        self.receiving = self.terms.receiving or self.terms.live
 
     @property
     def live(self) -> set[str]:
@@ -83,24 +91,51 @@ class Model:
         times |= {Time.QUEUE_WAIT} if self.state is State.QUEUED else set()
         times |= {Time.CLAIM} if self.worker else set()
         times |= {Time.LEFT} if self.left else set()
+        times |= {Time.IDLE} if self.waits_for_request else set()
         return set() if self.state.terminal else times
 
     def receive(self, ordinal: int, request: bytes) -> str | None:
         if (why := self._refusal(Event.RECEIVE)) is not None:
             return why
+        if not self.receiving:
+            return str(self.state)
         if ordinal > len(self.inputs):
             return "GAP"
-        if ordinal == len(self.inputs):
-            self.inputs.append(request)
+        if ordinal < len(self.inputs):
+            return None
+        unread = self.inputs[self.taken :]
+        if self.terms.live and any(unread) and _size([*unread, request]) > self.terms.window:
+            self.full = True
+            return "FULL"
+        self.inputs.append(request)
+        if self.terms.live and self.taken == ordinal:
+            self._tell_of_requests()
         return None
 
     def complete(self) -> str | None:
-        if self.state is State.QUEUED:
-            return None  # said twice
         why = self._refusal(Event.COMPLETE)
-        if why is None:
-            self._go(Event.COMPLETE)
+        if why is None and self.receiving:
+            self.receiving = False
+            if self.terms.live:
+                self._tell_of_requests()
+            else:
+                self._go(Event.COMPLETE)
         return why
+
+    def take_requests(self, attempt: int, first: int) -> str | None:
+        why = self._refusal(Event.EMIT, attempt) or self._overdue()
+        if why is not None:
+            return why
+        if first > len(self.inputs) or (first < self.let_go and first < len(self.inputs)):
+            return "GAP"
+        self.taken = first
+        self.waits_for_request |= first == len(self.inputs) and self.receiving
+        if _size(self.inputs[self.let_go : first]) and not self._movable():
+            self.let_go = first
+        if self.full and 2 * _size(self.inputs[first:]) <= self.terms.window:
+            self.full = False
+            self._tell_watchers("room")
+        return None
 
     def claim(self, attempt: int, worker: str) -> str | None:
         self._review(consumed=True)
@@ -234,6 +269,8 @@ class Model:
         over = Time.LEFT in self.come or (self.left == "now" and not self.terms.lingers)
         if Time.DEADLINE in self.come:
             self._settle(Event.EXPIRE, "DEADLINE_EXCEEDED")
+        elif Time.IDLE in self.come:
+            self._settle(Event.EXPIRE, "CALLER_IDLE")
         elif consumed is not None and self.has & self.come & {Time.QUEUE_WAIT}:
             self._settle(Event.FAIL, "QUEUE_WAIT" if consumed else "NO_WORKERS")
         elif over and not (self.terms.detach and self.state is not State.RECEIVING):
@@ -241,10 +278,13 @@ class Model:
         elif swept and Time.CLAIM in self.come:
             self._lapse()
 
+    def _movable(self) -> bool:
+        again = self.terms.may_run_again and self.attempt < self.terms.attempts_limit
+        return again and (self.terms.deterministic or not self.items)
+
     def _lapse(self) -> None:
         if self.state is not State.QUEUED:
-            again = self.terms.may_run_again and self.attempt < self.terms.attempts_limit
-            if not (again and (self.terms.deterministic or not self.items)):
+            if not self._movable():
                 self._settle(Event.FAIL, "WORKER_LOST")
                 return
             self._go(Event.LAPSE)
@@ -255,7 +295,8 @@ class Model:
                 self.come.discard(Time.DEADLINE)
             self.deadline = self.overall
         self.worker, self.controlled = None, False
-        self.come.discard(Time.CLAIM)
+        self.taken, self.waits_for_request = 0, False
+        self.come -= {Time.CLAIM, Time.IDLE}
 
     def _settle(self, event: Event, reason: str) -> bool:
         state = next_state(self.state, event)
@@ -267,6 +308,12 @@ class Model:
         self.worker, self.controlled = None, False
         self._tell("end", str(state))
         return True
+
+    def _tell_of_requests(self) -> None:
+        self.waits_for_request = False
+        self.come.discard(Time.IDLE)
+        if self.controlled:
+            self.ordered.append(("requests", self.attempt, len(self.inputs)))
 
     def _tell(self, *words: object) -> None:
         if HEARD in self.watchers:
@@ -284,3 +331,7 @@ class Model:
         if not self.left or (self.left, since) == ("soon", "now"):
             self.left = since if Time.LEFT not in self.come else self.left
         self._review()
+
+
+def _size(messages: list[bytes]) -> int:
+    return sum(map(len, messages))

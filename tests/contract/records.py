@@ -53,6 +53,8 @@ _ORDINARY = NewCall(
     attempts_limit=3,
     may_run_again=True,
     deterministic=True,
+    live=False,
+    idle_s=60.0,
     fingerprint="uu-1",
 )
 

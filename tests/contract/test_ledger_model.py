@@ -17,8 +17,19 @@ from hypothesis.stateful import (
 )
 
 from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import Ending, Item, More, Stop, parse_control, parse_frame
+from forebay_ledger.events import (
+    Credit,
+    Ending,
+    Item,
+    More,
+    RequestsCame,
+    Room,
+    Stop,
+    parse_control,
+    parse_frame,
+)
 from forebay_ledger.lifecycle import Event
+from forebay_ledger.live import take_requests
 from forebay_ledger.operations import (
     Flow,
     Operation,
@@ -48,16 +59,21 @@ WORKERS = st.sampled_from(["one", "one", "two"])
 CHANNELS = st.sampled_from([HEARD, NOBODY])
 BACK = st.sampled_from([0, 0, 0, 0, 1, -1])  # by how much an attempt is not the present one
 RARELY = st.sampled_from([False] * 7 + [True])  # for what ends a call: there is little after it
-TERMS = st.builds(
-    Terms,
-    receiving=st.sampled_from([False, False, True]),
-    may_run_again=st.sampled_from([True, True, False]),
-    deterministic=st.booleans(),
-    attempts_limit=st.sampled_from([1, 2, 2, 3, 3]),
-    deadline=st.booleans(),
-    run_limit=st.booleans(),
-    detach=st.booleans(),
-    lingers=st.booleans(),
+KINDS = st.sampled_from(["one request", "one request", "spooled", "live"])
+TERMS = KINDS.flatmap(
+    lambda kind: st.builds(
+        Terms,
+        receiving=st.just(kind == "spooled"),
+        live=st.just(kind == "live"),
+        window=st.just(12),
+        may_run_again=st.sampled_from([True, True, False]),
+        deterministic=st.booleans(),
+        attempts_limit=st.sampled_from([1, 2, 2, 3, 3]),
+        deadline=st.booleans(),
+        run_limit=st.booleans(),
+        detach=st.booleans(),
+        lingers=st.booleans(),
+    )
 )
 
 
@@ -75,6 +91,9 @@ class Life(RuleBasedStateMachine):
             self.ledger,
             self._named(channel),
             receiving=terms.receiving,
+            live=terms.live,
+            idle_s=600.0,
+            window_bytes=terms.window,
             may_run_again=terms.may_run_again,
             deterministic=terms.deterministic,
             attempts_limit=terms.attempts_limit,
@@ -96,6 +115,16 @@ class Life(RuleBasedStateMachine):
     @rule()
     def complete(self) -> None:
         self._same(complete(self.call, Push()), self.model.complete())
+
+    @precondition(lambda self: self.model.terms.live)
+    @rule(back=BACK, ahead=st.sampled_from([0, 0, 0, 1, 2, -1]), goes_on=st.booleans())
+    def take_requests(self, back: int, ahead: int, goes_on: bool) -> None:
+        model, attempt = self.model, self.model.attempt - back
+        first = len(model.inputs) if goes_on else max(0, model.taken + ahead)
+        size = sum(map(len, model.inputs[:first]))
+        self._same(
+            take_requests(self.call, attempt, first, size), model.take_requests(attempt, first)
+        )
 
     @rule(back=BACK, worker=WORKERS)
     def claim(self, back: int, worker: str) -> None:
@@ -163,6 +192,7 @@ class Life(RuleBasedStateMachine):
         assert (standing.state, standing.attempt) == (self.model.state, self.model.attempt)
         assert (standing.count, standing.sent) == (len(items), sum(map(len, items)))
         assert standing.first == self.model.trimmed
+        assert standing.receiving == (self.model.receiving and not self.model.state.terminal)
         assert (standing.ending is not None) == self.model.state.terminal
 
     @rule(channel=CHANNELS)
@@ -217,7 +247,7 @@ class Life(RuleBasedStateMachine):
         assert int(fields["attempt"]) == model.attempt
         assert fields.get("worker", b"").decode() == (model.worker or "")
         assert self.record.items == model.items[model.trimmed :]
-        assert self.record.inputs == ([] if model.state.terminal else model.inputs)
+        assert self.record.inputs == ([] if model.state.terminal else model.inputs[model.let_go :])
         assert set(self.record.watchers) == {self._named(channel) for channel in model.watchers}
         assert fields.get("reason", b"").decode() == model.reason
         if model.state.terminal:
@@ -254,13 +284,20 @@ class Life(RuleBasedStateMachine):
                     told.append(("item", count - 1))
                 case Ending(state):
                     told.append(("end", str(state)))
+                case Room():
+                    told.append(("room",))
                 case _:
                     told.append(("brief",))
         assert told == self.model.told
-        ordered = []
+        ordered: list[tuple[object, ...]] = []
         for _, attempt, event in map(parse_control, self.control.heard()):
-            word: Any = event.state if isinstance(event, Stop) else event.read_count
-            ordered.append(("stop" if isinstance(event, Stop) else "credit", attempt, word))
+            match event:
+                case Stop(state):
+                    ordered.append(("stop", attempt, str(state)))
+                case Credit(read_count):
+                    ordered.append(("credit", attempt, read_count))
+                case RequestsCame(count):
+                    ordered.append(("requests", attempt, count))
         assert ordered == self.model.ordered
         self.model.told, self.model.ordered = [], []
 

@@ -12,13 +12,15 @@ from forebay.deadline import Deadline
 from forebay.errors import InvalidRequest
 from forebay.v1 import call_pb2
 from forebay_gateway.admission import CALL_BYTES, Admission, Place
+from forebay_gateway.bell import Bell
 from forebay_gateway.incoming import Incoming
 from forebay_gateway.metadata import Wishes
 from forebay_gateway.patience import Patience
 from forebay_gateway.spooling import AHEAD_BYTES, AHEAD_REQUESTS, Spool
 from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.live import take_requests
 from forebay_ledger.operations import Operation, Refused, cancel
-from tests.contract.records import Record, accepted
+from tests.contract.records import Record, accepted, running
 from tests.unit.samples import method
 
 T = TypeVar("T")
@@ -75,6 +77,7 @@ def spool(
     *,
     limit_bytes: int = LIMIT,
     max_message_bytes: int = MIB,
+    room: Bell | None = None,
 ) -> Spool:
     wishes = Wishes(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
     incoming = Incoming(method("MatMul"), wishes, Deadline.after(None), first, aiter(source), place)
@@ -85,6 +88,7 @@ def spool(
         max_message_bytes=max_message_bytes,
         ledger=ledger,
         patience=Patience(),
+        room=room or Bell(),
     )
 
 
@@ -166,6 +170,27 @@ async def test_where_another_would_not_fit_one_is_read_at_a_time(
         assert source.sent == 1
         slow.let.set()
         assert await storing == 21
+
+
+async def test_where_a_live_handler_has_enough_to_read_the_rest_waits(
+    ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
+) -> None:
+    record = running(ledger, live=True, window_bytes=2 * MIB)
+    room = Bell()
+    with admission.admit("caller") as place:
+        source = Source(*[bytes(MIB // 2)] * 40, place=place)
+        spooling = spool(record, aio_ledger, place, b"a", source, room=room)
+        storing = asyncio.create_task(spooling.store())
+        read = 0
+        while not storing.done():
+            inputs = record.inputs
+            assert sum(map(len, inputs[read:])) <= 2 * MIB
+            assert source.sent - len(inputs) <= AHEAD_BYTES // (MIB // 2) + 1
+            read = len(inputs)
+            ledger.run(take_requests(record.call, 1, read, sum(map(len, inputs))))
+            room.ring()
+            await asyncio.sleep(0.005)
+        assert storing.result() == 41
 
 
 async def test_what_the_stream_raises_ends_it(

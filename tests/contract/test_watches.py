@@ -9,13 +9,15 @@ from functools import partial
 
 import pytest
 
+from forebay.errors import Draining
 from forebay_gateway.delivery import Delivery, Done, Send
 from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
 from forebay_ledger.cancelling import cancel_all
 from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.keys import gateway_channel
 from forebay_ledger.lifecycle import Event
-from forebay_ledger.operations import finish
+from forebay_ledger.live import take_requests
+from forebay_ledger.operations import Refused, finish, receive
 from tests.contract.records import new_key, running
 from tests.harness import eventually
 
@@ -74,3 +76,26 @@ async def test_what_is_lost_between_a_question_and_its_answer_is_asked_for_at_on
                 await watch.news()
                 standing = watch.standing()
     assert watches.confirmed(watch)
+
+
+async def test_who_has_more_requests_hears_when_the_handler_has_read_what_it_had(
+    ledger: BlockingLedger, watches: Watches
+) -> None:
+    call, watch = new_key(), Watch(Delivery())
+    with watches.open(call, watch):
+        record = running(ledger, CHANNEL, call=call, live=True, window_bytes=10)
+        ledger.run(receive(record.call, 0, b"x" * 10, 100))
+        assert ledger.run(receive(record.call, 1, b"y", 100)) == Refused("FULL")
+        ledger.run(take_requests(record.call, 1, 1, 10))
+        async with sooner_than_a_look():
+            await watch.room.news()
+
+
+async def test_who_delivers_is_told_at_once_that_no_more_requests_can_be_received() -> None:
+    watch = Watch(Delivery())
+    watch.go_on()
+    watch.fail(Draining("the gateway is shutting down"))
+    async with sooner_than_a_look():
+        await watch.news()
+    with pytest.raises(Draining):
+        watch.go_on()

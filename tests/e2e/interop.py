@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import grpc
@@ -53,6 +54,9 @@ class Caller(Protocol):
     ) -> Answer:
         """Sends the requests, and reads until the call has ended."""
 
+    def ping_pong(self, method: str, requests: Iterable[Any], metadata: Metadata = ()) -> Answer:
+        """Sends each request when the response to the one before it has come."""
+
 
 class SyncCaller:
     """The stub that blocks."""
@@ -80,6 +84,22 @@ class SyncCaller:
                 answer.responses.append(response)
         except grpc.RpcError:
             answer.code, answer.details = call.code(), call.details()
+        return answer.ended(call, call.initial_metadata(), call.trailing_metadata())
+
+    def ping_pong(self, method: str, requests: Iterable[Any], metadata: Metadata = ()) -> Answer:
+        """See `Caller`."""
+        answer, pings = Answer(), SimpleQueue[Any]()
+        call = getattr(self._stub, method)(iter(pings.get, None), timeout=30.0, metadata=metadata)
+        try:
+            for request in requests:
+                pings.put(request)
+                answer.responses.append(next(call))
+            pings.put(None)
+            answer.responses += call
+        except grpc.RpcError:
+            answer.code, answer.details = call.code(), call.details()
+        finally:
+            pings.put(None)
         return answer.ended(call, call.initial_metadata(), call.trailing_metadata())
 
     def close(self) -> None:
@@ -111,6 +131,24 @@ class AioCaller:
                     start(argument, timeout=timeout, metadata=metadata, compression=compression),
                     streaming=_METHODS[method].server_streaming,
                 )
+
+        return asyncio.run(whole())
+
+    def ping_pong(self, method: str, requests: Iterable[Any], metadata: Metadata = ()) -> Answer:
+        """See `Caller`."""
+
+        async def whole() -> Answer:
+            answer = Answer()
+            async with grpc.aio.insecure_channel(self._address) as channel:
+                call = getattr(EchoServiceStub(channel), method)(timeout=30.0, metadata=metadata)
+                for request in requests:
+                    await call.write(request)
+                    answer.responses.append(await call.read())
+                await call.done_writing()
+                assert await call.read() is grpc.aio.EOF
+                answer.code, answer.details = await call.code(), await call.details()
+                initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
+            return answer.ended(call, initial, trailing)
 
         return asyncio.run(whole())
 

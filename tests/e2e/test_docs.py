@@ -20,7 +20,7 @@ README = ROOT / "README.md"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 OWN_ADDRESS = "127.0.0.1:50052"
 
-ON_THEIR_OWN = ("calls.md", "errors.md", "metadata.md", "retries.md")
+ON_THEIR_OWN = ("calls.md", "errors.md", "metadata.md", "retries.md", "servicers.md")
 FROM_THE_TUTORIAL_ON = (
     "tutorial.md",
     "own-service.md",

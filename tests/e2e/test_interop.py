@@ -129,25 +129,31 @@ def test_server_streaming(caller: Caller, kind: Kind) -> None:
 
 @kinds
 def test_ping_pong(caller: Caller, kind: Kind) -> None:
-    """All pings, then all pongs, in order.
-
-    Requests are spooled, and the handler begins when they are complete: a
-    caller that waits for the first pong before its second ping would wait for good.
-    """
+    """Each ping when the pong before it has come; the method is a live one."""
     requests = [
         EchoRequest(text=str(index), ballast=bytes(size), padding=back)
         for index, (size, back) in enumerate(zip(REQUEST_SIZES, RESPONSE_SIZES, strict=True))
     ]
-    answer = caller.call("Bidi", requests, kind())
+    answer = caller.ping_pong("Talk", requests, kind())
     assert [(r.text, r.index, len(r.padding)) for r in answer.responses] == [
         (str(index), index, size) for index, size in enumerate(RESPONSE_SIZES)
     ]
+    assert answer.code is grpc.StatusCode.OK
 
 
 @kinds
-def test_empty_stream(caller: Caller, kind: Kind) -> None:
+def test_all_pings_then_all_pongs(caller: Caller, kind: Kind) -> None:
+    """Of a method that is not live: requests are spooled, and the handler begins at their end."""
+    requests = [EchoRequest(text=str(index)) for index in range(4)]
+    answer = caller.call("Bidi", requests, kind())
+    assert [(r.text, r.index) for r in answer.responses] == [(str(n), n) for n in range(4)]
+
+
+@kinds
+@pytest.mark.parametrize("method", ["Bidi", "Talk"])
+def test_empty_stream(caller: Caller, method: str, kind: Kind) -> None:
     """Of no request comes no response; under an id that nobody knows, it attaches to no call."""
-    answer = caller.call("Bidi", [], kind())
+    answer = caller.call(method, [], kind())
     expected = grpc.StatusCode.NOT_FOUND if kind is durable else grpc.StatusCode.OK
     assert (answer.responses, answer.code) == ([], expected)
 

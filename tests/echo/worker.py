@@ -139,6 +139,8 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
             act(request, context)
             end_as_told(request, context)
             texts.append(request.text)
+            if request.act == "return":
+                break
         return EchoResponse(text="".join(texts), index=len(texts))
 
     def Bidi(
@@ -149,6 +151,13 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
             act(request, context)
             yield EchoResponse(text=request.text, index=index, padding=zeros(request.padding))
             end_as_told(request, context)
+            if request.act == "return":
+                return
+
+    Talk = Bidi
+    TalkAgain = Bidi
+    TalkFast = Bidi
+    Listen = ClientStream
 
     def Nothing(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
         return request

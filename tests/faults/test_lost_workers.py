@@ -5,90 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
 import pytest
-import redis
 
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.keys import CallKey
 from forebay_ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
-from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.faults.fleet import Fleet
 from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children
-from tests.harness import Process, environment, eventually, forebay_gateway, process, short_folder
-
-ROOT = Path(__file__).parents[2]
-GRACE_S = 1.0
-
-
-class Fleet:
-    """A gateway, its ledger, and workers that a test starts and loses."""
-
-    def __init__(self, env: dict[str, str], channel: grpc.Channel, ledger: redis.Redis) -> None:
-        self._env = env
-        self.stub = EchoServiceStub(channel)
-        self.ledger = ledger
-        self._workers = ExitStack()
-        self._started = 0
-
-    def worker(self, pool: str = "prefork", concurrency: int = 1) -> Process:
-        """One more worker, ready."""
-        self._started += 1
-        child = self._workers.enter_context(
-            process(
-                *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"],
-                *["--pool", pool, "--concurrency", str(concurrency), "-n", f"w{self._started}@%h"],
-                *["--without-mingle", "--without-gossip"],
-                env=self._env,
-                cwd=ROOT,
-            )
-        )
-        child.wait_for(r" ready\.")
-        return child
-
-    def record(self, call_id: str) -> dict[str, str]:
-        """The call's record."""
-        call = CallKey(call_id)
-        found: Any = self.ledger.hgetall(f"{call.partition}:call:{call}")
-        return {name.decode(): value.decode("latin-1") for name, value in found.items()}
-
-    def is_running(self, call_id: str, attempt: int = 1) -> bool:
-        """Whether a worker runs the attempt."""
-        record = self.record(call_id)
-        return (record.get("state"), record.get("attempt")) == ("RUNNING", str(attempt))
-
-    def lose_all(self) -> None:
-        """Ends the workers, and forgets all that was: the next test's are the first."""
-        self._workers.close()
-        self.ledger.flushall()
-
-
-@pytest.fixture(scope="module")
-def system() -> Iterator[Fleet]:
-    with short_folder() as folder:
-        env = environment(
-            FOREBAY_DATA_DIR=str(folder / "data"),
-            FOREBAY_SERVICES='["tests.echo.v1.echo_pb2"]',
-            FOREBAY_CANCEL_GRACE_S=str(GRACE_S),
-            FOREBAY_LINGER_S="0.1",
-        )
-        with (
-            forebay_gateway(env=env, cwd=ROOT) as (_, address),
-            grpc.insecure_channel(address) as channel,
-            closing(redis.Redis(unix_socket_path=f"{folder}/data/ledger.sock")) as ledger,
-        ):
-            yield Fleet(env, channel, ledger)
-
-
-@pytest.fixture
-def fleet(system: Fleet) -> Iterator[Fleet]:
-    yield system
-    system.lose_all()
+from tests.harness import eventually
 
 
 def indexes(fleet: Fleet, call_id: str, count: int, seconds: float) -> list[int]:

@@ -78,6 +78,9 @@ class SurvivalServicer(survival_pb2_grpc.SurvivalServiceServicer):
                 _work(request.seconds, context, log)
                 yield part(request.text, index, request.size)
 
+    Talk = Answer
+    Say = Answer
+
     def Grind(self, request: Work, context: grpc.ServicerContext) -> Part:
         with working(_call_id(context)) as log:
             until = time.monotonic() + request.seconds

@@ -54,6 +54,7 @@ _STANDING = Standing(
     first=0,
     initial=b"",
     brief=b"",
+    receiving=False,
     ending=None,
 )
 

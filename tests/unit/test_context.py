@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import grpc
 import pytest
 from google.rpc import code_pb2, status_pb2
@@ -112,6 +114,29 @@ def test_initial_metadata_is_sent_at_once_and_only_once() -> None:
     with pytest.raises(ValueError, match="already sent"):
         sending.send_initial_metadata((("a", "2"),))
     assert len(sent) == 1
+
+
+def test_initial_metadata_is_too_late_after_a_response() -> None:
+    sending = context()
+    sending.responds()
+    with pytest.raises(ValueError, match="already sent"):
+        sending.send_initial_metadata((("a", "1"),))
+
+
+def test_metadata_has_keys_and_values_by_name_as_in_grpc() -> None:
+    (entry,) = context(metadata=[("x-wish", "tea")]).invocation_metadata()
+    assert (entry.key, entry.value) == ("x-wish", "tea")
+    assert dict([entry]) == {"x-wish": "tea"}
+
+
+def test_a_handler_that_waits_for_requests_is_woken_by_news_and_by_every_end() -> None:
+    for wake in (CallContext.on_requests, CallContext.ended, lambda said: said.stop("CANCELLED")):
+        waiting = context()
+        waiter = threading.Thread(target=waiting.wait_for_requests, args=(0, 60.0))
+        waiter.start()
+        wake(waiting)
+        waiter.join(10.0)
+        assert not waiter.is_alive()
 
 
 def test_a_handler_reads_the_metadata_that_was_handed_on() -> None:

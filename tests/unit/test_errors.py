@@ -38,6 +38,7 @@ DESIGN = {
     "INTERNAL_FAULT": (code_pb2.INTERNAL, errors.Fault),
     "DEADLINE_EXCEEDED": (code_pb2.DEADLINE_EXCEEDED, errors.CallEnded),
     "CANCELLED": (code_pb2.CANCELLED, errors.CallEnded),
+    "CALLER_IDLE": (code_pb2.DEADLINE_EXCEEDED, errors.CallEnded),
 }
 
 

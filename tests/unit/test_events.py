@@ -18,6 +18,8 @@ from forebay_ledger.events import (
     More,
     PartDelivered,
     Reply,
+    RequestsCame,
+    Room,
     Stop,
     holding_frame,
     left_frame,
@@ -37,6 +39,7 @@ from forebay_ledger.lifecycle import State
         (b"more o/c 3 4096\n", More(3, 4096)),
         (b"brief o/c\nhalf", Brief(b"half")),
         (b"initial o/c\nmeta", Initial(b"meta")),
+        (b"room o/c\n", Room()),
         (
             b"end o/c FAILED NO_WORKERS 2 3 40 50\nout",
             Ending(State.FAILED, "NO_WORKERS", 2, 3, 40, 50, b"out"),
@@ -77,7 +80,8 @@ def test_a_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
         parse_frame(frame)
 
 
-def test_a_handlers_process_hears_of_credit_of_parts_and_of_stops() -> None:
+def test_a_handlers_process_hears_of_credit_of_requests_of_parts_and_of_stops() -> None:
+    assert parse_control(b"requests o/c 2 5") == ("o/c", 2, RequestsCame(5))
     assert parse_control(b"credit o/c 2 17") == ("o/c", 2, Credit(17))
     assert parse_control(b"part o/c 2 3") == ("o/c", 2, PartDelivered(3))
     assert parse_control(b"stop o/c 1 CANCELLED") == ("o/c", 1, Stop(State.CANCELLED))

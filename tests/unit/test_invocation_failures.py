@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
@@ -15,7 +16,7 @@ from forebay.compute.checks import FactorialCheck, MatMulCheck
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import ForebayError, InvalidRequest, from_status
 from forebay.routes import Method
-from forebay_workers.invocation import invoke
+from forebay_workers.invocation import Stopped, invoke
 from tests.unit.samples import METHODS, Attempt
 
 UNARY, RESPONSES, BOTH = METHODS["Add"], METHODS["Factorial"], METHODS["MatMul"]
@@ -65,6 +66,23 @@ def test_a_handler_that_fails_is_told_in_a_fixed_message_and_logged_whole(
     (record,) = caplog.records
     assert "/call-1" in record.getMessage()
     assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("details", ["no such order", ""])
+def test_the_status_that_a_handler_had_set_before_it_raised_holds(details: str) -> None:
+    def handler(request: Message, context: Any) -> Message:
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details(details)
+        raise RuntimeError("password in /etc/secret")
+
+    outcome = Attempt().run(UNARY, handler, pb.AddRequest())
+    assert outcome is not None
+    fixed = "the handler failed; the worker's log has the traceback"
+    assert (outcome.code, outcome.message) == (code_pb2.NOT_FOUND, details or fixed)
+
+
+def test_requests_that_are_read_of_a_call_that_is_over_raise_what_grpc_raises() -> None:
+    assert issubclass(Stopped, grpc.RpcError)
 
 
 def test_a_handler_is_closed_where_its_response_could_not_be_sent() -> None:

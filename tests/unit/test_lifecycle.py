@@ -12,14 +12,19 @@ from forebay.v1 import call_pb2
 from forebay_ledger.lifecycle import TRANSITIONS, Event, State, lua_table, next_state
 
 # Section 4 of the design, read again by hand: "RECEIVING → QUEUED → RUNNING → SUCCEEDED |
-# FAILED | CANCELLED | EXPIRED, and RUNNING → QUEUED when a claim lapses"; any live call may
+# FAILED | CANCELLED | EXPIRED, and RUNNING → QUEUED when a claim lapses"; requests of a live
+# call come in any of the first three; any call that has not ended may
 # fail (for want of workers, say), be cancelled or expire; only a handler succeeds.
 ARROWS = {
     ("RECEIVING", "receive", "RECEIVING"),
     ("RECEIVING", "complete", "QUEUED"),
+    ("QUEUED", "receive", "QUEUED"),
+    ("QUEUED", "complete", "QUEUED"),
     ("QUEUED", "claim", "QUEUED"),
     ("QUEUED", "lapse", "QUEUED"),
     ("QUEUED", "begin", "RUNNING"),
+    ("RUNNING", "receive", "RUNNING"),
+    ("RUNNING", "complete", "RUNNING"),
     ("RUNNING", "emit", "RUNNING"),
     ("RUNNING", "lapse", "QUEUED"),
     ("RUNNING", "succeed", "SUCCEEDED"),

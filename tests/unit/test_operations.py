@@ -45,6 +45,8 @@ NEW = NewCall(
     attempts_limit=4,
     may_run_again=True,
     deterministic=False,
+    live=False,
+    idle_s=60.0,
     fingerprint="uu-1",
 )
 PUSH = Push("list", b"message")
@@ -152,10 +154,10 @@ def test_a_cancel_ends_the_call_by_the_event_and_reason_of_its_name() -> None:
 
 def test_a_begun_attempt_knows_its_request_or_how_many_there_are() -> None:
     parse = operations.begin(CALL, 1, "worker", "control").parse
-    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"uu-1"]
-    assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, "uu-1")
-    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b""]
-    assert parse(streaming) == Begun("m", b"", 3, b"", None, 10, 20)
+    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"0", b"uu-1"]
+    assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, False, "uu-1")
+    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b"1", b""]
+    assert parse(streaming) == Begun("m", b"", 3, b"", None, 10, 20, live=True)
 
 
 @pytest.mark.parametrize("operation", [operations.emit(CALL, 1, 0, b""), operations.look(CALL, 1)])
@@ -164,7 +166,7 @@ def test_an_emitter_hears_how_far_readers_are(operation: Operation[Flow | Refuse
 
 
 def test_a_watcher_hears_where_a_running_call_stands() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"brief"]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"brief", b"1"]
     words = [b"RUNNING", b"", b"5", b"1", b"2", b"3"]
     assert operations.watch(CALL, "channel").parse([*reply, *words]) == Standing(
         "m",
@@ -177,12 +179,13 @@ def test_a_watcher_hears_where_a_running_call_stands() -> None:
         first=1,
         initial=b"init",
         brief=b"brief",
+        receiving=True,
         ending=None,
     )
 
 
 def test_a_watcher_hears_how_a_finished_call_ended() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b""]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"0"]
     words = [b"EXPIRED", b"DEADLINE_EXCEEDED", b"5", b"1", b"2", b"3"]
     found = operations.watch(CALL, "channel").parse([*reply, *words])
     assert isinstance(found, Standing)

@@ -28,6 +28,7 @@ def settings() -> Settings:
             "run_time_s": 12.0,
             "attempts": 13,
             "linger_s": 14.0,
+            "idle_s": 19.0,
             "request_bytes": 15,
             "item_bytes": 16,
             "window_bytes": 17,
@@ -63,17 +64,19 @@ def test_where_route_and_caller_say_nothing_the_settings_hold(settings: Settings
         attempts_limit=13,
         may_run_again=True,
         deterministic=True,
+        live=False,
+        idle_s=19.0,
         fingerprint=factorial.fingerprint,
     )
     assert request_limit_bytes(factorial, settings) == 15
 
 
 def test_the_routes_limits_go_over_the_settings(settings: Settings) -> None:
-    limits = Limits(1.0, 2.0, 3, 4.0, 5, 6)
+    limits = Limits(1.0, 2.0, 3, 4.0, 5, 6, 7.0)
     factorial = method("Factorial", limits=limits)
     new = _new(settings, factorial)
     assert (new.queue_wait_s, new.run_limit_s, new.attempts_limit) == (1.0, 2.0, 3)
-    assert (new.linger_s, new.item_limit_bytes) == (4.0, 6)
+    assert (new.linger_s, new.item_limit_bytes, new.idle_s) == (4.0, 6, 7.0)
     assert request_limit_bytes(factorial, settings) == 5
 
 
@@ -81,6 +84,13 @@ def test_the_routes_own_properties_are_kept(settings: Settings) -> None:
     once = replace(method("Factorial", deterministic=False), may_run_again=False)
     new = _new(settings, once)
     assert (new.may_run_again, new.deterministic) == (False, False)
+
+
+def test_a_live_call_is_queued_while_its_requests_come(settings: Settings) -> None:
+    live = _new(settings, method("MatMul", live=True))
+    spooled = _new(settings, method("MatMul", live=False))
+    assert (live.live, live.receiving) == (True, False)
+    assert (spooled.live, spooled.receiving) == (False, True)
 
 
 def test_a_call_whose_id_the_gateway_made_does_not_linger(settings: Settings) -> None:

@@ -26,6 +26,7 @@ from forebay_workers.batches import run_batch
 from forebay_workers.calls import run_calls
 from forebay_workers.held import attempts_of
 from forebay_workers.helping import TASK, help_with, with_others
+from forebay_workers.servicers import refuse_coroutines, services_of
 from forebay_workers.sharing import Parts, parts_of
 
 Handler = Callable[..., Any]
@@ -33,25 +34,59 @@ Handlers = Mapping[str, Handler] | object
 """Handlers by method name, or a servicer: an object with a method for each."""
 
 
-def application(name: str, services: Mapping[ServiceDescriptor, Handlers]) -> Celery:
-    """An application with a task for each routed method of the services.
+class Application(Celery):
+    """A Celery application whose tasks are the handlers of services."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.add_defaults(_celery_defaults)
+        self._served: dict[ServiceDescriptor, Handlers] = {}
+        self._shared: dict[str, tuple[Method, Parts]] = {}
+        self._helps = False
+
+    def register(self, servicer: object, *services: ServiceDescriptor) -> None:
+        """Puts a servicer on the fleet as it is: an object with a method for each RPC.
+
+        It is for the services whose generated `…Servicer` classes it extends, or for those
+        that are named. Raises RouteError for bad routes, LookupError where there is no
+        service, none of its methods has a route, or one that has is not there, and
+        TypeError for methods of asyncio.
+        """
+        for service in services or services_of(servicer):
+            refuse_coroutines(servicer, service)
+            if not read_methods([service]):
+                raise LookupError(f"no method of {service.full_name} carries a route")
+            self.serve({service: servicer})
+
+    def serve(self, services: Mapping[ServiceDescriptor, Handlers]) -> None:
+        """Adds a task for each routed method; raises as `application` does."""
+        served = {**self._served, **services}
+        added = {service.full_name for service in services}
+        methods = [method for method in read_methods(served) if method.service in added]
+        by_name = {service.full_name: handlers for service, handlers in services.items()}
+        handlers = [_handler(method, by_name[method.service]) for method in methods]
+        self._served = served
+        for method, handler in zip(methods, handlers, strict=True):
+            _register(self, method, handler)
+            parts = parts_of(handler)
+            if parts is not None and not method.route.live:  # who helps needs all requests
+                self._shared[method.name] = method, parts
+        if self._shared and not self._helps:
+            _register_help(self, self._shared)
+            self._helps = True
+
+
+def application(
+    name: str, services: Mapping[ServiceDescriptor, Handlers] | None = None
+) -> Application:
+    """An application with a task for each routed method of the services; more can be added.
 
     Settings are read when the worker starts, not here. Raises RouteError for bad
     routes and LookupError where a routed method has no handler.
     """
     redis_transport.install()
-    app = Celery(name)
-    app.add_defaults(_celery_defaults)
-    shared: dict[str, tuple[Method, Parts]] = {}
-    for method in read_methods(services):
-        service = next(s for s in services if s.full_name == method.service)
-        handler = _handler(method, services[service])
-        _register(app, method, handler)
-        parts = parts_of(handler)
-        if parts is not None:
-            shared[method.name] = method, parts
-    if shared:
-        _register_help(app, shared)
+    app = Application(name)
+    app.serve(services or {})
     return app
 
 

@@ -38,7 +38,7 @@ from forebay_workers.held import Attempt
 from forebay_workers.invocation import Stopped, invoke
 from forebay_workers.patience import patiently
 from forebay_workers.process import Runtime
-from forebay_workers.requests import stored_requests
+from forebay_workers.requests import live_requests, stored_requests
 from forebay_workers.versions import heeding_versions, mismatch
 
 _LOOK_EVERY_S = LEASE_S / 3
@@ -136,7 +136,9 @@ def _run_handler(
     outcome = invoke(
         method,
         handler,
-        stored_requests(runtime.ledger, context.call, begun),
+        live_requests(runtime.ledger, context)
+        if begun.live
+        else stored_requests(runtime.ledger, context.call, begun),
         context,
         heeding_versions(check, method, begun.fingerprint),
         emitter.emit,

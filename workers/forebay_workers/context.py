@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 import grpc
 
@@ -29,6 +29,13 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 _log = logging.getLogger(__name__)
+
+
+class Metadatum(NamedTuple):
+    """A pair of metadata, as `grpc.server` hands it out."""
+
+    key: str
+    value: str | bytes
 
 
 class Aborted(Exception):
@@ -55,10 +62,12 @@ class CallContext(grpc.ServicerContext):
         self.flow = flow
         self.sharing: Sharing | None = None  # where other workers may compute parts of it
         self.parts_heard = 0
+        self.requests_heard = 0
+        self._is_over = False
         self.changed = threading.Condition()
         self.outcome = call_pb2.Outcome()
         self._deadline = Deadline.after(timeout_s)
-        self._metadata = tuple(metadata)
+        self._metadata = tuple(Metadatum(*pair) for pair in metadata)
         self._send_initial = send_initial
         self._initial_sent = False
         self._callbacks: list[Callable[[], None]] | None = []
@@ -90,8 +99,35 @@ class CallContext(grpc.ServicerContext):
             self.parts_heard += 1
             self.changed.notify_all()
 
+    def responds(self) -> None:
+        """A response goes out, and initial metadata before it."""
+        self._initial_sent = True
+
+    def on_requests(self) -> None:
+        """Requests of a live call may have come, or ended."""
+        with self.changed:
+            self.requests_heard += 1
+            self.changed.notify_all()
+
+    def wait_for_requests(self, heard: int, timeout_s: float) -> None:
+        """Returns when more was heard of them than `heard`, when it is over, or after so long."""
+
+        def news() -> bool:
+            over = self.stopped is not None or self._is_over
+            return over or self.requests_heard != heard
+
+        with self.changed:
+            self.changed.wait_for(news, timeout_s)
+
+    def is_over(self) -> bool:
+        """Whether the handler has come to its end."""
+        return self._is_over
+
     def ended(self) -> None:
         """The handler has come to its end."""
+        with self.changed:
+            self._is_over = True
+            self.changed.notify_all()
         self._call_back()
 
     # grpc.RpcContext
@@ -123,7 +159,7 @@ class CallContext(grpc.ServicerContext):
 
     # grpc.ServicerContext
 
-    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+    def invocation_metadata(self) -> tuple[Metadatum, ...]:
         """The metadata that the route hands on, and the call's id."""
         return self._metadata
 

@@ -1,4 +1,4 @@
-"""Hearing of credit and of stops, in a process that runs handlers.
+"""Hearing of credit, of live requests and of stops, in a process that runs handlers.
 
 One thread a process, with a connection of its own. Pub/sub loses what is said
 while the connection is away, so after each subscription every running call looks
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from forebay.errors import BackendUnavailable
 from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import Credit, PartDelivered, Stop, parse_control
+from forebay_ledger.events import Credit, PartDelivered, RequestsCame, Stop, parse_control
 from forebay_ledger.keys import CallKey, control_channel
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, look
@@ -117,6 +117,8 @@ class Control:
         match event:
             case Credit(read_count):
                 context.on_credit(read_count)
+            case RequestsCame():
+                context.on_requests()
             case PartDelivered():
                 context.on_part()
             case Stop(state):
@@ -140,6 +142,7 @@ class Control:
                 context.stop(flow.why)
             else:
                 context.on_flow(flow)
+                context.on_requests()
 
 
 async def _end_with(parent: int) -> None:

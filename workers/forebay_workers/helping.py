@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 def with_others(app: Celery, method: Method, handler: Callable[..., Any]) -> Callable[..., Any]:
     """The handler, for a call on record: what it goes through in parts, others compute, too."""
-    if parts_of(handler) is None:
+    if parts_of(handler) is None or method.route.live:
         return handler
 
     def run(argument: Any, context: CallContext) -> Any:

@@ -20,13 +20,15 @@ from forebay_workers.versions import unreadable
 
 _log = logging.getLogger(__name__)
 
+_FAILED = "the handler failed; the worker's log has the traceback"
+
 
 class Interrupted(Exception):
     """What ends a handler through no fault of its own; raised through its frames."""
 
 
-class Stopped(Interrupted):
-    """The call is over in the ledger."""
+class Stopped(Interrupted, grpc.RpcError):
+    """The call is over in the ledger. An RpcError, as what `grpc.server` raises from requests."""
 
 
 class Refused(Interrupted):
@@ -56,6 +58,7 @@ def invoke(
         parsed = _checked(method, requests, check)
         argument: Any = parsed if method.client_streaming else _only(parsed)
         for response in _responses(method, handler, argument, context):
+            context.responds()
             emit(response, _serialized(method, response, max_message_bytes))
     except Aborted:
         pass
@@ -73,7 +76,9 @@ def invoke(
             _log.info("call %s: its handler, stopped, raised %r", context.call, error)
             return None
         _log.exception("call %s: the handler of %s failed", context.call, method.name)
-        return failed(HandlerFailed("the handler failed; the worker's log has the traceback"))
+        if context.code() is grpc.StatusCode.OK:
+            return failed(HandlerFailed(_FAILED))
+        context.outcome.message = context.outcome.message or _FAILED  # the code that it set holds
     finally:
         context.ended()
     return (

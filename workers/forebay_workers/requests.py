@@ -1,4 +1,4 @@
-"""A durable call's requests, as the ledger has them."""
+"""A durable call's requests, as the ledger has them, or as they come."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from functools import partial
 
 from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.keys import CallKey
-from forebay_ledger.operations import Begun
+from forebay_ledger.live import take_requests
+from forebay_ledger.operations import Begun, Refused
+from forebay_ledger.scripts import LEASE_S
+from forebay_workers.context import CallContext
 from forebay_workers.invocation import Stopped
 from forebay_workers.patience import patiently
 
 _A_READ = 4
+_LOOK_EVERY_S = LEASE_S / 3
 
 
 def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iterator[bytes]:
@@ -38,3 +42,28 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
             yield from requests
     finally:
         reader.shutdown(wait=False, cancel_futures=True)
+
+
+def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[bytes]:
+    """The request messages, in order, each when it is there; ends when the caller has.
+
+    Raises Stopped where the call has ended, or the ledger has lost requests. What was taken
+    counts as read when the next one is asked for. Once the handler has returned, nothing comes.
+    """
+    ordinal = read_bytes = 0
+    while not context.is_over():
+        heard = context.requests_heard
+        asked = take_requests(context.call, context.attempt, ordinal, read_bytes)
+        taken = patiently(partial(ledger.run, asked))
+        if isinstance(taken, Refused):
+            if context.is_over():
+                return
+            context.stop(taken.why)
+            raise Stopped
+        for request in taken.requests:
+            ordinal, read_bytes = ordinal + 1, read_bytes + len(request)
+            yield request
+        if ordinal == taken.total:
+            return
+        if not taken.requests:
+            context.wait_for_requests(heard, _LOOK_EVERY_S)

@@ -256,6 +256,13 @@ class DeadlineExceeded(CallEnded):
     reason = "DEADLINE_EXCEEDED"
 
 
+class CallerIdle(CallEnded):
+    """The handler of a live call waited for its next request for too long."""
+
+    code = code_pb2.DEADLINE_EXCEEDED
+    reason = "CALLER_IDLE"
+
+
 class Cancelled(CallEnded):
     """The call was cancelled."""
 

@@ -41,6 +41,7 @@ class Limits:
     linger_s: float | None = None
     request_bytes: int | None = None
     item_bytes: int | None = None
+    idle_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def _route(option: route_pb2.Route) -> Route:
             linger_s=_seconds(limits.HasField("linger"), limits.linger),
             request_bytes=limits.request_bytes or None,
             item_bytes=limits.item_bytes or None,
+            idle_s=_seconds(limits.HasField("idle"), limits.idle),
         ),
         priority=option.priority,
         max_priority=max(option.max_priority, option.priority),
@@ -211,8 +213,10 @@ def _problems(
         yield "`ephemeral` is for unary methods; take it out"
     if route.max_batch > 1 and (streaming or not route.ephemeral):
         yield "`max_batch` is for ephemeral unary methods; take it out"
-    if route.live:
-        yield "`live` is not served yet; take it out"
+    if route.live and not method.client_streaming:
+        yield "`live` is for streaming requests; take it out"
+    if limits.idle_s is not None and not route.live:
+        yield "`limits.idle` is for live methods; take it out"
     if route.ephemeral and route.detach:
         yield "`on_disconnect` of DETACH is for calls on record; take it or `ephemeral` out"
     if option.on_disconnect not in route_pb2.OnDisconnect.values():
@@ -239,7 +243,7 @@ def _problems(
             yield f"`metadata` names {key!r}; keys are lower case on the wire: {key.lower()!r}"
     if limits.linger_s is not None and limits.linger_s < 0:
         yield f"`limits.linger` of {limits.linger_s:g} s is less than 0; give 0 s or more"
-    for name in ("queue_wait_s", "run_time_s"):
+    for name in ("queue_wait_s", "run_time_s", "idle_s"):
         value = getattr(limits, name)
         if value is not None and value <= 0:
             yield f"`limits.{name[:-2]}` of {value:g} s is not more than 0; give more, or none"

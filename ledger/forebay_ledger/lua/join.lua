@@ -10,6 +10,6 @@ if redis.call('EXISTS', key('parts', call)) == 0 then return {'UNSHARED'} end
 local deadline = number(r.deadline)
 return {
   'OK', r.method, r.request or '', r.inputs or '-1', r.metadata or '',
-  tostring(deadline > 0 and deadline - now_ms() or -1), r.item_limit, r.window,
+  tostring(deadline > 0 and deadline - now_ms() or -1), r.item_limit, r.window, '0',
   r.fingerprint or '',
 }

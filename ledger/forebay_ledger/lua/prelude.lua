@@ -15,6 +15,10 @@
 --   run_limit linger detach retention item_limit window attempts_limit rerun deterministic
 --   request metadata              the single request; the handed-on metadata
 --   inputs input_bytes            of a request stream, `PREFIX:in:KEY`
+--   live                          of a live call: 'open' while requests may come, then 'complete'
+--   taken taken_bytes             of those, what the handler has read; let_go: bytes of what is gone
+--   full                          whether a gateway waits until more of them is read
+--   idle idle_until               how long the handler waits for the next one; until when it does
 --   count sent                    lasting items emitted, and their bytes
 --   first base                    items trimmed off `PREFIX:out:KEY`, and their bytes
 --   read_count                    items that the foremost watcher has read
@@ -80,6 +84,7 @@ local hold_until = 0
 -- What says when something must happen to a call.
 local DUE = {
   'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach', 'lease_until',
+  'idle_until',
 }
 
 -- When something must happen to the call next, kept in the partition's index; r: the DUE of it,
@@ -92,6 +97,7 @@ local function schedule(call, r)
     if time > 0 and time < due then due = time end
   end
   at(number(r.deadline))
+  at(number(r.idle_until))
   if r.lease_until then at(math.max(number(r.lease_until), hold_until)) end
   if r.state == 'QUEUED' then at(number(r.queue_until)) end
   if r.left and (r.detach ~= '1' or r.state == 'RECEIVING') then
@@ -188,7 +194,7 @@ local function settle(call, event, reason, outcome)
   redis.call('HDEL', record, 'request', 'brief', 'worker', 'lease_until', 'control', 'token',
     'queue_until', 'queue_wait', 'detach', 'run_limit', 'inputs',
     'input_bytes', 'read_count', 'attempts_limit', 'rerun', 'deterministic', 'metadata',
-    'overall', 'fingerprint')
+    'overall', 'fingerprint', 'live', 'taken', 'taken_bytes', 'let_go', 'full', 'idle', 'idle_until')
   redis.call('DEL', key('in', call), key('parts', call))
   redis.call('ZREM', P .. ':due', call)
   unwait(call, r)
@@ -218,18 +224,22 @@ local function arrived(call, r)
   end
 end
 
+-- Whether the attempt, once begun, may be followed by another.
+local MOVABLE = {'attempt', 'attempts_limit', 'count', 'rerun', 'deterministic'}
+local function movable(r)
+  return r.rerun == '1' and number(r.attempt) < number(r.attempts_limit)
+    and (r.deterministic == '1' or number(r.count) == 0)
+end
+
 -- Its worker has the call no more: it is to be sent again, or fails where it had begun and may
 -- not be run again.
 local function lapse(call)
   local r = read(call, {
-    'state', 'attempt', 'attempts_limit', 'count', 'rerun', 'deterministic', 'worker', 'control',
-    'queue', 'queue_wait', 'overall', 'rides',
+    'state', 'worker', 'control', 'queue', 'queue_wait', 'overall', 'rides', unpack(MOVABLE)
   })
   local state = NEXT[r.state].lapse
   if state ~= r.state then
-    local movable = r.rerun == '1' and number(r.attempt) < number(r.attempts_limit)
-      and (r.deterministic == '1' or number(r.count) == 0)
-    if not movable then
+    if not movable(r) then
       settle(call, 'fail', 'WORKER_LOST', '')
       return
     end
@@ -239,7 +249,7 @@ local function lapse(call)
     if r.overall then redis.call('HSET', key('call', call), 'deadline', r.overall) end
   end
   redis.call('HDEL', key('call', call), 'worker', 'lease_until', 'control', 'token', 'overall',
-    'rides')
+    'rides', 'taken', 'taken_bytes', 'idle_until')
   redis.call('DEL', key('parts', call))
   unwait(call, r)
   redis.call('ZADD', waiting(r.queue), 0, call)
@@ -251,8 +261,11 @@ end
 local function end_if_due(call, r, consumed)
   if not alive(r.state) then return false end
   local now, deadline, queue_until = now_ms(), number(r.deadline), number(r.queue_until)
+  local idle_until = number(r.idle_until)
   if deadline > 0 and deadline <= now then
     return settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
+  elseif idle_until > 0 and idle_until <= now then
+    return settle(call, 'expire', 'CALLER_IDLE', '')
   elseif consumed and r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
     local waited = consumed == true or consumed[r.queue]
     return settle(call, 'fail', waited and 'QUEUE_WAIT' or 'NO_WORKERS', '')
@@ -340,6 +353,18 @@ local function refusal(r, attempt, event)
   if not NEXT[r.state][event] then return r.state end
   if r.attempt ~= attempt then return 'STALE' end
   return nil
+end
+
+-- Whether further requests may come.
+local function receiving(r)
+  return r.state == 'RECEIVING' or r.live == 'open'
+end
+
+-- Tells the process that runs the handler of a live call that requests came, or that they ended.
+local function tell_of_requests(call, r, count)
+  if r.control then
+    redis.call('PUBLISH', r.control, 'requests ' .. call .. ' ' .. r.attempt .. ' ' .. count)
+  end
 end
 
 local FLOW = {'state', 'attempt', 'read_count'}

@@ -61,6 +61,26 @@ class EchoServiceStub:
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
                 response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
                 _registered_method=True)
+        self.Talk = channel.stream_stream(
+                '/tests.echo.v1.EchoService/Talk',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
+        self.TalkAgain = channel.stream_stream(
+                '/tests.echo.v1.EchoService/TalkAgain',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
+        self.TalkFast = channel.stream_stream(
+                '/tests.echo.v1.EchoService/TalkFast',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
+        self.Listen = channel.stream_unary(
+                '/tests.echo.v1.EchoService/Listen',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
         self.Detached = channel.unary_stream(
                 '/tests.echo.v1.EchoService/Detached',
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
@@ -127,6 +147,34 @@ class EchoServiceServicer:
 
     def Bidi(self, request_iterator, context):
         """A response to each request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Talk(self, request_iterator, context):
+        """A response to each request, as soon as that is here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TalkAgain(self, request_iterator, context):
+        """As Talk, and may be run again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TalkFast(self, request_iterator, context):
+        """As Talk, for callers who don't think for long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Listen(self, request_iterator, context):
+        """As ClientStream, read as it comes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +247,26 @@ def add_EchoServiceServicer_to_server(servicer, server):
             ),
             'Bidi': grpc.stream_stream_rpc_method_handler(
                     servicer.Bidi,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'Talk': grpc.stream_stream_rpc_method_handler(
+                    servicer.Talk,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'TalkAgain': grpc.stream_stream_rpc_method_handler(
+                    servicer.TalkAgain,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'TalkFast': grpc.stream_stream_rpc_method_handler(
+                    servicer.TalkFast,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'Listen': grpc.stream_unary_rpc_method_handler(
+                    servicer.Listen,
                     request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
                     response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
             ),
@@ -367,6 +435,114 @@ class EchoService:
             request_iterator,
             target,
             '/tests.echo.v1.EchoService/Bidi',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Talk(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tests.echo.v1.EchoService/Talk',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TalkAgain(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tests.echo.v1.EchoService/TalkAgain',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TalkFast(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tests.echo.v1.EchoService/TalkFast',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Listen(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/tests.echo.v1.EchoService/Listen',
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
             options,

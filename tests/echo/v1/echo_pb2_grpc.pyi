@@ -44,6 +44,14 @@ class EchoServiceStub:
     """One response to all requests."""
     Bidi: _grpc.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """A response to each request."""
+    Talk: _grpc.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """A response to each request, as soon as that is here."""
+    TalkAgain: _grpc.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """As Talk, and may be run again."""
+    TalkFast: _grpc.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """As Talk, for callers who don't think for long."""
+    Listen: _grpc.StreamUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """As ClientStream, read as it comes."""
     Detached: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """`count` responses; goes on when its caller has left."""
     Narrow: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
@@ -72,6 +80,14 @@ class EchoServiceAsyncStub(EchoServiceStub):
     """One response to all requests."""
     Bidi: _aio.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """A response to each request."""
+    Talk: _aio.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """A response to each request, as soon as that is here."""
+    TalkAgain: _aio.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """As Talk, and may be run again."""
+    TalkFast: _aio.StreamStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """As Talk, for callers who don't think for long."""
+    Listen: _aio.StreamUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """As ClientStream, read as it comes."""
     Detached: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """`count` responses; goes on when its caller has left."""
     Narrow: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
@@ -127,6 +143,38 @@ class EchoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
         """A response to each request."""
+
+    @_abc_1.abstractmethod
+    def Talk(
+        self,
+        request_iterator: _MaybeAsyncIterator[_echo_pb2.EchoRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
+        """A response to each request, as soon as that is here."""
+
+    @_abc_1.abstractmethod
+    def TalkAgain(
+        self,
+        request_iterator: _MaybeAsyncIterator[_echo_pb2.EchoRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
+        """As Talk, and may be run again."""
+
+    @_abc_1.abstractmethod
+    def TalkFast(
+        self,
+        request_iterator: _MaybeAsyncIterator[_echo_pb2.EchoRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
+        """As Talk, for callers who don't think for long."""
+
+    @_abc_1.abstractmethod
+    def Listen(
+        self,
+        request_iterator: _MaybeAsyncIterator[_echo_pb2.EchoRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_echo_pb2.EchoResponse, _abc.Awaitable[_echo_pb2.EchoResponse]]:
+        """As ClientStream, read as it comes."""
 
     @_abc_1.abstractmethod
     def Detached(

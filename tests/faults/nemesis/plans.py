@@ -22,6 +22,8 @@ class Kind(StrEnum):
     ACT = "Act"
     GATHER = "Gather"
     ANSWER = "Answer"
+    TALK = "Talk"
+    SAY = "Say"
     DETACH = "Detach"
     LEAVE = "Leave"
     GRIND = "Grind"
@@ -32,18 +34,24 @@ class Kind(StrEnum):
         """Whether it answers with a stream."""
         return self in (
             *(Kind.COUNT, Kind.VARY, Kind.ACT),
-            *(Kind.ANSWER, Kind.DETACH, Kind.LEAVE),
+            *(Kind.ANSWER, Kind.TALK, Kind.SAY),
+            *(Kind.DETACH, Kind.LEAVE),
         )
 
     @property
     def takes_stream(self) -> bool:
         """Whether its requests are a stream."""
-        return self in (Kind.GATHER, Kind.ANSWER)
+        return self is Kind.GATHER or self.answers_each
+
+    @property
+    def answers_each(self) -> bool:
+        """Whether it has a response to each of its requests."""
+        return self in (Kind.ANSWER, Kind.TALK, Kind.SAY)
 
     @property
     def has_effects(self) -> bool:
         """Whether a begun attempt may never be run again."""
-        return self in (Kind.EFFECT, Kind.ACT)
+        return self in (Kind.EFFECT, Kind.ACT, Kind.SAY)
 
     @property
     def varies(self) -> bool:
@@ -95,7 +103,7 @@ class Plan:
         if self.kind is Kind.GATHER:
             texts = [f"{self.id}.{i}" for i in range(self.count)]
             return gathered(texts, self.size).SerializeToString()
-        text = f"{self.id}.{index}" if self.kind is Kind.ANSWER else self.id
+        text = f"{self.id}.{index}" if self.kind.answers_each else self.id
         return part(text, index, self.size, run).SerializeToString()
 
 
@@ -107,6 +115,8 @@ _WEIGHTS = {
     Kind.ACT: 2,
     Kind.GATHER: 2,
     Kind.ANSWER: 2,
+    Kind.TALK: 3,
+    Kind.SAY: 2,
     Kind.DETACH: 2,
     Kind.LEAVE: 1,
     Kind.GRIND: 1,

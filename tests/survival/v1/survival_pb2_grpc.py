@@ -70,6 +70,16 @@ class SurvivalServiceStub:
                 request_serializer=tests_dot_survival_dot_v1_dot_survival__pb2.Work.SerializeToString,
                 response_deserializer=tests_dot_survival_dot_v1_dot_survival__pb2.Part.FromString,
                 _registered_method=True)
+        self.Talk = channel.stream_stream(
+                '/tests.survival.v1.SurvivalService/Talk',
+                request_serializer=tests_dot_survival_dot_v1_dot_survival__pb2.Work.SerializeToString,
+                response_deserializer=tests_dot_survival_dot_v1_dot_survival__pb2.Part.FromString,
+                _registered_method=True)
+        self.Say = channel.stream_stream(
+                '/tests.survival.v1.SurvivalService/Say',
+                request_serializer=tests_dot_survival_dot_v1_dot_survival__pb2.Work.SerializeToString,
+                response_deserializer=tests_dot_survival_dot_v1_dot_survival__pb2.Part.FromString,
+                _registered_method=True)
         self.Detach = channel.unary_stream(
                 '/tests.survival.v1.SurvivalService/Detach',
                 request_serializer=tests_dot_survival_dot_v1_dot_survival__pb2.Work.SerializeToString,
@@ -145,6 +155,20 @@ class SurvivalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Talk(self, request_iterator, context):
+        """As Answer, to each request when it is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Say(self, request_iterator, context):
+        """As Talk; has effects, so it may not be run again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Detach(self, request, context):
         """As Count; goes on when its caller has left.
         """
@@ -208,6 +232,16 @@ def add_SurvivalServiceServicer_to_server(servicer, server):
             ),
             'Answer': grpc.stream_stream_rpc_method_handler(
                     servicer.Answer,
+                    request_deserializer=tests_dot_survival_dot_v1_dot_survival__pb2.Work.FromString,
+                    response_serializer=tests_dot_survival_dot_v1_dot_survival__pb2.Part.SerializeToString,
+            ),
+            'Talk': grpc.stream_stream_rpc_method_handler(
+                    servicer.Talk,
+                    request_deserializer=tests_dot_survival_dot_v1_dot_survival__pb2.Work.FromString,
+                    response_serializer=tests_dot_survival_dot_v1_dot_survival__pb2.Part.SerializeToString,
+            ),
+            'Say': grpc.stream_stream_rpc_method_handler(
+                    servicer.Say,
                     request_deserializer=tests_dot_survival_dot_v1_dot_survival__pb2.Work.FromString,
                     response_serializer=tests_dot_survival_dot_v1_dot_survival__pb2.Part.SerializeToString,
             ),
@@ -420,6 +454,60 @@ class SurvivalService:
             request_iterator,
             target,
             '/tests.survival.v1.SurvivalService/Answer',
+            tests_dot_survival_dot_v1_dot_survival__pb2.Work.SerializeToString,
+            tests_dot_survival_dot_v1_dot_survival__pb2.Part.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Talk(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tests.survival.v1.SurvivalService/Talk',
+            tests_dot_survival_dot_v1_dot_survival__pb2.Work.SerializeToString,
+            tests_dot_survival_dot_v1_dot_survival__pb2.Part.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Say(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tests.survival.v1.SurvivalService/Say',
             tests_dot_survival_dot_v1_dot_survival__pb2.Work.SerializeToString,
             tests_dot_survival_dot_v1_dot_survival__pb2.Part.FromString,
             options,

@@ -47,6 +47,10 @@ class SurvivalServiceStub:
     """One response that shows that all requests came, in order."""
     Answer: _grpc.StreamStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]
     """A response to each request."""
+    Talk: _grpc.StreamStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]
+    """As Answer, to each request when it is there."""
+    Say: _grpc.StreamStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]
+    """As Talk; has effects, so it may not be run again."""
     Detach: _grpc.UnaryStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]
     """As Count; goes on when its caller has left."""
     Leave: _grpc.UnaryStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]
@@ -75,6 +79,10 @@ class SurvivalServiceAsyncStub(SurvivalServiceStub):
     """One response that shows that all requests came, in order."""
     Answer: _aio.StreamStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]  # type: ignore[assignment]
     """A response to each request."""
+    Talk: _aio.StreamStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]  # type: ignore[assignment]
+    """As Answer, to each request when it is there."""
+    Say: _aio.StreamStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]  # type: ignore[assignment]
+    """As Talk; has effects, so it may not be run again."""
     Detach: _aio.UnaryStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]  # type: ignore[assignment]
     """As Count; goes on when its caller has left."""
     Leave: _aio.UnaryStreamMultiCallable[_survival_pb2.Work, _survival_pb2.Part]  # type: ignore[assignment]
@@ -142,6 +150,22 @@ class SurvivalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_survival_pb2.Part], _abc.AsyncIterator[_survival_pb2.Part]]:
         """A response to each request."""
+
+    @_abc_1.abstractmethod
+    def Talk(
+        self,
+        request_iterator: _MaybeAsyncIterator[_survival_pb2.Work],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_survival_pb2.Part], _abc.AsyncIterator[_survival_pb2.Part]]:
+        """As Answer, to each request when it is there."""
+
+    @_abc_1.abstractmethod
+    def Say(
+        self,
+        request_iterator: _MaybeAsyncIterator[_survival_pb2.Work],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_survival_pb2.Part], _abc.AsyncIterator[_survival_pb2.Part]]:
+        """As Talk; has effects, so it may not be run again."""
 
     @_abc_1.abstractmethod
     def Detach(

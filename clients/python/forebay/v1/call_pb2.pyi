@@ -32,7 +32,7 @@ class _CallStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallState.V
     CALL_STATE_UNSPECIFIED: _CallState.ValueType  # 0
     """Not used."""
     CALL_STATE_RECEIVING: _CallState.ValueType  # 1
-    """The call's requests are still coming in."""
+    """The call's requests are still coming in, and it is not live."""
     CALL_STATE_QUEUED: _CallState.ValueType  # 2
     """The call waits for a worker."""
     CALL_STATE_RUNNING: _CallState.ValueType  # 3
@@ -54,7 +54,7 @@ class CallState(_CallState, metaclass=_CallStateEnumTypeWrapper):
 CALL_STATE_UNSPECIFIED: CallState.ValueType  # 0
 """Not used."""
 CALL_STATE_RECEIVING: CallState.ValueType  # 1
-"""The call's requests are still coming in."""
+"""The call's requests are still coming in, and it is not live."""
 CALL_STATE_QUEUED: CallState.ValueType  # 2
 """The call waits for a worker."""
 CALL_STATE_RUNNING: CallState.ValueType  # 3

@@ -116,6 +116,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     not run. Example: a field was added, and only the gateway knows it yet. Bring
     both up to date, and make a new call.
     """
+    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
+    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+    as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, with the status that each comes with."""
@@ -208,5 +212,9 @@ don't fit: its task is another method's there, it streams otherwise, or
 the request has fields there that the worker does not know. The handler was
 not run. Example: a field was added, and only the gateway knows it yet. Bring
 both up to date, and make a new call.
+"""
+ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
+"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

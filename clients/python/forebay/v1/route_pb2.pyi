@@ -96,7 +96,7 @@ class Route(_message.Message):
     """
     live: _builtins.bool
     """Streaming requests only: the handler starts at the first request message
-    instead of at the end of the requests. Unset: at the end.
+    instead of at the end of the requests, and gets each as it comes. Unset: at the end.
     """
     transient: _builtins.str
     """The name of a response field, within a oneof, whose items are live only:
@@ -164,10 +164,13 @@ class Limits(_message.Message):
     LINGER_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     ITEM_BYTES_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
     """How many attempts a call that may be run again has in all. At least 1."""
     request_bytes: _builtins.int
-    """Bytes of one call's request messages in all."""
+    """Bytes of one call's request messages in all. Of a live call that may not be run
+    again, those that its handler has not read.
+    """
     item_bytes: _builtins.int
     """Bytes of one call's lasting items that the ledger holds at a time. A
     handler that is ahead of its readers by more than this waits.
@@ -190,6 +193,12 @@ class Limits(_message.Message):
         the gateway made the id, 10 s where the caller did.
         """
 
+    @_builtins.property
+    def idle(self) -> _duration_pb2.Duration:
+        """Live methods only: how long a handler may wait for its next request; then the call
+        ends with DEADLINE_EXCEEDED, reason CALLER_IDLE. More than 0.
+        """
+
     def __init__(
         self,
         *,
@@ -199,10 +208,11 @@ class Limits(_message.Message):
         linger: _duration_pb2.Duration | None = ...,
         request_bytes: _builtins.int = ...,
         item_bytes: _builtins.int = ...,
+        idle: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["linger", b"linger", "queue_wait", b"queue_wait", "run_time", b"run_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle", b"idle", "linger", b"linger", "queue_wait", b"queue_wait", "run_time", b"run_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "item_bytes", b"item_bytes", "linger", b"linger", "queue_wait", b"queue_wait", "request_bytes", b"request_bytes", "run_time", b"run_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "idle", b"idle", "item_bytes", b"item_bytes", "linger", b"linger", "queue_wait", b"queue_wait", "request_bytes", b"request_bytes", "run_time", b"run_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

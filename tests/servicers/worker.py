@@ -1,0 +1,11 @@
+"""`celery -A tests.servicers.worker worker`: two servicers, as they are, on the fleet."""
+
+from __future__ import annotations
+
+from forebay_workers import application
+from tests.servicers.greeter import Greeter
+from tests.servicers.route_guide import RouteGuide
+
+app = application("servicers")
+app.register(Greeter())
+app.register(RouteGuide())
