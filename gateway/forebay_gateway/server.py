@@ -80,8 +80,10 @@ def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
 
 
 @asynccontextmanager
-async def running_gateway(settings: Settings) -> AsyncIterator[str]:
+async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) -> AsyncIterator[str]:
     """Serves until the block is left, then drains; yields the address, HOST:PORT.
+
+    Without methods, those of the settings' services are served.
 
     Order of the end: no new calls, and health says so; calls in flight get
     `drain_s`; what is left is cut, to go on elsewhere; then the server, and last
@@ -90,7 +92,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     Raises SettingsError, RouteError or GatewayError where it can't start.
     """
     keep_freed_memory()
-    gateway = _Gateway(settings.of_one_process())
+    methods = methods or load_methods(settings.services)
+    gateway = _Gateway(settings.of_one_process(), methods)
     await gateway.health.say(False)
     async with asyncio.TaskGroup() as background:
         loops = [background.create_task(loop) for loop in gateway.loops()]
@@ -112,8 +115,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
 class _Gateway:
     """The parts of a gateway, and what they do together."""
 
-    def __init__(self, settings: Settings) -> None:
-        methods = load_methods(settings.services)
+    def __init__(self, settings: Settings, methods: Sequence[Method]) -> None:
         checks = _checks(settings)
         backends = settings.backends()
         self.ledger = Ledger(backends.ledger_url)

@@ -155,6 +155,22 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
 
 
+class _GivenAlone(Settings):
+    """Settings that neither environment nor file has a say in."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given."""
+        return (init_settings,)
+
+
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """The settings as flags (None: not given), environment and file make them.
 
@@ -162,8 +178,17 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """
     _refuse_unknown_variables()
     given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return _made(Settings, given)
+
+
+def given_settings(**given: Any) -> Settings:
+    """The settings as given, over the defaults alone; raises SettingsError."""
+    return _made(_GivenAlone, given)
+
+
+def _made(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
     try:
-        return Settings(**given)
+        return kind(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from error
     except UnreadableSettingsError as error:

@@ -20,7 +20,6 @@ from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
 from forebay_ledger.backends import celery_settings
 from forebay_ledger.keys import CallKey
-from forebay_ledger.settings import load_settings
 from forebay_workers import process, redis_transport
 from forebay_workers.batches import run_batch
 from forebay_workers.calls import run_calls
@@ -91,7 +90,7 @@ def application(
 
 
 def _celery_defaults() -> dict[str, Any]:
-    backends = load_settings().backends()
+    backends = process.settings().backends()
     return {
         **celery_settings(backends),
         "broker_connection_max_retries": None,  # an outage may be long
