@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from forebay_gateway.testing.kept import Kept
+
 if TYPE_CHECKING:
     import grpc
     from google.protobuf.descriptor import ServiceDescriptor
@@ -37,6 +39,10 @@ class Service:
 
     address: str
     channel: grpc.Channel
+
+
+kept: Kept[Service] = Kept()
+"""What the fixtures started last."""
 
 
 @contextmanager
@@ -62,5 +68,6 @@ def serving(
     except ImportError as error:
         raise ImportError(f"testing needs {error.name}: pip install 'forebay[testing]'") from error
 
+    kept.make_way()
     with running_site(services, concurrency, settings or {}) as (address, channel):
         yield Service(address, channel)

@@ -6,12 +6,12 @@ PYTEST_DONT_REWRITE: there is nothing to assert here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from forebay_gateway.testing import Service, serving
+from forebay_gateway.testing import Service, kept, serving
+from forebay_gateway.testing.kept import Kept
 
 if TYPE_CHECKING:
     import grpc
@@ -22,33 +22,10 @@ if TYPE_CHECKING:
     Services = Mapping[ServiceDescriptor, Handlers]
 
 
-class _Running:
-    """The services that were wanted last, running until others are: a session may want one set."""
-
-    def __init__(self) -> None:
-        self._services: Services = {}
-        self._service: Service | None = None
-        self._stack = ExitStack()
-
-    def service(self, services: Services) -> Service:
-        """The services, started where they do not run yet."""
-        if self._service is None or self._services != services:
-            self.end()
-            self._service = self._stack.enter_context(serving(services))
-            self._services = dict(services)
-        return self._service
-
-    def end(self) -> None:
-        """Ends what runs."""
-        self._service = None
-        self._stack.close()
-
-
 @pytest.fixture(scope="session")
-def _forebay_running() -> Iterator[_Running]:
-    running = _Running()
-    yield running
-    running.end()
+def _forebay_kept() -> Iterator[Kept[Service]]:
+    yield kept
+    kept.make_way()
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +39,10 @@ def forebay_services() -> Services:
 
 
 @pytest.fixture(scope="module")
-def forebay_service(forebay_services: Services, _forebay_running: _Running) -> Service:
+def forebay_service(forebay_services: Services, _forebay_kept: Kept[Service]) -> Iterator[Service]:
     """The running services; those of the module before go on where they are the same."""
-    return _forebay_running.service(forebay_services)
+    with _forebay_kept.using(forebay_services, lambda: serving(forebay_services)) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
