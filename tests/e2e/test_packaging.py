@@ -73,6 +73,7 @@ def test_the_wheel_holds_our_four_packages_and_nothing_else(wheel: Path) -> None
     assert "forebay/service_config.json" in names
     shipped = {name for name in names if name.startswith("forebay/protos/")}
     assert shipped == {f"forebay/{proto}" for proto in contract()}
+    assert "forebay_gateway/starter/template/Makefile.template" in names
 
 
 @pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
@@ -178,3 +179,25 @@ def test_a_service_of_ones_own_is_compiled_against_the_wheel_and_served_from_it(
         address = gateway.wait_for(r"ready on (\S+)")[1]
         described = run(BIN / "grpcurl", "-plaintext", address, "describe", "acme.Reports")
     assert "rpc Render ( .acme.Page ) returns ( stream .acme.Page )" in described
+
+
+def test_a_new_project_is_set_up_and_passes_its_tests_on_the_wheel(
+    wheel: Path, tmp_path: Path
+) -> None:
+    python = install(tmp_path, f"forebay[testing] @ {wheel.as_uri()}", "pip")
+    path = f"{python.parent}:{os.environ['PATH']}"
+    env = {**environment(), "PATH": path, "PYTEST_ADDOPTS": "-W error"}
+    project = tmp_path / "weather"
+    for command, cwd in [
+        (["forebay", "new", "weather"], tmp_path),
+        (["make", "setup", "proto"], project),
+        (["make", "test"], project),
+    ]:
+        done = subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+    assert run(python, "-c", "import weather; print(weather.__file__)") == (
+        f"{project / 'weather' / '__init__.py'}\n"
+    )

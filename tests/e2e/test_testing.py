@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import re
+import signal
 import tempfile
 import threading
 import time
@@ -81,7 +83,10 @@ def test_nothing_is_left_of_a_service(temporary: Path) -> None:
         threads = sorted(thread.name for thread in threading.enumerate())
         limits = [pool["num_threads"] for pool in threadpool_info()]
         apps = (celery._state.default_app, celery._state._tls.current_app, task_join_will_block())
-        return [children, folders, threads, limits, apps, len(os.listdir("/proc/self/fd"))]
+        signals = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        logs = (logging.root.level, logging.root.handlers)
+        files = len(os.listdir("/proc/self/fd"))
+        return [children, folders, threads, limits, apps, signals, logs, files]
 
     with serving({ECHO: EchoServicer()}) as service:  # gRPC keeps what it makes once
         greet(service)
@@ -91,6 +96,7 @@ def test_nothing_is_left_of_a_service(temporary: Path) -> None:
         during = held()
     assert held() == before
     assert all(one != other for one, other in zip(before[:3], during[:3], strict=True))
+    assert during[5:7] == before[5:7]  # signals and logging are nobody else's at any time
 
 
 def test_services_follow_one_another_each_with_its_own_handlers() -> None:
