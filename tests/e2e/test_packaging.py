@@ -201,3 +201,12 @@ def test_a_new_project_is_set_up_and_passes_its_tests_on_the_wheel(
     assert run(python, "-c", "import weather; print(weather.__file__)") == (
         f"{project / 'weather' / '__init__.py'}\n"
     )
+
+
+def test_without_a_compiler_of_protobuf_a_new_project_says_what_comes_next(
+    wheel: Path, tmp_path: Path
+) -> None:
+    python = install(tmp_path, f"forebay[cli] @ {wheel.as_uri()}")
+    written = run(python.parent / "forebay", "new", "weather", cwd=tmp_path)
+    assert written.endswith("next: cd weather && make setup proto test\n")
+    assert not list((tmp_path / "weather").rglob("*_pb2.py"))

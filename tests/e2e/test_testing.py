@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -31,8 +32,9 @@ from forebay_workers.in_process import WorkerError
 from tests.echo.v1 import echo_pb2, echo_pb2_grpc
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.worker import EchoServicer
-from tests.harness import short_folder
+from tests.harness import environment, eventually, process, short_folder
 
+ROOT = Path(__file__).parents[2]
 ECHO = echo_pb2.DESCRIPTOR.services_by_name["EchoService"]
 COMPUTE = compute_pb2.DESCRIPTOR.services_by_name["ComputeService"]
 TIMEOUT_S = 30.0
@@ -97,6 +99,23 @@ def test_nothing_is_left_of_a_service(temporary: Path) -> None:
     assert held() == before
     assert all(one != other for one, other in zip(before[:3], during[:3], strict=True))
     assert during[5:7] == before[5:7]  # signals and logging are nobody else's at any time
+
+
+KILLED = """
+import os, signal
+from forebay_gateway.testing import serving
+from tests.echo.worker import EchoServicer, echo_pb2
+with serving({echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: EchoServicer()}):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_is_left_of_a_service_whose_process_was_killed(tmp_path: Path) -> None:
+    with short_folder() as folder:
+        env = environment(TMPDIR=str(folder), PYTHONPATH=str(ROOT))
+        with process(sys.executable, "-c", KILLED, env=env, cwd=tmp_path) as killed:
+            assert killed.ended() == -signal.SIGKILL
+        eventually(lambda: not any(folder.iterdir()), "the server's guard removes its folder")
 
 
 def test_services_follow_one_another_each_with_its_own_handlers() -> None:
