@@ -142,12 +142,11 @@ def test_a_handler_that_does_not_end_is_named_and_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(daemon_threads, "STOP_TIMEOUT_S", 0.2)
-    begun, go_on = threading.Event(), threading.Event()
+    begun, never = threading.Event(), threading.Event()
 
     def stuck(request: EchoRequest, context: grpc.ServicerContext) -> echo_pb2.EchoResponse:
         begun.set()
-        while not go_on.is_set():
-            time.sleep(0.01)
+        never.wait()
         return echo_pb2.EchoResponse()
 
     servicer = EchoServicer()
@@ -161,7 +160,6 @@ def test_a_handler_that_does_not_end_is_named_and_holds_up_nothing(
 
     with pytest.raises(WorkerError, match=r"test_testing\.py:\d+ in stuck"):
         serve()
-    go_on.set()
     with serving({ECHO: EchoServicer()}) as service:
         assert greet(service) == "hello"
 
