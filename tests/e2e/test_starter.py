@@ -97,7 +97,8 @@ def test_it_runs_and_answers_what_its_readme_asks_until_ctrl_c(project: Path) ->
 
 def test_what_the_page_on_testing_says_runs_in_it(project: Path, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
-    blocks = re.findall(r"^```python\n# (tests/\S+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    fenced = re.compile(r'^```python title="(\S+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
+    blocks = fenced.findall(page)
     assert len(blocks) == page.count("```python") == 5
     copy = tmp_path / "weather"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("tests", "data"))
