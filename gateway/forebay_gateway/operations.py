@@ -39,7 +39,7 @@ LONGEST_WAIT_S = 30 * 60.0
 """How long WaitOperation waits for a call where its caller sets no bound."""
 
 _WHOLE = 1 << 30
-_BEFORE_THE_DEADLINE_S = 0.25
+_BEFORE_THE_DEADLINE_S = 1.0
 
 
 class Operations:
