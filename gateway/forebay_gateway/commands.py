@@ -13,7 +13,7 @@ from forebay.routes import Method, RouteError
 from forebay_gateway.doctor import consumers, examine, show_findings, show_routes
 from forebay_gateway.processes import running_gateways
 from forebay_gateway.running import log_to_stderr, run, told_to_stop
-from forebay_gateway.server import load_methods
+from forebay_gateway.server import load_methods, needs_ledger
 from forebay_gateway.up import everything_up
 from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
 from forebay_ledger.settings import Settings, SettingsError, load_settings
@@ -47,13 +47,14 @@ def gateway(**flags: Any) -> None:
     another gateway of this user runs it already.
     """
     settings = _settings(flags)
+    embedded = _needs_embedded(settings)
 
     async def serve() -> None:
         async with running_gateways(settings) as address:
             click.echo(f"forebay gateway ready on {address}")
             await told_to_stop()
 
-    if settings.ledger_url is not None or is_running(settings.data_dir):
+    if not embedded or is_running(settings.data_dir):
         run(serve())
         return
     with _embedded(settings):
@@ -77,7 +78,7 @@ def up(concurrency: int | None, **flags: Any) -> None:
             await told_to_stop()
             click.echo("forebay is stopping", err=True)
 
-    if settings.ledger_url is not None:
+    if not _needs_embedded(settings):
         run(serve())
         return
     with _embedded(settings):
@@ -109,6 +110,13 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
         return load_methods(settings.services)
     except (SettingsError, RouteError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _needs_embedded(settings: Settings) -> bool:
+    """Whether anything is to be on the embedded server: the ledger, or a broker not named."""
+    if settings.ledger_url is not None:
+        return False
+    return settings.broker_url is None or needs_ledger(_loaded(settings))
 
 
 def _default_concurrency() -> int:

@@ -41,7 +41,9 @@ async def everything_up(settings: Settings, concurrency: int) -> AsyncIterator[s
 
     Raises UpError where a worker does not come up.
     """
-    queues = sorted({method.route.queue for method in load_methods(settings.services)})
+    methods = load_methods(settings.services)
+    # Plain tasks have workers of their own, which their application starts.
+    queues = sorted({method.route.queue for method in methods if method.keeps_record})
     async with asyncio.TaskGroup() as group:
         workers = [_Worker(queue, settings, concurrency) for queue in queues]
         try:

@@ -18,7 +18,8 @@ from forebay.errors import BackendUnavailable
 from forebay.rpc_errors import of_rpc_error
 from forebay_ledger.backends import backends
 from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.dispatch import SEND_TIMEOUT_S, AmqpDispatcher, Dispatcher, dispatcher
+from forebay_ledger.amqp_channels import SEND_TIMEOUT_S
+from forebay_ledger.dispatch import AmqpDispatcher, Dispatcher, dispatcher
 from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import State
 from forebay_ledger.operations import Push, Standing, accept, watch

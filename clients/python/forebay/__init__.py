@@ -10,6 +10,7 @@ from forebay.channels import channel
 from forebay.client import Client, connect
 from forebay.deadline import Deadline
 from forebay.errors import (
+    ArgumentsUnfit,
     BackendError,
     BackendUnavailable,
     CallEnded,
@@ -35,12 +36,20 @@ from forebay.errors import (
     OutOfRange,
     QueueFull,
     QueueWait,
+    ResultUnfit,
+    TaskRejected,
+    TaskRetriesExceeded,
+    TaskRevoked,
+    TaskTimeLimit,
+    TaskUnanswered,
+    TaskUnknown,
     TooLarge,
     WaitExceedsDeadline,
     WorkerLost,
 )
 
 __all__ = [
+    "ArgumentsUnfit",
     "BackendError",
     "BackendUnavailable",
     "CallEnded",
@@ -68,6 +77,13 @@ __all__ = [
     "OutOfRange",
     "QueueFull",
     "QueueWait",
+    "ResultUnfit",
+    "TaskRejected",
+    "TaskRetriesExceeded",
+    "TaskRevoked",
+    "TaskTimeLimit",
+    "TaskUnanswered",
+    "TaskUnknown",
     "TooLarge",
     "WaitExceedsDeadline",
     "WorkerLost",

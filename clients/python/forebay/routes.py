@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from forebay.plain_routes import PlainTask, plain_problems, plain_task
 from forebay.v1 import route_pb2
 
 HIGHEST_PRIORITY = 9
@@ -62,6 +63,7 @@ class Route:
     max_priority: int
     metadata: tuple[str, ...]
     caller_chooses_on_disconnect: bool
+    plain: PlainTask | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Method:
     request_class: type[Message]
     response_class: type[Message]
     route: Route
+
+    @property
+    def keeps_record(self) -> bool:
+        """Whether a call of it may be a record in the ledger, to be known by its id."""
+        return self.route.plain is None
 
     def is_transient(self, response: Message) -> bool:
         """Whether the item is live only: neither stored nor counted."""
@@ -174,6 +181,7 @@ def _route(option: route_pb2.Route) -> Route:
         max_priority=max(option.max_priority, option.priority),
         metadata=tuple(option.metadata),
         caller_chooses_on_disconnect=option.caller_chooses_on_disconnect,
+        plain=plain_task(option),
     )
 
 
@@ -187,7 +195,7 @@ def _problems(
     route, limits = method.route, method.route.limits
     if not route.task:
         yield "the route has no `task`; give Celery's name of it"
-    elif route.task in owner_of_task:
+    elif route.task in owner_of_task and route.plain is None:
         yield f"task {route.task!r} is already {owner_of_task[route.task]}'s; give it its own"
     if not route.queue:
         yield "the route has no `queue`; give Celery's name of it"
@@ -200,6 +208,7 @@ def _problems(
         yield "`live` is for streaming requests; take it out"
     if limits.idle_s is not None and not route.live:
         yield "`limits.idle` is for live methods; take it out"
+    yield from plain_problems(descriptor, route)
     if descriptor.GetOptions().Extensions[route_pb2.route].on_disconnect not in (
         route_pb2.OnDisconnect.values()
     ):

@@ -103,9 +103,37 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
     DeleteOperation of a call that is still running; cancel it first.
     """
-    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
-    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
-    as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
+    ERROR_REASON_ARGUMENTS_UNFIT: _ErrorReason.ValueType  # 20
+    """INVALID_ARGUMENT. The plain task does not take the arguments that the request
+    gave it; nothing of it ran. Example: an optional field is unset, and the task's
+    parameter of that name has no default.
+    """
+    ERROR_REASON_RESULT_UNFIT: _ErrorReason.ValueType  # 21
+    """INTERNAL. The plain task ended well, and its result does not fit the response
+    message or is no JSON; the gateway's log says what to mend. Example: a list for
+    a field that is not repeated.
+    """
+    ERROR_REASON_TASK_UNKNOWN: _ErrorReason.ValueType  # 22
+    """UNIMPLEMENTED. The worker that consumes the queue has no task of the route's
+    name. Example: a worker that was started with another application.
+    """
+    ERROR_REASON_TASK_REVOKED: _ErrorReason.ValueType  # 23
+    """CANCELLED. Somebody else revoked the plain task. Example: an operator, with
+    `celery control revoke`.
+    """
+    ERROR_REASON_TASK_REJECTED: _ErrorReason.ValueType  # 24
+    """ABORTED. The plain task rejected its message (`Reject`)."""
+    ERROR_REASON_TASK_TIME_LIMIT: _ErrorReason.ValueType  # 25
+    """DEADLINE_EXCEEDED. The plain task ran into a time limit of its own or of its
+    route before the call's deadline passed.
+    """
+    ERROR_REASON_TASK_RETRIES_EXCEEDED: _ErrorReason.ValueType  # 26
+    """ABORTED. The plain task was retried as often as it may be, and failed each time."""
+    ERROR_REASON_TASK_UNANSWERED: _ErrorReason.ValueType  # 27
+    """UNAVAILABLE, or ABORTED where the method has effects. No worker has the plain
+    task, it does not wait in its queue, and no result came within the route's queue
+    wait. Example: the task raised `Ignore`, or its application sends its results
+    elsewhere.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -187,8 +215,36 @@ ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
 DeleteOperation of a call that is still running; cancel it first.
 """
-ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
-"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
-as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
+ERROR_REASON_ARGUMENTS_UNFIT: ErrorReason.ValueType  # 20
+"""INVALID_ARGUMENT. The plain task does not take the arguments that the request
+gave it; nothing of it ran. Example: an optional field is unset, and the task's
+parameter of that name has no default.
+"""
+ERROR_REASON_RESULT_UNFIT: ErrorReason.ValueType  # 21
+"""INTERNAL. The plain task ended well, and its result does not fit the response
+message or is no JSON; the gateway's log says what to mend. Example: a list for
+a field that is not repeated.
+"""
+ERROR_REASON_TASK_UNKNOWN: ErrorReason.ValueType  # 22
+"""UNIMPLEMENTED. The worker that consumes the queue has no task of the route's
+name. Example: a worker that was started with another application.
+"""
+ERROR_REASON_TASK_REVOKED: ErrorReason.ValueType  # 23
+"""CANCELLED. Somebody else revoked the plain task. Example: an operator, with
+`celery control revoke`.
+"""
+ERROR_REASON_TASK_REJECTED: ErrorReason.ValueType  # 24
+"""ABORTED. The plain task rejected its message (`Reject`)."""
+ERROR_REASON_TASK_TIME_LIMIT: ErrorReason.ValueType  # 25
+"""DEADLINE_EXCEEDED. The plain task ran into a time limit of its own or of its
+route before the call's deadline passed.
+"""
+ERROR_REASON_TASK_RETRIES_EXCEEDED: ErrorReason.ValueType  # 26
+"""ABORTED. The plain task was retried as often as it may be, and failed each time."""
+ERROR_REASON_TASK_UNANSWERED: ErrorReason.ValueType  # 27
+"""UNAVAILABLE, or ABORTED where the method has effects. No worker has the plain
+task, it does not wait in its queue, and no result came within the route's queue
+wait. Example: the task raised `Ignore`, or its application sends its results
+elsewhere.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
