@@ -7,12 +7,11 @@ are always made here: one id is one task, which nobody else can name.
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import inf
 from typing import Any, NoReturn
 
@@ -25,32 +24,32 @@ from forebay.errors import (
     ForebayError,
     NoWorkers,
     ResultUnfit,
-    TaskTimeLimit,
+    TooLarge,
 )
-from forebay.metadata import ATTACHED, CALL_ID, to_pairs
+from forebay.metadata import ATTACHED, CALL_ID
 from forebay_gateway.admission import RETRY_AFTER_S
 from forebay_gateway.errands import Errands
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.plain.amqp_broker import AmqpBroker
-from forebay_gateway.plain.arguments import arguments
 from forebay_gateway.plain.broker import Broker
 from forebay_gateway.plain.looking import Looking
-from forebay_gateway.plain.messages import PlainMessage, Reply, revoke
+from forebay_gateway.plain.messages import JSON, PlainMessage, Reply, revoke
 from forebay_gateway.plain.outcomes import Failed, Progress, Result, outcome
 from forebay_gateway.plain.reading import read_meta, too_large
 from forebay_gateway.plain.redis_broker import RedisBroker
 from forebay_gateway.plain.redis_results import RedisResults
 from forebay_gateway.plain.results import response, responses
 from forebay_gateway.plain.scalars import Unfit
+from forebay_gateway.plain.tasks import task_of
 from forebay_gateway.plain.waiting import PlainCall, Waiting
 from forebay_gateway.policy import queue_wait_s, run_time_s
-from forebay_gateway.status import parsed
 from forebay_ledger.backends import redis_url
 from forebay_ledger.settings import RPC, Settings
 
 _QUEUE_AGAIN_S = 0.5
 _SETTLE_S = 2.0
+_MEND = "; FOREBAY_MAX_MESSAGE_BYTES is the limit on messages, and JSON may be four times as large"
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +70,10 @@ class PlainCalls:
     async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
         """Sends the call's task and answers with what becomes of it; raises a ForebayError."""
         method, limits = incoming.method, self._settings
-        message = self._message(incoming)
+        task_id = f"{self._prefix}{uuid7()}"
+        message = task_of(incoming, task_id, self._reply_queue, limits, datetime.now(UTC))
         call = PlainCall(
-            message.id,
+            task_id,
             method,
             incoming.place,
             queue_wait_s(method, limits),
@@ -94,8 +94,8 @@ class PlainCalls:
             raise DeadlineExceeded("the call's deadline passed") from None
         finally:
             self._waiting.remove(call)
-            if call.end is None or isinstance(call.end, (Draining, TaskTimeLimit)):
-                self._stop(call, detach=incoming.wishes.detach)
+            if call.sent and not call.is_over and not incoming.wishes.detach:
+                self._errands.start(self._stop(call))
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
@@ -141,52 +141,22 @@ class PlainCalls:
         url, waiting = self._settings.result_url, self._waiting
         return RedisResults(url, self._prefix, self._on_meta, lambda: [call.id for call in waiting])
 
-    def _message(self, incoming: Incoming) -> PlainMessage:
-        """The call's task; raises InvalidRequest."""
-        method, wishes = incoming.method, incoming.wishes
-        plain = method.route.plain
-        assert plain is not None  # noqa: S101  # such calls are of plain routes
-        args, kwargs = arguments(parsed(method.request_class, incoming.first or b""), plain)
-        left_s = None if wishes.detach else incoming.deadline.timeout_s()
-        limits_s = [
-            limit for limit in (left_s, run_time_s(method, self._settings)) if limit is not None
-        ]
-        return PlainMessage(
-            id=f"{self._prefix}{uuid7()}",
-            task=method.route.task,
-            queue=method.route.queue,
-            priority=wishes.priority,
-            reply_to=self._reply_queue,
-            args=args,
-            kwargs=kwargs,
-            handed_on={
-                key: value if isinstance(value, str) else base64.b64encode(value).decode()
-                for key, value in to_pairs(wishes.handed_on)
-            },
-            expires=None if left_s is None else datetime.now(UTC) + timedelta(seconds=left_s),
-            time_limit_s=max(0.1, round(min(limits_s), 3)) if limits_s else None,
-        )
-
     async def _send(self, call: PlainCall, message: PlainMessage) -> None:
         """Sends the task once, when its queue is there; raises what ends the call."""
         give_up = time.monotonic() + call.patience_s
+        call.sent = True  # or may have been, should this be left or fail
         try:
             while not await self.broker.send(message):
+                call.sent = False
                 if time.monotonic() + _QUEUE_AGAIN_S > give_up:
                     raise NoWorkers("the method's queue does not exist: no worker was ever there")
                 await asyncio.sleep(_QUEUE_AGAIN_S)
                 self._raise_end(call)
+                call.sent = True
         except BackendUnavailable as error:
-            call.sent = True  # it may have been
-            call.ended(error)
-            self._stop(call, detach=False)
             if not call.method.may_run_again:
                 error.retry_after_s = None
             raise
-        except NoWorkers as error:
-            call.ended(error)
-            raise
-        call.sent = True
         call.heard_at = time.monotonic()
 
     async def _response(self, call: PlainCall) -> Message:
@@ -263,7 +233,7 @@ class PlainCalls:
         elif self._results is None:
             self._on_meta(reply.task_id, reply.body, reply.content_type)
 
-    def _on_meta(self, task_id: str, body: bytes, content_type: str = "application/json") -> None:
+    def _on_meta(self, task_id: str, body: bytes, content_type: str = JSON) -> None:
         """A state of a task has come."""
         call = self._waiting.heard(task_id, time.monotonic())
         if call is None:
@@ -272,7 +242,8 @@ class PlainCalls:
         try:
             meta = read_meta(body, self._settings.max_message_bytes, content_type)
         except ForebayError as error:
-            _log.warning("call %s of %s: %s", call.id, call.method.name, error.message)
+            mend = _MEND if isinstance(error, TooLarge) else ""
+            _log.warning("call %s of %s: %s%s", call.id, call.method.name, error.message, mend)
             call.ended(error)
             return
         self._take(call, meta, len(body))
@@ -280,26 +251,24 @@ class PlainCalls:
     def _take(self, call: PlainCall, meta: dict[str, Any], size: int) -> None:
         match outcome(meta, call.method, self._settings.exceptions):
             case Result() as result:
+                call.is_over = True
                 call.place.hold(size)
                 call.ended(result)
             case Progress() as progress:
                 call.progressed(progress)
             case Failed(error, note):
+                call.is_over = True
                 _log.warning(
                     "call %s of %s: task %s: %s",
                     *(call.id, call.method.name, call.method.route.task, note),
                 )
                 call.ended(error)
 
-    def _stop(self, call: PlainCall, *, detach: bool) -> None:
-        """Has the task never begin and, where the route wants it, end; makes nobody wait."""
+    async def _stop(self, call: PlainCall) -> None:
+        """Has the task never begin and, where the route does not let it finish, end."""
         plain = call.method.route.plain
-        if detach or not call.sent or plain is None:
-            return
-        self._errands.start(self._revoke(call.id, terminate=not plain.let_finish))
-
-    async def _revoke(self, task_id: str, *, terminate: bool) -> None:
+        terminate = plain is None or not plain.let_finish
         try:
-            await self.broker.broadcast(revoke(task_id, terminate=terminate))
+            await self.broker.broadcast(revoke(call.id, terminate=terminate))
         except BackendUnavailable:
-            _log.warning("the broker is away: the task %s could not be revoked", task_id)
+            _log.warning("the broker is away: the task %s could not be revoked", call.id)

@@ -18,7 +18,7 @@ from forebay.errors import (
 )
 from forebay_gateway.fleet import ANSWER_TIMEOUT_S
 from forebay_gateway.plain.broker import Broker
-from forebay_gateway.plain.messages import Reply, query, revoke
+from forebay_gateway.plain.messages import Reply, query
 from forebay_gateway.plain.outcomes import with_effects
 from forebay_gateway.plain.reading import SLACK, read_limited
 from forebay_gateway.plain.redis_results import RedisResults
@@ -121,7 +121,7 @@ class Looking:
             await self._broker.broadcast(query(some, self._reply_queue, _TICKET))
 
     async def _give_up(self, call: PlainCall) -> None:
-        """Ends the call, and has its task never begin."""
+        """Ends the call, which has its task revoked."""
         error, note = await self._why(call)
         if call.end is not None:
             return  # it was heard of meanwhile
@@ -130,10 +130,6 @@ class Looking:
             *(call.id, call.method.name, call.method.route.task, call.patience_s, note),
         )
         call.ended(error)
-        try:
-            await self._broker.broadcast(revoke(call.id, terminate=False))
-        except BackendUnavailable:
-            _log.info("the broker is away: the task %s could not be revoked", call.id)
 
     async def _why(self, call: PlainCall) -> tuple[ForebayError, str]:
         queue = call.method.route.queue

@@ -8,7 +8,6 @@ and the results of `rpc://`, come to one reply queue a gateway; on Redis in komb
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -156,5 +155,5 @@ def redis_reply(raw: bytes) -> Reply:
             content_type=str(wire.get("content-type") or ""),
             body=content,
         )
-    except (KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise ValueError(f"no message of kombu's: {error!r}") from error

@@ -35,7 +35,7 @@ from forebay.plain_routes import ExceptionStatus
 from forebay.routes import Method
 
 _LONGEST_MESSAGE = 1000
-_TOO_LARGE_NOTE = "raise FOREBAY_MAX_MESSAGE_BYTES, or have the task return less"
+_CELERYS_STATES = states.ALL_STATES | {states.IGNORED, states.REJECTED}
 
 # What CPython says where a call does not fit a function's signature.
 _SIGNATURE = re.compile(
@@ -88,7 +88,7 @@ def outcome(
         plain = method.route.plain
         table = (*(plain.exceptions if plain else ()), *exceptions)
         return _failure(_exception(result), str(meta.get("traceback") or ""), method, table)
-    if status in states.ALL_STATES or not isinstance(status, str):
+    if status in _CELERYS_STATES or not isinstance(status, str):
         return None
     return Progress(result)
 

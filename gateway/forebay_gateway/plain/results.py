@@ -1,8 +1,8 @@
 """From the result of a Celery task to response messages. Pure.
 
-What is no object fills a message's only field, at the top and below, so a number
+What does not name a message's fields fills its only one, at the top and below, so a number
 answers for a message of one number and a list of lists for a repeated message of a
-repeated number. Keys that name no field are left out, and None is a field unset.
+repeated number. Beside keys that name a field, others are left out; None is a field unset.
 `docs/plain-tasks.md` has the table.
 """
 
@@ -60,7 +60,7 @@ def fill(message: Message, value: Any, path: str = "") -> None:
     well_known = WELL_KNOWN.get(descriptor.full_name)
     if well_known is not None:
         well_known(message, value, path)
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) and (not value or _names_a_field(value, descriptor)):
         _fill_fields(message, value, path)
     else:
         _fill_field(message, _only_field(descriptor, value, path), value, path)
@@ -85,6 +85,8 @@ def _takes_lists(method: Method, plain: PlainTask) -> bool:
 
 def _only_field(descriptor: Descriptor, value: Any, path: str) -> FieldDescriptor:
     if len(descriptor.fields) != 1:
+        if isinstance(value, dict):
+            raise Unfit(path, f"none of its keys is a field of {descriptor.full_name}")
         raise Unfit(
             path,
             f"expected an object with the fields of {descriptor.full_name} as keys; "
@@ -93,23 +95,30 @@ def _only_field(descriptor: Descriptor, value: Any, path: str) -> FieldDescripto
     return descriptor.fields[0]
 
 
+def _names_a_field(value: Mapping[str, Any], descriptor: Descriptor) -> bool:
+    return any(_field_of(key, descriptor) is not None for key in value)
+
+
+def _field_of(key: str, descriptor: Any) -> FieldDescriptor | None:
+    found: FieldDescriptor | None = descriptor.fields_by_name.get(
+        key
+    ) or descriptor.fields_by_camelcase_name.get(key)
+    return found
+
+
 def _fill_fields(message: Message, value: Mapping[str, Any], path: str) -> None:
     descriptor: Any = message.DESCRIPTOR
     of_oneof: dict[str, str] = {}
-    known = 0
     for key, inner in value.items():
-        field = descriptor.fields_by_name.get(key) or descriptor.fields_by_camelcase_name.get(key)
+        field = _field_of(key, descriptor)
         if field is None:
             continue
-        known += 1
         oneof = field.containing_oneof
         if oneof is not None and inner is not None:
             other = of_oneof.setdefault(oneof.name, field.name)
             if other != field.name:
                 raise Unfit(path, f"expected one of {other!r} and {field.name!r}; got both")
         _fill_field(message, field, inner, f"{path}.{field.name}")
-    if value and not known and descriptor.fields:
-        raise Unfit(path, f"none of its keys is a field of {descriptor.full_name}")
 
 
 def _fill_field(message: Message, field: FieldDescriptor, value: Any, path: str) -> None:

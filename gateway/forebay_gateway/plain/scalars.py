@@ -40,14 +40,14 @@ def _is_bytes(field: FieldDescriptor) -> bool:
 
 def _integer(bits: int, *, signed: bool) -> Callable[[FieldDescriptor, Any, str], int]:
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    name = f"{'' if signed else 'unsigned '}{bits}-bit integer"
+    name = f"a {bits}-bit integer" if signed else f"an unsigned {bits}-bit integer"
 
     def read(_: FieldDescriptor, value: Any, path: str) -> int:
         number = _as_integer(value)
         if number is None:
-            raise Unfit(path, f"expected a {name}; got {kind(value)}")
+            raise Unfit(path, f"expected {name}; got {kind(value)}")
         if not least <= number <= most:
-            raise Unfit(path, f"expected a {name}; got one beyond")
+            raise Unfit(path, f"expected {name}; got one beyond")
         return number
 
     return read

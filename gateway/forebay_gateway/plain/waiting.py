@@ -25,7 +25,10 @@ _RUN_GRACE_S = 5.0
 
 @dataclass(eq=False)
 class PlainCall:
-    """A call in flight; times are of the monotonic clock."""
+    """A call in flight; times are of the monotonic clock.
+
+    `is_over` says that the task is; else whoever leaves the call has it revoked.
+    """
 
     id: str
     method: Method
@@ -34,8 +37,10 @@ class PlainCall:
     run_time_s: float
     heard_at: float
     asked_at: float = -inf
+    asks: int = 0
     begun_at: float = inf
     sent: bool = False
+    is_over: bool = False
     progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=_PROGRESS_KEPT))
     end: Result | ForebayError | None = None
     bell: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,15 +80,11 @@ class Waiting:
         """A call that is over."""
         self._calls.pop(call.id, None)
 
-    def of(self, task_id: str) -> PlainCall | None:
-        """The call of a task; None where nobody waits for it."""
-        return self._calls.get(task_id)
-
     def heard(self, task_id: str, now: float, *, running: bool = False) -> PlainCall | None:
-        """Something was heard of the task."""
+        """Something was heard of the task; its call, or None where nobody waits for it."""
         call = self._calls.get(task_id)
         if call is not None:
-            call.heard_at = now
+            call.heard_at, call.asks = now, 0
             if running:
                 call.begun_at = min(call.begun_at, now)
         return call
@@ -101,14 +102,15 @@ class Waiting:
         ]
         for call in due:
             call.asked_at = now
+            call.asks += 1
         return [call.id for call in due]
 
     def given_up(self, now: float) -> list[PlainCall]:
-        """The calls of which nothing was heard for too long."""
+        """The calls of which nothing was heard for too long, with time to answer a question."""
         return [
             call
             for call in self._calls.values()
-            if call.sent and call.end is None and now - call.heard_at > call.patience_s
+            if call.asks > 1 and call.end is None and now - call.heard_at > call.patience_s
         ]
 
     def overrun(self, now: float) -> list[PlainCall]:
