@@ -38,7 +38,7 @@ class Begun:
         request = wish("touch_then_sleep", {**self.marks, "seconds": seconds})
         self.call = stub.future(request, **{"timeout": TIMEOUT_S, **options})
         eventually(Path(self.marks["begun"]).exists, "the task has begun")
-        self.id = dict(self.call.initial_metadata())[CALL_ID]
+        self.id = Path(self.marks["begun"]).read_text()
 
     @property
     def has_ended(self) -> bool:
@@ -91,7 +91,7 @@ def test_a_queued_task_never_begins_where_its_caller_has_left(
         folder.mkdir()
     running = [Begun(plain.stub.Do, folder) for folder in folders]  # both slots
     (tmp_path / "queued").mkdir()
-    queued = plain.stub.Do.future(
+    queued = plain.stub.DoInSteps(  # a stream, whose initial metadata comes at once
         wish("touch_then_sleep", {"begun": str(tmp_path / "queued" / "begun")}), timeout=TIMEOUT_S
     )
     task_id = dict(queued.initial_metadata())[CALL_ID]
@@ -152,8 +152,11 @@ def test_a_gateway_with_methods_of_both_kinds_has_its_ledger(
         assert stub.Add(pb.AddRequest(x=1), timeout=TIMEOUT_S).total == 2
         with grpc.insecure_channel(address) as channel:
             health: Any = health_pb2_grpc.HealthStub(channel)
-            request = health_pb2.HealthCheckRequest()
-            assert health.Check(request).status == health_pb2.HealthCheckResponse.SERVING
+            serving = health_pb2.HealthCheckResponse.SERVING
+            eventually(
+                lambda: health.Check(health_pb2.HealthCheckRequest()).status == serving,
+                "both kinds answer",
+            )
             queues = calls_pb2_grpc.CallServiceStub(channel).ListQueues(
                 calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S
             )

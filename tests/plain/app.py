@@ -61,9 +61,11 @@ def _raise(_: Task[Any, Any], expression: str) -> None:
     raise eval(expression)  # noqa: S307
 
 
-def _touch_then_sleep(_: Task[Any, Any], value: dict[str, Any]) -> None:
-    """Leaves its mark when it begins, and another when it ends."""
-    Path(value["begun"]).touch()
+def _touch_then_sleep(self: Task[Any, Any], value: dict[str, Any]) -> None:
+    """Leaves its mark, with its id, when it begins, and another when it ends."""
+    begun = Path(value["begun"])
+    begun.with_suffix(".new").write_text(str(self.request.id))
+    begun.with_suffix(".new").rename(begun)
     time.sleep(value["seconds"])
     Path(value["ended"]).touch()
 
