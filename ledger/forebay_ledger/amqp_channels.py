@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ R = TypeVar("R")
 
 SEND_TIMEOUT_S = 5.0
 _THREADS = 4
+_IDLE_S = 0.1
 _TRANSPORT_OPTIONS = {
     "confirm_publish": True,
     "read_timeout": SEND_TIMEOUT_S,
@@ -67,21 +69,39 @@ class AmqpChannels:
     @contextmanager
     def _channel(self) -> Iterator[Any]:
         """This thread's channel; its connection is dropped where anything fails."""
+        connection = self._connected()
+        try:
+            yield connection.default_channel
+            self._local.used_at = time.monotonic()
+        except Exception:
+            self._drop(connection)
+            raise
+
+    def _connected(self) -> Connection:
+        """This thread's connection, seen to be alive where it was idle: so nothing that must not
+        be sent twice is lost on one that died meanwhile.
+        """
         connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and time.monotonic() - self._local.used_at > _IDLE_S:
+            try:
+                ping(connection.default_channel)
+            except (KombuError, AMQPError, OSError):
+                self._drop(connection)
+                connection = None
         if connection is None:
             connection = Connection(
                 self._url, connect_timeout=CONNECT_TIMEOUT_S, transport_options=_TRANSPORT_OPTIONS
             )
             connection.connect()
             self._local.connection = connection
+            self._local.used_at = time.monotonic()
             self._connections.add(connection)
-        try:
-            yield connection.default_channel
-        except Exception:
-            self._local.connection = None
-            self._connections.discard(connection)
-            connection.collect(socket_timeout=CONNECT_TIMEOUT_S)
-            raise
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        self._local.connection = None
+        self._connections.discard(connection)
+        connection.collect(socket_timeout=CONNECT_TIMEOUT_S)
 
 
 def ping(channel: Any) -> None:

@@ -166,7 +166,7 @@ def test_every_command_that_looks_after_calls_is_one() -> None:
     assert commands == {"ps", "wait", "cancel", "logs", "queues"}
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md")])
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target

@@ -134,8 +134,6 @@ def _publish(channel: Any, message: PlainMessage) -> bool:
     def on_return(*what: Any) -> None:
         returned.append(what)
 
-    # A connection that died while it was idle shows here, where nothing was sent yet.
-    channel.exchange_declare("amq.direct", "direct", passive=True)
     channel.events["basic_return"].add(on_return)
     priority: Any = {"priority": message.priority} if message.priority else {}
     try:
