@@ -213,6 +213,13 @@ def test_a_chain_by_which_a_task_replaces_itself_answers(plain: PlainSite) -> No
         assert done(plain, "replace_by_chain") == 6
 
 
+def test_a_route_that_says_so_has_such_a_chains_result_from_anywhere(plain: PlainSite) -> None:
+    assert done(plain, "replace_by_chain", method="DoReplacing") == 6
+    assert done(plain, "answer", 5, method="DoReplacing") == 5
+    failing = told(plain, "replace_by_failing_chain", method="DoReplacing")
+    assert failing == "INTERNAL/HANDLER_FAILED"
+
+
 def test_groups_and_chords_by_which_a_task_replaces_itself_answer(plain: PlainSite) -> None:
     if plain.is_rpc:  # Celery's rpc backend has no chords, and makes groups into such
         assert told(plain, "replace_by_group") == "INTERNAL/HANDLER_FAILED"

@@ -116,6 +116,11 @@ def _replace_by_chain(self: Task[Any, Any], _: Any) -> None:
     raise self.replace(chain(add.s(1, 2), add.s(3)))
 
 
+def _replace_by_failing_chain(self: Task[Any, Any], _: Any) -> None:
+    failing = do.si("raise", **{"with": "PermissionError('no')"})
+    raise self.replace(chain(add.s(1, 2), failing, add.s(3)))
+
+
 def _replace_by_group(self: Task[Any, Any], _: Any) -> None:
     raise self.replace(group(add.s(1, 2), add.s(3, 4)))
 

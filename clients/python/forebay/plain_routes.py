@@ -58,6 +58,7 @@ class PlainTask:
     json_text: bool
     exceptions: tuple[ExceptionStatus, ...]
     let_finish: bool
+    replaces: bool = False
 
 
 def plain_task(option: route_pb2.Route) -> PlainTask | None:
@@ -74,6 +75,7 @@ def plain_task(option: route_pb2.Route) -> PlainTask | None:
             for one in plain.exceptions
         ),
         let_finish=plain.let_finish,
+        replaces=plain.replaces,
     )
 
 

@@ -34,7 +34,7 @@ from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.plain.amqp_broker import AmqpBroker
 from forebay_gateway.plain.broker import Broker
 from forebay_gateway.plain.looking import Looking
-from forebay_gateway.plain.messages import JSON, PlainMessage, Reply, revoke
+from forebay_gateway.plain.messages import FOLLOWER, JSON, PlainMessage, Reply, revoke
 from forebay_gateway.plain.outcomes import Failed, Progress, Result, outcome
 from forebay_gateway.plain.reading import read_meta, too_large
 from forebay_gateway.plain.redis_broker import RedisBroker
@@ -231,7 +231,7 @@ class PlainCalls:
         if reply.ticket:
             self._looking.on_answer(reply, self._settings.max_message_bytes)
         elif self._results is None:
-            self._on_meta(reply.task_id, reply.body, reply.content_type)
+            self._on_meta(reply.task_id.removesuffix(FOLLOWER), reply.body, reply.content_type)
 
     def _on_meta(self, task_id: str, body: bytes, content_type: str = JSON) -> None:
         """A state of a task has come."""

@@ -21,6 +21,8 @@ from forebay_ledger.task_messages import ORIGIN, queue_lists, redis_wire
 CONTROL_EXCHANGE = "celery.pidbox"
 """Celery's `control_exchange` as it is unless it was set to another."""
 JSON = "application/json"
+FOLLOWER = ".end"
+"""What the id of a task that follows another ends in."""
 
 _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -39,11 +41,34 @@ class PlainMessage:
     handed_on: dict[str, str] = field(default_factory=dict)
     expires: datetime | None = None
     time_limit_s: float | None = None
+    is_followed: bool = False
 
     @property
     def body(self) -> bytes:
         """Arguments in Celery's JSON, which has bytes and times."""
-        return dumps([self.args, self.kwargs, _EMBED]).encode()
+        chain = [self._follower] if self.is_followed else None
+        return dumps([self.args, self.kwargs, {**_EMBED, "chain": chain}]).encode()
+
+    @property
+    def _follower(self) -> dict[str, Any]:
+        """A task that Celery has in every application, and that returns what it is given.
+
+        Celery moves what follows a task to the end of a chain that replaces it, with its
+        own `reply_to`, which the chain's other tasks lack; a failure goes there as well.
+        """
+        options = {
+            "task_id": f"{self.id}{FOLLOWER}",
+            "reply_to": self.reply_to,
+            "queue": self.queue,
+        }
+        return {
+            "task": "celery.accumulate",
+            "args": [],
+            "kwargs": {"index": 0},
+            "options": options,
+            "subtask_type": None,
+            "immutable": False,
+        }
 
     @property
     def headers(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from forebay_gateway.plain.arguments import arguments
 from forebay_gateway.plain.messages import PlainMessage
 from forebay_gateway.policy import run_time_s
 from forebay_gateway.status import parsed
-from forebay_ledger.settings import Settings
+from forebay_ledger.settings import RPC, Settings
 
 _LEAST_LIMIT_S = 0.1
 
@@ -45,5 +45,6 @@ def task_of(
             for key, value in to_pairs(wishes.handed_on)
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
+        is_followed=plain.replaces and settings.result_url == RPC,
         time_limit_s=max(_LEAST_LIMIT_S, round(min(limits_s), 3)) if limits_s else None,
     )

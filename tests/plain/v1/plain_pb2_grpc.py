@@ -71,6 +71,11 @@ class PlainServiceStub:
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
                 response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
                 _registered_method=True)
+        self.DoReplacing = channel.unary_unary(
+                '/tests.plain.v1.PlainService/DoReplacing',
+                request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+                response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+                _registered_method=True)
         self.DoText = channel.unary_unary(
                 '/tests.plain.v1.PlainService/DoText',
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
@@ -156,6 +161,13 @@ class PlainServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DoReplacing(self, request, context):
+        """The same; the task may replace itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DoText(self, request, context):
         """The same, for a result that is JSON in a string.
         """
@@ -233,6 +245,11 @@ def add_PlainServiceServicer_to_server(servicer, server):
             ),
             'DoAnyhow': grpc.unary_unary_rpc_method_handler(
                     servicer.DoAnyhow,
+                    request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
+                    response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
+            ),
+            'DoReplacing': grpc.unary_unary_rpc_method_handler(
+                    servicer.DoReplacing,
                     request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
                     response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
             ),
@@ -455,6 +472,33 @@ class PlainService:
             request,
             target,
             '/tests.plain.v1.PlainService/DoAnyhow',
+            tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+            tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DoReplacing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.plain.v1.PlainService/DoReplacing',
             tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
             tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
             options,

@@ -48,6 +48,8 @@ class PlainServiceStub:
     """The same, with a bound on its run."""
     DoAnyhow: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same; a task that runs is left to end."""
+    DoReplacing: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
+    """The same; the task may replace itself."""
     DoText: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Table]
     """The same, for a result that is JSON in a string."""
     DoInSteps: _grpc.UnaryStreamMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Step]
@@ -80,6 +82,8 @@ class PlainServiceAsyncStub(PlainServiceStub):
     """The same, with a bound on its run."""
     DoAnyhow: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same; a task that runs is left to end."""
+    DoReplacing: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
+    """The same; the task may replace itself."""
     DoText: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Table]  # type: ignore[assignment]
     """The same, for a result that is JSON in a string."""
     DoInSteps: _aio.UnaryStreamMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Step]  # type: ignore[assignment]
@@ -151,6 +155,14 @@ class PlainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
         """The same; a task that runs is left to end."""
+
+    @_abc_1.abstractmethod
+    def DoReplacing(
+        self,
+        request: _plain_pb2.DoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
+        """The same; the task may replace itself."""
 
     @_abc_1.abstractmethod
     def DoText(

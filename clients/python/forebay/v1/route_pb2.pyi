@@ -175,6 +175,7 @@ class PlainTask(_message.Message):
     JSON_TEXT_FIELD_NUMBER: _builtins.int
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
     LET_FINISH_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     result: _builtins.str
     """The name of the response field that takes the whole result. Unset: a dict
     goes to the fields that its keys name, anything else to the response's only
@@ -187,6 +188,11 @@ class PlainTask(_message.Message):
     """A task that runs when its caller leaves, or its deadline passes, is left to
     end. Unset: its process is ended with SIGTERM (prefork pool; other pools
     can't). One that was not begun is never begun.
+    """
+    replaces: _builtins.bool
+    """The task may replace itself by a chain (`self.replace`). Over `rpc://` Celery
+    sends the result of such a chain to the worker; set, a small task of Celery's own
+    follows each call in the queue, and brings it. Results in a Redis need no such thing.
     """
     @_builtins.property
     def positional(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -209,10 +215,11 @@ class PlainTask(_message.Message):
         json_text: _builtins.bool = ...,
         exceptions: _abc.Iterable[Global___ExceptionStatus] | None = ...,
         let_finish: _builtins.bool = ...,
+        replaces: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "json_text", b"json_text", "let_finish", b"let_finish", "positional", b"positional", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "json_text", b"json_text", "let_finish", b"let_finish", "positional", b"positional", "replaces", b"replaces", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
