@@ -70,6 +70,19 @@ def test_arguments_are_shown_to_nobody() -> None:
     assert (MESSAGE.headers["argsrepr"], MESSAGE.headers["kwargsrepr"]) == ("(...)", "{...}")
 
 
+def test_what_follows_a_task_answers_to_the_reply_queue_under_the_tasks_id() -> None:
+    followed = PlainMessage("task-1", "t", "shop", 0, "replies", is_followed=True)
+    *_, embedded = loads(followed.body)
+    (follower,) = embedded["chain"]
+    assert follower["task"] == "celery.accumulate"
+    assert follower["options"] == {
+        "task_id": "task-1.end",
+        "reply_to": "replies",
+        "queue": "shop",
+    }
+    assert loads(MESSAGE.body)[2]["chain"] is None
+
+
 @pytest.mark.parametrize(
     ("priority", "step"), [(0, 0), (9, 0), (7, 0), (6, 3), (4, 3), (3, 6), (1, 6)]
 )
