@@ -49,7 +49,8 @@ async def everything_up(settings: Settings, concurrency: int) -> AsyncIterator[s
         try:
             for worker in workers:
                 await worker.start()
-            await _ready(settings, queues, workers)
+            if queues:
+                await _ready(settings, queues, workers)
             keepers = [group.create_task(worker.keep()) for worker in workers]
             try:
                 async with running_gateways(settings) as address:
