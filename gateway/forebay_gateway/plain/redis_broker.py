@@ -63,11 +63,14 @@ class RedisBroker:
         """Reads the reply queue until cancelled, connecting anew whenever that breaks."""
         while True:
             client = redis.asyncio.Redis.from_url(
-                self._url, socket_connect_timeout=CONNECT_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+                self._url,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_timeout=_LISTEN_S + ANSWER_TIMEOUT_S,  # the server waits, so shall we
+                retry=Retry(NoBackoff(), 0),
             )
             try:
                 await self._hear(client)
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError, TimeoutError, BackendUnavailable) as error:
                 if self.is_listening:
                     _log.warning("the broker's reply queue can't be read: %s", error)
             except Exception:  # a fault of ours must not end the gateway
