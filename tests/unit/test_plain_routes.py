@@ -13,6 +13,9 @@ from google.protobuf import (
 
 from forebay.routes import Method, RouteError, read_methods
 from forebay.v1 import route_pb2
+from forebay_gateway.doctor import policy
+from forebay_gateway.server import needs_ledger
+from tests.unit.samples import METHODS
 
 FILE = """
 name: "t.proto" package: "t" syntax: "proto3"
@@ -130,3 +133,13 @@ def test_an_any_is_refused_however_deep_it_is() -> None:
         read("plain {}", request="Loose")
     with pytest.raises(RouteError, match=r"t\.Looser\.any is an Any"):
         read("plain {}", response="Loose")
+
+
+def test_a_plain_task_is_called_so_in_the_table_of_routes() -> None:
+    assert policy(read("plain {}")) == "plain task, runs once"
+
+
+def test_only_methods_that_keep_records_need_a_ledger() -> None:
+    plain = read("plain {}")
+    assert not needs_ledger([plain])
+    assert needs_ledger([plain, METHODS["Add"]])
