@@ -59,7 +59,7 @@ def deserted(backend: dict[str, str]) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session", params=CONFIGURATIONS)
 def plain(request: pytest.FixtureRequest) -> Iterator[PlainSite]:
     """A Celery application that knows nothing of Forebay, behind a gateway."""
-    with plain_site(backends_of(request.param, request, 0)) as site:
+    with plain_site(backends_of(request.param, request)) as site:
         yield site
 
 

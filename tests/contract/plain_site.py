@@ -39,15 +39,15 @@ class PlainSite:
         return self.env["FOREBAY_RESULT_URL"] == "rpc://"
 
 
-def backends_of(configuration: str, request: pytest.FixtureRequest, number: int) -> dict[str, str]:
+def backends_of(configuration: str, request: pytest.FixtureRequest) -> dict[str, str]:
     """The URLs of broker and result backend, for the application and for the gateway."""
     if configuration.startswith("rabbitmq"):
-        broker = request.getfixturevalue("rabbitmq").url(("plain", "plain-outage")[number])
+        broker = request.getfixturevalue("rabbitmq").url("plain")
     else:
-        broker = f"{request.getfixturevalue('redis_url')}{4 + 2 * number}"
+        broker = f"{request.getfixturevalue('redis_url')}4"
     result = "rpc://"
     if configuration.endswith("redis"):
-        result = f"{request.getfixturevalue('redis_url')}{5 + 2 * number}"
+        result = f"{request.getfixturevalue('redis_url')}5"
     return {
         "PLAIN_BROKER_URL": broker,
         "PLAIN_RESULT_BACKEND": result,
