@@ -11,7 +11,9 @@ PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
 SERVICE_FILES := forebay/compute/v1/compute.proto forebay/v1/calls.proto
 TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto \
-  tests/servicers/helloworld.proto tests/servicers/route_guide.proto tests/plain/v1/plain.proto tests/plain/v1/plain.proto
+  tests/servicers/helloworld.proto tests/servicers/route_guide.proto \
+  tests/plain/v1/plain.proto
+TUTORIAL := examples/tutorial
 GENERATED := .
 
 .DEFAULT_GOAL := help

@@ -103,6 +103,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
     DeleteOperation of a call that is still running; cancel it first.
     """
+    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
+    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+    as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
+    """
     ERROR_REASON_ARGUMENTS_UNFIT: _ErrorReason.ValueType  # 20
     """INVALID_ARGUMENT. The plain task does not take the arguments that the request
     gave it; nothing of it ran. Example: an optional field is unset, and the task's
@@ -214,6 +218,10 @@ the same one in a moment, takes the call up again under the same id.
 ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
 DeleteOperation of a call that is still running; cancel it first.
+"""
+ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
+"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
 """
 ERROR_REASON_ARGUMENTS_UNFIT: ErrorReason.ValueType  # 20
 """INVALID_ARGUMENT. The plain task does not take the arguments that the request
