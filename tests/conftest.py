@@ -16,7 +16,10 @@ from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 _RABBITMQ = "one node, whatever ledger it serves with"
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
 _SHARED_BY_ALL = ("up", "site", "backend")
-_SHARED_IN_MODULE = ("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel")
+_SHARED_IN_MODULE = (
+    *("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel"),
+    *("temporary", "project"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

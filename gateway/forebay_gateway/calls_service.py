@@ -1,19 +1,21 @@
-"""`forebay.v1.CallService`: queues, and the items of calls."""
+"""`forebay.v1.CallService`: methods and queues with their workers, and the items of calls."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import grpc
 
-from forebay.errors import Draining, ItemsLost
+from forebay.errors import BackendUnavailable, Draining, ItemsLost
 from forebay.routes import Method
 from forebay.v1 import calls_pb2 as pb
 from forebay_gateway.admission import RETRY_AFTER_S
+from forebay_gateway.consumers import consumers_of
 from forebay_gateway.delivery import FETCH_BYTES
-from forebay_gateway.descriptions import call_of, response_of
+from forebay_gateway.descriptions import call_of, response_of, served_method
 from forebay_gateway.fleet import Fleet
 from forebay_gateway.handlers import streaming, unary
 from forebay_gateway.incoming import Context
@@ -50,14 +52,32 @@ class CallService:
         self._onlookers = onlookers
         self._rates = rates
         self._channel = channel
+        self._version = version("forebay")
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server serves."""
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "ListMethods": unary(pb.ListMethodsRequest, self.list_methods),
             "ListQueues": unary(pb.ListQueuesRequest, self.list_queues),
             "ReadItems": streaming(pb.ReadItemsRequest, self.read_items),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    async def list_methods(
+        self, request: pb.ListMethodsRequest, context: Context
+    ) -> pb.ListMethodsResponse:
+        """Every method with a route, and its workers; raises BackendUnavailable."""
+        if not self._fleet.health.ledger:
+            raise BackendUnavailable(
+                "the ledger does not answer, so nothing is known of workers",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return pb.ListMethodsResponse(
+            methods=[
+                served_method(consumers_of(method, self._fleet.workers, self._version))
+                for _, method in sorted(self._methods.items())
+            ]
+        )
 
     async def list_queues(
         self, request: pb.ListQueuesRequest, context: Context

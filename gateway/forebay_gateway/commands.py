@@ -10,11 +10,11 @@ import click
 from rich.console import Console
 
 from forebay.routes import Method, RouteError
-from forebay_gateway.doctor import consumers, examine, show_findings, show_routes
+from forebay_gateway.doctor import examine, present, show_findings, show_routes
 from forebay_gateway.processes import running_gateways
-from forebay_gateway.running import log_to_stderr, run, told_to_stop
+from forebay_gateway.running import log_to_stderr, run, told, told_to_stop
 from forebay_gateway.server import load_methods, needs_ledger
-from forebay_gateway.up import everything_up
+from forebay_gateway.up import OURS, everything_up
 from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
 from forebay_ledger.settings import Settings, SettingsError, load_settings
 
@@ -28,6 +28,13 @@ _processes = click.option(
 def _options(command: F) -> F:
     """The flags of every command that reads settings; each is a setting of that name."""
     for option in (
+        click.option(
+            "--service",
+            "services",
+            multiple=True,
+            metavar="MODULE|FILE",
+            help="Compiled protobuf module, or descriptor set, to serve; repeatable.",
+        ),
         click.option("--listen", metavar="HOST:PORT", help="Where to listen [127.0.0.1:50051]."),
         click.option("--ledger-url", metavar="URL", help="Redis or Valkey; unset: embedded."),
         click.option("--broker-url", metavar="URL", help="Redis or AMQP; unset: the ledger's."),
@@ -47,7 +54,7 @@ def gateway(**flags: Any) -> None:
     another gateway of this user runs it already.
     """
     settings = _settings(flags)
-    embedded = _needs_embedded(settings)
+    embedded = _needs_embedded(settings, _loaded(settings))
 
     async def serve() -> None:
         async with running_gateways(settings) as address:
@@ -65,20 +72,25 @@ def gateway(**flags: Any) -> None:
 @_options
 @_processes
 @click.option("--concurrency", type=click.IntRange(1), help="Calls at a time, per queue.")
-def up(concurrency: int | None, **flags: Any) -> None:
+@click.option(
+    "--app", "-A", default=OURS, show_default=True, metavar="APP", help="As of `celery -A`."
+)
+def up(concurrency: int | None, app: str, **flags: Any) -> None:
     """Run everything: the embedded server, a worker for each queue, the gateway.
 
     Ctrl-C stops it: calls in flight get a grace, then workers end, then the server.
     """
     settings = _settings(flags)
+    embedded = _needs_embedded(settings, _loaded(settings))
+    slots = concurrency or _default_concurrency()
 
     async def serve() -> None:
-        async with everything_up(settings, concurrency or _default_concurrency()) as address:
+        async with everything_up(settings, slots, app) as address:
             click.echo(f"forebay up and ready on {address}")
             await told_to_stop()
             click.echo("forebay is stopping", err=True)
 
-    if not _needs_embedded(settings):
+    if not embedded:
         run(serve())
         return
     with _embedded(settings):
@@ -87,16 +99,16 @@ def up(concurrency: int | None, **flags: Any) -> None:
 
 @click.command()
 @_options
-def routes(**flags: str | None) -> None:
+def routes(**flags: Any) -> None:
     """Show which method goes to which task and queue, and who consumes it."""
     settings = _settings(flags)
     methods = _loaded(settings)
-    show_routes(Console(), methods, run(consumers(settings)))
+    show_routes(Console(), methods, run(present(settings)))
 
 
 @click.command()
 @_options
-def doctor(**flags: str | None) -> None:
+def doctor(**flags: Any) -> None:
     """Look at everything that a call needs; say what is missing and how to mend it."""
     settings = _settings(flags)
     findings = run(examine(settings, _loaded(settings)))
@@ -109,14 +121,17 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
         return load_methods(settings.services)
     except (SettingsError, RouteError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(told(error)) from error
 
 
-def _needs_embedded(settings: Settings) -> bool:
-    """Whether anything is to be on the embedded server: the ledger, or a broker not named."""
+def _needs_embedded(settings: Settings, methods: tuple[Method, ...]) -> bool:
+    """Whether anything is to be on the embedded server: the ledger, or a broker not named.
+
+    The methods are loaded first: what is wrong with them shows before anything is started.
+    """
     if settings.ledger_url is not None:
         return False
-    return settings.broker_url is None or needs_ledger(_loaded(settings))
+    return settings.broker_url is None or needs_ledger(methods)
 
 
 def _default_concurrency() -> int:
@@ -124,6 +139,7 @@ def _default_concurrency() -> int:
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
+    flags["services"] = flags["services"] or None
     try:
         settings = load_settings(flags)
     except SettingsError as error:

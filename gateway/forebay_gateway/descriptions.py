@@ -1,4 +1,4 @@
-"""A call as `google.longrunning` tells of it. Pure.
+"""A call as `google.longrunning` tells of it, and methods as `CallService` does. Pure.
 
 Responses go out as the handler's bytes under their type's name: they are not parsed.
 """
@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from forebay.errors import FieldViolation, InvalidRequest, to_status
 from forebay.routes import Method
 from forebay.v1 import call_pb2, calls_pb2
+from forebay_gateway.consumers import Consumers
 from forebay_gateway.outcomes import failure
 from forebay_ledger.keys import CallKey, is_call_id
 from forebay_ledger.listing import Description
@@ -91,6 +92,27 @@ def response_of(method: str, payload: bytes, methods: Mapping[str, Method]) -> a
         return wrapped
     return any_pb2.Any(
         type_url=_TYPE_PREFIX + known.response_class.DESCRIPTOR.full_name, value=payload
+    )
+
+
+def served_method(found: Consumers) -> calls_pb2.ServedMethod:
+    """A method and its workers."""
+    route = found.method.route
+    return calls_pb2.ServedMethod(
+        name=found.method.name,
+        task=route.task,
+        queue=route.queue,
+        workers=found.workers,
+        slots=found.slots,
+        problems=[
+            calls_pb2.MethodProblem(
+                kind=calls_pb2.MethodProblemKind.Value(f"METHOD_PROBLEM_KIND_{problem.trouble}"),
+                workers=problem.workers,
+                description=problem.how_it_is,
+                mend=problem.mend,
+            )
+            for problem in found.problems
+        ],
     )
 
 

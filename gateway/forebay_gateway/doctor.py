@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import exceptions as redis_errors
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
+from forebay.tables import show
+from forebay_gateway.consumers import Trouble, consumers_of, start_worker
 from forebay_ledger.backends import redacted
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import dispatcher
-from forebay_ledger.presence import consumed_queues, live_workers
+from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
 from forebay_ledger.settings import RPC, Settings
 
 _ANSWER_TIMEOUT_S = 2.0
@@ -34,11 +36,11 @@ class Finding:
     mend: str = ""
 
 
-async def consumers(settings: Settings) -> Mapping[str, int] | None:
-    """Slots of live workers by queue; None where the ledger does not answer."""
+async def present(settings: Settings) -> Sequence[WorkerPresence] | None:
+    """The live workers; None where the ledger does not answer."""
     ledger = Ledger(settings.backends().ledger_url)
     try:
-        return consumed_queues(await live_workers(ledger))
+        return await live_workers(ledger)
     except BackendUnavailable:
         return None
     finally:
@@ -53,7 +55,7 @@ async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding
     if len(ours) < len(methods) and settings.result_url != RPC:
         findings.append(await _result_backend(settings.result_url))
     if ours:
-        findings += _workers(ours, await consumers(settings))
+        findings += _workers(ours, await present(settings))
     return [*findings, await _gateway(settings)]
 
 
@@ -138,19 +140,27 @@ async def _result_backend(url: str) -> Finding:
     return Finding("result backend", True, redacted(url))
 
 
-def _workers(methods: Sequence[Method], slots: Mapping[str, int] | None) -> list[Finding]:
-    if slots is None:
+def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None) -> list[Finding]:
+    """One for each queue, and one for each thing else that is wrong with a method's workers."""
+    if workers is None:
         return [Finding("workers", False, "unknown: the ledger does not answer", "mend the ledger")]
-    return [
+    slots = consumed_queues(workers)
+    queues = [
         Finding(f"queue {queue}", True, f"{slots[queue]} calls at a time")
         if queue in slots
         else Finding(
             f"queue {queue}",
             False,
             "no live worker consumes it",
-            f"celery -A forebay_workers worker -Q {queue} -n {queue}@%h",
+            start_worker(queue),
         )
         for queue in sorted({method.route.queue for method in methods})
+    ]
+    return queues + [
+        Finding(f"method {method.name}", False, problem.how_it_is, problem.mend)
+        for method in methods
+        for problem in consumers_of(method, workers, version("forebay")).problems
+        if problem.trouble is not Trouble.NO_CONSUMER
     ]
 
 
@@ -187,22 +197,20 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 
 def show_routes(
-    console: Console, methods: Sequence[Method], slots: Mapping[str, int] | None
+    console: Console, methods: Sequence[Method], workers: Sequence[WorkerPresence] | None
 ) -> None:
-    """A table on a terminal; tab-separated lines elsewhere."""
-    header = ("method", "task", "queue", "policy", "consumers")
-    rows = [
-        (method.name, method.route.task, method.route.queue, policy(method), _slots(method, slots))
-        for method in methods
-    ]
-    if not console.is_terminal:
-        for row in (header, *rows):
-            console.file.write("\t".join(row) + "\n")
-        return
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    """A row for each method: its route, the slots of its live workers, and what is wrong there."""
+    show(
+        console,
+        ("method", "task", "queue", "policy", "consumers", "problems"),
+        [
+            (
+                *(method.name, method.route.task, method.route.queue, policy(method)),
+                *_live(method, workers),
+            )
+            for method in methods
+        ],
+    )
 
 
 def policy(method: Method) -> str:
@@ -222,9 +230,10 @@ def policy(method: Method) -> str:
     return ", ".join(words)
 
 
-def _slots(method: Method, slots: Mapping[str, int] | None) -> str:
+def _live(method: Method, workers: Sequence[WorkerPresence] | None) -> tuple[str, str]:
     if not method.keeps_record:
-        return "its application's"
-    if slots is None:
-        return "unknown"
-    return str(slots.get(method.route.queue, 0))
+        return "its application's", "none"
+    if workers is None:
+        return "unknown", "the ledger does not answer"
+    found = consumers_of(method, workers, version("forebay"))
+    return str(found.slots), "; ".join(problem.how_it_is for problem in found.problems) or "none"

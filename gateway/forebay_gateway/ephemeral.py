@@ -169,7 +169,12 @@ class EphemeralCalls:
 
     async def _dispatch(self, batch: SentBatch) -> None:
         members = [call.member for call in batch.calls.values()]
-        content = call_pb2.Batch(members=members, reply_channel=self._reply_channel)
+        content = call_pb2.Batch(
+            members=members,
+            reply_channel=self._reply_channel,
+            method=batch.method.name,
+            fingerprint=batch.method.fingerprint,
+        )
         message = batch_message(
             batch.id,
             content.SerializeToString(),

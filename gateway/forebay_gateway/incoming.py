@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -77,6 +77,8 @@ class Bounds:
 
     max_message_bytes: int
     first_request_s: float
+    request_bytes: Callable[[Method], int]
+    """What one call's requests may be in all."""
 
 
 async def receive(
@@ -96,7 +98,10 @@ async def receive(
     place.arrived(0 if first is None else len(first))
     if first is not None:
         _check(method, first, check, bounds.max_message_bytes)
-        if not method.client_streaming:
+        if not method.client_streaming:  # of a stream, the ledger counts what came in all
+            limit = bounds.request_bytes(method)
+            if len(first) > limit:
+                raise TooLarge(f"the request is over the method's limit of {limit} bytes")
             check.end()
     elif wishes.call_id is None:
         check.end()

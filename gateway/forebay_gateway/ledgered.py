@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from forebay.routes import Method
@@ -16,6 +17,7 @@ from forebay_gateway.fleet import Fleet, Health
 from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Context, Incoming
 from forebay_gateway.oversight import Oversight
+from forebay_gateway.route_watch import watch_routes
 from forebay_gateway.watches import Watches
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import dispatcher
@@ -28,13 +30,16 @@ _log = logging.getLogger(__name__)
 
 
 class LedgeredCalls:
-    """Serves calls of Forebay's own handlers. One object a gateway that has such methods."""
+    """Serves calls of Forebay's own handlers. One object a gateway that has such methods.
+
+    `methods` are all that the gateway serves: the call service tells of plain tasks, too.
+    """
 
     def __init__(self, settings: Settings, methods: Sequence[Method], *, is_open: bool) -> None:
         backends = settings.backends()
         self._ledger = Ledger(backends.ledger_url)
         self.broker = dispatcher(backends, self._ledger)
-        queues = {method.route.queue for method in methods}
+        queues = {method.route.queue for method in methods if method.keeps_record}
         self.fleet = Fleet(self._ledger, self.broker, queues, settings.retention_bytes)
         name = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
         watches = self._watches = Watches(self._ledger, backends.ledger_url, gateway_channel(name))
@@ -45,6 +50,7 @@ class LedgeredCalls:
         watches.on_reply = self._ephemeral.on_reply
         watches.on_holding = self._ephemeral.on_holding
         watches.on_lost = self._ephemeral.on_lost
+        self._methods = methods
         self.oversight = Oversight(
             self._ledger, self.broker, self.fleet, watches, methods, is_open=is_open
         )
@@ -69,6 +75,7 @@ class LedgeredCalls:
         yield self.fleet.watch_over(on_health)
         yield self.fleet.reap()
         yield self.oversight.watch_rates()
+        yield watch_routes(self._methods, self.fleet, version("forebay"))
 
     async def subscribed(self) -> None:
         """Returns when the gateway hears of its calls, or after a while without a ledger."""

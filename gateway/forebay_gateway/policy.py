@@ -42,6 +42,7 @@ def new_call(
         deterministic=method.route.deterministic,
         live=method.route.live,
         idle_s=limits.idle_s or settings.idle_s,
+        fingerprint=method.fingerprint,
     )
 
 

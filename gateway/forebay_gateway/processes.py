@@ -9,6 +9,7 @@ Order of the end: all are told at once, and each drains as a gateway alone does.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import time
@@ -78,6 +79,7 @@ class _Member:
                 "FOREBAY_LEDGER_URL": backends.ledger_url,
                 "FOREBAY_BROKER_URL": backends.broker_url,
                 "FOREBAY_PROCESSES": str(settings.processes),
+                "FOREBAY_SERVICES": json.dumps(settings.services),
             },
         )
 

@@ -1,15 +1,16 @@
 """Server reflection, v1 and v1alpha: what this gateway serves, for grpcurl and its like.
 
 The two protocols are the same messages under two package names, so one handler
-serves both on their bytes. Answers come from the descriptor pool of the running
-process; unlike grpcio-reflection's they know methods, fields and enum values by
-their full names too (grpc issue 34743).
+serves both on their bytes. Answers come from a descriptor pool of what is served and
+nothing else, wherever it was compiled; unlike grpcio-reflection's they know methods, fields
+and enum values by their full names too (grpc issue 34743).
 https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -19,44 +20,71 @@ from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
+from forebay.clashes import with_dependencies
+from forebay.routes import Method
 from forebay.v1 import errors_pb2
 from forebay_gateway.status import request_parser
 
 V1_SERVICE = "grpc.reflection.v1.ServerReflection"
 V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
+SERVICES = (V1_SERVICE, V1ALPHA_SERVICE)
 _METHOD = "ServerReflectionInfo"
 # What errors are made of: no service's file imports it, but callers look it up.
 _TOLD_BESIDES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
 
+_log = logging.getLogger(__name__)
+
 _parse = request_parser(pb.ServerReflectionRequest)
 
 
-def reflection_handlers(services: Sequence[str]) -> list[grpc.GenericRpcHandler]:
-    """The handlers of both protocols; they tell of `services` and of themselves."""
-    pool = Default()
-    _add_v1(pool)
-    reflection = _Reflection(pool, sorted({*services, V1_SERVICE, V1ALPHA_SERVICE}))
+def reflection_handlers(
+    methods: Iterable[Method], own_services: Iterable[str]
+) -> list[grpc.GenericRpcHandler]:
+    """The handlers of both protocols.
+
+    They tell of the services of `methods`, of the gateway's own, and of themselves.
+    """
+    own = sorted({*own_services, V1ALPHA_SERVICE})
+    served = {method.service: method.file for method in methods}
+    besides = (Default().FindServiceByName(name).file for name in own)
+    files = _Files((*served.values(), *_TOLD_BESIDES, *besides))
+    files.add(_v1())
+    reflection = _Reflection(files, sorted({*served, *own, V1_SERVICE}))
     method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         reflection.info,
         response_serializer=pb.ServerReflectionResponse.SerializeToString,
     )
     return [
-        grpc.method_handlers_generic_handler(service, {_METHOD: method})
-        for service in (V1_SERVICE, V1ALPHA_SERVICE)
+        grpc.method_handlers_generic_handler(service, {_METHOD: method}) for service in SERVICES
     ]
 
 
+class _Files:
+    """A pool of the files and what they import; of two of a name the first."""
+
+    def __init__(self, roots: Iterable[FileDescriptor]) -> None:
+        self.pool = DescriptorPool()
+        self._names: list[str] = []
+        for file in with_dependencies(roots):
+            try:
+                self.add(_proto_of(file))
+            except TypeError as error:  # a user's copy of it, under another name, came first
+                _log.warning("reflection does not tell of %s: %s", file.name, error)
+
+    def add(self, proto: descriptor_pb2.FileDescriptorProto) -> None:
+        """Takes a file after what it imports; raises TypeError where it does not fit."""
+        self.pool.AddSerializedFile(proto.SerializeToString())
+        self._names.append(proto.name)
+
+    def __iter__(self) -> Iterator[FileDescriptor]:
+        return map(self.pool.FindFileByName, self._names)
+
+
 class _Reflection:
-    def __init__(self, pool: DescriptorPool, services: Sequence[str]) -> None:
-        self._pool = pool
+    def __init__(self, files: _Files, services: Sequence[str]) -> None:
+        self._files = files
+        self._pool = files.pool
         self._services = services
-        seen: set[str] = set()
-        self._files = [
-            file
-            for root in (*(pool.FindServiceByName(name).file for name in services), *_TOLD_BESIDES)
-            for file in _with_dependencies(root, seen)
-        ]
-        self._names = seen
 
     async def info(
         self,
@@ -91,14 +119,11 @@ class _Reflection:
         return response
 
     def _tell(self, response: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
-        if file.name not in self._names:
-            raise KeyError(file.name)  # imported by this process, but nobody's contract
-        for needed in _with_dependencies(file, set()):
-            proto = descriptor_pb2.FileDescriptorProto()
-            needed.CopyToProto(proto)
-            response.file_descriptor_response.file_descriptor_proto.append(
-                proto.SerializeToString()
-            )
+        """The file, then what it imports."""
+        response.file_descriptor_response.file_descriptor_proto.extend(
+            _proto_of(needed).SerializeToString()
+            for needed in reversed(tuple(with_dependencies([file])))
+        )
 
     def _tell_extensions(self, response: pb.ServerReflectionResponse, name: str) -> None:
         extended = self._pool.FindMessageTypeByName(name)
@@ -148,14 +173,10 @@ def _enums(file: FileDescriptor) -> Iterator[Any]:
         messages.extend(message.nested_types)
 
 
-def _with_dependencies(file: FileDescriptor, seen: set[str]) -> Iterator[FileDescriptor]:
-    """The file, then what it imports, each once."""
-    if file.name in seen:
-        return
-    seen.add(file.name)
-    yield file
-    for dependency in file.dependencies:
-        yield from _with_dependencies(dependency, seen)
+def _proto_of(file: Any) -> descriptor_pb2.FileDescriptorProto:
+    proto = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(proto)
+    return proto
 
 
 def _refuse(response: pb.ServerReflectionResponse, code: grpc.StatusCode, message: str) -> None:
@@ -163,21 +184,15 @@ def _refuse(response: pb.ServerReflectionResponse, code: grpc.StatusCode, messag
     response.error_response.error_message = message
 
 
-def _add_v1(pool: DescriptorPool) -> None:
-    """Puts v1 into the pool: v1alpha's file under the other package name."""
-    name = "grpc/reflection/v1/reflection.proto"
-    try:
-        pool.FindFileByName(name)
-    except KeyError:
-        alpha = descriptor_pb2.FileDescriptorProto()
-        pb.DESCRIPTOR.CopyToProto(alpha)
-        file = descriptor_pb2.FileDescriptorProto.FromString(alpha.SerializeToString())
-        file.name, file.package = name, "grpc.reflection.v1"
-        for message in file.message_type:
-            for field in message.field:
-                if field.type_name:
-                    field.type_name = field.type_name.replace(".v1alpha.", ".v1.")
-        for method in file.service[0].method:
-            method.input_type = method.input_type.replace(".v1alpha.", ".v1.")
-            method.output_type = method.output_type.replace(".v1alpha.", ".v1.")
-        pool.AddSerializedFile(file.SerializeToString())
+def _v1() -> descriptor_pb2.FileDescriptorProto:
+    """V1: v1alpha's file under the other package name."""
+    file = _proto_of(pb.DESCRIPTOR)
+    file.name, file.package = "grpc/reflection/v1/reflection.proto", "grpc.reflection.v1"
+    for message in file.message_type:
+        for field in message.field:
+            if field.type_name:
+                field.type_name = field.type_name.replace(".v1alpha.", ".v1.")
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(".v1alpha.", ".v1.")
+        method.output_type = method.output_type.replace(".v1alpha.", ".v1.")
+    return file

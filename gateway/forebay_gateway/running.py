@@ -37,8 +37,16 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(main)
     except* _EXPECTED as group:
-        problems = [str(error) for error in _leaves(group)]
+        problems = [told(error) for error in _leaves(group)]
     raise click.ClickException("\n".join(problems))
+
+
+def told(error: BaseException) -> str:
+    """What is wrong, in a line; of services, where that is more, in a list of them."""
+    problems = error.problems if isinstance(error, RouteError) else []
+    if len(problems) < 2:
+        return str(error)
+    return "\n  ".join([f"the services can't be served, for {len(problems)} reasons:", *problems])
 
 
 async def told_to_stop() -> None:

@@ -6,27 +6,28 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
-from importlib import import_module
 from ipaddress import ip_address
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import FileDescriptor
 
 from forebay.checks import CheckFactory, load_checks
 from forebay.errors import MethodUnknown
-from forebay.routes import Method, read_methods, services_of
+from forebay.routes import Method, RouteError
+from forebay.sources import read_all_methods
 from forebay_gateway.admission import Admission
 from forebay_gateway.funnel import Funnel, Gates
 from forebay_gateway.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.health import HealthService
 from forebay_gateway.incoming import Bounds
 from forebay_gateway.ledgered import LedgeredCalls
+from forebay_gateway.oversight import SERVICES as OVERSIGHT_SERVICES
 from forebay_gateway.oversight import Oversight
 from forebay_gateway.plain.calls import PlainCalls
-from forebay_gateway.policy import queue_wait_s
+from forebay_gateway.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.queue_watch import QueueWatch
 from forebay_gateway.queues import Queues
+from forebay_gateway.reflection import SERVICES as REFLECTION_SERVICES
 from forebay_gateway.reflection import reflection_handlers
 from forebay_gateway.serving import Serving
 from forebay_gateway.status import abort
@@ -54,23 +55,16 @@ def cannot_listen(listen: str) -> GatewayError:
     )
 
 
-def load_methods(modules: Sequence[str]) -> tuple[Method, ...]:
-    """The routed methods of compiled protobuf modules.
+def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
+    """The routed methods of compiled protobuf modules and of descriptor sets.
 
-    Raises SettingsError for a module that is none, RouteError for bad routes.
+    Raises RouteError with all that is wrong with them.
     """
-    files: list[FileDescriptor] = []
-    for name in modules:
-        try:
-            files.append(import_module(name).DESCRIPTOR)
-        except (ImportError, AttributeError) as error:
-            raise SettingsError(
-                f"services = {name!r}: expected a compiled protobuf module, such as "
-                f"mypkg.my_pb2; {error}"
-            ) from error
-    methods = read_methods(services_of(files))
-    if not methods:
-        raise SettingsError(f"services = {list(modules)!r}: no method there carries a route")
+    methods = read_all_methods(sources)
+    own = (*OVERSIGHT_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
+    taken = sorted({method.service for method in methods} & set(own))
+    if taken:
+        raise RouteError([f"{name} is a service of the gateway's own; rename it" for name in taken])
     return methods
 
 
@@ -80,8 +74,10 @@ def needs_ledger(methods: Sequence[Method]) -> bool:
 
 
 @asynccontextmanager
-async def running_gateway(settings: Settings) -> AsyncIterator[str]:
+async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) -> AsyncIterator[str]:
     """Serves until the block is left, then drains; yields the address, HOST:PORT.
+
+    Without methods, those of the settings' services are served.
 
     Order of the end: no new calls, and health says so; calls in flight get
     `drain_s`; what is left is cut, to go on elsewhere; then the server, and last
@@ -90,7 +86,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
     Raises SettingsError, RouteError or GatewayError where it can't start.
     """
     keep_freed_memory()
-    gateway = _Gateway(settings.of_one_process())
+    methods = methods or load_methods(settings.services)
+    gateway = _Gateway(settings.of_one_process(), methods)
     await gateway.health.say(False)
     async with asyncio.TaskGroup() as background:
         loops = [background.create_task(loop) for loop in gateway.loops()]
@@ -111,12 +108,13 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
 class _Gateway:
     """The parts of a gateway, and what they do together."""
 
-    def __init__(self, settings: Settings) -> None:
-        methods = load_methods(settings.services)
-        ours = [method for method in methods if method.keeps_record]
+    def __init__(self, settings: Settings, methods: Sequence[Method]) -> None:
         is_open = _is_loopback(settings.listen)
-        self._ledgered = LedgeredCalls(settings, ours, is_open=is_open) if ours else None
-        self._plain = PlainCalls(settings) if len(ours) < len(methods) else None
+        self._ledgered = (
+            LedgeredCalls(settings, methods, is_open=is_open) if needs_ledger(methods) else None
+        )
+        is_any_plain = not all(method.keeps_record for method in methods)
+        self._plain = PlainCalls(settings) if is_any_plain else None
         gates, self._queue_watch = _gates(settings, methods, self._ledgered, self._plain)
         self._admission = gates.admission
         funnel = Funnel(gates, _checks(settings), self._ledgered, self._plain)
@@ -193,7 +191,11 @@ def _gates(
     gates = Gates(
         Admission(settings.max_calls, settings.max_held_bytes),
         queues,
-        Bounds(settings.max_message_bytes, settings.first_request_s),
+        Bounds(
+            settings.max_message_bytes,
+            settings.first_request_s,
+            lambda method: request_limit_bytes(method, settings),
+        ),
         lambda method: queue_wait_s(method, settings),
     )
     brokers = [calls.broker for calls in (ledgered, plain) if calls is not None]
@@ -226,8 +228,9 @@ def _serving(
     health: HealthService,
     oversight: Oversight | None,
 ) -> Serving:
-    told = (*names, *(oversight.services if oversight else ()), HEALTH_SERVICE)
+    told = (*(oversight.services if oversight else ()), HEALTH_SERVICE)
     offered = oversight.handlers() if oversight else []
+    reflection = reflection_handlers(methods, told)
 
     def make() -> grpc.aio.Server:
         server = grpc.aio.server(options=_options(settings))
@@ -238,9 +241,7 @@ def _serving(
                 if method.service == name
             }
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        server.add_generic_rpc_handlers(
-            (*offered, health.handler(), *reflection_handlers(told), _Unknown())
-        )
+        server.add_generic_rpc_handlers((*offered, health.handler(), *reflection, _Unknown()))
         return server
 
     try:

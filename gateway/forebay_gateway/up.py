@@ -14,16 +14,21 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
+from forebay.routes import Method
 from forebay_gateway.children import Child
+from forebay_gateway.consumers import Trouble, consumers_of
 from forebay_gateway.processes import running_gateways
 from forebay_gateway.server import load_methods
 from forebay_ledger.connection import Ledger
 from forebay_ledger.presence import consumed_queues, live_workers
 from forebay_ledger.settings import Settings
 
+OURS = "forebay_workers"
+"""The application of ComputeService's handlers."""
 READY_TIMEOUT_S = 60.0
 WORKER_STOP_TIMEOUT_S = 10.0
 _RESTART_AFTER_S = 1.0
@@ -36,21 +41,25 @@ class UpError(RuntimeError):
 
 
 @asynccontextmanager
-async def everything_up(settings: Settings, concurrency: int) -> AsyncIterator[str]:
+async def everything_up(
+    settings: Settings, concurrency: int, application: str = OURS
+) -> AsyncIterator[str]:
     """Runs workers and gateway until the block is left; yields the address, HOST:PORT.
 
-    Raises UpError where a worker does not come up.
+    The workers run `application`, by the name that `celery -A` takes. Raises UpError where one
+    does not come up, or has not registered the tasks of its queue.
     """
     methods = load_methods(settings.services)
     # Plain tasks have workers of their own, which their application starts.
-    queues = sorted({method.route.queue for method in methods if method.keeps_record})
+    ours = [method for method in methods if method.keeps_record]
+    queues = sorted({method.route.queue for method in ours})
     async with asyncio.TaskGroup() as group:
-        workers = [_Worker(queue, settings, concurrency) for queue in queues]
+        workers = [_Worker(application, queue, settings, concurrency) for queue in queues]
         try:
             for worker in workers:
                 await worker.start()
-            if queues:
-                await _ready(settings, queues, workers)
+            if ours:
+                await _ready(settings, ours, workers)
             keepers = [group.create_task(worker.keep()) for worker in workers]
             try:
                 async with running_gateways(settings) as address:
@@ -62,12 +71,13 @@ async def everything_up(settings: Settings, concurrency: int) -> AsyncIterator[s
             await asyncio.gather(*(worker.stop() for worker in workers))
 
 
-async def _ready(settings: Settings, queues: list[str], workers: list[_Worker]) -> None:
-    """Returns when live workers consume every queue."""
+async def _ready(settings: Settings, methods: Sequence[Method], workers: Sequence[_Worker]) -> None:
+    """Returns when live workers consume every queue; raises UpError where they lack a task."""
+    queues = {method.route.queue for method in methods}
     ledger = Ledger(settings.backends().ledger_url)
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
-            while set(queues) - consumed_queues(await live_workers(ledger)).keys():
+            while queues - consumed_queues(live := await live_workers(ledger)).keys():
                 for worker in workers:
                     worker.check()
                 await asyncio.sleep(0.05)
@@ -75,15 +85,24 @@ async def _ready(settings: Settings, queues: list[str], workers: list[_Worker]) 
         raise UpError(f"the workers were not ready within {READY_TIMEOUT_S:g} s") from None
     finally:
         await ledger.close()
+    lacking = [
+        f"{method.name}: {problem.how_it_is}"
+        for method in methods
+        for problem in consumers_of(method, live, version("forebay")).problems
+        if problem.trouble is Trouble.TASK_UNREGISTERED
+    ]
+    if lacking:
+        raise UpError("\n".join([*lacking, "name the application that registers it with --app"]))
 
 
 class _Worker:
     """A Celery worker of one queue, as a child process."""
 
-    def __init__(self, queue: str, settings: Settings, concurrency: int) -> None:
+    def __init__(self, application: str, queue: str, settings: Settings, concurrency: int) -> None:
         self._queue = queue
         self._child = Child(
             "forebay_workers.supervised",
+            application,
             *("--queues", queue),
             *("--hostname", f"forebay-{queue}-{os.getpid()}@%h"),
             *("--concurrency", str(concurrency)),

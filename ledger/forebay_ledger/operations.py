@@ -94,12 +94,14 @@ class NewCall:
     deterministic: bool
     live: bool
     idle_s: float
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
 class Begun:
     """A handler's start: `inputs` is None where `request` is the only one; of a live call
-    it is how many came so far.
+    it is how many came so far. `fingerprint` is the gateway's of the method; empty where it
+    said none.
     """
 
     method: str
@@ -110,6 +112,7 @@ class Begun:
     item_limit_bytes: int
     window_bytes: int
     live: bool
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def accept(
         "attempts_limit": new.attempts_limit,
         "rerun": int(new.may_run_again),
         "deterministic": int(new.deterministic),
+        "fingerprint": new.fingerprint,
     }
     if new.receiving or new.live:
         fields["inputs"] = 0
@@ -373,7 +377,7 @@ def parse_begun(reply: Reply) -> Begun | Refused:
     """The reply of one that starts a handler, or somebody who helps it."""
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
-    _, method, request, inputs, metadata, timeout, item_limit, window, live = reply
+    _, method, request, inputs, metadata, timeout, item_limit, window, live, fingerprint = reply
     return Begun(
         method.decode(),
         request,
@@ -383,6 +387,7 @@ def parse_begun(reply: Reply) -> Begun | Refused:
         int(item_limit),
         int(window),
         live == b"1",
+        fingerprint.decode(),
     )
 
 

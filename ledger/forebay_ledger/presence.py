@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 class WorkerPresence:
     """What a worker says of itself: its queues, its tasks, how many calls it runs at a time.
 
-    `begun` is how many tasks it has begun since its start, by the task's name.
+    `begun` is how many tasks it has begun since its start, by the task's name; `serves` the
+    method of each task that is one's, and the fingerprint of its messages there.
     """
 
     worker: str
@@ -34,6 +35,7 @@ class WorkerPresence:
     pool: str
     version: str
     begun: dict[str, int] = field(default_factory=dict, hash=False)
+    serves: dict[str, tuple[str, str]] = field(default_factory=dict, hash=False)
 
 
 async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
@@ -118,6 +120,10 @@ def _presence(word: bytes | str) -> WorkerPresence | None:
             pool=said["pool"],
             version=said["version"],
             begun={str(task): int(count) for task, count in dict(said.get("begun", {})).items()},
+            serves={
+                str(task): (str(method), str(fingerprint))
+                for task, (method, fingerprint) in dict(said.get("serves", {})).items()
+            },
         )
     except (KeyError, TypeError, ValueError):
         _log.warning("a worker's presence can't be read: %r", word[:200])

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     services: tuple[str, ...] = Field(
         ("forebay.compute.v1.compute_pb2",),
         min_length=1,
-        description="compiled protobuf modules whose routed methods are served",
+        description="compiled protobuf modules and descriptor sets to be served",
     )
     checks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options of checks, by a method's full name"
@@ -111,6 +111,11 @@ class Settings(BaseSettings):
         if not (colon and host and port.isdecimal() and int(port) < 65536):
             raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
         return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _whole_path(cls, value: Path) -> Path:
+        return value.expanduser().absolute()  # it is in the URL of the server's socket
 
     @field_validator("max_held_bytes")
     @classmethod
@@ -173,6 +178,22 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
 
 
+class _GivenAlone(Settings):
+    """Settings that neither environment nor file has a say in."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given."""
+        return (init_settings,)
+
+
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """The settings as flags (None: not given), environment and file make them.
 
@@ -180,8 +201,17 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """
     _refuse_unknown_variables()
     given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return _made(Settings, given)
+
+
+def given_settings(**given: Any) -> Settings:
+    """The settings as given, over the defaults alone; raises SettingsError."""
+    return _made(_GivenAlone, given)
+
+
+def _made(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
     try:
-        return Settings(**given)
+        return kind(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from error
     except UnreadableSettingsError as error:

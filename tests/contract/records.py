@@ -55,6 +55,7 @@ _ORDINARY = NewCall(
     deterministic=True,
     live=False,
     idle_s=60.0,
+    fingerprint="uu-1",
 )
 
 

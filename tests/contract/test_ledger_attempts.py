@@ -137,6 +137,7 @@ def test_a_handler_starts_with_all_that_it_needs(ledger: BlockingLedger) -> None
         item_limit_bytes=expected.item_limit_bytes,
         window_bytes=expected.window_bytes,
         live=False,
+        fingerprint="uu-1",
     )
 
 

@@ -85,7 +85,7 @@ def test_call_names_and_resumes_a_call(up: Up) -> None:
         (["Factorial", "n"], "expected FIELD=VALUE"),
         (["Divide"], "no such method; there are: forebay.compute.v1.ComputeService.Add"),
         (["Add", "-H", "nonsense"], "expected KEY:VALUE"),
-        (["Add", "--service", "no.such.module"], "no compiled protobuf module"),
+        (["Add", "--service", "no.such.module"], "expected a compiled protobuf module"),
         (["MatMul", "--requests", "-"], "line 1"),
     ],
 )
@@ -123,13 +123,14 @@ def test_call_shows_progress_and_shortens_on_a_terminal(up: Up) -> None:
 def test_routes_are_a_line_each_when_piped(up: Up) -> None:
     done = forebay("routes", env=up.env)
     header, *rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert header == ["method", "task", "queue", "policy", "consumers"]
+    assert header == ["method", "task", "queue", "policy", "consumers", "problems"]
     assert [row[1:3] for row in rows] == [
         ["add_module.tasks.add", "add"],
         ["factorial_module.tasks.factorial", "factorial"],
         ["mat_mul_module.tasks.mat_mul", "mat_mul"],
     ]
     assert all(int(row[4]) >= 1 for row in rows)
+    assert [row[5] for row in rows] == ["none"] * 3
 
 
 def test_doctor_finds_everything_well(up: Up) -> None:
@@ -170,6 +171,25 @@ def test_a_bad_setting_is_refused_with_what_was_expected(
     assert "Traceback" not in done.stderr
 
 
+def test_all_that_is_wrong_with_the_services_is_said_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    garbage = tmp_path / "garbage.binpb"
+    garbage.write_bytes(b"\xff")
+    env = environment(FOREBAY_DATA_DIR=str(tmp_path / "data"))
+    named = ["no.such", str(garbage), "forebay.v1.route_pb2"]
+    sources = [word for name in named for word in ("--service", name)]
+    for command in ("gateway", "up", "routes", "doctor"):
+        done = forebay(command, *sources, env=env)
+        assert done.returncode == 1
+        first, *problems = done.stderr.splitlines()
+        assert first == "Error: the services can't be served, for 3 reasons:"
+        assert [line.split(":")[0].strip() for line in problems] == [
+            f"services = {name!r}" for name in named
+        ]
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_taken_port_is_said_so(up: Up, tmp_path: Path) -> None:
     done = forebay("gateway", "--listen", up.address, env=up.env)
     assert done.returncode == 1
@@ -178,7 +198,7 @@ def test_a_taken_port_is_said_so(up: Up, tmp_path: Path) -> None:
 
 
 def test_every_command_has_help(up: Up) -> None:
-    for command in ("call", "doctor", "gateway", "routes", "up"):
+    for command in ("call", "doctor", "gateway", "protos", "routes", "up"):
         done = forebay(command, "--help", env=up.env)
         assert done.returncode == 0
         assert "Usage: forebay" in done.stdout

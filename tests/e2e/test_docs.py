@@ -23,13 +23,14 @@ OWN_ADDRESS = "127.0.0.1:50052"
 ON_THEIR_OWN = ("calls.md", "errors.md", "metadata.md", "retries.md", "servicers.md")
 FROM_THE_TUTORIAL_ON = (
     "tutorial.md",
+    "own-service.md",
     "progress.md",
     "big-payloads.md",
     "deadlines.md",
     "routes.md",
 )
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
-IN_TESTS_OF_THEIR_OWN = ("settings.md", "plain-tasks.md")
+IN_TESTS_OF_THEIR_OWN = ("settings.md", "plain-tasks.md", "testing.md")
 
 
 @pytest.mark.parametrize("page", ON_THEIR_OWN)
@@ -41,7 +42,7 @@ def test_a_page_does_what_it_says(up: Up, tmp_path: Path, page: str) -> None:
 
 @pytest.mark.timeout(300)  # some thirty processes, one after the other
 def test_the_tutorial_and_what_goes_on_from_it_do_what_they_say(up: Up, tmp_path: Path) -> None:
-    env = {**up.env, "FOREBAY_ADDRESS": up.address, "FOREBAY": str(ROOT)}
+    env = {**up.env, "FOREBAY_ADDRESS": up.address}
     with redis_server() as redis:
         instead = {
             DEFAULT_ADDRESS: up.address,

@@ -37,6 +37,7 @@ DESIGN = {
     "RESULT_UNFIT": (code_pb2.INTERNAL, errors.Fault),
     "TASK_REJECTED": (code_pb2.ABORTED, errors.Fault),
     "TASK_RETRIES_EXCEEDED": (code_pb2.ABORTED, errors.Fault),
+    "VERSION_MISMATCH": (code_pb2.FAILED_PRECONDITION, errors.BackendError),
     "HANDLER_ABORTED": (code_pb2.INTERNAL, errors.Fault),
     "HANDLER_FAILED": (code_pb2.INTERNAL, errors.Fault),
     "INTERNAL_FAULT": (code_pb2.INTERNAL, errors.Fault),

@@ -121,13 +121,13 @@ def test_what_a_check_misses_at_the_end_is_told() -> None:
     assert isinstance(_failed(BOTH, _reads, half, check=MatMulCheck()), InvalidRequest)
 
 
-def test_bytes_that_are_no_message_are_an_invalid_request() -> None:
+def test_bytes_that_only_the_gateway_could_read_are_of_another_version() -> None:
     attempt = Attempt()
     outcome = invoke(
         UNARY, _raises, [b"\xff"], attempt.context, NoCheck(), attempt.emit, max_message_bytes=99
     )
     assert outcome is not None
-    assert outcome.code == code_pb2.INVALID_ARGUMENT
+    assert outcome.code == code_pb2.FAILED_PRECONDITION
     assert "forebay.compute.v1.AddRequest" in outcome.message
 
 

@@ -47,6 +47,7 @@ NEW = NewCall(
     deterministic=False,
     live=False,
     idle_s=60.0,
+    fingerprint="uu-1",
 )
 PUSH = Push("list", b"message")
 
@@ -79,6 +80,7 @@ def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> N
         "attempts_limit": 4,
         "rerun": 1,
         "deterministic": 0,
+        "fingerprint": "uu-1",
         "request": b"request",
     }
 
@@ -152,9 +154,9 @@ def test_a_cancel_ends_the_call_by_the_event_and_reason_of_its_name() -> None:
 
 def test_a_begun_attempt_knows_its_request_or_how_many_there_are() -> None:
     parse = operations.begin(CALL, 1, "worker", "control").parse
-    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"0"]
-    assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, live=False)
-    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b"1"]
+    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"0", b"uu-1"]
+    assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, False, "uu-1")
+    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b"1", b""]
     assert parse(streaming) == Begun("m", b"", 3, b"", None, 10, 20, live=True)
 
 

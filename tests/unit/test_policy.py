@@ -66,6 +66,7 @@ def test_where_route_and_caller_say_nothing_the_settings_hold(settings: Settings
         deterministic=True,
         live=False,
         idle_s=19.0,
+        fingerprint=factorial.fingerprint,
     )
     assert request_limit_bytes(factorial, settings) == 15
 

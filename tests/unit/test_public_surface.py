@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import types
+
+import pytest
 
 import forebay
 import forebay.aio
+import forebay_gateway.testing
 import forebay_workers
 from forebay.errors import ForebayError
 
@@ -37,6 +42,32 @@ def test_every_error_of_the_module_is_offered() -> None:
 def test_the_workers_offer_the_making_of_an_application() -> None:
     assert forebay_workers.__all__ == ["application"]
     assert isinstance(forebay_workers.application, types.FunctionType)
+
+
+def test_testing_offers_the_serving_of_services() -> None:
+    assert forebay_gateway.testing.__all__ == ["Service", "serving"]
+
+
+@pytest.mark.parametrize(
+    ("module", "not_imported"),
+    [
+        ("forebay", {"celery", "redis", "numpy", "click"}),
+        ("forebay_gateway.server", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
+        ("forebay_gateway.commands", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
+        ("forebay_gateway.starter.command", {"forebay_workers", "celery"}),
+        ("forebay_gateway.testing", {"forebay_workers", "celery", "grpc", "redis", "pytest"}),
+        ("forebay_gateway.testing.fixtures", {"forebay_workers", "celery", "grpc", "redis"}),
+        ("forebay_workers", {"forebay_gateway", "pytest"}),
+    ],
+)
+def test_a_module_imports_nothing_that_it_can_do_without(
+    module: str, not_imported: set[str]
+) -> None:
+    program = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not not_imported & set(done.stdout.split())
 
 
 def test_both_clients_have_the_same_methods() -> None:

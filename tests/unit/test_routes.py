@@ -206,6 +206,7 @@ def test_methods_without_a_route_are_left_out_and_the_others_keep_their_order() 
         ({"transient": "progress"}, "", "`transient`"),
         ({"metadata": ["X-Tenant"]}, "", "'X-Tenant'"),
         ({"on_disconnect": 9}, "", "`on_disconnect`"),
+        ({"on_disconnect": 2, "ephemeral": True}, "", "`on_disconnect`"),
     ],
 )
 def test_a_problem_is_reported_with_file_method_and_field(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay_ledger.settings import Settings, SettingsError, load_settings
+from forebay_ledger.settings import Settings, SettingsError, given_settings, load_settings
 
 SECRET = "s3cret"  # noqa: S105 - the word that no message may show
 
@@ -53,6 +53,23 @@ def test_flags_go_over_variables_over_the_file_over_defaults(
     settings = load_settings({"max_calls": 100, "attempts": None})
     assert (settings.max_calls, settings.attempts, settings.retention_s) == (100, 20, 3.0)
     assert settings.drain_s == Settings.model_fields["drain_s"].default
+
+
+def test_given_settings_are_the_defaults_but_for_what_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FOREBAY_MAX_CALLS", "7")
+    monkeypatch.setenv("FOREBAY_NO_SUCH", "1")
+    Path("forebay.toml").write_text("max_calls = 8\n")
+    assert (
+        given_settings(linger_s=1).model_dump()
+        == Settings.model_construct(
+            **{**given_settings().model_dump(), "linger_s": 1.0}
+        ).model_dump()
+    )
+    assert given_settings().max_calls == Settings.model_fields["max_calls"].default
+    with pytest.raises(SettingsError, match="max_cals = 1: no such setting"):
+        given_settings(max_cals=1)
 
 
 def test_a_file_elsewhere_is_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,3 +260,12 @@ def test_each_process_has_room_for_messages() -> None:
     settings = {"processes": 2, "max_message_bytes": 1_000_000, "max_held_bytes": 7_999_999}
     assert "expected 4 times max_message_bytes times processes, 2, or more" in _refusal(settings)
     assert load_settings({**settings, "max_held_bytes": 8_000_000}).processes == 2
+
+
+def test_the_data_folder_may_be_named_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings({"data_dir": "data"})
+    assert settings.data_dir == tmp_path / "data"
+    assert str(tmp_path) in settings.backends().ledger_url

@@ -7,14 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    task_unknown,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
 from forebay_ledger.backends import celery_settings
 from forebay_ledger.keys import CallKey
-from forebay_ledger.settings import load_settings
 from forebay_workers import process, redis_transport
 from forebay_workers.batches import run_batch
 from forebay_workers.calls import run_calls
@@ -85,7 +90,7 @@ def application(
 
 
 def _celery_defaults() -> dict[str, Any]:
-    backends = load_settings().backends()
+    backends = process.settings().backends()
     return {
         **celery_settings(backends),
         "broker_connection_max_retries": None,  # an outage may be long
@@ -125,6 +130,7 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         name=method.route.task,
         bind=True,
         shared=False,  # an application's tasks are no other's
+        serves=(method.name, method.fingerprint),
         ignore_result=True,
         Strategy="forebay_workers.claims:strategy",
         Request="forebay_workers.held:HeldRequest",
@@ -140,6 +146,7 @@ def _register_help(app: Celery, shared: Mapping[str, tuple[Method, Parts]]) -> N
     declare(run, name=TASK, shared=False, ignore_result=True)
 
 
+task_unknown.connect(process.on_task_unknown)
 worker_init.connect(process.on_worker_init)
 worker_ready.connect(process.on_worker_ready)
 worker_shutting_down.connect(process.on_worker_shutting_down)

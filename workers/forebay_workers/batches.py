@@ -21,6 +21,8 @@ from forebay_workers.context import CallContext
 from forebay_workers.flow import FlowControl
 from forebay_workers.invocation import invoke
 from forebay_workers.process import Runtime
+from forebay_workers.run_time import limited, run_limit_s
+from forebay_workers.versions import heeding_versions, mismatch
 
 _ANSWER_EVERY_S = 0.005
 
@@ -35,12 +37,27 @@ def run_batch(
     # One that kills its process makes the others run again.
     shares_task = len(batch.members) > 1 and method.may_run_again
     calls = [CallKey(member.call_id) for member in batch.members]
+    refusal = mismatch(method, batch.method, batch.fingerprint)
+    if refusal is not None:
+        _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), refusal.message)
+        for call in calls:
+            answers.add(call_pb2.BatchMemberReply(call_id=call.id, outcome=failed(refusal)))
+        answers.send()
+        return
     with runtime.control.expecting((call, 1) for call in calls):
         for call, member in zip(calls, batch.members, strict=True):
             if runtime.control.stopped_early(call, 1):
                 _log.info("call %s is not begun: its caller has left", call)
                 continue
-            answer = _answer(runtime, method, handler, call, member, shares_task=shares_task)
+            answer = _answer(
+                runtime,
+                method,
+                handler,
+                call,
+                member,
+                batch,
+                shares_task=shares_task,
+            )
             if answer is not None:
                 answers.add(answer)
     answers.send()
@@ -77,6 +94,7 @@ def _answer(
     handler: Callable[..., Any],
     call: CallKey,
     member: call_pb2.BatchMember,
+    batch: call_pb2.Batch,
     *,
     shares_task: bool,
 ) -> call_pb2.BatchMemberReply | None:
@@ -94,22 +112,29 @@ def _answer(
     def keep(response: Message, payload: bytes) -> None:
         answer.response = payload
 
+    limit_s = run_limit_s(runtime, method)
+    deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
+    bounds = [bound for bound in (limit_s, deadline_s) if bound is not None]
     context = CallContext(
         call,
         1,
         metadata=((CALL_ID, call.id), *to_pairs(member.metadata)),
-        timeout_s=(member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None,
+        timeout_s=min(bounds, default=None),
         flow=FlowControl(runtime.settings.window_bytes, runtime.settings.item_bytes),
         send_initial=keep_initial,
     )
+    check = runtime.checks.get(method.name, NoCheck)()
     begun = time.monotonic()
-    with runtime.control.running(context, on_record=False, shares_task=shares_task):
+    with (
+        runtime.control.running(context, on_record=False, shares_task=shares_task),
+        limited(runtime, context, limit_s, batch.reply_channel),
+    ):
         outcome = invoke(
             method,
             handler,
             [member.request],
             context,
-            runtime.checks.get(method.name, NoCheck)(),
+            heeding_versions(check, method, batch.fingerprint),
             keep,
             runtime.settings.max_message_bytes,
         )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from forebay.checks import NoCheck
-from forebay.errors import InternalFault, ItemsLost
+from forebay.errors import ItemsLost
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
@@ -39,6 +39,7 @@ from forebay_workers.invocation import Stopped, invoke
 from forebay_workers.patience import patiently
 from forebay_workers.process import Runtime
 from forebay_workers.requests import live_requests, stored_requests
+from forebay_workers.versions import heeding_versions, mismatch
 
 _LOOK_EVERY_S = LEASE_S / 3
 _GAP = "GAP"
@@ -127,9 +128,11 @@ def _run_handler(
     emitter: _Emitter,
 ) -> call_pb2.Outcome | None:
     """How the handler ended; None where the call was over, or is to be run again."""
-    if begun.method != method.name:
-        _log.error("call %s is of %s, not of %s", context.call, begun.method, method.name)
-        return failed(InternalFault(f"the call is of {begun.method}; check the routes"))
+    refusal = mismatch(method, begun.method, begun.fingerprint)
+    if refusal is not None:
+        _log.error("call %s is not run: %s", context.call, refusal.message)
+        return failed(refusal)
+    check = runtime.checks.get(method.name, NoCheck)()
     outcome = invoke(
         method,
         handler,
@@ -137,7 +140,7 @@ def _run_handler(
         if begun.live
         else stored_requests(runtime.ledger, context.call, begun),
         context,
-        runtime.checks.get(method.name, NoCheck)(),
+        heeding_versions(check, method, begun.fingerprint),
         emitter.emit,
         runtime.settings.max_message_bytes,
     )

@@ -18,20 +18,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from forebay.errors import BackendUnavailable
+from forebay_ledger.cancelling import cancel_all
 from forebay_ledger.connection import BlockingLedger
 from forebay_ledger.events import Credit, PartDelivered, RequestsCame, Stop, parse_control
 from forebay_ledger.keys import CallKey, control_channel
+from forebay_ledger.lifecycle import State
 from forebay_ledger.listening import listen
 from forebay_ledger.operations import Refused, look
 from forebay_workers.context import CallContext
 
 _LOOK_FOR_PARENT_EVERY_S = 1.0
+_FAREWELL_S = 5.0
 
 _log = logging.getLogger(__name__)
 
 
 class Control:
-    """The process's ear. Its thread starts with it and ends with the process."""
+    """The process's ear. Its thread starts with it, and ends at `close` or with the process."""
 
     def __init__(
         self,
@@ -52,7 +55,22 @@ class Control:
         self._expected: set[tuple[str, int]] = set()
         self._parent = parent
         self._grace_s = grace_s
-        threading.Thread(target=self._run, name="forebay-control", daemon=True).start()
+        self._over: str | None = None
+        self._loop = asyncio.new_event_loop()
+        self._closing = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="forebay-control", daemon=True)
+        self._thread.start()
+
+    def stop_calls(self) -> None:
+        """What runs, and what will, is told that it is over."""
+        self._over = str(State.CANCELLED)
+        for context in tuple(self._running.values()):
+            context.stop(self._over)
+
+    def close(self) -> None:
+        """Ends the thread; bounded."""
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join(_FAREWELL_S)
 
     @contextmanager
     def running(
@@ -71,8 +89,9 @@ class Control:
             self._on_record[name] = context
         if shares_task:
             self._shared.add(name)
-        if name in self._stopped_early:
-            context.stop(self._stopped_early[name])
+        over = self._stopped_early.get(name, self._over)
+        if over is not None:
+            context.stop(over)
         try:
             yield
         finally:
@@ -97,15 +116,17 @@ class Control:
         return (str(call), attempt) in self._stopped_early
 
     def _run(self) -> None:
-        asyncio.run(self._hear())
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._hear())
 
     async def _hear(self) -> None:
+        hearing = listen(self._ledger_url, self._channels, self._on_frame, self._look_after_all)
         async with asyncio.TaskGroup() as group:
-            group.create_task(
-                listen(self._ledger_url, self._channels, self._on_frame, self._look_after_all)
-            )
+            tasks = [group.create_task(hearing)]
             if self._parent is not None:
-                group.create_task(_end_with(self._parent))
+                tasks.append(group.create_task(_end_with(self._parent)))
+            await self._closing.wait()
+            await cancel_all(tasks)
 
     def _on_frame(self, frame: bytes) -> None:
         key, attempt, event = parse_control(frame)

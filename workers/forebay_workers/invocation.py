@@ -11,11 +11,12 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from forebay.checks import Check
-from forebay.errors import Cancelled, ForebayError, HandlerFailed, InvalidRequest, TooLarge
+from forebay.errors import Cancelled, ForebayError, HandlerFailed, TooLarge, VersionMismatch
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_ledger.outcomes import failed
 from forebay_workers.context import Aborted, CallContext
+from forebay_workers.versions import unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ def invoke(
         if not context.cancelled:
             return None
     except Refused as refused:
+        if isinstance(refused.error, VersionMismatch):
+            _log.error("call %s is not run: %s", context.call, refused.error.message)
         return failed(refused.error)
     except Interrupted:
         raise
@@ -107,8 +110,7 @@ def _checked(method: Method, requests: Iterable[bytes], check: Check) -> Iterato
         try:
             message = method.request_class.FromString(request)
         except DecodeError as error:
-            name = method.request_class.DESCRIPTOR.full_name
-            raise Refused(InvalidRequest(f"the request is no {name} message")) from error
+            raise Refused(unreadable(method)) from error
         with _refusals():
             check.feed(message)
         yield message

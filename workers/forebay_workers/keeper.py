@@ -40,6 +40,7 @@ from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held
 from forebay_workers.in_hand import InHand, tell_to_stop
 from forebay_workers.left import LeftCalls
 from forebay_workers.stops import Stops
+from forebay_workers.unregistered import DroppedMessages
 
 RENEW_EVERY_S = LEASE_S / 3
 MIND_EVERY_S = 0.5
@@ -61,6 +62,8 @@ class Keeper:
             control_channel(presence.worker),
             *(queue_channel(queue) for queue in presence.queues),
         )
+        self.dropped = DroppedMessages(redis_broker=settings.backends().broker_is_redis)
+        """Messages whose task is not registered here."""
         self.left = LeftCalls()
         """Ephemeral calls that are not to be begun."""
         self._stops: Stops[str] = Stops(settings.cancel_grace_s)
@@ -104,6 +107,12 @@ class Keeper:
         loops = [
             every(RENEW_EVERY_S, self._announce, _log, "the announcement"),
             every(RENEW_EVERY_S, self._renew, _log, "the renewal of claims"),
+            every(
+                MIND_EVERY_S,
+                partial(self.dropped.see_to, self._ledger, broker, self._worker),
+                _log,
+                "seeing to messages whose task is not registered",
+            ),
             every(MIND_EVERY_S, self._mind, _log, "looking after calls"),
             every(
                 ROUND_S, InHand(self._ledger, self._worker).tell, _log, "telling what is in hand"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from forebay_ledger.settings import Settings, load_settings
 from forebay_workers.clock import LedgerClock
 from forebay_workers.control import Control
 from forebay_workers.keeper import MIND_EVERY_S, Keeper
-from forebay_workers.threads import share_threads
+from forebay_workers.threads import share_threads, unshare_threads
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Runtime:
     @property
     def settings(self) -> Settings:
         """The worker's settings."""
-        return self._once(load_settings)
+        return self._once(settings)
 
     @property
     def ledger(self) -> BlockingLedger:
@@ -61,6 +62,15 @@ class Runtime:
     def checks(self) -> dict[str, CheckFactory]:
         """The checks that the gateway runs, too."""
         return self._once(self._make_checks)
+
+    def close(self) -> None:
+        """Lets go of what was opened."""
+        with self._making:
+            if self._make_control in self._made:
+                self.control.close()
+            if self._make_ledger in self._made:
+                self.ledger.close()
+        unshare_threads()
 
     def _make_ledger(self) -> BlockingLedger:
         return BlockingLedger(self.settings.backends().ledger_url)
@@ -93,7 +103,8 @@ class Runtime:
 class _Worker:
     """The worker that this process belongs to."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings
         self.id = f"unnamed.{uuid.uuid4()}"
         self.slots = 1
         self.pid = os.getpid()
@@ -104,6 +115,29 @@ class _Worker:
 
 
 _worker = _Worker()
+
+
+@contextmanager
+def hosting(settings: Settings) -> Iterator[None]:
+    """This process, which is not a worker's own, has one with these settings in the block.
+
+    Nothing is left of it then. Raises RuntimeError where the process has one already.
+    """
+    global _worker
+    if _worker.settings is not None:
+        raise RuntimeError("this process has a worker already; it can have one at a time")
+    _worker = _Worker(settings)
+    try:
+        yield
+    finally:
+        hosted, _worker = _worker, _Worker()
+        if hosted.runtime is not None:
+            hosted.runtime.close()
+
+
+def settings() -> Settings:
+    """The worker's settings."""
+    return _worker.settings or load_settings()
 
 
 def runtime() -> Runtime:
@@ -130,7 +164,6 @@ def on_worker_init(sender: Any, **_: object) -> None:
     _worker.id = f"{sender.hostname}.{uuid.uuid4()}"
     _worker.pid = os.getpid()
     _worker.slots = max(1, sender.concurrency or 1)
-    os.register_at_fork(after_in_child=_forget_lock)
     if "thread" in str(sender.pool_cls):  # a class, or its name
         # Its threads do not wake the loop that consumes: with prefetch off, a message that
         # finds all of them taken waits for up to 1 s when one is free again.
@@ -149,12 +182,23 @@ def on_worker_ready(sender: Any, **_: object) -> None:
         slots=_worker.slots,
         pool=type(sender.pool).__module__.rpartition(".")[2],
         version=version("forebay"),
+        serves={
+            name: task.serves
+            for name, task in controller.app.tasks.items()
+            if hasattr(task, "serves")
+        },
     )
     if presence.pool == "prefork" and sender.hub is not None:
         # Of itself Celery looks after its children every 5 s.
         sender.hub.call_repeatedly(MIND_EVERY_S, sender.pool.maintain_pool)
-    _worker.keeper = Keeper(presence, load_settings())
+    _worker.keeper = Keeper(presence, settings())
     _worker.keeper.start()
+
+
+def on_task_unknown(sender: Any, message: Any, name: str, **_: object) -> None:
+    """Celery's signal, when it drops a message whose task is not registered here."""
+    if _worker.keeper is not None:
+        _worker.keeper.dropped.on_task_unknown(message, name)
 
 
 def on_worker_shutting_down(**_: object) -> None:
@@ -172,3 +216,6 @@ def on_worker_shutdown(**_: object) -> None:
 def _forget_lock() -> None:
     """A child may have been forked while another thread held the lock."""
     _worker.lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)

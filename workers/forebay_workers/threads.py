@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 _cores = os.cpu_count() or 1
 _share = _cores
+_limits: list[threadpool_limits] = []
 
 
 def share_threads(slots: int) -> None:
@@ -18,7 +19,16 @@ def share_threads(slots: int) -> None:
     """
     global _share
     _share = max(1, _cores // slots)
-    threadpool_limits(min([_share, *(pool["num_threads"] for pool in threadpool_info())]))
+    most = min([_share, *(pool["num_threads"] for pool in threadpool_info())])
+    _limits.append(threadpool_limits(most))
+
+
+def unshare_threads() -> None:
+    """Takes back what `share_threads` did, for a process that lives on without a worker."""
+    global _share
+    _share = _cores
+    while _limits:
+        _limits.pop().restore_original_limits()
 
 
 def thread_share() -> int:

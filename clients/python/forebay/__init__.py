@@ -44,6 +44,7 @@ from forebay.errors import (
     TaskUnanswered,
     TaskUnknown,
     TooLarge,
+    VersionMismatch,
     WaitExceedsDeadline,
     WorkerLost,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "TaskUnanswered",
     "TaskUnknown",
     "TooLarge",
+    "VersionMismatch",
     "WaitExceedsDeadline",
     "WorkerLost",
     "channel",

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.channels import dial
 from forebay.client import call_metadata
@@ -39,11 +40,13 @@ def channel(
     resume: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
     options: Sequence[tuple[str, Any]] = (),
+    pool: DescriptorPool | None = None,
 ) -> grpc.aio.Channel:
     """As `forebay.channel`. Call it in the event loop that is to use the channel."""
     return ResumingChannel(
         [dial(grpc.aio, one, credentials, options) for one in read_targets(target)],
         resumes=resume,
+        pool=pool,
     )
 
 

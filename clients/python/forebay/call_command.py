@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, TextIO
 
 import click
@@ -21,9 +20,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forebay.failing import channel_to, fail
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
-from forebay.options import service_option, target_option
-from forebay.routes import Method, RouteError, read_methods, services_of
+from forebay.options import WHAT_A_SERVICE_IS, service_option, target_option
+from forebay.responses import as_dict
+from forebay.routes import Method, RouteError
 from forebay.rpc_errors import of_rpc_error
+from forebay.sources import read_all_methods
 
 _INTERRUPTED = 128 + signal.SIGINT
 _LONG = 120
@@ -48,7 +49,7 @@ _ENDS = 24
     metavar="FILE",
     help="More request messages, a line of JSON each; - is standard input.",
 )
-@service_option("Compiled protobuf module of the service; repeatable.")
+@service_option(f"{WHAT_A_SERVICE_IS} of the service; repeatable.")
 def call(
     method: str,
     fields: tuple[str, ...],
@@ -71,7 +72,7 @@ def call(
     found = _method(method, services)
     messages = list(_messages(found, fields, requests))
     metadata = _metadata(call_id, resume_from, priority, headers)
-    with channel_to(target, resume=resume) as channel:
+    with channel_to(target, resume=resume, pool=found.pool) as channel:
         try:
             _run(channel, found, messages, metadata, timeout)
         except grpc.RpcError as error:
@@ -159,15 +160,9 @@ class _Output:
             if fraction is not None:
                 self._bar.update(self._task, total=1.0, completed=fraction)
             return
-        value = json_format.MessageToDict(
-            response, preserving_proto_field_name=True, always_print_fields_with_no_presence=False
-        )
+        value = as_dict(response)
         if not self._method.server_streaming or not value:
-            value = json_format.MessageToDict(
-                response,
-                preserving_proto_field_name=True,
-                always_print_fields_with_no_presence=True,
-            )
+            value = as_dict(response, defaults=True)
         click.echo(json.dumps(_shortened(value) if self._shorten else value, ensure_ascii=False))
 
     def sign_off(self, call: Any) -> None:
@@ -196,9 +191,7 @@ def _shortened(value: Any) -> Any:
 
 def _method(name: str, modules: Sequence[str]) -> Method:
     try:
-        methods = read_methods(services_of(import_module(m).DESCRIPTOR for m in modules))
-    except (ImportError, AttributeError) as error:
-        raise click.ClickException(f"--service: no compiled protobuf module: {error}") from error
+        methods = read_all_methods(modules, setting="--service")
     except RouteError as error:
         raise click.ClickException(str(error)) from error
     found = [m for m in methods if name in (m.name, m.name.rpartition(".")[2], m.path[1:])]
@@ -223,7 +216,7 @@ def _messages(method: Method, fields: Sequence[str], more: TextIO | None) -> Ite
 
 def _parsed(method: Method, value: Any, where: str) -> Message:
     try:
-        return json_format.ParseDict(value, method.request_class())
+        return json_format.ParseDict(value, method.request_class(), descriptor_pool=method.pool)
     except json_format.ParseError as error:
         name = method.request_class.DESCRIPTOR.full_name
         raise click.ClickException(f"{where}: no {name}: {error}") from error

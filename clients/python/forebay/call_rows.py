@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.longrunning import operations_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from forebay.errors import from_status
-from forebay.responses import fraction_of
+from forebay.responses import COMPILED, fraction_of
 from forebay.v1 import call_pb2, calls_pb2
 
 CALLS = ("id", "method", "state", "age", "run", "attempt", "items", "bytes", "note")
@@ -15,8 +18,13 @@ QUEUES = ("queue", "depth", "waiting", "oldest", "consumers", "slots", "begun/s"
 _PREFIX = "CALL_STATE_"
 
 
-def call_row(operation: operations_pb2.Operation, *, short: bool) -> tuple[str, ...]:
-    """A call's row; with `short` the method without its service."""
+def call_row(
+    operation: operations_pb2.Operation,
+    *,
+    short: bool,
+    pools: Sequence[DescriptorPool] = COMPILED,
+) -> tuple[str, ...]:
+    """A call's row; with `short` the method without its service. Progress is read by `pools`."""
     told = metadata_of(operation)
     method = told.method.rpartition(".")[2] if short else told.method
     return (
@@ -28,7 +36,7 @@ def call_row(operation: operations_pb2.Operation, *, short: bool) -> tuple[str, 
         str(told.attempt),
         str(told.item_count),
         str(told.item_bytes),
-        _note(told),
+        _note(told, pools),
     )
 
 
@@ -89,13 +97,13 @@ def _run_time(told: calls_pb2.CallMetadata) -> str:
     return duration(_seconds(told.begin_time, end))
 
 
-def _note(told: calls_pb2.CallMetadata) -> str:
+def _note(told: calls_pb2.CallMetadata, pools: Sequence[DescriptorPool]) -> str:
     """Why it ended, or how far it is, or where it waits."""
     if told.reason:
         return told.reason
     if told.state == call_pb2.CALL_STATE_QUEUED:
         return f"in {told.queue}"
-    fraction = fraction_of(told.progress) if told.HasField("progress") else None
+    fraction = fraction_of(told.progress, pools) if told.HasField("progress") else None
     return "" if fraction is None else f"{fraction:.0%}"
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from forebay.call_rows import QUEUES, how_it_ended, queue_row, state_of
 from forebay.errors import CallUnknown
-from forebay.gateway_calls import gateway_at, import_services
+from forebay.gateway_calls import gateway_at, pools_of
 from forebay.options import FOR_MESSAGES, service_option, target_option
 from forebay.responses import as_json
 from forebay.rpc_errors import of_rpc_error
@@ -77,10 +77,10 @@ def cancel(target: str, call_ids: tuple[str, ...]) -> None:
 @click.option("--first", type=click.IntRange(0), default=0, metavar="N", help="From item N on.")
 def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, first: int) -> None:
     """Print the call's items, a line of JSON each. Progress is none; see `forebay ps`."""
-    import_services(services)
+    pools = pools_of(services)
     with gateway_at(target) as gateway:
         for response in gateway.items(call_id, first, follow):
-            click.echo(json.dumps(as_json(response.item), ensure_ascii=False))
+            click.echo(json.dumps(as_json(response.item, pools), ensure_ascii=False))
 
 
 @click.command()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.resuming import ResumingChannel
 from forebay.targets import read_targets
@@ -33,6 +34,7 @@ def channel(
     resume: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
     options: Sequence[tuple[str, Any]] = (),
+    pool: DescriptorPool | None = None,
 ) -> grpc.Channel:
     """A channel for any generated stub, to "HOST:PORT", "HOST:PORT,HOST:PORT" or a sequence.
 
@@ -41,10 +43,13 @@ def channel(
     again, elsewhere if there is an elsewhere; a stream goes on after the last item. That is
     bounded by the call's `timeout` or, where it has none, by 60 s of failures only (10 s
     until a gateway has taken the call). Calls end with `grpc.RpcError` as ever. `resume=False`
-    leaves failures to the caller. Raises ValueError where there is no target. Close it.
+    leaves failures to the caller. Routes are those of compiled modules, or of `pool`, such as a
+    descriptor set's. Raises ValueError where there is no target. Close it.
     """
     return ResumingChannel(
-        [dial(grpc, one, credentials, options) for one in read_targets(target)], resumes=resume
+        [dial(grpc, one, credentials, options) for one in read_targets(target)],
+        resumes=resume,
+        pool=pool,
     )
 
 

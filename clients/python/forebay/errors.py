@@ -207,7 +207,7 @@ class WorkerLost(BackendError):
 
 
 class TaskUnknown(BackendError):
-    """The worker has no task of the route's name."""
+    """No live worker of the method's queue has its task."""
 
     code = code_pb2.UNIMPLEMENTED
     reason = "TASK_UNKNOWN"
@@ -217,6 +217,13 @@ class TaskUnanswered(BackendError):
     """No worker has the plain task, and no result of it came."""
 
     reason = "TASK_UNANSWERED"
+
+
+class VersionMismatch(BackendError):
+    """Gateway and worker have versions of the method that don't fit; the handler was not run."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "VERSION_MISMATCH"
 
 
 class ItemsLost(BackendError):

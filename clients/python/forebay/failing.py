@@ -6,16 +6,19 @@ from typing import NoReturn
 
 import click
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.channels import channel
 from forebay.errors import BackendError, DeadlineExceeded, ForebayError
 from forebay.targets import read_targets
 
 
-def channel_to(target: str, *, resume: bool = False) -> grpc.Channel:
+def channel_to(
+    target: str, *, resume: bool = False, pool: DescriptorPool | None = None
+) -> grpc.Channel:
     """A channel to the command's `--target`, which may be several."""
     try:
-        return channel(target, resume=resume)
+        return channel(target, resume=resume, pool=pool)
     except ValueError as error:
         raise click.ClickException(f"--target: {error}") from error
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import click
 import grpc
 from google.longrunning import operations_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 
 from forebay.failing import channel_to, fail
 from forebay.interruption import Interruption
+from forebay.responses import COMPILED
 from forebay.rpc_errors import of_rpc_error
+from forebay.sources import SourceError, read_source
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 
@@ -90,15 +92,15 @@ def gateway_at(target: str) -> Iterator[Gateway]:
         fail(of_rpc_error(error), target)
 
 
-def import_services(modules: Sequence[str]) -> None:
-    """Imports compiled modules, so that their messages can be read."""
-    for name in modules:
+def pools_of(sources: Sequence[str]) -> tuple[DescriptorPool, ...]:
+    """Where the messages of `--service` are found, and those of modules imported besides."""
+    pools = list(COMPILED)
+    for name in sources:
         try:
-            import_module(name)
-        except ImportError as error:
-            raise click.ClickException(
-                f"--service: no compiled protobuf module: {error}"
-            ) from error
+            pools.append(read_source(name).pool)
+        except SourceError as error:
+            raise click.ClickException(f"--service = {name!r}: {error}") from error
+    return tuple(dict.fromkeys(pools))
 
 
 def _name(call_id: str) -> str:

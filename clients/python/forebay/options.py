@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-FOR_MESSAGES = "Compiled protobuf module of the service, to read its messages; repeatable."
+WHAT_A_SERVICE_IS = "Compiled protobuf module, or descriptor set file"
+FOR_MESSAGES = f"{WHAT_A_SERVICE_IS}, to read messages by; repeatable."
 """What `--service` is for where messages are only read."""
+
+_SERVICES_VARIABLE = "FOREBAY_SERVICES"
+_COMPUTE = ("forebay.compute.v1.compute_pb2",)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,12 +34,28 @@ def target_option(help_text: str | None = None) -> Callable[[F], F]:
 
 
 def service_option(help_text: str) -> Callable[[F], F]:
-    """The modules that say what a service's methods and messages are."""
+    """The sources that say what services' methods and messages are; else the gateway's own."""
     return click.option(
         "--service",
         "services",
         multiple=True,
-        default=["forebay.compute.v1.compute_pb2"],
-        metavar="MODULE",
-        help=help_text,
+        default=_services_of_environment,
+        metavar="MODULE|FILE",
+        help=f"{help_text} Unset: those of {_SERVICES_VARIABLE}, or ComputeService.",
     )
+
+
+def _services_of_environment() -> tuple[str, ...]:
+    """The gateway's setting, where it is in the environment; a list in JSON."""
+    value = os.environ.get(_SERVICES_VARIABLE)
+    if not value:
+        return _COMPUTE
+    try:
+        names = json.loads(value)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise click.ClickException(
+            f'{_SERVICES_VARIABLE} = {value!r}: expected JSON, such as ["mypkg.my_pb2"]'
+        )
+    return tuple(names)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from forebay.call_rows import CALLS, call_row
-from forebay.gateway_calls import Gateway, gateway_at, import_services
+from forebay.gateway_calls import Gateway, gateway_at, pools_of
 from forebay.options import FOR_MESSAGES, service_option, target_option
 from forebay.tables import line, show, table
 from forebay.v1 import call_pb2
@@ -51,13 +51,13 @@ def ps(
     Tab-separated where the output is no terminal; --watch prints the rows there that
     are new or have changed.
     """
-    import_services(services)
+    pools = pools_of(services)
     console = Console()
 
     def rows(gateway: Gateway) -> list[tuple[str, ...]]:
         wanted = _filter(states, method, all_calls)
         return [
-            call_row(operation, short=console.is_terminal)
+            call_row(operation, short=console.is_terminal, pools=pools)
             for operation in gateway.operations(wanted, limit)
         ]
 

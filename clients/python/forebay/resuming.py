@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.cancellation import PATH, TIMEOUT_S, cancellation
 from forebay.deadline import Deadline
@@ -28,10 +29,18 @@ from forebay.targets import Rotation
 class ResumingChannel(grpc.Channel):
     """Spreads calls over channels; where one fails, its calls go on over the others.
 
-    Owns the channels. With `resumes` false, calls are spread and nothing else.
+    Owns the channels. With `resumes` false, calls are spread and nothing else. Routes
+    are read in `pool`; None: protobuf's default one.
     """
 
-    def __init__(self, channels: Sequence[grpc.Channel], *, resumes: bool = True) -> None:
+    def __init__(
+        self,
+        channels: Sequence[grpc.Channel],
+        *,
+        resumes: bool = True,
+        pool: DescriptorPool | None = None,
+    ) -> None:
+        self.pool = pool
         self._channels = tuple(channels)
         self._resumes = resumes
         self._rotation = Rotation(
@@ -137,7 +146,7 @@ class _MultiCallable:
         replayed: Callable[[Any], Any] = lambda request: request,
     ) -> None:
         self._channel = channel
-        self._method = method_of(path)
+        self._method = method_of(path, channel.pool)
         self._each = each
         self._replayed = replayed
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.cancellation import PATH, TIMEOUT_S, cancellation
 from forebay.deadline import Deadline
@@ -33,7 +34,14 @@ _BEST_FIRST = (
 class ResumingChannel(grpc.aio.Channel):
     """As `forebay.resuming.ResumingChannel`, for one event loop."""
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel], *, resumes: bool = True) -> None:
+    def __init__(
+        self,
+        channels: Sequence[grpc.aio.Channel],
+        *,
+        resumes: bool = True,
+        pool: DescriptorPool | None = None,
+    ) -> None:
+        self.pool = pool
         self._channels = tuple(channels)
         self._resumes = resumes
         self._rotation = Rotation(
@@ -141,7 +149,7 @@ class _MultiCallable:
         streams_requests: bool = False,
     ) -> None:
         self._channel = channel
-        self._method = method_of(path)
+        self._method = method_of(path, channel.pool)
         self._each = each
         self._kind = kind
         self._streams_requests = streams_requests

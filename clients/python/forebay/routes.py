@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
-from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf import descriptor_pb2, message_factory, unknown_fields
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from forebay.fingerprints import fingerprint
 from forebay.plain_routes import PlainTask, plain_problems, plain_task
 from forebay.v1 import route_pb2
 
@@ -71,7 +73,7 @@ class Method:
     """One method that carries a route.
 
     `name` is protobuf's full name, `path` the one of HTTP/2. `may_run_again`
-    is what `idempotency_level` says.
+    is what `idempotency_level` says; `fingerprint` tells versions of its messages apart.
     """
 
     service: str
@@ -82,12 +84,23 @@ class Method:
     may_run_again: bool
     request_class: type[Message]
     response_class: type[Message]
+    fingerprint: str
     route: Route
 
     @property
     def keeps_record(self) -> bool:
         """Whether a call of it may be a record in the ledger, to be known by its id."""
         return self.route.plain is None
+
+    @property
+    def pool(self) -> DescriptorPool:
+        """Where its types are found."""
+        return cast(DescriptorPool, self.request_class.DESCRIPTOR.file.pool)
+
+    @property
+    def file(self) -> FileDescriptor:
+        """The file that declares its service."""
+        return self.pool.FindServiceByName(self.service).file
 
     def is_transient(self, response: Message) -> bool:
         """Whether the item is live only: neither stored nor counted."""
@@ -153,6 +166,7 @@ def _read(descriptor: MethodDescriptor) -> Method:
         in (descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS, descriptor_pb2.MethodOptions.IDEMPOTENT),
         request_class=message_factory.GetMessageClass(descriptor.input_type),
         response_class=message_factory.GetMessageClass(descriptor.output_type),
+        fingerprint=fingerprint(descriptor),
         route=_route(options.Extensions[route_pb2.route]),
     )
 
@@ -193,6 +207,9 @@ def _problems(
     descriptor: MethodDescriptor, method: Method, owner_of_task: dict[str, str]
 ) -> Iterator[str]:
     route, limits = method.route, method.route.limits
+    option = descriptor.GetOptions().Extensions[route_pb2.route]
+    yield from _unknown("the route", option)
+    yield from _unknown("`limits`", option.limits)
     if not route.task:
         yield "the route has no `task`; give Celery's name of it"
     elif route.task in owner_of_task and route.plain is None:
@@ -209,29 +226,42 @@ def _problems(
     if limits.idle_s is not None and not route.live:
         yield "`limits.idle` is for live methods; take it out"
     yield from plain_problems(descriptor, route)
-    if descriptor.GetOptions().Extensions[route_pb2.route].on_disconnect not in (
-        route_pb2.OnDisconnect.values()
-    ):
-        yield "`on_disconnect` is a number that the contract lacks"
+    if route.ephemeral and route.detach:
+        yield "`on_disconnect` of DETACH is for calls on record; take it or `ephemeral` out"
+    if option.on_disconnect not in route_pb2.OnDisconnect.values():
+        yield f"`on_disconnect` is {option.on_disconnect}, which the contract lacks; give a name"
     if route.max_priority > HIGHEST_PRIORITY:
-        yield f"a priority of {route.max_priority} is over {HIGHEST_PRIORITY}, the most urgent"
+        yield (
+            f"a priority of {route.max_priority} is over {HIGHEST_PRIORITY}, the most urgent; "
+            f"give 0 to {HIGHEST_PRIORITY}"
+        )
     if route.transient and not method.server_streaming:
         yield "`transient` is for streaming responses; take it out"
     elif route.transient:
-        field = descriptor.output_type.fields_by_name.get(route.transient)
-        if field is None or field.containing_oneof is None:
+        names = [one.name for one in descriptor.output_type.fields if one.containing_oneof]
+        if route.transient not in names:
             yield (
                 f"`transient` names {route.transient!r}, which is no field of a oneof of "
-                f"{descriptor.output_type.full_name}"
+                f"{descriptor.output_type.full_name}; "
+                f"{'give one of ' + ', '.join(names) if names else 'take it out'}"
             )
     for key in route.metadata:
         if key.lower() in _NEVER_KEPT or key.startswith(("grpc-", "forebay-")):
             yield f"`metadata` names {key!r}, which is never kept; take it out"
         elif key != key.lower():
-            yield f"`metadata` names {key!r}; keys are lower case on the wire"
+            yield f"`metadata` names {key!r}; keys are lower case on the wire: {key.lower()!r}"
     if limits.linger_s is not None and limits.linger_s < 0:
-        yield f"`limits.linger` of {limits.linger_s:g} s is less than 0"
+        yield f"`limits.linger` of {limits.linger_s:g} s is less than 0; give 0 s or more"
     for name in ("queue_wait_s", "run_time_s", "idle_s"):
         value = getattr(limits, name)
         if value is not None and value <= 0:
-            yield f"`limits.{name[:-2]}` of {value:g} s is not more than 0"
+            yield f"`limits.{name[:-2]}` of {value:g} s is not more than 0; give more, or none"
+
+
+def _unknown(where: str, option: Message) -> Iterator[str]:
+    found: Any = unknown_fields.UnknownFieldSet(option)
+    for field in found:
+        yield (
+            f"{where} has a field {field.field_number}, which this version of Forebay does not "
+            "know; bring Forebay up to date, or take the field out"
+        )

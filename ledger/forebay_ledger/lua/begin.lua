@@ -3,7 +3,7 @@
 local call = ARGV[1]
 local r = read(call, {
   'attempt', 'worker', 'run_limit', 'request', 'inputs', 'metadata', 'item_limit', 'window',
-  'method', 'token', 'priority', 'rides', 'live', unpack(DUE),
+  'method', 'fingerprint', 'token', 'priority', 'rides', 'live', unpack(DUE),
 })
 if end_if_due(call, r, true) then r = read(call, {'state', 'attempt'}) end
 local now = now_ms()
@@ -12,7 +12,7 @@ local function begun()
   return {
     'OK', r.method, r.request or '', r.inputs or '-1', r.metadata or '',
     tostring(deadline > 0 and math.max(deadline - now, 0) or -1), r.item_limit, r.window,
-    r.live and '1' or '0',
+    r.live and '1' or '0', r.fingerprint or '',
   }
 end
 if r.state == 'RUNNING' and r.attempt == ARGV[2] and r.token == ARGV[5] then return begun() end

@@ -5,7 +5,7 @@
 --
 -- A record is a hash `PREFIX:call:KEY`; times are ms of this server's clock.
 --   state reason outcome          where the call stands, and how it ended
---   method digest                 what it is
+--   method digest fingerprint     what it is
 --   task queue priority           where its message goes
 --   attempt worker control token  who runs it; lease_until: the claim's end
 --   rides                         whether its message is another call's, which names this one
@@ -194,7 +194,7 @@ local function settle(call, event, reason, outcome)
   redis.call('HDEL', record, 'request', 'brief', 'worker', 'lease_until', 'control', 'token',
     'queue_until', 'queue_wait', 'detach', 'run_limit', 'inputs',
     'input_bytes', 'read_count', 'attempts_limit', 'rerun', 'deterministic', 'metadata',
-    'overall', 'live', 'taken', 'taken_bytes', 'let_go', 'full', 'idle', 'idle_until')
+    'overall', 'fingerprint', 'live', 'taken', 'taken_bytes', 'let_go', 'full', 'idle', 'idle_until')
   redis.call('DEL', key('in', call), key('parts', call))
   redis.call('ZREM', P .. ':due', call)
   unwait(call, r)

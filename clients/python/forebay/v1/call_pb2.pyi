@@ -163,8 +163,16 @@ class Batch(_message.Message):
 
     MEMBERS_FIELD_NUMBER: _builtins.int
     REPLY_CHANNEL_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     reply_channel: _builtins.str
     """The channel of the ledger that the replies go to."""
+    method: _builtins.str
+    """The method's full name. Empty: not said."""
+    fingerprint: _builtins.str
+    """The fingerprint of the method's messages, as the gateway knows them. Empty:
+    not said.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchMember]:
         """The calls."""
@@ -174,10 +182,12 @@ class Batch(_message.Message):
         *,
         members: _abc.Iterable[Global___BatchMember] | None = ...,
         reply_channel: _builtins.str = ...,
+        method: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "reply_channel", b"reply_channel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "members", b"members", "method", b"method", "reply_channel", b"reply_channel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

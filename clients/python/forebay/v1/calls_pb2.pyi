@@ -51,6 +51,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -61,6 +62,54 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _MethodProblemKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MethodProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MethodProblemKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    METHOD_PROBLEM_KIND_UNSPECIFIED: _MethodProblemKind.ValueType  # 0
+    """Not used."""
+    METHOD_PROBLEM_KIND_NO_CONSUMER: _MethodProblemKind.ValueType  # 1
+    """No live worker consumes the queue: calls wait for one, and fail with
+    NO_WORKERS.
+    """
+    METHOD_PROBLEM_KIND_TASK_UNREGISTERED: _MethodProblemKind.ValueType  # 2
+    """Live workers consume the queue, and none of them has the task, for this
+    method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
+    """
+    METHOD_PROBLEM_KIND_TASK_UNREGISTERED_BY_SOME: _MethodProblemKind.ValueType  # 3
+    """Some of them lack it: calls go from these to the others, and take longer."""
+    METHOD_PROBLEM_KIND_OTHER_MESSAGES: _MethodProblemKind.ValueType  # 4
+    """A worker has another version of the method's messages: requests with fields
+    that it does not know fail with VERSION_MISMATCH.
+    """
+    METHOD_PROBLEM_KIND_OTHER_VERSION: _MethodProblemKind.ValueType  # 5
+    """A worker is of another version of Forebay."""
+
+class MethodProblemKind(_MethodProblemKind, metaclass=_MethodProblemKindEnumTypeWrapper):
+    """What may be wrong with a method's workers."""
+
+METHOD_PROBLEM_KIND_UNSPECIFIED: MethodProblemKind.ValueType  # 0
+"""Not used."""
+METHOD_PROBLEM_KIND_NO_CONSUMER: MethodProblemKind.ValueType  # 1
+"""No live worker consumes the queue: calls wait for one, and fail with
+NO_WORKERS.
+"""
+METHOD_PROBLEM_KIND_TASK_UNREGISTERED: MethodProblemKind.ValueType  # 2
+"""Live workers consume the queue, and none of them has the task, for this
+method: calls fail with TASK_UNKNOWN or VERSION_MISMATCH.
+"""
+METHOD_PROBLEM_KIND_TASK_UNREGISTERED_BY_SOME: MethodProblemKind.ValueType  # 3
+"""Some of them lack it: calls go from these to the others, and take longer."""
+METHOD_PROBLEM_KIND_OTHER_MESSAGES: MethodProblemKind.ValueType  # 4
+"""A worker has another version of the method's messages: requests with fields
+that it does not know fail with VERSION_MISMATCH.
+"""
+METHOD_PROBLEM_KIND_OTHER_VERSION: MethodProblemKind.ValueType  # 5
+"""A worker is of another version of Forebay."""
+Global___MethodProblemKind: _TypeAlias = MethodProblemKind  # noqa: Y015
 
 @_typing.final
 class CallMetadata(_message.Message):
@@ -160,6 +209,133 @@ class CallMetadata(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallMetadata: _TypeAlias = CallMetadata  # noqa: Y015
+
+@_typing.final
+class ListMethodsRequest(_message.Message):
+    """Which methods; all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMethodsRequest: _TypeAlias = ListMethodsRequest  # noqa: Y015
+
+@_typing.final
+class ListMethodsResponse(_message.Message):
+    """The methods."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHODS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedMethod]:
+        """One entry a method, in order of name."""
+
+    def __init__(
+        self,
+        *,
+        methods: _abc.Iterable[Global___ServedMethod] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["methods", b"methods"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMethodsResponse: _TypeAlias = ListMethodsResponse  # noqa: Y015
+
+@_typing.final
+class ServedMethod(_message.Message):
+    """A method with a route, and who runs it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The full name, such as "forebay.compute.v1.ComputeService.Add"."""
+    task: _builtins.str
+    """Celery's name of its task."""
+    queue: _builtins.str
+    """Celery's name of its queue."""
+    slots: _builtins.int
+    """How many calls these run at a time, in all. A worker of several queues
+    counts for each.
+    """
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Live workers that consume the queue and have registered the task for this
+        method, by Celery's names of them, such as "celery@host".
+        """
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___MethodProblem]:
+        """What is wrong with its workers. Empty where all is well."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        task: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        workers: _abc.Iterable[_builtins.str] | None = ...,
+        slots: _builtins.int = ...,
+        problems: _abc.Iterable[Global___MethodProblem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "problems", b"problems", "queue", b"queue", "slots", b"slots", "task", b"task", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServedMethod: _TypeAlias = ServedMethod  # noqa: Y015
+
+@_typing.final
+class MethodProblem(_message.Message):
+    """Where a method's route and the live workers don't fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    MEND_FIELD_NUMBER: _builtins.int
+    kind: Global___MethodProblemKind.ValueType
+    """What is wrong."""
+    description: _builtins.str
+    """The same in words, for people."""
+    mend: _builtins.str
+    """What to do about it."""
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The workers that it is about. Empty for NO_CONSUMER."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___MethodProblemKind.ValueType = ...,
+        workers: _abc.Iterable[_builtins.str] | None = ...,
+        description: _builtins.str = ...,
+        mend: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "mend", b"mend", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MethodProblem: _TypeAlias = MethodProblem  # noqa: Y015
 
 @_typing.final
 class ListQueuesRequest(_message.Message):

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: queues, and the items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their
+    workers, and the items of calls.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,11 @@ class CallServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.ListMethods = channel.unary_unary(
+                '/forebay.v1.CallService/ListMethods',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.ListMethodsRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.ListMethodsResponse.FromString,
+                _registered_method=True)
         self.ListQueues = channel.unary_unary(
                 '/forebay.v1.CallService/ListQueues',
                 request_serializer=forebay_dot_v1_dot_calls__pb2.ListQueuesRequest.SerializeToString,
@@ -48,8 +54,19 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """What google.longrunning.Operations lacks: queues, and the items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their
+    workers, and the items of calls.
     """
+
+    def ListMethods(self, request, context):
+        """Tells of every method that the gateway serves by its route, in order of name:
+        which live workers run it, and what is wrong with that. What workers say of
+        themselves is at most 6 s old, and holds for 15 s after their last word.
+        UNAVAILABLE where the ledger does not answer, since nothing is known then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListQueues(self, request, context):
         """Tells of every queue that the gateway's methods go to, in order of name.
@@ -74,6 +91,11 @@ class CallServiceServicer:
 
 def add_CallServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ListMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMethods,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.ListMethodsRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.ListMethodsResponse.SerializeToString,
+            ),
             'ListQueues': grpc.unary_unary_rpc_method_handler(
                     servicer.ListQueues,
                     request_deserializer=forebay_dot_v1_dot_calls__pb2.ListQueuesRequest.FromString,
@@ -93,8 +115,36 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """What google.longrunning.Operations lacks: queues, and the items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their
+    workers, and the items of calls.
     """
+
+    @staticmethod
+    def ListMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/ListMethods',
+            forebay_dot_v1_dot_calls__pb2.ListMethodsRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.ListMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListQueues(request,

@@ -67,12 +67,20 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: queues, and the items of calls."""
+    """What google.longrunning.Operations lacks: methods and queues with their
+    workers, and the items of calls.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CallServiceAsyncStub: ...
+    ListMethods: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListMethodsRequest, _calls_pb2.ListMethodsResponse]
+    """Tells of every method that the gateway serves by its route, in order of name:
+    which live workers run it, and what is wrong with that. What workers say of
+    themselves is at most 6 s old, and holds for 15 s after their last word.
+    UNAVAILABLE where the ledger does not answer, since nothing is known then.
+    """
     ListQueues: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListQueuesRequest, _calls_pb2.ListQueuesResponse]
     """Tells of every queue that the gateway's methods go to, in order of name.
     UNAVAILABLE where broker or ledger does not answer.
@@ -88,9 +96,17 @@ class CallServiceStub:
 
 @_typing.type_check_only
 class CallServiceAsyncStub(CallServiceStub):
-    """What google.longrunning.Operations lacks: queues, and the items of calls."""
+    """What google.longrunning.Operations lacks: methods and queues with their
+    workers, and the items of calls.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    ListMethods: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListMethodsRequest, _calls_pb2.ListMethodsResponse]  # type: ignore[assignment]
+    """Tells of every method that the gateway serves by its route, in order of name:
+    which live workers run it, and what is wrong with that. What workers say of
+    themselves is at most 6 s old, and holds for 15 s after their last word.
+    UNAVAILABLE where the ledger does not answer, since nothing is known then.
+    """
     ListQueues: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListQueuesRequest, _calls_pb2.ListQueuesResponse]  # type: ignore[assignment]
     """Tells of every queue that the gateway's methods go to, in order of name.
     UNAVAILABLE where broker or ledger does not answer.
@@ -105,7 +121,21 @@ class CallServiceAsyncStub(CallServiceStub):
     """
 
 class CallServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What google.longrunning.Operations lacks: queues, and the items of calls."""
+    """What google.longrunning.Operations lacks: methods and queues with their
+    workers, and the items of calls.
+    """
+
+    @_abc_1.abstractmethod
+    def ListMethods(
+        self,
+        request: _calls_pb2.ListMethodsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ListMethodsResponse, _abc.Awaitable[_calls_pb2.ListMethodsResponse]]:
+        """Tells of every method that the gateway serves by its route, in order of name:
+        which live workers run it, and what is wrong with that. What workers say of
+        themselves is at most 6 s old, and holds for 15 s after their last word.
+        UNAVAILABLE where the ledger does not answer, since nothing is known then.
+        """
 
     @_abc_1.abstractmethod
     def ListQueues(

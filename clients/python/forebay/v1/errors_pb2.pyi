@@ -103,10 +103,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
     DeleteOperation of a call that is still running; cancel it first.
     """
-    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
-    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
-    as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
-    """
     ERROR_REASON_ARGUMENTS_UNFIT: _ErrorReason.ValueType  # 20
     """INVALID_ARGUMENT. The plain task does not take the arguments that the request
     gave it; nothing of it ran. Example: an optional field is unset, and the task's
@@ -118,8 +114,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     a field that is not repeated.
     """
     ERROR_REASON_TASK_UNKNOWN: _ErrorReason.ValueType  # 22
-    """UNIMPLEMENTED. The worker that consumes the queue has no task of the route's
-    name. Example: a worker that was started with another application.
+    """UNIMPLEMENTED. The worker that got the call has not registered the method's
+    task, and no other live worker that consumes the queue has; of plain tasks only
+    the worker that got it is known. Example: the gateway was brought up to date
+    before the workers. The worker's log and `forebay doctor` name the task.
     """
     ERROR_REASON_TASK_REVOKED: _ErrorReason.ValueType  # 23
     """CANCELLED. Somebody else revoked the plain task. Example: an operator, with
@@ -138,6 +136,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     task, it does not wait in its queue, and no result came within the route's queue
     wait. Example: the task raised `Ignore`, or its application sends its results
     elsewhere.
+    """
+    ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION. Gateway and worker have versions of the method that
+    don't fit: its task is another method's there, it streams otherwise, or
+    the request has fields there that the worker does not know. The handler was
+    not run. Example: a field was added, and only the gateway knows it yet. Bring
+    both up to date, and make a new call.
+    """
+    ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
+    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+    as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -219,10 +228,6 @@ ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
 DeleteOperation of a call that is still running; cancel it first.
 """
-ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
-"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
-as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
-"""
 ERROR_REASON_ARGUMENTS_UNFIT: ErrorReason.ValueType  # 20
 """INVALID_ARGUMENT. The plain task does not take the arguments that the request
 gave it; nothing of it ran. Example: an optional field is unset, and the task's
@@ -234,8 +239,10 @@ message or is no JSON; the gateway's log says what to mend. Example: a list for
 a field that is not repeated.
 """
 ERROR_REASON_TASK_UNKNOWN: ErrorReason.ValueType  # 22
-"""UNIMPLEMENTED. The worker that consumes the queue has no task of the route's
-name. Example: a worker that was started with another application.
+"""UNIMPLEMENTED. The worker that got the call has not registered the method's
+task, and no other live worker that consumes the queue has; of plain tasks only
+the worker that got it is known. Example: the gateway was brought up to date
+before the workers. The worker's log and `forebay doctor` name the task.
 """
 ERROR_REASON_TASK_REVOKED: ErrorReason.ValueType  # 23
 """CANCELLED. Somebody else revoked the plain task. Example: an operator, with
@@ -254,5 +261,16 @@ ERROR_REASON_TASK_UNANSWERED: ErrorReason.ValueType  # 27
 task, it does not wait in its queue, and no result came within the route's queue
 wait. Example: the task raised `Ignore`, or its application sends its results
 elsewhere.
+"""
+ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION. Gateway and worker have versions of the method that
+don't fit: its task is another method's there, it streams otherwise, or
+the request has fields there that the worker does not know. The handler was
+not run. Example: a field was added, and only the gateway knows it yet. Bring
+both up to date, and make a new call.
+"""
+ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
+"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
+as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

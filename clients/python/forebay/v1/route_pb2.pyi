@@ -92,7 +92,9 @@ class Route(_message.Message):
     the other. Unset or 0: one.
     """
     on_disconnect: Global___OnDisconnect.ValueType
-    """What happens to a call when its last watcher has left. Unset: CANCEL."""
+    """What happens to a call when its last watcher has left. DETACH is for calls
+    on record: not for methods that are ephemeral. Unset: CANCEL.
+    """
     live: _builtins.bool
     """Streaming requests only: the handler starts at the first request message
     instead of at the end of the requests, and gets each as it comes. Unset: at the end.

@@ -1,0 +1,1 @@
+"""`forebay new`: a project to start from."""

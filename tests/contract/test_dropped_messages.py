@@ -1,0 +1,185 @@
+"""Messages of tasks that a worker has not registered: sent again for others, or their calls end."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from forebay.errors import from_status
+from forebay.v1 import call_pb2
+from forebay_gateway.outcomes import failure
+from forebay_ledger.connection import BlockingLedger, Ledger
+from forebay_ledger.dispatch import RedisDispatcher
+from forebay_ledger.events import Reply, parse_frame
+from forebay_ledger.keys import CallKey
+from forebay_ledger.lifecycle import State
+from forebay_ledger.operations import begin
+from forebay_ledger.presence import WorkerPresence, announce
+from forebay_ledger.task_messages import TaskMessage, batch_message, call_message, calls_message
+from forebay_workers import unregistered
+from forebay_workers.unregistered import DroppedMessages
+from tests.contract.channel import Channel
+from tests.contract.records import OTHER_WORKER, QUEUE, WORKER, Record, accepted, running
+
+TASK = "pkg.tasks.method"
+ABLE = WorkerPresence(OTHER_WORKER, (QUEUE,), (TASK,), 1, "prefork", "0.1.0")
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def redis_broker(request: pytest.FixtureRequest) -> bool:
+    """Which way round the broker's priorities are."""
+    return bool(request.param == "redis")
+
+
+@pytest.fixture
+def dropped(redis_broker: bool) -> DroppedMessages:
+    return DroppedMessages(redis_broker=redis_broker)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is waited for."""
+    monkeypatch.setattr(unregistered, "PATIENCE_S", 0.0)
+
+
+def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
+    """The message, as Celery's signal has it."""
+    return SimpleNamespace(
+        headers=message.headers,
+        payload=message.body,
+        properties={"priority": 9 - message.priority if redis_broker else message.priority},
+        delivery_info={"exchange": "", "routing_key": message.queue},
+    )
+
+
+def message_of(record: Record, priority: int = 0) -> TaskMessage:
+    return call_message(record.call, 1, task=TASK, queue=QUEUE, priority=priority)
+
+
+def sent(ledger: BlockingLedger, priority: int = 0) -> list[dict[str, Any]]:
+    """The keyword arguments of what is in the queue."""
+    name = QUEUE if priority == 9 else f"{QUEUE}\x06\x16{9 - priority}"
+    wires = [json.loads(raw) for raw in ledger.redis.lrange(name, 0, -1)]  # type: ignore[union-attr]
+    return [json.loads(b64decode(wire["body"]))[1] for wire in wires]
+
+
+async def see_to(dropped: DroppedMessages, ledger: Ledger) -> None:
+    await dropped.see_to(ledger, RedisDispatcher(ledger, atomic=True), WORKER)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_call_that_nobody_can_run_ends_with_a_status_of_its_own(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
+) -> None:
+    record = accepted(ledger)
+    dropped.on_task_unknown(arrived(message_of(record)), TASK)
+    await announce(aio_ledger, replace(ABLE, worker=WORKER))  # itself does not count
+    await announce(aio_ledger, replace(ABLE, worker="elsewhere", queues=("other",)))
+    await see_to(dropped, aio_ledger)
+    assert record.state is State.FAILED
+    error = failure(record.ending(), may_run_again=False)
+    assert error is not None
+    assert (error.code_name, error.reason) == ("UNIMPLEMENTED", "TASK_UNKNOWN")
+    assert sent(ledger) == []
+
+
+async def test_a_worker_that_has_the_task_gets_the_call_by_the_queue_again(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
+) -> None:
+    record = accepted(ledger, priority=9)
+    dropped.on_task_unknown(arrived(message_of(record, 9), redis_broker), TASK)
+    await announce(aio_ledger, ABLE)
+    await see_to(dropped, aio_ledger)
+    await see_to(dropped, aio_ledger)
+    assert sent(ledger, 9) == [{"call": str(record.call), "attempt": 1}]
+    assert record.state is State.QUEUED
+
+
+async def test_one_that_comes_in_a_moment_is_waited_for(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
+) -> None:
+    record = accepted(ledger)
+    dropped.on_task_unknown(arrived(message_of(record), redis_broker), TASK)
+    await see_to(dropped, aio_ledger)
+    assert (record.state, sent(ledger)) == (State.QUEUED, [])
+    await announce(aio_ledger, ABLE)
+    await see_to(dropped, aio_ledger)
+    assert len(sent(ledger)) == 1
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_call_that_runs_elsewhere_by_another_message_goes_on(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
+) -> None:
+    record = accepted(ledger)
+    ledger.run(begin(record.call, 1, OTHER_WORKER, "control"))
+    again = running(ledger)
+    dropped.on_task_unknown(arrived(message_of(record)), TASK)
+    dropped.on_task_unknown(arrived(message_of(again)), TASK)
+    await see_to(dropped, aio_ledger)
+    assert (record.state, again.state) == (State.RUNNING, State.RUNNING)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_all_calls_of_a_message_are_seen_to(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
+) -> None:
+    records = [accepted(ledger), accepted(ledger)]
+    calls = [record.call for record in records]
+    message = calls_message("several", calls, task=TASK, queue=QUEUE, priority=0)
+    dropped.on_task_unknown(arrived(message), TASK)
+    await see_to(dropped, aio_ledger)
+    assert [record.state for record in records] == [State.FAILED, State.FAILED]
+
+
+def batch(channel: str) -> TaskMessage:
+    members = [call_pb2.BatchMember(call_id=call_id) for call_id in ("one", "two")]
+    content = call_pb2.Batch(members=members, reply_channel=channel).SerializeToString()
+    return batch_message("batch", content, task=TASK, queue=QUEUE, priority=0)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_ephemeral_calls_are_answered(
+    channel: Channel, aio_ledger: Ledger, dropped: DroppedMessages
+) -> None:
+    dropped.on_task_unknown(arrived(batch(channel.name)), TASK)
+    await see_to(dropped, aio_ledger)
+    (frame,) = channel.heard()
+    _, reply = parse_frame(frame)
+    assert isinstance(reply, Reply)
+    answers = call_pb2.BatchReply.FromString(reply.payload).members
+    assert [answer.call_id for answer in answers] == ["one", "two"]
+    assert {from_status(answer.outcome.code, "", None).code_name for answer in answers} == {
+        "UNIMPLEMENTED"
+    }
+
+
+async def test_ephemeral_calls_too_go_to_a_worker_that_has_the_task(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
+) -> None:
+    message = batch("nobody")
+    dropped.on_task_unknown(arrived(message, redis_broker), TASK)
+    await announce(aio_ledger, ABLE)
+    await see_to(dropped, aio_ledger)
+    assert sent(ledger) == [message.kwargs]
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    "kwargs", [{"call": "no key", "attempt": 1}, {"batch": "!"}, {"call": "/x"}, {"calls": [7]}]
+)
+async def test_what_is_none_of_ours_is_left_to_celery(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, kwargs: dict[str, Any]
+) -> None:
+    strange = TaskMessage("id", TASK, QUEUE, 0, kwargs)
+    dropped.on_task_unknown(arrived(strange), TASK)
+    foreign = arrived(call_message(CallKey("x"), 1, task=TASK, queue=QUEUE, priority=0))
+    foreign.headers = foreign.headers | {"origin": "gen1@host"}
+    dropped.on_task_unknown(foreign, TASK)
+    await see_to(dropped, aio_ledger)
+    assert sent(ledger) == []

@@ -1,0 +1,85 @@
+"""A pool of threads, as Celery's, but one that ends though a handler does not.
+
+Celery's threads hold up the end of their process, which is a worker's own. In one that
+merely hosts a worker, as a test's does, a handler that never returns would hold up everything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from celery.concurrency.base import BasePool, apply_target
+
+STOP_TIMEOUT_S = 5.0
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)
+
+
+def _where(frame: FrameType) -> str:
+    """The innermost function that is not the standard library's: that it waits says little."""
+    stack = traceback.extract_stack(frame)
+    at = [one for one in stack if os.path.dirname(one.filename) != _STANDARD_LIBRARY][-1]
+    return f"{at.filename}:{at.lineno} in {at.name}"
+
+
+def _ignore(result: object) -> None:
+    """Nobody asked for it."""
+
+
+class TaskPool(BasePool):
+    """A thread for each task that was taken, of which so many run at a time."""
+
+    body_can_be_buffer = True
+    signal_safe = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._slots = threading.BoundedSemaphore(self.limit)
+        self._threads: set[threading.Thread] = set()
+        self._running: set[int] = set()
+        self._stopping = False
+
+    def on_apply(
+        self,
+        target: Callable[..., Any],
+        args: Any = (),
+        kwargs: Any = None,
+        callback: Callable[..., Any] = _ignore,
+        accept_callback: Callable[..., Any] | None = None,
+        **_: Any,
+    ) -> Any:
+        """Runs the task when a slot is free."""
+        task = (target, args, kwargs, callback, accept_callback)
+        thread = threading.Thread(target=self._run, args=task, name="forebay-handler", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+        return thread
+
+    def on_stop(self) -> None:
+        """Begins nothing any more, and waits for what runs; bounded."""
+        self._stopping = True
+        give_up = time.monotonic() + STOP_TIMEOUT_S
+        for thread in tuple(self._threads):
+            thread.join(max(0.0, give_up - time.monotonic()))
+
+    def running(self) -> list[str]:
+        """Where each handler that runs is: file, line and function."""
+        frames = sys._current_frames()
+        return [_where(frames[thread]) for thread in tuple(self._running) if thread in frames]
+
+    def _run(self, *task: Any) -> None:
+        thread = threading.current_thread()
+        try:
+            with self._slots:
+                if not self._stopping:
+                    self._running.add(threading.get_ident())
+                    apply_target(*task)
+        finally:
+            self._running.discard(threading.get_ident())
+            self._threads.discard(thread)
