@@ -91,9 +91,7 @@ class Funnel:
                 if incoming.only_attaches:
                     return await calls.serve(incoming, context)
                 await self._ask_queue(incoming)
-                wishes = incoming.wishes
-                ephemeral = method.route.ephemeral and wishes.call_id is None and not wishes.detach
-                max_batch = method.route.max_batch if ephemeral else 1
+                max_batch = method.route.max_batch if incoming.ephemeral else 1
                 with self._gates.queues.counted(method.route.queue, max_batch):
                     return await calls.serve(incoming, context)
         except ForebayError as error:

@@ -57,7 +57,7 @@ class LedgeredCalls:
 
     async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
         """Serves a call that was admitted, or attaches to one."""
-        if incoming.method.route.ephemeral and incoming.wishes.call_id is None:
+        if incoming.ephemeral:
             return await self._ephemeral.serve(incoming, context)
         return await self._durable.serve(incoming, context)
 
