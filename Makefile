@@ -11,7 +11,9 @@ PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
 SERVICE_FILES := forebay/compute/v1/compute.proto forebay/v1/calls.proto
 TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto \
-  tests/servicers/helloworld.proto tests/servicers/route_guide.proto
+  tests/servicers/helloworld.proto tests/servicers/route_guide.proto \
+  tests/plain/v1/plain.proto
+TUTORIAL := examples/tutorial
 GENERATED := .
 
 .DEFAULT_GOAL := help
@@ -75,6 +77,9 @@ generate:
 	@$(PROTOC) -Iprotos $(call MESSAGES,$(OURS)) $(PROTO_FILES)
 	@$(PROTOC) -Iprotos $(call STUBS,$(OURS)) $(SERVICE_FILES)
 	@$(PROTOC) -I. -Iprotos $(call MESSAGES,$(GENERATED)) $(call STUBS,$(GENERATED)) $(TEST_PROTOS)
+	@mkdir -p $(GENERATED)/$(TUTORIAL)
+	@$(PROTOC) -I$(TUTORIAL) -Iprotos $(call MESSAGES,$(GENERATED)/$(TUTORIAL)) \
+	  $(call STUBS,$(GENERATED)/$(TUTORIAL)) tutorial.proto
 
 proto-check: $(PROTO_VENV)/.ready ## Fail where the generated code is stale.
 	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && \

@@ -24,7 +24,7 @@ from tests.harness import Process, environment, eventually, free_port, process, 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 VHOSTS = (
     *("redis", "redis-deserted", "embedded", "embedded-deserted"),
-    *("dispatch", "outage", "nemesis", "docs"),
+    *("dispatch", "outage", "nemesis", "docs", "plain", "tutorial"),
 )
 """The virtual hosts of a node, by what they are for: each has queues of its own."""
 

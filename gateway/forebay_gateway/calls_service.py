@@ -82,8 +82,9 @@ class CallService:
     async def list_queues(
         self, request: pb.ListQueuesRequest, context: Context
     ) -> pb.ListQueuesResponse:
-        """Every queue that a method goes to."""
-        queues = sorted({method.route.queue for method in self._methods.values()})
+        """Every queue that a method goes to, but those of plain tasks."""
+        methods = [method for method in self._methods.values() if method.keeps_record]
+        queues = sorted({method.route.queue for method in methods})
         depths, by_partition = await asyncio.gather(
             asyncio.gather(*(self._dispatcher.depth(queue) for queue in queues)),
             self._ledger.run_all([backlog(number, queues) for number in range(PARTITIONS)]),

@@ -13,7 +13,7 @@ from forebay.routes import Method, RouteError
 from forebay_gateway.doctor import examine, present, show_findings, show_routes
 from forebay_gateway.processes import running_gateways
 from forebay_gateway.running import log_to_stderr, run, told, told_to_stop
-from forebay_gateway.server import load_methods
+from forebay_gateway.server import load_methods, needs_ledger
 from forebay_gateway.up import OURS, everything_up
 from forebay_ledger.embedded import EmbeddedServer, EmbeddedServerError, is_running
 from forebay_ledger.settings import Settings, SettingsError, load_settings
@@ -54,14 +54,14 @@ def gateway(**flags: Any) -> None:
     another gateway of this user runs it already.
     """
     settings = _settings(flags)
-    _loaded(settings)  # what is wrong with the services shows before anything is started
+    embedded = _needs_embedded(settings, _loaded(settings))
 
     async def serve() -> None:
         async with running_gateways(settings) as address:
             click.echo(f"forebay gateway ready on {address}")
             await told_to_stop()
 
-    if settings.ledger_url is not None or is_running(settings.data_dir):
+    if not embedded or is_running(settings.data_dir):
         run(serve())
         return
     with _embedded(settings):
@@ -81,7 +81,7 @@ def up(concurrency: int | None, app: str, **flags: Any) -> None:
     Ctrl-C stops it: calls in flight get a grace, then workers end, then the server.
     """
     settings = _settings(flags)
-    _loaded(settings)
+    embedded = _needs_embedded(settings, _loaded(settings))
     slots = concurrency or _default_concurrency()
 
     async def serve() -> None:
@@ -90,7 +90,7 @@ def up(concurrency: int | None, app: str, **flags: Any) -> None:
             await told_to_stop()
             click.echo("forebay is stopping", err=True)
 
-    if settings.ledger_url is not None:
+    if not embedded:
         run(serve())
         return
     with _embedded(settings):
@@ -122,6 +122,16 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
         return load_methods(settings.services)
     except (SettingsError, RouteError) as error:
         raise click.ClickException(told(error)) from error
+
+
+def _needs_embedded(settings: Settings, methods: tuple[Method, ...]) -> bool:
+    """Whether anything is to be on the embedded server: the ledger, or a broker not named.
+
+    The methods are loaded first: what is wrong with them shows before anything is started.
+    """
+    if settings.ledger_url is not None:
+        return False
+    return settings.broker_url is None or needs_ledger(methods)
 
 
 def _default_concurrency() -> int:

@@ -47,7 +47,12 @@ class Consumers:
 
 
 def consumers_of(method: Method, workers: Iterable[WorkerPresence], version: str) -> Consumers:
-    """What the live `workers` mean for the method; `version` is this Forebay's."""
+    """What the live `workers` mean for the method; `version` is this Forebay's.
+
+    Workers of plain tasks are not known: they say nothing of themselves.
+    """
+    if not method.keeps_record:
+        return Consumers(method, (), 0, ())
     route = method.route
     consuming = [worker for worker in workers if route.queue in worker.queues]
     able = [worker for worker in consuming if _runs(worker, method)]

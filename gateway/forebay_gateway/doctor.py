@@ -21,7 +21,7 @@ from forebay_ledger.backends import redacted
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import dispatcher
 from forebay_ledger.presence import WorkerPresence, consumed_queues, live_workers
-from forebay_ledger.settings import Settings
+from forebay_ledger.settings import RPC, Settings
 
 _ANSWER_TIMEOUT_S = 2.0
 
@@ -48,13 +48,15 @@ async def present(settings: Settings) -> Sequence[WorkerPresence] | None:
 
 
 async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding]:
-    """Looks at ledger, broker, workers and gateway."""
-    return [
-        await _ledger(settings),
-        await _broker(settings),
-        *_workers(methods, await present(settings)),
-        await _gateway(settings),
-    ]
+    """Looks at ledger, broker, result backend, workers and gateway, those that are needed."""
+    ours = [method for method in methods if method.keeps_record]
+    findings = [await _ledger(settings)] if ours else []
+    findings.append(await _broker(settings))
+    if len(ours) < len(methods) and settings.result_url != RPC:
+        findings.append(await _result_backend(settings.result_url))
+    if ours:
+        findings += _workers(ours, await present(settings))
+    return [*findings, await _gateway(settings)]
 
 
 async def _ledger(settings: Settings) -> Finding:
@@ -123,6 +125,19 @@ async def _broker(settings: Settings) -> Finding:
     return Finding(
         "broker", True, f"{shown}, the ledger's server" if backends.broker_is_ledger else shown
     )
+
+
+async def _result_backend(url: str) -> Finding:
+    server = Ledger(url)
+    try:
+        await server.ping()
+    except BackendUnavailable as error:
+        mend = "start it, or set FOREBAY_RESULT_URL to the application's result_backend"
+        how = f"{redacted(url)} does not answer: {error.__cause__}"
+        return Finding("result backend", False, how, mend)
+    finally:
+        await server.close()
+    return Finding("result backend", True, redacted(url))
 
 
 def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None) -> list[Finding]:
@@ -201,8 +216,9 @@ def show_routes(
 def policy(method: Method) -> str:
     """A method's policy in words."""
     route = method.route
+    kept = "ephemeral" if route.ephemeral else "durable"
     words = [
-        "ephemeral" if route.ephemeral else "durable",
+        kept if method.keeps_record else "plain task",
         "may run again" if method.may_run_again else "runs once",
     ]
     if route.detach:
@@ -215,6 +231,8 @@ def policy(method: Method) -> str:
 
 
 def _live(method: Method, workers: Sequence[WorkerPresence] | None) -> tuple[str, str]:
+    if not method.keeps_record:
+        return "its application's", "none"
     if workers is None:
         return "unknown", "the ledger does not answer"
     found = consumers_of(method, workers, version("forebay"))

@@ -1,8 +1,9 @@
 """One funnel for every call: metadata, deadline, checks, admission, accept, deliver, status.
 
 What follows admission is in `durable.py`, for calls that are records in the ledger,
-and in `ephemeral.py`, for those that live in this process. The gateway parses
-requests, to check them, and never a response.
+in `ephemeral.py`, for those that live in this process, and in `plain`, for tasks that know
+nothing of Forebay. But for these, the gateway parses requests, to check them, and never a
+response.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from forebay.errors import (
     InternalFault,
     InvalidRequest,
 )
-from forebay.metadata import RESUME_FROM
+from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay.routes import Method
 from forebay_gateway.admission import Admission, Place
 from forebay_gateway.callers import caller_of
-from forebay_gateway.durable import DurableCalls
-from forebay_gateway.ephemeral import EphemeralCalls
 from forebay_gateway.incoming import Bounds, Context, Incoming, Requests, receive
+from forebay_gateway.ledgered import LedgeredCalls
 from forebay_gateway.metadata import read_wishes
+from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.queues import Asking, Queues
 from forebay_gateway.status import abort
 
@@ -50,19 +51,22 @@ class Gates:
 
 
 class Funnel:
-    """Serves calls of every routed method. One object a gateway."""
+    """Serves calls of every routed method. One object a gateway.
+
+    `ledgered` and `plain` are None where none of the gateway's methods needs them.
+    """
 
     def __init__(
         self,
         gates: Gates,
         checks: dict[str, CheckFactory],
-        durable: DurableCalls,
-        ephemeral: EphemeralCalls,
+        ledgered: LedgeredCalls | None,
+        plain: PlainCalls | None,
     ) -> None:
         self._gates = gates
         self._checks = checks
-        self._durable = durable
-        self._ephemeral = ephemeral
+        self._ledgered = ledgered
+        self._plain = plain
 
     def handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         """What a server calls for the method. Messages are passed as bytes.
@@ -83,16 +87,13 @@ class Funnel:
         try:
             with self._gates.admission.admit(caller_of(context.peer())) as place:
                 incoming = await self._receive(method, requests, context, place)
+                calls = self._calls_of(method)
                 if incoming.only_attaches:
-                    return await self._durable.serve(incoming, context)
+                    return await calls.serve(incoming, context)
                 await self._ask_queue(incoming)
-                wishes = incoming.wishes
-                ephemeral = method.route.ephemeral and wishes.call_id is None and not wishes.detach
-                max_batch = method.route.max_batch if ephemeral else 1
+                max_batch = method.route.max_batch if incoming.ephemeral else 1
                 with self._gates.queues.counted(method.route.queue, max_batch):
-                    if ephemeral:
-                        return await self._ephemeral.serve(incoming, context)
-                    return await self._durable.serve(incoming, context)
+                    return await calls.serve(incoming, context)
         except ForebayError as error:
             await abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -105,10 +106,27 @@ class Funnel:
             _log.exception("%s failed in the gateway", method.name)
             await abort(context, InternalFault("the gateway failed; its log says how"))
 
+    def _calls_of(self, method: Method) -> LedgeredCalls | PlainCalls:
+        calls = self._ledgered if method.keeps_record else self._plain
+        if calls is None:
+            raise RuntimeError(f"nothing was set up for {method.name}")
+        return calls
+
     async def _receive(
         self, method: Method, requests: Requests, context: Context, place: Place
     ) -> Incoming:
         wishes = read_wishes(context.invocation_metadata() or (), method.route)
+        if wishes.call_id is not None and not method.keeps_record:
+            raise InvalidRequest(
+                f"{CALL_ID} is for calls that keep a record",
+                violations=(
+                    FieldViolation(
+                        CALL_ID,
+                        "expected none: the method runs a plain Celery task, and a call "
+                        "that is made again runs it again",
+                    ),
+                ),
+            )
         if wishes.resume_from and not method.server_streaming:
             raise InvalidRequest(
                 f"{RESUME_FROM} is for methods that stream responses",
@@ -137,5 +155,7 @@ class Funnel:
         )
         if refusal is None:
             return
-        if wishes.call_id is None or not await self._durable.knows(wishes.call_id):
+        if wishes.call_id is None or self._ledgered is None:
+            raise refusal
+        if not await self._ledgered.knows(wishes.call_id):
             raise refusal

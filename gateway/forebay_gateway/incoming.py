@@ -66,6 +66,12 @@ class Incoming:
         return bool(self.wishes.resume_from) or (named and self.first is None)
 
     @property
+    def ephemeral(self) -> bool:
+        """Whether the call lives in the gateway's memory: nobody else is to know it."""
+        wishes = self.wishes
+        return self.method.route.ephemeral and wishes.call_id is None and not wishes.detach
+
+    @property
     def digest(self) -> str:
         """What tells calls apart that have one id: the SHA-256 of the first request."""
         return hashlib.sha256(self.first or b"").hexdigest()

@@ -31,7 +31,7 @@ def new_call(
         metadata=wishes.handed_on.SerializeToString(),
         timeout_s=None if wishes.detach else timeout_s,
         queue_wait_s=queue_wait_s(method, settings),
-        run_limit_s=limits.run_time_s or settings.run_time_s,
+        run_limit_s=run_time_s(method, settings),
         linger_s=linger_s if limits.linger_s is None else limits.linger_s,
         detach=wishes.detach,
         item_limit_bytes=limits.item_bytes or settings.item_bytes,
@@ -54,6 +54,11 @@ def request_limit_bytes(method: Method, settings: Settings) -> int:
 def queue_wait_s(method: Method, settings: Settings) -> float:
     """How long a call may wait for a worker."""
     return method.route.limits.queue_wait_s or settings.queue_wait_s
+
+
+def run_time_s(method: Method, settings: Settings) -> float | None:
+    """How long one attempt may run; None where only a deadline bounds it."""
+    return method.route.limits.run_time_s or settings.run_time_s
 
 
 def attempts_limit(method: Method, settings: Settings) -> int:

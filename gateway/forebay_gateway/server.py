@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from ipaddress import ip_address
 from typing import Any
 
@@ -19,36 +16,28 @@ from forebay.errors import MethodUnknown
 from forebay.routes import Method, RouteError
 from forebay.sources import read_all_methods
 from forebay_gateway.admission import Admission
-from forebay_gateway.durable import DurableCalls
-from forebay_gateway.ephemeral import EphemeralCalls
-from forebay_gateway.fleet import Fleet, Health
 from forebay_gateway.funnel import Funnel, Gates
 from forebay_gateway.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.health import HealthService
-from forebay_gateway.ids import uuid7
 from forebay_gateway.incoming import Bounds
+from forebay_gateway.ledgered import LedgeredCalls
 from forebay_gateway.oversight import SERVICES as OVERSIGHT_SERVICES
 from forebay_gateway.oversight import Oversight
+from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.queue_watch import QueueWatch
 from forebay_gateway.queues import Queues
 from forebay_gateway.reflection import SERVICES as REFLECTION_SERVICES
 from forebay_gateway.reflection import reflection_handlers
-from forebay_gateway.route_watch import watch_routes
 from forebay_gateway.serving import Serving
 from forebay_gateway.status import abort
-from forebay_gateway.watches import Watches
 from forebay_ledger.cancelling import cancel_all
-from forebay_ledger.connection import Ledger
-from forebay_ledger.dispatch import Dispatcher, dispatcher
-from forebay_ledger.keys import gateway_channel
 from forebay_ledger.memory import keep_freed_memory
 from forebay_ledger.settings import Settings, SettingsError
 
 # A message over our limit gets an error with details; one over the transport's
 # gets gRPC's bare RESOURCE_EXHAUSTED, before it is held in memory.
 _TRANSPORT_SLACK = 4
-_FIRST_SUBSCRIPTION_S = 5.0
 _CUT_GRACE_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -79,6 +68,11 @@ def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
     return methods
 
 
+def needs_ledger(methods: Sequence[Method]) -> bool:
+    """Whether any of the methods keeps records: a gateway of plain tasks alone has no ledger."""
+    return any(method.keeps_record for method in methods)
+
+
 @asynccontextmanager
 async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) -> AsyncIterator[str]:
     """Serves until the block is left, then drains; yields the address, HOST:PORT.
@@ -106,65 +100,46 @@ async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) ->
             await gateway.drain(settings.drain_s)
             await cancel_all([keeping])
             await gateway.server.stop(_CUT_GRACE_S)
-            await gateway.durable.settled()
+            await gateway.settled()
             await cancel_all(loops)
-    await gateway.broker.close()
-    await gateway.ledger.close()
+    await gateway.close()
 
 
 class _Gateway:
     """The parts of a gateway, and what they do together."""
 
     def __init__(self, settings: Settings, methods: Sequence[Method]) -> None:
-        checks = _checks(settings)
-        backends = settings.backends()
-        self.ledger = Ledger(backends.ledger_url)
-        self.broker = dispatcher(backends, self.ledger)
-        queues = {method.route.queue for method in methods}
-        self._fleet = Fleet(self.ledger, self.broker, queues, settings.retention_bytes)
-        name = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
-        watches = self._watches = Watches(self.ledger, backends.ledger_url, gateway_channel(name))
-        self.durable = DurableCalls(settings, self.ledger, self.broker, watches, self._fleet.slots)
-        self._ephemeral = EphemeralCalls(
-            settings, self.ledger, self.broker, self._fleet, watches.channel
+        is_open = _is_loopback(settings.listen)
+        self._ledgered = (
+            LedgeredCalls(settings, methods, is_open=is_open) if needs_ledger(methods) else None
         )
-        watches.on_reply = self._ephemeral.on_reply
-        watches.on_holding = self._ephemeral.on_holding
-        watches.on_lost = self._ephemeral.on_lost
-        gates, self._queue_watch = _gates(settings, methods, self.broker, self._fleet)
+        is_any_plain = not all(method.keeps_record for method in methods)
+        self._plain = PlainCalls(settings) if is_any_plain else None
+        gates, self._queue_watch = _gates(settings, methods, self._ledgered, self._plain)
         self._admission = gates.admission
-        funnel = Funnel(gates, checks, self.durable, self._ephemeral)
+        funnel = Funnel(gates, _checks(settings), self._ledgered, self._plain)
         names = sorted({method.service for method in methods})
-        self._oversight = Oversight(
-            self.ledger,
-            self.broker,
-            self._fleet,
-            watches,
-            methods,
-            is_open=_is_loopback(settings.listen),
-        )
-        self.health = HealthService((*names, *self._oversight.services))
-        self._methods = methods
-        self.server = _serving(settings, methods, funnel, names, self.health, self._oversight)
+        oversight = None if self._ledgered is None else self._ledgered.oversight
+        self.health = HealthService((*names, *(oversight.services if oversight else ())))
+        self._answering = {"ledgered": self._ledgered is None, "plain": self._plain is None}
+        self.server = _serving(settings, methods, funnel, names, self.health, oversight)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on as long as the gateway does."""
-        yield self._watches.listen()
-        yield self._watches.look_after()
-        yield self._ephemeral.look_after()
-        yield self._fleet.watch_over(self._say_health)
-        yield self._fleet.reap()
+        if self._ledgered is not None:
+            yield from self._ledgered.loops(
+                lambda health: self._say_health("ledgered", health.serving)
+            )
+        if self._plain is not None:
+            yield from self._plain.loops(lambda answers: self._say_health("plain", answers))
         yield self._queue_watch.look_after()
-        yield self._oversight.watch_rates()
-        yield watch_routes(self._methods, self._fleet, version("forebay"))
 
     async def subscribed(self) -> None:
         """Returns when the gateway hears of its calls, or after a while without a ledger."""
-        try:
-            async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
-                await self._watches.subscribed()
-        except TimeoutError:
-            _log.warning("the ledger does not answer; serving, and trying on")
+        if self._ledgered is not None:
+            await self._ledgered.subscribed()
+        if self._plain is not None:
+            await self._plain.subscribed()
         if not _is_loopback(self.server.address):
             _log.warning(
                 "listening on %s, without authentication: trusted networks only",
@@ -176,12 +151,25 @@ class _Gateway:
         self._admission.drain()
         await self.health.drain()
         await _drained(self._admission, grace_s)
-        self._oversight.cut()
-        self.durable.cut()
-        self._ephemeral.cut()
+        for calls in self._calls():
+            calls.cut()
 
-    async def _say_health(self, state: Health) -> None:
-        await self.health.say(state.serving)
+    async def settled(self) -> None:
+        """Returns when what was begun for calls that are over has ended."""
+        for calls in self._calls():
+            await calls.settled()
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for calls in self._calls():
+            await calls.close()
+
+    def _calls(self) -> Iterator[LedgeredCalls | PlainCalls]:
+        yield from (calls for calls in (self._ledgered, self._plain) if calls is not None)
+
+    async def _say_health(self, part: str, answers: bool) -> None:
+        self._answering[part] = answers
+        await self.health.say(all(self._answering.values()))
 
 
 def _checks(settings: Settings) -> dict[str, CheckFactory]:
@@ -192,11 +180,14 @@ def _checks(settings: Settings) -> dict[str, CheckFactory]:
 
 
 def _gates(
-    settings: Settings, methods: Sequence[Method], broker: Dispatcher, fleet: Fleet
+    settings: Settings,
+    methods: Sequence[Method],
+    ledgered: LedgeredCalls | None,
+    plain: PlainCalls | None,
 ) -> tuple[Gates, QueueWatch]:
     """What calls pass, and what keeps it up to date."""
     queue_of_task = {method.route.task: method.route.queue for method in methods}
-    queues = Queues(set(queue_of_task.values()), settings.max_queue_depth)
+    queues = Queues({method.route.queue for method in methods}, settings.max_queue_depth)
     gates = Gates(
         Admission(settings.max_calls, settings.max_held_bytes),
         queues,
@@ -207,7 +198,9 @@ def _gates(
         ),
         lambda method: queue_wait_s(method, settings),
     )
-    return gates, QueueWatch(queues, broker, lambda: fleet.workers, queue_of_task)
+    brokers = [calls.broker for calls in (ledgered, plain) if calls is not None]
+    workers = (lambda: ledgered.fleet.workers) if ledgered is not None else tuple
+    return gates, QueueWatch(queues, brokers[0], workers, queue_of_task)
 
 
 def _is_loopback(address: str) -> bool:
@@ -233,10 +226,10 @@ def _serving(
     funnel: Funnel,
     names: Sequence[str],
     health: HealthService,
-    oversight: Oversight,
+    oversight: Oversight | None,
 ) -> Serving:
-    told = (*oversight.services, HEALTH_SERVICE)
-
+    told = (*(oversight.services if oversight else ()), HEALTH_SERVICE)
+    offered = oversight.handlers() if oversight else []
     reflection = reflection_handlers(methods, told)
 
     def make() -> grpc.aio.Server:
@@ -248,9 +241,7 @@ def _serving(
                 if method.service == name
             }
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        server.add_generic_rpc_handlers(
-            (*oversight.handlers(), health.handler(), *reflection, _Unknown())
-        )
+        server.add_generic_rpc_handlers((*offered, health.handler(), *reflection, _Unknown()))
         return server
 
     try:

@@ -50,13 +50,16 @@ async def everything_up(
     does not come up, or has not registered the tasks of its queue.
     """
     methods = load_methods(settings.services)
-    queues = sorted({method.route.queue for method in methods})
+    # Plain tasks have workers of their own, which their application starts.
+    ours = [method for method in methods if method.keeps_record]
+    queues = sorted({method.route.queue for method in ours})
     async with asyncio.TaskGroup() as group:
         workers = [_Worker(application, queue, settings, concurrency) for queue in queues]
         try:
             for worker in workers:
                 await worker.start()
-            await _ready(settings, methods, workers)
+            if ours:
+                await _ready(settings, ours, workers)
             keepers = [group.create_task(worker.keep()) for worker in workers]
             try:
                 async with running_gateways(settings) as address:

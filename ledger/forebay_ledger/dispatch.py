@@ -7,30 +7,16 @@ Every send is bounded; what fails is raised as `BackendUnavailable`.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import local
 from typing import Any, Protocol
 
-from amqp.exceptions import AMQPError
-from kombu import Connection, Exchange, Producer, Queue
-from kombu.exceptions import KombuError
+from kombu import Exchange, Producer, Queue
 
 from forebay.errors import BackendUnavailable
+from forebay_ledger.amqp_channels import AmqpChannels, depth, ping
 from forebay_ledger.backends import HIGHEST_PRIORITY, Backends, redis_url
-from forebay_ledger.connection import CONNECT_TIMEOUT_S, RETRY_AFTER_S, Ledger
+from forebay_ledger.connection import Ledger
 from forebay_ledger.operations import Push
 from forebay_ledger.task_messages import TaskMessage, queue_lists, redis_push
-
-SEND_TIMEOUT_S = 5.0
-_THREADS = 4
-_TRANSPORT_OPTIONS = {
-    "confirm_publish": True,
-    "read_timeout": SEND_TIMEOUT_S,
-    "write_timeout": SEND_TIMEOUT_S,
-}
 
 
 class Dispatcher(Protocol):
@@ -91,13 +77,10 @@ class RedisDispatcher:
 
 
 class AmqpDispatcher:
-    """RabbitMQ, through kombu, whose calls block: in threads, a connection each."""
+    """RabbitMQ, through kombu."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-amqp")
-        self._local = local()
-        self._connections: set[Connection] = set()
+        self._channels = AmqpChannels(url)
 
     def push_of(self, message: TaskMessage) -> Push:
         """Nothing: no script of the ledger's reaches this broker."""
@@ -106,79 +89,39 @@ class AmqpDispatcher:
     async def send(self, message: TaskMessage) -> None:
         """Publishes the message, persistent and confirmed."""
         try:
-            await self._in_thread(self._publish, message)
+            await self._channels.run(_publish, message)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise  # a broker that is silent, as where memory fails it, has been waited for
             # The connection may have died while idle. Sent twice, it is begun once.
-            await self._in_thread(self._publish, message)
+            await self._channels.run(_publish, message)
 
     async def depth(self, queue: str) -> int:
         """The messages that are ready in the queue."""
-        return int(await self._in_thread(self._depth, queue))
+        return await self._channels.run(depth, queue)
 
     async def ping(self) -> None:
         """Opens and closes a channel."""
-        await self._in_thread(self._open_a_channel)
+        await self._channels.run(ping)
 
     async def close(self) -> None:
         """Closes the connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for connection in tuple(self._connections):
-            await asyncio.to_thread(connection.collect, CONNECT_TIMEOUT_S)
+        await self._channels.close()
 
-    async def _in_thread(self, work: Any, *arguments: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                return await loop.run_in_executor(self._threads, work, *arguments)
-        except (KombuError, AMQPError, OSError, TimeoutError) as error:
-            raise BackendUnavailable(
-                "the broker does not answer", retry_after_s=RETRY_AFTER_S
-            ) from error
 
-    def _publish(self, message: TaskMessage) -> None:
-        with self._channel() as channel:
-            Producer(channel).publish(
-                message.body,
-                exchange="",
-                routing_key=message.queue,
-                declare=[_queue(message.queue)],
-                serializer="json",
-                headers=message.headers,
-                correlation_id=message.id,
-                priority=message.priority,
-                delivery_mode=2,
-                retry=False,
-            )
-
-    def _depth(self, queue: str) -> int:
-        with self._channel() as channel:
-            declared: Any = _queue(queue)(channel).queue_declare()
-            return int(declared.message_count)
-
-    def _open_a_channel(self) -> None:
-        with self._channel() as channel:
-            channel.connection.channel().close()
-
-    @contextmanager
-    def _channel(self) -> Iterator[Any]:
-        """This thread's channel; its connection is dropped where anything fails."""
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = Connection(
-                self._url, connect_timeout=CONNECT_TIMEOUT_S, transport_options=_TRANSPORT_OPTIONS
-            )
-            connection.connect()
-            self._local.connection = connection
-            self._connections.add(connection)
-        try:
-            yield connection.default_channel
-        except Exception:
-            self._local.connection = None
-            self._connections.discard(connection)
-            connection.collect(socket_timeout=CONNECT_TIMEOUT_S)
-            raise
+def _publish(channel: Any, message: TaskMessage) -> None:
+    Producer(channel).publish(
+        message.body,
+        exchange="",
+        routing_key=message.queue,
+        declare=[_queue(message.queue)],
+        serializer="json",
+        headers=message.headers,
+        correlation_id=message.id,
+        priority=message.priority,
+        delivery_mode=2,
+        retry=False,
+    )
 
 
 def _queue(name: str) -> Queue:

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSettingsError
 
+from forebay.plain_routes import ExceptionStatus
 from forebay_ledger.backends import Backends, backends, redacted, redis_url
 from forebay_ledger.embedded import socket_url
 
@@ -33,7 +34,10 @@ DEFAULT_CONFIG = Path("forebay.toml")
 _MIB = 1 << 20
 # One large message must fit a gateway that holds another, whoever sent that.
 _LEAST_MESSAGES = 4
+RPC = "rpc://"
+"""Celery's name of the result backend that answers by a queue on the broker."""
 _EXAMPLES = {
+    "exceptions": '[{"type": "mypkg.errors.NotFound", "status": "NOT_FOUND"}]',
     "services": '["mypkg.my_pb2"]',
     "checks": '{"mypkg.MyService.Method": {"option": 1}}',
 }
@@ -59,6 +63,12 @@ class Settings(BaseSettings):
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
     ledger_url: str | None = Field(None, description="Redis or Valkey; unset: the embedded server")
     broker_url: str | None = Field(None, description="Redis, Valkey or AMQP; unset: the ledger's")
+    result_url: str = Field(
+        RPC, description="the result backend of plain tasks: rpc:// or a Redis or Valkey"
+    )
+    exceptions: tuple[ExceptionStatus, ...] = Field(
+        (), description="statuses of plain tasks' exceptions, where a route gives none"
+    )
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="the embedded server's folder"
     )
@@ -128,6 +138,19 @@ class Settings(BaseSettings):
     @classmethod
     def _broker_url(cls, value: str | None) -> str | None:
         return backends("redis://localhost", value).broker_url if value else None
+
+    @field_validator("result_url")
+    @classmethod
+    def _result_url(cls, value: str) -> str:
+        return RPC if value.rstrip("/") == RPC.rstrip("/") else redis_url(value)
+
+    @field_validator("exceptions")
+    @classmethod
+    def _exceptions(cls, value: tuple[ExceptionStatus, ...]) -> tuple[ExceptionStatus, ...]:
+        problems = [problem for one in value for problem in one.problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
 
     def backends(self) -> Backends:
         """Broker and ledger; the embedded server's where none is set."""

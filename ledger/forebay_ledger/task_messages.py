@@ -15,7 +15,7 @@ import json
 import uuid
 from base64 import b64encode
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,21 +98,38 @@ def batch_message(
 def redis_push(message: TaskMessage) -> Push:
     """The message as kombu's Redis transport would have put it."""
     redis_priority = 9 - message.priority
+    wire = redis_wire(
+        json.dumps(message.body).encode(),
+        message.headers,
+        {"correlation_id": message.id, "priority": redis_priority},
+        routing_key=message.queue,
+    )
+    return Push(_list_name(message.queue, redis_priority), wire)
+
+
+def redis_wire(
+    body: bytes,
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    *,
+    exchange: str = "",
+    routing_key: str = "",
+) -> bytes:
+    """A message of JSON as kombu's virtual transports put it."""
     wire = {
-        "body": b64encode(json.dumps(message.body).encode()).decode(),
+        "body": b64encode(body).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": message.headers,
+        "headers": headers,
         "properties": {
-            "correlation_id": message.id,
+            **properties,
             "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": message.queue},
-            "priority": redis_priority,
+            "delivery_info": {"exchange": exchange, "routing_key": routing_key},
             "body_encoding": "base64",
             "delivery_tag": str(uuid.uuid4()),
         },
     }
-    return Push(_list_name(message.queue, redis_priority), json.dumps(wire).encode())
+    return json.dumps(wire).encode()
 
 
 def queue_lists(queue: str) -> list[str]:

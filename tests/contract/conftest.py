@@ -11,6 +11,7 @@ from forebay_ledger import puts
 from forebay_ledger.connection import BlockingLedger, Ledger
 from forebay_ledger.embedded import EmbeddedServer
 from tests.contract.channel import Channel
+from tests.contract.plain_site import CONFIGURATIONS, PlainSite, backends_of, plain_site
 from tests.harness import redis_server, short_folder
 from tests.rabbitmq import RabbitMQ
 
@@ -53,6 +54,13 @@ def deserted(backend: dict[str, str]) -> Iterator[dict[str, str]]:
         return
     with embedded_server() as data_dir:
         yield variables | {"FOREBAY_DATA_DIR": data_dir}
+
+
+@pytest.fixture(scope="session", params=CONFIGURATIONS)
+def plain(request: pytest.FixtureRequest) -> Iterator[PlainSite]:
+    """A Celery application that knows nothing of Forebay, behind a gateway."""
+    with plain_site(backends_of(request.param, request)) as site:
+        yield site
 
 
 @pytest.fixture(scope="session", params=("embedded", "redis"))

@@ -16,9 +16,10 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.errors import BackendUnavailable
 from forebay.rpc_errors import of_rpc_error
+from forebay_ledger.amqp_channels import SEND_TIMEOUT_S
 from forebay_ledger.backends import backends
 from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.dispatch import SEND_TIMEOUT_S, AmqpDispatcher, Dispatcher, dispatcher
+from forebay_ledger.dispatch import AmqpDispatcher, Dispatcher, dispatcher
 from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import State
 from forebay_ledger.operations import Push, Standing, accept, watch

@@ -30,7 +30,7 @@ FROM_THE_TUTORIAL_ON = (
     "routes.md",
 )
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
-IN_TESTS_OF_THEIR_OWN = ("settings.md", "testing.md")
+IN_TESTS_OF_THEIR_OWN = ("settings.md", "plain-tasks.md", "testing.md")
 
 
 @pytest.mark.parametrize("page", ON_THEIR_OWN)
@@ -158,7 +158,9 @@ def test_the_settings_of_the_documentation_are_taken(
     assert settings.checks["forebay.compute.v1.ComputeService.MatMul"]
     for name, value in reader.env.items():
         monkeypatch.setenv(name, value)
-    assert load_settings().checks["forebay.compute.v1.ComputeService.Factorial"] == {"max_n": 1000}
+    settings = load_settings()
+    assert settings.checks["forebay.compute.v1.ComputeService.Factorial"] == {"max_n": 1000}
+    assert settings.exceptions[0].fits("NoSuchOrder", "shop.errors")
 
 
 def test_every_command_that_looks_after_calls_is_one() -> None:
@@ -167,7 +169,9 @@ def test_every_command_that_looks_after_calls_is_one() -> None:
     assert commands == {"ps", "wait", "cancel", "logs", "queues"}
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md")]
+)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target

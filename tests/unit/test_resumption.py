@@ -34,8 +34,9 @@ from forebay.resumption import (
     PATIENCE_UNANSWERED_S,
     Resumption,
 )
-from forebay.routes import Method, method_of
+from forebay.routes import Method, method_of, read_methods
 from forebay.targets import Rotation
+from tests.plain.v1 import plain_pb2
 from tests.unit.samples import METHODS, FakeClock, method
 
 ITEM = pb.FactorialResponse(digits="1")
@@ -152,6 +153,25 @@ def test_ephemeral_calls_have_no_id_and_follow_their_methods_word() -> None:
     once.begin()
     assert once.wait_s(lost()) is None
     assert once.wait_s(QueueFull("full", retry_after_s=1.0)) is not None
+
+
+def test_calls_of_plain_tasks_have_no_id_and_are_not_made_again_once_items_came() -> None:
+    plain = read_methods([plain_pb2.DESCRIPTOR.services_by_name["PlainService"]])
+    add, steps = (
+        next(method for method in plain if method.name.endswith(name))
+        for name in (".Add", ".DoInSteps")
+    )
+    call = Call(add)
+    assert call.begin() == {}
+    assert call.wait_s(lost()) is not None
+    assert Call(steps).wait_s(lost()) is None  # it has effects
+    stream = Call(replace(steps, may_run_again=True))
+    stream.begin()
+    stream.resumption.on_response(plain_pb2.Step(progress=plain_pb2.Progress(done=1)))
+    assert stream.wait_s(lost()) is not None
+    stream.begin()
+    stream.resumption.on_response(plain_pb2.Step(value="a"))
+    assert stream.wait_s(lost()) is None
 
 
 def test_what_is_unknown_is_attempted_once() -> None:

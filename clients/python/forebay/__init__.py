@@ -10,6 +10,7 @@ from forebay.channels import channel
 from forebay.client import Client, connect
 from forebay.deadline import Deadline
 from forebay.errors import (
+    ArgumentsUnfit,
     BackendError,
     BackendUnavailable,
     CallEnded,
@@ -35,6 +36,12 @@ from forebay.errors import (
     OutOfRange,
     QueueFull,
     QueueWait,
+    ResultUnfit,
+    TaskRejected,
+    TaskRetriesExceeded,
+    TaskRevoked,
+    TaskTimeLimit,
+    TaskUnanswered,
     TaskUnknown,
     TooLarge,
     VersionMismatch,
@@ -43,6 +50,7 @@ from forebay.errors import (
 )
 
 __all__ = [
+    "ArgumentsUnfit",
     "BackendError",
     "BackendUnavailable",
     "CallEnded",
@@ -70,6 +78,12 @@ __all__ = [
     "OutOfRange",
     "QueueFull",
     "QueueWait",
+    "ResultUnfit",
+    "TaskRejected",
+    "TaskRetriesExceeded",
+    "TaskRevoked",
+    "TaskTimeLimit",
+    "TaskUnanswered",
     "TaskUnknown",
     "TooLarge",
     "VersionMismatch",

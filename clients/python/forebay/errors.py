@@ -112,6 +112,12 @@ class CallUnknown(CallerError):
     reason = "CALL_UNKNOWN"
 
 
+class ArgumentsUnfit(CallerError):
+    """The plain task does not take the arguments that the request gave it."""
+
+    reason = "ARGUMENTS_UNFIT"
+
+
 class CallNotFinished(CallerError):
     """Only a call that has ended can be deleted."""
 
@@ -207,6 +213,12 @@ class TaskUnknown(BackendError):
     reason = "TASK_UNKNOWN"
 
 
+class TaskUnanswered(BackendError):
+    """No worker has the plain task, and no result of it came."""
+
+    reason = "TASK_UNANSWERED"
+
+
 class VersionMismatch(BackendError):
     """Gateway and worker have versions of the method that don't fit; the handler was not run."""
 
@@ -239,6 +251,26 @@ class HandlerFailed(Fault):
     reason = "HANDLER_FAILED"
 
 
+class ResultUnfit(Fault):
+    """The plain task's result does not fit the response message."""
+
+    reason = "RESULT_UNFIT"
+
+
+class TaskRejected(Fault):
+    """The plain task rejected its message."""
+
+    code = code_pb2.ABORTED
+    reason = "TASK_REJECTED"
+
+
+class TaskRetriesExceeded(Fault):
+    """The plain task was retried as often as it may be."""
+
+    code = code_pb2.ABORTED
+    reason = "TASK_RETRIES_EXCEEDED"
+
+
 class InternalFault(Fault):
     """Forebay itself failed; the log has the traceback."""
 
@@ -254,6 +286,20 @@ class DeadlineExceeded(CallEnded):
 
     code = code_pb2.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
+
+
+class TaskTimeLimit(CallEnded):
+    """The plain task ran into a time limit before the call's deadline."""
+
+    code = code_pb2.DEADLINE_EXCEEDED
+    reason = "TASK_TIME_LIMIT"
+
+
+class TaskRevoked(CallEnded):
+    """Somebody else revoked the plain task."""
+
+    code = code_pb2.CANCELLED
+    reason = "TASK_REVOKED"
 
 
 class CallerIdle(CallEnded):

@@ -82,7 +82,10 @@ class Resumption:
         self._metadata = tuple(pair for pair in metadata if pair[0] not in (CALL_ID, RESUME_FROM))
         self._call_id = given.get(CALL_ID)
         self._id_is_ours = (
-            CALL_ID not in given and method is not None and (not method.route.ephemeral)
+            CALL_ID not in given
+            and method is not None
+            and method.keeps_record
+            and not method.route.ephemeral
         )
         if self._id_is_ours:
             self._call_id = new_id()
@@ -184,7 +187,9 @@ class Resumption:
             return False
         helps = error.retry_may_help or _is_nobodys(error)
         nothing_ran = error.code == code_pb2.RESOURCE_EXHAUSTED
-        has_id = self._call_id is not None
+        if self._items and not self._method.keeps_record:
+            return False  # it would begin anew, and nothing skips what was seen
+        has_id = self._call_id is not None and self._method.keeps_record
         return helps and (has_id or self._method.may_run_again or nothing_ran)
 
     def _wait_s(self, error: ForebayError) -> float:

@@ -17,6 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from forebay.fingerprints import fingerprint
+from forebay.plain_routes import PlainTask, plain_problems, plain_task
 from forebay.v1 import route_pb2
 
 HIGHEST_PRIORITY = 9
@@ -64,6 +65,7 @@ class Route:
     max_priority: int
     metadata: tuple[str, ...]
     caller_chooses_on_disconnect: bool
+    plain: PlainTask | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Method:
     response_class: type[Message]
     fingerprint: str
     route: Route
+
+    @property
+    def keeps_record(self) -> bool:
+        """Whether a call of it may be a record in the ledger, to be known by its id."""
+        return self.route.plain is None
 
     @property
     def pool(self) -> DescriptorPool:
@@ -188,6 +195,7 @@ def _route(option: route_pb2.Route) -> Route:
         max_priority=max(option.max_priority, option.priority),
         metadata=tuple(option.metadata),
         caller_chooses_on_disconnect=option.caller_chooses_on_disconnect,
+        plain=plain_task(option),
     )
 
 
@@ -204,7 +212,7 @@ def _problems(
     yield from _unknown("`limits`", option.limits)
     if not route.task:
         yield "the route has no `task`; give Celery's name of it"
-    elif route.task in owner_of_task:
+    elif route.task in owner_of_task and route.plain is None:
         yield f"task {route.task!r} is already {owner_of_task[route.task]}'s; give it its own"
     if not route.queue:
         yield "the route has no `queue`; give Celery's name of it"
@@ -217,6 +225,7 @@ def _problems(
         yield "`live` is for streaming requests; take it out"
     if limits.idle_s is not None and not route.live:
         yield "`limits.idle` is for live methods; take it out"
+    yield from plain_problems(descriptor, route)
     if route.ephemeral and route.detach:
         yield "`on_disconnect` of DETACH is for calls on record; take it or `ephemeral` out"
     if option.on_disconnect not in route_pb2.OnDisconnect.values():

@@ -3,7 +3,8 @@
 A gRPC service config (https://github.com/grpc/grpc/blob/master/doc/service_config.md) has
 gRPC make a call again that ended with UNAVAILABLE before anything came of it; gateways
 tell it when, or not to, by `grpc-retry-pushback-ms`. It covers methods that may be run
-again (`idempotency_level`) and, where every call is made with a `forebay-call-id`, all.
+again (`idempotency_level`) and, where every call is made with a `forebay-call-id`, all that keep a
+record.
 The one of ComputeService is in `service_config.json`, for any language.
 """
 
@@ -32,12 +33,17 @@ def service_config(
     """JSON for the channel option `grpc.service_config`; of ComputeService where none is named.
 
     `calls_have_ids` where the caller gives each call an id of its own: then all methods are
-    covered. Raises `RouteError` for routes that no gateway serves.
+    covered but those of plain tasks, whose calls take none. Raises `RouteError` for routes that
+    no gateway serves.
     """
     services = tuple(services)
     if not services:
         return files("forebay").joinpath("service_config.json").read_text()
-    covered = [m for m in read_methods(services) if calls_have_ids or m.may_run_again]
+    covered = [
+        method
+        for method in read_methods(services)
+        if (calls_have_ids and method.keeps_record) or method.may_run_again
+    ]
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [{"name": [_name(m) for m in covered], "retryPolicy": _RETRY_POLICY}],

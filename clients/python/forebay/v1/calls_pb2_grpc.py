@@ -60,7 +60,8 @@ class CallServiceServicer:
 
     def ListMethods(self, request, context):
         """Tells of every method that the gateway serves by its route, in order of name:
-        which live workers run it, and what is wrong with that. What workers say of
+        which live workers run it, and what is wrong with that (of plain tasks, neither is
+        known). What workers say of
         themselves is at most 6 s old, and holds for 15 s after their last word.
         UNAVAILABLE where the ledger does not answer, since nothing is known then.
         """
@@ -69,7 +70,8 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListQueues(self, request, context):
-        """Tells of every queue that the gateway's methods go to, in order of name.
+        """Tells of every queue that the gateway's methods go to, in order of name; not of
+        those of plain tasks, whose workers say nothing of themselves.
         UNAVAILABLE where broker or ledger does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -77,12 +77,14 @@ class CallServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallServiceAsyncStub: ...
     ListMethods: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListMethodsRequest, _calls_pb2.ListMethodsResponse]
     """Tells of every method that the gateway serves by its route, in order of name:
-    which live workers run it, and what is wrong with that. What workers say of
+    which live workers run it, and what is wrong with that (of plain tasks, neither is
+    known). What workers say of
     themselves is at most 6 s old, and holds for 15 s after their last word.
     UNAVAILABLE where the ledger does not answer, since nothing is known then.
     """
     ListQueues: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListQueuesRequest, _calls_pb2.ListQueuesResponse]
-    """Tells of every queue that the gateway's methods go to, in order of name.
+    """Tells of every queue that the gateway's methods go to, in order of name; not of
+    those of plain tasks, whose workers say nothing of themselves.
     UNAVAILABLE where broker or ledger does not answer.
     """
     ReadItems: _grpc.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]
@@ -103,12 +105,14 @@ class CallServiceAsyncStub(CallServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMethods: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListMethodsRequest, _calls_pb2.ListMethodsResponse]  # type: ignore[assignment]
     """Tells of every method that the gateway serves by its route, in order of name:
-    which live workers run it, and what is wrong with that. What workers say of
+    which live workers run it, and what is wrong with that (of plain tasks, neither is
+    known). What workers say of
     themselves is at most 6 s old, and holds for 15 s after their last word.
     UNAVAILABLE where the ledger does not answer, since nothing is known then.
     """
     ListQueues: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListQueuesRequest, _calls_pb2.ListQueuesResponse]  # type: ignore[assignment]
-    """Tells of every queue that the gateway's methods go to, in order of name.
+    """Tells of every queue that the gateway's methods go to, in order of name; not of
+    those of plain tasks, whose workers say nothing of themselves.
     UNAVAILABLE where broker or ledger does not answer.
     """
     ReadItems: _aio.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]  # type: ignore[assignment]
@@ -132,7 +136,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.ListMethodsResponse, _abc.Awaitable[_calls_pb2.ListMethodsResponse]]:
         """Tells of every method that the gateway serves by its route, in order of name:
-        which live workers run it, and what is wrong with that. What workers say of
+        which live workers run it, and what is wrong with that (of plain tasks, neither is
+        known). What workers say of
         themselves is at most 6 s old, and holds for 15 s after their last word.
         UNAVAILABLE where the ledger does not answer, since nothing is known then.
         """
@@ -143,7 +148,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _calls_pb2.ListQueuesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.ListQueuesResponse, _abc.Awaitable[_calls_pb2.ListQueuesResponse]]:
-        """Tells of every queue that the gateway's methods go to, in order of name.
+        """Tells of every queue that the gateway's methods go to, in order of name; not of
+        those of plain tasks, whose workers say nothing of themselves.
         UNAVAILABLE where broker or ledger does not answer.
         """
 

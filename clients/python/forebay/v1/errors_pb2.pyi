@@ -103,11 +103,39 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
     DeleteOperation of a call that is still running; cancel it first.
     """
+    ERROR_REASON_ARGUMENTS_UNFIT: _ErrorReason.ValueType  # 20
+    """INVALID_ARGUMENT. The plain task does not take the arguments that the request
+    gave it; nothing of it ran. Example: an optional field is unset, and the task's
+    parameter of that name has no default.
+    """
+    ERROR_REASON_RESULT_UNFIT: _ErrorReason.ValueType  # 21
+    """INTERNAL. The plain task ended well, and its result does not fit the response
+    message or is no JSON; the gateway's log says what to mend. Example: a list for
+    a field that is not repeated.
+    """
     ERROR_REASON_TASK_UNKNOWN: _ErrorReason.ValueType  # 22
     """UNIMPLEMENTED. The worker that got the call has not registered the method's
-    task, and no other live worker that consumes the queue has. Example: the
-    gateway was brought up to date before the workers. The worker's log and
-    `forebay doctor` name the task.
+    task, and no other live worker that consumes the queue has; of plain tasks only
+    the worker that got it is known. Example: the gateway was brought up to date
+    before the workers. The worker's log and `forebay doctor` name the task.
+    """
+    ERROR_REASON_TASK_REVOKED: _ErrorReason.ValueType  # 23
+    """CANCELLED. Somebody else revoked the plain task. Example: an operator, with
+    `celery control revoke`.
+    """
+    ERROR_REASON_TASK_REJECTED: _ErrorReason.ValueType  # 24
+    """ABORTED. The plain task rejected its message (`Reject`)."""
+    ERROR_REASON_TASK_TIME_LIMIT: _ErrorReason.ValueType  # 25
+    """DEADLINE_EXCEEDED. The plain task ran into a time limit of its own or of its
+    route before the call's deadline passed.
+    """
+    ERROR_REASON_TASK_RETRIES_EXCEEDED: _ErrorReason.ValueType  # 26
+    """ABORTED. The plain task was retried as often as it may be, and failed each time."""
+    ERROR_REASON_TASK_UNANSWERED: _ErrorReason.ValueType  # 27
+    """UNAVAILABLE, or ABORTED where the method has effects. No worker has the plain
+    task, it does not wait in its queue, and no result came within the route's queue
+    wait. Example: the task raised `Ignore`, or its application sends its results
+    elsewhere.
     """
     ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION. Gateway and worker have versions of the method that
@@ -200,11 +228,39 @@ ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
 DeleteOperation of a call that is still running; cancel it first.
 """
+ERROR_REASON_ARGUMENTS_UNFIT: ErrorReason.ValueType  # 20
+"""INVALID_ARGUMENT. The plain task does not take the arguments that the request
+gave it; nothing of it ran. Example: an optional field is unset, and the task's
+parameter of that name has no default.
+"""
+ERROR_REASON_RESULT_UNFIT: ErrorReason.ValueType  # 21
+"""INTERNAL. The plain task ended well, and its result does not fit the response
+message or is no JSON; the gateway's log says what to mend. Example: a list for
+a field that is not repeated.
+"""
 ERROR_REASON_TASK_UNKNOWN: ErrorReason.ValueType  # 22
 """UNIMPLEMENTED. The worker that got the call has not registered the method's
-task, and no other live worker that consumes the queue has. Example: the
-gateway was brought up to date before the workers. The worker's log and
-`forebay doctor` name the task.
+task, and no other live worker that consumes the queue has; of plain tasks only
+the worker that got it is known. Example: the gateway was brought up to date
+before the workers. The worker's log and `forebay doctor` name the task.
+"""
+ERROR_REASON_TASK_REVOKED: ErrorReason.ValueType  # 23
+"""CANCELLED. Somebody else revoked the plain task. Example: an operator, with
+`celery control revoke`.
+"""
+ERROR_REASON_TASK_REJECTED: ErrorReason.ValueType  # 24
+"""ABORTED. The plain task rejected its message (`Reject`)."""
+ERROR_REASON_TASK_TIME_LIMIT: ErrorReason.ValueType  # 25
+"""DEADLINE_EXCEEDED. The plain task ran into a time limit of its own or of its
+route before the call's deadline passed.
+"""
+ERROR_REASON_TASK_RETRIES_EXCEEDED: ErrorReason.ValueType  # 26
+"""ABORTED. The plain task was retried as often as it may be, and failed each time."""
+ERROR_REASON_TASK_UNANSWERED: ErrorReason.ValueType  # 27
+"""UNAVAILABLE, or ABORTED where the method has effects. No worker has the plain
+task, it does not wait in its queue, and no result came within the route's queue
+wait. Example: the task raised `Ignore`, or its application sends its results
+elsewhere.
 """
 ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION. Gateway and worker have versions of the method that

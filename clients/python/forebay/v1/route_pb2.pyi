@@ -76,6 +76,7 @@ class Route(_message.Message):
     MAX_PRIORITY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     CALLER_CHOOSES_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    PLAIN_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Celery's name of the task, such as "add_module.tasks.add". Required."""
     queue: _builtins.str
@@ -127,6 +128,16 @@ class Route(_message.Message):
         handler. Unset: none; credentials such as `authorization` are never kept.
         """
 
+    @_builtins.property
+    def plain(self) -> Global___PlainTask:
+        """The task is one of an existing Celery application that knows nothing of
+        Forebay: the request's fields become its arguments, its result the response.
+        Its calls live in the gateway's memory; there is no record to attach to, so
+        they take no id of a caller's. `transient` names the field that takes the meta
+        of the task's own states. Streaming requests, `ephemeral`, `max_batch`, `live`
+        and `deterministic` are not for such a task. Set, if only to {}: it is one.
+        """
+
     def __init__(
         self,
         *,
@@ -143,14 +154,118 @@ class Route(_message.Message):
         max_priority: _builtins.int = ...,
         metadata: _abc.Iterable[_builtins.str] | None = ...,
         caller_chooses_on_disconnect: _builtins.bool = ...,
+        plain: Global___PlainTask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "plain", b"plain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "priority", b"priority", "queue", b"queue", "task", b"task", "transient", b"transient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "plain", b"plain", "priority", b"priority", "queue", b"queue", "task", b"task", "transient", b"transient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class PlainTask(_message.Message):
+    """How a request becomes the arguments of a plain Celery task, and its result
+    the response. `docs/plain-tasks.md` has the rules of the mapping.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITIONAL_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    JSON_TEXT_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    LET_FINISH_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
+    result: _builtins.str
+    """The name of the response field that takes the whole result. Unset: a dict
+    goes to the fields that its keys name, anything else to the response's only
+    field. On a streaming method a list is one response for each of its elements,
+    unless the field that is named here is itself repeated.
+    """
+    json_text: _builtins.bool
+    """The task returns a string that is JSON; it is read before it is mapped."""
+    let_finish: _builtins.bool
+    """A task that runs when its caller leaves, or its deadline passes, is left to
+    end. Unset: its process is ended with SIGTERM (prefork pool; other pools
+    can't). One that was not begun is never begun.
+    """
+    replaces: _builtins.bool
+    """The task may replace itself by a chain (`self.replace`). Over `rpc://` Celery
+    sends the result of such a chain to the worker; set, a small task of Celery's own
+    follows each call in the queue, and brings it. Results in a Redis need no such thing.
+    """
+    @_builtins.property
+    def positional(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of request fields that are passed by position, in this order; one
+        that is unset is None there. Unset: all fields are passed by name.
+        """
+
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExceptionStatus]:
+        """Which status an exception of the task ends the call with. The first that
+        fits is taken, then the gateway's own (`FOREBAY_EXCEPTIONS`); else the call ends with
+        INTERNAL and the reason HANDLER_FAILED.
+        """
+
+    def __init__(
+        self,
+        *,
+        positional: _abc.Iterable[_builtins.str] | None = ...,
+        result: _builtins.str = ...,
+        json_text: _builtins.bool = ...,
+        exceptions: _abc.Iterable[Global___ExceptionStatus] | None = ...,
+        let_finish: _builtins.bool = ...,
+        replaces: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "json_text", b"json_text", "let_finish", b"let_finish", "positional", b"positional", "replaces", b"replaces", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlainTask: _TypeAlias = PlainTask  # noqa: Y015
+
+@_typing.final
+class ExceptionStatus(_message.Message):
+    """The status that stands for an exception."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TELL_MESSAGE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The exception's class, with its module ("shop.errors.NoSuchOrder") or without
+    ("KeyError"). Its base classes are not looked at: Celery does not name them.
+    """
+    status: _builtins.str
+    """The name of the gRPC status, such as "NOT_FOUND"; not "OK"."""
+    reason: _builtins.str
+    """The reason of the status' ErrorInfo, in the domain of the method's service, such
+    as "NO_SUCH_ORDER". Unset: HANDLER_ABORTED, in the domain "forebay".
+    """
+    tell_message: _builtins.bool
+    """The exception's own message goes to the caller, so it must hold nothing that is
+    not for callers. Unset: the caller learns the class's name only.
+    """
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        status: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        tell_message: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "status", b"status", "tell_message", b"tell_message", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExceptionStatus: _TypeAlias = ExceptionStatus  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):

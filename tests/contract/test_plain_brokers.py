@@ -1,0 +1,137 @@
+"""The reply queue of plain tasks, on both brokers, read for as long as a gateway lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import redis
+from kombu import Connection, Producer
+
+from forebay.errors import BackendUnavailable
+from forebay_gateway.plain.amqp_broker import AmqpBroker
+from forebay_gateway.plain.broker import Broker
+from forebay_gateway.plain.messages import PlainMessage, Reply
+from forebay_gateway.plain.redis_broker import REPLY_QUEUES, RedisBroker
+from forebay_ledger.cancelling import cancel_all
+from forebay_ledger.connection import ANSWER_TIMEOUT_S
+from tests.harness import free_port
+
+TIMEOUT_S = 20.0
+
+
+@dataclass
+class Listening:
+    """A broker whose reply queue is read."""
+
+    url: str
+    broker: Broker
+    queue: str
+    replies: asyncio.Queue[Reply]
+
+    async def reply(self, task_id: str) -> Reply:
+        """What comes of a worker's reply."""
+
+        def publish() -> None:
+            with Connection(self.url) as connection:
+                Producer(connection).publish(
+                    {"status": "SUCCESS"},
+                    routing_key=self.queue,
+                    correlation_id=task_id,
+                    serializer="json",
+                )
+
+        await asyncio.to_thread(publish)
+        async with asyncio.timeout(TIMEOUT_S):
+            return await self.replies.get()
+
+
+@asynccontextmanager
+async def listening(url: str, queue: str) -> AsyncIterator[Listening]:
+    replies: asyncio.Queue[Reply] = asyncio.Queue()
+    kind = RedisBroker if url.startswith("redis") else AmqpBroker
+    broker = kind(url, queue, replies.put_nowait)
+    reading = asyncio.create_task(broker.listen())
+    async with asyncio.timeout(TIMEOUT_S):
+        while not broker.is_listening:  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.01)
+    try:
+        yield Listening(url, broker, queue, replies)
+    finally:
+        await cancel_all([reading])
+        await broker.close()
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def url(request: pytest.FixtureRequest) -> str:
+    if request.param == "redis":
+        return f"{request.getfixturevalue('redis_url')}6"
+    return str(request.getfixturevalue("rabbitmq").url("plain"))
+
+
+async def test_a_reply_comes_by_its_tasks_id(url: str) -> None:
+    async with listening(url, "replies.one") as listener:
+        reply = await listener.reply("task-1")
+        assert (reply.task_id, reply.ticket) == ("task-1", "")
+        assert (reply.content_type, reply.body) == ("application/json", b'{"status": "SUCCESS"}')
+
+
+async def test_a_queue_on_which_nothing_comes_is_read_on(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(url, "replies.idle") as listener:
+        # Longer than any library waits for an answer by itself.
+        await asyncio.sleep(ANSWER_TIMEOUT_S + 1.5)
+        assert (await listener.reply("late")).task_id == "late"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_task_is_sent_once_however_often_its_push_is_tried(redis_url: str) -> None:
+    url = f"{redis_url}6"
+    async with listening(url, "replies.once") as listener:
+        message = PlainMessage("once", "t", "plain-once", 0, listener.queue)
+        await listener.broker.send(message)
+        await listener.broker.send(message)
+        assert await listener.broker.depth("plain-once") == 1
+
+
+async def test_a_reply_queue_is_gone_with_its_gateway_and_one_left_behind_with_the_next(
+    redis_url: str,
+) -> None:
+    url = f"{redis_url}6"
+    with redis.Redis.from_url(url) as server:
+        server.zadd(REPLY_QUEUES, {"replies.abandoned": 1.0})
+        server.lpush("replies.abandoned", "x")
+        async with listening(url, "replies.next"):
+            assert not server.exists("replies.abandoned")
+            assert server.zscore(REPLY_QUEUES, "replies.next") is not None
+        assert server.zrange(REPLY_QUEUES, 0, -1) == []
+
+
+async def test_a_queue_that_is_not_there_is_said_not_declared(
+    request: pytest.FixtureRequest,
+) -> None:
+    url = request.getfixturevalue("rabbitmq").url("plain")
+    async with listening(url, "replies.none") as listener:
+        message = PlainMessage("i", "t", "plain-not-there", 0, listener.queue)
+        assert not await listener.broker.send(message)
+        assert await listener.broker.depth("plain-not-there") == 0
+
+
+@pytest.mark.parametrize("form", ["redis://127.0.0.1:{}/0", "amqp://guest:guest@127.0.0.1:{}//"])
+async def test_a_broker_that_is_away_is_listened_for_quietly(
+    form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = form.format(free_port())
+    kind = RedisBroker if url.startswith("redis") else AmqpBroker
+    broker = kind(url, "replies", lambda _: None)
+    reading = asyncio.create_task(broker.listen())
+    with pytest.raises(BackendUnavailable):
+        await broker.ping()
+    await cancel_all([reading])
+    await broker.close()
+    assert [record for record in caplog.records if record.exc_info] == []

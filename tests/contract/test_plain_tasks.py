@@ -1,0 +1,242 @@
+"""Plain tasks of a Celery application, on every broker and result backend that it may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import empty_pb2
+from google.protobuf.json_format import MessageToDict
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from forebay.metadata import ATTACHED, CALL_ID
+from tests.contract.plain_site import PlainSite, failure_of, wish
+from tests.plain.v1 import plain_pb2 as pb
+
+TIMEOUT_S = 30.0
+
+
+def done(plain: PlainSite, what: str, value: Any = None, method: str = "Do", **more: Any) -> Any:
+    """What a task answers, in JSON."""
+    answer = getattr(plain.stub, method)(wish(what, value), timeout=TIMEOUT_S, **more)
+    return MessageToDict(answer).get("value")
+
+
+def told(plain: PlainSite, what: str, value: Any = None, method: str = "Do") -> str:
+    """Status and reason that a task ends with."""
+    call = getattr(plain.stub, method)
+    error = failure_of(lambda: call(wish(what, value), timeout=TIMEOUT_S))
+    return f"{error.code_name}/{error.reason}"
+
+
+def test_fields_are_arguments_by_name_and_the_result_is_the_response(plain: PlainSite) -> None:
+    assert plain.stub.Add(pb.AddRequest(x=2**62, y=-1), timeout=TIMEOUT_S).total == 2**62 - 1
+
+
+def test_an_unset_optional_field_leaves_the_tasks_default(plain: PlainSite) -> None:
+    assert plain.stub.Add(pb.AddRequest(x=4), timeout=TIMEOUT_S).total == 5
+
+
+def test_fields_are_arguments_by_position_where_the_route_says_so(plain: PlainSite) -> None:
+    assert plain.stub.Subtract(pb.AddRequest(x=5, y=2), timeout=TIMEOUT_S).total == 3
+
+
+def test_a_message_of_every_kind_goes_through_a_worker_and_back(plain: PlainSite) -> None:
+    message = pb.Kinds(
+        small=-1,
+        large=-(2**63),
+        unsigned=2**64 - 1,
+        real=0.1,
+        flag=True,
+        text="é\0",
+        data=b"\xff\x00",
+        colour=pb.COLOUR_RED,
+        numbers=[1, 2],
+        by_name={"a": 1},
+        by_number={3: "x"},
+        by_flag={True: "t"},
+        maybe="",
+        number=0,
+        several=[pb.Kinds(text="z")],
+        tree={"t": pb.Kinds(single=0.5)},
+    )
+    message.at.FromJsonString("2026-11-27T12:30:15.250Z")
+    message.lasting.FromMilliseconds(1500)
+    message.anything.update({"a": [1, None, {"b": "c"}]})
+    message.wrapped.value = 0
+    assert plain.stub.Echo(message, timeout=TIMEOUT_S) == message
+
+
+def test_json_in_a_string_fills_rows_of_numbers(plain: PlainSite) -> None:
+    table = plain.stub.DoText(wish("answer", "[[1, 2.5], [3]]"), timeout=TIMEOUT_S)
+    assert [list(row.values) for row in table.rows] == [[1, 2.5], [3]]
+
+
+def test_none_is_an_empty_response(plain: PlainSite) -> None:
+    assert plain.stub.Do(wish("answer"), timeout=TIMEOUT_S) == pb.Done()
+
+
+def test_states_on_the_way_are_items_and_so_are_the_elements_of_a_list(plain: PlainSite) -> None:
+    *states, first, second = plain.stub.DoInSteps(wish("steps", 2), timeout=TIMEOUT_S)
+    assert [(state.progress.done, state.progress.total) for state in states] == [(0, 2), (1, 2)]
+    assert [first.value, second.value] == ["step 0", "step 1"]
+
+
+def test_a_state_that_does_not_fit_is_passed_over_and_the_log_says_so(plain: PlainSite) -> None:
+    assert [step.value for step in plain.stub.DoInSteps(wish("odd_steps"), timeout=TIMEOUT_S)] == [
+        "done"
+    ]
+    plain.gateway.wait_for("a state's meta does not fit `progress` and is passed over")
+
+
+def test_a_list_is_one_item_where_the_result_field_is_repeated(plain: PlainSite) -> None:
+    (sums,) = plain.stub.DoAtOnce(wish("answer", [1, 2]), timeout=TIMEOUT_S)
+    assert list(sums.totals) == [1, 2]
+
+
+def test_a_call_has_an_id_that_is_its_tasks(plain: PlainSite) -> None:
+    call = plain.stub.Do.future(wish("header", "id"), timeout=TIMEOUT_S)
+    task_id = MessageToDict(call.result())["value"]
+    initial = dict(call.initial_metadata())
+    assert (initial[CALL_ID], initial[ATTACHED]) == (task_id, "new")
+
+
+def test_a_callers_own_id_is_refused_since_it_would_promise_too_much(plain: PlainSite) -> None:
+    error = failure_of(
+        lambda: plain.stub.Add(pb.AddRequest(), timeout=TIMEOUT_S, metadata=[(CALL_ID, "mine")])
+    )
+    assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert [violation.field for violation in error.violations] == [CALL_ID]
+
+
+def test_metadata_and_the_trace_reach_the_task(plain: PlainSite) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for key, value in (("x-tenant", "acme"), ("traceparent", trace)):
+        assert done(plain, "header", key, metadata=[(key, value)]) == value
+    assert done(plain, "header", "x-other", metadata=[("x-other", "v")]) is None
+
+
+def test_the_deadline_is_the_tasks_expiry_and_time_limit(plain: PlainSite) -> None:
+    (hard, soft), expires, _ = done(plain, "limits")
+    assert TIMEOUT_S - 5 < hard <= TIMEOUT_S + 1
+    assert (soft, expires) == (None, True)
+    unbounded = MessageToDict(plain.stub.Do(wish("limits")))["value"]
+    assert unbounded[:2] == [[None, None], False]
+
+
+def test_a_priority_is_celerys_and_none_is_none(plain: PlainSite) -> None:
+    def priority(*metadata: tuple[str, str]) -> Any:
+        return done(plain, "limits", metadata=metadata)[2]["priority"]
+
+    on_redis = plain.env["PLAIN_BROKER_URL"].startswith("redis")
+    assert priority() in (None, 0)
+    assert priority(("forebay-priority", "7")) == (2 if on_redis else 7)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "expected"),
+    [
+        ("raise", "KeyError('secret')", "INTERNAL/HANDLER_FAILED"),
+        ("raise", "NoSuchOrder('order 7')", "NOT_FOUND/NO_SUCH_ORDER"),
+        ("raise", "PermissionError('secret')", "PERMISSION_DENIED/HANDLER_ABORTED"),
+        ("raise", "TypeError('f() missing 1 required argument')", "INTERNAL/HANDLER_FAILED"),
+        ("retry_always", None, "ABORTED/TASK_RETRIES_EXCEEDED"),
+        ("reject", None, "ABORTED/TASK_REJECTED"),
+        ("die", None, "ABORTED/WORKER_LOST"),
+        ("ignore", None, "ABORTED/TASK_UNANSWERED"),
+        ("evaluate", "object()", "INTERNAL/RESULT_UNFIT"),
+        ("evaluate", "10**5000", "INTERNAL/RESULT_UNFIT"),
+        ("evaluate", "10**30", "INTERNAL/RESULT_UNFIT"),
+        ("evaluate", "float('nan')", "INTERNAL/RESULT_UNFIT"),
+        ("evaluate", "'x' * 17_000_000", "RESOURCE_EXHAUSTED/TOO_LARGE"),
+        ("evaluate", "'x' * 5_000_000", "RESOURCE_EXHAUSTED/TOO_LARGE"),
+    ],
+)
+def test_whatever_goes_wrong_has_a_status_of_its_own(
+    plain: PlainSite, what: str, value: Any, expected: str
+) -> None:
+    assert told(plain, what, value) == expected
+
+
+def test_a_method_that_may_run_again_is_unavailable_where_its_worker_died(
+    plain: PlainSite,
+) -> None:
+    assert told(plain, "die", method="DoAgain") == "UNAVAILABLE/WORKER_LOST"
+
+
+def test_an_exceptions_message_goes_out_only_where_the_table_says_so(plain: PlainSite) -> None:
+    def message(raised: str) -> str:
+        do = plain.stub.Do
+        return failure_of(lambda: do(wish("raise", raised), timeout=TIMEOUT_S)).message
+
+    assert message("NoSuchOrder('order 7')") == "order 7"
+    assert message("PermissionError('secret')") == "the task raised PermissionError"
+    assert message("KeyError('secret')") == "the task failed; its worker's log says how"
+
+
+def test_a_task_that_retries_answers_in_the_end(plain: PlainSite) -> None:
+    assert done(plain, "retry_once") == 1
+
+
+def test_a_task_that_runs_for_too_long_ends_by_its_routes_limit(plain: PlainSite) -> None:
+    assert (
+        told(plain, "evaluate", "time.sleep(20)", "DoWithin") == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"
+    )
+
+
+def test_a_task_that_is_not_registered_is_unimplemented(plain: PlainSite) -> None:
+    error = failure_of(lambda: plain.stub.Unknown(empty_pb2.Empty(), timeout=TIMEOUT_S))
+    assert (error.code_name, error.reason) == ("UNIMPLEMENTED", "TASK_UNKNOWN")
+    plain.gateway.wait_for("knows no task 'plain.unknown'; mend the route, or start the worker")
+
+
+def test_fields_that_the_task_does_not_take_are_an_invalid_argument(plain: PlainSite) -> None:
+    error = failure_of(lambda: plain.stub.Misnamed(pb.AddRequest(x=1, y=2), timeout=TIMEOUT_S))
+    assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "ARGUMENTS_UNFIT")
+    plain.gateway.wait_for(r"name the request's fields as the task's parameters")
+
+
+def test_a_queue_that_nobody_consumes_ends_the_call_in_bounded_time(plain: PlainSite) -> None:
+    error = failure_of(lambda: plain.stub.Deserted(pb.AddRequest(), timeout=TIMEOUT_S))
+    assert error.code_name == "UNAVAILABLE"
+    assert error.reason in ("QUEUE_WAIT", "NO_WORKERS")
+
+
+def test_a_chain_by_which_a_task_replaces_itself_answers(plain: PlainSite) -> None:
+    if plain.is_rpc:  # there Celery sends the result of a replaced task to the worker itself
+        assert told(plain, "replace_by_chain") == "ABORTED/TASK_UNANSWERED"
+    else:
+        assert done(plain, "replace_by_chain") == 6
+
+
+def test_a_route_that_says_so_has_such_a_chains_result_from_anywhere(plain: PlainSite) -> None:
+    assert done(plain, "replace_by_chain", method="DoReplacing") == 6
+    assert done(plain, "answer", 5, method="DoReplacing") == 5
+    failing = told(plain, "replace_by_failing_chain", method="DoReplacing")
+    assert failing == "INTERNAL/HANDLER_FAILED"
+
+
+def test_groups_and_chords_by_which_a_task_replaces_itself_answer(plain: PlainSite) -> None:
+    if plain.is_rpc:  # Celery's rpc backend has no chords, and makes groups into such
+        assert told(plain, "replace_by_group") == "INTERNAL/HANDLER_FAILED"
+        assert told(plain, "replace_by_chord") == "INTERNAL/HANDLER_FAILED"
+    else:
+        assert done(plain, "replace_by_group") == [3, 7]
+        assert done(plain, "replace_by_chord") == 10
+
+
+def test_a_gateway_of_plain_tasks_alone_needs_no_ledger_and_offers_no_records(
+    plain: PlainSite,
+) -> None:
+    with grpc.insecure_channel(plain.address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)  # types-grpcio-health-checking lacks it
+        for service in ("", "tests.plain.v1.PlainService"):
+            request = health_pb2.HealthCheckRequest(service=service)
+            assert health.Check(request).status == health_pb2.HealthCheckResponse.SERVING
+        served = ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert "tests.plain.v1.PlainService" in served
+        assert not {"google.longrunning.Operations", "forebay.v1.CallService"} & set(served)
