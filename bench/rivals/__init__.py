@@ -19,7 +19,7 @@ from bench.rounds import Absent
 from bench.systems import Backend, celery_worker, rivals_environment
 from tests.harness import environment, free_port, process, short_folder
 
-MODULES = str(Path(__file__).parent / "tutorial")
+MODULES = str(Path(__file__).parents[2] / "examples" / "tutorial")
 RAY_SERVE = "Ray Serve's gRPC proxy"
 RAY_SERVE_HAPROXY = "Ray Serve behind its HAProxy"
 _RAY_START_S = 90.0

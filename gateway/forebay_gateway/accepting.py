@@ -64,12 +64,19 @@ class Accepting:
         self._in_flight: dict[CallKey, tuple[Gathering[_Accept], _Accepted]] = {}
         self._errands = Errands()
 
-    async def accept(self, call: CallKey, method: Method, new: NewCall, push: Push) -> Known | None:
-        """`Known` where the id stands for a call already; raises BackendUnavailable."""
-        if len(new.request) > _SMALL_BYTES:
-            return await self._ledger.run(accept(call, new, self._channel, push))
-        if not push.queue_list or method.route.max_batch == 1:
-            return await self._together.run(accept(call, new, self._channel, push))
+    async def accept(
+        self, call: CallKey, method: Method, new: NewCall, message: TaskMessage
+    ) -> Known | None:
+        """`Known` where the id stands for a call already; raises BackendUnavailable.
+
+        The message is for a call that shares none; it goes with the record where scripts push
+        it and the call has its requests.
+        """
+        is_small = len(new.request) <= _SMALL_BYTES
+        if not (is_small and self._dispatcher.pushes and method.route.max_batch > 1):
+            push = Push() if new.receiving else self._dispatcher.push_of(message)
+            way = self._together.run if is_small else self._ledger.run
+            return await way(accept(call, new, self._channel, push))
         reply: asyncio.Future[Known | None] = asyncio.get_running_loop().create_future()
         gathering = self._gatherings.of(method, new.priority)
         gathering.add(_Accept(call, new, time.monotonic(), reply))

@@ -32,7 +32,6 @@ from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import State
 from forebay_ledger.operations import (
     NewCall,
-    Push,
     Refused,
     attach,
     discard,
@@ -137,10 +136,9 @@ class _Service:
         new = self._new_call()
         self._delivery.ahead_bytes = min(new.window_bytes, new.item_limit_bytes)
         message = self._message_of(1)
-        push = Push() if new.receiving else self._calls.dispatcher.push_of(message)
         self._calls.watches.asked(self._watch)
         try:
-            known = await self._calls.accepting.accept(self._call, self._method, new, push)
+            known = await self._calls.accepting.accept(self._call, self._method, new, message)
         except BackendUnavailable:
             if self._incoming.wishes.call_id is None:
                 self._calls.leaving.given_up(self._call)
@@ -150,7 +148,7 @@ class _Service:
         if accepted:
             self._calls.watches.registered(self._watch)
         if accepted and not new.receiving:
-            await self._send(push, message)
+            await self._send(message)
         return accepted
 
     def _new_call(self) -> NewCall:
@@ -199,13 +197,12 @@ class _Service:
     async def _receive(self) -> None:
         """Receives all requests, which queues the call, and sends its message."""
         message = self._message_of(1)
-        push = self._calls.dispatcher.push_of(message)
-        if await self._receiver.receive(push):
-            await self._send(push, message)
+        if await self._receiver.receive(self._calls.dispatcher.push_of(message)):
+            await self._send(message)
 
-    async def _send(self, push: Push, message: TaskMessage) -> None:
+    async def _send(self, message: TaskMessage) -> None:
         """Sends the message of a call whose record is written, unless it is pushed with it."""
-        if push.queue_list:
+        if self._calls.dispatcher.pushes:
             return
         try:
             await self._calls.dispatcher.send(message)
@@ -229,7 +226,7 @@ class _Service:
 
         The call stands whether or not that succeeds: its first message may be on its way.
         """
-        if self._calls.dispatcher.push_of(message).queue_list:
+        if self._calls.dispatcher.pushes:
             return
         try:
             await self._calls.dispatcher.send(message)

@@ -22,6 +22,10 @@ from forebay_ledger.task_messages import TaskMessage, queue_lists, redis_push
 class Dispatcher(Protocol):
     """The way to a broker."""
 
+    @property
+    def pushes(self) -> bool:
+        """Whether the ledger's scripts push its messages, with the records that they write."""
+
     def push_of(self, message: TaskMessage) -> Push:
         """What the ledger's script is to push; empty where `send` is the way."""
 
@@ -54,6 +58,11 @@ class RedisDispatcher:
         self._server = server
         self._atomic = atomic
 
+    @property
+    def pushes(self) -> bool:
+        """Where it is the ledger's server."""
+        return self._atomic
+
     def push_of(self, message: TaskMessage) -> Push:
         """The message itself, where the ledger's script can push it."""
         return redis_push(message) if self._atomic else Push()
@@ -82,8 +91,13 @@ class AmqpDispatcher:
     def __init__(self, url: str) -> None:
         self._channels = AmqpChannels(url)
 
+    @property
+    def pushes(self) -> bool:
+        """No script of the ledger's reaches this broker."""
+        return False
+
     def push_of(self, message: TaskMessage) -> Push:
-        """Nothing: no script of the ledger's reaches this broker."""
+        """Nothing."""
         return Push()
 
     async def send(self, message: TaskMessage) -> None:

@@ -110,6 +110,7 @@ def test_the_dispatcher_is_the_brokers(redis_url: str) -> None:
         AmqpDispatcher,
     ]
     assert [each.push_of(message) == Push() for each in chosen.values()] == [False, True, True]
+    assert [each.pushes for each in chosen.values()] == [True, False, False]
 
 
 async def test_a_message_that_was_sent_is_consumed_by_celery(way: Way) -> None:

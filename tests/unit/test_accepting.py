@@ -17,12 +17,12 @@ from forebay_ledger.events import Ending
 from forebay_ledger.keys import CallKey
 from forebay_ledger.lifecycle import State
 from forebay_ledger.operations import NewCall, Operation, Push
+from forebay_ledger.task_messages import call_message
 from forebay_ledger.together import Together
 from tests.contract.records import new_call
 
 ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
 QUICK = Ending(State.SUCCEEDED, "", 1, 1, 0, 0, b"")
-PUSH = Push("list", b"message")
 NEW: NewCall = new_call(queue=ADD.route.queue, task=ADD.route.task)
 
 
@@ -57,7 +57,9 @@ class Site:
         )
 
     def accept(self, call: CallKey) -> asyncio.Task[Any]:
-        return asyncio.ensure_future(self.accepting.accept(call, ADD, NEW, PUSH))
+        route = ADD.route
+        message = call_message(call, 1, task=route.task, queue=route.queue, priority=0)
+        return asyncio.ensure_future(self.accepting.accept(call, ADD, NEW, message))
 
     async def passed(self) -> list[list[str]]:
         """What was accepted without anybody's waiting for time to pass."""
