@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
+
+from tests.forking import Forked, can_fork
 
 TIMEOUT_S = 60.0
 
@@ -33,6 +36,8 @@ class Ran:
 
 def run(*command: str, env: dict[str, str], cwd: Path | None = None, stdin: str = "") -> Ran:
     """Runs the command to its end."""
+    if can_fork(command, env):
+        return _forked(command, env, cwd, stdin)
     done = subprocess.run(
         command,
         env=env,
@@ -44,6 +49,22 @@ def run(*command: str, env: dict[str, str], cwd: Path | None = None, stdin: str 
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def _forked(command: Sequence[str], env: dict[str, str], cwd: Path | None, stdin: str) -> Ran:
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin.encode())
+        given.seek(0)
+        child = Forked(command, env, cwd, stdin=given, stdout=out, stderr=err)
+        try:
+            code = child.wait(TIMEOUT_S)
+        finally:
+            child.kill()
+        texts = []
+        for written in (out, err):
+            written.seek(0)
+            texts.append(written.read().decode())
+    return Ran(code, *texts)
 
 
 def json_values(text: str) -> Iterator[Any]:

@@ -10,10 +10,13 @@ import grpc
 import pytest
 
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from tests import forking
 from tests.harness import Process, environment, forebay_up, short_folder
 from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 _RABBITMQ = "one node, whatever ledger it serves with"
+forking.enable()
+
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
 _SHARED_BY_ALL = ("up", "site", "backend")
 _SHARED_IN_MODULE = (

@@ -15,8 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import redis
+
+from tests.forking import Forked, can_fork
 
 BIN = Path(sys.executable).parent
 START_TIMEOUT_S = 60.0
@@ -66,16 +69,10 @@ class Process:
     ) -> None:
         self.command = list(command)
         self.lines: list[str] = []
-        self.popen = subprocess.Popen(
-            command,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        reading, writing = os.pipe()
+        self._output = open(reading, encoding="utf-8")  # noqa: SIM115  # closed by its reader
+        with open(writing, "wb") as output, open(os.devnull, "rb") as nothing:
+            self.popen = _started(self.command, env, cwd, nothing, output)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -119,9 +116,25 @@ class Process:
         return code
 
     def _read(self) -> None:
-        assert self.popen.stdout is not None
-        with self.popen.stdout as stdout:
-            self.lines.extend(stdout)
+        with self._output as output:
+            self.lines.extend(output)
+
+
+def _started(
+    command: list[str], env: dict[str, str], cwd: Path | None, stdin: IO[bytes], output: IO[bytes]
+) -> subprocess.Popen[bytes] | Forked:
+    """The process; our own programs, of which there are many, are forked."""
+    if can_fork(command, env):
+        return Forked(command, env, cwd, stdin=stdin, stdout=output, stderr=output)
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 @contextlib.contextmanager

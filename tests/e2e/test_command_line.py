@@ -11,29 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import Ran, run
 from tests.conftest import Up
 from tests.harness import environment, process
 
 
-def forebay(
-    *arguments: str, env: dict[str, str], stdin: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["forebay", *arguments],
-        env=env,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def forebay(*arguments: str, env: dict[str, str], stdin: str = "") -> Ran:
+    return run("forebay", *arguments, env=env, stdin=stdin)
 
 
-def call(up: Up, *arguments: str, stdin: str | None = None) -> list[dict[str, object]]:
+def call(up: Up, *arguments: str, stdin: str = "") -> list[dict[str, object]]:
     done = forebay("call", "-t", up.address, *arguments, env=up.env, stdin=stdin)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # nothing but results where nobody looks
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.code == 0, done.err
+    assert done.err == ""  # nothing but results where nobody looks
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
 def test_call_prints_each_response_as_a_line_of_json(up: Up) -> None:
@@ -91,9 +82,9 @@ def test_call_names_and_resumes_a_call(up: Up) -> None:
 )
 def test_call_says_what_was_wrong(up: Up, arguments: list[str], said: str) -> None:
     done = forebay("call", "-t", up.address, *arguments, env=up.env, stdin="{nonsense")
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 1
+    assert said in done.err
+    assert "Traceback" not in done.err
 
 
 def test_call_shows_progress_and_shortens_on_a_terminal(up: Up) -> None:
@@ -122,7 +113,7 @@ def test_call_shows_progress_and_shortens_on_a_terminal(up: Up) -> None:
 
 def test_routes_are_a_line_each_when_piped(up: Up) -> None:
     done = forebay("routes", env=up.env)
-    header, *rows = [line.split("\t") for line in done.stdout.splitlines()]
+    header, *rows = [line.split("\t") for line in done.out.splitlines()]
     assert header == ["method", "task", "queue", "policy", "consumers", "problems"]
     assert [row[1:3] for row in rows] == [
         ["add_module.tasks.add", "add"],
@@ -135,16 +126,16 @@ def test_routes_are_a_line_each_when_piped(up: Up) -> None:
 
 def test_doctor_finds_everything_well(up: Up) -> None:
     done = forebay("doctor", "--listen", up.address, env=up.env)
-    assert done.returncode == 0, done.stdout
-    assert done.stdout.count("ok ") == 6
+    assert done.code == 0, done.out
+    assert done.out.count("ok ") == 6
 
 
 def test_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
     env = environment(FOREBAY_DATA_DIR=str(tmp_path))
     done = forebay("doctor", "--listen", "127.0.0.1:1", env=env)
-    assert done.returncode == 1
-    assert done.stdout.count("problem") == 4
-    assert "mend: start `forebay up`" in done.stdout
+    assert done.code == 1
+    assert done.out.count("problem") == 4
+    assert "mend: start `forebay up`" in done.out
 
 
 @pytest.mark.parametrize(
@@ -166,9 +157,9 @@ def test_a_bad_setting_is_refused_with_what_was_expected(
 ) -> None:
     env = environment(FOREBAY_DATA_DIR=str(tmp_path), **{variable: value})
     done = forebay("gateway", env=env)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 1
+    assert said in done.err
+    assert "Traceback" not in done.err
 
 
 def test_all_that_is_wrong_with_the_services_is_said_before_anything_starts(
@@ -181,8 +172,8 @@ def test_all_that_is_wrong_with_the_services_is_said_before_anything_starts(
     sources = [word for name in named for word in ("--service", name)]
     for command in ("gateway", "up", "routes", "doctor"):
         done = forebay(command, *sources, env=env)
-        assert done.returncode == 1
-        first, *problems = done.stderr.splitlines()
+        assert done.code == 1
+        first, *problems = done.err.splitlines()
         assert first == "Error: the services can't be served, for 3 reasons:"
         assert [line.split(":")[0].strip() for line in problems] == [
             f"services = {name!r}" for name in named
@@ -192,16 +183,16 @@ def test_all_that_is_wrong_with_the_services_is_said_before_anything_starts(
 
 def test_a_taken_port_is_said_so(up: Up, tmp_path: Path) -> None:
     done = forebay("gateway", "--listen", up.address, env=up.env)
-    assert done.returncode == 1
-    assert f"can't listen on {up.address}" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 1
+    assert f"can't listen on {up.address}" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_every_command_has_help(up: Up) -> None:
     for command in ("call", "doctor", "gateway", "protos", "routes", "up"):
         done = forebay(command, "--help", env=up.env)
-        assert done.returncode == 0
-        assert "Usage: forebay" in done.stdout
+        assert done.code == 0
+        assert "Usage: forebay" in done.out
 
 
 def test_ctrl_c_cancels_the_call(up: Up) -> None:
