@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,10 @@ _RABBITMQ = "one node, whatever ledger it serves with"
 forking.enable()
 
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
-_SHARED_BY_ALL = ("up", "site", "backend")
+_SHARED_BY_ALL = ("up", "site", "backend", "plain")
 _SHARED_IN_MODULE = (
     *("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel"),
-    *("temporary", "project"),
+    *("temporary", "project", "shop", "tutorial", "gateway"),
 )
 
 
@@ -39,14 +40,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _shared(item: Any) -> str | None:
     """What the test shares with others, in words; None where that is nothing, or is cheap."""
-    if "rabbitmq" in item.fixturenames:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    brokers = [value for value in params.values() if isinstance(value, str)]
+    if item.path.parent.name == "unit":
+        return None
+    if "rabbitmq" in item.fixturenames or any(re.search("rabbitmq|^amqp$", b) for b in brokers):
         return _RABBITMQ
     for name in (*_SHARED_BY_ALL, *_SHARED_IN_MODULE):
         if name in item.fixturenames:
             of_module = item.path.stem if name in _SHARED_IN_MODULE else ""
-            callspec = getattr(item, "callspec", None)
-            kind = str(callspec.params.get(name, "")) if callspec is not None else ""
-            return _RABBITMQ if "rabbitmq" in kind else f"{of_module} {name} {kind}"
+            return f"{of_module} {name} {params.get(name, '')}"
     return None
 
 
