@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from google.protobuf import struct_pb2
 from google.protobuf.message import Message
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu.utils.json import dumps
 
@@ -380,6 +380,7 @@ _KINDS = st.deferred(
 
 
 @given(_KINDS)
+@example(pb.Kinds(by_name={"true": 1}, by_flag={True: "x"}))
 def test_a_task_that_returns_its_arguments_answers_with_the_request(message: pb.Kinds) -> None:
     _, kwargs = arguments(message, plain())
     filled = pb.Kinds()

@@ -156,8 +156,15 @@ def _fill_map(target: Any, entry: Descriptor, value: Any, path: str) -> None:
         raise Unfit(path, f"expected an object; got {kind(value)}")
     keys, values = entry.fields_by_name["key"], entry.fields_by_name["value"]
     for name, inner in value.items():
-        key = scalar(keys, {"true": True, "false": False}.get(name, name), f"{path}'s keys")
+        key = scalar(keys, _key(keys, name), f"{path}'s keys")
         if values.message_type is not None:
             fill(target[key], inner, f"{path}.{key}")
         else:
             target[key] = scalar(values, inner, f"{path}.{key}")
+
+
+def _key(field: FieldDescriptor, name: str) -> str | bool:
+    """A key of an object, all of which are strings in JSON."""
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return {"true": True, "false": False}.get(name, name)
+    return name
