@@ -14,6 +14,7 @@ from forebay.routes import Method
 from forebay_gateway.consumers import consumers_of
 from forebay_gateway.fleet import Fleet
 from forebay_ledger.presence import WorkerPresence
+from forebay_ledger.rounds import every
 
 SETTLED_S = 5.0
 LOOK_EVERY_S = 1.0
@@ -57,8 +58,10 @@ def complaints(
 async def watch_routes(methods: Sequence[Method], fleet: Fleet, version: str) -> None:
     """Warns until cancelled; what can't be known, while the ledger is away, is not said."""
     told = Complaints(_log.log)
-    while True:
+
+    async def look() -> None:
         if fleet.health.ledger:
             now = asyncio.get_running_loop().time()
             told.hear(now, complaints(methods, fleet.workers, version))
-        await asyncio.sleep(LOOK_EVERY_S)
+
+    await every(LOOK_EVERY_S, look, _log, "comparing routes with workers")

@@ -29,7 +29,8 @@ ORIGIN = "forebay"
 # where 0 is popped first, four are told apart.
 _PRIORITY_STEPS = (0, 3, 6, 9)
 _SEPARATOR = "\x06\x16"
-_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+"""What protocol 2 has beside the arguments, where nothing follows the task."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class TaskMessage:
     @property
     def body(self) -> list[Any]:
         """The body of protocol 2: args, kwargs, embed."""
-        return [[], self.kwargs, _EMBED]
+        return [[], self.kwargs, EMBED]
 
 
 def call_message(

@@ -16,15 +16,13 @@ from typing import Any
 
 from kombu.utils.json import dumps
 
-from forebay_ledger.task_messages import ORIGIN, queue_lists, redis_wire
+from forebay_ledger.task_messages import EMBED, ORIGIN, queue_lists, redis_wire
 
 CONTROL_EXCHANGE = "celery.pidbox"
 """Celery's `control_exchange` as it is unless it was set to another."""
 JSON = "application/json"
 FOLLOWER = ".end"
 """What the id of a task that follows another ends in."""
-
-_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class PlainMessage:
     def body(self) -> bytes:
         """Arguments in Celery's JSON, which has bytes and times."""
         chain = [self._follower] if self.is_followed else None
-        return dumps([self.args, self.kwargs, {**_EMBED, "chain": chain}]).encode()
+        return dumps([self.args, self.kwargs, {**EMBED, "chain": chain}]).encode()
 
     @property
     def _follower(self) -> dict[str, Any]:
