@@ -43,9 +43,11 @@ def short_folder() -> Iterator[Path]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without settings of Forebay's, and these variables."""
+    """This process's environment without settings of Forebay's and make's, and these variables."""
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("FOREBAY_", "MAKE", "MFLAGS"))
     }
     return {**inherited, "PATH": f"{BIN}:{os.environ['PATH']}", **variables}
 

@@ -39,6 +39,7 @@ from forebay_ledger.settings import Settings
 from forebay_workers.held import Attempt, HeldRequest, begun_tasks, failed, held, lost_batches
 from forebay_workers.in_hand import InHand, tell_to_stop
 from forebay_workers.left import LeftCalls
+from forebay_workers.standstill import Standstill
 from forebay_workers.stops import Stops
 from forebay_workers.unregistered import DroppedMessages
 
@@ -66,6 +67,8 @@ class Keeper:
         """Messages whose task is not registered here."""
         self.left = LeftCalls()
         """Ephemeral calls that are not to be begun."""
+        self.standstill = Standstill()
+        """For as long as the process forks."""
         self._stops: Stops[str] = Stops(settings.cancel_grace_s)
         self._to_stop: set[Attempt] = set()
         self._lost: list[tuple[str, str]] = []
@@ -100,6 +103,7 @@ class Keeper:
         asyncio.run(self._keep())
 
     async def _keep(self) -> None:
+        self.standstill.of_this_loop()
         backends = self._settings.backends()
         self._ledger = Ledger(backends.ledger_url)
         broker = dispatcher(backends, self._ledger)

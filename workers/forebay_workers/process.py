@@ -213,9 +213,20 @@ def on_worker_shutdown(**_: object) -> None:
         _worker.keeper.stop()
 
 
-def _forget_lock() -> None:
-    """A child may have been forked while another thread held the lock."""
+def _before_fork() -> None:
+    if _worker.keeper is not None:
+        _worker.keeper.standstill.begin()
+
+
+def _after_fork() -> None:
+    if _worker.keeper is not None:
+        _worker.keeper.standstill.end()
+
+
+def _in_child() -> None:
+    """It has no keeper, and may have been forked while another thread held the lock."""
+    _worker.keeper = None
     _worker.lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_lock)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
