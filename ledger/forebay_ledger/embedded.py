@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from forebay_ledger import guard
 
@@ -34,8 +36,12 @@ def socket_url(data_dir: Path) -> str:
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether the embedded server of a folder answers."""
-    client = redis.Redis(unix_socket_path=str(data_dir / "ledger.sock"), socket_timeout=1.0)
+    """Whether the embedded server of a folder answers; asked once."""
+    client = redis.Redis(
+        unix_socket_path=str(data_dir / "ledger.sock"),
+        socket_timeout=1.0,
+        retry=Retry(NoBackoff(), 0),
+    )
     try:
         return bool(client.ping())
     except (redis.RedisError, OSError):
