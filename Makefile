@@ -30,7 +30,7 @@ $(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	  { echo "Forebay needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
-	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes --requirement requirements/dev.txt
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --compile-bytecode --require-hashes --requirement requirements/dev.txt
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

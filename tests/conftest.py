@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +27,28 @@ _SHARED_IN_MODULE = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share something that is started run in one process, so that it is started once.
 
-    (`--dist loadgroup`.) What takes long comes first, and what is quick fills the gaps at the end.
+    (`--dist loadgroup`.) What takes long comes first: groups across modules, then folder by folder,
+    large groups before small ones. What is quick fills the gaps at the end.
     """
-    items.sort(key=lambda item: _LONGEST_FIRST.index(item.path.parent.name))
+    groups = {item.nodeid: _shared(item) for item in items}
+    sizes = Counter(groups.values())
+    sizes[None] = 1
+
+    def rank(item: pytest.Item) -> tuple[bool, int, int]:
+        group = groups[item.nodeid]
+        if group is not None and item.path.stem not in group:
+            return False, 0, -sizes[group]
+        return True, _LONGEST_FIRST.index(item.path.parent.name), -sizes[group]
+
     for item in items:
-        shared = _shared(item)
-        if shared is not None:
-            item.add_marker(pytest.mark.xdist_group(shared))
+        group = groups[item.nodeid]
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=rank)
 
 
 def _shared(item: Any) -> str | None:
