@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+import grpc
+
 from forebay.errors import (
     BackendUnavailable,
     Draining,
@@ -91,6 +93,8 @@ class Receiver:
             await self.receive(Push())
         except ForebayError as error:
             self._watch.fail(error)
+        except grpc.aio.AbortError:
+            pass  # the delivery has ended the RPC, and is about to end this
         except Exception:
             _log.exception("call %s: its requests can't be received", self._call)
             self._watch.fail(InternalFault("the gateway failed; its log says how"))

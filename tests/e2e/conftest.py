@@ -45,6 +45,7 @@ class Site:
     """A Redis and workers of EchoService and ComputeService; gateways come and go."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.env = environment(
             FOREBAY_LEDGER_URL=url,
             FOREBAY_SERVICES='["tests.echo.v1.echo_pb2", "forebay.compute.v1.compute_pb2"]',

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import grpc
 import pytest
 
 from forebay.compute.v1.compute_pb2 import AddRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.service_config import service_config
+from tests.contract.lossy import lossy_link
 from tests.e2e.conftest import Site
 from tests.echo.v1 import echo_pb2
 from tests.echo.v1.echo_pb2 import EchoRequest
@@ -34,12 +37,20 @@ def test_a_stub_survives_the_loss_of_one_of_its_gateways(site: Site) -> None:
 
 def test_a_named_call_is_attached_to_elsewhere(site: Site) -> None:
     config = service_config([ECHO], calls_have_ids=True)
-    with channel(*site.targets(), config=config) as both:
-        metadata = (("forebay-call-id", "by-grpc"),)
-        request = EchoRequest(text="x", act="sleep", seconds=2.0)
-        future = EchoServiceStub(both).Unary.future(request, timeout=TIMEOUT_S, metadata=metadata)
-        site.end_gateway_of("by-grpc")
+    call_id = "by-grpc"
+    with (
+        lossy_link(site.url) as link,
+        closing(Site(link.url)) as behind_link,
+        channel(*behind_link.targets(), config=config) as both,
+    ):
+        stub, request = EchoServiceStub(both), EchoRequest(text="x")
+        stub.Unary(request, timeout=TIMEOUT_S)  # from now on the server knows the script
+        # Nothing has come yet, so it may be called again; but it is on record.
+        link.lose_answer_to("accept", then=lambda: behind_link.end_gateway_of(call_id))
+        metadata = (("forebay-call-id", call_id),)
+        future = stub.Unary.future(request, timeout=TIMEOUT_S, metadata=metadata)
         assert future.result().text == "x"
+        assert link.lost.is_set()
         assert dict(future.initial_metadata())["forebay-attached"] != "new"
 
 
