@@ -36,11 +36,11 @@ def socket_url(data_dir: Path) -> str:
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether the embedded server of a folder answers; asked once."""
+    """Whether the embedded server of a folder answers; one that is slow gets 10 s."""
     client = redis.Redis(
         unix_socket_path=str(data_dir / "ledger.sock"),
         socket_timeout=1.0,
-        retry=Retry(NoBackoff(), 0),
+        retry=Retry(NoBackoff(), 9, (redis.TimeoutError,)),
     )
     try:
         return bool(client.ping())

@@ -1,4 +1,4 @@
-"""The embedded server, where there is none."""
+"""Whether an embedded server runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from forebay_ledger.embedded import is_running
 from tests.harness import short_folder
 
 
-def test_who_does_not_answer_is_asked_once() -> None:
+def test_who_hangs_up_is_asked_once() -> None:
     asked: list[str] = []
 
     def refuse() -> None:
