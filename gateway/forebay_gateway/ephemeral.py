@@ -134,6 +134,7 @@ class EphemeralCalls:
             call.fail(Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S))
 
     async def _answer(self, incoming: Incoming, call: EphemeralCall) -> call_pb2.BatchMemberReply:
+        await self._fleet.clock_known()
         wait_s = queue_wait_s(call.method, self._settings)
         if incoming.deadline.timeout_s() is not None:
             call.member.deadline_ms = self._fleet.ledger_time_ms(incoming.deadline.remaining_s())

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from forebay.errors import BackendUnavailable
+from forebay_gateway.admission import RETRY_AFTER_S
 from forebay_ledger.connection import Ledger
 from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.presence import WorkerPresence, consumed_queues, survey
@@ -23,6 +24,7 @@ from forebay_ledger.rounds import every
 
 ANSWER_TIMEOUT_S = 2.0
 """A backend that takes longer counts as away, in health; calls wait longer for it."""
+_CLOCK_TIMEOUT_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Fleet:
         self._queues = queues
         self._reaper = Reaper(ledger, dispatcher, retention_bytes)
         self._clock_offset_ms = 0.0
+        self._clock_is_known = asyncio.Event()
         self.workers: tuple[WorkerPresence, ...] = ()
         self._slots: dict[str, int] = {}
         self.health = Health(ledger=False, broker=False)
@@ -63,8 +66,20 @@ class Fleet:
         """How many calls of the queue live workers run at a time."""
         return self._slots.get(queue, 0)
 
+    async def clock_known(self) -> None:
+        """Returns when the ledger has told the time; raises BackendUnavailable after 5 s."""
+        if self._clock_is_known.is_set():
+            return
+        try:
+            async with asyncio.timeout(_CLOCK_TIMEOUT_S):
+                await self._clock_is_known.wait()
+        except TimeoutError:
+            raise BackendUnavailable(
+                "the ledger does not answer", retry_after_s=RETRY_AFTER_S
+            ) from None
+
     def ledger_time_ms(self, in_s: float) -> int:
-        """So many seconds from now, on the ledger's clock."""
+        """So many seconds from now, on the ledger's clock, once that is known."""
         return round((time.monotonic() + in_s) * 1000 + self._clock_offset_ms)
 
     async def watch_over(self, on_health: Callable[[Health], Awaitable[None]]) -> None:
@@ -107,4 +122,5 @@ class Fleet:
 
     async def _look(self) -> None:
         self._clock_offset_ms, self.workers = await survey(self._ledger)
+        self._clock_is_known.set()
         self._slots = consumed_queues(self.workers)

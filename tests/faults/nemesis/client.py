@@ -120,6 +120,8 @@ class Client:
         finally:
             rpc.cancel()
             attach.ended_s = time.monotonic()
+        if not plan.kind.streams and attach.code != "OK":
+            attach.items.clear()  # a unary response without its status is none
         if attach.code:
             with contextlib.suppress(asyncio.CancelledError):
                 attach.final = ATTEMPTS in dict(await rpc.trailing_metadata() or ())

@@ -1,0 +1,38 @@
+"""What a gateway knows of the world outside before and after its first look."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from forebay.errors import BackendUnavailable
+from forebay_gateway import fleet as fleets
+from forebay_gateway.fleet import Fleet
+from forebay_ledger.connection import Ledger
+from forebay_ledger.dispatch import dispatcher
+from forebay_ledger.settings import load_settings
+
+
+@pytest.fixture
+def fleet(aio_ledger: Ledger, ledger_url: str) -> Fleet:
+    backends = load_settings({"ledger_url": ledger_url}).backends()
+    return Fleet(aio_ledger, dispatcher(backends, aio_ledger), [], 1 << 20)
+
+
+async def test_a_call_that_comes_before_the_first_look_waits_for_the_clock(
+    fleet: Fleet, aio_ledger: Ledger
+) -> None:
+    waiting = asyncio.create_task(fleet.clock_known())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await fleet.round()
+    await waiting
+    assert abs(fleet.ledger_time_ms(0.0) - await aio_ledger.now_ms()) < 1000
+
+
+async def test_nobody_waits_for_it_for_long(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleets, "_CLOCK_TIMEOUT_S", 0.05)
+    with pytest.raises(BackendUnavailable) as caught:
+        await fleet.clock_known()
+    assert caught.value.retry_after_s
