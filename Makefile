@@ -37,9 +37,10 @@ $(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 demo: setup ## Run the tutorial's three calls, from nothing to nothing.
 	$(BIN)/python examples/demo.py
 
-# Six at a time on any machine: most of their time is waiting.
+# Six at a time on any machine: most of their time is waiting. They start hundreds of
+# processes, so bytecode is written whatever the environment says.
 test: setup ## Run all tests.
-	$(BIN)/python -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis

@@ -331,7 +331,7 @@ def test_the_scripts_do_what_the_model_does(
     run_state_machine_as_test(
         LifeHere,
         settings=settings(
-            max_examples=150,
+            max_examples=80,
             stateful_step_count=30,
             deadline=None,
             database=None,

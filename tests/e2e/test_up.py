@@ -38,14 +38,23 @@ def all_gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_everything_cleanly(env: dict[str, str], number: int) -> None:
-    with forebay_up(env=env) as (up, _):
-        processes = family(up)
-        assert len(processes) >= 8  # guard, server, three workers with a child each
-        assert up.stop(number) == 0
-        assert all_gone(processes)
-        assert "Traceback" not in up.output
+def test_a_signal_stops_everything_cleanly_and_finished_calls_outlive_it(
+    env: dict[str, str],
+) -> None:
+    metadata = (("forebay-call-id", "before"),)
+    for number, attached in ((signal.SIGINT, "new"), (signal.SIGTERM, "finished")):
+        with forebay_up(env=env) as (up, address):
+            processes = family(up)
+            assert len(processes) >= 8  # guard, server, three workers with a child each
+            with grpc.insecure_channel(address) as channel:
+                response, call = ComputeServiceStub(channel).Add.with_call(
+                    AddRequest(x=4, y=6), timeout=30, metadata=metadata
+                )
+            assert response.sum == 10
+            assert dict(call.initial_metadata())["forebay-attached"] == attached
+            assert up.stop(number) == 0
+            assert all_gone(processes)
+            assert "Traceback" not in up.output
 
 
 def test_ctrl_c_to_the_whole_process_group_lets_calls_finish(env: dict[str, str]) -> None:
@@ -86,17 +95,6 @@ def test_the_gateway_may_be_several_processes(env: dict[str, str]) -> None:
             assert ComputeServiceStub(channel).Add(AddRequest(x=4, y=6), timeout=30).sum == 10
         assert up.stop() == 0
         assert all_gone(processes)
-
-
-def test_finished_calls_outlive_a_restart(env: dict[str, str]) -> None:
-    metadata = (("forebay-call-id", "before"),)
-    for attached in ("new", "finished"):
-        with forebay_up(env=env) as (_, address), grpc.insecure_channel(address) as channel:
-            response, call = ComputeServiceStub(channel).Add.with_call(
-                AddRequest(x=4, y=6), timeout=30, metadata=metadata
-            )
-            assert response.sum == 10
-            assert dict(call.initial_metadata())["forebay-attached"] == attached
 
 
 def test_one_folder_has_one_server(up: Up) -> None:
