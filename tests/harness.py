@@ -100,8 +100,12 @@ class Process:
         assert match is not None
         return match
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
-        """Sends the signal, if the process still runs, and returns its exit code."""
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 45.0) -> int:
+        """Sends the signal, if the process still runs, and returns its exit code.
+
+        A worker that is told to end in the moment in which a task ends may take 30 s: so long
+        billiard's child waits for its pool to count the task.
+        """
         if self.popen.poll() is None:
             self.popen.send_signal(number)
         return self.ended(timeout_s)
