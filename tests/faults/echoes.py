@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,5 +110,7 @@ def take(call: Any, count: int) -> list[EchoResponse]:
 
 
 def begun(worker: Process, call_id: str) -> int:
-    """How often the worker has taken up the call."""
-    return worker.output.count(f"[{call_id}] received")
+    """How often the worker has taken up the call; its log may come after the answer."""
+    taken_up = f"[{call_id}] received"
+    worker.wait_for(re.escape(taken_up))
+    return worker.output.count(taken_up)
