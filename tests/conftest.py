@@ -17,14 +17,14 @@ from tests.harness import Process, environment, forebay_up, short_folder
 from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 _RABBITMQ = "one node, whatever ledger it serves with"
-forking.enable()
-
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
 _SHARED_BY_ALL = ("up", "site", "backend", "plain")
 _SHARED_IN_MODULE = (
     *("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel"),
     *("temporary", "project", "shop", "tutorial", "gateway"),
 )
+
+forking.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook

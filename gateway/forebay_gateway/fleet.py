@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from forebay.errors import BackendUnavailable
-from forebay_gateway.admission import RETRY_AFTER_S
-from forebay_ledger.connection import Ledger
+from forebay_ledger.connection import Ledger, mapped_errors
 from forebay_ledger.dispatch import Dispatcher
 from forebay_ledger.presence import WorkerPresence, consumed_queues, survey
 from forebay_ledger.reaper import ROUND_S, Reaper
@@ -70,13 +69,9 @@ class Fleet:
         """Returns when the ledger has told the time; raises BackendUnavailable after 5 s."""
         if self._clock_is_known.is_set():
             return
-        try:
+        with mapped_errors():
             async with asyncio.timeout(_CLOCK_TIMEOUT_S):
                 await self._clock_is_known.wait()
-        except TimeoutError:
-            raise BackendUnavailable(
-                "the ledger does not answer", retry_after_s=RETRY_AFTER_S
-            ) from None
 
     def ledger_time_ms(self, in_s: float) -> int:
         """So many seconds from now, on the ledger's clock, once that is known."""

@@ -73,5 +73,5 @@ class Patience:
                     raise
             with contextlib.suppress(TimeoutError):
                 # Jitter: all calls in flight wait for the same server.
-                async with asyncio.timeout(_AGAIN_AFTER_S * random.uniform(0.5, 1.5)):  # noqa: S311
+                async with asyncio.timeout(_AGAIN_AFTER_S * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
                     await self._over.wait()

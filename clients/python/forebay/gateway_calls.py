@@ -71,7 +71,10 @@ class Gateway:
 
     def queues(self) -> Sequence[calls_pb2.Queue]:
         """All queues."""
-        return self._answer(self._calls.ListQueues, calls_pb2.ListQueuesRequest()).queues  # type: ignore[no-any-return]
+        listed: calls_pb2.ListQueuesResponse = self._answer(
+            self._calls.ListQueues, calls_pb2.ListQueuesRequest()
+        )
+        return listed.queues
 
     def _answer(self, method: Any, request: Any, seconds: float = 0.0) -> Any:
         return self._interruption.result(

@@ -40,7 +40,7 @@ class ExceptionStatus:
         """What is wrong with it."""
         if not self.type:
             yield "an exception has no `type`; give its class's name"
-        if self.status == "OK" or self.status not in code_pb2.Code.keys():  # noqa: SIM118
+        if self.status == "OK" or self.status not in code_pb2.Code.keys():  # noqa: SIM118 - no dict
             yield (
                 f"the status of {self.type!r} is {self.status!r}; expected a gRPC status' name, "
                 "such as NOT_FOUND"
