@@ -52,10 +52,10 @@ def gateway(**variables: str) -> Iterator[Gateway]:
 
 
 @contextlib.contextmanager
-def worker(**variables: str) -> Iterator[Process]:
-    """A worker by these settings, on the threads pool."""
+def worker(pool: str = "threads", **variables: str) -> Iterator[Process]:
+    """A worker by these settings, with eight slots."""
     command = ["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"]
-    options = ["--pool", "threads", "--concurrency", "8", "--without-mingle", "--without-gossip"]
+    options = ["--pool", pool, "--concurrency", "8", "--without-mingle", "--without-gossip"]
     with process(*command, *options, env=environment(**variables), cwd=ROOT) as child:
         child.wait_for(r" ready\.")
         yield child
