@@ -16,6 +16,7 @@ import click
 from forebay_gateway.processes import READY
 from forebay_gateway.running import log_to_stderr, run
 from forebay_gateway.server import running_gateway
+from forebay_ledger.memory import spare_what_was_made
 from forebay_ledger.settings import Settings, SettingsError, load_settings
 from forebay_ledger.starter import end_with_starter
 
@@ -39,6 +40,7 @@ async def _serve(settings: Settings, line: int) -> None:
     # A second one means the same: who ends a whole group of processes tells each of them, too.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     async with running_gateway(settings):
+        spare_what_was_made()
         os.write(line, READY.encode())
         await told.wait()
 

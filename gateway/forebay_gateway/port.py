@@ -1,4 +1,4 @@
-"""Keeping a port for processes that share it, and for nobody else.
+"""Keeping a port for servers that share it, of one process or several, and for nobody else.
 
 SO_REUSEPORT lets any process of the same user in. So the port is first taken for one
 socket alone, which fails where anybody has it; a socket that never listens then keeps it, in a
@@ -15,10 +15,15 @@ from contextlib import ExitStack, contextmanager
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Any
 
-from forebay_gateway.server import GatewayError, cannot_listen
+from forebay_gateway.gateway_error import GatewayError, cannot_listen
 
 _NOT_HERE = (EADDRNOTAVAIL, EAFNOSUPPORT)
 """How an address of a name fails that this host does not have, such as `::1` of localhost."""
+
+
+def can_be_shared(listen: str) -> bool:
+    """Whether several servers can listen there, and get connections each."""
+    return _is_linux() and not _is_path(listen)
 
 
 @contextmanager
@@ -28,9 +33,9 @@ def kept_port(listen: str) -> Iterator[str]:
     Raises GatewayError.
     """
     host, _, port = listen.rpartition(":")
-    if host.startswith(("unix:", "unix-abstract:", "vsock:")):
+    if _is_path(listen):
         raise GatewayError(f"{listen} can't be shared by processes: listen on HOST:PORT, or by one")
-    if sys.platform != "linux":  # elsewhere the newest socket gets all connections
+    if not _is_linux():
         raise GatewayError("several processes on one port are for Linux: set processes to 1")
     with ExitStack() as stack:
         chosen = int(port)
@@ -45,6 +50,15 @@ def kept_port(listen: str) -> Iterator[str]:
         if not chosen:
             raise cannot_listen(listen)
         yield f"{host}:{chosen}"
+
+
+def _is_linux() -> bool:
+    """Elsewhere the newest socket gets all connections."""
+    return sys.platform == "linux"
+
+
+def _is_path(listen: str) -> bool:
+    return listen.startswith(("unix:", "unix-abstract:", "vsock:"))
 
 
 def _addresses(listen: str) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:

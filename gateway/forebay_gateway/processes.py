@@ -17,8 +17,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from forebay_gateway.children import Child
+from forebay_gateway.gateway_error import GatewayError
 from forebay_gateway.port import kept_port
-from forebay_gateway.server import GatewayError, running_gateway
+from forebay_gateway.server import running_gateway
+from forebay_ledger.memory import spare_what_was_made
 from forebay_ledger.settings import Settings
 
 READY = "ready"
@@ -39,6 +41,7 @@ async def running_gateways(settings: Settings) -> AsyncIterator[str]:
     """
     if settings.processes == 1:
         async with running_gateway(settings) as address:
+            spare_what_was_made()
             yield address
         return
     with kept_port(settings.listen) as address:

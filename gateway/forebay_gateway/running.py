@@ -12,7 +12,7 @@ import click
 
 from forebay.errors import ForebayError
 from forebay.routes import RouteError
-from forebay_gateway.server import GatewayError
+from forebay_gateway.gateway_error import GatewayError
 from forebay_gateway.up import UpError
 from forebay_ledger.embedded import EmbeddedServerError
 from forebay_ledger.settings import SettingsError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,6 +17,7 @@ from forebay.routes import Method, RouteError
 from forebay.sources import read_all_methods
 from forebay_gateway.admission import Admission
 from forebay_gateway.funnel import Funnel, Gates
+from forebay_gateway.gateway_error import cannot_listen
 from forebay_gateway.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.health import HealthService
 from forebay_gateway.incoming import Bounds
@@ -25,6 +26,7 @@ from forebay_gateway.oversight import SERVICES as OVERSIGHT_SERVICES
 from forebay_gateway.oversight import Oversight
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.policy import queue_wait_s, request_limit_bytes
+from forebay_gateway.port import can_be_shared, kept_port
 from forebay_gateway.queue_watch import QueueWatch
 from forebay_gateway.queues import Queues
 from forebay_gateway.reflection import SERVICES as REFLECTION_SERVICES
@@ -41,18 +43,6 @@ _TRANSPORT_SLACK = 4
 _CUT_GRACE_S = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class GatewayError(RuntimeError):
-    """The gateway can't start; the message says why and what to do."""
-
-
-def cannot_listen(listen: str) -> GatewayError:
-    """The error for an address that can't be had."""
-    return GatewayError(
-        f"can't listen on {listen}: is another gateway there? "
-        "Choose another address with --listen HOST:PORT"
-    )
 
 
 def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
@@ -87,29 +77,37 @@ async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) ->
     """
     keep_freed_memory()
     methods = methods or load_methods(settings.services)
-    gateway = _Gateway(settings.of_one_process(), methods)
-    await gateway.health.say(False)
-    async with asyncio.TaskGroup() as background:
-        loops = [background.create_task(loop) for loop in gateway.loops()]
-        await gateway.subscribed()
-        await gateway.server.start()
-        keeping = background.create_task(gateway.server.keep())
-        try:
-            yield gateway.server.address
-        finally:
-            await gateway.drain(settings.drain_s)
-            await cancel_all([keeping])
-            await gateway.server.stop(_CUT_GRACE_S)
-            await gateway.settled()
-            await cancel_all(loops)
-    await gateway.close()
+    with _port(settings) as listen:
+        gateway = _Gateway(settings.of_one_process(), methods, listen)
+        await gateway.health.say(False)
+        async with asyncio.TaskGroup() as background:
+            loops = [background.create_task(loop) for loop in gateway.loops()]
+            await gateway.subscribed()
+            await gateway.serving.start()
+            keeping = background.create_task(gateway.serving.keep())
+            try:
+                yield gateway.serving.address
+            finally:
+                await gateway.drain(settings.drain_s)
+                await cancel_all([keeping])
+                await gateway.serving.stop(_CUT_GRACE_S)
+                await gateway.settled()
+                await cancel_all(loops)
+        await gateway.close()
+
+
+def _port(settings: Settings) -> AbstractContextManager[str]:
+    """Where to listen; kept for this gateway, unless the starter of several processes does."""
+    if settings.processes > 1 or not can_be_shared(settings.listen):
+        return nullcontext(settings.listen)
+    return kept_port(settings.listen)
 
 
 class _Gateway:
     """The parts of a gateway, and what they do together."""
 
-    def __init__(self, settings: Settings, methods: Sequence[Method]) -> None:
-        is_open = _is_loopback(settings.listen)
+    def __init__(self, settings: Settings, methods: Sequence[Method], listen: str) -> None:
+        is_open = _is_loopback(listen)
         self._ledgered = (
             LedgeredCalls(settings, methods, is_open=is_open) if needs_ledger(methods) else None
         )
@@ -122,7 +120,11 @@ class _Gateway:
         oversight = None if self._ledgered is None else self._ledgered.oversight
         self.health = HealthService((*names, *(oversight.services if oversight else ())))
         self._answering = {"ledgered": self._ledgered is None, "plain": self._plain is None}
-        self.server = _serving(settings, methods, funnel, names, self.health, oversight)
+        handlers = [
+            *_handlers(methods, funnel, names),
+            *_handlers_of_our_own(methods, self.health, oversight),
+        ]
+        self.serving = _serving(settings, handlers, listen)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on as long as the gateway does."""
@@ -140,10 +142,10 @@ class _Gateway:
             await self._ledgered.subscribed()
         if self._plain is not None:
             await self._plain.subscribed()
-        if not _is_loopback(self.server.address):
+        if not _is_loopback(self.serving.address):
             _log.warning(
                 "listening on %s, without authentication: trusted networks only",
-                self.server.address,
+                self.serving.address,
             )
 
     async def drain(self, grace_s: float) -> None:
@@ -220,42 +222,52 @@ async def _drained(admission: Admission, grace_s: float) -> None:
         await asyncio.sleep(0.02)  # admission is pure: it knows no event loop to wake
 
 
-def _serving(
-    settings: Settings,
-    methods: Sequence[Method],
-    funnel: Funnel,
-    names: Sequence[str],
-    health: HealthService,
-    oversight: Oversight | None,
-) -> Serving:
+def _handlers(
+    methods: Sequence[Method], funnel: Funnel, names: Sequence[str]
+) -> Iterator[grpc.GenericRpcHandler]:
+    """Of the routed methods of the services of these names."""
+    for name in names:
+        handlers = {
+            method.path.rpartition("/")[2]: funnel.handler(method)
+            for method in methods
+            if method.service == name
+        }
+        yield grpc.method_handlers_generic_handler(name, handlers)
+
+
+def _handlers_of_our_own(
+    methods: Sequence[Method], health: HealthService, oversight: Oversight | None
+) -> Iterator[grpc.GenericRpcHandler]:
+    """Of the gateway's services, and last of all that nobody serves."""
     told = (*(oversight.services if oversight else ()), HEALTH_SERVICE)
-    offered = oversight.handlers() if oversight else []
-    reflection = reflection_handlers(methods, told)
+    yield from oversight.handlers() if oversight else ()
+    yield health.handler()
+    yield from reflection_handlers(methods, told)
+    yield _Unknown()
+
+
+def _serving(
+    settings: Settings, handlers: Sequence[grpc.GenericRpcHandler], listen: str
+) -> Serving:
+    options = _options(settings, shared=can_be_shared(listen))
 
     def make() -> grpc.aio.Server:
-        server = grpc.aio.server(options=_options(settings))
-        for name in names:
-            handlers = {
-                method.path.rpartition("/")[2]: funnel.handler(method)
-                for method in methods
-                if method.service == name
-            }
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        server.add_generic_rpc_handlers((*offered, health.handler(), *reflection, _Unknown()))
+        server = grpc.aio.server(options=options)
+        server.add_generic_rpc_handlers(tuple(handlers))
         return server
 
     try:
-        return Serving(make, settings.listen)
+        return Serving(make, listen, shared=can_be_shared(listen))
     except RuntimeError as error:
-        raise cannot_listen(settings.listen) from error
+        raise cannot_listen(listen) from error
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
+def _options(settings: Settings, *, shared: bool) -> list[tuple[str, int]]:
     limit = settings.max_message_bytes * _TRANSPORT_SLACK
     return [
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", limit),
-        ("grpc.so_reuseport", int(settings.processes > 1)),
+        ("grpc.so_reuseport", int(shared)),
         # Clients may ping from every 10 s on, calls or not; we ping after 30 s of
         # silence, so that a connection that died is noticed and its calls are left.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

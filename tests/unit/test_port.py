@@ -8,8 +8,8 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from forebay_gateway.port import kept_port
-from forebay_gateway.server import GatewayError
+from forebay_gateway.gateway_error import GatewayError
+from forebay_gateway.port import can_be_shared, kept_port
 
 ANY = "127.0.0.1:0"
 
@@ -96,6 +96,12 @@ def test_hosts_are_taken_by_any_name(host: str) -> None:
         ("192.0.2.1:0", "can't listen on 192.0.2.1:0"),
     ],
 )
-def test_what_can_not_be_shared_is_said_so(listen: str, said: str) -> None:
+def test_what_can_not_be_kept_is_said_so(listen: str, said: str) -> None:
     with pytest.raises(GatewayError, match=said), kept_port(listen):
         pass
+
+
+def test_a_path_is_one_servers_a_port_can_be_shared() -> None:
+    assert can_be_shared("localhost:50051")
+    assert can_be_shared("[::1]:0")
+    assert not can_be_shared("unix:/run/forebay.sock")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from forebay.checks import CheckFactory, load_checks
 from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.memory import keep_freed_memory
+from forebay_ledger.memory import keep_freed_memory, spare_what_was_made
 from forebay_ledger.presence import WorkerPresence
 from forebay_ledger.settings import Settings, load_settings
 from forebay_workers.clock import LedgerClock
@@ -113,6 +113,11 @@ class _Worker:
         self.lock = threading.Lock()
         self.keeper: Keeper | None = None
 
+    @property
+    def is_hosted(self) -> bool:
+        """Whether the process is not the worker's own."""
+        return self.settings is not None
+
 
 _worker = _Worker()
 
@@ -124,7 +129,7 @@ def hosting(settings: Settings) -> Iterator[None]:
     Nothing is left of it then. Raises RuntimeError where the process has one already.
     """
     global _worker
-    if _worker.settings is not None:
+    if _worker.is_hosted:
         raise RuntimeError("this process has a worker already; it can have one at a time")
     _worker = _Worker(settings)
     try:
@@ -161,6 +166,8 @@ def slots() -> int:
 
 def on_worker_init(sender: Any, **_: object) -> None:
     """Celery's signal, before the pool starts: names the worker."""
+    if not _worker.is_hosted:
+        spare_what_was_made()  # before any fork, so that children share it
     _worker.id = f"{sender.hostname}.{uuid.uuid4()}"
     _worker.pid = os.getpid()
     _worker.slots = max(1, sender.concurrency or 1)
