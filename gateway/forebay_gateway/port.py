@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from errno import EADDRNOTAVAIL, EAFNOSUPPORT
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Any
 
 from forebay_gateway.gateway_error import GatewayError, cannot_listen
@@ -39,16 +39,20 @@ def kept_port(listen: str) -> Iterator[str]:
         raise GatewayError("several processes on one port are for Linux: set processes to 1")
     with ExitStack() as stack:
         chosen = int(port)
+        is_kept = False
         for family, address in _addresses(listen):
             try:
                 keeper = _kept(family, (address[0], chosen, *address[2:]))
             except OSError as error:
                 if error.errno in _NOT_HERE:
                     continue
-                raise cannot_listen(listen) from error
+                if error.errno == EADDRINUSE:
+                    raise cannot_listen(listen) from error
+                raise GatewayError(f"can't listen on {listen}: {error.strerror}") from error
             chosen = stack.enter_context(keeper).getsockname()[1]
-        if not chosen:
-            raise cannot_listen(listen)
+            is_kept = True
+        if not is_kept:
+            raise GatewayError(f"can't listen on {listen}: this host has no such address")
         yield f"{host}:{chosen}"
 
 

@@ -93,7 +93,8 @@ def test_hosts_are_taken_by_any_name(host: str) -> None:
     [
         ("unix:/run/forebay.sock:0", "can't be shared by processes"),
         ("no-such-host.invalid:0", "can't listen on no-such-host.invalid:0"),
-        ("192.0.2.1:0", "can't listen on 192.0.2.1:0"),
+        ("192.0.2.1:0", "can't listen on 192.0.2.1:0: this host has no such address"),
+        ("192.0.2.1:50051", "can't listen on 192.0.2.1:50051: this host has no such address"),
     ],
 )
 def test_what_can_not_be_kept_is_said_so(listen: str, said: str) -> None:
