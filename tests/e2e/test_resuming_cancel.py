@@ -13,6 +13,7 @@ import pytest
 
 import forebay
 import forebay.aio
+from forebay.interruption import Interruption
 from tests.e2e.conftest import Site
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
@@ -157,3 +158,17 @@ def test_ctrl_c_ends_the_call_of_the_command(site: Site) -> None:
         assert run.ended(10.0) == 130
         assert "Traceback" not in run.output
     cancelled(site, "interrupted")
+
+
+def test_ctrl_c_as_a_command_begins_its_call_ends_it(site: Site) -> None:
+    def interrupted_at_once() -> None:
+        with forebay.channel(site.targets()) as channel, Interruption() as interruption:
+            call = EchoServiceStub(channel).ServerStream(LONG, metadata=named("at-once"))
+            begun(site, "at-once")
+            signal.raise_signal(signal.SIGINT)
+            list(interruption.responses(call))
+
+    with pytest.raises(SystemExit) as ended:
+        interrupted_at_once()
+    assert ended.value.code == 130
+    cancelled(site, "at-once")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
@@ -19,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forebay.failing import channel_to, fail
+from forebay.interruption import Interruption
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
 from forebay.options import WHAT_A_SERVICE_IS, service_option, target_option
 from forebay.responses import as_dict
@@ -26,7 +24,6 @@ from forebay.routes import Method, RouteError
 from forebay.rpc_errors import of_rpc_error
 from forebay.sources import read_all_methods
 
-_INTERRUPTED = 128 + signal.SIGINT
 _LONG = 120
 _ENDS = 24
 
@@ -92,39 +89,14 @@ def _run(
         request_serializer=method.request_class.SerializeToString,
         response_deserializer=method.response_class.FromString,
     )
-    responses = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
-    with _Output(method) as output, _cancelled_by_interrupt(responses):
-        for response in responses:
-            output.show(response)
-    output.sign_off(responses)
-
-
-@contextmanager
-def _cancelled_by_interrupt(call: grpc.RpcContext) -> Iterator[None]:
-    """Ctrl-C cancels the call, and ends the process with 130; a second one ends it as ever.
-
-    A KeyboardInterrupt could be raised anywhere, also where gRPC would swallow it.
-    """
-    interrupted = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        # A thread: what was interrupted may hold a lock that cancelling needs.
-        threading.Thread(target=call.cancel, daemon=True).start()
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    except grpc.RpcError:
-        if not interrupted:
-            raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-        call.cancel()
-    if interrupted:
-        raise SystemExit(_INTERRUPTED)
+    with _Output(method) as output, Interruption() as interruption:
+        call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
+        try:
+            for response in interruption.responses(call):
+                output.show(response)
+        finally:
+            call.cancel()
+    output.sign_off(call)
 
 
 class _Output:

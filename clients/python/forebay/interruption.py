@@ -1,12 +1,14 @@
 """Ctrl-C in commands that wait for a gateway.
 
 A KeyboardInterrupt could be raised anywhere, also where gRPC would swallow it; so
-the signal cancels the RPC that is under way, and the command ends with 130.
+the signal cancels the RPC that is under way, and the command ends with 130. A second one ends
+it as ever.
 """
 
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -65,5 +67,7 @@ class Interruption:
 
     def _interrupt(self, *_: object) -> None:
         self._happened = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if self._call is not None:
-            self._call.cancel()
+            # A thread: what was interrupted may hold a lock that cancelling needs.
+            threading.Thread(target=self._call.cancel, daemon=True).start()
