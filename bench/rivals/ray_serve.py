@@ -23,7 +23,7 @@ _ONGOING = 1000
 class Compute:
     """The sum, computed where the request arrives."""
 
-    async def Add(self, request: pb.AddRequest) -> pb.AddResponse:  # noqa: N802
+    async def Add(self, request: pb.AddRequest) -> pb.AddResponse:  # noqa: N802 - gRPC's name
         """One call; named as in the contract."""
         return pb.AddResponse(sum=request.x + request.y)
 

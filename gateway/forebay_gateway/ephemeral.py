@@ -187,7 +187,7 @@ class EphemeralCalls:
             await self._dispatcher.send(message)
         except BackendUnavailable as error:
             self._fail(batch, error)
-        except Exception:
+        except Exception:  # a fault of ours must not leave its callers waiting
             _log.exception("calls could not be sent")
             self._fail(batch, InternalFault("the gateway failed; its log says how"))
 

@@ -249,7 +249,8 @@ def _handlers_of_our_own(
 def _serving(
     settings: Settings, handlers: Sequence[grpc.GenericRpcHandler], listen: str
 ) -> Serving:
-    options = _options(settings, shared=can_be_shared(listen))
+    shared = can_be_shared(listen)
+    options = _options(settings, shared=shared)
 
     def make() -> grpc.aio.Server:
         server = grpc.aio.server(options=options)
@@ -257,7 +258,7 @@ def _serving(
         return server
 
     try:
-        return Serving(make, listen, shared=can_be_shared(listen))
+        return Serving(make, listen, shared=shared)
     except RuntimeError as error:
         raise cannot_listen(listen) from error
 

@@ -77,6 +77,7 @@ class _Server:
                 await self._server.wait_for_termination(_LOOK_EVERY_S)
             except Exception:
                 _log.exception("a server failed; it is started again")
+                self._failed.add(self._server)
                 self._errands.start(self._let_go(self._server))
                 await self._start_again()
 
@@ -86,7 +87,6 @@ class _Server:
 
     async def _let_go(self, failed: grpc.aio.Server) -> None:
         """Lets the calls of one that has failed end, and then frees what it holds."""
-        self._failed.add(failed)
         await failed.stop(_CALLS_GO_ON_S)
         self._failed.discard(failed)
 
