@@ -21,7 +21,7 @@ class Plan:
 
 
 FULL = Plan(rounds=7, calls=300)
-QUICK = Plan(rounds=3, calls=80)
+QUICK = Plan(rounds=2, calls=50)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:

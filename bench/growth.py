@@ -44,7 +44,7 @@ class Plan:
 
 
 FULL = Plan((1, 2, 4, 8), (1, 2, 4), rounds=3, calls_a_worker=15, calls=1000)
-QUICK = Plan((1, 2), (1, 2), rounds=1, calls_a_worker=5, calls=200)
+QUICK = Plan((1, 2), (1, 2), rounds=1, calls_a_worker=5, calls=100)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:

@@ -27,7 +27,7 @@ class Plan:
 
 
 FULL = Plan(rounds=7, rows=(1000, 2000))
-QUICK = Plan(rounds=2, rows=(1000,))
+QUICK = Plan(rounds=1, rows=(1000,))
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:

@@ -27,7 +27,7 @@ class Plan:
 
 
 FULL = Plan(rounds=3, load_s=1.5, in_flight=(64, 256))
-QUICK = Plan(rounds=1, load_s=0.7, in_flight=(64,))
+QUICK = Plan(rounds=1, load_s=0.5, in_flight=(64,))
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:

@@ -29,7 +29,7 @@ class Plan:
 
 
 FULL = Plan(rounds=7, rabbitmq=True)
-QUICK = Plan(rounds=2, rabbitmq=False)
+QUICK = Plan(rounds=1, rabbitmq=False)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:

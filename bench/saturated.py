@@ -55,13 +55,13 @@ FULL = Plan(
     ray_rounds=3,
 )
 QUICK = Plan(
-    rounds=2,
-    load_s=0.7,
+    rounds=1,
+    load_s=0.5,
     in_flight=(64,),
     threads=(16,),
-    celery_threads=(1, 16),
+    celery_threads=(16,),
     haproxy=(False,),
-    ray_rounds=2,
+    ray_rounds=1,
 )
 
 
