@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import redis
 
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
 from tests.harness import eventually
 
 A_BATCH = 1000

@@ -16,9 +16,9 @@ from bench.stage import Stage
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.metadata import CALL_ID
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.keys import CallKey
-from forebay_ledger.listing import delete
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.operations.inspection import delete
 
 MODELS = tuple(CallKey(f"model-{number}") for number in range(100))
 """The first finished calls, and the least that a ledger holds here; in every partition some."""

@@ -15,7 +15,7 @@ from bench import callers, systems
 from bench.rounds import Chart, Figure, Goal, Line, Series, interleave
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay_ledger.keys import PRESENCE_INDEX
+from forebay_backends.ledger.keys import PRESENCE_INDEX
 from tests.harness import eventually
 
 WORKERS = (1, max(2, os.cpu_count() or 1))

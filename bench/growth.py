@@ -20,7 +20,7 @@ from bench.curves import Curve
 from bench.rounds import Chart, Figure, Goal, interleave
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay_ledger.keys import PRESENCE_INDEX
+from forebay_backends.ledger.keys import PRESENCE_INDEX
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import redis
 
-from forebay_ledger.backends import kombu_url
-from forebay_ledger.embedded import EmbeddedServer
+from forebay_backends.embedded.server import EmbeddedServer
+from forebay_backends.urls import kombu_url
 from tests.harness import Process, environment, process, short_folder
 
 CONCURRENCY = 1

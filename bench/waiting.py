@@ -13,7 +13,7 @@ from bench import callers, systems
 from bench.rounds import Figure, Goal, Series, interleave
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay_ledger.keys import PARTITIONS, partition_prefix
+from forebay_backends.ledger.keys import PARTITIONS, partition_prefix
 from tests.harness import environment, eventually, process
 
 _SERVICES = '["forebay.compute.v1.compute_pb2", "tests.echo.v1.echo_pb2"]'

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -42,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = groups[item.nodeid]
         if group is not None and item.path.stem not in group:
             return False, 0, -sizes[group]
-        return True, _LONGEST_FIRST.index(item.path.parent.name), -sizes[group]
+        return True, _LONGEST_FIRST.index(_level(item)), -sizes[group]
 
     for item in items:
         group = groups[item.nodeid]
@@ -51,11 +52,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+def _level(item: pytest.Item) -> str:
+    """The folder of `tests/` that the test is in."""
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 def _shared(item: Any) -> str | None:
     """What the test shares with others, in words; None where that is nothing, or is cheap."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
     brokers = [value for value in params.values() if isinstance(value, str)]
-    if item.path.parent.name == "unit":
+    if _level(item) == "unit":
         return None
     if "rabbitmq" in item.fixturenames or any(re.search("rabbitmq|^amqp$", b) for b in brokers):
         return _RABBITMQ

@@ -31,9 +31,13 @@ _IMPORTED = (
     *("celery.concurrency.prefork", "celery.concurrency.thread", "celery.concurrency.solo"),
     *("celery.worker.strategy", "celery.worker.request", "celery.events.state"),
     *("kombu.transport.redis", "kombu.transport.pyamqp"),
-    *("forebay.cli", "forebay.call_command", "forebay.calls_commands", "forebay.ps_command"),
+    *("forebay.cli", "forebay.cli.call", "forebay.cli.operations", "forebay.cli.ps"),
     *("forebay.compute.v1.compute_pb2", "forebay.compute.checks", "forebay_workers.application"),
-    *("forebay_workers.keeper", "forebay_gateway.commands", "forebay_gateway.ledgered"),
+    *(
+        "forebay_workers.lease.keeper",
+        "forebay_gateway.cli.commands",
+        "forebay_gateway.server.ledger_calls",
+    ),
     *("forebay_gateway.plain.calls", "google.rpc.error_details_pb2"),
 )
 _READ_BYTES = 1 << 20

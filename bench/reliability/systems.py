@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
 from tests.harness import Process, environment, forebay_gateway, process, short_folder
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import click
 from docs.reference.protos import Declared, about, declared
 from forebay import errors, metadata
 from forebay.cli import GROUP
-from forebay_ledger.settings import PREFIX, Settings
+from forebay_backends.settings import PREFIX, Settings
 
 
 def protobuf(file: str, *names: str) -> str:

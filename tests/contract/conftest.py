@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from forebay_ledger import puts
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.embedded import EmbeddedServer
+from forebay_backends.embedded.server import EmbeddedServer
+from forebay_backends.ledger import large_messages as puts
+from forebay_backends.ledger.client import BlockingLedger, Ledger
 from tests.contract.channel import Channel
 from tests.contract.plain_site import CONFIGURATIONS, PlainSite, backends_of, plain_site
 from tests.harness import redis_server, short_folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from forebay_ledger.lifecycle import Event, State, next_state
+from forebay_backends.ledger.lifecycle import Event, State, next_state
 
 HEARD = "heard"
 """The one channel on which somebody listens; a publish to any other reaches nobody."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from forebay_ledger.scripts import script
+from forebay_backends.ledger.scripts import script
 
 _BUFFER_BYTES = 1 << 16
 

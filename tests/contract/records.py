@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import Ending
-from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
-from forebay_ledger.lifecycle import State
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.frames import Ending
+from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.calls import (
     Begun,
     NewCall,
     Operation,
@@ -24,7 +24,7 @@ from forebay_ledger.operations import (
     sweep,
     watch,
 )
-from forebay_ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from amqp.exceptions import NotFound
 from kombu import Connection
 
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay_ledger.backends import Backends, backends
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.embedded import socket_url
-from forebay_ledger.task_messages import queue_lists
+from forebay_backends.broker.task_messages import queue_lists
+from forebay_backends.embedded.server import socket_url
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.urls import Backends, backends
 from tests.harness import environment, forebay_gateway
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bench.filling import add_copies, traces_of
 from bench.finished import MODELS
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.keys import PARTITIONS, CallKey
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.listing import list_calls
-from forebay_ledger.operations import emit, finish
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.keys import PARTITIONS, CallKey
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import emit, finish
+from forebay_backends.ledger.operations.inspection import list_calls
 from tests.contract.records import Record, running, sweep_all
 
 

@@ -16,14 +16,14 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.errors import BackendUnavailable
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.amqp_channels import SEND_TIMEOUT_S
-from forebay_ledger.backends import backends
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.dispatch import AmqpDispatcher, Dispatcher, dispatcher
-from forebay_ledger.keys import CallKey
-from forebay_ledger.lifecycle import State
-from forebay_ledger.operations import Push, Standing, accept, watch
-from forebay_ledger.task_messages import call_message
+from forebay_backends.broker.amqp_channels import SEND_TIMEOUT_S
+from forebay_backends.broker.dispatcher import AmqpDispatcher, Dispatcher, dispatcher
+from forebay_backends.broker.task_messages import call_message
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.calls import Push, Standing, accept, watch
+from forebay_backends.urls import backends
 from tests.contract.records import new_call
 from tests.contract.systems import backends_of, take_messages
 from tests.harness import environment, eventually, forebay_gateway, free_port

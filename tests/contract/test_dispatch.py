@@ -12,12 +12,17 @@ from celery import Celery
 from kombu import Connection, Consumer
 from kombu.message import Message
 
-from forebay_ledger.backends import Backends, backends, celery_settings
-from forebay_ledger.connection import Ledger
-from forebay_ledger.dispatch import AmqpDispatcher, Dispatcher, RedisDispatcher, dispatcher
-from forebay_ledger.keys import CallKey
-from forebay_ledger.operations import Push
-from forebay_ledger.task_messages import TaskMessage, call_message
+from forebay_backends.broker.dispatcher import (
+    AmqpDispatcher,
+    Dispatcher,
+    RedisDispatcher,
+    dispatcher,
+)
+from forebay_backends.broker.task_messages import TaskMessage, call_message
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.operations.calls import Push
+from forebay_backends.urls import Backends, backends, celery_settings
 
 QUEUE = "queue"
 

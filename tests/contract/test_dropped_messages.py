@@ -12,17 +12,22 @@ import pytest
 
 from forebay.errors import from_status
 from forebay.v1 import call_pb2
-from forebay_gateway.outcomes import failure
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.dispatch import RedisDispatcher
-from forebay_ledger.events import Reply, parse_frame
-from forebay_ledger.keys import CallKey
-from forebay_ledger.lifecycle import State
-from forebay_ledger.operations import begin
-from forebay_ledger.presence import WorkerPresence, announce
-from forebay_ledger.task_messages import TaskMessage, batch_message, call_message, calls_message
-from forebay_workers import unregistered
-from forebay_workers.unregistered import DroppedMessages
+from forebay_backends.broker.dispatcher import RedisDispatcher
+from forebay_backends.broker.task_messages import (
+    TaskMessage,
+    batch_message,
+    call_message,
+    calls_message,
+)
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.frames import Reply, parse_frame
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.calls import begin
+from forebay_backends.ledger.presence import WorkerPresence, announce
+from forebay_gateway.rpc.outcomes import failure
+from forebay_workers.lease import unregistered_tasks as unregistered
+from forebay_workers.lease.unregistered_tasks import DroppedMessages
 from tests.contract.channel import Channel
 from tests.contract.records import OTHER_WORKER, QUEUE, WORKER, Record, accepted, running
 

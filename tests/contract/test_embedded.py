@@ -8,7 +8,7 @@ import threading
 
 import redis
 
-from forebay_ledger.embedded import EmbeddedServer, is_running
+from forebay_backends.embedded.server import EmbeddedServer, is_running
 from tests.harness import short_folder
 
 

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from forebay.errors import BackendUnavailable
-from forebay_gateway import fleet as fleets
-from forebay_gateway.fleet import Fleet
-from forebay_ledger.connection import Ledger
-from forebay_ledger.dispatch import dispatcher
-from forebay_ledger.settings import load_settings
+from forebay_backends.broker.dispatcher import dispatcher
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.settings import load_settings
+from forebay_gateway.fleet import monitor as fleets
+from forebay_gateway.fleet.monitor import Fleet
 
 
 @pytest.fixture

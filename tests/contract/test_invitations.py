@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 from celery import Celery
 
-from forebay_ledger.backends import Backends, celery_settings
-from forebay_ledger.connection import Ledger
-from forebay_ledger.dispatch import Dispatcher, dispatcher
-from forebay_ledger.keys import CallKey
-from forebay_ledger.task_messages import call_message
-from forebay_workers.helping import TASK, invite
+from forebay_backends.broker.dispatcher import Dispatcher, dispatcher
+from forebay_backends.broker.task_messages import call_message
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.urls import Backends, celery_settings
+from forebay_workers.sharing.helper import TASK, invite
 from tests.contract.systems import backends_of, take_messages
 
 QUEUE = "invitations"

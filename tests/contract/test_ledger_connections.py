@@ -12,10 +12,10 @@ import pytest
 from redis.exceptions import ResponseError
 
 from forebay.errors import BackendUnavailable
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Operation,
     Push,
     accept,

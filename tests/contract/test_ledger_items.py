@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.events import Brief, Credit, Initial, Item, More, parse_control, parse_frame
-from forebay_ledger.lifecycle import Event
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.frames import (
+    Brief,
+    Credit,
+    Initial,
+    Item,
+    More,
+    parse_control,
+    parse_frame,
+)
+from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.operations.calls import (
     ANNOUNCE_ABOVE_BYTES,
     Flow,
     Refused,
@@ -18,7 +26,7 @@ from forebay_ledger.operations import (
     trim,
     watch,
 )
-from forebay_ledger.scripts import RECORD_BYTES
+from forebay_backends.ledger.scripts import RECORD_BYTES
 from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, Record, running, sweep_all
 

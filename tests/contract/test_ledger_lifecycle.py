@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.lifecycle import Event, State, next_state
-from forebay_ledger.operations import Refused, end
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.lifecycle import Event, State, next_state
+from forebay_backends.ledger.operations.calls import Refused, end
 from tests.contract.records import accepted
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import RequestsCame, Room, Stop, parse_control, parse_frame
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.live import Requests, take_requests
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.frames import RequestsCame, Room, Stop, parse_control, parse_frame
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Begun,
     Push,
     Refused,
@@ -22,6 +21,7 @@ from forebay_ledger.operations import (
     release,
     watch,
 )
+from forebay_backends.ledger.operations.requests import Requests, take_requests
 from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, WORKER, Record, accepted, running, sweep_all
 from tests.harness import eventually

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Begun,
     Flow,
     Known,

@@ -16,8 +16,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import (
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.frames import (
     Credit,
     Ending,
     Item,
@@ -28,9 +28,8 @@ from forebay_ledger.events import (
     parse_control,
     parse_frame,
 )
-from forebay_ledger.lifecycle import Event
-from forebay_ledger.live import take_requests
-from forebay_ledger.operations import (
+from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.operations.calls import (
     Flow,
     Operation,
     Push,
@@ -50,6 +49,7 @@ from forebay_ledger.operations import (
     renew,
     trim,
 )
+from forebay_backends.ledger.operations.requests import take_requests
 from tests.contract.channel import Channel
 from tests.contract.ledger_model import HEARD, Model, Terms, Time
 from tests.contract.records import NOBODY, QUEUE, Record, accepted, sweep_all

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import PartDelivered, parse_control
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.operations import Begun, Operation, Refused, cancel, finish, release
-from forebay_ledger.parts import Taken, collect, deliver, join, share, take
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.frames import PartDelivered, parse_control
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
+    Begun,
+    Operation,
+    Refused,
+    cancel,
+    finish,
+    release,
+)
+from forebay_backends.ledger.operations.parts import Taken, collect, deliver, join, share, take
 from tests.contract.channel import Channel
 from tests.contract.records import OTHER_WORKER, WORKER, Record, running, sweep_all
 from tests.harness import eventually

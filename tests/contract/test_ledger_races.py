@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import Ending, parse_frame
-from forebay_ledger.keys import PARTITIONS, CallKey
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.frames import Ending, parse_frame
+from forebay_backends.ledger.keys import PARTITIONS, CallKey
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Begun,
     Operation,
     Push,

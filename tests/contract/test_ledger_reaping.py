@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.dispatch import RedisDispatcher
-from forebay_ledger.events import Stop, parse_control
-from forebay_ledger.keys import PARTITIONS, CallKey, control_channel
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.operations import (
+from forebay_backends.broker.dispatcher import RedisDispatcher
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.frames import Stop, parse_control
+from forebay_backends.ledger.keys import PARTITIONS, CallKey, control_channel
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.lost_calls import Waiting, unclaimed
+from forebay_backends.ledger.operations.calls import (
     Begun,
     Refused,
     begin,
@@ -29,9 +30,8 @@ from forebay_ledger.operations import (
     trim,
     watch,
 )
-from forebay_ledger.reaper import Reaper
-from forebay_ledger.scripts import LEASE_S
-from forebay_ledger.unclaimed import Waiting, unclaimed
+from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.reaper import Reaper
 from tests.contract.channel import Channel
 from tests.contract.records import (
     NOBODY,

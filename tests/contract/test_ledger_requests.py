@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.keys import CallKey
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.live import take_requests
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Begun,
     Known,
     NewCall,
@@ -30,6 +29,7 @@ from forebay_ledger.operations import (
     trim,
     watch,
 )
+from forebay_backends.ledger.operations.requests import take_requests
 from tests.contract.records import NOBODY, WORKER, accepted, new_call, new_key, running, sweep_all
 
 pytestmark = pytest.mark.usefixtures("put_above")

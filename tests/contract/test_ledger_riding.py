@@ -6,16 +6,24 @@ from collections.abc import Callable
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.keys import PARTITIONS, CallKey
-from forebay_ledger.operations import Push, accept, begin, cancel, claim, discard, release
-from forebay_ledger.unclaimed import (
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.keys import PARTITIONS, CallKey
+from forebay_backends.ledger.lost_calls import (
     UnclaimedCall,
     Waiting,
     certainly_lost,
     probably_lost,
     resent,
     unclaimed,
+)
+from forebay_backends.ledger.operations.calls import (
+    Push,
+    accept,
+    begin,
+    cancel,
+    claim,
+    discard,
+    release,
 )
 from tests.contract.records import NOBODY, QUEUE, WORKER, new_call, new_key, with_lease
 from tests.harness import eventually

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.keys import PARTITIONS, CallKey
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.keys import PARTITIONS, CallKey
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Begun,
     Known,
     Operation,
@@ -32,7 +32,7 @@ from forebay_ledger.operations import (
     sweep,
     watch,
 )
-from forebay_ledger.scripts import RECORD_BYTES
+from forebay_backends.ledger.scripts import RECORD_BYTES
 from tests.contract.records import (
     NOBODY,
     QUEUE,

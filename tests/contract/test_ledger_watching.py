@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.events import Ending, parse_frame
-from forebay_ledger.keys import CallKey
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.frames import Ending, parse_frame
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Push,
     Refused,
     Standing,

@@ -7,21 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.events import Ending, Item, parse_frame
-from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
-from forebay_ledger.lifecycle import Event, State
-from forebay_ledger.listing import (
-    Description,
-    Listed,
-    Place,
-    Seen,
-    delete,
-    describe,
-    list_calls,
-    onlook,
-)
-from forebay_ledger.operations import (
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.frames import Ending, Item, parse_frame
+from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
+from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.calls import (
     Flow,
     Push,
     Refused,
@@ -32,6 +22,16 @@ from forebay_ledger.operations import (
     emit_transient,
     finish,
     leave,
+)
+from forebay_backends.ledger.operations.inspection import (
+    Description,
+    Listed,
+    Place,
+    Seen,
+    delete,
+    describe,
+    list_calls,
+    onlook,
 )
 from tests.contract.channel import Channel
 from tests.contract.records import (

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from forebay_ledger.connection import BlockingLedger
-from forebay_ledger.operations import Push, cancel, complete, receive
-from forebay_workers.context import CallContext
-from forebay_workers.flow import FlowControl
-from forebay_workers.invocation import Stopped
-from forebay_workers.requests import live_requests
+from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.operations.calls import Push, cancel, complete, receive
+from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.flow_control import FlowControl
+from forebay_workers.handler.invoke import Stopped
+from forebay_workers.handler.requests import live_requests
 from tests.contract.records import Record, running
 
 TIMEOUT_S = 10.0

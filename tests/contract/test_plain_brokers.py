@@ -13,12 +13,12 @@ import redis
 from kombu import Connection, Producer
 
 from forebay.errors import BackendUnavailable
-from forebay_gateway.plain.amqp_broker import AmqpBroker
-from forebay_gateway.plain.broker import Broker
-from forebay_gateway.plain.messages import PlainMessage, Reply
-from forebay_gateway.plain.redis_broker import REPLY_QUEUES, RedisBroker
-from forebay_ledger.cancelling import cancel_all
-from forebay_ledger.connection import ANSWER_TIMEOUT_S
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.ledger.client import ANSWER_TIMEOUT_S
+from forebay_gateway.plain.brokers.amqp import AmqpBroker
+from forebay_gateway.plain.brokers.base import Broker
+from forebay_gateway.plain.brokers.celery_messages import PlainMessage, Reply
+from forebay_gateway.plain.brokers.redis import REPLY_QUEUES, RedisBroker
 from tests.harness import free_port
 
 TIMEOUT_S = 20.0

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from forebay.errors import BackendUnavailable
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.keys import PRESENCE_INDEX, presence_key
-from forebay_ledger.presence import (
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
+from forebay_backends.ledger.presence import (
     WorkerPresence,
     announce,
     consumed_queues,
@@ -18,7 +18,7 @@ from forebay_ledger.presence import (
     survey,
     withdraw,
 )
-from forebay_ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S
 
 ONE = WorkerPresence("one@host.1", ("add", "factorial"), ("add.tasks.add",), 2, "prefork", "0.1.0")
 OTHER = replace(ONE, worker="other@host.2", queues=("add",), slots=3)

@@ -11,10 +11,10 @@ import redis
 from kombu import Connection, Queue
 from kombu.message import Message
 
-from forebay_ledger.backends import kombu_url
-from forebay_ledger.keys import CallKey
-from forebay_ledger.task_messages import call_message, redis_push
-from forebay_workers import redis_transport
+from forebay_backends.broker.task_messages import call_message, redis_push
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.urls import kombu_url
+from forebay_workers.celery_hooks import redis_transport
 
 QUEUE = "queue"
 BOOKS = "unacked"

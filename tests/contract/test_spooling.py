@@ -11,15 +11,15 @@ import pytest
 from forebay.deadline import Deadline
 from forebay.errors import InvalidRequest
 from forebay.v1 import call_pb2
-from forebay_gateway.admission import CALL_BYTES, Admission, Place
-from forebay_gateway.bell import Bell
-from forebay_gateway.incoming import Incoming
-from forebay_gateway.metadata import Wishes
-from forebay_gateway.patience import Patience
-from forebay_gateway.spooling import AHEAD_BYTES, AHEAD_REQUESTS, Spool
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.live import take_requests
-from forebay_ledger.operations import Operation, Refused, cancel
+from forebay_backends.aio.auto_reset_event import Bell
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.operations.calls import Operation, Refused, cancel
+from forebay_backends.ledger.operations.requests import take_requests
+from forebay_gateway.admission.admission import CALL_BYTES, Admission, Place
+from forebay_gateway.durable.ledger_retry import Patience
+from forebay_gateway.durable.request_spool import AHEAD_BYTES, AHEAD_REQUESTS, Spool
+from forebay_gateway.rpc.incoming import Incoming
+from forebay_gateway.rpc.options import Wishes
 from tests.contract.records import Record, accepted, running
 from tests.unit.samples import method
 

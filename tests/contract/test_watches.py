@@ -10,14 +10,14 @@ from functools import partial
 import pytest
 
 from forebay.errors import Draining
-from forebay_gateway.delivery import Delivery, Done, Send
-from forebay_gateway.watches import LOOK_EVERY_S, Watch, Watches
-from forebay_ledger.cancelling import cancel_all
-from forebay_ledger.connection import BlockingLedger, Ledger
-from forebay_ledger.keys import gateway_channel
-from forebay_ledger.lifecycle import Event
-from forebay_ledger.live import take_requests
-from forebay_ledger.operations import Refused, finish, receive
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.keys import gateway_channel
+from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.operations.calls import Refused, finish, receive
+from forebay_backends.ledger.operations.requests import take_requests
+from forebay_gateway.durable.item_sequence import Delivery, Done, Send
+from forebay_gateway.durable.watches import LOOK_EVERY_S, Watch, Watches
 from tests.contract.records import new_key, running
 from tests.harness import eventually
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
 from tests.harness import (
     Process,
     environment,

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.keys import PARTITIONS, partition_prefix
+from forebay_backends.ledger.keys import PARTITIONS, partition_prefix
 from tests.conftest import Up
 
 SERVICE = "/forebay.compute.v1.ComputeService"

@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from forebay.rpc_errors import of_rpc_error
-from forebay_gateway.delivering import HOLD_INITIAL_METADATA_S
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
+from forebay_gateway.durable.response_writer import HOLD_INITIAL_METADATA_S
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import Process, environment, eventually, process, short_folder

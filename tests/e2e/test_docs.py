@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay_ledger.settings import Settings, load_settings
+from forebay_backends.settings import Settings, load_settings
 from tests.conftest import Up
 from tests.harness import BIN, environment, free_port, redis_server
 from tests.pages import DOCS, ROOT, Reader, blocks

@@ -18,7 +18,7 @@ import pytest
 import redis
 from google.protobuf.empty_pb2 import Empty
 
-from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
+from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from tests.e2e.interop import KINDS, AioCaller, Caller, Metadata, SyncCaller, durable
 from tests.echo.running import echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, EchoStatus

@@ -18,7 +18,7 @@ from google.longrunning.operations_pb2_grpc import OperationsStub
 import forebay
 from forebay.errors import ForebayError
 from forebay.rpc_errors import mapped_rpc_errors
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
 from tests.e2e.conftest import Site
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub

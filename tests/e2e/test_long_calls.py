@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from forebay_ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import environment, forebay_gateway, process, short_folder

@@ -20,8 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forebay.errors import ForebayError
 from forebay.routes import Method, read_methods
+from forebay.routes.sources import Source, read_source
 from forebay.rpc_errors import of_rpc_error
-from forebay.sources import Source, read_source
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 from tests.commands import Ran, run

@@ -13,7 +13,7 @@ import pytest
 
 import forebay
 import forebay.aio
-from forebay.interruption import Interruption
+from forebay.cli.ctrl_c import Interruption
 from tests.e2e.conftest import Site
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub

@@ -22,13 +22,13 @@ from celery._state import task_join_will_block
 from threadpoolctl import threadpool_info
 
 from forebay.compute.v1 import compute_pb2, compute_pb2_grpc
+from forebay_backends.settings import SettingsError
 from forebay_gateway.testing import Service, serving
-from forebay_ledger.settings import SettingsError
-from forebay_workers import daemon_threads
 from forebay_workers.compute.add import add
 from forebay_workers.compute.factorial import factorial
 from forebay_workers.compute.mat_mul import mat_mul
-from forebay_workers.in_process import WorkerError
+from forebay_workers.testing import daemon_thread_pool as daemon_threads
+from forebay_workers.testing.in_process import WorkerError
 from tests.echo.v1 import echo_pb2, echo_pb2_grpc
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.worker import EchoServicer

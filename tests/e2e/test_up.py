@@ -90,7 +90,10 @@ def test_a_killed_worker_is_replaced(up: Up, stub: ComputeServiceStub) -> None:
 def test_the_gateway_may_be_several_processes(env: dict[str, str]) -> None:
     with forebay_up("--processes", "2", env=env) as (up, address):
         processes = family(up)
-        assert sum("forebay_gateway.member" in process.cmdline() for process in processes) == 2
+        assert (
+            sum("forebay_gateway.cli.gateway_process" in process.cmdline() for process in processes)
+            == 2
+        )
         with grpc.insecure_channel(address) as channel:
             assert ComputeServiceStub(channel).Add(AddRequest(x=4, y=6), timeout=30).sum == 10
         assert up.stop() == 0

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import redis
 
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import Process, process
 

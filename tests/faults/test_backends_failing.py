@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import Link, Server, link, server
 from tests.faults.echoes import (

@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.keys import CallKey
-from forebay_ledger.task_messages import queue_lists
+from forebay_backends.broker.task_messages import queue_lists
+from forebay_backends.ledger.keys import CallKey
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import Link, Server, link, server
 from tests.faults.echoes import (

@@ -12,7 +12,7 @@ import pytest
 
 from forebay.metadata import CALL_ID
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.running import echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub

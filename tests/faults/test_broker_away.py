@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from forebay.metadata import ATTEMPTS
-from forebay_ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import Server, server
 from tests.faults.echoes import TIMEOUT_S, begun, gateway, indexes, named, slow, take, worker

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from forebay.v1 import call_pb2
-from forebay_ledger.keys import CallKey
-from forebay_ledger.task_messages import batch_message, call_message, redis_push
+from forebay_backends.broker.task_messages import batch_message, call_message, redis_push
+from forebay_backends.ledger.keys import CallKey
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.faults.fuzzed import Fuzzed, ended, fuzzed_system

@@ -15,8 +15,8 @@ import redis
 
 from forebay.compute.v1.compute_pb2 import AddRequest, FactorialRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay_ledger.keys import PRESENCE_INDEX, presence_key
-from forebay_ledger.task_messages import TaskMessage, redis_push
+from forebay_backends.broker.task_messages import TaskMessage, redis_push
+from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
 from tests.harness import Process, environment, eventually, forebay_up, short_folder
 
 GARBAGE = [b"", b"\xff\xff", b"item", b"item /x y\n", b"reply\n\xff\xff", b"end /x GONE\n", b"stop"]

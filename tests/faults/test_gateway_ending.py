@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from forebay_ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import Server, server
 from tests.faults.echoes import (

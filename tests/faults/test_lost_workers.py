@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.fleet import Fleet
 from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from forebay.rpc_errors import of_rpc_error
-from forebay_ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey
 from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children
 from tests.harness import Process, environment, eventually, forebay_gateway, process, short_folder
 from tests.survival.parts import part

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from google.protobuf import message_factory
 
-from forebay.sources import read_source
+from forebay.routes.sources import read_source
 from forebay_workers import application
 
 SOURCE = read_source(os.environ["ORDERS_SET"])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import grpc
 
 from forebay_workers import application
-from forebay_workers.sharing import helped_by, in_parts
+from forebay_workers.sharing.owner import helped_by, in_parts
 from tests.survival.parts import part
 from tests.survival.v1.survival_pb2 import DESCRIPTOR, Part, Work
 from tests.survival.worker import SurvivalServicer

@@ -13,13 +13,13 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import ForebayError
 from forebay.routes import Limits, Method, Route, read_methods
 from forebay.v1 import call_pb2
-from forebay_ledger.events import Ending
-from forebay_ledger.keys import CallKey
-from forebay_ledger.lifecycle import State
-from forebay_ledger.operations import Standing
-from forebay_workers.context import CallContext
-from forebay_workers.flow import FlowControl
-from forebay_workers.invocation import Stopped, invoke
+from forebay_backends.ledger.frames import Ending
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.calls import Standing
+from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.flow_control import FlowControl
+from forebay_workers.handler.invoke import Stopped, invoke
 
 COMPUTE = pb.DESCRIPTOR.services_by_name["ComputeService"]
 METHODS = {method.name.rpartition(".")[2]: method for method in read_methods([COMPUTE])}

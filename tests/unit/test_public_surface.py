@@ -52,9 +52,9 @@ def test_testing_offers_the_serving_of_services() -> None:
     ("module", "not_imported"),
     [
         ("forebay", {"celery", "redis", "numpy", "click"}),
-        ("forebay_gateway.server", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
-        ("forebay_gateway.commands", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
-        ("forebay_gateway.starter.command", {"forebay_workers", "celery"}),
+        ("forebay_gateway.server.gateway", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
+        ("forebay_gateway.cli.commands", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
+        ("forebay_gateway.cli.new.command", {"forebay_workers", "celery"}),
         ("forebay_gateway.testing", {"forebay_workers", "celery", "grpc", "redis", "pytest"}),
         ("forebay_gateway.testing.fixtures", {"forebay_workers", "celery", "grpc", "redis"}),
         ("forebay_workers", {"forebay_gateway", "pytest"}),

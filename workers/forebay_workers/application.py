@@ -18,15 +18,16 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
-from forebay_ledger.backends import celery_settings
-from forebay_ledger.keys import CallKey
-from forebay_workers import process, redis_transport
-from forebay_workers.batches import run_batch
-from forebay_workers.calls import run_calls
-from forebay_workers.held import attempts_of
-from forebay_workers.helping import TASK, help_with, with_others
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.urls import celery_settings
+from forebay_workers.celery_hooks import redis_transport
+from forebay_workers.celery_hooks.request import attempts_of
+from forebay_workers.execution.durable import run_calls
+from forebay_workers.execution.ephemeral import run_batch
+from forebay_workers.runtime import process
 from forebay_workers.servicers import refuse_coroutines, services_of
-from forebay_workers.sharing import Parts, parts_of
+from forebay_workers.sharing.helper import TASK, help_with, with_others
+from forebay_workers.sharing.owner import Parts, parts_of
 
 Handler = Callable[..., Any]
 Handlers = Mapping[str, Handler] | object
@@ -132,8 +133,8 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         shared=False,  # an application's tasks are no other's
         serves=(method.name, method.fingerprint),
         ignore_result=True,
-        Strategy="forebay_workers.claims:strategy",
-        Request="forebay_workers.held:HeldRequest",
+        Strategy="forebay_workers.runtime.strategy:strategy",
+        Request="forebay_workers.celery_hooks.request:HeldRequest",
     )
 
 

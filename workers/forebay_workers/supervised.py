@@ -15,7 +15,7 @@ from celery.app.utils import find_app
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 
-from forebay_ledger.starter import end_with_starter
+from forebay_backends.process.parent_link import end_with_starter
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from forebay.compute.assembly import (
 )
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay.resuming_aio import ResumingChannel
+from forebay.resume.aio_channel import ResumingChannel
+from forebay.resume.targets import read_targets
 from forebay.rpc_errors import mapped_rpc_errors
-from forebay.targets import read_targets
 
 if TYPE_CHECKING:
     from forebay.compute.arrays import Array

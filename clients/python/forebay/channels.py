@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from forebay.resuming import ResumingChannel
-from forebay.targets import read_targets
+from forebay.resume.channel import ResumingChannel
+from forebay.resume.targets import read_targets
 
 MAX_MESSAGE_BYTES = 64 << 20
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (

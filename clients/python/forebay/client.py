@@ -19,7 +19,7 @@ from forebay.compute.assembly import (
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.metadata import CALL_ID
-from forebay.resuming import ResumingChannel
+from forebay.resume.channel import ResumingChannel
 from forebay.rpc_errors import mapped_rpc_errors
 
 if TYPE_CHECKING:

@@ -27,25 +27,31 @@ from forebay.errors import (
     TooLarge,
 )
 from forebay.metadata import ATTACHED, CALL_ID
-from forebay_gateway.admission import RETRY_AFTER_S
-from forebay_gateway.errands import Errands
-from forebay_gateway.ids import uuid7
-from forebay_gateway.incoming import Context, Incoming
-from forebay_gateway.plain.amqp_broker import AmqpBroker
-from forebay_gateway.plain.broker import Broker
-from forebay_gateway.plain.looking import Looking
-from forebay_gateway.plain.messages import FOLLOWER, JSON, PlainMessage, Reply, revoke
-from forebay_gateway.plain.outcomes import Failed, Progress, Result, outcome
-from forebay_gateway.plain.reading import read_meta, too_large
-from forebay_gateway.plain.redis_broker import RedisBroker
-from forebay_gateway.plain.redis_results import RedisResults
-from forebay_gateway.plain.results import response, responses
-from forebay_gateway.plain.scalars import Unfit
-from forebay_gateway.plain.tasks import task_of
-from forebay_gateway.plain.waiting import PlainCall, Waiting
-from forebay_gateway.policy import queue_wait_s, run_time_s
-from forebay_ledger.backends import redis_url
-from forebay_ledger.settings import RPC, Settings
+from forebay_backends.aio.background_tasks import Errands
+from forebay_backends.settings import RPC, Settings
+from forebay_backends.urls import redis_url
+from forebay_gateway.admission.admission import RETRY_AFTER_S
+from forebay_gateway.plain.brokers.amqp import AmqpBroker
+from forebay_gateway.plain.brokers.base import Broker
+from forebay_gateway.plain.brokers.celery_messages import (
+    FOLLOWER,
+    JSON,
+    PlainMessage,
+    Reply,
+    revoke,
+)
+from forebay_gateway.plain.brokers.redis import RedisBroker
+from forebay_gateway.plain.brokers.redis_results import RedisResults
+from forebay_gateway.plain.in_flight import PlainCall, Waiting
+from forebay_gateway.plain.mapping.result_meta import read_meta, too_large
+from forebay_gateway.plain.mapping.results import response, responses
+from forebay_gateway.plain.mapping.scalars import Unfit
+from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
+from forebay_gateway.plain.task_request import task_of
+from forebay_gateway.plain.watchdog import Looking
+from forebay_gateway.rpc.incoming import Context, Incoming
+from forebay_gateway.rpc.policy import queue_wait_s, run_time_s
+from forebay_gateway.rpc.uuid7 import uuid7
 
 _QUEUE_AGAIN_S = 0.5
 _SETTLE_S = 2.0

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forebay_gateway.testing.kept import Kept
+from forebay_gateway.testing.reused_service import Kept
 
 if TYPE_CHECKING:
     import grpc
@@ -64,7 +64,7 @@ def serving(
     forebay_workers.in_process.WorkerError where a handler does not come to its end.
     """
     try:
-        from forebay_gateway.testing.site import running_site
+        from forebay_gateway.testing.service import running_site
     except ImportError as error:
         raise ImportError(f"testing needs {error.name}: pip install 'forebay[testing]'") from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forebay_gateway.testing import Service, kept, serving
-from forebay_gateway.testing.kept import Kept
+from forebay_gateway.testing.reused_service import Kept
 
 if TYPE_CHECKING:
     import grpc

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from forebay.routes import Method
-from forebay_gateway.server import running_gateway
-from forebay_ledger.settings import Settings
+from forebay_backends.settings import Settings
+from forebay_gateway.server.gateway import running_gateway
 
 START_TIMEOUT_S = 30.0
 

@@ -6,7 +6,7 @@ import time
 
 import redis
 
-from forebay_ledger.keys import PARTITIONS, CallKey, partition_prefix
+from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from tests.faults.nemesis.history import Record
 
 

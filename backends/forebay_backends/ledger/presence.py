@@ -1,0 +1,130 @@
+"""Which workers are alive: each writes an expiring word of itself.
+
+A worker is live until its word expires, by the ledger's clock; nothing is asked
+of it, so one that hangs or was cut off is not taken for live for long.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+from forebay_backends.ledger.client import PROBE_MS, BlockingLedger, Ledger, mapped_errors
+from forebay_backends.ledger.keys import PRESENCE_INDEX, PROBE, presence_key
+from forebay_backends.ledger.scripts import LEASE_S
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerPresence:
+    """What a worker says of itself: its queues, its tasks, how many calls it runs at a time.
+
+    `begun` is how many tasks it has begun since its start, by the task's name; `serves` the
+    method of each task that is one's, and the fingerprint of its messages there.
+    """
+
+    worker: str
+    queues: tuple[str, ...]
+    tasks: tuple[str, ...]
+    slots: int
+    pool: str
+    version: str
+    begun: dict[str, int] = field(default_factory=dict, hash=False)
+    serves: dict[str, tuple[str, str]] = field(default_factory=dict, hash=False)
+
+
+async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
+    """Says for the time of a lease that the worker is live; raises BackendUnavailable."""
+    # Two round trips: the index is ordered by the ledger's clock, not ours.
+    now_s = await ledger.now_ms() / 1000
+    async with ledger.redis.pipeline(transaction=False) as pipeline:
+        pipeline.set(
+            presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
+        )
+        pipeline.zadd(PRESENCE_INDEX, {presence.worker: now_s + LEASE_S})
+        pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
+        await ledger.ask(pipeline.execute())
+
+
+async def withdraw(ledger: Ledger, worker: str) -> None:
+    """Says that the worker is gone; raises BackendUnavailable."""
+    await ledger.ask(cast(Any, ledger.redis.zrem(PRESENCE_INDEX, worker)))
+    await ledger.ask(cast(Any, ledger.redis.delete(presence_key(worker))))
+
+
+async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
+    """The workers that are live now; raises BackendUnavailable."""
+    names = await ledger.ask(cast(Any, ledger.redis.zrange(PRESENCE_INDEX, 0, -1)))
+    return await _of(ledger, names)
+
+
+async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
+    """How far the ledger's clock is ahead of `time.monotonic` in ms, and the live workers.
+
+    Raises BackendUnavailable, also where the ledger takes no writes.
+    """
+    async with ledger.redis.pipeline(transaction=False) as pipeline:
+        pipeline.time()
+        pipeline.set(PROBE, b"", px=PROBE_MS)
+        pipeline.zrange(PRESENCE_INDEX, 0, -1)
+        before_s = time.monotonic()
+        (seconds, microseconds), _, names = await ledger.ask(pipeline.execute())
+        here_s = (before_s + time.monotonic()) / 2
+    ahead_ms = (seconds - here_s) * 1000 + microseconds / 1000
+    return ahead_ms, await _of(ledger, names)
+
+
+async def _of(ledger: Ledger, names: list[bytes]) -> tuple[WorkerPresence, ...]:
+    if not names:
+        return ()
+    words = await ledger.ask(
+        cast(Any, ledger.redis.mget([presence_key(name.decode()) for name in names]))
+    )
+    found = (_presence(word) for word in words if word is not None)
+    return tuple(presence for presence in found if presence is not None)
+
+
+def live_slots(ledger: BlockingLedger, queue: str) -> int:
+    """The slots of the live workers that consume the queue; raises BackendUnavailable."""
+    with mapped_errors():
+        names = cast(list[bytes], ledger.redis.zrange(PRESENCE_INDEX, 0, -1))
+        keys = [presence_key(name.decode()) for name in names]
+        words = cast(list[bytes | None], ledger.redis.mget(keys)) if keys else []
+    found = (_presence(word) for word in words if word is not None)
+    return consumed_queues(presence for presence in found if presence is not None).get(queue, 0)
+
+
+def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:
+    """The queues that live workers consume, and their slots."""
+    slots: dict[str, int] = {}
+    for worker in workers:
+        for queue in worker.queues:
+            slots[queue] = slots.get(queue, 0) + worker.slots
+    return slots
+
+
+def _presence(word: bytes | str) -> WorkerPresence | None:
+    """What the word says; None where a worker of another version says something else."""
+    try:
+        said = json.loads(word)
+        return WorkerPresence(
+            worker=said["worker"],
+            queues=tuple(said["queues"]),
+            tasks=tuple(said["tasks"]),
+            slots=said["slots"],
+            pool=said["pool"],
+            version=said["version"],
+            begun={str(task): int(count) for task, count in dict(said.get("begun", {})).items()},
+            serves={
+                str(task): (str(method), str(fingerprint))
+                for task, (method, fingerprint) in dict(said.get("serves", {})).items()
+            },
+        )
+    except (KeyError, TypeError, ValueError):
+        _log.warning("a worker's presence can't be read: %r", word[:200])
+        return None

@@ -1,0 +1,264 @@
+"""Settings: flags over `FOREBAY_*` variables over a TOML file over defaults.
+
+One class for gateway and worker, so that one file and one environment serve
+both. Anything unknown or unfit is refused with its name, its value and what was
+expected; nothing is read before `load_settings` is called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tomllib import TOMLDecodeError
+from typing import Any
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as UnreadableSettingsError
+
+from forebay.routes.plain import ExceptionStatus
+from forebay_backends.embedded.server import socket_url
+from forebay_backends.urls import Backends, backends, redacted, redis_url
+
+PREFIX = "FOREBAY_"
+CONFIG_VARIABLE = "FOREBAY_CONFIG"
+# Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
+_CALLERS_VARIABLE = "FOREBAY_ADDRESS"
+DEFAULT_CONFIG = Path("forebay.toml")
+_MIB = 1 << 20
+# One large message must fit a gateway that holds another, whoever sent that.
+_LEAST_MESSAGES = 4
+RPC = "rpc://"
+"""Celery's name of the result backend that answers by a queue on the broker."""
+_EXAMPLES = {
+    "exceptions": '[{"type": "mypkg.errors.NotFound", "status": "NOT_FOUND"}]',
+    "services": '["mypkg.my_pb2"]',
+    "checks": '{"mypkg.MyService.Method": {"option": 1}}',
+}
+
+
+class SettingsError(ValueError):
+    """Settings that are refused; the message has a line for each."""
+
+
+def _default_data_dir() -> Path:
+    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`"""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "forebay"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True
+    )
+
+    listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
+    ledger_url: str | None = Field(None, description="Redis or Valkey; unset: the embedded server")
+    broker_url: str | None = Field(None, description="Redis, Valkey or AMQP; unset: the ledger's")
+    result_url: str = Field(
+        RPC, description="the result backend of plain tasks: rpc:// or a Redis or Valkey"
+    )
+    exceptions: tuple[ExceptionStatus, ...] = Field(
+        (), description="statuses of plain tasks' exceptions, where a route gives none"
+    )
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="the embedded server's folder"
+    )
+    services: tuple[str, ...] = Field(
+        ("forebay.compute.v1.compute_pb2",),
+        min_length=1,
+        description="compiled protobuf modules and descriptor sets to be served",
+    )
+    checks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options of checks, by a method's full name"
+    )
+    processes: int = Field(1, ge=1, description="gateway processes that share the port")
+    max_message_bytes: int = Field(4 * _MIB, ge=1024, description="largest message, either way")
+    max_calls: int = Field(10_000, ge=1, description="calls in flight, all processes")
+    max_held_bytes: int = Field(512 * _MIB, ge=1, description="what those calls hold in memory")
+    max_queue_depth: int = Field(100_000, ge=1, description="calls that wait in one queue")
+    first_request_s: float = Field(30.0, gt=0, description="longest wait for a first request")
+    idle_s: float = Field(
+        60.0, gt=0, description="longest wait of a live call's handler for its next request"
+    )
+    queue_wait_s: float = Field(60.0, gt=0, description="longest wait for a worker")
+    run_time_s: float | None = Field(None, gt=0, description="longest run of one attempt")
+    attempts: int = Field(3, ge=1, description="attempts of a call that may be run again")
+    cancel_grace_s: float = Field(
+        5.0, ge=0, description="how long a handler may take to heed a stop, on prefork"
+    )
+    linger_s: float = Field(10.0, ge=0, description="how long a call outlives its last watcher")
+    request_bytes: int = Field(64 * _MIB, ge=1, description="one call's requests in all")
+    item_bytes: int = Field(256 * _MIB, ge=1, description="one call's items held in the ledger")
+    window_bytes: int = Field(8 * _MIB, ge=1, description="messages sent ahead of their reader")
+    retention_s: float = Field(3600.0, gt=0, description="how long a finished call is kept")
+    retention_bytes: int = Field(1 << 30, ge=0, description="what finished calls may hold in all")
+    drain_s: float = Field(10.0, ge=0, description="grace for calls in flight at shutdown")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="log level")
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not (colon and host and port.isdecimal() and int(port) < 65536):
+            raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _whole_path(cls, value: Path) -> Path:
+        return value.expanduser().absolute()  # it is in the URL of the server's socket
+
+    @field_validator("max_held_bytes")
+    @classmethod
+    def _room_for_messages(cls, value: int, info: ValidationInfo) -> int:
+        processes = info.data.get("processes", 1)
+        least = _LEAST_MESSAGES * info.data.get("max_message_bytes", 0) * processes
+        if value < least:
+            times = f" times processes, {processes}," if processes > 1 else ""
+            raise ValueError(
+                f"expected {_LEAST_MESSAGES} times max_message_bytes{times} or more, {least}"
+            )
+        return value
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _ledger_url(cls, value: str | None) -> str | None:
+        return redis_url(value) if value else None
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_url(cls, value: str | None) -> str | None:
+        return backends("redis://localhost", value).broker_url if value else None
+
+    @field_validator("result_url")
+    @classmethod
+    def _result_url(cls, value: str) -> str:
+        return RPC if value.rstrip("/") == RPC.rstrip("/") else redis_url(value)
+
+    @field_validator("exceptions")
+    @classmethod
+    def _exceptions(cls, value: tuple[ExceptionStatus, ...]) -> tuple[ExceptionStatus, ...]:
+        problems = [problem for one in value for problem in one.problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
+
+    def backends(self) -> Backends:
+        """Broker and ledger; the embedded server's where none is set."""
+        return backends(self.ledger_url or socket_url(self.data_dir), self.broker_url)
+
+    def of_one_process(self) -> Settings:
+        """What one of the gateway's processes is to keep to: its share of what all may hold."""
+        return self.model_copy(
+            update={
+                "max_calls": -(-self.max_calls // self.processes),
+                "max_held_bytes": self.max_held_bytes // self.processes,
+            }
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then variables, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+class _GivenAlone(Settings):
+    """Settings that neither environment nor file has a say in."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given."""
+        return (init_settings,)
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings as flags (None: not given), environment and file make them.
+
+    Raises SettingsError.
+    """
+    _refuse_unknown_variables()
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return _made(Settings, given)
+
+
+def given_settings(**given: Any) -> Settings:
+    """The settings as given, over the defaults alone; raises SettingsError."""
+    return _made(_GivenAlone, given)
+
+
+def _made(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from error
+    except UnreadableSettingsError as error:
+        raise SettingsError(_unreadable(str(error))) from error
+    except (OSError, TOMLDecodeError) as error:
+        raise SettingsError(f"{_config_file()}: {error}") from error
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(
+                f"{CONFIG_VARIABLE} = {named!r}: expected a TOML file; there is none"
+            )
+        return Path(named)
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    given = {name for name in os.environ if name.startswith(PREFIX)} - {_CALLERS_VARIABLE}
+    unknown = sorted(given - known)
+    if unknown:
+        raise SettingsError(
+            "\n".join(
+                f"{name} = {redacted(os.environ[name])!r}: no such setting; expected one of "
+                + ", ".join(sorted(known))
+                for name in unknown
+            )
+        )
+
+
+def _line(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        expected = "no such setting; expected one of " + ", ".join(sorted(Settings.model_fields))
+    else:
+        expected = problem["msg"].removeprefix("Value error, ")
+    return f"{name} = {redacted(repr(problem['input']))}: {expected}"
+
+
+def _unreadable(problem: str) -> str:
+    """The line for a variable that was to hold JSON; pydantic's names the field only."""
+    for name in Settings.model_fields:
+        if f'"{name}"' in problem:
+            variable = PREFIX + name.upper()
+            value = redacted(os.environ.get(variable, ""))
+            return f"{variable} = {value!r}: expected JSON, such as {_EXAMPLES[name]}"
+    return problem

@@ -1,0 +1,232 @@
+"""`forebay call METHOD FIELD=VALUE …`: a call from the shell, with a progress bar."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+import click
+import grpc
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from forebay.cli.ctrl_c import Interruption
+from forebay.cli.errors import channel_to, fail
+from forebay.cli.message_json import as_dict
+from forebay.cli.options import WHAT_A_SERVICE_IS, service_option, target_option
+from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
+from forebay.routes import Method, RouteError
+from forebay.routes.sources import read_all_methods
+from forebay.rpc_errors import of_rpc_error
+
+_LONG = 120
+_ENDS = 24
+
+
+@click.command()
+@click.argument("method")
+@click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
+@target_option("The gateways; the call goes on at another where one fails.")
+@click.option(
+    "--resume/--no-resume", default=True, help="Call again after a failure, to go on. Default: yes."
+)
+@click.option("--timeout", type=float, metavar="SECONDS", help="The call's deadline.")
+@click.option("--id", "call_id", metavar="ID", help="The call's id; makes it durable.")
+@click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Items seen already.")
+@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9, 9 the most urgent.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
+@click.option(
+    "--requests",
+    type=click.File("r"),
+    metavar="FILE",
+    help="More request messages, a line of JSON each; - is standard input.",
+)
+@service_option(f"{WHAT_A_SERVICE_IS} of the service; repeatable.")
+def call(
+    method: str,
+    fields: tuple[str, ...],
+    target: str,
+    resume: bool,
+    timeout: float | None,
+    call_id: str | None,
+    resume_from: int | None,
+    priority: int | None,
+    headers: tuple[str, ...],
+    requests: TextIO | None,
+    services: tuple[str, ...],
+) -> None:
+    """Call METHOD, such as Add or forebay.compute.v1.ComputeService.Add.
+
+    Fields are given by name, nested ones with dots: `forebay call Factorial n=1000`,
+    `forebay call MatMul random.m=200 random.n=200`. Each response is a line of JSON;
+    on a terminal long values are shortened, and progress is a bar.
+    """
+    found = _method(method, services)
+    messages = list(_messages(found, fields, requests))
+    metadata = _metadata(call_id, resume_from, priority, headers)
+    with channel_to(target, resume=resume, pool=found.pool) as channel:
+        try:
+            _run(channel, found, messages, metadata, timeout)
+        except grpc.RpcError as error:
+            fail(of_rpc_error(error), target)
+
+
+def _run(
+    channel: grpc.Channel,
+    method: Method,
+    messages: Sequence[Message],
+    metadata: tuple[tuple[str, str], ...],
+    timeout_s: float | None,
+) -> None:
+    # One shape for all four kinds of RPC: on the wire they are the same.
+    invoke = channel.stream_stream(
+        method.path,
+        request_serializer=method.request_class.SerializeToString,
+        response_deserializer=method.response_class.FromString,
+    )
+    with _Output(method) as output, Interruption() as interruption:
+        call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
+        try:
+            for response in interruption.responses(call):
+                output.show(response)
+        finally:
+            call.cancel()
+    output.sign_off(call)
+
+
+class _Output:
+    """Lasting items to standard output; progress, and the call's id, to standard error."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+        self._err = Console(stderr=True)
+        self._shorten = sys.stdout.isatty()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            console=self._err,
+            transient=True,
+            disable=not self._err.is_terminal,
+        )
+        self._task = self._bar.add_task(method.name.rpartition(".")[2], total=None)
+
+    def __enter__(self) -> _Output:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, response: Message) -> None:
+        """Prints an item, or moves the bar."""
+        if self._method.is_transient(response):
+            progress = getattr(response, self._method.route.transient)
+            fraction = getattr(progress, "fraction", None)  # it may be anything, a string too
+            if fraction is not None:
+                self._bar.update(self._task, total=1.0, completed=fraction)
+            return
+        value = as_dict(response)
+        if not self._method.server_streaming or not value:
+            value = as_dict(response, defaults=True)
+        click.echo(json.dumps(_shortened(value) if self._shorten else value, ensure_ascii=False))
+
+    def sign_off(self, call: Any) -> None:
+        """Tells on a terminal which call it was and where its time went."""
+        if not self._err.is_terminal:
+            return
+        known = {**dict(call.initial_metadata() or ()), **dict(call.trailing_metadata() or ())}
+        words = [
+            f"{key.removeprefix('forebay-')} {known[key]}"
+            for key in (CALL_ID, ATTACHED, "forebay-queue-ms", "forebay-run-ms")
+            if key in known
+        ]
+        self._err.print("[dim]" + ", ".join(words) + "[/dim]", highlight=False, soft_wrap=True)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list) and len(value) > _ENDS:
+        return [*value[:4], f"… {len(value)} values in all"]
+    if isinstance(value, str) and len(value) > _LONG:
+        digest = hashlib.sha256(value.encode()).hexdigest()[:16]
+        return f"{value[:_ENDS]}…{value[-_ENDS:]} ({len(value)} characters, sha256 {digest}…)"
+    return value
+
+
+def _method(name: str, modules: Sequence[str]) -> Method:
+    try:
+        methods = read_all_methods(modules, setting="--service")
+    except RouteError as error:
+        raise click.ClickException(str(error)) from error
+    found = [m for m in methods if name in (m.name, m.name.rpartition(".")[2], m.path[1:])]
+    if len(found) != 1:
+        known = ", ".join(method.name for method in methods)
+        problem = "no such method" if not found else "more than one method of that name"
+        raise click.ClickException(f"{name}: {problem}; there are: {known}")
+    return found[0]
+
+
+def _messages(method: Method, fields: Sequence[str], more: TextIO | None) -> Iterator[Message]:
+    if fields or more is None:
+        yield _parsed(method, _nested(fields), "the fields")
+    for number, line in enumerate(more or (), start=1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise click.ClickException(f"--requests, line {number}: {error}") from error
+            yield _parsed(method, value, f"--requests, line {number}")
+
+
+def _parsed(method: Method, value: Any, where: str) -> Message:
+    try:
+        return json_format.ParseDict(value, method.request_class(), descriptor_pool=method.pool)
+    except json_format.ParseError as error:
+        name = method.request_class.DESCRIPTOR.full_name
+        raise click.ClickException(f"{where}: no {name}: {error}") from error
+
+
+def _nested(fields: Sequence[str]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for field in fields:
+        path, equals, text = field.partition("=")
+        if not equals:
+            raise click.ClickException(f"{field}: expected FIELD=VALUE")
+        *parents, last = path.split(".")
+        place = root
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = _value(text)
+    return root
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
+
+
+def _metadata(
+    call_id: str | None, resume_from: int | None, priority: int | None, headers: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    given: list[tuple[str, object]] = [
+        (CALL_ID, call_id),
+        (RESUME_FROM, resume_from),
+        (PRIORITY, priority),
+    ]
+    pairs = [(key, str(value)) for key, value in given if value is not None]
+    for header in headers:
+        key, colon, value = header.partition(":")
+        if not colon:
+            raise click.ClickException(f"-H {header}: expected KEY:VALUE")
+        pairs.append((key.strip().lower(), value.strip()))
+    return tuple(pairs)

@@ -1,0 +1,38 @@
+"""Errors as the command line tells them."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from forebay.channels import channel
+from forebay.errors import BackendError, DeadlineExceeded, ForebayError
+from forebay.resume.targets import read_targets
+
+
+def channel_to(
+    target: str, *, resume: bool = False, pool: DescriptorPool | None = None
+) -> grpc.Channel:
+    """A channel to the command's `--target`, which may be several."""
+    try:
+        return channel(target, resume=resume, pool=pool)
+    except ValueError as error:
+        raise click.ClickException(f"--target: {error}") from error
+
+
+def fail(error: ForebayError, target: str) -> NoReturn:
+    """Ends the command with what was wrong and what to do about it."""
+    lines = [str(error)]
+    lines += [
+        f"  {violation.field}: {violation.description}"
+        for violation in error.violations
+        if violation.description not in error.message
+    ]
+    if error.retry_after_s is not None:
+        lines.append(f"  a retry may help, after {error.retry_after_s:g} s")
+    if isinstance(error, (BackendError, DeadlineExceeded)):
+        lines.append(f"  `forebay doctor --listen {read_targets(target)[0]}` says what is missing")
+    raise click.ClickException("\n".join(lines))

@@ -1,0 +1,24 @@
+"""`forebay protos`: where the contract's `.proto` files are, for compilers of any language."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_INSTALLED = Path(__file__).parents[1] / "protos"
+_IN_A_CHECKOUT = Path(__file__).parents[4] / "protos"
+
+
+def include_path() -> Path:
+    """The folder to give to `protoc -I`: `forebay/v1/route.proto` is below it."""
+    return _INSTALLED if _INSTALLED.is_dir() else _IN_A_CHECKOUT
+
+
+@click.command()
+def protos() -> None:
+    """Print the include path of forebay/v1/route.proto.
+
+    So that compilers of any language find it: `protoc -I. -I"$(forebay protos)" …`.
+    """
+    click.echo(include_path())

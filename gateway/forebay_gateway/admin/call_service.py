@@ -1,0 +1,144 @@
+"""`forebay.v1.CallService`: methods and queues with their workers, and the items of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import grpc
+
+from forebay.errors import BackendUnavailable, Draining, ItemsLost
+from forebay.routes import Method
+from forebay.v1 import calls_pb2 as pb
+from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.frames import Ending, Item, More
+from forebay_backends.ledger.keys import PARTITIONS, CallKey
+from forebay_backends.ledger.operations.inspection import Backlog, Seen, backlog, onlook
+from forebay_gateway.admin.observers import Onlookers
+from forebay_gateway.admin.operation_messages import call_of, response_of, served_method
+from forebay_gateway.admin.operations import known
+from forebay_gateway.admin.rpc_handlers import streaming, unary
+from forebay_gateway.admin.task_rates import Rates
+from forebay_gateway.admission.admission import RETRY_AFTER_S
+from forebay_gateway.durable.item_sequence import FETCH_BYTES
+from forebay_gateway.durable.watches import LOOK_EVERY_S
+from forebay_gateway.fleet.monitor import Fleet
+from forebay_gateway.fleet.worker_problems import consumers_of
+from forebay_gateway.rpc.incoming import Context
+
+SERVICE = "forebay.v1.CallService"
+
+
+class CallService:
+    """Serves what `google.longrunning.Operations` lacks."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        dispatcher: Dispatcher,
+        fleet: Fleet,
+        methods: Mapping[str, Method],
+        onlookers: Onlookers,
+        rates: Rates,
+        channel: str,
+    ) -> None:
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._fleet = fleet
+        self._methods = methods
+        self._onlookers = onlookers
+        self._rates = rates
+        self._channel = channel
+        self._version = version("forebay")
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server serves."""
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "ListMethods": unary(pb.ListMethodsRequest, self.list_methods),
+            "ListQueues": unary(pb.ListQueuesRequest, self.list_queues),
+            "ReadItems": streaming(pb.ReadItemsRequest, self.read_items),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    async def list_methods(
+        self, request: pb.ListMethodsRequest, context: Context
+    ) -> pb.ListMethodsResponse:
+        """Every method with a route, and its workers; raises BackendUnavailable."""
+        if not self._fleet.health.ledger:
+            raise BackendUnavailable(
+                "the ledger does not answer, so nothing is known of workers",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return pb.ListMethodsResponse(
+            methods=[
+                served_method(consumers_of(method, self._fleet.workers, self._version))
+                for _, method in sorted(self._methods.items())
+            ]
+        )
+
+    async def list_queues(
+        self, request: pb.ListQueuesRequest, context: Context
+    ) -> pb.ListQueuesResponse:
+        """Every queue that a method goes to, but those of plain tasks."""
+        methods = [method for method in self._methods.values() if method.keeps_record]
+        queues = sorted({method.route.queue for method in methods})
+        depths, by_partition = await asyncio.gather(
+            asyncio.gather(*(self._dispatcher.depth(queue) for queue in queues)),
+            self._ledger.run_all([backlog(number, queues) for number in range(PARTITIONS)]),
+        )
+        waiting = [sum(parts, Backlog()) for parts in zip(*by_partition, strict=True)]
+        return pb.ListQueuesResponse(
+            queues=[self._queue(*one) for one in zip(queues, depths, waiting, strict=True)]
+        )
+
+    async def read_items(
+        self, request: pb.ReadItemsRequest, context: Context
+    ) -> AsyncIterator[pb.ReadItemsResponse]:
+        """The call's lasting items from an ordinal on, and with `follow` those that come."""
+        call, ordinal = call_of(request.name), request.first
+        with self._onlookers.open(call, Item, More, Ending) as onlooker:
+            while True:
+                seen = known(await self._ledger.run(onlook(call, self._channel)))
+                if ordinal > seen.count:
+                    raise ItemsLost(f"the call has {seen.count} items; there is no {ordinal}")
+                while ordinal < seen.count:
+                    for payload in await self._fetch(call, ordinal, seen):
+                        item = response_of(seen.method, payload, self._methods)
+                        yield pb.ReadItemsResponse(ordinal=ordinal, item=item)
+                        ordinal += 1
+                if seen.state.terminal or not request.follow:
+                    return
+                if self._onlookers.is_cut:
+                    raise Draining(
+                        f"the gateway is shutting down; go on elsewhere, from item {ordinal}",
+                        retry_after_s=RETRY_AFTER_S,
+                    )
+                await onlooker.news(LOOK_EVERY_S)
+
+    async def _fetch(self, call: CallKey, ordinal: int, seen: Seen) -> list[bytes]:
+        """The next items, at least one; raises ItemsLost where they are not kept."""
+        average = max(1, seen.sent // seen.count)
+        count = min(seen.count - ordinal, max(1, FETCH_BYTES // average))
+        items = await self._ledger.items(call, ordinal, count)
+        if not items or items[0][0] != ordinal:
+            raise ItemsLost(f"item {ordinal} of this call is no longer in the ledger")
+        return [payload for _, payload in items]
+
+    def _queue(self, name: str, depth: int, waiting: Backlog) -> pb.Queue:
+        methods = [method for method in self._methods.values() if method.route.queue == name]
+        consumers = [worker for worker in self._fleet.workers if name in worker.queues]
+        queue = pb.Queue(
+            name=name,
+            methods=[method.name for method in methods],
+            depth=depth,
+            waiting_calls=waiting.calls,
+            consumers=len(consumers),
+            slots=sum(worker.slots for worker in consumers),
+            begun_per_second=self._rates.per_second({method.route.task for method in methods}),
+        )
+        if waiting.calls:
+            queue.oldest_wait.FromMilliseconds(waiting.oldest_ms)
+        return queue

@@ -1,0 +1,162 @@
+"""`google.longrunning.Operations` over the ledger's records: every durable call is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import grpc
+from google.longrunning import operations_pb2 as pb
+from google.protobuf import empty_pb2
+
+from forebay.errors import CallNotFinished, CallUnknown, FieldViolation, InvalidRequest
+from forebay.routes import Method
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.frames import Ending
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.operations.calls import Refused, cancel
+from forebay_backends.ledger.operations.inspection import delete, describe, onlook
+from forebay_gateway.admin.filters import parse_filter
+from forebay_gateway.admin.listing import Listings
+from forebay_gateway.admin.observers import Onlookers
+from forebay_gateway.admin.operation_messages import (
+    COLLECTION,
+    call_of,
+    invalid_name,
+    name_of,
+    operation_of,
+)
+from forebay_gateway.admin.pages import page_size, place_of, token_of
+from forebay_gateway.admin.rpc_handlers import unary
+from forebay_gateway.durable.watches import LOOK_EVERY_S
+from forebay_gateway.rpc.incoming import Context
+
+T = TypeVar("T")
+
+SERVICE = "google.longrunning.Operations"
+LONGEST_WAIT_S = 30 * 60.0
+"""How long WaitOperation waits for a call where its caller sets no bound."""
+
+_WHOLE = 1 << 30
+_BEFORE_THE_DEADLINE_S = 1.0
+
+
+class Operations:
+    """Serves the operations of one gateway."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        methods: Mapping[str, Method],
+        onlookers: Onlookers,
+        channel: str,
+        owner: str = "",
+    ) -> None:
+        self._ledger = ledger
+        self._methods = methods
+        self._onlookers = onlookers
+        self._channel = channel
+        self._listings = Listings(ledger, methods, owner)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server serves."""
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "GetOperation": unary(pb.GetOperationRequest, self.get),
+            "ListOperations": unary(pb.ListOperationsRequest, self.list_page),
+            "CancelOperation": unary(pb.CancelOperationRequest, self.cancel),
+            "DeleteOperation": unary(pb.DeleteOperationRequest, self.delete),
+            "WaitOperation": unary(pb.WaitOperationRequest, self.wait),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    async def get(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
+        """The call as it is now."""
+        return await self._operation(call_of(request.name))
+
+    async def cancel(self, request: pb.CancelOperationRequest, context: Context) -> empty_pb2.Empty:
+        """Cancels the call; where it has ended, nothing happens."""
+        refused = await self._ledger.run(cancel(call_of(request.name)))
+        if refused is not None and refused.why == "UNKNOWN":
+            raise unknown()
+        return empty_pb2.Empty()
+
+    async def delete(self, request: pb.DeleteOperationRequest, context: Context) -> empty_pb2.Empty:
+        """Forgets a call that has ended."""
+        call = call_of(request.name)
+        refused = await self._ledger.run(delete(call))
+        if refused is None:
+            return empty_pb2.Empty()
+        if refused.why == "UNKNOWN":
+            raise unknown()
+        raise CallNotFinished(
+            f"{name_of(call)} is {refused.why}; only a call that has ended can be deleted: "
+            "cancel it, or wait for it"
+        )
+
+    async def wait(self, request: pb.WaitOperationRequest, context: Context) -> pb.Operation:
+        """The call when it has ended, or as it is when the time is up."""
+        call = call_of(request.name)
+        give_up = time.monotonic() + _wait_s(request, context)
+        with self._onlookers.open(call, Ending) as onlooker:
+            while not known(await self._ledger.run(onlook(call, self._channel))).state.terminal:
+                left_s = give_up - time.monotonic()
+                if left_s <= 0 or self._onlookers.is_cut:
+                    break
+                await onlooker.news(min(left_s, LOOK_EVERY_S))
+        return await self._operation(call)
+
+    async def list_page(
+        self, request: pb.ListOperationsRequest, context: Context
+    ) -> pb.ListOperationsResponse:
+        """A page of calls, newest first."""
+        if request.name not in ("", COLLECTION):
+            raise invalid_name(f"is {request.name!r}; expected {COLLECTION!r}")
+        if request.return_partial_success:
+            problem = "can't be set: a listing is whole"
+            raise InvalidRequest(
+                f"return_partial_success {problem}",
+                violations=(FieldViolation("return_partial_success", problem),),
+            )
+        wanted, size = parse_filter(request.filter), page_size(request.page_size)
+        after = wanted.start
+        if request.page_token:
+            after = place_of(request.page_token, request.filter)
+        operations, read_to = await self._listings.page(wanted, after, size)
+        return pb.ListOperationsResponse(
+            operations=operations,
+            next_page_token="" if read_to is None else token_of(read_to, request.filter),
+        )
+
+    async def _operation(self, call: CallKey) -> pb.Operation:
+        told = known(await self._ledger.run(describe(call, _WHOLE, review=True)))
+        return operation_of(call, told, self._methods)
+
+
+def known(answer: T | Refused) -> T:
+    """What the ledger says of a call; raises CallUnknown where it knows none."""
+    if isinstance(answer, Refused):
+        raise unknown()
+    return answer
+
+
+def unknown() -> CallUnknown:
+    """The error for a call that the ledger does not know."""
+    return CallUnknown("no call of that id is known, or its retention is over")
+
+
+def _wait_s(request: pb.WaitOperationRequest, context: Context) -> float:
+    """How long to wait: as long as asked for, and so that the answer comes before the deadline."""
+    bounds = [LONGEST_WAIT_S]
+    if request.HasField("timeout"):
+        asked_s = request.timeout.seconds + request.timeout.nanos / 1e9
+        if asked_s < 0:
+            problem = f"is {asked_s:g} s; expected 0 or more"
+            raise InvalidRequest(
+                f"timeout {problem}", violations=(FieldViolation("timeout", problem),)
+            )
+        bounds.append(asked_s)
+    remaining_s = context.time_remaining()
+    if remaining_s is not None:
+        bounds.append(max(remaining_s - _BEFORE_THE_DEADLINE_S, remaining_s / 2))
+    return min(bounds)

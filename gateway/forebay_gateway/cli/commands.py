@@ -1,0 +1,155 @@
+"""`forebay gateway`, `up`, `routes` and `doctor`: the command line's end of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from forebay.routes import Method, RouteError
+from forebay_backends.embedded.server import EmbeddedServer, EmbeddedServerError, is_running
+from forebay_backends.settings import Settings, SettingsError, load_settings
+from forebay_gateway.cli.doctor import examine, present, show_findings, show_routes
+from forebay_gateway.cli.run import log_to_stderr, run, told, told_to_stop
+from forebay_gateway.cli.up import OURS, everything_up
+from forebay_gateway.server.gateway import load_methods, needs_ledger
+from forebay_gateway.server.processes import running_gateways
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_processes = click.option(
+    "--processes", type=click.IntRange(1), metavar="N", help="Gateway processes on the port [1]."
+)
+
+
+def _options(command: F) -> F:
+    """The flags of every command that reads settings; each is a setting of that name."""
+    for option in (
+        click.option(
+            "--service",
+            "services",
+            multiple=True,
+            metavar="MODULE|FILE",
+            help="Compiled protobuf module, or descriptor set, to serve; repeatable.",
+        ),
+        click.option("--listen", metavar="HOST:PORT", help="Where to listen [127.0.0.1:50051]."),
+        click.option("--ledger-url", metavar="URL", help="Redis or Valkey; unset: embedded."),
+        click.option("--broker-url", metavar="URL", help="Redis or AMQP; unset: the ledger's."),
+        click.option("--data-dir", metavar="DIR", help="The embedded server's folder."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_options
+@_processes
+def gateway(**flags: Any) -> None:
+    """Serve gRPC, and send calls to Celery workers.
+
+    Without --ledger-url the embedded server is started, unless `forebay up` or
+    another gateway of this user runs it already.
+    """
+    settings = _settings(flags)
+    embedded = _needs_embedded(settings, _loaded(settings))
+
+    async def serve() -> None:
+        async with running_gateways(settings) as address:
+            click.echo(f"forebay gateway ready on {address}")
+            await told_to_stop()
+
+    if not embedded or is_running(settings.data_dir):
+        run(serve())
+        return
+    with _embedded(settings):
+        run(serve())
+
+
+@click.command()
+@_options
+@_processes
+@click.option("--concurrency", type=click.IntRange(1), help="Calls at a time, per queue.")
+@click.option(
+    "--app", "-A", default=OURS, show_default=True, metavar="APP", help="As of `celery -A`."
+)
+def up(concurrency: int | None, app: str, **flags: Any) -> None:
+    """Run everything: the embedded server, a worker for each queue, the gateway.
+
+    Ctrl-C stops it: calls in flight get a grace, then workers end, then the server.
+    """
+    settings = _settings(flags)
+    embedded = _needs_embedded(settings, _loaded(settings))
+    slots = concurrency or _default_concurrency()
+
+    async def serve() -> None:
+        async with everything_up(settings, slots, app) as address:
+            click.echo(f"forebay up and ready on {address}")
+            await told_to_stop()
+            click.echo("forebay is stopping", err=True)
+
+    if not embedded:
+        run(serve())
+        return
+    with _embedded(settings):
+        run(serve())
+
+
+@click.command()
+@_options
+def routes(**flags: Any) -> None:
+    """Show which method goes to which task and queue, and who consumes it."""
+    settings = _settings(flags)
+    methods = _loaded(settings)
+    show_routes(Console(), methods, run(present(settings)))
+
+
+@click.command()
+@_options
+def doctor(**flags: Any) -> None:
+    """Look at everything that a call needs; say what is missing and how to mend it."""
+    settings = _settings(flags)
+    findings = run(examine(settings, _loaded(settings)))
+    show_findings(Console(), findings)
+    if not all(finding.good for finding in findings):
+        raise SystemExit(1)
+
+
+def _loaded(settings: Settings) -> tuple[Method, ...]:
+    try:
+        return load_methods(settings.services)
+    except (SettingsError, RouteError) as error:
+        raise click.ClickException(told(error)) from error
+
+
+def _needs_embedded(settings: Settings, methods: tuple[Method, ...]) -> bool:
+    """Whether anything is to be on the embedded server: the ledger, or a broker not named.
+
+    The methods are loaded first: what is wrong with them shows before anything is started.
+    """
+    if settings.ledger_url is not None:
+        return False
+    return settings.broker_url is None or needs_ledger(methods)
+
+
+def _default_concurrency() -> int:
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    flags["services"] = flags["services"] or None
+    try:
+        settings = load_settings(flags)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    log_to_stderr(settings.log_level)
+    return settings
+
+
+def _embedded(settings: Settings) -> EmbeddedServer:
+    try:
+        return EmbeddedServer(settings.data_dir)
+    except EmbeddedServerError as error:
+        raise click.ClickException(str(error)) from error

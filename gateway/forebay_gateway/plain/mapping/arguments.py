@@ -1,0 +1,99 @@
+"""From a request message to the arguments of a Celery task. Pure.
+
+A field becomes the Python value that a caller of the task would have passed, and Celery's JSON
+carries that as it always does: bytes are bytes, a Timestamp is an aware datetime.
+Fields that know whether they are set (optional ones, messages, members of a
+oneof) are left out where they are not, so that the task's own default holds.
+`docs/plain-tasks.md` has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from forebay.errors import FieldViolation, InvalidRequest
+from forebay.routes.plain import PlainTask
+
+
+def arguments(request: Message, plain: PlainTask) -> tuple[list[Any], dict[str, Any]]:
+    """The positional arguments, and those by name; raises InvalidRequest."""
+    named = _fields(request, "")
+    return [named.pop(name, None) for name in plain.positional], named
+
+
+def _fields(message: Message, path: str) -> dict[str, Any]:
+    descriptor: Any = message.DESCRIPTOR
+    return {
+        field.name: _field(message, field, f"{path}{field.name}")
+        for field in descriptor.fields
+        if not field.has_presence or message.HasField(field.name)
+    }
+
+
+def _field(message: Message, field: FieldDescriptor, path: str) -> Any:
+    value = getattr(message, field.name)
+    entry: Any = field.message_type
+    if field.is_repeated and entry is not None and entry.GetOptions().map_entry:
+        values = entry.fields_by_name["value"]
+        return {key: _value(values, value[key], f"{path}.{key}") for key in value}
+    if field.is_repeated:
+        return [_value(field, one, f"{path}[{index}]") for index, one in enumerate(value)]
+    return _value(field, value, path)
+
+
+def _value(field: FieldDescriptor, value: Any, path: str) -> Any:
+    if field.message_type is not None:
+        well_known = _WELL_KNOWN.get(field.message_type.full_name)
+        return well_known(value, path) if well_known else _fields(value, f"{path}.")
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return value if known is None else known.name
+    return value
+
+
+def _timestamp(value: Any, path: str) -> datetime:
+    try:
+        moment: datetime = value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise _invalid(path, "expected a Timestamp of the years 1 to 9999") from error
+    return moment
+
+
+def _json(value: Message, path: str) -> Any:
+    try:
+        return json_format.MessageToDict(value)
+    except (ValueError, json_format.Error) as error:
+        raise _invalid(path, "expected a value that JSON has") from error
+
+
+def _wrapped(value: Any, _: str) -> Any:
+    return value.value
+
+
+def _duration(value: Any, path: str) -> float:
+    try:
+        value.ToJsonString()  # it knows the range, and that the signs must agree
+    except ValueError as error:
+        raise _invalid(path, "expected a Duration of at most 10,000 years") from error
+    return float(value.seconds + value.nanos / 1e9)
+
+
+def _invalid(path: str, description: str) -> InvalidRequest:
+    return InvalidRequest(f"{path}: {description}", violations=(FieldViolation(path, description),))
+
+
+_WRAPPERS = ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
+_WELL_KNOWN: Mapping[str, Callable[[Any, str], Any]] = {
+    "google.protobuf.Timestamp": _timestamp,
+    "google.protobuf.Duration": _duration,
+    "google.protobuf.Struct": _json,
+    "google.protobuf.Value": _json,
+    "google.protobuf.ListValue": _json,
+    **{f"google.protobuf.{name}Value": _wrapped for name in _WRAPPERS},
+}

@@ -1,0 +1,105 @@
+"""JSON values into protobuf's well-known types that are more than their fields. Pure.
+
+Wrappers (`Int64Value` and so on) and FieldMask need no rule of their own: they have one field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from google.protobuf.message import Message
+
+from forebay_gateway.plain.mapping.celery_json import LongInteger, kind
+from forebay_gateway.plain.mapping.scalars import Unfit
+
+_EXACT = 1 << 53  # integers up to here are doubles
+
+
+def _timestamp(message: Any, value: Any, path: str) -> None:
+    try:
+        if isinstance(value, datetime):
+            message.FromDatetime(value if value.tzinfo else value.replace(tzinfo=UTC))
+        elif isinstance(value, str):
+            message.FromJsonString(value)
+        elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+            message.FromNanoseconds(_nanoseconds(value))
+        else:
+            raise Unfit(path, f"expected a time; got {kind(value)}")
+        message.ToJsonString()  # raises for what is out of range
+    except Unfit:
+        raise
+    except (ValueError, OverflowError, ArithmeticError):
+        raise Unfit(
+            path, "expected a datetime, RFC 3339 or seconds since 1970; got another"
+        ) from None
+
+
+def _duration(message: Any, value: Any, path: str) -> None:
+    try:
+        if isinstance(value, str):
+            message.FromJsonString(value)
+        elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+            message.FromNanoseconds(_nanoseconds(value))
+        else:
+            raise Unfit(path, f"expected seconds; got {kind(value)}")
+        message.ToJsonString()
+    except Unfit:
+        raise
+    except (ValueError, OverflowError, ArithmeticError):
+        raise Unfit(path, 'expected a number of seconds, or a string such as "3.5s"') from None
+
+
+def _nanoseconds(seconds: float | Decimal) -> int:
+    whole = math.floor(seconds)
+    return whole * 1_000_000_000 + round(float(seconds - whole) * 1e9)
+
+
+def _struct(message: Any, value: Any, path: str) -> None:
+    if not isinstance(value, dict):
+        raise Unfit(path, f"expected an object; got {kind(value)}")
+    for key, inner in value.items():
+        _value(message.fields[key], inner, f"{path}.{key}")
+
+
+def _list(message: Any, value: Any, path: str) -> None:
+    if not isinstance(value, list):
+        raise Unfit(path, f"expected a list; got {kind(value)}")
+    for index, inner in enumerate(value):
+        _value(message.values.add(), inner, f"{path}[{index}]")
+
+
+def _value(message: Any, value: Any, path: str) -> None:
+    match value:
+        case None:
+            message.null_value = 0
+        case bool():
+            message.bool_value = value
+        case LongInteger():
+            raise Unfit(path, "expected a number that a double holds exactly; got a longer one")
+        case int() | float():
+            if not math.isfinite(value) or (isinstance(value, int) and abs(value) > _EXACT):
+                raise Unfit(path, "expected a finite number that a double holds exactly")
+            message.number_value = value
+        case str():
+            message.string_value = value
+        case dict():
+            message.struct_value.SetInParent()
+            _struct(message.struct_value, value, path)
+        case list():
+            message.list_value.SetInParent()
+            _list(message.list_value, value, path)
+        case _:
+            raise Unfit(path, f"expected a value that JSON has; got {kind(value)}")
+
+
+WELL_KNOWN: Mapping[str, Callable[[Message, Any, str], None]] = {
+    "google.protobuf.Timestamp": _timestamp,
+    "google.protobuf.Duration": _duration,
+    "google.protobuf.Struct": _struct,
+    "google.protobuf.ListValue": _list,
+    "google.protobuf.Value": _value,
+}

@@ -1,0 +1,96 @@
+"""What a caller asks for in metadata, and what is handed on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from forebay.errors import FieldViolation, InvalidRequest
+from forebay.metadata import (
+    CALL_ID,
+    ON_DISCONNECT,
+    PRIORITY,
+    RESUME_FROM,
+    TRACEPARENT,
+    TRACESTATE,
+    from_pairs,
+)
+from forebay.routes import HIGHEST_PRIORITY, Route
+from forebay.v1 import call_pb2
+from forebay_backends.ledger.keys import is_call_id
+
+_REQUEST_KEYS = frozenset({CALL_ID, RESUME_FROM, ON_DISCONNECT, PRIORITY})
+_TRACE_KEYS = (TRACEPARENT, TRACESTATE)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a caller asks for: `call_id` is None where the gateway is to make one."""
+
+    call_id: str | None
+    resume_from: int
+    detach: bool
+    priority: int
+    handed_on: call_pb2.Metadata
+
+
+def read_wishes(pairs: Iterable[tuple[str, str | bytes]], route: Route) -> Wishes:
+    """Reads a call's request metadata; raises InvalidRequest naming the key."""
+    ours: dict[str, str] = {}
+    handed_on: list[tuple[str, str | bytes]] = []
+    kept = {*route.metadata, *_TRACE_KEYS}
+    for key, value in pairs:
+        if key in kept:
+            handed_on.append((key, value))
+        elif key.startswith("forebay-"):
+            if key not in _REQUEST_KEYS:
+                raise _invalid(key, "is no metadata that a call may send")
+            if key in ours:
+                raise _invalid(key, "is given twice")
+            ours[key] = value if isinstance(value, str) else value.decode("latin-1")
+    return Wishes(
+        call_id=_call_id(ours.get(CALL_ID)),
+        resume_from=_resume_from(ours),
+        detach=_detach(ours.get(ON_DISCONNECT), route),
+        priority=_priority(ours.get(PRIORITY), route),
+        handed_on=from_pairs(handed_on),
+    )
+
+
+def _call_id(value: str | None) -> str | None:
+    if value is not None and not is_call_id(value):
+        raise _invalid(CALL_ID, f"is {value!r}; expected 1 to 128 of A-Z a-z 0-9 . _ : -")
+    return value
+
+
+def _resume_from(ours: dict[str, str]) -> int:
+    value = ours.get(RESUME_FROM, "0")
+    if not (value.isascii() and value.isdecimal() and len(value) < 16):
+        raise _invalid(RESUME_FROM, f"is {value!r}; expected a number of items, 0 or more")
+    if int(value) and CALL_ID not in ours:
+        raise _invalid(RESUME_FROM, f"needs {CALL_ID}: which call is to be resumed?")
+    return int(value)
+
+
+def _detach(value: str | None, route: Route) -> bool:
+    if value is None:
+        return route.detach
+    if value not in ("cancel", "detach"):
+        raise _invalid(ON_DISCONNECT, f"is {value!r}; expected cancel or detach")
+    if not route.caller_chooses_on_disconnect and (value == "detach") != route.detach:
+        raise _invalid(ON_DISCONNECT, f"is {value!r}, which the method's route does not permit")
+    return value == "detach"
+
+
+def _priority(value: str | None, route: Route) -> int:
+    if value is None:
+        return route.priority
+    if not (len(value) == 1 and value.isascii() and value.isdecimal()):
+        raise _invalid(PRIORITY, f"is {value!r}; expected 0 to {HIGHEST_PRIORITY}")
+    if int(value) > route.max_priority:
+        raise _invalid(PRIORITY, f"is {value}, over the method's cap of {route.max_priority}")
+    return int(value)
+
+
+def _invalid(key: str, description: str) -> InvalidRequest:
+    return InvalidRequest(f"{key} {description}", violations=(FieldViolation(key, description),))

@@ -1,0 +1,66 @@
+"""What a call's record is made of: its route, the gateway's defaults, the caller's wishes. Pure."""
+
+from __future__ import annotations
+
+from forebay.routes import Method
+from forebay_backends.ledger.operations.calls import NewCall
+from forebay_backends.settings import Settings
+from forebay_gateway.rpc.options import Wishes
+
+
+def new_call(
+    method: Method,
+    wishes: Wishes,
+    settings: Settings,
+    *,
+    timeout_s: float | None,
+    request: bytes,
+    digest: str,
+) -> NewCall:
+    """The record of a call that is being accepted; `timeout_s` is the caller's."""
+    limits = method.route.limits
+    linger_s = 0.0 if wishes.call_id is None else settings.linger_s
+    return NewCall(
+        method=method.name,
+        task=method.route.task,
+        queue=method.route.queue,
+        priority=wishes.priority,
+        digest=digest,
+        receiving=method.client_streaming and not method.route.live,
+        request=request,
+        metadata=wishes.handed_on.SerializeToString(),
+        timeout_s=None if wishes.detach else timeout_s,
+        queue_wait_s=queue_wait_s(method, settings),
+        run_limit_s=run_time_s(method, settings),
+        linger_s=linger_s if limits.linger_s is None else limits.linger_s,
+        detach=wishes.detach,
+        item_limit_bytes=limits.item_bytes or settings.item_bytes,
+        window_bytes=settings.window_bytes,
+        retention_s=settings.retention_s,
+        attempts_limit=attempts_limit(method, settings),
+        may_run_again=method.may_run_again,
+        deterministic=method.route.deterministic,
+        live=method.route.live,
+        idle_s=limits.idle_s or settings.idle_s,
+        fingerprint=method.fingerprint,
+    )
+
+
+def request_limit_bytes(method: Method, settings: Settings) -> int:
+    """How large one call's requests may be in all."""
+    return method.route.limits.request_bytes or settings.request_bytes
+
+
+def queue_wait_s(method: Method, settings: Settings) -> float:
+    """How long a call may wait for a worker."""
+    return method.route.limits.queue_wait_s or settings.queue_wait_s
+
+
+def run_time_s(method: Method, settings: Settings) -> float | None:
+    """How long one attempt may run; None where only a deadline bounds it."""
+    return method.route.limits.run_time_s or settings.run_time_s
+
+
+def attempts_limit(method: Method, settings: Settings) -> int:
+    """How many attempts a call has in all, where it may be run again."""
+    return method.route.limits.attempts or settings.attempts

@@ -1,0 +1,75 @@
+"""`grpc.health.v1`: overall and per service, by Check, Watch and List.
+
+grpcio's servicer keeps the statuses and serves Watch; List, and an answer to
+requests that are none, are added here.
+https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import grpc
+from grpc_health.v1 import health, health_pb2
+
+from forebay_gateway.rpc.status import request_parser
+
+SERVICE = health.SERVICE_NAME
+
+_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_Response = health_pb2.HealthCheckResponse
+_pb: Any = health_pb2  # types-grpcio-health-checking lacks List's messages
+
+
+class HealthService:
+    """The health of a gateway: one status for it and for each service that it serves."""
+
+    def __init__(self, services: Sequence[str]) -> None:
+        self._names = ("", *services)
+        self._servicer = health.aio.HealthServicer()
+        self._serving = False
+        self._draining = False
+
+    async def say(self, serving: bool) -> None:
+        """Sets all statuses, and tells who watches."""
+        self._serving = serving and not self._draining
+        status = _Response.SERVING if serving else _Response.NOT_SERVING
+        for name in self._names:
+            await self._servicer.set(name, status)
+
+    async def drain(self) -> None:
+        """NOT_SERVING from now on."""
+        self._serving, self._draining = False, True
+        await self._servicer.enter_graceful_shutdown()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server serves."""
+        parse = request_parser(health_pb2.HealthCheckRequest)
+        parse_list = request_parser(_pb.HealthListRequest)
+
+        async def check(request: bytes, context: _Context) -> object:
+            return await self._servicer.Check(await parse(request, context), context)
+
+        async def watch(request: bytes, context: _Context) -> None:
+            await self._servicer.Watch(await parse(request, context), context)
+
+        async def list_all(request: bytes, context: _Context) -> object:
+            await parse_list(request, context)
+            status = _Response.SERVING if self._serving else _Response.NOT_SERVING
+            return _pb.HealthListResponse(
+                statuses={name: _Response(status=status) for name in self._names}
+            )
+
+        serialize = _Response.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(check, response_serializer=serialize),
+                "Watch": grpc.unary_stream_rpc_method_handler(watch, response_serializer=serialize),
+                "List": grpc.unary_unary_rpc_method_handler(
+                    list_all,
+                    response_serializer=_pb.HealthListResponse.SerializeToString,
+                ),
+            },
+        )

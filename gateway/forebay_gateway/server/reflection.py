@@ -1,0 +1,198 @@
+"""Server reflection, v1 and v1alpha: what this gateway serves, for grpcurl and its like.
+
+The two protocols are the same messages under two package names, so one handler
+serves both on their bytes. Answers come from a descriptor pool of what is served and
+nothing else, wherever it was compiled; unlike grpcio-reflection's they know methods, fields
+and enum values by their full names too (grpc issue 34743).
+https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pool import Default, DescriptorPool
+from google.rpc import error_details_pb2, status_pb2
+from grpc_reflection.v1alpha import reflection_pb2 as pb
+
+from forebay.routes import Method
+from forebay.routes.descriptor_conflicts import with_dependencies
+from forebay.v1 import errors_pb2
+from forebay_gateway.rpc.status import request_parser
+
+V1_SERVICE = "grpc.reflection.v1.ServerReflection"
+V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
+SERVICES = (V1_SERVICE, V1ALPHA_SERVICE)
+_METHOD = "ServerReflectionInfo"
+# What errors are made of: no service's file imports it, but callers look it up.
+_TOLD_BESIDES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
+
+_log = logging.getLogger(__name__)
+
+_parse = request_parser(pb.ServerReflectionRequest)
+
+
+def reflection_handlers(
+    methods: Iterable[Method], own_services: Iterable[str]
+) -> list[grpc.GenericRpcHandler]:
+    """The handlers of both protocols.
+
+    They tell of the services of `methods`, of the gateway's own, and of themselves.
+    """
+    own = sorted({*own_services, V1ALPHA_SERVICE})
+    served = {method.service: method.file for method in methods}
+    besides = (Default().FindServiceByName(name).file for name in own)
+    files = _Files((*served.values(), *_TOLD_BESIDES, *besides))
+    files.add(_v1())
+    reflection = _Reflection(files, sorted({*served, *own, V1_SERVICE}))
+    method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+        reflection.info,
+        response_serializer=pb.ServerReflectionResponse.SerializeToString,
+    )
+    return [
+        grpc.method_handlers_generic_handler(service, {_METHOD: method}) for service in SERVICES
+    ]
+
+
+class _Files:
+    """A pool of the files and what they import; of two of a name the first."""
+
+    def __init__(self, roots: Iterable[FileDescriptor]) -> None:
+        self.pool = DescriptorPool()
+        self._names: list[str] = []
+        for file in with_dependencies(roots):
+            try:
+                self.add(_proto_of(file))
+            except TypeError as error:  # a user's copy of it, under another name, came first
+                _log.warning("reflection does not tell of %s: %s", file.name, error)
+
+    def add(self, proto: descriptor_pb2.FileDescriptorProto) -> None:
+        """Takes a file after what it imports; raises TypeError where it does not fit."""
+        self.pool.AddSerializedFile(proto.SerializeToString())
+        self._names.append(proto.name)
+
+    def __iter__(self) -> Iterator[FileDescriptor]:
+        return map(self.pool.FindFileByName, self._names)
+
+
+class _Reflection:
+    def __init__(self, files: _Files, services: Sequence[str]) -> None:
+        self._files = files
+        self._pool = files.pool
+        self._services = services
+
+    async def info(
+        self,
+        requests: AsyncIterator[bytes],
+        context: grpc.aio.ServicerContext[bytes, bytes],
+    ) -> AsyncIterator[pb.ServerReflectionResponse]:
+        async for request in requests:
+            yield self._answer(await _parse(request, context))
+
+    def _answer(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
+        response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
+        try:
+            match request.WhichOneof("message_request"):
+                case "list_services":
+                    for service in self._services:
+                        response.list_services_response.service.add(name=service)
+                case "file_by_filename":
+                    self._tell(response, self._pool.FindFileByName(request.file_by_filename))
+                case "file_containing_symbol":
+                    self._tell(response, self._file_of(request.file_containing_symbol))
+                case "file_containing_extension":
+                    asked = request.file_containing_extension
+                    extended = self._pool.FindMessageTypeByName(asked.containing_type)
+                    extension = self._pool.FindExtensionByNumber(extended, asked.extension_number)
+                    self._tell(response, self._pool.FindFileContainingSymbol(extension.full_name))
+                case "all_extension_numbers_of_type":
+                    self._tell_extensions(response, request.all_extension_numbers_of_type)
+                case _:
+                    _refuse(response, grpc.StatusCode.INVALID_ARGUMENT, "no request is set")
+        except KeyError:
+            _refuse(response, grpc.StatusCode.NOT_FOUND, "not found")
+        return response
+
+    def _tell(self, response: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
+        """The file, then what it imports."""
+        response.file_descriptor_response.file_descriptor_proto.extend(
+            _proto_of(needed).SerializeToString()
+            for needed in reversed(tuple(with_dependencies([file])))
+        )
+
+    def _tell_extensions(self, response: pb.ServerReflectionResponse, name: str) -> None:
+        extended = self._pool.FindMessageTypeByName(name)
+        answer = response.all_extension_numbers_response
+        answer.base_type_name = name
+        answer.extension_number.extend(
+            sorted(extension.number for extension in self._pool.FindAllExtensions(extended))
+        )
+
+    def _file_of(self, symbol: str) -> FileDescriptor:
+        finders: tuple[Callable[[str], Any], ...] = (
+            self._pool.FindFileContainingSymbol,
+            self._pool.FindMethodByName,
+            self._pool.FindFieldByName,
+        )
+        for find in finders:
+            try:
+                found = find(symbol)
+            except KeyError:
+                continue
+            return found if isinstance(found, FileDescriptor) else _file_of_member(found)
+        return self._file_of_enum_value(symbol)
+
+    def _file_of_enum_value(self, symbol: str) -> FileDescriptor:
+        """Enum values are siblings of their enum: PACKAGE.VALUE, or MESSAGE.VALUE."""
+        scope, _, _ = symbol.rpartition(".")
+        for file in self._files:
+            for enum in _enums(file):
+                prefix = enum.full_name.rpartition(".")[0]
+                if prefix == scope and symbol.removeprefix(f"{scope}.") in enum.values_by_name:
+                    return file
+        raise KeyError(symbol)
+
+
+def _file_of_member(member: Any) -> FileDescriptor:
+    owner = getattr(member, "containing_service", None)
+    file: FileDescriptor = owner.file if owner is not None else member.file
+    return file
+
+
+def _enums(file: FileDescriptor) -> Iterator[Any]:
+    yield from file.enum_types_by_name.values()
+    messages = list(file.message_types_by_name.values())
+    while messages:
+        message = messages.pop()
+        yield from message.enum_types
+        messages.extend(message.nested_types)
+
+
+def _proto_of(file: Any) -> descriptor_pb2.FileDescriptorProto:
+    proto = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(proto)
+    return proto
+
+
+def _refuse(response: pb.ServerReflectionResponse, code: grpc.StatusCode, message: str) -> None:
+    response.error_response.error_code = code.value[0]
+    response.error_response.error_message = message
+
+
+def _v1() -> descriptor_pb2.FileDescriptorProto:
+    """V1: v1alpha's file under the other package name."""
+    file = _proto_of(pb.DESCRIPTOR)
+    file.name, file.package = "grpc/reflection/v1/reflection.proto", "grpc.reflection.v1"
+    for message in file.message_type:
+        for field in message.field:
+            if field.type_name:
+                field.type_name = field.type_name.replace(".v1alpha.", ".v1.")
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(".v1alpha.", ".v1.")
+        method.output_type = method.output_type.replace(".v1alpha.", ".v1.")
+    return file

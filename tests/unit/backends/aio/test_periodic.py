@@ -1,0 +1,63 @@
+"""What is done again and again goes on whatever goes wrong once, and the log says so once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from forebay.errors import BackendUnavailable
+from forebay_backends.aio.periodic import every
+
+_LOG = logging.getLogger("tests.rounds")
+
+
+class _Over(BaseException):
+    """Ends the rounds of a test."""
+
+
+def _acts(*outcomes: BaseException | None) -> Callable[[], asyncio.Future[None]]:
+    left = iter((*outcomes, _Over()))
+
+    def act() -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        outcome = next(left)
+        if outcome is None:
+            done.set_result(None)
+        else:
+            done.set_exception(outcome)
+        return done
+
+    return act
+
+
+def _rounds(*outcomes: BaseException | None) -> None:
+    async def go() -> None:
+        await every(0.0, _acts(*outcomes), _LOG, "the repair")
+
+    with pytest.raises(_Over):
+        asyncio.run(go())
+
+
+def test_a_backend_that_is_away_is_told_of_once_and_so_is_its_return(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    away = BackendUnavailable("the ledger is full", retry_after_s=1.0)
+    with caplog.at_level(logging.INFO, _LOG.name):
+        _rounds(None, away, away, None, None, away)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+    assert caplog.messages[0].startswith("the repair has to wait: ")
+    assert "the ledger is full" in caplog.messages[0]
+    assert caplog.messages[1] == "the repair goes on"
+
+
+def test_a_fault_is_logged_whole_and_does_not_end_the_rounds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _rounds(ValueError("one"), None, ValueError("two"))
+    assert [str(record.exc_info and record.exc_info[1]) for record in caplog.records] == [
+        "one",
+        "two",
+    ]

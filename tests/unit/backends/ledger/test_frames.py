@@ -1,0 +1,104 @@
+"""Frames: what gateways and handlers hear."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay_backends.ledger.frames import (
+    Brief,
+    CallEvent,
+    Credit,
+    Ending,
+    Holding,
+    Initial,
+    Item,
+    Left,
+    More,
+    PartDelivered,
+    Reply,
+    RequestsCame,
+    Room,
+    Stop,
+    holding_frame,
+    left_frame,
+    parse_control,
+    parse_frame,
+    reply_frame,
+    stop_frame,
+)
+from forebay_backends.ledger.lifecycle import State
+
+
+@pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        (b"item o/c 7\nabc", Item(7, b"abc")),
+        (b"item o/c 0\n", Item(0, b"")),
+        (b"more o/c 3 4096\n", More(3, 4096)),
+        (b"brief o/c\nhalf", Brief(b"half")),
+        (b"initial o/c\nmeta", Initial(b"meta")),
+        (b"room o/c\n", Room()),
+        (
+            b"end o/c FAILED NO_WORKERS 2 3 40 50\nout",
+            Ending(State.FAILED, "NO_WORKERS", 2, 3, 40, 50, b"out"),
+        ),
+        (b"end o/c SUCCEEDED - 2 1 4 5\n", Ending(State.SUCCEEDED, "", 2, 1, 4, 5, b"")),
+    ],
+)
+def test_a_frame_tells_its_call_and_event(frame: bytes, event: CallEvent) -> None:
+    assert parse_frame(frame) == ("o/c", event)
+
+
+@given(st.binary())
+def test_a_payload_may_be_any_bytes(payload: bytes) -> None:
+    assert parse_frame(b"item /c 1\n" + payload) == ("/c", Item(1, payload))
+    assert parse_frame(reply_frame(payload)) == ("", Reply(payload))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"item /c 1",
+        b"\n",
+        b"hello /c\n",
+        b"item /c\n",
+        b"item /c one\n",
+        b"item /c 1 2\n",
+        b"more /c 1\n",
+        b"brief\n",
+        b"end /c SUCCEEDED - 1 1 1\n",
+        b"end /c ASLEEP - 1 1 1 1\n",
+        b"reply /c\n",
+        b"\xff /c\n",
+    ],
+)
+def test_a_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - which, is for people
+        parse_frame(frame)
+
+
+def test_a_handlers_process_hears_of_credit_of_requests_of_parts_and_of_stops() -> None:
+    assert parse_control(b"requests o/c 2 5") == ("o/c", 2, RequestsCame(5))
+    assert parse_control(b"credit o/c 2 17") == ("o/c", 2, Credit(17))
+    assert parse_control(b"part o/c 2 3") == ("o/c", 2, PartDelivered(3))
+    assert parse_control(b"stop o/c 1 CANCELLED") == ("o/c", 1, Stop(State.CANCELLED))
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"credit /c 1", b"credit /c x 1", b"stop /c 1 ASLEEP", b"go /c 1 1", b"\xff"]
+)
+def test_a_control_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - which, is for people
+        parse_control(frame)
+
+
+def test_what_workers_and_gateways_tell_each_other_of_ephemeral_calls_is_read_as_written() -> None:
+    for running in (True, False):
+        holding = Holding("worker@host.1", ("a", "b"), running)
+        assert parse_frame(holding_frame(holding)) == ("", holding)
+    assert parse_control(left_frame("/a")) == ("/a", 1, Left())
+    stop = Stop(State.CANCELLED)
+    assert parse_control(stop_frame("/a", 1, stop)) == ("/a", 1, stop)

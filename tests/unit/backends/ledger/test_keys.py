@@ -1,0 +1,62 @@
+"""Names of calls and of their keys."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay_backends.ledger.keys import PARTITIONS, CallKey, is_call_id, partition_prefix
+
+_IDS = st.from_regex(r"[A-Za-z0-9._:-]{1,128}", fullmatch=True)
+_OWNERS = st.text("abcXYZ019_.-", max_size=12)
+
+
+@given(_IDS)
+def test_the_permitted_characters_make_an_id(call_id: str) -> None:
+    assert is_call_id(call_id)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a/b", "a\n", "ä", "x" * 129, "a{b}", "\u0663"])
+def test_anything_else_is_no_id(text: str) -> None:
+    assert not is_call_id(text)
+
+
+@given(_IDS, _OWNERS)
+def test_a_key_reads_back_as_it_was_written(call_id: str, owner: str) -> None:
+    key = CallKey(call_id, owner)
+    assert CallKey.parse(str(key)) == key
+
+
+@pytest.mark.parametrize("text", ["", "/", "id", "owner/", "owner/a b", "a/b/c"])
+def test_what_is_no_key_is_refused_and_shown(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
+        CallKey.parse(text)
+
+
+@given(_IDS, _OWNERS)
+def test_all_keys_of_a_call_share_the_hash_tag_of_its_partition(call_id: str, owner: str) -> None:
+    key = CallKey(call_id, owner)
+    names = {key.partition, key.items, key.inputs, key.parts}
+    tags = {re.findall(r"\{([^}]*)\}", name)[0] for name in names}
+    assert len(tags) == 1
+    assert int(tags.pop()) in range(PARTITIONS)
+    assert len(names) == 4
+
+
+def test_ids_of_two_owners_never_meet() -> None:
+    assert CallKey("id", "a").items != CallKey("id", "b").items
+    assert CallKey("id", "a").inputs != CallKey("id").inputs
+
+
+def test_calls_are_spread_over_all_partitions() -> None:
+    used = {CallKey(f"call-{number}").partition for number in range(400)}
+    assert used == {partition_prefix(number) for number in range(PARTITIONS)}
+
+
+def test_a_call_stays_where_earlier_versions_put_it() -> None:
+    # Pinned: a different partition would orphan the calls of a ledger in use.
+    assert CallKey("call-1").items == "forebay:{8}:out:/call-1"
+    assert CallKey("call-1").inputs == "forebay:{8}:in:/call-1"

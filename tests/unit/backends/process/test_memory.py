@@ -1,0 +1,54 @@
+"""Memory that a process has freed is used again by it; what it made at the start is left alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+FAULTS = """
+import resource
+{first}
+def messages():
+    for size in (8, 8, 8):
+        del [bytes(b"x" * (1 << 20)) for _ in range(size)][:]
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    messages()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+KEEP = "from forebay_backends.process.memory import keep_freed_memory; keep_freed_memory()"
+
+
+def _page_faults(first: str) -> int:
+    program = [sys.executable, "-c", FAULTS.format(first=first)]
+    return int(subprocess.run(program, capture_output=True, check=True).stdout)
+
+
+def test_large_messages_come_into_memory_that_earlier_ones_were_in() -> None:
+    assert _page_faults(KEEP) < 100
+    assert _page_faults("") > 1000
+
+
+WORKER = """
+import gc
+from types import SimpleNamespace
+from forebay_backends.settings import load_settings
+from forebay_workers.runtime import process
+worker = SimpleNamespace(hostname="w", concurrency=1, pool_cls="prefork")
+def kept_after_its_start():
+    process.on_worker_init(worker)
+    return gc.get_freeze_count()
+with process.hosting(load_settings()):
+    hosted = kept_after_its_start()
+print(hosted, kept_after_its_start() > 10_000)
+"""
+
+
+def test_a_workers_garbage_collector_leaves_alone_what_was_there_at_its_start() -> None:
+    """In a process of its own: elsewhere it is not a worker's to say what lives for good."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0 True\n"

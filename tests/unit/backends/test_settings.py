@@ -1,0 +1,271 @@
+"""Settings: which source goes over which, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from forebay_backends.settings import Settings, SettingsError, given_settings, load_settings
+
+SECRET = "s3cret"  # noqa: S105 - the word that no message may show
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("FOREBAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _refusal(flags: dict[str, object] | None = None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(flags)
+    return str(caught.value)
+
+
+def test_nothing_need_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    settings = load_settings()
+    assert settings.listen == "127.0.0.1:50051"
+    assert settings.services == ("forebay.compute.v1.compute_pb2",)
+    assert settings.data_dir == Path("/state/forebay")
+    assert settings.backends().ledger_url == "unix:///state/forebay/ledger.sock"
+    assert settings.backends().broker_is_ledger
+
+
+def test_the_data_is_under_the_home_where_no_state_folder_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load_settings().data_dir == Path("/home/me/.local/state/forebay")
+
+
+def test_flags_go_over_variables_over_the_file_over_defaults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("forebay.toml").write_text("max_calls = 1\nattempts = 2\nretention_s = 3.0\n")
+    monkeypatch.setenv("FOREBAY_MAX_CALLS", "10")
+    monkeypatch.setenv("FOREBAY_ATTEMPTS", "20")
+    settings = load_settings({"max_calls": 100, "attempts": None})
+    assert (settings.max_calls, settings.attempts, settings.retention_s) == (100, 20, 3.0)
+    assert settings.drain_s == Settings.model_fields["drain_s"].default
+
+
+def test_given_settings_are_the_defaults_but_for_what_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FOREBAY_MAX_CALLS", "7")
+    monkeypatch.setenv("FOREBAY_NO_SUCH", "1")
+    Path("forebay.toml").write_text("max_calls = 8\n")
+    assert (
+        given_settings(linger_s=1).model_dump()
+        == Settings.model_construct(
+            **{**given_settings().model_dump(), "linger_s": 1.0}
+        ).model_dump()
+    )
+    assert given_settings().max_calls == Settings.model_fields["max_calls"].default
+    with pytest.raises(SettingsError, match="max_cals = 1: no such setting"):
+        given_settings(max_cals=1)
+
+
+def test_a_file_elsewhere_is_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("forebay.toml").write_text("max_calls = 1\n")
+    Path("other.toml").write_text("max_calls = 2\n")
+    monkeypatch.setenv("FOREBAY_CONFIG", "other.toml")
+    assert load_settings().max_calls == 2
+
+
+def test_a_file_holds_options_of_checks_and_lists_of_services() -> None:
+    Path("forebay.toml").write_text(
+        'services = ["a_pb2", "b_pb2"]\n[checks."pkg.Service.Method"]\nmax_n = 20\n'
+    )
+    settings = load_settings()
+    assert settings.services == ("a_pb2", "b_pb2")
+    assert settings.checks == {"pkg.Service.Method": {"max_n": 20}}
+
+
+def test_variables_hold_lists_and_tables_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_SERVICES", '["a_pb2"]')
+    monkeypatch.setenv("FOREBAY_CHECKS", '{"p.S.M": {"max_n": 20}}')
+    settings = load_settings()
+    assert (settings.services, settings.checks) == (("a_pb2",), {"p.S.M": {"max_n": 20}})
+
+
+def test_settings_do_not_change() -> None:
+    settings = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.max_calls = 5
+
+
+def test_a_config_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_CONFIG", "absent.toml")
+    refusal = _refusal()
+    assert "FOREBAY_CONFIG = 'absent.toml'" in refusal
+    assert "expected a TOML file" in refusal
+
+
+def test_a_file_that_is_no_toml_is_refused() -> None:
+    Path("forebay.toml").write_text("max_calls =\n")
+    assert _refusal()
+
+
+def test_unknown_variables_are_refused_each_with_its_value_and_those_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FOREBAY_MAX_CALL", "7")
+    monkeypatch.setenv("FOREBAY_PORT", "80")
+    first, second = _refusal().splitlines()
+    assert first.startswith("FOREBAY_MAX_CALL = '7'")
+    assert second.startswith("FOREBAY_PORT = '80'")
+    assert "expected one of" in first
+    assert "FOREBAY_MAX_CALLS" in first
+
+
+@pytest.mark.parametrize("source", ["file", "flags"])
+def test_an_unknown_name_is_refused_with_its_value_and_those_there_are(source: str) -> None:
+    if source == "file":
+        Path("forebay.toml").write_text("max_call = 7\n")
+    refusal = _refusal({"max_call": 7} if source == "flags" else None)
+    assert refusal.startswith("max_call = 7: no such setting; expected one of")
+    assert "max_calls" in refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("max_calls", "many", "integer"),
+        ("max_calls", "0", "greater than or equal to 1"),
+        ("queue_wait_s", "0", "greater than 0"),
+        ("queue_wait_s", "soon", "number"),
+        ("max_message_bytes", "1023", "1024"),
+        ("retention_s", "-1", "greater than 0"),
+        ("log_level", "LOUD", "DEBUG|INFO|WARNING|ERROR"),
+        ("listen", "50051", "HOST:PORT"),
+        ("listen", "h:65536", "HOST:PORT"),
+        ("listen", ":80", "HOST:PORT"),
+        ("listen", "h:http", "HOST:PORT"),
+        ("ledger_url", "http://h", "redis://"),
+        ("ledger_url", "amqp://h", "redis://"),
+        ("broker_url", "sqs://h", "amqp://"),
+    ],
+)
+@pytest.mark.parametrize("source", ["variable", "file", "flag"])
+def test_a_bad_value_is_refused_with_its_name_and_what_was_expected(
+    monkeypatch: pytest.MonkeyPatch, source: str, name: str, value: str, expected: str
+) -> None:
+    if source == "variable":
+        monkeypatch.setenv(f"FOREBAY_{name.upper()}", value)
+    elif source == "file":
+        Path("forebay.toml").write_text(f'{name} = "{value}"\n')
+    refusal = _refusal({name: value} if source == "flag" else None)
+    assert refusal.startswith(f"{name} = ")
+    assert value in refusal
+    assert expected in refusal
+
+
+def test_all_bad_values_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_MAX_CALLS", "0")
+    monkeypatch.setenv("FOREBAY_ATTEMPTS", "0")
+    assert len(_refusal().splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["ledger_url", "broker_url"])
+def test_the_password_of_a_refused_url_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"FOREBAY_{name.upper()}", f"http://me:{SECRET}@h")
+    refusal = _refusal()
+    assert SECRET not in refusal
+    assert f"{name} = 'http://me:***@h'" in refusal
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::1]:50051", "localhost:65535"])
+def test_host_and_port_are_taken(listen: str) -> None:
+    assert load_settings({"listen": listen}).listen == listen
+
+
+def test_urls_are_brought_into_each_librarys_form() -> None:
+    settings = load_settings({"ledger_url": "valkey://h", "broker_url": "unix:///r.sock"})
+    both = settings.backends()
+    assert (both.ledger_url, both.broker_url) == ("redis://h/0", "redis+socket:///r.sock")
+
+
+def test_a_password_in_what_is_unknown_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FOREBAY_REDIS_URL", f"redis://:{SECRET}@h")
+    assert SECRET not in _refusal()
+    monkeypatch.delenv("FOREBAY_REDIS_URL")
+    (tmp_path / "forebay.toml").write_text(f'ledger = "redis://:{SECRET}@h"')
+    monkeypatch.setenv("FOREBAY_CONFIG", str(tmp_path / "forebay.toml"))
+    assert SECRET not in _refusal()
+
+
+def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_BROKER_URL", "")
+    monkeypatch.setenv("FOREBAY_LEDGER_URL", "")
+    settings = load_settings()
+    assert settings.ledger_url is None
+    assert settings.backends().broker_is_ledger
+
+
+@pytest.mark.parametrize("url", ["redis://[::1", "redis://h:port/0", "unix://run/redis.sock"])
+def test_a_url_that_would_be_taken_for_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("FOREBAY_LEDGER_URL", url)
+    assert f"ledger_url = {url!r}" in _refusal()
+
+
+def test_a_variable_that_is_no_json_is_refused_with_an_example(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FOREBAY_SERVICES", "a.b_pb2")
+    assert _refusal() == ("FOREBAY_SERVICES = 'a.b_pb2': expected JSON, such as [\"mypkg.my_pb2\"]")
+
+
+def test_a_file_that_is_no_toml_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("listen = nowhere")
+    monkeypatch.setenv("FOREBAY_CONFIG", str(tmp_path / "bad.toml"))
+    assert _refusal().startswith(f"{tmp_path / 'bad.toml'}: ")
+
+
+def test_where_callers_find_a_gateway_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_ADDRESS", "127.0.0.1:1")
+    assert load_settings().listen == "127.0.0.1:50051"
+
+
+def test_what_calls_may_hold_has_room_for_messages() -> None:
+    settings = {"max_message_bytes": 1_000_000, "max_held_bytes": 3_999_999}
+    assert _refusal(settings).startswith("max_held_bytes = 3999999: expected 4 times max_message")
+    assert load_settings({**settings, "max_held_bytes": 4_000_000}).max_held_bytes == 4_000_000
+
+
+def test_processes_share_what_all_of_them_may_hold() -> None:
+    flags = {"processes": 4, "max_calls": 10, "max_held_bytes": 1 << 30}
+    one = load_settings(flags).of_one_process()
+    assert (one.max_calls, one.max_held_bytes, one.processes) == (3, 1 << 28, 4)
+
+
+def test_a_process_alone_has_all_of_it() -> None:
+    settings = load_settings()
+    assert settings.of_one_process() == settings
+
+
+def test_each_process_has_room_for_messages() -> None:
+    settings = {"processes": 2, "max_message_bytes": 1_000_000, "max_held_bytes": 7_999_999}
+    assert "expected 4 times max_message_bytes times processes, 2, or more" in _refusal(settings)
+    assert load_settings({**settings, "max_held_bytes": 8_000_000}).processes == 2
+
+
+def test_the_data_folder_may_be_named_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings({"data_dir": "data"})
+    assert settings.data_dir == tmp_path / "data"
+    assert str(tmp_path) in settings.backends().ledger_url

@@ -1,0 +1,122 @@
+"""Calls and queues in words: rows, durations, how far a call is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.longrunning.operations_pb2 import Operation
+from google.protobuf import any_pb2
+from google.rpc import status_pb2
+
+from forebay.cli.call_rows import CALLS, QUEUES, call_row, duration, how_it_ended, queue_row
+from forebay.cli.message_json import as_json, fraction_of
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import NoWorkers, to_status
+from forebay.v1 import call_pb2, calls_pb2
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
+
+
+def packed(message: Any) -> any_pb2.Any:
+    found = any_pb2.Any()
+    found.Pack(message)
+    return found
+
+
+def operation(error: status_pb2.Status | None = None, **fields: Any) -> Operation:
+    """A call that was accepted at second 0 and looked at in second 100."""
+    told = calls_pb2.CallMetadata(**{"method": "a.b.Service.Method", "attempt": 1, **fields})
+    told.create_time.FromSeconds(1_000_000)
+    told.read_time.FromSeconds(1_000_100)
+    return Operation(name="operations/x", metadata=packed(told), error=error)
+
+
+def row(call: Operation, *, short: bool = False) -> dict[str, str]:
+    return dict(zip(CALLS, call_row(call, short=short), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0.0s"),
+        (0.04, "0.0s"),
+        (9.94, "9.9s"),
+        (10, "10s"),
+        (59.9, "59s"),
+        (61, "1m1s"),
+        (3599, "59m59s"),
+        (3600, "1h0m"),
+        (90_000, "1d1h"),
+    ],
+)
+def test_a_duration_has_two_units_at_most(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_running_call_tells_how_far_it_is() -> None:
+    progress = packed(pb.FactorialResponse(progress=pb.Progress(fraction=0.425)))
+    call = operation(state=call_pb2.CALL_STATE_RUNNING, progress=progress, item_count=3)
+    told = calls_pb2.CallMetadata()
+    call.metadata.Unpack(told)
+    told.begin_time.FromSeconds(1_000_040)
+    call.metadata.Pack(told)
+    found = row(call)
+    assert (found["id"], found["method"], found["state"]) == ("x", "a.b.Service.Method", "RUNNING")
+    assert (found["age"], found["run"], found["items"]) == ("1m40s", "1m0s", "3")
+    assert found["note"] == "42%"
+    assert row(call, short=True)["method"] == "Method"
+
+
+def test_a_queued_call_tells_where_it_waits_and_a_failed_one_why() -> None:
+    queued = row(operation(state=call_pb2.CALL_STATE_QUEUED, queue="q"))
+    assert (queued["run"], queued["note"]) == ("-", "in q")
+    failed = row(operation(state=call_pb2.CALL_STATE_FAILED, reason="NO_WORKERS"))
+    assert failed["note"] == "NO_WORKERS"
+
+
+def test_how_a_call_ended_is_one_line() -> None:
+    finish = {"seconds": 1_000_002}
+    one = operation(state=call_pb2.CALL_STATE_SUCCEEDED, item_count=1, finish_time=finish)
+    assert how_it_ended(one) == "SUCCEEDED after 2.0s, 1 item"
+    error = to_status(NoWorkers("nobody is there"))
+    failed = operation(error, state=call_pb2.CALL_STATE_FAILED, finish_time=finish)
+    assert how_it_ended(failed) == "FAILED: UNAVAILABLE/NO_WORKERS: nobody is there"
+
+
+def test_a_queue_is_a_row() -> None:
+    queue = calls_pb2.Queue(name="q", depth=3, waiting_calls=2, consumers=1, slots=4)
+    queue.methods.extend(["a.B", "a.C"])
+    queue.begun_per_second = 1.25
+    assert queue_row(queue) == ("q", "3", "2", "-", "1", "4", "1.2", "a.B a.C")
+    queue.oldest_wait.FromSeconds(61)
+    assert dict(zip(QUEUES, queue_row(queue), strict=True))["oldest"] == "1m1s"
+
+
+@pytest.mark.parametrize(
+    ("message", "fraction"),
+    [
+        (pb.FactorialResponse(progress=pb.Progress(fraction=0.5)), 0.5),
+        (pb.Progress(fraction=0.25), 0.25),
+        (pb.FactorialResponse(digits="1"), None),
+        (EchoResponse(brief="a while"), None),
+        (pb.MatMulResponse(panel=pb.Panel(values=[1.0])), None),
+    ],
+)
+def test_a_fraction_is_found_where_there_is_one(message: Any, fraction: float | None) -> None:
+    assert fraction_of(packed(message)) == fraction
+
+
+def test_a_message_of_an_unknown_type_is_told_in_base64() -> None:
+    unknown = any_pb2.Any(type_url="type.googleapis.com/no.such.Message", value=b"\x01")
+    assert as_json(unknown) == {"@type": "type.googleapis.com/no.such.Message", "value": "AQ=="}
+    assert fraction_of(unknown) is None
+
+
+def test_a_message_that_can_not_be_read_is_told_in_base64() -> None:
+    garbage = packed(EchoRequest())
+    garbage.value = b"\xff"
+    assert as_json(garbage)["value"] == "/w=="
+
+
+def test_a_known_message_is_told_by_its_fields() -> None:
+    assert as_json(packed(EchoRequest(text="x", count=2))) == {"text": "x", "count": 2}

@@ -1,0 +1,327 @@
+"""When a call is attempted again, where, with what, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.deadline import Deadline
+from forebay.errors import (
+    BackendError,
+    BackendUnavailable,
+    CallerError,
+    CallUnknown,
+    Cancelled,
+    Draining,
+    ForebayError,
+    HandlerAborted,
+    NoWorkers,
+    QueueFull,
+    QueueWait,
+    TooLarge,
+    WorkerLost,
+)
+from forebay.resume.cancel_request import cancellation
+from forebay.resume.policy import (
+    LONGEST_WAIT_S,
+    PATIENCE_S,
+    PATIENCE_UNANSWERED_S,
+    Resumption,
+)
+from forebay.resume.targets import Rotation
+from forebay.routes import Method, method_of, read_methods
+from tests.plain.v1 import plain_pb2
+from tests.unit.samples import METHODS, FakeClock, method
+
+ITEM = pb.FactorialResponse(digits="1")
+PROGRESS = pb.FactorialResponse(progress=pb.Progress(fraction=0.5))
+
+
+class Call:
+    """A call of Factorial, and what becomes of it."""
+
+    def __init__(
+        self,
+        method: Method | None = METHODS["Factorial"],
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        timeout_s: float | None = None,
+        targets: int = 1,
+        random: float = 1.0,
+    ) -> None:
+        self.clock = FakeClock()
+        self.resumption = Resumption(
+            method,
+            metadata,
+            Deadline.after(timeout_s, self.clock),
+            Rotation(targets, self.clock),
+            random=lambda: random,
+            new_id=lambda: "made",
+        )
+
+    def begin(self) -> dict[str, Any]:
+        """The metadata of the next attempt."""
+        return dict(self.resumption.attempt().metadata)
+
+    def wait_s(self, error: ForebayError, *, answered: bool = False) -> float | None:
+        """What is decided after a failure; the time of the wait passes."""
+        wait_s = self.resumption.on_failure(error, answered=answered)
+        self.clock.now += wait_s or 0.0
+        return wait_s
+
+
+def lost() -> ForebayError:
+    """What gRPC itself says of a connection that broke."""
+    error = BackendError("Socket closed")
+    error.domain = ""
+    return error
+
+
+def foreign(error: ForebayError, domain: str, reason: str) -> ForebayError:
+    error.domain, error.reason = domain, reason
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lost(),
+        foreign(Cancelled("RST_STREAM"), "", ""),
+        BackendUnavailable("the ledger is away", retry_after_s=1.0),
+        Draining("leaving", retry_after_s=1.0),
+        QueueFull("full", retry_after_s=1.0),
+    ],
+)
+def test_what_may_pass_is_attempted_again(error: ForebayError) -> None:
+    call = Call()
+    call.begin()
+    assert call.wait_s(error) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WorkerLost("stored"),
+        NoWorkers("stored"),
+        QueueWait("stored"),
+        TooLarge("never fits"),
+        Cancelled("asked for"),
+        CallerError("wrong"),
+        HandlerAborted("the handler's own", retry_after_s=1.0),
+        foreign(BackendError("the handler's own", retry_after_s=1.0), "tea.example", "NO_TEA"),
+    ],
+)
+def test_what_stays_as_it_is_is_final(error: ForebayError) -> None:
+    call = Call()
+    call.begin()
+    assert call.wait_s(error) is None
+
+
+def test_every_attempt_has_one_id_and_says_what_was_seen() -> None:
+    call = Call(metadata=[("x-wish", "tea")])
+    assert call.begin() == {"x-wish": "tea", "forebay-call-id": "made"}
+    for response in (PROGRESS, ITEM, PROGRESS, ITEM):
+        call.resumption.on_response(response)
+    call.wait_s(lost())
+    assert call.begin() == {
+        "x-wish": "tea",
+        "forebay-call-id": "made",
+        "forebay-resume-from": "2",
+    }
+
+
+def test_a_callers_own_id_and_items_are_kept() -> None:
+    own = [("forebay-call-id", "mine"), ("forebay-resume-from", "3")]
+    call = Call(metadata=own)
+    assert call.begin() == dict(own)
+    call.resumption.on_response(ITEM.SerializeToString())  # of a stub that leaves bytes alone
+    call.wait_s(lost())
+    assert call.begin() == {"forebay-call-id": "mine", "forebay-resume-from": "4"}
+
+
+def test_ephemeral_calls_have_no_id_and_follow_their_methods_word() -> None:
+    add = Call(METHODS["Add"])
+    assert add.begin() == {}
+    assert add.wait_s(lost()) is not None
+    once = Call(replace(METHODS["Add"], may_run_again=False))
+    once.begin()
+    assert once.wait_s(lost()) is None
+    assert once.wait_s(QueueFull("full", retry_after_s=1.0)) is not None
+
+
+def test_calls_of_plain_tasks_have_no_id_and_are_not_made_again_once_items_came() -> None:
+    plain = read_methods([plain_pb2.DESCRIPTOR.services_by_name["PlainService"]])
+    add, steps = (
+        next(method for method in plain if method.name.endswith(name))
+        for name in (".Add", ".DoInSteps")
+    )
+    call = Call(add)
+    assert call.begin() == {}
+    assert call.wait_s(lost()) is not None
+    assert Call(steps).wait_s(lost()) is None  # it has effects
+    stream = Call(replace(steps, may_run_again=True))
+    stream.begin()
+    stream.resumption.on_response(plain_pb2.Step(progress=plain_pb2.Progress(done=1)))
+    assert stream.wait_s(lost()) is not None
+    stream.begin()
+    stream.resumption.on_response(plain_pb2.Step(value="a"))
+    assert stream.wait_s(lost()) is None
+
+
+def test_what_is_unknown_is_attempted_once() -> None:
+    call = Call(None)
+    assert call.begin() == {}
+    assert call.wait_s(lost()) is None
+    assert method_of("/no.such.Service/Method") is None
+    assert method_of("/forebay.compute.v1.ComputeService/NoSuch") is None
+    found = method_of("/forebay.compute.v1.ComputeService/Add")
+    assert found == METHODS["Add"]
+
+
+def test_requests_are_sent_until_the_gateways_are_known_to_have_them() -> None:
+    call = Call(METHODS["MatMul"])
+    assert call.resumption.attempt().sends_requests
+    call.wait_s(lost())
+    assert call.resumption.attempt().sends_requests
+    call.wait_s(lost(), answered=True)
+    assert not call.resumption.attempt().sends_requests
+    for other in (method("MatMul", live=True), METHODS["Factorial"]):
+        call = Call(other)
+        call.begin()
+        call.wait_s(lost(), answered=True)
+        assert call.resumption.attempt().sends_requests
+
+
+def test_an_empty_request_stream_goes_without_an_id() -> None:
+    call = Call(METHODS["MatMul"])
+    assert "forebay-call-id" in call.begin()
+    assert call.wait_s(CallUnknown("no such call")) == 0.0
+    assert call.begin() == {}
+    assert call.wait_s(CallUnknown("no such call")) is None
+    own = Call(METHODS["MatMul"], metadata=[("forebay-call-id", "mine")])
+    own.begin()
+    assert own.wait_s(CallUnknown("no such call")) is None
+
+
+def test_retry_info_is_a_least_wait() -> None:
+    for random in (0.0, 0.5, 1.0):
+        call = Call(random=random)
+        call.begin()
+        wait_s = call.wait_s(Draining("leaving", retry_after_s=2.0))
+        assert wait_s is not None
+        assert 2.0 <= wait_s <= 2.5
+
+
+def test_waits_grow_when_all_targets_have_failed_and_are_bounded() -> None:
+    call = Call(targets=2, timeout_s=1000.0)
+    waits = []
+    for _ in range(20):
+        call.begin()
+        waits.append(call.wait_s(lost()) or 0.0)
+    assert waits[:6] == [0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
+    assert waits[-1] == LONGEST_WAIT_S
+    call.resumption.on_response(ITEM)
+    assert call.wait_s(lost()) == 0.1
+
+
+def test_a_wait_past_the_deadline_is_not_waited() -> None:
+    call = Call(timeout_s=3.0)
+    call.begin()
+    assert call.wait_s(Draining("leaving", retry_after_s=2.0)) is not None
+    assert call.resumption.attempt().timeout_s == pytest.approx(0.6)
+    assert call.wait_s(Draining("leaving", retry_after_s=2.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("answered", "patience_s"), [(False, PATIENCE_UNANSWERED_S), (True, PATIENCE_S)]
+)
+def test_without_a_deadline_patience_ends(answered: bool, patience_s: float) -> None:
+    call = Call()
+    call.begin()
+    begun = call.clock.now
+    assert call.wait_s(lost(), answered=answered) is not None
+    while call.wait_s(lost()) is not None:
+        call.begin()
+    assert patience_s - LONGEST_WAIT_S <= call.clock.now - begun <= patience_s
+
+
+def test_a_long_calm_renews_patience() -> None:
+    call = Call()
+    for _ in range(10):
+        call.begin()
+        call.clock.now += PATIENCE_S
+        assert call.wait_s(lost(), answered=True) is not None
+
+
+def test_targets_take_turns_and_rest_after_a_failure() -> None:
+    clock = FakeClock()
+    rotation = Rotation(3, clock)
+    assert [rotation.next() for _ in range(4)] == [0, 1, 2, 0]
+    rotation.failed(1)
+    assert {rotation.next() for _ in range(6)} == {0, 2}
+    rotation.answered(1)
+    assert {rotation.next() for _ in range(6)} == {0, 1, 2}
+    rotation.failed(1)
+    clock.now += 60
+    assert {rotation.next() for _ in range(6)} == {0, 1, 2}
+    assert {rotation.next(avoid=0) for _ in range(6)} == {1, 2}
+    assert Rotation(1, clock).next(avoid=0) == 0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name", "detach", "said"),
+    [
+        ((), "Factorial", False, b"operations/made"),
+        ((), "Factorial", True, None),
+        ((("forebay-on-disconnect", "detach"),), "Factorial", False, None),
+        ((("forebay-on-disconnect", "cancel"),), "Factorial", True, b"operations/made"),
+        ((), "Add", False, None),
+        ((("forebay-call-id", "mine"),), "Add", False, b"operations/mine"),
+    ],
+)
+def test_leaving_cancels_where_the_policy_is_to(
+    metadata: tuple[tuple[str, str], ...], name: str, detach: bool, said: bytes | None
+) -> None:
+    request = cancellation(Call(method(name, detach=detach), metadata=metadata).resumption)
+    assert request is None if said is None else request is not None and said in request
+
+
+class Gateway:
+    """The stream of a call, as any gateway has it: transient items are gone once they were sent."""
+
+    def __init__(self, lasting: int) -> None:
+        self.items = [pb.FactorialResponse(digits=str(ordinal)) for ordinal in range(lasting)]
+
+    def stream(self, metadata: dict[str, Any], transient: int) -> list[pb.FactorialResponse]:
+        """What an attempt would get, with a few remarks between."""
+        sent: list[pb.FactorialResponse] = []
+        for item in self.items[int(metadata.get("forebay-resume-from", 0)) :]:
+            sent += [PROGRESS] * transient + [item]
+        return sent
+
+
+@given(
+    lasting=st.integers(0, 12),
+    cuts=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.booleans()), max_size=12),
+    targets=st.integers(1, 3),
+)
+def test_whatever_fails_and_when_the_items_are_the_stream(
+    lasting: int, cuts: list[tuple[int, int, bool]], targets: int
+) -> None:
+    gateway, call = Gateway(lasting), Call(targets=targets, timeout_s=10_000.0)
+    got: list[str] = []
+    for length, transient, draining in [*cuts, (1000, 1, False)]:
+        sent = gateway.stream(call.begin(), transient)
+        for response in sent[:length]:
+            call.resumption.on_response(response)
+            got += [response.digits] if response.digits else []
+        if length < 1000:
+            error = Draining("leaving", retry_after_s=1.0) if draining else lost()
+            assert call.wait_s(error, answered=length > 0) is not None
+    assert got == [item.digits for item in gateway.items]

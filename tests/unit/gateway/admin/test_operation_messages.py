@@ -1,0 +1,159 @@
+"""A call as an operation: names, results, metadata."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from google.protobuf import empty_pb2, wrappers_pb2
+from google.rpc import code_pb2
+
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import InvalidRequest, from_status
+from forebay.routes import Method
+from forebay.v1 import call_pb2, calls_pb2
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.inspection import Description
+from forebay_gateway.admin.operation_messages import call_of, name_of, operation_of
+from tests.unit.samples import CALL, METHODS
+
+BY_NAME = {method.name: method for method in METHODS.values()}
+FACTORIAL = METHODS["Factorial"].name
+
+_RUNNING = Description(
+    read_ms=1_767_225_601_000,
+    state=State.RUNNING,
+    reason="",
+    method=FACTORIAL,
+    queue="factorial",
+    worker="w",
+    attempt=2,
+    created_ms=1_767_225_600_001,
+    queued_ms=1_767_225_600_002,
+    begun_ms=1_767_225_600_003,
+    finished_ms=0,
+    deadline_ms=0,
+    first=0,
+    count=1,
+    sent=10,
+    outcome=b"",
+    last_item=None,
+    progress=None,
+)
+
+
+def running(**changes: Any) -> Description:
+    return replace(_RUNNING, **changes)
+
+
+def finished(state: State = State.SUCCEEDED, **changes: Any) -> Description:
+    return replace(
+        _RUNNING, state=state, worker="", **{"finished_ms": 1_767_225_600_004, **changes}
+    )
+
+
+def metadata(told: Description) -> calls_pb2.CallMetadata:
+    found = calls_pb2.CallMetadata()
+    assert operation_of(CALL, told, BY_NAME).metadata.Unpack(found)
+    return found
+
+
+def test_a_name_stands_for_a_call_and_back() -> None:
+    call = CallKey("order:1842.total_x-1")
+    assert name_of(call) == "operations/order:1842.total_x-1"
+    assert call_of(name_of(call)) == call
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["", "x", "operations", "operations/", "operations/a/b", "ops/x"],
+        *["operations/ü", "/operations/x", "operations/" + "x" * 129],
+    ],
+)
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="expected operations/ID") as refused:
+        call_of(name)
+    assert refused.value.violations[0].field == "name"
+
+
+def test_a_running_call_has_metadata_and_no_result() -> None:
+    progress = pb.FactorialResponse(progress=pb.Progress(fraction=0.5))
+    operation = operation_of(CALL, running(progress=progress.SerializeToString()), BY_NAME)
+    assert (operation.name, operation.done) == ("operations/call-1", False)
+    assert operation.WhichOneof("result") is None
+    told = metadata(running(progress=progress.SerializeToString()))
+    assert (told.method, told.queue, told.worker, told.attempt) == (FACTORIAL, "factorial", "w", 2)
+    assert told.state == call_pb2.CALL_STATE_RUNNING
+    assert (told.item_count, told.item_bytes) == (1, 10)
+    assert told.create_time.ToMilliseconds() == 1_767_225_600_001
+    assert told.begin_time.ToMilliseconds() == 1_767_225_600_003
+    assert not told.HasField("finish_time")
+    assert not told.HasField("deadline")
+    came = pb.FactorialResponse()
+    assert told.progress.Unpack(came)
+    assert came == progress
+
+
+def test_a_call_that_succeeded_has_its_last_item_as_the_response() -> None:
+    item = pb.FactorialResponse(digits="120").SerializeToString()
+    operation = operation_of(CALL, finished(last_item=item), BY_NAME)
+    came = pb.FactorialResponse()
+    assert operation.done
+    assert operation.response.Unpack(came)
+    assert came.digits == "120"
+    assert metadata(finished()).finish_time.ToMilliseconds() == 1_767_225_600_004
+
+
+def test_a_stream_without_items_has_an_empty_response() -> None:
+    operation = operation_of(CALL, finished(count=0), BY_NAME)
+    assert operation.response.Is(empty_pb2.Empty.DESCRIPTOR)
+
+
+def test_an_item_that_is_not_told_leaves_the_response_out() -> None:
+    operation = operation_of(CALL, finished(), BY_NAME)
+    assert operation.done
+    assert operation.WhichOneof("result") is None
+
+
+def test_a_method_that_is_not_served_here_is_told_in_bytes() -> None:
+    operation = operation_of(CALL, finished(method="other.Service.Method", last_item=b"xyz"), {})
+    came = wrappers_pb2.BytesValue()
+    assert operation.response.Unpack(came)
+    assert came.value == b"xyz"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "code"),
+    [
+        (State.CANCELLED, "CANCELLED", code_pb2.CANCELLED),
+        (State.EXPIRED, "DEADLINE_EXCEEDED", code_pb2.DEADLINE_EXCEEDED),
+        (State.FAILED, "NO_WORKERS", code_pb2.UNAVAILABLE),
+    ],
+)
+def test_a_call_that_failed_has_the_status_that_its_caller_got(
+    state: State, reason: str, code: int
+) -> None:
+    operation = operation_of(CALL, finished(state, reason=reason), BY_NAME)
+    error = from_status(operation.error.code, operation.error.message, operation.error)
+    assert (operation.done, error.code, error.reason) == (True, code, reason)
+    assert metadata(finished(state, reason=reason)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("methods", "code"), [(BY_NAME, code_pb2.UNAVAILABLE), ({}, code_pb2.ABORTED)]
+)
+def test_a_lost_call_is_aborted_unless_it_is_known_to_be_without_effects(
+    methods: dict[str, Method], code: int
+) -> None:
+    told = finished(State.FAILED, reason="WORKER_LOST")
+    assert operation_of(CALL, told, methods).error.code == code
+
+
+def test_every_state_has_its_name_in_the_contract() -> None:
+    for state in State:
+        assert metadata(finished(state, reason="CANCELLED")).state == call_pb2.CallState.Value(
+            f"CALL_STATE_{state}"
+        )

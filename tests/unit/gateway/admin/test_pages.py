@@ -1,0 +1,103 @@
+"""Pages: their order over partitions, and the tokens that lead from one to the next."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.errors import InvalidRequest
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.inspection import Listed, Place, Stretch
+from forebay_gateway.admin.pages import (
+    DEFAULT_SIZE,
+    LARGEST_SIZE,
+    merged,
+    page_size,
+    place_of,
+    token_of,
+)
+
+PLACE = Place(1_767_225_600_000, "/order-1842.total:x")
+
+places = st.builds(
+    Place, st.integers(1, 6), st.text("abc", min_size=1, max_size=3).map(lambda name: f"/{name}")
+)
+
+
+def listed(place: Place) -> Listed:
+    return Listed(place, State.QUEUED, "m", "q", 0, 0)
+
+
+def stretch(calls: list[Place], after: Place | None, limit: int) -> Stretch:
+    """What a partition with these calls answers."""
+    rest = [call for call in sorted(calls, reverse=True) if after is None or call < after]
+    return Stretch(
+        tuple(listed(call) for call in rest[:limit]),
+        rest[limit - 1] if len(rest) > limit else None,
+    )
+
+
+@given(st.lists(st.lists(places, unique=True), min_size=1, max_size=4), st.integers(1, 4))
+def test_all_calls_come_once_newest_first_however_they_are_spread(
+    partitions: list[list[Place]], limit: int
+) -> None:
+    found: list[Place] = []
+    after: Place | None = None
+    while True:
+        calls, after = merged([stretch(calls, after, limit) for calls in partitions])
+        found += [call.place for call in calls]
+        if after is None:
+            break
+    assert found == sorted((call for calls in partitions for call in calls), reverse=True)
+
+
+@given(places, st.text())
+def test_a_token_leads_back_to_its_place(place: Place, filter_text: str) -> None:
+    assert place_of(token_of(place, filter_text), filter_text) == place
+
+
+def test_a_token_is_of_its_filter_alone() -> None:
+    token = token_of(PLACE, "state = RUNNING")
+    with pytest.raises(InvalidRequest, match="another filter"):
+        place_of(token, "state = QUEUED")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "1",
+        "nonsense of four words",
+        "2 e3b0c44298fc1c14 1767225600000 /id",
+        "1 e3b0c44298fc1c14 -1 /id",
+        "1 e3b0c44298fc1c14 99999999999999999999 /id",
+        "1 e3b0c44298fc1c14 1767225600000 id",
+        "1 e3b0c44298fc1c14 1767225600000 /no id",
+        "1 e3b0c44298fc1c14 1767225600000 /ü",
+    ],
+)
+def test_a_token_that_nobody_gave_is_refused(words: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        place_of(urlsafe_b64encode(words.encode()).decode(), "")
+    assert refused.value.violations[0].field == "page_token"
+
+
+@given(st.text())
+def test_any_text_is_a_token_or_refused(token: str) -> None:
+    with pytest.raises(InvalidRequest):
+        place_of(token, "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"), [(0, DEFAULT_SIZE), (1, 1), (LARGEST_SIZE, LARGEST_SIZE), (9999, 500)]
+)
+def test_a_page_has_as_many_calls_as_asked_for_within_bounds(asked: int, size: int) -> None:
+    assert page_size(asked) == size
+
+
+def test_a_page_of_less_than_nothing_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="page_size is -1"):
+        page_size(-1)

@@ -1,0 +1,253 @@
+"""Whether a gateway has a place for a call, and for its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from forebay.errors import Draining, ForebayError, QueueFull
+from forebay_gateway.admission.admission import CALL_BYTES, Admission, Place
+from forebay_gateway.admission.fair_share import TIMES
+from forebay_gateway.admission.retry_after import LEAST_S, MOST_S
+from tests.unit.samples import FakeClock
+
+MUCH = 1 << 40
+
+
+def admission(max_calls: int = 100, max_held_bytes: int = MUCH, **options: Any) -> Admission:
+    """An admission with few limits."""
+    return Admission(max_calls, max_held_bytes, **options)
+
+
+def leave(place: Place) -> None:
+    """Ends a call."""
+    place.__exit__(None, None, None)
+
+
+def fail_after_arriving(place: Place) -> None:
+    """As a handler that raises."""
+    place.arrived(1000)
+    raise KeyError
+
+
+def flood(on: Admission, caller: str = "flooder") -> list[Place]:
+    """As many places as one caller gets."""
+    places = []
+    while True:
+        try:
+            places.append(on.admit(caller).__enter__())
+        except QueueFull:
+            return places
+
+
+def test_one_caller_alone_gets_eight_ninths_and_a_leaver_makes_room() -> None:
+    full = admission(max_calls=90)
+    places = flood(full)
+    assert len(places) == full.calls.held == 80
+    with pytest.raises(QueueFull, match=r"80 calls in flight, 80 of this caller, of at most 90"):
+        full.admit("flooder")
+    leave(places.pop())
+    assert len(flood(full)) == 1
+
+
+def test_a_newcomer_gets_in_while_a_flooder_has_its_fill() -> None:
+    full = admission(max_calls=90)
+    flood(full)
+    with full.admit("newcomer"), pytest.raises(QueueFull):
+        full.admit("flooder")
+    assert len(flood(full, "a second flooder")) == 8
+
+
+def test_a_gateway_of_one_place_gives_it() -> None:
+    one = admission(max_calls=1)
+    with one.admit("a"), pytest.raises(QueueFull):
+        one.admit("b")
+    with one.admit("b"):
+        pass
+
+
+def test_a_call_that_fails_gives_its_place_back() -> None:
+    one = admission()
+    with pytest.raises(ZeroDivisionError), one.admit("a"):
+        1 / 0  # noqa: B018
+    with pytest.raises(KeyError), one.admit("a") as place:
+        fail_after_arriving(place)
+    assert (one.calls.held, one.bytes.held, one.accepted) == (0, 0, 0)
+
+
+def test_a_call_holds_a_flat_cost_and_its_first_request_and_counts_as_accepted() -> None:
+    some = admission()
+    with some.admit("a") as place:
+        assert (some.calls.held, some.bytes.held, some.accepted) == (1, CALL_BYTES, 0)
+        place.arrived(1000)
+        assert (some.calls.held, some.bytes.held, some.accepted) == (1, CALL_BYTES + 1000, 1)
+
+
+def test_a_message_without_room_is_refused_and_an_item_is_told_of_it() -> None:
+    tight = admission(max_held_bytes=90_000)
+    with tight.admit("a") as place:
+        place.arrived(0)
+        with pytest.raises(QueueFull, match="50000 more do not fit") as caught:
+            place.take(50_000)
+        assert caught.value.quota == "bytes held"
+        assert not place.has_room(50_000)
+        assert place.has_room(1000)
+        place.hold(50_000)  # what must go on goes on, and counts
+        assert tight.bytes.held == CALL_BYTES + 50_000
+        with pytest.raises(QueueFull, match="bytes") as of_calls:
+            tight.admit("a")
+        assert of_calls.value.quota == "bytes held"
+
+
+def test_bytes_that_come_after_the_end_are_not_counted() -> None:
+    some = admission()
+    with some.admit("a") as place:
+        place.hold(10)
+    place.hold(10)
+    place.hold(-10)
+    leave(place)
+    assert (some.calls.held, some.bytes.held, some.accepted) == (0, 0, 0)
+
+
+def test_draining_lets_no_further_call_in_and_those_in_flight_go_on() -> None:
+    some = admission()
+    with some.admit("a") as place, some.admit("silent") as silent:
+        place.arrived(0)
+        some.drain()
+        with pytest.raises(Draining) as caught:
+            some.admit("a")
+        assert (caught.value.retry_after_s or 0) > 0
+        with pytest.raises(Draining):
+            silent.arrived(0)
+        assert some.accepted == 1
+    assert some.accepted == some.calls.held == 0
+
+
+def test_a_full_gateway_that_drains_says_that_it_drains() -> None:
+    one = admission(max_calls=1)
+    with one.admit("a"):
+        one.drain()
+        with pytest.raises(Draining):
+            one.admit("b")
+
+
+def retry_after_s(on: Admission, caller: str) -> float:
+    with pytest.raises(QueueFull) as caught:
+        on.admit(caller)
+    assert caught.value.retry_after_s is not None
+    return caught.value.retry_after_s
+
+
+def test_when_to_come_again_follows_the_rate_at_which_calls_end() -> None:
+    clock = FakeClock()
+    busy = admission(max_calls=90, clock=clock)
+    flood(busy)
+    assert 1 <= retry_after_s(busy, "flooder") <= 1.25  # nothing has ended: unknown
+    for _ in range(300):  # ten calls a second end, and others come
+        clock.now += 0.1
+        with busy.admit("newcomer"):
+            pass
+    # One of 80 must end; at 10 a second, all 80 take 8 s.
+    assert 0.1 <= retry_after_s(busy, "flooder") <= 0.1 * 1.25 * 1.1
+    clock.now += 60
+    assert retry_after_s(busy, "flooder") > 20
+
+
+@given(st.integers(100, 400), st.integers(2, 5))
+def test_callers_who_all_want_more_than_there_is_come_to_hold_the_same(
+    limit: int, callers: int
+) -> None:
+    full = admission(max_calls=limit)
+    held = {str(caller): flood(full, str(caller)) for caller in range(callers)}
+    for _ in range(limit):
+        for caller, places in held.items():  # a call of each ends, and all ask again
+            if places:
+                leave(places.pop())
+            for other in (caller, *held):
+                held[other] += flood(full, other)
+    counts = [len(places) for places in held.values()]
+    assert sum(counts) == full.calls.held <= limit
+    assert max(counts) - min(counts) <= TIMES  # what one free place more or less makes
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Calls come, hold, and leave in any order, however they end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.admission = Admission(20, 40 * CALL_BYTES, self.clock)
+        self.places: list[Place] = []
+        self.gone: list[Place] = []
+
+    def refused(self, ask: Callable[[], None]) -> QueueFull | None:
+        """The refusal, whose RetryInfo is within bounds."""
+        try:
+            ask()
+        except QueueFull as error:
+            refusal = error
+        else:
+            return None
+        assert LEAST_S <= (refusal.retry_after_s or 0) <= MOST_S
+        return refusal
+
+    @rule(caller=st.sampled_from("abcdef"))
+    def come(self, caller: str) -> None:
+        before = self.admission.calls.of(caller), self.admission.calls.held
+        refused = self.refused(lambda: self.places.append(self.admission.admit(caller)))
+        if refused is not None:
+            assert before == (self.admission.calls.of(caller), self.admission.calls.held)
+            # Who holds nothing is refused only where nothing is left.
+            assert before[0] or before[1] == 20 or refused.quota == "bytes held"
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data(), size=st.integers(0, 30 * CALL_BYTES))
+    def send(self, data: st.DataObject, size: int) -> None:
+        place = data.draw(st.sampled_from(self.places))
+        before = self.admission.bytes.held
+        if self.refused(lambda: place.take(size)) is not None:
+            assert self.admission.bytes.held == before
+        else:
+            assert self.admission.bytes.held <= self.admission.bytes.limit
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data(), error=st.sampled_from([None, KeyError, ForebayError]))
+    def end(self, data: st.DataObject, error: type[Exception] | None) -> None:
+        place = data.draw(st.sampled_from(self.places))
+        self.places.remove(place)
+        self.gone.append(place)
+        place.__exit__(error, None, None)
+
+    @precondition(lambda self: self.gone)
+    @rule(data=st.data(), size=st.integers(-100, 100))
+    def linger(self, data: st.DataObject, size: int) -> None:
+        place = data.draw(st.sampled_from(self.gone))
+        place.hold(size)
+        leave(place)
+
+    @rule(seconds=st.floats(0, 100))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @invariant()
+    def counts_are_those_of_who_is_here(self) -> None:
+        calls = self.admission.calls
+        assert calls.held == len(self.places) <= calls.limit
+        assert sum(calls.of(caller) for caller in "abcdef") == calls.held
+        assert all(calls.of(caller) >= 0 for caller in "abcdef")
+        assert self.admission.bytes.held >= CALL_BYTES * calls.held
+        if not self.places:
+            assert self.admission.bytes.held == 0
+
+    def teardown(self) -> None:
+        for place in self.places:
+            leave(place)
+        assert self.admission.calls.held == self.admission.bytes.held == 0
+
+
+TestAnyHistory = AnyHistory.TestCase

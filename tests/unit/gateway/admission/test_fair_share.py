@@ -1,0 +1,67 @@
+"""Sharing a limit between callers."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay_gateway.admission.fair_share import TIMES, Shares, fits
+
+CALLERS = "abcde"
+sizes = st.integers(1, 50)
+
+
+@given(st.integers(1, 1000), st.lists(st.tuples(st.sampled_from(CALLERS), sizes), max_size=100))
+def test_the_limit_is_never_passed(limit: int, asked: list[tuple[str, int]]) -> None:
+    shares = Shares(limit)
+    for caller, amount in asked:
+        if shares.fits(caller, amount):
+            shares.add(caller, amount)
+    assert shares.held == sum(shares.of(caller) for caller in CALLERS) <= limit
+
+
+@given(st.integers(1, 100_000))
+def test_one_alone_gets_all_but_what_is_kept_for_the_next(limit: int) -> None:
+    shares = Shares(limit)
+    shares.add("a", max(1, TIMES * limit // (TIMES + 1)) - 1)
+    assert shares.fits("a", 1)
+    shares.add("a", 1)
+    assert not shares.fits("a", 1)
+    assert limit == 1 or shares.fits("b", 1)
+
+
+@given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 1000))
+def test_who_holds_nothing_gets_what_is_free(held: int, amount: int, free: int) -> None:
+    assert fits(0, amount, free) == (amount <= free)
+    assert fits(0, amount, free) or not fits(held, amount, free)
+
+
+@given(
+    st.integers(1, 300),
+    st.lists(st.tuples(st.sampled_from(CALLERS), sizes), max_size=60),
+    st.sampled_from(CALLERS),
+    sizes,
+)
+def test_what_is_said_to_be_over_is_what_must_go(
+    limit: int, holdings: list[tuple[str, int]], caller: str, amount: int
+) -> None:
+    shares = Shares(limit)
+    for holder, size in holdings:
+        shares.add(holder, size)
+    part = shares.over(caller, amount)
+    assert 0 <= part <= 1
+    if shares.fits(caller, amount):
+        assert part == 0
+    own = shares.of(caller)
+    if own and amount <= limit - (shares.held - own):
+        shares.add(caller, -min(own, ceil(own * part + 1e-6)))
+        assert shares.fits(caller, amount)
+
+
+def test_nothing_is_kept_of_a_caller_who_holds_nothing() -> None:
+    shares = Shares(10)
+    shares.add("a", 3)
+    shares.add("a", -3)
+    assert shares._by_caller == {}

@@ -1,0 +1,248 @@
+"""How long a queue is, how long a call would wait in it, and whether it takes the call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.errors import CapacityError, QueueFull, WaitExceedsDeadline
+from forebay_backends.ledger.presence import WorkerPresence
+from forebay_gateway.admission.queue_limits import CLEARLY, Asking, Queues
+from forebay_gateway.admission.queue_load import QueueLoad, Work
+from forebay_gateway.admission.queue_monitor import QueueWatch
+from tests.unit.samples import FakeClock
+
+LIMIT = 1000
+PRESENCE_S = 5
+
+
+class Queue:
+    """A queue and its workers, looked at once a second on a clock of its own."""
+
+    def __init__(self, slots: int = 2, rate: float = 4.0, phase_s: float = 0.0) -> None:
+        self.clock = FakeClock()
+        self.queues = Queues(["q"], LIMIT, self.clock)
+        self.load: QueueLoad = self.queues["q"]
+        self.slots = slots
+        self.rate = rate
+        self.phase_s = phase_s
+        self.begun = 0.0
+        self.said = 0
+
+    def look(self, depth: int, seconds: int = 1) -> None:
+        """So many looks, a second apart, that find this depth; the workers are busy if any."""
+        for _ in range(seconds):
+            self.clock.now += 1
+            self.begun += self.rate if depth else 0
+            if (self.clock.now + self.phase_s) % PRESENCE_S < 1:
+                self.said = int(self.begun)
+            self.load.on_look(depth, {"w": Work(self.slots, self.said)})
+
+    def refusal(self, **asking: Any) -> CapacityError | None:
+        """Why a call is refused."""
+        return self.queues.refusal(Asking("q", **{"caller_holds": 1, **asking}))
+
+
+def test_a_queue_that_nobody_has_looked_at_takes_calls() -> None:
+    queue = Queue()
+    for _ in range(10 * LIMIT):
+        queue.load.entered()
+    assert queue.refusal(deadline_s=0.001) is None
+    queue.look(LIMIT)
+    assert queue.refusal() is not None
+    queue.clock.now += 5.1  # the broker does not answer any more
+    assert queue.refusal(deadline_s=0.001) is None
+
+
+def test_a_queue_that_is_full_takes_no_call_and_says_which_it_is() -> None:
+    queue = Queue()
+    queue.look(LIMIT - 1)
+    assert queue.refusal() is None
+    queue.load.entered()
+    refusal = queue.refusal()
+    assert isinstance(refusal, QueueFull)
+    assert refusal.quota == "queue q"
+    assert 1 <= (refusal.retry_after_s or 0) <= 1.25  # nothing is known of the rate
+
+
+def test_one_who_has_many_calls_finds_a_queue_full_before_others_do() -> None:
+    queue = Queue()
+    queue.look(LIMIT - 10)
+    assert queue.refusal(caller_holds=500) is not None
+    assert queue.refusal(caller_holds=1) is None
+
+
+def test_calls_that_came_since_the_look_count_and_those_that_ended_do_not() -> None:
+    queue = Queue()
+    with queue.queues.counted("q"), queue.queues.counted("q"):
+        queue.look(10)
+        assert queue.load.waiting == 10  # both are among them
+        with queue.queues.counted("q"):
+            assert queue.load.waiting == 11
+        assert queue.load.waiting == 10
+    assert queue.load.waiting == 8
+
+
+def test_calls_that_share_a_message_are_not_counted() -> None:
+    queue = Queue()
+    queue.look(10)
+    with queue.queues.counted("q", max_batch=64):
+        assert queue.load.waiting == 10
+
+
+def test_calls_that_find_a_free_slot_do_not_wait() -> None:
+    queue = Queue(slots=2)
+    queue.look(0)
+    for expected in (0, 0, 1):
+        queue.load.entered()
+        assert queue.load.waiting == expected
+
+
+def test_before_there_is_a_rate_no_wait_is_expected() -> None:
+    queue = Queue()
+    for _ in range(9):
+        queue.look(LIMIT // 2)
+        assert queue.load.wait_s is None
+        assert queue.refusal(deadline_s=0.001) is None
+
+
+def test_a_deadline_behind_clearly_more_work_is_refused() -> None:
+    queue = Queue(slots=2, rate=4.0)
+    queue.look(100, 60)
+    wait_s = queue.load.wait_s or 0
+    assert 18 < wait_s < 26  # the truth is 25 s; what is unsure makes it less
+    refusal = queue.refusal(deadline_s=1.0)
+    assert isinstance(refusal, WaitExceedsDeadline)
+    assert wait_s - 1 <= (refusal.retry_after_s or 0) <= 1.25 * (wait_s - 1)
+    assert queue.refusal(deadline_s=wait_s / CLEARLY) is None
+    assert queue.refusal(deadline_s=inf) is None
+    assert queue.refusal(deadline_s=1.0, priority=1) is None
+
+
+def test_a_call_that_may_not_wait_as_long_finds_the_queue_full() -> None:
+    queue = Queue()
+    queue.look(100, 60)
+    refusal = queue.refusal(queue_wait_s=2.0)
+    assert isinstance(refusal, QueueFull)
+    assert refusal.quota == "queue q"
+
+
+def test_an_empty_queue_refuses_nobody() -> None:
+    queue = Queue()
+    queue.look(100, 60)
+    queue.look(0)
+    assert queue.refusal(deadline_s=0.001) is None
+
+
+def test_workers_that_had_nothing_to_do_are_not_taken_for_slow() -> None:
+    queue = Queue(rate=50)
+    for _ in range(100):  # a call in ten seconds
+        queue.look(0, 9)
+        queue.begun += 1
+    queue.look(100, 9)
+    assert queue.refusal(deadline_s=0.001) is None
+
+
+def test_without_workers_no_wait_is_expected() -> None:
+    queue = Queue()
+    queue.look(100, 60)
+    queue.slots = 0
+    queue.look(100)
+    assert queue.refusal(deadline_s=0.001) is None
+
+
+def test_workers_that_come_count_at_once() -> None:
+    queue = Queue(slots=2)
+    queue.look(100, 60)
+    before = queue.load.per_s or 0
+    queue.slots = 20
+    queue.look(100)
+    assert (queue.load.per_s or 0) > 9 * before
+
+
+def test_a_rate_is_forgotten_a_minute_after_the_backlog() -> None:
+    queue = Queue()
+    queue.look(100, 60)
+    queue.look(0, 59)
+    assert queue.load.per_s is not None
+    queue.look(0, 2)
+    assert queue.load.per_s is None
+
+
+def test_a_worker_that_restarts_or_comes_back_adds_nothing_that_it_did_not_begin() -> None:
+    queue = Queue(rate=4)
+    queue.look(100, 30)
+    before = queue.load.per_s or 0
+    queue.begun = 0  # it was restarted under the same name
+    queue.look(100, 30)
+    assert (queue.load.per_s or 0) <= before * 1.2
+    queue.clock.now += 1
+    queue.load.on_look(100, {"w": Work(2, queue.said), "old": Work(2, 10**6)})
+    assert (queue.load.per_s or 0) <= 2 * before * 1.2  # as fast each
+
+
+def test_a_backlog_that_was_worked_off_between_is_not_one_stretch() -> None:
+    queue = Queue(rate=4)
+    queue.look(100, 8)
+    queue.look(0, 2)
+    queue.look(100, 8)
+    assert queue.load.per_s is None
+
+
+def test_a_stretch_that_nobody_looked_at_is_not_measured() -> None:
+    queue = Queue(rate=4)
+    queue.look(100, 9)
+    queue.clock.now += 600
+    queue.look(100, 9)
+    assert queue.load.per_s is None
+
+
+@given(st.floats(0.1, 500), st.integers(1, 64), st.integers(0, 4), st.integers(10, 120))
+def test_a_steady_rate_is_never_taken_for_much_less(
+    rate: float, slots: int, phase_s: int, seconds: int
+) -> None:
+    queue = Queue(slots, rate, phase_s)
+    queue.look(10**6, seconds)
+    measured = queue.load.per_s
+    if measured is not None:
+        assert 0.8 * rate <= measured <= 4 * rate
+    if seconds >= 30 and rate >= 1:
+        assert measured is not None
+        assert measured <= 1.5 * rate
+
+
+class FixedDepth:
+    """A broker whose queues are all as deep."""
+
+    async def depth(self, queue: str) -> int:
+        return 3
+
+
+@pytest.mark.parametrize(("queue", "begun"), [("a", 5 + 100), ("b", 7 + 100)])
+async def test_a_task_counts_for_its_own_queue_and_one_of_others_for_all(
+    queue: str, begun: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = {"task a": 5, "task b": 7, "of another gateway": 100}
+    worker = WorkerPresence("w", ("a", "b"), tuple(both), 4, "threads", "1", both)
+    elsewhere = WorkerPresence("v", ("c",), ("task a",), 4, "threads", "1", {"task a": 99})
+    queues = Queues(["a", "b"], LIMIT)
+    queue_of_task = {"task a": "a", "task b": "b"}
+    watch = QueueWatch(queues, FixedDepth(), lambda: (worker, elsewhere), queue_of_task)
+    seen: list[tuple[int, Mapping[str, Work]]] = []
+    monkeypatch.setattr(queues[queue], "on_look", lambda *shown: seen.append(shown))
+    await watch.look(queue)
+    assert seen == [(3, {"w": Work(4, begun)})]
+
+
+def test_only_queues_that_calls_asked_for_lately_are_in_use() -> None:
+    queue = Queue()
+    assert queue.queues.in_use() == ["q"]
+    queue.clock.now += 61
+    assert queue.queues.in_use() == []
+    queue.refusal()
+    assert queue.queues.in_use() == ["q"]

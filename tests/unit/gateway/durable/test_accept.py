@@ -1,0 +1,120 @@
+"""Durable calls that are accepted together, over a ledger that a test plays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
+
+import pytest
+
+from forebay.compute.v1 import compute_pb2
+from forebay.routes import read_methods
+from forebay_backends.broker.dispatcher import RedisDispatcher
+from forebay_backends.broker.task_messages import call_message
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.frames import Ending
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.calls import NewCall, Operation, Push
+from forebay_backends.ledger.pipelining import Together
+from forebay_gateway.durable.accept import Accepting
+from tests.contract.records import new_call
+
+ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
+QUICK = Ending(State.SUCCEEDED, "", 1, 1, 0, 0, b"")
+NEW: NewCall = new_call(queue=ADD.route.queue, task=ADD.route.task)
+
+
+class Server:
+    """Accepts what it is given, once `answer` allows."""
+
+    def __init__(self) -> None:
+        self.accepted: list[list[str]] = []
+        self.answer: Callable[[], Coroutine[Any, Any, None]] = self.at_once
+
+    async def at_once(self) -> None:
+        pass
+
+    async def run_with_push(self, operations: Sequence[Operation[Any]], push: Push) -> list[None]:
+        self.accepted.append([str(operation.arguments[0]) for operation in operations])
+        await self.answer()
+        return [None for _ in operations]
+
+
+class Site:
+    """A gateway's accepting for a queue with one slot."""
+
+    def __init__(self) -> None:
+        self.server = Server()
+        ledger = cast(Ledger, self.server)
+        self.accepting = Accepting(
+            ledger,
+            Together(ledger),
+            RedisDispatcher(ledger, atomic=True),
+            "channel",
+            slots=lambda queue: 1,
+        )
+
+    def accept(self, call: CallKey) -> asyncio.Task[Any]:
+        route = ADD.route
+        message = call_message(call, 1, task=route.task, queue=route.queue, priority=0)
+        return asyncio.ensure_future(self.accepting.accept(call, ADD, NEW, message))
+
+    async def passed(self) -> list[list[str]]:
+        """What was accepted without anybody's waiting for time to pass."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return self.server.accepted
+
+
+@pytest.fixture
+async def site() -> Site:
+    """One that knows its calls to be quick."""
+    site = Site()
+    await site.accept(CallKey("first"))
+    site.accepting.ended(CallKey("first"), QUICK)
+    site.server.accepted.clear()
+    return site
+
+
+async def test_calls_gather_until_those_in_flight_have_ended(site: Site) -> None:
+    a, b, c = (CallKey(name) for name in "abc")
+    await site.accept(a)
+    others = [site.accept(b), site.accept(c)]
+    assert await site.passed() == [[str(a)]]
+    site.accepting.ended(a, QUICK)
+    await asyncio.gather(*others)
+    assert site.server.accepted == [[str(a)], [str(b), str(c)]]
+
+
+async def test_two_callers_with_one_id_hold_nobody_up_when_they_have_ended(site: Site) -> None:
+    a, b = CallKey("a"), CallKey("b")
+    await asyncio.gather(site.accept(a), site.accept(a))
+    for _ in range(2):
+        site.accepting.ended(a, QUICK)
+    site.accept(b)
+    assert (await site.passed())[-1] == [str(b)]
+
+
+async def test_a_caller_who_leaves_while_it_gathers_is_not_accepted(site: Site) -> None:
+    a, b, c = (CallKey(name) for name in "abc")
+    await site.accept(a)
+    leaver, stays = site.accept(b), site.accept(c)
+    await site.passed()
+    leaver.cancel()
+    await site.passed()
+    site.accepting.ended(a, QUICK)
+    await stays
+    assert site.server.accepted[-1] == [str(c)]
+
+
+async def test_a_fault_reaches_all_whom_it_concerns_and_nobody_else(site: Site) -> None:
+    async def fail() -> None:
+        raise ValueError("a fault of ours")
+
+    site.server.answer = fail
+    with pytest.raises(ValueError, match="a fault of ours"):
+        await site.accept(CallKey("a"))
+    site.server.answer = site.server.at_once
+    await site.accept(CallKey("b"))

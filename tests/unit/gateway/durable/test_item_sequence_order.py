@@ -1,0 +1,178 @@
+"""Whatever is lost and whenever it comes: every item goes out in order, exactly once."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+)
+
+from forebay_backends.ledger.frames import Brief, CallEvent, Ending, Item, More
+from forebay_backends.ledger.operations.calls import Standing
+from forebay_gateway.durable.item_sequence import Delivery, Done, Fetch, Send, Wait
+from tests.unit.samples import ending, standing
+
+_TRANSIENT = b"transient"
+
+
+class Held:
+    """Counts what waits; sometimes there is no room."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.room = True
+
+    def has_room(self, size: int) -> bool:
+        return self.room
+
+    def hold(self, size: int) -> None:
+        self.size += size
+
+
+class LossyDelivery(RuleBasedStateMachine):
+    """A ledger that keeps, a channel that loses, and a caller that comes and goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: list[bytes] = []
+        self.ending: Ending | None = None
+        self.channel: deque[CallEvent] = deque()
+        self.held = Held()
+        self.delivery = Delivery(held=self.held)
+        self.fetch: Fetch | None = None
+        self.waits = False  # for that, with nothing else to send
+        self.received: list[bytes] = []
+        self.done = False
+
+    def _standing(self) -> Standing:
+        sent = sum(len(item) for item in self.items)
+        return standing(count=len(self.items), sent=sent, ending=self.ending)
+
+    def _fetched(self, count: int) -> list[tuple[int, bytes]]:
+        assert self.fetch is not None
+        first, self.fetch, self.waits = self.fetch.first, None, False
+        return list(enumerate(self.items))[first : first + count]
+
+    def _take(self) -> None:
+        match self.delivery.take():
+            case Send(payload):
+                if payload != _TRANSIENT:
+                    self.received.append(payload)
+            case Fetch() as fetch:
+                self.fetch = self.fetch or fetch  # what is read ahead comes first
+                self.waits = True
+            case Done(end):
+                assert end == self.ending
+                self.done = True
+            case Wait():
+                pass
+
+    @rule(room=st.booleans())
+    def room_comes_and_goes(self, room: bool) -> None:
+        self.held.room = room
+
+    @invariant()
+    def what_waits_is_counted(self) -> None:
+        delivery = self.delivery
+        waiting = delivery._ready_bytes + delivery._sending_bytes + delivery._awaited_bytes
+        assert self.held.size == waiting >= 0
+
+    @precondition(lambda self: self.ending is None)
+    @rule(size=st.sampled_from([6, 1000, 600_000]), announced=st.booleans())
+    def emit(self, size: int, announced: bool) -> None:
+        """The worker stores an item, and says so in one of two ways."""
+        ordinal = len(self.items)
+        self.items.append(str(ordinal).encode().ljust(size))
+        more = More(ordinal + 1, sum(len(item) for item in self.items))
+        self.channel.append(more if announced else Item(ordinal, self.items[-1]))
+
+    @precondition(lambda self: self.ending is None)
+    @rule()
+    def emit_transient(self) -> None:
+        """The worker tells how far it is."""
+        self.channel.append(Brief(_TRANSIENT))
+
+    @precondition(lambda self: self.ending is None)
+    @rule()
+    def end(self) -> None:
+        """The handler ends."""
+        self.ending = ending(count=len(self.items))
+        self.channel.append(self.ending)
+
+    @precondition(lambda self: self.channel)
+    @rule(lost=st.booleans())
+    def frame(self, lost: bool) -> None:
+        """The next frame comes, or never does."""
+        event = self.channel.popleft()
+        if not lost:
+            self.delivery.on_event(event)
+
+    @precondition(lambda self: not self.waits)
+    @rule()
+    def look(self) -> None:
+        """The gateway reads where the call stands."""
+        self.delivery.on_standing(self._standing())
+
+    @precondition(lambda self: not self.waits)
+    @rule()
+    def take(self) -> None:
+        """The caller has room for a message."""
+        self._take()
+
+    @precondition(lambda self: self.fetch is None)
+    @rule()
+    def read_ahead(self) -> None:
+        """The gateway asks for more while a message goes out."""
+        self.fetch = self.delivery.read_ahead()
+
+    @precondition(lambda self: self.fetch is not None)
+    @rule(data=st.data())
+    def fetch_returns(self, data: st.DataObject) -> None:
+        """The ledger answers, with all that was asked for or with less."""
+        assert self.fetch is not None
+        count = data.draw(st.integers(1, self.fetch.count))
+        self.delivery.on_fetched(self._fetched(count))
+
+    @rule(hears=st.booleans())
+    def resume_elsewhere(self, hears: bool) -> None:
+        """The gateway dies; the caller comes back to another with what it has seen."""
+        self.fetch, self.waits, self.done = None, False, False
+        self.held.size = 0
+        self.delivery = Delivery(len(self.received), self.held)
+        if not hears:
+            self.channel.clear()
+        while self.channel:
+            self.delivery.on_event(self.channel.popleft())
+        self.delivery.attach(self._standing())
+
+    @invariant()
+    def what_was_received_is_the_beginning_of_what_was_emitted(self) -> None:
+        """In order, exactly once, and done only at the end."""
+        assert self.received == self.items[: len(self.received)]
+        assert self.delivery.read_count == len(self.received)
+        assert not self.done or self.received == self.items
+
+    def teardown(self) -> None:
+        """When the call has ended and the ledger is read once more, nothing is missing."""
+        if self.ending is None:
+            self.end()
+        if self.fetch is not None:
+            self.delivery.on_fetched(self._fetched(self.fetch.count))
+        self.delivery.on_standing(self._standing())
+        while not self.done:
+            self._take()
+            if self.fetch is not None:
+                self.delivery.on_fetched(self._fetched(self.fetch.count))
+        assert self.received == self.items
+
+
+TestEveryItemGoesOutInOrderExactlyOnce = LossyDelivery.TestCase
+TestEveryItemGoesOutInOrderExactlyOnce.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)

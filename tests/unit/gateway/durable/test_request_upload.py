@@ -1,0 +1,67 @@
+"""Requests that are read in the background, beside the delivery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from forebay.deadline import Deadline
+from forebay.errors import ForebayError, InternalFault
+from forebay.v1 import call_pb2
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.settings import load_settings
+from forebay_gateway.admission.admission import Admission
+from forebay_gateway.durable.item_sequence import Delivery
+from forebay_gateway.durable.ledger_retry import Patience
+from forebay_gateway.durable.request_upload import Receiver
+from forebay_gateway.durable.watches import Watch
+from forebay_gateway.rpc.incoming import Incoming
+from forebay_gateway.rpc.options import Wishes
+from tests.unit.samples import method
+
+
+async def failing(error: Exception) -> AsyncIterator[bytes]:
+    raise error
+    yield b""  # so it is a generator
+
+
+async def heard(error: Exception) -> ForebayError | None:
+    """What the delivery hears where reading the requests raises the error."""
+    watch = Watch(Delivery())
+    ledger = Ledger("redis://127.0.0.1:1")  # which nobody asks
+    with Admission(max_calls=1, max_held_bytes=1 << 20).admit("caller") as place:
+        wishes = Wishes(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
+        requests = failing(error)
+        deadline = Deadline.after(None)
+        incoming = Incoming(method("MatMul"), wishes, deadline, None, requests, place)
+        receiver = Receiver(
+            CallKey("call"),
+            watch,
+            incoming,
+            ledger=ledger,
+            settings=load_settings(),
+            patience=Patience(),
+        )
+        async with receiver.receiving():
+            await watch.news(0.2)
+    await ledger.close()
+    try:
+        watch.go_on()
+    except ForebayError as told:
+        return told
+    return None
+
+
+async def test_a_fault_is_logged_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert isinstance(await heard(ValueError("ours")), InternalFault)
+    assert "can't be received" in caplog.text
+
+
+async def test_that_the_rpc_was_ended_meanwhile_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert await heard(grpc.aio.AbortError("Locally aborted.")) is None
+    assert not caplog.text

@@ -1,0 +1,117 @@
+"""Ephemeral calls on their way: what is lost, and what only takes long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from forebay.compute.v1 import compute_pb2
+from forebay.routes import read_methods
+from forebay.v1 import call_pb2
+from forebay_backends.ledger.scripts import LEASE_S
+from forebay_gateway.ephemeral.in_flight import EphemeralCall, SentBatch, SentBatches
+
+ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
+QUEUE = ADD.route.queue
+START = 1000.0
+LATER = LEASE_S + 1.0
+
+
+class Sending:
+    """Batches, each named by its calls' ids, that are sent at times that a test says."""
+
+    def __init__(self) -> None:
+        self.sent = SentBatches()
+
+    def send(self, call_ids: str, at: float, priority: int = 0) -> SentBatch:
+        calls = [
+            EphemeralCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), START + at)
+            for call_id in call_ids.split()
+        ]
+        batch = SentBatch(call_ids, calls, START + at)
+        self.sent.add(batch)
+        return batch
+
+    def lost(self, at: float, depth: int = 0) -> list[str]:
+        return [batch.id for batch in self.sent.lost(QUEUE, depth, START + at)]
+
+    def held(self, call_id: str, at: float, *, running: bool = True) -> bool:
+        return self.sent.held(call_id, "worker", START + at, running=running)
+
+
+@pytest.fixture
+async def sending() -> Sending:
+    return Sending()
+
+
+async def test_a_batch_that_was_just_sent_is_not_lost(sending: Sending) -> None:
+    sending.send("a", at=0.0)
+    assert sending.sent.silent_queues(START + LEASE_S - 1) == set()
+    assert sending.lost(LEASE_S - 1) == []
+
+
+async def test_a_silent_batch_is_lost_where_its_queue_is_empty(sending: Sending) -> None:
+    sending.send("a b", at=0.0)
+    assert sending.sent.silent_queues(START + LATER) == {QUEUE}
+    assert sending.lost(LATER) == ["a b"]
+    assert sending.lost(LATER, depth=1) == []
+
+
+async def test_of_silent_batches_the_oldest_are_lost_where_the_queue_is_too_short(
+    sending: Sending,
+) -> None:
+    sending.send("newer", at=1.0)
+    sending.send("older much", at=0.0)
+    sending.send("young", at=LATER)
+    assert sending.lost(LATER + 1, depth=2) == ["older much"]
+
+
+async def test_a_batch_whose_worker_fell_silent_is_lost_whatever_the_queue_holds(
+    sending: Sending,
+) -> None:
+    sending.send("a b", at=0.0)
+    assert sending.held("b", at=LATER)
+    assert sending.lost(LATER + 1) == []
+    assert sending.lost(2 * LATER, depth=100) == ["a b"]
+
+
+async def test_a_batch_that_later_ones_overtook_is_lost(sending: Sending) -> None:
+    sending.send("a", at=0.0)
+    sending.send("urgent", at=0.0, priority=9)
+    sending.send("b", at=LATER)
+    assert sending.sent.heard("b", START + LATER + 1)
+    assert sending.lost(LATER + 1, depth=100) == ["a"]
+
+
+async def test_an_answer_to_one_call_is_a_word_on_all_of_its_batch(sending: Sending) -> None:
+    batch = sending.send("a b", at=0.0)
+    assert sending.sent.heard("a", START + LATER) is batch.calls["a"]
+    assert sending.lost(LATER + 1) == []
+
+
+async def test_a_batch_is_over_with_its_last_call(sending: Sending) -> None:
+    batch = sending.send("a b", at=0.0)
+    a, b = batch.calls.values()
+    assert sending.sent.remove(a) is None
+    assert sending.sent.batch("a b") is batch
+    assert sending.sent.remove(b) is batch
+    assert sending.sent.remove(b) is None
+    assert sending.sent.batch("a b") is None
+    assert list(sending.sent) == []
+
+
+async def test_words_about_calls_that_nobody_waits_for_say_so(sending: Sending) -> None:
+    assert not sending.held("gone", at=0.0)
+    assert sending.sent.heard("gone", START) is None
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_the_wait_for_a_worker_ends_when_one_runs_the_call(
+    sending: Sending, running: bool
+) -> None:
+    (call,) = sending.send("a", at=0.0).calls.values()
+    async with asyncio.timeout(60.0) as call.timeout:
+        await asyncio.sleep(0)
+        sending.held("a", at=0.0, running=running)
+        assert (call.timeout.when() is None) == running

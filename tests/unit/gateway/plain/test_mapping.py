@@ -1,0 +1,405 @@
+"""The mapping of plain tasks, rule by rule: fields to arguments, and results to messages."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from google.protobuf import struct_pb2
+from google.protobuf.message import Message
+from hypothesis import example, given
+from hypothesis import strategies as st
+from kombu.utils.json import dumps
+
+from forebay.errors import InvalidRequest
+from forebay.routes import Method, read_methods
+from forebay.routes.plain import PlainTask
+from forebay_gateway.plain.mapping.arguments import arguments
+from forebay_gateway.plain.mapping.celery_json import LongInteger, Unreadable, read_json
+from forebay_gateway.plain.mapping.results import fill, responses
+from forebay_gateway.plain.mapping.scalars import Unfit
+from tests.plain.v1 import plain_pb2 as pb
+
+METHODS = {
+    method.name.rpartition(".")[2]: method
+    for method in read_methods([pb.DESCRIPTOR.services_by_name["PlainService"]])
+}
+MOMENT = datetime(2026, 11, 27, 12, 30, 15, 250000, tzinfo=UTC)
+
+
+def plain(*positional: str) -> PlainTask:
+    return PlainTask(positional, "", json_text=False, exceptions=(), let_finish=False)
+
+
+def kinds(**fields: Any) -> pb.Kinds:
+    return pb.Kinds(**fields)
+
+
+def moment() -> pb.Kinds:
+    message = pb.Kinds()
+    message.at.FromDatetime(MOMENT)
+    return message
+
+
+def lasting() -> pb.Kinds:
+    message = pb.Kinds()
+    message.lasting.FromMilliseconds(1500)
+    return message
+
+
+def anything() -> pb.Kinds:
+    message = pb.Kinds()
+    message.anything.update({"a": [1, None, True, {"b": "c"}]})
+    return message
+
+
+def wrapped(value: int) -> pb.Kinds:
+    message = pb.Kinds()
+    message.wrapped.value = value
+    return message
+
+
+def several() -> pb.Kinds:
+    return kinds(several=[kinds(small=1), kinds(small=2)])
+
+
+# A message with one field set, and the argument of that name.
+ARGUMENTS: list[tuple[pb.Kinds, str, Any]] = [
+    (kinds(small=-(2**31)), "small", -(2**31)),
+    (kinds(large=2**63 - 1), "large", 2**63 - 1),
+    (kinds(unsigned=2**64 - 1), "unsigned", 2**64 - 1),
+    (kinds(single=1.5), "single", 1.5),
+    (kinds(real=0.1), "real", 0.1),
+    (kinds(real=math.inf), "real", math.inf),
+    (kinds(flag=True), "flag", True),
+    (kinds(text="é"), "text", "é"),
+    (kinds(data=b"\xff\x00"), "data", b"\xff\x00"),
+    (kinds(colour=pb.COLOUR_RED), "colour", "COLOUR_RED"),
+    (kinds(colour=7), "colour", 7),  # type: ignore[arg-type]
+    (kinds(colours=[pb.COLOUR_RED, 7]), "colours", ["COLOUR_RED", 7]),  # type: ignore[list-item]
+    (kinds(numbers=[1, 2]), "numbers", [1, 2]),
+    (kinds(by_name={"a": 1}), "by_name", {"a": 1}),
+    (kinds(by_number={3: "x"}), "by_number", {3: "x"}),
+    (kinds(by_flag={True: "x"}), "by_flag", {True: "x"}),
+    (moment(), "at", MOMENT),
+    (lasting(), "lasting", 1.5),
+    (anything(), "anything", {"a": [1, None, True, {"b": "c"}]}),
+    (wrapped(0), "wrapped", 0),
+    (kinds(maybe=""), "maybe", ""),
+    (kinds(name="n"), "name", "n"),
+    (kinds(number=0), "number", 0),
+]
+
+
+@pytest.mark.parametrize(("message", "name", "expected"), ARGUMENTS)
+def test_a_field_becomes_the_argument_of_its_name(
+    message: pb.Kinds, name: str, expected: Any
+) -> None:
+    args, kwargs = arguments(message, plain())
+    assert args == []
+    assert kwargs[name] == expected
+    assert type(kwargs[name]) is type(expected)
+
+
+@pytest.mark.parametrize(("message", "name", "expected"), ARGUMENTS)
+def test_a_result_of_the_same_form_fills_the_field(
+    message: pb.Kinds, name: str, expected: Any
+) -> None:
+    filled = pb.Kinds()
+    fill(filled, through_json({name: expected}))
+    assert filled == message
+
+
+def through_json(value: Any) -> Any:
+    """As it comes over Celery's wire."""
+    return read_json(dumps(value))
+
+
+def test_a_field_that_knows_that_it_is_unset_is_left_out_and_any_other_is_not() -> None:
+    _, kwargs = arguments(pb.Kinds(), plain())
+    unset = {"inner", "at", "lasting", "anything", "wrapped", "maybe", "name", "number"}
+    assert kwargs.keys() == {field.name for field in pb.Kinds.DESCRIPTOR.fields} - unset
+    assert (kwargs["small"], kwargs["text"], kwargs["numbers"]) == (0, "", [])
+    assert kwargs["colour"] == "COLOUR_UNSPECIFIED"
+
+
+def test_messages_within_messages_are_objects_within_objects() -> None:
+    _, kwargs = arguments(
+        kinds(inner=kinds(maybe="x"), several=[kinds(small=1)], tree={"t": kinds(small=2)}), plain()
+    )
+    assert kwargs["inner"]["maybe"] == "x"
+    assert kwargs["several"][0]["small"] == 1
+    assert kwargs["tree"]["t"]["small"] == 2
+
+
+def test_positional_fields_come_in_their_order_and_an_unset_one_is_none() -> None:
+    args, kwargs = arguments(pb.AddRequest(x=5), plain("y", "x"))
+    assert (args, kwargs) == ([None, 5], {})
+
+
+@pytest.mark.parametrize("seconds", [-(10**12), 10**12])
+def test_a_time_that_is_none_is_an_invalid_request_that_names_its_field(seconds: int) -> None:
+    message = pb.Kinds()
+    message.inner.at.seconds = seconds
+    with pytest.raises(InvalidRequest) as refused:
+        arguments(message, plain())
+    assert [violation.field for violation in refused.value.violations] == ["inner.at"]
+
+
+# A value that is no mirror image of an argument, and the field that it fills.
+RESULTS: list[tuple[str, Any, pb.Kinds]] = [
+    ("small", 3.0, kinds(small=3)),
+    ("small", Decimal("3"), kinds(small=3)),
+    ("large", "9223372036854775807", kinds(large=2**63 - 1)),
+    ("unsigned", "18446744073709551615", kinds(unsigned=2**64 - 1)),
+    ("real", 3, kinds(real=3.0)),
+    ("real", 2**200, kinds(real=float(2**200))),
+    ("real", Decimal("0.5"), kinds(real=0.5)),
+    ("real", "1e3", kinds(real=1000.0)),
+    ("text", 12, kinds(text="12")),
+    ("text", -(3**100), kinds(text=str(-(3**100)))),
+    ("text", Decimal("0.10"), kinds(text="0.10")),
+    ("text", UUID(int=5), kinds(text=str(UUID(int=5)))),
+    ("text", MOMENT, kinds(text="2026-11-27T12:30:15.250000+00:00")),
+    ("text", date(2026, 11, 27), kinds(text="2026-11-27")),
+    ("text", time(12, 30), kinds(text="12:30:00")),
+    ("data", "/wA=", kinds(data=b"\xff\x00")),
+    ("data", 2**64, kinds(data=b"\x01" + bytes(8))),
+    ("data", 0, kinds(data=b"")),
+    ("colour", 1, kinds(colour=pb.COLOUR_RED)),
+    ("at", "2026-11-27T12:30:15.25Z", moment()),
+    ("at", MOMENT.timestamp(), moment()),
+    ("at", MOMENT.replace(tzinfo=None), moment()),
+    ("lasting", "1.5s", lasting()),
+    ("wrapped", {"value": 4}, wrapped(4)),
+    ("byName", {"a": 1}, kinds(by_name={"a": 1})),
+    ("numbers", None, kinds()),
+    ("inner", {}, kinds(inner=kinds())),
+    ("several", [{"small": 1}, {"small": 2, "extra": 3}], several()),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), RESULTS)
+def test_a_result_fills_the_field_of_its_key(name: str, value: Any, expected: pb.Kinds) -> None:
+    filled = pb.Kinds()
+    fill(filled, through_json({name: value}))
+    assert filled == expected
+
+
+UNFIT: list[tuple[str, Any, str]] = [
+    ("small", 2**31, "small: expected a 32-bit integer; got one beyond"),
+    ("large", 2**63, "large: expected a 64-bit integer; got one beyond"),
+    ("large", 10**30, "large: expected a 64-bit integer; got an integer beyond 64 bits"),
+    ("unsigned", -1, "unsigned: expected an unsigned 64-bit integer; got one beyond"),
+    ("large", 1.5, "large: expected a 64-bit integer; got a number"),
+    ("large", math.nan, "large: expected a 64-bit integer; got a number"),
+    ("large", True, "large: expected a 64-bit integer; got a boolean"),
+    ("large", "many", "large: expected a 64-bit integer; got a string"),
+    ("real", "many", "real: expected a number; got a string"),
+    ("real", 10**400, "real: expected a number that the field can hold; got a larger one"),
+    ("single", 1e39, "single: expected a number that the field can hold; got a larger one"),
+    ("flag", 1, "flag: expected a boolean; got a number"),
+    ("text", 1.5, "text: expected a string; got a number"),
+    ("text", ["x"], "text: expected a string; got a list"),
+    ("text", "\ud800", "text: expected a string of Unicode; got one with half a surrogate pair"),
+    ("data", "?", "data: expected bytes or base64; got another string"),
+    ("data", -1, "data: expected bytes or base64; got a number"),
+    ("colour", "RED", "colour: expected a name or number of tests.plain.v1.Colour; got a string"),
+    ("colour", 2**40, "colour: expected a number of tests.plain.v1.Colour; got another"),
+    ("numbers", 1, "numbers: expected a list; got a number"),
+    ("numbers", [1, None], "numbers[1]: expected a 64-bit integer; got null"),
+    ("by_name", [1], "by_name: expected an object; got a list"),
+    ("by_name", {"a": "b"}, "by_name.a: expected a 64-bit integer; got a string"),
+    ("by_number", {"a": "b"}, "by_number's keys: expected a 32-bit integer; got a string"),
+    ("inner", {"small": "x"}, "inner.small: expected a 32-bit integer; got a string"),
+    ("inner", {"nothing": 1}, "inner: none of its keys is a field of tests.plain.v1.Kinds"),
+    ("tree", {"t": {"flag": 1}}, "tree.t.flag: expected a boolean; got a number"),
+    ("at", "yesterday", "at: expected a datetime, RFC 3339 or seconds since 1970; got another"),
+    ("at", 1e18, "at: expected a datetime, RFC 3339 or seconds since 1970; got another"),
+    ("lasting", "long", 'lasting: expected a number of seconds, or a string such as "3.5s"'),
+    ("anything", [], "anything: expected an object; got a list"),
+    (
+        "anything",
+        {"a": math.nan},
+        "anything.a: expected a finite number that a double holds exactly",
+    ),
+    (
+        "anything",
+        {"a": 2**60 + 1},
+        "anything.a: expected a finite number that a double holds exactly",
+    ),
+    ("anything", {"a": MOMENT}, "anything.a: expected a value that JSON has; got a datetime"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "problem"), UNFIT)
+def test_a_result_that_does_not_fit_is_refused_by_its_path(
+    name: str, value: Any, problem: str
+) -> None:
+    with pytest.raises(Unfit) as refused:
+        fill(pb.Kinds(), through_json({name: value}))
+    assert str(refused.value) == problem
+
+
+def test_two_members_of_a_oneof_are_one_too_many() -> None:
+    with pytest.raises(Unfit, match="expected one of 'name' and 'number'; got both"):
+        fill(pb.Kinds(), {"name": "n", "number": 1})
+    filled = pb.Kinds()
+    fill(filled, {"name": None, "number": 1})
+    assert filled == kinds(number=1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_double_has_what_json_lacks(value: float) -> None:
+    filled = pb.Kinds()
+    fill(filled, through_json({"real": value}))
+    assert str(filled.real) == str(value)
+
+
+def answers(name: str, result: Any) -> list[Message]:
+    return list(responses(through_json(result), METHODS[name]))
+
+
+def value_of(value: Any) -> pb.Done:
+    done = pb.Done()
+    done.value.struct_value.update({"v": value})
+    inner = struct_pb2.Value()
+    inner.CopyFrom(done.value.struct_value.fields["v"])
+    return pb.Done(value=inner)
+
+
+# A method, what its task returns, and the responses.
+SHAPES: list[tuple[str, Any, list[Message]]] = [
+    ("Add", 3, [pb.Sum(total=3)]),
+    ("Add", {"total": 3, "and": "more"}, [pb.Sum(total=3)]),
+    ("Add", None, [pb.Sum()]),
+    ("Add", {}, [pb.Sum()]),
+    ("Subtract", 3, [pb.Sum(total=3)]),
+    ("Do", [1, "a"], [value_of([1, "a"])]),
+    ("Do", {"a": 1}, [value_of({"a": 1})]),
+    ("Do", {"value": {"a": 1}, "b": 2}, [value_of({"a": 1})]),
+    ("DoText", '{"rows": [[1, 2], [3]]}', [pb.Table(rows=[{"values": [1, 2]}, {"values": [3]}])]),
+    ("DoText", "[[1, 2], [3]]", [pb.Table(rows=[{"values": [1, 2]}, {"values": [3]}])]),
+    ("DoText", None, [pb.Table()]),
+    ("DoInSteps", ["a", 2], [pb.Step(value="a"), pb.Step(value="2")]),
+    ("DoInSteps", "a", [pb.Step(value="a")]),
+    ("DoInSteps", [], []),
+    ("DoInSteps", None, []),
+    ("DoAtOnce", [1, 2], [pb.Sums(totals=[1, 2])]),
+]
+
+
+@pytest.mark.parametrize(("name", "result", "expected"), SHAPES)
+def test_a_result_has_the_shape_of_its_method(
+    name: str, result: Any, expected: list[Message]
+) -> None:
+    assert answers(name, result) == expected
+
+
+def test_what_is_no_object_needs_a_message_of_one_field() -> None:
+    with pytest.raises(Unfit, match="does the route name the `result` field"):
+        answers("Echo", 3)
+
+
+@pytest.mark.parametrize("result", ["[1,", 5, "1" * 30])
+def test_json_text_that_is_none_is_refused(result: Any) -> None:
+    with pytest.raises(Unfit):
+        answers("DoText", result)
+
+
+def test_a_list_in_a_list_fits_as_deep_as_messages_go() -> None:
+    deep = read_json("[" * 500 + "]" * 500)
+    with pytest.raises(Unfit):
+        answers("DoText", dumps(deep))
+
+
+def test_json_that_is_nested_beyond_reading_is_unreadable() -> None:
+    with pytest.raises(Unreadable, match="nested too deeply"):
+        read_json("[" * 200_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        b"\xff",
+        '{"__type__": "spaceship", "__value__": 1}',
+        '{"__type__": "uuid", "__value__": 1}',
+        '{"__type__": "datetime", "__value__": "soon"}',
+        '{"__type__": "decimal", "__value__": "x"}',
+        '{"__type__": [], "__value__": "x"}',
+    ],
+)
+def test_what_is_no_json_of_celerys_is_unreadable(text: str | bytes) -> None:
+    with pytest.raises(Unreadable):
+        read_json(text)
+
+
+def test_an_integer_of_any_length_is_read_as_its_digits() -> None:
+    digits = "-" + "9" * 100_000
+    value = read_json(digits)
+    assert type(value) is LongInteger
+    filled = pb.Kinds()
+    fill(filled, {"text": value})
+    assert filled.text == digits
+
+
+_INT64 = st.integers(-(2**63), 2**63 - 1)
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_KINDS = st.deferred(
+    lambda: (
+        st.builds(
+            pb.Kinds,
+            small=st.integers(-(2**31), 2**31 - 1),
+            large=_INT64,
+            unsigned=st.integers(0, 2**64 - 1),
+            single=st.floats(width=32, allow_nan=False),
+            real=st.floats(allow_nan=False),
+            flag=st.booleans(),
+            text=_TEXT,
+            data=st.binary(),
+            colour=st.integers(-(2**31), 2**31 - 1),
+            numbers=st.lists(_INT64, max_size=3),
+            by_name=st.dictionaries(_TEXT, _INT64, max_size=3),
+            by_number=st.dictionaries(st.integers(-(2**31), 2**31 - 1), _TEXT, max_size=3),
+            by_flag=st.dictionaries(st.booleans(), _TEXT),
+            maybe=st.none() | _TEXT,
+            inner=st.none() | _KINDS,
+            several=st.lists(_KINDS, max_size=2),
+            tree=st.dictionaries(_TEXT, _KINDS, max_size=2),
+        )
+        | st.builds(pb.Kinds, name=_TEXT)
+        | st.builds(pb.Kinds, number=st.integers(-(2**31), 2**31 - 1))
+    )
+)
+
+
+@given(_KINDS)
+@example(pb.Kinds(by_name={"true": 1}, by_flag={True: "x"}))
+def test_a_task_that_returns_its_arguments_answers_with_the_request(message: pb.Kinds) -> None:
+    _, kwargs = arguments(message, plain())
+    filled = pb.Kinds()
+    fill(filled, through_json(kwargs))
+    assert filled == message
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(sorted(METHODS)), _JSON)
+def test_whatever_a_task_returns_answers_or_is_unfit(name: str, result: Any) -> None:
+    method: Method = METHODS[name]
+    try:
+        messages = list(responses(result, method))
+    except Unfit:
+        return
+    assert all(type(message) is method.response_class for message in messages)

@@ -1,0 +1,196 @@
+"""What callers are told of a task's states, exceptions and lost results."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from google.rpc import code_pb2, error_details_pb2
+
+from forebay.errors import ForebayError, ResultUnfit, TooLarge, to_status
+from forebay.routes.plain import ExceptionStatus
+from forebay_gateway.plain.mapping.result_meta import SLACK, read_meta
+from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
+from tests.unit.gateway.plain.test_mapping import METHODS
+
+DO, DO_AGAIN = METHODS["Do"], METHODS["DoAgain"]
+TRACE_OF_CELERY = """Traceback (most recent call last):
+  File "/lib/celery/app/trace.py", line 479, in trace_task
+    R = retval = fun(*args, **kwargs)
+                 ^^^^^^^^^^^^^^^^^^^^
+TypeError: add() got an unexpected keyword argument 'z'
+"""
+TRACE_OF_TASK = TRACE_OF_CELERY.replace(
+    "TypeError", '  File "/srv/shop/tasks.py", line 3, in add\n    helper(z=1)\nTypeError'
+)
+
+
+def failure(module: str, name: str, *message: str, traceback: str = "") -> dict[str, Any]:
+    result = {"exc_type": name, "exc_message": list(message), "exc_module": module}
+    return {"status": "FAILURE", "result": result, "traceback": traceback}
+
+
+def failed(meta: dict[str, Any], method: Any = DO, **more: Any) -> ForebayError:
+    end = outcome(meta, method, **more)
+    assert isinstance(end, Failed)
+    assert end.note
+    return end.error
+
+
+CELERYS = [
+    (failure("celery.exceptions", "NotRegistered", "shop.add"), "UNIMPLEMENTED/TASK_UNKNOWN"),
+    (failure("celery.exceptions", "Reject", "no", "False"), "ABORTED/TASK_REJECTED"),
+    (
+        failure("celery.exceptions", "MaxRetriesExceededError", "x"),
+        "ABORTED/TASK_RETRIES_EXCEEDED",
+    ),
+    (
+        failure("billiard.exceptions", "TimeLimitExceeded", "1"),
+        "DEADLINE_EXCEEDED/TASK_TIME_LIMIT",
+    ),
+    (
+        failure("billiard.exceptions", "SoftTimeLimitExceeded"),
+        "DEADLINE_EXCEEDED/TASK_TIME_LIMIT",
+    ),
+    (failure("billiard.exceptions", "WorkerLostError", "x"), "ABORTED/WORKER_LOST"),
+    (failure("billiard.exceptions", "Terminated", "15"), "CANCELLED/TASK_REVOKED"),
+    (failure("kombu.exceptions", "EncodeError", "x"), "INTERNAL/RESULT_UNFIT"),
+    (failure("builtins", "TypeError", "x"), "INTERNAL/HANDLER_FAILED"),
+    (failure("shop.errors", "TimeLimitExceeded"), "INTERNAL/HANDLER_FAILED"),
+    ({"status": "FAILURE", "result": None}, "INTERNAL/HANDLER_FAILED"),
+    ({"status": "FAILURE", "result": {"why": "so"}}, "INTERNAL/HANDLER_FAILED"),
+]
+
+
+@pytest.mark.parametrize(("meta", "told"), CELERYS)
+def test_what_celery_says_by_an_exception_has_a_status_of_its_own(
+    meta: dict[str, Any], told: str
+) -> None:
+    assert str(failed(meta)).startswith(f"{told}: ")
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        ("revoked", "CANCELLED/TASK_REVOKED"),
+        ("terminated", "CANCELLED/TASK_REVOKED"),
+        ("expired", "DEADLINE_EXCEEDED/DEADLINE_EXCEEDED"),
+    ],
+)
+def test_a_revoked_task_is_told_from_one_that_expired(why: str, told: str) -> None:
+    meta = failure("celery.exceptions", "TaskRevokedError", why) | {"status": "REVOKED"}
+    assert str(failed(meta)).startswith(told)
+
+
+def test_a_lost_worker_is_unavailable_only_where_the_method_may_run_again() -> None:
+    meta = failure("billiard.exceptions", "WorkerLostError", "x")
+    assert failed(meta, DO_AGAIN).code == code_pb2.UNAVAILABLE
+
+
+def test_a_type_error_of_the_tasks_signature_is_told_from_one_within_the_task() -> None:
+    message = "add() got an unexpected keyword argument 'z'"
+    assert (
+        failed(failure("builtins", "TypeError", message, traceback=TRACE_OF_CELERY)).reason
+        == "ARGUMENTS_UNFIT"
+    )
+    assert (
+        failed(failure("builtins", "TypeError", message, traceback=TRACE_OF_TASK)).reason
+        == "HANDLER_FAILED"
+    )
+
+
+def test_nothing_of_an_exception_goes_out_unless_the_table_says_so() -> None:
+    error = failed(failure("shop", "Odd", "/etc/passwd", traceback=TRACE_OF_TASK))
+    assert "/" not in to_status(error).message
+
+
+def test_a_table_gives_an_exception_a_status_and_a_reason_of_the_services_domain() -> None:
+    error = failed(failure("tests.plain.app", "NoSuchOrder", "order 7"))
+    status = to_status(error)
+    info = error_details_pb2.ErrorInfo()
+    (detail,) = status.details
+    assert detail.Unpack(info)
+    assert (status.code, status.message) == (code_pb2.NOT_FOUND, "order 7")
+    assert (info.reason, info.domain) == ("NO_SUCH_ORDER", "tests.plain.v1.PlainService")
+
+
+def test_without_a_reason_it_is_handler_aborted_and_names_the_class_only() -> None:
+    error = failed(failure("builtins", "PermissionError", "secret"))
+    assert str(error) == "PERMISSION_DENIED/HANDLER_ABORTED: the task raised PermissionError"
+
+
+def test_the_routes_table_comes_before_the_settings_and_both_before_celerys_own() -> None:
+    table = (
+        ExceptionStatus("NoSuchOrder", "UNKNOWN"),
+        ExceptionStatus("SoftTimeLimitExceeded", "ABORTED"),
+    )
+    assert (
+        failed(failure("tests.plain.app", "NoSuchOrder"), exceptions=table).code_name == "NOT_FOUND"
+    )
+    assert (
+        failed(failure("billiard.exceptions", "SoftTimeLimitExceeded"), exceptions=table).code_name
+        == "ABORTED"
+    )
+
+
+def test_a_class_is_named_with_its_module_or_without() -> None:
+    assert ExceptionStatus("a.b.C", "OK").fits("C", "a.b")
+    assert ExceptionStatus("C", "OK").fits("C", "a.b")
+    assert not ExceptionStatus("b.C", "OK").fits("C", "a.b")
+
+
+def test_a_message_that_is_told_is_kept_short() -> None:
+    error = failed(failure("tests.plain.app", "NoSuchOrder", "x" * 10_000))
+    assert len(to_status(error).message) == 1000
+
+
+@pytest.mark.parametrize("status", ["PENDING", "RECEIVED", "STARTED", "RETRY", "REJECTED", None, 3])
+def test_celerys_states_on_the_way_are_nothing_for_the_caller(status: Any) -> None:
+    assert outcome({"status": status, "result": {"pid": 1}}, DO) is None
+
+
+def test_a_state_of_the_tasks_own_is_progress_and_success_the_result() -> None:
+    assert outcome({"status": "PROGRESS", "result": {"done": 1}}, DO) == Progress({"done": 1})
+    assert outcome({"status": "SUCCESS", "result": 3}, DO) == Result(3)
+
+
+def test_a_route_without_a_table_is_none() -> None:
+    method = replace(DO, route=replace(DO.route, plain=None))
+    meta = failure("tests.plain.app", "NoSuchOrder")
+    assert failed(meta, method).reason == "HANDLER_FAILED"
+
+
+def test_a_result_over_the_limit_is_not_read() -> None:
+    with pytest.raises(TooLarge, match="of 101 bytes is over this server's limit of 100"):
+        read_meta(b"[" * 101, 100 // SLACK)
+
+
+def test_a_compressed_result_is_inflated_up_to_the_limit() -> None:
+    def packed(content: bytes, kind: bytes = b"application/x-gzip") -> bytes:
+        return b"\x00celery-compressed\x00" + kind + b"\x00" + content
+
+    meta = {"status": "SUCCESS", "result": 3}
+    assert read_meta(packed(zlib.compress(json.dumps(meta).encode())), 1000) == meta
+    with pytest.raises(TooLarge):
+        read_meta(packed(zlib.compress(bytes(10**6))), 1000)
+    for broken in (packed(b"x"), packed(b"x", b"application/x-bz2")):
+        with pytest.raises(ResultUnfit):
+            read_meta(broken, 1000)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"cos\nsystem\n", "application/x-python-serialize"),
+        (b"a: 1", "application/x-yaml"),
+        (b"{}", ""),
+        (b"[]", "application/json"),
+        (b"{", "application/json"),
+    ],
+)
+def test_what_is_no_state_in_json_is_refused_unread(body: bytes, content_type: str) -> None:
+    with pytest.raises(ResultUnfit):
+        read_meta(body, 1000, content_type)

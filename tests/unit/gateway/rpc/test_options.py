@@ -1,0 +1,117 @@
+"""What a caller may ask for in metadata."""
+
+from __future__ import annotations
+
+import pytest
+
+from forebay.errors import InvalidRequest
+from forebay.metadata import to_pairs
+from forebay_gateway.rpc.options import Wishes, read_wishes
+from tests.unit.samples import route, violated
+
+ID = ("forebay-call-id", "order-7")
+
+
+def _refused(*pairs: tuple[str, str | bytes], **changes: object) -> list[str]:
+    with pytest.raises(InvalidRequest) as caught:
+        read_wishes(pairs, route(**changes))
+    return violated(caught.value)
+
+
+def test_a_caller_that_asks_for_nothing_gets_the_routes_own() -> None:
+    wishes = read_wishes([], route(detach=True, priority=3, max_priority=5))
+    assert wishes == Wishes(None, 0, True, 3, wishes.handed_on)
+    assert to_pairs(wishes.handed_on) == []
+
+
+def test_everything_that_a_caller_may_ask_for_is_read() -> None:
+    wishes = read_wishes(
+        [
+            ID,
+            ("forebay-resume-from", "12"),
+            ("forebay-on-disconnect", "detach"),
+            ("forebay-priority", "7"),
+        ],
+        route(caller_chooses_on_disconnect=True, max_priority=9),
+    )
+    assert wishes == Wishes("order-7", 12, True, 7, wishes.handed_on)
+
+
+def test_only_the_routes_keys_and_the_trace_context_are_handed_on_in_order() -> None:
+    pairs: list[tuple[str, str | bytes]] = [
+        ("x-tenant", "a"),
+        ("user-agent", "grpc"),
+        ("traceparent", "00-0-0-01"),
+        ("x-blob-bin", b"\xff"),
+        ("authorization", "Bearer s3cret"),
+        ("tracestate", "k=v"),
+        ("x-tenant", "b"),
+    ]
+    wishes = read_wishes(pairs, route(metadata=("x-tenant", "x-blob-bin")))
+    kept = {"x-tenant", "x-blob-bin", "traceparent", "tracestate"}
+    assert to_pairs(wishes.handed_on) == [pair for pair in pairs if pair[0] in kept]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("forebay-call-id", ""),
+        ("forebay-call-id", "a b"),
+        ("forebay-call-id", "a/b"),
+        ("forebay-call-id", "ü"),
+        ("forebay-call-id", "x" * 129),
+        ("forebay-call-id", b"\xff"),
+        ("forebay-resume-from", "-1"),
+        ("forebay-resume-from", "1.0"),
+        ("forebay-resume-from", ""),
+        ("forebay-resume-from", "\u0663"),
+        ("forebay-resume-from", "1" * 16),
+        ("forebay-on-disconnect", "leave"),
+        ("forebay-on-disconnect", ""),
+        ("forebay-priority", "10"),
+        ("forebay-priority", "-1"),
+        ("forebay-priority", "high"),
+        ("forebay-priority", "\u0663"),
+        ("forebay-attached", "new"),
+        ("forebay-no-such-key", "1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_key(key: str, value: str | bytes) -> None:
+    # A valid id beside it, so that nothing else is wrong.
+    others = [] if key == "forebay-call-id" else [ID]
+    changes = {"caller_chooses_on_disconnect": True, "max_priority": 9}
+    assert _refused((key, value), *others, **changes) == [key]
+
+
+def test_a_key_that_is_given_twice_is_refused() -> None:
+    assert _refused(ID, ID) == ["forebay-call-id"]
+
+
+def test_resuming_needs_the_id_of_a_call() -> None:
+    assert _refused(("forebay-resume-from", "1")) == ["forebay-resume-from"]
+    assert read_wishes([("forebay-resume-from", "0")], route()).resume_from == 0
+
+
+@pytest.mark.parametrize("call_id", ["a", "x" * 128, "A.z_0:9-"])
+def test_an_id_of_the_permitted_characters_is_taken(call_id: str) -> None:
+    assert read_wishes([("forebay-call-id", call_id)], route()).call_id == call_id
+
+
+def test_a_caller_may_choose_on_disconnect_only_where_the_route_permits() -> None:
+    key = "forebay-on-disconnect"
+    assert _refused((key, "detach"), detach=False) == [key]
+    assert _refused((key, "cancel"), detach=True) == [key]
+    permitted = route(detach=True, caller_chooses_on_disconnect=True)
+    assert read_wishes([(key, "cancel")], permitted).detach is False
+
+
+@pytest.mark.parametrize(("value", "detach"), [("detach", True), ("cancel", False)])
+def test_asking_for_what_the_route_does_anyway_is_no_choice(value: str, detach: bool) -> None:
+    assert read_wishes([("forebay-on-disconnect", value)], route(detach=detach)).detach is detach
+
+
+def test_a_priority_may_be_lowered_and_raised_up_to_the_cap() -> None:
+    capped = route(priority=3, max_priority=5)
+    for value in (0, 3, 5):
+        assert read_wishes([("forebay-priority", str(value))], capped).priority == value
+    assert _refused(("forebay-priority", "6"), priority=3, max_priority=5) == ["forebay-priority"]

@@ -1,0 +1,52 @@
+"""Ids that sort by the time of their making."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from forebay_backends.ledger.keys import is_call_id
+from forebay_gateway.rpc import uuid7 as ids
+
+
+class _FakeTime:
+    """A `time` whose nanoseconds are set by hand."""
+
+    def __init__(self, milliseconds: int) -> None:
+        self.milliseconds = milliseconds
+
+    def time_ns(self) -> int:
+        """Now."""
+        return self.milliseconds * 1_000_000 + 999_999
+
+
+def _at(monkeypatch: pytest.MonkeyPatch, milliseconds: int) -> str:
+    monkeypatch.setattr(ids, "time", _FakeTime(milliseconds))
+    return ids.uuid7()
+
+
+def test_an_id_is_a_uuid_of_version_7_and_of_the_rfcs_variant() -> None:
+    for _ in range(200):
+        value = uuid.UUID(ids.uuid7())
+        assert (value.version, value.variant) == (7, uuid.RFC_4122)
+
+
+def test_an_id_may_be_used_as_a_call_id() -> None:
+    assert is_call_id(ids.uuid7())
+
+
+def test_its_first_48_bits_are_the_time_in_ms(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The example of RFC 9562, appendix A.6.
+    assert _at(monkeypatch, 1645557742000).startswith("017f22e2-79b0-7")
+    assert uuid.UUID(_at(monkeypatch, (1 << 48) - 1)).int >> 80 == (1 << 48) - 1
+
+
+def test_ids_sort_by_the_time_of_their_making(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [0, 1, 255, 256, 1 << 32, 1645557742000, 1645557742001, (1 << 48) - 1]
+    made = [_at(monkeypatch, moment) for moment in moments]
+    assert made == sorted(made)
+
+
+def test_ids_of_one_moment_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len({_at(monkeypatch, 1) for _ in range(1000)}) == 1000

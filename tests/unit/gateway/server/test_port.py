@@ -1,0 +1,108 @@
+"""A port that processes share: who gets in and who does not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+
+from forebay_gateway.server.errors import GatewayError
+from forebay_gateway.server.port import can_be_shared, kept_port
+
+ANY = "127.0.0.1:0"
+
+
+@contextmanager
+def listening(address: str, *, shared: bool) -> Iterator[None]:
+    """A socket as gRPC makes it."""
+    host, _, port = address.rpartition(":")
+    with closing(socket.socket()) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
+        one.bind((host, int(port)))
+        one.listen()
+        yield
+
+
+def test_those_who_share_get_in() -> None:
+    with kept_port(ANY) as address, ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(listening(address, shared=True))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["before", "while others listen"])
+def test_nobody_else_gets_in(shared: bool) -> None:
+    with kept_port(ANY) as address, ExitStack() as stack:
+        if shared:
+            stack.enter_context(listening(address, shared=True))
+        with pytest.raises(GatewayError, match="is another gateway there"), kept_port(address):
+            pass
+        with pytest.raises(OSError, match="in use"), listening(address, shared=False):
+            pass
+
+
+def test_those_who_share_may_all_end_and_the_port_is_kept() -> None:
+    with kept_port(ANY) as address:
+        with listening(address, shared=True):
+            pass
+        with pytest.raises(GatewayError), kept_port(address):
+            pass
+        with listening(address, shared=True):
+            pass
+
+
+def test_a_port_on_which_somebody_listens_alone_is_refused() -> None:
+    with kept_port(ANY) as address:
+        pass
+    with (
+        listening(address, shared=False),
+        pytest.raises(GatewayError, match=f"can't listen on {address}"),
+        kept_port(address),
+    ):
+        pass
+
+
+def test_connections_of_an_earlier_gateway_are_in_nobodys_way() -> None:
+    with kept_port(ANY) as address:
+        pass
+    host, _, port = address.rpartition(":")
+    with closing(socket.socket()) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, int(port)))
+        server.listen()
+        client = socket.create_connection((host, int(port)))
+        server.accept()[0].close()  # who closes first keeps the address for a minute
+        client.close()
+    with kept_port(address) as again, listening(again, shared=True):
+        assert again == address
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "[::]"])  # noqa: S104 - what is tested
+def test_hosts_are_taken_by_any_name(host: str) -> None:
+    with kept_port(f"{host}:0") as address:
+        assert address.startswith(f"{host}:")
+        assert int(address.rpartition(":")[2]) > 0
+        with pytest.raises(GatewayError), kept_port(address):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ("unix:/run/forebay.sock:0", "can't be shared by processes"),
+        ("no-such-host.invalid:0", "can't listen on no-such-host.invalid:0"),
+        ("192.0.2.1:0", "can't listen on 192.0.2.1:0: this host has no such address"),
+        ("192.0.2.1:50051", "can't listen on 192.0.2.1:50051: this host has no such address"),
+    ],
+)
+def test_what_can_not_be_kept_is_said_so(listen: str, said: str) -> None:
+    with pytest.raises(GatewayError, match=said), kept_port(listen):
+        pass
+
+
+def test_a_path_is_one_servers_a_port_can_be_shared() -> None:
+    assert can_be_shared("localhost:50051")
+    assert can_be_shared("[::1]:0")
+    assert not can_be_shared("unix:/run/forebay.sock")

@@ -1,0 +1,127 @@
+"""Servers that share an address: who gets connections, and what is left when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from forebay_gateway.server.port import kept_port
+from forebay_gateway.server.server_pool import Serving
+from tests.faults.raw_http2 import RawConnection, request_headers
+from tests.harness import short_folder
+
+WHO, STAY = "/test.Service/Who", "/test.Service/Stay"
+CONNECTIONS = 24  # all of them at one of 32 servers: once in 32^23
+
+
+class Servers:
+    """Makes servers that say which they are; `Stay` says so, and again when it is let go."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.let_go = asyncio.Event()
+
+    def make(self) -> grpc.aio.Server:
+        self.made += 1
+        number = str(self.made).encode()
+
+        async def who(request: bytes, context: Any) -> bytes:
+            return number
+
+        async def stay(request: bytes, context: Any) -> AsyncIterator[bytes]:
+            yield number
+            await self.let_go.wait()
+            yield number
+
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
+        handlers = {
+            "Who": grpc.unary_unary_rpc_method_handler(who),
+            "Stay": grpc.unary_stream_rpc_method_handler(stay),  # type: ignore[arg-type]
+        }
+        generic = grpc.method_handlers_generic_handler("test.Service", handlers)
+        server.add_generic_rpc_handlers((generic,))
+        return server
+
+
+@asynccontextmanager
+async def serving(servers: Servers, listen: str, *, shared: bool) -> AsyncIterator[str]:
+    several = Serving(servers.make, listen, shared=shared)
+    await several.start()
+    keeping = asyncio.create_task(several.keep())
+    try:
+        yield several.address
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await several.stop(0)
+
+
+@asynccontextmanager
+async def channels(target: str) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """Of a connection each."""
+    own = (("grpc.use_local_subchannel_pool", 1),)
+    async with AsyncExitStack() as stack:
+        made = [grpc.aio.insecure_channel(target, options=own) for _ in range(CONNECTIONS)]
+        yield [await stack.enter_async_context(channel) for channel in made]
+
+
+async def asked(channel: grpc.aio.Channel) -> bytes:
+    """Who answers; a server that is about to fail may drop the call."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                answer: bytes = await channel.unary_unary(WHO)(b"", wait_for_ready=True)
+            except grpc.RpcError:
+                continue
+            return answer
+
+
+async def test_connections_are_spread_over_the_servers_of_a_port() -> None:
+    with kept_port("127.0.0.1:0") as listen:
+        async with serving(Servers(), listen, shared=True) as address, channels(address) as several:
+            assert address == listen
+            assert len({await asked(channel) for channel in several}) > 1
+
+
+async def test_what_can_not_be_shared_has_one_server() -> None:
+    with short_folder() as folder:
+        listen = f"unix:{folder}/s"
+        async with serving(Servers(), listen, shared=False), channels(listen) as several:
+            assert {await asked(channel) for channel in several} == {b"1"}
+
+
+async def test_a_server_that_fails_is_made_anew_and_its_calls_go_on() -> None:
+    """Those of the others do anyway; a call that goes on keeps a server from ending."""
+    servers = Servers()
+    with kept_port("127.0.0.1:0") as listen:
+        async with serving(servers, listen, shared=False) as address, channels(address) as several:
+            calls = [channel.unary_stream(STAY)(b"") for channel in several]
+            assert [await call.read() for call in calls] == [b"1"] * CONNECTIONS
+            await asyncio.to_thread(break_one, address)
+            assert [await asked(channel) for channel in several] == [b"2"] * CONNECTIONS
+            servers.let_go.set()
+            assert [await call.read() for call in calls] == [b"1"] * CONNECTIONS
+
+
+async def test_calls_of_a_server_that_has_failed_end_with_the_others() -> None:
+    with kept_port("127.0.0.1:0") as listen:
+        async with channels(listen) as several:
+            async with serving(Servers(), listen, shared=False):
+                call = several[0].unary_stream(STAY)(b"")
+                assert await call.read() == b"1"
+                await asyncio.to_thread(break_one, listen)
+                assert await asked(several[0]) == b"2"
+            with pytest.raises(grpc.RpcError):
+                await call.read()
+
+
+def break_one(address: str) -> None:
+    """Ends one of the servers: by a path that is no UTF-8."""
+    with RawConnection.greeted(address) as connection:
+        connection.send(b"".join(connection.request(request_headers(b"/\xff\xfe"))))
+        assert connection.reply().ended_properly

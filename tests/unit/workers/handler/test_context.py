@@ -1,0 +1,238 @@
+"""What a handler is given beside its request: a whole `grpc.ServicerContext`."""
+
+from __future__ import annotations
+
+import threading
+
+import grpc
+import pytest
+from google.rpc import code_pb2, status_pb2
+
+from forebay.metadata import from_pairs, to_pairs
+from forebay.v1 import call_pb2
+from forebay_backends.ledger.operations.calls import Flow
+from forebay_workers.handler.context import Aborted, CallContext
+from tests.unit.samples import context
+
+
+class _Status(grpc.Status):
+    """A status with details, as `grpc_status.rpc_status.to_status` makes it."""
+
+    def __init__(
+        self, code: grpc.StatusCode, details: str, *trailing: tuple[str, str | bytes]
+    ) -> None:
+        self.code = code
+        self.details = details
+        self.trailing_metadata = trailing or None  # type: ignore[assignment] # as grpc has it
+
+
+def _surface() -> list[str]:
+    return [name for name in dir(grpc.ServicerContext) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", _surface())
+def test_every_member_of_grpcs_context_is_there(name: str) -> None:
+    # Some are not abstract in grpc: there they raise NotImplementedError.
+    assert getattr(CallContext, name) is not getattr(grpc.ServicerContext, name)
+
+
+def test_the_surface_is_a_servicer_contexts() -> None:
+    assert {"abort", "is_active", "trailing_metadata", "code", "peer"} <= set(_surface())
+    assert isinstance(context(), grpc.ServicerContext)
+
+
+def test_a_handler_that_says_nothing_ends_with_ok() -> None:
+    said = context()
+    assert (said.code(), said.details()) == (grpc.StatusCode.OK, "")
+    assert said.outcome == call_pb2.Outcome()
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])
+def test_abort_raises_and_leaves_the_status(code: grpc.StatusCode) -> None:
+    aborting = context()
+    with pytest.raises(Aborted):
+        aborting.abort(code, "because")
+    assert (aborting.code(), aborting.details()) == (code, "because")
+    assert aborting.outcome == call_pb2.Outcome(code=code.value[0], message="because")
+
+
+def test_aborting_with_ok_is_unknown_as_it_is_in_grpc() -> None:
+    aborting = context()
+    with pytest.raises(Aborted):
+        aborting.abort(grpc.StatusCode.OK, "fine")
+    assert (aborting.code(), aborting.details()) == (grpc.StatusCode.UNKNOWN, "")
+
+
+def test_abort_with_status_keeps_its_details_apart_from_its_metadata() -> None:
+    status = status_pb2.Status(code=code_pb2.NOT_FOUND, message="gone").SerializeToString()
+    aborting = context()
+    with pytest.raises(Aborted):
+        aborting.abort_with_status(
+            _Status(
+                grpc.StatusCode.NOT_FOUND,
+                "gone",
+                ("grpc-status-details-bin", status),
+                ("x-shard", "3"),
+            )
+        )
+    assert aborting.outcome == call_pb2.Outcome(
+        code=code_pb2.NOT_FOUND,
+        message="gone",
+        details=status,
+        trailing_metadata=from_pairs([("x-shard", "3")]),
+    )
+
+
+def test_abort_with_a_status_that_has_no_metadata_is_a_plain_abort() -> None:
+    aborting = context()
+    with pytest.raises(Aborted):
+        aborting.abort_with_status(_Status(grpc.StatusCode.DATA_LOSS, "lost"))
+    assert (aborting.code(), aborting.details()) == (grpc.StatusCode.DATA_LOSS, "lost")
+    assert aborting.outcome.details == b""
+
+
+def test_code_and_details_may_be_set_and_read() -> None:
+    said = context()
+    said.set_code(grpc.StatusCode.NOT_FOUND)
+    said.set_details("no such order")
+    assert (said.code(), said.details()) == (grpc.StatusCode.NOT_FOUND, "no such order")
+
+
+def test_the_latest_trailing_metadata_holds() -> None:
+    said = context()
+    said.set_trailing_metadata((("a", "1"),))
+    said.set_trailing_metadata((("b", "2"), ("c-bin", b"\xff")))
+    assert list(said.trailing_metadata()) == [("b", "2"), ("c-bin", b"\xff")]
+    assert to_pairs(said.outcome.trailing_metadata) == [("b", "2"), ("c-bin", b"\xff")]
+
+
+def test_initial_metadata_is_sent_at_once_and_only_once() -> None:
+    sent: list[bytes] = []
+    sending = context(send_initial=sent.append)
+    sending.send_initial_metadata((("a", "1"),))
+    assert [to_pairs(call_pb2.Metadata.FromString(one)) for one in sent] == [[("a", "1")]]
+    with pytest.raises(ValueError, match="already sent"):
+        sending.send_initial_metadata((("a", "2"),))
+    assert len(sent) == 1
+
+
+def test_initial_metadata_is_too_late_after_a_response() -> None:
+    sending = context()
+    sending.responds()
+    with pytest.raises(ValueError, match="already sent"):
+        sending.send_initial_metadata((("a", "1"),))
+
+
+def test_metadata_has_keys_and_values_by_name_as_in_grpc() -> None:
+    (entry,) = context(metadata=[("x-wish", "tea")]).invocation_metadata()
+    assert (entry.key, entry.value) == ("x-wish", "tea")
+    assert dict([entry]) == {"x-wish": "tea"}
+
+
+def test_a_handler_that_waits_for_requests_is_woken_by_news_and_by_every_end() -> None:
+    for wake in (CallContext.on_requests, CallContext.ended, lambda said: said.stop("CANCELLED")):
+        waiting = context()
+        waiter = threading.Thread(target=waiting.wait_for_requests, args=(0, 60.0))
+        waiter.start()
+        wake(waiting)
+        waiter.join(10.0)
+        assert not waiter.is_alive()
+
+
+def test_a_handler_reads_the_metadata_that_was_handed_on() -> None:
+    pairs: list[tuple[str, str | bytes]] = [("forebay-call-id", "c"), ("x-bin", b"\x00")]
+    assert list(context(metadata=pairs).invocation_metadata()) == pairs
+
+
+def test_the_peer_is_the_call_and_nobody_is_authenticated() -> None:
+    asked: grpc.ServicerContext = context()
+    assert asked.peer_identities() is None
+    assert asked.peer_identity_key() is None
+    assert asked.peer() == "forebay:/call-1"
+    assert asked.auth_context() == {}
+
+
+def test_compression_is_accepted_and_changes_nothing() -> None:
+    asked = context()
+    asked.set_compression(grpc.Compression.Gzip)
+    asked.disable_next_message_compression()
+    assert asked.outcome == call_pb2.Outcome()
+
+
+def test_the_time_that_remains_is_bounded_by_the_deadline() -> None:
+    remaining = context(timeout_s=60.0).time_remaining()
+    assert remaining is not None
+    assert 0 < remaining <= 60.0
+    assert context().time_remaining() is None
+
+
+def test_a_call_is_active_until_its_deadline() -> None:
+    assert context().is_active()
+    late = context(timeout_s=0.0)
+    assert not late.is_active()
+    assert late.time_remaining() == 0.0
+
+
+def test_a_call_is_active_until_it_is_stopped_and_the_first_reason_stays() -> None:
+    stopping = context()
+    stopping.stop("EXPIRED")
+    stopping.stop("CANCELLED")
+    assert not stopping.is_active()
+    assert stopping.stopped == "EXPIRED"
+
+
+def test_cancel_ends_the_call_as_cancelled() -> None:
+    cancelling = context()
+    cancelling.cancel()
+    assert not cancelling.is_active()
+    assert cancelling.code() is grpc.StatusCode.CANCELLED
+
+
+@pytest.mark.parametrize("how", ["stop", "cancel", "ended"])
+def test_callbacks_are_called_once_in_order_however_the_call_ends(how: str) -> None:
+    called: list[int] = []
+    ending = context()
+    assert ending.add_callback(lambda: called.append(1))
+    assert ending.add_callback(lambda: called.append(2))
+    {"stop": lambda: ending.stop("EXPIRED"), "cancel": ending.cancel, "ended": ending.ended}[how]()
+    ending.ended()
+    assert called == [1, 2]
+    assert not ending.add_callback(lambda: called.append(3))
+    assert called == [1, 2]
+
+
+def test_a_callback_may_look_at_the_call_that_ended() -> None:
+    active: list[bool] = []
+    ending = context()
+    ending.add_callback(lambda: active.append(ending.is_active()))
+    ending.stop("CANCELLED")
+    assert active == [False]
+
+
+def test_news_of_flow_reach_flow_control() -> None:
+    flowing = context()
+    flowing.flow.sent((1 << 20) + 1)
+    flowing.on_flow(Flow(read_count=0, watchers=1))
+    assert flowing.flow.blocked
+    flowing.flow.sent(1)
+    flowing.on_credit(2)
+    assert flowing.flow.to_be_trimmed() == (1, (1 << 20) + 1)
+
+
+def test_a_callback_that_raises_hinders_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    said, called = context(), []
+
+    def fails() -> None:
+        raise RuntimeError("oh")
+
+    said.add_callback(fails)
+    said.add_callback(lambda: called.append("second"))
+    said.stop("CANCELLED")
+    assert called == ["second"]
+    assert "a callback of its handler failed" in caplog.text
+
+
+@pytest.mark.parametrize("pair", [("x-note", "☃"), ("X-Upper", "x"), ("x-note", "a\nb")])
+def test_metadata_that_grpc_can_not_carry_is_the_handlers_mistake(pair: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="printable ASCII"):
+        context().set_trailing_metadata([pair])

@@ -1,0 +1,150 @@
+"""When a handler that yields must wait."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay_backends.ledger.operations.calls import Flow
+from forebay_workers.handler.flow_control import FlowControl
+
+WINDOW, LIMIT = 100, 1000
+_SIZES = st.lists(st.integers(0, 300), max_size=30)
+
+
+def _sent(*sizes: int, window: int = WINDOW, limit: int = LIMIT) -> FlowControl:
+    flow = FlowControl(window, limit)
+    for size in sizes:
+        flow.sent(size)
+    return flow
+
+
+@given(_SIZES)
+def test_it_never_blocks_once_all_is_read_and_let_go(sizes: list[int]) -> None:
+    flow = _sent(*sizes)
+    flow.on_credit(len(sizes))
+    trimmable = flow.to_be_trimmed()
+    if trimmable is not None:
+        flow.trimmed(trimmable[1])
+    assert not flow.blocked
+
+
+@given(_SIZES, st.integers(0, 30))
+def test_with_a_watcher_it_blocks_exactly_past_the_window(sizes: list[int], read: int) -> None:
+    flow = _sent(*sizes, limit=1 << 20)
+    flow.on_flow(Flow(read_count=read, watchers=1))
+    assert flow.blocked == (sum(sizes[read:]) > WINDOW)
+
+
+@given(_SIZES, st.integers(0, 30))
+def test_without_a_watcher_it_blocks_exactly_past_the_limit(sizes: list[int], read: int) -> None:
+    flow = _sent(*sizes)
+    flow.on_flow(Flow(read_count=read, watchers=0))
+    assert flow.blocked == (sum(sizes) > LIMIT)
+
+
+@given(_SIZES, st.lists(st.integers(0, 40), max_size=10))
+def test_credit_counts_by_the_furthest_word_in_whatever_order_it_comes(
+    sizes: list[int], credits_: list[int]
+) -> None:
+    flow = _sent(*sizes, limit=1 << 20)
+    for read_count in credits_:
+        flow.on_credit(read_count)
+    furthest = max(credits_, default=0)
+    assert flow.blocked == (sum(sizes[furthest:]) > WINDOW)
+
+
+@given(_SIZES, st.integers(0, 30))
+def test_only_items_that_were_read_are_let_go_and_only_where_the_limit_asks(
+    sizes: list[int], read: int
+) -> None:
+    flow = _sent(*sizes)
+    flow.on_credit(read)
+    trimmable = flow.to_be_trimmed()
+    if trimmable is None:
+        return
+    assert sum(sizes) > LIMIT
+    count, size = trimmable
+    assert 0 < count <= min(read, len(sizes))
+    assert size == sum(sizes[:count])
+    if read < len(sizes):
+        assert sum(sizes[count:read]) >= min(WINDOW, LIMIT // 4), "callers may lag behind that"
+
+
+@given(_SIZES, st.integers(0, 30))
+def test_a_handler_that_waits_for_room_waits_for_much_to_be_read(
+    sizes: list[int], read: int
+) -> None:
+    flow = _sent(*sizes, window=1 << 20)
+    flow.on_credit(read)
+    trimmable = flow.to_be_trimmed()
+    if trimmable is not None:
+        flow.trimmed(trimmable[1])
+    assert flow.to_be_trimmed() is None
+    # Gateways say that items were read when it is half of what they may be behind.
+    assert not flow.blocked or sum(sizes[read:]) > LIMIT // 2 - max(sizes)
+
+
+def test_empty_items_alone_are_not_let_go_of() -> None:
+    flow = _sent(0, 250, 151, 300, 300, window=1 << 20)
+    flow.on_credit(2)
+    assert flow.to_be_trimmed() is None
+    flow.on_credit(4)
+    assert flow.to_be_trimmed() == (3, 401)
+
+
+def test_a_handler_is_taken_for_watched_until_the_ledger_says_otherwise() -> None:
+    assert _sent(WINDOW + 1).blocked
+
+
+@pytest.mark.parametrize(("size", "blocked"), [(WINDOW, False), (WINDOW + 1, True)])
+def test_the_window_may_be_filled_to_the_byte(size: int, blocked: bool) -> None:
+    assert _sent(size).blocked is blocked
+
+
+def test_a_watcher_that_comes_back_holds_the_handler_to_the_window_again() -> None:
+    flow = _sent(WINDOW + 1)
+    blocked = []
+    for watchers in (0, 1, 0, 2):
+        flow.on_flow(Flow(read_count=0, watchers=watchers))
+        blocked.append(flow.blocked)
+    assert blocked == [False, True, False, True]
+
+
+@pytest.mark.parametrize(("size", "trimmable"), [(LIMIT, None), (LIMIT + 1, (1, LIMIT + 1))])
+def test_the_ledger_may_be_filled_to_the_byte(size: int, trimmable: tuple[int, int] | None) -> None:
+    flow = _sent(size)
+    flow.on_flow(Flow(read_count=1, watchers=1))
+    assert flow.to_be_trimmed() == trimmable
+    assert flow.blocked is (trimmable is not None)
+
+
+def test_one_item_larger_than_every_bound_blocks_until_it_is_read_and_let_go() -> None:
+    size = 10 * LIMIT
+    flow = _sent(10, size)
+    blocked = [flow.blocked]
+    flow.on_credit(2)
+    blocked.append(flow.blocked)
+    assert flow.to_be_trimmed() == (2, 10 + size), "nothing less would make room"
+    flow.trimmed(10 + size)
+    blocked.append(flow.blocked)
+    assert blocked == [True, True, False]
+
+
+def test_an_attempt_that_starts_over_catches_up_with_what_was_read_before() -> None:
+    flow = FlowControl(WINDOW, LIMIT)
+    for _ in range(5):
+        flow.sent(WINDOW)
+        flow.on_flow(Flow(read_count=5, watchers=1))
+        assert not flow.blocked
+    flow.sent(WINDOW + 1)
+    flow.on_flow(Flow(read_count=5, watchers=1))
+    assert flow.blocked
+
+
+def test_credit_that_comes_before_the_item_was_counted_is_not_forgotten() -> None:
+    flow = FlowControl(WINDOW, LIMIT)
+    flow.on_credit(1)
+    flow.sent(WINDOW + 1)
+    assert not flow.blocked

@@ -1,0 +1,173 @@
+"""Calling a handler: what is told of one that fails, and of requests that do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2
+
+from forebay.checks import NoCheck
+from forebay.compute.checks import FactorialCheck, MatMulCheck
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import ForebayError, InvalidRequest, from_status
+from forebay.routes import Method
+from forebay_workers.handler.invoke import Stopped, invoke
+from tests.unit.samples import METHODS, Attempt
+
+UNARY, RESPONSES, BOTH = METHODS["Add"], METHODS["Factorial"], METHODS["MatMul"]
+
+
+def _failed(
+    method: Method, handler: Callable[..., Any], *requests: Message, **more: Any
+) -> ForebayError:
+    """The error that the outcome tells."""
+    outcome = Attempt().run(method, handler, *requests, **more)
+    assert outcome is not None
+    status = status_pb2.Status.FromString(outcome.details)
+    assert (status.code, status.message) == (outcome.code, outcome.message)
+    return from_status(status.code, status.message, status)
+
+
+def _raises(request: Message, context: object) -> pb.AddResponse:
+    raise RuntimeError("password in /etc/secret")
+
+
+def _raises_between(request: Message, context: object) -> Iterator[Message]:
+    yield pb.FactorialResponse(digits="1")
+    raise RuntimeError("password in /etc/secret")
+
+
+@pytest.mark.parametrize(
+    ("method", "handler"),
+    [
+        (UNARY, _raises),
+        (RESPONSES, _raises_between),
+        (UNARY, lambda request, context: None),
+        (UNARY, lambda request, context: pb.FactorialResponse()),
+        (UNARY, lambda request, context: 10),
+        (RESPONSES, lambda request, context: None),
+        (RESPONSES, lambda request, context: ["1"]),
+        (RESPONSES, lambda request, context: [None]),
+        (UNARY, lambda: pb.AddResponse()),
+    ],
+)
+def test_a_handler_that_fails_is_told_in_a_fixed_message_and_logged_whole(
+    method: Method, handler: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        error = _failed(method, handler, method.request_class())
+    assert (error.code_name, error.reason) == ("INTERNAL", "HANDLER_FAILED")
+    assert error.message == "the handler failed; the worker's log has the traceback"
+    (record,) = caplog.records
+    assert "/call-1" in record.getMessage()
+    assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("details", ["no such order", ""])
+def test_the_status_that_a_handler_had_set_before_it_raised_holds(details: str) -> None:
+    def handler(request: Message, context: Any) -> Message:
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details(details)
+        raise RuntimeError("password in /etc/secret")
+
+    outcome = Attempt().run(UNARY, handler, pb.AddRequest())
+    assert outcome is not None
+    fixed = "the handler failed; the worker's log has the traceback"
+    assert (outcome.code, outcome.message) == (code_pb2.NOT_FOUND, details or fixed)
+
+
+def test_requests_that_are_read_of_a_call_that_is_over_raise_what_grpc_raises() -> None:
+    assert issubclass(Stopped, grpc.RpcError)
+
+
+def test_a_handler_is_closed_where_its_response_could_not_be_sent() -> None:
+    closed: list[bool] = []
+
+    def handler(request: Message, context: object) -> Iterator[Any]:
+        try:
+            yield "no message"
+        finally:
+            closed.append(True)
+
+    assert _failed(RESPONSES, handler, pb.FactorialRequest()).reason == "HANDLER_FAILED"
+    assert closed == [True]
+
+
+def test_a_request_that_fails_its_check_never_reaches_the_handler() -> None:
+    error = _failed(RESPONSES, _raises, pb.FactorialRequest(n=9), check=FactorialCheck(max_n=8))
+    assert (error.code_name, error.reason) == ("OUT_OF_RANGE", "INVALID_REQUEST")
+
+
+def _reads(requests: Iterator[pb.MatMulRequest], context: object) -> Iterator[Message]:
+    for _ in requests:
+        yield pb.MatMulResponse()
+
+
+def test_what_a_check_says_of_a_later_request_ends_the_stream() -> None:
+    random = pb.MatMulRequest(random=pb.RandomOperands(m=1, n=1))
+    error = _failed(BOTH, _reads, random, pb.MatMulRequest(left_chunk=b"1"), check=MatMulCheck())
+    assert isinstance(error, InvalidRequest)
+
+
+def test_what_a_check_misses_at_the_end_is_told() -> None:
+    half = pb.MatMulRequest(
+        operands=pb.Operands(left=pb.Matrix(rows=1, cols=1), right=pb.Matrix(rows=1, cols=1))
+    )
+    assert isinstance(_failed(BOTH, _reads, half, check=MatMulCheck()), InvalidRequest)
+
+
+def test_bytes_that_only_the_gateway_could_read_are_of_another_version() -> None:
+    attempt = Attempt()
+    outcome = invoke(
+        UNARY, _raises, [b"\xff"], attempt.context, NoCheck(), attempt.emit, max_message_bytes=99
+    )
+    assert outcome is not None
+    assert outcome.code == code_pb2.FAILED_PRECONDITION
+    assert "forebay.compute.v1.AddRequest" in outcome.message
+
+
+@pytest.mark.parametrize(("limit", "reason"), [(12, "TOO_LARGE"), (13, None)])
+def test_a_response_over_the_limit_is_too_large(limit: int, reason: str | None) -> None:
+    attempt = Attempt()
+    response = pb.FactorialResponse(digits="1" * 11)
+    assert response.ByteSize() == 13
+    outcome = attempt.run(
+        RESPONSES, lambda request, context: [response], pb.FactorialRequest(), limit=limit
+    )
+    assert outcome is not None
+    status = status_pb2.Status.FromString(outcome.details)
+    assert (from_status(status.code, "", status).reason or None) == reason
+    assert len(attempt.emitted) == (0 if reason else 1)
+
+
+def test_an_error_of_forebays_that_a_handler_raises_is_the_handlers_failure() -> None:
+    def handler(request: Message, context: object) -> Message:
+        raise InvalidRequest("from its own upstream call")
+
+    assert _failed(UNARY, handler, pb.AddRequest()).reason == "HANDLER_FAILED"
+
+
+def test_a_handler_that_cancels_its_call_ends_it_as_cancelled() -> None:
+    def handler(request: Message, context: Any) -> Iterator[Message]:
+        yield pb.FactorialResponse(digits="1")
+        context.cancel()
+        yield pb.FactorialResponse(digits="2")
+
+    assert _failed(RESPONSES, handler, pb.FactorialRequest()).code_name == "CANCELLED"
+
+
+def test_a_handler_that_raises_because_it_was_stopped_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def handler(request: Message, context: Any) -> Message:
+        context.stop("CANCELLED")
+        raise RuntimeError("nobody wants this any more")
+
+    with caplog.at_level(logging.ERROR):
+        assert Attempt().run(UNARY, handler, pb.AddRequest()) is None
+    assert not caplog.records

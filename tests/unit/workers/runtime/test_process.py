@@ -1,0 +1,25 @@
+"""What one process of a worker holds."""
+
+from __future__ import annotations
+
+import threading
+
+from forebay_workers.runtime.process import Runtime
+
+
+def test_all_threads_of_a_process_share_what_it_holds() -> None:
+    runtime = Runtime("worker", slots=1)
+    together = threading.Barrier(8)
+    seen: list[tuple[object, ...]] = []
+
+    def look() -> None:
+        together.wait()
+        seen.append((runtime.settings, runtime.ledger, runtime.clock, runtime.checks))
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({tuple(map(id, held)) for held in seen}) == 1
+    runtime.ledger.close()

@@ -1,0 +1,108 @@
+"""A Celery application out of services and handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2
+
+from forebay.compute.v1 import compute_pb2, compute_pb2_grpc
+from forebay.routes import RouteError
+from forebay.v1 import calls_pb2_grpc, route_pb2
+from forebay_workers import application
+from tests.echo.v1 import echo_pb2
+
+SERVICE = compute_pb2.DESCRIPTOR.services_by_name["ComputeService"]
+ADD = "add_module.tasks.add"
+
+
+def handlers(**given: Any) -> dict[str, Any]:
+    return dict.fromkeys(("Add", "Factorial", "MatMul"), lambda request, context: None) | given
+
+
+def test_each_application_of_a_process_has_its_own_handlers() -> None:
+    one, other = (application(name, {SERVICE: handlers()}) for name in ("one", "other"))
+    for app in (one, other):
+        app.finalize()
+    assert one.tasks[ADD] is not other.tasks[ADD]
+    assert (one.tasks[ADD].app, other.tasks[ADD].app) == (one, other)
+
+
+class Servicer(compute_pb2_grpc.ComputeServiceServicer):
+    """All of ComputeService's methods, left undone."""
+
+
+class Duck:
+    """Extends nothing that was generated."""
+
+    def Add(self, request: object, context: grpc.ServicerContext) -> None:
+        """Adds."""
+
+    def Factorial(self, request: object, context: grpc.ServicerContext) -> Iterator[None]:
+        """Yields."""
+        yield
+
+    MatMul = Factorial
+
+
+def tasks(app: Any) -> set[str]:
+    app.finalize()
+    return {name for name in app.tasks if "_module.tasks." in name}
+
+
+def test_a_servicer_is_registered_for_the_service_of_its_base_class() -> None:
+    app = application("one")
+    app.register(Servicer())
+    assert len(tasks(app)) == 3
+
+
+def test_a_servicer_of_no_generated_class_is_registered_for_the_service_that_is_named() -> None:
+    app = application("one")
+    app.register(Duck(), SERVICE)
+    assert len(tasks(app)) == 3
+
+
+@pytest.mark.parametrize("servicer", [Duck(), Servicer, object()])
+def test_what_is_no_servicer_is_refused(servicer: object) -> None:
+    with pytest.raises(LookupError, match="extends a generated …Servicer"):
+        application("one").register(servicer)
+
+
+def test_a_service_without_routes_is_refused() -> None:
+    class Calls(calls_pb2_grpc.CallServiceServicer):
+        pass
+
+    with pytest.raises(LookupError, match=r"no method of forebay\.v1\.CallService carries a route"):
+        application("one").register(Calls())
+
+
+def test_a_method_with_a_route_that_is_not_there_is_refused() -> None:
+    with pytest.raises(LookupError, match=r"EchoService\.Unary carries a route"):
+        application("one").register(Duck(), echo_pb2.DESCRIPTOR.services_by_name["EchoService"])
+
+
+def test_coroutines_are_refused() -> None:
+    class Later(Servicer):
+        async def Add(self, request: Any, context: Any) -> Any:
+            """Adds, later."""
+
+    with pytest.raises(TypeError, match=r"ComputeService\.Add is a coroutine"):
+        application("one").register(Later())
+
+
+def test_two_servicers_may_not_share_a_task() -> None:
+    app = application("one", {SERVICE: handlers()})
+    file = descriptor_pb2.FileDescriptorProto(
+        name="other.proto", package="other", dependency=["google/protobuf/empty.proto"]
+    )
+    method = file.service.add(name="Other").method.add(name="Add")
+    method.input_type = method.output_type = ".google.protobuf.Empty"
+    method.options.Extensions[route_pb2.route].CopyFrom(route_pb2.Route(task=ADD, queue="q"))
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(empty_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    with pytest.raises(RouteError, match=r"is already forebay\.compute\.v1\.ComputeService\.Add's"):
+        app.register(Duck(), pool.FindServiceByName("other.Other"))

@@ -1,0 +1,223 @@
+"""Running attempts of durable calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from forebay.checks import NoCheck
+from forebay.errors import ItemsLost
+from forebay.metadata import CALL_ID, to_pairs
+from forebay.routes import Method
+from forebay.v1 import call_pb2
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.operations.calls import (
+    Begun,
+    Flow,
+    Operation,
+    Refused,
+    begin,
+    emit,
+    emit_transient,
+    finish,
+    look,
+    release,
+    send_initial_metadata,
+    trim,
+)
+from forebay_backends.ledger.outcome import failed
+from forebay_backends.ledger.scripts import LEASE_S
+from forebay_workers.celery_hooks.request import Attempt
+from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.flow_control import FlowControl
+from forebay_workers.handler.invoke import Stopped, invoke
+from forebay_workers.handler.ledger_retry import patiently
+from forebay_workers.handler.requests import live_requests, stored_requests
+from forebay_workers.handler.version_check import heeding_versions, mismatch
+from forebay_workers.runtime.process import Runtime
+
+_LOOK_EVERY_S = LEASE_S / 3
+_GAP = "GAP"
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def run_calls(
+    runtime: Runtime, method: Method, handler: Callable[..., Any], attempts: Sequence[Attempt]
+) -> None:
+    """Begins each attempt, runs the handler, and writes down how it ended; one by one.
+
+    What ends one goes to the ledger with what begins the next.
+    """
+    shares_task = len(attempts) > 1
+    end: Operation[Any] | None = None
+    with runtime.control.expecting(attempts):
+        for call, attempt in attempts:
+            operation = begin(call, attempt, runtime.worker, runtime.control.channel)
+            begun = _run_both(runtime, end, operation)
+            if isinstance(begun, Refused):
+                _log.info("call %s is not begun: %s", call, begun.why)
+                end = None
+            else:
+                end = _run_call(
+                    runtime, method, handler, call, attempt, begun, shares_task=shares_task
+                )
+    if end is not None:
+        _heed_end(end, patiently(partial(runtime.ledger.run, end)))
+
+
+def _run_both(
+    runtime: Runtime, end: Operation[Any] | None, begin: Operation[Begun | Refused]
+) -> Begun | Refused:
+    """Ends a call, if there is one to end, and begins another: the answer to that."""
+    if end is None:
+        return patiently(partial(runtime.ledger.run, begin))
+    ended, begun = patiently(partial(runtime.ledger.run_all, [end, begin]))
+    _heed_end(end, ended)
+    answer: Begun | Refused = begun
+    return answer
+
+
+def _heed_end(end: Operation[Any], refused: Refused | None) -> None:
+    if refused is not None:
+        _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
+
+
+def _run_call(
+    runtime: Runtime,
+    method: Method,
+    handler: Callable[..., Any],
+    call: CallKey,
+    attempt: int,
+    begun: Begun,
+    *,
+    shares_task: bool,
+) -> Operation[Any]:
+    """Runs one attempt; what is to be written down of its end."""
+    context = CallContext(
+        call,
+        attempt,
+        metadata=((CALL_ID, call.id), *to_pairs(call_pb2.Metadata.FromString(begun.metadata))),
+        timeout_s=begun.timeout_s,
+        flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
+        send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
+    )
+    emitter = _Emitter(runtime, method, context)
+    with runtime.control.running(context, on_record=True, shares_task=shares_task):
+        outcome = _run_handler(runtime, method, handler, begun, context, emitter)
+    if outcome is None:
+        _log.info("call %s was stopped: %s", call, context.stopped)
+        # Where the ledger lost what it knew, the call is not over: it moves at once.
+        return release(call, attempt, runtime.worker)
+    return emitter.end(outcome)
+
+
+def _run_handler(
+    runtime: Runtime,
+    method: Method,
+    handler: Callable[..., Any],
+    begun: Begun,
+    context: CallContext,
+    emitter: _Emitter,
+) -> call_pb2.Outcome | None:
+    """How the handler ended; None where the call was over, or is to be run again."""
+    refusal = mismatch(method, begun.method, begun.fingerprint)
+    if refusal is not None:
+        _log.error("call %s is not run: %s", context.call, refusal.message)
+        return failed(refusal)
+    check = runtime.checks.get(method.name, NoCheck)()
+    outcome = invoke(
+        method,
+        handler,
+        live_requests(runtime.ledger, context)
+        if begun.live
+        else stored_requests(runtime.ledger, context.call, begun),
+        context,
+        heeding_versions(check, method, begun.fingerprint),
+        emitter.emit,
+        runtime.settings.max_message_bytes,
+    )
+    movable = method.may_run_again and method.route.deterministic
+    if outcome is None and context.stopped == _GAP and not movable:
+        return failed(ItemsLost("the ledger lost items of this call, which can't be run again"))
+    return outcome
+
+
+def _send_initial(runtime: Runtime, call: CallKey, attempt: int, metadata: bytes) -> None:
+    runtime.ledger.run(send_initial_metadata(call, attempt, metadata))
+
+
+class _Emitter:
+    """Puts a handler's responses into the ledger, and makes it wait for its readers."""
+
+    def __init__(self, runtime: Runtime, method: Method, context: CallContext) -> None:
+        self._ledger = runtime.ledger
+        self._method = method
+        self._context = context
+        self._ordinal = 0
+        self._response: bytes | None = None
+
+    def emit(self, response: Message, payload: bytes) -> None:
+        """Stores and publishes an item; raises Stopped where the call is over."""
+        context = self._context
+        if self._method.is_transient(response):
+            self._heed(self._run(emit_transient(context.call, context.attempt, payload)))
+            return
+        if not self._method.server_streaming:
+            self._response = payload  # goes out with the end
+            return
+        operation = emit(context.call, context.attempt, self._ordinal, payload)
+        self._ordinal += 1
+        flow = self._heed(self._run(operation))
+        with context.changed:
+            context.flow.sent(len(payload))
+        if flow is not None:
+            context.on_flow(flow)
+        self._wait_for_readers()
+
+    def end(self, outcome: call_pb2.Outcome) -> Operation[Refused | None]:
+        """What writes down how the attempt ended."""
+        context = self._context
+        event = Event.FAIL if outcome.code else Event.SUCCEED
+        if context.cancelled:
+            event = Event.CANCEL
+        return finish(
+            context.call, context.attempt, event, "", outcome.SerializeToString(), self._response
+        )
+
+    def _wait_for_readers(self) -> None:
+        context = self._context
+        while True:
+            with context.changed:
+                if context.stopped is not None:
+                    raise Stopped
+                trimmable = context.flow.to_be_trimmed()
+                if trimmable is None:
+                    if not context.flow.blocked:
+                        return
+                    context.changed.wait(_LOOK_EVERY_S)
+            if trimmable is not None:
+                self._heed(self._run(trim(context.call, context.attempt, *trimmable)))
+                with context.changed:
+                    context.flow.trimmed(trimmable[1])
+            elif context.flow.blocked:
+                flow = self._heed(self._run(look(context.call, context.attempt)))
+                if flow is not None:
+                    context.on_flow(flow)
+
+    def _run(self, operation: Operation[T]) -> T:
+        return patiently(partial(self._ledger.run, operation))
+
+    def _heed(self, reply: Flow | Refused | None) -> Flow | None:
+        if isinstance(reply, Refused):
+            self._context.stop(reply.why)
+        if self._context.stopped is not None:
+            raise Stopped
+        return reply if isinstance(reply, Flow) else None

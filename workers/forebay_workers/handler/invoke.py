@@ -1,0 +1,148 @@
+"""Calling a handler, and what comes of it: the same for durable and ephemeral calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from forebay.checks import Check
+from forebay.errors import Cancelled, ForebayError, HandlerFailed, TooLarge, VersionMismatch
+from forebay.routes import Method
+from forebay.v1 import call_pb2
+from forebay_backends.ledger.outcome import failed
+from forebay_workers.handler.context import Aborted, CallContext
+from forebay_workers.handler.version_check import unreadable
+
+_log = logging.getLogger(__name__)
+
+_FAILED = "the handler failed; the worker's log has the traceback"
+
+
+class Interrupted(Exception):
+    """What ends a handler through no fault of its own; raised through its frames."""
+
+
+class Stopped(Interrupted, grpc.RpcError):
+    """The call is over in the ledger. An RpcError, as what `grpc.server` raises from requests."""
+
+
+class Refused(Interrupted):
+    """A request or a response is not what the contract and the limits allow."""
+
+    def __init__(self, error: ForebayError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def invoke(
+    method: Method,
+    handler: Callable[..., Any],
+    requests: Iterable[bytes],
+    context: CallContext,
+    check: Check,
+    emit: Callable[[Message, bytes], None],
+    max_message_bytes: int,
+) -> call_pb2.Outcome | None:
+    """Runs the handler, gives each response to `emit`, and returns how it ended.
+
+    None where the call was over before the handler was: nobody wants to know.
+    `emit` raises `Stopped` where that is so. Raised are only other `Interrupted`, such
+    as by a ledger that is away, and what ends the process.
+    """
+    try:
+        parsed = _checked(method, requests, check)
+        argument: Any = parsed if method.client_streaming else _only(parsed)
+        for response in _responses(method, handler, argument, context):
+            context.responds()
+            emit(response, _serialized(method, response, max_message_bytes))
+    except Aborted:
+        pass
+    except Stopped:
+        if not context.cancelled:
+            return None
+    except Refused as refused:
+        if isinstance(refused.error, VersionMismatch):
+            _log.error("call %s is not run: %s", context.call, refused.error.message)
+        return failed(refused.error)
+    except Interrupted:
+        raise
+    except Exception as error:
+        if context.stopped is not None and not context.cancelled:
+            _log.info("call %s: its handler, stopped, raised %r", context.call, error)
+            return None
+        _log.exception("call %s: the handler of %s failed", context.call, method.name)
+        if context.code() is grpc.StatusCode.OK:
+            return failed(HandlerFailed(_FAILED))
+        context.outcome.message = context.outcome.message or _FAILED  # the code that it set holds
+    finally:
+        context.ended()
+    return (
+        failed(Cancelled("the handler cancelled the call"))
+        if context.cancelled
+        else context.outcome
+    )
+
+
+def _responses(
+    method: Method, handler: Callable[..., Any], argument: Any, context: CallContext
+) -> Iterator[Any]:
+    if not method.server_streaming:
+        response = handler(argument, context)
+        if context.code() is grpc.StatusCode.OK:
+            yield response
+        return
+    responses = handler(argument, context)
+    try:
+        yield from responses
+    finally:
+        close = getattr(responses, "close", None)
+        if close is not None:
+            close()
+
+
+def _checked(method: Method, requests: Iterable[bytes], check: Check) -> Iterator[Message]:
+    for request in requests:
+        try:
+            message = method.request_class.FromString(request)
+        except DecodeError as error:
+            raise Refused(unreadable(method)) from error
+        with _refusals():
+            check.feed(message)
+        yield message
+    with _refusals():
+        check.end()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except ForebayError as error:
+        raise Refused(error) from error
+
+
+def _only(requests: Iterator[Message]) -> Message:
+    (request,) = requests
+    return request
+
+
+def _serialized(method: Method, response: object, max_message_bytes: int) -> bytes:
+    if not isinstance(response, method.response_class):
+        raise TypeError(
+            f"the handler of {method.name} gave {type(response).__name__}, "
+            f"not {method.response_class.DESCRIPTOR.full_name}"
+        )
+    payload = response.SerializeToString()
+    if len(payload) > max_message_bytes:
+        raise Refused(
+            TooLarge(
+                f"a response message of {len(payload)} bytes is over the limit "
+                f"of {max_message_bytes}"
+            )
+        )
+    return payload
