@@ -11,7 +11,6 @@ from bench import (
     big_products,
     factorials,
     finished,
-    fleet,
     growth,
     items,
     own_products,
@@ -45,7 +44,6 @@ MEASURES = (
     Measure((12,), waiting.measure, waiting.FULL, waiting.QUICK),
     Measure((13,), growth.measure, growth.FULL, growth.QUICK),
     Measure((14,), finished.measure, finished.FULL, finished.QUICK),
-    Measure((), fleet.measure, fleet.FULL, fleet.QUICK),
     Measure((), processes.measure, processes.FULL, processes.QUICK),
 )
 

@@ -18,7 +18,6 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
-from forebay_backends.ledger.keys import CallKey
 from forebay_backends.urls import celery_settings
 from forebay_workers.celery_hooks import redis_transport
 from forebay_workers.celery_hooks.request import attempts_of
@@ -26,8 +25,6 @@ from forebay_workers.execution.durable import run_calls
 from forebay_workers.execution.ephemeral import run_batch
 from forebay_workers.runtime import process
 from forebay_workers.servicers import refuse_coroutines, services_of
-from forebay_workers.sharing.helper import TASK, help_with, with_others
-from forebay_workers.sharing.owner import Parts, parts_of
 
 Handler = Callable[..., Any]
 Handlers = Mapping[str, Handler] | object
@@ -41,8 +38,6 @@ class Application(Celery):
         super().__init__(name)
         self.add_defaults(_celery_defaults)
         self._served: dict[ServiceDescriptor, Handlers] = {}
-        self._shared: dict[str, tuple[Method, Parts]] = {}
-        self._helps = False
 
     def register(self, servicer: object, *services: ServiceDescriptor) -> None:
         """Puts a servicer on the fleet as it is: an object with a method for each RPC.
@@ -68,12 +63,6 @@ class Application(Celery):
         self._served = served
         for method, handler in zip(methods, handlers, strict=True):
             _register(self, method, handler)
-            parts = parts_of(handler)
-            if parts is not None and not method.route.live:  # who helps needs all requests
-                self._shared[method.name] = method, parts
-        if self._shared and not self._helps:
-            _register_help(self, self._shared)
-            self._helps = True
 
 
 def application(
@@ -111,8 +100,6 @@ def _handler(method: Method, handlers: Handlers) -> Handler:
 
 
 def _register(app: Celery, method: Method, handler: Handler) -> None:
-    on_record_handler = with_others(app, method, handler)
-
     def run(
         self: Task[Any, Any],
         batch: str | None = None,
@@ -123,7 +110,7 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         if batch is not None:
             run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
         else:
-            run_calls(runtime, method, on_record_handler, attempts_of(on_record))
+            run_calls(runtime, method, handler, attempts_of(on_record))
 
     declare: Any = app.task  # celery-types knows it as a decorator only
     declare(
@@ -136,15 +123,6 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         Strategy="forebay_workers.runtime.strategy:strategy",
         Request="forebay_workers.celery_hooks.request:HeldRequest",
     )
-
-
-def _register_help(app: Celery, shared: Mapping[str, tuple[Method, Parts]]) -> None:
-    def run(call: str, attempt: int) -> None:
-        """Helps with a call, by its key and attempt."""
-        help_with(app, process.runtime(), shared, CallKey.parse(call), attempt)
-
-    declare: Any = app.task
-    declare(run, name=TASK, shared=False, ignore_result=True)
 
 
 task_unknown.connect(process.on_task_unknown)

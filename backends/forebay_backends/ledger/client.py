@@ -287,14 +287,6 @@ class BlockingLedger:
             entries = self._redis.xrange(call.inputs, min=f"{first + 1}-0", count=count)
         return [_entry(entry)[1] for entry in cast(Any, entries)]
 
-    def pieces(self, call: CallKey, part: int, count: int) -> list[bytes] | None:
-        """The pieces of a part that was delivered; None where the attempt is over."""
-        with mapped_errors(), self._redis.pipeline(transaction=False) as pipeline:
-            for number in range(count):
-                pipeline.hget(call.parts, f"{part}:{number}")
-            found = pipeline.execute()
-        return None if None in found else found
-
     def publish(self, channel: str, frame: bytes) -> int:
         """Publishes a frame; how many heard it."""
         with mapped_errors():

@@ -163,13 +163,6 @@ class RequestsCame:
 
 
 @dataclass(frozen=True)
-class PartDelivered:
-    """A part of what the attempt shares is in the ledger."""
-
-    part: int
-
-
-@dataclass(frozen=True)
 class Stop:
     """The attempt is over in the ledger, where the call has this state; its handler is to stop."""
 
@@ -191,7 +184,7 @@ def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
     return f"stop {key} {attempt} {stop.state}".encode()
 
 
-ControlEvent = Credit | RequestsCame | PartDelivered | Stop | Left
+ControlEvent = Credit | RequestsCame | Stop | Left
 
 
 def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
@@ -201,8 +194,6 @@ def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
             return key, int(attempt), Credit(int(read_count))
         case ["requests", key, attempt, count]:
             return key, int(attempt), RequestsCame(int(count))
-        case ["part", key, attempt, part]:
-            return key, int(attempt), PartDelivered(int(part))
         case ["stop", key, attempt, state]:
             return key, int(attempt), Stop(State(state))
         case ["left", key]:

@@ -55,11 +55,6 @@ class CallKey:
         return f"{self.partition}:in:{self}"
 
     @property
-    def parts(self) -> str:
-        """The hash of what the running attempt shares with other workers."""
-        return f"{self.partition}:parts:{self}"
-
-    @property
     def aside(self) -> str:
         """Where a stream is while a message for it is refused, within a transaction."""
         return f"{self.partition}:aside:{self}"

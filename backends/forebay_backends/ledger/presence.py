@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from forebay_backends.ledger.client import PROBE_MS, BlockingLedger, Ledger, mapped_errors
+from forebay_backends.ledger.client import PROBE_MS, Ledger
 from forebay_backends.ledger.keys import PRESENCE_INDEX, PROBE, presence_key
 from forebay_backends.ledger.scripts import LEASE_S
 
@@ -87,16 +87,6 @@ async def _of(ledger: Ledger, names: list[bytes]) -> tuple[WorkerPresence, ...]:
     )
     found = (_presence(word) for word in words if word is not None)
     return tuple(presence for presence in found if presence is not None)
-
-
-def live_slots(ledger: BlockingLedger, queue: str) -> int:
-    """The slots of the live workers that consume the queue; raises BackendUnavailable."""
-    with mapped_errors():
-        names = cast(list[bytes], ledger.redis.zrange(PRESENCE_INDEX, 0, -1))
-        keys = [presence_key(name.decode()) for name in names]
-        words = cast(list[bytes | None], ledger.redis.mget(keys)) if keys else []
-    found = (_presence(word) for word in words if word is not None)
-    return consumed_queues(presence for presence in found if presence is not None).get(queue, 0)
 
 
 def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:

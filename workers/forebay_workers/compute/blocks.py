@@ -1,4 +1,4 @@
-"""A product in blocks of rows: what is computed in one go, and what workers share."""
+"""A product in blocks of rows: each computed in one go."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from forebay.compute.arrays import CHUNK_BYTES, Array
 
 WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
 """Up to here a product is computed whole, as NumPy's `matmul` does it: within about 1 s."""
-
-_SHARED = 8
-"""So many times `WHOLE_FLOPS` are some seconds of a core's work, and worth being shared, ..."""
-_MOVED_BYTES = 32 << 20
-"""... where so many bytes of the product are as much work as `WHOLE_FLOPS`, or more: others
-compute them in longer than it takes to move them through the ledger."""
 
 _BLOCK_ROWS = 256
 _BLOCK_PANELS = 16  # 16 MiB, or 48 where a row is a panel of its own
@@ -37,18 +31,6 @@ class Blocks:
 
     def __len__(self) -> int:
         return -(-len(self._left) // self._rows)
-
-    @property
-    def block_bytes(self) -> int:
-        """How large a block is; the last may be smaller."""
-        return self._rows * self._row_bytes
-
-    @property
-    def worth_sharing(self) -> bool:
-        """Whether it takes long, and others would compute a block in longer than move it."""
-        product_bytes = len(self._left) * self._row_bytes
-        long = self._flops > _SHARED * self._whole
-        return long and self._flops * _MOVED_BYTES > product_bytes * self._whole
 
     def panels(self, block: int) -> Sequence[memoryview]:
         """Computes a block: the bytes of its panels, row-major."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,34 +15,23 @@ from forebay.compute.arrays import DTYPES, Array
 from forebay.compute.checks import ITEM_BYTES, data_type, product_format
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.metadata import CALL_ID
-from forebay_backends.ledger.operations.parts import Piece
 from forebay_workers.compute.background import Background, ProgressMark
 from forebay_workers.compute.blocks import Blocks
-from forebay_workers.sharing.owner import helped_by, in_parts
 
 _WORDS_AT_ONCE = 1 << 16  # 0.5 MiB, which stays in a core's cache
 
 
-def blocks_of(
-    requests: Iterator[pb.MatMulRequest], context: grpc.ServicerContext
-) -> Callable[[int], Sequence[Piece]]:
-    """What another worker needs to compute blocks of the same product."""
-    return Blocks(*_task(requests, context).make()).panels
-
-
-@helped_by(blocks_of)
 def mat_mul(
     requests: Iterator[pb.MatMulRequest], context: grpc.ServicerContext
 ) -> Iterator[pb.MatMulResponse]:
     """A header, then panels in order; progress every 0.25 s.
 
     A product of moderate size is computed whole; a larger one block by block, so
-    that it streams out as it is computed; of one that takes seconds other workers
-    compute blocks, too. Ends within 0.5 s of a cancellation.
+    that it streams out as it is computed. Ends within 0.5 s of a cancellation.
     """
     task = _task(requests, context)
     yield pb.MatMulResponse(header=task.header)
-    with Background(partial(_panels, task, context), context.is_active) as parts:
+    with Background(partial(_panels, task), context.is_active) as parts:
         for part in parts:
             yield pb.MatMulResponse(progress=part) if isinstance(part, pb.Progress) else part
 
@@ -141,26 +129,17 @@ def _gathered(matrix: pb.Matrix, requests: Iterator[pb.MatMulRequest], field: st
     return gathered
 
 
-def _panels(
-    task: _Task, context: grpc.ServicerContext, mark: ProgressMark
-) -> Iterator[pb.MatMulResponse]:
+def _panels(task: _Task, mark: ProgressMark) -> Iterator[pb.MatMulResponse]:
     blocks, row = Blocks(*task.make()), 0
-    with closing(_each(blocks, context)) as computed:
-        for panels in computed:
-            for panel in panels:
-                mark.at(row / task.header.rows, "multiply")
-                response = _panel(row, panel, task)
-                row += response.panel.rows
-                yield response
+    for block in range(len(blocks)):
+        for panel in blocks.panels(block):
+            mark.at(row / task.header.rows, "multiply")
+            response = _panel(row, panel, task)
+            row += response.panel.rows
+            yield response
 
 
-def _each(blocks: Blocks, context: grpc.ServicerContext) -> Generator[Sequence[Piece], None, None]:
-    if blocks.worth_sharing:
-        return in_parts(context, len(blocks), blocks.block_bytes, blocks.panels)
-    return (blocks.panels(block) for block in range(len(blocks)))
-
-
-def _panel(first_row: int, content: Piece, task: _Task) -> pb.MatMulResponse:
+def _panel(first_row: int, content: memoryview, task: _Task) -> pb.MatMulResponse:
     header = task.header
     response = pb.MatMulResponse()  # filled in place: a message given to another is copied
     panel = response.panel

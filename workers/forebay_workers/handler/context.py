@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
+from typing import NamedTuple, NoReturn, cast
 
 import grpc
 
@@ -20,9 +20,6 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import Flow
 from forebay_workers.handler.flow_control import FlowControl
-
-if TYPE_CHECKING:
-    from forebay_workers.sharing.owner import Sharing
 
 Pairs = Iterable[tuple[str, str | bytes]]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -60,8 +57,6 @@ class CallContext(grpc.ServicerContext):
         self.stopped: str | None = None
         self.cancelled = False  # by the handler itself
         self.flow = flow
-        self.sharing: Sharing | None = None  # where other workers may compute parts of it
-        self.parts_heard = 0
         self.requests_heard = 0
         self._is_over = False
         self.changed = threading.Condition()
@@ -91,12 +86,6 @@ class CallContext(grpc.ServicerContext):
         """The ledger's word on flow control."""
         with self.changed:
             self.flow.on_flow(flow)
-            self.changed.notify_all()
-
-    def on_part(self) -> None:
-        """Another worker has delivered a part of what this attempt shares."""
-        with self.changed:
-            self.parts_heard += 1
             self.changed.notify_all()
 
     def responds(self) -> None:

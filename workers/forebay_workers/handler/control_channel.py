@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.client import BlockingLedger
-from forebay_backends.ledger.frames import Credit, PartDelivered, RequestsCame, Stop, parse_control
+from forebay_backends.ledger.frames import Credit, RequestsCame, Stop, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.calls import Refused, look
@@ -140,8 +140,6 @@ class Control:
                 context.on_credit(read_count)
             case RequestsCame():
                 context.on_requests()
-            case PartDelivered():
-                context.on_part()
             case Stop(state):
                 context.stop(str(state))
                 if self._parent is not None and (key, attempt) in self._shared:

@@ -25,12 +25,7 @@
 --   attached                      whether anybody but the first caller was told of it
 --   brief initial                 the latest transient item; initial metadata
 -- Beside it, besides streams of items: who watches (`PREFIX:watch:KEY`, channels by the end of
--- their lease), who looks on (`PREFIX:onlook:KEY`), and, where the running attempt's work is
--- shared, its parts (`PREFIX:parts:KEY`, a hash):
---   count window next             how many; how many are handed out from the owner's next on
---   by:N since:N                  who has part N; since: where that may lapse
---   stored:N N:M                  how many pieces of it were delivered, and each
---   pieces:N                      where it is whole: of how many pieces
+-- their lease), and who looks on (`PREFIX:onlook:KEY`).
 -- `PREFIX:aside:KEY` is one of the streams, within a transaction that refuses a message for it.
 -- Indexes of the partition:
 --   PREFIX:attended               since when it is swept without a pause, and when it last was
@@ -151,7 +146,7 @@ local function drop(call)
   if r.queue then unwait(call, r) end
   redis.call('ZREM', P .. ':calls', call)
   redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call),
-    key('onlook', call), key('parts', call))
+    key('onlook', call))
   redis.call('ZREM', P .. ':due', call)
   redis.call('ZREM', P .. ':done', call)
   local size = number(redis.call('HGET', P .. ':size', call))
@@ -195,7 +190,7 @@ local function settle(call, event, reason, outcome)
     'queue_until', 'queue_wait', 'detach', 'run_limit', 'inputs',
     'input_bytes', 'read_count', 'attempts_limit', 'rerun', 'deterministic', 'metadata',
     'overall', 'fingerprint', 'live', 'taken', 'taken_bytes', 'let_go', 'full', 'idle', 'idle_until')
-  redis.call('DEL', key('in', call), key('parts', call))
+  redis.call('DEL', key('in', call))
   redis.call('ZREM', P .. ':due', call)
   unwait(call, r)
   local retention = number(r.retention)
@@ -250,7 +245,6 @@ local function lapse(call)
   end
   redis.call('HDEL', key('call', call), 'worker', 'lease_until', 'control', 'token', 'overall',
     'rides', 'taken', 'taken_bytes', 'idle_until')
-  redis.call('DEL', key('parts', call))
   unwait(call, r)
   redis.call('ZADD', waiting(r.queue), 0, call)
 end

@@ -234,7 +234,7 @@ def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[B
 
     The same operation may be run twice, another one begins nothing.
     """
-    return _about(call, "begin", parse_begun, attempt, worker, control, uuid.uuid4().hex)
+    return _about(call, "begin", _begun, attempt, worker, control, uuid.uuid4().hex)
 
 
 def renew(
@@ -373,8 +373,7 @@ def _renewed(reply: Reply) -> list[str | None]:
     return [None if word == b"OK" else word.decode() for word in reply]
 
 
-def parse_begun(reply: Reply) -> Begun | Refused:
-    """The reply of one that starts a handler, or somebody who helps it."""
+def _begun(reply: Reply) -> Begun | Refused:
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
     _, method, request, inputs, metadata, timeout, item_limit, window, live, fingerprint = reply

@@ -16,7 +16,6 @@ from forebay_backends.ledger.frames import (
     Item,
     Left,
     More,
-    PartDelivered,
     Reply,
     RequestsCame,
     Room,
@@ -80,10 +79,9 @@ def test_a_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
         parse_frame(frame)
 
 
-def test_a_handlers_process_hears_of_credit_of_requests_of_parts_and_of_stops() -> None:
+def test_a_handlers_process_hears_of_credit_of_requests_and_of_stops() -> None:
     assert parse_control(b"requests o/c 2 5") == ("o/c", 2, RequestsCame(5))
     assert parse_control(b"credit o/c 2 17") == ("o/c", 2, Credit(17))
-    assert parse_control(b"part o/c 2 3") == ("o/c", 2, PartDelivered(3))
     assert parse_control(b"stop o/c 1 CANCELLED") == ("o/c", 1, Stop(State.CANCELLED))
 
 

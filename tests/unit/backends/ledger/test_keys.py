@@ -39,11 +39,11 @@ def test_what_is_no_key_is_refused_and_shown(text: str) -> None:
 @given(_IDS, _OWNERS)
 def test_all_keys_of_a_call_share_the_hash_tag_of_its_partition(call_id: str, owner: str) -> None:
     key = CallKey(call_id, owner)
-    names = {key.partition, key.items, key.inputs, key.parts}
+    names = {key.partition, key.items, key.inputs}
     tags = {re.findall(r"\{([^}]*)\}", name)[0] for name in names}
     assert len(tags) == 1
     assert int(tags.pop()) in range(PARTITIONS)
-    assert len(names) == 4
+    assert len(names) == 3
 
 
 def test_ids_of_two_owners_never_meet() -> None:

@@ -1,4 +1,4 @@
-"""A product in blocks: what is computed in one go, and what is worth sharing."""
+"""A product in blocks: each computed in one go."""
 
 from __future__ import annotations
 
@@ -29,26 +29,6 @@ def test_any_worker_computes_the_same_bytes_of_a_block_in_any_order() -> None:
     assert max(len(panel) for panels in forwards for panel in panels) <= CHUNK_BYTES
 
 
-@pytest.mark.parametrize(
-    ("rows", "inner", "cols", "dtype", "worth"),
-    [
-        (1000, 1000, 1000, "<f8", False),
-        (4000, 4000, 4000, "<f8", False),  # 2.6 s of a core that does 50 GFLOPS
-        (4200, 4200, 4200, "<f8", True),
-        (11000, 1000, 11000, "<f8", False),  # moving a block takes as long as computing it
-        (1600, 1600, 1600, "<i8", False),
-        (1640, 1640, 1640, "<i8", True),
-        (2400, 750, 2400, "<i4", True),
-        (2600, 2600, 2600, "<c16", True),
-    ],
-)
-def test_what_takes_seconds_and_longer_than_to_be_moved_is_worth_sharing(
-    rows: int, inner: int, cols: int, dtype: str, worth: bool
-) -> None:
-    assert Blocks(unmade(rows, inner, dtype), unmade(inner, cols, dtype)).worth_sharing is worth
-
-
-def test_a_product_that_is_shared_has_many_blocks() -> None:
+def test_a_product_that_takes_seconds_has_many_blocks() -> None:
     blocks = Blocks(unmade(4200, 4200), unmade(4200, 4200))
     assert len(blocks) == 17
-    assert blocks.block_bytes <= 16 << 20
