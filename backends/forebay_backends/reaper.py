@@ -16,11 +16,11 @@ from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
 from forebay_backends.ledger.lost_calls import (
+    QueueBacklog,
     UnclaimedCall,
-    Waiting,
     certainly_lost,
+    mark_resent,
     probably_lost,
-    resent,
     unclaimed,
 )
 from forebay_backends.ledger.operations.calls import Swept, evict, sweep
@@ -70,7 +70,7 @@ class Reaper:
     async def _send_again(self, queues: list[str]) -> None:
         by_partition = await self._ledger.run_all([unclaimed(n, queues) for n in range(PARTITIONS)])
         for queue in queues:
-            waiting = sum((found[queue] for found in by_partition), Waiting(0, ()))
+            waiting = sum((found[queue] for found in by_partition), QueueBacklog(0, ()))
             if not waiting.old:
                 continue
             try:
@@ -92,4 +92,4 @@ class Reaper:
                     priority=call.priority,
                 )
             )
-            await self._ledger.run(resent(call))
+            await self._ledger.run(mark_resent(call))

@@ -185,7 +185,7 @@ class Model:
     def emit_transient(self, attempt: int) -> str | None:
         why = self._refusal(Event.EMIT, attempt) or self._overdue()
         if why is None:
-            self._tell_watchers("brief")
+            self._tell_watchers("transient")
         return why
 
     def look(self, attempt: int) -> str | None:

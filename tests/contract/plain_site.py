@@ -86,7 +86,7 @@ def wish(what: str, value: Any = None) -> pb.DoRequest:
     return request
 
 
-def failure_of(call: Any) -> ForebayError:
+def error_of(call: Any) -> ForebayError:
     """The error that a call ends with."""
     with pytest.raises(grpc.RpcError) as failed:
         call()

@@ -13,10 +13,10 @@ from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.calls import (
     Begun,
+    CallSnapshot,
     NewCall,
     Operation,
     Push,
-    Standing,
     Swept,
     accept,
     begin,
@@ -116,15 +116,15 @@ class Record:
         names = cast(list[bytes], self.ledger.redis.zrange(self._key("watch"), 0, -1))
         return [name.decode() for name in names]
 
-    def standing(self, channel: str = NOBODY) -> Standing:
+    def snapshot(self, channel: str = NOBODY) -> CallSnapshot:
         """Where the call stands, in the words of `watch`."""
-        standing = self.ledger.run(watch(self.call, channel))
-        assert isinstance(standing, Standing)
-        return standing
+        snapshot = self.ledger.run(watch(self.call, channel))
+        assert isinstance(snapshot, CallSnapshot)
+        return snapshot
 
     def ending(self) -> Ending:
         """How the call ended."""
-        ending = self.standing().ending
+        ending = self.snapshot().ending
         assert ending is not None
         return ending
 
@@ -172,6 +172,6 @@ def sweep_all(ledger: BlockingLedger, consumed: Collection[str] = ()) -> list[Sw
     """A round over all partitions, as by one that has been making them for long."""
     seconds, _ = cast(tuple[int, int], ledger.redis.time())
     for number in range(PARTITIONS):
-        attended = {"since": 0, "last": seconds * 1000}
-        ledger.redis.hset(f"{partition_prefix(number)}:attended", mapping=attended)
+        swept = {"since": 0, "last": seconds * 1000}
+        ledger.redis.hset(f"{partition_prefix(number)}:sweep_state", mapping=swept)
     return [ledger.run(sweep(number, consumed)) for number in range(PARTITIONS)]

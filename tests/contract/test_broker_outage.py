@@ -22,7 +22,7 @@ from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import Push, Standing, accept, watch
+from forebay_backends.ledger.operations.calls import CallSnapshot, Push, accept, watch
 from forebay_backends.urls import backends
 from tests.contract.records import new_call
 from tests.contract.systems import backends_of, take_messages
@@ -170,7 +170,7 @@ def test_attaching_while_the_broker_is_away_does_not_end_the_call(redis_url: str
                 REQUEST, timeout=30.0, metadata=[("forebay-call-id", call.id)]
             )
             assert dict(attached.initial_metadata())["forebay-attached"] == "running"
-            standing = ledger.run(watch(call, "looks"))
-            assert isinstance(standing, Standing)
-            assert standing.state is State.QUEUED
+            snapshot = ledger.run(watch(call, "looks"))
+            assert isinstance(snapshot, CallSnapshot)
+            assert snapshot.state is State.QUEUED
             attached.cancel()

@@ -25,7 +25,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.calls import begin
 from forebay_backends.ledger.presence import WorkerPresence, announce
-from forebay_gateway.rpc.outcomes import failure
+from forebay_gateway.rpc.outcomes import error_of_ending
 from forebay_workers.lease import unregistered_tasks as unregistered
 from forebay_workers.lease.unregistered_tasks import DroppedMessages
 from tests.contract.channel import Channel
@@ -49,7 +49,7 @@ def dropped(redis_broker: bool) -> DroppedMessages:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is waited for."""
-    monkeypatch.setattr(unregistered, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(unregistered, "RETRY_FOR_S", 0.0)
 
 
 def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
@@ -87,7 +87,7 @@ async def test_a_call_that_nobody_can_run_ends_with_a_status_of_its_own(
     await announce(aio_ledger, replace(ABLE, worker="elsewhere", queues=("other",)))
     await see_to(dropped, aio_ledger)
     assert record.state is State.FAILED
-    error = failure(record.ending(), may_run_again=False)
+    error = error_of_ending(record.ending(), may_run_again=False)
     assert error is not None
     assert (error.code_name, error.reason) == ("UNIMPLEMENTED", "TASK_UNKNOWN")
     assert sent(ledger) == []

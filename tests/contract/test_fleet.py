@@ -11,17 +11,17 @@ from forebay_backends.broker.dispatcher import dispatcher
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.settings import load_settings
 from forebay_gateway.fleet import monitor as fleets
-from forebay_gateway.fleet.monitor import Fleet
+from forebay_gateway.fleet.monitor import FleetMonitor
 
 
 @pytest.fixture
-def fleet(aio_ledger: Ledger, ledger_url: str) -> Fleet:
+def fleet(aio_ledger: Ledger, ledger_url: str) -> FleetMonitor:
     backends = load_settings({"ledger_url": ledger_url}).backends()
-    return Fleet(aio_ledger, dispatcher(backends, aio_ledger), [], 1 << 20)
+    return FleetMonitor(aio_ledger, dispatcher(backends, aio_ledger), [], 1 << 20)
 
 
 async def test_a_call_that_comes_before_the_first_look_waits_for_the_clock(
-    fleet: Fleet, aio_ledger: Ledger
+    fleet: FleetMonitor, aio_ledger: Ledger
 ) -> None:
     waiting = asyncio.create_task(fleet.clock_known())
     await asyncio.sleep(0.05)
@@ -31,7 +31,9 @@ async def test_a_call_that_comes_before_the_first_look_waits_for_the_clock(
     assert abs(fleet.ledger_time_ms(0.0) - await aio_ledger.now_ms()) < 1000
 
 
-async def test_nobody_waits_for_it_for_long(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_it_for_long(
+    fleet: FleetMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fleets, "_CLOCK_TIMEOUT_S", 0.05)
     with pytest.raises(BackendUnavailable) as caught:
         await fleet.clock_known()

@@ -23,7 +23,7 @@ from forebay_backends.ledger.operations.calls import (
     emit_transient,
     end,
     finish,
-    look,
+    read_flow,
     trim,
 )
 from tests.contract.channel import Channel
@@ -89,7 +89,7 @@ def test_another_attempt_than_the_present_one_is_stale(
         begin(queued, attempt, WORKER, "control"),
         emit(begun.call, attempt, 0, b"item"),
         emit_transient(begun.call, attempt, b"item"),
-        look(begun.call, attempt),
+        read_flow(begun.call, attempt),
         trim(begun.call, attempt, 1, 4),
         finish(begun.call, attempt, Event.SUCCEED, "", b""),
     ]

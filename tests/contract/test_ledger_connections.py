@@ -148,7 +148,7 @@ def test_no_script_leaves_half_of_its_writes_where_the_server_is_full(
     ledger.run(finish(finished.call, 1, Event.SUCCEED, "", b""))
     kept = everything(ledger)
     operations = (
-        *(emit(record.call, 1, 0, b"item"), emit_transient(record.call, 1, b"brief")),
+        *(emit(record.call, 1, 0, b"item"), emit_transient(record.call, 1, b"transient")),
         *(watch(record.call, "another"), credit(record.call, 1), leave(record.call, NOBODY)),
         *(finish(record.call, 1, Event.SUCCEED, "", b""), cancel(record.call)),
         *(accept(new_key(), new_call(), NOBODY, Push("list", b"message")), sweep(0, ())),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.frames import (
-    Brief,
     Credit,
     Initial,
     Item,
-    More,
+    ItemsStored,
+    TransientItem,
     parse_control,
     parse_frame,
 )
@@ -21,7 +21,7 @@ from forebay_backends.ledger.operations.calls import (
     emit,
     emit_transient,
     finish,
-    look,
+    read_flow,
     send_initial_metadata,
     trim,
     watch,
@@ -33,7 +33,7 @@ from tests.contract.records import NOBODY, Record, running, sweep_all
 
 def emitted(record: Record, *items: bytes) -> None:
     """Emits the items as a handler does."""
-    first = record.standing().count
+    first = record.snapshot().count
     for ordinal, item in enumerate(items, first):
         assert isinstance(record.ledger.run(emit(record.call, 1, ordinal, item)), Flow)
 
@@ -48,7 +48,7 @@ def test_an_item_is_stored_and_told(ledger: BlockingLedger, channel: Channel) ->
         assert ledger.run(emit(record.call, 1, ordinal, item)) == Flow(0, 1)
     assert record.items == [b"a", b"", b"\n\x00c"]
     assert events(channel) == [Item(0, b"a"), Item(1, b""), Item(2, b"\n\x00c")]
-    assert (record.standing().count, record.standing().sent) == (3, 4)
+    assert (record.snapshot().count, record.snapshot().sent) == (3, 4)
 
 
 def test_an_item_is_stored_and_told_once(ledger: BlockingLedger, channel: Channel) -> None:
@@ -57,7 +57,7 @@ def test_an_item_is_stored_and_told_once(ledger: BlockingLedger, channel: Channe
         assert isinstance(ledger.run(emit(record.call, 1, ordinal, item)), Flow)
     assert record.items == [b"a", b"b"]
     assert events(channel) == [Item(0, b"a"), Item(1, b"b")]
-    assert (record.standing().count, record.standing().sent) == (2, 2)
+    assert (record.snapshot().count, record.snapshot().sent) == (2, 2)
 
 
 def test_an_item_after_a_gap_is_refused(ledger: BlockingLedger, channel: Channel) -> None:
@@ -74,7 +74,7 @@ def test_a_large_item_is_announced_and_a_small_one_is_told_whole(
     small, large = b"x" * ANNOUNCE_ABOVE_BYTES, b"x" * (ANNOUNCE_ABOVE_BYTES + 1)
     record = running(ledger, channel.name)
     emitted(record, small, large)
-    assert events(channel) == [Item(0, small), More(2, len(small) + len(large))]
+    assert events(channel) == [Item(0, small), ItemsStored(2, len(small) + len(large))]
     assert record.items == [small, large]
 
 
@@ -92,9 +92,9 @@ def test_a_transient_item_is_told_and_the_latest_is_kept(
     record = running(ledger, channel.name)
     for item in (b"10 %", b"20 %"):
         assert ledger.run(emit_transient(record.call, 1, item)) is None
-    standing = record.standing(channel.name)
-    assert events(channel) == [Brief(b"10 %"), Brief(b"20 %")]
-    assert (standing.brief, standing.count, standing.sent) == (b"20 %", 0, 0)
+    snapshot = record.snapshot(channel.name)
+    assert events(channel) == [TransientItem(b"10 %"), TransientItem(b"20 %")]
+    assert (snapshot.transient, snapshot.count, snapshot.sent) == (b"20 %", 0, 0)
     assert record.items == []
 
 
@@ -110,7 +110,7 @@ def test_the_latest_transient_item_goes_when_the_call_has_ended(ledger: Blocking
     record = running(ledger)
     ledger.run(emit_transient(record.call, 1, b"99 %"))
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
-    assert record.standing().brief == b""
+    assert record.snapshot().transient == b""
 
 
 def test_initial_metadata_is_told_and_kept_past_the_end(
@@ -120,7 +120,7 @@ def test_initial_metadata_is_told_and_kept_past_the_end(
     assert ledger.run(send_initial_metadata(record.call, 1, b"metadata")) is None
     assert events(channel) == [Initial(b"metadata")]
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
-    assert record.standing().initial == b"metadata"
+    assert record.snapshot().initial == b"metadata"
 
 
 def test_credit_goes_to_the_handler_and_only_forward(
@@ -132,7 +132,7 @@ def test_credit_goes_to_the_handler_and_only_forward(
         assert ledger.run(credit(record.call, count)) is None
     heard = [parse_control(frame) for frame in control.heard()]
     assert heard == [(str(record.call), 1, Credit(2)), (str(record.call), 1, Credit(5))]
-    assert ledger.run(look(record.call, 1)) == Flow(5, 0)
+    assert ledger.run(read_flow(record.call, 1)) == Flow(5, 0)
 
 
 def test_credit_for_a_finished_call_is_refused(ledger: BlockingLedger) -> None:
@@ -146,7 +146,7 @@ def test_items_that_were_read_can_be_let_go(ledger: BlockingLedger) -> None:
     emitted(record, b"a", b"bb", b"ccc", b"d")
     assert ledger.run(trim(record.call, 1, 2, 3)) is None
     assert record.items == [b"ccc", b"d"]
-    assert (record.standing().first, record.standing().count) == (2, 4)
+    assert (record.snapshot().first, record.snapshot().count) == (2, 4)
     assert ledger.run(trim(record.call, 1, 1, 1)) is None
     assert record.items == [b"ccc", b"d"]
     emitted(record, b"e")

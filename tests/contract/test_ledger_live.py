@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from forebay_backends.ledger.client import BlockingLedger
-from forebay_backends.ledger.frames import RequestsCame, Room, Stop, parse_control, parse_frame
+from forebay_backends.ledger.frames import (
+    RequestsCame,
+    RequestWindowOpen,
+    Stop,
+    parse_control,
+    parse_frame,
+)
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.calls import (
     Begun,
@@ -74,11 +80,11 @@ def test_its_requests_come_until_they_are_complete(ledger: BlockingLedger) -> No
 
 def test_a_watcher_hears_whether_requests_may_come(ledger: BlockingLedger) -> None:
     record = live(ledger, b"a")
-    assert record.standing().receiving
+    assert record.snapshot().receiving
     ledger.run(complete(record.call, Push(), 1))
-    assert not record.standing().receiving
-    assert accepted(ledger, receiving=True).standing().receiving
-    assert not accepted(ledger).standing().receiving
+    assert not record.snapshot().receiving
+    assert accepted(ledger, receiving=True).snapshot().receiving
+    assert not accepted(ledger).snapshot().receiving
 
 
 def test_requests_that_the_ledger_lost_are_missed_at_the_end(ledger: BlockingLedger) -> None:
@@ -127,7 +133,7 @@ def test_beyond_a_window_requests_wait_until_half_of_it_is_read(
     assert channel.heard() == []
     take(ledger, record, 1, 60)
     (frame,) = channel.heard()
-    assert parse_frame(frame) == (str(record.call), Room())
+    assert parse_frame(frame) == (str(record.call), RequestWindowOpen())
     assert ledger.run(third) is None
     take(ledger, record, 2, 100)
     assert channel.heard() == []  # nobody waits
@@ -221,6 +227,6 @@ def test_the_requests_of_a_live_call_go_with_its_end(ledger: BlockingLedger) -> 
     assert record.inputs == []
     assert ledger.run(receive(record.call, 1, b"b", LIMIT)) == Refused("SUCCEEDED")
     assert take(ledger, record, 1, 1) == Refused("SUCCEEDED")
-    standing = ledger.run(watch(record.call, NOBODY))
-    assert not isinstance(standing, Refused)
-    assert not standing.receiving
+    snapshot = ledger.run(watch(record.call, NOBODY))
+    assert not isinstance(snapshot, Refused)
+    assert not snapshot.receiving

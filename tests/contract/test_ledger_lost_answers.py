@@ -11,8 +11,8 @@ from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.calls import (
     Begun,
+    ExistingCall,
     Flow,
-    Known,
     Operation,
     Push,
     Refused,
@@ -64,7 +64,7 @@ def test_a_call_is_accepted_once(
     link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
 ) -> None:
     reply = run_losing_the_answer(link, behind, accept(new_key(), new_call(), NOBODY, PUSH))
-    assert reply == Known("pkg.Service.Method", "d1")
+    assert reply == ExistingCall("pkg.Service.Method", "d1")
     assert ledger.redis.llen("queue") == 1
 
 
@@ -107,7 +107,7 @@ def test_an_item_is_stored_once(
     record = running(ledger)
     reply = run_losing_the_answer(link, behind, emit(record.call, 1, 0, b"item"))
     assert isinstance(reply, Flow)
-    assert (record.items, record.standing().sent) == ([b"item"], 4)
+    assert (record.items, record.snapshot().sent) == ([b"item"], 4)
 
 
 def test_items_are_let_go_once(
@@ -117,7 +117,7 @@ def test_items_are_let_go_once(
     for ordinal in range(3):
         ledger.run(emit(record.call, 1, ordinal, b"item"))
     assert run_losing_the_answer(link, behind, trim(record.call, 1, 2, 8)) is None
-    assert (record.items, record.standing().first) == ([b"item"], 2)
+    assert (record.items, record.snapshot().first) == ([b"item"], 2)
 
 
 def test_credit_counts_once(
@@ -190,6 +190,6 @@ async def test_a_message_that_names_several_calls_is_pushed_where_their_records_
     assert [Record(ledger, call).state for call in calls] == [State.QUEUED] * 2
     assert ledger.redis.llen(PUSH.queue_list) == 2, "the first may have come too early"
     assert await aio_ledger.run_with_push(operations[:1], PUSH) == [
-        Known("pkg.Service.Method", "d1")
+        ExistingCall("pkg.Service.Method", "d1")
     ]
     assert ledger.redis.llen(PUSH.queue_list) == 3

@@ -21,9 +21,9 @@ from forebay_backends.ledger.frames import (
     Credit,
     Ending,
     Item,
-    More,
+    ItemsStored,
     RequestsCame,
-    Room,
+    RequestWindowOpen,
     Stop,
     parse_control,
     parse_frame,
@@ -43,7 +43,7 @@ from forebay_backends.ledger.operations.calls import (
     end,
     finish,
     leave,
-    look,
+    read_flow,
     receive,
     release,
     renew,
@@ -157,13 +157,13 @@ class Life(RuleBasedStateMachine):
     @rule(back=BACK)
     def emit_transient(self, back: int) -> None:
         attempt = self.model.attempt - back
-        operation = emit_transient(self.call, attempt, b"brief")
+        operation = emit_transient(self.call, attempt, b"transient")
         self._same(operation, self.model.emit_transient(attempt))
 
     @rule(back=BACK)
     def look(self, back: int) -> None:
         attempt = self.model.attempt - back
-        self._same_flow(look(self.call, attempt), self.model.look(attempt))
+        self._same_flow(read_flow(self.call, attempt), self.model.look(attempt))
 
     @rule(back=BACK, kept=st.integers(0, 2))
     def trim(self, back: int, kept: int) -> None:
@@ -187,13 +187,13 @@ class Life(RuleBasedStateMachine):
     @rule(channel=CHANNELS)
     def watch(self, channel: str) -> None:
         self.model.watch(channel)
-        standing = self.record.standing(self._named(channel))
+        snapshot = self.record.snapshot(self._named(channel))
         items = self.model.items
-        assert (standing.state, standing.attempt) == (self.model.state, self.model.attempt)
-        assert (standing.count, standing.sent) == (len(items), sum(map(len, items)))
-        assert standing.first == self.model.trimmed
-        assert standing.receiving == (self.model.receiving and not self.model.state.terminal)
-        assert (standing.ending is not None) == self.model.state.terminal
+        assert (snapshot.state, snapshot.attempt) == (self.model.state, self.model.attempt)
+        assert (snapshot.count, snapshot.sent) == (len(items), sum(map(len, items)))
+        assert snapshot.first == self.model.trimmed
+        assert snapshot.receiving == (self.model.receiving and not self.model.state.terminal)
+        assert (snapshot.ending is not None) == self.model.state.terminal
 
     @rule(channel=CHANNELS)
     def leave(self, channel: str) -> None:
@@ -280,14 +280,14 @@ class Life(RuleBasedStateMachine):
             match event:
                 case Item(ordinal):
                     told.append(("item", ordinal))
-                case More(count):
+                case ItemsStored(count):
                     told.append(("item", count - 1))
                 case Ending(state):
                     told.append(("end", str(state)))
-                case Room():
+                case RequestWindowOpen():
                     told.append(("room",))
                 case _:
-                    told.append(("brief",))
+                    told.append(("transient",))
         assert told == self.model.told
         ordered: list[tuple[object, ...]] = []
         for _, attempt, event in map(parse_control, self.control.heard()):

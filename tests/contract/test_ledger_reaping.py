@@ -12,7 +12,7 @@ from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.frames import Stop, parse_control
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, control_channel
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.lost_calls import Waiting, unclaimed
+from forebay_backends.ledger.lost_calls import QueueBacklog, unclaimed
 from forebay_backends.ledger.operations.calls import (
     Begun,
     Refused,
@@ -22,7 +22,7 @@ from forebay_backends.ledger.operations.calls import (
     emit,
     emit_transient,
     finish,
-    look,
+    read_flow,
     release,
     renew,
     send_initial_metadata,
@@ -61,10 +61,10 @@ def lapsed(ledger: BlockingLedger, record: Record, attempt: int = 1) -> None:
     eventually(gone, "the claim lapses", SOON_S)
 
 
-def waiting(ledger: BlockingLedger) -> Waiting:
+def waiting(ledger: BlockingLedger) -> QueueBacklog:
     """What waits unclaimed in the queue, of the whole ledger."""
     found = [ledger.run(unclaimed(n, [QUEUE]))[QUEUE] for n in range(PARTITIONS)]
-    return sum(found, Waiting(0, ()))
+    return sum(found, QueueBacklog(0, ()))
 
 
 def unsent(ledger: BlockingLedger) -> list[tuple[CallKey, int]]:
@@ -109,7 +109,7 @@ def test_a_call_that_had_begun_and_may_not_run_again_fails(
 ) -> None:
     record = running(ledger, **changes)
     lapsed(ledger, record)
-    ending = record.standing().ending
+    ending = record.snapshot().ending
     assert ending is not None
     assert (ending.state, ending.reason, ending.attempts) == (State.FAILED, "WORKER_LOST", 1)
     assert waiting(ledger).count == 0
@@ -145,9 +145,9 @@ def test_a_stale_attempt_is_refused_everywhere(ledger: BlockingLedger) -> None:
         claim(call, 1, WORKER),
         begin(call, 1, WORKER, "control"),
         emit(call, 1, 0, b"item"),
-        emit_transient(call, 1, b"brief"),
+        emit_transient(call, 1, b"transient"),
         send_initial_metadata(call, 1, b""),
-        look(call, 1),
+        read_flow(call, 1),
         trim(call, 1, 1, 1),
         finish(call, 1, Event.SUCCEED, "", b""),
         release(call, 1, WORKER),
@@ -201,7 +201,7 @@ def test_a_worker_whose_child_died_gives_back_what_that_ran(ledger: BlockingLedg
     assert ledger.run(release(movable.call, 1, WORKER)) is None
     assert ledger.run(release(fixed.call, 1, WORKER)) is None
     assert unsent(ledger) == [(movable.call, 2)]
-    assert fixed.standing().ending is not None
+    assert fixed.snapshot().ending is not None
 
 
 def test_an_attempts_run_time_does_not_shorten_the_next_ones(ledger: BlockingLedger) -> None:

@@ -9,7 +9,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.calls import (
     Begun,
-    Known,
+    ExistingCall,
     NewCall,
     Operation,
     Push,
@@ -23,7 +23,7 @@ from forebay_backends.ledger.operations.calls import (
     emit,
     emit_transient,
     finish,
-    look,
+    read_flow,
     receive,
     send_initial_metadata,
     trim,
@@ -50,7 +50,9 @@ def test_a_call_is_accepted_with_its_message(ledger: BlockingLedger) -> None:
 def test_a_known_id_is_told_and_changes_nothing(ledger: BlockingLedger) -> None:
     first, second = new_call(), new_call(method="pkg.Other.Method", digest="d2", request=b"other")
     assert ledger.run(accept(CALL, first, NOBODY, PUSH)) is None
-    assert ledger.run(accept(CALL, second, NOBODY, PUSH)) == Known("pkg.Service.Method", "d1")
+    assert ledger.run(accept(CALL, second, NOBODY, PUSH)) == ExistingCall(
+        "pkg.Service.Method", "d1"
+    )
     assert queue(ledger) == [b"message"]
     begun = ledger.run(begin(CALL, 1, WORKER, "control"))
     assert isinstance(begun, Begun)
@@ -61,7 +63,7 @@ def test_a_finished_call_is_known_until_its_retention_is_over(ledger: BlockingLe
     record = running(ledger)
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
     again = ledger.run(accept(record.call, new_call(), NOBODY, Push()))
-    assert again == Known("pkg.Service.Method", "d1")
+    assert again == ExistingCall("pkg.Service.Method", "d1")
     assert record.state is State.SUCCEEDED
 
 
@@ -103,7 +105,7 @@ async def test_operations_run_in_order_in_one_round_trip(aio_ledger: Ledger) -> 
         emit(CALL, 1, 0, b"item"),
         emit_transient(CALL, 1, b"item"),
         send_initial_metadata(CALL, 1, b"metadata"),
-        look(CALL, 1),
+        read_flow(CALL, 1),
         trim(CALL, 1, 1, 4),
         finish(CALL, 1, Event.SUCCEED, "", b""),
         cancel(CALL),

@@ -12,11 +12,11 @@ from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.calls import (
     Begun,
-    Known,
+    CallSnapshot,
+    ExistingCall,
     Operation,
     Push,
     Refused,
-    Standing,
     accept,
     begin,
     cancel,
@@ -127,7 +127,7 @@ def test_a_watcher_that_looks_after_the_wait_does_not_say_that_workers_lacked(
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
     eventually(lambda: record.is_past("queue_until"), "the wait is over", SOON_S)
-    record.standing()
+    record.snapshot()
     sweep_all(ledger, {QUEUE})
     assert (record.state, record.ending().reason) == (State.FAILED, "QUEUE_WAIT")
 
@@ -181,7 +181,7 @@ def test_an_id_can_be_used_anew_when_the_retention_is_over(ledger: BlockingLedge
     def accepted_anew() -> bool:
         sweep_all(ledger)
         other = new_call(method="pkg.Other.Method")
-        return not isinstance(ledger.run(accept(record.call, other, NOBODY, Push())), Known)
+        return not isinstance(ledger.run(accept(record.call, other, NOBODY, Push())), ExistingCall)
 
     eventually(accepted_anew, "the id is free", SOON_S)
     assert (record.state, record.items) == (State.QUEUED, [])
@@ -220,7 +220,7 @@ def test_the_oldest_finished_call_is_evicted_first(ledger: BlockingLedger) -> No
     assert ledger.run(evict(number)) == RECORD_BYTES
     assert ledger.run(evict(number)) == RECORD_BYTES + 10
     assert ledger.run(watch(oldest.call, NOBODY)) == Refused("UNKNOWN")
-    assert isinstance(ledger.run(watch(newer.call, "reader")), Standing)
+    assert isinstance(ledger.run(watch(newer.call, "reader")), CallSnapshot)
     assert ledger.run(evict(number)) == 0, "a call that is being read is not evicted"
     ledger.run(leave(newer.call, "reader"))
     assert ledger.run(evict(number)) == RECORD_BYTES + 20
@@ -230,9 +230,9 @@ def test_the_oldest_finished_call_is_evicted_first(ledger: BlockingLedger) -> No
 
 def a_life_of_every_kind(ledger: BlockingLedger) -> None:
     """Calls that used everything, each ended in another way."""
-    brief = {"retention_s": 0.05, "timeout_s": 30.0}
+    transient = {"retention_s": 0.05, "timeout_s": 30.0}
     for event in (Event.SUCCEED, Event.FAIL, Event.CANCEL):
-        record = accepted(ledger, receiving=True, **brief)
+        record = accepted(ledger, receiving=True, **transient)
         ledger.run(receive(record.call, 0, b"request", 100))
         ledger.run(complete(record.call, Push()))
         ledger.run(claim(record.call, 1, WORKER))
@@ -241,9 +241,9 @@ def a_life_of_every_kind(ledger: BlockingLedger) -> None:
         ledger.run(emit_transient(record.call, 1, b"50 %"))
         ledger.run(emit(record.call, 1, 0, b"item"))
         ledger.run(finish(record.call, 1, event, "", b"outcome"))
-        record.standing("reader")
-    ledger.run(cancel(accepted(ledger, **brief).call))
-    ledger.run(cancel(accepted(ledger, receiving=True, **brief).call))
+        record.snapshot("reader")
+    ledger.run(cancel(accepted(ledger, **transient).call))
+    ledger.run(cancel(accepted(ledger, receiving=True, **transient).call))
     accepted(ledger, retention_s=0.05, timeout_s=0.05)
     accepted(ledger, retention_s=0.05, queue_wait_s=0.05)
     left = running(ledger, retention_s=0.05, linger_s=0.05)
@@ -268,7 +268,7 @@ def test_nothing_is_left_in_the_server_after_retention(ledger: BlockingLedger) -
 
 def test_what_no_sweep_drops_expires_by_itself(ledger: BlockingLedger) -> None:
     record = finished(ledger, b"item", retention_s=0.05)
-    record.standing("reader")
+    record.snapshot("reader")
     for key in cast(list[bytes], ledger.redis.keys(f"*{record.call}")):
         assert 0 < cast(int, ledger.redis.pttl(key)) <= 61_000, key
 
@@ -286,7 +286,7 @@ def test_all_keys_of_a_call_share_its_partitions_hash_tag(ledger: BlockingLedger
     keys |= set(cast(list[bytes], ledger.redis.keys("*")))
     assert {key.removeprefix(record.call.partition.encode()).split(b":")[1] for key in keys} == {
         *[b"call", b"in", b"out", b"watch"],
-        *[b"calls", b"due", b"done", b"size", b"bytes", b"waiting", b"front"],
+        *[b"calls", b"due", b"done", b"size", b"bytes", b"waiting", b"newest_claimed_sent"],
     }
     tags = {re.findall(rb"\{(.*?)\}", key)[0] for key in keys}
     assert tags == {re.findall(rb"\{(.*?)\}", record.call.partition.encode())[0]}

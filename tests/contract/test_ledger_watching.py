@@ -9,9 +9,9 @@ from forebay_backends.ledger.frames import Ending, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.calls import (
+    CallSnapshot,
     Push,
     Refused,
-    Standing,
     accept,
     attach,
     discard,
@@ -47,11 +47,11 @@ def swept_to(record: Record, state: State) -> bool:
 def test_a_watcher_hears_where_a_call_stands(ledger: BlockingLedger) -> None:
     record = running(ledger)
     ledger.run(emit(record.call, 1, 0, b"item"))
-    standing = ledger.run(watch(record.call, "channel"))
-    assert isinstance(standing, Standing)
-    assert (standing.method, standing.digest) == ("pkg.Service.Method", "d1")
-    assert (standing.count, standing.sent, standing.first) == (1, 4, 0)
-    assert (standing.initial, standing.brief, standing.ending) == (b"", b"", None)
+    snapshot = ledger.run(watch(record.call, "channel"))
+    assert isinstance(snapshot, CallSnapshot)
+    assert (snapshot.method, snapshot.digest) == ("pkg.Service.Method", "d1")
+    assert (snapshot.count, snapshot.sent, snapshot.first) == (1, 4, 0)
+    assert (snapshot.initial, snapshot.transient, snapshot.ending) == (b"", b"", None)
     assert "channel" in record.watchers
 
 
@@ -95,14 +95,14 @@ def test_a_watcher_that_comes_back_ends_the_lingering(ledger: BlockingLedger) ->
     other = running(ledger, linger_s=LINGER_S)
     for call in (record.call, other.call):
         ledger.run(leave(call, NOBODY))
-    record.standing()
+    record.snapshot()
     eventually(lambda: swept_to(other, State.CANCELLED), "the other is cancelled", SOON_S)
     assert record.state is State.RUNNING
 
 
 def test_a_call_lives_while_one_watcher_stays(ledger: BlockingLedger) -> None:
     record = running(ledger, linger_s=0.0)
-    record.standing("another")
+    record.snapshot("another")
     ledger.run(leave(record.call, NOBODY))
     sweep_all(ledger)
     assert (record.state, record.watchers) == (State.RUNNING, ["another"])
@@ -112,7 +112,7 @@ def test_a_call_lives_while_one_watcher_stays(ledger: BlockingLedger) -> None:
 
 def test_a_call_that_another_caller_was_told_of_is_not_discarded(ledger: BlockingLedger) -> None:
     known, unknown = accepted(ledger), accepted(ledger)
-    assert isinstance(ledger.run(attach(known.call, NOBODY)), Standing)
+    assert isinstance(ledger.run(attach(known.call, NOBODY)), CallSnapshot)
     assert ledger.run(watch(unknown.call, NOBODY)), "its first caller's watch is renewed"
     ledger.run(leave(known.call, NOBODY))
     assert ledger.run(discard(known.call)) == Refused("QUEUED")
@@ -206,7 +206,7 @@ async def test_watching_and_leaving_work_over_asyncio_too(
     aio_ledger: Ledger, ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name, linger_s=0.0)
-    assert isinstance(await aio_ledger.run(watch(record.call, channel.name)), Standing)
+    assert isinstance(await aio_ledger.run(watch(record.call, channel.name)), CallSnapshot)
     assert await aio_ledger.run(watch(new_key(), channel.name)) == Refused("UNKNOWN")
     with Channel(ledger, "another") as another:
         await aio_ledger.run(watch(record.call, another.name))

@@ -24,14 +24,14 @@ from forebay_backends.ledger.operations.calls import (
     leave,
 )
 from forebay_backends.ledger.operations.inspection import (
+    Cursor,
     Description,
     Listed,
-    Place,
-    Seen,
+    ObservedCall,
     delete,
     describe,
     list_calls,
-    onlook,
+    observe,
 )
 from tests.contract.channel import Channel
 from tests.contract.records import (
@@ -57,21 +57,21 @@ def keys_of_partition(count: int) -> Iterator[CallKey]:
             yield call
 
 
-def accept_at(ledger: BlockingLedger, created_ms: int, count: int = 1) -> list[Place]:
+def accept_at(ledger: BlockingLedger, created_ms: int, count: int = 1) -> list[Cursor]:
     """Calls of the partition, as if accepted at the time."""
-    places = []
+    cursors = []
     for call in keys_of_partition(count):
         ledger.run(accept(call, new_call(), NOBODY, Push()))
         ledger.redis.zadd(f"{partition_prefix(PARTITION)}:calls", {str(call): created_ms})
-        places.append(Place(created_ms, str(call)))
-    return places
+        cursors.append(Cursor(created_ms, str(call)))
+    return cursors
 
 
 def walk(
     ledger: BlockingLedger, limit: int, oldest_ms: int | None = None
 ) -> Iterator[list[Listed]]:
     """The partition's calls, stretch by stretch."""
-    after: Place | None = None
+    after: Cursor | None = None
     while True:
         stretch = ledger.run(list_calls(PARTITION, after, oldest_ms, limit))
         yield list(stretch.calls)
@@ -100,31 +100,31 @@ def described(record: Record, most_bytes: int = 1000) -> Description:
 def test_a_partition_is_listed_newest_first_however_it_is_cut(
     ledger: BlockingLedger, limit: int
 ) -> None:
-    places = [place for time in (1000, 3000, 2000) for place in accept_at(ledger, time, 4)]
-    random.shuffle(places)
+    cursors = [cursor for time in (1000, 3000, 2000) for cursor in accept_at(ledger, time, 4)]
+    random.shuffle(cursors)
     stretches = list(walk(ledger, limit))
-    assert [one.place for calls in stretches for one in calls] == sorted(places, reverse=True)
+    assert [one.cursor for calls in stretches for one in calls] == sorted(cursors, reverse=True)
     assert all(len(calls) <= limit for calls in stretches)
 
 
 def test_a_call_that_is_accepted_meanwhile_does_not_disturb_the_listing(
     ledger: BlockingLedger,
 ) -> None:
-    places = accept_at(ledger, 1000, 3)
+    cursors = accept_at(ledger, 1000, 3)
     stretches = walk(ledger, 2)
     first = next(stretches)
     accept_at(ledger, 2000)
-    assert [one.place for calls in (first, *stretches) for one in calls] == sorted(
-        places, reverse=True
+    assert [one.cursor for calls in (first, *stretches) for one in calls] == sorted(
+        cursors, reverse=True
     )
 
 
 def test_a_listing_ends_at_the_oldest_that_was_asked_for(ledger: BlockingLedger) -> None:
     accept_at(ledger, 1000, 2)
     newer = accept_at(ledger, 2000, 2) + accept_at(ledger, 3000)
-    found = [one.place for calls in walk(ledger, 2, oldest_ms=2000) for one in calls]
+    found = [one.cursor for calls in walk(ledger, 2, oldest_ms=2000) for one in calls]
     assert found == sorted(newer, reverse=True)
-    beyond = ledger.run(list_calls(PARTITION, Place(1000, "/zzz"), 2000, 10))
+    beyond = ledger.run(list_calls(PARTITION, Cursor(1000, "/zzz"), 2000, 10))
     assert (beyond.calls, beyond.read_to) == ((), None)
 
 
@@ -133,7 +133,7 @@ def test_a_call_whose_record_is_gone_is_skipped_and_leaves_the_index(
 ) -> None:
     kept, gone = accept_at(ledger, 1000, 2)
     ledger.redis.delete(f"{partition_prefix(PARTITION)}:call:{gone.call}")
-    assert [one.place for calls in walk(ledger, 1) for one in calls] == [kept]
+    assert [one.cursor for calls in walk(ledger, 1) for one in calls] == [kept]
     index = f"{partition_prefix(PARTITION)}:calls"
     assert ledger.redis.zrange(index, 0, -1) == [kept.call.encode()]
 
@@ -151,7 +151,7 @@ def test_a_listing_says_what_filters_ask_for(ledger: BlockingLedger) -> None:
         "pkg.Service.Method",
         "queue",
     )
-    assert one.place.created_ms == int(record.fields["created"])
+    assert one.cursor.created_ms == int(record.fields["created"])
     assert (one.begun_ms, one.finished_ms) == (int(record.fields["begun"]), 0)
 
 
@@ -217,12 +217,12 @@ def test_a_call_that_is_due_is_ended_only_where_that_is_asked_for(ledger: Blocki
     assert (told.state, told.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")
 
 
-def test_an_onlooker_hears_of_items_and_of_the_end(
+def test_an_observer_hears_of_items_and_of_the_end(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger)
-    seen = ledger.run(onlook(record.call, channel.name))
-    assert seen == Seen(State.RUNNING, "pkg.Service.Method", first=0, count=0, sent=0)
+    seen = ledger.run(observe(record.call, channel.name))
+    assert seen == ObservedCall(State.RUNNING, "pkg.Service.Method", first=0, count=0, sent=0)
     ledger.run(emit(record.call, 1, 0, b"item"))
     ledger.run(cancel(record.call))
     events = [parse_frame(frame) for frame in channel.heard()]
@@ -232,20 +232,20 @@ def test_an_onlooker_hears_of_items_and_of_the_end(
     assert events[1][1].state is State.CANCELLED
 
 
-def test_an_onlooker_that_watches_too_hears_everything_once(
+def test_an_observer_that_watches_too_hears_everything_once(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name)
-    ledger.run(onlook(record.call, channel.name))
+    ledger.run(observe(record.call, channel.name))
     ledger.run(emit(record.call, 1, 0, b"item"))
     assert len(channel.heard()) == 1
 
 
-def test_an_onlooker_holds_no_handler_back_and_keeps_no_call_alive(
+def test_an_observer_holds_no_handler_back_and_keeps_no_call_alive(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name, linger_s=0.0)
-    ledger.run(onlook(record.call, "somebody-else"))
+    ledger.run(observe(record.call, "somebody-else"))
     flow = ledger.run(emit(record.call, 1, 0, b"item"))
     assert isinstance(flow, Flow)
     assert flow.watchers == 1
@@ -255,21 +255,21 @@ def test_an_onlooker_holds_no_handler_back_and_keeps_no_call_alive(
 
 def test_looking_on_lapses_and_leaves_nothing(ledger: BlockingLedger, channel: Channel) -> None:
     record = running(ledger)
-    ledger.run(onlook(record.call, channel.name))
-    name = f"{record.call.partition}:onlook:{record.call}"
+    ledger.run(observe(record.call, channel.name))
+    name = f"{record.call.partition}:observers:{record.call}"
     assert 0 < ledger.redis.pttl(name) <= 15_000
     ledger.run(cancel(record.call))
     ledger.run(delete(record.call))
     assert ledger.redis.keys(f"*{record.call}*") == []
 
 
-def test_an_onlooker_of_a_finished_call_is_told_so(ledger: BlockingLedger) -> None:
+def test_an_observer_of_a_finished_call_is_told_so(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     ledger.run(cancel(record.call))
-    seen = ledger.run(onlook(record.call, NOBODY))
-    assert isinstance(seen, Seen)
+    seen = ledger.run(observe(record.call, NOBODY))
+    assert isinstance(seen, ObservedCall)
     assert seen.state is State.CANCELLED
-    assert not ledger.redis.exists(f"{record.call.partition}:onlook:{record.call}")
+    assert not ledger.redis.exists(f"{record.call.partition}:observers:{record.call}")
 
 
 def test_only_a_finished_call_is_deleted_and_its_id_is_free_again(ledger: BlockingLedger) -> None:
@@ -289,5 +289,5 @@ def test_only_a_finished_call_is_deleted_and_its_id_is_free_again(ledger: Blocki
 def test_what_nobody_knows_is_unknown_to_all(ledger: BlockingLedger) -> None:
     call = new_key()
     assert ledger.run(describe(call, 0, review=True)) == Refused("UNKNOWN")
-    assert ledger.run(onlook(call, NOBODY)) == Refused("UNKNOWN")
+    assert ledger.run(observe(call, NOBODY)) == Refused("UNKNOWN")
     assert ledger.run(delete(call)) == Refused("UNKNOWN")

@@ -21,7 +21,7 @@ from forebay.errors import ForebayError
 from forebay.metadata import CALL_ID
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2, calls_pb2_grpc
-from tests.contract.plain_site import ROOT, PlainSite, failure_of, wish
+from tests.contract.plain_site import ROOT, PlainSite, error_of, wish
 from tests.harness import environment, eventually, forebay_gateway, free_port
 from tests.plain.v1 import plain_pb2 as pb
 from tests.plain.v1.plain_pb2_grpc import PlainServiceStub
@@ -229,11 +229,11 @@ def test_without_a_broker_calls_fail_soon_and_health_says_so(broker: str) -> Non
         grpc.insecure_channel(address) as channel,
     ):
         stub = PlainServiceStub(channel)
-        error = failure_of(lambda: stub.Add(pb.AddRequest(), timeout=TIMEOUT_S))
+        error = error_of(lambda: stub.Add(pb.AddRequest(), timeout=TIMEOUT_S))
         assert (error.code_name, error.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
         assert error.message == "the broker does not answer"
         assert error.retry_may_help
-        once = failure_of(lambda: stub.Do(wish("answer"), timeout=TIMEOUT_S))
+        once = error_of(lambda: stub.Do(wish("answer"), timeout=TIMEOUT_S))
         assert (once.reason, once.retry_may_help) == ("BACKEND_UNAVAILABLE", False)
         health: Any = health_pb2_grpc.HealthStub(channel)
         status = health.Check(health_pb2.HealthCheckRequest()).status

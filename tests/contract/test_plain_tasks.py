@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from forebay.metadata import ATTACHED, CALL_ID
-from tests.contract.plain_site import PlainSite, failure_of, wish
+from tests.contract.plain_site import PlainSite, error_of, wish
 from tests.plain.v1 import plain_pb2 as pb
 
 TIMEOUT_S = 30.0
@@ -29,7 +29,7 @@ def done(plain: PlainSite, what: str, value: Any = None, method: str = "Do", **m
 def told(plain: PlainSite, what: str, value: Any = None, method: str = "Do") -> str:
     """Status and reason that a task ends with."""
     call = getattr(plain.stub, method)
-    error = failure_of(lambda: call(wish(what, value), timeout=TIMEOUT_S))
+    error = error_of(lambda: call(wish(what, value), timeout=TIMEOUT_S))
     return f"{error.code_name}/{error.reason}"
 
 
@@ -106,7 +106,7 @@ def test_a_call_has_an_id_that_is_its_tasks(plain: PlainSite) -> None:
 
 
 def test_a_callers_own_id_is_refused_since_it_would_promise_too_much(plain: PlainSite) -> None:
-    error = failure_of(
+    error = error_of(
         lambda: plain.stub.Add(pb.AddRequest(), timeout=TIMEOUT_S, metadata=[(CALL_ID, "mine")])
     )
     assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
@@ -171,7 +171,7 @@ def test_a_method_that_may_run_again_is_unavailable_where_its_worker_died(
 def test_an_exceptions_message_goes_out_only_where_the_table_says_so(plain: PlainSite) -> None:
     def message(raised: str) -> str:
         do = plain.stub.Do
-        return failure_of(lambda: do(wish("raise", raised), timeout=TIMEOUT_S)).message
+        return error_of(lambda: do(wish("raise", raised), timeout=TIMEOUT_S)).message
 
     assert message("NoSuchOrder('order 7')") == "order 7"
     assert message("PermissionError('secret')") == "the task raised PermissionError"
@@ -189,19 +189,19 @@ def test_a_task_that_runs_for_too_long_ends_by_its_routes_limit(plain: PlainSite
 
 
 def test_a_task_that_is_not_registered_is_unimplemented(plain: PlainSite) -> None:
-    error = failure_of(lambda: plain.stub.Unknown(empty_pb2.Empty(), timeout=TIMEOUT_S))
+    error = error_of(lambda: plain.stub.Unknown(empty_pb2.Empty(), timeout=TIMEOUT_S))
     assert (error.code_name, error.reason) == ("UNIMPLEMENTED", "TASK_UNKNOWN")
     plain.gateway.wait_for("knows no task 'plain.unknown'; mend the route, or start the worker")
 
 
 def test_fields_that_the_task_does_not_take_are_an_invalid_argument(plain: PlainSite) -> None:
-    error = failure_of(lambda: plain.stub.Misnamed(pb.AddRequest(x=1, y=2), timeout=TIMEOUT_S))
+    error = error_of(lambda: plain.stub.Misnamed(pb.AddRequest(x=1, y=2), timeout=TIMEOUT_S))
     assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "ARGUMENTS_UNFIT")
     plain.gateway.wait_for(r"name the request's fields as the task's parameters")
 
 
 def test_a_queue_that_nobody_consumes_ends_the_call_in_bounded_time(plain: PlainSite) -> None:
-    error = failure_of(lambda: plain.stub.Deserted(pb.AddRequest(), timeout=TIMEOUT_S))
+    error = error_of(lambda: plain.stub.Deserted(pb.AddRequest(), timeout=TIMEOUT_S))
     assert error.code_name == "UNAVAILABLE"
     assert error.reason in ("QUEUE_WAIT", "NO_WORKERS")
 

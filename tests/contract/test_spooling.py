@@ -11,15 +11,15 @@ import pytest
 from forebay.deadline import Deadline
 from forebay.errors import InvalidRequest
 from forebay.v1 import call_pb2
-from forebay_backends.aio.auto_reset_event import Bell
+from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.operations.calls import Operation, Refused, cancel
 from forebay_backends.ledger.operations.requests import take_requests
-from forebay_gateway.admission.admission import CALL_BYTES, Admission, Place
-from forebay_gateway.durable.ledger_retry import Patience
-from forebay_gateway.durable.request_spool import AHEAD_BYTES, AHEAD_REQUESTS, Spool
-from forebay_gateway.rpc.incoming import Incoming
-from forebay_gateway.rpc.options import Wishes
+from forebay_gateway.admission.admission import CALL_BYTES, Admission, Permit
+from forebay_gateway.durable.ledger_retry import LedgerRetry
+from forebay_gateway.durable.request_spool import AHEAD_BYTES, AHEAD_REQUESTS, RequestSpool
+from forebay_gateway.rpc.incoming import IncomingCall
+from forebay_gateway.rpc.options import CallOptions
 from tests.contract.records import Record, accepted, running
 from tests.unit.samples import method
 
@@ -32,15 +32,15 @@ LIMIT = 64 * MIB
 class Source:
     """A caller who sends as fast as it may, and may end in an error."""
 
-    def __init__(self, *requests: bytes, place: Place, error: Exception | None = None) -> None:
+    def __init__(self, *requests: bytes, permit: Permit, error: Exception | None = None) -> None:
         self._requests = requests
-        self._place = place
+        self._permit = permit
         self._error = error
         self.sent = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for request in self._requests:
-            self._place.take(len(request))
+            self._permit.take(len(request))
             self.sent += 1
             yield request
         if self._error is not None:
@@ -71,24 +71,26 @@ class SlowLedger(Ledger):
 def spool(
     record: Record,
     ledger: Ledger,
-    place: Place,
+    permit: Permit,
     first: bytes | None,
     source: Source,
     *,
     limit_bytes: int = LIMIT,
     max_message_bytes: int = MIB,
-    room: Bell | None = None,
-) -> Spool:
-    wishes = Wishes(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
-    incoming = Incoming(method("MatMul"), wishes, Deadline.after(None), first, aiter(source), place)
-    return Spool(
+    room: AutoResetEvent | None = None,
+) -> RequestSpool:
+    options = CallOptions(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
+    incoming = IncomingCall(
+        method("MatMul"), options, Deadline.after(None), first, aiter(source), permit
+    )
+    return RequestSpool(
         record.call,
         incoming,
         limit_bytes=limit_bytes,
         max_message_bytes=max_message_bytes,
         ledger=ledger,
-        patience=Patience(),
-        room=room or Bell(),
+        ledger_retry=LedgerRetry(),
+        room=room or AutoResetEvent(),
     )
 
 
@@ -109,9 +111,9 @@ async def test_requests_that_come_fast_are_stored_in_order_each_once(
 ) -> None:
     record = accepted(ledger, receiving=True)
     requests = [f"{number} ".encode() * (number % 97) for number in range(1000)]
-    with admission.admit("caller") as place:
-        source = Source(*requests[1:], place=place)
-        assert await spool(record, aio_ledger, place, requests[0], source).store() == 1000
+    with admission.admit("caller") as permit:
+        source = Source(*requests[1:], permit=permit)
+        assert await spool(record, aio_ledger, permit, requests[0], source).store() == 1000
         assert admission.bytes.held == CALL_BYTES
     assert record.inputs == requests
 
@@ -120,10 +122,10 @@ async def test_a_spool_that_broke_off_is_done_again_by_another(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)
-    with admission.admit("caller") as place:
+    with admission.admit("caller") as permit:
         for end in (3, 5):
-            source = Source(*[b"b", b"c", b"d", b"e"][: end - 1], place=place)
-            assert await spool(record, aio_ledger, place, b"a", source).store() == end
+            source = Source(*[b"b", b"c", b"d", b"e"][: end - 1], permit=permit)
+            assert await spool(record, aio_ledger, permit, b"a", source).store() == end
     assert record.inputs == [b"a", b"b", b"c", b"d", b"e"]
 
 
@@ -131,8 +133,8 @@ async def test_an_empty_stream_stores_nothing(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)
-    with admission.admit("caller") as place:
-        assert await spool(record, aio_ledger, place, None, Source(place=place)).store() == 0
+    with admission.admit("caller") as permit:
+        assert await spool(record, aio_ledger, permit, None, Source(permit=permit)).store() == 0
     assert record.inputs == []
 
 
@@ -143,9 +145,9 @@ async def test_no_more_is_read_than_may_wait_here(
     ledger: BlockingLedger, slow: SlowLedger, admission: Admission, size: int, sent: int
 ) -> None:
     record = accepted(ledger, receiving=True)
-    with admission.admit("caller") as place:
-        source = Source(*[bytes(size)] * 1000, place=place)
-        storing = asyncio.create_task(spool(record, slow, place, b"a", source).store())
+    with admission.admit("caller") as permit:
+        source = Source(*[bytes(size)] * 1000, permit=permit)
+        storing = asyncio.create_task(spool(record, slow, permit, b"a", source).store())
         await slow.asked.wait()
         for _ in range(2 * AHEAD_REQUESTS):
             await asyncio.sleep(0)  # all that can run has run
@@ -159,10 +161,10 @@ async def test_where_another_would_not_fit_one_is_read_at_a_time(
     ledger: BlockingLedger, slow: SlowLedger
 ) -> None:
     record = accepted(ledger, receiving=True)
-    with Admission(max_calls=10, max_held_bytes=2 * MIB).admit("caller") as place:
-        source = Source(*[bytes(100)] * 20, place=place)
+    with Admission(max_calls=10, max_held_bytes=2 * MIB).admit("caller") as permit:
+        source = Source(*[bytes(100)] * 20, permit=permit)
         storing = asyncio.create_task(
-            spool(record, slow, place, b"a", source, max_message_bytes=2 * MIB).store()
+            spool(record, slow, permit, b"a", source, max_message_bytes=2 * MIB).store()
         )
         await slow.asked.wait()
         for _ in range(50):
@@ -176,10 +178,10 @@ async def test_where_a_live_handler_has_enough_to_read_the_rest_waits(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = running(ledger, live=True, window_bytes=2 * MIB)
-    room = Bell()
-    with admission.admit("caller") as place:
-        source = Source(*[bytes(MIB // 2)] * 40, place=place)
-        spooling = spool(record, aio_ledger, place, b"a", source, room=room)
+    room = AutoResetEvent()
+    with admission.admit("caller") as permit:
+        source = Source(*[bytes(MIB // 2)] * 40, permit=permit)
+        spooling = spool(record, aio_ledger, permit, b"a", source, room=room)
         storing = asyncio.create_task(spooling.store())
         read = 0
         while not storing.done():
@@ -188,7 +190,7 @@ async def test_where_a_live_handler_has_enough_to_read_the_rest_waits(
             assert source.sent - len(inputs) <= AHEAD_BYTES // (MIB // 2) + 1
             read = len(inputs)
             ledger.run(take_requests(record.call, 1, read, sum(map(len, inputs))))
-            room.ring()
+            room.set()
             await asyncio.sleep(0.005)
         assert storing.result() == 41
 
@@ -197,19 +199,19 @@ async def test_what_the_stream_raises_ends_it(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)
-    with admission.admit("caller") as place:
-        source = Source(b"b", place=place, error=InvalidRequest("no such chunk"))
+    with admission.admit("caller") as permit:
+        source = Source(b"b", permit=permit, error=InvalidRequest("no such chunk"))
         with pytest.raises(InvalidRequest):
-            await spool(record, aio_ledger, place, b"a", source).store()
+            await spool(record, aio_ledger, permit, b"a", source).store()
 
 
 async def test_requests_over_the_limit_are_refused_and_the_source_is_left(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)
-    with admission.admit("caller") as place:
-        source = Source(*[bytes(MIB)] * 100, place=place)
-        stored = await spool(record, aio_ledger, place, b"a", source, limit_bytes=2 * MIB).store()
+    with admission.admit("caller") as permit:
+        source = Source(*[bytes(MIB)] * 100, permit=permit)
+        stored = await spool(record, aio_ledger, permit, b"a", source, limit_bytes=2 * MIB).store()
         assert stored == Refused("TOO_LARGE")
         assert source.sent < 20
     assert len(record.inputs) == 2
@@ -220,7 +222,7 @@ async def test_a_call_that_ended_meanwhile_takes_no_more(
 ) -> None:
     record = accepted(ledger, receiving=True)
     ledger.run(cancel(record.call))
-    with admission.admit("caller") as place:
-        source = Source(b"b", place=place)
-        stored = await spool(record, aio_ledger, place, b"a", source).store()
+    with admission.admit("caller") as permit:
+        source = Source(b"b", permit=permit)
+        stored = await spool(record, aio_ledger, permit, b"a", source).store()
     assert stored == Refused("CANCELLED")

@@ -16,7 +16,7 @@ from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.lifecycle import Event
 from forebay_backends.ledger.operations.calls import Refused, finish, receive
 from forebay_backends.ledger.operations.requests import take_requests
-from forebay_gateway.durable.item_sequence import Delivery, Done, Send
+from forebay_gateway.durable.item_sequence import Done, ItemSequence, Send
 from forebay_gateway.durable.watches import LOOK_EVERY_S, Watch, Watches
 from tests.contract.records import new_key, running
 from tests.harness import eventually
@@ -44,14 +44,14 @@ async def sooner_than_a_look() -> AsyncIterator[None]:
 async def test_a_call_that_ends_before_its_accept_is_answered_is_heard_of(
     ledger: BlockingLedger, watches: Watches
 ) -> None:
-    call, watch = new_key(), Watch(Delivery())
+    call, watch = new_key(), Watch(ItemSequence())
     with watches.open(call, watch):
         watches.asked(watch)
         record = running(ledger, CHANNEL, call=call)
         ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome", b"response"))
         async with sooner_than_a_look():
             while watch.delivery.ending is None:
-                await watch.news()
+                await watch.wait()
         watches.registered(watch)
     assert watch.delivery.take() == Send(b"response")
     assert isinstance(watch.delivery.take(), Done)
@@ -60,7 +60,7 @@ async def test_a_call_that_ends_before_its_accept_is_answered_is_heard_of(
 async def test_what_is_lost_between_a_question_and_its_answer_is_asked_for_at_once(
     ledger: BlockingLedger, watches: Watches
 ) -> None:
-    call, watch = new_key(), Watch(Delivery())
+    call, watch = new_key(), Watch(ItemSequence())
     with watches.open(call, watch):
         watches.asked(watch)
         before = watches.subscription
@@ -71,31 +71,31 @@ async def test_what_is_lost_between_a_question_and_its_answer_is_asked_for_at_on
             renewed = partial(eventually, lambda: watches.subscription > before, "it hears again")
             await asyncio.to_thread(renewed)
             watches.registered(watch)
-            standing = None
-            while standing is None:
-                await watch.news()
-                standing = watch.standing()
+            snapshot = None
+            while snapshot is None:
+                await watch.wait()
+                snapshot = watch.snapshot()
     assert watches.confirmed(watch)
 
 
 async def test_who_has_more_requests_hears_when_the_handler_has_read_what_it_had(
     ledger: BlockingLedger, watches: Watches
 ) -> None:
-    call, watch = new_key(), Watch(Delivery())
+    call, watch = new_key(), Watch(ItemSequence())
     with watches.open(call, watch):
         record = running(ledger, CHANNEL, call=call, live=True, window_bytes=10)
         ledger.run(receive(record.call, 0, b"x" * 10, 100))
         assert ledger.run(receive(record.call, 1, b"y", 100)) == Refused("FULL")
         ledger.run(take_requests(record.call, 1, 1, 10))
         async with sooner_than_a_look():
-            await watch.room.news()
+            await watch.room.wait()
 
 
 async def test_who_delivers_is_told_at_once_that_no_more_requests_can_be_received() -> None:
-    watch = Watch(Delivery())
+    watch = Watch(ItemSequence())
     watch.go_on()
     watch.fail(Draining("the gateway is shutting down"))
     async with sooner_than_a_look():
-        await watch.news()
+        await watch.wait()
     with pytest.raises(Draining):
         watch.go_on()

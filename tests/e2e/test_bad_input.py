@@ -157,7 +157,7 @@ def test_factorial_refuses_an_encoding_that_the_contract_lacks(stub: ComputeServ
         ("forebay-resume-from", "-1"),
         ("forebay-resume-from", "1"),  # of which call?
         ("forebay-on-disconnect", "maybe"),
-        ("forebay-on-disconnect", "detach"),  # the route does not permit it
+        ("forebay-on-disconnect", "detach"),  # the route does not place it
         ("forebay-priority", "10"),
         ("forebay-priority", "9"),  # over the route's cap
         ("forebay-surprise", "x"),

@@ -189,7 +189,7 @@ def test_transient_items_come_live_and_are_not_stored(echo: Echo) -> None:
     metadata = (("forebay-call-id", "briefs"),)
     request = EchoRequest(text="x", count=2, seconds=0.05)
     responses = list(echo.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=metadata))
-    assert {r.brief for r in responses if r.brief} == {"about 0", "about 1"}
+    assert {r.transient for r in responses if r.transient} == {"about 0", "about 1"}
     assert echo.ledger.xlen(CallKey("briefs").items) == 2
 
 
@@ -232,11 +232,11 @@ def test_a_slow_reader_makes_the_handler_wait(echo: Echo) -> None:
     items = CallKey("slow-reader").items
     lengths: list[int] = []
 
-    def settled() -> bool:
+    def join() -> bool:
         lengths.append(echo.ledger.xinfo_stream(items)["entries-added"])
         return len(lengths) > 50 and len(set(lengths[-50:])) == 1
 
-    eventually(settled, "the handler waits")
+    eventually(join, "the handler waits")
     assert lengths[-1] < 150
     assert [first.index, *(response.index for response in call)] == list(range(200))
 

@@ -237,7 +237,7 @@ def test_the_call_service_tells_of_each_method_and_its_workers(shop: Shop) -> No
     assert kinds["Forget"] == kinds["Cancel"] == [calls_pb2.METHOD_PROBLEM_KIND_TASK_UNREGISTERED]
     assert kinds["Ship"] == [calls_pb2.METHOD_PROBLEM_KIND_NO_CONSUMER]
     assert not told["Ship"].workers
-    assert all(p.description and p.mend for method in told.values() for p in method.problems)
+    assert all(p.description and p.fix for method in told.values() for p in method.problems)
 
 
 def test_routes_and_doctor_say_what_is_wrong_with_each_method(shop: Shop) -> None:

@@ -73,7 +73,7 @@ def test_the_wheel_holds_our_four_packages_and_nothing_else(wheel: Path) -> None
     assert "forebay/service_config.json" in names
     shipped = {name for name in names if name.startswith("forebay/protos/")}
     assert shipped == {f"forebay/{proto}" for proto in contract()}
-    assert "forebay_gateway/starter/template/Makefile.template" in names
+    assert "forebay_gateway/cli/new/template/Makefile.template" in names
 
 
 @pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])

@@ -55,8 +55,8 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             context.set_code(grpc.StatusCode.ALREADY_EXISTS)
             context.set_details("as set")
         case "metadata":
-            wishes = dict(context.invocation_metadata())
-            context.send_initial_metadata((("x-initial", wishes.get("x-wish", "none")),))
+            options = dict(context.invocation_metadata())
+            context.send_initial_metadata((("x-initial", options.get("x-wish", "none")),))
             context.set_trailing_metadata((("x-trailing", "t"), ("x-trailing-bin", b"\x00\xff")))
         case "sleep":
             sleep(request.seconds, context)
@@ -121,7 +121,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         for index, size in enumerate(sizes):
             pass_through(request.gate, index, context)
             if request.seconds:
-                yield EchoResponse(brief=f"about {index}")
+                yield EchoResponse(transient=f"about {index}")
                 sleep(request.seconds, context)
             yield EchoResponse(text=request.text, index=index, padding=zeros(size))
         pass_through(request.gate, len(sizes), context)

@@ -9,14 +9,14 @@ import grpc
 import pytest
 import redis
 
-from tests.faults.fleet import ROOT, Fleet
+from tests.faults.fleet import ROOT, FleetMonitor
 from tests.harness import environment, forebay_gateway, short_folder
 
 GRACE_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[Fleet]:
+def system() -> Iterator[FleetMonitor]:
     with short_folder() as folder:
         env = environment(
             FOREBAY_DATA_DIR=str(folder / "data"),
@@ -29,10 +29,10 @@ def system() -> Iterator[Fleet]:
             grpc.insecure_channel(address) as channel,
             closing(redis.Redis(unix_socket_path=f"{folder}/data/ledger.sock")) as ledger,
         ):
-            yield Fleet(env, channel, ledger)
+            yield FleetMonitor(env, channel, ledger)
 
 
 @pytest.fixture
-def fleet(system: Fleet) -> Iterator[Fleet]:
+def fleet(system: FleetMonitor) -> Iterator[FleetMonitor]:
     yield system
     system.lose_all()

@@ -16,7 +16,7 @@ from tests.harness import Process, process
 ROOT = Path(__file__).parents[2]
 
 
-class Fleet:
+class FleetMonitor:
     """A gateway, its ledger, and workers that a test starts and loses."""
 
     def __init__(self, env: dict[str, str], channel: grpc.Channel, ledger: redis.Redis) -> None:

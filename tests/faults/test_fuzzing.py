@@ -110,7 +110,9 @@ def test_oversize_metadata_is_refused(system: Fuzzed, metadata: Any) -> None:
 
 def test_frames_about_a_call_that_is_watched_stop_nothing_else(system: Fuzzed) -> None:
     (channel,) = system.server.pubsub_channels("forebay:gateway:*")
-    words = st.sampled_from([b"item", b"more", b"brief", b"initial", b"end", b"reply", b"in-hand"])
+    words = st.sampled_from(
+        [b"item", b"more", b"transient", b"initial", b"end", b"reply", b"in-hand"]
+    )
     numbers = st.integers(-5, 1 << 70).map(lambda number: str(number).encode())
     codes = set()
     state = st.sampled_from([b"SUCCEEDED", b"FAILED", b"RUNNING", b"GONE", b"-"])

@@ -202,12 +202,12 @@ def test_streams_that_nobody_reads_hold_little_memory(system: Fuzzed) -> None:
             connection.socket.recv(1)  # it has begun; no more is read
         held: list[int] = []
 
-        def settled() -> bool:
+        def join() -> bool:
             system.works()
             held.append(system.rss)
             return len(held) > 30 and max(held[-20:]) - min(held[-20:]) < 1 << 20
 
-        eventually(settled, "nothing more comes in")
+        eventually(join, "nothing more comes in")
         assert max(held) - before < 24 * (4 << 20)
 
 
@@ -273,7 +273,7 @@ def test_channels_whose_calls_are_abandoned_leave_nothing(system: Fuzzed) -> Non
 def test_callers_that_leave_as_their_call_ends_leave_no_error_in_the_log(system: Fuzzed) -> None:
     """Core refuses a status to one who has gone; that is their leaving, and no failure of ours."""
 
-    async def leaving(stub: EchoServiceStub, timeout: float) -> None:
+    async def disconnects(stub: EchoServiceStub, timeout: float) -> None:
         with suppress(grpc.RpcError):
             async for _ in stub.ServerStream(EchoRequest(act="abort"), timeout=timeout):
                 pass
@@ -283,7 +283,7 @@ def test_callers_that_leave_as_their_call_ends_leave_no_error_in_the_log(system:
             stub = EchoServiceStub(channel)
             for number in range(100):
                 timeouts = [0.002 + 0.0002 * (number + 17 * one) for one in range(8)]
-                await asyncio.gather(*[leaving(stub, timeout) for timeout in timeouts])
+                await asyncio.gather(*[disconnects(stub, timeout) for timeout in timeouts])
 
     before = len(system.gateway.output)
     with system.unharmed():

@@ -11,7 +11,7 @@ import pytest
 
 from forebay.rpc_errors import of_rpc_error
 from tests.echo.v1.echo_pb2 import EchoRequest
-from tests.faults.fleet import Fleet
+from tests.faults.fleet import FleetMonitor
 from tests.faults.losing import TIMEOUT_S, kill_worker, pool_children
 from tests.harness import eventually
 
@@ -38,7 +38,7 @@ class Talk(Iterator[Any]):
         return str(next(self.call).text)
 
 
-def test_a_live_call_that_may_is_run_again_with_all_of_its_requests(fleet: Fleet) -> None:
+def test_a_live_call_that_may_is_run_again_with_all_of_its_requests(fleet: FleetMonitor) -> None:
     worker, talk = fleet.worker(), Talk(fleet.stub.TalkAgain)
     for number in range(5):
         talk.say(str(number))
@@ -53,7 +53,7 @@ def test_a_live_call_that_may_is_run_again_with_all_of_its_requests(fleet: Fleet
     assert talk.call.code() is grpc.StatusCode.OK
 
 
-def test_a_live_call_goes_on_at_another_worker(fleet: Fleet) -> None:
+def test_a_live_call_goes_on_at_another_worker(fleet: FleetMonitor) -> None:
     first, talk = fleet.worker(), Talk(fleet.stub.TalkAgain)
     talk.say("0")
     assert next(talk) == "0"
@@ -65,7 +65,7 @@ def test_a_live_call_goes_on_at_another_worker(fleet: Fleet) -> None:
     assert list(talk) == ["1"]
 
 
-def test_a_live_call_with_effects_ends_with_its_worker(fleet: Fleet) -> None:
+def test_a_live_call_with_effects_ends_with_its_worker(fleet: FleetMonitor) -> None:
     worker, talk = fleet.worker(), Talk(fleet.stub.Talk)
     talk.say("0")
     assert next(talk) == "0"

@@ -14,12 +14,12 @@ import pytest
 from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
-from tests.faults.fleet import Fleet
+from tests.faults.fleet import FleetMonitor
 from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children
 from tests.harness import eventually
 
 
-def indexes(fleet: Fleet, call_id: str, count: int, seconds: float) -> list[int]:
+def indexes(fleet: FleetMonitor, call_id: str, count: int, seconds: float) -> list[int]:
     """Those of a steady stream's lasting items."""
     responses = fleet.stub.Steady(
         EchoRequest(count=count, seconds=seconds),
@@ -30,7 +30,7 @@ def indexes(fleet: Fleet, call_id: str, count: int, seconds: float) -> list[int]
 
 
 def test_a_dead_pool_child_is_noticed_within_a_second_and_its_call_runs_again(
-    fleet: Fleet,
+    fleet: FleetMonitor,
 ) -> None:
     worker = fleet.worker()
     with calling(lambda: indexes(fleet, "kill-child", 30, 0.05)) as result:
@@ -43,7 +43,7 @@ def test_a_dead_pool_child_is_noticed_within_a_second_and_its_call_runs_again(
         assert result() == list(range(30))
 
 
-def test_a_call_with_effects_whose_child_died_is_aborted(fleet: Fleet) -> None:
+def test_a_call_with_effects_whose_child_died_is_aborted(fleet: FleetMonitor) -> None:
     worker = fleet.worker()
     request = EchoRequest(act="insist", seconds=30)
     with calling(lambda: fleet.stub.Unary(request, timeout=TIMEOUT_S)) as result:
@@ -56,13 +56,13 @@ def test_a_call_with_effects_whose_child_died_is_aborted(fleet: Fleet) -> None:
     assert error.retry_after_s is None
 
 
-def any_running(fleet: Fleet) -> bool:
+def any_running(fleet: FleetMonitor) -> bool:
     keys: Any = fleet.ledger.keys("*:call:*")
     return any(fleet.ledger.hget(key, "state") == b"RUNNING" for key in keys)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_killed_workers_calls_run_elsewhere(fleet: Fleet, pool: str) -> None:
+def test_a_killed_workers_calls_run_elsewhere(fleet: FleetMonitor, pool: str) -> None:
     first = fleet.worker(pool)
     with calling(lambda: indexes(fleet, "kill-worker", 200, 0.05)) as result:
         eventually(lambda: fleet.is_running("kill-worker"), "it runs")
@@ -73,7 +73,7 @@ def test_a_killed_workers_calls_run_elsewhere(fleet: Fleet, pool: str) -> None:
 
 
 def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_comes_to_nothing(
-    fleet: Fleet,
+    fleet: FleetMonitor,
 ) -> None:
     first = fleet.worker()
     with calling(lambda: indexes(fleet, "freeze", 300, 0.05)) as result:
@@ -87,7 +87,7 @@ def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_comes_to_nothi
     assert fleet.record("freeze")["attempt"] == "2"
 
 
-def test_a_pool_child_ends_with_its_worker(fleet: Fleet) -> None:
+def test_a_pool_child_ends_with_its_worker(fleet: FleetMonitor) -> None:
     worker = fleet.worker()
     call_id = (("forebay-call-id", "orphan"),)
     with calling(
@@ -104,7 +104,9 @@ def test_a_pool_child_ends_with_its_worker(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("path", ["Unary", "Quick"])
-def test_a_handler_that_heeds_no_cancel_is_ended_after_the_grace(fleet: Fleet, path: str) -> None:
+def test_a_handler_that_heeds_no_cancel_is_ended_after_the_grace(
+    fleet: FleetMonitor, path: str
+) -> None:
     worker = fleet.worker()
     before = {child.pid for child in pool_children(worker)}
     call = getattr(fleet.stub, path).future(EchoRequest(act="insist", seconds=TIMEOUT_S))
@@ -117,7 +119,7 @@ def test_a_handler_that_heeds_no_cancel_is_ended_after_the_grace(fleet: Fleet, p
     assert fleet.stub.Unary(EchoRequest(text="free"), timeout=TIMEOUT_S).text == "free"
 
 
-def test_a_handler_that_heeds_a_cancel_keeps_its_child(fleet: Fleet) -> None:
+def test_a_handler_that_heeds_a_cancel_keeps_its_child(fleet: FleetMonitor) -> None:
     worker = fleet.worker()
     before = {child.pid for child in pool_children(worker)}
     for path in ("Unary", "Quick"):
@@ -128,7 +130,7 @@ def test_a_handler_that_heeds_a_cancel_keeps_its_child(fleet: Fleet) -> None:
     assert {child.pid for child in pool_children(worker)} == before
 
 
-def test_a_deadline_ends_a_handler_that_does_not_heed_it(fleet: Fleet) -> None:
+def test_a_deadline_ends_a_handler_that_does_not_heed_it(fleet: FleetMonitor) -> None:
     worker = fleet.worker()
     before = {child.pid for child in pool_children(worker)}
     with pytest.raises(grpc.RpcError) as caught:
@@ -140,7 +142,7 @@ def test_a_deadline_ends_a_handler_that_does_not_heed_it(fleet: Fleet) -> None:
 
 
 def test_a_worker_told_to_end_finishes_what_it_began_and_gives_back_the_rest(
-    fleet: Fleet,
+    fleet: FleetMonitor,
 ) -> None:
     first = fleet.worker("threads")  # it prefetches
     with ExitStack() as stack:
@@ -162,7 +164,7 @@ def test_a_worker_told_to_end_finishes_what_it_began_and_gives_back_the_rest(
     assert {fleet.record(f"warm-{n}")["attempt"] for n in range(2)} == {"1"}
 
 
-def test_an_ephemeral_call_whose_worker_was_killed_is_made_elsewhere(fleet: Fleet) -> None:
+def test_an_ephemeral_call_whose_worker_was_killed_is_made_elsewhere(fleet: FleetMonitor) -> None:
     first = fleet.worker()
     request = EchoRequest(act="insist", seconds=3, text="x")
     with calling(lambda: fleet.stub.QuickAgain(request, timeout=TIMEOUT_S).text) as result:
@@ -172,7 +174,7 @@ def test_an_ephemeral_call_whose_worker_was_killed_is_made_elsewhere(fleet: Flee
         assert result() == "x"
 
 
-def test_an_ephemeral_call_with_effects_whose_worker_was_killed_fails(fleet: Fleet) -> None:
+def test_an_ephemeral_call_with_effects_whose_worker_was_killed_fails(fleet: FleetMonitor) -> None:
     first = fleet.worker()
     request = EchoRequest(act="insist", seconds=TIMEOUT_S)
     with calling(lambda: fleet.stub.Quick(request, timeout=TIMEOUT_S)) as result:
@@ -185,7 +187,7 @@ def test_an_ephemeral_call_with_effects_whose_worker_was_killed_fails(fleet: Fle
 
 
 def test_an_ephemeral_call_that_takes_longer_than_a_lease_is_not_taken_for_lost(
-    fleet: Fleet,
+    fleet: FleetMonitor,
 ) -> None:
     worker = fleet.worker()
     request = EchoRequest(act="insist", seconds=LEASE_S + 4, text="x")

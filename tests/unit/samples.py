@@ -16,7 +16,7 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import Standing
+from forebay_backends.ledger.operations.calls import CallSnapshot
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.invoke import Stopped, invoke
@@ -43,7 +43,7 @@ _ROUTE = Route(
     caller_chooses_on_disconnect=False,
 )
 _ENDING = Ending(State.SUCCEEDED, "", 0, attempts=1, queue_ms=2, run_ms=3, outcome=b"")
-_STANDING = Standing(
+_STANDING = CallSnapshot(
     "m",
     "d",
     State.RUNNING,
@@ -53,7 +53,7 @@ _STANDING = Standing(
     sent=0,
     first=0,
     initial=b"",
-    brief=b"",
+    transient=b"",
     receiving=False,
     ending=None,
 )
@@ -86,7 +86,7 @@ def ending(**changes: Any) -> Ending:
     return replace(_ENDING, **changes)
 
 
-def standing(**changes: Any) -> Standing:
+def snapshot(**changes: Any) -> CallSnapshot:
     """A running call without items, but for the changes."""
     return replace(_STANDING, **changes)
 

@@ -103,14 +103,14 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
     def run(
         self: Task[Any, Any],
         batch: str | None = None,
-        **on_record: Any,
+        **durable: Any,
     ) -> None:
         """Durable calls by their keys, or a batch of ephemeral calls."""
         runtime = process.runtime()
         if batch is not None:
             run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
         else:
-            run_calls(runtime, method, handler, attempts_of(on_record))
+            run_calls(runtime, method, handler, attempts_of(durable))
 
     declare: Any = app.task  # celery-types knows it as a decorator only
     declare(
@@ -121,7 +121,7 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         serves=(method.name, method.fingerprint),
         ignore_result=True,
         Strategy="forebay_workers.runtime.strategy:strategy",
-        Request="forebay_workers.celery_hooks.request:HeldRequest",
+        Request="forebay_workers.celery_hooks.request:CallRequest",
     )
 
 

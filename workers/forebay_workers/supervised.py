@@ -15,13 +15,13 @@ from celery.app.utils import find_app
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_ready
 
-from forebay_backends.process.parent_link import end_with_starter
+from forebay_backends.process.parent_link import exit_with_parent
 
 
 def main() -> None:
     """Runs the worker; the process's arguments are FD, APP and Celery's."""
     line, name, *arguments = sys.argv[1:]
-    end_with_starter(int(line))
+    exit_with_parent(int(line))
     # It warns of root because of pickle, which no worker of ours accepts.
     warnings.simplefilter("ignore", SecurityWarning)
     worker_ready.connect(_leave_interrupts_to_starter)

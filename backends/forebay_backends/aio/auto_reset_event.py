@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 
 
-class Bell:
+class AutoResetEvent:
     """Rings until it was heard, once for any number of rings."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._is_set = asyncio.Event()
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """There is news."""
-        self._rung.set()
+        self._is_set.set()
 
-    async def news(self, timeout_s: float | None = None) -> None:
+    async def wait(self, timeout_s: float | None = None) -> None:
         """Returns when there is news, or after so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._rung.wait()
-        self._rung.clear()
+                await self._is_set.wait()
+        self._is_set.clear()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 
 
-class Errands:
+class BackgroundTasks:
     """Tasks that nobody awaits, kept until they have ended."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Errands:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def settled(self, timeout_s: float) -> None:
+    async def join(self, timeout_s: float) -> None:
         """Returns when all have ended, or after so long."""
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)

@@ -15,7 +15,7 @@ R = TypeVar("R")
 _AGAIN_AFTER_S = 0.5
 
 
-async def heeding_cancellation(asked: Awaitable[R]) -> R:
+async def cancellable(asked: Awaitable[R]) -> R:
     """What is asked for; raises CancelledError where a cancellation got lost on the way."""
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0

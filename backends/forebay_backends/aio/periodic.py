@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from forebay.errors import BackendUnavailable
 
 
-async def every(
+async def run_periodically(
     seconds: float, act: Callable[[], Awaitable[None]], log: logging.Logger, what: str
 ) -> None:
     """Acts until cancelled, about every so many seconds, with jitter.

@@ -16,7 +16,7 @@ _SOCKET_BYTES = 4 << 20
 """How much the kernel may hold of what was sent; it permits what it is set to."""
 
 
-def unbuffered(connection_class: type[Any]) -> type[Any]:
+def chunked(connection_class: type[Any]) -> type[Any]:
     """The class of redis-py's connections, with that way of sending."""
 
     class Unbuffered(connection_class):  # type: ignore[misc]

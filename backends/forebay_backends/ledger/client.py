@@ -22,8 +22,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.aio.cancellation import heeding_cancellation
-from forebay_backends.ledger.chunked_send import unbuffered
+from forebay_backends.aio.cancellation import cancellable
+from forebay_backends.ledger.chunked_send import chunked
 from forebay_backends.ledger.commands import add_to, by_digest, of_scripts, puts, whole
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.operations.calls import Operation, Push
@@ -96,7 +96,7 @@ class Ledger:
             retry=AsyncRetry(NoBackoff(), 1, (redis_errors.ConnectionError,)),
             **_options(url),
         )
-        self._pool.connection_class = unbuffered(self._pool.connection_class)
+        self._pool.connection_class = chunked(self._pool.connection_class)
         self._redis = redis.asyncio.Redis(connection_pool=self._pool)
 
     async def run(self, operation: Operation[T]) -> T:
@@ -211,7 +211,7 @@ class Ledger:
         try:
             with mapped_errors():
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    return await heeding_cancellation(asked)
+                    return await cancellable(asked)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, redis_errors.ReadOnlyError):
                 # Behind one address another server may be the primary by now.

@@ -21,7 +21,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class More:
+class ItemsStored:
     """Items are in the ledger: `count` of them, `sent` bytes."""
 
     count: int
@@ -29,7 +29,7 @@ class More:
 
 
 @dataclass(frozen=True)
-class Brief:
+class TransientItem:
     """A transient item."""
 
     payload: bytes
@@ -43,7 +43,7 @@ class Initial:
 
 
 @dataclass(frozen=True)
-class Room:
+class RequestWindowOpen:
     """The handler of a live call has read what it had: more requests may be put into the ledger."""
 
 
@@ -70,7 +70,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Holding:
+class BatchHeartbeat:
     """The worker has these ephemeral calls, and has had them for a while; it runs them, or
     they wait for a slot.
     """
@@ -87,10 +87,10 @@ class Lost:
     batch_id: str
 
 
-CallEvent = Item | More | Brief | Initial | Room | Ending
+CallEvent = Item | ItemsStored | TransientItem | Initial | RequestWindowOpen | Ending
 
 
-def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding | Lost]:
+def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | BatchHeartbeat | Lost]:
     """The call's key (empty where it is no call's) and the event; ValueError for garbage."""
     head, newline, payload = frame.partition(b"\n")
     words = head.decode("ascii").split(" ")
@@ -100,19 +100,19 @@ def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | Holding | Lost]:
         case ["item", key, ordinal]:
             return key, Item(int(ordinal), payload)
         case ["more", key, count, sent]:
-            return key, More(int(count), int(sent))
-        case ["brief", key]:
-            return key, Brief(payload)
+            return key, ItemsStored(int(count), int(sent))
+        case ["transient", key]:
+            return key, TransientItem(payload)
         case ["initial", key]:
             return key, Initial(payload)
         case ["room", key]:
-            return key, Room()
+            return key, RequestWindowOpen()
         case ["end", key, *ending]:
             return key, parse_ending(ending, payload)
         case ["reply"]:
             return "", Reply(payload)
         case ["holding" | "running" as word, worker, *call_ids]:
-            return "", Holding(worker, tuple(call_ids), word == "running")
+            return "", BatchHeartbeat(worker, tuple(call_ids), word == "running")
         case ["lost", batch_id]:
             return "", Lost(batch_id)
     raise ValueError(f"an unknown frame: {head[:40]!r}")
@@ -137,8 +137,8 @@ def reply_frame(payload: bytes) -> bytes:
     return b"reply\n" + payload
 
 
-def holding_frame(holding: Holding) -> bytes:
-    """The frame of a `Holding`."""
+def batch_heartbeat_frame(holding: BatchHeartbeat) -> bytes:
+    """The frame of a `BatchHeartbeat`."""
     word = "running" if holding.running else "holding"
     return " ".join((word, holding.worker, *holding.call_ids)).encode() + b"\n"
 
@@ -170,12 +170,12 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Left:
+class CallerGone:
     """The ephemeral call's caller has gone; whoever has it, or gets it, is to let it be."""
 
 
-def left_frame(key: str) -> bytes:
-    """The control frame of a `Left`."""
+def caller_gone_frame(key: str) -> bytes:
+    """The control frame of a `CallerGone`."""
     return f"left {key}".encode()
 
 
@@ -184,7 +184,7 @@ def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
     return f"stop {key} {attempt} {stop.state}".encode()
 
 
-ControlEvent = Credit | RequestsCame | Stop | Left
+ControlEvent = Credit | RequestsCame | Stop | CallerGone
 
 
 def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
@@ -197,5 +197,5 @@ def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
         case ["stop", key, attempt, state]:
             return key, int(attempt), Stop(State(state))
         case ["left", key]:
-            return key, 1, Left()
+            return key, 1, CallerGone()
     raise ValueError(f"an unknown control frame: {frame[:40]!r}")

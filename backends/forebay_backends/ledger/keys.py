@@ -55,9 +55,9 @@ class CallKey:
         return f"{self.partition}:in:{self}"
 
     @property
-    def aside(self) -> str:
+    def parked(self) -> str:
         """Where a stream is while a message for it is refused, within a transaction."""
-        return f"{self.partition}:aside:{self}"
+        return f"{self.partition}:parked:{self}"
 
 
 def partition_prefix(number: int) -> str:

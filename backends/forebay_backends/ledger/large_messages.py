@@ -2,7 +2,7 @@
 
 Lua would copy each and hash all of its bytes. So the script only says whether the message has its
 place, and a plain XADD follows in the same transaction. That makes no stream, and a script that
-refuses has put the stream aside; what comes last puts it back.
+refuses has put the stream parked; what comes last puts it back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Put:
     """A message for a stream, as its entry of that ordinal, where a script permits it."""
 
     stream: str
-    aside: str
+    parked: str
     ordinal: int
     message: bytes
 
@@ -28,7 +28,7 @@ class Put:
     def commands(self) -> tuple[tuple[str | bytes, ...], ...]:
         """What puts it there, unless it is there already, and what brings a stream back."""
         entry = f"{self.ordinal + 1}-0", "m", self.message
-        return ("XADD", self.stream, "NOMKSTREAM", *entry), ("RENAMENX", self.aside, self.stream)
+        return ("XADD", self.stream, "NOMKSTREAM", *entry), ("RENAMENX", self.parked, self.stream)
 
 
 def put_beside(
@@ -36,5 +36,5 @@ def put_beside(
 ) -> tuple[Put | None, bytes]:
     """What is put beside the script, and what the script is given of the message."""
     if len(message) > PUT_ABOVE_BYTES:
-        return Put(stream, call.aside, ordinal, message), b""
+        return Put(stream, call.parked, ordinal, message), b""
     return None, message

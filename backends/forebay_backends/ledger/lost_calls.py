@@ -41,11 +41,11 @@ class UnclaimedCall:
     priority: int
     sent_ms: int
     overtaken: bool
-    rides: bool = False
+    piggybacked: bool = False
 
 
 @dataclass(frozen=True)
-class Waiting:
+class QueueBacklog:
     """A queue's calls that no worker has: how many with a message of their own, and all of
     those sent a lease ago or more.
     """
@@ -53,49 +53,51 @@ class Waiting:
     count: int
     old: tuple[UnclaimedCall, ...]
 
-    def __add__(self, other: Waiting) -> Waiting:
-        return Waiting(self.count + other.count, self.old + other.old)
+    def __add__(self, other: QueueBacklog) -> QueueBacklog:
+        return QueueBacklog(self.count + other.count, self.old + other.old)
 
 
-def certainly_lost(waiting: Waiting) -> list[UnclaimedCall]:
+def certainly_lost(waiting: QueueBacklog) -> list[UnclaimedCall]:
     """Calls that are to be sent again whatever the queue holds."""
     return [call for call in waiting.old if call.overtaken or not call.sent_ms]
 
 
-def probably_lost(waiting: Waiting, depth: int) -> list[UnclaimedCall]:
+def probably_lost(waiting: QueueBacklog, depth: int) -> list[UnclaimedCall]:
     """The others that are to be sent again.
 
     `depth` is how many messages the queue holds, those of the certainly lost included:
     they have been sent again.
     """
     certain = certainly_lost(waiting)
-    others = [call for call in waiting.old if call not in certain and not call.rides]
+    others = [call for call in waiting.old if call not in certain and not call.piggybacked]
     missing = waiting.count - depth
-    riders = [call for call in waiting.old if call not in certain and call.rides and not depth]
-    return sorted(others, key=lambda call: call.sent_ms)[: max(0, missing)] + riders
+    piggybacked = [
+        call for call in waiting.old if call not in certain and call.piggybacked and not depth
+    ]
+    return sorted(others, key=lambda call: call.sent_ms)[: max(0, missing)] + piggybacked
 
 
-def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, Waiting]]:
+def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, QueueBacklog]]:
     """What waits in each of the queues, of a partition's calls."""
 
-    def parse(reply: Reply) -> dict[str, Waiting]:
-        return {queue: _waiting(queue, found) for queue, found in zip(queues, reply, strict=True)}
+    def parse(reply: Reply) -> dict[str, QueueBacklog]:
+        return {queue: _backlog(queue, found) for queue, found in zip(queues, reply, strict=True)}
 
     arguments: tuple[Argument, ...] = (_LEASE_MS, _MOST_A_PARTITION, *queues)
     return Operation("unclaimed", partition_prefix(partition), arguments, parse)
 
 
-def resent(call: UnclaimedCall) -> Operation[Refused | None]:
+def mark_resent(call: UnclaimedCall) -> Operation[Refused | None]:
     """The call's message was sent again."""
     return Operation(
-        "resent", call.call.partition, (str(call.call), call.queue), lambda reply: None
+        "mark_resent", call.call.partition, (str(call.call), call.queue), lambda reply: None
     )
 
 
-def _waiting(queue: str, found: Sequence[bytes] | bytes) -> Waiting:
+def _backlog(queue: str, found: Sequence[bytes] | bytes) -> QueueBacklog:
     count, *words = (word.decode() for word in found if isinstance(word, bytes))
     calls = (words[i : i + _WORDS] for i in range(0, len(words), _WORDS))
-    return Waiting(
+    return QueueBacklog(
         int(count),
         tuple(
             UnclaimedCall(
@@ -106,8 +108,8 @@ def _waiting(queue: str, found: Sequence[bytes] | bytes) -> Waiting:
                 int(priority),
                 int(float(sent)),
                 overtaken == "1",
-                rides == "1",
+                piggybacked == "1",
             )
-            for key, sent, attempt, task, priority, overtaken, rides in calls
+            for key, sent, attempt, task, priority, overtaken, piggybacked in calls
         ),
     )

@@ -1,14 +1,39 @@
-"""How an attempt that failed is written down."""
+"""An error as the outcome that a record holds, and back. Pure."""
 
 from __future__ import annotations
 
-from forebay.errors import ForebayError, to_status
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from forebay.errors import ForebayError, HandlerAborted, from_status, to_status
 from forebay.v1 import call_pb2
 
 
-def failed(error: ForebayError) -> call_pb2.Outcome:
+def outcome_of_error(error: ForebayError) -> call_pb2.Outcome:
     """The outcome of a call that ended with this error."""
     status = to_status(error)
     return call_pb2.Outcome(
         code=status.code, message=status.message, details=status.SerializeToString()
     )
+
+
+def error_of_outcome(outcome: call_pb2.Outcome) -> ForebayError | None:
+    """The error that a handler's outcome is; None for OK.
+
+    Where its details have no ErrorInfo of their own, HANDLER_ABORTED is added.
+    """
+    if outcome.code == 0:
+        return None
+    try:
+        status = status_pb2.Status.FromString(outcome.details)
+    except DecodeError:
+        status = status_pb2.Status()
+    status.code, status.message = outcome.code, outcome.message
+    error = from_status(outcome.code, outcome.message, status)
+    if not error.reason:
+        aborted = HandlerAborted(outcome.message)
+        aborted.code = outcome.code
+        status.details.extend(to_status(aborted).details)
+        aborted.status = status
+        return aborted
+    return error

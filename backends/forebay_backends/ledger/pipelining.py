@@ -17,7 +17,7 @@ _MOST = 64
 """Operations a round trip: a server runs them one after the other, and others wait."""
 
 
-class Together:
+class Pipeliner:
     """Runs small operations; those of a busy moment share their costs.
 
     They reach the server in the order in which they were asked for. Where it is silent, those

@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from forebay_backends.aio.cancellation import heeding_cancellation
+from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.ledger.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from forebay_backends.ledger.scripts import LEASE_S
 
@@ -41,7 +41,7 @@ async def listen(
         try:
             async with client.pubsub() as pubsub:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    await heeding_cancellation(pubsub.subscribe(*channels))
+                    await cancellable(pubsub.subscribe(*channels))
                 await _hear(pubsub.get_message, pubsub.ping, on_frame, on_subscribed)
         except (RedisError, OSError) as error:
             _log.warning("the ledger's pub/sub broke: %s", error)
@@ -65,7 +65,7 @@ async def _hear(
             silent += 1
             if silent > 1:
                 raise OSError("no answer to a ping")
-            await heeding_cancellation(ping())
+            await cancellable(ping())
             continue
         silent = 0
         if message["type"] == "subscribe":

@@ -29,7 +29,7 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_ABOVE_BYTES)
 
 
-def spare_what_was_made() -> None:
+def freeze_startup_objects() -> None:
     """Keeps the garbage collector from all that lives by now, for good. For whole processes."""
     gc.collect()
     gc.freeze()

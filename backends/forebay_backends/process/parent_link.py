@@ -7,7 +7,7 @@ import signal
 import threading
 
 
-def end_with_starter(line: int) -> None:
+def exit_with_parent(line: int) -> None:
     """From now on this process ends, as at SIGTERM, when its starter is gone.
 
     The starter holds the other end of `line`, a pipe or a socket, and writes nothing: it

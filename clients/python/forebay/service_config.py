@@ -42,7 +42,7 @@ def service_config(
     covered = [
         method
         for method in read_methods(services)
-        if (calls_have_ids and method.keeps_record) or method.may_run_again
+        if (calls_have_ids and not method.is_plain) or method.may_run_again
     ]
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],

@@ -14,18 +14,18 @@ from forebay.routes import Method
 from forebay.v1 import calls_pb2 as pb
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.frames import Ending, Item, More
+from forebay_backends.ledger.frames import Ending, Item, ItemsStored
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
-from forebay_backends.ledger.operations.inspection import Backlog, Seen, backlog, onlook
-from forebay_gateway.admin.observers import Onlookers
+from forebay_backends.ledger.operations.inspection import Backlog, ObservedCall, backlog, observe
+from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import call_of, response_of, served_method
-from forebay_gateway.admin.operations import known
+from forebay_gateway.admin.operations import found
 from forebay_gateway.admin.rpc_handlers import streaming, unary
-from forebay_gateway.admin.task_rates import Rates
+from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.item_sequence import FETCH_BYTES
 from forebay_gateway.durable.watches import LOOK_EVERY_S
-from forebay_gateway.fleet.monitor import Fleet
+from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import consumers_of
 from forebay_gateway.rpc.incoming import Context
 
@@ -39,17 +39,17 @@ class CallService:
         self,
         ledger: Ledger,
         dispatcher: Dispatcher,
-        fleet: Fleet,
+        fleet: FleetMonitor,
         methods: Mapping[str, Method],
-        onlookers: Onlookers,
-        rates: Rates,
+        observers: Observers,
+        rates: TaskRates,
         channel: str,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._fleet = fleet
         self._methods = methods
-        self._onlookers = onlookers
+        self._observers = observers
         self._rates = rates
         self._channel = channel
         self._version = version("forebay")
@@ -83,7 +83,7 @@ class CallService:
         self, request: pb.ListQueuesRequest, context: Context
     ) -> pb.ListQueuesResponse:
         """Every queue that a method goes to, but those of plain tasks."""
-        methods = [method for method in self._methods.values() if method.keeps_record]
+        methods = [method for method in self._methods.values() if not method.is_plain]
         queues = sorted({method.route.queue for method in methods})
         depths, by_partition = await asyncio.gather(
             asyncio.gather(*(self._dispatcher.depth(queue) for queue in queues)),
@@ -99,9 +99,9 @@ class CallService:
     ) -> AsyncIterator[pb.ReadItemsResponse]:
         """The call's lasting items from an ordinal on, and with `follow` those that come."""
         call, ordinal = call_of(request.name), request.first
-        with self._onlookers.open(call, Item, More, Ending) as onlooker:
+        with self._observers.open(call, Item, ItemsStored, Ending) as observer:
             while True:
-                seen = known(await self._ledger.run(onlook(call, self._channel)))
+                seen = found(await self._ledger.run(observe(call, self._channel)))
                 if ordinal > seen.count:
                     raise ItemsLost(f"the call has {seen.count} items; there is no {ordinal}")
                 while ordinal < seen.count:
@@ -111,14 +111,14 @@ class CallService:
                         ordinal += 1
                 if seen.state.terminal or not request.follow:
                     return
-                if self._onlookers.is_cut:
+                if self._observers.is_cut:
                     raise Draining(
                         f"the gateway is shutting down; go on elsewhere, from item {ordinal}",
                         retry_after_s=RETRY_AFTER_S,
                     )
-                await onlooker.news(LOOK_EVERY_S)
+                await observer.wait(LOOK_EVERY_S)
 
-    async def _fetch(self, call: CallKey, ordinal: int, seen: Seen) -> list[bytes]:
+    async def _fetch(self, call: CallKey, ordinal: int, seen: ObservedCall) -> list[bytes]:
         """The next items, at least one; raises ItemsLost where they are not kept."""
         average = max(1, seen.sent // seen.count)
         count = min(seen.count - ordinal, max(1, FETCH_BYTES // average))

@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.inspection import Listed, Place
+from forebay_backends.ledger.operations.inspection import Cursor, Listed
 
 MOST_CHARACTERS = 4096
 
@@ -33,7 +33,7 @@ _COMPARATORS: dict[str, Callable[[int, int], bool]] = {
     ">=": operator.ge,
 }
 _TIMES: dict[str, Callable[[Listed], int]] = {
-    "create_time": lambda one: one.place.created_ms,
+    "create_time": lambda one: one.cursor.created_ms,
     "begin_time": lambda one: one.begun_ms,
     "finish_time": lambda one: one.finished_ms,
 }
@@ -58,9 +58,9 @@ class Filter:
         return all(test(one) for test in self.tests)
 
     @property
-    def start(self) -> Place | None:
+    def start(self) -> Cursor | None:
         """Where a listing starts; None for the newest call."""
-        return None if self.newest_ms is None else Place(self.newest_ms + 1, "")
+        return None if self.newest_ms is None else Cursor(self.newest_ms + 1, "")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS
 from forebay_backends.ledger.operations.calls import Refused
 from forebay_backends.ledger.operations.inspection import (
+    Cursor,
     Description,
     Listed,
-    Place,
     describe,
     list_calls,
 )
@@ -39,8 +39,8 @@ class Listings:
         self._owner = owner
 
     async def page(
-        self, wanted: Filter, after: Place | None, size: int
-    ) -> tuple[list[pb.Operation], Place | None]:
+        self, wanted: Filter, after: Cursor | None, size: int
+    ) -> tuple[list[pb.Operation], Cursor | None]:
         """Up to `size` calls after a place, newest first, and where the next page starts.
 
         The latter is None where this is the last page.
@@ -49,8 +49,8 @@ class Listings:
         return await self._tell(wanted, found, read_to)
 
     async def _find(
-        self, wanted: Filter, after: Place | None, size: int
-    ) -> tuple[list[Listed], Place | None]:
+        self, wanted: Filter, after: Cursor | None, size: int
+    ) -> tuple[list[Listed], Cursor | None]:
         """Calls that are wanted, and how far was read (None: to the end); bounded work."""
         found: list[Listed] = []
         stretch = _STRETCH if wanted.tests else size // PARTITIONS * 2 + 8
@@ -65,15 +65,15 @@ class Listings:
                     found.append(one)
                     if len(found) == size:
                         is_last = number == len(calls) and read_to is None
-                        return found, None if is_last else one.place
+                        return found, None if is_last else one.cursor
             after = read_to
             if after is None:
                 break
         return found, after
 
     async def _tell(
-        self, wanted: Filter, found: list[Listed], read_to: Place | None
-    ) -> tuple[list[pb.Operation], Place | None]:
+        self, wanted: Filter, found: list[Listed], read_to: Cursor | None
+    ) -> tuple[list[pb.Operation], Cursor | None]:
         """The calls' operations, as many as a message should hold, and how far that is."""
         operations: list[pb.Operation] = []
         held = 0
@@ -89,7 +89,7 @@ class Listings:
                 operations.append(operation)
                 held += operation.ByteSize()
                 if held > _BYTES_OF_A_PAGE and one is not found[-1]:
-                    return operations, one.place
+                    return operations, one.cursor
         return operations, read_to
 
 

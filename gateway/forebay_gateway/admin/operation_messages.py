@@ -17,7 +17,7 @@ from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey, is_call_id
 from forebay_backends.ledger.operations.inspection import Description
 from forebay_gateway.fleet.worker_problems import Consumers
-from forebay_gateway.rpc.outcomes import failure
+from forebay_gateway.rpc.outcomes import error_of_ending
 
 COLLECTION = "operations"
 _TYPE_PREFIX = "type.googleapis.com/"
@@ -50,7 +50,7 @@ def operation_of(
     if told.ending is None:
         return operation
     method = methods.get(told.method)
-    error = failure(told.ending, may_run_again=method is not None and method.may_run_again)
+    error = error_of_ending(told.ending, may_run_again=method is not None and method.may_run_again)
     if error is not None:
         operation.error.CopyFrom(to_status(error))
     elif told.count == 0:
@@ -108,8 +108,8 @@ def served_method(found: Consumers) -> calls_pb2.ServedMethod:
             calls_pb2.MethodProblem(
                 kind=calls_pb2.MethodProblemKind.Value(f"METHOD_PROBLEM_KIND_{problem.trouble}"),
                 workers=problem.workers,
-                description=problem.how_it_is,
-                mend=problem.mend,
+                description=problem.description,
+                fix=problem.fix,
             )
             for problem in found.problems
         ],

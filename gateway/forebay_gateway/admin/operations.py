@@ -16,10 +16,10 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import Refused, cancel
-from forebay_backends.ledger.operations.inspection import delete, describe, onlook
+from forebay_backends.ledger.operations.inspection import delete, describe, observe
 from forebay_gateway.admin.filters import parse_filter
 from forebay_gateway.admin.listing import Listings
-from forebay_gateway.admin.observers import Onlookers
+from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import (
     COLLECTION,
     call_of,
@@ -27,7 +27,7 @@ from forebay_gateway.admin.operation_messages import (
     name_of,
     operation_of,
 )
-from forebay_gateway.admin.pages import page_size, place_of, token_of
+from forebay_gateway.admin.pages import cursor_of, page_size, token_of
 from forebay_gateway.admin.rpc_handlers import unary
 from forebay_gateway.durable.watches import LOOK_EVERY_S
 from forebay_gateway.rpc.incoming import Context
@@ -49,13 +49,13 @@ class Operations:
         self,
         ledger: Ledger,
         methods: Mapping[str, Method],
-        onlookers: Onlookers,
+        observers: Observers,
         channel: str,
         owner: str = "",
     ) -> None:
         self._ledger = ledger
         self._methods = methods
-        self._onlookers = onlookers
+        self._observers = observers
         self._channel = channel
         self._listings = Listings(ledger, methods, owner)
 
@@ -78,7 +78,7 @@ class Operations:
         """Cancels the call; where it has ended, nothing happens."""
         refused = await self._ledger.run(cancel(call_of(request.name)))
         if refused is not None and refused.why == "UNKNOWN":
-            raise unknown()
+            raise not_found()
         return empty_pb2.Empty()
 
     async def delete(self, request: pb.DeleteOperationRequest, context: Context) -> empty_pb2.Empty:
@@ -88,7 +88,7 @@ class Operations:
         if refused is None:
             return empty_pb2.Empty()
         if refused.why == "UNKNOWN":
-            raise unknown()
+            raise not_found()
         raise CallNotFinished(
             f"{name_of(call)} is {refused.why}; only a call that has ended can be deleted: "
             "cancel it, or wait for it"
@@ -98,12 +98,12 @@ class Operations:
         """The call when it has ended, or as it is when the time is up."""
         call = call_of(request.name)
         give_up = time.monotonic() + _wait_s(request, context)
-        with self._onlookers.open(call, Ending) as onlooker:
-            while not known(await self._ledger.run(onlook(call, self._channel))).state.terminal:
+        with self._observers.open(call, Ending) as observer:
+            while not found(await self._ledger.run(observe(call, self._channel))).state.terminal:
                 left_s = give_up - time.monotonic()
-                if left_s <= 0 or self._onlookers.is_cut:
+                if left_s <= 0 or self._observers.is_cut:
                     break
-                await onlooker.news(min(left_s, LOOK_EVERY_S))
+                await observer.wait(min(left_s, LOOK_EVERY_S))
         return await self._operation(call)
 
     async def list_page(
@@ -121,7 +121,7 @@ class Operations:
         wanted, size = parse_filter(request.filter), page_size(request.page_size)
         after = wanted.start
         if request.page_token:
-            after = place_of(request.page_token, request.filter)
+            after = cursor_of(request.page_token, request.filter)
         operations, read_to = await self._listings.page(wanted, after, size)
         return pb.ListOperationsResponse(
             operations=operations,
@@ -129,18 +129,18 @@ class Operations:
         )
 
     async def _operation(self, call: CallKey) -> pb.Operation:
-        told = known(await self._ledger.run(describe(call, _WHOLE, review=True)))
+        told = found(await self._ledger.run(describe(call, _WHOLE, review=True)))
         return operation_of(call, told, self._methods)
 
 
-def known(answer: T | Refused) -> T:
+def found(answer: T | Refused) -> T:
     """What the ledger says of a call; raises CallUnknown where it knows none."""
     if isinstance(answer, Refused):
-        raise unknown()
+        raise not_found()
     return answer
 
 
-def unknown() -> CallUnknown:
+def not_found() -> CallUnknown:
     """The error for a call that the ledger does not know."""
     return CallUnknown("no call of that id is known, or its retention is over")
 

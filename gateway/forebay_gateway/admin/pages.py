@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.inspection import Listed, Place, Stretch
+from forebay_backends.ledger.operations.inspection import Cursor, Listed, Stretch
 
 DEFAULT_SIZE = 100
 LARGEST_SIZE = 500
@@ -28,7 +28,7 @@ def page_size(asked: int) -> int:
     return min(asked or DEFAULT_SIZE, LARGEST_SIZE)
 
 
-def merged(stretches: Sequence[Stretch]) -> tuple[list[Listed], Place | None]:
+def merged(stretches: Sequence[Stretch]) -> tuple[list[Listed], Cursor | None]:
     """The partitions' calls in one order, as far as all of them were read, and how far that is.
 
     What lies beyond is left out: a partition that was not read as far may have newer calls.
@@ -38,31 +38,31 @@ def merged(stretches: Sequence[Stretch]) -> tuple[list[Listed], Place | None]:
         call
         for stretch in stretches
         for call in stretch.calls
-        if read_to is None or call.place >= read_to
+        if read_to is None or call.cursor >= read_to
     )
-    return sorted(calls, key=lambda call: call.place, reverse=True), read_to
+    return sorted(calls, key=lambda call: call.cursor, reverse=True), read_to
 
 
-def token_of(place: Place, filter_text: str) -> str:
+def token_of(cursor: Cursor, filter_text: str) -> str:
     """The token of the page after this place, of a listing with this filter."""
-    words = f"{_VERSION} {_digest(filter_text)} {place.created_ms} {place.call}"
+    words = f"{_VERSION} {_digest(filter_text)} {cursor.created_ms} {cursor.call}"
     return urlsafe_b64encode(words.encode()).decode()
 
 
-def place_of(token: str, filter_text: str) -> Place:
+def cursor_of(token: str, filter_text: str) -> Cursor:
     """The place that a token stands for; raises InvalidRequest for one that is none of ours."""
     try:
         words = urlsafe_b64decode(token.encode()).decode()
         version, digest, created_ms, call = words.split(" ")
-        place = Place(int(created_ms), call)
+        cursor = Cursor(int(created_ms), call)
         CallKey.parse(call)
-        if version != _VERSION or not 0 <= place.created_ms <= _LATEST_MS:
+        if version != _VERSION or not 0 <= cursor.created_ms <= _LATEST_MS:
             raise ValueError(words)
     except ValueError as error:
         raise _invalid("page_token", "is none that this server gave") from error
     if digest != _digest(filter_text):
         raise _invalid("page_token", "is of a listing with another filter")
-    return place
+    return cursor
 
 
 def _digest(filter_text: str) -> str:

@@ -19,11 +19,11 @@ from forebay_backends.ledger.client import Ledger
 from forebay_gateway.admin import call_service as calls_service
 from forebay_gateway.admin import operations
 from forebay_gateway.admin.call_service import CallService
-from forebay_gateway.admin.observers import Onlookers
+from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
-from forebay_gateway.admin.task_rates import Rates
+from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.durable.watches import Watches
-from forebay_gateway.fleet.monitor import Fleet
+from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.rpc.incoming import Context
 from forebay_gateway.rpc.status import abort
 
@@ -32,14 +32,14 @@ SERVICES = (operations.SERVICE, calls_service.SERVICE)
 _SAMPLE_EVERY_S = 1.0
 
 
-class Oversight:
+class AdminServices:
     """Operations and CallService of a gateway; closed where not `is_open`."""
 
     def __init__(
         self,
         ledger: Ledger,
         dispatcher: Dispatcher,
-        fleet: Fleet,
+        fleet: FleetMonitor,
         watches: Watches,
         methods: Sequence[Method],
         *,
@@ -47,14 +47,14 @@ class Oversight:
     ) -> None:
         self._is_open = is_open
         self._fleet = fleet
-        self._rates = Rates()
-        self._onlookers = Onlookers()
+        self._rates = TaskRates()
+        self._observers = Observers()
         by_name = {method.name: method for method in methods}
-        self._operations = Operations(ledger, by_name, self._onlookers, watches.channel)
+        self._operations = Operations(ledger, by_name, self._observers, watches.channel)
         self._calls = CallService(
-            ledger, dispatcher, fleet, by_name, self._onlookers, self._rates, watches.channel
+            ledger, dispatcher, fleet, by_name, self._observers, self._rates, watches.channel
         )
-        watches.on_event = self._onlookers.on_event
+        watches.on_event = self._observers.on_event
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Oversight:
 
     def cut(self) -> None:
         """Ends all waiting: the gateway shuts down."""
-        self._onlookers.cut()
+        self._observers.cut()
 
 
 class _Closed(grpc.GenericRpcHandler):

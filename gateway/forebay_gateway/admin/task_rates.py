@@ -10,7 +10,7 @@ WINDOW_S = 30.0
 _Sample = tuple[float, Mapping[str, int]]
 
 
-class Rates:
+class TaskRates:
     """Counts of tasks begun, by worker, over the last half minute."""
 
     def __init__(self) -> None:

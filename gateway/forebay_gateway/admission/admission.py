@@ -21,8 +21,8 @@ from collections.abc import Callable
 from types import TracebackType
 
 from forebay.errors import Draining, QueueFull
-from forebay_gateway.admission.fair_share import Shares
-from forebay_gateway.admission.retry_after import Pace, retry_after_s
+from forebay_gateway.admission.fair_share import FairShare
+from forebay_gateway.admission.retry_after import CompletionRate, retry_after_s
 
 RETRY_AFTER_S = 1.0
 """When to come again where this gateway is going away: another is there at once, or soon."""
@@ -30,7 +30,7 @@ CALL_BYTES = 32 << 10
 """About what a waiting call costs without its messages, gRPC's part included; measured."""
 
 
-class Place:
+class Permit:
     """A call's place, and the bytes that it holds; given back at the end of the block."""
 
     __slots__ = ("_admission", "_arrived", "_bytes", "_left", "caller")
@@ -65,7 +65,7 @@ class Place:
             self._bytes += size
             self._admission.bytes.add(self.caller, size)
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Permit:
         return self
 
     def __exit__(
@@ -87,14 +87,14 @@ class Admission:
     def __init__(
         self, max_calls: int, max_held_bytes: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.calls = Shares(max_calls)
-        self.bytes = Shares(max_held_bytes)
+        self.calls = FairShare(max_calls)
+        self.bytes = FairShare(max_held_bytes)
         self.accepted = 0
         """Calls in flight whose first request is here: what a shutdown waits for."""
-        self._pace = Pace(clock)
+        self._pace = CompletionRate(clock)
         self._draining = False
 
-    def admit(self, caller: str) -> Place:
+    def admit(self, caller: str) -> Permit:
         """A place for a call that has arrived; raises QueueFull, or Draining."""
         self.refuse_while_draining()
         if not self.calls.fits(caller, 1):
@@ -106,10 +106,10 @@ class Admission:
             )
         if not self.bytes.fits(caller, CALL_BYTES):
             raise self.full_of_bytes(caller, CALL_BYTES)
-        place = Place(self, caller)
+        permit = Permit(self, caller)
         self.calls.add(caller, 1)
-        place.hold(CALL_BYTES)
-        return place
+        permit.hold(CALL_BYTES)
+        return permit
 
     def leave(self, caller: str, *, arrived: bool) -> None:
         """A place was given back."""
@@ -135,7 +135,7 @@ class Admission:
         """Lets no further call in."""
         self._draining = True
 
-    def _when_there_is_room(self, shares: Shares, caller: str, amount: int) -> float:
+    def _when_there_is_room(self, shares: FairShare, caller: str, amount: int) -> float:
         """All calls in flight take `in flight / pace` to end (Little's law), a part that part."""
         pace = self._pace.per_s()
         turnover_s = self.calls.held / pace if pace else None

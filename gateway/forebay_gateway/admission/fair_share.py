@@ -24,7 +24,7 @@ def fits(held: int, amount: int, free: int) -> bool:
     return left >= 0 and (held == 0 or held + amount <= TIMES * left)
 
 
-class Shares:
+class FairShare:
     """A limit, and who holds how much of it."""
 
     def __init__(self, limit: int) -> None:

@@ -27,7 +27,7 @@ _USED_LATELY_S = 60.0
 
 
 @dataclass(frozen=True)
-class Asking:
+class QueueRequest:
     """A call that asks for a queue: who calls, with how many in flight, and its bounds."""
 
     queue: str
@@ -37,7 +37,7 @@ class Asking:
     queue_wait_s: float = inf
 
 
-class Queues:
+class QueueLimits:
     """The queues that this gateway sends to."""
 
     def __init__(
@@ -70,13 +70,13 @@ class Queues:
         finally:
             load.left()
 
-    def refusal(self, asking: Asking) -> CapacityError | None:
+    def refusal(self, asking: QueueRequest) -> CapacityError | None:
         """Why the call is not taken; None where it is."""
         load = self._loads[asking.queue]
         load.used_at = self._clock()
         return self._too_deep(load, asking) or _too_slow(load, asking)
 
-    def _too_deep(self, load: QueueLoad, asking: Asking) -> QueueFull | None:
+    def _too_deep(self, load: QueueLoad, asking: QueueRequest) -> QueueFull | None:
         waiting = load.waiting
         if fits(max(0, asking.caller_holds - 1), 1, self._max_depth - waiting):
             return None
@@ -90,7 +90,7 @@ class Queues:
         )
 
 
-def _too_slow(load: QueueLoad, asking: Asking) -> CapacityError | None:
+def _too_slow(load: QueueLoad, asking: QueueRequest) -> CapacityError | None:
     wait_s = load.wait_s
     if not wait_s or asking.priority:
         return None

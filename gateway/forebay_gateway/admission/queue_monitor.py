@@ -10,7 +10,7 @@ from typing import Protocol
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.presence import WorkerPresence
-from forebay_gateway.admission.queue_limits import Queues
+from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_load import Work
 
 LOOK_EVERY_S = 1.0
@@ -25,12 +25,12 @@ class Depths(Protocol):
         """How many messages wait in a queue; raises BackendUnavailable."""
 
 
-class QueueWatch:
-    """Keeps `Queues` up to date."""
+class QueueMonitor:
+    """Keeps `QueueLimits` up to date."""
 
     def __init__(
         self,
-        queues: Queues,
+        queues: QueueLimits,
         depths: Depths,
         workers: Callable[[], Iterable[WorkerPresence]],
         queue_of_task: Mapping[str, str],

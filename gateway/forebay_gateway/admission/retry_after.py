@@ -22,7 +22,7 @@ def retry_after_s(estimate_s: float | None, chance: Callable[[], float] = random
     return min(max(seconds, LEAST_S) * (1 + _SPREAD * chance()), MOST_S)
 
 
-class Pace:
+class CompletionRate:
     """How many calls end a second, of late: an average whose weights fade over 10 s."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -21,7 +21,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, live_workers
 from forebay_backends.settings import RPC, Settings
 from forebay_backends.urls import redacted
-from forebay_gateway.fleet.worker_problems import Trouble, consumers_of, start_worker
+from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
 
 _ANSWER_TIMEOUT_S = 2.0
 
@@ -32,8 +32,8 @@ class Finding:
 
     what: str
     good: bool
-    how_it_is: str
-    mend: str = ""
+    description: str
+    fix: str = ""
 
 
 async def present(settings: Settings) -> Sequence[WorkerPresence] | None:
@@ -49,7 +49,7 @@ async def present(settings: Settings) -> Sequence[WorkerPresence] | None:
 
 async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding]:
     """Looks at ledger, broker, result backend, workers and gateway, those that are needed."""
-    ours = [method for method in methods if method.keeps_record]
+    ours = [method for method in methods if not method.is_plain]
     findings = [await _ledger(settings)] if ours else []
     findings.append(await _broker(settings))
     if len(ours) < len(methods) and settings.result_url != RPC:
@@ -88,7 +88,7 @@ async def _ledger(settings: Settings) -> Finding:
     return Finding("ledger", True, how)
 
 
-_MEND = {
+_FIX = {
     redis_errors.OutOfMemoryError: "raise `maxmemory` there, or lower FOREBAY_RETENTION_BYTES",
     redis_errors.ReadOnlyError: "name the primary in FOREBAY_LEDGER_URL, or promote this server",
     redis_errors.MasterDownError: "bring its primary back, or promote this server",
@@ -99,9 +99,9 @@ _MEND = {
 def _trouble(url: str, error: BackendUnavailable) -> tuple[str, str]:
     """What keeps a server from being used, and how to mend it."""
     how = f"{redacted(url)} {error.message.removeprefix('the ledger ')}: {error.__cause__}"
-    for sign, mend in _MEND.items():
+    for sign, fix in _FIX.items():
         if isinstance(error.__cause__, sign):
-            return how, mend
+            return how, fix
     return how, "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs"
 
 
@@ -132,9 +132,9 @@ async def _result_backend(url: str) -> Finding:
     try:
         await server.ping()
     except BackendUnavailable as error:
-        mend = "start it, or set FOREBAY_RESULT_URL to the application's result_backend"
+        fix = "start it, or set FOREBAY_RESULT_URL to the application's result_backend"
         how = f"{redacted(url)} does not answer: {error.__cause__}"
-        return Finding("result backend", False, how, mend)
+        return Finding("result backend", False, how, fix)
     finally:
         await server.close()
     return Finding("result backend", True, redacted(url))
@@ -157,10 +157,10 @@ def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None
         for queue in sorted({method.route.queue for method in methods})
     ]
     return queues + [
-        Finding(f"method {method.name}", False, problem.how_it_is, problem.mend)
+        Finding(f"method {method.name}", False, problem.description, problem.fix)
         for method in methods
         for problem in consumers_of(method, workers, version("forebay")).problems
-        if problem.trouble is not Trouble.NO_CONSUMER
+        if problem.trouble is not ProblemKind.NO_CONSUMER
     ]
 
 
@@ -179,8 +179,8 @@ async def _gateway(settings: Settings) -> Finding:
             )
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    mend = "" if serving else "mend ledger and broker; it recovers by itself"
-    return Finding("gateway", serving, f"{settings.listen}, {name}", mend)
+    fix = "" if serving else "mend ledger and broker; it recovers by itself"
+    return Finding("gateway", serving, f"{settings.listen}, {name}", fix)
 
 
 def _health_stub(channel: grpc.aio.Channel) -> Any:  # types-grpcio-health-checking lacks it
@@ -191,9 +191,9 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
     """A line for each finding, and one below it on how to mend it."""
     for finding in findings:
         mark = Text("ok     ", "green") if finding.good else Text("problem", "bold red")
-        console.print(mark, Text(f"{finding.what}: {finding.how_it_is}"), soft_wrap=True)
-        if finding.mend:
-            console.print(Text(f"        mend: {finding.mend}"), soft_wrap=True)
+        console.print(mark, Text(f"{finding.what}: {finding.description}"), soft_wrap=True)
+        if finding.fix:
+            console.print(Text(f"        mend: {finding.fix}"), soft_wrap=True)
 
 
 def show_routes(
@@ -218,7 +218,7 @@ def policy(method: Method) -> str:
     route = method.route
     kept = "ephemeral" if route.ephemeral else "durable"
     words = [
-        kept if method.keeps_record else "plain task",
+        kept if not method.is_plain else "plain task",
         "may run again" if method.may_run_again else "runs once",
     ]
     if route.detach:
@@ -231,9 +231,9 @@ def policy(method: Method) -> str:
 
 
 def _live(method: Method, workers: Sequence[WorkerPresence] | None) -> tuple[str, str]:
-    if not method.keeps_record:
+    if method.is_plain:
         return "its application's", "none"
     if workers is None:
         return "unknown", "the ledger does not answer"
     found = consumers_of(method, workers, version("forebay"))
-    return str(found.slots), "; ".join(problem.how_it_is for problem in found.problems) or "none"
+    return str(found.slots), "; ".join(problem.description for problem in found.problems) or "none"

@@ -13,8 +13,8 @@ import sys
 
 import click
 
-from forebay_backends.process.memory import spare_what_was_made
-from forebay_backends.process.parent_link import end_with_starter
+from forebay_backends.process.memory import freeze_startup_objects
+from forebay_backends.process.parent_link import exit_with_parent
 from forebay_backends.settings import Settings, SettingsError, load_settings
 from forebay_gateway.cli.run import log_to_stderr, run
 from forebay_gateway.server.gateway import running_gateway
@@ -25,7 +25,7 @@ def main() -> None:
     """Runs until SIGTERM; the process's arguments are FD and NUMBER."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line, number = int(sys.argv[1]), sys.argv[2]
-    end_with_starter(line)
+    exit_with_parent(line)
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level, f"gateway {number}")
@@ -40,7 +40,7 @@ async def _serve(settings: Settings, line: int) -> None:
     # A second one means the same: who ends a whole group of processes tells each of them, too.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     async with running_gateway(settings):
-        spare_what_was_made()
+        freeze_startup_objects()
         os.write(line, READY.encode())
         await told.wait()
 

@@ -22,7 +22,7 @@ from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.presence import consumed_queues, live_workers
 from forebay_backends.settings import Settings
-from forebay_gateway.fleet.worker_problems import Trouble, consumers_of
+from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of
 from forebay_gateway.server.child_process import Child
 from forebay_gateway.server.gateway import load_methods
 from forebay_gateway.server.processes import running_gateways
@@ -51,7 +51,7 @@ async def everything_up(
     """
     methods = load_methods(settings.services)
     # Plain tasks have workers of their own, which their application starts.
-    ours = [method for method in methods if method.keeps_record]
+    ours = [method for method in methods if not method.is_plain]
     queues = sorted({method.route.queue for method in ours})
     async with asyncio.TaskGroup() as group:
         workers = [_Worker(application, queue, settings, concurrency) for queue in queues]
@@ -86,10 +86,10 @@ async def _ready(settings: Settings, methods: Sequence[Method], workers: Sequenc
     finally:
         await ledger.close()
     lacking = [
-        f"{method.name}: {problem.how_it_is}"
+        f"{method.name}: {problem.description}"
         for method in methods
         for problem in consumers_of(method, live, version("forebay")).problems
-        if problem.trouble is Trouble.TASK_UNREGISTERED
+        if problem.trouble is ProblemKind.TASK_UNREGISTERED
     ]
     if lacking:
         raise UpError("\n".join([*lacking, "name the application that registers it with --app"]))

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from forebay.routes import Method
-from forebay_backends.aio.background_tasks import Errands
+from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.broker.task_messages import TaskMessage, call_message, calls_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Known, NewCall, Push, accept
-from forebay_backends.ledger.pipelining import Together
-from forebay_gateway.rpc.batching import Gathering, Gatherings
+from forebay_backends.ledger.operations.calls import ExistingCall, NewCall, Push, accept
+from forebay_backends.ledger.pipelining import Pipeliner
+from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _SMALL_BYTES = 64 * 1024
@@ -34,7 +34,7 @@ class _Accept:
     call: CallKey
     new: NewCall
     begun_at: float
-    reply: asyncio.Future[Known | None]
+    reply: asyncio.Future[ExistingCall | None]
 
 
 @dataclass(eq=False)
@@ -44,29 +44,29 @@ class _Accepted:
     calls: set[CallKey] = field(default_factory=set)
 
 
-class Accepting:
+class Acceptor:
     """Accepts durable calls. One object a gateway."""
 
     def __init__(
         self,
         ledger: Ledger,
-        together: Together,
+        pipeliner: Pipeliner,
         dispatcher: Dispatcher,
         channel: str,
         slots: Callable[[str], int],
     ) -> None:
         self._ledger = ledger
-        self._together = together
+        self._pipeliner = pipeliner
         self._dispatcher = dispatcher
         self._channel = channel
-        self._gatherings = Gatherings(slots, self._accept_together)
-        self._in_flight: dict[CallKey, tuple[Gathering[_Accept], _Accepted]] = {}
-        self._errands = Errands()
+        self._gatherings = Batcher(slots, self._accept_together)
+        self._in_flight: dict[CallKey, tuple[BatchQueue[_Accept], _Accepted]] = {}
+        self._background_tasks = BackgroundTasks()
 
     async def accept(
         self, call: CallKey, method: Method, new: NewCall, message: TaskMessage
-    ) -> Known | None:
-        """`Known` where the id stands for a call already; raises BackendUnavailable.
+    ) -> ExistingCall | None:
+        """`ExistingCall` where the id stands for a call already; raises BackendUnavailable.
 
         The message is for a call that shares none; it goes with the record where scripts push
         it and the call has its requests.
@@ -74,9 +74,9 @@ class Accepting:
         is_small = len(new.request) <= _SMALL_BYTES
         if not (is_small and self._dispatcher.pushes and method.route.max_batch > 1):
             push = Push() if new.receiving else self._dispatcher.push_of(message)
-            way = self._together.run if is_small else self._ledger.run
+            way = self._pipeliner.run if is_small else self._ledger.run
             return await way(accept(call, new, self._channel, push))
-        reply: asyncio.Future[Known | None] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[ExistingCall | None] = asyncio.get_running_loop().create_future()
         gathering = self._gatherings.of(method, new.priority)
         gathering.add(_Accept(call, new, time.monotonic(), reply))
         self._gatherings.send_due(gathering)
@@ -94,19 +94,19 @@ class Accepting:
             gathering.over(accepted)
             self._gatherings.send_due(gathering)
 
-    def _accept_together(self, gathering: Gathering[_Accept], calls: list[_Accept]) -> None:
+    def _accept_together(self, gathering: BatchQueue[_Accept], calls: list[_Accept]) -> None:
         accepted = _Accepted({one.call for one in calls})
         gathering.sent(accepted)
         for one in calls:
             self.ended(one.call, None)  # of two callers with one id, the later counts
             self._in_flight[one.call] = gathering, accepted
-        self._errands.start(self._run(calls))
+        self._background_tasks.start(self._run(calls))
 
     async def _run(self, calls: list[_Accept]) -> None:
         first = calls[0]
         message = _message_of(calls)
         operations = [
-            accept(one.call, one.new, self._channel, Push(), rides=one is not first)
+            accept(one.call, one.new, self._channel, Push(), piggybacked=one is not first)
             for one in calls
         ]
         try:

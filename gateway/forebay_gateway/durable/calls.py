@@ -28,16 +28,16 @@ from forebay_backends.ledger.operations.calls import (
     discard,
     watch,
 )
-from forebay_backends.ledger.pipelining import Together
+from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.settings import Settings
-from forebay_gateway.durable.accept import Accepting
-from forebay_gateway.durable.disconnect import Leaving
-from forebay_gateway.durable.item_sequence import Delivery
-from forebay_gateway.durable.ledger_retry import Patience
-from forebay_gateway.durable.request_upload import Receiver
-from forebay_gateway.durable.response_writer import Deliverer
+from forebay_gateway.durable.accept import Acceptor
+from forebay_gateway.durable.disconnect import Disconnects
+from forebay_gateway.durable.item_sequence import ItemSequence
+from forebay_gateway.durable.ledger_retry import LedgerRetry
+from forebay_gateway.durable.request_upload import RequestUpload
+from forebay_gateway.durable.response_writer import ResponseWriter
 from forebay_gateway.durable.watches import Watch, Watches
-from forebay_gateway.rpc.incoming import Context, Incoming
+from forebay_gateway.rpc.incoming import Context, IncomingCall
 from forebay_gateway.rpc.policy import new_call
 from forebay_gateway.rpc.uuid7 import uuid7
 
@@ -59,60 +59,60 @@ class DurableCalls:
         self.ledger = ledger
         self.dispatcher = dispatcher
         self.watches = watches
-        self.patience = Patience()
-        together = Together(ledger)
-        self.accepting = Accepting(ledger, together, dispatcher, watches.channel, slots)
-        self.leaving = Leaving(ledger, together, watches, self.patience)
+        self.ledger_retry = LedgerRetry()
+        pipeliner = Pipeliner(ledger)
+        self.acceptor = Acceptor(ledger, pipeliner, dispatcher, watches.channel, slots)
+        self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
 
-    async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
+    async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Accepts the call, or attaches to it, and delivers until it has ended."""
-        return await _Service(self, incoming, context).serve()
+        return await _DurableRpc(self, incoming, context).serve()
 
     async def knows(self, call_id: str) -> bool:
         """Whether the id stands for a call; its record is kept alive as for one who attaches."""
-        standing = await self.ledger.run(watch(CallKey(call_id), self.watches.channel))
-        return not isinstance(standing, Refused)
+        snapshot = await self.ledger.run(watch(CallKey(call_id), self.watches.channel))
+        return not isinstance(snapshot, Refused)
 
     def cut(self) -> None:
         """Ends what is still being served with `Draining`; the calls go on in the ledger."""
-        self.patience.end()
-        self.watches.ring_all()
+        self.ledger_retry.end()
+        self.watches.wake_all()
 
-    async def settled(self) -> None:
+    async def join(self) -> None:
         """Returns when the ledger has been told of all calls that were left; bounded."""
-        await self.leaving.settled()
+        await self.disconnects.join()
 
 
-class _Service:
+class _DurableRpc:
     """One RPC on one durable call."""
 
-    def __init__(self, calls: DurableCalls, incoming: Incoming, context: Context) -> None:
+    def __init__(self, calls: DurableCalls, incoming: IncomingCall, context: Context) -> None:
         self._calls = calls
         self._ledger = calls.ledger
-        self._patience = calls.patience
+        self._ledger_retry = calls.ledger_retry
         self._channel = calls.watches.channel
         self._incoming = incoming
         self._method = incoming.method
         self._context = context
-        self._call = CallKey(incoming.wishes.call_id or uuid7())
-        self._watch = Watch(Delivery(incoming.wishes.resume_from, incoming.place))
+        self._call = CallKey(incoming.options.call_id or uuid7())
+        self._watch = Watch(ItemSequence(incoming.options.resume_from, incoming.permit))
         self._delivery = self._watch.delivery
-        self._deliverer = Deliverer(
+        self._writer = ResponseWriter(
             self._call,
             self._watch,
             context,
             self._method,
             ledger=calls.ledger,
             watches=calls.watches,
-            patience=calls.patience,
+            ledger_retry=calls.ledger_retry,
         )
-        self._receiver = Receiver(
+        self._upload = RequestUpload(
             self._call,
             self._watch,
             incoming,
             ledger=calls.ledger,
             settings=calls.settings,
-            patience=calls.patience,
+            ledger_retry=calls.ledger_retry,
         )
 
     async def serve(self) -> bytes | None:
@@ -126,10 +126,10 @@ class _Service:
                 await self._receive()
                 more_to_come = False
             async with self._receiving(more_to_come):
-                return await self._deliverer.deliver(attached)
+                return await self._writer.deliver(attached)
 
     def _receiving(self, more_to_come: bool) -> AbstractAsyncContextManager[None]:
-        return self._receiver.receiving() if more_to_come else nullcontext()
+        return self._upload.receiving() if more_to_come else nullcontext()
 
     async def _accept(self) -> bool:
         """Writes the record and sends its message; False where the id stands for a call."""
@@ -138,13 +138,13 @@ class _Service:
         message = self._message_of(1)
         self._calls.watches.asked(self._watch)
         try:
-            known = await self._calls.accepting.accept(self._call, self._method, new, message)
+            known = await self._calls.acceptor.accept(self._call, self._method, new, message)
         except BackendUnavailable:
-            if self._incoming.wishes.call_id is None:
-                self._calls.leaving.given_up(self._call)
+            if self._incoming.options.call_id is None:
+                self._calls.disconnects.abandoned(self._call)
             raise
         # An id of our own is known only where the accept itself was sent twice.
-        accepted = known is None or self._incoming.wishes.call_id is None
+        accepted = known is None or self._incoming.options.call_id is None
         if accepted:
             self._calls.watches.registered(self._watch)
         if accepted and not new.receiving:
@@ -155,7 +155,7 @@ class _Service:
         incoming = self._incoming
         return new_call(
             self._method,
-            incoming.wishes,
+            incoming.options,
             self._calls.settings,
             timeout_s=incoming.deadline.timeout_s(),
             request=b"" if self._method.client_streaming else incoming.first or b"",
@@ -168,7 +168,7 @@ class _Service:
             attempt,
             task=self._method.route.task,
             queue=self._method.route.queue,
-            priority=self._incoming.wishes.priority,
+            priority=self._incoming.options.priority,
         )
 
     async def _attach(self) -> tuple[str, bool]:
@@ -177,27 +177,27 @@ class _Service:
         Whoever received them may be gone. What is in the ledger is not put there again.
         """
         self._calls.watches.asked(self._watch)
-        standing = await self._ledger.run(attach(self._call, self._channel))
-        if isinstance(standing, Refused):
+        snapshot = await self._ledger.run(attach(self._call, self._channel))
+        if isinstance(snapshot, Refused):
             raise CallUnknown("no call of that id is known, or its retention is over")
         self._calls.watches.registered(self._watch)
         incoming = self._incoming
-        if standing.method != self._method.name or (
-            incoming.first is not None and standing.digest != incoming.digest
+        if snapshot.method != self._method.name or (
+            incoming.first is not None and snapshot.digest != incoming.digest
         ):
             raise CallIdReused(
                 f"the call id {self._call.id!r} stands for another call: give every call its own"
             )
-        self._delivery.attach(standing)
-        if standing.state is State.QUEUED:
-            await self._send_again(self._message_of(standing.attempt))
-        more_to_come = standing.receiving and incoming.first is not None
-        return ("running" if standing.ending is None else "finished"), more_to_come
+        self._delivery.attach(snapshot)
+        if snapshot.state is State.QUEUED:
+            await self._send_again(self._message_of(snapshot.attempt))
+        more_to_come = snapshot.receiving and incoming.first is not None
+        return ("running" if snapshot.ending is None else "finished"), more_to_come
 
     async def _receive(self) -> None:
         """Receives all requests, which queues the call, and sends its message."""
         message = self._message_of(1)
-        if await self._receiver.receive(self._calls.dispatcher.push_of(message)):
+        if await self._upload.receive(self._calls.dispatcher.push_of(message)):
             await self._send(message)
 
     async def _send(self, message: TaskMessage) -> None:
@@ -217,8 +217,8 @@ class _Service:
             return await self._ledger.run(discard(self._call)) is None
         except BackendUnavailable:
             # Both are away. A call of the caller's own id stands, for the retry to attach to.
-            if self._incoming.wishes.call_id is None:
-                self._calls.leaving.given_up(self._call)
+            if self._incoming.options.call_id is None:
+                self._calls.disconnects.abandoned(self._call)
             raise
 
     async def _send_again(self, message: TaskMessage) -> None:
@@ -249,6 +249,6 @@ class _Service:
                 ended = True
                 raise
             finally:
-                self._calls.accepting.ended(self._call, self._delivery.ending)
-                if self._method.server_streaming if ended else not self._calls.patience.is_over:
-                    self._calls.leaving.left(self._call)
+                self._calls.acceptor.ended(self._call, self._delivery.ending)
+                if self._method.server_streaming if ended else not self._calls.ledger_retry.is_over:
+                    self._calls.disconnects.disconnected(self._call)

@@ -5,53 +5,53 @@ from __future__ import annotations
 import logging
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.aio.background_tasks import Errands
+from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import cancel, discard, leave
-from forebay_backends.ledger.pipelining import Together
+from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-from forebay_gateway.durable.ledger_retry import Patience
+from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watches import Watches
 
 _log = logging.getLogger(__name__)
 
 
-class Leaving:
+class Disconnects:
     """What the ledger has yet to hear of calls that were left. One object a gateway."""
 
     def __init__(
-        self, ledger: Ledger, together: Together, watches: Watches, patience: Patience
+        self, ledger: Ledger, pipeliner: Pipeliner, watches: Watches, ledger_retry: LedgerRetry
     ) -> None:
         self._ledger = ledger
-        self._together = together
+        self._pipeliner = pipeliner
         self._watches = watches
-        self._patience = patience
-        self._telling = Errands()
+        self._ledger_retry = ledger_retry
+        self._telling = BackgroundTasks()
 
-    def left(self, call: CallKey) -> None:
+    def disconnected(self, call: CallKey) -> None:
         """A caller has gone."""
         self._telling.start(self._leave(call))
 
-    def given_up(self, call: CallKey) -> None:
+    def abandoned(self, call: CallKey) -> None:
         """A caller was told that its call failed, and nobody else knows the call's id.
 
         The ledger may have accepted it, and only the answer was lost: then it is not to run.
         """
         self._telling.start(self._forget(call))
 
-    async def settled(self) -> None:
+    async def join(self) -> None:
         """Returns when the ledger has been told of all; bounded."""
-        await self._telling.settled(RETRY_AFTER_S)
+        await self._telling.join(RETRY_AFTER_S)
 
     async def _leave(self, call: CallKey) -> None:
         async def leave_it() -> None:
             if not self._watches.watched(call):  # it may be attached to again meanwhile
                 # After the call was accepted, where that is still on its way.
-                await self._together.run(leave(call, self._watches.channel))
+                await self._pipeliner.run(leave(call, self._watches.channel))
 
         try:
-            await self._patience.ask(leave_it)
+            await self._ledger_retry.retry(leave_it)
         except BackendUnavailable:
             _log.warning("call %s was left; its watch will lapse", call)
 
@@ -61,6 +61,6 @@ class Leaving:
                 await self._ledger.run(cancel(call))
 
         try:
-            await self._patience.ask(forget_it)
+            await self._ledger_retry.retry(forget_it)
         except BackendUnavailable:
             _log.warning("call %s was given up; if it was accepted, its watch will lapse", call)

@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from forebay.errors import ItemsLost
-from forebay_backends.ledger.frames import Brief, CallEvent, Ending, Initial, Item, More
-from forebay_backends.ledger.operations.calls import Standing
+from forebay_backends.ledger.frames import (
+    CallEvent,
+    Ending,
+    Initial,
+    Item,
+    ItemsStored,
+    TransientItem,
+)
+from forebay_backends.ledger.operations.calls import CallSnapshot
 
 BUFFER_BYTES = 1 << 20
 """Bytes of published items that wait for the caller before the rest is left to the ledger."""
@@ -70,7 +77,7 @@ class _Uncounted:
         pass
 
 
-class Delivery:
+class ItemSequence:
     """The items of one call on their way to one caller."""
 
     def __init__(self, resume_from: int = 0, held: Held | None = None) -> None:
@@ -108,9 +115,9 @@ class Delivery:
                     self._know(ordinal + 1, self._known_bytes + len(payload))
                 if ordinal == self._tail and self._has_room(len(payload)):
                     self._append(payload)
-            case More(count, sent):
+            case ItemsStored(count, sent):
                 self._know(count, sent)
-            case Brief(payload):
+            case TransientItem(payload):
                 self._push_transient(payload)
             case Initial(payload):
                 self.initial = payload
@@ -118,33 +125,33 @@ class Delivery:
                 self._know(event.count, self._known_bytes)
                 self.ending = event
 
-    def attach(self, standing: Standing) -> None:
+    def attach(self, snapshot: CallSnapshot) -> None:
         """Takes the ledger's word at attaching: the latest transient item is news, too.
 
         Raises ItemsLost where the caller has seen more than there is.
         """
-        if self.read_count > standing.count:
+        if self.read_count > snapshot.count:
             raise ItemsLost(
-                f"the ledger has {standing.count} items of this call, "
+                f"the ledger has {snapshot.count} items of this call, "
                 f"the caller saw {self.read_count}"
             )
-        self.ahead_bytes = standing.ahead_bytes
-        self.on_standing(standing)
-        if standing.brief and standing.ending is None:
-            self._push_transient(standing.brief)
+        self.ahead_bytes = snapshot.ahead_bytes
+        self.on_snapshot(snapshot)
+        if snapshot.transient and snapshot.ending is None:
+            self._push_transient(snapshot.transient)
 
-    def on_standing(self, standing: Standing) -> None:
+    def on_snapshot(self, snapshot: CallSnapshot) -> None:
         """Takes the ledger's word, now and then, since pub/sub loses; it may be a bit old.
 
         Raises ItemsLost where items that did not go out yet are gone.
         """
-        if self._tail < standing.first:
-            raise ItemsLost(f"the first {standing.first} items of this call are no longer kept")
-        self._know(standing.count, standing.sent)
-        if self.initial is None and standing.initial:
-            self.initial = standing.initial
-        if standing.ending is not None:
-            self.ending = standing.ending
+        if self._tail < snapshot.first:
+            raise ItemsLost(f"the first {snapshot.first} items of this call are no longer kept")
+        self._know(snapshot.count, snapshot.sent)
+        if self.initial is None and snapshot.initial:
+            self.initial = snapshot.initial
+        if snapshot.ending is not None:
+            self.ending = snapshot.ending
 
     def on_fetched(self, items: list[tuple[int, bytes]]) -> None:
         """Takes items from the ledger; raises ItemsLost where they are not the next."""

@@ -17,17 +17,17 @@ from forebay.metadata import CALL_ID
 from forebay_backends.ledger.keys import CallKey
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 
-PATIENCE_S = 60.0
+RETRY_FOR_S = 60.0
 """How long a call in flight waits for a ledger that is away."""
 _AGAIN_AFTER_S = 0.5
 
 T = TypeVar("T")
 
 
-class Patience:
+class LedgerRetry:
     """Asks again until there is an answer, or the gateway can wait no longer."""
 
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, patience_s: float = RETRY_FOR_S) -> None:
         self._patience_s = patience_s
         self._over = asyncio.Event()
 
@@ -40,7 +40,7 @@ class Patience:
         """From now on nothing is asked twice."""
         self._over.set()
 
-    def go_on(self, call: CallKey) -> None:
+    def raise_if_draining(self, call: CallKey) -> None:
         """Raises Draining where the gateway can wait no longer, with what to call again."""
         if self.is_over:
             raise Draining(
@@ -48,26 +48,26 @@ class Patience:
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    async def hear(self, call: CallKey, said: Coroutine[None, None, T]) -> T:
+    async def unless_draining(self, call: CallKey, said: Coroutine[None, None, T]) -> T:
         """What the caller says next; raises Draining where the gateway can't wait for it."""
         saying = asyncio.ensure_future(said)
         over = asyncio.ensure_future(self._over.wait())
         try:
             await asyncio.wait((saying, over), return_when=asyncio.FIRST_COMPLETED)
             if not saying.done():
-                self.go_on(call)
+                self.raise_if_draining(call)
             return saying.result()
         finally:
             saying.cancel()
             over.cancel()
 
-    async def ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def retry(self, retry: Callable[[], Awaitable[T]]) -> T:
         """The answer; what is asked may be done twice. Raises BackendUnavailable."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._patience_s
         while True:
             try:
-                return await ask()
+                return await retry()
             except BackendUnavailable:
                 if self.is_over or loop.time() > give_up:
                     raise

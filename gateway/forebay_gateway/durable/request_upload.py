@@ -23,36 +23,36 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event
 from forebay_backends.ledger.operations.calls import Push, Refused, complete, discard, end
-from forebay_backends.ledger.outcome import failed
+from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
-from forebay_gateway.durable.ledger_retry import Patience
-from forebay_gateway.durable.request_spool import Spool
+from forebay_gateway.durable.ledger_retry import LedgerRetry
+from forebay_gateway.durable.request_spool import RequestSpool
 from forebay_gateway.durable.watches import Watch
-from forebay_gateway.rpc.incoming import Incoming
+from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.policy import request_limit_bytes
 
 _log = logging.getLogger(__name__)
 
 
-class Receiver:
+class RequestUpload:
     """Receives the requests of one RPC on one durable call."""
 
     def __init__(
         self,
         call: CallKey,
         watch: Watch,
-        incoming: Incoming,
+        incoming: IncomingCall,
         *,
         ledger: Ledger,
         settings: Settings,
-        patience: Patience,
+        ledger_retry: LedgerRetry,
     ) -> None:
         self._call = call
         self._watch = watch
         self._incoming = incoming
         self._ledger = ledger
         self._settings = settings
-        self._patience = patience
+        self._ledger_retry = ledger_retry
         self._limit_bytes = request_limit_bytes(incoming.method, settings)
         self._live = incoming.method.route.live
 
@@ -74,7 +74,7 @@ class Receiver:
         if stored is None:
             return False
         completed = partial(self._ledger.run, complete(self._call, push, stored))
-        refused = await self._patience.ask(completed)
+        refused = await self._ledger_retry.retry(completed)
         if refused is not None and refused.why == "GAP":
             raise ItemsLost("the ledger has lost requests of this call")
         return refused is None
@@ -101,13 +101,13 @@ class Receiver:
 
     async def _store(self) -> int | None:
         """How many requests there are; None where the call has ended."""
-        spool = Spool(
+        spool = RequestSpool(
             self._call,
             self._incoming,
             limit_bytes=self._limit_bytes,
             max_message_bytes=self._settings.max_message_bytes,
             ledger=self._ledger,
-            patience=self._patience,
+            ledger_retry=self._ledger_retry,
             room=self._watch.room,
         )
         stored = await spool.store()
@@ -122,7 +122,7 @@ class Receiver:
 
     async def _end(self, error: ForebayError) -> None:
         if error.retry_after_s is None:
-            outcome = failed(error).SerializeToString()
+            outcome = outcome_of_error(error).SerializeToString()
             await self._ledger.run(end(self._call, Event.FAIL, error.reason, outcome))
         elif not self._live:  # a retry may help, so it must find no record
             await self._ledger.run(discard(self._call))

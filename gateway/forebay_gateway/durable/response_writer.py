@@ -16,10 +16,10 @@ from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import Refused, credit
 from forebay_gateway.durable.item_sequence import Done, Fetch, Send, Wait
-from forebay_gateway.durable.ledger_retry import Patience
+from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watches import Watch, Watches
 from forebay_gateway.rpc.incoming import Context
-from forebay_gateway.rpc.outcomes import failure, trailing_metadata
+from forebay_gateway.rpc.outcomes import error_of_ending, trailing_metadata
 from forebay_gateway.rpc.status import abort
 
 HOLD_INITIAL_METADATA_S = 0.1
@@ -36,7 +36,7 @@ class _Ahead:
     items: asyncio.Task[list[tuple[int, bytes]]]
 
 
-class Deliverer:
+class ResponseWriter:
     """The way back of one RPC on one durable call."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Deliverer:
         *,
         ledger: Ledger,
         watches: Watches,
-        patience: Patience,
+        ledger_retry: LedgerRetry,
     ) -> None:
         self._call = call
         self._watch = watch
@@ -57,7 +57,7 @@ class Deliverer:
         self._method = method
         self._ledger = ledger
         self._watches = watches
-        self._patience = patience
+        self._ledger_retry = ledger_retry
         self._owed: int | None = None  # a credit that the ledger did not take
         self._ahead: _Ahead | None = None
 
@@ -75,7 +75,7 @@ class Deliverer:
         while True:
             decision = self._delivery.take()
             if not isinstance(decision, Done):
-                self._patience.go_on(self._call)
+                self._ledger_retry.raise_if_draining(self._call)
                 self._watch.go_on()
             match decision:
                 case Send(payload):
@@ -95,7 +95,7 @@ class Deliverer:
 
     async def _send_initial_metadata(self, attached: str) -> None:
         if self._delivery.idle:
-            await self._watch.news(HOLD_INITIAL_METADATA_S)
+            await self._watch.wait(HOLD_INITIAL_METADATA_S)
         handlers = call_pb2.Metadata.FromString(self._delivery.initial or b"")
         await self._context.send_initial_metadata(
             ((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(handlers))
@@ -116,7 +116,7 @@ class Deliverer:
             items = await self._items_ahead(confirmed_in)
             if items is None:
                 ask = partial(self._ledger.items, self._call, first, count)
-                items = await self._patience.ask(ask)
+                items = await self._ledger_retry.retry(ask)
             if self._watches.confirmed(self._watch) and self._watch.confirmed_in == confirmed_in:
                 self._delivery.on_fetched(items)
                 return
@@ -134,13 +134,13 @@ class Deliverer:
         return items if ahead.confirmed_in == confirmed_in else None
 
     async def _wait(self) -> None:
-        await self._watch.news()
-        standing = self._watch.standing()
-        if isinstance(standing, Refused):
+        await self._watch.wait()
+        snapshot = self._watch.snapshot()
+        if isinstance(snapshot, Refused):
             raise ItemsLost("the ledger has lost this call, or what went out of it")
-        if standing is not None:
+        if snapshot is not None:
             await self._acknowledge(self._delivery.acknowledge(idle=True) or self._owed)
-            self._delivery.on_standing(standing)
+            self._delivery.on_snapshot(snapshot)
 
     async def _acknowledge(self, read_count: int | None) -> None:
         if read_count is None:
@@ -155,7 +155,7 @@ class Deliverer:
 
     async def _end(self, ending: Ending) -> None:
         trailing = trailing_metadata(ending)
-        error = failure(ending, may_run_again=self._method.may_run_again)
+        error = error_of_ending(ending, may_run_again=self._method.may_run_again)
         if error is not None:
             await abort(self._context, error, trailing)
         self._context.set_trailing_metadata(tuple(trailing))

@@ -14,15 +14,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from forebay.errors import BackendUnavailable, ForebayError
-from forebay_backends.aio.auto_reset_event import Bell
+from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.frames import CallEvent, Holding, Lost, Reply, Room, parse_frame
+from forebay_backends.ledger.frames import (
+    BatchHeartbeat,
+    CallEvent,
+    Lost,
+    Reply,
+    RequestWindowOpen,
+    parse_frame,
+)
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Refused, Standing, watch
+from forebay_backends.ledger.operations.calls import CallSnapshot, Refused, watch
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
-from forebay_gateway.durable.item_sequence import Delivery
-from forebay_gateway.durable.ledger_retry import PATIENCE_S
+from forebay_gateway.durable.item_sequence import ItemSequence
+from forebay_gateway.durable.ledger_retry import RETRY_FOR_S
 
 LOOK_EVERY_S = LEASE_S / 3
 _LOOKS_A_ROUND_TRIP = 200
@@ -32,37 +39,37 @@ _LOST = Refused("LOST")  # a record that has fewer items than went out
 _log = logging.getLogger(__name__)
 
 
-class Watch(Bell):
+class Watch(AutoResetEvent):
     """One caller's view of a call: its delivery, and a bell that rings when there is news."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: ItemSequence) -> None:
         super().__init__()
         self.delivery = delivery
         self.registered = False
         """Whether the ledger knows of the watch; from then on it is renewed."""
         self.confirmed_in = 0
         """The subscription under which the ledger was last asked where the call stands."""
-        self.room = Bell()
+        self.room = AutoResetEvent()
         """Rings when the handler of a live call has read the requests that it had."""
         self._failed: ForebayError | None = None
-        self._told: Standing | Refused | BackendUnavailable | None = None
+        self._told: CallSnapshot | Refused | BackendUnavailable | None = None
 
-    def tell(self, told: Standing | Refused | BackendUnavailable) -> None:
+    def tell(self, told: CallSnapshot | Refused | BackendUnavailable) -> None:
         """The ledger's word on the call, or that there will be none."""
         self._told = told
-        self.ring()
+        self.set()
 
     def fail(self, error: ForebayError) -> None:
         """The requests can't be received any further."""
         self._failed = error
-        self.ring()
+        self.set()
 
     def go_on(self) -> None:
         """Raises what `fail` was told."""
         if self._failed is not None:
             raise self._failed
 
-    def standing(self) -> Standing | Refused | None:
+    def snapshot(self) -> CallSnapshot | Refused | None:
         """The ledger's latest word, once; raises BackendUnavailable where it is away for long."""
         told, self._told = self._told, None
         if isinstance(told, BackendUnavailable):
@@ -79,7 +86,7 @@ class Watches:
         self._ledger_url = ledger_url
         self.on_reply: Callable[[bytes], None] = lambda payload: None
         """Hears the answers to ephemeral calls."""
-        self.on_holding: Callable[[Holding], None] = lambda holding: None
+        self.on_batch_heartbeat: Callable[[BatchHeartbeat], None] = lambda holding: None
         """Hears which worker has ephemeral calls."""
         self.on_lost: Callable[[Lost], None] = lambda lost: None
         """Hears which batch of ephemeral calls a worker lost."""
@@ -87,7 +94,7 @@ class Watches:
         """Hears of calls, for those who look on and watch none."""
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
-        self._look_now = Bell()
+        self._look_now = AutoResetEvent()
         self._answered_at = 0.0
         self.subscription = 0
         """How many times the channel was subscribed."""
@@ -115,17 +122,17 @@ class Watches:
         """The ledger has answered; from now on the watch is renewed."""
         watch.registered = True
         if watch.confirmed_in != self.subscription:
-            self._look_now.ring()
+            self._look_now.set()
 
     def watched(self, call: CallKey) -> bool:
         """Whether anyone here watches the call."""
         return str(call) in self._watches
 
-    def ring_all(self) -> None:
+    def wake_all(self) -> None:
         """Wakes every watch."""
         for watches in self._watches.values():
             for one in watches:
-                one.ring()
+                one.set()
 
     def confirmed(self, watch: Watch) -> bool:
         """Whether the ledger has said where the call stands since it was away.
@@ -144,7 +151,7 @@ class Watches:
         self._answered_at = time.monotonic()
         pause_s = LOOK_EVERY_S
         while True:
-            await self._look_now.news(pause_s)
+            await self._look_now.wait(pause_s)
             pause_s = LOOK_EVERY_S
             try:
                 await self._look_at_all()
@@ -169,18 +176,18 @@ class Watches:
             for one in self._watches.get(key, ())
             if one.registered
         }
-        standings = await self._ledger.run_all(
+        snapshots = await self._ledger.run_all(
             [watch(CallKey.parse(key), self.channel) for key in keys]
         )
-        for key, standing in zip(keys, standings, strict=True):
+        for key, snapshot in zip(keys, snapshots, strict=True):
             for one in self._watches.get(key, ()):
                 if one in had:
                     one.confirmed_in = asked_in
-                    lost = isinstance(standing, Standing) and standing.count < had[one]
-                    one.tell(_LOST if lost else standing)
+                    lost = isinstance(snapshot, CallSnapshot) and snapshot.count < had[one]
+                    one.tell(_LOST if lost else snapshot)
 
     def _despair(self, error: BackendUnavailable) -> None:
-        if time.monotonic() - self._answered_at < PATIENCE_S:
+        if time.monotonic() - self._answered_at < RETRY_FOR_S:
             return
         for watches in self._watches.values():
             for one in watches:
@@ -204,14 +211,14 @@ class Watches:
     def _on_subscribed(self) -> None:
         self.subscription += 1
         self._subscribed.set()
-        self._look_now.ring()
+        self._look_now.set()
 
     def _on_frame(self, frame: bytes) -> None:
         key, event = parse_frame(frame)
         if isinstance(event, Reply):
             self.on_reply(event.payload)
-        elif isinstance(event, Holding):
-            self.on_holding(event)
+        elif isinstance(event, BatchHeartbeat):
+            self.on_batch_heartbeat(event)
         elif isinstance(event, Lost):
             self.on_lost(event)
         else:
@@ -219,9 +226,9 @@ class Watches:
 
     def _on_event(self, key: str, event: CallEvent) -> None:
         for one in self._watches.get(key, ()):
-            if isinstance(event, Room):
-                one.room.ring()
+            if isinstance(event, RequestWindowOpen):
+                one.room.set()
             elif self.confirmed(one):
                 one.delivery.on_event(event)
-                one.ring()
+                one.set()
         self.on_event(key, event)

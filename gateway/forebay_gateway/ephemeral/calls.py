@@ -22,22 +22,23 @@ from forebay.errors import (
 )
 from forebay.metadata import CALL_ID, Pairs, to_pairs
 from forebay.v1 import call_pb2
-from forebay_backends.aio.background_tasks import Errands
-from forebay_backends.aio.periodic import every
+from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.broker.task_messages import batch_message
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.frames import Holding, Lost, Stop, left_frame, stop_frame
+from forebay_backends.ledger.frames import BatchHeartbeat, Lost, Stop, caller_gone_frame, stop_frame
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.outcome import error_of_outcome
 from forebay_backends.reaper import ROUND_S
 from forebay_backends.settings import Settings
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-from forebay_gateway.ephemeral.in_flight import EphemeralCall, SentBatch, SentBatches
-from forebay_gateway.fleet.monitor import Fleet
-from forebay_gateway.rpc.batching import Gathering, Gatherings
-from forebay_gateway.rpc.incoming import Context, Incoming
-from forebay_gateway.rpc.outcomes import failure_of, times
+from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
+from forebay_gateway.fleet.monitor import FleetMonitor
+from forebay_gateway.rpc.batching import Batcher, BatchQueue
+from forebay_gateway.rpc.incoming import Context, IncomingCall
+from forebay_gateway.rpc.outcomes import timing_metadata
 from forebay_gateway.rpc.policy import attempts_limit, queue_wait_s
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.rpc.uuid7 import uuid7
@@ -53,7 +54,7 @@ class EphemeralCalls:
         settings: Settings,
         ledger: Ledger,
         dispatcher: Dispatcher,
-        fleet: Fleet,
+        fleet: FleetMonitor,
         reply_channel: str,
     ) -> None:
         self._settings = settings
@@ -61,16 +62,16 @@ class EphemeralCalls:
         self._dispatcher = dispatcher
         self._fleet = fleet
         self._reply_channel = reply_channel
-        self._sent = SentBatches()
-        self._gatherings = Gatherings(fleet.slots, self._send_together)
-        self._errands = Errands()
+        self._sent = InFlight()
+        self._gatherings = Batcher(fleet.slots, self._send_together)
+        self._background_tasks = BackgroundTasks()
 
-    async def serve(self, incoming: Incoming, context: Context) -> bytes:
+    async def serve(self, incoming: IncomingCall, context: Context) -> bytes:
         """Sends the call, waits for its answer, and returns the response."""
         member = call_pb2.BatchMember(
-            call_id=uuid7(), request=incoming.first or b"", metadata=incoming.wishes.handed_on
+            call_id=uuid7(), request=incoming.first or b"", metadata=incoming.options.handed_on
         )
-        call = EphemeralCall(incoming.method, incoming.wishes.priority, member, time.monotonic())
+        call = EphemeralCall(incoming.method, incoming.options.priority, member, time.monotonic())
         try:
             reply = await self._answer(incoming, call)
         except ForebayError as error:
@@ -80,10 +81,10 @@ class EphemeralCalls:
             await context.send_initial_metadata(to_pairs(reply.initial_metadata))
         trailing: Pairs = (
             (CALL_ID, member.call_id),
-            *times(max(0, waited_ms), reply.run_ms, call.attempt),
+            *timing_metadata(max(0, waited_ms), reply.run_ms, call.attempt),
             *to_pairs(reply.outcome.trailing_metadata),
         )
-        failure = failure_of(reply.outcome)
+        failure = error_of_outcome(reply.outcome)
         if failure is not None:
             await abort(context, failure, trailing)
         context.set_trailing_metadata(tuple(trailing))
@@ -102,7 +103,7 @@ class EphemeralCalls:
                 call.reply.set_result(member)
             self._remove(call)
 
-    def on_holding(self, holding: Holding) -> None:
+    def on_batch_heartbeat(self, holding: BatchHeartbeat) -> None:
         """A worker has calls in hand; those that nobody waits for are to stop."""
         for call_id in holding.call_ids:
             known = self._sent.held(
@@ -119,7 +120,7 @@ class EphemeralCalls:
 
     async def look_after(self) -> None:
         """Sends lost calls again, or fails them, until cancelled."""
-        await every(ROUND_S, self._look, _log, "looking after ephemeral calls")
+        await run_periodically(ROUND_S, self._look, _log, "looking after ephemeral calls")
 
     async def _look(self) -> None:
         for queue in self._sent.silent_queues(time.monotonic()):
@@ -132,7 +133,9 @@ class EphemeralCalls:
         for call in self._sent:
             call.fail(Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S))
 
-    async def _answer(self, incoming: Incoming, call: EphemeralCall) -> call_pb2.BatchMemberReply:
+    async def _answer(
+        self, incoming: IncomingCall, call: EphemeralCall
+    ) -> call_pb2.BatchMemberReply:
         await self._fleet.clock_known()
         wait_s = queue_wait_s(call.method, self._settings)
         if incoming.deadline.timeout_s() is not None:
@@ -157,17 +160,17 @@ class EphemeralCalls:
             self._remove(call)
 
     def _send_together(
-        self, gathering: Gathering[EphemeralCall], calls: list[EphemeralCall]
+        self, gathering: BatchQueue[EphemeralCall], calls: list[EphemeralCall]
     ) -> None:
-        batch = SentBatch(calls[0].id if len(calls) == 1 else uuid7(), calls, time.monotonic())
+        batch = Batch(calls[0].id if len(calls) == 1 else uuid7(), calls, time.monotonic())
         gathering.sent(batch)
         self._send(batch)
 
-    def _send(self, batch: SentBatch) -> None:
+    def _send(self, batch: Batch) -> None:
         self._sent.add(batch)
-        self._errands.start(self._dispatch(batch))
+        self._background_tasks.start(self._dispatch(batch))
 
-    async def _dispatch(self, batch: SentBatch) -> None:
+    async def _dispatch(self, batch: Batch) -> None:
         members = [call.member for call in batch.calls.values()]
         content = call_pb2.Batch(
             members=members,
@@ -190,7 +193,7 @@ class EphemeralCalls:
             _log.exception("calls could not be sent")
             self._fail(batch, InternalFault("the gateway failed; its log says how"))
 
-    def _fail(self, batch: SentBatch, error: ForebayError) -> None:
+    def _fail(self, batch: Batch, error: ForebayError) -> None:
         for call in tuple(batch.calls.values()):
             call.fail(error)
 
@@ -202,7 +205,7 @@ class EphemeralCalls:
             gathering.over(over)
             self._gatherings.send_due(gathering)
 
-    def _on_lost(self, batch: SentBatch) -> None:
+    def _on_lost(self, batch: Batch) -> None:
         limit = attempts_limit(batch.method, self._settings)
         for call in tuple(batch.calls.values()):
             self._remove(call)
@@ -212,7 +215,7 @@ class EphemeralCalls:
             _log.info("call %s is sent again: its worker, or its message, was lost", call.id)
             call.attempt += 1
             # By itself: so a call that kills its process takes no other with it again.
-            self._send(SentBatch(uuid7(), [call], time.monotonic()))
+            self._send(Batch(uuid7(), [call], time.monotonic()))
 
     def _tell_workers(self, call_id: str, worker: str | None, queue: str = "") -> None:
         """Tells the worker, or all of the queue, without making anyone wait for it."""
@@ -220,8 +223,8 @@ class EphemeralCalls:
         if worker is not None:
             telling = self._tell(control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED)))
         else:
-            telling = self._tell(queue_channel(queue), left_frame(key))
-        self._errands.start(telling)
+            telling = self._tell(queue_channel(queue), caller_gone_frame(key))
+        self._background_tasks.start(telling)
 
     async def _tell(self, channel: str, frame: bytes) -> None:
         try:

@@ -9,7 +9,12 @@ from forebay.errors import ForebayError
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.lost_calls import UnclaimedCall, Waiting, certainly_lost, probably_lost
+from forebay_backends.ledger.lost_calls import (
+    QueueBacklog,
+    UnclaimedCall,
+    certainly_lost,
+    probably_lost,
+)
 from forebay_backends.ledger.scripts import LEASE_S
 
 
@@ -28,7 +33,7 @@ class EphemeralCall:
         self.timeout: asyncio.Timeout | None = None
         """Of the wait for a worker."""
         self.attempt = 1
-        self.batch: SentBatch | None = None
+        self.batch: Batch | None = None
         """What it was sent with; None while it gathers."""
 
     @property
@@ -42,7 +47,7 @@ class EphemeralCall:
             self.reply.set_exception(error)
 
 
-class SentBatch:
+class Batch:
     """Calls of one method and priority, on their way in one message.
 
     `calls` are those that still wait; it is over when there are none.
@@ -65,27 +70,27 @@ class SentBatch:
         return self.method.route.queue, self.priority
 
 
-class SentBatches:
+class InFlight:
     """All that a gateway waits for. It does no I/O."""
 
     def __init__(self) -> None:
         self._calls: dict[str, EphemeralCall] = {}
-        self._batches: dict[str, SentBatch] = {}
+        self._batches: dict[str, Batch] = {}
         self._front: dict[tuple[str, int], float] = {}
 
     def __iter__(self) -> Iterator[EphemeralCall]:
         return iter(tuple(self._calls.values()))
 
-    def batch(self, batch_id: str) -> SentBatch | None:
+    def batch(self, batch_id: str) -> Batch | None:
         """The batch of that id; None where nobody waits for any of its calls."""
         return self._batches.get(batch_id)
 
-    def add(self, batch: SentBatch) -> None:
+    def add(self, batch: Batch) -> None:
         """The batch is sent."""
         self._batches[batch.id] = batch
         self._calls.update(batch.calls)
 
-    def remove(self, call: EphemeralCall) -> SentBatch | None:
+    def remove(self, call: EphemeralCall) -> Batch | None:
         """The call is waited for no more; its batch, where that is over with it."""
         batch = call.batch
         if batch is None or batch.calls.pop(call.id, None) is None:
@@ -122,15 +127,15 @@ class SentBatches:
         """Queues with batches that were not heard of for a lease."""
         return {one.lane[0] for one in self._batches.values() if _is_silent(one, now)}
 
-    def lost(self, queue: str, depth: int, now: float) -> list[SentBatch]:
+    def lost(self, queue: str, depth: int, now: float) -> list[Batch]:
         """Batches of a queue, which holds `depth` messages, that nobody will answer any more."""
         sent = [one for one in self._batches.values() if one.lane[0] == queue]
         silent = [self._unclaimed(one) for one in sent if _is_silent(one, now)]
-        waiting = Waiting(sum(one.worker is None for one in sent), tuple(silent))
+        waiting = QueueBacklog(sum(one.worker is None for one in sent), tuple(silent))
         lost = (*certainly_lost(waiting), *probably_lost(waiting, depth))
         return [self._batches[one.call.id] for one in lost]
 
-    def _unclaimed(self, batch: SentBatch) -> UnclaimedCall:
+    def _unclaimed(self, batch: Batch) -> UnclaimedCall:
         """The batch in the words of the one rule for what is lost; 0: its worker was."""
         return UnclaimedCall(
             CallKey(batch.id),
@@ -143,5 +148,5 @@ class SentBatches:
         )
 
 
-def _is_silent(batch: SentBatch, now: float) -> bool:
+def _is_silent(batch: Batch, now: float) -> bool:
     return now - batch.heard_at >= LEASE_S

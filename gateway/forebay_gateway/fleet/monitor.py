@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.aio.periodic import every
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.ledger.client import Ledger, mapped_errors
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, survey
@@ -41,7 +41,7 @@ class Health:
         return self.ledger and self.broker
 
 
-class Fleet:
+class FleetMonitor:
     """The state of the world outside, at most a round old."""
 
     def __init__(
@@ -96,7 +96,9 @@ class Fleet:
         Beside `watch_over`: what an outage left may take long to repair, and its health is
         not to wait for that.
         """
-        await every(ROUND_S, partial(self._reaper.round, self._queues), _log, "the repair")
+        await run_periodically(
+            ROUND_S, partial(self._reaper.round, self._queues), _log, "the repair"
+        )
 
     async def round(self) -> Health:
         """Looks at everything once."""

@@ -16,7 +16,7 @@ from forebay.routes.fingerprints import same_kind
 from forebay_backends.ledger.presence import WorkerPresence
 
 
-class Trouble(StrEnum):
+class ProblemKind(StrEnum):
     """What may be wrong; the names are those of `forebay.v1.MethodProblemKind`."""
 
     NO_CONSUMER = "NO_CONSUMER"
@@ -30,10 +30,10 @@ class Trouble(StrEnum):
 class Problem:
     """One thing that is wrong with a method's workers: which, how it is, how to mend it."""
 
-    trouble: Trouble
+    trouble: ProblemKind
     workers: tuple[str, ...]
-    how_it_is: str
-    mend: str
+    description: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def consumers_of(method: Method, workers: Iterable[WorkerPresence], version: str
 
     Workers of plain tasks are not known: they say nothing of themselves.
     """
-    if not method.keeps_record:
+    if method.is_plain:
         return Consumers(method, (), 0, ())
     route = method.route
     consuming = [worker for worker in workers if route.queue in worker.queues]
@@ -94,7 +94,7 @@ def _problems(
     unable = [worker for worker in consuming if worker not in able]
     if not consuming:
         yield Problem(
-            Trouble.NO_CONSUMER,
+            ProblemKind.NO_CONSUMER,
             (),
             f"no live worker consumes queue {queue!r}",
             start_worker(queue),
@@ -103,7 +103,7 @@ def _problems(
         who = _names(unable)
         does = "consumes" if len(unable) == 1 else "consume"
         yield Problem(
-            Trouble.TASK_UNREGISTERED_BY_SOME if able else Trouble.TASK_UNREGISTERED,
+            ProblemKind.TASK_UNREGISTERED_BY_SOME if able else ProblemKind.TASK_UNREGISTERED,
             tuple(map(node_of, unable)),
             f"{who} {does} queue {queue!r} without task {task!r} of this method",
             "restart them with an application that registers it, or give the method "
@@ -116,7 +116,7 @@ def _problems(
     ]
     if others:
         yield Problem(
-            Trouble.OTHER_MESSAGES,
+            ProblemKind.OTHER_MESSAGES,
             tuple(map(node_of, others)),
             f"{_names(others)} and this gateway have different versions of its messages",
             "bring both up to date: workers first where fields are added",
@@ -125,7 +125,7 @@ def _problems(
     if strangers:
         theirs = ", ".join(sorted({worker.version for worker in strangers}))
         yield Problem(
-            Trouble.OTHER_VERSION,
+            ProblemKind.OTHER_VERSION,
             tuple(map(node_of, strangers)),
             f"{_names(strangers)}: Forebay {theirs}, this gateway: {version}",
             "install one version on both",

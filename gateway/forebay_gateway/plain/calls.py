@@ -27,7 +27,7 @@ from forebay.errors import (
     TooLarge,
 )
 from forebay.metadata import ATTACHED, CALL_ID
-from forebay_backends.aio.background_tasks import Errands
+from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.settings import RPC, Settings
 from forebay_backends.urls import redis_url
 from forebay_gateway.admission.admission import RETRY_AFTER_S
@@ -42,20 +42,20 @@ from forebay_gateway.plain.brokers.celery_messages import (
 )
 from forebay_gateway.plain.brokers.redis import RedisBroker
 from forebay_gateway.plain.brokers.redis_results import RedisResults
-from forebay_gateway.plain.in_flight import PlainCall, Waiting
+from forebay_gateway.plain.in_flight import InFlight, PlainCall
 from forebay_gateway.plain.mapping.result_meta import read_meta, too_large
 from forebay_gateway.plain.mapping.results import response, responses
 from forebay_gateway.plain.mapping.scalars import Unfit
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
 from forebay_gateway.plain.task_request import task_of
-from forebay_gateway.plain.watchdog import Looking
-from forebay_gateway.rpc.incoming import Context, Incoming
+from forebay_gateway.plain.watchdog import Watchdog
+from forebay_gateway.rpc.incoming import Context, IncomingCall
 from forebay_gateway.rpc.policy import queue_wait_s, run_time_s
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _QUEUE_AGAIN_S = 0.5
 _SETTLE_S = 2.0
-_MEND = "; FOREBAY_MAX_MESSAGE_BYTES is the limit on messages, and JSON may be four times as large"
+_FIX = "; FOREBAY_MAX_MESSAGE_BYTES is the limit on messages, and JSON may be four times as large"
 
 _log = logging.getLogger(__name__)
 
@@ -66,14 +66,14 @@ class PlainCalls:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._prefix = f"{os.urandom(4).hex()}-"
-        self._waiting = Waiting()
-        self._errands = Errands()
+        self._in_flight = InFlight()
+        self._background_tasks = BackgroundTasks()
         self._reply_queue = f"forebay.reply.{self._prefix}{uuid7()}"
         self.broker = self._connected()
         self._results = self._stored_results()
-        self._looking = Looking(self._waiting, self.broker, self._results, self._reply_queue)
+        self._looking = Watchdog(self._in_flight, self.broker, self._results, self._reply_queue)
 
-    async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
+    async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Sends the call's task and answers with what becomes of it; raises a ForebayError."""
         method, limits = incoming.method, self._settings
         task_id = f"{self._prefix}{uuid7()}"
@@ -81,12 +81,12 @@ class PlainCalls:
         call = PlainCall(
             task_id,
             method,
-            incoming.place,
+            incoming.permit,
             queue_wait_s(method, limits),
             run_time_s(method, limits) or inf,
             time.monotonic(),
         )
-        self._waiting.add(call)
+        self._in_flight.add(call)
         try:
             async with asyncio.timeout(incoming.deadline.timeout_s()):
                 await self._send(call, message)
@@ -99,9 +99,9 @@ class PlainCalls:
         except TimeoutError:
             raise DeadlineExceeded("the call's deadline passed") from None
         finally:
-            self._waiting.remove(call)
-            if call.sent and not call.is_over and not incoming.wishes.detach:
-                self._errands.start(self._stop(call))
+            self._in_flight.remove(call)
+            if call.sent and not call.is_over and not incoming.options.detach:
+                self._background_tasks.start(self._stop(call))
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
@@ -119,14 +119,14 @@ class PlainCalls:
 
     def cut(self) -> None:
         """Ends what still waits with `Draining`."""
-        for call in self._waiting:
+        for call in self._in_flight:
             # What had effects must not be repeated by whoever heeds a RetryInfo.
             again_s = RETRY_AFTER_S if call.method.may_run_again else None
             call.ended(Draining("the gateway is shutting down", retry_after_s=again_s))
 
-    async def settled(self) -> None:
+    async def join(self) -> None:
         """Returns when the workers were told of the calls that were cut."""
-        await self._errands.settled(_SETTLE_S)
+        await self._background_tasks.join(_SETTLE_S)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -144,7 +144,7 @@ class PlainCalls:
     def _stored_results(self) -> RedisResults | None:
         if self._settings.result_url == RPC:
             return None
-        url, waiting = self._settings.result_url, self._waiting
+        url, waiting = self._settings.result_url, self._in_flight
         return RedisResults(url, self._prefix, self._on_meta, lambda: [call.id for call in waiting])
 
     async def _send(self, call: PlainCall, message: PlainMessage) -> None:
@@ -241,14 +241,14 @@ class PlainCalls:
 
     def _on_meta(self, task_id: str, body: bytes, content_type: str = JSON) -> None:
         """A state of a task has come."""
-        call = self._waiting.heard(task_id, time.monotonic())
+        call = self._in_flight.heard(task_id, time.monotonic())
         if call is None:
             _log.debug("a state of a task that nobody waits for: %s", task_id)
             return
         try:
             meta = read_meta(body, self._settings.max_message_bytes, content_type)
         except ForebayError as error:
-            mend = _MEND if isinstance(error, TooLarge) else ""
+            mend = _FIX if isinstance(error, TooLarge) else ""
             _log.warning("call %s of %s: %s%s", call.id, call.method.name, error.message, mend)
             call.ended(error)
             return
@@ -258,7 +258,7 @@ class PlainCalls:
         match outcome(meta, call.method, self._settings.exceptions):
             case Result() as result:
                 call.is_over = True
-                call.place.hold(size)
+                call.permit.hold(size)
                 call.ended(result)
             case Progress() as progress:
                 call.progressed(progress)

@@ -15,7 +15,7 @@ from math import inf
 
 from forebay.errors import ForebayError
 from forebay.routes import Method
-from forebay_gateway.admission.admission import Place
+from forebay_gateway.admission.admission import Permit
 from forebay_gateway.plain.task_outcome import Progress, Result
 
 _ASK_EVERY_S = 5.0
@@ -32,7 +32,7 @@ class PlainCall:
 
     id: str
     method: Method
-    place: Place
+    permit: Permit
     patience_s: float
     run_time_s: float
     heard_at: float
@@ -62,7 +62,7 @@ class PlainCall:
         return min(_ASK_EVERY_S, self.patience_s / 3)
 
 
-class Waiting:
+class InFlight:
     """The calls in flight, by the id of their task, which is theirs."""
 
     def __init__(self) -> None:

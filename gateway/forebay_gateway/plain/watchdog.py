@@ -16,13 +16,13 @@ from forebay.errors import (
     TaskTimeLimit,
     TaskUnanswered,
 )
-from forebay_backends.aio.periodic import every
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.reaper import ROUND_S
 from forebay_gateway.fleet.monitor import ANSWER_TIMEOUT_S
 from forebay_gateway.plain.brokers.base import Broker
 from forebay_gateway.plain.brokers.celery_messages import Reply, query
 from forebay_gateway.plain.brokers.redis_results import RedisResults
-from forebay_gateway.plain.in_flight import PlainCall, Waiting
+from forebay_gateway.plain.in_flight import InFlight, PlainCall
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
 from forebay_gateway.plain.task_outcome import with_effects
 
@@ -33,13 +33,13 @@ _FIRST_SUBSCRIPTION_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Looking:
+class Watchdog:
     """Asks workers for silent calls, and gives up those of which nothing comes."""
 
     def __init__(
-        self, waiting: Waiting, broker: Broker, results: RedisResults | None, reply_queue: str
+        self, waiting: InFlight, broker: Broker, results: RedisResults | None, reply_queue: str
     ) -> None:
-        self._waiting = waiting
+        self._in_flight = waiting
         self._broker = broker
         self._results = results
         self._reply_queue = reply_queue
@@ -48,12 +48,12 @@ class Looking:
 
     async def look_after(self) -> None:
         """Looks until cancelled."""
-        await every(ROUND_S, self._look, _log, "looking after plain tasks")
+        await run_periodically(ROUND_S, self._look, _log, "looking after plain tasks")
 
     def on_answer(self, reply: Reply, max_message_bytes: int) -> None:
         """A worker says which tasks it has."""
         now = time.monotonic()
-        self._waiting.answered(now)
+        self._in_flight.answered(now)
         try:
             said = read_limited(reply.body, max_message_bytes * SLACK)
         except ForebayError as error:
@@ -62,7 +62,7 @@ class Looking:
         for tasks in said.values() if isinstance(said, dict) else ():
             for task_id, state in tasks.items() if isinstance(tasks, dict) else ():
                 running = isinstance(state, list) and state[:1] == ["active"]
-                self._waiting.heard(task_id, now, running=running)
+                self._in_flight.heard(task_id, now, running=running)
 
     async def watch_over(self, on_health: Callable[[bool], Awaitable[None]]) -> None:
         """Asks broker and result backend until cancelled; `on_health` hears of each change."""
@@ -109,12 +109,12 @@ class Looking:
         return True
 
     async def _look(self) -> None:
-        ids = self._waiting.to_ask(time.monotonic())
+        ids = self._in_flight.to_ask(time.monotonic())
         if self._results is not None:
             await self._results.read(ids)
-        for call in self._waiting.overrun(time.monotonic()):
+        for call in self._in_flight.overrun(time.monotonic()):
             call.ended(TaskTimeLimit("the task runs for longer than its route's run time"))
-        for call in self._waiting.given_up(time.monotonic()):
+        for call in self._in_flight.given_up(time.monotonic()):
             await self._give_up(call)
         for first in range(0, len(ids), _ASK_AT_ONCE):
             some = ids[first : first + _ASK_AT_ONCE]
@@ -139,7 +139,7 @@ class Looking:
             if not call.method.may_run_again:
                 error.retry_after_s = None
             return error, "the broker is away"
-        if not self._waiting.workers_answer(call):
+        if not self._in_flight.workers_answer(call):
             return (
                 NoWorkers("no live worker says that it has the task"),
                 f"no worker answers; start one for the queue {queue!r}, with its remote control "

@@ -30,7 +30,7 @@ _NEWEST = 0.2
 """The weight of a new call's time in the average."""
 
 
-class Gathered(Protocol):
+class Batchable(Protocol):
     """A call that wants to be sent."""
 
     begun_at: float
@@ -39,10 +39,10 @@ class Gathered(Protocol):
     """Done where nobody waits for it any more."""
 
 
-C = TypeVar("C", bound=Gathered)
+C = TypeVar("C", bound=Batchable)
 
 
-class Gathering(Generic[C]):
+class BatchQueue(Generic[C]):
     """The calls of one method and priority, until they are sent."""
 
     def __init__(self, route: Route) -> None:
@@ -95,7 +95,7 @@ class Gathering(Generic[C]):
         return max(1, min(self._max_batch, int(WORK_S / max(self._run_s, 1e-6))))
 
 
-class Gatherings(Generic[C]):
+class Batcher(Generic[C]):
     """The calls that gather at a gateway, by method and priority.
 
     `slots` says how many live ones a queue has; `send` sends calls, and tells their
@@ -103,21 +103,21 @@ class Gatherings(Generic[C]):
     """
 
     def __init__(
-        self, slots: Callable[[str], int], send: Callable[[Gathering[C], list[C]], None]
+        self, slots: Callable[[str], int], send: Callable[[BatchQueue[C], list[C]], None]
     ) -> None:
         self._slots = slots
         self._send = send
-        self._by_lane: dict[tuple[str, int], Gathering[C]] = {}
-        self._timers: dict[Gathering[C], asyncio.TimerHandle] = {}
+        self._by_lane: dict[tuple[str, int], BatchQueue[C]] = {}
+        self._timers: dict[BatchQueue[C], asyncio.TimerHandle] = {}
 
-    def of(self, method: Method, priority: int) -> Gathering[C]:
+    def of(self, method: Method, priority: int) -> BatchQueue[C]:
         """Where calls of the method and priority gather."""
         lane = method.name, priority
         if lane not in self._by_lane:
-            self._by_lane[lane] = Gathering(method.route)
+            self._by_lane[lane] = BatchQueue(method.route)
         return self._by_lane[lane]
 
-    def send_due(self, gathering: Gathering[C]) -> None:
+    def send_due(self, gathering: BatchQueue[C]) -> None:
         """Sends what is to go now, and sees to it that the rest goes in time."""
         slots = self._slots(gathering.queue)
         while calls := gathering.take(time.monotonic(), slots):
@@ -127,6 +127,6 @@ class Gatherings(Generic[C]):
                 gathering.due_at - time.monotonic(), self._on_time, gathering
             )
 
-    def _on_time(self, gathering: Gathering[C]) -> None:
+    def _on_time(self, gathering: BatchQueue[C]) -> None:
         del self._timers[gathering]
         self.send_due(gathering)

@@ -14,14 +14,14 @@ from forebay.checks import Check
 from forebay.deadline import Deadline
 from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
-from forebay_gateway.admission.admission import Place
-from forebay_gateway.rpc.options import Wishes
+from forebay_gateway.admission.admission import Permit
+from forebay_gateway.rpc.options import CallOptions
 from forebay_gateway.rpc.status import parsed
 
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 
-class Requests:
+class RequestStream:
     """The requests of an RPC, one by one.
 
     No generator, neither gRPC's nor ours: one that is left before its end, as here after every
@@ -31,7 +31,7 @@ class Requests:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def __aiter__(self) -> Requests:
+    def __aiter__(self) -> RequestStream:
         return self
 
     async def __anext__(self) -> bytes:
@@ -45,7 +45,7 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class Incoming:
+class IncomingCall:
     """A call that was not accepted yet.
 
     `first` is None where the request stream is empty; `rest` are the further
@@ -53,23 +53,23 @@ class Incoming:
     """
 
     method: Method
-    wishes: Wishes
+    options: CallOptions
     deadline: Deadline
     first: bytes | None
     rest: AsyncIterator[bytes]
-    place: Place
+    permit: Permit
 
     @property
     def only_attaches(self) -> bool:
         """Whether the caller wants a call that is there already, and no other."""
-        named = self.wishes.call_id is not None
-        return bool(self.wishes.resume_from) or (named and self.first is None)
+        named = self.options.call_id is not None
+        return bool(self.options.resume_from) or (named and self.first is None)
 
     @property
     def ephemeral(self) -> bool:
         """Whether the call lives in the gateway's memory: nobody else is to know it."""
-        wishes = self.wishes
-        return self.method.route.ephemeral and wishes.call_id is None and not wishes.detach
+        options = self.options
+        return self.method.route.ephemeral and options.call_id is None and not options.detach
 
     @property
     def digest(self) -> str:
@@ -78,7 +78,7 @@ class Incoming:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class RequestLimits:
     """What bounds the requests of one call."""
 
     max_message_bytes: int
@@ -89,19 +89,19 @@ class Bounds:
 
 async def receive(
     method: Method,
-    wishes: Wishes,
+    options: CallOptions,
     deadline: Deadline,
-    requests: Requests,
+    requests: RequestStream,
     check: Check,
-    place: Place,
-    bounds: Bounds,
-) -> Incoming:
+    permit: Permit,
+    bounds: RequestLimits,
+) -> IncomingCall:
     """Reads and checks the first request; raises a `ForebayError` where it is wrong.
 
     An empty request stream under a caller's id may be an attachment: it is passed on.
     """
     first = await _first(requests, bounds.first_request_s)
-    place.arrived(0 if first is None else len(first))
+    permit.arrived(0 if first is None else len(first))
     if first is not None:
         _check(method, first, check, bounds.max_message_bytes)
         if not method.client_streaming:  # of a stream, the ledger counts what came in all
@@ -109,15 +109,15 @@ async def receive(
             if len(first) > limit:
                 raise TooLarge(f"the request is over the method's limit of {limit} bytes")
             check.end()
-    elif wishes.call_id is None:
+    elif options.call_id is None:
         check.end()
         if not method.client_streaming:
             raise InvalidRequest("the request message is missing: the method takes one")
-    rest = _rest(method, requests, check, place, bounds.max_message_bytes)
-    return Incoming(method, wishes, deadline, first, rest, place)
+    rest = _rest(method, requests, check, permit, bounds.max_message_bytes)
+    return IncomingCall(method, options, deadline, first, rest, permit)
 
 
-async def _first(requests: Requests, within_s: float) -> bytes | None:
+async def _first(requests: RequestStream, within_s: float) -> bytes | None:
     """A caller who sends nothing holds a place, too, so not for long."""
     try:
         async with asyncio.timeout(within_s):
@@ -130,11 +130,11 @@ async def _first(requests: Requests, within_s: float) -> bytes | None:
 
 
 async def _rest(
-    method: Method, requests: Requests, check: Check, place: Place, max_message_bytes: int
+    method: Method, requests: RequestStream, check: Check, permit: Permit, max_message_bytes: int
 ) -> AsyncIterator[bytes]:
     """The further requests, each counted from now on; whoever lets go of one counts it off."""
     async for request in requests:
-        place.take(len(request))
+        permit.take(len(request))
         _check(method, request, check, max_message_bytes)
         yield request
     check.end()

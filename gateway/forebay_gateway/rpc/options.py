@@ -24,7 +24,7 @@ _TRACE_KEYS = (TRACEPARENT, TRACESTATE)
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CallOptions:
     """What a caller asks for: `call_id` is None where the gateway is to make one."""
 
     call_id: str | None
@@ -34,7 +34,7 @@ class Wishes:
     handed_on: call_pb2.Metadata
 
 
-def read_wishes(pairs: Iterable[tuple[str, str | bytes]], route: Route) -> Wishes:
+def read_call_options(pairs: Iterable[tuple[str, str | bytes]], route: Route) -> CallOptions:
     """Reads a call's request metadata; raises InvalidRequest naming the key."""
     ours: dict[str, str] = {}
     handed_on: list[tuple[str, str | bytes]] = []
@@ -48,7 +48,7 @@ def read_wishes(pairs: Iterable[tuple[str, str | bytes]], route: Route) -> Wishe
             if key in ours:
                 raise _invalid(key, "is given twice")
             ours[key] = value if isinstance(value, str) else value.decode("latin-1")
-    return Wishes(
+    return CallOptions(
         call_id=_call_id(ours.get(CALL_ID)),
         resume_from=_resume_from(ours),
         detach=_detach(ours.get(ON_DISCONNECT), route),

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, status_pb2
+from google.rpc import code_pb2
 
 from forebay.errors import (
     ForebayError,
-    HandlerAborted,
     InternalFault,
     WorkerLost,
     error_of,
-    from_status,
-    to_status,
 )
 from forebay.metadata import ATTEMPTS, QUEUE_MS, RUN_MS, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.outcome import error_of_outcome
 
 _MESSAGES = {
     "DEADLINE_EXCEEDED": "the call's deadline passed",
@@ -31,13 +28,13 @@ _MESSAGES = {
 }
 
 
-def failure(ending: Ending, *, may_run_again: bool) -> ForebayError | None:
+def error_of_ending(ending: Ending, *, may_run_again: bool) -> ForebayError | None:
     """The error that a call ended with; None where it ended with OK.
 
     One that was lost is ABORTED where its method has effects: nobody knows which it had.
     """
     if ending.outcome or ending.state is State.SUCCEEDED:  # a plain OK has no bytes
-        return failure_of(call_pb2.Outcome.FromString(ending.outcome))
+        return error_of_outcome(call_pb2.Outcome.FromString(ending.outcome))
     if ending.reason in _MESSAGES:
         lost = ending.reason == WorkerLost.reason and not may_run_again
         code = code_pb2.ABORTED if lost else None
@@ -45,36 +42,16 @@ def failure(ending: Ending, *, may_run_again: bool) -> ForebayError | None:
     return InternalFault(f"the call ended as {ending.state} without an outcome")
 
 
-def failure_of(outcome: call_pb2.Outcome) -> ForebayError | None:
-    """The error that a handler's outcome is; None for OK.
-
-    Where its details have no ErrorInfo of their own, HANDLER_ABORTED is added.
-    """
-    if outcome.code == 0:
-        return None
-    try:
-        status = status_pb2.Status.FromString(outcome.details)
-    except DecodeError:
-        status = status_pb2.Status()
-    status.code, status.message = outcome.code, outcome.message
-    error = from_status(outcome.code, outcome.message, status)
-    if not error.reason:
-        aborted = HandlerAborted(outcome.message)
-        aborted.code = outcome.code
-        status.details.extend(to_status(aborted).details)
-        aborted.status = status
-        return aborted
-    return error
-
-
 def trailing_metadata(ending: Ending) -> Pairs:
     """Where the time went, and the handler's own trailing metadata."""
     outcome = call_pb2.Outcome.FromString(ending.outcome)
-    return times(ending.queue_ms, ending.run_ms, ending.attempts) + tuple(
+    return timing_metadata(ending.queue_ms, ending.run_ms, ending.attempts) + tuple(
         to_pairs(outcome.trailing_metadata)
     )
 
 
-def times(queue_ms: int, run_ms: int, attempts: int) -> tuple[tuple[str, str | bytes], ...]:
+def timing_metadata(
+    queue_ms: int, run_ms: int, attempts: int
+) -> tuple[tuple[str, str | bytes], ...]:
     """Where the time went, as trailing metadata."""
     return ((QUEUE_MS, str(queue_ms)), (RUN_MS, str(run_ms)), (ATTEMPTS, str(attempts)))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from forebay.routes import Method
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings
-from forebay_gateway.rpc.options import Wishes
+from forebay_gateway.rpc.options import CallOptions
 
 
 def new_call(
     method: Method,
-    wishes: Wishes,
+    options: CallOptions,
     settings: Settings,
     *,
     timeout_s: float | None,
@@ -19,21 +19,21 @@ def new_call(
 ) -> NewCall:
     """The record of a call that is being accepted; `timeout_s` is the caller's."""
     limits = method.route.limits
-    linger_s = 0.0 if wishes.call_id is None else settings.linger_s
+    linger_s = 0.0 if options.call_id is None else settings.linger_s
     return NewCall(
         method=method.name,
         task=method.route.task,
         queue=method.route.queue,
-        priority=wishes.priority,
+        priority=options.priority,
         digest=digest,
         receiving=method.client_streaming and not method.route.live,
         request=request,
-        metadata=wishes.handed_on.SerializeToString(),
-        timeout_s=None if wishes.detach else timeout_s,
+        metadata=options.handed_on.SerializeToString(),
+        timeout_s=None if options.detach else timeout_s,
         queue_wait_s=queue_wait_s(method, settings),
         run_limit_s=run_time_s(method, settings),
         linger_s=linger_s if limits.linger_s is None else limits.linger_s,
-        detach=wishes.detach,
+        detach=options.detach,
         item_limit_bytes=limits.item_bytes or settings.item_bytes,
         window_bytes=settings.window_bytes,
         retention_s=settings.retention_s,

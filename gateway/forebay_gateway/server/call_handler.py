@@ -28,44 +28,50 @@ from forebay.errors import (
 )
 from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay.routes import Method
-from forebay_gateway.admission.admission import Admission, Place
+from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
-from forebay_gateway.admission.queue_limits import Asking, Queues
+from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
 from forebay_gateway.plain.calls import PlainCalls
-from forebay_gateway.rpc.incoming import Bounds, Context, Incoming, Requests, receive
-from forebay_gateway.rpc.options import read_wishes
+from forebay_gateway.rpc.incoming import (
+    Context,
+    IncomingCall,
+    RequestLimits,
+    RequestStream,
+    receive,
+)
+from forebay_gateway.rpc.options import read_call_options
 from forebay_gateway.rpc.status import abort
-from forebay_gateway.server.ledger_calls import LedgeredCalls
+from forebay_gateway.server.ledger_calls import LedgerCalls
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Gates:
+class CallLimits:
     """What a call passes before it is accepted: places, queues, and what bounds its requests."""
 
     admission: Admission
-    queues: Queues
-    bounds: Bounds
+    queues: QueueLimits
+    bounds: RequestLimits
     queue_wait_s: Callable[[Method], float]
 
 
-class Funnel:
+class CallHandler:
     """Serves calls of every routed method. One object a gateway.
 
-    `ledgered` and `plain` are None where none of the gateway's methods needs them.
+    `ledger_calls` and `plain` are None where none of the gateway's methods needs them.
     """
 
     def __init__(
         self,
-        gates: Gates,
+        gates: CallLimits,
         checks: dict[str, CheckFactory],
-        ledgered: LedgeredCalls | None,
+        ledger_calls: LedgerCalls | None,
         plain: PlainCalls | None,
     ) -> None:
-        self._gates = gates
+        self._limits = gates
         self._checks = checks
-        self._ledgered = ledgered
+        self._ledger_calls = ledger_calls
         self._plain = plain
 
     def handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
@@ -76,23 +82,25 @@ class Funnel:
         """
 
         async def behavior(_: object, context: Context) -> bytes | None:
-            return await self._serve(method, Requests(context), context)
+            return await self._serve(method, RequestStream(context), context)
 
         untyped: Any = behavior
         if method.server_streaming:
             return grpc.stream_stream_rpc_method_handler(untyped)
         return grpc.stream_unary_rpc_method_handler(untyped)
 
-    async def _serve(self, method: Method, requests: Requests, context: Context) -> bytes | None:
+    async def _serve(
+        self, method: Method, requests: RequestStream, context: Context
+    ) -> bytes | None:
         try:
-            with self._gates.admission.admit(caller_of(context.peer())) as place:
-                incoming = await self._receive(method, requests, context, place)
+            with self._limits.admission.admit(caller_of(context.peer())) as permit:
+                incoming = await self._receive(method, requests, context, permit)
                 calls = self._calls_of(method)
                 if incoming.only_attaches:
                     return await calls.serve(incoming, context)
                 await self._ask_queue(incoming)
                 max_batch = method.route.max_batch if incoming.ephemeral else 1
-                with self._gates.queues.counted(method.route.queue, max_batch):
+                with self._limits.queues.counted(method.route.queue, max_batch):
                     return await calls.serve(incoming, context)
         except ForebayError as error:
             await abort(context, error)
@@ -106,17 +114,17 @@ class Funnel:
             _log.exception("%s failed in the gateway", method.name)
             await abort(context, InternalFault("the gateway failed; its log says how"))
 
-    def _calls_of(self, method: Method) -> LedgeredCalls | PlainCalls:
-        calls = self._ledgered if method.keeps_record else self._plain
+    def _calls_of(self, method: Method) -> LedgerCalls | PlainCalls:
+        calls = self._plain if method.is_plain else self._ledger_calls
         if calls is None:
             raise RuntimeError(f"nothing was set up for {method.name}")
         return calls
 
     async def _receive(
-        self, method: Method, requests: Requests, context: Context, place: Place
-    ) -> Incoming:
-        wishes = read_wishes(context.invocation_metadata() or (), method.route)
-        if wishes.call_id is not None and not method.keeps_record:
+        self, method: Method, requests: RequestStream, context: Context, permit: Permit
+    ) -> IncomingCall:
+        options = read_call_options(context.invocation_metadata() or (), method.route)
+        if options.call_id is not None and method.is_plain:
             raise InvalidRequest(
                 f"{CALL_ID} is for calls that keep a record",
                 violations=(
@@ -127,7 +135,7 @@ class Funnel:
                     ),
                 ),
             )
-        if wishes.resume_from and not method.server_streaming:
+        if options.resume_from and not method.server_streaming:
             raise InvalidRequest(
                 f"{RESUME_FROM} is for methods that stream responses",
                 violations=(FieldViolation(RESUME_FROM, "expected 0: there is one response"),),
@@ -136,26 +144,28 @@ class Funnel:
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
         check = self._checks.get(method.name, NoCheck)()
-        return await receive(method, wishes, deadline, requests, check, place, self._gates.bounds)
+        return await receive(
+            method, options, deadline, requests, check, permit, self._limits.bounds
+        )
 
-    async def _ask_queue(self, incoming: Incoming) -> None:
+    async def _ask_queue(self, incoming: IncomingCall) -> None:
         """Raises CapacityError where the queue takes no further call.
 
         A call whose id is known adds no work; the ledger is asked only where it matters.
         """
-        method, wishes = incoming.method, incoming.wishes
-        refusal = self._gates.queues.refusal(
-            Asking(
+        method, options = incoming.method, incoming.options
+        refusal = self._limits.queues.refusal(
+            QueueRequest(
                 method.route.queue,
-                caller_holds=self._gates.admission.calls.of(incoming.place.caller),
-                priority=wishes.priority,
-                deadline_s=inf if wishes.detach else incoming.deadline.remaining_s(),
-                queue_wait_s=self._gates.queue_wait_s(method),
+                caller_holds=self._limits.admission.calls.of(incoming.permit.caller),
+                priority=options.priority,
+                deadline_s=inf if options.detach else incoming.deadline.remaining_s(),
+                queue_wait_s=self._limits.queue_wait_s(method),
             )
         )
         if refusal is None:
             return
-        if wishes.call_id is None or self._ledgered is None:
+        if options.call_id is None or self._ledger_calls is None:
             raise refusal
-        if not await self._ledgered.knows(wishes.call_id):
+        if not await self._ledger_calls.knows(options.call_id):
             raise refusal

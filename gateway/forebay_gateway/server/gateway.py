@@ -19,23 +19,23 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
 from forebay_gateway.admin.services import SERVICES as OVERSIGHT_SERVICES
-from forebay_gateway.admin.services import Oversight
+from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.admission.admission import Admission
-from forebay_gateway.admission.queue_limits import Queues
-from forebay_gateway.admission.queue_monitor import QueueWatch
+from forebay_gateway.admission.queue_limits import QueueLimits
+from forebay_gateway.admission.queue_monitor import QueueMonitor
 from forebay_gateway.plain.calls import PlainCalls
-from forebay_gateway.rpc.incoming import Bounds
+from forebay_gateway.rpc.incoming import RequestLimits
 from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.rpc.status import abort
-from forebay_gateway.server.call_handler import Funnel, Gates
+from forebay_gateway.server.call_handler import CallHandler, CallLimits
 from forebay_gateway.server.errors import cannot_listen
 from forebay_gateway.server.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.server.health import HealthService
-from forebay_gateway.server.ledger_calls import LedgeredCalls
+from forebay_gateway.server.ledger_calls import LedgerCalls
 from forebay_gateway.server.port import can_be_shared, kept_port
 from forebay_gateway.server.reflection import SERVICES as REFLECTION_SERVICES
 from forebay_gateway.server.reflection import reflection_handlers
-from forebay_gateway.server.server_pool import Serving
+from forebay_gateway.server.server_pool import ServerPool
 
 # A message over our limit gets an error with details; one over the transport's
 # gets gRPC's bare RESOURCE_EXHAUSTED, before it is held in memory.
@@ -60,7 +60,7 @@ def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
 
 def needs_ledger(methods: Sequence[Method]) -> bool:
     """Whether any of the methods keeps records: a gateway of plain tasks alone has no ledger."""
-    return any(method.keeps_record for method in methods)
+    return any(not method.is_plain for method in methods)
 
 
 @asynccontextmanager
@@ -91,7 +91,7 @@ async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) ->
                 await gateway.drain(settings.drain_s)
                 await cancel_all([keeping])
                 await gateway.serving.stop(_CUT_GRACE_S)
-                await gateway.settled()
+                await gateway.join()
                 await cancel_all(loops)
         await gateway.close()
 
@@ -108,38 +108,38 @@ class _Gateway:
 
     def __init__(self, settings: Settings, methods: Sequence[Method], listen: str) -> None:
         is_open = _is_loopback(listen)
-        self._ledgered = (
-            LedgeredCalls(settings, methods, is_open=is_open) if needs_ledger(methods) else None
+        self._ledger_calls = (
+            LedgerCalls(settings, methods, is_open=is_open) if needs_ledger(methods) else None
         )
-        is_any_plain = not all(method.keeps_record for method in methods)
+        is_any_plain = any(method.is_plain for method in methods)
         self._plain = PlainCalls(settings) if is_any_plain else None
-        gates, self._queue_watch = _gates(settings, methods, self._ledgered, self._plain)
+        gates, self._queue_monitor = _limits(settings, methods, self._ledger_calls, self._plain)
         self._admission = gates.admission
-        funnel = Funnel(gates, _checks(settings), self._ledgered, self._plain)
+        call_handler = CallHandler(gates, _checks(settings), self._ledger_calls, self._plain)
         names = sorted({method.service for method in methods})
-        oversight = None if self._ledgered is None else self._ledgered.oversight
-        self.health = HealthService((*names, *(oversight.services if oversight else ())))
-        self._answering = {"ledgered": self._ledgered is None, "plain": self._plain is None}
+        admin = None if self._ledger_calls is None else self._ledger_calls.admin
+        self.health = HealthService((*names, *(admin.services if admin else ())))
+        self._answering = {"ledger": self._ledger_calls is None, "plain": self._plain is None}
         handlers = [
-            *_handlers(methods, funnel, names),
-            *_handlers_of_our_own(methods, self.health, oversight),
+            *_handlers(methods, call_handler, names),
+            *_handlers_of_our_own(methods, self.health, admin),
         ]
         self.serving = _serving(settings, handlers, listen)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on as long as the gateway does."""
-        if self._ledgered is not None:
-            yield from self._ledgered.loops(
-                lambda health: self._say_health("ledgered", health.serving)
+        if self._ledger_calls is not None:
+            yield from self._ledger_calls.loops(
+                lambda health: self._say_health("ledger", health.serving)
             )
         if self._plain is not None:
             yield from self._plain.loops(lambda answers: self._say_health("plain", answers))
-        yield self._queue_watch.look_after()
+        yield self._queue_monitor.look_after()
 
     async def subscribed(self) -> None:
         """Returns when the gateway hears of its calls, or after a while without a ledger."""
-        if self._ledgered is not None:
-            await self._ledgered.subscribed()
+        if self._ledger_calls is not None:
+            await self._ledger_calls.subscribed()
         if self._plain is not None:
             await self._plain.subscribed()
         if not _is_loopback(self.serving.address):
@@ -156,18 +156,18 @@ class _Gateway:
         for calls in self._calls():
             calls.cut()
 
-    async def settled(self) -> None:
+    async def join(self) -> None:
         """Returns when what was begun for calls that are over has ended."""
         for calls in self._calls():
-            await calls.settled()
+            await calls.join()
 
     async def close(self) -> None:
         """Closes all connections."""
         for calls in self._calls():
             await calls.close()
 
-    def _calls(self) -> Iterator[LedgeredCalls | PlainCalls]:
-        yield from (calls for calls in (self._ledgered, self._plain) if calls is not None)
+    def _calls(self) -> Iterator[LedgerCalls | PlainCalls]:
+        yield from (calls for calls in (self._ledger_calls, self._plain) if calls is not None)
 
     async def _say_health(self, part: str, answers: bool) -> None:
         self._answering[part] = answers
@@ -181,28 +181,28 @@ def _checks(settings: Settings) -> dict[str, CheckFactory]:
         raise SettingsError(str(error)) from error
 
 
-def _gates(
+def _limits(
     settings: Settings,
     methods: Sequence[Method],
-    ledgered: LedgeredCalls | None,
+    ledger_calls: LedgerCalls | None,
     plain: PlainCalls | None,
-) -> tuple[Gates, QueueWatch]:
+) -> tuple[CallLimits, QueueMonitor]:
     """What calls pass, and what keeps it up to date."""
     queue_of_task = {method.route.task: method.route.queue for method in methods}
-    queues = Queues({method.route.queue for method in methods}, settings.max_queue_depth)
-    gates = Gates(
+    queues = QueueLimits({method.route.queue for method in methods}, settings.max_queue_depth)
+    gates = CallLimits(
         Admission(settings.max_calls, settings.max_held_bytes),
         queues,
-        Bounds(
+        RequestLimits(
             settings.max_message_bytes,
             settings.first_request_s,
             lambda method: request_limit_bytes(method, settings),
         ),
         lambda method: queue_wait_s(method, settings),
     )
-    brokers = [calls.broker for calls in (ledgered, plain) if calls is not None]
-    workers = (lambda: ledgered.fleet.workers) if ledgered is not None else tuple
-    return gates, QueueWatch(queues, brokers[0], workers, queue_of_task)
+    brokers = [calls.broker for calls in (ledger_calls, plain) if calls is not None]
+    workers = (lambda: ledger_calls.fleet.workers) if ledger_calls is not None else tuple
+    return gates, QueueMonitor(queues, brokers[0], workers, queue_of_task)
 
 
 def _is_loopback(address: str) -> bool:
@@ -223,12 +223,12 @@ async def _drained(admission: Admission, grace_s: float) -> None:
 
 
 def _handlers(
-    methods: Sequence[Method], funnel: Funnel, names: Sequence[str]
+    methods: Sequence[Method], call_handler: CallHandler, names: Sequence[str]
 ) -> Iterator[grpc.GenericRpcHandler]:
     """Of the routed methods of the services of these names."""
     for name in names:
         handlers = {
-            method.path.rpartition("/")[2]: funnel.handler(method)
+            method.path.rpartition("/")[2]: call_handler.handler(method)
             for method in methods
             if method.service == name
         }
@@ -236,11 +236,11 @@ def _handlers(
 
 
 def _handlers_of_our_own(
-    methods: Sequence[Method], health: HealthService, oversight: Oversight | None
+    methods: Sequence[Method], health: HealthService, admin: AdminServices | None
 ) -> Iterator[grpc.GenericRpcHandler]:
     """Of the gateway's services, and last of all that nobody serves."""
-    told = (*(oversight.services if oversight else ()), HEALTH_SERVICE)
-    yield from oversight.handlers() if oversight else ()
+    told = (*(admin.services if admin else ()), HEALTH_SERVICE)
+    yield from admin.handlers() if admin else ()
     yield health.handler()
     yield from reflection_handlers(methods, told)
     yield _Unknown()
@@ -248,7 +248,7 @@ def _handlers_of_our_own(
 
 def _serving(
     settings: Settings, handlers: Sequence[grpc.GenericRpcHandler], listen: str
-) -> Serving:
+) -> ServerPool:
     shared = can_be_shared(listen)
     options = _options(settings, shared=shared)
 
@@ -258,7 +258,7 @@ def _serving(
         return server
 
     try:
-        return Serving(make, listen, shared=shared)
+        return ServerPool(make, listen, shared=shared)
     except RuntimeError as error:
         raise cannot_listen(listen) from error
 

@@ -15,13 +15,13 @@ from forebay_backends.broker.dispatcher import dispatcher
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.settings import Settings
-from forebay_gateway.admin.services import Oversight
+from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
-from forebay_gateway.fleet.monitor import Fleet, Health
+from forebay_gateway.fleet.monitor import FleetMonitor, Health
 from forebay_gateway.fleet.route_warnings import watch_routes
-from forebay_gateway.rpc.incoming import Context, Incoming
+from forebay_gateway.rpc.incoming import Context, IncomingCall
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _FIRST_SUBSCRIPTION_S = 5.0
@@ -29,7 +29,7 @@ _FIRST_SUBSCRIPTION_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-class LedgeredCalls:
+class LedgerCalls:
     """Serves calls of Forebay's own handlers. One object a gateway that has such methods.
 
     `methods` are all that the gateway serves: the call service tells of plain tasks, too.
@@ -39,8 +39,8 @@ class LedgeredCalls:
         backends = settings.backends()
         self._ledger = Ledger(backends.ledger_url)
         self.broker = dispatcher(backends, self._ledger)
-        queues = {method.route.queue for method in methods if method.keeps_record}
-        self.fleet = Fleet(self._ledger, self.broker, queues, settings.retention_bytes)
+        queues = {method.route.queue for method in methods if not method.is_plain}
+        self.fleet = FleetMonitor(self._ledger, self.broker, queues, settings.retention_bytes)
         name = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
         watches = self._watches = Watches(self._ledger, backends.ledger_url, gateway_channel(name))
         self._durable = DurableCalls(settings, self._ledger, self.broker, watches, self.fleet.slots)
@@ -48,14 +48,14 @@ class LedgeredCalls:
             settings, self._ledger, self.broker, self.fleet, watches.channel
         )
         watches.on_reply = self._ephemeral.on_reply
-        watches.on_holding = self._ephemeral.on_holding
+        watches.on_batch_heartbeat = self._ephemeral.on_batch_heartbeat
         watches.on_lost = self._ephemeral.on_lost
         self._methods = methods
-        self.oversight = Oversight(
+        self.admin = AdminServices(
             self._ledger, self.broker, self.fleet, watches, methods, is_open=is_open
         )
 
-    async def serve(self, incoming: Incoming, context: Context) -> bytes | None:
+    async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Serves a call that was admitted, or attaches to one."""
         if incoming.ephemeral:
             return await self._ephemeral.serve(incoming, context)
@@ -74,7 +74,7 @@ class LedgeredCalls:
         yield self._ephemeral.look_after()
         yield self.fleet.watch_over(on_health)
         yield self.fleet.reap()
-        yield self.oversight.watch_rates()
+        yield self.admin.watch_rates()
         yield watch_routes(self._methods, self.fleet, version("forebay"))
 
     async def subscribed(self) -> None:
@@ -87,13 +87,13 @@ class LedgeredCalls:
 
     def cut(self) -> None:
         """Ends what still waits, to go on elsewhere."""
-        self.oversight.cut()
+        self.admin.cut()
         self._durable.cut()
         self._ephemeral.cut()
 
-    async def settled(self) -> None:
+    async def join(self) -> None:
         """Returns when what was begun for calls that are over has ended."""
-        await self._durable.settled()
+        await self._durable.join()
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from forebay_backends.process.memory import spare_what_was_made
+from forebay_backends.process.memory import freeze_startup_objects
 from forebay_backends.settings import Settings
 from forebay_gateway.server.child_process import Child
 from forebay_gateway.server.errors import GatewayError
@@ -41,7 +41,7 @@ async def running_gateways(settings: Settings) -> AsyncIterator[str]:
     """
     if settings.processes == 1:
         async with running_gateway(settings) as address:
-            spare_what_was_made()
+            freeze_startup_objects()
             yield address
         return
     with kept_port(settings.listen) as address:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import grpc
 
-from forebay_backends.aio.background_tasks import Errands
+from forebay_backends.aio.background_tasks import BackgroundTasks
 
 _SHARING = 32
 """Linux spreads connections over them, by chance: so many that a few seldom meet at one."""
@@ -31,7 +31,7 @@ _CALLS_GO_ON_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
-class Serving:
+class ServerPool:
     """The servers that listen on an address until they are stopped: one, or several that share it.
 
     `make` makes a server without ports. Raises RuntimeError where it can't listen.
@@ -64,7 +64,7 @@ class _Server:
         self._make = make
         self._server = make()
         self._failed: set[grpc.aio.Server] = set()
-        self._errands = Errands()
+        self._background_tasks = BackgroundTasks()
         port = self._server.add_insecure_port(listen)
         self.address = f"{listen.rpartition(':')[0]}:{port}"
 
@@ -78,7 +78,7 @@ class _Server:
             except Exception:
                 _log.exception("a server failed; it is started again")
                 self._failed.add(self._server)
-                self._errands.start(self._let_go(self._server))
+                self._background_tasks.start(self._let_go(self._server))
                 await self._start_again()
 
     async def stop(self, grace_s: float) -> None:

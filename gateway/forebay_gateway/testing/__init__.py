@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forebay_gateway.testing.reused_service import Kept
+from forebay_gateway.testing.reused_service import ReusedService
 
 if TYPE_CHECKING:
     import grpc
@@ -41,7 +41,7 @@ class Service:
     channel: grpc.Channel
 
 
-kept: Kept[Service] = Kept()
+kept: ReusedService[Service] = ReusedService()
 """What the fixtures started last."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forebay_gateway.testing import Service, kept, serving
-from forebay_gateway.testing.reused_service import Kept
+from forebay_gateway.testing.reused_service import ReusedService
 
 if TYPE_CHECKING:
     import grpc
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def _forebay_kept() -> Iterator[Kept[Service]]:
+def _forebay_kept() -> Iterator[ReusedService[Service]]:
     yield kept
     kept.make_way()
 
@@ -39,7 +39,9 @@ def forebay_services() -> Services:
 
 
 @pytest.fixture(scope="module")
-def forebay_service(forebay_services: Services, _forebay_kept: Kept[Service]) -> Iterator[Service]:
+def forebay_service(
+    forebay_services: Services, _forebay_kept: ReusedService[Service]
+) -> Iterator[Service]:
     """The running services; those of the module before go on where they are the same."""
     with _forebay_kept.using(forebay_services, lambda: serving(forebay_services)) as service:
         yield service

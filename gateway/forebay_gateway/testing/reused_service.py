@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 S = TypeVar("S")
 
 
-class Kept(Generic[S]):
+class ReusedService(Generic[S]):
     """At most one running service, in use or waiting for who wants the same services."""
 
     def __init__(self) -> None:

@@ -199,7 +199,10 @@ def _kept(server: redis.Redis) -> list[str]:
     return [
         key
         for key in keys
-        if (key.startswith("forebay:{") and not key.endswith((":front", ":attended", ":bytes")))
+        if (
+            key.startswith("forebay:{")
+            and not key.endswith((":newest_claimed_sent", ":sweep_state", ":bytes"))
+        )
         or (key.endswith(":bytes") and server.get(key) != b"0")
         or key.startswith(QUEUES)
     ]

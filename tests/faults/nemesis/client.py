@@ -62,11 +62,11 @@ class Client:
         begun_s = time.monotonic()
         while time.monotonic() < give_up_s:
             gateway = self._chance.choice(list(self._channels))
-            leaving = None if plan.leave_after_s is None else begun_s + plan.leave_after_s
-            attach = await self._attach(plan, viewer, gateway, plan.deadline_s, leaving)
+            disconnects = None if plan.leave_after_s is None else begun_s + plan.leave_after_s
+            attach = await self._attach(plan, viewer, gateway, plan.deadline_s, disconnects)
             if attach.final or not plan.kind.durable or _gives_up(attach):
                 return
-            if leaving is not None and time.monotonic() > leaving:
+            if disconnects is not None and time.monotonic() > disconnects:
                 return
             await asyncio.sleep(self._chance.uniform(*_RETRY_S))
 

@@ -11,8 +11,8 @@ import redis
 
 from tests.faults.nemesis.plans import QUEUES
 
-_KEY = re.compile(r"(forebay:\{\d+\}):([a-z]+)(?::(.*))?", re.DOTALL)
-_OF_CALLS = {"call", "out", "watch", "onlook"}
+_KEY = re.compile(r"(forebay:\{\d+\}):([a-z_]+)(?::(.*))?", re.DOTALL)
+_OF_CALLS = {"call", "out", "watch", "observers"}
 _ALWAYS = (
     "forebay:workers",
     "forebay:worker:",
@@ -21,7 +21,7 @@ _ALWAYS = (
     "_kombu.binding",
 )
 """What does not grow with calls: workers' presence, who repairs, and kombu's bindings."""
-_EXPIRING = ("front", "attended")
+_EXPIRING = ("newest_claimed_sent", "sweep_state")
 """What a partition says of queues and of itself, a word a queue at most, for a minute."""
 _UNACKNOWLEDGED = ("unacked", "unacked_index", "unacked_mutex")
 """What kombu keeps of messages that a killed worker had taken; it gives them back, and they
@@ -95,7 +95,7 @@ def _is_known(key: str) -> bool:
 
 def _of(name: str, partition: Partition) -> Iterable[str]:
     records = partition.calls["call"]
-    for kind in ("out", "watch", "onlook"):
+    for kind in ("out", "watch", "observers"):
         for call in partition.calls[kind] - records:
             yield f"{name}:{kind} of {call}, which has no record"
     for call in partition.calls["in"]:

@@ -25,7 +25,7 @@ def found(partition: Partition, *others: str) -> list[str]:
 def test_records_in_their_indexes_are_fit() -> None:
     partition = kept("/a", "/b")
     partition.calls["out"].add("/a")
-    partition.indexes["front"] = {"survival 0"}
+    partition.indexes["newest_claimed_sent"] = {"survival 0"}
     assert found(partition, "forebay:workers", "_kombu.binding.survival", "unacked") == []
     assert found(Partition()) == []
 

@@ -13,7 +13,7 @@ from threading import Event
 _PATIENCE_S = 1.0
 
 
-class Standstill:
+class ForkPause:
     """Begins before a fork and ends after it, in the parent; nothing where no loop runs."""
 
     def __init__(self) -> None:

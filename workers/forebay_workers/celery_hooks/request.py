@@ -26,7 +26,7 @@ lost_batches: SimpleQueue[tuple[str, str]] = SimpleQueue()
 """Batches whose task ended in that way: id, and the channel of their gateway."""
 
 
-class HeldRequest(Request):
+class CallRequest(Request):
     """Celery's view of a message of ours, from its arrival to the end of its task."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,7 +34,7 @@ class HeldRequest(Request):
         self.since = time.monotonic()
 
     @cached_property
-    def on_record(self) -> list[Attempt]:
+    def durable(self) -> list[Attempt]:
         """The durable calls'; none for a batch."""
         return attempts_of(self.kwargs)
 
@@ -50,12 +50,12 @@ class HeldRequest(Request):
         """The ids of its calls."""
         if self.batch is not None:
             return tuple(member.call_id for member in self.batch.members)
-        return tuple(call.id for call, _ in self.on_record)
+        return tuple(call.id for call, _ in self.durable)
 
     @property
     def attempts(self) -> list[Attempt]:
         """Its calls, by their attempts; an ephemeral one's is always named 1."""
-        return self.on_record or [(CallKey(call_id), 1) for call_id in self.call_ids]
+        return self.durable or [(CallKey(call_id), 1) for call_id in self.call_ids]
 
     @property
     def child(self) -> int | None:
@@ -82,7 +82,7 @@ class HeldRequest(Request):
         super().on_timeout(soft, timeout)
 
     def _failed(self) -> None:
-        for attempt in self.on_record:
+        for attempt in self.durable:
             failed.put(attempt)
         if self.batch is not None:
             lost_batches.put((self.id, self.batch.reply_channel))
@@ -97,9 +97,9 @@ def attempts_of(kwargs: Mapping[str, Any]) -> list[Attempt]:
     return []
 
 
-def held() -> list[HeldRequest]:
+def held() -> list[CallRequest]:
     """All that this worker holds, waiting or running."""
-    return [one for one in list(state.requests.values()) if isinstance(one, HeldRequest)]
+    return [one for one in list(state.requests.values()) if isinstance(one, CallRequest)]
 
 
 def begun_tasks() -> dict[str, int]:

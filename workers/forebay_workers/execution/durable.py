@@ -25,20 +25,20 @@ from forebay_backends.ledger.operations.calls import (
     emit,
     emit_transient,
     finish,
-    look,
+    read_flow,
     release,
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.outcome import failed
+from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.celery_hooks.request import Attempt
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.invoke import Stopped, invoke
-from forebay_workers.handler.ledger_retry import patiently
+from forebay_workers.handler.ledger_retry import retry_while_away
 from forebay_workers.handler.requests import live_requests, stored_requests
-from forebay_workers.handler.version_check import heeding_versions, mismatch
+from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
 _LOOK_EVERY_S = LEASE_S / 3
@@ -70,7 +70,7 @@ def run_calls(
                     runtime, method, handler, call, attempt, begun, shares_task=shares_task
                 )
     if end is not None:
-        _heed_end(end, patiently(partial(runtime.ledger.run, end)))
+        _heed_end(end, retry_while_away(partial(runtime.ledger.run, end)))
 
 
 def _run_both(
@@ -78,8 +78,8 @@ def _run_both(
 ) -> Begun | Refused:
     """Ends a call, if there is one to end, and begins another: the answer to that."""
     if end is None:
-        return patiently(partial(runtime.ledger.run, begin))
-    ended, begun = patiently(partial(runtime.ledger.run_all, [end, begin]))
+        return retry_while_away(partial(runtime.ledger.run, begin))
+    ended, begun = retry_while_away(partial(runtime.ledger.run_all, [end, begin]))
     _heed_end(end, ended)
     answer: Begun | Refused = begun
     return answer
@@ -110,7 +110,7 @@ def _run_call(
         send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
     )
     emitter = _Emitter(runtime, method, context)
-    with runtime.control.running(context, on_record=True, shares_task=shares_task):
+    with runtime.control.running(context, durable=True, shares_task=shares_task):
         outcome = _run_handler(runtime, method, handler, begun, context, emitter)
     if outcome is None:
         _log.info("call %s was stopped: %s", call, context.stopped)
@@ -131,7 +131,7 @@ def _run_handler(
     refusal = mismatch(method, begun.method, begun.fingerprint)
     if refusal is not None:
         _log.error("call %s is not run: %s", context.call, refusal.message)
-        return failed(refusal)
+        return outcome_of_error(refusal)
     check = runtime.checks.get(method.name, NoCheck)()
     outcome = invoke(
         method,
@@ -140,13 +140,15 @@ def _run_handler(
         if begun.live
         else stored_requests(runtime.ledger, context.call, begun),
         context,
-        heeding_versions(check, method, begun.fingerprint),
+        checking_versions(check, method, begun.fingerprint),
         emitter.emit,
         runtime.settings.max_message_bytes,
     )
     movable = method.may_run_again and method.route.deterministic
     if outcome is None and context.stopped == _GAP and not movable:
-        return failed(ItemsLost("the ledger lost items of this call, which can't be run again"))
+        return outcome_of_error(
+            ItemsLost("the ledger lost items of this call, which can't be run again")
+        )
     return outcome
 
 
@@ -208,12 +210,12 @@ class _Emitter:
                 with context.changed:
                     context.flow.trimmed(trimmable[1])
             elif context.flow.blocked:
-                flow = self._heed(self._run(look(context.call, context.attempt)))
+                flow = self._heed(self._run(read_flow(context.call, context.attempt)))
                 if flow is not None:
                     context.on_flow(flow)
 
     def _run(self, operation: Operation[T]) -> T:
-        return patiently(partial(self._ledger.run, operation))
+        return retry_while_away(partial(self._ledger.run, operation))
 
     def _heed(self, reply: Flow | Refused | None) -> Flow | None:
         if isinstance(reply, Refused):

@@ -16,12 +16,12 @@ from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.outcome import failed
+from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.invoke import invoke
-from forebay_workers.handler.version_check import heeding_versions, mismatch
+from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
 _ANSWER_EVERY_S = 0.005
@@ -41,7 +41,9 @@ def run_batch(
     if refusal is not None:
         _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), refusal.message)
         for call in calls:
-            answers.add(call_pb2.BatchMemberReply(call_id=call.id, outcome=failed(refusal)))
+            answers.add(
+                call_pb2.BatchMemberReply(call_id=call.id, outcome=outcome_of_error(refusal))
+            )
         answers.send()
         return
     with runtime.control.expecting((call, 1) for call in calls):
@@ -103,7 +105,7 @@ def _answer(
     now_ms = runtime.clock.now_ms()
     if member.begin_by_ms <= now_ms:
         _log.info("call %s is not begun: its deadline passed", call)
-        answer.outcome.CopyFrom(failed(DeadlineExceeded("the call's deadline passed")))
+        answer.outcome.CopyFrom(outcome_of_error(DeadlineExceeded("the call's deadline passed")))
         return answer
 
     def keep_initial(metadata: bytes) -> None:
@@ -126,7 +128,7 @@ def _answer(
     check = runtime.checks.get(method.name, NoCheck)()
     begun = time.monotonic()
     with (
-        runtime.control.running(context, on_record=False, shares_task=shares_task),
+        runtime.control.running(context, durable=False, shares_task=shares_task),
         limited(runtime, context, limit_s, batch.reply_channel),
     ):
         outcome = invoke(
@@ -134,7 +136,7 @@ def _answer(
             handler,
             [member.request],
             context,
-            heeding_versions(check, method, batch.fingerprint),
+            checking_versions(check, method, batch.fingerprint),
             keep,
             runtime.settings.max_message_bytes,
         )

@@ -17,7 +17,7 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Stop, reply_frame, stop_frame
 from forebay_backends.ledger.keys import control_channel
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.outcome import failed
+from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_workers.handler.context import CallContext
 from forebay_workers.runtime.process import Runtime
 
@@ -51,7 +51,7 @@ def _end(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
     _log.info("call %s is stopped: its run time is over", call)
     context.stop(str(State.EXPIRED))
     reply = call_pb2.BatchReply()
-    outcome = failed(DeadlineExceeded("the call ran for as long as its method lets it"))
+    outcome = outcome_of_error(DeadlineExceeded("the call ran for as long as its method lets it"))
     reply.members.add(call_id=call.id, outcome=outcome)
     stop = stop_frame(str(call), context.attempt, Stop(State.EXPIRED))
     try:

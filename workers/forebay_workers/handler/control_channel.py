@@ -23,7 +23,7 @@ from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.frames import Credit, RequestsCame, Stop, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import Refused, look
+from forebay_backends.ledger.operations.calls import Refused, read_flow
 from forebay_backends.ledger.pubsub import listen
 from forebay_workers.handler.context import CallContext
 
@@ -33,7 +33,7 @@ _FAREWELL_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Control:
+class ControlChannel:
     """The process's ear. Its thread starts with it, and ends at `close` or with the process."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Control:
         self._ledger_url = ledger_url
         self._ledger = ledger
         self._running: dict[tuple[str, int], CallContext] = {}
-        self._on_record: dict[tuple[str, int], CallContext] = {}
+        self._durable: dict[tuple[str, int], CallContext] = {}
         self._shared: set[tuple[str, int]] = set()
         self._stopped_early: dict[tuple[str, int], str] = {}
         self._expected: set[tuple[str, int]] = set()
@@ -74,7 +74,7 @@ class Control:
 
     @contextmanager
     def running(
-        self, context: CallContext, *, on_record: bool, shares_task: bool = False
+        self, context: CallContext, *, durable: bool, shares_task: bool = False
     ) -> Iterator[None]:
         """The context hears of what concerns its call until the block is left.
 
@@ -85,8 +85,8 @@ class Control:
         """
         name = (str(context.call), context.attempt)
         self._running[name] = context
-        if on_record:
-            self._on_record[name] = context
+        if durable:
+            self._durable[name] = context
         if shares_task:
             self._shared.add(name)
         over = self._stopped_early.get(name, self._over)
@@ -96,7 +96,7 @@ class Control:
             yield
         finally:
             del self._running[name]
-            self._on_record.pop(name, None)
+            self._durable.pop(name, None)
             self._shared.discard(name)
 
     @contextmanager
@@ -152,9 +152,9 @@ class Control:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _look_after_all(self) -> None:
-        for context in tuple(self._on_record.values()):
+        for context in tuple(self._durable.values()):
             try:
-                flow = self._ledger.run(look(context.call, context.attempt))
+                flow = self._ledger.run(read_flow(context.call, context.attempt))
             except BackendUnavailable:
                 return
             if isinstance(flow, Refused):

@@ -14,7 +14,7 @@ from forebay.checks import Check
 from forebay.errors import Cancelled, ForebayError, HandlerFailed, TooLarge, VersionMismatch
 from forebay.routes import Method
 from forebay.v1 import call_pb2
-from forebay_backends.ledger.outcome import failed
+from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_workers.handler.context import Aborted, CallContext
 from forebay_workers.handler.version_check import unreadable
 
@@ -68,7 +68,7 @@ def invoke(
     except Refused as refused:
         if isinstance(refused.error, VersionMismatch):
             _log.error("call %s is not run: %s", context.call, refused.error.message)
-        return failed(refused.error)
+        return outcome_of_error(refused.error)
     except Interrupted:
         raise
     except Exception as error:
@@ -77,12 +77,12 @@ def invoke(
             return None
         _log.exception("call %s: the handler of %s failed", context.call, method.name)
         if context.code() is grpc.StatusCode.OK:
-            return failed(HandlerFailed(_FAILED))
+            return outcome_of_error(HandlerFailed(_FAILED))
         context.outcome.message = context.outcome.message or _FAILED  # the code that it set holds
     finally:
         context.ended()
     return (
-        failed(Cancelled("the handler cancelled the call"))
+        outcome_of_error(Cancelled("the handler cancelled the call"))
         if context.cancelled
         else context.outcome
     )

@@ -10,7 +10,7 @@ from typing import TypeVar
 from forebay.errors import BackendUnavailable
 from forebay_workers.handler.invoke import Interrupted
 
-PATIENCE_S = 60.0
+RETRY_FOR_S = 60.0
 """How long a running attempt waits for a ledger that is away."""
 _AGAIN_AFTER_S = 0.5
 
@@ -23,9 +23,9 @@ class LedgerAway(Interrupted):
     """The ledger did not come back in time; the attempt is lost."""
 
 
-def patiently(ask: Callable[[], T]) -> T:
+def retry_while_away(ask: Callable[[], T]) -> T:
     """Asks the ledger until it answers; what is asked may be done twice. Raises LedgerAway."""
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + RETRY_FOR_S
     while True:
         try:
             return ask()

@@ -13,7 +13,7 @@ from forebay_backends.ledger.operations.requests import take_requests
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.invoke import Stopped
-from forebay_workers.handler.ledger_retry import patiently
+from forebay_workers.handler.ledger_retry import retry_while_away
 
 _A_READ = 4
 _LOOK_EVERY_S = LEASE_S / 3
@@ -26,7 +26,7 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
         return
 
     def read(first: int) -> list[bytes]:
-        return patiently(partial(ledger.inputs, call, first, _A_READ))
+        return retry_while_away(partial(ledger.inputs, call, first, _A_READ))
 
     ordinal = 0
     next_page: Callable[[], list[bytes]] = partial(read, ordinal)
@@ -54,7 +54,7 @@ def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[byte
     while not context.is_over():
         heard = context.requests_heard
         asked = take_requests(context.call, context.attempt, ordinal, read_bytes)
-        taken = patiently(partial(ledger.run, asked))
+        taken = retry_while_away(partial(ledger.run, asked))
         if isinstance(taken, Refused):
             if context.is_over():
                 return

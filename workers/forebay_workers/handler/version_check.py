@@ -15,7 +15,7 @@ from forebay.errors import VersionMismatch
 from forebay.routes import Method
 from forebay.routes.fingerprints import same_kind
 
-_MEND = "bring gateway and workers to one version of the service's protobuf, then call anew"
+_FIX = "bring gateway and workers to one version of the service's protobuf, then call anew"
 
 
 def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | None:
@@ -26,14 +26,14 @@ def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | N
     if name and name != method.name:
         return VersionMismatch(
             f"the call is of {name}, and its task, {method.route.task!r}, is {method.name}'s on "
-            f"the worker; {_MEND}"
+            f"the worker; {_FIX}"
         )
     if fingerprint and not same_kind(fingerprint, method.fingerprint):
-        return VersionMismatch(f"{method.name} streams otherwise on the worker; {_MEND}")
+        return VersionMismatch(f"{method.name} streams otherwise on the worker; {_FIX}")
     return None
 
 
-def heeding_versions(check: Check, method: Method, fingerprint: str) -> Check:
+def checking_versions(check: Check, method: Method, fingerprint: str) -> Check:
     """The check, behind one for fields that only the gateway knows, where versions differ."""
     if not fingerprint or fingerprint == method.fingerprint:
         return check
@@ -43,7 +43,7 @@ def heeding_versions(check: Check, method: Method, fingerprint: str) -> Check:
 def unreadable(method: Method) -> VersionMismatch:
     """The error for a request that the gateway could read and the worker can't."""
     name = method.request_class.DESCRIPTOR.full_name
-    return VersionMismatch(f"the worker can't read the request as {name}; {_MEND}")
+    return VersionMismatch(f"the worker can't read the request as {name}; {_FIX}")
 
 
 class _KnownFields:
@@ -59,7 +59,7 @@ class _KnownFields:
         if known.ByteSize() != request.ByteSize():
             raise VersionMismatch(
                 f"the request has fields of {request.DESCRIPTOR.full_name} that the worker does "
-                f"not know; {_MEND}"
+                f"not know; {_FIX}"
             )
         self._check.feed(request)
 

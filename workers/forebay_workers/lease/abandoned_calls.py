@@ -8,7 +8,7 @@ KEPT_S = 600.0
 _MOST = 100_000
 
 
-class LeftCalls:
+class AbandonedCalls:
     """Remembers so many ids for so long (s, monotonic); their messages are passed over."""
 
     def __init__(self, kept_s: float = KEPT_S, most: int = _MOST) -> None:

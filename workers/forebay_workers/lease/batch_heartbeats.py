@@ -13,11 +13,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.frames import Holding, Stop, holding_frame, stop_frame
+from forebay_backends.ledger.frames import BatchHeartbeat, Stop, batch_heartbeat_frame, stop_frame
 from forebay_backends.ledger.keys import control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.scripts import LEASE_S
-from forebay_workers.celery_hooks.request import Attempt, HeldRequest, held
+from forebay_workers.celery_hooks.request import Attempt, CallRequest, held
 
 _FIRST_AFTER_S = 1.0
 _AGAIN_AFTER_S = LEASE_S / 3
@@ -25,7 +25,7 @@ _AGAIN_AFTER_S = LEASE_S / 3
 _log = logging.getLogger(__name__)
 
 
-class InHand:
+class BatchHeartbeats:
     """What gateways were told, by a worker."""
 
     def __init__(self, ledger: Ledger, worker: str) -> None:
@@ -40,7 +40,7 @@ class InHand:
         batches = [request for request in held() if request.batch is not None]
         self._next = {one.id: self._next.get(one.id, one.since + _FIRST_AFTER_S) for one in batches}
         self._unheard &= self._next.keys()
-        by_gateway: defaultdict[tuple[str, bool], list[HeldRequest]] = defaultdict(list)
+        by_gateway: defaultdict[tuple[str, bool], list[CallRequest]] = defaultdict(list)
         for one in batches:
             if one.batch is not None and self._next[one.id] <= now:
                 self._next[one.id] = now + _AGAIN_AFTER_S
@@ -48,9 +48,9 @@ class InHand:
         for (channel, begun), theirs in by_gateway.items():
             await self._tell(channel, theirs, begun)
 
-    async def _tell(self, channel: str, requests: Sequence[HeldRequest], begun: bool) -> None:
+    async def _tell(self, channel: str, requests: Sequence[CallRequest], begun: bool) -> None:
         call_ids = tuple(call_id for request in requests for call_id in request.call_ids)
-        frame = holding_frame(Holding(self._worker, call_ids, begun))
+        frame = batch_heartbeat_frame(BatchHeartbeat(self._worker, call_ids, begun))
         if await self._ledger.publish(channel, frame):
             self._unheard.difference_update(request.id for request in requests)
             return

@@ -25,10 +25,10 @@ from typing import TypeVar
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
-from forebay_backends.aio.periodic import every
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.dispatcher import dispatcher
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.frames import Left, Lost, lost_frame, parse_control
+from forebay_backends.ledger.frames import CallerGone, Lost, lost_frame, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.operations.calls import release, renew
 from forebay_backends.ledger.presence import WorkerPresence, announce, withdraw
@@ -36,18 +36,18 @@ from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_backends.reaper import ROUND_S, Reaper
 from forebay_backends.settings import Settings
-from forebay_workers.celery_hooks.fork_pause import Standstill
+from forebay_workers.celery_hooks.fork_pause import ForkPause
 from forebay_workers.celery_hooks.request import (
     Attempt,
-    HeldRequest,
+    CallRequest,
     begun_tasks,
     failed,
     held,
     lost_batches,
 )
-from forebay_workers.lease.abandoned_calls import LeftCalls
-from forebay_workers.lease.batch_heartbeats import InHand, tell_to_stop
-from forebay_workers.lease.stop_grace import Stops
+from forebay_workers.lease.abandoned_calls import AbandonedCalls
+from forebay_workers.lease.batch_heartbeats import BatchHeartbeats, tell_to_stop
+from forebay_workers.lease.stop_grace import StopGrace
 from forebay_workers.lease.unregistered_tasks import DroppedMessages
 
 RENEW_EVERY_S = LEASE_S / 3
@@ -59,7 +59,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Keeper:
+class LeaseKeeper:
     """Started when the worker is ready, stopped when it ends."""
 
     def __init__(self, presence: WorkerPresence, settings: Settings) -> None:
@@ -72,11 +72,11 @@ class Keeper:
         )
         self.dropped = DroppedMessages(redis_broker=settings.backends().broker_is_redis)
         """Messages whose task is not registered here."""
-        self.left = LeftCalls()
+        self.left = AbandonedCalls()
         """Ephemeral calls that are not to be begun."""
-        self.standstill = Standstill()
+        self.standstill = ForkPause()
         """For as long as the process forks."""
-        self._stops: Stops[str] = Stops(settings.cancel_grace_s)
+        self._stops: StopGrace[str] = StopGrace(settings.cancel_grace_s)
         self._to_stop: set[Attempt] = set()
         self._lost: list[tuple[str, str]] = []
         self._to_release: set[Attempt] = set()
@@ -116,19 +116,24 @@ class Keeper:
         broker = dispatcher(backends, self._ledger)
         reaper = Reaper(self._ledger, broker, self._settings.retention_bytes)
         loops = [
-            every(RENEW_EVERY_S, self._announce, _log, "the announcement"),
-            every(RENEW_EVERY_S, self._renew, _log, "the renewal of claims"),
-            every(
+            run_periodically(RENEW_EVERY_S, self._announce, _log, "the announcement"),
+            run_periodically(RENEW_EVERY_S, self._renew, _log, "the renewal of claims"),
+            run_periodically(
                 MIND_EVERY_S,
                 partial(self.dropped.see_to, self._ledger, broker, self._worker),
                 _log,
                 "seeing to messages whose task is not registered",
             ),
-            every(MIND_EVERY_S, self._mind, _log, "looking after calls"),
-            every(
-                ROUND_S, InHand(self._ledger, self._worker).tell, _log, "telling what is in hand"
+            run_periodically(MIND_EVERY_S, self._mind, _log, "looking after calls"),
+            run_periodically(
+                ROUND_S,
+                BatchHeartbeats(self._ledger, self._worker).tell,
+                _log,
+                "telling what is in hand",
             ),
-            every(ROUND_S, partial(reaper.round, self._presence.queues), _log, "the repair"),
+            run_periodically(
+                ROUND_S, partial(reaper.round, self._presence.queues), _log, "the repair"
+            ),
             # What was missed while the channel was away, the next renewal tells.
             listen(backends.ledger_url, self._channels, self._on_frame),
         ]
@@ -145,9 +150,9 @@ class Keeper:
 
     async def _renew(self) -> None:
         """All claims, in one round trip; what is the worker's no longer is to stop."""
-        by_partition: defaultdict[str, list[tuple[HeldRequest, Attempt]]] = defaultdict(list)
+        by_partition: defaultdict[str, list[tuple[CallRequest, Attempt]]] = defaultdict(list)
         for request in held():
-            for attempt in request.on_record:
+            for attempt in request.durable:
                 if attempt not in self._released:
                     by_partition[attempt[0].partition].append((request, attempt))
         answers = await self._ledger.run_all(
@@ -172,10 +177,10 @@ class Keeper:
             lost = request.child is not None and _has_died(request.child)
             unbegun = self._closing.is_set() and not request.begun
             if lost or unbegun:
-                self._to_release.update(request.on_record)
+                self._to_release.update(request.durable)
         self._to_release.update(_all_of(failed))
         self._lost.extend(_all_of(lost_batches))
-        current = {attempt for request in requests.values() for attempt in request.on_record}
+        current = {attempt for request in requests.values() for attempt in request.durable}
         self._released = {attempt for attempt in self._released if attempt in current}
         while self._to_stop:
             await tell_to_stop(self._ledger, self._worker, self._to_stop.pop())
@@ -191,7 +196,7 @@ class Keeper:
             self._released.add(attempt)
         self._to_release.clear()
 
-    def _end(self, request: HeldRequest) -> None:
+    def _end(self, request: CallRequest) -> None:
         """Kills the child that runs a call which is over."""
         if request.child is None:
             if request.begun:
@@ -210,17 +215,17 @@ class Keeper:
     def _on_frame(self, frame: bytes) -> None:
         key, number, event = parse_control(frame)
         call, now = CallKey.parse(key), time.monotonic()
-        if isinstance(event, Left):
+        if isinstance(event, CallerGone):
             self.left.add(call.id, now)
         for request in held():
             if (call, number) in request.attempts:
                 self._stops.told(request.id, now)
-                if isinstance(event, Left):
+                if isinstance(event, CallerGone):
                     self._to_stop.add((call, number))
 
     async def _say_farewell(self) -> None:
         try:
-            self._to_release.update(attempt for one in held() for attempt in one.on_record)
+            self._to_release.update(attempt for one in held() for attempt in one.durable)
             await self._release()
             await withdraw(self._ledger, self._worker)
         except BackendUnavailable:

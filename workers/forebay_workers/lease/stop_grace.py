@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
-class Stops(Generic[K]):
+class StopGrace(Generic[K]):
     """What was told to stop, and since when (s, monotonic)."""
 
     def __init__(self, grace_s: float) -> None:

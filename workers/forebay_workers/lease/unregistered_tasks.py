@@ -23,14 +23,14 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.lost_calls import UnclaimedCall, resent
+from forebay_backends.ledger.lost_calls import UnclaimedCall, mark_resent
 from forebay_backends.ledger.operations.calls import claim, finish
-from forebay_backends.ledger.outcome import failed
+from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
 from forebay_backends.urls import HIGHEST_PRIORITY
 from forebay_workers.celery_hooks.request import Attempt, attempts_of
 
-PATIENCE_S = 3.0
+RETRY_FOR_S = 3.0
 """How long a worker that has the task may take to come, as when it is restarted."""
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class DroppedMessages:
             task, queue = dropped.message.task, dropped.message.queue
             if any(queue in one.queues and task in one.tasks for one in workers):
                 await _send_again(ledger, broker, dropped)
-            elif time.monotonic() - dropped.since < PATIENCE_S:
+            elif time.monotonic() - dropped.since < RETRY_FOR_S:
                 continue
             else:
                 await _end(ledger, worker, dropped)
@@ -121,7 +121,7 @@ async def _send_again(ledger: Ledger, broker: Dispatcher, dropped: Dropped) -> N
         unclaimed = UnclaimedCall(
             call, attempt, message.task, message.queue, message.priority, 0, overtaken=False
         )
-        await ledger.run(resent(unclaimed))
+        await ledger.run(mark_resent(unclaimed))
 
 
 async def _end(ledger: Ledger, worker: str, dropped: Dropped) -> None:
@@ -133,7 +133,7 @@ async def _end(ledger: Ledger, worker: str, dropped: Dropped) -> None:
         message.task,
         message.queue,
     )
-    outcome = failed(TaskUnknown("no live worker of the method's queue has its task"))
+    outcome = outcome_of_error(TaskUnknown("no live worker of the method's queue has its task"))
     if dropped.batch is not None:
         replies = call_pb2.BatchReply()
         for member in dropped.batch.members:

@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 from forebay.checks import CheckFactory, load_checks
 from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.presence import WorkerPresence
-from forebay_backends.process.memory import keep_freed_memory, spare_what_was_made
+from forebay_backends.process.memory import freeze_startup_objects, keep_freed_memory
 from forebay_backends.settings import Settings, load_settings
-from forebay_workers.handler.control_channel import Control
+from forebay_workers.handler.control_channel import ControlChannel
 from forebay_workers.handler.ledger_clock import LedgerClock
 from forebay_workers.handler.native_threads import share_threads, unshare_threads
-from forebay_workers.lease.keeper import MIND_EVERY_S, Keeper
+from forebay_workers.lease.keeper import MIND_EVERY_S, LeaseKeeper
 
 T = TypeVar("T")
 
@@ -49,9 +49,9 @@ class Runtime:
         return self._once(self._make_ledger)
 
     @property
-    def control(self) -> Control:
+    def control(self) -> ControlChannel:
         """The thread that hears of credit and of stops; started."""
-        return self._once(self._make_control)
+        return self._once(self._make_control_channel)
 
     @property
     def clock(self) -> LedgerClock:
@@ -66,7 +66,7 @@ class Runtime:
     def close(self) -> None:
         """Lets go of what was opened."""
         with self._making:
-            if self._make_control in self._made:
+            if self._make_control_channel in self._made:
                 self.control.close()
             if self._make_ledger in self._made:
                 self.ledger.close()
@@ -75,9 +75,9 @@ class Runtime:
     def _make_ledger(self) -> BlockingLedger:
         return BlockingLedger(self.settings.backends().ledger_url)
 
-    def _make_control(self) -> Control:
+    def _make_control_channel(self) -> ControlChannel:
         parent = _worker.pid if os.getpid() != _worker.pid else None
-        return Control(
+        return ControlChannel(
             self.settings.backends().ledger_url,
             self.ledger,
             self.worker,
@@ -111,7 +111,7 @@ class _Worker:
         self.runtime: Runtime | None = None
         self.runtime_pid = 0
         self.lock = threading.Lock()
-        self.keeper: Keeper | None = None
+        self.keeper: LeaseKeeper | None = None
 
     @property
     def is_hosted(self) -> bool:
@@ -167,7 +167,7 @@ def slots() -> int:
 def on_worker_init(sender: Any, **_: object) -> None:
     """Celery's signal, before the pool starts: names the worker."""
     if not _worker.is_hosted:
-        spare_what_was_made()  # before any fork, so that children share it
+        freeze_startup_objects()  # before any fork, so that children share it
     _worker.id = f"{sender.hostname}.{uuid.uuid4()}"
     _worker.pid = os.getpid()
     _worker.slots = max(1, sender.concurrency or 1)
@@ -198,7 +198,7 @@ def on_worker_ready(sender: Any, **_: object) -> None:
     if presence.pool == "prefork" and sender.hub is not None:
         # Of itself Celery looks after its children every 5 s.
         sender.hub.call_repeatedly(MIND_EVERY_S, sender.pool.maintain_pool)
-    _worker.keeper = Keeper(presence, settings())
+    _worker.keeper = LeaseKeeper(presence, settings())
     _worker.keeper.start()
 
 

@@ -56,7 +56,7 @@ def _refusal(message: Any) -> str | None:
     except Exception as error:  # whatever somebody put on the queue: pickle is refused here
         return f"its message is none of Forebay's: {error!r}"
     now_held = held()
-    held_attempts = {attempt for request in now_held for attempt in request.on_record}
+    held_attempts = {attempt for request in now_held for attempt in request.durable}
     if held_attempts.issuperset(attempts):
         return "it is held here already"
     if len(now_held) < process.slots():

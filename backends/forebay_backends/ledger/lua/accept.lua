@@ -1,5 +1,5 @@
 -- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms,
--- list ('': the message goes another way), message, queue, rides ('1': another call's message
+-- list ('': the message goes another way), message, queue, piggybacked ('1': another call's message
 -- names this one), field, value, ...
 -- Writes the record and, where the broker is this server, its task message.
 local call = ARGV[1]
@@ -22,8 +22,8 @@ if ARGV[4] == 'QUEUED' then
 end
 for _, value in ipairs({'queue', ARGV[9]}) do fields[#fields + 1] = value end
 if ARGV[10] == '1' then
-  for _, value in ipairs({'rides', 1}) do fields[#fields + 1] = value end
-  redis.call('HINCRBY', P .. ':riders', ARGV[9], 1)
+  for _, value in ipairs({'piggybacked', 1}) do fields[#fields + 1] = value end
+  redis.call('HINCRBY', P .. ':piggybacked', ARGV[9], 1)
 end
 for i = 11, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', key('call', call), unpack(fields))

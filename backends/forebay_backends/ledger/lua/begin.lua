@@ -3,7 +3,7 @@
 local call = ARGV[1]
 local r = read(call, {
   'attempt', 'worker', 'run_limit', 'request', 'inputs', 'metadata', 'item_limit', 'window',
-  'method', 'fingerprint', 'token', 'priority', 'rides', 'live', unpack(DUE),
+  'method', 'fingerprint', 'token', 'priority', 'piggybacked', 'live', unpack(DUE),
 })
 if end_if_due(call, r, true) then r = read(call, {'state', 'attempt'}) end
 local now = now_ms()

@@ -1,6 +1,6 @@
 -- ARGV: call, attempt, worker, lease_ms. A worker has the message.
 local call = ARGV[1]
-local r = read(call, {'attempt', 'worker', 'priority', 'rides', unpack(DUE)})
+local r = read(call, {'attempt', 'worker', 'priority', 'piggybacked', unpack(DUE)})
 if end_if_due(call, r, true) then r = read(call, {'state', 'attempt'}) end
 local why = refusal(r, ARGV[2], 'claim')
 if why then return {why} end

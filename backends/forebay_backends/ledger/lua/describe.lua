@@ -21,5 +21,5 @@ if r.state == 'SUCCEEDED' then
   last = entry and entry[2][2]
 end
 reply[#reply + 1] = told(last)
-reply[#reply + 1] = told(redis.call('HGET', key('call', call), 'brief'))
+reply[#reply + 1] = told(redis.call('HGET', key('call', call), 'transient'))
 return reply

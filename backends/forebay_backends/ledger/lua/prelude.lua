@@ -8,7 +8,7 @@
 --   method digest fingerprint     what it is
 --   task queue priority           where its message goes
 --   attempt worker control token  who runs it; lease_until: the claim's end
---   rides                         whether its message is another call's, which names this one
+--   piggybacked                         whether its message is another call's, which names this one
 --   created queued begun finished
 --   deadline queue_until left     when it is due: 0 or absent where it is not
 --   overall                       the call's deadline, where the attempt's is sooner
@@ -23,19 +23,19 @@
 --   first base                    items trimmed off `PREFIX:out:KEY`, and their bytes
 --   read_count                    items that the foremost watcher has read
 --   attached                      whether anybody but the first caller was told of it
---   brief initial                 the latest transient item; initial metadata
+--   transient initial             the latest transient item; initial metadata
 -- Beside it, besides streams of items: who watches (`PREFIX:watch:KEY`, channels by the end of
--- their lease), and who looks on (`PREFIX:onlook:KEY`).
--- `PREFIX:aside:KEY` is one of the streams, within a transaction that refuses a message for it.
+-- their lease), and who looks on (`PREFIX:observers:KEY`).
+-- `PREFIX:parked:KEY` is one of the streams, within a transaction that refuses a message for it.
 -- Indexes of the partition:
---   PREFIX:attended               since when it is swept without a pause, and when it last was
+--   PREFIX:sweep_state               since when it is swept without a pause, and when it last was
 --   PREFIX:calls                  all calls, by when they were created
 --   PREFIX:due                    live calls, by when something must happen to them
 --   PREFIX:done size bytes        finished calls, by when their retention is over; what they hold
 --   PREFIX:waiting:QUEUE          queued calls that no worker has, by when their message was
 --                                 sent (0: it is yet to be sent)
---   PREFIX:riders                 by QUEUE, how many of those ride: another's message names them
---   PREFIX:front                  by QUEUE PRIORITY, the newest such time of a call that a
+--   PREFIX:piggybacked                 by QUEUE, how many of those ride: another's message names them
+--   PREFIX:newest_claimed_sent                  by QUEUE PRIORITY, the newest such time of a call that a
 --                                 worker got
 local P = KEYS[1]
 
@@ -123,7 +123,7 @@ local function tell(call, frame)
       reached = reached + 1
     end
   end
-  for _, channel in ipairs(redis.call('SMEMBERS', key('onlook', call))) do
+  for _, channel in ipairs(redis.call('SMEMBERS', key('observers', call))) do
     if not redis.call('ZSCORE', key('watch', call), channel) then
       redis.call('PUBLISH', channel, frame)
     end
@@ -131,22 +131,22 @@ local function tell(call, frame)
   return reached, #all
 end
 
--- The call, whose queue and rides are in r, waits for no worker any more; when its message was
+-- The call, whose queue and piggybacked are in r, waits for no worker any more; when its message was
 -- sent, where it did wait.
 local function unwait(call, r)
   local sent = redis.call('ZSCORE', waiting(r.queue), call)
   if not sent then return nil end
   redis.call('ZREM', waiting(r.queue), call)
-  if r.rides then redis.call('HINCRBY', P .. ':riders', r.queue, -1) end
+  if r.piggybacked then redis.call('HINCRBY', P .. ':piggybacked', r.queue, -1) end
   return sent
 end
 
 local function drop(call)
-  local r = read(call, {'queue', 'rides'})
+  local r = read(call, {'queue', 'piggybacked'})
   if r.queue then unwait(call, r) end
   redis.call('ZREM', P .. ':calls', call)
   redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call),
-    key('onlook', call))
+    key('observers', call))
   redis.call('ZREM', P .. ':due', call)
   redis.call('ZREM', P .. ':done', call)
   local size = number(redis.call('HGET', P .. ':size', call))
@@ -179,14 +179,14 @@ end
 local function settle(call, event, reason, outcome)
   local r = read(call, {
     'state', 'attempt', 'worker', 'control', 'queue', 'retention', 'sent', 'base',
-    'count', 'queued', 'begun', 'rides',
+    'count', 'queued', 'begun', 'piggybacked',
   })
   local state = r.state and NEXT[r.state][event]
   if not state or alive(state) then return false end
   local now = now_ms()
   local record = key('call', call)
   redis.call('HSET', record, 'state', state, 'reason', reason, 'outcome', outcome, 'finished', now)
-  redis.call('HDEL', record, 'request', 'brief', 'worker', 'lease_until', 'control', 'token',
+  redis.call('HDEL', record, 'request', 'transient', 'worker', 'lease_until', 'control', 'token',
     'queue_until', 'queue_wait', 'detach', 'run_limit', 'inputs',
     'input_bytes', 'read_count', 'attempts_limit', 'rerun', 'deterministic', 'metadata',
     'overall', 'fingerprint', 'live', 'taken', 'taken_bytes', 'let_go', 'full', 'idle', 'idle_until')
@@ -208,14 +208,14 @@ local function settle(call, event, reason, outcome)
   return true
 end
 
--- A worker has the call, whose queue, priority and rides are in r: its message has come through.
+-- A worker has the call, whose queue, priority and piggybacked are in r: its message has come through.
 local function arrived(call, r)
   local sent = unwait(call, r)
   if not sent then return end
   local lane = r.queue .. ' ' .. (r.priority or '0')
-  if tonumber(sent) > number(redis.call('HGET', P .. ':front', lane)) then
-    redis.call('HSET', P .. ':front', lane, sent)
-    redis.call('PEXPIRE', P .. ':front', 4 * LEASE_MS)
+  if tonumber(sent) > number(redis.call('HGET', P .. ':newest_claimed_sent', lane)) then
+    redis.call('HSET', P .. ':newest_claimed_sent', lane, sent)
+    redis.call('PEXPIRE', P .. ':newest_claimed_sent', 4 * LEASE_MS)
   end
 end
 
@@ -230,7 +230,7 @@ end
 -- not be run again.
 local function lapse(call)
   local r = read(call, {
-    'state', 'worker', 'control', 'queue', 'queue_wait', 'overall', 'rides', unpack(MOVABLE)
+    'state', 'worker', 'control', 'queue', 'queue_wait', 'overall', 'piggybacked', unpack(MOVABLE)
   })
   local state = NEXT[r.state].lapse
   if state ~= r.state then
@@ -244,7 +244,7 @@ local function lapse(call)
     if r.overall then redis.call('HSET', key('call', call), 'deadline', r.overall) end
   end
   redis.call('HDEL', key('call', call), 'worker', 'lease_until', 'control', 'token', 'overall',
-    'rides', 'taken', 'taken_bytes', 'idle_until')
+    'piggybacked', 'taken', 'taken_bytes', 'idle_until')
   unwait(call, r)
   redis.call('ZADD', waiting(r.queue), 0, call)
 end
@@ -322,7 +322,7 @@ end
 -- transaction puts back.
 local function turn_away(kind, call, message, size)
   if #message < size and redis.call('EXISTS', key(kind, call)) == 1 then
-    redis.call('RENAME', key(kind, call), key('aside', call))
+    redis.call('RENAME', key(kind, call), key('parked', call))
   end
 end
 

@@ -2,7 +2,7 @@
 local answers = {}
 for i = 3, #ARGV, 2 do
   local call, attempt = ARGV[i], ARGV[i + 1]
-  local r = read(call, {'attempt', 'worker', 'priority', 'rides', unpack(DUE)})
+  local r = read(call, {'attempt', 'worker', 'priority', 'piggybacked', unpack(DUE)})
   local now = now_ms()
   -- Without a claim it is one: the ledger may have been away when the message came.
   local why = refusal(r, attempt, 'lapse')

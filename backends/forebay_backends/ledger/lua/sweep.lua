@@ -6,11 +6,11 @@ local done = redis.call('ZRANGEBYSCORE', P .. ':done', '-inf', now, 'LIMIT', 0, 
 for _, call in ipairs(done) do drop(call) end
 -- After a pause in the sweeping, as when this server was down, leases have ended that nobody
 -- could renew: their holders are given the time of a lease to come back.
-local attended = redis.call('HMGET', P .. ':attended', 'since', 'last')
-local since = number(attended[1])
-if number(attended[2]) < now - LEASE_MS / 3 then since = now end
-redis.call('HSET', P .. ':attended', 'since', since, 'last', now)
-redis.call('PEXPIRE', P .. ':attended', 4 * LEASE_MS)
+local state = redis.call('HMGET', P .. ':sweep_state', 'since', 'last')
+local since = number(state[1])
+if number(state[2]) < now - LEASE_MS / 3 then since = now end
+redis.call('HSET', P .. ':sweep_state', 'since', since, 'last', now)
+redis.call('PEXPIRE', P .. ':sweep_state', 4 * LEASE_MS)
 if since > now - LEASE_MS then hold_until = since + LEASE_MS end
 for _, queue in ipairs(cjson.decode(ARGV[2])) do consumed[queue] = true end
 local due = redis.call('ZRANGEBYSCORE', P .. ':due', '-inf', now, 'LIMIT', 0, limit)

@@ -7,7 +7,7 @@ redis.call('HDEL', key('call', call), 'left')
 if ARGV[4] then redis.call('HSET', key('call', call), 'attached', 1) end
 review(call)
 local fields = {
-  'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'brief', 'window', 'item_limit',
+  'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'transient', 'window', 'item_limit',
   'live',
 }
 for _, field in ipairs(ENDING) do fields[#fields + 1] = field end
@@ -16,5 +16,5 @@ if not alive(r.state) then redis.call('PEXPIRE', key('watch', call), ARGV[3]) en
 local ahead = math.min(number(r.window), number(r.item_limit))
 return {
   'OK', r.method, r.digest, tostring(ahead), r.sent, r.first or '0', r.outcome or '',
-  r.initial or '', r.brief or '', receiving(r) and '1' or '0', unpack(ending(r)),
+  r.initial or '', r.transient or '', receiving(r) and '1' or '0', unpack(ending(r)),
 }

@@ -54,7 +54,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Known:
+class ExistingCall:
     """The id stands for a call already: its method, and the SHA-256 of its first request."""
 
     method: str
@@ -124,7 +124,7 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class Standing:
+class CallSnapshot:
     """Where a call stands, for a watcher: items in the ledger are `first` to `count` - 1.
 
     `receiving`: whether further requests may come.
@@ -139,7 +139,7 @@ class Standing:
     sent: int
     first: int
     initial: bytes
-    brief: bytes
+    transient: bytes
     receiving: bool
     ending: Ending | None
 
@@ -155,11 +155,11 @@ class Swept:
 
 
 def accept(
-    call: CallKey, new: NewCall, channel: str, push: Push, *, rides: bool = False
-) -> Operation[Known | None]:
-    """Writes the record (and pushes its message); `Known` where the id stands for a call.
+    call: CallKey, new: NewCall, channel: str, push: Push, *, piggybacked: bool = False
+) -> Operation[ExistingCall | None]:
+    """Writes the record (and pushes its message); `ExistingCall` where the id stands for a call.
 
-    One that rides has its place in another call's message.
+    One that piggybacked has its place in another call's message.
     """
     fields: dict[str, Argument] = {
         "method": new.method,
@@ -188,7 +188,9 @@ def accept(
     return _about(
         call,
         "accept",
-        lambda reply: Known(reply[1].decode(), reply[2].decode()) if reply[0] == b"KNOWN" else None,
+        lambda reply: (
+            ExistingCall(reply[1].decode(), reply[2].decode()) if reply[0] == b"KNOWN" else None
+        ),
         channel,
         _LEASE_MS,
         str(state),
@@ -197,7 +199,7 @@ def accept(
         push.queue_list,
         push.message,
         new.queue,
-        int(rides),
+        int(piggybacked),
         *(part for pair in fields.items() for part in pair),
     )
 
@@ -208,7 +210,7 @@ def receive(
     """Spools one request message.
 
     FULL where the handler of a live call has a window of others to read first: watchers are
-    told when it has (`Room`). `limit_bytes` are what the ledger may hold.
+    told when it has (`RequestWindowOpen`). `limit_bytes` are what the ledger may hold.
     """
     put, direct = put_beside(call, call.inputs, ordinal, request)
     size = len(request)
@@ -262,19 +264,19 @@ def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Fl
 
 def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
     """Pushes an item that is neither stored nor counted; the latest is kept."""
-    return _about(call, "brief", parse_refused, attempt, "brief", item)
+    return _about(call, "emit_transient", parse_refused, attempt, "transient", item)
 
 
 def send_initial_metadata(
     call: CallKey, attempt: int, metadata: bytes
 ) -> Operation[Refused | None]:
     """Keeps the handler's initial metadata and tells the watchers."""
-    return _about(call, "brief", parse_refused, attempt, "initial", metadata)
+    return _about(call, "emit_transient", parse_refused, attempt, "initial", metadata)
 
 
-def look(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
+def read_flow(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
     """Where flow control stands, for a handler that waits."""
-    return _about(call, "look", _flow, attempt)
+    return _about(call, "flow", _flow, attempt)
 
 
 def finish(
@@ -310,14 +312,14 @@ def cancel(call: CallKey) -> Operation[Refused | None]:
     return end(call, Event.CANCEL, "CANCELLED")
 
 
-def attach(call: CallKey, channel: str) -> Operation[Standing | Refused]:
+def attach(call: CallKey, channel: str) -> Operation[CallSnapshot | Refused]:
     """As `watch`, for a caller who is told that the call is known: it is discarded no more."""
-    return _about(call, "watch", _standing, channel, _LEASE_MS, "attach")
+    return _about(call, "watch", _snapshot, channel, _LEASE_MS, "attach")
 
 
-def watch(call: CallKey, channel: str) -> Operation[Standing | Refused]:
+def watch(call: CallKey, channel: str) -> Operation[CallSnapshot | Refused]:
     """Registers or renews a watch, and tells where the call stands."""
-    return _about(call, "watch", _standing, channel, _LEASE_MS)
+    return _about(call, "watch", _snapshot, channel, _LEASE_MS)
 
 
 def leave(call: CallKey, channel: str) -> Operation[Refused | None]:
@@ -396,13 +398,13 @@ def _flow(reply: Reply) -> Flow | Refused:
     return Flow(int(reply[1]), int(reply[2]))
 
 
-def _standing(reply: Reply) -> Standing | Refused:
+def _snapshot(reply: Reply) -> CallSnapshot | Refused:
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
-    _, method, digest, ahead, sent, first, outcome, initial, brief, receiving, *ending = reply
+    _, method, digest, ahead, sent, first, outcome, initial, transient, receiving, *ending = reply
     words = [word.decode() for word in ending]
     terminal = State(words[0]).terminal
-    return Standing(
+    return CallSnapshot(
         method.decode(),
         digest.decode(),
         State(words[0]),
@@ -412,7 +414,7 @@ def _standing(reply: Reply) -> Standing | Refused:
         int(sent),
         int(first),
         initial,
-        brief,
+        transient,
         receiving == b"1",
         parse_ending(words, outcome) if terminal else None,
     )

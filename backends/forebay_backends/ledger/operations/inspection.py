@@ -1,6 +1,6 @@
 """Operations for those who look at calls without taking part in them.
 
-Listing and describing change nothing but what is due anyway; an onlooker hears
+Listing and describing change nothing but what is due anyway; an observer hears
 what a watcher hears, but counts for nothing: it keeps no call alive, holds no
 handler back, and its leaving ends nothing.
 """
@@ -22,7 +22,7 @@ _LISTED_WORDS = 7
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Cursor:
     """A place in the order of all calls: when it was accepted (ms, ledger's clock), and its key."""
 
     created_ms: int
@@ -33,7 +33,7 @@ class Place:
 class Listed:
     """What a listing says of a call: enough to filter by. Times in ms, 0 where they are not yet."""
 
-    place: Place
+    cursor: Cursor
     state: State
     method: str
     queue: str
@@ -43,7 +43,7 @@ class Listed:
     @property
     def call(self) -> CallKey:
         """The call's key."""
-        return CallKey.parse(self.place.call)
+        return CallKey.parse(self.cursor.call)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Stretch:
     """A stretch of a partition's calls, newest first; `read_to` is None where it is the last."""
 
     calls: tuple[Listed, ...]
-    read_to: Place | None
+    read_to: Cursor | None
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Where a call stands, for an onlooker: items in the ledger are `first` to `count` - 1."""
+class ObservedCall:
+    """Where a call stands, for an observer: items in the ledger are `first` to `count` - 1."""
 
     state: State
     method: str
@@ -120,7 +120,7 @@ class Backlog:
 
 
 def list_calls(
-    partition: int, after: Place | None, oldest_ms: int | None, limit: int
+    partition: int, after: Cursor | None, oldest_ms: int | None, limit: int
 ) -> Operation[Stretch]:
     """Up to `limit` calls of a partition, newest first: those after a place, none that is older."""
     return Operation(
@@ -146,9 +146,9 @@ def describe(
     return Operation("describe", call.partition, (str(call), most_bytes, int(review)), _description)
 
 
-def onlook(call: CallKey, channel: str) -> Operation[Seen | Refused]:
+def observe(call: CallKey, channel: str) -> Operation[ObservedCall | Refused]:
     """The channel hears of the call for the time of a lease; tells where it stands."""
-    return Operation("onlook", call.partition, (str(call), channel, int(LEASE_S * 1000)), _seen)
+    return Operation("observe", call.partition, (str(call), channel, int(LEASE_S * 1000)), _seen)
 
 
 def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, ...]]:
@@ -173,7 +173,7 @@ def _stretch(reply: Reply) -> Stretch:
     read_to_ms, read_to_call, *words = reply
     return Stretch(
         tuple(_listed(words)),
-        Place(int(float(read_to_ms)), read_to_call.decode()) if read_to_ms else None,
+        Cursor(int(float(read_to_ms)), read_to_call.decode()) if read_to_ms else None,
     )
 
 
@@ -183,7 +183,7 @@ def _listed(words: Reply) -> Iterator[Listed]:
             word.decode() for word in words[start : start + _LISTED_WORDS]
         )
         yield Listed(
-            Place(int(float(created)), call),
+            Cursor(int(float(created)), call),
             State(state),
             method,
             queue,
@@ -225,11 +225,11 @@ def _told(item: bytes) -> bytes | None:
     return item[1:] if item else None
 
 
-def _seen(reply: Reply) -> Seen | Refused:
+def _seen(reply: Reply) -> ObservedCall | Refused:
     if reply[0] != b"OK":
         return Refused(reply[0].decode())
     _, state, method, first, count, sent = (word.decode() for word in reply)
-    return Seen(State(state), method, int(first), int(count), int(sent))
+    return ObservedCall(State(state), method, int(first), int(count), int(sent))
 
 
 def _deleted(reply: Reply) -> Refused | None:

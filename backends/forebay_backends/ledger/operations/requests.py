@@ -36,7 +36,7 @@ def take_requests(
     """
     bounds = (_AT_ONCE, _AT_ONCE_BYTES)
     arguments = (str(call), attempt, first, read_bytes, *bounds)
-    return Operation("requests", call.partition, arguments, _requests)
+    return Operation("take", call.partition, arguments, _requests)
 
 
 def _requests(reply: Reply) -> Requests | Refused:

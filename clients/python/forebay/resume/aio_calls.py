@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from forebay.resume.attempts import Attempts
-from forebay.resume.policy import Resumption
+from forebay.resume.policy import ResumePolicy
 
 _BROKE_WHILE_SENDING = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 """What `grpc.aio` itself says where a connection breaks under a message on its way out."""
@@ -20,11 +20,11 @@ class AsyncAttempts(Attempts):
 
     def __init__(
         self,
-        resumption: Resumption,
+        resumption: ResumePolicy,
         multicallables: Sequence[Any],
         request: Any,
         options: Mapping[str, Any],
-        stop: Callable[[Resumption], None],
+        stop: Callable[[ResumePolicy], None],
     ) -> None:
         self._event = asyncio.Event()
         super().__init__(resumption, multicallables, request, options, left=self._event, stop=stop)

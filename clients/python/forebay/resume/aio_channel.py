@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from forebay.deadline import Deadline
 from forebay.resume.aio_calls import AsyncAttempts, Response, ResponseStream, Written
 from forebay.resume.cancel_request import PATH, TIMEOUT_S, cancellation
-from forebay.resume.policy import Resumption
+from forebay.resume.policy import ResumePolicy
 from forebay.resume.request_replay import AsyncReplay
 from forebay.resume.targets import Rotation
 from forebay.routes import Method, method_of
@@ -116,7 +116,7 @@ class ResumingChannel(grpc.aio.Channel):
         options: dict[str, Any],
     ) -> AsyncAttempts:
         """A call that begins now."""
-        resumption = Resumption(
+        resumption = ResumePolicy(
             path_method if self._resumes else None,
             tuple(metadata or ()),
             Deadline.after(timeout),
@@ -128,7 +128,7 @@ class ResumingChannel(grpc.aio.Channel):
         self._calls.add(attempts)
         return attempts
 
-    def _stop(self, call: Resumption) -> None:
+    def _stop(self, call: ResumePolicy) -> None:
         request = cancellation(call)
         if request is not None and call.target is not None:
             task = asyncio.create_task(_said(self._cancels[call.target], request))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import grpc
 
 from forebay.metadata import ATTACHED
-from forebay.resume.policy import Resumption
+from forebay.resume.policy import ResumePolicy
 from forebay.resume.request_replay import AsyncReplay, Replay
 from forebay.rpc_errors import of_rpc_error
 
@@ -34,13 +34,13 @@ class Attempts:
 
     def __init__(
         self,
-        resumption: Resumption,
+        resumption: ResumePolicy,
         multicallables: Sequence[Any],
         request: Any,
         options: Mapping[str, Any],
         *,
         left: Flag,
-        stop: Callable[[Resumption], None],
+        stop: Callable[[ResumePolicy], None],
     ) -> None:
         self.resumption = resumption
         self.is_over = False

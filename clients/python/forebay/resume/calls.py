@@ -11,7 +11,7 @@ from typing import Any, cast
 import grpc
 
 from forebay.resume.attempts import Attempts
-from forebay.resume.policy import Resumption
+from forebay.resume.policy import ResumePolicy
 
 
 class BlockingAttempts(Attempts):
@@ -19,11 +19,11 @@ class BlockingAttempts(Attempts):
 
     def __init__(
         self,
-        resumption: Resumption,
+        resumption: ResumePolicy,
         multicallables: Sequence[Any],
         request: Any,
         options: Mapping[str, Any],
-        stop: Callable[[Resumption], None],
+        stop: Callable[[ResumePolicy], None],
     ) -> None:
         self._event = threading.Event()
         super().__init__(resumption, multicallables, request, options, left=self._event, stop=stop)

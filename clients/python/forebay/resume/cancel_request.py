@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from google.longrunning import operations_pb2
 
-from forebay.resume.policy import Resumption
+from forebay.resume.policy import ResumePolicy
 
 PATH = "/google.longrunning.Operations/CancelOperation"
 TIMEOUT_S = 2.0
 
 
-def cancellation(call: Resumption) -> bytes | None:
+def cancellation(call: ResumePolicy) -> bytes | None:
     """The request that cancels a call whose caller leaves; None where nothing is to be said."""
     if not call.is_stopped_by_leaving:
         return None

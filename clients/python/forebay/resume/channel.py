@@ -20,7 +20,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from forebay.deadline import Deadline
 from forebay.resume.calls import BlockingAttempts, FutureResponse, ResponseStream, call_and_wait
 from forebay.resume.cancel_request import PATH, TIMEOUT_S, cancellation
-from forebay.resume.policy import Resumption
+from forebay.resume.policy import ResumePolicy
 from forebay.resume.request_replay import Replay
 from forebay.resume.targets import Rotation
 from forebay.routes import Method, method_of
@@ -111,7 +111,7 @@ class ResumingChannel(grpc.Channel):
         options: dict[str, Any],
     ) -> BlockingAttempts:
         """A call that begins now."""
-        resumption = Resumption(
+        resumption = ResumePolicy(
             method if self._resumes else None,
             tuple(metadata or ()),
             Deadline.after(timeout),
@@ -123,7 +123,7 @@ class ResumingChannel(grpc.Channel):
         self._calls.add(attempts)
         return attempts
 
-    def _stop(self, call: Resumption) -> None:
+    def _stop(self, call: ResumePolicy) -> None:
         request = cancellation(call)
         if request is None or call.target is None:
             return

@@ -32,7 +32,7 @@ LONGEST_WAIT_S = 5.0
 targets have failed once more, up to LONGEST_WAIT_S.
 """
 
-PATIENCE_S = 60.0
+RETRY_FOR_S = 60.0
 """A call without a deadline is given up after so long a time of failures only."""
 PATIENCE_UNANSWERED_S = 10.0
 """The same, where no gateway has taken the call yet: an address may be wrong."""
@@ -58,7 +58,7 @@ class Attempt:
     sends_requests: bool
 
 
-class Resumption:
+class ResumePolicy:
     """What became of a call so far, and what that makes of the next failure.
 
     `method` is None where nothing is known of it: it is attempted once, without an id.
@@ -84,7 +84,7 @@ class Resumption:
         self._id_is_ours = (
             CALL_ID not in given
             and method is not None
-            and method.keeps_record
+            and not method.is_plain
             and not method.route.ephemeral
         )
         if self._id_is_ours:
@@ -155,7 +155,7 @@ class Resumption:
             self._answer()
         if self._failures == 0 or (answered and now - self._begun_at >= _CALM_S):
             self._failures, self._calm_at = 0, now
-        if error.code in _LOST and (error.retry_may_help or _is_nobodys(error)):
+        if error.code in _LOST and (error.retry_may_help or _lacks_reason(error)):
             self._rotation.failed(self._target or 0)
         if self._was_empty(error):
             self._call_id, self._id_is_ours = None, False
@@ -185,11 +185,11 @@ class Resumption:
     def _is_worth_another(self, error: ForebayError) -> bool:
         if self._method is None:
             return False
-        helps = error.retry_may_help or _is_nobodys(error)
+        helps = error.retry_may_help or _lacks_reason(error)
         nothing_ran = error.code == code_pb2.RESOURCE_EXHAUSTED
-        if self._items and not self._method.keeps_record:
+        if self._items and self._method.is_plain:
             return False  # it would begin anew, and nothing skips what was seen
-        has_id = self._call_id is not None and self._method.keeps_record
+        has_id = self._call_id is not None and not self._method.is_plain
         return helps and (has_id or self._method.may_run_again or nothing_ran)
 
     def _wait_s(self, error: ForebayError) -> float:
@@ -201,11 +201,11 @@ class Resumption:
     def _is_in_time(self, at: float) -> bool:
         if not math.isinf(self._deadline.at):
             return at < self._deadline.at
-        patience_s = PATIENCE_S if self._is_known else PATIENCE_UNANSWERED_S
+        patience_s = RETRY_FOR_S if self._is_known else PATIENCE_UNANSWERED_S
         return at - self._calm_at < patience_s
 
 
-def _is_nobodys(error: ForebayError) -> bool:
+def _lacks_reason(error: ForebayError) -> bool:
     """Whether it has no reason, and so is of gRPC itself, or of a proxy."""
     return not error.domain and (error.code in _LOST or error.retry_after_s is not None)
 

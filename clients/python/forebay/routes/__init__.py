@@ -88,9 +88,9 @@ class Method:
     route: Route
 
     @property
-    def keeps_record(self) -> bool:
-        """Whether a call of it may be a record in the ledger, to be known by its id."""
-        return self.route.plain is None
+    def is_plain(self) -> bool:
+        """Whether the route names a plain Celery task: its calls have no record in the ledger."""
+        return self.route.plain is not None
 
     @property
     def pool(self) -> DescriptorPool:

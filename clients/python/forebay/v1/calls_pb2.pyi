@@ -33,7 +33,7 @@ call has ended, the timeout or the RPC's deadline is about to pass, or the
 gateway shuts down: call again while not `done`.
 
 Statuses, of both services: INVALID_ARGUMENT (a bad name, filter or page
-token; BadRequest names the field; mend it), NOT_FOUND (CALL_UNKNOWN: never
+token; BadRequest names the field; fix it), NOT_FOUND (CALL_UNKNOWN: never
 seen, or its retention is over), FAILED_PRECONDITION (CALL_NOT_FINISHED: only
 calls that have ended can be deleted; cancel it, or wait), UNAVAILABLE (the
 ledger does not answer, or the gateway shuts down; retry after RetryInfo's
@@ -310,12 +310,12 @@ class MethodProblem(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
-    MEND_FIELD_NUMBER: _builtins.int
+    FIX_FIELD_NUMBER: _builtins.int
     kind: Global___MethodProblemKind.ValueType
     """What is wrong."""
     description: _builtins.str
     """The same in words, for people."""
-    mend: _builtins.str
+    fix: _builtins.str
     """What to do about it."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -327,11 +327,11 @@ class MethodProblem(_message.Message):
         kind: Global___MethodProblemKind.ValueType = ...,
         workers: _abc.Iterable[_builtins.str] | None = ...,
         description: _builtins.str = ...,
-        mend: _builtins.str = ...,
+        fix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "mend", b"mend", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fix", b"fix", "kind", b"kind", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

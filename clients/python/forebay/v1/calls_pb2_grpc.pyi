@@ -33,7 +33,7 @@ call has ended, the timeout or the RPC's deadline is about to pass, or the
 gateway shuts down: call again while not `done`.
 
 Statuses, of both services: INVALID_ARGUMENT (a bad name, filter or page
-token; BadRequest names the field; mend it), NOT_FOUND (CALL_UNKNOWN: never
+token; BadRequest names the field; fix it), NOT_FOUND (CALL_UNKNOWN: never
 seen, or its retention is over), FAILED_PRECONDITION (CALL_NOT_FINISHED: only
 calls that have ended can be deleted; cancel it, or wait), UNAVAILABLE (the
 ledger does not answer, or the gateway shuts down; retry after RetryInfo's

@@ -25,7 +25,7 @@ from forebay_backends.ledger.client import CONNECT_TIMEOUT_S
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
     JSON,
-    Control,
+    ControlMessage,
     PlainMessage,
     Reply,
 )
@@ -65,7 +65,7 @@ class AmqpBroker:
         """Publishes the task, persistent and confirmed; False where its queue is not there."""
         return await self._channels.run(_publish, message)
 
-    async def broadcast(self, control: Control) -> None:
+    async def broadcast(self, control: ControlMessage) -> None:
         """Publishes to the workers' mailboxes."""
         await self._channels.run(_broadcast, control)
 
@@ -162,7 +162,7 @@ def _publish(channel: Any, message: PlainMessage) -> bool:
     return not returned
 
 
-def _broadcast(channel: Any, control: Control) -> None:
+def _broadcast(channel: Any, control: ControlMessage) -> None:
     asking = channel.connection.channel()
     try:
         asking.exchange_declare(CONTROL_EXCHANGE, "fanout", passive=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from forebay_gateway.plain.brokers.celery_messages import Control, PlainMessage
+from forebay_gateway.plain.brokers.celery_messages import ControlMessage, PlainMessage
 
 
 class Broker(Protocol):
@@ -22,7 +22,7 @@ class Broker(Protocol):
         where it may have been sent.
         """
 
-    async def broadcast(self, control: Control) -> None:
+    async def broadcast(self, control: ControlMessage) -> None:
         """Tells all workers; raises BackendUnavailable."""
 
     async def depth(self, queue: str) -> int:

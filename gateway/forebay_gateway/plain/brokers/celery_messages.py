@@ -102,7 +102,7 @@ class PlainMessage:
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlMessage:
     """A broadcast to all workers; with a ticket, they answer to the reply queue."""
 
     method: str
@@ -126,14 +126,16 @@ class Control:
         return body
 
 
-def revoke(task_id: str, *, terminate: bool) -> Control:
+def revoke(task_id: str, *, terminate: bool) -> ControlMessage:
     """A task is never to begin, and, where `terminate`, its process to end."""
-    return Control("revoke", {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"})
+    return ControlMessage(
+        "revoke", {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
+    )
 
 
-def query(task_ids: Sequence[str], reply_to: str, ticket: str) -> Control:
+def query(task_ids: Sequence[str], reply_to: str, ticket: str) -> ControlMessage:
     """Which of the tasks a worker has, reserved, scheduled or running."""
-    return Control("query_task", {"ids": list(task_ids)}, reply_to, ticket)
+    return ControlMessage("query_task", {"ids": list(task_ids)}, reply_to, ticket)
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def redis_task(message: PlainMessage) -> bytes:
     return redis_wire(message.body, message.headers, properties, routing_key=message.queue)
 
 
-def redis_control(control: Control) -> bytes:
+def redis_control(control: ControlMessage) -> bytes:
     """The broadcast likewise."""
     body = dumps(control.body).encode()
     return redis_wire(body, {"expires": 0}, {"priority": 0}, exchange=CONTROL_EXCHANGE)

@@ -21,12 +21,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.aio.cancellation import heeding_cancellation
+from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.broker.task_messages import queue_lists
 from forebay_backends.ledger.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Ledger
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
-    Control,
+    ControlMessage,
     PlainMessage,
     Reply,
     redis_control,
@@ -89,7 +89,7 @@ class RedisBroker:
         await self._ask(push)
         return True
 
-    async def broadcast(self, control: Control) -> None:
+    async def broadcast(self, control: ControlMessage) -> None:
         """Publishes to the workers' mailboxes."""
         await self._ask(self._server.redis.publish(self._topic, redis_control(control)))
 
@@ -120,7 +120,7 @@ class RedisBroker:
                 self.is_listening = True
             async with asyncio.timeout(_LISTEN_S + ANSWER_TIMEOUT_S):
                 popping = client.brpop([self._reply_queue], timeout=_LISTEN_S)
-                popped: Any = await heeding_cancellation(cast(Awaitable[Any], popping))
+                popped: Any = await cancellable(cast(Awaitable[Any], popping))
             if popped is not None:
                 self._take(popped[1])
 

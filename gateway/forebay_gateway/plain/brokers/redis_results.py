@@ -19,8 +19,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.aio.background_tasks import Errands
-from forebay_backends.aio.cancellation import heeding_cancellation
+from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.ledger.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Ledger
 
 _KEY = "celery-task-meta-"
@@ -45,7 +45,7 @@ class RedisResults:
         self._server = Ledger(url)
         self._on_meta = on_meta
         self._pending = pending
-        self._errands = Errands()
+        self._background_tasks = BackgroundTasks()
         self.is_listening = False
 
     async def listen(self) -> None:
@@ -57,7 +57,7 @@ class RedisResults:
             try:
                 async with client.pubsub() as pubsub:
                     async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                        await heeding_cancellation(pubsub.psubscribe(self._pattern))
+                        await cancellable(pubsub.psubscribe(self._pattern))
                     await self._hear(pubsub)
             except (RedisError, OSError, TimeoutError) as error:
                 if self.is_listening:
@@ -90,7 +90,7 @@ class RedisResults:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._errands.settled(ANSWER_TIMEOUT_S)
+        await self._background_tasks.join(ANSWER_TIMEOUT_S)
         await self._server.close()
 
     async def _hear(self, pubsub: redis.asyncio.client.PubSub) -> None:
@@ -102,12 +102,12 @@ class RedisResults:
                 silent += 1
                 if silent > 1:
                     raise OSError("no answer to a ping")
-                await heeding_cancellation(pubsub.ping())
+                await cancellable(pubsub.ping())
                 continue
             silent = 0
             if message["type"] == "psubscribe":
                 self.is_listening = True
-                self._errands.start(self.read(self._pending()))
+                self._background_tasks.start(self.read(self._pending()))
             elif message["type"] == "pmessage":
                 self._take(message["channel"].decode().removeprefix(_KEY), message["data"])
 

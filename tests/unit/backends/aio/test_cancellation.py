@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from forebay_backends.aio.cancellation import cancel_all, heeding_cancellation
+from forebay_backends.aio.cancellation import cancel_all, cancellable
 
 
 async def losing(times: int) -> None:
@@ -42,7 +42,7 @@ async def test_a_cancellation_that_got_lost_below_is_raised() -> None:
             await asyncio.Event().wait()
         return "answer"
 
-    task = asyncio.create_task(heeding_cancellation(loses_one()))
+    task = asyncio.create_task(cancellable(loses_one()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.aio.periodic import every
+from forebay_backends.aio.periodic import run_periodically
 
 _LOG = logging.getLogger("tests.rounds")
 
@@ -35,7 +35,7 @@ def _acts(*outcomes: BaseException | None) -> Callable[[], asyncio.Future[None]]
 
 def _rounds(*outcomes: BaseException | None) -> None:
     async def go() -> None:
-        await every(0.0, _acts(*outcomes), _LOG, "the repair")
+        await run_periodically(0.0, _acts(*outcomes), _LOG, "the repair")
 
     with pytest.raises(_Over):
         asyncio.run(go())

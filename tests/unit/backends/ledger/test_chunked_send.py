@@ -6,7 +6,7 @@ import inspect
 
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection
 
-from forebay_backends.ledger.chunked_send import unbuffered
+from forebay_backends.ledger.chunked_send import chunked
 
 
 class Writer:
@@ -30,7 +30,7 @@ class Connected:
 
 
 async def test_a_large_argument_goes_out_in_pieces_each_when_there_is_room() -> None:
-    connection = unbuffered(Connected)()
+    connection = chunked(Connected)()
     large = bytes(range(256)) * 4096
     await connection._send_packed_command([b"head", large, b"tail"])
     pieces, waits = connection._writer.steps[::2], connection._writer.steps[1::2]

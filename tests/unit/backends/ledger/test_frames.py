@@ -7,21 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay_backends.ledger.frames import (
-    Brief,
+    BatchHeartbeat,
+    CallerGone,
     CallEvent,
     Credit,
     Ending,
-    Holding,
     Initial,
     Item,
-    Left,
-    More,
+    ItemsStored,
     Reply,
     RequestsCame,
-    Room,
+    RequestWindowOpen,
     Stop,
-    holding_frame,
-    left_frame,
+    TransientItem,
+    batch_heartbeat_frame,
+    caller_gone_frame,
     parse_control,
     parse_frame,
     reply_frame,
@@ -35,10 +35,10 @@ from forebay_backends.ledger.lifecycle import State
     [
         (b"item o/c 7\nabc", Item(7, b"abc")),
         (b"item o/c 0\n", Item(0, b"")),
-        (b"more o/c 3 4096\n", More(3, 4096)),
-        (b"brief o/c\nhalf", Brief(b"half")),
+        (b"more o/c 3 4096\n", ItemsStored(3, 4096)),
+        (b"transient o/c\nhalf", TransientItem(b"half")),
         (b"initial o/c\nmeta", Initial(b"meta")),
-        (b"room o/c\n", Room()),
+        (b"room o/c\n", RequestWindowOpen()),
         (
             b"end o/c FAILED NO_WORKERS 2 3 40 50\nout",
             Ending(State.FAILED, "NO_WORKERS", 2, 3, 40, 50, b"out"),
@@ -67,7 +67,7 @@ def test_a_payload_may_be_any_bytes(payload: bytes) -> None:
         b"item /c one\n",
         b"item /c 1 2\n",
         b"more /c 1\n",
-        b"brief\n",
+        b"transient\n",
         b"end /c SUCCEEDED - 1 1 1\n",
         b"end /c ASLEEP - 1 1 1 1\n",
         b"reply /c\n",
@@ -95,8 +95,8 @@ def test_a_control_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
 
 def test_what_workers_and_gateways_tell_each_other_of_ephemeral_calls_is_read_as_written() -> None:
     for running in (True, False):
-        holding = Holding("worker@host.1", ("a", "b"), running)
-        assert parse_frame(holding_frame(holding)) == ("", holding)
-    assert parse_control(left_frame("/a")) == ("/a", 1, Left())
+        holding = BatchHeartbeat("worker@host.1", ("a", "b"), running)
+        assert parse_frame(batch_heartbeat_frame(holding)) == ("", holding)
+    assert parse_control(caller_gone_frame("/a")) == ("/a", 1, CallerGone())
     stop = Stop(State.CANCELLED)
     assert parse_control(stop_frame("/a", 1, stop)) == ("/a", 1, stop)

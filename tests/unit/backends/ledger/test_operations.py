@@ -14,13 +14,13 @@ from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations import calls as operations
 from forebay_backends.ledger.operations.calls import (
     Begun,
+    CallSnapshot,
+    ExistingCall,
     Flow,
-    Known,
     NewCall,
     Operation,
     Push,
     Refused,
-    Standing,
     Swept,
 )
 from tests.unit.samples import CALL, ending
@@ -104,7 +104,7 @@ def test_a_deadline_is_never_rounded_to_none(timeout_s: float | None, ms: int) -
 def test_accepting_tells_whether_the_id_was_known() -> None:
     parse = operations.accept(CALL, NEW, "channel", PUSH).parse
     assert parse([b"NEW"]) is None
-    assert parse([b"KNOWN", b"m", b"d"]) == Known("m", "d")
+    assert parse([b"KNOWN", b"m", b"d"]) == ExistingCall("m", "d")
 
 
 CALLS_OPERATIONS: list[Operation[Any]] = [
@@ -115,7 +115,7 @@ CALLS_OPERATIONS: list[Operation[Any]] = [
     operations.emit(CALL, 1, 0, b""),
     operations.emit_transient(CALL, 1, b""),
     operations.send_initial_metadata(CALL, 1, b""),
-    operations.look(CALL, 1),
+    operations.read_flow(CALL, 1),
     operations.finish(CALL, 1, Event.SUCCEED, "", b""),
     operations.end(CALL, Event.FAIL, "NO_WORKERS"),
     operations.cancel(CALL),
@@ -140,7 +140,7 @@ def test_an_operation_on_a_call_stays_in_its_partition_and_tells_why_it_is_refus
     [
         operation
         for operation in CALLS_OPERATIONS
-        if operation.script not in ("begin", "emit", "look", "watch")
+        if operation.script not in ("begin", "emit", "flow", "watch")
     ],
     ids=lambda operation: operation.script,
 )
@@ -160,15 +160,17 @@ def test_a_begun_attempt_knows_its_request_or_how_many_there_are() -> None:
     assert parse(streaming) == Begun("m", b"", 3, b"", None, 10, 20, live=True)
 
 
-@pytest.mark.parametrize("operation", [operations.emit(CALL, 1, 0, b""), operations.look(CALL, 1)])
+@pytest.mark.parametrize(
+    "operation", [operations.emit(CALL, 1, 0, b""), operations.read_flow(CALL, 1)]
+)
 def test_an_emitter_hears_how_far_readers_are(operation: Operation[Flow | Refused]) -> None:
     assert operation.parse([b"OK", b"7", b"2"]) == Flow(read_count=7, watchers=2)
 
 
 def test_a_watcher_hears_where_a_running_call_stands() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"brief", b"1"]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient", b"1"]
     words = [b"RUNNING", b"", b"5", b"1", b"2", b"3"]
-    assert operations.watch(CALL, "channel").parse([*reply, *words]) == Standing(
+    assert operations.watch(CALL, "channel").parse([*reply, *words]) == CallSnapshot(
         "m",
         "d",
         State.RUNNING,
@@ -178,7 +180,7 @@ def test_a_watcher_hears_where_a_running_call_stands() -> None:
         sent=99,
         first=1,
         initial=b"init",
-        brief=b"brief",
+        transient=b"transient",
         receiving=True,
         ending=None,
     )
@@ -188,7 +190,7 @@ def test_a_watcher_hears_how_a_finished_call_ended() -> None:
     reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"0"]
     words = [b"EXPIRED", b"DEADLINE_EXCEEDED", b"5", b"1", b"2", b"3"]
     found = operations.watch(CALL, "channel").parse([*reply, *words])
-    assert isinstance(found, Standing)
+    assert isinstance(found, CallSnapshot)
     assert found.ending == ending(
         state=State.EXPIRED, reason="DEADLINE_EXCEEDED", count=5, outcome=b"outcome"
     )

@@ -98,7 +98,7 @@ def test_a_queue_is_a_row() -> None:
         (pb.FactorialResponse(progress=pb.Progress(fraction=0.5)), 0.5),
         (pb.Progress(fraction=0.25), 0.25),
         (pb.FactorialResponse(digits="1"), None),
-        (EchoResponse(brief="a while"), None),
+        (EchoResponse(transient="a while"), None),
         (pb.MatMulResponse(panel=pb.Panel(values=[1.0])), None),
     ],
 )

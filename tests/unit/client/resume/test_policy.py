@@ -30,9 +30,9 @@ from forebay.errors import (
 from forebay.resume.cancel_request import cancellation
 from forebay.resume.policy import (
     LONGEST_WAIT_S,
-    PATIENCE_S,
     PATIENCE_UNANSWERED_S,
-    Resumption,
+    RETRY_FOR_S,
+    ResumePolicy,
 )
 from forebay.resume.targets import Rotation
 from forebay.routes import Method, method_of, read_methods
@@ -56,7 +56,7 @@ class Call:
         random: float = 1.0,
     ) -> None:
         self.clock = FakeClock()
-        self.resumption = Resumption(
+        self.resumption = ResumePolicy(
             method,
             metadata,
             Deadline.after(timeout_s, self.clock),
@@ -239,7 +239,7 @@ def test_a_wait_past_the_deadline_is_not_waited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answered", "patience_s"), [(False, PATIENCE_UNANSWERED_S), (True, PATIENCE_S)]
+    ("answered", "patience_s"), [(False, PATIENCE_UNANSWERED_S), (True, RETRY_FOR_S)]
 )
 def test_without_a_deadline_patience_ends(answered: bool, patience_s: float) -> None:
     call = Call()
@@ -255,7 +255,7 @@ def test_a_long_calm_renews_patience() -> None:
     call = Call()
     for _ in range(10):
         call.begin()
-        call.clock.now += PATIENCE_S
+        call.clock.now += RETRY_FOR_S
         assert call.wait_s(lost(), answered=True) is not None
 
 

@@ -78,7 +78,7 @@ def test_a_plain_part_is_read_with_its_defaults() -> None:
     method = read("plain {}")
     plain = method.route.plain
     assert plain is not None
-    assert not method.keeps_record
+    assert method.is_plain
     assert (plain.positional, plain.result, plain.exceptions) == ((), "", ())
     assert (plain.json_text, plain.let_finish) == (False, False)
 

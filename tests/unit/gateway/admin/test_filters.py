@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forebay.errors import InvalidRequest
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.inspection import Listed, Place
+from forebay_backends.ledger.operations.inspection import Cursor, Listed
 from forebay_gateway.admin.filters import MOST_CHARACTERS, parse_filter
 
 NEW_YEAR_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -26,7 +26,7 @@ def listed(
     begun_ms: int = 0,
     finished_ms: int = 0,
 ) -> Listed:
-    return Listed(Place(created_ms, "/id"), state, method, queue, begun_ms, finished_ms)
+    return Listed(Cursor(created_ms, "/id"), state, method, queue, begun_ms, finished_ms)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_no_wanted_call_is_outside_of_a_filters_bounds(
     one = listed(created_ms=created_ms)
     if wanted.matches(one):
         assert wanted.oldest_ms is None or created_ms >= wanted.oldest_ms
-        assert wanted.start is None or one.place < wanted.start
+        assert wanted.start is None or one.cursor < wanted.start
 
 
 def test_bounds_come_of_what_every_call_must_fulfil_alone() -> None:

@@ -10,28 +10,28 @@ from hypothesis import strategies as st
 
 from forebay.errors import InvalidRequest
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.inspection import Listed, Place, Stretch
+from forebay_backends.ledger.operations.inspection import Cursor, Listed, Stretch
 from forebay_gateway.admin.pages import (
     DEFAULT_SIZE,
     LARGEST_SIZE,
+    cursor_of,
     merged,
     page_size,
-    place_of,
     token_of,
 )
 
-PLACE = Place(1_767_225_600_000, "/order-1842.total:x")
+PLACE = Cursor(1_767_225_600_000, "/order-1842.total:x")
 
-places = st.builds(
-    Place, st.integers(1, 6), st.text("abc", min_size=1, max_size=3).map(lambda name: f"/{name}")
+cursors = st.builds(
+    Cursor, st.integers(1, 6), st.text("abc", min_size=1, max_size=3).map(lambda name: f"/{name}")
 )
 
 
-def listed(place: Place) -> Listed:
-    return Listed(place, State.QUEUED, "m", "q", 0, 0)
+def listed(cursor: Cursor) -> Listed:
+    return Listed(cursor, State.QUEUED, "m", "q", 0, 0)
 
 
-def stretch(calls: list[Place], after: Place | None, limit: int) -> Stretch:
+def stretch(calls: list[Cursor], after: Cursor | None, limit: int) -> Stretch:
     """What a partition with these calls answers."""
     rest = [call for call in sorted(calls, reverse=True) if after is None or call < after]
     return Stretch(
@@ -40,29 +40,29 @@ def stretch(calls: list[Place], after: Place | None, limit: int) -> Stretch:
     )
 
 
-@given(st.lists(st.lists(places, unique=True), min_size=1, max_size=4), st.integers(1, 4))
+@given(st.lists(st.lists(cursors, unique=True), min_size=1, max_size=4), st.integers(1, 4))
 def test_all_calls_come_once_newest_first_however_they_are_spread(
-    partitions: list[list[Place]], limit: int
+    partitions: list[list[Cursor]], limit: int
 ) -> None:
-    found: list[Place] = []
-    after: Place | None = None
+    found: list[Cursor] = []
+    after: Cursor | None = None
     while True:
         calls, after = merged([stretch(calls, after, limit) for calls in partitions])
-        found += [call.place for call in calls]
+        found += [call.cursor for call in calls]
         if after is None:
             break
     assert found == sorted((call for calls in partitions for call in calls), reverse=True)
 
 
-@given(places, st.text())
-def test_a_token_leads_back_to_its_place(place: Place, filter_text: str) -> None:
-    assert place_of(token_of(place, filter_text), filter_text) == place
+@given(cursors, st.text())
+def test_a_token_leads_back_to_its_place(cursor: Cursor, filter_text: str) -> None:
+    assert cursor_of(token_of(cursor, filter_text), filter_text) == cursor
 
 
 def test_a_token_is_of_its_filter_alone() -> None:
     token = token_of(PLACE, "state = RUNNING")
     with pytest.raises(InvalidRequest, match="another filter"):
-        place_of(token, "state = QUEUED")
+        cursor_of(token, "state = QUEUED")
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_a_token_is_of_its_filter_alone() -> None:
 )
 def test_a_token_that_nobody_gave_is_refused(words: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        place_of(urlsafe_b64encode(words.encode()).decode(), "")
+        cursor_of(urlsafe_b64encode(words.encode()).decode(), "")
     assert refused.value.violations[0].field == "page_token"
 
 
 @given(st.text())
 def test_any_text_is_a_token_or_refused(token: str) -> None:
     with pytest.raises(InvalidRequest):
-        place_of(token, "")
+        cursor_of(token, "")
 
 
 @pytest.mark.parametrize(

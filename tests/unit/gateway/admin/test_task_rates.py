@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_gateway.admin.task_rates import WINDOW_S, Rates
+from forebay_gateway.admin.task_rates import WINDOW_S, TaskRates
 
 
 def test_a_rate_is_what_was_begun_over_the_time_it_took() -> None:
-    rates = Rates()
+    rates = TaskRates()
     rates.observe(100.0, {"w": {"add": 10, "mul": 1}})
     assert rates.per_second({"add"}) == 0.0
     rates.observe(110.0, {"w": {"add": 30, "mul": 6}})
@@ -18,7 +18,7 @@ def test_a_rate_is_what_was_begun_over_the_time_it_took() -> None:
 
 
 def test_what_is_older_than_the_window_counts_no_more() -> None:
-    rates = Rates()
+    rates = TaskRates()
     for second in range(101):
         rates.observe(float(second), {"w": {"add": min(second, 50)}})
     assert rates.per_second({"add"}) == 0.0
@@ -27,7 +27,7 @@ def test_what_is_older_than_the_window_counts_no_more() -> None:
 
 
 def test_workers_come_and_go() -> None:
-    rates = Rates()
+    rates = TaskRates()
     rates.observe(0.0, {"one": {"add": 1000}})
     rates.observe(10.0, {"one": {"add": 1010}, "two": {"add": 5}})
     rates.observe(20.0, {"two": {"add": 25}})
@@ -35,7 +35,7 @@ def test_workers_come_and_go() -> None:
 
 
 def test_a_counter_that_starts_again_is_not_negative() -> None:
-    rates = Rates()
+    rates = TaskRates()
     rates.observe(0.0, {"w": {"add": 1000}})
     rates.observe(10.0, {"w": {"add": 3}})
     assert rates.per_second({"add"}) == 0.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from forebay.errors import Draining, ForebayError, QueueFull
-from forebay_gateway.admission.admission import CALL_BYTES, Admission, Place
+from forebay_gateway.admission.admission import CALL_BYTES, Admission, Permit
 from forebay_gateway.admission.fair_share import TIMES
 from forebay_gateway.admission.retry_after import LEAST_S, MOST_S
 from tests.unit.samples import FakeClock
@@ -24,18 +24,18 @@ def admission(max_calls: int = 100, max_held_bytes: int = MUCH, **options: Any) 
     return Admission(max_calls, max_held_bytes, **options)
 
 
-def leave(place: Place) -> None:
+def leave(permit: Permit) -> None:
     """Ends a call."""
-    place.__exit__(None, None, None)
+    permit.__exit__(None, None, None)
 
 
-def fail_after_arriving(place: Place) -> None:
+def fail_after_arriving(permit: Permit) -> None:
     """As a handler that raises."""
-    place.arrived(1000)
+    permit.arrived(1000)
     raise KeyError
 
 
-def flood(on: Admission, caller: str = "flooder") -> list[Place]:
+def flood(on: Admission, caller: str = "flooder") -> list[Permit]:
     """As many places as one caller gets."""
     places = []
     while True:
@@ -75,29 +75,29 @@ def test_a_call_that_fails_gives_its_place_back() -> None:
     one = admission()
     with pytest.raises(ZeroDivisionError), one.admit("a"):
         1 / 0  # noqa: B018
-    with pytest.raises(KeyError), one.admit("a") as place:
-        fail_after_arriving(place)
+    with pytest.raises(KeyError), one.admit("a") as permit:
+        fail_after_arriving(permit)
     assert (one.calls.held, one.bytes.held, one.accepted) == (0, 0, 0)
 
 
 def test_a_call_holds_a_flat_cost_and_its_first_request_and_counts_as_accepted() -> None:
     some = admission()
-    with some.admit("a") as place:
+    with some.admit("a") as permit:
         assert (some.calls.held, some.bytes.held, some.accepted) == (1, CALL_BYTES, 0)
-        place.arrived(1000)
+        permit.arrived(1000)
         assert (some.calls.held, some.bytes.held, some.accepted) == (1, CALL_BYTES + 1000, 1)
 
 
 def test_a_message_without_room_is_refused_and_an_item_is_told_of_it() -> None:
     tight = admission(max_held_bytes=90_000)
-    with tight.admit("a") as place:
-        place.arrived(0)
+    with tight.admit("a") as permit:
+        permit.arrived(0)
         with pytest.raises(QueueFull, match="50000 more do not fit") as caught:
-            place.take(50_000)
+            permit.take(50_000)
         assert caught.value.quota == "bytes held"
-        assert not place.has_room(50_000)
-        assert place.has_room(1000)
-        place.hold(50_000)  # what must go on goes on, and counts
+        assert not permit.has_room(50_000)
+        assert permit.has_room(1000)
+        permit.hold(50_000)  # what must go on goes on, and counts
         assert tight.bytes.held == CALL_BYTES + 50_000
         with pytest.raises(QueueFull, match="bytes") as of_calls:
             tight.admit("a")
@@ -106,18 +106,18 @@ def test_a_message_without_room_is_refused_and_an_item_is_told_of_it() -> None:
 
 def test_bytes_that_come_after_the_end_are_not_counted() -> None:
     some = admission()
-    with some.admit("a") as place:
-        place.hold(10)
-    place.hold(10)
-    place.hold(-10)
-    leave(place)
+    with some.admit("a") as permit:
+        permit.hold(10)
+    permit.hold(10)
+    permit.hold(-10)
+    leave(permit)
     assert (some.calls.held, some.bytes.held, some.accepted) == (0, 0, 0)
 
 
 def test_draining_lets_no_further_call_in_and_those_in_flight_go_on() -> None:
     some = admission()
-    with some.admit("a") as place, some.admit("silent") as silent:
-        place.arrived(0)
+    with some.admit("a") as permit, some.admit("silent") as silent:
+        permit.arrived(0)
         some.drain()
         with pytest.raises(Draining) as caught:
             some.admit("a")
@@ -182,8 +182,8 @@ class AnyHistory(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.admission = Admission(20, 40 * CALL_BYTES, self.clock)
-        self.places: list[Place] = []
-        self.gone: list[Place] = []
+        self.places: list[Permit] = []
+        self.gone: list[Permit] = []
 
     def refused(self, ask: Callable[[], None]) -> QueueFull | None:
         """The refusal, whose RetryInfo is within bounds."""
@@ -208,9 +208,9 @@ class AnyHistory(RuleBasedStateMachine):
     @precondition(lambda self: self.places)
     @rule(data=st.data(), size=st.integers(0, 30 * CALL_BYTES))
     def send(self, data: st.DataObject, size: int) -> None:
-        place = data.draw(st.sampled_from(self.places))
+        permit = data.draw(st.sampled_from(self.places))
         before = self.admission.bytes.held
-        if self.refused(lambda: place.take(size)) is not None:
+        if self.refused(lambda: permit.take(size)) is not None:
             assert self.admission.bytes.held == before
         else:
             assert self.admission.bytes.held <= self.admission.bytes.limit
@@ -218,17 +218,17 @@ class AnyHistory(RuleBasedStateMachine):
     @precondition(lambda self: self.places)
     @rule(data=st.data(), error=st.sampled_from([None, KeyError, ForebayError]))
     def end(self, data: st.DataObject, error: type[Exception] | None) -> None:
-        place = data.draw(st.sampled_from(self.places))
-        self.places.remove(place)
-        self.gone.append(place)
-        place.__exit__(error, None, None)
+        permit = data.draw(st.sampled_from(self.places))
+        self.places.remove(permit)
+        self.gone.append(permit)
+        permit.__exit__(error, None, None)
 
     @precondition(lambda self: self.gone)
     @rule(data=st.data(), size=st.integers(-100, 100))
     def linger(self, data: st.DataObject, size: int) -> None:
-        place = data.draw(st.sampled_from(self.gone))
-        place.hold(size)
-        leave(place)
+        permit = data.draw(st.sampled_from(self.gone))
+        permit.hold(size)
+        leave(permit)
 
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
@@ -245,8 +245,8 @@ class AnyHistory(RuleBasedStateMachine):
             assert self.admission.bytes.held == 0
 
     def teardown(self) -> None:
-        for place in self.places:
-            leave(place)
+        for permit in self.places:
+            leave(permit)
         assert self.admission.calls.held == self.admission.bytes.held == 0
 
 

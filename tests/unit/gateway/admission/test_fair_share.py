@@ -7,7 +7,7 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay_gateway.admission.fair_share import TIMES, Shares, fits
+from forebay_gateway.admission.fair_share import TIMES, FairShare, fits
 
 CALLERS = "abcde"
 sizes = st.integers(1, 50)
@@ -15,7 +15,7 @@ sizes = st.integers(1, 50)
 
 @given(st.integers(1, 1000), st.lists(st.tuples(st.sampled_from(CALLERS), sizes), max_size=100))
 def test_the_limit_is_never_passed(limit: int, asked: list[tuple[str, int]]) -> None:
-    shares = Shares(limit)
+    shares = FairShare(limit)
     for caller, amount in asked:
         if shares.fits(caller, amount):
             shares.add(caller, amount)
@@ -24,7 +24,7 @@ def test_the_limit_is_never_passed(limit: int, asked: list[tuple[str, int]]) -> 
 
 @given(st.integers(1, 100_000))
 def test_one_alone_gets_all_but_what_is_kept_for_the_next(limit: int) -> None:
-    shares = Shares(limit)
+    shares = FairShare(limit)
     shares.add("a", max(1, TIMES * limit // (TIMES + 1)) - 1)
     assert shares.fits("a", 1)
     shares.add("a", 1)
@@ -47,7 +47,7 @@ def test_who_holds_nothing_gets_what_is_free(held: int, amount: int, free: int) 
 def test_what_is_said_to_be_over_is_what_must_go(
     limit: int, holdings: list[tuple[str, int]], caller: str, amount: int
 ) -> None:
-    shares = Shares(limit)
+    shares = FairShare(limit)
     for holder, size in holdings:
         shares.add(holder, size)
     part = shares.over(caller, amount)
@@ -61,7 +61,7 @@ def test_what_is_said_to_be_over_is_what_must_go(
 
 
 def test_nothing_is_kept_of_a_caller_who_holds_nothing() -> None:
-    shares = Shares(10)
+    shares = FairShare(10)
     shares.add("a", 3)
     shares.add("a", -3)
     assert shares._by_caller == {}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from forebay.errors import CapacityError, QueueFull, WaitExceedsDeadline
 from forebay_backends.ledger.presence import WorkerPresence
-from forebay_gateway.admission.queue_limits import CLEARLY, Asking, Queues
+from forebay_gateway.admission.queue_limits import CLEARLY, QueueLimits, QueueRequest
 from forebay_gateway.admission.queue_load import QueueLoad, Work
-from forebay_gateway.admission.queue_monitor import QueueWatch
+from forebay_gateway.admission.queue_monitor import QueueMonitor
 from tests.unit.samples import FakeClock
 
 LIMIT = 1000
@@ -26,7 +26,7 @@ class Queue:
 
     def __init__(self, slots: int = 2, rate: float = 4.0, phase_s: float = 0.0) -> None:
         self.clock = FakeClock()
-        self.queues = Queues(["q"], LIMIT, self.clock)
+        self.queues = QueueLimits(["q"], LIMIT, self.clock)
         self.load: QueueLoad = self.queues["q"]
         self.slots = slots
         self.rate = rate
@@ -45,7 +45,7 @@ class Queue:
 
     def refusal(self, **asking: Any) -> CapacityError | None:
         """Why a call is refused."""
-        return self.queues.refusal(Asking("q", **{"caller_holds": 1, **asking}))
+        return self.queues.refusal(QueueRequest("q", **{"caller_holds": 1, **asking}))
 
 
 def test_a_queue_that_nobody_has_looked_at_takes_calls() -> None:
@@ -230,9 +230,9 @@ async def test_a_task_counts_for_its_own_queue_and_one_of_others_for_all(
     both = {"task a": 5, "task b": 7, "of another gateway": 100}
     worker = WorkerPresence("w", ("a", "b"), tuple(both), 4, "threads", "1", both)
     elsewhere = WorkerPresence("v", ("c",), ("task a",), 4, "threads", "1", {"task a": 99})
-    queues = Queues(["a", "b"], LIMIT)
+    queues = QueueLimits(["a", "b"], LIMIT)
     queue_of_task = {"task a": "a", "task b": "b"}
-    watch = QueueWatch(queues, FixedDepth(), lambda: (worker, elsewhere), queue_of_task)
+    watch = QueueMonitor(queues, FixedDepth(), lambda: (worker, elsewhere), queue_of_task)
     seen: list[tuple[int, Mapping[str, Work]]] = []
     monkeypatch.setattr(queues[queue], "on_look", lambda *shown: seen.append(shown))
     await watch.look(queue)

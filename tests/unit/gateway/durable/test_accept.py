@@ -17,8 +17,8 @@ from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.calls import NewCall, Operation, Push
-from forebay_backends.ledger.pipelining import Together
-from forebay_gateway.durable.accept import Accepting
+from forebay_backends.ledger.pipelining import Pipeliner
+from forebay_gateway.durable.accept import Acceptor
 from tests.contract.records import new_call
 
 ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
@@ -48,9 +48,9 @@ class Site:
     def __init__(self) -> None:
         self.server = Server()
         ledger = cast(Ledger, self.server)
-        self.accepting = Accepting(
+        self.acceptor = Acceptor(
             ledger,
-            Together(ledger),
+            Pipeliner(ledger),
             RedisDispatcher(ledger, atomic=True),
             "channel",
             slots=lambda queue: 1,
@@ -59,7 +59,7 @@ class Site:
     def accept(self, call: CallKey) -> asyncio.Task[Any]:
         route = ADD.route
         message = call_message(call, 1, task=route.task, queue=route.queue, priority=0)
-        return asyncio.ensure_future(self.accepting.accept(call, ADD, NEW, message))
+        return asyncio.ensure_future(self.acceptor.accept(call, ADD, NEW, message))
 
     async def passed(self) -> list[list[str]]:
         """What was accepted without anybody's waiting for time to pass."""
@@ -73,7 +73,7 @@ async def site() -> Site:
     """One that knows its calls to be quick."""
     site = Site()
     await site.accept(CallKey("first"))
-    site.accepting.ended(CallKey("first"), QUICK)
+    site.acceptor.ended(CallKey("first"), QUICK)
     site.server.accepted.clear()
     return site
 
@@ -83,7 +83,7 @@ async def test_calls_gather_until_those_in_flight_have_ended(site: Site) -> None
     await site.accept(a)
     others = [site.accept(b), site.accept(c)]
     assert await site.passed() == [[str(a)]]
-    site.accepting.ended(a, QUICK)
+    site.acceptor.ended(a, QUICK)
     await asyncio.gather(*others)
     assert site.server.accepted == [[str(a)], [str(b), str(c)]]
 
@@ -92,7 +92,7 @@ async def test_two_callers_with_one_id_hold_nobody_up_when_they_have_ended(site:
     a, b = CallKey("a"), CallKey("b")
     await asyncio.gather(site.accept(a), site.accept(a))
     for _ in range(2):
-        site.accepting.ended(a, QUICK)
+        site.acceptor.ended(a, QUICK)
     site.accept(b)
     assert (await site.passed())[-1] == [str(b)]
 
@@ -104,7 +104,7 @@ async def test_a_caller_who_leaves_while_it_gathers_is_not_accepted(site: Site) 
     await site.passed()
     leaver.cancel()
     await site.passed()
-    site.accepting.ended(a, QUICK)
+    site.acceptor.ended(a, QUICK)
     await stays
     assert site.server.accepted[-1] == [str(c)]
 

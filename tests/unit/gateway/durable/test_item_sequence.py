@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from forebay.errors import ItemsLost
-from forebay_backends.ledger.frames import Brief, Initial, Item, More
+from forebay_backends.ledger.frames import Initial, Item, ItemsStored, TransientItem
 from forebay_gateway.durable.item_sequence import (
     BUFFER_BYTES,
     FETCH_BYTES,
-    Delivery,
     Done,
     Fetch,
+    ItemSequence,
     Send,
     Wait,
 )
-from tests.unit.samples import ending, standing
+from tests.unit.samples import ending, snapshot
 
 
-class Room:
+class RequestWindowOpen:
     """A gateway that counts what it holds, and holds all."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Room:
         self.size += size
 
 
-class NoRoom(Room):
+class NoRoom(RequestWindowOpen):
     """A gateway that is full."""
 
     def has_room(self, size: int) -> bool:
@@ -39,7 +39,7 @@ class NoRoom(Room):
 
 
 def test_published_items_go_out_as_they_come() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     assert delivery.take() == Wait()
     delivery.on_event(Item(0, b"a"))
     delivery.on_event(Item(1, b"b"))
@@ -47,7 +47,7 @@ def test_published_items_go_out_as_they_come() -> None:
 
 
 def test_a_call_is_done_after_its_last_item() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     end = ending(count=1)
     delivery.on_event(Item(0, b"a"))
     delivery.on_event(end)
@@ -55,15 +55,15 @@ def test_a_call_is_done_after_its_last_item() -> None:
 
 
 def test_announced_items_are_fetched() -> None:
-    delivery = Delivery()
-    delivery.on_event(More(count=2, sent=20))
+    delivery = ItemSequence()
+    delivery.on_event(ItemsStored(count=2, sent=20))
     assert delivery.take() == Fetch(0, 2)
     delivery.on_fetched([(0, b"a"), (1, b"b")])
     assert [delivery.take() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
 
 
 def test_a_lost_frame_costs_a_fetch_and_no_item() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     delivery.on_event(Item(1, b"b"))
     assert delivery.take() == Fetch(0, 2)
     delivery.on_fetched([(0, b"a"), (1, b"b")])
@@ -71,22 +71,22 @@ def test_a_lost_frame_costs_a_fetch_and_no_item() -> None:
 
 
 def test_an_ending_tells_of_items_whose_frames_were_lost() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     delivery.on_event(ending(count=3))
     assert delivery.take() == Fetch(0, 3)
 
 
 def test_a_standing_tells_of_items_and_of_the_end_when_every_frame_was_lost() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     end = ending(count=1)
-    delivery.on_standing(standing(count=1, sent=1, ending=end))
+    delivery.on_snapshot(snapshot(count=1, sent=1, ending=end))
     assert delivery.take() == Fetch(0, 1)
     delivery.on_fetched([(0, b"a")])
     assert [delivery.take() for _ in range(2)] == [Send(b"a"), Done(end)]
 
 
 def test_an_item_that_comes_twice_goes_out_once() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     for _ in range(2):
         delivery.on_event(Item(0, b"a"))
     delivery.on_fetched([(0, b"a")])
@@ -94,8 +94,8 @@ def test_an_item_that_comes_twice_goes_out_once() -> None:
 
 
 def test_items_that_came_during_a_fetch_are_not_taken_twice() -> None:
-    delivery = Delivery()
-    delivery.on_standing(standing(count=1, sent=1))
+    delivery = ItemSequence()
+    delivery.on_snapshot(snapshot(count=1, sent=1))
     assert delivery.take() == Fetch(0, 1)
     delivery.on_event(Item(0, b"a"))
     delivery.on_event(Item(1, b"b"))
@@ -104,7 +104,7 @@ def test_items_that_came_during_a_fetch_are_not_taken_twice() -> None:
 
 
 def test_what_waits_for_a_slow_caller_is_bounded_and_the_rest_is_fetched() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     half = bytes(BUFFER_BYTES // 2)
     for ordinal in range(5):
         delivery.on_event(Item(ordinal, half))
@@ -115,22 +115,22 @@ def test_what_waits_for_a_slow_caller_is_bounded_and_the_rest_is_fetched() -> No
 
 
 def test_a_fetch_brings_about_as_much_as_it_may() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     size = FETCH_BYTES // 4
-    delivery.on_event(More(count=100, sent=100 * size))
+    delivery.on_event(ItemsStored(count=100, sent=100 * size))
     assert delivery.take() == Fetch(0, 4)
 
 
 def test_a_fetch_brings_one_item_however_large() -> None:
-    delivery = Delivery()
-    delivery.on_event(More(count=3, sent=30 * FETCH_BYTES))
+    delivery = ItemSequence()
+    delivery.on_event(ItemsStored(count=3, sent=30 * FETCH_BYTES))
     assert delivery.take() == Fetch(0, 1)
 
 
 def test_while_the_last_of_a_page_goes_out_the_next_is_fetched() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     half = bytes(FETCH_BYTES // 2)
-    delivery.on_event(More(count=5, sent=5 * len(half)))
+    delivery.on_event(ItemsStored(count=5, sent=5 * len(half)))
     assert delivery.take() == Fetch(0, 2)
     delivery.on_fetched([(0, half), (1, half)])
     assert delivery.read_ahead() is None, "a page is here already"
@@ -143,16 +143,16 @@ def test_while_the_last_of_a_page_goes_out_the_next_is_fetched() -> None:
 
 
 def test_nothing_is_read_ahead_where_there_is_nothing_or_no_room() -> None:
-    assert Delivery().read_ahead() is None
-    full = Delivery(held=NoRoom())
-    full.on_event(More(count=2, sent=2))
+    assert ItemSequence().read_ahead() is None
+    full = ItemSequence(held=NoRoom())
+    full.on_event(ItemsStored(count=2, sent=2))
     assert full.read_ahead() is None
 
 
 def test_a_page_that_is_read_ahead_counts_as_held_until_it_comes() -> None:
-    held = Room()
-    delivery = Delivery(held=held)
-    delivery.on_event(More(count=1, sent=4))
+    held = RequestWindowOpen()
+    delivery = ItemSequence(held=held)
+    delivery.on_event(ItemsStored(count=1, sent=4))
     delivery.read_ahead()
     assert held.size == FETCH_BYTES
     delivery.on_fetched([(0, b"item")])
@@ -160,8 +160,8 @@ def test_a_page_that_is_read_ahead_counts_as_held_until_it_comes() -> None:
 
 
 def test_resuming_goes_on_after_what_was_seen() -> None:
-    delivery = Delivery(resume_from=2)
-    delivery.attach(standing(count=3, sent=3))
+    delivery = ItemSequence(resume_from=2)
+    delivery.attach(snapshot(count=3, sent=3))
     assert delivery.take() == Fetch(2, 1)
     delivery.on_fetched([(2, b"c")])
     assert delivery.take() == Send(b"c")
@@ -169,9 +169,9 @@ def test_resuming_goes_on_after_what_was_seen() -> None:
 
 
 def test_resuming_a_finished_call_that_was_seen_whole_is_done_at_once() -> None:
-    delivery = Delivery(resume_from=3)
+    delivery = ItemSequence(resume_from=3)
     end = ending(count=3)
-    delivery.attach(standing(count=3, ending=end))
+    delivery.attach(snapshot(count=3, ending=end))
     assert delivery.take() == Done(end)
 
 
@@ -181,39 +181,39 @@ def test_resuming_a_finished_call_that_was_seen_whole_is_done_at_once() -> None:
     ids=["seen more than there is", "the ledger lost all", "trimmed", "trimmed past the caller"],
 )
 def test_items_that_the_ledger_has_not_are_lost(resume_from: int, count: int, first: int) -> None:
-    delivery = Delivery(resume_from)
+    delivery = ItemSequence(resume_from)
     with pytest.raises(ItemsLost):
-        delivery.attach(standing(count=count, first=first))
+        delivery.attach(snapshot(count=count, first=first))
 
 
 def test_items_may_be_let_go_once_they_are_ready() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     delivery.on_event(Item(0, b"a"))
-    delivery.on_standing(standing(count=1, first=1))
+    delivery.on_snapshot(snapshot(count=1, first=1))
     assert delivery.take() == Send(b"a")
 
 
 @pytest.mark.parametrize("fetched", [[], [(1, b"b")], [(0, b"a"), (2, b"c")]])
 def test_a_fetch_that_has_a_gap_finds_items_lost(fetched: list[tuple[int, bytes]]) -> None:
-    delivery = Delivery()
-    delivery.on_event(More(count=3, sent=3))
+    delivery = ItemSequence()
+    delivery.on_event(ItemsStored(count=3, sent=3))
     with pytest.raises(ItemsLost):
         delivery.on_fetched(fetched)
 
 
 def test_of_transient_items_in_a_row_only_the_latest_goes_out() -> None:
-    delivery = Delivery()
-    delivery.on_event(Brief(b"10%"))
+    delivery = ItemSequence()
+    delivery.on_event(TransientItem(b"10%"))
     delivery.on_event(Item(0, b"a"))
     for text in (b"20%", b"30%", b"40%"):
-        delivery.on_event(Brief(text))
+        delivery.on_event(TransientItem(text))
     taken = [delivery.take() for _ in range(4)]
     assert taken == [Send(b"10%"), Send(b"a"), Send(b"40%"), Wait()]
 
 
 def test_transient_items_are_neither_counted_nor_acknowledged() -> None:
-    delivery = Delivery()
-    delivery.on_event(Brief(b"10%"))
+    delivery = ItemSequence()
+    delivery.on_event(TransientItem(b"10%"))
     delivery.on_event(Item(0, b"abc"))
     delivery.take()
     assert (delivery.read_count, delivery.acknowledge(idle=True)) == (0, None)
@@ -223,7 +223,7 @@ def test_transient_items_are_neither_counted_nor_acknowledged() -> None:
 
 
 def test_half_of_what_the_handler_may_run_ahead_is_acknowledged() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     delivery.ahead_bytes = 10
     for ordinal in range(4):
         delivery.on_event(Item(ordinal, b"abc"))
@@ -235,7 +235,7 @@ def test_half_of_what_the_handler_may_run_ahead_is_acknowledged() -> None:
 
 
 def test_published_items_bound_the_fetch_of_what_they_leave_to_the_ledger() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     for ordinal in range(200):
         delivery.on_event(Item(ordinal, bytes(64 << 10)))
     while isinstance(decision := delivery.take(), Send):
@@ -245,50 +245,50 @@ def test_published_items_bound_the_fetch_of_what_they_leave_to_the_ledger() -> N
 
 
 def test_attaching_tells_the_latest_transient_item_and_looking_again_does_not() -> None:
-    delivery = Delivery()
-    running = standing(brief=b"50%")
+    delivery = ItemSequence()
+    running = snapshot(transient=b"50%")
     delivery.attach(running)
-    delivery.on_standing(running)
+    delivery.on_snapshot(running)
     assert [delivery.take() for _ in range(2)] == [Send(b"50%"), Wait()]
 
 
 def test_the_transient_item_of_a_finished_call_is_no_news() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     end = ending()
-    delivery.attach(standing(brief=b"50%", ending=end))
+    delivery.attach(snapshot(transient=b"50%", ending=end))
     assert delivery.take() == Done(end)
 
 
 def test_initial_metadata_is_heard_or_read_and_heard_is_newer() -> None:
-    delivery = Delivery()
-    delivery.on_standing(standing(initial=b"read"))
+    delivery = ItemSequence()
+    delivery.on_snapshot(snapshot(initial=b"read"))
     assert delivery.initial == b"read"
     delivery.on_event(Initial(b"heard"))
-    delivery.on_standing(standing(initial=b"read"))
+    delivery.on_snapshot(snapshot(initial=b"read"))
     assert delivery.initial == b"heard"
 
 
 def test_a_delivery_is_idle_until_there_is_something_to_say() -> None:
-    assert Delivery().idle
-    for event in (Item(0, b"a"), More(1, 1), Brief(b"b"), ending()):
-        delivery = Delivery()
+    assert ItemSequence().idle
+    for event in (Item(0, b"a"), ItemsStored(1, 1), TransientItem(b"b"), ending()):
+        delivery = ItemSequence()
         delivery.on_event(event)
         assert not delivery.idle
 
 
 def test_a_word_older_than_what_was_read_loses_nothing() -> None:
-    delivery = Delivery()
+    delivery = ItemSequence()
     for ordinal in range(3):
         delivery.on_event(Item(ordinal, b"x"))
     taken = [delivery.take() for _ in range(3)]
-    delivery.on_standing(standing(count=1, sent=1))
+    delivery.on_snapshot(snapshot(count=1, sent=1))
     assert taken == [Send(b"x")] * 3
     assert delivery.take() == Wait()
 
 
 def test_without_room_one_item_waits_here_and_the_rest_is_left_to_the_ledger() -> None:
     held = NoRoom()
-    delivery = Delivery(held=held)
+    delivery = ItemSequence(held=held)
     for ordinal in range(3):
         delivery.on_event(Item(ordinal, b"item"))
     assert held.size == 4

@@ -13,10 +13,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from forebay_backends.ledger.frames import Brief, CallEvent, Ending, Item, More
-from forebay_backends.ledger.operations.calls import Standing
-from forebay_gateway.durable.item_sequence import Delivery, Done, Fetch, Send, Wait
-from tests.unit.samples import ending, standing
+from forebay_backends.ledger.frames import CallEvent, Ending, Item, ItemsStored, TransientItem
+from forebay_backends.ledger.operations.calls import CallSnapshot
+from forebay_gateway.durable.item_sequence import Done, Fetch, ItemSequence, Send, Wait
+from tests.unit.samples import ending, snapshot
 
 _TRANSIENT = b"transient"
 
@@ -44,15 +44,15 @@ class LossyDelivery(RuleBasedStateMachine):
         self.ending: Ending | None = None
         self.channel: deque[CallEvent] = deque()
         self.held = Held()
-        self.delivery = Delivery(held=self.held)
+        self.delivery = ItemSequence(held=self.held)
         self.fetch: Fetch | None = None
         self.waits = False  # for that, with nothing else to send
         self.received: list[bytes] = []
         self.done = False
 
-    def _standing(self) -> Standing:
+    def _snapshot(self) -> CallSnapshot:
         sent = sum(len(item) for item in self.items)
-        return standing(count=len(self.items), sent=sent, ending=self.ending)
+        return snapshot(count=len(self.items), sent=sent, ending=self.ending)
 
     def _fetched(self, count: int) -> list[tuple[int, bytes]]:
         assert self.fetch is not None
@@ -89,14 +89,14 @@ class LossyDelivery(RuleBasedStateMachine):
         """The worker stores an item, and says so in one of two ways."""
         ordinal = len(self.items)
         self.items.append(str(ordinal).encode().ljust(size))
-        more = More(ordinal + 1, sum(len(item) for item in self.items))
+        more = ItemsStored(ordinal + 1, sum(len(item) for item in self.items))
         self.channel.append(more if announced else Item(ordinal, self.items[-1]))
 
     @precondition(lambda self: self.ending is None)
     @rule()
     def emit_transient(self) -> None:
         """The worker tells how far it is."""
-        self.channel.append(Brief(_TRANSIENT))
+        self.channel.append(TransientItem(_TRANSIENT))
 
     @precondition(lambda self: self.ending is None)
     @rule()
@@ -117,7 +117,7 @@ class LossyDelivery(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         """The gateway reads where the call stands."""
-        self.delivery.on_standing(self._standing())
+        self.delivery.on_snapshot(self._snapshot())
 
     @precondition(lambda self: not self.waits)
     @rule()
@@ -144,12 +144,12 @@ class LossyDelivery(RuleBasedStateMachine):
         """The gateway dies; the caller comes back to another with what it has seen."""
         self.fetch, self.waits, self.done = None, False, False
         self.held.size = 0
-        self.delivery = Delivery(len(self.received), self.held)
+        self.delivery = ItemSequence(len(self.received), self.held)
         if not hears:
             self.channel.clear()
         while self.channel:
             self.delivery.on_event(self.channel.popleft())
-        self.delivery.attach(self._standing())
+        self.delivery.attach(self._snapshot())
 
     @invariant()
     def what_was_received_is_the_beginning_of_what_was_emitted(self) -> None:
@@ -164,7 +164,7 @@ class LossyDelivery(RuleBasedStateMachine):
             self.end()
         if self.fetch is not None:
             self.delivery.on_fetched(self._fetched(self.fetch.count))
-        self.delivery.on_standing(self._standing())
+        self.delivery.on_snapshot(self._snapshot())
         while not self.done:
             self._take()
             if self.fetch is not None:

@@ -14,12 +14,12 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.settings import load_settings
 from forebay_gateway.admission.admission import Admission
-from forebay_gateway.durable.item_sequence import Delivery
-from forebay_gateway.durable.ledger_retry import Patience
-from forebay_gateway.durable.request_upload import Receiver
+from forebay_gateway.durable.item_sequence import ItemSequence
+from forebay_gateway.durable.ledger_retry import LedgerRetry
+from forebay_gateway.durable.request_upload import RequestUpload
 from forebay_gateway.durable.watches import Watch
-from forebay_gateway.rpc.incoming import Incoming
-from forebay_gateway.rpc.options import Wishes
+from forebay_gateway.rpc.incoming import IncomingCall
+from forebay_gateway.rpc.options import CallOptions
 from tests.unit.samples import method
 
 
@@ -30,23 +30,23 @@ async def failing(error: Exception) -> AsyncIterator[bytes]:
 
 async def heard(error: Exception) -> ForebayError | None:
     """What the delivery hears where reading the requests raises the error."""
-    watch = Watch(Delivery())
+    watch = Watch(ItemSequence())
     ledger = Ledger("redis://127.0.0.1:1")  # which nobody asks
-    with Admission(max_calls=1, max_held_bytes=1 << 20).admit("caller") as place:
-        wishes = Wishes(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
+    with Admission(max_calls=1, max_held_bytes=1 << 20).admit("caller") as permit:
+        options = CallOptions(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
         requests = failing(error)
         deadline = Deadline.after(None)
-        incoming = Incoming(method("MatMul"), wishes, deadline, None, requests, place)
-        receiver = Receiver(
+        incoming = IncomingCall(method("MatMul"), options, deadline, None, requests, permit)
+        upload = RequestUpload(
             CallKey("call"),
             watch,
             incoming,
             ledger=ledger,
             settings=load_settings(),
-            patience=Patience(),
+            ledger_retry=LedgerRetry(),
         )
-        async with receiver.receiving():
-            await watch.news(0.2)
+        async with upload.receiving():
+            await watch.wait(0.2)
     await ledger.close()
     try:
         watch.go_on()

@@ -10,7 +10,7 @@ from forebay.compute.v1 import compute_pb2
 from forebay.routes import read_methods
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.scripts import LEASE_S
-from forebay_gateway.ephemeral.in_flight import EphemeralCall, SentBatch, SentBatches
+from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 
 ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
 QUEUE = ADD.route.queue
@@ -22,14 +22,14 @@ class Sending:
     """Batches, each named by its calls' ids, that are sent at times that a test says."""
 
     def __init__(self) -> None:
-        self.sent = SentBatches()
+        self.sent = InFlight()
 
-    def send(self, call_ids: str, at: float, priority: int = 0) -> SentBatch:
+    def send(self, call_ids: str, at: float, priority: int = 0) -> Batch:
         calls = [
             EphemeralCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), START + at)
             for call_id in call_ids.split()
         ]
-        batch = SentBatch(call_ids, calls, START + at)
+        batch = Batch(call_ids, calls, START + at)
         self.sent.add(batch)
         return batch
 

@@ -6,7 +6,7 @@ import pytest
 
 from forebay.errors import InvalidRequest
 from forebay.metadata import to_pairs
-from forebay_gateway.rpc.options import Wishes, read_wishes
+from forebay_gateway.rpc.options import CallOptions, read_call_options
 from tests.unit.samples import route, violated
 
 ID = ("forebay-call-id", "order-7")
@@ -14,18 +14,18 @@ ID = ("forebay-call-id", "order-7")
 
 def _refused(*pairs: tuple[str, str | bytes], **changes: object) -> list[str]:
     with pytest.raises(InvalidRequest) as caught:
-        read_wishes(pairs, route(**changes))
+        read_call_options(pairs, route(**changes))
     return violated(caught.value)
 
 
 def test_a_caller_that_asks_for_nothing_gets_the_routes_own() -> None:
-    wishes = read_wishes([], route(detach=True, priority=3, max_priority=5))
-    assert wishes == Wishes(None, 0, True, 3, wishes.handed_on)
-    assert to_pairs(wishes.handed_on) == []
+    options = read_call_options([], route(detach=True, priority=3, max_priority=5))
+    assert options == CallOptions(None, 0, True, 3, options.handed_on)
+    assert to_pairs(options.handed_on) == []
 
 
 def test_everything_that_a_caller_may_ask_for_is_read() -> None:
-    wishes = read_wishes(
+    options = read_call_options(
         [
             ID,
             ("forebay-resume-from", "12"),
@@ -34,7 +34,7 @@ def test_everything_that_a_caller_may_ask_for_is_read() -> None:
         ],
         route(caller_chooses_on_disconnect=True, max_priority=9),
     )
-    assert wishes == Wishes("order-7", 12, True, 7, wishes.handed_on)
+    assert options == CallOptions("order-7", 12, True, 7, options.handed_on)
 
 
 def test_only_the_routes_keys_and_the_trace_context_are_handed_on_in_order() -> None:
@@ -47,9 +47,9 @@ def test_only_the_routes_keys_and_the_trace_context_are_handed_on_in_order() -> 
         ("tracestate", "k=v"),
         ("x-tenant", "b"),
     ]
-    wishes = read_wishes(pairs, route(metadata=("x-tenant", "x-blob-bin")))
+    options = read_call_options(pairs, route(metadata=("x-tenant", "x-blob-bin")))
     kept = {"x-tenant", "x-blob-bin", "traceparent", "tracestate"}
-    assert to_pairs(wishes.handed_on) == [pair for pair in pairs if pair[0] in kept]
+    assert to_pairs(options.handed_on) == [pair for pair in pairs if pair[0] in kept]
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_a_key_that_is_given_twice_is_refused() -> None:
 
 def test_resuming_needs_the_id_of_a_call() -> None:
     assert _refused(("forebay-resume-from", "1")) == ["forebay-resume-from"]
-    assert read_wishes([("forebay-resume-from", "0")], route()).resume_from == 0
+    assert read_call_options([("forebay-resume-from", "0")], route()).resume_from == 0
 
 
 @pytest.mark.parametrize("call_id", ["a", "x" * 128, "A.z_0:9-"])
 def test_an_id_of_the_permitted_characters_is_taken(call_id: str) -> None:
-    assert read_wishes([("forebay-call-id", call_id)], route()).call_id == call_id
+    assert read_call_options([("forebay-call-id", call_id)], route()).call_id == call_id
 
 
 def test_a_caller_may_choose_on_disconnect_only_where_the_route_permits() -> None:
@@ -102,16 +102,18 @@ def test_a_caller_may_choose_on_disconnect_only_where_the_route_permits() -> Non
     assert _refused((key, "detach"), detach=False) == [key]
     assert _refused((key, "cancel"), detach=True) == [key]
     permitted = route(detach=True, caller_chooses_on_disconnect=True)
-    assert read_wishes([(key, "cancel")], permitted).detach is False
+    assert read_call_options([(key, "cancel")], permitted).detach is False
 
 
 @pytest.mark.parametrize(("value", "detach"), [("detach", True), ("cancel", False)])
 def test_asking_for_what_the_route_does_anyway_is_no_choice(value: str, detach: bool) -> None:
-    assert read_wishes([("forebay-on-disconnect", value)], route(detach=detach)).detach is detach
+    assert (
+        read_call_options([("forebay-on-disconnect", value)], route(detach=detach)).detach is detach
+    )
 
 
 def test_a_priority_may_be_lowered_and_raised_up_to_the_cap() -> None:
     capped = route(priority=3, max_priority=5)
     for value in (0, 3, 5):
-        assert read_wishes([("forebay-priority", str(value))], capped).priority == value
+        assert read_call_options([("forebay-priority", str(value))], capped).priority == value
     assert _refused(("forebay-priority", "6"), priority=3, max_priority=5) == ["forebay-priority"]

@@ -11,14 +11,16 @@ from forebay.errors import FieldViolation, from_status, to_status
 from forebay.metadata import from_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.outcome import failed
-from forebay_gateway.rpc.outcomes import failure, failure_of, times, trailing_metadata
+from forebay_backends.ledger.outcome import error_of_outcome, outcome_of_error
+from forebay_gateway.rpc.outcomes import error_of_ending, timing_metadata, trailing_metadata
 from tests.unit.samples import ending
 
 
 @pytest.mark.parametrize("outcome", [b"", call_pb2.Outcome(message="fine").SerializeToString()])
 def test_a_call_that_succeeded_has_no_error(outcome: bytes) -> None:
-    assert failure(ending(state=State.SUCCEEDED, outcome=outcome), may_run_again=True) is None
+    assert (
+        error_of_ending(ending(state=State.SUCCEEDED, outcome=outcome), may_run_again=True) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,28 +38,30 @@ def test_a_call_that_succeeded_has_no_error(outcome: bytes) -> None:
 def test_what_the_ledger_ended_is_told_by_its_reason(
     state: State, reason: str, cls: type[errors.ForebayError]
 ) -> None:
-    error = failure(ending(state=state, reason=reason), may_run_again=True)
+    error = error_of_ending(ending(state=state, reason=reason), may_run_again=True)
     assert error is not None
     assert type(error) is cls
     assert error.message
 
 
 def test_a_stored_ending_tells_nobody_to_retry() -> None:
-    error = failure(ending(state=State.FAILED, reason="BACKEND_UNAVAILABLE"), may_run_again=True)
+    error = error_of_ending(
+        ending(state=State.FAILED, reason="BACKEND_UNAVAILABLE"), may_run_again=True
+    )
     assert error is not None
     assert error.retry_after_s is None
 
 
 @pytest.mark.parametrize("reason", ["", "NO_SUCH_REASON"])
 def test_an_ending_that_says_nothing_is_a_fault_of_ours(reason: str) -> None:
-    error = failure(ending(state=State.FAILED, reason=reason), may_run_again=True)
+    error = error_of_ending(ending(state=State.FAILED, reason=reason), may_run_again=True)
     assert type(error) is errors.InternalFault
 
 
 def test_an_error_that_was_written_down_is_told_with_all_its_details() -> None:
     written = errors.OutOfRange("n: too large", violations=(FieldViolation("n", "too large"),))
-    outcome = failed(written).SerializeToString()
-    told = failure(
+    outcome = outcome_of_error(written).SerializeToString()
+    told = error_of_ending(
         ending(state=State.FAILED, reason="INVALID_REQUEST", outcome=outcome), may_run_again=True
     )
     assert told is not None
@@ -67,7 +71,7 @@ def test_an_error_that_was_written_down_is_told_with_all_its_details() -> None:
 
 
 def test_a_handler_that_aborted_is_told_with_its_status_and_our_reason() -> None:
-    error = failure_of(call_pb2.Outcome(code=code_pb2.NOT_FOUND, message="no such order"))
+    error = error_of_outcome(call_pb2.Outcome(code=code_pb2.NOT_FOUND, message="no such order"))
     assert error is not None
     assert type(error) is errors.HandlerAborted
     assert (error.code, error.message) == (code_pb2.NOT_FOUND, "no such order")
@@ -80,7 +84,7 @@ def test_a_handlers_own_details_go_out_as_they_are() -> None:
     info = any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason="SOLD_OUT", domain="shop"))
     status = status_pb2.Status(code=code_pb2.ABORTED, message="sold out", details=[info])
-    error = failure_of(
+    error = error_of_outcome(
         call_pb2.Outcome(
             code=status.code, message=status.message, details=status.SerializeToString()
         )
@@ -104,14 +108,14 @@ def test_trailing_metadata_tells_the_times_and_then_what_the_handler_said() -> N
 
 def test_the_times_are_there_without_an_outcome_too() -> None:
     end = ending(state=State.EXPIRED, reason="DEADLINE_EXCEEDED", queue_ms=1, run_ms=0, attempts=1)
-    assert tuple(trailing_metadata(end)) == times(1, 0, 1)
+    assert tuple(trailing_metadata(end)) == timing_metadata(1, 0, 1)
 
 
 def test_details_without_a_reason_get_one_and_stay() -> None:
     retry = any_pb2.Any()
     retry.Pack(error_details_pb2.RetryInfo())
     details = status_pb2.Status(code=9, message="no tea", details=[retry]).SerializeToString()
-    error = failure_of(call_pb2.Outcome(code=9, message="no tea", details=details))
+    error = error_of_outcome(call_pb2.Outcome(code=9, message="no tea", details=details))
     assert error is not None
     status = to_status(error)
     assert (status.code, status.message, error.reason) == (9, "no tea", "HANDLER_ABORTED")
@@ -131,7 +135,7 @@ def test_details_without_a_reason_get_one_and_stay() -> None:
     ],
 )
 def test_garbage_for_details_does_not_hide_the_status(details: bytes) -> None:
-    error = failure_of(call_pb2.Outcome(code=5, message="gone", details=details))
+    error = error_of_outcome(call_pb2.Outcome(code=5, message="gone", details=details))
     assert error is not None
     assert (error.code, error.message, error.reason) == (5, "gone", "HANDLER_ABORTED")
 
@@ -147,6 +151,6 @@ def test_another_domains_reason_is_no_class_of_ours() -> None:
 def test_a_lost_call_with_effects_is_aborted() -> None:
     lost = ending(state=State.FAILED, reason="WORKER_LOST")
     for may_run_again, code in ((True, "UNAVAILABLE"), (False, "ABORTED")):
-        error = failure(lost, may_run_again=may_run_again)
+        error = error_of_ending(lost, may_run_again=may_run_again)
         assert isinstance(error, errors.WorkerLost)
         assert (error.code_name, error.reason) == (code, "WORKER_LOST")

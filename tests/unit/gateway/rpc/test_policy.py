@@ -11,12 +11,12 @@ from forebay.metadata import from_pairs
 from forebay.routes import Limits, Method
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings, load_settings
-from forebay_gateway.rpc.options import Wishes
+from forebay_gateway.rpc.options import CallOptions
 from forebay_gateway.rpc.policy import new_call, request_limit_bytes
 from tests.unit.samples import method
 
 METADATA = from_pairs([("x-tenant", "a")])
-WISHES = Wishes("id", resume_from=0, detach=False, priority=0, handed_on=METADATA)
+WISHES = CallOptions("id", resume_from=0, detach=False, priority=0, handed_on=METADATA)
 
 
 @pytest.fixture
@@ -37,9 +37,11 @@ def settings() -> Settings:
     )
 
 
-def _new(settings: Settings, method: Method, wishes: Wishes = WISHES, **changes: Any) -> NewCall:
+def _new(
+    settings: Settings, method: Method, options: CallOptions = WISHES, **changes: Any
+) -> NewCall:
     arguments: dict[str, Any] = {"timeout_s": 5.0, "request": b"r", "digest": "d", **changes}
-    return new_call(method, wishes, settings, **arguments)
+    return new_call(method, options, settings, **arguments)
 
 
 def test_where_route_and_caller_say_nothing_the_settings_hold(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from forebay_gateway.server.port import kept_port
-from forebay_gateway.server.server_pool import Serving
+from forebay_gateway.server.server_pool import ServerPool
 from tests.faults.raw_http2 import RawConnection, request_headers
 from tests.harness import short_folder
 
@@ -50,7 +50,7 @@ class Servers:
 
 @asynccontextmanager
 async def serving(servers: Servers, listen: str, *, shared: bool) -> AsyncIterator[str]:
-    several = Serving(servers.make, listen, shared=shared)
+    several = ServerPool(servers.make, listen, shared=shared)
     await several.start()
     keeping = asyncio.create_task(several.keep())
     try:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from forebay_gateway.testing.reused_service import Kept
+from forebay_gateway.testing.reused_service import ReusedService
 
 
 class Log:
     """Starts services that say what becomes of them."""
 
     def __init__(self) -> None:
-        self.kept: Kept[str] = Kept()
+        self.kept: ReusedService[str] = ReusedService()
         self.lines: list[str] = []
 
     def use(self, services: dict[Any, Any]) -> str:

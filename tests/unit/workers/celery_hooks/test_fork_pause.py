@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay_workers.celery_hooks.fork_pause import Standstill
+from forebay_workers.celery_hooks.fork_pause import ForkPause
 from tests.harness import eventually
 
 
@@ -20,7 +20,7 @@ class Looped:
     """A loop in a thread of its own, and its standstill."""
 
     def __init__(self) -> None:
-        self.standstill = Standstill()
+        self.standstill = ForkPause()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
@@ -92,7 +92,7 @@ def test_nothing_runs_in_the_loop_from_begin_to_end(looped: Looped) -> None:
 
 
 def test_it_is_nothing_to_wait_for_without_a_loop(looped: Looped) -> None:
-    Standstill().begin()
+    ForkPause().begin()
     looped.end()
     looped.standstill.begin()
     looped.standstill.end()

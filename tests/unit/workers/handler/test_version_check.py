@@ -8,7 +8,7 @@ from forebay.checks import NoCheck
 from forebay.compute.checks import FactorialCheck
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import OutOfRange, VersionMismatch
-from forebay_workers.handler.version_check import heeding_versions, mismatch
+from forebay_workers.handler.version_check import checking_versions, mismatch
 from tests.unit.samples import METHODS
 
 FACTORIAL = METHODS["Factorial"]
@@ -25,7 +25,7 @@ def test_a_call_of_this_very_method_fits() -> None:
 
 def test_a_gateway_that_does_not_say_its_version_is_believed() -> None:
     assert mismatch(FACTORIAL, "", "") is None
-    heeding_versions(NoCheck(), FACTORIAL, "").feed(TOP)
+    checking_versions(NoCheck(), FACTORIAL, "").feed(TOP)
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,16 @@ def test_a_call_of_another_method_or_kind_does_not_fit(name: str, fingerprint: s
 @pytest.mark.parametrize("request_", [TOP, NESTED], ids=["at the top", "within"])
 def test_a_field_that_only_the_gateway_may_know_is_refused(request_: pb.FactorialRequest) -> None:
     with pytest.raises(VersionMismatch, match="does not know"):
-        heeding_versions(NoCheck(), FACTORIAL, NEWER).feed(request_)
+        checking_versions(NoCheck(), FACTORIAL, NEWER).feed(request_)
 
 
 def test_a_field_that_both_do_not_know_is_passed_over_as_ever() -> None:
-    heeding_versions(NoCheck(), FACTORIAL, FACTORIAL.fingerprint).feed(TOP)
+    checking_versions(NoCheck(), FACTORIAL, FACTORIAL.fingerprint).feed(TOP)
 
 
 def test_the_methods_own_check_still_holds() -> None:
-    check = heeding_versions(FactorialCheck(max_n=2), FACTORIAL, NEWER)
+    check = checking_versions(FactorialCheck(max_n=2), FACTORIAL, NEWER)
     with pytest.raises(OutOfRange):
         check.feed(pb.FactorialRequest(n=3))
-    heeding_versions(FactorialCheck(), FACTORIAL, NEWER).feed(pb.FactorialRequest(n=3))
+    checking_versions(FactorialCheck(), FACTORIAL, NEWER).feed(pb.FactorialRequest(n=3))
     check.end()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from forebay_workers.lease.abandoned_calls import LeftCalls
+from forebay_workers.lease.abandoned_calls import AbandonedCalls
 
 
 def test_a_call_that_was_left_is_remembered_for_a_while() -> None:
-    left = LeftCalls(kept_s=10.0)
+    left = AbandonedCalls(kept_s=10.0)
     left.add("a", now=0.0)
     assert "a" in left
     assert "b" not in left
@@ -18,7 +18,7 @@ def test_a_call_that_was_left_is_remembered_for_a_while() -> None:
 
 
 def test_only_so_many_are_remembered_the_latest() -> None:
-    left = LeftCalls(most=2)
+    left = AbandonedCalls(most=2)
     for call_id in "abc":
         left.add(call_id, now=0.0)
     assert [call_id in left for call_id in "abc"] == [False, True, True]

@@ -9,11 +9,11 @@ from forebay_workers.runtime.process import Runtime
 
 def test_all_threads_of_a_process_share_what_it_holds() -> None:
     runtime = Runtime("worker", slots=1)
-    together = threading.Barrier(8)
+    pipeliner = threading.Barrier(8)
     seen: list[tuple[object, ...]] = []
 
     def look() -> None:
-        together.wait()
+        pipeliner.wait()
         seen.append((runtime.settings, runtime.ledger, runtime.clock, runtime.checks))
 
     threads = [threading.Thread(target=look) for _ in range(8)]

@@ -1,4 +1,4 @@
--- ARGV: call, attempt, field ('brief' or 'initial'), bytes. Pushes a transient
+-- ARGV: call, attempt, field ('transient' or 'initial'), bytes. Pushes a transient
 -- item, or initial metadata, to whoever watches; the latest is kept.
 local call = ARGV[1]
 local r = read(call, {'state', 'attempt', 'deadline'})

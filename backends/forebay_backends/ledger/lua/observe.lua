@@ -5,7 +5,7 @@ review(call)
 local r = read(call, {'state', 'method', 'first', 'count', 'sent'})
 if not r.state then return {'UNKNOWN'} end
 if alive(r.state) then
-  redis.call('SADD', key('onlook', call), ARGV[2])
-  redis.call('PEXPIRE', key('onlook', call), ARGV[3])
+  redis.call('SADD', key('observers', call), ARGV[2])
+  redis.call('PEXPIRE', key('observers', call), ARGV[3])
 end
 return {'OK', r.state, r.method, r.first or '0', r.count or '0', r.sent or '0'}

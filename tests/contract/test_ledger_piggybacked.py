@@ -9,11 +9,11 @@ import pytest
 from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lost_calls import (
+    QueueBacklog,
     UnclaimedCall,
-    Waiting,
     certainly_lost,
+    mark_resent,
     probably_lost,
-    resent,
     unclaimed,
 )
 from forebay_backends.ledger.operations.calls import (
@@ -32,20 +32,20 @@ LEASE_S = 0.05
 """Of these tests' looks at what waits."""
 
 
-def accepted(ledger: BlockingLedger, *, rides: bool) -> CallKey:
+def accepted(ledger: BlockingLedger, *, piggybacked: bool) -> CallKey:
     """A new call."""
     call = new_key()
-    ledger.run(accept(call, new_call(), NOBODY, Push(), rides=rides))
+    ledger.run(accept(call, new_call(), NOBODY, Push(), piggybacked=piggybacked))
     return call
 
 
-def waiting(ledger: BlockingLedger) -> Waiting:
+def waiting(ledger: BlockingLedger) -> QueueBacklog:
     """What waits, where a lease is short."""
     looks = [with_lease(unclaimed(n, [QUEUE]), LEASE_S) for n in range(PARTITIONS)]
-    return sum((ledger.run(look)[QUEUE] for look in looks), Waiting(0, ()))
+    return sum((ledger.run(look)[QUEUE] for look in looks), QueueBacklog(0, ()))
 
 
-def old(ledger: BlockingLedger, count: int) -> Waiting:
+def old(ledger: BlockingLedger, count: int) -> QueueBacklog:
     """What waits, when so many calls have waited for a lease."""
     eventually(lambda: len(waiting(ledger).old) == count, f"{count} old calls", 20.0)
     return waiting(ledger)
@@ -56,8 +56,8 @@ def calls(found: list[UnclaimedCall]) -> list[CallKey]:
 
 
 def test_of_a_message_that_names_several_calls_one_is_counted(ledger: BlockingLedger) -> None:
-    for rides in (False, True, True):
-        accepted(ledger, rides=rides)
+    for piggybacked in (False, True, True):
+        accepted(ledger, piggybacked=piggybacked)
     found = old(ledger, 3)
     assert found.count == 1
     assert probably_lost(found, depth=1) == []
@@ -65,7 +65,7 @@ def test_of_a_message_that_names_several_calls_one_is_counted(ledger: BlockingLe
 
 
 def test_riders_are_overtaken_as_others_are(ledger: BlockingLedger) -> None:
-    rider = accepted(ledger, rides=True)
+    rider = accepted(ledger, piggybacked=True)
     old(ledger, 1)
     later = new_key()
     while later.partition != rider.partition:
@@ -85,20 +85,20 @@ LEAVES: dict[str, Callable[[BlockingLedger, CallKey], object]] = {
 
 @pytest.mark.parametrize("leave", LEAVES)
 def test_a_rider_that_leaves_the_queue_is_counted_out(ledger: BlockingLedger, leave: str) -> None:
-    rider = accepted(ledger, rides=True)
-    stays = accepted(ledger, rides=False)
+    rider = accepted(ledger, piggybacked=True)
+    stays = accepted(ledger, piggybacked=False)
     LEAVES[leave](ledger, rider)
     found = old(ledger, 1)
     assert (found.count, calls(list(found.old))) == (1, [stays])
 
 
 def test_a_rider_that_is_sent_again_has_a_message_of_its_own(ledger: BlockingLedger) -> None:
-    accepted(ledger, rides=True)
+    accepted(ledger, piggybacked=True)
     (rider,) = old(ledger, 1).old
-    assert rider.rides
-    ledger.run(resent(rider))
+    assert rider.piggybacked
+    ledger.run(mark_resent(rider))
     (alone,) = old(ledger, 1).old
-    assert not alone.rides
+    assert not alone.piggybacked
     assert waiting(ledger).count == 1
 
 
@@ -106,7 +106,7 @@ def test_a_rider_that_is_sent_again_has_a_message_of_its_own(ledger: BlockingLed
 def test_a_rider_whose_worker_lets_go_of_it_has_a_message_of_its_own(
     ledger: BlockingLedger, claimed: bool
 ) -> None:
-    rider = accepted(ledger, rides=True)
+    rider = accepted(ledger, piggybacked=True)
     if claimed:
         ledger.run(claim(rider, 1, WORKER))
     ledger.run(release(rider, 1, WORKER))
