@@ -1,1 +1,14 @@
-"""The gateway: gRPC in, Celery tasks out, items back."""
+"""The gateway: gRPC calls in, Celery tasks out, items back.
+
+From the outside in; a folder imports only from those below it:
+
+- `cli/`: the commands `forebay gateway`, `up`, `routes`, `doctor` and `new`.
+- `testing/`: public; a whole service inside a test.
+- `server/`: one gateway: servers on a port, health, reflection, and every routed RPC's handler.
+- `admin/`: google.longrunning.Operations and forebay.v1.CallService over the ledger's records.
+- `durable/`, `ephemeral/`, `plain/`: the three ways to serve a call: by a record in the ledger, in
+  the gateway's memory, or by a Celery task that knows nothing of Forebay.
+- `rpc/`: what every routed RPC is before that: its options, requests, policy, status, batching.
+- `admission/`: which calls get in: limits, fair shares, full queues.
+- `fleet/`: what the gateway knows of the live workers.
+"""

@@ -1,1 +1,1 @@
-"""."""
+"""Celery messages and how they get onto Redis or RabbitMQ."""

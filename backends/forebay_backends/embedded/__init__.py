@@ -1,1 +1,1 @@
-"""."""
+"""The embedded Valkey server: how it is started, and the guard that stops it."""

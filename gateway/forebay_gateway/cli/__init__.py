@@ -1,1 +1,1 @@
-"""."""
+"""The commands that run or inspect a gateway."""

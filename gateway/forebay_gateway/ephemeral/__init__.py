@@ -1,1 +1,1 @@
-"""."""
+"""Ephemeral calls: kept in the gateway's memory and sent in batches."""

@@ -1,1 +1,1 @@
-"""."""
+"""One gateway: its gRPC servers, its processes, and the handler of every routed RPC."""

@@ -1,1 +1,1 @@
-"""."""
+"""Running a Celery task: durable calls, batches of ephemeral calls, and their time limit."""

@@ -1,1 +1,1 @@
-"""."""
+"""What a worker process holds, and when it claims a call."""

@@ -1,1 +1,1 @@
-"""."""
+"""Channels that retry, resume streams and move to another gateway."""

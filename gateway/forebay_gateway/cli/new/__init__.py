@@ -1,1 +1,1 @@
-"""`forebay new`: a project to start from."""
+"""`forebay new`: a project of one's own, from templates."""

@@ -1,1 +1,1 @@
-"""."""
+"""Brokers and result backends of plain Celery applications."""
