@@ -15,15 +15,16 @@ from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
-from forebay_backends.ledger.lost_calls import (
+from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
+from forebay_backends.ledger.operations.maintenance import (
     QueueBacklog,
+    Swept,
     UnclaimedCall,
-    certainly_lost,
+    evict,
     mark_resent,
-    probably_lost,
+    sweep,
     unclaimed,
 )
-from forebay_backends.ledger.operations.calls import Swept, evict, sweep
 from forebay_backends.ledger.presence import consumed_queues, live_workers
 
 ROUND_S = 1.0

@@ -11,19 +11,10 @@ from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import (
-    Begun,
-    CallSnapshot,
-    NewCall,
-    Operation,
-    Push,
-    Swept,
-    accept,
-    begin,
-    claim,
-    sweep,
-    watch,
-)
+from forebay_backends.ledger.operations.attempts import Begun, begin, claim
+from forebay_backends.ledger.operations.base import Operation, Push
+from forebay_backends.ledger.operations.calls import CallSnapshot, NewCall, accept, watch
+from forebay_backends.ledger.operations.maintenance import Swept, sweep
 from forebay_backends.ledger.scripts import LEASE_S
 
 T = TypeVar("T")

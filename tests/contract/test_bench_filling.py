@@ -7,7 +7,7 @@ from bench.finished import MODELS
 from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import emit, finish
+from forebay_backends.ledger.operations.attempts import emit, finish
 from forebay_backends.ledger.operations.inspection import list_calls
 from tests.contract.records import Record, running, sweep_all
 

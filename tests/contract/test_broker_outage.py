@@ -22,7 +22,8 @@ from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import CallSnapshot, Push, accept, watch
+from forebay_backends.ledger.operations.base import Push
+from forebay_backends.ledger.operations.calls import CallSnapshot, accept, watch
 from forebay_backends.urls import backends
 from tests.contract.records import new_call
 from tests.contract.systems import backends_of, take_messages

@@ -21,7 +21,7 @@ from forebay_backends.broker.dispatcher import (
 from forebay_backends.broker.task_messages import TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Push
+from forebay_backends.ledger.operations.base import Push
 from forebay_backends.urls import Backends, backends, celery_settings
 
 QUEUE = "queue"

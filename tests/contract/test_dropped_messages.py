@@ -23,7 +23,7 @@ from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.frames import Reply, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import begin
+from forebay_backends.ledger.operations.attempts import begin
 from forebay_backends.ledger.presence import WorkerPresence, announce
 from forebay_gateway.rpc.outcomes import error_of_ending
 from forebay_workers.lease import unregistered_tasks as unregistered

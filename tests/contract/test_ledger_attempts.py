@@ -10,22 +10,19 @@ from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.frames import Ending, Stop, parse_control, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Begun,
-    Operation,
-    Push,
-    Refused,
     begin,
-    cancel,
     claim,
-    complete,
     emit,
     emit_transient,
-    end,
     finish,
     read_flow,
     trim,
 )
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.calls import cancel, end
+from forebay_backends.ledger.operations.requests import complete
 from tests.contract.channel import Channel
 from tests.contract.records import (
     OTHER_WORKER,

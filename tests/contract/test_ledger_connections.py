@@ -15,20 +15,10 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
-    Operation,
-    Push,
-    accept,
-    cancel,
-    credit,
-    emit,
-    emit_transient,
-    evict,
-    finish,
-    leave,
-    sweep,
-    watch,
-)
+from forebay_backends.ledger.operations.attempts import emit, emit_transient, finish
+from forebay_backends.ledger.operations.base import Operation, Push
+from forebay_backends.ledger.operations.calls import accept, cancel, credit, leave, watch
+from forebay_backends.ledger.operations.maintenance import evict, sweep
 from tests.contract.records import NOBODY, accepted, new_call, new_key, running
 from tests.harness import eventually, free_port
 

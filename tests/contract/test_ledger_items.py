@@ -13,19 +13,18 @@ from forebay_backends.ledger.frames import (
     parse_frame,
 )
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     ANNOUNCE_ABOVE_BYTES,
     Flow,
-    Refused,
-    credit,
     emit,
     emit_transient,
     finish,
     read_flow,
     send_initial_metadata,
     trim,
-    watch,
 )
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.calls import credit, watch
 from forebay_backends.ledger.scripts import RECORD_BYTES
 from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, Record, running, sweep_all

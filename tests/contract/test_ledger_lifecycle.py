@@ -6,7 +6,8 @@ import pytest
 
 from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.lifecycle import Event, State, next_state
-from forebay_backends.ledger.operations.calls import Refused, end
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.calls import end
 from tests.contract.records import accepted
 
 

@@ -15,19 +15,10 @@ from forebay_backends.ledger.frames import (
     parse_frame,
 )
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
-    Begun,
-    Push,
-    Refused,
-    begin,
-    complete,
-    emit,
-    finish,
-    receive,
-    release,
-    watch,
-)
-from forebay_backends.ledger.operations.requests import Requests, take_requests
+from forebay_backends.ledger.operations.attempts import Begun, begin, emit, finish, release
+from forebay_backends.ledger.operations.base import Push, Refused
+from forebay_backends.ledger.operations.calls import watch
+from forebay_backends.ledger.operations.requests import Requests, complete, receive, take_requests
 from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, WORKER, Record, accepted, running, sweep_all
 from tests.harness import eventually

@@ -9,23 +9,18 @@ import pytest
 
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Begun,
-    ExistingCall,
     Flow,
-    Operation,
-    Push,
-    Refused,
-    accept,
     begin,
     claim,
-    complete,
-    credit,
     emit,
     finish,
-    receive,
     trim,
 )
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.calls import ExistingCall, accept, credit
+from forebay_backends.ledger.operations.requests import complete, receive
 from tests.contract.lossy import LossyLink, lossy_link
 from tests.contract.records import NOBODY, WORKER, Record, accepted, new_call, new_key, running
 

@@ -29,27 +29,21 @@ from forebay_backends.ledger.frames import (
     parse_frame,
 )
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Flow,
-    Operation,
-    Push,
-    Refused,
     begin,
     claim,
-    complete,
-    credit,
     emit,
     emit_transient,
-    end,
     finish,
-    leave,
     read_flow,
-    receive,
     release,
     renew,
     trim,
 )
-from forebay_backends.ledger.operations.requests import take_requests
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.calls import credit, end, leave
+from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from tests.contract.channel import Channel
 from tests.contract.ledger_model import HEARD, Model, Terms, Time
 from tests.contract.records import NOBODY, QUEUE, Record, accepted, sweep_all

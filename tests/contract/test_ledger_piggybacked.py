@@ -8,22 +8,15 @@ import pytest
 
 from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
-from forebay_backends.ledger.lost_calls import (
+from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
+from forebay_backends.ledger.operations.attempts import begin, claim, release
+from forebay_backends.ledger.operations.base import Push
+from forebay_backends.ledger.operations.calls import accept, cancel, discard
+from forebay_backends.ledger.operations.maintenance import (
     QueueBacklog,
     UnclaimedCall,
-    certainly_lost,
     mark_resent,
-    probably_lost,
     unclaimed,
-)
-from forebay_backends.ledger.operations.calls import (
-    Push,
-    accept,
-    begin,
-    cancel,
-    claim,
-    discard,
-    release,
 )
 from tests.contract.records import NOBODY, QUEUE, WORKER, new_call, new_key, with_lease
 from tests.harness import eventually

@@ -11,21 +11,10 @@ from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.frames import Ending, parse_frame
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
-    Begun,
-    Operation,
-    Push,
-    Refused,
-    accept,
-    begin,
-    cancel,
-    claim,
-    emit,
-    end,
-    finish,
-    leave,
-    sweep,
-)
+from forebay_backends.ledger.operations.attempts import Begun, begin, claim, emit, finish
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.calls import accept, cancel, end, leave
+from forebay_backends.ledger.operations.maintenance import sweep
 from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, Record, accepted, new_call, new_key, running, sweep_all
 from tests.harness import eventually

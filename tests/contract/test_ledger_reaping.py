@@ -12,12 +12,9 @@ from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.frames import Stop, parse_control
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, control_channel
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.lost_calls import QueueBacklog, unclaimed
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Begun,
-    Refused,
     begin,
-    cancel,
     claim,
     emit,
     emit_transient,
@@ -26,10 +23,11 @@ from forebay_backends.ledger.operations.calls import (
     release,
     renew,
     send_initial_metadata,
-    sweep,
     trim,
-    watch,
 )
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.calls import cancel, watch
+from forebay_backends.ledger.operations.maintenance import QueueBacklog, sweep, unclaimed
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_backends.reaper import Reaper
 from tests.contract.channel import Channel

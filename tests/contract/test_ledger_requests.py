@@ -7,29 +7,27 @@ import pytest
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Begun,
-    ExistingCall,
-    NewCall,
-    Operation,
-    Push,
-    Refused,
-    accept,
     begin,
-    cancel,
     claim,
-    complete,
-    credit,
     emit,
     emit_transient,
     finish,
     read_flow,
-    receive,
     send_initial_metadata,
     trim,
+)
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.calls import (
+    ExistingCall,
+    NewCall,
+    accept,
+    cancel,
+    credit,
     watch,
 )
-from forebay_backends.ledger.operations.requests import take_requests
+from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from tests.contract.records import NOBODY, WORKER, accepted, new_call, new_key, running, sweep_all
 
 pytestmark = pytest.mark.usefixtures("put_above")

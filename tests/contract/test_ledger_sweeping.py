@@ -10,28 +10,26 @@ import pytest
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Begun,
-    CallSnapshot,
-    ExistingCall,
-    Operation,
-    Push,
-    Refused,
-    accept,
     begin,
-    cancel,
     claim,
-    complete,
     emit,
     emit_transient,
-    evict,
     finish,
-    leave,
-    receive,
     send_initial_metadata,
-    sweep,
+)
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.calls import (
+    CallSnapshot,
+    ExistingCall,
+    accept,
+    cancel,
+    leave,
     watch,
 )
+from forebay_backends.ledger.operations.maintenance import evict, sweep
+from forebay_backends.ledger.operations.requests import complete, receive
 from forebay_backends.ledger.scripts import RECORD_BYTES
 from tests.contract.records import (
     NOBODY,

@@ -8,15 +8,13 @@ from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.frames import Ending, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.operations.attempts import emit, finish
+from forebay_backends.ledger.operations.base import Push, Refused
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
-    Push,
-    Refused,
     accept,
     attach,
     discard,
-    emit,
-    finish,
     leave,
     watch,
 )

@@ -11,18 +11,9 @@ from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.frames import Ending, Item, parse_frame
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.calls import (
-    Flow,
-    Push,
-    Refused,
-    accept,
-    cancel,
-    discard,
-    emit,
-    emit_transient,
-    finish,
-    leave,
-)
+from forebay_backends.ledger.operations.attempts import Flow, emit, emit_transient, finish
+from forebay_backends.ledger.operations.base import Push, Refused
+from forebay_backends.ledger.operations.calls import accept, cancel, discard, leave
 from forebay_backends.ledger.operations.inspection import (
     Cursor,
     Description,

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from forebay_backends.ledger.client import BlockingLedger
-from forebay_backends.ledger.operations.calls import Push, cancel, complete, receive
+from forebay_backends.ledger.operations.base import Push
+from forebay_backends.ledger.operations.calls import cancel
+from forebay_backends.ledger.operations.requests import complete, receive
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.invoke import Stopped

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import ANNOUNCE_ABOVE_BYTES
+from forebay_backends.ledger.operations.attempts import ANNOUNCE_ABOVE_BYTES
 from tests.contract.systems import backends_of
 from tests.echo.running import echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, EchoStatus, Gate

@@ -13,7 +13,8 @@ from forebay.errors import InvalidRequest
 from forebay.v1 import call_pb2
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.client import BlockingLedger, Ledger
-from forebay_backends.ledger.operations.calls import Operation, Refused, cancel
+from forebay_backends.ledger.operations.base import Operation, Refused
+from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.requests import take_requests
 from forebay_gateway.admission.admission import CALL_BYTES, Admission, Permit
 from forebay_gateway.durable.ledger_retry import LedgerRetry

@@ -14,8 +14,9 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.operations.calls import Refused, finish, receive
-from forebay_backends.ledger.operations.requests import take_requests
+from forebay_backends.ledger.operations.attempts import finish
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.requests import receive, take_requests
 from forebay_gateway.durable.item_sequence import Done, ItemSequence, Send
 from forebay_gateway.durable.watches import LOOK_EVERY_S, Watch, Watches
 from tests.contract.records import new_key, running

@@ -15,7 +15,7 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.broker.amqp_channels import AmqpChannels, depth, ping
 from forebay_backends.broker.task_messages import TaskMessage, queue_lists, redis_push
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.operations.calls import Push
+from forebay_backends.ledger.operations.base import Push
 from forebay_backends.urls import HIGHEST_PRIORITY, Backends, redis_url
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Push
+from forebay_backends.ledger.operations.base import Push
 
 ORIGIN = "forebay"
 """What Celery's header `origin` says of our messages."""

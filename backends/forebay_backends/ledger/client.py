@@ -26,7 +26,7 @@ from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.ledger.chunked_send import chunked
 from forebay_backends.ledger.commands import add_to, by_digest, of_scripts, puts, whole
 from forebay_backends.ledger.keys import PROBE, CallKey
-from forebay_backends.ledger.operations.calls import Operation, Push
+from forebay_backends.ledger.operations.base import Operation, Push
 
 T = TypeVar("T")
 R = TypeVar("R")

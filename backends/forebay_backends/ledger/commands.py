@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from forebay_backends.ledger.operations.calls import Operation
+from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.scripts import digest, script
 
 

@@ -18,43 +18,7 @@ One that is sent again for nothing costs a message: duplicates die at `claim`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from forebay_backends.ledger.keys import CallKey, partition_prefix
-from forebay_backends.ledger.operations.calls import Argument, Operation, Refused, Reply
-from forebay_backends.ledger.scripts import LEASE_S
-
-_LEASE_MS = int(LEASE_S * 1000)
-_MOST_A_PARTITION = 100
-_WORDS = 7
-
-
-@dataclass(frozen=True)
-class UnclaimedCall:
-    """A call that waits for a worker, `sent_ms` of the ledger's clock ago or more; 0: unsent."""
-
-    call: CallKey
-    attempt: int
-    task: str
-    queue: str
-    priority: int
-    sent_ms: int
-    overtaken: bool
-    piggybacked: bool = False
-
-
-@dataclass(frozen=True)
-class QueueBacklog:
-    """A queue's calls that no worker has: how many with a message of their own, and all of
-    those sent a lease ago or more.
-    """
-
-    count: int
-    old: tuple[UnclaimedCall, ...]
-
-    def __add__(self, other: QueueBacklog) -> QueueBacklog:
-        return QueueBacklog(self.count + other.count, self.old + other.old)
+from forebay_backends.ledger.operations.maintenance import QueueBacklog, UnclaimedCall
 
 
 def certainly_lost(waiting: QueueBacklog) -> list[UnclaimedCall]:
@@ -75,41 +39,3 @@ def probably_lost(waiting: QueueBacklog, depth: int) -> list[UnclaimedCall]:
         call for call in waiting.old if call not in certain and call.piggybacked and not depth
     ]
     return sorted(others, key=lambda call: call.sent_ms)[: max(0, missing)] + piggybacked
-
-
-def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, QueueBacklog]]:
-    """What waits in each of the queues, of a partition's calls."""
-
-    def parse(reply: Reply) -> dict[str, QueueBacklog]:
-        return {queue: _backlog(queue, found) for queue, found in zip(queues, reply, strict=True)}
-
-    arguments: tuple[Argument, ...] = (_LEASE_MS, _MOST_A_PARTITION, *queues)
-    return Operation("unclaimed", partition_prefix(partition), arguments, parse)
-
-
-def mark_resent(call: UnclaimedCall) -> Operation[Refused | None]:
-    """The call's message was sent again."""
-    return Operation(
-        "mark_resent", call.call.partition, (str(call.call), call.queue), lambda reply: None
-    )
-
-
-def _backlog(queue: str, found: Sequence[bytes] | bytes) -> QueueBacklog:
-    count, *words = (word.decode() for word in found if isinstance(word, bytes))
-    calls = (words[i : i + _WORDS] for i in range(0, len(words), _WORDS))
-    return QueueBacklog(
-        int(count),
-        tuple(
-            UnclaimedCall(
-                CallKey.parse(key),
-                int(attempt),
-                task,
-                queue,
-                int(priority),
-                int(float(sent)),
-                overtaken == "1",
-                piggybacked == "1",
-            )
-            for key, sent, attempt, task, priority, overtaken, piggybacked in calls
-        ),
-    )

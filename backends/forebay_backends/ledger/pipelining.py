@@ -9,7 +9,7 @@ from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.operations.calls import Operation
+from forebay_backends.ledger.operations.base import Operation
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from google.longrunning import operations_pb2 as pb
 from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS
-from forebay_backends.ledger.operations.calls import Refused
+from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.inspection import (
     Cursor,
     Description,

@@ -15,7 +15,8 @@ from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Refused, cancel
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.inspection import delete, describe, observe
 from forebay_gateway.admin.filters import parse_filter
 from forebay_gateway.admin.listing import Listings

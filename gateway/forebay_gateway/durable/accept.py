@@ -18,7 +18,8 @@ from forebay_backends.broker.task_messages import TaskMessage, call_message, cal
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import ExistingCall, NewCall, Push, accept
+from forebay_backends.ledger.operations.base import Push
+from forebay_backends.ledger.operations.calls import ExistingCall, NewCall, accept
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.uuid7 import uuid7

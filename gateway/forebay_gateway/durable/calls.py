@@ -21,13 +21,8 @@ from forebay_backends.broker.task_messages import TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import (
-    NewCall,
-    Refused,
-    attach,
-    discard,
-    watch,
-)
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.calls import NewCall, attach, discard, watch
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.settings import Settings
 from forebay_gateway.durable.accept import Acceptor

@@ -15,7 +15,8 @@ from itertools import takewhile
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Operation, Refused, receive
+from forebay_backends.ledger.operations.base import Operation, Refused
+from forebay_backends.ledger.operations.requests import receive
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.rpc.incoming import IncomingCall

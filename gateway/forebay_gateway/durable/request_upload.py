@@ -22,7 +22,9 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.operations.calls import Push, Refused, complete, discard, end
+from forebay_backends.ledger.operations.base import Push, Refused
+from forebay_backends.ledger.operations.calls import discard, end
+from forebay_backends.ledger.operations.requests import complete
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
 from forebay_gateway.durable.ledger_retry import LedgerRetry

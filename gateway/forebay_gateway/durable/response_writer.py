@@ -14,7 +14,8 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Refused, credit
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.calls import credit
 from forebay_gateway.durable.item_sequence import Done, Fetch, Send, Wait
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watches import Watch, Watches

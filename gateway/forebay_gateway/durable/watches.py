@@ -25,7 +25,8 @@ from forebay_backends.ledger.frames import (
     parse_frame,
 )
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import CallSnapshot, Refused, watch
+from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.calls import CallSnapshot, watch
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_gateway.durable.item_sequence import ItemSequence

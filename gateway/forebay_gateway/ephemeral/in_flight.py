@@ -9,12 +9,8 @@ from forebay.errors import ForebayError
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.lost_calls import (
-    QueueBacklog,
-    UnclaimedCall,
-    certainly_lost,
-    probably_lost,
-)
+from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
+from forebay_backends.ledger.operations.maintenance import QueueBacklog, UnclaimedCall
 from forebay_backends.ledger.scripts import LEASE_S
 
 

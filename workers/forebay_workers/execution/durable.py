@@ -16,11 +16,9 @@ from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Begun,
     Flow,
-    Operation,
-    Refused,
     begin,
     emit,
     emit_transient,
@@ -30,6 +28,7 @@ from forebay_backends.ledger.operations.calls import (
     send_initial_metadata,
     trim,
 )
+from forebay_backends.ledger.operations.base import Operation, Refused
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.celery_hooks.request import Attempt

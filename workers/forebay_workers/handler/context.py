@@ -18,7 +18,7 @@ from forebay.errors import STATUS_DETAILS_KEY
 from forebay.metadata import from_pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Flow
+from forebay_backends.ledger.operations.attempts import Flow
 from forebay_workers.handler.flow_control import FlowControl
 
 Pairs = Iterable[tuple[str, str | bytes]]

@@ -23,7 +23,8 @@ from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.frames import Credit, RequestsCame, Stop, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import Refused, read_flow
+from forebay_backends.ledger.operations.attempts import read_flow
+from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.pubsub import listen
 from forebay_workers.handler.context import CallContext
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from forebay_backends.ledger.operations.calls import Flow
+from forebay_backends.ledger.operations.attempts import Flow
 
 
 class FlowControl:

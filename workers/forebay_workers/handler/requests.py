@@ -8,7 +8,8 @@ from functools import partial
 
 from forebay_backends.ledger.client import BlockingLedger
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Begun, Refused
+from forebay_backends.ledger.operations.attempts import Begun
+from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.requests import take_requests
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.handler.context import CallContext

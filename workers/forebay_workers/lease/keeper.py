@@ -30,7 +30,7 @@ from forebay_backends.broker.dispatcher import dispatcher
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import CallerGone, Lost, lost_frame, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
-from forebay_backends.ledger.operations.calls import release, renew
+from forebay_backends.ledger.operations.attempts import release, renew
 from forebay_backends.ledger.presence import WorkerPresence, announce, withdraw
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S

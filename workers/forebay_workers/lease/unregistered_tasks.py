@@ -23,8 +23,8 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.lost_calls import UnclaimedCall, mark_resent
-from forebay_backends.ledger.operations.calls import claim, finish
+from forebay_backends.ledger.operations.attempts import claim, finish
+from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
 from forebay_backends.urls import HIGHEST_PRIORITY

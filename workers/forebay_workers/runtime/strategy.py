@@ -15,7 +15,7 @@ from celery.worker import strategy as celery_strategy
 
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
-from forebay_backends.ledger.operations.calls import claim
+from forebay_backends.ledger.operations.attempts import claim
 from forebay_workers.celery_hooks.request import Attempt, attempts_of, held
 from forebay_workers.runtime import process
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import Operation, Refused
+from forebay_backends.ledger.operations.base import Operation, Refused
 from forebay_backends.ledger.scripts import LEASE_S
 
 Reply = list[bytes]

@@ -11,7 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.calls import Operation, Refused, Reply
+from forebay_backends.ledger.large_messages import put_beside
+from forebay_backends.ledger.operations.base import (
+    Argument,
+    Operation,
+    Push,
+    Refused,
+    Reply,
+    about,
+    parse_refused,
+)
 
 _AT_ONCE = 64
 _AT_ONCE_BYTES = 1 << 20
@@ -23,6 +32,28 @@ class Requests:
 
     total: int | None
     requests: tuple[bytes, ...]
+
+
+def receive(
+    call: CallKey, ordinal: int, request: bytes, limit_bytes: int
+) -> Operation[Refused | None]:
+    """Spools one request message.
+
+    FULL where the handler of a live call has a window of others to read first: watchers are
+    told when it has (`RequestWindowOpen`). `limit_bytes` are what the ledger may hold.
+    """
+    put, direct = put_beside(call, call.inputs, ordinal, request)
+    size = len(request)
+    return about(call, "receive", parse_refused, ordinal, direct, limit_bytes, size, put=put)
+
+
+def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
+    """The requests have ended; unless it is live, the call is queued (and its message pushed).
+
+    Refused with GAP where the ledger does not have as many requests as were spooled.
+    """
+    count: Argument = "" if inputs is None else inputs
+    return about(call, "complete", parse_refused, push.queue_list, push.message, count)
 
 
 def take_requests(

@@ -6,12 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.lost_calls import (
-    QueueBacklog,
-    UnclaimedCall,
-    certainly_lost,
-    probably_lost,
-)
+from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
+from forebay_backends.ledger.operations.maintenance import QueueBacklog, UnclaimedCall
 
 
 def call(

@@ -11,18 +11,32 @@ import pytest
 
 from forebay_backends.ledger.keys import CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations import calls as operations
-from forebay_backends.ledger.operations.calls import (
+from forebay_backends.ledger.operations.attempts import (
     Begun,
+    Flow,
+    begin,
+    claim,
+    emit,
+    emit_transient,
+    finish,
+    read_flow,
+    send_initial_metadata,
+    trim,
+)
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     ExistingCall,
-    Flow,
     NewCall,
-    Operation,
-    Push,
-    Refused,
-    Swept,
+    accept,
+    cancel,
+    credit,
+    end,
+    leave,
+    watch,
 )
+from forebay_backends.ledger.operations.maintenance import Swept, evict, sweep
+from forebay_backends.ledger.operations.requests import complete, receive
 from tests.unit.samples import CALL, ending
 
 NEW = NewCall(
@@ -53,12 +67,12 @@ PUSH = Push("list", b"message")
 
 
 def _fields(new: NewCall) -> dict[object, object]:
-    arguments = operations.accept(CALL, new, "channel", PUSH).arguments
+    arguments = accept(CALL, new, "channel", PUSH).arguments
     return dict(zip(arguments[10::2], arguments[11::2], strict=True))
 
 
 def test_an_accept_sends_the_call_its_bounds_and_its_message_in_the_scripts_order() -> None:
-    operation = operations.accept(CALL, NEW, "channel", PUSH)
+    operation = accept(CALL, NEW, "channel", PUSH)
     assert (operation.script, operation.partition) == ("accept", CALL.partition)
     head = ("/call-1", "channel", 15_000, "QUEUED", 1500, 2000, "list", b"message", "q")
     assert operation.arguments[:9] == head
@@ -90,7 +104,7 @@ def test_a_call_with_a_request_stream_starts_without_inputs_and_without_a_reques
     fields = _fields(receiving)
     assert fields["inputs"] == 0
     assert "request" not in fields
-    assert operations.accept(CALL, receiving, "channel", PUSH).arguments[3] == "RECEIVING"
+    assert accept(CALL, receiving, "channel", PUSH).arguments[3] == "RECEIVING"
 
 
 @pytest.mark.parametrize(
@@ -98,31 +112,31 @@ def test_a_call_with_a_request_stream_starts_without_inputs_and_without_a_reques
 )
 def test_a_deadline_is_never_rounded_to_none(timeout_s: float | None, ms: int) -> None:
     new = replace(NEW, timeout_s=timeout_s)
-    assert operations.accept(CALL, new, "channel", PUSH).arguments[4] == ms
+    assert accept(CALL, new, "channel", PUSH).arguments[4] == ms
 
 
 def test_accepting_tells_whether_the_id_was_known() -> None:
-    parse = operations.accept(CALL, NEW, "channel", PUSH).parse
+    parse = accept(CALL, NEW, "channel", PUSH).parse
     assert parse([b"NEW"]) is None
     assert parse([b"KNOWN", b"m", b"d"]) == ExistingCall("m", "d")
 
 
 CALLS_OPERATIONS: list[Operation[Any]] = [
-    operations.receive(CALL, 0, b"", 1),
-    operations.complete(CALL, PUSH),
-    operations.claim(CALL, 1, "worker"),
-    operations.begin(CALL, 1, "worker", "control"),
-    operations.emit(CALL, 1, 0, b""),
-    operations.emit_transient(CALL, 1, b""),
-    operations.send_initial_metadata(CALL, 1, b""),
-    operations.read_flow(CALL, 1),
-    operations.finish(CALL, 1, Event.SUCCEED, "", b""),
-    operations.end(CALL, Event.FAIL, "NO_WORKERS"),
-    operations.cancel(CALL),
-    operations.watch(CALL, "channel"),
-    operations.leave(CALL, "channel"),
-    operations.credit(CALL, 1),
-    operations.trim(CALL, 1, 1, 1),
+    receive(CALL, 0, b"", 1),
+    complete(CALL, PUSH),
+    claim(CALL, 1, "worker"),
+    begin(CALL, 1, "worker", "control"),
+    emit(CALL, 1, 0, b""),
+    emit_transient(CALL, 1, b""),
+    send_initial_metadata(CALL, 1, b""),
+    read_flow(CALL, 1),
+    finish(CALL, 1, Event.SUCCEED, "", b""),
+    end(CALL, Event.FAIL, "NO_WORKERS"),
+    cancel(CALL),
+    watch(CALL, "channel"),
+    leave(CALL, "channel"),
+    credit(CALL, 1),
+    trim(CALL, 1, 1, 1),
 ]
 
 
@@ -149,20 +163,18 @@ def test_an_operation_without_an_answer_gives_none(operation: Operation[Any]) ->
 
 
 def test_a_cancel_ends_the_call_by_the_event_and_reason_of_its_name() -> None:
-    assert operations.cancel(CALL).arguments == (str(CALL), "cancel", "CANCELLED", b"")
+    assert cancel(CALL).arguments == (str(CALL), "cancel", "CANCELLED", b"")
 
 
 def test_a_begun_attempt_knows_its_request_or_how_many_there_are() -> None:
-    parse = operations.begin(CALL, 1, "worker", "control").parse
+    parse = begin(CALL, 1, "worker", "control").parse
     unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"0", b"uu-1"]
     assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, False, "uu-1")
     streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b"1", b""]
     assert parse(streaming) == Begun("m", b"", 3, b"", None, 10, 20, live=True)
 
 
-@pytest.mark.parametrize(
-    "operation", [operations.emit(CALL, 1, 0, b""), operations.read_flow(CALL, 1)]
-)
+@pytest.mark.parametrize("operation", [emit(CALL, 1, 0, b""), read_flow(CALL, 1)])
 def test_an_emitter_hears_how_far_readers_are(operation: Operation[Flow | Refused]) -> None:
     assert operation.parse([b"OK", b"7", b"2"]) == Flow(read_count=7, watchers=2)
 
@@ -170,7 +182,7 @@ def test_an_emitter_hears_how_far_readers_are(operation: Operation[Flow | Refuse
 def test_a_watcher_hears_where_a_running_call_stands() -> None:
     reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient", b"1"]
     words = [b"RUNNING", b"", b"5", b"1", b"2", b"3"]
-    assert operations.watch(CALL, "channel").parse([*reply, *words]) == CallSnapshot(
+    assert watch(CALL, "channel").parse([*reply, *words]) == CallSnapshot(
         "m",
         "d",
         State.RUNNING,
@@ -189,7 +201,7 @@ def test_a_watcher_hears_where_a_running_call_stands() -> None:
 def test_a_watcher_hears_how_a_finished_call_ended() -> None:
     reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"0"]
     words = [b"EXPIRED", b"DEADLINE_EXCEEDED", b"5", b"1", b"2", b"3"]
-    found = operations.watch(CALL, "channel").parse([*reply, *words])
+    found = watch(CALL, "channel").parse([*reply, *words])
     assert isinstance(found, CallSnapshot)
     assert found.ending == ending(
         state=State.EXPIRED, reason="DEADLINE_EXCEEDED", count=5, outcome=b"outcome"
@@ -197,22 +209,22 @@ def test_a_watcher_hears_how_a_finished_call_ended() -> None:
 
 
 def test_a_sweep_names_its_partition_and_the_queues_in_one_order() -> None:
-    sweep = operations.sweep(3, {"b", "a"}, limit=7)
-    assert sweep.partition == partition_prefix(3)
-    assert sweep.arguments == (7, json.dumps(["a", "b"]))
+    operation = sweep(3, {"b", "a"}, limit=7)
+    assert operation.partition == partition_prefix(3)
+    assert operation.arguments == (7, json.dumps(["a", "b"]))
 
 
 @pytest.mark.parametrize(("oldest", "ms"), [(b"", None), (b"1700000000123", 1700000000123)])
 def test_a_sweep_tells_what_it_did(oldest: bytes, ms: int | None) -> None:
-    parse: Callable[[list[bytes]], Swept] = operations.sweep(0, ()).parse
+    parse: Callable[[list[bytes]], Swept] = sweep(0, ()).parse
     assert parse([b"4", b"2", b"1000", oldest]) == Swept(4, 2, 1000, ms)
 
 
 def test_an_eviction_tells_how_many_bytes_it_freed() -> None:
-    evict = operations.evict(5)
-    assert (evict.partition, evict.parse([b"123"])) == (partition_prefix(5), 123)
+    operation = evict(5)
+    assert (operation.partition, operation.parse([b"123"])) == (partition_prefix(5), 123)
 
 
 def test_calls_of_one_id_and_two_owners_are_two_calls() -> None:
     mine, theirs = CallKey("id", "me"), CallKey("id", "them")
-    assert operations.cancel(mine).arguments != operations.cancel(theirs).arguments
+    assert cancel(mine).arguments != cancel(theirs).arguments

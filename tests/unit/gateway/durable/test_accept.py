@@ -16,7 +16,8 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.calls import NewCall, Operation, Push
+from forebay_backends.ledger.operations.base import Operation, Push
+from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_gateway.durable.accept import Acceptor
 from tests.contract.records import new_call

@@ -10,7 +10,7 @@ from google.rpc import code_pb2, status_pb2
 
 from forebay.metadata import from_pairs, to_pairs
 from forebay.v1 import call_pb2
-from forebay_backends.ledger.operations.calls import Flow
+from forebay_backends.ledger.operations.attempts import Flow
 from forebay_workers.handler.context import Aborted, CallContext
 from tests.unit.samples import context
 

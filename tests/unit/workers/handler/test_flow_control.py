@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay_backends.ledger.operations.calls import Flow
+from forebay_backends.ledger.operations.attempts import Flow
 from forebay_workers.handler.flow_control import FlowControl
 
 WINDOW, LIMIT = 100, 1000

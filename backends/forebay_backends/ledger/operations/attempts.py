@@ -1,0 +1,146 @@
+"""A worker's operations on one attempt of a call."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.large_messages import put_beside
+from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.operations.base import (
+    LEASE_MS,
+    Operation,
+    Refused,
+    Reply,
+    about,
+    parse_refused,
+)
+
+ANNOUNCE_ABOVE_BYTES = 64 * 1024
+"""Items up to this size go to gateways by pub/sub; larger ones are fetched."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A handler's start: `inputs` is None where `request` is the only one; of a live call
+    it is how many came so far. `fingerprint` is the gateway's of the method; empty where it
+    said none.
+    """
+
+    method: str
+    request: bytes
+    inputs: int | None
+    metadata: bytes
+    timeout_s: float | None
+    item_limit_bytes: int
+    window_bytes: int
+    live: bool
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How many items the foremost watcher has read, and how many watch."""
+
+    read_count: int
+    watchers: int
+
+
+def claim(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
+    """A worker has the call's message and means to begin it."""
+    return about(call, "claim", parse_refused, attempt, worker, LEASE_MS)
+
+
+def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[Begun | Refused]:
+    """A worker starts the handler; it hears of credit and of stops on `control`.
+
+    The same operation may be run twice, another one begins nothing.
+    """
+    return about(call, "begin", _begun, attempt, worker, control, uuid.uuid4().hex)
+
+
+def renew(
+    partition: str, worker: str, claims: Sequence[tuple[CallKey, int]]
+) -> Operation[list[str | None]]:
+    """The worker still has these calls, all of the partition, by their attempts.
+
+    An answer for each: None, or why it is the worker's no longer.
+    """
+    named = (part for call, attempt in claims for part in (str(call), attempt))
+    return Operation("renew", partition, (worker, LEASE_MS, *named), _renewed)
+
+
+def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
+    """The worker will not go on with the call: it moves, or fails with WORKER_LOST."""
+    return about(call, "release", parse_refused, attempt, worker)
+
+
+def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
+    """Stores one lasting item, once, and tells the watchers."""
+    put, direct = put_beside(call, call.items, ordinal, item)
+    arguments = attempt, ordinal, direct, ANNOUNCE_ABOVE_BYTES, len(item)
+    return about(call, "emit", _flow, *arguments, put=put)
+
+
+def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
+    """Pushes an item that is neither stored nor counted; the latest is kept."""
+    return about(call, "emit_transient", parse_refused, attempt, "transient", item)
+
+
+def send_initial_metadata(
+    call: CallKey, attempt: int, metadata: bytes
+) -> Operation[Refused | None]:
+    """Keeps the handler's initial metadata and tells the watchers."""
+    return about(call, "emit_transient", parse_refused, attempt, "initial", metadata)
+
+
+def read_flow(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
+    """Where flow control stands, for a handler that waits."""
+    return about(call, "flow", _flow, attempt)
+
+
+def finish(
+    call: CallKey,
+    attempt: int,
+    event: Event,
+    reason: str,
+    outcome: bytes,
+    response: bytes | None = None,
+) -> Operation[Refused | None]:
+    """The handler has ended: SUCCEED, FAIL or CANCEL; a unary method's with a response."""
+    item = () if response is None else (response, ANNOUNCE_ABOVE_BYTES)
+    return about(call, "finish", parse_refused, attempt, str(event), reason, outcome, *item)
+
+
+def trim(call: CallKey, attempt: int, count: int, size: int) -> Operation[Refused | None]:
+    """Lets go of the first `count` items, `size` bytes in all: they were read."""
+    return about(call, "trim", parse_refused, attempt, count, size)
+
+
+def _renewed(reply: Reply) -> list[str | None]:
+    return [None if word == b"OK" else word.decode() for word in reply]
+
+
+def _begun(reply: Reply) -> Begun | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    _, method, request, inputs, metadata, timeout, item_limit, window, live, fingerprint = reply
+    return Begun(
+        method.decode(),
+        request,
+        None if inputs == b"-1" else int(inputs),
+        metadata,
+        None if timeout == b"-1" else int(timeout) / 1000,
+        int(item_limit),
+        int(window),
+        live == b"1",
+        fingerprint.decode(),
+    )
+
+
+def _flow(reply: Reply) -> Flow | Refused:
+    if reply[0] != b"OK":
+        return Refused(reply[0].decode())
+    return Flow(int(reply[1]), int(reply[2]))

@@ -1,0 +1,108 @@
+"""Operations of the reaper: on all calls of a partition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from forebay_backends.ledger.keys import CallKey, partition_prefix
+from forebay_backends.ledger.operations.base import LEASE_MS, Argument, Operation, Refused, Reply
+
+_MOST_A_PARTITION = 100
+_WORDS = 7
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep of one partition did, and what finished calls hold there."""
+
+    reviewed: int
+    dropped: int
+    held_bytes: int
+    oldest_ms: int | None
+
+
+@dataclass(frozen=True)
+class UnclaimedCall:
+    """A call that waits for a worker, `sent_ms` of the ledger's clock ago or more; 0: unsent."""
+
+    call: CallKey
+    attempt: int
+    task: str
+    queue: str
+    priority: int
+    sent_ms: int
+    overtaken: bool
+    piggybacked: bool = False
+
+
+@dataclass(frozen=True)
+class QueueBacklog:
+    """A queue's calls that no worker has: how many with a message of their own, and all of
+    those sent a lease ago or more.
+    """
+
+    count: int
+    old: tuple[UnclaimedCall, ...]
+
+    def __add__(self, other: QueueBacklog) -> QueueBacklog:
+        return QueueBacklog(self.count + other.count, self.old + other.old)
+
+
+def sweep(partition: int, consumed: Collection[str], limit: int = 100) -> Operation[Swept]:
+    """Ends what is due in a partition and drops what is past its retention.
+
+    `consumed` are the queues that live workers consume.
+    """
+    return Operation(
+        "sweep", partition_prefix(partition), (limit, json.dumps(sorted(consumed))), _swept
+    )
+
+
+def evict(partition: int) -> Operation[int]:
+    """Drops a partition's oldest finished call that nobody reads; the bytes that it held."""
+    return Operation("evict", partition_prefix(partition), (), lambda reply: int(reply[0]))
+
+
+def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, QueueBacklog]]:
+    """What waits in each of the queues, of a partition's calls."""
+
+    def parse(reply: Reply) -> dict[str, QueueBacklog]:
+        return {queue: _backlog(queue, found) for queue, found in zip(queues, reply, strict=True)}
+
+    arguments: tuple[Argument, ...] = (LEASE_MS, _MOST_A_PARTITION, *queues)
+    return Operation("unclaimed", partition_prefix(partition), arguments, parse)
+
+
+def mark_resent(call: UnclaimedCall) -> Operation[Refused | None]:
+    """The call's message was sent again."""
+    return Operation(
+        "mark_resent", call.call.partition, (str(call.call), call.queue), lambda reply: None
+    )
+
+
+def _backlog(queue: str, found: Sequence[bytes] | bytes) -> QueueBacklog:
+    count, *words = (word.decode() for word in found if isinstance(word, bytes))
+    calls = (words[i : i + _WORDS] for i in range(0, len(words), _WORDS))
+    return QueueBacklog(
+        int(count),
+        tuple(
+            UnclaimedCall(
+                CallKey.parse(key),
+                int(attempt),
+                task,
+                queue,
+                int(priority),
+                int(float(sent)),
+                overtaken == "1",
+                piggybacked == "1",
+            )
+            for key, sent, attempt, task, priority, overtaken, piggybacked in calls
+        ),
+    )
+
+
+def _swept(reply: Reply) -> Swept:
+    reviewed, dropped, held, oldest = reply
+    return Swept(int(reviewed), int(dropped), int(held), int(float(oldest)) if oldest else None)
