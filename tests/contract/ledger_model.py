@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from forebay_backends.ledger.lifecycle import Event, State, next_state
+from forebay_backends.ledger.operations.base import Refusal
 
 HEARD = "heard"
 """The one channel on which somebody listens; a publish to any other reaches nobody."""
@@ -94,25 +95,25 @@ class Model:
         times |= {Time.IDLE} if self.waits_for_request else set()
         return set() if self.state.terminal else times
 
-    def receive(self, ordinal: int, request: bytes) -> str | None:
+    def receive(self, ordinal: int, request: bytes) -> State | Refusal | None:
         if (why := self._refusal(Event.RECEIVE)) is not None:
             return why
         if not self.receiving:
-            return str(self.state)
+            return self.state
         if ordinal > len(self.inputs):
-            return "GAP"
+            return Refusal.GAP
         if ordinal < len(self.inputs):
             return None
         unread = self.inputs[self.taken :]
         if self.terms.live and any(unread) and _size([*unread, request]) > self.terms.window:
             self.full = True
-            return "FULL"
+            return Refusal.FULL
         self.inputs.append(request)
         if self.terms.live and self.taken == ordinal:
             self._tell_of_requests()
         return None
 
-    def complete(self) -> str | None:
+    def complete(self) -> State | Refusal | None:
         why = self._refusal(Event.COMPLETE)
         if why is None and self.receiving:
             self.receiving = False
@@ -122,12 +123,12 @@ class Model:
                 self._go(Event.COMPLETE)
         return why
 
-    def take_requests(self, attempt: int, first: int) -> str | None:
+    def take_requests(self, attempt: int, first: int) -> State | Refusal | None:
         why = self._refusal(Event.EMIT, attempt) or self._overdue()
         if why is not None:
             return why
         if first > len(self.inputs) or (first < self.let_go and first < len(self.inputs)):
-            return "GAP"
+            return Refusal.GAP
         self.taken = first
         self.waits_for_request |= first == len(self.inputs) and self.receiving
         if _size(self.inputs[self.let_go : first]) and not self._movable():
@@ -137,14 +138,14 @@ class Model:
             self._tell_watchers("room")
         return None
 
-    def claim(self, attempt: int, worker: str) -> str | None:
+    def claim(self, attempt: int, worker: str) -> State | Refusal | None:
         self._review(consumed=True)
         why = self._refusal(Event.CLAIM, attempt) or self._taken(worker)
         if why is None:
             self._hold(worker)
         return why
 
-    def begin(self, attempt: int, worker: str) -> str | None:
+    def begin(self, attempt: int, worker: str) -> State | Refusal | None:
         self._review(consumed=True)
         why = self._refusal(Event.BEGIN, attempt) or self._taken(worker)
         if why is None:
@@ -155,58 +156,58 @@ class Model:
             self.deadline = self.deadline or self.terms.run_limit
         return why
 
-    def renew(self, attempt: int, worker: str) -> str | None:
+    def renew(self, attempt: int, worker: str) -> State | Refusal | None:
         if (why := self._refusal(Event.LAPSE, attempt)) is not None:
             return why
         if worker != self.worker and (self.worker or next_state(self.state, Event.CLAIM) is None):
-            return "TAKEN"
+            return Refusal.TAKEN
         self._hold(worker)
         return None
 
-    def release(self, attempt: int, worker: str) -> str | None:
+    def release(self, attempt: int, worker: str) -> State | Refusal | None:
         if (why := self._refusal(Event.LAPSE, attempt)) is not None:
             return why
         if self.worker not in (None, worker):
-            return "TAKEN"
+            return Refusal.TAKEN
         self._lapse()
         return None
 
-    def emit(self, attempt: int, ordinal: int, item: bytes) -> str | None:
+    def emit(self, attempt: int, ordinal: int, item: bytes) -> State | Refusal | None:
         why = self._refusal(Event.EMIT, attempt) or self._overdue()
         if why is not None:
             return why
         if ordinal > len(self.items):
-            return "GAP"
+            return Refusal.GAP
         if ordinal == len(self.items):
             self.items.append(item)
             self._tell_watchers("item", ordinal)
         return None
 
-    def emit_transient(self, attempt: int) -> str | None:
+    def emit_transient(self, attempt: int) -> State | Refusal | None:
         why = self._refusal(Event.EMIT, attempt) or self._overdue()
         if why is None:
             self._tell_watchers("transient")
         return why
 
-    def look(self, attempt: int) -> str | None:
+    def look(self, attempt: int) -> State | Refusal | None:
         self._review()
         return self._refusal(Event.EMIT, attempt)
 
-    def trim(self, attempt: int, count: int) -> str | None:
+    def trim(self, attempt: int, count: int) -> State | Refusal | None:
         why = self._refusal(Event.EMIT, attempt)
         if why is None:
             self.trimmed = max(self.trimmed, count)
         return why
 
-    def finish(self, event: Event, attempt: int) -> str | None:
+    def finish(self, event: Event, attempt: int) -> State | Refusal | None:
         why = self._refusal(event, attempt) or self._overdue()
         if why is None:
             self._settle(event, "WHY")
         return why
 
-    def end(self, event: Event, reason: str) -> str | None:
+    def end(self, event: Event, reason: str) -> State | Refusal | None:
         before = self.state
-        return None if self._settle(event, reason) else str(before)
+        return None if self._settle(event, reason) else before
 
     def watch(self, channel: str) -> None:
         self.watchers.add(channel)
@@ -220,9 +221,9 @@ class Model:
         if not self.state.terminal and not self.watchers:
             self._left_alone("now")
 
-    def credit(self, count: int) -> str | None:
+    def credit(self, count: int) -> State | Refusal | None:
         if self.state.terminal:
-            return str(self.state)
+            return self.state
         if count > self.read_count:
             self.read_count = count
             if self.controlled:
@@ -232,20 +233,20 @@ class Model:
     def sweep(self, *, consumed: bool) -> None:
         self._review(consumed=consumed, swept=True)
 
-    def _refusal(self, event: Event, attempt: int | None = None) -> str | None:
+    def _refusal(self, event: Event, attempt: int | None = None) -> State | Refusal | None:
         if next_state(self.state, event) is None:
-            return str(self.state)
-        return "STALE" if attempt not in (None, self.attempt) else None
+            return self.state
+        return Refusal.STALE if attempt not in (None, self.attempt) else None
 
-    def _taken(self, worker: str) -> str | None:
+    def _taken(self, worker: str) -> State | Refusal | None:
         holds = self.worker not in (None, worker) and Time.CLAIM not in self.come
-        return "TAKEN" if holds else None
+        return Refusal.TAKEN if holds else None
 
-    def _overdue(self) -> str | None:
+    def _overdue(self) -> State | Refusal | None:
         if Time.DEADLINE not in self.come:
             return None
         self._settle(Event.EXPIRE, "DEADLINE_EXCEEDED")
-        return str(self.state)
+        return self.state
 
     def _go(self, event: Event) -> None:
         state = next_state(self.state, event)

@@ -20,7 +20,7 @@ from forebay_backends.ledger.operations.attempts import (
     read_flow,
     trim,
 )
-from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel, end
 from forebay_backends.ledger.operations.requests import complete
 from tests.contract.channel import Channel
@@ -63,8 +63,8 @@ def led_to(ledger: BlockingLedger, state: State, **changes: object) -> Record:
 def test_a_claim_keeps_other_workers_out(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     assert ledger.run(claim(record.call, 1, WORKER)) is None
-    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("TAKEN")
-    assert ledger.run(begin(record.call, 1, OTHER_WORKER, "control")) == Refused("TAKEN")
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused(Refusal.TAKEN)
+    assert ledger.run(begin(record.call, 1, OTHER_WORKER, "control")) == Refused(Refusal.TAKEN)
     assert ledger.run(claim(record.call, 1, WORKER)) is None
     assert isinstance(ledger.run(begin(record.call, 1, WORKER, "control")), Begun)
 
@@ -73,7 +73,7 @@ def test_a_claim_that_lapsed_keeps_nobody_out(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     assert ledger.run(with_lease(claim(record.call, 1, WORKER), 0.05)) is None
     eventually(lambda: ledger.run(claim(record.call, 1, OTHER_WORKER)) is None, "it lapses", SOON_S)
-    assert ledger.run(begin(record.call, 1, WORKER, "control")) == Refused("TAKEN")
+    assert ledger.run(begin(record.call, 1, WORKER, "control")) == Refused(Refusal.TAKEN)
 
 
 @pytest.mark.parametrize("attempt", [0, 2])
@@ -90,7 +90,7 @@ def test_another_attempt_than_the_present_one_is_stale(
         trim(begun.call, attempt, 1, 4),
         finish(begun.call, attempt, Event.SUCCEED, "", b""),
     ]
-    assert [ledger.run(operation) for operation in operations] == [Refused("STALE")] * 7
+    assert [ledger.run(operation) for operation in operations] == [Refused(Refusal.STALE)] * 7
     assert (begun.state, begun.items) == (State.RUNNING, [])
 
 
@@ -108,14 +108,14 @@ def test_a_queued_call_past_its_deadline_never_starts(
 ) -> None:
     record = accepted(ledger, timeout_s=0.05)
     eventually(record.is_past_its_deadline, "the deadline passes", SOON_S)
-    assert ledger.run(start(record.call)) == Refused("EXPIRED")
+    assert ledger.run(start(record.call)) == Refused(State.EXPIRED)
     assert record.ending().reason == "DEADLINE_EXCEEDED"
 
 
 def test_a_call_is_begun_once(ledger: BlockingLedger) -> None:
     record = running(ledger)
-    assert ledger.run(begin(record.call, 1, OTHER_WORKER, "elsewhere")) == Refused("RUNNING")
-    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("RUNNING")
+    assert ledger.run(begin(record.call, 1, OTHER_WORKER, "elsewhere")) == Refused(State.RUNNING)
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused(State.RUNNING)
 
 
 def test_a_handler_starts_with_all_that_it_needs(ledger: BlockingLedger) -> None:
@@ -188,7 +188,7 @@ def test_a_handler_that_is_late_finds_its_call_expired(
         if operation == "emit"
         else finish(record.call, 1, Event.SUCCEED, "", b"outcome")
     )
-    assert ledger.run(late) == Refused("EXPIRED")
+    assert ledger.run(late) == Refused(State.EXPIRED)
     assert (record.state, record.items) == (State.EXPIRED, [])
     assert parse_control(control.heard()[-1]) == (str(record.call), 1, Stop(State.EXPIRED))
 
@@ -234,15 +234,15 @@ def test_a_terminal_state_is_never_left(
         complete(record.call, Push("queue", b"message")),
     ]
     replies = [ledger.run(operation) for operation in operations]
-    assert replies == [Refused(str(state))] * len(operations)
+    assert replies == [Refused(state)] * len(operations)
     assert record.fields == before
     assert (record.items, channel.heard(), ledger.redis.llen("queue")) == ([], [], 0)
 
 
 def test_a_call_that_was_not_begun_cannot_succeed(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
-    assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"")) == Refused("QUEUED")
-    assert ledger.run(end(record.call, Event.SUCCEED, "", b"")) == Refused("QUEUED")
+    assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"")) == Refused(State.QUEUED)
+    assert ledger.run(end(record.call, Event.SUCCEED, "", b"")) == Refused(State.QUEUED)
     assert record.state is State.QUEUED
 
 
@@ -253,6 +253,6 @@ async def test_a_whole_attempt_runs_over_asyncio_too(
     assert await aio_ledger.run(claim(record.call, 1, WORKER)) is None
     assert isinstance(await aio_ledger.run(begin(record.call, 1, WORKER, "control")), Begun)
     assert await aio_ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"done")) is None
-    assert await aio_ledger.run(cancel(record.call)) == Refused("SUCCEEDED")
-    assert await aio_ledger.run(cancel(new_key())) == Refused("UNKNOWN")
+    assert await aio_ledger.run(cancel(record.call)) == Refused(State.SUCCEEDED)
+    assert await aio_ledger.run(cancel(new_key())) == Refused(Refusal.UNKNOWN)
     assert record.ending().outcome == b"done"

@@ -12,7 +12,7 @@ from forebay_backends.ledger.frames import (
     parse_control,
     parse_frame,
 )
-from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
     ANNOUNCE_ABOVE_BYTES,
     Flow,
@@ -23,7 +23,7 @@ from forebay_backends.ledger.operations.attempts import (
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import credit, watch
 from forebay_backends.ledger.scripts import RECORD_BYTES
 from tests.contract.channel import Channel
@@ -63,7 +63,7 @@ def test_an_item_after_a_gap_is_refused(ledger: BlockingLedger, channel: Channel
     record = running(ledger, channel.name)
     emitted(record, b"a")
     channel.heard()
-    assert ledger.run(emit(record.call, 1, 2, b"c")) == Refused("GAP")
+    assert ledger.run(emit(record.call, 1, 2, b"c")) == Refused(Refusal.GAP)
     assert (record.items, channel.heard()) == ([b"a"], [])
 
 
@@ -137,7 +137,7 @@ def test_credit_goes_to_the_handler_and_only_forward(
 def test_credit_for_a_finished_call_is_refused(ledger: BlockingLedger) -> None:
     record = running(ledger)
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
-    assert ledger.run(credit(record.call, 1)) == Refused("SUCCEEDED")
+    assert ledger.run(credit(record.call, 1)) == Refused(State.SUCCEEDED)
 
 
 def test_items_that_were_read_can_be_let_go(ledger: BlockingLedger) -> None:

@@ -16,7 +16,7 @@ from forebay_backends.ledger.frames import (
 )
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import Begun, begin, emit, finish, release
-from forebay_backends.ledger.operations.base import Push, Refused
+from forebay_backends.ledger.operations.base import Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import watch
 from forebay_backends.ledger.operations.requests import Requests, complete, receive, take_requests
 from tests.contract.channel import Channel
@@ -65,7 +65,7 @@ def test_its_requests_come_until_they_are_complete(ledger: BlockingLedger) -> No
     for _ in range(2):  # said twice
         assert ledger.run(complete(record.call, Push(), 2)) is None
     assert record.state is State.RUNNING
-    assert ledger.run(receive(record.call, 2, b"c", LIMIT)) == Refused("RUNNING")
+    assert ledger.run(receive(record.call, 2, b"c", LIMIT)) == Refused(State.RUNNING)
     assert take(ledger, record, 0, 0) == Requests(2, (b"a", b"b"))
 
 
@@ -80,8 +80,8 @@ def test_a_watcher_hears_whether_requests_may_come(ledger: BlockingLedger) -> No
 
 def test_requests_that_the_ledger_lost_are_missed_at_the_end(ledger: BlockingLedger) -> None:
     record = live(ledger, b"a")
-    assert ledger.run(complete(record.call, Push(), 2)) == Refused("GAP")
-    assert take(ledger, record, 2, 2) == Refused("GAP")
+    assert ledger.run(complete(record.call, Push(), 2)) == Refused(Refusal.GAP)
+    assert take(ledger, record, 2, 2) == Refused(Refusal.GAP)
 
 
 def test_a_handler_that_waits_is_told_of_each_request_and_of_their_end(
@@ -119,7 +119,7 @@ def test_beyond_a_window_requests_wait_until_half_of_it_is_read(
 ) -> None:
     record = live(ledger, b"x" * 60, b"y" * 40, channel=channel.name, window_bytes=100)
     third = receive(record.call, 2, b"z", LIMIT)
-    assert ledger.run(third) == Refused("FULL")
+    assert ledger.run(third) == Refused(Refusal.FULL)
     take(ledger, record, 0, 0)
     assert channel.heard() == []
     take(ledger, record, 1, 60)
@@ -132,7 +132,7 @@ def test_beyond_a_window_requests_wait_until_half_of_it_is_read(
 
 def test_a_request_larger_than_the_window_goes_in_by_itself(ledger: BlockingLedger) -> None:
     record = live(ledger, b"x" * 150, window_bytes=100)
-    assert ledger.run(receive(record.call, 1, b"", LIMIT)) == Refused("FULL")
+    assert ledger.run(receive(record.call, 1, b"", LIMIT)) == Refused(Refusal.FULL)
     take(ledger, record, 1, 150)
     assert ledger.run(receive(record.call, 1, b"", LIMIT)) is None
 
@@ -153,7 +153,7 @@ def test_what_was_read_is_kept_while_the_call_may_be_run_again(
     take(ledger, record, 1, 60)
     assert record.inputs == kept
     more = ledger.run(receive(record.call, 1, b"b" * 50, 100))
-    assert more == (Refused("TOO_LARGE") if kept else None)
+    assert more == (Refused(Refusal.TOO_LARGE) if kept else None)
     if terms == {"deterministic": False}:
         ledger.run(emit(record.call, 1, 0, b"item"))  # now it may not
         take(ledger, record, 1, 60)
@@ -167,7 +167,7 @@ def test_a_second_attempt_reads_from_the_first_request_on(ledger: BlockingLedger
     assert record.state is State.QUEUED
     put(ledger, record, b"c")
     ledger.run(begin(record.call, 2, WORKER, "control"))
-    assert take(ledger, record, 0, 0, attempt=1) == Refused("STALE")
+    assert take(ledger, record, 0, 0, attempt=1) == Refused(Refusal.STALE)
     assert take(ledger, record, 0, 0, attempt=2) == Requests(None, (b"a", b"b", b"c"))
 
 
@@ -216,8 +216,8 @@ def test_the_requests_of_a_live_call_go_with_its_end(ledger: BlockingLedger) -> 
     record = live(ledger, b"a")
     assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"")) is None
     assert record.inputs == []
-    assert ledger.run(receive(record.call, 1, b"b", LIMIT)) == Refused("SUCCEEDED")
-    assert take(ledger, record, 1, 1) == Refused("SUCCEEDED")
+    assert ledger.run(receive(record.call, 1, b"b", LIMIT)) == Refused(State.SUCCEEDED)
+    assert take(ledger, record, 1, 1) == Refused(State.SUCCEEDED)
     snapshot = ledger.run(watch(record.call, NOBODY))
     assert not isinstance(snapshot, Refused)
     assert not snapshot.receiving

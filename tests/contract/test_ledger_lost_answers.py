@@ -158,7 +158,7 @@ def test_a_server_that_is_restarted_while_it_is_asked_may_have_forgotten_the_scr
     RUNS[run](behind, finish(new_key(), 1, Event.SUCCEED, "", b""))
     link.lose_answer_to("finish", then=ledger.redis.script_flush)
     refused = RUNS[run](behind, finish(record.call, 1, Event.SUCCEED, "", b"done"))
-    assert refused == Refused("SUCCEEDED")
+    assert refused == Refused(State.SUCCEEDED)
     assert link.lost.is_set()
     assert record.ending().outcome == b"done"
 

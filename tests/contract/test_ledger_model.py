@@ -28,7 +28,7 @@ from forebay_backends.ledger.frames import (
     parse_control,
     parse_frame,
 )
-from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
     Flow,
     begin,
@@ -41,7 +41,7 @@ from forebay_backends.ledger.operations.attempts import (
     renew,
     trim,
 )
-from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import credit, end, leave
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from tests.contract.channel import Channel
@@ -135,7 +135,8 @@ class Life(RuleBasedStateMachine):
     def renew(self, back: int, worker: str) -> None:
         attempt = self.model.attempt - back
         operation = renew(self.call.partition, worker, [(self.call, attempt)])
-        assert self.ledger.run(operation) == [self.model.renew(attempt, worker)]
+        (reply,) = self.ledger.run(operation)
+        assert (None if reply is None else reply.why) == self.model.renew(attempt, worker)
 
     @rule(back=BACK, worker=WORKERS)
     def release(self, back: int, worker: str) -> None:
@@ -305,11 +306,13 @@ class Life(RuleBasedStateMachine):
     def _is_due(self) -> None:
         self.ledger.redis.zadd(f"{self.call.partition}:due", {str(self.call): 1})
 
-    def _same(self, operation: Operation[Any], expected: str | None) -> None:
+    def _same(self, operation: Operation[Any], expected: State | Refusal | None) -> None:
         reply = self.ledger.run(operation)
         assert (reply.why if isinstance(reply, Refused) else None) == expected
 
-    def _same_flow(self, operation: Operation[Flow | Refused], expected: str | None) -> None:
+    def _same_flow(
+        self, operation: Operation[Flow | Refused], expected: State | Refusal | None
+    ) -> None:
         flow = Flow(self.model.read_count, len(self.model.live))
         assert self.ledger.run(operation) == (flow if expected is None else Refused(expected))
 

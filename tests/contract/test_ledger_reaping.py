@@ -25,7 +25,7 @@ from forebay_backends.ledger.operations.attempts import (
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel, watch
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, sweep, unclaimed
 from forebay_backends.ledger.scripts import LEASE_S
@@ -90,7 +90,7 @@ def test_a_call_that_had_begun_and_may_run_again_moves_as_the_next_attempt(
     lapsed(ledger, record)
     assert record.state is State.QUEUED
     assert unsent(ledger) == [(record.call, 2)]
-    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("STALE")
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused(Refusal.STALE)
     assert ledger.run(claim(record.call, 2, OTHER_WORKER)) is None
     assert isinstance(ledger.run(begin(record.call, 2, OTHER_WORKER, "control")), Begun)
 
@@ -150,8 +150,8 @@ def test_a_stale_attempt_is_refused_everywhere(ledger: BlockingLedger) -> None:
         finish(call, 1, Event.SUCCEED, "", b""),
         release(call, 1, WORKER),
     ):
-        assert ledger.run(operation) in (Refused("STALE"), Refused("RUNNING"))  # type: ignore[arg-type]
-    assert ledger.run(renew(call.partition, WORKER, [(call, 1)])) == ["STALE"]
+        assert ledger.run(operation) in (Refused(Refusal.STALE), Refused(State.RUNNING))  # type: ignore[arg-type]
+    assert ledger.run(renew(call.partition, WORKER, [(call, 1)])) == [Refused(Refusal.STALE)]
     assert record.state is State.RUNNING
     assert record.items == []
 
@@ -171,7 +171,7 @@ def test_renewing_claims_where_the_ledger_was_away_when_the_message_came(
 ) -> None:
     record = accepted(ledger)
     assert ledger.run(renew(record.call.partition, WORKER, [(record.call, 1)])) == [None]
-    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused("TAKEN")
+    assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused(Refusal.TAKEN)
     assert waiting(ledger).count == 0
 
 
@@ -179,17 +179,23 @@ def test_renewing_says_which_calls_are_the_workers_no_longer(ledger: BlockingLed
     record = running(ledger)
     stranger = CallKey(record.call.id, "stranger")
     ledger.run(cancel(record.call))
-    assert ledger.run(renew(record.call.partition, WORKER, [(record.call, 1)])) == ["CANCELLED"]
+    assert ledger.run(renew(record.call.partition, WORKER, [(record.call, 1)])) == [
+        Refused(State.CANCELLED)
+    ]
     taken = accepted(ledger)
     ledger.run(claim(taken.call, 1, OTHER_WORKER))
-    assert ledger.run(renew(taken.call.partition, WORKER, [(taken.call, 1)])) == ["TAKEN"]
-    assert ledger.run(renew(stranger.partition, WORKER, [(stranger, 1)])) == ["UNKNOWN"]
+    assert ledger.run(renew(taken.call.partition, WORKER, [(taken.call, 1)])) == [
+        Refused(Refusal.TAKEN)
+    ]
+    assert ledger.run(renew(stranger.partition, WORKER, [(stranger, 1)])) == [
+        Refused(Refusal.UNKNOWN)
+    ]
 
 
 def test_a_worker_gives_back_what_it_had_claimed(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     ledger.run(claim(record.call, 1, WORKER))
-    assert ledger.run(release(record.call, 1, OTHER_WORKER)) == Refused("TAKEN")
+    assert ledger.run(release(record.call, 1, OTHER_WORKER)) == Refused(Refusal.TAKEN)
     assert ledger.run(release(record.call, 1, WORKER)) is None
     assert unsent(ledger) == [(record.call, 1)]
 

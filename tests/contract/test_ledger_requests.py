@@ -18,7 +18,7 @@ from forebay_backends.ledger.operations.attempts import (
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import (
     ExistingCall,
     NewCall,
@@ -115,7 +115,7 @@ async def test_operations_run_in_order_in_one_round_trip(aio_ledger: Ledger) -> 
 def test_an_unknown_call_is_refused_and_leaves_nothing(
     ledger: BlockingLedger, operation: Operation[object]
 ) -> None:
-    assert ledger.run(operation) == Refused("UNKNOWN")
+    assert ledger.run(operation) == Refused(Refusal.UNKNOWN)
     assert ledger.redis.keys("*") == []
 
 
@@ -129,7 +129,7 @@ def test_requests_are_spooled_in_order_and_each_once(ledger: BlockingLedger) -> 
 
 
 def test_a_request_of_no_call_leaves_nothing_in_the_ledger(ledger: BlockingLedger) -> None:
-    assert ledger.run(receive(CALL, 0, b"request", 100)) == Refused("UNKNOWN")
+    assert ledger.run(receive(CALL, 0, b"request", 100)) == Refused(Refusal.UNKNOWN)
     assert ledger.redis.keys() == []
 
 
@@ -139,7 +139,7 @@ def test_requests_of_one_round_trip_that_follow_a_refused_one_are_refused(
     record = accepted(ledger, receiving=True)
     sent = [b"x" * size for size in (5, 9, 2)]
     operations = [receive(record.call, at, request, 10) for at, request in enumerate(sent)]
-    assert ledger.run_all(operations) == [None, Refused("TOO_LARGE"), Refused("GAP")]
+    assert ledger.run_all(operations) == [None, Refused(Refusal.TOO_LARGE), Refused(Refusal.GAP)]
     assert record.inputs == sent[:1]
     assert ledger.run(receive(record.call, 1, b"x" * 5, 10)) is None
     assert record.inputs == [b"x" * 5] * 2
@@ -148,7 +148,7 @@ def test_requests_of_one_round_trip_that_follow_a_refused_one_are_refused(
 def test_requests_over_the_limit_are_refused_and_not_kept(ledger: BlockingLedger) -> None:
     record = accepted(ledger, receiving=True)
     assert ledger.run(receive(record.call, 0, b"x" * 60, 100)) is None
-    assert ledger.run(receive(record.call, 1, b"x" * 41, 100)) == Refused("TOO_LARGE")
+    assert ledger.run(receive(record.call, 1, b"x" * 41, 100)) == Refused(Refusal.TOO_LARGE)
     assert ledger.run(receive(record.call, 1, b"x" * 40, 100)) is None
     assert [len(request) for request in record.inputs] == [60, 40]
 
@@ -159,10 +159,10 @@ def test_a_call_is_queued_with_its_message_when_its_requests_have_ended(
     record = accepted(ledger, receiving=True)
     ledger.run(receive(record.call, 0, b"a", 100))
     assert record.state is State.RECEIVING
-    assert ledger.run(claim(record.call, 1, WORKER)) == Refused("RECEIVING")
+    assert ledger.run(claim(record.call, 1, WORKER)) == Refused(State.RECEIVING)
     assert ledger.run(complete(record.call, PUSH)) is None
     assert (record.state, queue(ledger)) == (State.QUEUED, [b"message"])
-    assert ledger.run(receive(record.call, 1, b"b", 100)) == Refused("QUEUED")
+    assert ledger.run(receive(record.call, 1, b"b", 100)) == Refused(State.QUEUED)
 
 
 def test_a_handler_hears_how_many_requests_there_are(ledger: BlockingLedger) -> None:

@@ -19,7 +19,7 @@ from forebay_backends.ledger.operations.attempts import (
     finish,
     send_initial_metadata,
 )
-from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     ExistingCall,
@@ -169,7 +169,7 @@ def test_a_finished_call_is_dropped_when_its_retention_is_over(ledger: BlockingL
     eventually(
         lambda: sum(swept.dropped for swept in sweep_all(ledger)) == 1, "it is dropped", SOON_S
     )
-    assert ledger.run(watch(record.call, NOBODY)) == Refused("UNKNOWN")
+    assert ledger.run(watch(record.call, NOBODY)) == Refused(Refusal.UNKNOWN)
     assert kept.items == [b"item"]
 
 
@@ -217,12 +217,12 @@ def test_the_oldest_finished_call_is_evicted_first(ledger: BlockingLedger) -> No
     number = int(partition.strip("forebay:{}"))
     assert ledger.run(evict(number)) == RECORD_BYTES
     assert ledger.run(evict(number)) == RECORD_BYTES + 10
-    assert ledger.run(watch(oldest.call, NOBODY)) == Refused("UNKNOWN")
+    assert ledger.run(watch(oldest.call, NOBODY)) == Refused(Refusal.UNKNOWN)
     assert isinstance(ledger.run(watch(newer.call, "reader")), CallSnapshot)
     assert ledger.run(evict(number)) == 0, "a call that is being read is not evicted"
     ledger.run(leave(newer.call, "reader"))
     assert ledger.run(evict(number)) == RECORD_BYTES + 20
-    assert ledger.run(watch(empty.call, NOBODY)) == Refused("UNKNOWN")
+    assert ledger.run(watch(empty.call, NOBODY)) == Refused(Refusal.UNKNOWN)
     assert held(ledger) == 0
 
 
@@ -299,4 +299,4 @@ async def test_sweeping_works_over_asyncio_too(aio_ledger: Ledger, ledger: Block
     assert oldest_ms is not None
     assert oldest_ms > await aio_ledger.now_ms()
     assert await aio_ledger.run(evict(number)) == RECORD_BYTES + 4
-    assert await aio_ledger.run(watch(record.call, NOBODY)) == Refused("UNKNOWN")
+    assert await aio_ledger.run(watch(record.call, NOBODY)) == Refused(Refusal.UNKNOWN)

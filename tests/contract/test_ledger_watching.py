@@ -9,7 +9,7 @@ from forebay_backends.ledger.frames import Ending, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import emit, finish
-from forebay_backends.ledger.operations.base import Push, Refused
+from forebay_backends.ledger.operations.base import Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     accept,
@@ -113,7 +113,7 @@ def test_a_call_that_another_caller_was_told_of_is_not_discarded(ledger: Blockin
     assert isinstance(ledger.run(attach(known.call, NOBODY)), CallSnapshot)
     assert ledger.run(watch(unknown.call, NOBODY)), "its first caller's watch is renewed"
     ledger.run(leave(known.call, NOBODY))
-    assert ledger.run(discard(known.call)) == Refused("QUEUED")
+    assert ledger.run(discard(known.call)) == Refused(State.QUEUED)
     assert ledger.run(discard(unknown.call)) is None
     assert not unknown.fields
 
@@ -205,7 +205,7 @@ async def test_watching_and_leaving_work_over_asyncio_too(
 ) -> None:
     record = running(ledger, channel.name, linger_s=0.0)
     assert isinstance(await aio_ledger.run(watch(record.call, channel.name)), CallSnapshot)
-    assert await aio_ledger.run(watch(new_key(), channel.name)) == Refused("UNKNOWN")
+    assert await aio_ledger.run(watch(new_key(), channel.name)) == Refused(Refusal.UNKNOWN)
     with Channel(ledger, "another") as another:
         await aio_ledger.run(watch(record.call, another.name))
         await aio_ledger.run(leave(record.call, channel.name))

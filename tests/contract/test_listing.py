@@ -12,7 +12,7 @@ from forebay_backends.ledger.frames import Ending, Item, parse_frame
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import Flow, emit, emit_transient, finish
-from forebay_backends.ledger.operations.base import Push, Refused
+from forebay_backends.ledger.operations.base import Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import accept, cancel, discard, leave
 from forebay_backends.ledger.operations.inspection import (
     Cursor,
@@ -266,11 +266,11 @@ def test_an_observer_of_a_finished_call_is_told_so(ledger: BlockingLedger) -> No
 def test_only_a_finished_call_is_deleted_and_its_id_is_free_again(ledger: BlockingLedger) -> None:
     record = running(ledger)
     ledger.run(emit(record.call, 1, 0, b"item"))
-    assert ledger.run(delete(record.call)) == Refused("RUNNING")
+    assert ledger.run(delete(record.call)) == Refused(State.RUNNING)
     assert record.items == [b"item"]
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
     assert ledger.run(delete(record.call)) is None
-    assert ledger.run(delete(record.call)) == Refused("UNKNOWN")
+    assert ledger.run(delete(record.call)) == Refused(Refusal.UNKNOWN)
     assert listed(ledger) == []
     assert ledger.redis.keys(f"*{record.call.id}*") == []
     assert int(ledger.redis.get(f"{record.call.partition}:bytes") or 0) == 0
@@ -279,6 +279,6 @@ def test_only_a_finished_call_is_deleted_and_its_id_is_free_again(ledger: Blocki
 
 def test_what_nobody_knows_is_unknown_to_all(ledger: BlockingLedger) -> None:
     call = new_key()
-    assert ledger.run(describe(call, 0, review=True)) == Refused("UNKNOWN")
-    assert ledger.run(observe(call, NOBODY)) == Refused("UNKNOWN")
-    assert ledger.run(delete(call)) == Refused("UNKNOWN")
+    assert ledger.run(describe(call, 0, review=True)) == Refused(Refusal.UNKNOWN)
+    assert ledger.run(observe(call, NOBODY)) == Refused(Refusal.UNKNOWN)
+    assert ledger.run(delete(call)) == Refused(Refusal.UNKNOWN)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from forebay_backends.ledger.client import BlockingLedger
-from forebay_backends.ledger.operations.base import Push
+from forebay_backends.ledger.operations.base import Push, Refusal
 from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.requests import complete, receive
 from forebay_workers.handler.context import CallContext
@@ -120,4 +120,4 @@ def test_requests_that_the_ledger_lost_stop_the_handler(
         ledger.redis.delete(call.inputs)
         handler.context.on_requests()
         assert handler.next() == "stopped"
-        assert handler.context.stopped == "GAP"
+        assert handler.context.stopped is Refusal.GAP

@@ -13,7 +13,8 @@ from forebay.errors import InvalidRequest
 from forebay.v1 import call_pb2
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.client import BlockingLedger, Ledger
-from forebay_backends.ledger.operations.base import Operation, Refused
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.requests import take_requests
 from forebay_gateway.admission.admission import CALL_BYTES, Admission, Permit
@@ -213,7 +214,7 @@ async def test_requests_over_the_limit_are_refused_and_the_source_is_left(
     with admission.admit("caller") as permit:
         source = Source(*[bytes(MIB)] * 100, permit=permit)
         stored = await spool(record, aio_ledger, permit, b"a", source, limit_bytes=2 * MIB).store()
-        assert stored == Refused("TOO_LARGE")
+        assert stored == Refused(Refusal.TOO_LARGE)
         assert source.sent < 20
     assert len(record.inputs) == 2
 
@@ -226,4 +227,4 @@ async def test_a_call_that_ended_meanwhile_takes_no_more(
     with admission.admit("caller") as permit:
         source = Source(b"b", permit=permit)
         stored = await spool(record, aio_ledger, permit, b"a", source).store()
-    assert stored == Refused("CANCELLED")
+    assert stored == Refused(State.CANCELLED)

@@ -15,7 +15,7 @@ from forebay_backends.ledger.client import BlockingLedger, Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.lifecycle import Event
 from forebay_backends.ledger.operations.attempts import finish
-from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.requests import receive, take_requests
 from forebay_gateway.durable.item_sequence import Done, ItemSequence, Send
 from forebay_gateway.durable.watches import LOOK_EVERY_S, Watch, Watches
@@ -86,7 +86,7 @@ async def test_who_has_more_requests_hears_when_the_handler_has_read_what_it_had
     with watches.open(call, watch):
         record = running(ledger, CHANNEL, call=call, live=True, window_bytes=10)
         ledger.run(receive(record.call, 0, b"x" * 10, 100))
-        assert ledger.run(receive(record.call, 1, b"y", 100)) == Refused("FULL")
+        assert ledger.run(receive(record.call, 1, b"y", 100)) == Refused(Refusal.FULL)
         ledger.run(take_requests(record.call, 1, 1, 10))
         async with sooner_than_a_look():
             await watch.room.wait()

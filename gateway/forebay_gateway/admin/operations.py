@@ -15,7 +15,7 @@ from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.inspection import delete, describe, observe
 from forebay_gateway.admin.filters import parse_filter
@@ -78,7 +78,7 @@ class Operations:
     async def cancel(self, request: pb.CancelOperationRequest, context: Context) -> empty_pb2.Empty:
         """Cancels the call; where it has ended, nothing happens."""
         refused = await self._ledger.run(cancel(call_of(request.name)))
-        if refused is not None and refused.why == "UNKNOWN":
+        if refused is not None and refused.why is Refusal.UNKNOWN:
             raise not_found()
         return empty_pb2.Empty()
 
@@ -88,7 +88,7 @@ class Operations:
         refused = await self._ledger.run(delete(call))
         if refused is None:
             return empty_pb2.Empty()
-        if refused.why == "UNKNOWN":
+        if refused.why is Refusal.UNKNOWN:
             raise not_found()
         raise CallNotFinished(
             f"{name_of(call)} is {refused.why}; only a call that has ended can be deleted: "

@@ -15,7 +15,7 @@ from itertools import takewhile
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.base import Operation, Refused
+from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.operations.requests import receive
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_gateway.durable.ledger_retry import LedgerRetry
@@ -25,7 +25,6 @@ AHEAD_BYTES = 4 << 20
 AHEAD_REQUESTS = 256
 """Another request is read while fewer bytes, and requests, than these are not stored yet."""
 _LOOK_EVERY_S = LEASE_S / 3
-_FULL = Refused("FULL")
 
 
 class RequestSpool:
@@ -128,7 +127,7 @@ class RequestSpool:
             stored = len(list(takewhile(lambda answer: answer is None, answers)))
             refused = answers[stored] if stored < len(answers) else None
             operations = operations[stored:]
-            if refused == _FULL:
+            if refused == Refused(Refusal.FULL):
                 # What rings may have been lost.
                 await self._ledger_retry.unless_draining(self._call, self._room.wait(_LOOK_EVERY_S))
             elif refused is not None and not stored:

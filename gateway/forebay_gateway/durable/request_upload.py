@@ -22,7 +22,7 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event
-from forebay_backends.ledger.operations.base import Push, Refused
+from forebay_backends.ledger.operations.base import Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import discard, end
 from forebay_backends.ledger.operations.requests import complete
 from forebay_backends.ledger.outcome import outcome_of_error
@@ -77,7 +77,7 @@ class RequestUpload:
             return False
         completed = partial(self._ledger.run, complete(self._call, push, stored))
         refused = await self._ledger_retry.retry(completed)
-        if refused is not None and refused.why == "GAP":
+        if refused is not None and refused.why is Refusal.GAP:
             raise ItemsLost("the ledger has lost requests of this call")
         return refused is None
 
@@ -115,10 +115,10 @@ class RequestUpload:
         stored = await spool.store()
         if not isinstance(stored, Refused):
             return stored
-        if stored.why == "TOO_LARGE":
+        if stored.why is Refusal.TOO_LARGE:
             limit = self._limit_bytes
             raise TooLarge(f"the requests are over the method's limit of {limit} bytes")
-        if stored.why == "GAP":
+        if stored.why is Refusal.GAP:
             raise ItemsLost("the ledger has lost requests of this call")
         return None
 

@@ -25,7 +25,7 @@ from forebay_backends.ledger.frames import (
     parse_frame,
 )
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import CallSnapshot, watch
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
@@ -35,7 +35,7 @@ from forebay_gateway.durable.ledger_retry import RETRY_FOR_S
 LOOK_EVERY_S = LEASE_S / 3
 _LOOKS_A_ROUND_TRIP = 200
 _LOOK_AGAIN_AFTER_S = 1.0
-_LOST = Refused("LOST")  # a record that has fewer items than went out
+_ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than the gateway delivered
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Watches:
                 if one in had:
                     one.confirmed_in = asked_in
                     lost = isinstance(snapshot, CallSnapshot) and snapshot.count < had[one]
-                    one.tell(_LOST if lost else snapshot)
+                    one.tell(_ITEMS_LOST if lost else snapshot)
 
     def _despair(self, error: BackendUnavailable) -> None:
         if time.monotonic() - self._answered_at < RETRY_FOR_S:

@@ -28,7 +28,7 @@ from forebay_backends.ledger.operations.attempts import (
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.operations.base import Operation, Refused
+from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.celery_hooks.request import Attempt
@@ -41,7 +41,6 @@ from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
 _LOOK_EVERY_S = LEASE_S / 3
-_GAP = "GAP"
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +143,7 @@ def _run_handler(
         runtime.settings.max_message_bytes,
     )
     movable = method.may_run_again and method.route.deterministic
-    if outcome is None and context.stopped == _GAP and not movable:
+    if outcome is None and context.stopped == Refusal.GAP and not movable:
         return outcome_of_error(
             ItemsLost("the ledger lost items of this call, which can't be run again")
         )

@@ -162,9 +162,9 @@ class LeaseKeeper:
             ]
         )
         for claims, refusals in zip(by_partition.values(), answers, strict=True):
-            for (request, attempt), why in zip(claims, refusals, strict=True):
-                if why is not None:
-                    _log.info("call %s, attempt %d, is not ours: %s", *attempt, why)
+            for (request, attempt), refused in zip(claims, refusals, strict=True):
+                if refused is not None:
+                    _log.info("call %s, attempt %d, is not ours: %s", *attempt, refused.why)
                     self._stops.told(request.id, time.monotonic())
                     self._to_stop.add(attempt)
 

@@ -16,6 +16,7 @@ from forebay_backends.ledger.operations.base import (
     Reply,
     about,
     parse_refused,
+    refused,
 )
 
 ANNOUNCE_ABOVE_BYTES = 64 * 1024
@@ -63,10 +64,10 @@ def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[B
 
 def renew(
     partition: str, worker: str, claims: Sequence[tuple[CallKey, int]]
-) -> Operation[list[str | None]]:
+) -> Operation[list[Refused | None]]:
     """The worker still has these calls, all of the partition, by their attempts.
 
-    An answer for each: None, or why it is the worker's no longer.
+    One answer a claim: None where it was renewed.
     """
     named = (part for call, attempt in claims for part in (str(call), attempt))
     return Operation("renew", partition, (worker, LEASE_MS, *named), _renewed)
@@ -119,13 +120,13 @@ def trim(call: CallKey, attempt: int, count: int, size: int) -> Operation[Refuse
     return about(call, "trim", parse_refused, attempt, count, size)
 
 
-def _renewed(reply: Reply) -> list[str | None]:
-    return [None if word == b"OK" else word.decode() for word in reply]
+def _renewed(reply: Reply) -> list[Refused | None]:
+    return [parse_refused([word]) for word in reply]
 
 
 def _begun(reply: Reply) -> Begun | Refused:
     if reply[0] != b"OK":
-        return Refused(reply[0].decode())
+        return refused(reply[0])
     _, method, request, inputs, metadata, timeout, item_limit, window, live, fingerprint = reply
     return Begun(
         method.decode(),
@@ -142,5 +143,5 @@ def _begun(reply: Reply) -> Begun | Refused:
 
 def _flow(reply: Reply) -> Flow | Refused:
     if reply[0] != b"OK":
-        return Refused(reply[0].decode())
+        return refused(reply[0])
     return Flow(int(reply[1]), int(reply[2]))

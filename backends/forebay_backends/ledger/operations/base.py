@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.large_messages import Put
+from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.scripts import LEASE_S
 
 T = TypeVar("T")
@@ -36,13 +38,28 @@ class Operation(Generic[T]):
     put: Put | None = None
 
 
+class Refusal(StrEnum):
+    """Why a script refused an operation, where the call's state was not the reason."""
+
+    UNKNOWN = "UNKNOWN"
+    """The ledger has no record of the call."""
+    STALE = "STALE"
+    """The call is at another attempt."""
+    TAKEN = "TAKEN"
+    """Another worker holds the lease."""
+    TOO_LARGE = "TOO_LARGE"
+    """The requests would exceed the method's limit."""
+    FULL = "FULL"
+    """The handler of a live call must first read the requests that the ledger has."""
+    GAP = "GAP"
+    """The ledger does not have the messages before this one."""
+
+
 @dataclass(frozen=True)
 class Refused:
-    """An operation that had no place: the call's state, UNKNOWN, STALE, TAKEN, TOO_LARGE, FULL
-    or GAP.
-    """
+    """A script refused an operation: because of the call's state, or for another reason."""
 
-    why: str
+    why: State | Refusal
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,12 @@ def milliseconds(seconds: float | None, at_least: int = 0) -> int:
     return 0 if seconds is None else max(at_least, round(seconds * 1000))
 
 
+def refused(word: bytes) -> Refused:
+    """Parses a script's refusal; raises ValueError for a word that no script uses."""
+    why = word.decode()
+    return Refused(Refusal(why) if why in set(Refusal) else State(why))
+
+
 def parse_refused(reply: Reply) -> Refused | None:
-    """The reply of an operation that either has its place or has not."""
-    return None if reply[0] in (b"OK", b"NEW") else Refused(reply[0].decode())
+    """Parses the reply of an operation that has no result."""
+    return None if reply[0] == b"OK" else refused(reply[0])

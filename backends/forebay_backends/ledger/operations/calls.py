@@ -17,6 +17,7 @@ from forebay_backends.ledger.operations.base import (
     about,
     milliseconds,
     parse_refused,
+    refused,
 )
 
 
@@ -169,7 +170,7 @@ def credit(call: CallKey, count: int) -> Operation[Refused | None]:
 
 def _snapshot(reply: Reply) -> CallSnapshot | Refused:
     if reply[0] != b"OK":
-        return Refused(reply[0].decode())
+        return refused(reply[0])
     _, method, digest, ahead, sent, first, outcome, initial, transient, receiving, *ending = reply
     words = [word.decode() for word in ending]
     terminal = State(words[0]).terminal

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.base import Operation, Refused
+from forebay_backends.ledger.operations.base import (
+    Operation,
+    Refused,
+    Reply,
+    parse_refused,
+    refused,
+)
 from forebay_backends.ledger.scripts import LEASE_S
-
-Reply = list[bytes]
 
 _LISTED_WORDS = 7
 
@@ -166,7 +170,7 @@ def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, .
 
 def delete(call: CallKey) -> Operation[Refused | None]:
     """Forgets a call that has ended; refused with its state where it has not."""
-    return Operation("delete", call.partition, (str(call),), _deleted)
+    return Operation("delete", call.partition, (str(call),), parse_refused)
 
 
 def _stretch(reply: Reply) -> Stretch:
@@ -194,7 +198,7 @@ def _listed(words: Reply) -> Iterator[Listed]:
 
 def _description(reply: Reply) -> Description | Refused:
     if reply[0] != b"OK":
-        return Refused(reply[0].decode())
+        return refused(reply[0])
     _, read_ms, state, reason, method, queue, worker, *numbers, outcome, last, progress = reply
     attempt, created, queued, begun, finished, deadline, first, count, sent = (
         int(number or 0) for number in numbers
@@ -227,10 +231,6 @@ def _told(item: bytes) -> bytes | None:
 
 def _seen(reply: Reply) -> ObservedCall | Refused:
     if reply[0] != b"OK":
-        return Refused(reply[0].decode())
+        return refused(reply[0])
     _, state, method, first, count, sent = (word.decode() for word in reply)
     return ObservedCall(State(state), method, int(first), int(count), int(sent))
-
-
-def _deleted(reply: Reply) -> Refused | None:
-    return None if reply[0] == b"OK" else Refused(reply[0].decode())

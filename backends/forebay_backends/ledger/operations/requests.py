@@ -20,6 +20,7 @@ from forebay_backends.ledger.operations.base import (
     Reply,
     about,
     parse_refused,
+    refused,
 )
 
 _AT_ONCE = 64
@@ -72,5 +73,5 @@ def take_requests(
 
 def _requests(reply: Reply) -> Requests | Refused:
     if reply[0] != b"OK":
-        return Refused(reply[0].decode())
+        return refused(reply[0])
     return Requests(None if reply[1] == b"-1" else int(reply[1]), tuple(reply[2:]))

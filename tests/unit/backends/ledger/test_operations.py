@@ -23,7 +23,7 @@ from forebay_backends.ledger.operations.attempts import (
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     ExistingCall,
@@ -146,7 +146,7 @@ def test_an_operation_on_a_call_stays_in_its_partition_and_tells_why_it_is_refus
 ) -> None:
     assert operation.partition == CALL.partition
     assert operation.arguments[0] == str(CALL)
-    assert operation.parse([b"STALE"]) == Refused("STALE")
+    assert operation.parse([b"STALE"]) == Refused(Refusal.STALE)
 
 
 @pytest.mark.parametrize(
@@ -228,3 +228,13 @@ def test_an_eviction_tells_how_many_bytes_it_freed() -> None:
 def test_calls_of_one_id_and_two_owners_are_two_calls() -> None:
     mine, theirs = CallKey("id", "me"), CallKey("id", "them")
     assert cancel(mine).arguments != cancel(theirs).arguments
+
+
+def test_a_refusal_that_no_script_uses_is_an_error() -> None:
+    with pytest.raises(ValueError, match="NONSENSE"):
+        cancel(CALL).parse([b"NONSENSE"])
+
+
+@pytest.mark.parametrize("why", [*Refusal, *State])
+def test_a_refusal_is_a_state_or_a_reason(why: Refusal | State) -> None:
+    assert cancel(CALL).parse([str(why).encode()]) == Refused(why)
