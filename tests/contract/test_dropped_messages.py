@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from forebay.errors import from_status
+from forebay.errors.status import from_status
 from forebay.v1 import call_pb2
 from forebay_backends.broker.dispatcher import RedisDispatcher
 from forebay_backends.broker.task_messages import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from forebay.errors import ForebayError, HandlerAborted, from_status, to_status
+from forebay.errors import ForebayError, HandlerAborted
+from forebay.errors.status import from_status, to_status
 from forebay.v1 import call_pb2
 
 

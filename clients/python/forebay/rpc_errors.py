@@ -1,4 +1,4 @@
-"""gRPC's exceptions as ours, where they enter."""
+"""gRPC's exceptions as `ForebayError`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from forebay.errors import STATUS_DETAILS_KEY, ForebayError, from_status
+from forebay.errors import ForebayError
+from forebay.errors.status import STATUS_DETAILS_KEY, from_status
 
 
 @contextmanager
 def mapped_rpc_errors() -> Iterator[None]:
-    """Raises a `grpc.RpcError` as the `ForebayError` that it stands for."""
+    """Raises each `grpc.RpcError` of the block as a `ForebayError`, with the original as cause."""
     try:
         yield
     except grpc.RpcError as error:
@@ -23,7 +24,7 @@ def mapped_rpc_errors() -> Iterator[None]:
 
 
 def of_rpc_error(error: grpc.RpcError) -> ForebayError:
-    """The error that a stub's exception, of `grpc` or `grpc.aio`, stands for."""
+    """The `ForebayError` for an exception of a stub of `grpc` or `grpc.aio`."""
     call = cast(Any, error)
     return from_status(
         call.code().value[0], call.details() or "", _status(call.trailing_metadata() or ())

@@ -11,7 +11,8 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2, wrappers_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from forebay.errors import FieldViolation, InvalidRequest, to_status
+from forebay.errors import FieldViolation, InvalidRequest
+from forebay.errors.status import to_status
 from forebay.routes import Method
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey, is_call_id

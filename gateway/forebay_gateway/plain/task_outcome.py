@@ -29,8 +29,8 @@ from forebay.errors import (
     TaskTimeLimit,
     TaskUnknown,
     WorkerLost,
-    to_status,
 )
+from forebay.errors.status import to_status
 from forebay.routes import Method
 from forebay.routes.plain import ExceptionStatus
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from google.rpc import code_pb2
 
-from forebay.errors import (
-    ForebayError,
-    InternalFault,
-    WorkerLost,
-    error_of,
-)
+from forebay.errors import ForebayError, InternalFault, WorkerLost
+from forebay.errors.status import error_of
 from forebay.metadata import ATTEMPTS, QUEUE_MS, RUN_MS, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Ending

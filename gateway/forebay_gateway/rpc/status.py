@@ -10,7 +10,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
-from forebay.errors import STATUS_DETAILS_KEY, ForebayError, InvalidRequest, to_status
+from forebay.errors import ForebayError, InvalidRequest
+from forebay.errors.status import STATUS_DETAILS_KEY, to_status
 from forebay.metadata import Pairs
 
 M = TypeVar("M", bound=Message)

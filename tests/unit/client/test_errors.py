@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay import errors
-from forebay.errors import FieldViolation, ForebayError, error_of, from_status, to_status
+from forebay.errors import FieldViolation, ForebayError
+from forebay.errors.status import error_of, from_status, to_status
 from forebay.v1 import errors_pb2
 
 # Section 5 of the design: reason, status, and the family that says who must act.

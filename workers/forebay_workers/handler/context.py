@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn, cast
 import grpc
 
 from forebay.deadline import Deadline
-from forebay.errors import STATUS_DETAILS_KEY
+from forebay.errors.status import STATUS_DETAILS_KEY
 from forebay.metadata import from_pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey

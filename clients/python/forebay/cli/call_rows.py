@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from forebay.cli.message_json import COMPILED, fraction_of
-from forebay.errors import from_status
+from forebay.errors.status import from_status
 from forebay.v1 import call_pb2, calls_pb2
 
 CALLS = ("id", "method", "state", "age", "run", "attempt", "items", "bytes", "note")

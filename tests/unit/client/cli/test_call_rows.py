@@ -12,7 +12,8 @@ from google.rpc import status_pb2
 from forebay.cli.call_rows import CALLS, QUEUES, call_row, duration, how_it_ended, queue_row
 from forebay.cli.message_json import as_json, fraction_of
 from forebay.compute.v1 import compute_pb2 as pb
-from forebay.errors import NoWorkers, to_status
+from forebay.errors import NoWorkers
+from forebay.errors.status import to_status
 from forebay.v1 import call_pb2, calls_pb2
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 

@@ -10,7 +10,8 @@ from google.protobuf import empty_pb2, wrappers_pb2
 from google.rpc import code_pb2
 
 from forebay.compute.v1 import compute_pb2 as pb
-from forebay.errors import InvalidRequest, from_status
+from forebay.errors import InvalidRequest
+from forebay.errors.status import from_status
 from forebay.routes import Method
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from google.rpc import code_pb2, error_details_pb2
 
-from forebay.errors import ForebayError, ResultUnfit, TooLarge, to_status
+from forebay.errors import ForebayError, ResultUnfit, TooLarge
+from forebay.errors.status import to_status
 from forebay.routes.plain import ExceptionStatus
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_meta
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome

@@ -7,7 +7,8 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from forebay import errors
-from forebay.errors import FieldViolation, from_status, to_status
+from forebay.errors import FieldViolation
+from forebay.errors.status import from_status, to_status
 from forebay.metadata import from_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.lifecycle import State

@@ -14,7 +14,8 @@ from google.rpc import code_pb2, status_pb2
 from forebay.checks import NoCheck
 from forebay.compute.checks import FactorialCheck, MatMulCheck
 from forebay.compute.v1 import compute_pb2 as pb
-from forebay.errors import ForebayError, InvalidRequest, from_status
+from forebay.errors import ForebayError, InvalidRequest
+from forebay.errors.status import from_status
 from forebay.routes import Method
 from forebay_workers.handler.invoke import Stopped, invoke
 from tests.unit.samples import METHODS, Attempt
