@@ -16,7 +16,7 @@ from importlib.resources import files
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from forebay.routes import Method, read_methods
+from forebay.routes.methods import Method, read_methods
 
 _RETRY_POLICY = {
     "maxAttempts": 5,  # gRPC allows no more

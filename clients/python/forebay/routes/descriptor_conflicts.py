@@ -1,7 +1,7 @@
-"""Whether sources of services can be served side by side. Pure.
+"""Conflicts between sources of services. Pure.
 
-A gateway tells of what it serves under one name each: files by reflection, types in
-`google.protobuf.Any`. So no two sources may say different things under one name.
+Reflection serves one file per name, and `google.protobuf.Any` finds one type per name. So two
+sources must not have different files or types of the same name.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
-# Everybody has copies of these, of the version of their compiler; any will do.
+# Every source has copies of these, in the version of its compiler; they are compatible.
 _WELL_KNOWN = ("google/protobuf/", "forebay/v1/")
-_MEND = "compile both from the same files"
+_FIX = "compile both from the same files"
 
 
-def clashes(sources: Mapping[str, Iterable[FileDescriptor]]) -> list[str]:
-    """A line for each name that stands for two things; `sources` are files by their source."""
+def conflicts(sources: Mapping[str, Iterable[FileDescriptor]]) -> list[str]:
+    """A line for each name with two meanings; `sources` has the files of each source."""
     problems: list[str] = []
     file_of: dict[str, tuple[str, FileDescriptorProto]] = {}
     owner_of: dict[str, tuple[str, str]] = {}
@@ -29,14 +29,14 @@ def clashes(sources: Mapping[str, Iterable[FileDescriptor]]) -> list[str]:
             known_by, known = file_of.setdefault(file.name, (source, content))
             if known != content:
                 problems.append(
-                    f"{file.name}: {source} and {known_by} have different versions of it; {_MEND}"
+                    f"{file.name}: {source} and {known_by} have different versions of it; {_FIX}"
                 )
             for symbol in _symbols(file):
                 owner, owners_file = owner_of.setdefault(symbol, (source, file.name))
                 if owners_file != file.name:
                     problems.append(
-                        f"{file.name}: {symbol} is in {owners_file} of {owner}, too, "
-                        f"under another file name; {_MEND}, from the same folder"
+                        f"{file.name}: {symbol} is also in {owners_file} of {owner}; "
+                        f"{_FIX}, from the same folder"
                     )
     return problems
 
@@ -44,9 +44,9 @@ def clashes(sources: Mapping[str, Iterable[FileDescriptor]]) -> list[str]:
 def with_dependencies(
     files: Iterable[FileDescriptor], seen: set[str] | None = None
 ) -> Iterator[FileDescriptor]:
-    """The files and what they import, each after what it imports; of two of a name the first.
+    """The files and their imports, each after its own imports; the first of each name.
 
-    `seen` are the names of those that are left out; those of what is given are added.
+    Files whose names are in `seen` are skipped; the names of yielded files are added to it.
     """
     seen = set() if seen is None else seen
     for file in files:
@@ -67,7 +67,7 @@ def _symbols(file: FileDescriptor) -> Iterator[str]:
 
 
 def _content(file: FileDescriptor) -> FileDescriptorProto:
-    """What the file says, without what compilers add as they like."""
+    """The file without the parts that differ between compilers."""
     proto = FileDescriptorProto()
     file.CopyToProto(proto)
     proto.ClearField("source_code_info")

@@ -1,4 +1,4 @@
-"""Telling versions of a method's messages apart, between processes. Pure."""
+"""Fingerprints of methods: gateway and worker compare them to detect version skew. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _DIGITS = 16
 def fingerprint(method: MethodDescriptor) -> str:
     """The method's kind and a hash of its messages, such as `us-0123456789abcdef`.
 
-    `u` or `s` for a unary or streaming request, likewise for the response. Names, numbers and
-    types count, of all fields and enum values that there may be in its messages; comments,
-    options and the files' names don't.
+    The kind has `u` (unary) or `s` (streaming) for the request, then for the response. The hash
+    covers names, numbers and types of all fields and enum values that its messages can contain;
+    comments, options and file names don't count.
     """
     kind = "us"[method.client_streaming] + "us"[method.server_streaming]
     types = sorted(set(_types((method.input_type, method.output_type))))
@@ -24,12 +24,12 @@ def fingerprint(method: MethodDescriptor) -> str:
 
 
 def same_kind(one: str, other: str) -> bool:
-    """Whether both stream alike."""
+    """Whether both methods are of the same kind of RPC."""
     return one.partition("-")[0] == other.partition("-")[0]
 
 
 def _types(roots: tuple[Descriptor, ...]) -> Iterator[tuple[object, ...]]:
-    """Every type that there may be in the messages, as a tuple of its members."""
+    """Every type that the messages can contain, as a tuple of its members."""
     seen: set[str] = set()
     left: list[Descriptor | EnumDescriptor] = [*roots]
     while left:

@@ -1,4 +1,4 @@
-"""What is wrong with the plain part of a route is reported with file, method and mend."""
+"""What is wrong with the plain part of a route is reported with file, method and fix."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def test_a_plain_part_is_read_as_it_is_written() -> None:
     ("route", "streams", "problem"),
     [
         ("plain {}", "client_streaming: true", "a `plain` task takes one request"),
-        ("plain {} ephemeral: true", "", "`ephemeral` is not for `plain` tasks; take it out"),
-        ("plain {} live: true", "", "`live` is not for `plain` tasks; take it out"),
+        ("plain {} ephemeral: true", "", "`ephemeral` is not for `plain` tasks; remove it"),
+        ("plain {} live: true", "", "`live` is not for `plain` tasks; remove it"),
         ("plain {} deterministic: true", "", "`deterministic` is not for `plain` tasks"),
-        ("plain {} max_batch: 2", "", "`max_batch` is not for `plain` tasks; take it out"),
+        ("plain {} max_batch: 2", "", "`max_batch` is not for `plain` tasks; remove it"),
         ('plain {positional: "z"}', "", "`plain.positional` names 'z', which is no field of t.Re"),
         ('plain {positional: ["x", "x"]}', "", "`plain.positional` names a field twice"),
         ('plain {result: "z"}', "", "`plain.result` names 'z', which is no field of t.Response"),
@@ -117,7 +117,7 @@ def test_a_plain_part_is_read_as_it_is_written() -> None:
         ),
     ],
 )
-def test_a_problem_names_the_file_the_method_and_the_mend(
+def test_a_problem_names_the_file_the_method_and_the_fix(
     route: str, streams: str, problem: str
 ) -> None:
     with pytest.raises(RouteError) as refused:

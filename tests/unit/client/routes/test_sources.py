@@ -69,7 +69,7 @@ def test_a_field_of_a_later_forebays_route_is_refused_by_its_number(tmp_path: Pa
     (line,) = problems(name)
     assert line == (
         "shop.proto: shop.S.Run: the route has a field 1023, which this version of Forebay does "
-        "not know; bring Forebay up to date, or take the field out"
+        "not know; upgrade Forebay, or remove the field"
     )
 
 
@@ -100,9 +100,9 @@ def test_the_same_files_in_two_sources_are_no_clash(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"\xff\xff garbage", "is no descriptor set; write it with `protoc --include_imports"),
-        (b"", "or an empty one; write it with"),
-        (b"service S {}", "is no descriptor set"),
+        (b"\xff\xff garbage", "is not a descriptor set; write it with `protoc --include_imports"),
+        (b"", "is empty, or not a descriptor set; write it with"),
+        (b"service S {}", "is not a descriptor set"),
     ],
 )
 def test_a_file_that_is_no_set_is_said_so(tmp_path: Path, content: bytes, says: str) -> None:
@@ -115,7 +115,7 @@ def test_a_set_that_is_not_sound_is_said_so(tmp_path: Path) -> None:
     broken = file(routes=RUN)
     broken.service[0].method[0].input_type = ".shop.NoSuch"
     line = problem(write_set(tmp_path / "x.binpb", *IMPORTS, broken))
-    assert "the descriptor set is not sound" in line
+    assert "the descriptor set is invalid" in line
     assert "shop.NoSuch" in line
 
 
@@ -129,7 +129,7 @@ def test_whatever_a_file_holds_is_read_or_refused(tmp_path_factory: object, raw:
 
 def test_a_set_without_its_imports_is_said_so(tmp_path: Path) -> None:
     line = problem(write_set(tmp_path / "x.binpb", file(routes=RUN)))
-    assert f"lacks what it imports ({ROUTE_FILE})" in line
+    assert f"lacks imported files ({ROUTE_FILE})" in line
     assert "--include_imports" in line
 
 
@@ -147,7 +147,7 @@ def test_a_source_without_a_routed_method_is_said_so(tmp_path: Path) -> None:
         write_set(tmp_path / "y.binpb", *IMPORTS),
         "forebay.v1.route_pb2",
     ):
-        assert "no method there carries a route; put `option (forebay.v1.route)" in problem(name)
+        assert "no method of it has a route; put `option (forebay.v1.route)" in problem(name)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_one_name_in_two_files_is_a_clash(tmp_path: Path) -> None:
     other = write_set(tmp_path / "other.binpb", *IMPORTS, elsewhere)
     lines = problems(one, other)
     assert [line.split()[1] for line in lines] == ["shop.M", "shop.E", "shop.S"]
-    assert all("is in shop.proto of" in line for line in lines)
+    assert all("is also in shop.proto of" in line for line in lines)
 
 
 def test_all_that_is_wrong_with_several_sources_is_said_at_once(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_all_that_is_wrong_with_several_sources_is_said_at_once(tmp_path: Path) 
         ["other.proto", "other.S.B"],
     ]  # fmt: skip
     assert "no `queue`" in lines[1]
-    assert "already shop.S.Run's" in lines[2]
+    assert "already belongs to shop.S.Run" in lines[2]
     assert "'nothing'" in lines[3]
     assert "`max_batch`" in lines[4]
 
