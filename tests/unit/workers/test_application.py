@@ -104,5 +104,7 @@ def test_two_servicers_may_not_share_a_task() -> None:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(empty_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
-    with pytest.raises(RouteError, match=r"is already forebay\.compute\.v1\.ComputeService\.Add's"):
+    with pytest.raises(
+        RouteError, match=r"already belongs to forebay\.compute\.v1\.ComputeService\.Add"
+    ):
         app.register(Duck(), pool.FindServiceByName("other.Other"))
