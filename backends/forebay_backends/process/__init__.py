@@ -1,1 +1,1 @@
-"""What a process of ours sets up for itself: memory, and ending with its parent."""
+"""What Forebay sets up in its own processes: memory, and ending with the parent process."""

@@ -1,13 +1,12 @@
-"""How a process that serves keeps its memory.
+"""Memory of processes that serve: malloc keeps freed memory, the collector skips old objects.
 
-What messages were in is used again, not given back to the system for each. glibc unmaps what was
-freed at the end of a heap as soon as that is a few large messages, so the next ones come in
-pages that the kernel has to make and clear first: a third of a gateway's time while it passes
-on messages of 1 MiB.
+`keep_freed_memory`: glibc returns freed memory at the end of its heap to the system as soon as that
+is a few large messages. The next messages then need new pages, which the kernel allocates and
+clears: a third of a gateway's CPU time while it passes on messages of 1 MiB.
 
-What was made at the start stays, and is not looked at again. Python's garbage collector goes
-through all that lives whenever a quarter as much has been added: for a gateway that is 25 to
-50 ms in which every call stands still, after each 3,000 calls or so.
+`freeze_startup_objects`: Python's garbage collector scans all live objects whenever their number
+has grown by a quarter. In a gateway this takes 25 to 50 ms, after each 3,000 calls or so, and all
+calls wait meanwhile. Objects made at startup live for good, so they need no scan.
 """
 
 from __future__ import annotations
@@ -17,19 +16,22 @@ import gc
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES = 64 << 20
-_MAPPED_ABOVE_BYTES = 32 << 20
-"""Single blocks above this go back to the system at once, as ever."""
+_MMAP_ABOVE_BYTES = 32 << 20
+"""Single blocks above this size are still mapped, and returned to the system when freed."""
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep some 64 MB that it has freed. Does nothing without glibc."""
+    """Lets this process keep up to 64 MiB of freed memory. Does nothing without glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, _MAPPED_ABOVE_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_ABOVE_BYTES)
 
 
 def freeze_startup_objects() -> None:
-    """Keeps the garbage collector from all that lives by now, for good. For whole processes."""
+    """Collects garbage, then excludes all live objects from later collections.
+
+    Only for processes that Forebay owns, not for those that embed it.
+    """
     gc.collect()
     gc.freeze()

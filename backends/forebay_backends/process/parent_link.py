@@ -1,4 +1,4 @@
-"""A process's end of the line to the process that started it."""
+"""A child process's link to its parent, by which it notices that the parent has died."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import signal
 import threading
 
 
-def exit_with_parent(line: int) -> None:
-    """From now on this process ends, as at SIGTERM, when its starter is gone.
+def exit_with_parent(descriptor: int) -> None:
+    """Sends this process SIGTERM when its parent has ended, however that died.
 
-    The starter holds the other end of `line`, a pipe or a socket, and writes nothing: it
-    reads as ended when the starter has, however that died. (Linux's parent-death signal
-    would come when the *thread* that started this process ends.)
+    The parent holds the other end of the pipe or socket and writes nothing; when it ends, the
+    kernel closes that end. (Linux's parent-death signal is sent when the *thread* that started
+    this process ends, so it can't be used.)
     """
-    os.set_inheritable(line, False)
-    threading.Thread(target=_wait_and_end, args=(line,), daemon=True).start()
+    os.set_inheritable(descriptor, False)
+    threading.Thread(target=_terminate_at_end, args=(descriptor,), daemon=True).start()
 
 
-def _wait_and_end(line: int) -> None:
-    while os.read(line, 1):
+def _terminate_at_end(descriptor: int) -> None:
+    while os.read(descriptor, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

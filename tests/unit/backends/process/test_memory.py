@@ -1,4 +1,4 @@
-"""Memory that a process has freed is used again by it; what it made at the start is left alone."""
+"""A process reuses memory that it freed, and its collector skips objects made at startup."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _page_faults(first: str) -> int:
     return int(subprocess.run(program, capture_output=True, check=True).stdout)
 
 
-def test_large_messages_come_into_memory_that_earlier_ones_were_in() -> None:
+def test_large_messages_reuse_the_memory_of_earlier_ones() -> None:
     assert _page_faults(KEEP) < 100
     assert _page_faults("") > 1000
 
@@ -46,8 +46,8 @@ print(hosted, kept_after_its_start() > 10_000)
 """
 
 
-def test_a_workers_garbage_collector_leaves_alone_what_was_there_at_its_start() -> None:
-    """In a process of its own: elsewhere it is not a worker's to say what lives for good."""
+def test_a_workers_garbage_collector_skips_objects_made_at_startup() -> None:
+    """Only in a process of its own: a worker inside another process must not freeze its objects."""
     done = subprocess.run(
         [sys.executable, "-c", WORKER], capture_output=True, text=True, check=True
     )
