@@ -16,7 +16,7 @@ from bench.stage import Stage
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.metadata import CALL_ID
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import delete
 

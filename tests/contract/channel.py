@@ -7,7 +7,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 
 _TIMEOUT_S = 10.0
 

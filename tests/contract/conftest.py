@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from forebay_backends.embedded.server import EmbeddedServer
-from forebay_backends.ledger import large_messages as puts
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger import large_messages
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from tests.contract.channel import Channel
 from tests.contract.plain_site import CONFIGURATIONS, PlainSite, backends_of, plain_site
 from tests.harness import redis_server, short_folder
@@ -83,10 +84,10 @@ def ledger(ledger_url: str) -> Iterator[BlockingLedger]:
     blocking.close()
 
 
-@pytest.fixture(params=(puts.PUT_ABOVE_BYTES, 0), ids=("through-the-script", "put"))
-def put_above(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two ways in which a message gets onto its stream, whatever its size."""
-    monkeypatch.setattr(puts, "PUT_ABOVE_BYTES", request.param)
+@pytest.fixture(params=(large_messages.LARGE_ABOVE_BYTES, 0), ids=("small", "large"))
+def message_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test twice: the script stores its messages, or XADD does after the script."""
+    monkeypatch.setattr(large_messages, "LARGE_ABOVE_BYTES", request.param)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import State

@@ -17,7 +17,7 @@ from kombu import Connection
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay_backends.broker.task_messages import queue_lists
 from forebay_backends.embedded.server import socket_url
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.urls import Backends, backends
 from tests.harness import environment, forebay_gateway
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.filling import add_copies, traces_of
 from bench.finished import MODELS
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import emit, finish

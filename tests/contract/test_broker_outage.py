@@ -19,7 +19,8 @@ from forebay.rpc_errors import of_rpc_error
 from forebay_backends.broker.amqp_channels import SEND_TIMEOUT_S
 from forebay_backends.broker.dispatcher import AmqpDispatcher, Dispatcher, dispatcher
 from forebay_backends.broker.task_messages import call_message
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.base import Push

@@ -18,7 +18,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.errors import ForebayError
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import call_pb2
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.urls import Backends
 from tests.contract.lossy import LossyLink, lossy_link
 from tests.contract.systems import Waiting, backends_of, gateway_stub, take_messages

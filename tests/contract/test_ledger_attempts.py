@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, Stop, parse_control, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
@@ -36,7 +37,7 @@ from tests.contract.records import (
 )
 from tests.harness import eventually
 
-pytestmark = pytest.mark.usefixtures("put_above")
+pytestmark = pytest.mark.usefixtures("message_paths")
 
 TERMINAL = [state for state in State if state.terminal]
 SOON_S = 3.0

@@ -12,7 +12,8 @@ import pytest
 from redis.exceptions import ResponseError
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import emit, emit_transient, finish

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
     Credit,
     Initial,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.lifecycle import Event, State, next_state
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.calls import end

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.frames import (
     RequestsCame,
     RequestWindowOpen,

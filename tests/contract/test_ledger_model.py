@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.frames import (
     Credit,
     Ending,
@@ -317,7 +317,7 @@ class Life(RuleBasedStateMachine):
         assert self.ledger.run(operation) == (flow if expected is None else Refused(expected))
 
 
-@pytest.mark.usefixtures("put_above")
+@pytest.mark.usefixtures("message_paths")
 def test_the_scripts_do_what_the_model_does(
     ledger: BlockingLedger, channel: Channel, control: Channel
 ) -> None:

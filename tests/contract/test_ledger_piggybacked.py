@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.attempts import begin, claim, release

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.frames import Ending, parse_frame
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lifecycle import Event, State

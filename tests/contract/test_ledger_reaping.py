@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from forebay_backends.broker.dispatcher import RedisDispatcher
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Stop, parse_control
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, control_channel
 from forebay_backends.ledger.lifecycle import Event, State

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
@@ -30,7 +31,7 @@ from forebay_backends.ledger.operations.calls import (
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from tests.contract.records import NOBODY, WORKER, accepted, new_call, new_key, running, sweep_all
 
-pytestmark = pytest.mark.usefixtures("put_above")
+pytestmark = pytest.mark.usefixtures("message_paths")
 
 CALL = CallKey("never-seen")
 PUSH = Push("queue", b"message")

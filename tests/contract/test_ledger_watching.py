@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.frames import Ending, Item, parse_frame
 from forebay_backends.ledger.keys import PARTITIONS, CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.operations.base import Push, Refusal
 from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.requests import complete, receive

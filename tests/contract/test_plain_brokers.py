@@ -14,7 +14,7 @@ from kombu import Connection, Producer
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
-from forebay_backends.ledger.client import ANSWER_TIMEOUT_S
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
 from forebay_gateway.plain.brokers.amqp import AmqpBroker
 from forebay_gateway.plain.brokers.base import Broker
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage, Reply
@@ -85,7 +85,7 @@ async def test_a_queue_on_which_nothing_comes_is_read_on(
 ) -> None:
     async with listening(url, "replies.idle") as listener:
         # Longer than any library waits for an answer by itself.
-        await asyncio.sleep(ANSWER_TIMEOUT_S + 1.5)
+        await asyncio.sleep(COMMAND_TIMEOUT_S + 1.5)
         assert (await listener.reply("late")).task_id == "late"
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 

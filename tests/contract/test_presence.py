@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
 from forebay_backends.ledger.presence import (
     WorkerPresence,

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from forebay.rpc_errors import of_rpc_error
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import ANNOUNCE_ABOVE_BYTES
 from tests.contract.systems import backends_of

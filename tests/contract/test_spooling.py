@@ -12,7 +12,8 @@ from forebay.deadline import Deadline
 from forebay.errors import InvalidRequest
 from forebay.v1 import call_pb2
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel

@@ -11,7 +11,8 @@ import pytest
 
 from forebay.errors import Draining
 from forebay_backends.aio.cancellation import cancel_all
-from forebay_backends.ledger.client import BlockingLedger, Ledger
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.lifecycle import Event
 from forebay_backends.ledger.operations.attempts import finish

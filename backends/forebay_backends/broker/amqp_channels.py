@@ -15,7 +15,8 @@ from kombu import Connection
 from kombu.exceptions import KombuError
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.ledger.client import CONNECT_TIMEOUT_S, RETRY_AFTER_S
+from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
+from forebay_backends.ledger.errors import RETRY_AFTER_S
 
 P = ParamSpec("P")
 R = TypeVar("R")

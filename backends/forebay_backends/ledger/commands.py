@@ -1,4 +1,4 @@
-"""Operations as the commands that a server is sent, and its replies to those."""
+"""Operations as Redis commands, and the replies to those commands."""
 
 from __future__ import annotations
 
@@ -9,37 +9,47 @@ from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.scripts import digest, script
 
 
-def by_digest(operation: Operation[Any]) -> tuple[Any, ...]:
-    """EVALSHA's arguments."""
+def evalsha_arguments(operation: Operation[Any]) -> tuple[Any, ...]:
     return (digest(operation.script), 1, operation.partition, *operation.arguments)
 
 
-def whole(operation: Operation[Any]) -> tuple[Any, ...]:
-    """EVAL's, for a server that does not know the script, and will from then on."""
+def eval_arguments(operation: Operation[Any]) -> tuple[Any, ...]:
+    """EVAL sends the script's text, and the server then knows it for EVALSHA too."""
     return (script(operation.script), 1, operation.partition, *operation.arguments)
 
 
-def puts(operations: Sequence[Operation[Any]]) -> bool:
-    """Whether they are to be one transaction."""
-    return any(operation.put is not None for operation in operations)
+def needs_transaction(operations: Sequence[Operation[Any]]) -> bool:
+    """Whether any operation has a large message; see `large_messages`."""
+    return any(operation.large_message is not None for operation in operations)
 
 
-def add_to(pipeline: Any, operations: Sequence[Operation[Any]]) -> None:
-    """Adds what they are to a pipeline of redis-py's."""
+def add_commands(pipeline: Any, operations: Sequence[Operation[Any]]) -> None:
+    """Adds the operations' commands to redis-py's pipeline."""
     for operation in operations:
-        if operation.put is None:
-            pipeline.evalsha(*by_digest(operation))
+        if operation.large_message is None:
+            pipeline.evalsha(*evalsha_arguments(operation))
         else:
-            # What follows relies on the script, so it may not be unknown there.
-            pipeline.eval(*whole(operation))
-            for command in operation.put.commands:
+            # If EVALSHA failed with NOSCRIPT, the XADD after it would run without validation.
+            pipeline.eval(*eval_arguments(operation))
+            for command in operation.large_message.commands:
                 pipeline.execute_command(*command)
 
 
-def of_scripts(operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> Iterator[Any]:
-    """The replies of the scripts alone: what else is refused was there, or had no place."""
+def script_replies(operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> Iterator[Any]:
+    """The scripts' replies, without those to a large message's XADD and RENAMENX.
+
+    Errors among the latter are expected: of XADD if the entry exists, of RENAMENX if nothing is
+    parked.
+    """
     each = iter(replies)
     for operation in operations:
         yield next(each)
-        for _ in operation.put.commands if operation.put is not None else ():
-            next(each)
+        if operation.large_message is not None:
+            for _ in operation.large_message.commands:
+                next(each)
+
+
+def parse_entry(entry: Any) -> tuple[int, bytes]:
+    """The ordinal and the message of an entry of a stream of items or requests."""
+    entry_id, fields = entry
+    return int(entry_id.partition(b"-")[0]) - 1, fields[b"m"]

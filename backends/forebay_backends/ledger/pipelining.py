@@ -1,4 +1,4 @@
-"""Operations that are asked for while others are on their way, in one round trip."""
+"""Pipelining: operations that arrive while a round trip is under way share the next one."""
 
 from __future__ import annotations
 
@@ -13,57 +13,58 @@ from forebay_backends.ledger.operations.base import Operation
 
 T = TypeVar("T")
 
-_MOST = 64
-"""Operations a round trip: a server runs them one after the other, and others wait."""
+_MAX_OPERATIONS = 64
+"""Operations in a round trip. The server runs them one after the other, and other clients wait."""
 
 
 class Pipeliner:
-    """Runs small operations; those of a busy moment share their costs.
+    """Runs small, independent operations; under load they share round trips.
 
-    They reach the server in the order in which they were asked for. Where it is silent, those
-    that wait behind what it did not answer fail with that: nobody waits for longer than one
-    who asks alone.
+    The server gets operations in the order in which `run` was called. If a round trip times out,
+    the operations that wait behind it fail with the same error, so none waits for longer than
+    `Ledger.run` would.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._asked: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
+        self._sender: asyncio.Task[None] | None = None
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable.
 
-        Whoever is cancelled meanwhile leaves it undone, or to be done a moment later.
+        If the caller is cancelled, the operation may or may not still run.
         """
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._asked.append((operation, answer))
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
-        return await answer
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, result))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send())
+        return await result
 
     async def _send(self) -> None:
         try:
-            while self._asked:
-                asked, self._asked = self._asked[:_MOST], self._asked[_MOST:]
-                await self._answer([one for one in asked if not one[1].done()])
+            while self._waiting:
+                batch = self._waiting[:_MAX_OPERATIONS]
+                self._waiting = self._waiting[_MAX_OPERATIONS:]
+                await self._run_batch([entry for entry in batch if not entry[1].done()])
         finally:
-            self._sending = None
+            self._sender = None
 
-    async def _answer(self, asked: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
-        answers = await self._ledger.run_each([operation for operation, _ in asked])
-        if any(_is_silence(answer) for answer in answers):
-            behind, self._asked = self._asked, []
-            asked = asked + behind
-            answers = answers + [answers[-1] for _ in behind]
-        for (_, waiting), answer in zip(asked, answers, strict=True):
-            if waiting.done():
+    async def _run_batch(self, batch: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
+        outcomes = await self._ledger.run_each([operation for operation, _ in batch])
+        if any(_is_timeout(outcome) for outcome in outcomes):
+            behind, self._waiting = self._waiting, []
+            batch = batch + behind
+            outcomes = outcomes + [outcomes[-1] for _ in behind]
+        for (_, result), outcome in zip(batch, outcomes, strict=True):
+            if result.done():  # its caller was cancelled
                 continue
-            if isinstance(answer, Exception):
-                waiting.set_exception(answer)
+            if isinstance(outcome, Exception):
+                result.set_exception(outcome)
             else:
-                waiting.set_result(answer)
+                result.set_result(outcome)
 
 
-def _is_silence(answer: Any) -> bool:
-    silence = (TimeoutError, redis_errors.TimeoutError)
-    return isinstance(answer, BackendUnavailable) and isinstance(answer.__cause__, silence)
+def _is_timeout(outcome: Any) -> bool:
+    timeouts = (TimeoutError, redis_errors.TimeoutError)
+    return isinstance(outcome, BackendUnavailable) and isinstance(outcome.__cause__, timeouts)

@@ -48,18 +48,18 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
         )
         pipeline.zadd(PRESENCE_INDEX, {presence.worker: now_s + LEASE_S})
         pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
-        await ledger.ask(pipeline.execute())
+        await ledger.within_timeout(pipeline.execute())
 
 
 async def withdraw(ledger: Ledger, worker: str) -> None:
     """Says that the worker is gone; raises BackendUnavailable."""
-    await ledger.ask(cast(Any, ledger.redis.zrem(PRESENCE_INDEX, worker)))
-    await ledger.ask(cast(Any, ledger.redis.delete(presence_key(worker))))
+    await ledger.within_timeout(cast(Any, ledger.redis.zrem(PRESENCE_INDEX, worker)))
+    await ledger.within_timeout(cast(Any, ledger.redis.delete(presence_key(worker))))
 
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
-    names = await ledger.ask(cast(Any, ledger.redis.zrange(PRESENCE_INDEX, 0, -1)))
+    names = await ledger.within_timeout(cast(Any, ledger.redis.zrange(PRESENCE_INDEX, 0, -1)))
     return await _of(ledger, names)
 
 
@@ -73,7 +73,7 @@ async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
         pipeline.set(PROBE, b"", px=PROBE_MS)
         pipeline.zrange(PRESENCE_INDEX, 0, -1)
         before_s = time.monotonic()
-        (seconds, microseconds), _, names = await ledger.ask(pipeline.execute())
+        (seconds, microseconds), _, names = await ledger.within_timeout(pipeline.execute())
         here_s = (before_s + time.monotonic()) / 2
     ahead_ms = (seconds - here_s) * 1000 + microseconds / 1000
     return ahead_ms, await _of(ledger, names)
@@ -82,7 +82,7 @@ async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
 async def _of(ledger: Ledger, names: list[bytes]) -> tuple[WorkerPresence, ...]:
     if not names:
         return ()
-    words = await ledger.ask(
+    words = await ledger.within_timeout(
         cast(Any, ledger.redis.mget([presence_key(name.decode()) for name in names]))
     )
     found = (_presence(word) for word in words if word is not None)

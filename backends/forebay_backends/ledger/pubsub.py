@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from forebay_backends.aio.cancellation import cancellable
-from forebay_backends.ledger.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
 from forebay_backends.ledger.scripts import LEASE_S
 
 _SILENCE_S = LEASE_S / 3
@@ -40,7 +40,7 @@ async def listen(
         )
         try:
             async with client.pubsub() as pubsub:
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                async with asyncio.timeout(COMMAND_TIMEOUT_S):
                     await cancellable(pubsub.subscribe(*channels))
                 await _hear(pubsub.get_message, pubsub.ping, on_frame, on_subscribed)
         except (RedisError, OSError) as error:

@@ -63,8 +63,8 @@ async def _ledger(settings: Settings) -> Finding:
     url = settings.backends().ledger_url
     ledger = Ledger(url)
     try:
-        info = await ledger.ask(ledger.redis.info())
-        policy = await ledger.ask(
+        info = await ledger.within_timeout(ledger.redis.info())
+        policy = await ledger.within_timeout(
             ledger.redis.config_get("maxmemory-policy", "appendonly", "appendfsync")
         )
         await ledger.ping()

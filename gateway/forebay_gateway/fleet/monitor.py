@@ -17,11 +17,12 @@ from functools import partial
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.dispatcher import Dispatcher
-from forebay_backends.ledger.client import Ledger, mapped_errors
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.errors import mapped_errors
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, survey
 from forebay_backends.reaper import ROUND_S, Reaper
 
-ANSWER_TIMEOUT_S = 2.0
+HEALTH_TIMEOUT_S = 2.0
 """A backend that takes longer counts as away, in health; calls wait longer for it."""
 _CLOCK_TIMEOUT_S = 5.0
 
@@ -109,7 +110,7 @@ class FleetMonitor:
 
     async def _answers(self, asked: Awaitable[None], what: str) -> bool:
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 await asked
         except (BackendUnavailable, TimeoutError) as error:
             if getattr(self.health, what):

@@ -18,7 +18,7 @@ from forebay.errors import (
 )
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.reaper import ROUND_S
-from forebay_gateway.fleet.monitor import ANSWER_TIMEOUT_S
+from forebay_gateway.fleet.monitor import HEALTH_TIMEOUT_S
 from forebay_gateway.plain.brokers.base import Broker
 from forebay_gateway.plain.brokers.celery_messages import Reply, query
 from forebay_gateway.plain.brokers.redis_results import RedisResults
@@ -100,7 +100,7 @@ class Watchdog:
 
     async def _asked(self, asking: Awaitable[None], what: str) -> bool:
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 await asking
         except (BackendUnavailable, TimeoutError) as error:
             if self.answers:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.frames import Credit, RequestsCame, Stop, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel
 from forebay_backends.ledger.lifecycle import State

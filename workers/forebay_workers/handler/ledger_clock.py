@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
-from forebay_backends.ledger.client import BlockingLedger, mapped_errors
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.errors import mapped_errors
 
 _AGAIN_AFTER_S = 60.0
 

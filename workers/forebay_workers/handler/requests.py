@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Begun
 from forebay_backends.ledger.operations.base import Refused

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from forebay.checks import CheckFactory, load_checks
-from forebay_backends.ledger.client import BlockingLedger
+from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.process.memory import freeze_startup_objects, keep_freed_memory
 from forebay_backends.settings import Settings, load_settings

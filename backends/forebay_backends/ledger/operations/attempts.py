@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.large_messages import put_beside
+from forebay_backends.ledger.large_messages import large_message
 from forebay_backends.ledger.lifecycle import Event
 from forebay_backends.ledger.operations.base import (
     LEASE_MS,
@@ -80,9 +80,9 @@ def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | Non
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
     """Stores one lasting item, once, and tells the watchers."""
-    put, direct = put_beside(call, call.items, ordinal, item)
-    arguments = attempt, ordinal, direct, ANNOUNCE_ABOVE_BYTES, len(item)
-    return about(call, "emit", _flow, *arguments, put=put)
+    large = large_message(call, call.items, ordinal, item)
+    arguments = attempt, ordinal, b"" if large else item, ANNOUNCE_ABOVE_BYTES, len(item)
+    return about(call, "emit", _flow, *arguments, large=large)
 
 
 def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.large_messages import Put
+from forebay_backends.ledger.large_messages import LargeMessage
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.scripts import LEASE_S
 
@@ -27,15 +27,14 @@ LEASE_MS = int(LEASE_S * 1000)
 class Operation(Generic[T]):
     """One run of a script on one partition; `parse` turns its reply into a value.
 
-    What is `put` follows it in one transaction, and the script says whether it may: so a
-    large message is not copied and hashed by Lua.
+    A `large_message` follows the script in one transaction; see `large_messages`.
     """
 
     script: str
     partition: str
     arguments: tuple[Argument, ...]
     parse: Callable[[Reply], T]
-    put: Put | None = None
+    large_message: LargeMessage | None = None
 
 
 class Refusal(StrEnum):
@@ -75,9 +74,9 @@ def about(
     name: str,
     parse: Callable[[Reply], T],
     *arguments: Argument,
-    put: Put | None = None,
+    large: LargeMessage | None = None,
 ) -> Operation[T]:
-    return Operation(name, call.partition, (str(call), *arguments), parse, put)
+    return Operation(name, call.partition, (str(call), *arguments), parse, large)
 
 
 def milliseconds(seconds: float | None, at_least: int = 0) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.large_messages import put_beside
+from forebay_backends.ledger.large_messages import large_message
 from forebay_backends.ledger.operations.base import (
     Argument,
     Operation,
@@ -43,9 +43,9 @@ def receive(
     FULL where the handler of a live call has a window of others to read first: watchers are
     told when it has (`RequestWindowOpen`). `limit_bytes` are what the ledger may hold.
     """
-    put, direct = put_beside(call, call.inputs, ordinal, request)
-    size = len(request)
-    return about(call, "receive", parse_refused, ordinal, direct, limit_bytes, size, put=put)
+    large = large_message(call, call.inputs, ordinal, request)
+    arguments = ordinal, b"" if large else request, limit_bytes, len(request)
+    return about(call, "receive", parse_refused, *arguments, large=large)
 
 
 def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:

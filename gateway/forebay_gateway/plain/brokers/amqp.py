@@ -21,7 +21,7 @@ from kombu import Connection, Consumer, Producer, Queue
 from kombu.exceptions import KombuError
 
 from forebay_backends.broker.amqp_channels import AmqpChannels, depth, ping
-from forebay_backends.ledger.client import CONNECT_TIMEOUT_S
+from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
     JSON,

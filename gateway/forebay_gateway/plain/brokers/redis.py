@@ -23,7 +23,8 @@ from redis.exceptions import RedisError
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.broker.task_messages import queue_lists
-from forebay_backends.ledger.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Ledger
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
     ControlMessage,
@@ -65,7 +66,7 @@ class RedisBroker:
             client = redis.asyncio.Redis.from_url(
                 self._url,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=_LISTEN_S + ANSWER_TIMEOUT_S,  # the server waits, so shall we
+                socket_timeout=_LISTEN_S + COMMAND_TIMEOUT_S,  # the server waits, so shall we
                 retry=Retry(NoBackoff(), 0),
             )
             try:
@@ -118,7 +119,7 @@ class RedisBroker:
                 await self._note()
                 noted_at = time.monotonic()
                 self.is_listening = True
-            async with asyncio.timeout(_LISTEN_S + ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(_LISTEN_S + COMMAND_TIMEOUT_S):
                 popping = client.brpop([self._reply_queue], timeout=_LISTEN_S)
                 popped: Any = await cancellable(cast(Awaitable[Any], popping))
             if popped is not None:
@@ -151,7 +152,7 @@ class RedisBroker:
 
     async def _ask(self, asked: Any) -> Any:
         with _of_the_broker():
-            return await self._server.ask(asked)
+            return await self._server.within_timeout(asked)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from redis.exceptions import RedisError
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.aio.cancellation import cancellable
-from forebay_backends.ledger.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Ledger
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
 
 _KEY = "celery-task-meta-"
 _SILENCE_S = 5.0
@@ -56,7 +57,7 @@ class RedisResults:
             )
             try:
                 async with client.pubsub() as pubsub:
-                    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    async with asyncio.timeout(COMMAND_TIMEOUT_S):
                         await cancellable(pubsub.psubscribe(self._pattern))
                     await self._hear(pubsub)
             except (RedisError, OSError, TimeoutError) as error:
@@ -74,7 +75,7 @@ class RedisResults:
         if not task_ids:
             return
         try:
-            found = await self._server.ask(
+            found = await self._server.within_timeout(
                 self._server.redis.mget([f"{_KEY}{task_id}" for task_id in task_ids])
             )
         except BackendUnavailable:
@@ -90,7 +91,7 @@ class RedisResults:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._background_tasks.join(ANSWER_TIMEOUT_S)
+        await self._background_tasks.join(COMMAND_TIMEOUT_S)
         await self._server.close()
 
     async def _hear(self, pubsub: redis.asyncio.client.PubSub) -> None:

@@ -1,0 +1,62 @@
+"""Server errors as Forebay's: an outage or a refusal becomes `BackendUnavailable`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import exceptions as redis_errors
+
+from forebay.errors import BackendUnavailable
+
+RETRY_AFTER_S = 1.0
+"""The delay that callers are asked for before they retry."""
+
+# Error replies that mean "not now" rather than "wrong command", by redis-py's class or, where it
+# has none, by the reply's first word; and the server's state as the message describes it.
+_NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
+    redis_errors.OutOfMemoryError: "is full",
+    redis_errors.ReadOnlyError: "is read-only, a replica",
+    redis_errors.MasterDownError: "is a replica without its primary",
+    redis_errors.ClusterDownError: "is a cluster that is down",
+    redis_errors.TryAgainError: "is moving its keys",
+    redis_errors.AuthenticationError: "refuses the user or the password",
+    "NOREPLICAS": "has too few replicas to take writes",
+    "MISCONF": "can't write to its disk",
+    "BUSY": "is busy with a script",
+}
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Raises errors of redis-py and of sockets as `mapped` returns them."""
+    try:
+        yield
+    except (redis_errors.RedisError, OSError) as error:
+        raised = mapped(error)
+        if raised is error:
+            raise
+        raise raised from error
+
+
+def mapped(error: Exception) -> Exception:
+    """`BackendUnavailable` for connection errors, timeouts and replies that mean "not now".
+
+    Any other error reply is returned unchanged: it means a bug in a script or a command.
+    """
+    state = _server_state(error)
+    if state is None:
+        return error
+    unavailable = BackendUnavailable(f"the ledger {state}", retry_after_s=RETRY_AFTER_S)
+    unavailable.__cause__ = error
+    return unavailable
+
+
+def _server_state(error: Exception) -> str | None:
+    """The state that keeps the server from running the command; None for any other error."""
+    # A pipeline prefixes the command to the server's reply, and wraps that reply in a tuple.
+    first_word = str(error).rpartition("caused error: ")[2].lstrip("('").partition(" ")[0]
+    for sign, state in _NOT_NOW.items():
+        if sign == first_word or (isinstance(sign, type) and isinstance(error, sign)):
+            return state
+    return None if isinstance(error, redis_errors.ResponseError) else "does not answer"
