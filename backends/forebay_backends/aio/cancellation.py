@@ -1,34 +1,46 @@
-"""Cancelling that holds where libraries lose cancellations.
-
-redis-py sends through `asyncio.wait_for`, which, before Python 3.12, loses a cancellation
-that comes as what it waits for ends (https://github.com/python/cpython/issues/86296).
-"""
+"""Cancellation that works although a library swallows CancelledError."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 R = TypeVar("R")
 
-_AGAIN_AFTER_S = 0.5
+_RECANCEL_INTERVAL_S = 0.5
 
 
-async def cancellable(asked: Awaitable[R]) -> R:
-    """What is asked for; raises CancelledError where a cancellation got lost on the way."""
+async def raise_lost_cancellation(awaitable: Awaitable[R]) -> R:
+    """Awaits; raises CancelledError if the awaitable swallowed a cancellation of this task."""
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
-    answer = await asked
+    result = await awaitable
     if task is not None and task.cancelling() > before:
         raise asyncio.CancelledError
-    return answer
+    return result
+
+
+async def cancellable(awaitable: Awaitable[R]) -> R:
+    """Awaits a redis-py command or subscription. Delete it with Python 3.11.
+
+    redis-py sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation
+    that arrives just as the awaited operation ends
+    (https://github.com/python/cpython/issues/86296).
+    """
+    if sys.version_info >= (3, 12):
+        return await awaitable
+    return await raise_lost_cancellation(awaitable)
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels the tasks, again and again, until all have ended; raises nothing of theirs."""
+    """Cancels the tasks until all have ended, however many cancellations they swallow.
+
+    Raises none of their exceptions.
+    """
     left = set(tasks)
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_AGAIN_AFTER_S)
+        _, left = await asyncio.wait(left, timeout=_RECANCEL_INTERVAL_S)

@@ -1,8 +1,9 @@
-"""Connections to a ledger's server that send large arguments without copies of them.
+"""Connections that send large arguments without copying them. Delete it with Python 3.11.
 
-Before Python 3.12 an asyncio transport joins all that it is given at once, and copies what the
-socket does not take. So each large argument goes to it in pieces that a socket mostly
-takes, the next when it has room.
+Before Python 3.12 an asyncio transport joins all buffers that it is given, and copies what the
+socket does not take at once (3.12: https://github.com/python/cpython/pull/31871). So each
+large argument is written in chunks, which a socket mostly takes whole, and the next chunk waits
+until there is room. From 3.12 on redis-py's own connections are used.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-_PIECE_BYTES = 256 << 10
-_SOCKET_BYTES = 4 << 20
-"""How much the kernel may hold of what was sent; it permits what it is set to."""
+_CHUNK_BYTES = 256 << 10
+_SEND_BUFFER_BYTES = 4 << 20
 
 
 def chunked(connection_class: type[Any]) -> type[Any]:
-    """The class of redis-py's connections, with that way of sending."""
+    """The same class of redis-py's asyncio connections, but one that sends in chunks.
 
-    class Unbuffered(connection_class):  # type: ignore[misc]
+    It overrides private methods of redis-py 5.2 to 8; a test checks that redis-py calls them.
+    """
+
+    class ChunkedConnection(connection_class):  # type: ignore[misc]
         async def _connect(self) -> None:
             await super()._connect()
             sock = self._writer.get_extra_info("socket")
-            if sock.family is socket.AF_UNIX:  # others' buffers grow as the way needs them
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+            if sock.family is socket.AF_UNIX:  # the kernel grows TCP buffers by itself
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
         async def _send_packed_command(self, command: Iterable[bytes]) -> None:
             for part in command:
                 view = memoryview(part)
-                for start in range(0, len(view), _PIECE_BYTES):
-                    self._writer.write(view[start : start + _PIECE_BYTES])
+                for start in range(0, len(view), _CHUNK_BYTES):
+                    self._writer.write(view[start : start + _CHUNK_BYTES])
                     await self._writer.drain()
 
-    return Unbuffered
+    return ChunkedConnection

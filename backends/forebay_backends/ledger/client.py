@@ -9,6 +9,7 @@ make the second run harmless.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -52,7 +53,8 @@ class Ledger:
             retry=Retry(NoBackoff(), 1, (redis_errors.ConnectionError,)),
             **connection_options(url),
         )
-        self._pool.connection_class = chunked(self._pool.connection_class)
+        if sys.version_info < (3, 12):
+            self._pool.connection_class = chunked(self._pool.connection_class)
         self._redis = redis.asyncio.Redis(connection_pool=self._pool)
 
     async def run(self, operation: Operation[T]) -> T:

@@ -1,4 +1,4 @@
-"""Cancelling tasks that lose a cancellation, as libraries make them."""
+"""Cancelling tasks whose libraries swallow a cancellation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import contextlib
 
 import pytest
 
-from forebay_backends.aio.cancellation import cancel_all, cancellable
+from forebay_backends.aio.cancellation import cancel_all, raise_lost_cancellation
 
 
 async def losing(times: int) -> None:
-    """Waits for ever, and loses so many cancellations."""
+    """Waits for ever and swallows so many cancellations."""
     for _ in range(times):
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
@@ -19,14 +19,14 @@ async def losing(times: int) -> None:
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])
-async def test_tasks_end_however_many_cancellations_they_lose(times: int) -> None:
+async def test_tasks_end_however_many_cancellations_they_swallow(times: int) -> None:
     tasks = [asyncio.create_task(losing(times)) for _ in range(3)]
     await asyncio.sleep(0)
     await cancel_all(tasks)
     assert all(task.cancelled() for task in tasks)
 
 
-async def test_what_a_task_raised_is_not_raised_here() -> None:
+async def test_cancel_all_does_not_raise_a_tasks_exception() -> None:
     async def fails() -> None:
         raise RuntimeError("of its own")
 
@@ -36,13 +36,13 @@ async def test_what_a_task_raised_is_not_raised_here() -> None:
     assert isinstance(task.exception(), RuntimeError)
 
 
-async def test_a_cancellation_that_got_lost_below_is_raised() -> None:
+async def test_a_cancellation_that_a_library_swallowed_is_raised() -> None:
     async def loses_one() -> str:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         return "answer"
 
-    task = asyncio.create_task(cancellable(loses_one()))
+    task = asyncio.create_task(raise_lost_cancellation(loses_one()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

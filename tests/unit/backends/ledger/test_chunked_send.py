@@ -1,4 +1,4 @@
-"""How large arguments get into a socket."""
+"""Sending large arguments in chunks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forebay_backends.ledger.chunked_send import chunked
 
 
 class Writer:
-    """Writes down what it is given."""
+    """Records writes, and each drain as None."""
 
     def __init__(self) -> None:
         self.steps: list[bytes | None] = []
@@ -23,23 +23,23 @@ class Writer:
 
 
 class Connected:
-    """A connection as far as it sends."""
+    """The part of redis-py's connection that sends."""
 
     def __init__(self) -> None:
         self._writer = Writer()
 
 
-async def test_a_large_argument_goes_out_in_pieces_each_when_there_is_room() -> None:
+async def test_a_large_argument_is_sent_in_chunks_with_a_drain_after_each() -> None:
     connection = chunked(Connected)()
     large = bytes(range(256)) * 4096
     await connection._send_packed_command([b"head", large, b"tail"])
-    pieces, waits = connection._writer.steps[::2], connection._writer.steps[1::2]
-    assert b"".join(pieces) == b"head" + large + b"tail"
-    assert max(map(len, pieces)) <= 256 << 10
-    assert waits == [None] * len(pieces)
+    chunks, drains = connection._writer.steps[::2], connection._writer.steps[1::2]
+    assert b"".join(chunks) == b"head" + large + b"tail"
+    assert max(map(len, chunks)) <= 256 << 10
+    assert drains == [None] * len(chunks)
 
 
-def test_redis_py_sends_through_what_is_replaced() -> None:
+def test_redis_py_calls_the_private_methods_that_are_overridden() -> None:
     assert "self._send_packed_command(" in inspect.getsource(Connection.send_packed_command)
     for kind in (Connection, UnixDomainSocketConnection):
         assert inspect.iscoroutinefunction(kind._connect)
