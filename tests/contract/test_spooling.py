@@ -11,7 +11,6 @@ import pytest
 from forebay.deadline import Deadline
 from forebay.errors import InvalidRequest
 from forebay.v1 import call_pb2
-from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.lifecycle import State
@@ -19,8 +18,14 @@ from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.requests import take_requests
 from forebay_gateway.admission.admission import CALL_BYTES, Admission, Permit
+from forebay_gateway.durable.item_sequence import ItemSequence
 from forebay_gateway.durable.ledger_retry import LedgerRetry
-from forebay_gateway.durable.request_spool import AHEAD_BYTES, AHEAD_REQUESTS, RequestSpool
+from forebay_gateway.durable.request_spool import (
+    READ_AHEAD_BYTES,
+    READ_AHEAD_REQUESTS,
+    RequestSpool,
+)
+from forebay_gateway.durable.watch import Watch
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.options import CallOptions
 from tests.contract.records import Record, accepted, running
@@ -80,20 +85,19 @@ def spool(
     *,
     limit_bytes: int = LIMIT,
     max_message_bytes: int = MIB,
-    room: AutoResetEvent | None = None,
+    watch: Watch | None = None,
 ) -> RequestSpool:
-    options = CallOptions(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
+    options = CallOptions(None, 0, detach=False, priority=0, forwarded_metadata=call_pb2.Metadata())
     incoming = IncomingCall(
         method("MatMul"), options, Deadline.after(None), first, aiter(source), permit
     )
     return RequestSpool(
-        record.call,
+        watch or Watch(record.call, ItemSequence()),
         incoming,
         limit_bytes=limit_bytes,
         max_message_bytes=max_message_bytes,
         ledger=ledger,
         ledger_retry=LedgerRetry(),
-        room=room or AutoResetEvent(),
     )
 
 
@@ -142,7 +146,9 @@ async def test_an_empty_stream_stores_nothing(
 
 
 @pytest.mark.parametrize(
-    ("size", "sent"), [(MIB, AHEAD_BYTES // MIB), (0, AHEAD_REQUESTS)], ids=["large", "empty"]
+    ("size", "sent"),
+    [(MIB, READ_AHEAD_BYTES // MIB), (0, READ_AHEAD_REQUESTS)],
+    ids=["large", "empty"],
 )
 async def test_no_more_is_read_than_may_wait_here(
     ledger: BlockingLedger, slow: SlowLedger, admission: Admission, size: int, sent: int
@@ -152,7 +158,7 @@ async def test_no_more_is_read_than_may_wait_here(
         source = Source(*[bytes(size)] * 1000, permit=permit)
         storing = asyncio.create_task(spool(record, slow, permit, b"a", source).store())
         await slow.asked.wait()
-        for _ in range(2 * AHEAD_REQUESTS):
+        for _ in range(2 * READ_AHEAD_REQUESTS):
             await asyncio.sleep(0)  # all that can run has run
         assert (source.sent, admission.bytes.held) == (sent, CALL_BYTES + sent * size)
         storing.cancel()
@@ -181,19 +187,19 @@ async def test_where_a_live_handler_has_enough_to_read_the_rest_waits(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = running(ledger, live=True, window_bytes=2 * MIB)
-    room = AutoResetEvent()
+    watch = Watch(record.call, ItemSequence())
     with admission.admit("caller") as permit:
         source = Source(*[bytes(MIB // 2)] * 40, permit=permit)
-        spooling = spool(record, aio_ledger, permit, b"a", source, room=room)
+        spooling = spool(record, aio_ledger, permit, b"a", source, watch=watch)
         storing = asyncio.create_task(spooling.store())
         read = 0
         while not storing.done():
             inputs = record.inputs
             assert sum(map(len, inputs[read:])) <= 2 * MIB
-            assert source.sent - len(inputs) <= AHEAD_BYTES // (MIB // 2) + 1
+            assert source.sent - len(inputs) <= READ_AHEAD_BYTES // (MIB // 2) + 1
             read = len(inputs)
             ledger.run(take_requests(record.call, 1, read, sum(map(len, inputs))))
-            room.set()
+            watch.request_window_open.set()
             await asyncio.sleep(0.005)
         assert storing.result() == 41
 

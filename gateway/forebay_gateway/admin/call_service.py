@@ -24,7 +24,7 @@ from forebay_gateway.admin.rpc_handlers import streaming, unary
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.item_sequence import FETCH_BYTES
-from forebay_gateway.durable.watches import LOOK_EVERY_S
+from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import consumers_of
 from forebay_gateway.rpc.incoming import Context
@@ -116,7 +116,7 @@ class CallService:
                         f"the gateway is shutting down; go on elsewhere, from item {ordinal}",
                         retry_after_s=RETRY_AFTER_S,
                     )
-                await observer.wait(LOOK_EVERY_S)
+                await observer.wait(LEASE_CHECK_INTERVAL_S)
 
     async def _fetch(self, call: CallKey, ordinal: int, seen: ObservedCall) -> list[bytes]:
         """The next items, at least one; raises ItemsLost where they are not kept."""

@@ -30,7 +30,7 @@ from forebay_gateway.admin.operation_messages import (
 )
 from forebay_gateway.admin.pages import cursor_of, page_size, token_of
 from forebay_gateway.admin.rpc_handlers import unary
-from forebay_gateway.durable.watches import LOOK_EVERY_S
+from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.rpc.incoming import Context
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class Operations:
                 left_s = give_up - time.monotonic()
                 if left_s <= 0 or self._observers.is_cut:
                     break
-                await observer.wait(min(left_s, LOOK_EVERY_S))
+                await observer.wait(min(left_s, LEASE_CHECK_INTERVAL_S))
         return await self._operation(call)
 
     async def list_page(

@@ -1,1 +1,1 @@
-"""Durable calls: a record in the ledger, items that survive, attachment by id."""
+"""Durable calls: a record in the ledger, stored items, attachment by call id."""

@@ -1,7 +1,8 @@
-"""Writing the records of durable calls and sending their messages.
+"""Writes the records of durable calls, and sends their messages where one server has both.
 
-Where broker and ledger are one server, both happen together. There, unary calls of methods
-that share messages gather, as ephemeral ones do, and one message names them all.
+Where the ledger's server is the broker, one script writes the record and pushes the message.
+There, small unary calls of a method with `max_batch` over 1 are batched, as ephemeral calls are:
+one message names all calls of the batch.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _SMALL_BYTES = 64 * 1024
-"""A larger request would keep those that share its round trip waiting."""
+"""Larger requests get a round trip of their own: they would delay the small ones in it."""
 
 
 @dataclass(eq=False)
 class _Accept:
-    """A call that is to be accepted with others."""
+    """A call that waits to be accepted in a batch."""
 
     call: CallKey
     new: NewCall
@@ -39,8 +40,8 @@ class _Accept:
 
 
 @dataclass(eq=False)
-class _Accepted:
-    """Calls of one message, those that have not ended."""
+class _Batch:
+    """The calls of one message that have not ended."""
 
     calls: set[CallKey] = field(default_factory=set)
 
@@ -60,74 +61,78 @@ class Acceptor:
         self._pipeliner = pipeliner
         self._dispatcher = dispatcher
         self._channel = channel
-        self._gatherings = Batcher(slots, self._accept_together)
-        self._in_flight: dict[CallKey, tuple[BatchQueue[_Accept], _Accepted]] = {}
+        self._batcher = Batcher(slots, self._start_batch)
+        self._in_flight: dict[CallKey, tuple[BatchQueue[_Accept], _Batch]] = {}
         self._background_tasks = BackgroundTasks()
 
-    async def accept(
-        self, call: CallKey, method: Method, new: NewCall, message: TaskMessage
-    ) -> ExistingCall | None:
-        """`ExistingCall` where the id stands for a call already; raises BackendUnavailable.
+    async def accept(self, call: CallKey, method: Method, new: NewCall) -> ExistingCall | None:
+        """Writes the record; returns `ExistingCall` where a call has the id already.
 
-        The message is for a call that shares none; it goes with the record where scripts push
-        it and the call has its requests.
+        Also pushes the message of a call that has all its requests, if the dispatcher pushes.
+        Raises BackendUnavailable.
         """
         is_small = len(new.request) <= _SMALL_BYTES
-        if not (is_small and self._dispatcher.pushes and method.route.max_batch > 1):
-            push = Push() if new.receiving else self._dispatcher.push_of(message)
-            way = self._pipeliner.run if is_small else self._ledger.run
-            return await way(accept(call, new, self._channel, push))
-        reply: asyncio.Future[ExistingCall | None] = asyncio.get_running_loop().create_future()
-        gathering = self._gatherings.of(method, new.priority)
-        gathering.add(_Accept(call, new, time.monotonic(), reply))
-        self._gatherings.send_due(gathering)
-        return await reply
+        if is_small and self._dispatcher.pushes and method.route.max_batch > 1:
+            return await self._accept_in_batch(call, method, new)
+        push = Push() if new.receiving else self._dispatcher.push_of(_message(call, new))
+        run = self._pipeliner.run if is_small else self._ledger.run
+        return await run(accept(call, new, self._channel, push))
 
-    def ended(self, call: CallKey, ending: Ending | None) -> None:
-        """The call has ended so, or its caller has left."""
-        gathering, accepted = self._in_flight.pop(call, (None, None))
-        if gathering is None or accepted is None:
+    def on_ended(self, call: CallKey, ending: Ending | None) -> None:
+        """Counts the call off its batch; `ending` is None where its caller disconnected."""
+        queue, batch = self._in_flight.pop(call, (None, None))
+        if queue is None or batch is None:
             return
         if ending is not None:
-            gathering.ran(ending.run_ms / 1000)
-        accepted.calls.discard(call)
-        if not accepted.calls:
-            gathering.over(accepted)
-            self._gatherings.send_due(gathering)
+            queue.record_run_time(ending.run_ms / 1000)
+        batch.calls.discard(call)
+        if not batch.calls:
+            queue.on_batch_done(batch)
+            self._batcher.send_due(queue)
 
-    def _accept_together(self, gathering: BatchQueue[_Accept], calls: list[_Accept]) -> None:
-        accepted = _Accepted({one.call for one in calls})
-        gathering.sent(accepted)
+    async def _accept_in_batch(
+        self, call: CallKey, method: Method, new: NewCall
+    ) -> ExistingCall | None:
+        reply: asyncio.Future[ExistingCall | None] = asyncio.get_running_loop().create_future()
+        queue = self._batcher.queue_of(method, new.priority)
+        queue.add(_Accept(call, new, time.monotonic(), reply))
+        self._batcher.send_due(queue)
+        return await reply
+
+    def _start_batch(self, queue: BatchQueue[_Accept], calls: list[_Accept]) -> None:
+        batch = _Batch({one.call for one in calls})
+        queue.on_batch_sent(batch)
         for one in calls:
-            self.ended(one.call, None)  # of two callers with one id, the later counts
-            self._in_flight[one.call] = gathering, accepted
-        self._background_tasks.start(self._run(calls))
+            self.on_ended(one.call, None)  # two callers may use one id: the later one counts
+            self._in_flight[one.call] = queue, batch
+        self._background_tasks.start(self._run_batch(calls))
 
-    async def _run(self, calls: list[_Accept]) -> None:
+    async def _run_batch(self, calls: list[_Accept]) -> None:
         first = calls[0]
-        message = _message_of(calls)
         operations = [
             accept(one.call, one.new, self._channel, Push(), piggybacked=one is not first)
             for one in calls
         ]
+        push = self._dispatcher.push_of(_batch_message(calls))
         try:
-            answers = await self._ledger.run_with_push(
-                operations, self._dispatcher.push_of(message)
-            )
+            results = await self._ledger.run_with_push(operations, push)
         except Exception as error:
-            answers = [error for _ in calls]
-        for one, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, Exception):
-                self.ended(one.call, None)
+            results = [error for _ in calls]
+        for one, result in zip(calls, results, strict=True):
+            if isinstance(result, Exception):
+                self.on_ended(one.call, None)
                 if not one.reply.done():
-                    one.reply.set_exception(answer)
+                    one.reply.set_exception(result)
             elif not one.reply.done():
-                one.reply.set_result(answer)
+                one.reply.set_result(result)
 
 
-def _message_of(calls: list[_Accept]) -> TaskMessage:
-    new = calls[0].new
+def _message(call: CallKey, new: NewCall) -> TaskMessage:
+    return call_message(call, 1, task=new.task, queue=new.queue, priority=new.priority)
+
+
+def _batch_message(calls: list[_Accept]) -> TaskMessage:
     if len(calls) == 1:
-        return call_message(calls[0].call, 1, task=new.task, queue=new.queue, priority=new.priority)
-    keys = [one.call for one in calls]
+        return _message(calls[0].call, calls[0].new)
+    new, keys = calls[0].new, [one.call for one in calls]
     return calls_message(uuid7(), keys, task=new.task, queue=new.queue, priority=new.priority)

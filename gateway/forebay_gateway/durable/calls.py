@@ -1,13 +1,13 @@
-"""Durable calls: each is a record in the ledger, and whoever names its id attaches to it.
+"""Durable calls: each has a record in the ledger, and any caller with its id can attach to it.
 
-Messages are bytes all the way; what a worker emits is passed on as it is.
+Messages stay bytes: the gateway sends on what the worker emits, without parsing it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 
 import grpc
 
@@ -31,7 +31,8 @@ from forebay_gateway.durable.item_sequence import ItemSequence
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.request_upload import RequestUpload
 from forebay_gateway.durable.response_writer import ResponseWriter
-from forebay_gateway.durable.watches import Watch, Watches
+from forebay_gateway.durable.watch import Watch
+from forebay_gateway.durable.watches import Watches
 from forebay_gateway.rpc.incoming import Context, IncomingCall
 from forebay_gateway.rpc.policy import new_call
 from forebay_gateway.rpc.uuid7 import uuid7
@@ -60,21 +61,24 @@ class DurableCalls:
         self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
-        """Accepts the call, or attaches to it, and delivers until it has ended."""
+        """Accepts the call, or attaches to it, and sends its items until it has ended.
+
+        Returns a unary method's response.
+        """
         return await _DurableRpc(self, incoming, context).serve()
 
-    async def knows(self, call_id: str) -> bool:
-        """Whether the id stands for a call; its record is kept alive as for one who attaches."""
+    async def exists(self, call_id: str) -> bool:
+        """Whether the ledger has the call. Renews the lease of this gateway's watch on it."""
         snapshot = await self.ledger.run(watch(CallKey(call_id), self.watches.channel))
         return not isinstance(snapshot, Refused)
 
-    def cut(self) -> None:
-        """Ends what is still being served with `Draining`; the calls go on in the ledger."""
-        self.ledger_retry.end()
-        self.watches.wake_all()
+    def abort_remaining(self) -> None:
+        """Ends the RPCs that are still open with `Draining`; their calls go on."""
+        self.ledger_retry.drain()
+        self.watches.notify_all()
 
     async def join(self) -> None:
-        """Returns when the ledger has been told of all calls that were left; bounded."""
+        """Returns when the ledger has all reports of disconnects, or after a while."""
         await self.disconnects.join()
 
 
@@ -83,67 +87,63 @@ class _DurableRpc:
 
     def __init__(self, calls: DurableCalls, incoming: IncomingCall, context: Context) -> None:
         self._calls = calls
-        self._ledger = calls.ledger
-        self._ledger_retry = calls.ledger_retry
-        self._channel = calls.watches.channel
         self._incoming = incoming
         self._method = incoming.method
         self._context = context
         self._call = CallKey(incoming.options.call_id or uuid7())
-        self._watch = Watch(ItemSequence(incoming.options.resume_from, incoming.permit))
-        self._delivery = self._watch.delivery
-        self._writer = ResponseWriter(
-            self._call,
-            self._watch,
-            context,
-            self._method,
-            ledger=calls.ledger,
-            watches=calls.watches,
-            ledger_retry=calls.ledger_retry,
-        )
-        self._upload = RequestUpload(
-            self._call,
-            self._watch,
-            incoming,
-            ledger=calls.ledger,
-            settings=calls.settings,
-            ledger_retry=calls.ledger_retry,
-        )
+        self._items = ItemSequence(incoming.options.resume_from, incoming.permit)
+        self._watch = Watch(self._call, self._items)
 
     async def serve(self) -> bytes | None:
-        """Runs the RPC; a unary method's response is returned."""
-        async with self._watching():
-            if not self._incoming.only_attaches and await self._accept():
-                attached, more_to_come = "new", self._method.client_streaming
+        async with self._open_watch():
+            if not self._incoming.is_attach_only and await self._accept():
+                attached, has_requests = "new", self._method.client_streaming
             else:
-                attached, more_to_come = await self._attach()
-            if more_to_come and not self._method.route.live:
-                await self._receive()
-                more_to_come = False
-            async with self._receiving(more_to_come):
-                return await self._writer.deliver(attached)
+                attached, has_requests = await self._attach()
+            writer = self._response_writer()
+            if has_requests and self._method.route.live:
+                async with self._request_upload().in_background():
+                    return await writer.write(attached)
+            if has_requests:
+                await self._upload()
+            return await writer.write(attached)
 
-    def _receiving(self, more_to_come: bool) -> AbstractAsyncContextManager[None]:
-        return self._upload.receiving() if more_to_come else nullcontext()
+    def _response_writer(self) -> ResponseWriter:
+        return ResponseWriter(
+            self._watch,
+            self._context,
+            self._method,
+            ledger=self._calls.ledger,
+            watches=self._calls.watches,
+            ledger_retry=self._calls.ledger_retry,
+        )
+
+    def _request_upload(self) -> RequestUpload:
+        return RequestUpload(
+            self._watch,
+            self._incoming,
+            ledger=self._calls.ledger,
+            settings=self._calls.settings,
+            ledger_retry=self._calls.ledger_retry,
+        )
 
     async def _accept(self) -> bool:
-        """Writes the record and sends its message; False where the id stands for a call."""
+        """Writes the record and sends its message; False where a call has the id already."""
         new = self._new_call()
-        self._delivery.ahead_bytes = min(new.window_bytes, new.item_limit_bytes)
-        message = self._message_of(1)
-        self._calls.watches.asked(self._watch)
+        self._items.credit_window_bytes = min(new.window_bytes, new.item_limit_bytes)
+        self._calls.watches.on_registering(self._watch)
         try:
-            known = await self._calls.acceptor.accept(self._call, self._method, new, message)
+            existing = await self._calls.acceptor.accept(self._call, self._method, new)
         except BackendUnavailable:
             if self._incoming.options.call_id is None:
                 self._calls.disconnects.abandoned(self._call)
             raise
-        # An id of our own is known only where the accept itself was sent twice.
-        accepted = known is None or self._incoming.options.call_id is None
+        # An id that the gateway made exists only because the accept itself was sent twice.
+        accepted = existing is None or self._incoming.options.call_id is None
         if accepted:
-            self._calls.watches.registered(self._watch)
+            self._calls.watches.on_registered(self._watch)
         if accepted and not new.receiving:
-            await self._send(message)
+            await self._send_or_discard()
         return accepted
 
     def _new_call(self) -> NewCall:
@@ -157,7 +157,68 @@ class _DurableRpc:
             digest=incoming.digest,
         )
 
-    def _message_of(self, attempt: int) -> TaskMessage:
+    async def _attach(self) -> tuple[str, bool]:
+        """Returns the value of `forebay-attached`, and whether this caller uploads requests.
+
+        The caller that began the upload may be gone. The ledger ignores requests that it has.
+        """
+        self._calls.watches.on_registering(self._watch)
+        snapshot = await self._calls.ledger.run(attach(self._call, self._calls.watches.channel))
+        if isinstance(snapshot, Refused):
+            raise CallUnknown("no call of that id is known, or its retention is over")
+        self._calls.watches.on_registered(self._watch)
+        incoming = self._incoming
+        if snapshot.method != self._method.name or (
+            incoming.first is not None and snapshot.digest != incoming.digest
+        ):
+            raise CallIdReused(
+                f"the call id {self._call.id!r} stands for another call: give every call its own"
+            )
+        self._items.attach(snapshot)
+        if snapshot.state is State.QUEUED:
+            await self._resend(snapshot.attempt)
+        has_requests = snapshot.receiving and incoming.first is not None
+        return ("running" if snapshot.ending is None else "finished"), has_requests
+
+    async def _upload(self) -> None:
+        push = self._calls.dispatcher.push_of(self._message(1))
+        if await self._request_upload().upload(push):
+            await self._send_or_discard()
+
+    async def _send_or_discard(self) -> None:
+        """Sends the message of a call whose record is written, unless the ledger pushes it."""
+        if self._calls.dispatcher.pushes:
+            return
+        try:
+            await self._calls.dispatcher.send(self._message(1))
+        except BackendUnavailable:
+            # The error allows a retry, which must find no record. Where a worker got the message
+            # in spite of the error, the call goes on.
+            if await self._discarded():
+                raise
+
+    async def _discarded(self) -> bool:
+        try:
+            return await self._calls.ledger.run(discard(self._call)) is None
+        except BackendUnavailable:
+            # Broker and ledger are away. A retry with the caller's id attaches to the record.
+            if self._incoming.options.call_id is None:
+                self._calls.disconnects.abandoned(self._call)
+            raise
+
+    async def _resend(self, attempt: int) -> None:
+        """Sends the message again: the gateway that accepted the call may have died before.
+
+        The call is valid even if this fails, since its first message may be on the broker.
+        """
+        if self._calls.dispatcher.pushes:
+            return
+        try:
+            await self._calls.dispatcher.send(self._message(attempt))
+        except BackendUnavailable:
+            _log.warning("the broker does not answer; call %s stays queued", self._call)
+
+    def _message(self, attempt: int) -> TaskMessage:
         return call_message(
             self._call,
             attempt,
@@ -166,77 +227,15 @@ class _DurableRpc:
             priority=self._incoming.options.priority,
         )
 
-    async def _attach(self) -> tuple[str, bool]:
-        """How the call stands, and whether this caller has requests for it.
-
-        Whoever received them may be gone. What is in the ledger is not put there again.
-        """
-        self._calls.watches.asked(self._watch)
-        snapshot = await self._ledger.run(attach(self._call, self._channel))
-        if isinstance(snapshot, Refused):
-            raise CallUnknown("no call of that id is known, or its retention is over")
-        self._calls.watches.registered(self._watch)
-        incoming = self._incoming
-        if snapshot.method != self._method.name or (
-            incoming.first is not None and snapshot.digest != incoming.digest
-        ):
-            raise CallIdReused(
-                f"the call id {self._call.id!r} stands for another call: give every call its own"
-            )
-        self._delivery.attach(snapshot)
-        if snapshot.state is State.QUEUED:
-            await self._send_again(self._message_of(snapshot.attempt))
-        more_to_come = snapshot.receiving and incoming.first is not None
-        return ("running" if snapshot.ending is None else "finished"), more_to_come
-
-    async def _receive(self) -> None:
-        """Receives all requests, which queues the call, and sends its message."""
-        message = self._message_of(1)
-        if await self._upload.receive(self._calls.dispatcher.push_of(message)):
-            await self._send(message)
-
-    async def _send(self, message: TaskMessage) -> None:
-        """Sends the message of a call whose record is written, unless it is pushed with it."""
-        if self._calls.dispatcher.pushes:
-            return
-        try:
-            await self._calls.dispatcher.send(message)
-        except BackendUnavailable:
-            # The error says that a retry may help, so it must find no record. Where a worker
-            # has the message after all, the call goes on.
-            if await self._discarded():
-                raise
-
-    async def _discarded(self) -> bool:
-        try:
-            return await self._ledger.run(discard(self._call)) is None
-        except BackendUnavailable:
-            # Both are away. A call of the caller's own id stands, for the retry to attach to.
-            if self._incoming.options.call_id is None:
-                self._calls.disconnects.abandoned(self._call)
-            raise
-
-    async def _send_again(self, message: TaskMessage) -> None:
-        """Sends the message of another's call, who may have died before sending it.
-
-        The call stands whether or not that succeeds: its first message may be on its way.
-        """
-        if self._calls.dispatcher.pushes:
-            return
-        try:
-            await self._calls.dispatcher.send(message)
-        except BackendUnavailable:
-            _log.warning("the broker does not answer; call %s waits on", self._call)
-
     @asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        """Hears of the call; sees to it that the ledger hears when the caller has gone.
+    async def _open_watch(self) -> AsyncIterator[None]:
+        """Receives the call's events; reports a disconnect to the ledger at the end.
 
-        A unary call that has ended needs no word: nobody reads on. A caller that a
-        shutdown cut off has not left, but comes back elsewhere.
+        No report is needed for a unary call that has ended, since nothing more is read, or for
+        an RPC that the gateway's shutdown ended, since its caller will attach elsewhere.
         """
         ended = False
-        with self._calls.watches.open(self._call, self._watch):
+        with self._calls.watches.open(self._watch):
             try:
                 yield
                 ended = True
@@ -244,6 +243,7 @@ class _DurableRpc:
                 ended = True
                 raise
             finally:
-                self._calls.acceptor.ended(self._call, self._delivery.ending)
-                if self._method.server_streaming if ended else not self._calls.ledger_retry.is_over:
+                self._calls.acceptor.on_ended(self._call, self._items.ending)
+                is_draining = self._calls.ledger_retry.is_draining
+                if self._method.server_streaming if ended else not is_draining:
                     self._calls.disconnects.disconnected(self._call)

@@ -1,4 +1,4 @@
-"""Telling the ledger that a caller has gone, without making anyone wait for it."""
+"""Reports to the ledger that a caller has disconnected, in the background."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Disconnects:
-    """What the ledger has yet to hear of calls that were left. One object a gateway."""
+    """The disconnects that the ledger has to be told of. One object a gateway."""
 
     def __init__(
         self, ledger: Ledger, pipeliner: Pipeliner, watches: Watches, ledger_retry: LedgerRetry
@@ -27,40 +27,40 @@ class Disconnects:
         self._pipeliner = pipeliner
         self._watches = watches
         self._ledger_retry = ledger_retry
-        self._telling = BackgroundTasks()
+        self._background_tasks = BackgroundTasks()
 
     def disconnected(self, call: CallKey) -> None:
-        """A caller has gone."""
-        self._telling.start(self._leave(call))
+        """Ends the gateway's watch on the call."""
+        self._background_tasks.start(self._leave(call))
 
     def abandoned(self, call: CallKey) -> None:
-        """A caller was told that its call failed, and nobody else knows the call's id.
+        """Removes or cancels a call whose accept failed, and whose id its caller does not know.
 
-        The ledger may have accepted it, and only the answer was lost: then it is not to run.
+        The ledger may have accepted the call and only its reply was lost: the call must not run.
         """
-        self._telling.start(self._forget(call))
+        self._background_tasks.start(self._discard_or_cancel(call))
 
     async def join(self) -> None:
-        """Returns when the ledger has been told of all; bounded."""
-        await self._telling.join(RETRY_AFTER_S)
+        """Returns when the ledger has all reports, or after `RETRY_AFTER_S`."""
+        await self._background_tasks.join(RETRY_AFTER_S)
 
     async def _leave(self, call: CallKey) -> None:
-        async def leave_it() -> None:
-            if not self._watches.watched(call):  # it may be attached to again meanwhile
-                # After the call was accepted, where that is still on its way.
+        async def attempt() -> None:
+            if not self._watches.is_watched(call):  # another caller may have attached meanwhile
+                # The pipeliner keeps the order: an accept that is still queued runs first.
                 await self._pipeliner.run(leave(call, self._watches.channel))
 
         try:
-            await self._ledger_retry.retry(leave_it)
+            await self._ledger_retry.retry(attempt)
         except BackendUnavailable:
-            _log.warning("call %s was left; its watch will lapse", call)
+            _log.warning("call %s: its caller disconnected; its watch will expire", call)
 
-    async def _forget(self, call: CallKey) -> None:
-        async def forget_it() -> None:
+    async def _discard_or_cancel(self, call: CallKey) -> None:
+        async def attempt() -> None:
             if await self._ledger.run(discard(call)) is not None:
                 await self._ledger.run(cancel(call))
 
         try:
-            await self._ledger_retry.retry(forget_it)
+            await self._ledger_retry.retry(attempt)
         except BackendUnavailable:
-            _log.warning("call %s was given up; if it was accepted, its watch will lapse", call)
+            _log.warning("call %s failed; if it was accepted, its watch will expire", call)

@@ -1,8 +1,8 @@
-"""Which item goes to a caller next. Pure: events in, decisions out.
+"""The order in which a call's items go to one caller. Pure: events in, actions out.
 
-Small items come by pub/sub, whole; large ones, and any that came while the
-caller was slow or pub/sub was away, are fetched from the ledger by ordinal. So a
-lost frame costs a fetch and never an item, and what waits for a slow caller is
+Small items arrive whole by pub/sub. Large items, and items that arrived while the caller was
+slow or while pub/sub was disconnected, are fetched from the ledger by ordinal. So a lost
+pub/sub frame costs one fetch and never an item, and the memory that a slow caller needs is
 bounded.
 """
 
@@ -24,21 +24,21 @@ from forebay_backends.ledger.frames import (
 from forebay_backends.ledger.operations.calls import CallSnapshot
 
 BUFFER_BYTES = 1 << 20
-"""Bytes of published items that wait for the caller before the rest is left to the ledger."""
+"""Published items are buffered up to this size; later ones are fetched from the ledger."""
 FETCH_BYTES = 2 << 20
-"""About how much one fetch brings."""
+"""The size that one fetch aims at."""
 
 
 @dataclass(frozen=True)
 class Send:
-    """A message for the caller."""
+    """Send a message to the caller."""
 
     payload: bytes
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """Items to be read from the ledger: `count` from ordinal `first` on."""
+    """Read `count` items from the ledger, from ordinal `first` on."""
 
     first: int
     count: int
@@ -46,30 +46,30 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do until an event."""
+    """Do nothing until the next event."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """All items have gone out, and the call has ended."""
+    """All items were sent, and the call has ended."""
 
     ending: Ending
 
 
-Decision = Send | Fetch | Wait | Done
+Action = Send | Fetch | Wait | Done
 
 
-class Held(Protocol):
-    """Who counts the bytes that wait here."""
+class ByteBudget(Protocol):
+    """The gateway's limit on buffered bytes, for example an admission `Permit`."""
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more fit."""
+        """Whether `size` more bytes fit."""
 
     def hold(self, size: int) -> None:
-        """Counts bytes, or counts them off where negative."""
+        """Reserves `size` bytes; a negative size releases them."""
 
 
-class _Uncounted:
+class _UnlimitedBudget:
     def has_room(self, size: int) -> bool:
         return True
 
@@ -78,151 +78,163 @@ class _Uncounted:
 
 
 class ItemSequence:
-    """The items of one call on their way to one caller."""
+    """The items of one call, in the order in which one caller gets them.
 
-    def __init__(self, resume_from: int = 0, held: Held | None = None) -> None:
-        self._held = held or _Uncounted()
-        self.ahead_bytes = 0
-        """How far the handler may run ahead of its readers."""
-        self._ready: deque[tuple[bool, bytes]] = deque()  # lasting?, payload
+    `resume_from` items were sent to the caller earlier.
+    """
+
+    def __init__(self, resume_from: int = 0, budget: ByteBudget | None = None) -> None:
+        self._budget = budget or _UnlimitedBudget()
+        self.credit_window_bytes = 0
+        """How many bytes the handler may emit before a reader must send credit."""
+        self._ready: deque[tuple[bool, bytes]] = deque()  # (is it stored in the ledger?, payload)
         self._ready_bytes = 0
         self._sending_bytes = 0
-        self._awaited_bytes = 0  # of a page that is read ahead
-        self._tail = resume_from  # the ordinal after the last ready one
-        self._known = resume_from  # items that the ledger is known to hold
-        self._known_bytes = 0
+        self._prefetch_bytes = 0
+        self._next_ordinal = resume_from  # of the item to append to `_ready` next
+        self._stored_count = resume_from  # items that the ledger holds, as far as is known
+        self._stored_bytes = 0
         self.ending: Ending | None = None
-        """How the call ended, once that is known."""
-        self.initial: bytes | None = None
+        """How the call ended; None until then."""
+        self.initial_metadata: bytes | None = None
         self.read_count = resume_from
-        self._unacknowledged_bytes = 0
+        self._uncredited_bytes = 0
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing yet to be said to the caller."""
-        return not self._ready and self._known <= self._tail and self.ending is None
+    def is_idle(self) -> bool:
+        """Whether there is nothing to send or fetch yet."""
+        return not self._ready and self._stored_count <= self._next_ordinal and self.ending is None
 
     @property
-    def tail(self) -> int:
-        """How many lasting items came here, or were seen before: the ledger has had them."""
-        return self._tail
+    def next_ordinal(self) -> int:
+        """The ledger has stored at least this many items: they were received here or earlier."""
+        return self._next_ordinal
 
     def on_event(self, event: CallEvent) -> None:
-        """Takes what pub/sub says."""
+        """Applies an event from pub/sub."""
         match event:
             case Item(ordinal, payload):
-                if ordinal >= self._known:
-                    self._know(ordinal + 1, self._known_bytes + len(payload))
-                if ordinal == self._tail and self._has_room(len(payload)):
+                if ordinal >= self._stored_count:
+                    self._on_stored(ordinal + 1, self._stored_bytes + len(payload))
+                if ordinal == self._next_ordinal and self._has_room(len(payload)):
                     self._append(payload)
             case ItemsStored(count, sent):
-                self._know(count, sent)
+                self._on_stored(count, sent)
             case TransientItem(payload):
-                self._push_transient(payload)
+                self._append_transient(payload)
             case Initial(payload):
-                self.initial = payload
+                self.initial_metadata = payload
             case Ending():
-                self._know(event.count, self._known_bytes)
+                self._on_stored(event.count, self._stored_bytes)
                 self.ending = event
 
     def attach(self, snapshot: CallSnapshot) -> None:
-        """Takes the ledger's word at attaching: the latest transient item is news, too.
+        """Applies the snapshot of a call that the caller attaches to.
 
-        Raises ItemsLost where the caller has seen more than there is.
+        The snapshot's transient item is sent, too: the caller has not seen it. Raises ItemsLost
+        where the caller has read more items than the ledger has.
         """
         if self.read_count > snapshot.count:
             raise ItemsLost(
                 f"the ledger has {snapshot.count} items of this call, "
-                f"the caller saw {self.read_count}"
+                f"the caller has read {self.read_count}"
             )
-        self.ahead_bytes = snapshot.ahead_bytes
+        self.credit_window_bytes = snapshot.ahead_bytes
         self.on_snapshot(snapshot)
         if snapshot.transient and snapshot.ending is None:
-            self._push_transient(snapshot.transient)
+            self._append_transient(snapshot.transient)
 
     def on_snapshot(self, snapshot: CallSnapshot) -> None:
-        """Takes the ledger's word, now and then, since pub/sub loses; it may be a bit old.
+        """Applies a snapshot from the ledger, which replaces events that pub/sub lost.
 
-        Raises ItemsLost where items that did not go out yet are gone.
+        The snapshot may be older than the latest event. Raises ItemsLost where the ledger has
+        dropped items that were not sent yet.
         """
-        if self._tail < snapshot.first:
+        if self._next_ordinal < snapshot.first:
             raise ItemsLost(f"the first {snapshot.first} items of this call are no longer kept")
-        self._know(snapshot.count, snapshot.sent)
-        if self.initial is None and snapshot.initial:
-            self.initial = snapshot.initial
+        self._on_stored(snapshot.count, snapshot.sent)
+        if self.initial_metadata is None and snapshot.initial:
+            self.initial_metadata = snapshot.initial
         if snapshot.ending is not None:
             self.ending = snapshot.ending
 
     def on_fetched(self, items: list[tuple[int, bytes]]) -> None:
-        """Takes items from the ledger; raises ItemsLost where they are not the next."""
-        self._held.hold(-self._awaited_bytes)
-        self._awaited_bytes = 0
+        """Appends fetched items; raises ItemsLost where the next item is not among them."""
+        self._budget.hold(-self._prefetch_bytes)
+        self._prefetch_bytes = 0
         for ordinal, payload in items:
-            if ordinal == self._tail:
+            if ordinal == self._next_ordinal:
                 self._append(payload)
-            elif ordinal > self._tail:
+            elif ordinal > self._next_ordinal:
                 break
-        if not items or items[-1][0] + 1 > self._tail:
-            raise ItemsLost(f"item {self._tail} of this call is no longer in the ledger")
+        if not items or items[-1][0] + 1 > self._next_ordinal:
+            raise ItemsLost(f"item {self._next_ordinal} of this call is no longer in the ledger")
 
-    def acknowledge(self, *, idle: bool = False) -> int | None:
-        """How many items to say were read, where it is time to: half of what the handler
-        may run ahead or, where nothing else happens, any.
+    def next_credit(self, *, idle: bool = False) -> int | None:
+        """The number of read items to report to the handler as credit; None if not due.
+
+        Credit is due when half of the credit window was read or, where the RPC is `idle`, when
+        any byte was.
         """
         if self.ending is not None:
-            return None  # no handler waits any more
-        due = self._unacknowledged_bytes * 2 >= self.ahead_bytes or idle
-        if not (self._unacknowledged_bytes and due):
+            return None  # the handler has ended and needs no credit
+        due = self._uncredited_bytes * 2 >= self.credit_window_bytes or idle
+        if not (self._uncredited_bytes and due):
             return None
-        self._unacknowledged_bytes = 0
+        self._uncredited_bytes = 0
         return self.read_count
 
-    def take(self) -> Decision:
-        """What to do next; what was sent before is with the caller by now."""
-        self._held.hold(-self._sending_bytes)
+    def next_action(self) -> Action:
+        """What to do next. The caller has received the message of the `Send` before."""
+        self._budget.hold(-self._sending_bytes)
         self._sending_bytes = 0
         if self._ready:
-            lasting, payload = self._ready.popleft()
-            if lasting:
+            is_stored, payload = self._ready.popleft()
+            if is_stored:
                 self._ready_bytes -= len(payload)
                 self._sending_bytes = len(payload)
                 self.read_count += 1
-                self._unacknowledged_bytes += len(payload)
+                self._uncredited_bytes += len(payload)
             return Send(payload)
-        if self._known > self._tail:
-            return self._fetch() if self._held.has_room(FETCH_BYTES) else Fetch(self._tail, 1)
+        if self._stored_count > self._next_ordinal:
+            has_room = self._budget.has_room(FETCH_BYTES)
+            return self._fetch() if has_room else Fetch(self._next_ordinal, 1)
         if self.ending is not None:
             return Done(self.ending)
         return Wait()
 
-    def read_ahead(self) -> Fetch | None:
-        """What to fetch while the rest of what is ready goes out: little is left of that."""
-        if self._awaited_bytes or self._known == self._tail or self._ready_bytes >= FETCH_BYTES:
+    def prefetch(self) -> Fetch | None:
+        """The fetch to start while the last ready items are being sent; None if not due."""
+        if self._prefetch_bytes or self._stored_count == self._next_ordinal:
             return None
-        if not self._held.has_room(FETCH_BYTES):
+        if self._ready_bytes >= FETCH_BYTES or not self._budget.has_room(FETCH_BYTES):
             return None
-        self._awaited_bytes = FETCH_BYTES
-        self._held.hold(FETCH_BYTES)
+        self._prefetch_bytes = FETCH_BYTES
+        self._budget.hold(FETCH_BYTES)
         return self._fetch()
 
     def _fetch(self) -> Fetch:
-        average = max(1, self._known_bytes // self._known)
-        return Fetch(self._tail, min(self._known - self._tail, max(1, FETCH_BYTES // average)))
+        average_bytes = max(1, self._stored_bytes // self._stored_count)
+        count = min(self._stored_count - self._next_ordinal, max(1, FETCH_BYTES // average_bytes))
+        return Fetch(self._next_ordinal, count)
 
-    def _know(self, count: int, sent: int) -> None:
-        self._known = max(self._known, count)
-        self._known_bytes = max(self._known_bytes, sent)
+    def _on_stored(self, count: int, size: int) -> None:
+        self._stored_count = max(self._stored_count, count)
+        self._stored_bytes = max(self._stored_bytes, size)
 
     def _append(self, payload: bytes) -> None:
         self._ready.append((True, payload))
         self._ready_bytes += len(payload)
-        self._held.hold(len(payload))
-        self._tail += 1
+        self._budget.hold(len(payload))
+        self._next_ordinal += 1
 
     def _has_room(self, size: int) -> bool:
-        return self._ready_bytes < BUFFER_BYTES and (not self._ready or self._held.has_room(size))
+        if self._ready_bytes >= BUFFER_BYTES:
+            return False
+        return not self._ready or self._budget.has_room(size)
 
-    def _push_transient(self, payload: bytes) -> None:
+    def _append_transient(self, payload: bytes) -> None:
+        """Appends a transient item, or replaces the one that is last."""
         if self._ready and not self._ready[-1][0]:
             self._ready.pop()
         self._ready.append((False, payload))

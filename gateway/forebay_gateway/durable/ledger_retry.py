@@ -1,7 +1,7 @@
-"""Waiting for a ledger that is away, with calls that are in flight.
+"""Retries of ledger operations for calls that are in flight.
 
-A new call fails at once, for its caller to go elsewhere; one that was accepted waits,
-since the outage is the ledger's everywhere and what was accepted is not lost.
+A new call fails at once while the ledger is away, so that its caller can try elsewhere. A call
+that was accepted waits: every other gateway has the same outage, and the call is not lost.
 """
 
 from __future__ import annotations
@@ -19,59 +19,58 @@ from forebay_gateway.admission.admission import RETRY_AFTER_S
 
 RETRY_FOR_S = 60.0
 """How long a call in flight waits for a ledger that is away."""
-_AGAIN_AFTER_S = 0.5
+_RETRY_DELAY_S = 0.5
 
 T = TypeVar("T")
 
 
 class LedgerRetry:
-    """Asks again until there is an answer, or the gateway can wait no longer."""
+    """Retries until the ledger answers, `RETRY_FOR_S` is over, or the gateway drains."""
 
-    def __init__(self, patience_s: float = RETRY_FOR_S) -> None:
-        self._patience_s = patience_s
-        self._over = asyncio.Event()
+    def __init__(self) -> None:
+        self._draining = asyncio.Event()
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing is waited for any more."""
-        return self._over.is_set()
+    def is_draining(self) -> bool:
+        """Whether `drain` was called."""
+        return self._draining.is_set()
 
-    def end(self) -> None:
-        """From now on nothing is asked twice."""
-        self._over.set()
+    def drain(self) -> None:
+        """From now on nothing is retried."""
+        self._draining.set()
 
     def raise_if_draining(self, call: CallKey) -> None:
-        """Raises Draining where the gateway can wait no longer, with what to call again."""
-        if self.is_over:
+        """Raises Draining, with the call id to call again with."""
+        if self.is_draining:
             raise Draining(
                 f"the gateway is shutting down; call again with {CALL_ID} {call.id}",
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    async def unless_draining(self, call: CallKey, said: Coroutine[None, None, T]) -> T:
-        """What the caller says next; raises Draining where the gateway can't wait for it."""
-        saying = asyncio.ensure_future(said)
-        over = asyncio.ensure_future(self._over.wait())
+    async def unless_draining(self, call: CallKey, result: Coroutine[None, None, T]) -> T:
+        """The coroutine's result; raises Draining where the gateway drains before."""
+        waiting = asyncio.ensure_future(result)
+        draining = asyncio.ensure_future(self._draining.wait())
         try:
-            await asyncio.wait((saying, over), return_when=asyncio.FIRST_COMPLETED)
-            if not saying.done():
+            await asyncio.wait((waiting, draining), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
                 self.raise_if_draining(call)
-            return saying.result()
+            return waiting.result()
         finally:
-            saying.cancel()
-            over.cancel()
+            waiting.cancel()
+            draining.cancel()
 
-    async def retry(self, retry: Callable[[], Awaitable[T]]) -> T:
-        """The answer; what is asked may be done twice. Raises BackendUnavailable."""
+    async def retry(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """The operation's result. It may run twice. Raises BackendUnavailable."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + self._patience_s
+        give_up_at = loop.time() + RETRY_FOR_S
         while True:
             try:
-                return await retry()
+                return await operation()
             except BackendUnavailable:
-                if self.is_over or loop.time() > give_up:
+                if self.is_draining or loop.time() > give_up_at:
                     raise
             with contextlib.suppress(TimeoutError):
                 # Jitter: all calls in flight wait for the same server.
-                async with asyncio.timeout(_AGAIN_AFTER_S * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
-                    await self._over.wait()
+                async with asyncio.timeout(_RETRY_DELAY_S * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
+                    await self._draining.wait()

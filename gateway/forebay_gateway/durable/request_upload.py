@@ -1,4 +1,4 @@
-"""The way in of a call whose requests are a stream: into the ledger, to their end."""
+"""Uploads a request stream to the ledger, and ends the call where the stream has an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from forebay.errors import (
 )
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event
 from forebay_backends.ledger.operations.base import Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import discard, end
@@ -29,7 +28,7 @@ from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.request_spool import RequestSpool
-from forebay_gateway.durable.watches import Watch
+from forebay_gateway.durable.watch import Watch
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.policy import request_limit_bytes
 
@@ -37,11 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 class RequestUpload:
-    """Receives the requests of one RPC on one durable call."""
+    """Uploads the requests of one RPC on one durable call."""
 
     def __init__(
         self,
-        call: CallKey,
         watch: Watch,
         incoming: IncomingCall,
         *,
@@ -49,70 +47,67 @@ class RequestUpload:
         settings: Settings,
         ledger_retry: LedgerRetry,
     ) -> None:
-        self._call = call
         self._watch = watch
         self._incoming = incoming
         self._ledger = ledger
-        self._settings = settings
         self._ledger_retry = ledger_retry
         self._limit_bytes = request_limit_bytes(incoming.method, settings)
-        self._live = incoming.method.route.live
+        self._is_live = incoming.method.route.live
+        self._spool = RequestSpool(
+            watch,
+            incoming,
+            limit_bytes=self._limit_bytes,
+            max_message_bytes=settings.max_message_bytes,
+            ledger=ledger,
+            ledger_retry=ledger_retry,
+        )
 
-    async def receive(self, push: Push) -> bool:
-        """Puts the requests into the ledger as they come; where they are complete, queues the call.
+    async def upload(self, push: Push) -> bool:
+        """Stores all requests, then completes them, which queues a call that is not live.
 
-        False where it ended before: the delivery says how. Raises what is wrong with the
-        requests; of a live call, what ends no call: else the delivery says that, too.
+        False where the call has ended before: the watch gets its ending. Raises errors of the
+        requests; those of a live call only where they do not end the call.
         """
         try:
-            stored = await self._store()
+            count = await self._store()
         except (BackendUnavailable, Draining):
-            raise  # the call's requests can still be completed, under its id
+            raise  # the caller can still complete the requests, under the call's id
         except ForebayError as error:
             await self._end(error)
-            if self._live and error.retry_after_s is None:
+            if self._is_live and error.retry_after_s is None:
                 return False
             raise
-        if stored is None:
+        if count is None:
             return False
-        completed = partial(self._ledger.run, complete(self._call, push, stored))
-        refused = await self._ledger_retry.retry(completed)
+        completing = partial(self._ledger.run, complete(self._watch.call, push, count))
+        refused = await self._ledger_retry.retry(completing)
         if refused is not None and refused.why is Refusal.GAP:
             raise ItemsLost("the ledger has lost requests of this call")
         return refused is None
 
     @asynccontextmanager
-    async def receiving(self) -> AsyncIterator[None]:
-        """Receives requests until they end, or the block is left; `Watch.fail` hears of errors."""
-        task = asyncio.create_task(self._receive_on())
+    async def in_background(self) -> AsyncIterator[None]:
+        """Uploads while the block runs; the watch gets the error that ends the upload."""
+        task = asyncio.create_task(self._upload_for_watch())
         try:
             yield
         finally:
             await cancel_all([task])
 
-    async def _receive_on(self) -> None:
+    async def _upload_for_watch(self) -> None:
         try:
-            await self.receive(Push())
+            await self.upload(Push())
         except ForebayError as error:
-            self._watch.fail(error)
+            self._watch.on_upload_failed(error)
         except grpc.aio.AbortError:
-            pass  # the delivery has ended the RPC, and is about to end this
+            pass  # the response side has ended the RPC, and will cancel this task
         except Exception:
-            _log.exception("call %s: its requests can't be received", self._call)
-            self._watch.fail(InternalFault("the gateway failed; its log says how"))
+            _log.exception("call %s: its requests can't be received", self._watch.call)
+            self._watch.on_upload_failed(InternalFault("the gateway failed; its log says how"))
 
     async def _store(self) -> int | None:
-        """How many requests there are; None where the call has ended."""
-        spool = RequestSpool(
-            self._call,
-            self._incoming,
-            limit_bytes=self._limit_bytes,
-            max_message_bytes=self._settings.max_message_bytes,
-            ledger=self._ledger,
-            ledger_retry=self._ledger_retry,
-            room=self._watch.room,
-        )
-        stored = await spool.store()
+        """The number of requests; None where the call has ended."""
+        stored = await self._spool.store()
         if not isinstance(stored, Refused):
             return stored
         if stored.why is Refusal.TOO_LARGE:
@@ -125,6 +120,6 @@ class RequestUpload:
     async def _end(self, error: ForebayError) -> None:
         if error.retry_after_s is None:
             outcome = outcome_of_error(error).SerializeToString()
-            await self._ledger.run(end(self._call, Event.FAIL, error.reason, outcome))
-        elif not self._live:  # a retry may help, so it must find no record
-            await self._ledger.run(discard(self._call))
+            await self._ledger.run(end(self._watch.call, Event.FAIL, error.reason, outcome))
+        elif not self._is_live:  # the error allows a retry, which must find no record
+            await self._ledger.run(discard(self._watch.call))

@@ -1,4 +1,4 @@
-"""Handing a call's items to its caller, from wherever they come, until it has ended."""
+"""Sends a call's items to its caller until the call has ended."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
-from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.calls import credit
 from forebay_gateway.durable.item_sequence import Done, Fetch, Send, Wait
 from forebay_gateway.durable.ledger_retry import LedgerRetry
-from forebay_gateway.durable.watches import Watch, Watches
+from forebay_gateway.durable.watch import Watch
+from forebay_gateway.durable.watches import Watches
 from forebay_gateway.rpc.incoming import Context
 from forebay_gateway.rpc.outcomes import error_of_ending, trailing_metadata
 from forebay_gateway.rpc.status import abort
@@ -30,19 +30,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Ahead:
-    """Items on their way from the ledger, asked for under this subscription."""
+class _Prefetch:
+    """A fetch that was started under this subscription of the gateway's channel."""
 
-    confirmed_in: int
+    subscription: int
     items: asyncio.Task[list[tuple[int, bytes]]]
 
 
 class ResponseWriter:
-    """The way back of one RPC on one durable call."""
+    """Writes the responses, metadata and status of one RPC on one durable call."""
 
     def __init__(
         self,
-        call: CallKey,
         watch: Watch,
         context: Context,
         method: Method,
@@ -51,39 +50,39 @@ class ResponseWriter:
         watches: Watches,
         ledger_retry: LedgerRetry,
     ) -> None:
-        self._call = call
         self._watch = watch
-        self._delivery = watch.delivery
+        self._call = watch.call
+        self._items = watch.items
         self._context = context
         self._method = method
         self._ledger = ledger
         self._watches = watches
         self._ledger_retry = ledger_retry
-        self._owed: int | None = None  # a credit that the ledger did not take
-        self._ahead: _Ahead | None = None
+        self._failed_credit: int | None = None
+        self._prefetch: _Prefetch | None = None
 
-    async def deliver(self, attached: str) -> bytes | None:
-        """Hands out items until the call has ended; a unary method's response is returned."""
+    async def write(self, attached: str) -> bytes | None:
+        """Sends items until the call has ended; returns a unary method's response."""
         try:
-            return await self._deliver(attached)
+            return await self._write(attached)
         finally:
-            if self._ahead is not None:
-                self._ahead.items.cancel()
+            if self._prefetch is not None:
+                self._prefetch.items.cancel()
 
-    async def _deliver(self, attached: str) -> bytes | None:
+    async def _write(self, attached: str) -> bytes | None:
         await self._send_initial_metadata(attached)
         response: bytes | None = None
         while True:
-            decision = self._delivery.take()
-            if not isinstance(decision, Done):
+            action = self._items.next_action()
+            if not isinstance(action, Done):
                 self._ledger_retry.raise_if_draining(self._call)
-                self._watch.go_on()
-            match decision:
+                self._watch.raise_if_upload_failed()
+            match action:
                 case Send(payload):
                     if self._method.server_streaming:
-                        self._read_ahead()
+                        self._start_prefetch()
                         await self._context.write(payload)
-                        await self._acknowledge(self._delivery.acknowledge())
+                        await self._send_credit(self._items.next_credit())
                     else:
                         response = payload
                 case Fetch(first, count):
@@ -95,64 +94,69 @@ class ResponseWriter:
                     return response
 
     async def _send_initial_metadata(self, attached: str) -> None:
-        if self._delivery.idle:
+        if self._items.is_idle:
             await self._watch.wait(HOLD_INITIAL_METADATA_S)
-        handlers = call_pb2.Metadata.FromString(self._delivery.initial or b"")
+        from_handler = call_pb2.Metadata.FromString(self._items.initial_metadata or b"")
         await self._context.send_initial_metadata(
-            ((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(handlers))
+            ((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(from_handler))
         )
 
-    def _read_ahead(self) -> None:
-        """Has the next items come while the caller takes these."""
-        if self._ahead is None and self._watches.confirmed(self._watch):
-            fetch = self._delivery.read_ahead()
+    def _start_prefetch(self) -> None:
+        if self._prefetch is None and self._watches.is_confirmed(self._watch):
+            fetch = self._items.prefetch()
             if fetch is not None:
                 items = self._ledger.items(self._call, fetch.first, fetch.count)
-                self._ahead = _Ahead(self._watch.confirmed_in, asyncio.create_task(items))
+                subscription = self._watch.confirmed_subscription
+                self._prefetch = _Prefetch(subscription, asyncio.create_task(items))
 
     async def _fetch(self, first: int, count: int) -> None:
-        """Reads items, where it is certain that the ledger is as it was; else waits for that."""
-        if self._watches.confirmed(self._watch):
-            confirmed_in = self._watch.confirmed_in
-            items = await self._items_ahead(confirmed_in)
+        """Fetches items if the watch is confirmed; otherwise waits for the confirmation."""
+        if self._watches.is_confirmed(self._watch):
+            subscription = self._watch.confirmed_subscription
+            items = await self._prefetched(subscription)
             if items is None:
-                ask = partial(self._ledger.items, self._call, first, count)
-                items = await self._ledger_retry.retry(ask)
-            if self._watches.confirmed(self._watch) and self._watch.confirmed_in == confirmed_in:
-                self._delivery.on_fetched(items)
+                fetching = partial(self._ledger.items, self._call, first, count)
+                items = await self._ledger_retry.retry(fetching)
+            if (
+                self._watches.is_confirmed(self._watch)
+                and self._watch.confirmed_subscription == subscription
+            ):
+                self._items.on_fetched(items)
                 return
         await self._wait()
 
-    async def _items_ahead(self, confirmed_in: int) -> list[tuple[int, bytes]] | None:
-        """What was read ahead, if anything, and if the ledger has been the same since."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
+    async def _prefetched(self, subscription: int) -> list[tuple[int, bytes]] | None:
+        """The prefetched items; None where there are none of this subscription."""
+        prefetch, self._prefetch = self._prefetch, None
+        if prefetch is None:
             return None
         try:
-            items = await ahead.items
+            items = await prefetch.items
         except BackendUnavailable:
             return None
-        return items if ahead.confirmed_in == confirmed_in else None
+        return items if prefetch.subscription == subscription else None
 
     async def _wait(self) -> None:
         await self._watch.wait()
-        snapshot = self._watch.snapshot()
+        snapshot = self._watch.take_snapshot()
         if isinstance(snapshot, Refused):
-            raise ItemsLost("the ledger has lost this call, or what went out of it")
+            raise ItemsLost("the ledger has lost this call, or items of it that were sent")
         if snapshot is not None:
-            await self._acknowledge(self._delivery.acknowledge(idle=True) or self._owed)
-            self._delivery.on_snapshot(snapshot)
+            await self._send_credit(self._items.next_credit(idle=True) or self._failed_credit)
+            self._items.on_snapshot(snapshot)
 
-    async def _acknowledge(self, read_count: int | None) -> None:
+    async def _send_credit(self, read_count: int | None) -> None:
         if read_count is None:
             return
         try:
             await self._ledger.run(credit(self._call, read_count))
-            self._owed = None
+            self._failed_credit = None
         except BackendUnavailable:
-            # The handler waits, as the caller would; it is said again when the ledger is back.
-            self._owed = read_count
-            _log.info("call %s: the ledger was not told of %d items read", self._call, read_count)
+            # The handler waits meanwhile. `_wait` sends the credit when the ledger is back.
+            self._failed_credit = read_count
+            _log.info(
+                "call %s: the ledger did not get a credit of %d items", self._call, read_count
+            )
 
     async def _end(self, ending: Ending) -> None:
         trailing = trailing_metadata(ending)

@@ -1,8 +1,8 @@
-"""Hearing of the calls that this gateway watches: one pub/sub channel for all of them.
+"""The watches of this gateway, and the one pub/sub channel that all their events come over.
 
-Pub/sub loses what is said while a connection is away, so the ledger is asked about
-every watched call when the channel has been subscribed anew, and once in a while
-anyway; asking renews the watch's lease as well.
+Pub/sub loses events while the connection is down. So the gateway reads the state of every
+watched call from the ledger after each new subscription, and every `LEASE_CHECK_INTERVAL_S`;
+the same operation renews the watch's lease.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from forebay.errors import BackendUnavailable, ForebayError
+from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
@@ -29,57 +29,20 @@ from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import CallSnapshot, watch
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
-from forebay_gateway.durable.item_sequence import ItemSequence
 from forebay_gateway.durable.ledger_retry import RETRY_FOR_S
+from forebay_gateway.durable.watch import Watch
 
-LOOK_EVERY_S = LEASE_S / 3
-_LOOKS_A_ROUND_TRIP = 200
-_LOOK_AGAIN_AFTER_S = 1.0
-_ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than the gateway delivered
+LEASE_CHECK_INTERVAL_S = LEASE_S / 3
+"""How often a call's state is read from the ledger, where no event caused it earlier."""
+_RENEWALS_PER_ROUND_TRIP = 200
+_RETRY_DELAY_S = 1.0
+_ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than were received from it
 
 _log = logging.getLogger(__name__)
 
 
-class Watch(AutoResetEvent):
-    """One caller's view of a call: its delivery, and a bell that rings when there is news."""
-
-    def __init__(self, delivery: ItemSequence) -> None:
-        super().__init__()
-        self.delivery = delivery
-        self.registered = False
-        """Whether the ledger knows of the watch; from then on it is renewed."""
-        self.confirmed_in = 0
-        """The subscription under which the ledger was last asked where the call stands."""
-        self.room = AutoResetEvent()
-        """Rings when the handler of a live call has read the requests that it had."""
-        self._failed: ForebayError | None = None
-        self._told: CallSnapshot | Refused | BackendUnavailable | None = None
-
-    def tell(self, told: CallSnapshot | Refused | BackendUnavailable) -> None:
-        """The ledger's word on the call, or that there will be none."""
-        self._told = told
-        self.set()
-
-    def fail(self, error: ForebayError) -> None:
-        """The requests can't be received any further."""
-        self._failed = error
-        self.set()
-
-    def go_on(self) -> None:
-        """Raises what `fail` was told."""
-        if self._failed is not None:
-            raise self._failed
-
-    def snapshot(self) -> CallSnapshot | Refused | None:
-        """The ledger's latest word, once; raises BackendUnavailable where it is away for long."""
-        told, self._told = self._told, None
-        if isinstance(told, BackendUnavailable):
-            raise told
-        return told
-
-
 class Watches:
-    """The gateway's channel, and who is to hear what comes over it."""
+    """The gateway's channel, and the watches that get the events of it."""
 
     def __init__(self, ledger: Ledger, ledger_url: str, channel: str) -> None:
         self.channel = channel
@@ -95,112 +58,116 @@ class Watches:
         """Hears of calls, for those who look on and watch none."""
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
-        self._look_now = AutoResetEvent()
-        self._answered_at = 0.0
+        self._renew_now = AutoResetEvent()
+        self._renewed_at = 0.0
         self.subscription = 0
         """How many times the channel was subscribed."""
 
     @contextlib.contextmanager
-    def open(self, call: CallKey, watch: Watch) -> Iterator[None]:
-        """The watch hears of the call until the block is left."""
-        watches = self._watches.setdefault(str(call), [])
+    def open(self, watch: Watch) -> Iterator[None]:
+        """The watch gets its call's events until the block is left."""
+        watches = self._watches.setdefault(str(watch.call), [])
         watches.append(watch)
         try:
             yield
         finally:
             watches.remove(watch)
             if not watches:
-                del self._watches[str(call)]
+                del self._watches[str(watch.call)]
 
-    def asked(self, watch: Watch) -> None:
-        """The ledger is being asked about the call, and told of the watch.
+    def on_registering(self, watch: Watch) -> None:
+        """Must be called before an accept or attach is sent.
 
-        What is said of the call from now on counts: it may end before there is an answer.
+        Events are accepted from now on, since the call may end before the ledger's reply arrives.
         """
-        watch.confirmed_in = self.subscription
+        watch.confirmed_subscription = self.subscription
 
-    def registered(self, watch: Watch) -> None:
-        """The ledger has answered; from now on the watch is renewed."""
-        watch.registered = True
-        if watch.confirmed_in != self.subscription:
-            self._look_now.set()
+    def on_registered(self, watch: Watch) -> None:
+        """Must be called when the accept or attach has succeeded: starts the renewal."""
+        watch.is_registered = True
+        if watch.confirmed_subscription != self.subscription:
+            self._renew_now.set()
 
-    def watched(self, call: CallKey) -> bool:
-        """Whether anyone here watches the call."""
+    def is_watched(self, call: CallKey) -> bool:
+        """Whether an RPC of this gateway watches the call."""
         return str(call) in self._watches
 
-    def wake_all(self) -> None:
-        """Wakes every watch."""
+    def notify_all(self) -> None:
+        """Wakes the RPCs of all watches."""
         for watches in self._watches.values():
             for one in watches:
                 one.set()
 
-    def confirmed(self, watch: Watch) -> bool:
-        """Whether the ledger has said where the call stands since it was away.
+    def is_confirmed(self, watch: Watch) -> bool:
+        """Whether the ledger has reported the call's state since the channel was subscribed.
 
-        A ledger that comes back may have lost the last moments: until it has been asked,
-        what it has under the call's id may be another run's.
+        A ledger that comes back may have lost its last writes. Until it has reported the call's
+        state, the items under the call's id may be those of another run.
         """
-        return self._subscribed.is_set() and watch.confirmed_in == self.subscription
+        return self._subscribed.is_set() and watch.confirmed_subscription == self.subscription
 
-    async def look_after(self) -> None:
-        """Until cancelled, renews all watches and tells each where its call stands.
+    async def renew_periodically(self) -> None:
+        """Renews all watches until cancelled, and passes each the state of its call.
 
-        Whatever the callers do meanwhile: one who is slow has not left. Where the ledger
-        is away for longer than anyone is patient, they are told that.
+        A watch is renewed even if its caller reads nothing: a slow caller has not disconnected.
+        Where the ledger is away for `RETRY_FOR_S`, all watches get the error.
         """
-        self._answered_at = time.monotonic()
-        pause_s = LOOK_EVERY_S
+        self._renewed_at = time.monotonic()
+        delay_s = LEASE_CHECK_INTERVAL_S
         while True:
-            await self._look_now.wait(pause_s)
-            pause_s = LOOK_EVERY_S
+            await self._renew_now.wait(delay_s)
+            delay_s = LEASE_CHECK_INTERVAL_S
             try:
-                await self._look_at_all()
+                await self._renew_all()
             except BackendUnavailable as error:
-                _log.warning("the ledger does not answer; not renewed: %s", error.__cause__)
-                pause_s = _LOOK_AGAIN_AFTER_S
-                self._despair(error)
-            except Exception:  # a fault of ours must not end the looking
-                _log.exception("looking after watches failed")
+                _log.warning("the ledger does not answer; watches not renewed: %s", error.__cause__)
+                delay_s = _RETRY_DELAY_S
+                self._report_outage(error)
+            except Exception:  # a bug must not end the renewal of all other watches
+                _log.exception("renewing watches failed")
 
-    async def _look_at_all(self) -> None:
-        keys = [key for key, all_ in self._watches.items() if any(w.registered for w in all_)]
-        for start in range(0, len(keys), _LOOKS_A_ROUND_TRIP):
-            await self._look(keys[start : start + _LOOKS_A_ROUND_TRIP])
-        self._answered_at = time.monotonic()
+    async def _renew_all(self) -> None:
+        keys = [
+            key
+            for key, watches in self._watches.items()
+            if any(one.is_registered for one in watches)
+        ]
+        for start in range(0, len(keys), _RENEWALS_PER_ROUND_TRIP):
+            await self._renew(keys[start : start + _RENEWALS_PER_ROUND_TRIP])
+        self._renewed_at = time.monotonic()
 
-    async def _look(self, keys: Sequence[str]) -> None:
-        asked_in = self.subscription
-        had = {
-            one: one.delivery.tail
+    async def _renew(self, keys: Sequence[str]) -> None:
+        subscription = self.subscription
+        received = {
+            one: one.items.next_ordinal
             for key in keys
             for one in self._watches.get(key, ())
-            if one.registered
+            if one.is_registered
         }
         snapshots = await self._ledger.run_all(
             [watch(CallKey.parse(key), self.channel) for key in keys]
         )
         for key, snapshot in zip(keys, snapshots, strict=True):
             for one in self._watches.get(key, ()):
-                if one in had:
-                    one.confirmed_in = asked_in
-                    lost = isinstance(snapshot, CallSnapshot) and snapshot.count < had[one]
-                    one.tell(_ITEMS_LOST if lost else snapshot)
+                if one in received:
+                    one.confirmed_subscription = subscription
+                    lost = isinstance(snapshot, CallSnapshot) and snapshot.count < received[one]
+                    one.on_renewed(_ITEMS_LOST if lost else snapshot)
 
-    def _despair(self, error: BackendUnavailable) -> None:
-        if time.monotonic() - self._answered_at < RETRY_FOR_S:
+    def _report_outage(self, error: BackendUnavailable) -> None:
+        if time.monotonic() - self._renewed_at < RETRY_FOR_S:
             return
         for watches in self._watches.values():
             for one in watches:
-                if one.registered:
-                    one.tell(error)
+                if one.is_registered:
+                    one.on_renewed(error)
 
     async def subscribed(self) -> None:
-        """Returns when the channel is being heard."""
+        """Returns when the channel is subscribed."""
         await self._subscribed.wait()
 
     async def listen(self) -> None:
-        """Hears the channel until cancelled."""
+        """Passes on the channel's frames until cancelled."""
         await listen(
             self._ledger_url,
             [self.channel],
@@ -212,7 +179,7 @@ class Watches:
     def _on_subscribed(self) -> None:
         self.subscription += 1
         self._subscribed.set()
-        self._look_now.set()
+        self._renew_now.set()
 
     def _on_frame(self, frame: bytes) -> None:
         key, event = parse_frame(frame)
@@ -228,8 +195,8 @@ class Watches:
     def _on_event(self, key: str, event: CallEvent) -> None:
         for one in self._watches.get(key, ()):
             if isinstance(event, RequestWindowOpen):
-                one.room.set()
-            elif self.confirmed(one):
-                one.delivery.on_event(event)
+                one.request_window_open.set()
+            elif self.is_confirmed(one):
+                one.items.on_event(event)
                 one.set()
         self.on_event(key, event)

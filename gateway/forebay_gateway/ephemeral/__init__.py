@@ -1,1 +1,1 @@
-"""Ephemeral calls: kept in the gateway's memory and sent in batches."""
+"""Ephemeral calls: no record; they live in the gateway's memory and are sent in batches."""

@@ -1,8 +1,9 @@
-"""Calls that live in this gateway's memory: sent with their request, answered by one publish.
+"""Ephemeral calls: a message carries the request, and one publish carries the reply.
 
-They leave no record. A worker that has one for long says so now and then; one that was
-lost, by its worker or on its way there, is sent again by itself where the method may be run
-again, and fails with UNAVAILABLE where it may not. A worker is told when a caller has left.
+There is no record. A worker sends heartbeats for a call that it has for long. Where a call is
+lost, with its worker or on its way there, the gateway resends it in a message of its own if the
+method may run again, and otherwise fails it with UNAVAILABLE. Where a caller disconnects, the
+gateway stops the call at its worker.
 """
 
 from __future__ import annotations
@@ -62,18 +63,19 @@ class EphemeralCalls:
         self._dispatcher = dispatcher
         self._fleet = fleet
         self._reply_channel = reply_channel
-        self._sent = InFlight()
-        self._gatherings = Batcher(fleet.slots, self._send_together)
+        self._in_flight = InFlight()
+        self._batcher = Batcher(fleet.slots, self._start_batch)
         self._background_tasks = BackgroundTasks()
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes:
-        """Sends the call, waits for its answer, and returns the response."""
+        """Sends the call, waits for its reply, and returns the response."""
+        options = incoming.options
         member = call_pb2.BatchMember(
-            call_id=uuid7(), request=incoming.first or b"", metadata=incoming.options.handed_on
+            call_id=uuid7(), request=incoming.first or b"", metadata=options.forwarded_metadata
         )
-        call = EphemeralCall(incoming.method, incoming.options.priority, member, time.monotonic())
+        call = EphemeralCall(incoming.method, options.priority, member, time.monotonic())
         try:
-            reply = await self._answer(incoming, call)
+            reply = await self._reply(incoming, call)
         except ForebayError as error:
             await abort(context, error, ((CALL_ID, member.call_id),))
         waited_ms = round((time.monotonic() - call.begun_at) * 1000) - reply.run_ms
@@ -91,83 +93,83 @@ class EphemeralCalls:
         return reply.response
 
     def on_reply(self, payload: bytes) -> None:
-        """Takes what came over the gateway's channel."""
+        """Resolves the calls of a serialized `BatchReply`."""
         now = time.monotonic()
         for member in call_pb2.BatchReply.FromString(payload).members:
-            call = self._sent.heard(member.call_id, now)
+            call = self._in_flight.touch(member.call_id, now)
             if call is None:
-                _log.info("a reply to a call that nobody waits for: %s", member.call_id)
+                _log.info("call %s: a reply came, but no caller waits for it", member.call_id)
                 continue
-            self._gatherings.of(call.method, call.priority).ran(member.run_ms / 1000)
+            queue = self._batcher.queue_of(call.method, call.priority)
+            queue.record_run_time(member.run_ms / 1000)
             if not call.reply.done():
                 call.reply.set_result(member)
             self._remove(call)
 
-    def on_batch_heartbeat(self, holding: BatchHeartbeat) -> None:
-        """A worker has calls in hand; those that nobody waits for are to stop."""
-        for call_id in holding.call_ids:
-            known = self._sent.held(
-                call_id, holding.worker, time.monotonic(), running=holding.running
+    def on_batch_heartbeat(self, heartbeat: BatchHeartbeat) -> None:
+        """Stops those of the worker's calls that no caller waits for."""
+        now = time.monotonic()
+        for call_id in heartbeat.call_ids:
+            is_awaited = self._in_flight.on_heartbeat(
+                call_id, heartbeat.worker, now, running=heartbeat.running
             )
-            if not known:
-                self._tell_workers(call_id, holding.worker)
+            if not is_awaited:
+                self._stop(call_id, heartbeat.worker)
 
     def on_lost(self, lost: Lost) -> None:
-        """A worker had a batch, and the process that ran it has died."""
-        batch = self._sent.batch(lost.batch_id)
+        """Resends or fails a batch whose worker process has died."""
+        batch = self._in_flight.batch(lost.batch_id)
         if batch is not None:
             self._on_lost(batch)
 
     async def look_after(self) -> None:
-        """Sends lost calls again, or fails them, until cancelled."""
+        """Resends lost calls, or fails them, until cancelled."""
         await run_periodically(ROUND_S, self._look, _log, "looking after ephemeral calls")
 
     async def _look(self) -> None:
-        for queue in self._sent.silent_queues(time.monotonic()):
+        for queue in self._in_flight.stale_queues(time.monotonic()):
             depth = await self._dispatcher.depth(queue)
-            for batch in self._sent.lost(queue, depth, time.monotonic()):
+            for batch in self._in_flight.lost(queue, depth, time.monotonic()):
                 self._on_lost(batch)
 
-    def cut(self) -> None:
-        """Ends what still waits with `Draining`."""
-        for call in self._sent:
+    def abort_remaining(self) -> None:
+        """Ends the RPCs that still wait with `Draining`."""
+        for call in self._in_flight:
             call.fail(Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S))
 
-    async def _answer(
+    async def _reply(
         self, incoming: IncomingCall, call: EphemeralCall
     ) -> call_pb2.BatchMemberReply:
         await self._fleet.clock_known()
         wait_s = queue_wait_s(call.method, self._settings)
         if incoming.deadline.timeout_s() is not None:
             call.member.deadline_ms = self._fleet.ledger_time_ms(incoming.deadline.remaining_s())
-        # A call that was given up here must not be begun by a worker that comes later.
+        # A worker must not begin a call that the gateway has failed by then.
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        gathering = self._gatherings.of(call.method, call.priority)
-        gathering.add(call)
-        self._gatherings.send_due(gathering)
+        queue = self._batcher.queue_of(call.method, call.priority)
+        queue.add(call)
+        self._batcher.send_due(queue)
         try:
-            async with asyncio.timeout(wait_s) as call.timeout:
+            async with asyncio.timeout(wait_s) as call.queue_wait:
                 return await call.reply
         except TimeoutError:
-            raise self._unanswered(call.method.route.queue) from None
+            raise self._queue_wait_error(call.method.route.queue) from None
         except asyncio.CancelledError:
             if call.batch is not None:
-                self._tell_workers(call.id, call.batch.worker, call.method.route.queue)
+                self._stop(call.id, call.batch.worker, call.batch.queue)
             raise
         finally:
             self._remove(call)
 
-    def _send_together(
-        self, gathering: BatchQueue[EphemeralCall], calls: list[EphemeralCall]
-    ) -> None:
+    def _start_batch(self, queue: BatchQueue[EphemeralCall], calls: list[EphemeralCall]) -> None:
         batch = Batch(calls[0].id if len(calls) == 1 else uuid7(), calls, time.monotonic())
-        gathering.sent(batch)
+        queue.on_batch_sent(batch)
         self._send(batch)
 
     def _send(self, batch: Batch) -> None:
-        self._sent.add(batch)
+        self._in_flight.add(batch)
         self._background_tasks.start(self._dispatch(batch))
 
     async def _dispatch(self, batch: Batch) -> None:
@@ -182,15 +184,15 @@ class EphemeralCalls:
             batch.id,
             content.SerializeToString(),
             task=batch.method.route.task,
-            queue=batch.method.route.queue,
+            queue=batch.queue,
             priority=batch.priority,
         )
         try:
             await self._dispatcher.send(message)
         except BackendUnavailable as error:
             self._fail(batch, error)
-        except Exception:  # a fault of ours must not leave its callers waiting
-            _log.exception("calls could not be sent")
+        except Exception:  # a bug must not leave the callers waiting
+            _log.exception("batch %s could not be sent", batch.id)
             self._fail(batch, InternalFault("the gateway failed; its log says how"))
 
     def _fail(self, batch: Batch, error: ForebayError) -> None:
@@ -198,12 +200,11 @@ class EphemeralCalls:
             call.fail(error)
 
     def _remove(self, call: EphemeralCall) -> None:
-        """The call is waited for no more; where it was its batch's last, others may go."""
-        over = self._sent.remove(call)
-        if over is not None:
-            gathering = self._gatherings.of(call.method, call.priority)
-            gathering.over(over)
-            self._gatherings.send_due(gathering)
+        done = self._in_flight.remove(call)
+        if done is not None:
+            queue = self._batcher.queue_of(call.method, call.priority)
+            queue.on_batch_done(done)
+            self._batcher.send_due(queue)
 
     def _on_lost(self, batch: Batch) -> None:
         limit = attempts_limit(batch.method, self._settings)
@@ -212,27 +213,29 @@ class EphemeralCalls:
             if not call.method.may_run_again or call.attempt >= limit:
                 call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
                 continue
-            _log.info("call %s is sent again: its worker, or its message, was lost", call.id)
+            _log.info("call %s is resent: its worker, or its message, was lost", call.id)
             call.attempt += 1
-            # By itself: so a call that kills its process takes no other with it again.
+            # Alone in its message: a call that crashes its process must not fail others again.
             self._send(Batch(uuid7(), [call], time.monotonic()))
 
-    def _tell_workers(self, call_id: str, worker: str | None, queue: str = "") -> None:
-        """Tells the worker, or all of the queue, without making anyone wait for it."""
+    def _stop(self, call_id: str, worker: str | None, queue: str = "") -> None:
+        """Stops the call at its worker or, where that is unknown, at all workers of the queue."""
         key = str(CallKey(call_id))
         if worker is not None:
-            telling = self._tell(control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED)))
+            channel, frame = control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED))
         else:
-            telling = self._tell(queue_channel(queue), caller_gone_frame(key))
-        self._background_tasks.start(telling)
+            channel, frame = queue_channel(queue), caller_gone_frame(key)
+        self._background_tasks.start(self._publish(channel, frame))
 
-    async def _tell(self, channel: str, frame: bytes) -> None:
+    async def _publish(self, channel: str, frame: bytes) -> None:
         try:
             await self._ledger.publish(channel, frame)
         except BackendUnavailable:
-            _log.info("a caller has left; whoever has its call will say so")
+            _log.info(
+                "a call was not stopped: the ledger does not answer; a heartbeat will repeat it"
+            )
 
-    def _unanswered(self, queue: str) -> ForebayError:
+    def _queue_wait_error(self, queue: str) -> ForebayError:
         if self._fleet.consumes(queue):
             return QueueWait("no worker answered within the method's queue wait")
         return NoWorkers("no live worker consumes the method's queue")

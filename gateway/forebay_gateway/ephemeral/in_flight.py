@@ -1,4 +1,4 @@
-"""Ephemeral calls that were sent and are not answered: who has them, and which are lost."""
+"""Ephemeral calls that were sent and not answered: which worker has them, and which are lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from forebay_backends.ledger.scripts import LEASE_S
 
 
 class EphemeralCall:
-    """One call; times are s of the monotonic clock."""
+    """One call; times are seconds of the monotonic clock."""
 
     def __init__(
         self, method: Method, priority: int, member: call_pb2.BatchMember, begun_at: float
@@ -26,11 +26,11 @@ class EphemeralCall:
         self.begun_at = begun_at
         self.reply: asyncio.Future[call_pb2.BatchMemberReply]
         self.reply = asyncio.get_running_loop().create_future()
-        self.timeout: asyncio.Timeout | None = None
-        """Of the wait for a worker."""
+        self.queue_wait: asyncio.Timeout | None = None
+        """The timeout of the wait for a worker."""
         self.attempt = 1
         self.batch: Batch | None = None
-        """What it was sent with; None while it gathers."""
+        """The batch that it was sent with; None until then."""
 
     @property
     def id(self) -> str:
@@ -38,15 +38,15 @@ class EphemeralCall:
         return self.member.call_id
 
     def fail(self, error: ForebayError) -> None:
-        """Ends the wait with an error, where it has not ended."""
+        """Ends the call with an error, unless it has ended."""
         if not self.reply.done():
             self.reply.set_exception(error)
 
 
 class Batch:
-    """Calls of one method and priority, on their way in one message.
+    """Calls of one method and priority that were sent in one message.
 
-    `calls` are those that still wait; it is over when there are none.
+    `calls` are those that still wait for a reply; the batch is done when there are none.
     """
 
     def __init__(self, batch_id: str, calls: Sequence[EphemeralCall], now: float) -> None:
@@ -54,40 +54,42 @@ class Batch:
         self.method = calls[0].method
         self.priority = calls[0].priority
         self.calls = {call.id: call for call in calls}
-        self.sent_at = self.heard_at = now
+        self.sent_at = self.last_seen_at = now
         self.worker: str | None = None
-        """Who said that it has the batch."""
+        """The worker that last sent a heartbeat for the batch."""
         for call in calls:
             call.batch = self
 
     @property
-    def lane(self) -> tuple[str, int]:
-        """Messages of one lane reach workers in the order in which they were sent."""
-        return self.method.route.queue, self.priority
+    def queue(self) -> str:
+        """The Celery queue that it was sent to."""
+        return self.method.route.queue
 
 
 class InFlight:
-    """All that a gateway waits for. It does no I/O."""
+    """All ephemeral calls of a gateway that wait for a reply. Pure."""
 
     def __init__(self) -> None:
         self._calls: dict[str, EphemeralCall] = {}
         self._batches: dict[str, Batch] = {}
-        self._front: dict[tuple[str, int], float] = {}
+        # By queue and priority: when the newest batch was sent of which a worker has reported.
+        # A queue delivers messages of one priority in order, so older batches must be lost.
+        self._newest_claimed_sent: dict[tuple[str, int], float] = {}
 
     def __iter__(self) -> Iterator[EphemeralCall]:
         return iter(tuple(self._calls.values()))
 
     def batch(self, batch_id: str) -> Batch | None:
-        """The batch of that id; None where nobody waits for any of its calls."""
+        """The batch of that id; None where no call of it waits for a reply."""
         return self._batches.get(batch_id)
 
     def add(self, batch: Batch) -> None:
-        """The batch is sent."""
+        """Adds a batch that is being sent."""
         self._batches[batch.id] = batch
         self._calls.update(batch.calls)
 
     def remove(self, call: EphemeralCall) -> Batch | None:
-        """The call is waited for no more; its batch, where that is over with it."""
+        """Removes the call; returns its batch where that is done now."""
         batch = call.batch
         if batch is None or batch.calls.pop(call.id, None) is None:
             return None
@@ -97,52 +99,56 @@ class InFlight:
         del self._batches[batch.id]
         return batch
 
-    def heard(self, call_id: str, now: float) -> EphemeralCall | None:
-        """A worker has said something of the call; None where nobody waits for it."""
+    def touch(self, call_id: str, now: float) -> EphemeralCall | None:
+        """Records a sign of life from the call's worker; None where no call of the id waits."""
         call = self._calls.get(call_id)
         if call is not None and call.batch is not None:
             batch = call.batch
-            batch.heard_at = now
-            self._front[batch.lane] = max(batch.sent_at, self._front.get(batch.lane, 0.0))
+            batch.last_seen_at = now
+            key = batch.queue, batch.priority
+            newest = self._newest_claimed_sent.get(key, 0.0)
+            self._newest_claimed_sent[key] = max(batch.sent_at, newest)
         return call
 
-    def held(self, call_id: str, worker: str, now: float, *, running: bool) -> bool:
-        """A worker has the call; False where nobody waits for it.
+    def on_heartbeat(self, call_id: str, worker: str, now: float, *, running: bool) -> bool:
+        """Records a worker's heartbeat for the call; False where no call of the id waits.
 
-        Its wait for a worker ends when one runs it: what is merely held may be stuck there.
+        Only a worker that is `running` the call ends its queue wait: a call that a worker has
+        reserved may still be stuck there.
         """
-        call = self.heard(call_id, now)
+        call = self.touch(call_id, now)
         if call is None or call.batch is None:
             return False
         call.batch.worker = worker
-        if running and call.timeout is not None:
-            call.timeout.reschedule(None)
+        if running and call.queue_wait is not None:
+            call.queue_wait.reschedule(None)
         return True
 
-    def silent_queues(self, now: float) -> set[str]:
-        """Queues with batches that were not heard of for a lease."""
-        return {one.lane[0] for one in self._batches.values() if _is_silent(one, now)}
+    def stale_queues(self, now: float) -> set[str]:
+        """Queues with batches that no worker has reported for a lease."""
+        return {one.queue for one in self._batches.values() if _is_stale(one, now)}
 
     def lost(self, queue: str, depth: int, now: float) -> list[Batch]:
-        """Batches of a queue, which holds `depth` messages, that nobody will answer any more."""
-        sent = [one for one in self._batches.values() if one.lane[0] == queue]
-        silent = [self._unclaimed(one) for one in sent if _is_silent(one, now)]
-        waiting = QueueBacklog(sum(one.worker is None for one in sent), tuple(silent))
-        lost = (*certainly_lost(waiting), *probably_lost(waiting, depth))
+        """The lost batches of a queue that holds `depth` messages."""
+        sent = [one for one in self._batches.values() if one.queue == queue]
+        stale = [self._unclaimed(one) for one in sent if _is_stale(one, now)]
+        backlog = QueueBacklog(sum(one.worker is None for one in sent), tuple(stale))
+        lost = (*certainly_lost(backlog), *probably_lost(backlog, depth))
         return [self._batches[one.call.id] for one in lost]
 
     def _unclaimed(self, batch: Batch) -> UnclaimedCall:
-        """The batch in the words of the one rule for what is lost; 0: its worker was."""
+        """The batch as `lost_calls` judges it. A sending time of 0: its worker has vanished."""
+        newest = self._newest_claimed_sent.get((batch.queue, batch.priority), 0.0)
         return UnclaimedCall(
             CallKey(batch.id),
             1,
             batch.method.route.task,
-            batch.lane[0],
+            batch.queue,
             batch.priority,
             0 if batch.worker is not None else round(batch.sent_at * 1000),
-            batch.sent_at + LEASE_S < self._front.get(batch.lane, 0.0),
+            batch.sent_at + LEASE_S < newest,
         )
 
 
-def _is_silent(batch: Batch, now: float) -> bool:
-    return now - batch.heard_at >= LEASE_S
+def _is_stale(batch: Batch, now: float) -> bool:
+    return now - batch.last_seen_at >= LEASE_S

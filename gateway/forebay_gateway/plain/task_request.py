@@ -42,7 +42,7 @@ def task_of(
         kwargs=kwargs,
         handed_on={
             key: value if isinstance(value, str) else base64.b64encode(value).decode()
-            for key, value in to_pairs(options.handed_on)
+            for key, value in to_pairs(options.forwarded_metadata)
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
         is_followed=plain.replaces and settings.result_url == RPC,

@@ -1,1 +1,1 @@
-"""What every routed RPC has, whichever way it is served. Imports no ledger client and no broker."""
+"""What durable, ephemeral and plain RPCs share. Imports no ledger client and no broker."""

@@ -1,16 +1,17 @@
-"""Which calls go to a worker together, and when. Pure.
+"""Decides which calls share a message, and when it is sent.
 
-A message costs a worker more than a small call does, so calls of one method and priority
-share messages while there is anything to wait for. They go at once where fewer of their
-batches are on their way than the queue has live slots; else they gather, until one of
-those batches is over or the oldest call has gathered for `GATHER_S`. So an idle gateway
-adds no delay, a busy one sends more in a message, and one whose batches are lost waits
-for none of them.
+A message costs a worker more than a small call does. So calls of one method and priority share
+messages while they have to wait anyway. For example, a queue with 4 slots has 3 batches in
+flight: the next call is sent at once. With 4 batches in flight, calls gather until one of the
+batches is done, or until the oldest call has waited for `MAX_DELAY_S`. So an idle gateway adds
+no delay, a busy one sends more calls in a message, and lost batches delay nothing for longer.
 
-A batch is run by one slot, one call after the other. So it holds no more than `WORK_S` of
-work, by what calls of the method took of late, and no more than its share of what waits,
-the free slots being equal (guided self-scheduling: Polychronopoulos and Kuck, "Guided
+One slot runs a batch, one call after the other. So a batch holds no more calls than run in
+`MAX_RUN_S`, by the average of recent calls of the method, and no more than an equal share of the
+waiting calls for each free slot (guided self-scheduling: Polychronopoulos and Kuck, "Guided
 Self-Scheduling", IEEE Transactions on Computers C-36, 1987).
+
+`BatchQueue` is pure; `Batcher` adds the timers.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from forebay.routes import Method, Route
 
-GATHER_S = 0.02
-WORK_S = 0.02
-_NEWEST = 0.2
-"""The weight of a new call's time in the average."""
+MAX_DELAY_S = 0.02
+MAX_RUN_S = 0.02
+_SMOOTHING = 0.2
+"""The weight of the latest call in the moving average of run times."""
 
 
 class Batchable(Protocol):
-    """A call that wants to be sent."""
+    """A call that waits to be sent."""
 
     begun_at: float
-    """Since when, in s of the monotonic clock."""
+    """In seconds of the monotonic clock."""
     reply: asyncio.Future[Any]
-    """Done where nobody waits for it any more."""
+    """Done where the caller has disconnected."""
 
 
 C = TypeVar("C", bound=Batchable)
 
 
 class BatchQueue(Generic[C]):
-    """The calls of one method and priority, until they are sent."""
+    """The unsent calls of one method and priority."""
 
     def __init__(self, route: Route) -> None:
         self.queue = route.queue
@@ -53,35 +54,38 @@ class BatchQueue(Generic[C]):
         self._run_s: float | None = None
 
     def add(self, call: C) -> None:
-        """The call wants to be sent."""
+        """Adds a call to send."""
         self._waiting.append(call)
 
-    def sent(self, batch: Hashable) -> None:
-        """The batch is on its way."""
+    def on_batch_sent(self, batch: Hashable) -> None:
+        """Counts a batch as in flight."""
         self._in_flight.add(batch)
 
-    def over(self, batch: Hashable) -> None:
-        """The batch is answered, or lost, or left by all its callers."""
+    def on_batch_done(self, batch: Hashable) -> None:
+        """Counts off a batch that was answered or lost, or whose callers all disconnected."""
         self._in_flight.discard(batch)
 
-    def ran(self, run_s: float) -> None:
-        """A call's handler took so long."""
-        before = run_s if self._run_s is None else self._run_s
-        self._run_s = before + _NEWEST * (run_s - before)
+    def record_run_time(self, run_s: float) -> None:
+        """Adds one call's run time to the average."""
+        average_s = run_s if self._run_s is None else self._run_s
+        self._run_s = average_s + _SMOOTHING * (run_s - average_s)
 
     @property
-    def due_at(self) -> float:
-        """When calls go whatever is on its way; never, where none gather."""
-        return self._waiting[0].begun_at + GATHER_S if self._waiting else inf
+    def send_by(self) -> float:
+        """When the oldest call is sent at the latest; infinite where no call waits."""
+        return self._waiting[0].begun_at + MAX_DELAY_S if self._waiting else inf
 
-    def take(self, now: float, slots: int) -> list[C]:
-        """The next batch's calls, for a queue of so many live slots; none where it is not time."""
-        while self._waiting and self._waiting[0].reply.done():  # its caller has left
+    def next_batch(self, now: float, slots: int) -> list[C]:
+        """The calls to send now, in one message; empty where none are due.
+
+        `slots` is the number of slots of the queue's live workers.
+        """
+        while self._waiting and self._waiting[0].reply.done():
             self._waiting.popleft()
         free = max(slots, 1) - len(self._in_flight)
-        if not self._waiting or (free <= 0 and now < self.due_at and self._max_batch > 1):
+        if not self._waiting or (free <= 0 and now < self.send_by and self._max_batch > 1):
             return []
-        size = min(self._most(), -(-len(self._waiting) // max(free, 1)))
+        size = min(self._size_limit(), -(-len(self._waiting) // max(free, 1)))
         calls: list[C] = []
         while self._waiting and len(calls) < size:
             call = self._waiting.popleft()
@@ -89,17 +93,17 @@ class BatchQueue(Generic[C]):
                 calls.append(call)
         return calls
 
-    def _most(self) -> int:
+    def _size_limit(self) -> int:
         if self._run_s is None:
-            return 1  # nobody knows yet
-        return max(1, min(self._max_batch, int(WORK_S / max(self._run_s, 1e-6))))
+            return 1  # no call has ended yet
+        return max(1, min(self._max_batch, int(MAX_RUN_S / max(self._run_s, 1e-6))))
 
 
 class Batcher(Generic[C]):
-    """The calls that gather at a gateway, by method and priority.
+    """The batch queues of one gateway, by method and priority.
 
-    `slots` says how many live ones a queue has; `send` sends calls, and tells their
-    gathering what they are part of from then on.
+    `slots` returns the number of live slots of a queue. `send` sends calls in one message; it
+    must report the batch to the queue, by `on_batch_sent`, and later by `on_batch_done`.
     """
 
     def __init__(
@@ -107,26 +111,26 @@ class Batcher(Generic[C]):
     ) -> None:
         self._slots = slots
         self._send = send
-        self._by_lane: dict[tuple[str, int], BatchQueue[C]] = {}
+        self._queues: dict[tuple[str, int], BatchQueue[C]] = {}
         self._timers: dict[BatchQueue[C], asyncio.TimerHandle] = {}
 
-    def of(self, method: Method, priority: int) -> BatchQueue[C]:
-        """Where calls of the method and priority gather."""
-        lane = method.name, priority
-        if lane not in self._by_lane:
-            self._by_lane[lane] = BatchQueue(method.route)
-        return self._by_lane[lane]
+    def queue_of(self, method: Method, priority: int) -> BatchQueue[C]:
+        """The batch queue of the method and priority."""
+        key = method.name, priority
+        if key not in self._queues:
+            self._queues[key] = BatchQueue(method.route)
+        return self._queues[key]
 
-    def send_due(self, gathering: BatchQueue[C]) -> None:
-        """Sends what is to go now, and sees to it that the rest goes in time."""
-        slots = self._slots(gathering.queue)
-        while calls := gathering.take(time.monotonic(), slots):
-            self._send(gathering, calls)
-        if gathering.due_at < inf and gathering not in self._timers:
-            self._timers[gathering] = asyncio.get_running_loop().call_later(
-                gathering.due_at - time.monotonic(), self._on_time, gathering
+    def send_due(self, queue: BatchQueue[C]) -> None:
+        """Sends the batches that are due, and sets a timer for the other calls."""
+        slots = self._slots(queue.queue)
+        while calls := queue.next_batch(time.monotonic(), slots):
+            self._send(queue, calls)
+        if queue.send_by < inf and queue not in self._timers:
+            self._timers[queue] = asyncio.get_running_loop().call_later(
+                queue.send_by - time.monotonic(), self._on_timer, queue
             )
 
-    def _on_time(self, gathering: BatchQueue[C]) -> None:
-        del self._timers[gathering]
-        self.send_due(gathering)
+    def _on_timer(self, queue: BatchQueue[C]) -> None:
+        del self._timers[queue]
+        self.send_due(queue)

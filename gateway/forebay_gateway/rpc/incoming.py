@@ -1,4 +1,4 @@
-"""A call as it comes in: what the caller asks for, and its requests, checked."""
+"""An incoming RPC: its options, its deadline and its checked requests."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class RequestStream:
-    """The requests of an RPC, one by one.
+    """The request messages of an RPC.
 
-    No generator, neither gRPC's nor ours: one that is left before its end, as here after every
-    unary request, costs a task of the event loop to close.
+    Not an async generator: the event loop needs a task to close a generator that is not
+    exhausted, and here that is so after every unary request.
     """
 
     def __init__(self, context: Context) -> None:
@@ -37,8 +37,8 @@ class RequestStream:
     async def __anext__(self) -> bytes:
         request: Any = await self._context.read()
         if request is grpc.aio.EOF:
-            # gRPC ends a stream that was cut off just like a whole one, a moment before it
-            # cancels the RPC. Reading on is to wait for that moment: it ends in the cancellation.
+            # gRPC reports the end of a stream that broke like that of a complete one, shortly
+            # before it cancels the RPC. This second read waits for that cancellation.
             await self._context.read()
             raise StopAsyncIteration
         return bytes(request)
@@ -48,8 +48,8 @@ class RequestStream:
 class IncomingCall:
     """A call that was not accepted yet.
 
-    `first` is None where the request stream is empty; `rest` are the further
-    requests, and raises a `ForebayError` where one, or the end, is wrong.
+    `first` is None where the request stream is empty. `rest` yields the further requests; it
+    raises a `ForebayError` where one is invalid or the stream ends too early.
     """
 
     method: Method
@@ -60,31 +60,31 @@ class IncomingCall:
     permit: Permit
 
     @property
-    def only_attaches(self) -> bool:
-        """Whether the caller wants a call that is there already, and no other."""
+    def is_attach_only(self) -> bool:
+        """Whether the caller attaches to an existing call and never starts one."""
         named = self.options.call_id is not None
         return bool(self.options.resume_from) or (named and self.first is None)
 
     @property
     def ephemeral(self) -> bool:
-        """Whether the call lives in the gateway's memory: nobody else is to know it."""
+        """Whether the call gets no record: no other caller can attach to it."""
         options = self.options
         return self.method.route.ephemeral and options.call_id is None and not options.detach
 
     @property
     def digest(self) -> str:
-        """What tells calls apart that have one id: the SHA-256 of the first request."""
+        """The SHA-256 of the first request: detects another call under the same id."""
         return hashlib.sha256(self.first or b"").hexdigest()
 
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What bounds the requests of one call."""
+    """The limits on the requests of one call."""
 
     max_message_bytes: int
     first_request_s: float
     request_bytes: Callable[[Method], int]
-    """What one call's requests may be in all."""
+    """The limit on the total size of one call's requests, by method."""
 
 
 async def receive(
@@ -94,18 +94,18 @@ async def receive(
     requests: RequestStream,
     check: Check,
     permit: Permit,
-    bounds: RequestLimits,
+    limits: RequestLimits,
 ) -> IncomingCall:
-    """Reads and checks the first request; raises a `ForebayError` where it is wrong.
+    """Reads and checks the first request; raises a `ForebayError` where it is invalid.
 
-    An empty request stream under a caller's id may be an attachment: it is passed on.
+    An empty request stream is allowed with a caller's call id, since that attaches to a call.
     """
-    first = await _first(requests, bounds.first_request_s)
+    first = await _first(requests, limits.first_request_s)
     permit.arrived(0 if first is None else len(first))
     if first is not None:
-        _check(method, first, check, bounds.max_message_bytes)
-        if not method.client_streaming:  # of a stream, the ledger counts what came in all
-            limit = bounds.request_bytes(method)
+        _check(method, first, check, limits.max_message_bytes)
+        if not method.client_streaming:  # the ledger checks the total of a request stream
+            limit = limits.request_bytes(method)
             if len(first) > limit:
                 raise TooLarge(f"the request is over the method's limit of {limit} bytes")
             check.end()
@@ -113,12 +113,12 @@ async def receive(
         check.end()
         if not method.client_streaming:
             raise InvalidRequest("the request message is missing: the method takes one")
-    rest = _rest(method, requests, check, permit, bounds.max_message_bytes)
+    rest = _rest(method, requests, check, permit, limits.max_message_bytes)
     return IncomingCall(method, options, deadline, first, rest, permit)
 
 
 async def _first(requests: RequestStream, within_s: float) -> bytes | None:
-    """A caller who sends nothing holds a place, too, so not for long."""
+    """Reads the first request, with a timeout: a silent caller must not hold its permit."""
     try:
         async with asyncio.timeout(within_s):
             return await anext(requests, None)
@@ -132,7 +132,7 @@ async def _first(requests: RequestStream, within_s: float) -> bytes | None:
 async def _rest(
     method: Method, requests: RequestStream, check: Check, permit: Permit, max_message_bytes: int
 ) -> AsyncIterator[bytes]:
-    """The further requests, each counted from now on; whoever lets go of one counts it off."""
+    """Yields the further requests. The permit counts each; the receiver must release it."""
     async for request in requests:
         permit.take(len(request))
         _check(method, request, check, max_message_bytes)

@@ -1,4 +1,4 @@
-"""What a caller asks for in metadata, and what is handed on. Pure."""
+"""The call options in request metadata, and the metadata to forward to handlers. Pure."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ _TRACE_KEYS = (TRACEPARENT, TRACESTATE)
 
 @dataclass(frozen=True)
 class CallOptions:
-    """What a caller asks for: `call_id` is None where the gateway is to make one."""
+    """The options of one call. `call_id` is None where the gateway must make one."""
 
     call_id: str | None
     resume_from: int
     detach: bool
     priority: int
-    handed_on: call_pb2.Metadata
+    forwarded_metadata: call_pb2.Metadata
 
 
 def read_call_options(pairs: Iterable[tuple[str, str | bytes]], route: Route) -> CallOptions:
     """Reads a call's request metadata; raises InvalidRequest naming the key."""
-    ours: dict[str, str] = {}
-    handed_on: list[tuple[str, str | bytes]] = []
-    kept = {*route.metadata, *_TRACE_KEYS}
+    own: dict[str, str] = {}
+    forwarded: list[tuple[str, str | bytes]] = []
+    forwarded_keys = {*route.metadata, *_TRACE_KEYS}
     for key, value in pairs:
-        if key in kept:
-            handed_on.append((key, value))
+        if key in forwarded_keys:
+            forwarded.append((key, value))
         elif key.startswith("forebay-"):
             if key not in _REQUEST_KEYS:
-                raise _invalid(key, "is no metadata that a call may send")
-            if key in ours:
+                raise _invalid(key, "is not a request metadata key of Forebay")
+            if key in own:
                 raise _invalid(key, "is given twice")
-            ours[key] = value if isinstance(value, str) else value.decode("latin-1")
+            own[key] = value if isinstance(value, str) else value.decode("latin-1")
     return CallOptions(
-        call_id=_call_id(ours.get(CALL_ID)),
-        resume_from=_resume_from(ours),
-        detach=_detach(ours.get(ON_DISCONNECT), route),
-        priority=_priority(ours.get(PRIORITY), route),
-        handed_on=from_pairs(handed_on),
+        call_id=_call_id(own.get(CALL_ID)),
+        resume_from=_resume_from(own),
+        detach=_detach(own.get(ON_DISCONNECT), route),
+        priority=_priority(own.get(PRIORITY), route),
+        forwarded_metadata=from_pairs(forwarded),
     )
 
 
@@ -63,12 +63,12 @@ def _call_id(value: str | None) -> str | None:
     return value
 
 
-def _resume_from(ours: dict[str, str]) -> int:
-    value = ours.get(RESUME_FROM, "0")
+def _resume_from(own: dict[str, str]) -> int:
+    value = own.get(RESUME_FROM, "0")
     if not (value.isascii() and value.isdecimal() and len(value) < 16):
         raise _invalid(RESUME_FROM, f"is {value!r}; expected a number of items, 0 or more")
-    if int(value) and CALL_ID not in ours:
-        raise _invalid(RESUME_FROM, f"needs {CALL_ID}: which call is to be resumed?")
+    if int(value) and CALL_ID not in own:
+        raise _invalid(RESUME_FROM, f"needs {CALL_ID}, the id of the call to resume")
     return int(value)
 
 
@@ -78,7 +78,7 @@ def _detach(value: str | None, route: Route) -> bool:
     if value not in ("cancel", "detach"):
         raise _invalid(ON_DISCONNECT, f"is {value!r}; expected cancel or detach")
     if not route.caller_chooses_on_disconnect and (value == "detach") != route.detach:
-        raise _invalid(ON_DISCONNECT, f"is {value!r}, which the method's route does not permit")
+        raise _invalid(ON_DISCONNECT, f"is {value!r}, which the method's route does not allow")
     return value == "detach"
 
 

@@ -1,4 +1,4 @@
-"""From how a call ended to what its caller is told. Pure: the one place that maps errors."""
+"""Maps how a call ended to its gRPC error and trailing metadata. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MESSAGES = {
 def error_of_ending(ending: Ending, *, may_run_again: bool) -> ForebayError | None:
     """The error that a call ended with; None where it ended with OK.
 
-    One that was lost is ABORTED where its method has effects: nobody knows which it had.
+    A lost call is ABORTED where its method may not run again: its effects are unknown.
     """
     if ending.outcome or ending.state is State.SUCCEEDED:  # a plain OK has no bytes
         return error_of_outcome(call_pb2.Outcome.FromString(ending.outcome))
@@ -39,7 +39,7 @@ def error_of_ending(ending: Ending, *, may_run_again: bool) -> ForebayError | No
 
 
 def trailing_metadata(ending: Ending) -> Pairs:
-    """Where the time went, and the handler's own trailing metadata."""
+    """The call's timing, and the handler's own trailing metadata."""
     outcome = call_pb2.Outcome.FromString(ending.outcome)
     return timing_metadata(ending.queue_ms, ending.run_ms, ending.attempts) + tuple(
         to_pairs(outcome.trailing_metadata)
@@ -49,5 +49,5 @@ def trailing_metadata(ending: Ending) -> Pairs:
 def timing_metadata(
     queue_ms: int, run_ms: int, attempts: int
 ) -> tuple[tuple[str, str | bytes], ...]:
-    """Where the time went, as trailing metadata."""
+    """Queue time, run time and attempts as trailing metadata."""
     return ((QUEUE_MS, str(queue_ms)), (RUN_MS, str(run_ms)), (ATTEMPTS, str(attempts)))

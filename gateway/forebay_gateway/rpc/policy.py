@@ -1,4 +1,4 @@
-"""What a call's record is made of: its route, the gateway's defaults, the caller's wishes. Pure."""
+"""A call's record and limits, from its route, the gateway's settings and call options. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new_call(
         digest=digest,
         receiving=method.client_streaming and not method.route.live,
         request=request,
-        metadata=options.handed_on.SerializeToString(),
+        metadata=options.forwarded_metadata.SerializeToString(),
         timeout_s=None if options.detach else timeout_s,
         queue_wait_s=queue_wait_s(method, settings),
         run_limit_s=run_time_s(method, settings),
@@ -47,7 +47,7 @@ def new_call(
 
 
 def request_limit_bytes(method: Method, settings: Settings) -> int:
-    """How large one call's requests may be in all."""
+    """The limit on the total size of one call's requests."""
     return method.route.limits.request_bytes or settings.request_bytes
 
 
@@ -62,5 +62,5 @@ def run_time_s(method: Method, settings: Settings) -> float | None:
 
 
 def attempts_limit(method: Method, settings: Settings) -> int:
-    """How many attempts a call has in all, where it may be run again."""
+    """How often a call that may run again is started, at most."""
     return method.route.limits.attempts or settings.attempts

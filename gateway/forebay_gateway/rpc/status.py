@@ -1,4 +1,4 @@
-"""Errors at gRPC's edge."""
+"""gRPC statuses: ending an RPC with an error, and parsing requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def abort(
 ) -> NoReturn:
     """Ends the RPC with the error's status and details.
 
-    Raises CancelledError where the caller has left: Core refuses to send to one who has.
+    Raises CancelledError where the caller has disconnected: gRPC refuses to send a status then.
     """
     status = to_status(error)
     try:
@@ -39,27 +39,27 @@ async def abort(
 
 
 def _pushback(error: ForebayError) -> Pairs:
-    """What our RetryInfo says, to gRPC's own retries: when, or (less than 0) not at all."""
+    """`RetryInfo` as pushback to gRPC's own retries; a negative delay forbids them."""
     if error.retry_may_help:
         return ((_PUSHBACK_MS, str(round((error.retry_after_s or 0) * 1000))),)
     return ((_PUSHBACK_MS, "-1"),) if error.code == code_pb2.UNAVAILABLE else ()
 
 
 def parsed(request_class: type[M], request: bytes) -> M:
-    """The message; raises InvalidRequest for bytes that are none."""
+    """The parsed message; raises InvalidRequest for malformed bytes."""
     try:
         return request_class.FromString(request)
     except DecodeError as error:
         name = request_class.DESCRIPTOR.full_name
-        raise InvalidRequest(f"the request is no {name} message") from error
+        raise InvalidRequest(f"the request is not a valid {name} message") from error
 
 
 def request_parser(
     request_class: type[M],
 ) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[M]]:
-    """Parses requests; one that is none ends its RPC with details, as every bad one does.
+    """Returns a parser that ends the RPC with INVALID_ARGUMENT where a request is malformed.
 
-    gRPC's own deserializers end it with INTERNAL or UNKNOWN, and a traceback a request.
+    gRPC's own deserializers end it with INTERNAL or UNKNOWN, and log a traceback each time.
     """
 
     async def parse(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> M:

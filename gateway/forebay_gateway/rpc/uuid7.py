@@ -1,4 +1,4 @@
-"""Ids that sort by the time of their making."""
+"""UUIDs that sort by creation time."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class CallHandler:
             with self._limits.admission.admit(caller_of(context.peer())) as permit:
                 incoming = await self._receive(method, requests, context, permit)
                 calls = self._calls_of(method)
-                if incoming.only_attaches:
+                if incoming.is_attach_only:
                     return await calls.serve(incoming, context)
                 await self._ask_queue(incoming)
                 max_batch = method.route.max_batch if incoming.ephemeral else 1

@@ -63,14 +63,14 @@ class LedgerCalls:
 
     async def knows(self, call_id: str) -> bool:
         """Whether the id stands for a call."""
-        return await self._durable.knows(call_id)
+        return await self._durable.exists(call_id)
 
     def loops(
         self, on_health: Callable[[Health], Awaitable[None]]
     ) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on as long as the gateway does."""
         yield self._watches.listen()
-        yield self._watches.look_after()
+        yield self._watches.renew_periodically()
         yield self._ephemeral.look_after()
         yield self.fleet.watch_over(on_health)
         yield self.fleet.reap()
@@ -88,8 +88,8 @@ class LedgerCalls:
     def cut(self) -> None:
         """Ends what still waits, to go on elsewhere."""
         self.admin.cut()
-        self._durable.cut()
-        self._ephemeral.cut()
+        self._durable.abort_remaining()
+        self._ephemeral.abort_remaining()
 
     async def join(self) -> None:
         """Returns when what was begun for calls that are over has ended."""

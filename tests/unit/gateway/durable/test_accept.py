@@ -11,7 +11,6 @@ import pytest
 from forebay.compute.v1 import compute_pb2
 from forebay.routes import read_methods
 from forebay_backends.broker.dispatcher import RedisDispatcher
-from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
@@ -58,9 +57,7 @@ class Site:
         )
 
     def accept(self, call: CallKey) -> asyncio.Task[Any]:
-        route = ADD.route
-        message = call_message(call, 1, task=route.task, queue=route.queue, priority=0)
-        return asyncio.ensure_future(self.acceptor.accept(call, ADD, NEW, message))
+        return asyncio.ensure_future(self.acceptor.accept(call, ADD, NEW))
 
     async def passed(self) -> list[list[str]]:
         """What was accepted without anybody's waiting for time to pass."""
@@ -74,7 +71,7 @@ async def site() -> Site:
     """One that knows its calls to be quick."""
     site = Site()
     await site.accept(CallKey("first"))
-    site.acceptor.ended(CallKey("first"), QUICK)
+    site.acceptor.on_ended(CallKey("first"), QUICK)
     site.server.accepted.clear()
     return site
 
@@ -84,7 +81,7 @@ async def test_calls_gather_until_those_in_flight_have_ended(site: Site) -> None
     await site.accept(a)
     others = [site.accept(b), site.accept(c)]
     assert await site.passed() == [[str(a)]]
-    site.acceptor.ended(a, QUICK)
+    site.acceptor.on_ended(a, QUICK)
     await asyncio.gather(*others)
     assert site.server.accepted == [[str(a)], [str(b), str(c)]]
 
@@ -93,7 +90,7 @@ async def test_two_callers_with_one_id_hold_nobody_up_when_they_have_ended(site:
     a, b = CallKey("a"), CallKey("b")
     await asyncio.gather(site.accept(a), site.accept(a))
     for _ in range(2):
-        site.acceptor.ended(a, QUICK)
+        site.acceptor.on_ended(a, QUICK)
     site.accept(b)
     assert (await site.passed())[-1] == [str(b)]
 
@@ -105,7 +102,7 @@ async def test_a_caller_who_leaves_while_it_gathers_is_not_accepted(site: Site) 
     await site.passed()
     leaver.cancel()
     await site.passed()
-    site.acceptor.ended(a, QUICK)
+    site.acceptor.on_ended(a, QUICK)
     await stays
     assert site.server.accepted[-1] == [str(c)]
 

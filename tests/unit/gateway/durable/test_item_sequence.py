@@ -18,7 +18,7 @@ from forebay_gateway.durable.item_sequence import (
 from tests.unit.samples import ending, snapshot
 
 
-class RequestWindowOpen:
+class Budget:
     """A gateway that counts what it holds, and holds all."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class RequestWindowOpen:
         self.size += size
 
 
-class NoRoom(RequestWindowOpen):
+class NoRoom(Budget):
     """A gateway that is full."""
 
     def has_room(self, size: int) -> bool:
@@ -39,140 +39,140 @@ class NoRoom(RequestWindowOpen):
 
 
 def test_published_items_go_out_as_they_come() -> None:
-    delivery = ItemSequence()
-    assert delivery.take() == Wait()
-    delivery.on_event(Item(0, b"a"))
-    delivery.on_event(Item(1, b"b"))
-    assert [delivery.take() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
+    items = ItemSequence()
+    assert items.next_action() == Wait()
+    items.on_event(Item(0, b"a"))
+    items.on_event(Item(1, b"b"))
+    assert [items.next_action() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
 
 
 def test_a_call_is_done_after_its_last_item() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     end = ending(count=1)
-    delivery.on_event(Item(0, b"a"))
-    delivery.on_event(end)
-    assert [delivery.take() for _ in range(3)] == [Send(b"a"), Done(end), Done(end)]
+    items.on_event(Item(0, b"a"))
+    items.on_event(end)
+    assert [items.next_action() for _ in range(3)] == [Send(b"a"), Done(end), Done(end)]
 
 
 def test_announced_items_are_fetched() -> None:
-    delivery = ItemSequence()
-    delivery.on_event(ItemsStored(count=2, sent=20))
-    assert delivery.take() == Fetch(0, 2)
-    delivery.on_fetched([(0, b"a"), (1, b"b")])
-    assert [delivery.take() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
+    items = ItemSequence()
+    items.on_event(ItemsStored(count=2, sent=20))
+    assert items.next_action() == Fetch(0, 2)
+    items.on_fetched([(0, b"a"), (1, b"b")])
+    assert [items.next_action() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
 
 
 def test_a_lost_frame_costs_a_fetch_and_no_item() -> None:
-    delivery = ItemSequence()
-    delivery.on_event(Item(1, b"b"))
-    assert delivery.take() == Fetch(0, 2)
-    delivery.on_fetched([(0, b"a"), (1, b"b")])
-    assert [delivery.take() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
+    items = ItemSequence()
+    items.on_event(Item(1, b"b"))
+    assert items.next_action() == Fetch(0, 2)
+    items.on_fetched([(0, b"a"), (1, b"b")])
+    assert [items.next_action() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
 
 
 def test_an_ending_tells_of_items_whose_frames_were_lost() -> None:
-    delivery = ItemSequence()
-    delivery.on_event(ending(count=3))
-    assert delivery.take() == Fetch(0, 3)
+    items = ItemSequence()
+    items.on_event(ending(count=3))
+    assert items.next_action() == Fetch(0, 3)
 
 
 def test_a_standing_tells_of_items_and_of_the_end_when_every_frame_was_lost() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     end = ending(count=1)
-    delivery.on_snapshot(snapshot(count=1, sent=1, ending=end))
-    assert delivery.take() == Fetch(0, 1)
-    delivery.on_fetched([(0, b"a")])
-    assert [delivery.take() for _ in range(2)] == [Send(b"a"), Done(end)]
+    items.on_snapshot(snapshot(count=1, sent=1, ending=end))
+    assert items.next_action() == Fetch(0, 1)
+    items.on_fetched([(0, b"a")])
+    assert [items.next_action() for _ in range(2)] == [Send(b"a"), Done(end)]
 
 
 def test_an_item_that_comes_twice_goes_out_once() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     for _ in range(2):
-        delivery.on_event(Item(0, b"a"))
-    delivery.on_fetched([(0, b"a")])
-    assert [delivery.take() for _ in range(2)] == [Send(b"a"), Wait()]
+        items.on_event(Item(0, b"a"))
+    items.on_fetched([(0, b"a")])
+    assert [items.next_action() for _ in range(2)] == [Send(b"a"), Wait()]
 
 
 def test_items_that_came_during_a_fetch_are_not_taken_twice() -> None:
-    delivery = ItemSequence()
-    delivery.on_snapshot(snapshot(count=1, sent=1))
-    assert delivery.take() == Fetch(0, 1)
-    delivery.on_event(Item(0, b"a"))
-    delivery.on_event(Item(1, b"b"))
-    delivery.on_fetched([(0, b"a"), (1, b"b"), (2, b"c")])
-    assert [delivery.take() for _ in range(3)] == [Send(b"a"), Send(b"b"), Send(b"c")]
+    items = ItemSequence()
+    items.on_snapshot(snapshot(count=1, sent=1))
+    assert items.next_action() == Fetch(0, 1)
+    items.on_event(Item(0, b"a"))
+    items.on_event(Item(1, b"b"))
+    items.on_fetched([(0, b"a"), (1, b"b"), (2, b"c")])
+    assert [items.next_action() for _ in range(3)] == [Send(b"a"), Send(b"b"), Send(b"c")]
 
 
 def test_what_waits_for_a_slow_caller_is_bounded_and_the_rest_is_fetched() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     half = bytes(BUFFER_BYTES // 2)
     for ordinal in range(5):
-        delivery.on_event(Item(ordinal, half))
-    assert [type(delivery.take()) for _ in range(2)] == [Send, Send]
-    fetch = delivery.take()
+        items.on_event(Item(ordinal, half))
+    assert [type(items.next_action()) for _ in range(2)] == [Send, Send]
+    fetch = items.next_action()
     assert isinstance(fetch, Fetch)
     assert fetch.first == 2
 
 
 def test_a_fetch_brings_about_as_much_as_it_may() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     size = FETCH_BYTES // 4
-    delivery.on_event(ItemsStored(count=100, sent=100 * size))
-    assert delivery.take() == Fetch(0, 4)
+    items.on_event(ItemsStored(count=100, sent=100 * size))
+    assert items.next_action() == Fetch(0, 4)
 
 
 def test_a_fetch_brings_one_item_however_large() -> None:
-    delivery = ItemSequence()
-    delivery.on_event(ItemsStored(count=3, sent=30 * FETCH_BYTES))
-    assert delivery.take() == Fetch(0, 1)
+    items = ItemSequence()
+    items.on_event(ItemsStored(count=3, sent=30 * FETCH_BYTES))
+    assert items.next_action() == Fetch(0, 1)
 
 
 def test_while_the_last_of_a_page_goes_out_the_next_is_fetched() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     half = bytes(FETCH_BYTES // 2)
-    delivery.on_event(ItemsStored(count=5, sent=5 * len(half)))
-    assert delivery.take() == Fetch(0, 2)
-    delivery.on_fetched([(0, half), (1, half)])
-    assert delivery.read_ahead() is None, "a page is here already"
-    delivery.take()
-    assert delivery.read_ahead() == Fetch(2, 2)
-    assert delivery.read_ahead() is None, "one page is on its way already"
-    delivery.on_fetched([(2, half), (3, half)])
-    assert [type(delivery.take()) for _ in range(3)] == [Send] * 3
-    assert delivery.read_ahead() == Fetch(4, 1)
+    items.on_event(ItemsStored(count=5, sent=5 * len(half)))
+    assert items.next_action() == Fetch(0, 2)
+    items.on_fetched([(0, half), (1, half)])
+    assert items.prefetch() is None, "a page is here already"
+    items.next_action()
+    assert items.prefetch() == Fetch(2, 2)
+    assert items.prefetch() is None, "one page is on its way already"
+    items.on_fetched([(2, half), (3, half)])
+    assert [type(items.next_action()) for _ in range(3)] == [Send] * 3
+    assert items.prefetch() == Fetch(4, 1)
 
 
 def test_nothing_is_read_ahead_where_there_is_nothing_or_no_room() -> None:
-    assert ItemSequence().read_ahead() is None
-    full = ItemSequence(held=NoRoom())
+    assert ItemSequence().prefetch() is None
+    full = ItemSequence(budget=NoRoom())
     full.on_event(ItemsStored(count=2, sent=2))
-    assert full.read_ahead() is None
+    assert full.prefetch() is None
 
 
 def test_a_page_that_is_read_ahead_counts_as_held_until_it_comes() -> None:
-    held = RequestWindowOpen()
-    delivery = ItemSequence(held=held)
-    delivery.on_event(ItemsStored(count=1, sent=4))
-    delivery.read_ahead()
-    assert held.size == FETCH_BYTES
-    delivery.on_fetched([(0, b"item")])
-    assert held.size == 4
+    budget = Budget()
+    items = ItemSequence(budget=budget)
+    items.on_event(ItemsStored(count=1, sent=4))
+    items.prefetch()
+    assert budget.size == FETCH_BYTES
+    items.on_fetched([(0, b"item")])
+    assert budget.size == 4
 
 
 def test_resuming_goes_on_after_what_was_seen() -> None:
-    delivery = ItemSequence(resume_from=2)
-    delivery.attach(snapshot(count=3, sent=3))
-    assert delivery.take() == Fetch(2, 1)
-    delivery.on_fetched([(2, b"c")])
-    assert delivery.take() == Send(b"c")
-    assert delivery.read_count == 3
+    items = ItemSequence(resume_from=2)
+    items.attach(snapshot(count=3, sent=3))
+    assert items.next_action() == Fetch(2, 1)
+    items.on_fetched([(2, b"c")])
+    assert items.next_action() == Send(b"c")
+    assert items.read_count == 3
 
 
 def test_resuming_a_finished_call_that_was_seen_whole_is_done_at_once() -> None:
-    delivery = ItemSequence(resume_from=3)
+    items = ItemSequence(resume_from=3)
     end = ending(count=3)
-    delivery.attach(snapshot(count=3, ending=end))
-    assert delivery.take() == Done(end)
+    items.attach(snapshot(count=3, ending=end))
+    assert items.next_action() == Done(end)
 
 
 @pytest.mark.parametrize(
@@ -181,118 +181,118 @@ def test_resuming_a_finished_call_that_was_seen_whole_is_done_at_once() -> None:
     ids=["seen more than there is", "the ledger lost all", "trimmed", "trimmed past the caller"],
 )
 def test_items_that_the_ledger_has_not_are_lost(resume_from: int, count: int, first: int) -> None:
-    delivery = ItemSequence(resume_from)
+    items = ItemSequence(resume_from)
     with pytest.raises(ItemsLost):
-        delivery.attach(snapshot(count=count, first=first))
+        items.attach(snapshot(count=count, first=first))
 
 
 def test_items_may_be_let_go_once_they_are_ready() -> None:
-    delivery = ItemSequence()
-    delivery.on_event(Item(0, b"a"))
-    delivery.on_snapshot(snapshot(count=1, first=1))
-    assert delivery.take() == Send(b"a")
+    items = ItemSequence()
+    items.on_event(Item(0, b"a"))
+    items.on_snapshot(snapshot(count=1, first=1))
+    assert items.next_action() == Send(b"a")
 
 
 @pytest.mark.parametrize("fetched", [[], [(1, b"b")], [(0, b"a"), (2, b"c")]])
 def test_a_fetch_that_has_a_gap_finds_items_lost(fetched: list[tuple[int, bytes]]) -> None:
-    delivery = ItemSequence()
-    delivery.on_event(ItemsStored(count=3, sent=3))
+    items = ItemSequence()
+    items.on_event(ItemsStored(count=3, sent=3))
     with pytest.raises(ItemsLost):
-        delivery.on_fetched(fetched)
+        items.on_fetched(fetched)
 
 
 def test_of_transient_items_in_a_row_only_the_latest_goes_out() -> None:
-    delivery = ItemSequence()
-    delivery.on_event(TransientItem(b"10%"))
-    delivery.on_event(Item(0, b"a"))
+    items = ItemSequence()
+    items.on_event(TransientItem(b"10%"))
+    items.on_event(Item(0, b"a"))
     for text in (b"20%", b"30%", b"40%"):
-        delivery.on_event(TransientItem(text))
-    taken = [delivery.take() for _ in range(4)]
+        items.on_event(TransientItem(text))
+    taken = [items.next_action() for _ in range(4)]
     assert taken == [Send(b"10%"), Send(b"a"), Send(b"40%"), Wait()]
 
 
 def test_transient_items_are_neither_counted_nor_acknowledged() -> None:
-    delivery = ItemSequence()
-    delivery.on_event(TransientItem(b"10%"))
-    delivery.on_event(Item(0, b"abc"))
-    delivery.take()
-    assert (delivery.read_count, delivery.acknowledge(idle=True)) == (0, None)
-    delivery.take()
-    assert (delivery.read_count, delivery.acknowledge(idle=True)) == (1, 1)
-    assert delivery.acknowledge(idle=True) is None
+    items = ItemSequence()
+    items.on_event(TransientItem(b"10%"))
+    items.on_event(Item(0, b"abc"))
+    items.next_action()
+    assert (items.read_count, items.next_credit(idle=True)) == (0, None)
+    items.next_action()
+    assert (items.read_count, items.next_credit(idle=True)) == (1, 1)
+    assert items.next_credit(idle=True) is None
 
 
 def test_half_of_what_the_handler_may_run_ahead_is_acknowledged() -> None:
-    delivery = ItemSequence()
-    delivery.ahead_bytes = 10
+    items = ItemSequence()
+    items.credit_window_bytes = 10
     for ordinal in range(4):
-        delivery.on_event(Item(ordinal, b"abc"))
+        items.on_event(Item(ordinal, b"abc"))
     told = []
     for _ in range(4):
-        delivery.take()
-        told.append(delivery.acknowledge())
+        items.next_action()
+        told.append(items.next_credit())
     assert told == [None, 2, None, 4]
 
 
 def test_published_items_bound_the_fetch_of_what_they_leave_to_the_ledger() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     for ordinal in range(200):
-        delivery.on_event(Item(ordinal, bytes(64 << 10)))
-    while isinstance(decision := delivery.take(), Send):
+        items.on_event(Item(ordinal, bytes(64 << 10)))
+    while isinstance(decision := items.next_action(), Send):
         pass
     assert isinstance(decision, Fetch)
     assert decision.count * (64 << 10) <= FETCH_BYTES
 
 
 def test_attaching_tells_the_latest_transient_item_and_looking_again_does_not() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     running = snapshot(transient=b"50%")
-    delivery.attach(running)
-    delivery.on_snapshot(running)
-    assert [delivery.take() for _ in range(2)] == [Send(b"50%"), Wait()]
+    items.attach(running)
+    items.on_snapshot(running)
+    assert [items.next_action() for _ in range(2)] == [Send(b"50%"), Wait()]
 
 
 def test_the_transient_item_of_a_finished_call_is_no_news() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     end = ending()
-    delivery.attach(snapshot(transient=b"50%", ending=end))
-    assert delivery.take() == Done(end)
+    items.attach(snapshot(transient=b"50%", ending=end))
+    assert items.next_action() == Done(end)
 
 
 def test_initial_metadata_is_heard_or_read_and_heard_is_newer() -> None:
-    delivery = ItemSequence()
-    delivery.on_snapshot(snapshot(initial=b"read"))
-    assert delivery.initial == b"read"
-    delivery.on_event(Initial(b"heard"))
-    delivery.on_snapshot(snapshot(initial=b"read"))
-    assert delivery.initial == b"heard"
+    items = ItemSequence()
+    items.on_snapshot(snapshot(initial=b"read"))
+    assert items.initial_metadata == b"read"
+    items.on_event(Initial(b"heard"))
+    items.on_snapshot(snapshot(initial=b"read"))
+    assert items.initial_metadata == b"heard"
 
 
 def test_a_delivery_is_idle_until_there_is_something_to_say() -> None:
-    assert ItemSequence().idle
+    assert ItemSequence().is_idle
     for event in (Item(0, b"a"), ItemsStored(1, 1), TransientItem(b"b"), ending()):
-        delivery = ItemSequence()
-        delivery.on_event(event)
-        assert not delivery.idle
+        items = ItemSequence()
+        items.on_event(event)
+        assert not items.is_idle
 
 
 def test_a_word_older_than_what_was_read_loses_nothing() -> None:
-    delivery = ItemSequence()
+    items = ItemSequence()
     for ordinal in range(3):
-        delivery.on_event(Item(ordinal, b"x"))
-    taken = [delivery.take() for _ in range(3)]
-    delivery.on_snapshot(snapshot(count=1, sent=1))
+        items.on_event(Item(ordinal, b"x"))
+    taken = [items.next_action() for _ in range(3)]
+    items.on_snapshot(snapshot(count=1, sent=1))
     assert taken == [Send(b"x")] * 3
-    assert delivery.take() == Wait()
+    assert items.next_action() == Wait()
 
 
 def test_without_room_one_item_waits_here_and_the_rest_is_left_to_the_ledger() -> None:
-    held = NoRoom()
-    delivery = ItemSequence(held=held)
+    budget = NoRoom()
+    items = ItemSequence(budget=budget)
     for ordinal in range(3):
-        delivery.on_event(Item(ordinal, b"item"))
-    assert held.size == 4
-    assert delivery.take() == Send(b"item")
-    assert held.size == 4  # it is on its way
-    assert delivery.take() == Fetch(1, 1)
-    assert held.size == 0
+        items.on_event(Item(ordinal, b"item"))
+    assert budget.size == 4
+    assert items.next_action() == Send(b"item")
+    assert budget.size == 4  # it is on its way
+    assert items.next_action() == Fetch(1, 1)
+    assert budget.size == 0

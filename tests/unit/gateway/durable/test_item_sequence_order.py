@@ -21,7 +21,7 @@ from tests.unit.samples import ending, snapshot
 _TRANSIENT = b"transient"
 
 
-class Held:
+class Budget:
     """Counts what waits; sometimes there is no room."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class LossyDelivery(RuleBasedStateMachine):
         self.items: list[bytes] = []
         self.ending: Ending | None = None
         self.channel: deque[CallEvent] = deque()
-        self.held = Held()
-        self.delivery = ItemSequence(held=self.held)
+        self.budget = Budget()
+        self.sequence = ItemSequence(budget=self.budget)
         self.fetch: Fetch | None = None
         self.waits = False  # for that, with nothing else to send
         self.received: list[bytes] = []
@@ -60,7 +60,7 @@ class LossyDelivery(RuleBasedStateMachine):
         return list(enumerate(self.items))[first : first + count]
 
     def _take(self) -> None:
-        match self.delivery.take():
+        match self.sequence.next_action():
             case Send(payload):
                 if payload != _TRANSIENT:
                     self.received.append(payload)
@@ -75,13 +75,13 @@ class LossyDelivery(RuleBasedStateMachine):
 
     @rule(room=st.booleans())
     def room_comes_and_goes(self, room: bool) -> None:
-        self.held.room = room
+        self.budget.room = room
 
     @invariant()
     def what_waits_is_counted(self) -> None:
-        delivery = self.delivery
-        waiting = delivery._ready_bytes + delivery._sending_bytes + delivery._awaited_bytes
-        assert self.held.size == waiting >= 0
+        sequence = self.sequence
+        waiting = sequence._ready_bytes + sequence._sending_bytes + sequence._prefetch_bytes
+        assert self.budget.size == waiting >= 0
 
     @precondition(lambda self: self.ending is None)
     @rule(size=st.sampled_from([6, 1000, 600_000]), announced=st.booleans())
@@ -111,13 +111,13 @@ class LossyDelivery(RuleBasedStateMachine):
         """The next frame comes, or never does."""
         event = self.channel.popleft()
         if not lost:
-            self.delivery.on_event(event)
+            self.sequence.on_event(event)
 
     @precondition(lambda self: not self.waits)
     @rule()
     def look(self) -> None:
         """The gateway reads where the call stands."""
-        self.delivery.on_snapshot(self._snapshot())
+        self.sequence.on_snapshot(self._snapshot())
 
     @precondition(lambda self: not self.waits)
     @rule()
@@ -129,7 +129,7 @@ class LossyDelivery(RuleBasedStateMachine):
     @rule()
     def read_ahead(self) -> None:
         """The gateway asks for more while a message goes out."""
-        self.fetch = self.delivery.read_ahead()
+        self.fetch = self.sequence.prefetch()
 
     @precondition(lambda self: self.fetch is not None)
     @rule(data=st.data())
@@ -137,25 +137,25 @@ class LossyDelivery(RuleBasedStateMachine):
         """The ledger answers, with all that was asked for or with less."""
         assert self.fetch is not None
         count = data.draw(st.integers(1, self.fetch.count))
-        self.delivery.on_fetched(self._fetched(count))
+        self.sequence.on_fetched(self._fetched(count))
 
     @rule(hears=st.booleans())
     def resume_elsewhere(self, hears: bool) -> None:
         """The gateway dies; the caller comes back to another with what it has seen."""
         self.fetch, self.waits, self.done = None, False, False
-        self.held.size = 0
-        self.delivery = ItemSequence(len(self.received), self.held)
+        self.budget.size = 0
+        self.sequence = ItemSequence(len(self.received), self.budget)
         if not hears:
             self.channel.clear()
         while self.channel:
-            self.delivery.on_event(self.channel.popleft())
-        self.delivery.attach(self._snapshot())
+            self.sequence.on_event(self.channel.popleft())
+        self.sequence.attach(self._snapshot())
 
     @invariant()
     def what_was_received_is_the_beginning_of_what_was_emitted(self) -> None:
         """In order, exactly once, and done only at the end."""
         assert self.received == self.items[: len(self.received)]
-        assert self.delivery.read_count == len(self.received)
+        assert self.sequence.read_count == len(self.received)
         assert not self.done or self.received == self.items
 
     def teardown(self) -> None:
@@ -163,12 +163,12 @@ class LossyDelivery(RuleBasedStateMachine):
         if self.ending is None:
             self.end()
         if self.fetch is not None:
-            self.delivery.on_fetched(self._fetched(self.fetch.count))
-        self.delivery.on_snapshot(self._snapshot())
+            self.sequence.on_fetched(self._fetched(self.fetch.count))
+        self.sequence.on_snapshot(self._snapshot())
         while not self.done:
             self._take()
             if self.fetch is not None:
-                self.delivery.on_fetched(self._fetched(self.fetch.count))
+                self.sequence.on_fetched(self._fetched(self.fetch.count))
         assert self.received == self.items
 
 

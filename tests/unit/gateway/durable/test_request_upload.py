@@ -17,7 +17,7 @@ from forebay_gateway.admission.admission import Admission
 from forebay_gateway.durable.item_sequence import ItemSequence
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.request_upload import RequestUpload
-from forebay_gateway.durable.watches import Watch
+from forebay_gateway.durable.watch import Watch
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.options import CallOptions
 from tests.unit.samples import method
@@ -30,26 +30,27 @@ async def failing(error: Exception) -> AsyncIterator[bytes]:
 
 async def heard(error: Exception) -> ForebayError | None:
     """What the delivery hears where reading the requests raises the error."""
-    watch = Watch(ItemSequence())
+    watch = Watch(CallKey("call"), ItemSequence())
     ledger = Ledger("redis://127.0.0.1:1")  # which nobody asks
     with Admission(max_calls=1, max_held_bytes=1 << 20).admit("caller") as permit:
-        options = CallOptions(None, 0, detach=False, priority=0, handed_on=call_pb2.Metadata())
+        options = CallOptions(
+            None, 0, detach=False, priority=0, forwarded_metadata=call_pb2.Metadata()
+        )
         requests = failing(error)
         deadline = Deadline.after(None)
         incoming = IncomingCall(method("MatMul"), options, deadline, None, requests, permit)
         upload = RequestUpload(
-            CallKey("call"),
             watch,
             incoming,
             ledger=ledger,
             settings=load_settings(),
             ledger_retry=LedgerRetry(),
         )
-        async with upload.receiving():
+        async with upload.in_background():
             await watch.wait(0.2)
     await ledger.close()
     try:
-        watch.go_on()
+        watch.raise_if_upload_failed()
     except ForebayError as told:
         return told
     return None

@@ -22,7 +22,7 @@ class Sending:
     """Batches, each named by its calls' ids, that are sent at times that a test says."""
 
     def __init__(self) -> None:
-        self.sent = InFlight()
+        self.in_flight = InFlight()
 
     def send(self, call_ids: str, at: float, priority: int = 0) -> Batch:
         calls = [
@@ -30,14 +30,14 @@ class Sending:
             for call_id in call_ids.split()
         ]
         batch = Batch(call_ids, calls, START + at)
-        self.sent.add(batch)
+        self.in_flight.add(batch)
         return batch
 
     def lost(self, at: float, depth: int = 0) -> list[str]:
-        return [batch.id for batch in self.sent.lost(QUEUE, depth, START + at)]
+        return [batch.id for batch in self.in_flight.lost(QUEUE, depth, START + at)]
 
-    def held(self, call_id: str, at: float, *, running: bool = True) -> bool:
-        return self.sent.held(call_id, "worker", START + at, running=running)
+    def heartbeat(self, call_id: str, at: float, *, running: bool = True) -> bool:
+        return self.in_flight.on_heartbeat(call_id, "worker", START + at, running=running)
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ async def sending() -> Sending:
 
 async def test_a_batch_that_was_just_sent_is_not_lost(sending: Sending) -> None:
     sending.send("a", at=0.0)
-    assert sending.sent.silent_queues(START + LEASE_S - 1) == set()
+    assert sending.in_flight.stale_queues(START + LEASE_S - 1) == set()
     assert sending.lost(LEASE_S - 1) == []
 
 
 async def test_a_silent_batch_is_lost_where_its_queue_is_empty(sending: Sending) -> None:
     sending.send("a b", at=0.0)
-    assert sending.sent.silent_queues(START + LATER) == {QUEUE}
+    assert sending.in_flight.stale_queues(START + LATER) == {QUEUE}
     assert sending.lost(LATER) == ["a b"]
     assert sending.lost(LATER, depth=1) == []
 
@@ -71,7 +71,7 @@ async def test_a_batch_whose_worker_fell_silent_is_lost_whatever_the_queue_holds
     sending: Sending,
 ) -> None:
     sending.send("a b", at=0.0)
-    assert sending.held("b", at=LATER)
+    assert sending.heartbeat("b", at=LATER)
     assert sending.lost(LATER + 1) == []
     assert sending.lost(2 * LATER, depth=100) == ["a b"]
 
@@ -80,30 +80,30 @@ async def test_a_batch_that_later_ones_overtook_is_lost(sending: Sending) -> Non
     sending.send("a", at=0.0)
     sending.send("urgent", at=0.0, priority=9)
     sending.send("b", at=LATER)
-    assert sending.sent.heard("b", START + LATER + 1)
+    assert sending.in_flight.touch("b", START + LATER + 1)
     assert sending.lost(LATER + 1, depth=100) == ["a"]
 
 
 async def test_an_answer_to_one_call_is_a_word_on_all_of_its_batch(sending: Sending) -> None:
     batch = sending.send("a b", at=0.0)
-    assert sending.sent.heard("a", START + LATER) is batch.calls["a"]
+    assert sending.in_flight.touch("a", START + LATER) is batch.calls["a"]
     assert sending.lost(LATER + 1) == []
 
 
 async def test_a_batch_is_over_with_its_last_call(sending: Sending) -> None:
     batch = sending.send("a b", at=0.0)
     a, b = batch.calls.values()
-    assert sending.sent.remove(a) is None
-    assert sending.sent.batch("a b") is batch
-    assert sending.sent.remove(b) is batch
-    assert sending.sent.remove(b) is None
-    assert sending.sent.batch("a b") is None
-    assert list(sending.sent) == []
+    assert sending.in_flight.remove(a) is None
+    assert sending.in_flight.batch("a b") is batch
+    assert sending.in_flight.remove(b) is batch
+    assert sending.in_flight.remove(b) is None
+    assert sending.in_flight.batch("a b") is None
+    assert list(sending.in_flight) == []
 
 
 async def test_words_about_calls_that_nobody_waits_for_say_so(sending: Sending) -> None:
-    assert not sending.held("gone", at=0.0)
-    assert sending.sent.heard("gone", START) is None
+    assert not sending.heartbeat("gone", at=0.0)
+    assert sending.in_flight.touch("gone", START) is None
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -111,7 +111,7 @@ async def test_the_wait_for_a_worker_ends_when_one_runs_the_call(
     sending: Sending, running: bool
 ) -> None:
     (call,) = sending.send("a", at=0.0).calls.values()
-    async with asyncio.timeout(60.0) as call.timeout:
+    async with asyncio.timeout(60.0) as call.queue_wait:
         await asyncio.sleep(0)
-        sending.held("a", at=0.0, running=running)
-        assert (call.timeout.when() is None) == running
+        sending.heartbeat("a", at=0.0, running=running)
+        assert (call.queue_wait.when() is None) == running

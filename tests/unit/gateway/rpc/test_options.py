@@ -20,8 +20,8 @@ def _refused(*pairs: tuple[str, str | bytes], **changes: object) -> list[str]:
 
 def test_a_caller_that_asks_for_nothing_gets_the_routes_own() -> None:
     options = read_call_options([], route(detach=True, priority=3, max_priority=5))
-    assert options == CallOptions(None, 0, True, 3, options.handed_on)
-    assert to_pairs(options.handed_on) == []
+    assert options == CallOptions(None, 0, True, 3, options.forwarded_metadata)
+    assert to_pairs(options.forwarded_metadata) == []
 
 
 def test_everything_that_a_caller_may_ask_for_is_read() -> None:
@@ -34,7 +34,7 @@ def test_everything_that_a_caller_may_ask_for_is_read() -> None:
         ],
         route(caller_chooses_on_disconnect=True, max_priority=9),
     )
-    assert options == CallOptions("order-7", 12, True, 7, options.handed_on)
+    assert options == CallOptions("order-7", 12, True, 7, options.forwarded_metadata)
 
 
 def test_only_the_routes_keys_and_the_trace_context_are_handed_on_in_order() -> None:
@@ -49,7 +49,7 @@ def test_only_the_routes_keys_and_the_trace_context_are_handed_on_in_order() -> 
     ]
     options = read_call_options(pairs, route(metadata=("x-tenant", "x-blob-bin")))
     kept = {"x-tenant", "x-blob-bin", "traceparent", "tracestate"}
-    assert to_pairs(options.handed_on) == [pair for pair in pairs if pair[0] in kept]
+    assert to_pairs(options.forwarded_metadata) == [pair for pair in pairs if pair[0] in kept]
 
 
 @pytest.mark.parametrize(

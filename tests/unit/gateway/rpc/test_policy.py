@@ -16,7 +16,7 @@ from forebay_gateway.rpc.policy import new_call, request_limit_bytes
 from tests.unit.samples import method
 
 METADATA = from_pairs([("x-tenant", "a")])
-WISHES = CallOptions("id", resume_from=0, detach=False, priority=0, handed_on=METADATA)
+WISHES = CallOptions("id", resume_from=0, detach=False, priority=0, forwarded_metadata=METADATA)
 
 
 @pytest.fixture
