@@ -1,1 +1,1 @@
-"""The services for operators: operations, queues, items; open on loopback addresses only."""
+"""The admin services: operations, methods, queues, items. Open on loopback addresses only."""

@@ -1,4 +1,4 @@
-"""`forebay.v1.CallService`: methods and queues with their workers, and the items of calls."""
+"""`forebay.v1.CallService`: lists methods and queues with their workers; reads calls' items."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SERVICE = "forebay.v1.CallService"
 
 
 class CallService:
-    """Serves what `google.longrunning.Operations` lacks."""
+    """Serves the RPCs that `google.longrunning.Operations` lacks."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class CallService:
         self._version = version("forebay")
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a server serves."""
+        """The gRPC handler of the service."""
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ListMethods": unary(pb.ListMethodsRequest, self.list_methods),
             "ListQueues": unary(pb.ListQueuesRequest, self.list_queues),
@@ -69,7 +69,7 @@ class CallService:
         """Every method with a route, and its workers; raises BackendUnavailable."""
         if not self._fleet.health.ledger:
             raise BackendUnavailable(
-                "the ledger does not answer, so nothing is known of workers",
+                "the ledger does not answer, so the gateway has no list of workers",
                 retry_after_s=RETRY_AFTER_S,
             )
         return pb.ListMethodsResponse(
@@ -82,63 +82,63 @@ class CallService:
     async def list_queues(
         self, request: pb.ListQueuesRequest, context: Context
     ) -> pb.ListQueuesResponse:
-        """Every queue that a method goes to, but those of plain tasks."""
+        """Every queue of a method that is no plain task."""
         methods = [method for method in self._methods.values() if not method.is_plain]
         queues = sorted({method.route.queue for method in methods})
         depths, by_partition = await asyncio.gather(
             asyncio.gather(*(self._dispatcher.depth(queue) for queue in queues)),
             self._ledger.run_all([backlog(number, queues) for number in range(PARTITIONS)]),
         )
-        waiting = [sum(parts, Backlog()) for parts in zip(*by_partition, strict=True)]
+        backlogs = [sum(parts, Backlog()) for parts in zip(*by_partition, strict=True)]
         return pb.ListQueuesResponse(
-            queues=[self._queue(*one) for one in zip(queues, depths, waiting, strict=True)]
+            queues=[self._queue(*one) for one in zip(queues, depths, backlogs, strict=True)]
         )
 
     async def read_items(
         self, request: pb.ReadItemsRequest, context: Context
     ) -> AsyncIterator[pb.ReadItemsResponse]:
-        """The call's lasting items from an ordinal on, and with `follow` those that come."""
+        """The call's items from `first` on; with `follow`, also those that are emitted later."""
         call, ordinal = call_of(request.name), request.first
         with self._observers.open(call, Item, ItemsStored, Ending) as observer:
             while True:
-                seen = found(await self._ledger.run(observe(call, self._channel)))
-                if ordinal > seen.count:
-                    raise ItemsLost(f"the call has {seen.count} items; there is no {ordinal}")
-                while ordinal < seen.count:
-                    for payload in await self._fetch(call, ordinal, seen):
-                        item = response_of(seen.method, payload, self._methods)
+                observed = found(await self._ledger.run(observe(call, self._channel)))
+                if ordinal > observed.count:
+                    raise ItemsLost(f"the call has {observed.count} items; there is no {ordinal}")
+                while ordinal < observed.count:
+                    for payload in await self._fetch(call, ordinal, observed):
+                        item = response_of(observed.method, payload, self._methods)
                         yield pb.ReadItemsResponse(ordinal=ordinal, item=item)
                         ordinal += 1
-                if seen.state.terminal or not request.follow:
+                if observed.state.terminal or not request.follow:
                     return
-                if self._observers.is_cut:
+                if self._observers.is_draining:
                     raise Draining(
-                        f"the gateway is shutting down; go on elsewhere, from item {ordinal}",
+                        f"the gateway is shutting down; read on from item {ordinal} at another",
                         retry_after_s=RETRY_AFTER_S,
                     )
                 await observer.wait(LEASE_CHECK_INTERVAL_S)
 
-    async def _fetch(self, call: CallKey, ordinal: int, seen: ObservedCall) -> list[bytes]:
-        """The next items, at least one; raises ItemsLost where they are not kept."""
-        average = max(1, seen.sent // seen.count)
-        count = min(seen.count - ordinal, max(1, FETCH_BYTES // average))
+    async def _fetch(self, call: CallKey, ordinal: int, observed: ObservedCall) -> list[bytes]:
+        """At least one item; raises ItemsLost where the ledger no longer keeps it."""
+        average_bytes = max(1, observed.sent // observed.count)
+        count = min(observed.count - ordinal, max(1, FETCH_BYTES // average_bytes))
         items = await self._ledger.items(call, ordinal, count)
         if not items or items[0][0] != ordinal:
             raise ItemsLost(f"item {ordinal} of this call is no longer in the ledger")
         return [payload for _, payload in items]
 
-    def _queue(self, name: str, depth: int, waiting: Backlog) -> pb.Queue:
+    def _queue(self, name: str, depth: int, backlog: Backlog) -> pb.Queue:
         methods = [method for method in self._methods.values() if method.route.queue == name]
         consumers = [worker for worker in self._fleet.workers if name in worker.queues]
         queue = pb.Queue(
             name=name,
             methods=[method.name for method in methods],
             depth=depth,
-            waiting_calls=waiting.calls,
+            waiting_calls=backlog.calls,
             consumers=len(consumers),
             slots=sum(worker.slots for worker in consumers),
             begun_per_second=self._rates.per_second({method.route.task for method in methods}),
         )
-        if waiting.calls:
-            queue.oldest_wait.FromMilliseconds(waiting.oldest_ms)
+        if backlog.calls:
+            queue.oldest_wait.FromMilliseconds(backlog.oldest_ms)
         return queue

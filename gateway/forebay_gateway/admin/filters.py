@@ -1,7 +1,8 @@
-"""What a listing of calls is narrowed to. Pure.
+"""Filters of a listing of calls. Pure.
 
-The filter is a subset of https://google.aip.dev/160: comparisons joined by AND and
-OR, of which OR binds closer, as it does there. No parentheses and no functions.
+For example: `state = RUNNING AND queue = "math" OR queue = "text"`. The language is a subset of
+https://google.aip.dev/160: comparisons joined by AND and OR, without parentheses and functions.
+OR binds more tightly than AND, as it does there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from forebay.errors import FieldViolation, InvalidRequest
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.inspection import Cursor, Listed
 
-MOST_CHARACTERS = 4096
+MAX_CHARACTERS = 4096
 
 Test = Callable[[Listed], bool]
 
@@ -42,19 +43,22 @@ _TEXTS: dict[str, Callable[[Listed], str]] = {
     "queue": lambda one: one.queue,
 }
 _FIELDS = ("state", "done", *_TEXTS, *_TIMES)
-_NS_A_MS = 1_000_000
+_NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which calls are wanted: all tests hold, and none is outside of the bounds in time."""
+    """A parsed filter: a call matches if all tests hold.
+
+    No call outside of the bounds on its creation time matches.
+    """
 
     tests: tuple[Test, ...] = ()
     oldest_ms: int | None = None
     newest_ms: int | None = None
 
     def matches(self, one: Listed) -> bool:
-        """Whether the call is wanted."""
+        """Whether the call passes the filter."""
         return all(test(one) for test in self.tests)
 
     @property
@@ -71,21 +75,21 @@ class _Comparison:
 
 
 def parse_filter(text: str) -> Filter:
-    """The filter that the text says; an empty one wants all calls. Raises InvalidRequest."""
+    """Parses a filter; an empty text matches all calls. Raises InvalidRequest."""
     tokens = _Tokens(text)
-    alternatives: list[list[_Comparison]] = []
-    while tokens.left:
-        if alternatives:
+    clauses: list[list[_Comparison]] = []
+    while not tokens.at_end:
+        if clauses:
             tokens.expect("AND")
-        alternatives.append([_comparison(tokens)])
+        clauses.append([_comparison(tokens)])
         while tokens.next_is("OR"):
             tokens.expect("OR")
-            alternatives[-1].append(_comparison(tokens))
-    alone = [one for [one, *others] in alternatives if not others]
+            clauses[-1].append(_comparison(tokens))
+    single = [one for [one, *others] in clauses if not others]
     return Filter(
-        tuple(_any([one.test for one in comparisons]) for comparisons in alternatives),
-        max((one.oldest_ms for one in alone if one.oldest_ms is not None), default=None),
-        min((one.newest_ms for one in alone if one.newest_ms is not None), default=None),
+        tuple(_any([one.test for one in comparisons]) for comparisons in clauses),
+        max((one.oldest_ms for one in single if one.oldest_ms is not None), default=None),
+        min((one.newest_ms for one in single if one.newest_ms is not None), default=None),
     )
 
 
@@ -96,16 +100,18 @@ def _any(tests: list[Test]) -> Test:
 def _comparison(tokens: _Tokens) -> _Comparison:
     field, comparator, value = tokens.word(), tokens.comparator(), tokens.value()
     if field in _TIMES:
-        return _time(field, comparator, value)
+        return _time_comparison(field, comparator, value)
     if field not in _FIELDS:
-        raise bad_filter(f"{field!r} is no field to filter by; there are {', '.join(_FIELDS)}")
+        raise bad_filter(
+            f"{field!r} is not a field to filter by; the fields are {', '.join(_FIELDS)}"
+        )
     if comparator not in ("=", "!="):
-        raise bad_filter(f"{field} {comparator} …: only = and != are possible")
-    test = _named(field, value)
+        raise bad_filter(f"{field} {comparator} …: expected = or !=")
+    test = _equality_test(field, value)
     return _Comparison(test if comparator == "=" else lambda one: not test(one))
 
 
-def _named(field: str, value: str) -> Test:
+def _equality_test(field: str, value: str) -> Test:
     if field == "state":
         name = value.removeprefix("CALL_STATE_")
         if name not in State.__members__:
@@ -115,18 +121,18 @@ def _named(field: str, value: str) -> Test:
         if value not in ("true", "false"):
             raise bad_filter(f"done {value!r}: expected true or false")
         return lambda one: one.state.terminal is (value == "true")
-    pattern = re.compile(".*".join(re.escape(part) for part in _ends(value)), re.DOTALL)
+    pattern = re.compile(".*".join(re.escape(part) for part in _split_wildcards(value)), re.DOTALL)
     return lambda one: pattern.fullmatch(_TEXTS[field](one)) is not None
 
 
-def _ends(value: str) -> list[str]:
-    """The text, cut where a `*` at an end stands for anything."""
+def _split_wildcards(value: str) -> list[str]:
+    """Splits off a leading and a trailing `*`, which match any text: "a*" gives ["a", ""]."""
     inner = value[1:] if value.startswith("*") else value
     parts = [inner[:-1], ""] if inner.endswith("*") else [inner]
     return ["", *parts] if value.startswith("*") else parts
 
 
-def _time(field: str, comparator: str, value: str) -> _Comparison:
+def _time_comparison(field: str, comparator: str, value: str) -> _Comparison:
     compare = _COMPARATORS.get(comparator)
     if compare is None:
         raise bad_filter(f"{field} {comparator} …: expected one of {' '.join(_COMPARATORS)}")
@@ -140,72 +146,77 @@ def _time(field: str, comparator: str, value: str) -> _Comparison:
     time_ns, read = stamp.ToNanoseconds(), _TIMES[field]
 
     def test(one: Listed) -> bool:
-        return read(one) > 0 and compare(read(one) * _NS_A_MS, time_ns)
+        return read(one) > 0 and compare(read(one) * _NS_PER_MS, time_ns)
 
     if field != "create_time":
         return _Comparison(test)
     return _Comparison(
         test,
-        oldest_ms=max(0, time_ns // _NS_A_MS) if comparator[0] in "=>" else None,
-        newest_ms=max(0, -(-time_ns // _NS_A_MS)) if comparator[0] in "=<" else None,
+        oldest_ms=max(0, time_ns // _NS_PER_MS) if comparator[0] in "=>" else None,
+        newest_ms=max(0, -(-time_ns // _NS_PER_MS)) if comparator[0] in "=<" else None,
     )
 
 
 class _Tokens:
-    """The filter's words, taken one by one."""
+    """The tokens of a filter, consumed from the left."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > MOST_CHARACTERS:
-            raise bad_filter(f"it is longer than {MOST_CHARACTERS} characters")
-        self.left: list[tuple[str, str]] = []
+        if len(text) > MAX_CHARACTERS:
+            raise bad_filter(f"it is longer than {MAX_CHARACTERS} characters")
+        self._rest: list[tuple[str, str]] = []
         text = text.strip()
-        place = 0
-        while place < len(text):
-            match = _TOKEN.match(text, place)
+        position = 0
+        while position < len(text):
+            match = _TOKEN.match(text, position)
             if match is None:
-                raise bad_filter(f"can't be read from {text[place : place + 20]!r} on")
-            self.left.append((match.lastgroup or "", match[match.lastgroup or 0]))
-            place = match.end()
+                raise bad_filter(f"syntax error at {text[position : position + 20]!r}")
+            self._rest.append((match.lastgroup or "", match[match.lastgroup or 0]))
+            position = match.end()
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all tokens were consumed."""
+        return not self._rest
 
     def next_is(self, word: str) -> bool:
-        """Whether this word comes next."""
-        return self.left[:1] == [("word", word)]
+        """Whether `word` is the next token."""
+        return self._rest[:1] == [("word", word)]
 
     def expect(self, word: str) -> None:
-        """Takes the word."""
-        kind, text = self._take(f"{word}, then a comparison")
+        """Consumes `word`."""
+        kind, text = self._consume(f"{word}, then a comparison")
         if (kind, text) != ("word", word):
             raise bad_filter(f"{text!r} where AND or OR was expected")
 
     def word(self) -> str:
-        """Takes a field's name."""
-        kind, text = self._take("a field")
+        """Consumes the name of a field."""
+        kind, text = self._consume("a field")
         if kind != "word":
             raise bad_filter(f"{text!r} where a field was expected: {', '.join(_FIELDS)}")
         return text
 
     def comparator(self) -> str:
-        """Takes a comparator."""
-        kind, text = self._take("a comparator such as =")
+        """Consumes a comparator."""
+        kind, text = self._consume("a comparator such as =")
         if kind != "comparator":
             raise bad_filter(f"{text!r} where a comparator such as = was expected")
         return text
 
     def value(self) -> str:
-        """Takes a value: a word, or a text in quotes."""
-        kind, text = self._take("a value")
+        """Consumes a value: a word, or a quoted text."""
+        kind, text = self._consume("a value")
         if kind == "comparator":
             raise bad_filter(f"{text!r} where a value was expected")
         return re.sub(r"\\(.)", r"\1", text[1:-1]) if kind == "text" else text
 
-    def _take(self, what: str) -> tuple[str, str]:
-        if not self.left:
-            raise bad_filter(f"it ends where {what} was expected")
-        return self.left.pop(0)
+    def _consume(self, expected: str) -> tuple[str, str]:
+        if not self._rest:
+            raise bad_filter(f"it ends where {expected} was expected")
+        return self._rest.pop(0)
 
 
 def bad_filter(problem: str) -> InvalidRequest:
-    """The error for a filter that can't be served."""
+    """The error for an invalid filter."""
     return InvalidRequest(
-        f"the filter is not understood: {problem}", violations=(FieldViolation("filter", problem),)
+        f"the filter is invalid: {problem}", violations=(FieldViolation("filter", problem),)
     )

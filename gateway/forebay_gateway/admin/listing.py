@@ -1,4 +1,4 @@
-"""Pages of calls, put together from all partitions; each is a bounded amount of work."""
+"""Lists calls in pages, merged from all partitions; the work for one page is bounded."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from forebay_gateway.admin.filters import Filter
 from forebay_gateway.admin.operation_messages import operation_of
 from forebay_gateway.admin.pages import merged
 
-_BYTES_OF_A_LISTED_ITEM = 4096
-_BYTES_OF_A_PAGE = 1 << 20  # clients take 4 MiB unless told otherwise
-_DESCRIBED_A_ROUND_TRIP = 50
-# For a page that is filtered, so many calls of each partition are looked at, so often.
-_STRETCH = 64
-_MOST_ROUNDS = 16
+_MAX_LISTED_ITEM_BYTES = 4096
+_MAX_PAGE_BYTES = 1 << 20  # gRPC clients accept messages up to 4 MiB by default
+_DESCRIPTIONS_PER_ROUND_TRIP = 50
+# A filtered page reads at most so many calls of each partition, this many times.
+_FILTERED_SCAN_SIZE = 64
+_MAX_SCANS = 16
 
 
-class Listings:
+class Listing:
     """Lists the calls of one owner."""
 
     def __init__(self, ledger: Ledger, methods: Mapping[str, Method], owner: str) -> None:
@@ -41,23 +41,23 @@ class Listings:
     async def page(
         self, wanted: Filter, after: Cursor | None, size: int
     ) -> tuple[list[pb.Operation], Cursor | None]:
-        """Up to `size` calls after a place, newest first, and where the next page starts.
+        """Up to `size` calls after a cursor, newest first, and the next page's cursor.
 
-        The latter is None where this is the last page.
+        That is None where this is the last page.
         """
-        found, read_to = await self._find(wanted, after, size)
-        return await self._tell(wanted, found, read_to)
+        found, read_to = await self._scan(wanted, after, size)
+        return await self._describe(wanted, found, read_to)
 
-    async def _find(
+    async def _scan(
         self, wanted: Filter, after: Cursor | None, size: int
     ) -> tuple[list[Listed], Cursor | None]:
-        """Calls that are wanted, and how far was read (None: to the end); bounded work."""
+        """The calls that match, and the cursor up to which was read (None: to the end)."""
         found: list[Listed] = []
-        stretch = _STRETCH if wanted.tests else size // PARTITIONS * 2 + 8
-        for _ in range(_MOST_ROUNDS):
+        scan_size = _FILTERED_SCAN_SIZE if wanted.tests else size // PARTITIONS * 2 + 8
+        for _ in range(_MAX_SCANS):
             calls, read_to = merged(
                 await self._ledger.run_all(
-                    [list_calls(n, after, wanted.oldest_ms, stretch) for n in range(PARTITIONS)]
+                    [list_calls(n, after, wanted.oldest_ms, scan_size) for n in range(PARTITIONS)]
                 )
             )
             for number, one in enumerate(calls, start=1):
@@ -71,27 +71,34 @@ class Listings:
                 break
         return found, after
 
-    async def _tell(
+    async def _describe(
         self, wanted: Filter, found: list[Listed], read_to: Cursor | None
     ) -> tuple[list[pb.Operation], Cursor | None]:
-        """The calls' operations, as many as a message should hold, and how far that is."""
+        """The operations of the first calls, up to `_MAX_PAGE_BYTES`, and the cursor after them."""
         operations: list[pb.Operation] = []
-        held = 0
-        for start in range(0, len(found), _DESCRIBED_A_ROUND_TRIP):
-            chunk = found[start : start + _DESCRIBED_A_ROUND_TRIP]
+        page_bytes = 0
+        for start in range(0, len(found), _DESCRIPTIONS_PER_ROUND_TRIP):
+            chunk = found[start : start + _DESCRIPTIONS_PER_ROUND_TRIP]
             descriptions = await self._ledger.run_all(
-                [describe(one.call, _BYTES_OF_A_LISTED_ITEM) for one in chunk]
+                [describe(one.call, _MAX_LISTED_ITEM_BYTES) for one in chunk]
             )
-            for one, told in zip(chunk, descriptions, strict=True):
-                if isinstance(told, Refused) or not wanted.matches(_now(one, told)):
-                    continue  # it went on since the index was read
-                operation = operation_of(one.call, told, self._methods)
+            for one, description in zip(chunk, descriptions, strict=True):
+                if isinstance(description, Refused) or not wanted.matches(
+                    _updated(one, description)
+                ):
+                    continue  # the call has changed since the index was read
+                operation = operation_of(one.call, description, self._methods)
                 operations.append(operation)
-                held += operation.ByteSize()
-                if held > _BYTES_OF_A_PAGE and one is not found[-1]:
+                page_bytes += operation.ByteSize()
+                if page_bytes > _MAX_PAGE_BYTES and one is not found[-1]:
                     return operations, one.cursor
         return operations, read_to
 
 
-def _now(listed: Listed, told: Description) -> Listed:
-    return replace(listed, state=told.state, begun_ms=told.begun_ms, finished_ms=told.finished_ms)
+def _updated(listed: Listed, description: Description) -> Listed:
+    return replace(
+        listed,
+        state=description.state,
+        begun_ms=description.begun_ms,
+        finished_ms=description.finished_ms,
+    )

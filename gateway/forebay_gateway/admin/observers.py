@@ -1,4 +1,7 @@
-"""Who waits at this gateway to hear of a call without being its watcher."""
+"""Observers: RPCs that wait for a call's events without watching it.
+
+An observer does not take part in flow control, and its disconnect never cancels the call.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,32 @@ from forebay_backends.ledger.keys import CallKey
 
 
 class Observer(AutoResetEvent):
-    """A bell that rings when a call has news of the kinds that its owner heeds."""
+    """Set when the call has an event of one of the given kinds."""
 
     def __init__(self, kinds: tuple[type[CallEvent], ...]) -> None:
         super().__init__()
         self._kinds = kinds
 
-    def hear(self, event: CallEvent) -> None:
-        """Rings, if this is heeded."""
+    def on_event(self, event: CallEvent) -> None:
+        """Sets the observer if the event is of its kinds."""
         if isinstance(event, self._kinds):
             self.set()
 
 
 class Observers:
-    """All of a gateway. A gateway hears of a call for a lease after `observe`."""
+    """All observers of a gateway.
+
+    The ledger publishes a call's events to the gateway for one lease after each `observe`.
+    """
 
     def __init__(self) -> None:
         self._observers: dict[str, list[Observer]] = {}
-        self.is_cut = False
-        """Whether the gateway shuts down, so that nobody shall wait any more."""
+        self.is_draining = False
+        """Whether the gateway is shutting down, so that observers must stop waiting."""
 
     @contextlib.contextmanager
     def open(self, call: CallKey, *kinds: type[CallEvent]) -> Iterator[Observer]:
-        """One who hears of the call until the block is left."""
+        """An observer of the call, until the block is left."""
         observer = Observer(kinds)
         observers = self._observers.setdefault(str(call), [])
         observers.append(observer)
@@ -45,13 +51,13 @@ class Observers:
                 del self._observers[str(call)]
 
     def on_event(self, key: str, event: CallEvent) -> None:
-        """Takes what the gateway's channel says."""
+        """Passes an event of the gateway's channel to the call's observers."""
         for observer in self._observers.get(key, ()):
-            observer.hear(event)
+            observer.on_event(event)
 
-    def cut(self) -> None:
-        """Wakes everybody: the gateway shuts down."""
-        self.is_cut = True
+    def drain(self) -> None:
+        """Wakes all observers: the gateway is shutting down."""
+        self.is_draining = True
         for observers in self._observers.values():
             for observer in observers:
                 observer.set()

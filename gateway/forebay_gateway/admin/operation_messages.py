@@ -1,6 +1,6 @@
-"""A call as `google.longrunning` tells of it, and methods as `CallService` does. Pure.
+"""Builds the messages of `google.longrunning.Operations` and `CallService`. Pure.
 
-Responses go out as the handler's bytes under their type's name: they are not parsed.
+A response is not parsed: `Any` takes the handler's bytes and the name of their type.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def name_of(call: CallKey) -> str:
 
 
 def call_of(name: str) -> CallKey:
-    """The call of an operation's name; raises InvalidRequest for what is none."""
+    """The call of an operation's name; raises InvalidRequest for any other name."""
     collection, slash, call_id = name.partition("/")
     if collection != COLLECTION or not slash or not is_call_id(call_id):
         raise invalid_name(f"is {name!r}; expected {COLLECTION}/ID")
@@ -38,61 +38,63 @@ def call_of(name: str) -> CallKey:
 
 
 def invalid_name(problem: str) -> InvalidRequest:
-    """The error for a name that is none of ours."""
+    """The error for an invalid name."""
     return InvalidRequest(f"name {problem}", violations=(FieldViolation("name", problem),))
 
 
 def operation_of(
-    call: CallKey, told: Description, methods: Mapping[str, Method]
+    call: CallKey, description: Description, methods: Mapping[str, Method]
 ) -> operations_pb2.Operation:
     """The call's operation; `methods` by their full names."""
-    operation = operations_pb2.Operation(name=name_of(call), done=told.state.terminal)
-    operation.metadata.Pack(metadata_of(told, methods))
-    if told.ending is None:
+    operation = operations_pb2.Operation(name=name_of(call), done=description.state.terminal)
+    operation.metadata.Pack(metadata_of(description, methods))
+    if description.ending is None:
         return operation
-    method = methods.get(told.method)
-    error = error_of_ending(told.ending, may_run_again=method is not None and method.may_run_again)
+    method = methods.get(description.method)
+    error = error_of_ending(
+        description.ending, may_run_again=method is not None and method.may_run_again
+    )
     if error is not None:
         operation.error.CopyFrom(to_status(error))
-    elif told.count == 0:
+    elif description.count == 0:
         operation.response.Pack(empty_pb2.Empty())
-    elif told.last_item is not None:
-        operation.response.CopyFrom(response_of(told.method, told.last_item, methods))
+    elif description.last_item is not None:
+        operation.response.CopyFrom(response_of(description.method, description.last_item, methods))
     return operation
 
 
-def metadata_of(told: Description, methods: Mapping[str, Method]) -> calls_pb2.CallMetadata:
-    """What there is to say of a call besides its result."""
+def metadata_of(description: Description, methods: Mapping[str, Method]) -> calls_pb2.CallMetadata:
+    """The operation's metadata."""
     metadata = calls_pb2.CallMetadata(
-        method=told.method,
-        state=call_pb2.CallState.Value(f"CALL_STATE_{told.state}"),
-        reason=told.reason,
-        queue=told.queue,
-        worker=told.worker,
-        attempt=told.attempt,
-        create_time=_stamp(told.created_ms),
-        queue_time=_stamp(told.queued_ms),
-        begin_time=_stamp(told.begun_ms),
-        finish_time=_stamp(told.finished_ms),
-        deadline=_stamp(told.deadline_ms),
-        read_time=_stamp(told.read_ms),
-        item_count=told.count,
-        item_bytes=told.sent,
+        method=description.method,
+        state=call_pb2.CallState.Value(f"CALL_STATE_{description.state}"),
+        reason=description.reason,
+        queue=description.queue,
+        worker=description.worker,
+        attempt=description.attempt,
+        create_time=_stamp(description.created_ms),
+        queue_time=_stamp(description.queued_ms),
+        begin_time=_stamp(description.begun_ms),
+        finish_time=_stamp(description.finished_ms),
+        deadline=_stamp(description.deadline_ms),
+        read_time=_stamp(description.read_ms),
+        item_count=description.count,
+        item_bytes=description.sent,
     )
-    if told.progress is not None:
-        metadata.progress.CopyFrom(response_of(told.method, told.progress, methods))
+    if description.progress is not None:
+        metadata.progress.CopyFrom(response_of(description.method, description.progress, methods))
     return metadata
 
 
 def response_of(method: str, payload: bytes, methods: Mapping[str, Method]) -> any_pb2.Any:
-    """A response message of the method, serialized, as Any."""
-    known = methods.get(method)
-    if known is None:
+    """A serialized response as `Any`; as `BytesValue` where the gateway lacks the method."""
+    served = methods.get(method)
+    if served is None:
         wrapped = any_pb2.Any()
         wrapped.Pack(wrappers_pb2.BytesValue(value=payload))
         return wrapped
     return any_pb2.Any(
-        type_url=_TYPE_PREFIX + known.response_class.DESCRIPTOR.full_name, value=payload
+        type_url=_TYPE_PREFIX + served.response_class.DESCRIPTOR.full_name, value=payload
     )
 
 

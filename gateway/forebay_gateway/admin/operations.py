@@ -1,4 +1,4 @@
-"""`google.longrunning.Operations` over the ledger's records: every durable call is one."""
+"""`google.longrunning.Operations`: every durable call is an operation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.inspection import delete, describe, observe
 from forebay_gateway.admin.filters import parse_filter
-from forebay_gateway.admin.listing import Listings
+from forebay_gateway.admin.listing import Listing
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import (
     COLLECTION,
@@ -36,11 +36,11 @@ from forebay_gateway.rpc.incoming import Context
 T = TypeVar("T")
 
 SERVICE = "google.longrunning.Operations"
-LONGEST_WAIT_S = 30 * 60.0
+MAX_WAIT_S = 30 * 60.0
 """How long WaitOperation waits for a call where its caller sets no bound."""
 
-_WHOLE = 1 << 30
-_BEFORE_THE_DEADLINE_S = 1.0
+_MAX_ITEM_BYTES = 1 << 30  # no limit: the response is the last item, whole
+_REPLY_MARGIN_S = 1.0
 
 
 class Operations:
@@ -58,10 +58,10 @@ class Operations:
         self._methods = methods
         self._observers = observers
         self._channel = channel
-        self._listings = Listings(ledger, methods, owner)
+        self._listing = Listing(ledger, methods, owner)
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a server serves."""
+        """The gRPC handler of the service."""
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "GetOperation": unary(pb.GetOperationRequest, self.get),
             "ListOperations": unary(pb.ListOperationsRequest, self.list_page),
@@ -72,18 +72,18 @@ class Operations:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def get(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
-        """The call as it is now."""
+        """The call's current state."""
         return await self._operation(call_of(request.name))
 
     async def cancel(self, request: pb.CancelOperationRequest, context: Context) -> empty_pb2.Empty:
-        """Cancels the call; where it has ended, nothing happens."""
+        """Cancels the call; a call that has ended stays as it is."""
         refused = await self._ledger.run(cancel(call_of(request.name)))
         if refused is not None and refused.why is Refusal.UNKNOWN:
             raise not_found()
         return empty_pb2.Empty()
 
     async def delete(self, request: pb.DeleteOperationRequest, context: Context) -> empty_pb2.Empty:
-        """Forgets a call that has ended."""
+        """Deletes the record of a call that has ended."""
         call = call_of(request.name)
         refused = await self._ledger.run(delete(call))
         if refused is None:
@@ -96,13 +96,13 @@ class Operations:
         )
 
     async def wait(self, request: pb.WaitOperationRequest, context: Context) -> pb.Operation:
-        """The call when it has ended, or as it is when the time is up."""
+        """Waits until the call has ended or the timeout is over; returns its state then."""
         call = call_of(request.name)
-        give_up = time.monotonic() + _wait_s(request, context)
+        give_up_at = time.monotonic() + _wait_s(request, context)
         with self._observers.open(call, Ending) as observer:
             while not found(await self._ledger.run(observe(call, self._channel))).state.terminal:
-                left_s = give_up - time.monotonic()
-                if left_s <= 0 or self._observers.is_cut:
+                left_s = give_up_at - time.monotonic()
+                if left_s <= 0 or self._observers.is_draining:
                     break
                 await observer.wait(min(left_s, LEASE_CHECK_INTERVAL_S))
         return await self._operation(call)
@@ -114,7 +114,7 @@ class Operations:
         if request.name not in ("", COLLECTION):
             raise invalid_name(f"is {request.name!r}; expected {COLLECTION!r}")
         if request.return_partial_success:
-            problem = "can't be set: a listing is whole"
+            problem = "can't be set: a listing never leaves out calls that it can't reach"
             raise InvalidRequest(
                 f"return_partial_success {problem}",
                 violations=(FieldViolation("return_partial_success", problem),),
@@ -123,41 +123,44 @@ class Operations:
         after = wanted.start
         if request.page_token:
             after = cursor_of(request.page_token, request.filter)
-        operations, read_to = await self._listings.page(wanted, after, size)
+        operations, read_to = await self._listing.page(wanted, after, size)
         return pb.ListOperationsResponse(
             operations=operations,
             next_page_token="" if read_to is None else token_of(read_to, request.filter),
         )
 
     async def _operation(self, call: CallKey) -> pb.Operation:
-        told = found(await self._ledger.run(describe(call, _WHOLE, review=True)))
-        return operation_of(call, told, self._methods)
+        description = found(await self._ledger.run(describe(call, _MAX_ITEM_BYTES, review=True)))
+        return operation_of(call, description, self._methods)
 
 
 def found(answer: T | Refused) -> T:
-    """What the ledger says of a call; raises CallUnknown where it knows none."""
+    """The ledger's answer; raises CallUnknown where it has no such call."""
     if isinstance(answer, Refused):
         raise not_found()
     return answer
 
 
 def not_found() -> CallUnknown:
-    """The error for a call that the ledger does not know."""
+    """The error for a call that the ledger does not have."""
     return CallUnknown("no call of that id is known, or its retention is over")
 
 
 def _wait_s(request: pb.WaitOperationRequest, context: Context) -> float:
-    """How long to wait: as long as asked for, and so that the answer comes before the deadline."""
-    bounds = [LONGEST_WAIT_S]
+    """The time to wait: what the request asks for, but not until the RPC's deadline.
+
+    The reply is sent `_REPLY_MARGIN_S` before the deadline, or in the middle of a short one.
+    """
+    bounds = [MAX_WAIT_S]
     if request.HasField("timeout"):
-        asked_s = request.timeout.seconds + request.timeout.nanos / 1e9
-        if asked_s < 0:
-            problem = f"is {asked_s:g} s; expected 0 or more"
+        timeout_s = request.timeout.seconds + request.timeout.nanos / 1e9
+        if timeout_s < 0:
+            problem = f"is {timeout_s:g} s; expected 0 or more"
             raise InvalidRequest(
                 f"timeout {problem}", violations=(FieldViolation("timeout", problem),)
             )
-        bounds.append(asked_s)
+        bounds.append(timeout_s)
     remaining_s = context.time_remaining()
     if remaining_s is not None:
-        bounds.append(max(remaining_s - _BEFORE_THE_DEADLINE_S, remaining_s / 2))
+        bounds.append(max(remaining_s - _REPLY_MARGIN_S, remaining_s / 2))
     return min(bounds)

@@ -1,7 +1,7 @@
-"""Pages of a listing: how they are cut, and where the next one starts. Pure.
+"""Page sizes, page tokens and the merge of partitions for a listing. Pure.
 
-All calls have one order, newest first, told apart by name within a millisecond; a
-token is a place in it, so what is accepted or dropped meanwhile moves nothing.
+All calls have one order: newest first, and by name within a millisecond. A page token is a
+position in that order, so calls that are accepted or dropped meanwhile do not shift the pages.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Cursor, Listed, Stretch
 
 DEFAULT_SIZE = 100
-LARGEST_SIZE = 500
+MAX_SIZE = 500
 
 _VERSION = "1"
-_LATEST_MS = 1 << 53  # what a sorted set's score tells apart
+_MAX_MS = 1 << 53  # Redis scores are doubles, which hold integers up to this exactly
 
 
-def page_size(asked: int) -> int:
-    """How many calls a page has at most; raises InvalidRequest for less than 0."""
-    if asked < 0:
-        raise _invalid("page_size", f"is {asked}; expected 0 or more")
-    return min(asked or DEFAULT_SIZE, LARGEST_SIZE)
+def page_size(requested: int) -> int:
+    """The most calls that a page has; raises InvalidRequest for a negative size."""
+    if requested < 0:
+        raise _invalid("page_size", f"is {requested}; expected 0 or more")
+    return min(requested or DEFAULT_SIZE, MAX_SIZE)
 
 
 def merged(stretches: Sequence[Stretch]) -> tuple[list[Listed], Cursor | None]:
-    """The partitions' calls in one order, as far as all of them were read, and how far that is.
+    """The partitions' calls in one order, and the cursor up to which all partitions were read.
 
-    What lies beyond is left out: a partition that was not read as far may have newer calls.
+    Calls beyond that cursor are left out: a partition that was read less far may have newer ones.
     """
     read_to = max((one.read_to for one in stretches if one.read_to is not None), default=None)
     calls = (
@@ -44,24 +44,24 @@ def merged(stretches: Sequence[Stretch]) -> tuple[list[Listed], Cursor | None]:
 
 
 def token_of(cursor: Cursor, filter_text: str) -> str:
-    """The token of the page after this place, of a listing with this filter."""
+    """The token of the page after the cursor, for a listing with this filter."""
     words = f"{_VERSION} {_digest(filter_text)} {cursor.created_ms} {cursor.call}"
     return urlsafe_b64encode(words.encode()).decode()
 
 
 def cursor_of(token: str, filter_text: str) -> Cursor:
-    """The place that a token stands for; raises InvalidRequest for one that is none of ours."""
+    """The cursor in a token; raises InvalidRequest for a token that this server did not issue."""
     try:
         words = urlsafe_b64decode(token.encode()).decode()
         version, digest, created_ms, call = words.split(" ")
         cursor = Cursor(int(created_ms), call)
         CallKey.parse(call)
-        if version != _VERSION or not 0 <= cursor.created_ms <= _LATEST_MS:
+        if version != _VERSION or not 0 <= cursor.created_ms <= _MAX_MS:
             raise ValueError(words)
     except ValueError as error:
-        raise _invalid("page_token", "is none that this server gave") from error
+        raise _invalid("page_token", "was not issued by this server") from error
     if digest != _digest(filter_text):
-        raise _invalid("page_token", "is of a listing with another filter")
+        raise _invalid("page_token", "belongs to a listing with another filter")
     return cursor
 
 

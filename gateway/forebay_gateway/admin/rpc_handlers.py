@@ -1,4 +1,4 @@
-"""Handlers of services that the gateway serves itself: requests parsed, every failure a status."""
+"""gRPC handlers of the admin services: parse requests, and turn errors into statuses."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def streaming(
 async def _fail(context: Context, error: Exception) -> NoReturn:
     if isinstance(error, ForebayError):
         await abort(context, error)
-    _log.error("a call of the gateway's own services failed", exc_info=error)
+    _log.error("an RPC of the admin services failed", exc_info=error)
     await abort(context, InternalFault("the gateway failed; its log says how"))

@@ -1,7 +1,7 @@
-"""The services that look at calls and rule over them, put together.
+"""The admin services of one gateway: `google.longrunning.Operations` and `CallService`.
 
-Whoever reaches them may read and cancel everybody's calls. So, while there is no
-authorization, they are open where only this host can reach them.
+They can read and cancel the calls of every caller. Since there is no authorization yet, they
+are open only on loopback addresses.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from forebay.errors import MethodUnknown
 from forebay.routes import Method
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.ledger.client import Ledger
-from forebay_gateway.admin import call_service as calls_service
-from forebay_gateway.admin import operations
+from forebay_gateway.admin import call_service, operations
 from forebay_gateway.admin.call_service import CallService
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
@@ -27,7 +26,7 @@ from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.rpc.incoming import Context
 from forebay_gateway.rpc.status import abort
 
-SERVICES = (operations.SERVICE, calls_service.SERVICE)
+SERVICES = (operations.SERVICE, call_service.SERVICE)
 
 _SAMPLE_EVERY_S = 1.0
 
@@ -58,11 +57,11 @@ class AdminServices:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services that are open: for health and reflection."""
+        """The services that are open, for health and reflection."""
         return SERVICES if self._is_open else ()
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """What a server serves."""
+        """The gRPC handlers of the services."""
         if self._is_open:
             return [self._operations.handler(), self._calls.handler()]
         return [_Closed()]
@@ -76,13 +75,13 @@ class AdminServices:
             )
             await asyncio.sleep(_SAMPLE_EVERY_S)
 
-    def cut(self) -> None:
-        """Ends all waiting: the gateway shuts down."""
-        self._observers.cut()
+    def abort_remaining(self) -> None:
+        """Ends the RPCs that wait for calls: the gateway is shutting down."""
+        self._observers.drain()
 
 
 class _Closed(grpc.GenericRpcHandler):
-    """Says why a service is not open."""
+    """Rejects RPCs of the closed services, with the reason."""
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -96,7 +95,7 @@ class _Closed(grpc.GenericRpcHandler):
                 context,
                 MethodUnknown(
                     f"{service} is open only where the gateway listens on a loopback address, "
-                    "since there is no authorization yet; run one with --listen 127.0.0.1:PORT"
+                    "since there is no authorization yet: run one with --listen 127.0.0.1:PORT"
                 ),
             )
 

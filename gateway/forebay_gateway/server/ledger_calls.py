@@ -87,7 +87,7 @@ class LedgerCalls:
 
     def cut(self) -> None:
         """Ends what still waits, to go on elsewhere."""
-        self.admin.cut()
+        self.admin.abort_remaining()
         self._durable.abort_remaining()
         self._ephemeral.abort_remaining()
 

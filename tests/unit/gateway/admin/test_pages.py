@@ -13,7 +13,7 @@ from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.inspection import Cursor, Listed, Stretch
 from forebay_gateway.admin.pages import (
     DEFAULT_SIZE,
-    LARGEST_SIZE,
+    MAX_SIZE,
     cursor_of,
     merged,
     page_size,
@@ -92,7 +92,7 @@ def test_any_text_is_a_token_or_refused(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "size"), [(0, DEFAULT_SIZE), (1, 1), (LARGEST_SIZE, LARGEST_SIZE), (9999, 500)]
+    ("asked", "size"), [(0, DEFAULT_SIZE), (1, 1), (MAX_SIZE, MAX_SIZE), (9999, 500)]
 )
 def test_a_page_has_as_many_calls_as_asked_for_within_bounds(asked: int, size: int) -> None:
     assert page_size(asked) == size
