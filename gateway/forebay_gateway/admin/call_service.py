@@ -23,7 +23,7 @@ from forebay_gateway.admin.operations import found
 from forebay_gateway.admin.rpc_handlers import streaming, unary
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-from forebay_gateway.durable.item_sequence import FETCH_BYTES
+from forebay_gateway.durable.item_sequence import items_per_fetch
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import consumers_of
@@ -120,8 +120,8 @@ class CallService:
 
     async def _fetch(self, call: CallKey, ordinal: int, observed: ObservedCall) -> list[bytes]:
         """At least one item; raises ItemsLost where the ledger no longer keeps it."""
-        average_bytes = max(1, observed.sent // observed.count)
-        count = min(observed.count - ordinal, max(1, FETCH_BYTES // average_bytes))
+        most = items_per_fetch(observed.count, observed.sent)
+        count = min(observed.count - ordinal, most)
         items = await self._ledger.items(call, ordinal, count)
         if not items or items[0][0] != ordinal:
             raise ItemsLost(f"item {ordinal} of this call is no longer in the ledger")

@@ -10,7 +10,7 @@ import grpc
 from google.longrunning import operations_pb2 as pb
 from google.protobuf import empty_pb2
 
-from forebay.errors import CallNotFinished, CallUnknown, FieldViolation, InvalidRequest
+from forebay.errors import CallNotFinished, FieldViolation, InvalidRequest
 from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
@@ -32,6 +32,7 @@ from forebay_gateway.admin.pages import cursor_of, page_size, token_of
 from forebay_gateway.admin.rpc_handlers import unary
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.rpc.incoming import Context
+from forebay_gateway.rpc.outcomes import call_unknown
 
 T = TypeVar("T")
 
@@ -79,7 +80,7 @@ class Operations:
         """Cancels the call; a call that has ended stays as it is."""
         refused = await self._ledger.run(cancel(call_of(request.name)))
         if refused is not None and refused.why is Refusal.UNKNOWN:
-            raise not_found()
+            raise call_unknown()
         return empty_pb2.Empty()
 
     async def delete(self, request: pb.DeleteOperationRequest, context: Context) -> empty_pb2.Empty:
@@ -89,7 +90,7 @@ class Operations:
         if refused is None:
             return empty_pb2.Empty()
         if refused.why is Refusal.UNKNOWN:
-            raise not_found()
+            raise call_unknown()
         raise CallNotFinished(
             f"{name_of(call)} is {refused.why}; only a call that has ended can be deleted: "
             "cancel it, or wait for it"
@@ -137,13 +138,8 @@ class Operations:
 def found(answer: T | Refused) -> T:
     """The ledger's answer; raises CallUnknown where it has no such call."""
     if isinstance(answer, Refused):
-        raise not_found()
+        raise call_unknown()
     return answer
-
-
-def not_found() -> CallUnknown:
-    """The error for a call that the ledger does not have."""
-    return CallUnknown("no call of that id is known, or its retention is over")
 
 
 def _wait_s(request: pb.WaitOperationRequest, context: Context) -> float:

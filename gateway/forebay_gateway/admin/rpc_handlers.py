@@ -9,8 +9,9 @@ from typing import Any, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from forebay.errors import ForebayError, InternalFault
+from forebay.errors import ForebayError
 from forebay_gateway.rpc.incoming import Context
+from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort, parsed
 
 M = TypeVar("M", bound=Message)
@@ -51,4 +52,4 @@ async def _fail(context: Context, error: Exception) -> NoReturn:
     if isinstance(error, ForebayError):
         await abort(context, error)
     _log.error("an RPC of the admin services failed", exc_info=error)
-    await abort(context, InternalFault("the gateway failed; its log says how"))
+    await abort(context, gateway_fault())

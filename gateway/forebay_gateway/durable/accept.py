@@ -87,16 +87,14 @@ class Acceptor:
             queue.record_run_time(ending.run_ms / 1000)
         batch.calls.discard(call)
         if not batch.calls:
-            queue.on_batch_done(batch)
-            self._batcher.send_due(queue)
+            self._batcher.on_batch_done(queue, batch)
 
     async def _accept_in_batch(
         self, call: CallKey, method: Method, new: NewCall
     ) -> ExistingCall | None:
         reply: asyncio.Future[ExistingCall | None] = asyncio.get_running_loop().create_future()
-        queue = self._batcher.queue_of(method, new.priority)
-        queue.add(_Accept(call, new, time.monotonic(), reply))
-        self._batcher.send_due(queue)
+        waiting = _Accept(call, new, time.monotonic(), reply)
+        self._batcher.submit(method, new.priority, waiting)
         return await reply
 
     def _start_batch(self, queue: BatchQueue[_Accept], calls: list[_Accept]) -> None:

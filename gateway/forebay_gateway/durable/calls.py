@@ -14,7 +14,6 @@ import grpc
 from forebay.errors import (
     BackendUnavailable,
     CallIdReused,
-    CallUnknown,
 )
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.broker.task_messages import TaskMessage, call_message
@@ -34,6 +33,7 @@ from forebay_gateway.durable.response_writer import ResponseWriter
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.rpc.incoming import Context, IncomingCall
+from forebay_gateway.rpc.outcomes import call_unknown
 from forebay_gateway.rpc.policy import new_call
 from forebay_gateway.rpc.uuid7 import uuid7
 
@@ -165,7 +165,7 @@ class _DurableRpc:
         self._calls.watches.on_registering(self._watch)
         snapshot = await self._calls.ledger.run(attach(self._call, self._calls.watches.channel))
         if isinstance(snapshot, Refused):
-            raise CallUnknown("no call of that id is known, or its retention is over")
+            raise call_unknown()
         self._calls.watches.on_registered(self._watch)
         incoming = self._incoming
         if snapshot.method != self._method.name or (

@@ -77,6 +77,12 @@ class _UnlimitedBudget:
         pass
 
 
+def items_per_fetch(stored_count: int, stored_bytes: int) -> int:
+    """How many items of average size make up `FETCH_BYTES`; at least one."""
+    average_bytes = max(1, stored_bytes // stored_count)
+    return max(1, FETCH_BYTES // average_bytes)
+
+
 class ItemSequence:
     """The items of one call, in the order in which one caller gets them.
 
@@ -214,9 +220,8 @@ class ItemSequence:
         return self._fetch()
 
     def _fetch(self) -> Fetch:
-        average_bytes = max(1, self._stored_bytes // self._stored_count)
-        count = min(self._stored_count - self._next_ordinal, max(1, FETCH_BYTES // average_bytes))
-        return Fetch(self._next_ordinal, count)
+        most = items_per_fetch(self._stored_count, self._stored_bytes)
+        return Fetch(self._next_ordinal, min(self._stored_count - self._next_ordinal, most))
 
     def _on_stored(self, count: int, size: int) -> None:
         self._stored_count = max(self._stored_count, count)

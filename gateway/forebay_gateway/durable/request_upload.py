@@ -14,7 +14,6 @@ from forebay.errors import (
     BackendUnavailable,
     Draining,
     ForebayError,
-    InternalFault,
     ItemsLost,
     TooLarge,
 )
@@ -30,6 +29,7 @@ from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.request_spool import RequestSpool
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.rpc.incoming import IncomingCall
+from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.policy import request_limit_bytes
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class RequestUpload:
         completing = partial(self._ledger.run, complete(self._watch.call, push, count))
         refused = await self._ledger_retry.retry(completing)
         if refused is not None and refused.why is Refusal.GAP:
-            raise ItemsLost("the ledger has lost requests of this call")
+            raise _requests_lost()
         return refused is None
 
     @asynccontextmanager
@@ -103,7 +103,7 @@ class RequestUpload:
             pass  # the response side has ended the RPC, and will cancel this task
         except Exception:
             _log.exception("call %s: its requests can't be received", self._watch.call)
-            self._watch.on_upload_failed(InternalFault("the gateway failed; its log says how"))
+            self._watch.on_upload_failed(gateway_fault())
 
     async def _store(self) -> int | None:
         """The number of requests; None where the call has ended."""
@@ -114,7 +114,7 @@ class RequestUpload:
             limit = self._limit_bytes
             raise TooLarge(f"the requests are over the method's limit of {limit} bytes")
         if stored.why is Refusal.GAP:
-            raise ItemsLost("the ledger has lost requests of this call")
+            raise _requests_lost()
         return None
 
     async def _end(self, error: ForebayError) -> None:
@@ -123,3 +123,7 @@ class RequestUpload:
             await self._ledger.run(end(self._watch.call, Event.FAIL, error.reason, outcome))
         elif not self._is_live:  # the error allows a retry, which must find no record
             await self._ledger.run(discard(self._watch.call))
+
+
+def _requests_lost() -> ItemsLost:
+    return ItemsLost("the ledger has lost requests of this call")

@@ -35,7 +35,7 @@ from forebay_gateway.durable.watch import Watch
 LEASE_CHECK_INTERVAL_S = LEASE_S / 3
 """How often a call's state is read from the ledger, where no event caused it earlier."""
 _RENEWALS_PER_ROUND_TRIP = 200
-_RETRY_DELAY_S = 1.0
+_RENEWAL_RETRY_DELAY_S = 1.0
 _ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than were received from it
 
 _log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Watches:
                 await self._renew_all()
             except BackendUnavailable as error:
                 _log.warning("the ledger does not answer; watches not renewed: %s", error.__cause__)
-                delay_s = _RETRY_DELAY_S
+                delay_s = _RENEWAL_RETRY_DELAY_S
                 self._report_outage(error)
             except Exception:  # a bug must not end the renewal of all other watches
                 _log.exception("renewing watches failed")

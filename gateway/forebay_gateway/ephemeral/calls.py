@@ -16,7 +16,6 @@ from forebay.errors import (
     BackendUnavailable,
     Draining,
     ForebayError,
-    InternalFault,
     NoWorkers,
     QueueWait,
     WorkerLost,
@@ -39,7 +38,7 @@ from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.incoming import Context, IncomingCall
-from forebay_gateway.rpc.outcomes import timing_metadata
+from forebay_gateway.rpc.outcomes import gateway_fault, timing_metadata
 from forebay_gateway.rpc.policy import attempts_limit, queue_wait_s
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.rpc.uuid7 import uuid7
@@ -148,9 +147,7 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        queue = self._batcher.queue_of(call.method, call.priority)
-        queue.add(call)
-        self._batcher.send_due(queue)
+        self._batcher.submit(call.method, call.priority, call)
         try:
             async with asyncio.timeout(wait_s) as call.queue_wait:
                 return await call.reply
@@ -193,7 +190,7 @@ class EphemeralCalls:
             self._fail(batch, error)
         except Exception:  # a bug must not leave the callers waiting
             _log.exception("batch %s could not be sent", batch.id)
-            self._fail(batch, InternalFault("the gateway failed; its log says how"))
+            self._fail(batch, gateway_fault())
 
     def _fail(self, batch: Batch, error: ForebayError) -> None:
         for call in tuple(batch.calls.values()):
@@ -203,8 +200,7 @@ class EphemeralCalls:
         done = self._in_flight.remove(call)
         if done is not None:
             queue = self._batcher.queue_of(call.method, call.priority)
-            queue.on_batch_done(done)
-            self._batcher.send_due(queue)
+            self._batcher.on_batch_done(queue, done)
 
     def _on_lost(self, batch: Batch) -> None:
         limit = attempts_limit(batch.method, self._settings)

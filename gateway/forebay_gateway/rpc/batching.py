@@ -103,7 +103,7 @@ class Batcher(Generic[C]):
     """The batch queues of one gateway, by method and priority.
 
     `slots` returns the number of live slots of a queue. `send` sends calls in one message; it
-    must report the batch to the queue, by `on_batch_sent`, and later by `on_batch_done`.
+    must call the queue's `on_batch_sent`, and the batcher's `on_batch_done` at the end.
     """
 
     def __init__(
@@ -121,8 +121,18 @@ class Batcher(Generic[C]):
             self._queues[key] = BatchQueue(method.route)
         return self._queues[key]
 
-    def send_due(self, queue: BatchQueue[C]) -> None:
-        """Sends the batches that are due, and sets a timer for the other calls."""
+    def submit(self, method: Method, priority: int, call: C) -> None:
+        """Sends the call now or later, alone or in a batch."""
+        queue = self.queue_of(method, priority)
+        queue.add(call)
+        self._send_due(queue)
+
+    def on_batch_done(self, queue: BatchQueue[C], batch: Hashable) -> None:
+        """Counts off the batch, and sends calls that waited for that."""
+        queue.on_batch_done(batch)
+        self._send_due(queue)
+
+    def _send_due(self, queue: BatchQueue[C]) -> None:
         slots = self._slots(queue.queue)
         while calls := queue.next_batch(time.monotonic(), slots):
             self._send(queue, calls)
@@ -133,4 +143,4 @@ class Batcher(Generic[C]):
 
     def _on_timer(self, queue: BatchQueue[C]) -> None:
         del self._timers[queue]
-        self.send_due(queue)
+        self._send_due(queue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.rpc import code_pb2
 
-from forebay.errors import ForebayError, InternalFault, WorkerLost
+from forebay.errors import CallUnknown, ForebayError, InternalFault, WorkerLost
 from forebay.errors.status import error_of
 from forebay.metadata import ATTEMPTS, QUEUE_MS, RUN_MS, Pairs, to_pairs
 from forebay.v1 import call_pb2
@@ -36,6 +36,16 @@ def error_of_ending(ending: Ending, *, may_run_again: bool) -> ForebayError | No
         code = code_pb2.ABORTED if lost else None
         return error_of(ending.reason, _MESSAGES[ending.reason], code=code)
     return InternalFault(f"the call ended as {ending.state} without an outcome")
+
+
+def call_unknown() -> CallUnknown:
+    """The error for a call id that the ledger does not have."""
+    return CallUnknown("no call of that id is known, or its retention is over")
+
+
+def gateway_fault() -> InternalFault:
+    """The error for a bug in the gateway, whose traceback must be logged."""
+    return InternalFault("the gateway failed; see its log")
 
 
 def trailing_metadata(ending: Ending) -> Pairs:

@@ -23,7 +23,6 @@ from forebay.errors import (
     DeadlineExceeded,
     FieldViolation,
     ForebayError,
-    InternalFault,
     InvalidRequest,
 )
 from forebay.metadata import CALL_ID, RESUME_FROM
@@ -40,6 +39,7 @@ from forebay_gateway.rpc.incoming import (
     receive,
 )
 from forebay_gateway.rpc.options import read_call_options
+from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.server.ledger_calls import LedgerCalls
 
@@ -112,7 +112,7 @@ class CallHandler:
             if context.cancelled():  # gRPC raises errors of its own where the caller is gone
                 raise asyncio.CancelledError from error
             _log.exception("%s failed in the gateway", method.name)
-            await abort(context, InternalFault("the gateway failed; its log says how"))
+            await abort(context, gateway_fault())
 
     def _calls_of(self, method: Method) -> LedgerCalls | PlainCalls:
         calls = self._plain if method.is_plain else self._ledger_calls
