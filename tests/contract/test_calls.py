@@ -28,7 +28,7 @@ LONG = pb.FactorialRequest(n=3_000_000)
 
 @dataclass(frozen=True)
 class System:
-    """A gateway and a worker, and a call that was made before there was a worker."""
+    """A gateway and a worker, and a call that was accepted before the worker started."""
 
     stub: ComputeServiceStub
     worker: Process
@@ -37,7 +37,7 @@ class System:
 
 @pytest.fixture(scope="module")
 def system(backend: dict[str, str]) -> Iterator[System]:
-    """The gateway first, then a call, then the worker: so the queue is the gateway's to declare."""
+    """Starts the worker after the first call, so that the gateway declares the queue."""
     env = environment(**backend)
     with (
         forebay_gateway(env=env) as (_, address),
@@ -45,7 +45,7 @@ def system(backend: dict[str, str]) -> Iterator[System]:
     ):
         stub = ComputeServiceStub(channel)
         early_call = stub.Factorial(pb.FactorialRequest(n=20), timeout=TIMEOUT_S)
-        early_call.initial_metadata()  # it is accepted, and its message sent
+        early_call.initial_metadata()  # by then the call is accepted and its message sent
         queues = ("-Q", "add,factorial,mat_mul", "-c", str(SLOTS))
         with worker(*queues, env=env) as process:
             yield System(stub, process, early_call)
@@ -70,20 +70,20 @@ def product(responses: Iterator[pb.MatMulResponse]) -> np.ndarray:
     return np.frombuffer(whole, "<f8").reshape(parts[0].header.rows, parts[0].header.cols)
 
 
-def test_a_call_made_before_any_worker_is_there_is_done_by_one_that_comes(system: System) -> None:
+def test_a_worker_that_starts_later_runs_an_earlier_call(system: System) -> None:
     assert digits(system.early_call) == str(math.factorial(20))
     trailing = dict(system.early_call.trailing_metadata())
     assert int(trailing["forebay-queue-ms"]) > 0
     assert trailing["forebay-attempts"] == "1"
 
 
-def test_an_ephemeral_sum_comes_back(stub: ComputeServiceStub) -> None:
+def test_an_ephemeral_add_returns_the_sum(stub: ComputeServiceStub) -> None:
     response, call = stub.Add.with_call(pb.AddRequest(x=0.1, y=0.2), timeout=TIMEOUT_S)
     assert response.sum == 0.1 + 0.2
     assert dict(call.trailing_metadata())["forebay-call-id"]
 
 
-def test_a_durable_sum_is_kept_for_whoever_comes_with_its_id(stub: ComputeServiceStub) -> None:
+def test_a_durable_sum_is_returned_again_to_a_caller_with_its_id(stub: ComputeServiceStub) -> None:
     attached = []
     for _ in range(2):
         response, call = stub.Add.with_call(
@@ -94,18 +94,18 @@ def test_a_durable_sum_is_kept_for_whoever_comes_with_its_id(stub: ComputeServic
     assert attached == ["new", "finished"]
 
 
-def test_many_sums_at_once_each_get_their_own(stub: ComputeServiceStub) -> None:
+def test_concurrent_adds_each_get_their_own_sum(stub: ComputeServiceStub) -> None:
     calls = [stub.Add.future(pb.AddRequest(x=n, y=n), timeout=TIMEOUT_S) for n in range(50)]
     assert [call.result().sum for call in calls] == [2.0 * n for n in range(50)]
 
 
-def test_a_factorial_streams_back_whole(stub: ComputeServiceStub) -> None:
+def test_a_factorial_is_streamed_completely(stub: ComputeServiceStub) -> None:
     request = pb.FactorialRequest(n=100_000, encoding=pb.INTEGER_ENCODING_BINARY)
     binary = b"".join(part.binary for part in stub.Factorial(request, timeout=TIMEOUT_S))
     assert int.from_bytes(binary, "big") == math.factorial(100_000)
 
 
-def test_a_factorial_can_be_resumed_after_the_items_that_were_seen(
+def test_a_factorial_can_be_resumed_after_the_items_that_were_read(
     stub: ComputeServiceStub,
 ) -> None:
     request = pb.FactorialRequest(n=100_000)
@@ -121,7 +121,7 @@ def test_a_factorial_can_be_resumed_after_the_items_that_were_seen(
     assert list(rest) == whole[1:]
 
 
-def test_a_random_product_is_that_of_its_seed(stub: ComputeServiceStub) -> None:
+def test_a_random_product_depends_on_its_seed_alone(stub: ComputeServiceStub) -> None:
     request = pb.MatMulRequest(random=pb.RandomOperands(m=20, n=30, seed=7))
     first, again = (product(stub.MatMul(iter([request]), timeout=TIMEOUT_S)) for _ in range(2))
     assert first.shape == (20, 20)
@@ -149,7 +149,7 @@ def test_a_cancel_stops_the_handlers_and_frees_the_worker(system: System) -> Non
     calls = [system.stub.Factorial(LONG, timeout=TIMEOUT_S) for _ in range(SLOTS)]
     ids = [call_id(call) for call in calls]
     for call in calls:
-        assert next(call).WhichOneof("part") == "progress"  # its handler runs
+        assert next(call).WhichOneof("part") == "progress"  # so the handler is running
     for call in calls:
         call.cancel()
     began = time.monotonic()
@@ -166,7 +166,7 @@ def test_a_deadline_stops_the_handler(system: System) -> None:
     with pytest.raises(ForebayError) as raised, mapped_rpc_errors():
         list(call)
     assert raised.value.code == code_pb2.DEADLINE_EXCEEDED
-    # The gateway sees its caller go at the same moment, so the call may end as either.
+    # The gateway sees the disconnect at the same time, so the call may end either way.
     system.worker.wait_for(rf"call /{name} [^\n]*(EXPIRED|CANCELLED)", timeout_s=5.0)
 
 
@@ -178,7 +178,7 @@ def test_a_priority_within_the_routes_cap_is_accepted(stub: ComputeServiceStub) 
 
 
 @pytest.mark.parametrize("priority", ["1", "9", "10", "-1", "high"])
-def test_a_priority_over_the_routes_cap_or_unreadable_is_refused(
+def test_a_priority_that_is_malformed_or_over_the_routes_cap_is_refused(
     stub: ComputeServiceStub, priority: str
 ) -> None:
     call = stub.Factorial(

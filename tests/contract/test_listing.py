@@ -1,4 +1,4 @@
-"""Looking at calls without taking part in them: listing, describing, looking on, deleting."""
+"""The operations of the admin services: listing, describing, observing and deleting calls."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PARTITION = 3
 
 
 def keys_of_partition(count: int) -> Iterator[CallKey]:
-    """Calls that live in one partition."""
+    """New keys of calls in one partition."""
     while count:
         call = new_key()
         if call.partition == partition_prefix(PARTITION):
@@ -49,7 +49,7 @@ def keys_of_partition(count: int) -> Iterator[CallKey]:
 
 
 def accept_at(ledger: BlockingLedger, created_ms: int, count: int = 1) -> list[Cursor]:
-    """Calls of the partition, as if accepted at the time."""
+    """Accepts calls in the partition, and sets their creation time."""
     cursors = []
     for call in keys_of_partition(count):
         ledger.run(accept(call, new_call(), NOBODY, Push()))
@@ -61,14 +61,14 @@ def accept_at(ledger: BlockingLedger, created_ms: int, count: int = 1) -> list[C
 def walk(
     ledger: BlockingLedger, limit: int, oldest_ms: int | None = None
 ) -> Iterator[list[Listed]]:
-    """The partition's calls, stretch by stretch."""
+    """The partition's calls, page by page."""
     after: Cursor | None = None
     while True:
-        stretch = ledger.run(list_calls(PARTITION, after, oldest_ms, limit))
-        yield list(stretch.calls)
-        if stretch.read_to is None:
+        page = ledger.run(list_calls(PARTITION, after, oldest_ms, limit))
+        yield list(page.calls)
+        if page.read_to is None:
             return
-        after = stretch.read_to
+        after = page.read_to
 
 
 def listed(ledger: BlockingLedger) -> list[CallKey]:
@@ -81,14 +81,14 @@ def listed(ledger: BlockingLedger) -> list[CallKey]:
 
 
 def described(record: Record, most_bytes: int = 1000) -> Description:
-    """What is told of a call that is known."""
+    """The description of a call that exists."""
     description = record.ledger.run(describe(record.call, most_bytes, review=True))
     assert isinstance(description, Description)
     return description
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 100])
-def test_a_partition_is_listed_newest_first_however_it_is_cut(
+def test_a_partition_is_listed_newest_first_in_pages_of_any_size(
     ledger: BlockingLedger, limit: int
 ) -> None:
     cursors = [cursor for time in (1000, 3000, 2000) for cursor in accept_at(ledger, time, 4)]
@@ -98,7 +98,7 @@ def test_a_partition_is_listed_newest_first_however_it_is_cut(
     assert all(len(calls) <= limit for calls in stretches)
 
 
-def test_a_call_that_is_accepted_meanwhile_does_not_disturb_the_listing(
+def test_a_call_accepted_between_two_pages_does_not_shift_the_listing(
     ledger: BlockingLedger,
 ) -> None:
     cursors = accept_at(ledger, 1000, 3)
@@ -110,7 +110,7 @@ def test_a_call_that_is_accepted_meanwhile_does_not_disturb_the_listing(
     )
 
 
-def test_a_listing_ends_at_the_oldest_that_was_asked_for(ledger: BlockingLedger) -> None:
+def test_a_listing_ends_at_the_oldest_requested_time(ledger: BlockingLedger) -> None:
     accept_at(ledger, 1000, 2)
     newer = accept_at(ledger, 2000, 2) + accept_at(ledger, 3000)
     found = [one.cursor for calls in walk(ledger, 2, oldest_ms=2000) for one in calls]
@@ -129,7 +129,7 @@ def test_a_call_whose_record_is_gone_is_skipped_and_leaves_the_index(
     assert ledger.redis.zrange(index, 0, -1) == [kept.call.encode()]
 
 
-def test_a_listing_says_what_filters_ask_for(ledger: BlockingLedger) -> None:
+def test_a_listing_has_all_fields_that_filters_use(ledger: BlockingLedger) -> None:
     record = running(ledger)
     [one] = [
         one
@@ -146,7 +146,7 @@ def test_a_listing_says_what_filters_ask_for(ledger: BlockingLedger) -> None:
     assert (one.begun_ms, one.finished_ms) == (int(record.fields["begun"]), 0)
 
 
-def test_what_is_dropped_is_listed_no_more(ledger: BlockingLedger) -> None:
+def test_a_dropped_call_is_no_longer_listed(ledger: BlockingLedger) -> None:
     discarded, finished, kept = (
         accepted(ledger),
         accepted(ledger, retention_s=0.0),
@@ -158,7 +158,7 @@ def test_what_is_dropped_is_listed_no_more(ledger: BlockingLedger) -> None:
     assert listed(ledger) == [kept.call]
 
 
-def test_a_running_call_is_described_whole(ledger: BlockingLedger) -> None:
+def test_a_running_call_is_described_with_all_fields(ledger: BlockingLedger) -> None:
     record = running(ledger, timeout_s=60.0)
     ledger.run(emit(record.call, 1, 0, b"lasting"))
     ledger.run(emit_transient(record.call, 1, b"progress"))
@@ -187,7 +187,7 @@ def test_a_finished_call_is_described_with_its_last_item_and_without_progress(
     assert told.ending == Ending(State.SUCCEEDED, "", 2, 1, 0, 0, b"outcome")
 
 
-def test_an_item_may_be_empty_or_too_large_to_be_told(ledger: BlockingLedger) -> None:
+def test_a_described_item_may_be_empty_and_is_left_out_if_too_large(ledger: BlockingLedger) -> None:
     for item, told in ((b"", b""), (b"1234", b"1234"), (b"12345", None)):
         record = running(ledger)
         ledger.run(emit_transient(record.call, 1, item))
@@ -197,7 +197,7 @@ def test_an_item_may_be_empty_or_too_large_to_be_told(ledger: BlockingLedger) ->
         assert described(record, most_bytes=4).last_item == told
 
 
-def test_a_call_that_is_due_is_ended_only_where_that_is_asked_for(ledger: BlockingLedger) -> None:
+def test_describe_ends_a_call_that_is_due_only_with_review(ledger: BlockingLedger) -> None:
     record = accepted(ledger, timeout_s=0.001)
     while not record.is_past_its_deadline():
         pass
@@ -208,9 +208,7 @@ def test_a_call_that_is_due_is_ended_only_where_that_is_asked_for(ledger: Blocki
     assert (told.state, told.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")
 
 
-def test_an_observer_hears_of_items_and_of_the_end(
-    ledger: BlockingLedger, channel: Channel
-) -> None:
+def test_an_observer_gets_items_and_the_ending(ledger: BlockingLedger, channel: Channel) -> None:
     record = running(ledger)
     seen = ledger.run(observe(record.call, channel.name))
     assert seen == ObservedCall(State.RUNNING, "pkg.Service.Method", first=0, count=0, sent=0)
@@ -223,7 +221,7 @@ def test_an_observer_hears_of_items_and_of_the_end(
     assert events[1][1].state is State.CANCELLED
 
 
-def test_an_observer_that_watches_too_hears_everything_once(
+def test_an_observer_that_also_watches_gets_each_event_once(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name)
@@ -232,7 +230,7 @@ def test_an_observer_that_watches_too_hears_everything_once(
     assert len(channel.heard()) == 1
 
 
-def test_an_observer_holds_no_handler_back_and_keeps_no_call_alive(
+def test_an_observer_does_not_take_part_in_flow_control_or_keep_a_call_alive(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name, linger_s=0.0)
@@ -244,7 +242,7 @@ def test_an_observer_holds_no_handler_back_and_keeps_no_call_alive(
     assert record.state is State.CANCELLED
 
 
-def test_looking_on_lapses_and_leaves_nothing(ledger: BlockingLedger, channel: Channel) -> None:
+def test_an_observer_expires_and_leaves_no_keys(ledger: BlockingLedger, channel: Channel) -> None:
     record = running(ledger)
     ledger.run(observe(record.call, channel.name))
     name = f"{record.call.partition}:observers:{record.call}"
@@ -254,7 +252,7 @@ def test_looking_on_lapses_and_leaves_nothing(ledger: BlockingLedger, channel: C
     assert ledger.redis.keys(f"*{record.call}*") == []
 
 
-def test_an_observer_of_a_finished_call_is_told_so(ledger: BlockingLedger) -> None:
+def test_observing_a_finished_call_returns_its_state(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     ledger.run(cancel(record.call))
     seen = ledger.run(observe(record.call, NOBODY))
@@ -277,7 +275,7 @@ def test_only_a_finished_call_is_deleted_and_its_id_is_free_again(ledger: Blocki
     assert ledger.run(accept(record.call, new_call(), NOBODY, Push())) is None
 
 
-def test_what_nobody_knows_is_unknown_to_all(ledger: BlockingLedger) -> None:
+def test_all_operations_on_an_unknown_call_are_refused(ledger: BlockingLedger) -> None:
     call = new_key()
     assert ledger.run(describe(call, 0, review=True)) == Refused(Refusal.UNKNOWN)
     assert ledger.run(observe(call, NOBODY)) == Refused(Refusal.UNKNOWN)

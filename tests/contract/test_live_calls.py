@@ -1,4 +1,4 @@
-"""Live calls on every pair of backends, each with a pool of its own."""
+"""Live calls on every pair of backends, each pair with another Celery pool."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_each_ping_has_its_pong_before_the_next(stub: EchoServiceStub, method: s
     assert call.code() is grpc.StatusCode.OK
 
 
-def test_a_stream_whose_requests_are_all_there_is_read_to_its_end(stub: EchoServiceStub) -> None:
+def test_a_stream_that_is_complete_at_the_start_is_read_to_its_end(stub: EchoServiceStub) -> None:
     requests = (EchoRequest(text=str(number)) for number in range(500))
     answer = stub.Listen(requests, timeout=TIMEOUT_S)
     assert (answer.text, answer.index) == ("".join(map(str, range(500))), 500)
 
 
-def test_a_caller_that_is_idle_gives_the_only_slot_back(stub: EchoServiceStub) -> None:
+def test_an_idle_caller_frees_the_only_slot(stub: EchoServiceStub) -> None:
     pings: SimpleQueue[EchoRequest | None] = SimpleQueue()
     pings.put(EchoRequest(text="0"))
     idle = stub.TalkFast(iter(pings.get, None), timeout=TIMEOUT_S)

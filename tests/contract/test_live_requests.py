@@ -1,4 +1,4 @@
-"""What a live handler iterates over: each request when it is there, from a real ledger."""
+"""The requests of a live handler, each as soon as a real ledger has it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMEOUT_S = 10.0
 
 
 class Handler:
-    """A thread that takes requests; what it gets comes over `got`, and then how it ended."""
+    """A thread that reads requests; puts them, and then how the stream ended, in `got`."""
 
     def __init__(self, ledger: BlockingLedger) -> None:
         self.record: Record = running(ledger, live=True, window_bytes=1000)
@@ -49,13 +49,13 @@ class Handler:
             self.got.put("stopped")
 
     def send(self, request: bytes) -> None:
-        """A request comes, and the handler's process hears of it."""
+        """Stores a request, and notifies the handler's process."""
         assert self._ledger.run(receive(self.record.call, self._sent, request, 1000)) is None
         self._sent += 1
         self.context.on_requests()
 
     def next(self) -> bytes | str:
-        """What it gets next."""
+        """The next request, or how the stream ended."""
         return self.got.get(timeout=TIMEOUT_S)
 
 
@@ -72,7 +72,7 @@ def handler(ledger: BlockingLedger) -> Handler:
     return Handler(ledger)
 
 
-def test_each_request_is_had_before_the_next_one_comes(
+def test_the_handler_gets_each_request_before_the_next_one_arrives(
     ledger: BlockingLedger, handler: Handler
 ) -> None:
     with started(handler):
@@ -84,7 +84,9 @@ def test_each_request_is_had_before_the_next_one_comes(
         assert handler.next() == "end"
 
 
-def test_what_came_before_is_had_at_once(ledger: BlockingLedger, handler: Handler) -> None:
+def test_the_handler_gets_requests_that_arrived_earlier_at_once(
+    ledger: BlockingLedger, handler: Handler
+) -> None:
     for number in range(100):
         handler.send(b"%d" % number)
     ledger.run(complete(handler.record.call, Push(), 100))
@@ -92,7 +94,9 @@ def test_what_came_before_is_had_at_once(ledger: BlockingLedger, handler: Handle
         assert [handler.next() for _ in range(101)] == [*(b"%d" % n for n in range(100)), "end"]
 
 
-def test_the_end_of_the_call_ends_the_wait(ledger: BlockingLedger, handler: Handler) -> None:
+def test_the_end_of_the_call_ends_the_wait_for_requests(
+    ledger: BlockingLedger, handler: Handler
+) -> None:
     with started(handler):
         handler.send(b"a")
         assert handler.next() == b"a"
@@ -101,7 +105,7 @@ def test_the_end_of_the_call_ends_the_wait(ledger: BlockingLedger, handler: Hand
         assert handler.next() == "stopped"
 
 
-def test_the_end_of_the_handler_ends_the_wait_of_a_thread_of_its(handler: Handler) -> None:
+def test_the_end_of_the_handler_ends_the_wait_of_its_threads(handler: Handler) -> None:
     with started(handler):
         handler.send(b"a")
         assert handler.next() == b"a"

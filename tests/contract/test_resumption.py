@@ -1,7 +1,7 @@
-"""A stream goes on from any item that its caller has seen, on any gateway, at any time.
+"""A stream can be resumed after any of its items, on any gateway, at any time.
 
-The handler stops at a gate on the way, so "while the call runs" is a state and
-not a matter of luck.
+The handler waits at a gate between two items, so that "while the call runs" does not depend on
+timing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SIZES = [0, 1, 1000, *range(ANNOUNCE_ABOVE_BYTES - 12, ANNOUNCE_ABOVE_BYTES - 2)
 
 @dataclass(frozen=True)
 class Plan:
-    """A stream: its items' sizes, the index that a gate stands before, the code of its end."""
+    """A stream: the sizes of its items, the index of the item after the gate, the status code."""
 
     sizes: tuple[int, ...]
     gate: int
@@ -46,14 +46,14 @@ class Plan:
 
     @property
     def items(self) -> list[bytes]:
-        """What the stream's messages are, to the byte."""
+        """The stream's messages, serialized."""
         return [
             EchoResponse(text="x", index=index, padding=bytes(size)).SerializeToString()
             for index, size in enumerate(self.sizes)
         ]
 
     def request(self, gate: Path) -> bytes:
-        """What asks for the stream."""
+        """The request for the stream."""
         status = EchoStatus(code=self.code, message="the end") if self.code else None
         return EchoRequest(
             text="x", sizes=self.sizes, gate=Gate(path=str(gate), before=self.gate), status=status
@@ -113,17 +113,17 @@ class Reader:
         return items, ending, {key: trailing.get(key) for key in trailing if "forebay" in key}
 
     async def attached(self) -> str:
-        """What the gateway says when it has found the call."""
+        """The gateway's `forebay-attached`."""
         return str(dict(await self.call.initial_metadata() or ()).get("forebay-attached"))
 
     async def is_refused(self) -> bool:
-        """Whether it ends with ITEMS_LOST, before any item."""
+        """Whether the RPC ends with ITEMS_LOST before any item."""
         items, ending, _ = await self.whole()
         return (items, ending[:2]) == ([], LOST)
 
 
 class Scenario:
-    """One call of a plan, and those who read it."""
+    """One call of a plan, and its readers."""
 
     def __init__(self, system: System, plan: Plan, channels: list[grpc.aio.Channel]) -> None:
         self.system, self.plan, self.channels = system, plan, channels
@@ -131,7 +131,7 @@ class Scenario:
         self.gate = system.folder / self.id
 
     def reader(self, gateway: int, first: int) -> Reader:
-        """An RPC on that gateway, from that index on."""
+        """An RPC on the gateway that resumes from the index."""
         call = self.channels[gateway].unary_stream(f"{METHOD}/ServerStream")
         metadata = (("forebay-call-id", self.id), ("forebay-resume-from", str(first)))
         return Reader(
@@ -139,12 +139,14 @@ class Scenario:
         )
 
     async def run(self) -> None:
-        """Attaches from everywhere, before the gate opens and after the end."""
+        """Attaches at every index, before the gate opens and after the end."""
         plan = self.plan
         readers = [self.reader(0, 0)]
         assert await readers[0].attached() == "new"
         await asyncio.to_thread(
-            eventually, lambda: self.system.count(self.id) == plan.gate, "it is at the gate"
+            eventually,
+            lambda: self.system.count(self.id) == plan.gate,
+            "it is at the gate",
         )
         readers += self.everywhere(range(plan.gate + 1))
         for reader in readers[1:]:
@@ -155,7 +157,7 @@ class Scenario:
         times = await self.all_read_on(readers)
         later = self.everywhere(range(len(plan.sizes) + 1))
         assert await self.all_read_on(later) == times
-        # Where no item comes, grpc.aio's client may take the status first and forget the rest.
+        # Without an item, grpc.aio's client may process the status first and drop the metadata.
         attached = {await reader.attached() for reader in later if reader.first < len(plan.sizes)}
         assert attached <= {"finished"}
         beyond = [len(plan.sizes) + 1, len(plan.sizes) + 2, 10**14]
@@ -167,15 +169,15 @@ class Scenario:
         return [self.reader(gateway, first) for first in indexes for gateway in (0, 1)]
 
     async def all_read_on(self, readers: list[Reader]) -> dict[str, Any]:
-        """Each gets the items from its index on, and the same ending; what all are told then."""
+        """Checks each reader's items and ending; returns the trailing metadata, which are equal."""
         ending = ("FAILED_PRECONDITION", "HANDLER_ABORTED", "the end")
-        told = await asyncio.gather(*[reader.whole() for reader in readers])
-        for reader, (items, end, times) in zip(readers, told, strict=True):
+        results = await asyncio.gather(*[reader.whole() for reader in readers])
+        for reader, (items, end, times) in zip(readers, results, strict=True):
             assert items == self.plan.items[reader.first :], f"from {reader.first}"
             assert end == (ending if self.plan.code else ("OK", "", ""))
-            assert times == told[0][2]
-        assert told[0][2]["forebay-attempts"] == "1"
-        return told[0][2]
+            assert times == results[0][2]
+        assert results[0][2]["forebay-attempts"] == "1"
+        return results[0][2]
 
 
 async def holds(system: System, plan: Plan) -> None:
@@ -184,7 +186,7 @@ async def holds(system: System, plan: Plan) -> None:
     try:
         await scenario.run()
     finally:
-        scenario.gate.touch()  # the handler goes on, whatever failed
+        scenario.gate.touch()  # the handler must not wait forever if the test failed
         for channel in channels:
             await channel.close()
 
@@ -222,8 +224,8 @@ async def test_an_empty_request_stream_resumes_from_every_index(system: System) 
 
 
 @pytest.mark.parametrize("method", ["Unary", "ClientStream"])
-def test_the_only_response_is_not_resumed_from(system: System, method: str) -> None:
-    """There is nothing after it to go on with: the call is refused, and its record stays."""
+def test_a_unary_method_refuses_resume_from(system: System, method: str) -> None:
+    """Nothing follows the only response: the RPC is refused, and the record stays."""
     metadata = (("forebay-call-id", f"resumed-{uuid.uuid4()}"),)
     request = EchoRequest(text="x").SerializeToString()
     with grpc.insecure_channel(system.addresses[0]) as channel:

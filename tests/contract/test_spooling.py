@@ -1,4 +1,4 @@
-"""Requests on their way into the ledger: in order, each once, and never many at once here."""
+"""The request spool: stores requests in order, each once, and reads ahead within limits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LIMIT = 64 * MIB
 
 
 class Source:
-    """A caller who sends as fast as it may, and may end in an error."""
+    """A caller that sends as fast as it can, and then may raise an error."""
 
     def __init__(self, *requests: bytes, permit: Permit, error: Exception | None = None) -> None:
         self._requests = requests
@@ -56,24 +56,24 @@ class Source:
 
 
 class SlowLedger(Ledger):
-    """A ledger that stores nothing until it is let."""
+    """A ledger that stores nothing until `go_on` is set."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.asked = asyncio.Event()
-        self.let = asyncio.Event()
+        self.go_on = asyncio.Event()
 
     async def run(self, operation: Operation[T]) -> T:
-        await self._let()
+        await self._wait()
         return await super().run(operation)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
-        await self._let()
+        await self._wait()
         return await super().run_all(operations)
 
-    async def _let(self) -> None:
+    async def _wait(self) -> None:
         self.asked.set()
-        await self.let.wait()
+        await self.go_on.wait()
 
 
 def spool(
@@ -125,7 +125,7 @@ async def test_requests_that_come_fast_are_stored_in_order_each_once(
     assert record.inputs == requests
 
 
-async def test_a_spool_that_broke_off_is_done_again_by_another(
+async def test_another_rpc_can_repeat_an_interrupted_spool(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)
@@ -150,7 +150,7 @@ async def test_an_empty_stream_stores_nothing(
     [(MIB, READ_AHEAD_BYTES // MIB), (0, READ_AHEAD_REQUESTS)],
     ids=["large", "empty"],
 )
-async def test_no_more_is_read_than_may_wait_here(
+async def test_requests_are_read_ahead_up_to_the_limit(
     ledger: BlockingLedger, slow: SlowLedger, admission: Admission, size: int, sent: int
 ) -> None:
     record = accepted(ledger, receiving=True)
@@ -159,14 +159,14 @@ async def test_no_more_is_read_than_may_wait_here(
         storing = asyncio.create_task(spool(record, slow, permit, b"a", source).store())
         await slow.asked.wait()
         for _ in range(2 * READ_AHEAD_REQUESTS):
-            await asyncio.sleep(0)  # all that can run has run
+            await asyncio.sleep(0)  # so that all tasks run until they wait
         assert (source.sent, admission.bytes.held) == (sent, CALL_BYTES + sent * size)
         storing.cancel()
         await asyncio.wait([storing])
         assert admission.bytes.held == CALL_BYTES
 
 
-async def test_where_another_would_not_fit_one_is_read_at_a_time(
+async def test_one_request_is_read_at_a_time_where_the_permit_has_no_room_for_two(
     ledger: BlockingLedger, slow: SlowLedger
 ) -> None:
     record = accepted(ledger, receiving=True)
@@ -179,11 +179,11 @@ async def test_where_another_would_not_fit_one_is_read_at_a_time(
         for _ in range(50):
             await asyncio.sleep(0)
         assert source.sent == 1
-        slow.let.set()
+        slow.go_on.set()
         assert await storing == 21
 
 
-async def test_where_a_live_handler_has_enough_to_read_the_rest_waits(
+async def test_requests_wait_while_a_live_handler_has_a_full_window_to_read(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = running(ledger, live=True, window_bytes=2 * MIB)
@@ -204,7 +204,7 @@ async def test_where_a_live_handler_has_enough_to_read_the_rest_waits(
         assert storing.result() == 41
 
 
-async def test_what_the_stream_raises_ends_it(
+async def test_an_error_of_the_stream_ends_the_spool(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)
@@ -214,7 +214,7 @@ async def test_what_the_stream_raises_ends_it(
             await spool(record, aio_ledger, permit, b"a", source).store()
 
 
-async def test_requests_over_the_limit_are_refused_and_the_source_is_left(
+async def test_requests_over_the_limit_are_refused_and_no_longer_read(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)
@@ -226,7 +226,7 @@ async def test_requests_over_the_limit_are_refused_and_the_source_is_left(
     assert len(record.inputs) == 2
 
 
-async def test_a_call_that_ended_meanwhile_takes_no_more(
+async def test_a_call_that_has_ended_refuses_requests(
     ledger: BlockingLedger, aio_ledger: Ledger, admission: Admission
 ) -> None:
     record = accepted(ledger, receiving=True)

@@ -1,4 +1,4 @@
-"""What a gateway hears of the calls that it watches, from the first moment on."""
+"""Watches: a gateway loses no event of its calls, not even during the accept."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ CHANNEL = gateway_channel("test")
 
 @pytest.fixture
 async def watches(aio_ledger: Ledger, ledger_url: str) -> AsyncIterator[Watches]:
-    """A gateway's, which hears."""
-    hearing = Watches(aio_ledger, ledger_url, CHANNEL)
-    loops = [asyncio.create_task(loop) for loop in (hearing.listen(), hearing.renew_periodically())]
-    await hearing.subscribed()
-    yield hearing
+    """The watches of a gateway that is subscribed."""
+    watches = Watches(aio_ledger, ledger_url, CHANNEL)
+    loops = [asyncio.create_task(loop) for loop in (watches.listen(), watches.renew_periodically())]
+    await watches.subscribed()
+    yield watches
     await cancel_all(loops)
 
 
@@ -44,7 +44,7 @@ async def before_the_next_renewal() -> AsyncIterator[None]:
         yield
 
 
-async def test_a_call_that_ends_before_its_accept_is_answered_is_heard_of(
+async def test_an_ending_that_arrives_before_the_reply_to_the_accept_is_received(
     ledger: BlockingLedger, watches: Watches
 ) -> None:
     call = new_key()
@@ -61,7 +61,7 @@ async def test_a_call_that_ends_before_its_accept_is_answered_is_heard_of(
     assert isinstance(watch.items.next_action(), Done)
 
 
-async def test_what_is_lost_between_a_question_and_its_answer_is_asked_for_at_once(
+async def test_an_event_lost_while_the_accept_is_in_flight_causes_a_renewal_at_once(
     ledger: BlockingLedger, watches: Watches
 ) -> None:
     call = new_key()
@@ -73,7 +73,7 @@ async def test_what_is_lost_between_a_question_and_its_answer_is_asked_for_at_on
         record = running(ledger, CHANNEL, call=call)
         ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome", b"response"))
         async with before_the_next_renewal():
-            renewed = partial(eventually, lambda: watches.subscription > before, "it hears again")
+            renewed = partial(eventually, lambda: watches.subscription > before, "it resubscribes")
             await asyncio.to_thread(renewed)
             watches.on_registered(watch)
             snapshot = None
@@ -83,7 +83,7 @@ async def test_what_is_lost_between_a_question_and_its_answer_is_asked_for_at_on
     assert watches.is_confirmed(watch)
 
 
-async def test_who_has_more_requests_hears_when_the_handler_has_read_what_it_had(
+async def test_an_upload_that_waits_is_notified_when_the_handler_has_read_its_requests(
     ledger: BlockingLedger, watches: Watches
 ) -> None:
     call = new_key()
@@ -97,7 +97,7 @@ async def test_who_has_more_requests_hears_when_the_handler_has_read_what_it_had
             await watch.request_window_open.wait()
 
 
-async def test_who_delivers_is_told_at_once_that_no_more_requests_can_be_received() -> None:
+async def test_a_failed_upload_wakes_the_rpc_at_once() -> None:
     watch = Watch(new_key(), ItemSequence())
     watch.raise_if_upload_failed()
     watch.on_upload_failed(Draining("the gateway is shutting down"))

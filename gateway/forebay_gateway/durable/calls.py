@@ -160,7 +160,8 @@ class _DurableRpc:
     async def _attach(self) -> tuple[str, bool]:
         """Returns the value of `forebay-attached`, and whether this caller uploads requests.
 
-        The caller that began the upload may be gone. The ledger ignores requests that it has.
+        The caller that began the upload may have disconnected. The ledger ignores requests that
+        it already has.
         """
         self._calls.watches.on_registering(self._watch)
         snapshot = await self._calls.ledger.run(attach(self._call, self._calls.watches.channel))

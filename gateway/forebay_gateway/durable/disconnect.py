@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Disconnects:
-    """The disconnects that the ledger has to be told of. One object a gateway."""
+    """Reports disconnects to the ledger. One object a gateway."""
 
     def __init__(
         self, ledger: Ledger, pipeliner: Pipeliner, watches: Watches, ledger_retry: LedgerRetry

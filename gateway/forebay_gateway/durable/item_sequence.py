@@ -98,7 +98,7 @@ class ItemSequence:
         self._sending_bytes = 0
         self._prefetch_bytes = 0
         self._next_ordinal = resume_from  # of the item to append to `_ready` next
-        self._stored_count = resume_from  # items that the ledger holds, as far as is known
+        self._stored_count = resume_from  # items that the ledger has, by the latest event
         self._stored_bytes = 0
         self.ending: Ending | None = None
         """How the call ended; None until then."""

@@ -1,4 +1,4 @@
-"""The filter of a listing: what it takes, what it refuses, and which calls it wants."""
+"""Filters of a listing: their syntax, their errors, and the calls that they match."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def listed(
         ('method = "*compute*"', listed(), True),
         ('method = "*"', listed(method=""), True),
         ('method = "*.v1"', listed(), False),
-        ('method = "forebay.*.Factorial"', listed(), False),  # a star within is a star
+        ('method = "forebay.*.Factorial"', listed(), False),  # only a star at an end is a wildcard
         (r'queue = "a\"b"', listed(queue='a"b'), True),
         ("queue != add", listed(), True),
         ("state = RUNNING AND queue = add", listed(), False),
@@ -62,18 +62,18 @@ def listed(
         ('create_time = "2026-01-01T01:00:00+01:00"', listed(), True),
         ('create_time < "2026-01-01T00:00:00.0005Z"', listed(), True),
         ('create_time <= "2025-12-31T00:00:00Z"', listed(), False),
-        ('finish_time > "2025-01-01T00:00:00Z"', listed(), False),  # not yet
+        ('finish_time > "2025-01-01T00:00:00Z"', listed(), False),  # not finished yet
         ('finish_time < "2099-01-01T00:00:00Z"', listed(), False),
         ('finish_time > "2025-01-01T00:00:00Z"', listed(finished_ms=NEW_YEAR_MS), True),
         ('begin_time < "2027-01-01T00:00:00Z"', listed(begun_ms=NEW_YEAR_MS), True),
     ],
 )
-def test_a_filter_wants_what_it_says(text: str, one: Listed, wanted: bool) -> None:
+def test_a_filter_matches_the_calls_that_it_describes(text: str, one: Listed, wanted: bool) -> None:
     assert parse_filter(text).matches(one) is wanted
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("state", "ends where a comparator"),
         ("state =", "ends where a value"),
@@ -97,12 +97,12 @@ def test_a_filter_wants_what_it_says(text: str, one: Listed, wanted: bool) -> No
         ("x" * (MAX_CHARACTERS + 1), "longer than"),
     ],
 )
-def test_a_filter_that_is_none_is_refused_by_its_field(text: str, said: str) -> None:
+def test_an_invalid_filter_is_refused_with_its_problem(text: str, problem: str) -> None:
     with pytest.raises(InvalidRequest, match="the filter is invalid") as refused:
         parse_filter(text)
     [violation] = refused.value.violations
     assert violation.field == "filter"
-    assert said in violation.description
+    assert problem in violation.description
 
 
 @given(st.text(max_size=60) | st.text(alphabet='sate=RUNIG ANDO"<>*\\', max_size=60))
@@ -116,17 +116,17 @@ def test_any_text_is_a_filter_or_refused(text: str) -> None:
     st.integers(NEW_YEAR_MS - 5, NEW_YEAR_MS + 5),
     st.sampled_from(["", ".001", ".0009", ".002000001"]),
 )
-def test_no_wanted_call_is_outside_of_a_filters_bounds(
+def test_no_matching_call_is_outside_of_a_filters_bounds(
     comparator: str, created_ms: int, fraction: str
 ) -> None:
-    wanted = parse_filter(f'create_time {comparator} "2026-01-01T00:00:00{fraction}Z"')
+    parsed = parse_filter(f'create_time {comparator} "2026-01-01T00:00:00{fraction}Z"')
     one = listed(created_ms=created_ms)
-    if wanted.matches(one):
-        assert wanted.oldest_ms is None or created_ms >= wanted.oldest_ms
-        assert wanted.start is None or one.cursor < wanted.start
+    if parsed.matches(one):
+        assert parsed.oldest_ms is None or created_ms >= parsed.oldest_ms
+        assert parsed.start is None or one.cursor < parsed.start
 
 
-def test_bounds_come_of_what_every_call_must_fulfil_alone() -> None:
+def test_only_comparisons_outside_of_or_set_bounds() -> None:
     new_year, later = '"2026-01-01T00:00:00Z"', '"2026-01-01T00:00:01Z"'
     both = parse_filter(f"create_time >= {new_year} AND create_time < {later}")
     assert (both.oldest_ms, both.newest_ms) == (NEW_YEAR_MS, NEW_YEAR_MS + 1000)

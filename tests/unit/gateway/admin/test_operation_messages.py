@@ -1,4 +1,4 @@
-"""A call as an operation: names, results, metadata."""
+"""Calls as operations: names, results, metadata."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def metadata(told: Description) -> calls_pb2.CallMetadata:
     return found
 
 
-def test_a_name_stands_for_a_call_and_back() -> None:
+def test_a_name_and_a_call_map_to_each_other() -> None:
     call = CallKey("order:1842.total_x-1")
     assert name_of(call) == "operations/order:1842.total_x-1"
     assert call_of(name_of(call)) == call
@@ -74,7 +74,7 @@ def test_a_name_stands_for_a_call_and_back() -> None:
         *["operations/ü", "/operations/x", "operations/" + "x" * 129],
     ],
 )
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="expected operations/ID") as refused:
         call_of(name)
     assert refused.value.violations[0].field == "name"
@@ -113,13 +113,13 @@ def test_a_stream_without_items_has_an_empty_response() -> None:
     assert operation.response.Is(empty_pb2.Empty.DESCRIPTOR)
 
 
-def test_an_item_that_is_not_told_leaves_the_response_out() -> None:
+def test_there_is_no_response_where_the_last_item_was_left_out() -> None:
     operation = operation_of(CALL, finished(), BY_NAME)
     assert operation.done
     assert operation.WhichOneof("result") is None
 
 
-def test_a_method_that_is_not_served_here_is_told_in_bytes() -> None:
+def test_the_response_of_a_method_that_is_not_served_is_bytes() -> None:
     operation = operation_of(CALL, finished(method="other.Service.Method", last_item=b"xyz"), {})
     came = wrappers_pb2.BytesValue()
     assert operation.response.Unpack(came)
@@ -146,7 +146,7 @@ def test_a_call_that_failed_has_the_status_that_its_caller_got(
 @pytest.mark.parametrize(
     ("methods", "code"), [(BY_NAME, code_pb2.UNAVAILABLE), ({}, code_pb2.ABORTED)]
 )
-def test_a_lost_call_is_aborted_unless_it_is_known_to_be_without_effects(
+def test_a_lost_call_is_aborted_unless_its_method_may_run_again(
     methods: dict[str, Method], code: int
 ) -> None:
     told = finished(State.FAILED, reason="WORKER_LOST")

@@ -1,4 +1,4 @@
-"""Pages: their order over partitions, and the tokens that lead from one to the next."""
+"""Pages: the merge of partitions, and page tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def listed(cursor: Cursor) -> Listed:
 
 
 def stretch(calls: list[Cursor], after: Cursor | None, limit: int) -> Stretch:
-    """What a partition with these calls answers."""
+    """A partition's answer with these calls."""
     rest = [call for call in sorted(calls, reverse=True) if after is None or call < after]
     return Stretch(
         tuple(listed(call) for call in rest[:limit]),
@@ -41,7 +41,7 @@ def stretch(calls: list[Cursor], after: Cursor | None, limit: int) -> Stretch:
 
 
 @given(st.lists(st.lists(cursors, unique=True), min_size=1, max_size=4), st.integers(1, 4))
-def test_all_calls_come_once_newest_first_however_they_are_spread(
+def test_all_calls_are_listed_once_newest_first_over_any_partitions(
     partitions: list[list[Cursor]], limit: int
 ) -> None:
     found: list[Cursor] = []
@@ -55,11 +55,11 @@ def test_all_calls_come_once_newest_first_however_they_are_spread(
 
 
 @given(cursors, st.text())
-def test_a_token_leads_back_to_its_place(cursor: Cursor, filter_text: str) -> None:
+def test_a_token_and_its_cursor_map_to_each_other(cursor: Cursor, filter_text: str) -> None:
     assert cursor_of(token_of(cursor, filter_text), filter_text) == cursor
 
 
-def test_a_token_is_of_its_filter_alone() -> None:
+def test_a_token_is_valid_for_its_filter_only() -> None:
     token = token_of(PLACE, "state = RUNNING")
     with pytest.raises(InvalidRequest, match="another filter"):
         cursor_of(token, "state = QUEUED")
@@ -79,7 +79,7 @@ def test_a_token_is_of_its_filter_alone() -> None:
         "1 e3b0c44298fc1c14 1767225600000 /ü",
     ],
 )
-def test_a_token_that_nobody_gave_is_refused(words: str) -> None:
+def test_a_token_that_was_not_issued_is_refused(words: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         cursor_of(urlsafe_b64encode(words.encode()).decode(), "")
     assert refused.value.violations[0].field == "page_token"
@@ -94,10 +94,10 @@ def test_any_text_is_a_token_or_refused(token: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "size"), [(0, DEFAULT_SIZE), (1, 1), (MAX_SIZE, MAX_SIZE), (9999, 500)]
 )
-def test_a_page_has_as_many_calls_as_asked_for_within_bounds(asked: int, size: int) -> None:
+def test_the_page_size_is_the_requested_one_within_bounds(asked: int, size: int) -> None:
     assert page_size(asked) == size
 
 
-def test_a_page_of_less_than_nothing_is_refused() -> None:
+def test_a_negative_page_size_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="page_size is -1"):
         page_size(-1)

@@ -1,4 +1,4 @@
-"""Durable calls that are accepted together, over a ledger that a test plays."""
+"""Accepting durable calls in batches, with a fake ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEW: NewCall = new_call(queue=ADD.route.queue, task=ADD.route.task)
 
 
 class Server:
-    """Accepts what it is given, once `answer` allows."""
+    """A ledger that accepts all calls when `answer` returns."""
 
     def __init__(self) -> None:
         self.accepted: list[list[str]] = []
@@ -43,7 +43,7 @@ class Server:
 
 
 class Site:
-    """A gateway's accepting for a queue with one slot."""
+    """An acceptor for a queue with one slot."""
 
     def __init__(self) -> None:
         self.server = Server()
@@ -59,8 +59,8 @@ class Site:
     def accept(self, call: CallKey) -> asyncio.Task[Any]:
         return asyncio.ensure_future(self.acceptor.accept(call, ADD, NEW))
 
-    async def passed(self) -> list[list[str]]:
-        """What was accepted without anybody's waiting for time to pass."""
+    async def accepted(self) -> list[list[str]]:
+        """The calls that are accepted without any time passing."""
         for _ in range(10):
             await asyncio.sleep(0)
         return self.server.accepted
@@ -68,7 +68,7 @@ class Site:
 
 @pytest.fixture
 async def site() -> Site:
-    """One that knows its calls to be quick."""
+    """A site that has measured a short run time."""
     site = Site()
     await site.accept(CallKey("first"))
     site.acceptor.on_ended(CallKey("first"), QUICK)
@@ -76,43 +76,45 @@ async def site() -> Site:
     return site
 
 
-async def test_calls_gather_until_those_in_flight_have_ended(site: Site) -> None:
+async def test_calls_are_batched_until_those_in_flight_have_ended(site: Site) -> None:
     a, b, c = (CallKey(name) for name in "abc")
     await site.accept(a)
     others = [site.accept(b), site.accept(c)]
-    assert await site.passed() == [[str(a)]]
+    assert await site.accepted() == [[str(a)]]
     site.acceptor.on_ended(a, QUICK)
     await asyncio.gather(*others)
     assert site.server.accepted == [[str(a)], [str(b), str(c)]]
 
 
-async def test_two_callers_with_one_id_hold_nobody_up_when_they_have_ended(site: Site) -> None:
+async def test_two_callers_with_one_id_delay_no_other_call_after_their_end(site: Site) -> None:
     a, b = CallKey("a"), CallKey("b")
     await asyncio.gather(site.accept(a), site.accept(a))
     for _ in range(2):
         site.acceptor.on_ended(a, QUICK)
     site.accept(b)
-    assert (await site.passed())[-1] == [str(b)]
+    assert (await site.accepted())[-1] == [str(b)]
 
 
-async def test_a_caller_who_leaves_while_it_gathers_is_not_accepted(site: Site) -> None:
+async def test_a_call_whose_caller_disconnects_before_its_batch_is_sent_is_not_accepted(
+    site: Site,
+) -> None:
     a, b, c = (CallKey(name) for name in "abc")
     await site.accept(a)
     leaver, stays = site.accept(b), site.accept(c)
-    await site.passed()
+    await site.accepted()
     leaver.cancel()
-    await site.passed()
+    await site.accepted()
     site.acceptor.on_ended(a, QUICK)
     await stays
     assert site.server.accepted[-1] == [str(c)]
 
 
-async def test_a_fault_reaches_all_whom_it_concerns_and_nobody_else(site: Site) -> None:
+async def test_an_error_fails_the_calls_of_its_batch_only(site: Site) -> None:
     async def fail() -> None:
-        raise ValueError("a fault of ours")
+        raise ValueError("a bug")
 
     site.server.answer = fail
-    with pytest.raises(ValueError, match="a fault of ours"):
+    with pytest.raises(ValueError, match="a bug"):
         await site.accept(CallKey("a"))
     site.server.answer = site.server.at_once
     await site.accept(CallKey("b"))

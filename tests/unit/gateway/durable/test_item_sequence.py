@@ -1,4 +1,4 @@
-"""Which item goes to a caller next: the cases, one by one."""
+"""The item sequence: one case each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.samples import ending, snapshot
 
 
 class Budget:
-    """A gateway that counts what it holds, and holds all."""
+    """A budget without a limit, which counts."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -32,13 +32,13 @@ class Budget:
 
 
 class NoRoom(Budget):
-    """A gateway that is full."""
+    """A budget that is used up."""
 
     def has_room(self, size: int) -> bool:
         return False
 
 
-def test_published_items_go_out_as_they_come() -> None:
+def test_published_items_are_sent_in_order() -> None:
     items = ItemSequence()
     assert items.next_action() == Wait()
     items.on_event(Item(0, b"a"))
@@ -70,13 +70,13 @@ def test_a_lost_frame_costs_a_fetch_and_no_item() -> None:
     assert [items.next_action() for _ in range(3)] == [Send(b"a"), Send(b"b"), Wait()]
 
 
-def test_an_ending_tells_of_items_whose_frames_were_lost() -> None:
+def test_items_whose_frames_were_lost_are_fetched_at_the_ending() -> None:
     items = ItemSequence()
     items.on_event(ending(count=3))
     assert items.next_action() == Fetch(0, 3)
 
 
-def test_a_standing_tells_of_items_and_of_the_end_when_every_frame_was_lost() -> None:
+def test_a_snapshot_replaces_all_frames_where_they_were_lost() -> None:
     items = ItemSequence()
     end = ending(count=1)
     items.on_snapshot(snapshot(count=1, sent=1, ending=end))
@@ -85,7 +85,7 @@ def test_a_standing_tells_of_items_and_of_the_end_when_every_frame_was_lost() ->
     assert [items.next_action() for _ in range(2)] == [Send(b"a"), Done(end)]
 
 
-def test_an_item_that_comes_twice_goes_out_once() -> None:
+def test_an_item_received_twice_is_sent_once() -> None:
     items = ItemSequence()
     for _ in range(2):
         items.on_event(Item(0, b"a"))
@@ -93,7 +93,7 @@ def test_an_item_that_comes_twice_goes_out_once() -> None:
     assert [items.next_action() for _ in range(2)] == [Send(b"a"), Wait()]
 
 
-def test_items_that_came_during_a_fetch_are_not_taken_twice() -> None:
+def test_items_published_during_a_fetch_are_sent_once() -> None:
     items = ItemSequence()
     items.on_snapshot(snapshot(count=1, sent=1))
     assert items.next_action() == Fetch(0, 1)
@@ -103,7 +103,7 @@ def test_items_that_came_during_a_fetch_are_not_taken_twice() -> None:
     assert [items.next_action() for _ in range(3)] == [Send(b"a"), Send(b"b"), Send(b"c")]
 
 
-def test_what_waits_for_a_slow_caller_is_bounded_and_the_rest_is_fetched() -> None:
+def test_the_buffer_for_a_slow_caller_is_bounded_and_later_items_are_fetched() -> None:
     items = ItemSequence()
     half = bytes(BUFFER_BYTES // 2)
     for ordinal in range(5):
@@ -114,42 +114,42 @@ def test_what_waits_for_a_slow_caller_is_bounded_and_the_rest_is_fetched() -> No
     assert fetch.first == 2
 
 
-def test_a_fetch_brings_about_as_much_as_it_may() -> None:
+def test_a_fetch_asks_for_as_many_items_as_make_up_its_size() -> None:
     items = ItemSequence()
     size = FETCH_BYTES // 4
     items.on_event(ItemsStored(count=100, sent=100 * size))
     assert items.next_action() == Fetch(0, 4)
 
 
-def test_a_fetch_brings_one_item_however_large() -> None:
+def test_a_fetch_asks_for_at_least_one_item() -> None:
     items = ItemSequence()
     items.on_event(ItemsStored(count=3, sent=30 * FETCH_BYTES))
     assert items.next_action() == Fetch(0, 1)
 
 
-def test_while_the_last_of_a_page_goes_out_the_next_is_fetched() -> None:
+def test_the_next_page_is_prefetched_while_the_last_items_are_sent() -> None:
     items = ItemSequence()
     half = bytes(FETCH_BYTES // 2)
     items.on_event(ItemsStored(count=5, sent=5 * len(half)))
     assert items.next_action() == Fetch(0, 2)
     items.on_fetched([(0, half), (1, half)])
-    assert items.prefetch() is None, "a page is here already"
+    assert items.prefetch() is None, "a page is ready already"
     items.next_action()
     assert items.prefetch() == Fetch(2, 2)
-    assert items.prefetch() is None, "one page is on its way already"
+    assert items.prefetch() is None, "a page is being fetched already"
     items.on_fetched([(2, half), (3, half)])
     assert [type(items.next_action()) for _ in range(3)] == [Send] * 3
     assert items.prefetch() == Fetch(4, 1)
 
 
-def test_nothing_is_read_ahead_where_there_is_nothing_or_no_room() -> None:
+def test_nothing_is_prefetched_without_stored_items_or_without_room() -> None:
     assert ItemSequence().prefetch() is None
     full = ItemSequence(budget=NoRoom())
     full.on_event(ItemsStored(count=2, sent=2))
     assert full.prefetch() is None
 
 
-def test_a_page_that_is_read_ahead_counts_as_held_until_it_comes() -> None:
+def test_a_prefetch_is_reserved_in_the_budget_until_it_arrives() -> None:
     budget = Budget()
     items = ItemSequence(budget=budget)
     items.on_event(ItemsStored(count=1, sent=4))
@@ -159,7 +159,7 @@ def test_a_page_that_is_read_ahead_counts_as_held_until_it_comes() -> None:
     assert budget.size == 4
 
 
-def test_resuming_goes_on_after_what_was_seen() -> None:
+def test_resuming_starts_after_the_items_that_were_read() -> None:
     items = ItemSequence(resume_from=2)
     items.attach(snapshot(count=3, sent=3))
     assert items.next_action() == Fetch(2, 1)
@@ -168,7 +168,7 @@ def test_resuming_goes_on_after_what_was_seen() -> None:
     assert items.read_count == 3
 
 
-def test_resuming_a_finished_call_that_was_seen_whole_is_done_at_once() -> None:
+def test_resuming_a_finished_call_after_its_last_item_is_done_at_once() -> None:
     items = ItemSequence(resume_from=3)
     end = ending(count=3)
     items.attach(snapshot(count=3, ending=end))
@@ -178,15 +178,17 @@ def test_resuming_a_finished_call_that_was_seen_whole_is_done_at_once() -> None:
 @pytest.mark.parametrize(
     ("resume_from", "count", "first"),
     [(4, 3, 0), (1, 0, 0), (0, 3, 1), (1, 3, 2)],
-    ids=["seen more than there is", "the ledger lost all", "trimmed", "trimmed past the caller"],
+    ids=["read more than there are", "the ledger lost all", "trimmed", "trimmed past the caller"],
 )
-def test_items_that_the_ledger_has_not_are_lost(resume_from: int, count: int, first: int) -> None:
+def test_attaching_raises_items_lost_where_the_ledger_lacks_items(
+    resume_from: int, count: int, first: int
+) -> None:
     items = ItemSequence(resume_from)
     with pytest.raises(ItemsLost):
         items.attach(snapshot(count=count, first=first))
 
 
-def test_items_may_be_let_go_once_they_are_ready() -> None:
+def test_the_ledger_may_drop_items_that_are_ready_to_send() -> None:
     items = ItemSequence()
     items.on_event(Item(0, b"a"))
     items.on_snapshot(snapshot(count=1, first=1))
@@ -194,14 +196,14 @@ def test_items_may_be_let_go_once_they_are_ready() -> None:
 
 
 @pytest.mark.parametrize("fetched", [[], [(1, b"b")], [(0, b"a"), (2, b"c")]])
-def test_a_fetch_that_has_a_gap_finds_items_lost(fetched: list[tuple[int, bytes]]) -> None:
+def test_a_fetch_with_a_gap_raises_items_lost(fetched: list[tuple[int, bytes]]) -> None:
     items = ItemSequence()
     items.on_event(ItemsStored(count=3, sent=3))
     with pytest.raises(ItemsLost):
         items.on_fetched(fetched)
 
 
-def test_of_transient_items_in_a_row_only_the_latest_goes_out() -> None:
+def test_of_consecutive_transient_items_only_the_latest_is_sent() -> None:
     items = ItemSequence()
     items.on_event(TransientItem(b"10%"))
     items.on_event(Item(0, b"a"))
@@ -211,7 +213,7 @@ def test_of_transient_items_in_a_row_only_the_latest_goes_out() -> None:
     assert taken == [Send(b"10%"), Send(b"a"), Send(b"40%"), Wait()]
 
 
-def test_transient_items_are_neither_counted_nor_acknowledged() -> None:
+def test_transient_items_need_no_credit_and_are_not_counted() -> None:
     items = ItemSequence()
     items.on_event(TransientItem(b"10%"))
     items.on_event(Item(0, b"abc"))
@@ -222,19 +224,19 @@ def test_transient_items_are_neither_counted_nor_acknowledged() -> None:
     assert items.next_credit(idle=True) is None
 
 
-def test_half_of_what_the_handler_may_run_ahead_is_acknowledged() -> None:
+def test_credit_is_due_at_half_of_the_credit_window() -> None:
     items = ItemSequence()
     items.credit_window_bytes = 10
     for ordinal in range(4):
         items.on_event(Item(ordinal, b"abc"))
-    told = []
+    reported = []
     for _ in range(4):
         items.next_action()
-        told.append(items.next_credit())
-    assert told == [None, 2, None, 4]
+        reported.append(items.next_credit())
+    assert reported == [None, 2, None, 4]
 
 
-def test_published_items_bound_the_fetch_of_what_they_leave_to_the_ledger() -> None:
+def test_the_size_of_a_fetch_is_estimated_from_published_items() -> None:
     items = ItemSequence()
     for ordinal in range(200):
         items.on_event(Item(ordinal, bytes(64 << 10)))
@@ -244,7 +246,7 @@ def test_published_items_bound_the_fetch_of_what_they_leave_to_the_ledger() -> N
     assert decision.count * (64 << 10) <= FETCH_BYTES
 
 
-def test_attaching_tells_the_latest_transient_item_and_looking_again_does_not() -> None:
+def test_the_transient_item_of_a_snapshot_is_sent_at_attaching_only() -> None:
     items = ItemSequence()
     running = snapshot(transient=b"50%")
     items.attach(running)
@@ -252,14 +254,14 @@ def test_attaching_tells_the_latest_transient_item_and_looking_again_does_not() 
     assert [items.next_action() for _ in range(2)] == [Send(b"50%"), Wait()]
 
 
-def test_the_transient_item_of_a_finished_call_is_no_news() -> None:
+def test_the_transient_item_of_a_finished_call_is_not_sent() -> None:
     items = ItemSequence()
     end = ending()
     items.attach(snapshot(transient=b"50%", ending=end))
     assert items.next_action() == Done(end)
 
 
-def test_initial_metadata_is_heard_or_read_and_heard_is_newer() -> None:
+def test_published_initial_metadata_is_newer_than_that_of_a_snapshot() -> None:
     items = ItemSequence()
     items.on_snapshot(snapshot(initial=b"read"))
     assert items.initial_metadata == b"read"
@@ -268,7 +270,7 @@ def test_initial_metadata_is_heard_or_read_and_heard_is_newer() -> None:
     assert items.initial_metadata == b"heard"
 
 
-def test_a_delivery_is_idle_until_there_is_something_to_say() -> None:
+def test_a_sequence_is_idle_until_there_is_something_to_send() -> None:
     assert ItemSequence().is_idle
     for event in (Item(0, b"a"), ItemsStored(1, 1), TransientItem(b"b"), ending()):
         items = ItemSequence()
@@ -276,7 +278,7 @@ def test_a_delivery_is_idle_until_there_is_something_to_say() -> None:
         assert not items.is_idle
 
 
-def test_a_word_older_than_what_was_read_loses_nothing() -> None:
+def test_a_snapshot_older_than_the_items_sent_loses_nothing() -> None:
     items = ItemSequence()
     for ordinal in range(3):
         items.on_event(Item(ordinal, b"x"))
@@ -286,13 +288,13 @@ def test_a_word_older_than_what_was_read_loses_nothing() -> None:
     assert items.next_action() == Wait()
 
 
-def test_without_room_one_item_waits_here_and_the_rest_is_left_to_the_ledger() -> None:
+def test_without_room_one_item_is_buffered_and_the_rest_is_fetched() -> None:
     budget = NoRoom()
     items = ItemSequence(budget=budget)
     for ordinal in range(3):
         items.on_event(Item(ordinal, b"item"))
     assert budget.size == 4
     assert items.next_action() == Send(b"item")
-    assert budget.size == 4  # it is on its way
+    assert budget.size == 4  # it is being sent
     assert items.next_action() == Fetch(1, 1)
     assert budget.size == 0

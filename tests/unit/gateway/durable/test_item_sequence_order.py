@@ -1,4 +1,4 @@
-"""Whatever is lost and whenever it comes: every item goes out in order, exactly once."""
+"""Every item is sent in order, exactly once, whatever pub/sub loses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRANSIENT = b"transient"
 
 
 class Budget:
-    """Counts what waits; sometimes there is no room."""
+    """A budget that is sometimes used up."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -35,8 +35,8 @@ class Budget:
         self.size += size
 
 
-class LossyDelivery(RuleBasedStateMachine):
-    """A ledger that keeps, a channel that loses, and a caller that comes and goes."""
+class LossyChannel(RuleBasedStateMachine):
+    """A ledger, a channel that loses frames, and a caller that reconnects."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class LossyDelivery(RuleBasedStateMachine):
         self.budget = Budget()
         self.sequence = ItemSequence(budget=self.budget)
         self.fetch: Fetch | None = None
-        self.waits = False  # for that, with nothing else to send
+        self.waits = False  # for the fetch, with nothing else to send
         self.received: list[bytes] = []
         self.done = False
 
@@ -65,7 +65,7 @@ class LossyDelivery(RuleBasedStateMachine):
                 if payload != _TRANSIENT:
                     self.received.append(payload)
             case Fetch() as fetch:
-                self.fetch = self.fetch or fetch  # what is read ahead comes first
+                self.fetch = self.fetch or fetch  # a prefetch comes first
                 self.waits = True
             case Done(end):
                 assert end == self.ending
@@ -78,7 +78,7 @@ class LossyDelivery(RuleBasedStateMachine):
         self.budget.room = room
 
     @invariant()
-    def what_waits_is_counted(self) -> None:
+    def buffered_bytes_are_counted(self) -> None:
         sequence = self.sequence
         waiting = sequence._ready_bytes + sequence._sending_bytes + sequence._prefetch_bytes
         assert self.budget.size == waiting >= 0
@@ -86,7 +86,7 @@ class LossyDelivery(RuleBasedStateMachine):
     @precondition(lambda self: self.ending is None)
     @rule(size=st.sampled_from([6, 1000, 600_000]), announced=st.booleans())
     def emit(self, size: int, announced: bool) -> None:
-        """The worker stores an item, and says so in one of two ways."""
+        """The worker stores an item, and publishes or announces it."""
         ordinal = len(self.items)
         self.items.append(str(ordinal).encode().ljust(size))
         more = ItemsStored(ordinal + 1, sum(len(item) for item in self.items))
@@ -95,7 +95,7 @@ class LossyDelivery(RuleBasedStateMachine):
     @precondition(lambda self: self.ending is None)
     @rule()
     def emit_transient(self) -> None:
-        """The worker tells how far it is."""
+        """The worker publishes a transient item."""
         self.channel.append(TransientItem(_TRANSIENT))
 
     @precondition(lambda self: self.ending is None)
@@ -108,44 +108,44 @@ class LossyDelivery(RuleBasedStateMachine):
     @precondition(lambda self: self.channel)
     @rule(lost=st.booleans())
     def frame(self, lost: bool) -> None:
-        """The next frame comes, or never does."""
+        """The next frame arrives or is lost."""
         event = self.channel.popleft()
         if not lost:
             self.sequence.on_event(event)
 
     @precondition(lambda self: not self.waits)
     @rule()
-    def look(self) -> None:
-        """The gateway reads where the call stands."""
+    def renew(self) -> None:
+        """The gateway renews its watch."""
         self.sequence.on_snapshot(self._snapshot())
 
     @precondition(lambda self: not self.waits)
     @rule()
     def take(self) -> None:
-        """The caller has room for a message."""
+        """The caller reads a message."""
         self._take()
 
     @precondition(lambda self: self.fetch is None)
     @rule()
     def read_ahead(self) -> None:
-        """The gateway asks for more while a message goes out."""
+        """The gateway prefetches while a message is being sent."""
         self.fetch = self.sequence.prefetch()
 
     @precondition(lambda self: self.fetch is not None)
     @rule(data=st.data())
     def fetch_returns(self, data: st.DataObject) -> None:
-        """The ledger answers, with all that was asked for or with less."""
+        """The ledger returns all requested items, or fewer."""
         assert self.fetch is not None
         count = data.draw(st.integers(1, self.fetch.count))
         self.sequence.on_fetched(self._fetched(count))
 
-    @rule(hears=st.booleans())
-    def resume_elsewhere(self, hears: bool) -> None:
-        """The gateway dies; the caller comes back to another with what it has seen."""
+    @rule(receives=st.booleans())
+    def resume_elsewhere(self, receives: bool) -> None:
+        """The gateway dies; the caller resumes at another one."""
         self.fetch, self.waits, self.done = None, False, False
         self.budget.size = 0
         self.sequence = ItemSequence(len(self.received), self.budget)
-        if not hears:
+        if not receives:
             self.channel.clear()
         while self.channel:
             self.sequence.on_event(self.channel.popleft())
@@ -159,7 +159,7 @@ class LossyDelivery(RuleBasedStateMachine):
         assert not self.done or self.received == self.items
 
     def teardown(self) -> None:
-        """When the call has ended and the ledger is read once more, nothing is missing."""
+        """After the call has ended and the watch was renewed, no item is missing."""
         if self.ending is None:
             self.end()
         if self.fetch is not None:
@@ -172,7 +172,7 @@ class LossyDelivery(RuleBasedStateMachine):
         assert self.received == self.items
 
 
-TestEveryItemGoesOutInOrderExactlyOnce = LossyDelivery.TestCase
-TestEveryItemGoesOutInOrderExactlyOnce.settings = settings(
+TestEveryItemIsSentInOrderExactlyOnce = LossyChannel.TestCase
+TestEveryItemIsSentInOrderExactlyOnce.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )

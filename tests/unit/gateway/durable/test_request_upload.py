@@ -1,4 +1,4 @@
-"""Requests that are read in the background, beside the delivery."""
+"""Errors of an upload that runs in the background."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.unit.samples import method
 
 async def failing(error: Exception) -> AsyncIterator[bytes]:
     raise error
-    yield b""  # so it is a generator
+    yield b""  # makes this a generator
 
 
-async def heard(error: Exception) -> ForebayError | None:
-    """What the delivery hears where reading the requests raises the error."""
+async def upload_error(error: Exception) -> ForebayError | None:
+    """The error that the watch gets where the request stream raises `error`."""
     watch = Watch(CallKey("call"), ItemSequence())
-    ledger = Ledger("redis://127.0.0.1:1")  # which nobody asks
+    ledger = Ledger("redis://127.0.0.1:1")  # never connected
     with Admission(max_calls=1, max_held_bytes=1 << 20).admit("caller") as permit:
         options = CallOptions(
             None, 0, detach=False, priority=0, forwarded_metadata=call_pb2.Metadata()
@@ -51,18 +51,18 @@ async def heard(error: Exception) -> ForebayError | None:
     await ledger.close()
     try:
         watch.raise_if_upload_failed()
-    except ForebayError as told:
-        return told
+    except ForebayError as failure:
+        return failure
     return None
 
 
-async def test_a_fault_is_logged_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert isinstance(await heard(ValueError("ours")), InternalFault)
+async def test_a_bug_is_logged_and_fails_the_upload(caplog: pytest.LogCaptureFixture) -> None:
+    assert isinstance(await upload_error(ValueError("a bug")), InternalFault)
     assert "can't be received" in caplog.text
 
 
-async def test_that_the_rpc_was_ended_meanwhile_is_no_fault(
+async def test_an_upload_whose_rpc_has_ended_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert await heard(grpc.aio.AbortError("Locally aborted.")) is None
+    assert await upload_error(grpc.aio.AbortError("Locally aborted.")) is None
     assert not caplog.text

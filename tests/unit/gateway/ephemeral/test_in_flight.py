@@ -1,4 +1,4 @@
-"""Ephemeral calls on their way: what is lost, and what only takes long."""
+"""Ephemeral calls in flight: which are lost, and which only take long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LATER = LEASE_S + 1.0
 
 
 class Sending:
-    """Batches, each named by its calls' ids, that are sent at times that a test says."""
+    """Sends batches, each named by the ids of its calls, at given times."""
 
     def __init__(self) -> None:
         self.in_flight = InFlight()
@@ -51,14 +51,14 @@ async def test_a_batch_that_was_just_sent_is_not_lost(sending: Sending) -> None:
     assert sending.lost(LEASE_S - 1) == []
 
 
-async def test_a_silent_batch_is_lost_where_its_queue_is_empty(sending: Sending) -> None:
+async def test_a_stale_batch_is_lost_where_its_queue_is_empty(sending: Sending) -> None:
     sending.send("a b", at=0.0)
     assert sending.in_flight.stale_queues(START + LATER) == {QUEUE}
     assert sending.lost(LATER) == ["a b"]
     assert sending.lost(LATER, depth=1) == []
 
 
-async def test_of_silent_batches_the_oldest_are_lost_where_the_queue_is_too_short(
+async def test_the_oldest_stale_batches_are_lost_where_the_queue_has_fewer_messages(
     sending: Sending,
 ) -> None:
     sending.send("newer", at=1.0)
@@ -67,7 +67,7 @@ async def test_of_silent_batches_the_oldest_are_lost_where_the_queue_is_too_shor
     assert sending.lost(LATER + 1, depth=2) == ["older much"]
 
 
-async def test_a_batch_whose_worker_fell_silent_is_lost_whatever_the_queue_holds(
+async def test_a_batch_whose_worker_stopped_its_heartbeats_is_lost_at_any_queue_depth(
     sending: Sending,
 ) -> None:
     sending.send("a b", at=0.0)
@@ -76,7 +76,7 @@ async def test_a_batch_whose_worker_fell_silent_is_lost_whatever_the_queue_holds
     assert sending.lost(2 * LATER, depth=100) == ["a b"]
 
 
-async def test_a_batch_that_later_ones_overtook_is_lost(sending: Sending) -> None:
+async def test_a_batch_is_lost_where_workers_have_batches_sent_later(sending: Sending) -> None:
     sending.send("a", at=0.0)
     sending.send("urgent", at=0.0, priority=9)
     sending.send("b", at=LATER)
@@ -84,13 +84,13 @@ async def test_a_batch_that_later_ones_overtook_is_lost(sending: Sending) -> Non
     assert sending.lost(LATER + 1, depth=100) == ["a"]
 
 
-async def test_an_answer_to_one_call_is_a_word_on_all_of_its_batch(sending: Sending) -> None:
+async def test_a_reply_to_one_call_is_a_sign_of_life_of_its_batch(sending: Sending) -> None:
     batch = sending.send("a b", at=0.0)
     assert sending.in_flight.touch("a", START + LATER) is batch.calls["a"]
     assert sending.lost(LATER + 1) == []
 
 
-async def test_a_batch_is_over_with_its_last_call(sending: Sending) -> None:
+async def test_a_batch_is_done_with_its_last_call(sending: Sending) -> None:
     batch = sending.send("a b", at=0.0)
     a, b = batch.calls.values()
     assert sending.in_flight.remove(a) is None
@@ -101,13 +101,13 @@ async def test_a_batch_is_over_with_its_last_call(sending: Sending) -> None:
     assert list(sending.in_flight) == []
 
 
-async def test_words_about_calls_that_nobody_waits_for_say_so(sending: Sending) -> None:
+async def test_a_heartbeat_for_an_unknown_call_is_not_accepted(sending: Sending) -> None:
     assert not sending.heartbeat("gone", at=0.0)
     assert sending.in_flight.touch("gone", START) is None
 
 
 @pytest.mark.parametrize("running", [True, False])
-async def test_the_wait_for_a_worker_ends_when_one_runs_the_call(
+async def test_the_queue_wait_ends_when_a_worker_runs_the_call(
     sending: Sending, running: bool
 ) -> None:
     (call,) = sending.send("a", at=0.0).calls.values()

@@ -1,4 +1,4 @@
-"""Calls gather only while there is something to wait for, and never for long."""
+"""Batching: calls gather only while all slots are busy, and never for long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 8
 START = 1000.0
 
 
-class Site:
+class FakeClockQueue:
     """A batch queue that a test fills and empties at times that it gives."""
 
     def __init__(self, max_batch: int = MOST) -> None:
@@ -43,83 +43,83 @@ class Site:
 
 
 @pytest.fixture
-async def site() -> Site:
-    quick = Site()
-    quick.queue.record_run_time(0.0)
-    return quick
+async def fake_queue() -> FakeClockQueue:
+    fake_queue = FakeClockQueue()
+    fake_queue.queue.record_run_time(0.0)
+    return fake_queue
 
 
-async def test_an_idle_queue_gets_a_call_at_once(site: Site) -> None:
-    site.call()
-    assert site.sizes() == [1]
-    assert site.queue.send_by == inf
+async def test_a_call_to_an_idle_queue_is_sent_at_once(fake_queue: FakeClockQueue) -> None:
+    fake_queue.call()
+    assert fake_queue.sizes() == [1]
+    assert fake_queue.queue.send_by == inf
 
 
-async def test_calls_gather_while_a_batch_is_on_its_way_to_the_only_slot(
-    site: Site,
+async def test_calls_gather_while_a_batch_for_the_only_slot_is_in_flight(
+    fake_queue: FakeClockQueue,
 ) -> None:
-    site.call()
-    (first,) = site.take()
-    site.call(3)
-    assert site.sizes() == []
-    site.queue.on_batch_done(first)
-    assert site.sizes() == [3]
+    fake_queue.call()
+    (first,) = fake_queue.take()
+    fake_queue.call(3)
+    assert fake_queue.sizes() == []
+    fake_queue.queue.on_batch_done(first)
+    assert fake_queue.sizes() == [3]
 
 
-async def test_nobody_gathers_for_long_whatever_is_on_its_way(site: Site) -> None:
-    site.call()
-    site.take()
-    site.call(2, at=0.001)
-    assert site.queue.send_by == START + 0.001 + MAX_DELAY_S
-    assert site.sizes(at=MAX_DELAY_S) == []
-    assert site.sizes(at=0.001 + MAX_DELAY_S) == [2]
+async def test_a_call_gathers_no_longer_than_the_maximum_delay(fake_queue: FakeClockQueue) -> None:
+    fake_queue.call()
+    fake_queue.take()
+    fake_queue.call(2, at=0.001)
+    assert fake_queue.queue.send_by == START + 0.001 + MAX_DELAY_S
+    assert fake_queue.sizes(at=MAX_DELAY_S) == []
+    assert fake_queue.sizes(at=0.001 + MAX_DELAY_S) == [2]
 
 
-async def test_free_slots_get_equal_shares(site: Site) -> None:
-    site.call(10)
-    assert site.sizes(slots=4) == [3, 3, 2, 2]
+async def test_free_slots_get_equal_shares(fake_queue: FakeClockQueue) -> None:
+    fake_queue.call(10)
+    assert fake_queue.sizes(slots=4) == [3, 3, 2, 2]
 
 
-async def test_a_batch_is_no_larger_than_its_method_allows(site: Site) -> None:
-    site.call(2 * MOST + 1)
-    assert site.sizes() == [MOST]
-    assert site.sizes(at=MAX_DELAY_S) == [MOST, 1]
+async def test_a_batch_is_no_larger_than_its_method_allows(fake_queue: FakeClockQueue) -> None:
+    fake_queue.call(2 * MOST + 1)
+    assert fake_queue.sizes() == [MOST]
+    assert fake_queue.sizes(at=MAX_DELAY_S) == [MOST, 1]
 
 
-async def test_a_batch_holds_little_work(site: Site) -> None:
+async def test_a_batch_runs_no_longer_than_the_maximum_run_time(fake_queue: FakeClockQueue) -> None:
     for _ in range(100):
-        site.queue.record_run_time(MAX_RUN_S / 3)
-    site.call(MOST)
-    assert site.sizes() == [3]
+        fake_queue.queue.record_run_time(MAX_RUN_S / 3)
+    fake_queue.call(MOST)
+    assert fake_queue.sizes() == [3]
     for _ in range(100):
-        site.queue.record_run_time(10 * MAX_RUN_S)
-    assert site.sizes(at=MAX_DELAY_S) == [1] * (MOST - 3)
+        fake_queue.queue.record_run_time(10 * MAX_RUN_S)
+    assert fake_queue.sizes(at=MAX_DELAY_S) == [1] * (MOST - 3)
 
 
-async def test_calls_go_one_by_one_until_it_is_known_how_long_they_take() -> None:
-    site = Site()
-    site.call(3)
-    assert site.sizes(slots=2) == [1, 1]
+async def test_calls_are_sent_alone_until_a_run_time_was_measured() -> None:
+    fake_queue = FakeClockQueue()
+    fake_queue.call(3)
+    assert fake_queue.sizes(slots=2) == [1, 1]
 
 
-async def test_a_queue_without_known_workers_gets_calls_as_one_with_a_slot(
-    site: Site,
+async def test_a_queue_without_live_workers_is_treated_as_one_slot(
+    fake_queue: FakeClockQueue,
 ) -> None:
-    site.call(2)
-    assert site.sizes(slots=0) == [2]
+    fake_queue.call(2)
+    assert fake_queue.sizes(slots=0) == [2]
 
 
-async def test_methods_that_share_no_messages_wait_for_nothing() -> None:
-    site = Site(max_batch=1)
-    site.call(3)
-    assert site.sizes() == [1, 1, 1]
+async def test_calls_of_methods_without_batching_never_wait() -> None:
+    fake_queue = FakeClockQueue(max_batch=1)
+    fake_queue.call(3)
+    assert fake_queue.sizes() == [1, 1, 1]
 
 
-async def test_those_who_left_are_not_sent(site: Site) -> None:
-    site.call()
-    site.take()
-    site.call(4)
+async def test_calls_whose_callers_disconnected_are_not_sent(fake_queue: FakeClockQueue) -> None:
+    fake_queue.call()
+    fake_queue.take()
+    fake_queue.call(4)
     for left in (1, 3):
-        site.calls[left].reply.cancel()
-    (batch,) = site.take(at=MAX_DELAY_S)
+        fake_queue.calls[left].reply.cancel()
+    (batch,) = fake_queue.take(at=MAX_DELAY_S)
     assert list(batch.calls) == ["2", "4"]

@@ -1,4 +1,4 @@
-"""What a caller may ask for in metadata."""
+"""Reading call options from request metadata."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def _refused(*pairs: tuple[str, str | bytes], **changes: object) -> list[str]:
     return violated(caught.value)
 
 
-def test_a_caller_that_asks_for_nothing_gets_the_routes_own() -> None:
+def test_without_options_the_routes_defaults_apply() -> None:
     options = read_call_options([], route(detach=True, priority=3, max_priority=5))
     assert options == CallOptions(None, 0, True, 3, options.forwarded_metadata)
     assert to_pairs(options.forwarded_metadata) == []
 
 
-def test_everything_that_a_caller_may_ask_for_is_read() -> None:
+def test_all_call_options_are_read() -> None:
     options = read_call_options(
         [
             ID,
@@ -37,7 +37,7 @@ def test_everything_that_a_caller_may_ask_for_is_read() -> None:
     assert options == CallOptions("order-7", 12, True, 7, options.forwarded_metadata)
 
 
-def test_only_the_routes_keys_and_the_trace_context_are_handed_on_in_order() -> None:
+def test_only_the_routes_keys_and_the_trace_context_are_forwarded_in_order() -> None:
     pairs: list[tuple[str, str | bytes]] = [
         ("x-tenant", "a"),
         ("user-agent", "grpc"),
@@ -76,8 +76,8 @@ def test_only_the_routes_keys_and_the_trace_context_are_handed_on_in_order() -> 
         ("forebay-no-such-key", "1"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_its_key(key: str, value: str | bytes) -> None:
-    # A valid id beside it, so that nothing else is wrong.
+def test_an_invalid_option_is_refused_with_its_key(key: str, value: str | bytes) -> None:
+    # With a valid id, so that this key is the only problem.
     others = [] if key == "forebay-call-id" else [ID]
     changes = {"caller_chooses_on_disconnect": True, "max_priority": 9}
     assert _refused((key, value), *others, **changes) == [key]
@@ -93,7 +93,7 @@ def test_resuming_needs_the_id_of_a_call() -> None:
 
 
 @pytest.mark.parametrize("call_id", ["a", "x" * 128, "A.z_0:9-"])
-def test_an_id_of_the_permitted_characters_is_taken(call_id: str) -> None:
+def test_an_id_of_the_allowed_characters_is_accepted(call_id: str) -> None:
     assert read_call_options([("forebay-call-id", call_id)], route()).call_id == call_id
 
 
@@ -106,7 +106,7 @@ def test_a_caller_may_choose_on_disconnect_only_where_the_route_permits() -> Non
 
 
 @pytest.mark.parametrize(("value", "detach"), [("detach", True), ("cancel", False)])
-def test_asking_for_what_the_route_does_anyway_is_no_choice(value: str, detach: bool) -> None:
+def test_a_caller_may_always_choose_the_routes_own_on_disconnect(value: str, detach: bool) -> None:
     assert (
         read_call_options([("forebay-on-disconnect", value)], route(detach=detach)).detach is detach
     )

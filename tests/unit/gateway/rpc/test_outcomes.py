@@ -1,4 +1,4 @@
-"""From how a call ended to what its caller is told."""
+"""Mapping a call's ending to an error and trailing metadata."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_call_that_succeeded_has_no_error(outcome: bytes) -> None:
         (State.FAILED, "TOO_LARGE", errors.TooLarge),
     ],
 )
-def test_what_the_ledger_ended_is_told_by_its_reason(
+def test_an_ending_by_the_ledger_maps_to_the_error_of_its_reason(
     state: State, reason: str, cls: type[errors.ForebayError]
 ) -> None:
     error = error_of_ending(ending(state=state, reason=reason), may_run_again=True)
@@ -45,7 +45,7 @@ def test_what_the_ledger_ended_is_told_by_its_reason(
     assert error.message
 
 
-def test_a_stored_ending_tells_nobody_to_retry() -> None:
+def test_a_stored_ending_allows_no_retry() -> None:
     error = error_of_ending(
         ending(state=State.FAILED, reason="BACKEND_UNAVAILABLE"), may_run_again=True
     )
@@ -54,12 +54,12 @@ def test_a_stored_ending_tells_nobody_to_retry() -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "NO_SUCH_REASON"])
-def test_an_ending_that_says_nothing_is_a_fault_of_ours(reason: str) -> None:
+def test_an_ending_without_outcome_and_known_reason_is_an_internal_fault(reason: str) -> None:
     error = error_of_ending(ending(state=State.FAILED, reason=reason), may_run_again=True)
     assert type(error) is errors.InternalFault
 
 
-def test_an_error_that_was_written_down_is_told_with_all_its_details() -> None:
+def test_a_stored_error_keeps_all_its_details() -> None:
     written = errors.OutOfRange("n: too large", violations=(FieldViolation("n", "too large"),))
     outcome = outcome_of_error(written).SerializeToString()
     told = error_of_ending(
@@ -71,7 +71,7 @@ def test_an_error_that_was_written_down_is_told_with_all_its_details() -> None:
     assert to_status(told) == to_status(written)
 
 
-def test_a_handler_that_aborted_is_told_with_its_status_and_our_reason() -> None:
+def test_an_aborted_handler_keeps_its_status_and_gets_our_reason() -> None:
     error = error_of_outcome(call_pb2.Outcome(code=code_pb2.NOT_FOUND, message="no such order"))
     assert error is not None
     assert type(error) is errors.HandlerAborted
@@ -81,7 +81,7 @@ def test_a_handler_that_aborted_is_told_with_its_status_and_our_reason() -> None
     assert from_status(status.code, status.message, status).reason == "HANDLER_ABORTED"
 
 
-def test_a_handlers_own_details_go_out_as_they_are() -> None:
+def test_a_handlers_own_details_are_sent_unchanged() -> None:
     info = any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason="SOLD_OUT", domain="shop"))
     status = status_pb2.Status(code=code_pb2.ABORTED, message="sold out", details=[info])
@@ -95,7 +95,7 @@ def test_a_handlers_own_details_go_out_as_they_are() -> None:
     assert to_status(error) == status
 
 
-def test_trailing_metadata_tells_the_times_and_then_what_the_handler_said() -> None:
+def test_trailing_metadata_has_the_timing_and_then_the_handlers_own() -> None:
     outcome = call_pb2.Outcome(trailing_metadata=from_pairs([("x-rows", "4"), ("x-bin", b"\xff")]))
     end = ending(queue_ms=12, run_ms=345, attempts=2, outcome=outcome.SerializeToString())
     assert tuple(trailing_metadata(end)) == (
@@ -107,7 +107,7 @@ def test_trailing_metadata_tells_the_times_and_then_what_the_handler_said() -> N
     )
 
 
-def test_the_times_are_there_without_an_outcome_too() -> None:
+def test_trailing_metadata_has_the_timing_without_an_outcome_too() -> None:
     end = ending(state=State.EXPIRED, reason="DEADLINE_EXCEEDED", queue_ms=1, run_ms=0, attempts=1)
     assert tuple(trailing_metadata(end)) == timing_metadata(1, 0, 1)
 
@@ -141,7 +141,7 @@ def test_garbage_for_details_does_not_hide_the_status(details: bytes) -> None:
     assert (error.code, error.message, error.reason) == (5, "gone", "HANDLER_ABORTED")
 
 
-def test_another_domains_reason_is_no_class_of_ours() -> None:
+def test_a_reason_of_another_domain_maps_to_no_class_of_forebay() -> None:
     info = any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason="CANCELLED", domain="elsewhere"))
     error = from_status(9, "no", status_pb2.Status(code=9, details=[info]))

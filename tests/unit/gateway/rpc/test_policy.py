@@ -1,4 +1,4 @@
-"""What a call's record is made of."""
+"""The record of a new call."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from forebay_gateway.rpc.policy import new_call, request_limit_bytes
 from tests.unit.samples import method
 
 METADATA = from_pairs([("x-tenant", "a")])
-WISHES = CallOptions("id", resume_from=0, detach=False, priority=0, forwarded_metadata=METADATA)
+OPTIONS = CallOptions("id", resume_from=0, detach=False, priority=0, forwarded_metadata=METADATA)
 
 
 @pytest.fixture
 def settings() -> Settings:
-    """Settings that differ from each other, so that no two are mistaken."""
+    """Settings with distinct values, so that a mix-up shows."""
     return load_settings(
         {
             "queue_wait_s": 11.0,
@@ -38,13 +38,13 @@ def settings() -> Settings:
 
 
 def _new(
-    settings: Settings, method: Method, options: CallOptions = WISHES, **changes: Any
+    settings: Settings, method: Method, options: CallOptions = OPTIONS, **changes: Any
 ) -> NewCall:
     arguments: dict[str, Any] = {"timeout_s": 5.0, "request": b"r", "digest": "d", **changes}
     return new_call(method, options, settings, **arguments)
 
 
-def test_where_route_and_caller_say_nothing_the_settings_hold(settings: Settings) -> None:
+def test_the_settings_apply_where_route_and_caller_set_nothing(settings: Settings) -> None:
     factorial = method("Factorial", limits=Limits())
     assert _new(settings, factorial) == NewCall(
         method="forebay.compute.v1.ComputeService.Factorial",
@@ -73,7 +73,7 @@ def test_where_route_and_caller_say_nothing_the_settings_hold(settings: Settings
     assert request_limit_bytes(factorial, settings) == 15
 
 
-def test_the_routes_limits_go_over_the_settings(settings: Settings) -> None:
+def test_the_routes_limits_override_the_settings(settings: Settings) -> None:
     limits = Limits(1.0, 2.0, 3, 4.0, 5, 6, 7.0)
     factorial = method("Factorial", limits=limits)
     new = _new(settings, factorial)
@@ -88,7 +88,7 @@ def test_the_routes_own_properties_are_kept(settings: Settings) -> None:
     assert (new.may_run_again, new.deterministic) == (False, False)
 
 
-def test_a_live_call_is_queued_while_its_requests_come(settings: Settings) -> None:
+def test_a_live_call_is_queued_before_its_requests_arrive(settings: Settings) -> None:
     live = _new(settings, method("MatMul", live=True))
     spooled = _new(settings, method("MatMul", live=False))
     assert (live.live, live.receiving) == (True, False)
@@ -96,7 +96,7 @@ def test_a_live_call_is_queued_while_its_requests_come(settings: Settings) -> No
 
 
 def test_a_call_whose_id_the_gateway_made_does_not_linger(settings: Settings) -> None:
-    nameless = replace(WISHES, call_id=None)
+    nameless = replace(OPTIONS, call_id=None)
     assert _new(settings, method("Factorial"), nameless).linger_s == 0.0
 
 
@@ -106,11 +106,11 @@ def test_a_route_that_sets_the_linger_sets_it_for_all(
     settings: Settings, linger_s: float, call_id: str | None
 ) -> None:
     lingering = method("Factorial", limits=Limits(linger_s=linger_s))
-    assert _new(settings, lingering, replace(WISHES, call_id=call_id)).linger_s == linger_s
+    assert _new(settings, lingering, replace(OPTIONS, call_id=call_id)).linger_s == linger_s
 
 
 def test_a_detached_call_is_not_bound_by_its_callers_deadline(settings: Settings) -> None:
-    new = _new(settings, method("Factorial"), replace(WISHES, detach=True))
+    new = _new(settings, method("Factorial"), replace(OPTIONS, detach=True))
     assert (new.detach, new.timeout_s, new.run_limit_s) == (True, None, 12.0)
 
 

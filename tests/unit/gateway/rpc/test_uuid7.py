@@ -1,4 +1,4 @@
-"""Ids that sort by the time of their making."""
+"""UUIDs that sort by creation time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_its_first_48_bits_are_the_time_in_ms(monkeypatch: pytest.MonkeyPatch) -
     assert uuid.UUID(_at(monkeypatch, (1 << 48) - 1)).int >> 80 == (1 << 48) - 1
 
 
-def test_ids_sort_by_the_time_of_their_making(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_sort_by_creation_time(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = [0, 1, 255, 256, 1 << 32, 1645557742000, 1645557742001, (1 << 48) - 1]
     made = [_at(monkeypatch, moment) for moment in moments]
     assert made == sorted(made)
