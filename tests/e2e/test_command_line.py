@@ -135,7 +135,7 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
     done = forebay("doctor", "--listen", "127.0.0.1:1", env=env)
     assert done.code == 1
     assert done.out.count("problem") == 4
-    assert "mend: start `forebay up`" in done.out
+    assert "fix: start `forebay up`" in done.out
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,10 @@ def test_a_killed_process_is_replaced_and_calls_go_on(
     del others[killed]
     for call in others.values():
         assert indexes(call) == list(range(40))
-    number = gateway.process.wait_for(r"gateway process (\d) ended with code -9; again")[1]
-    gateway.process.wait_for(f"gateway process {number} is ready again")
+    number = gateway.process.wait_for(
+        r"gateway process (\d) ended with code -9; restarting it in 1 s"
+    )[1]
+    gateway.process.wait_for(f"gateway process {number} was restarted")
     assert killed not in gateway.members()
     assert len(gateway.members() - before) == 1
     for call in one_at_each(site, gateway, connected).values():

@@ -83,7 +83,7 @@ def test_a_kill_of_the_process_group_leaves_nothing_behind(env: dict[str, str]) 
 def test_a_killed_worker_is_replaced(up: Up, stub: ComputeServiceStub) -> None:
     children = psutil.Process(up.process.popen.pid).children()
     next(p for p in children if "add" in p.cmdline()).kill()
-    up.process.wait_for("the worker of queue 'add' ended with code -9; again")
+    up.process.wait_for("the worker of queue 'add' ended with code -9; restarting it in 1 s")
     assert stub.Add(AddRequest(x=4, y=6), timeout=30, wait_for_ready=True).sum == 10
 
 

@@ -137,6 +137,42 @@ class RawConnection:
             reply.gone = True
         return reply
 
+    def ping(self, payload: bytes = bytes(8)) -> bool:
+        """Sends a PING and reads until its answer; False if the other side ends the connection."""
+        self.send(PingFrame(0, payload).serialize())
+        try:
+            for frame in self._frames():
+                match frame:
+                    case PingFrame() if "ACK" in frame.flags:
+                        return frame.opaque_data == payload
+                    case GoAwayFrame():
+                        return False
+        except OSError:
+            return False
+        return False
+
+    def until_message(self, stream: int = 1) -> None:
+        """Reads until a message of the stream, or a part of one, has come."""
+        reply = Reply()
+        while not reply.data:
+            self._take(next(self._frames()), stream, reply)
+
+    def stays_open(self, seconds: float) -> bool:
+        """Reads for so long; False if the other side ends the connection."""
+        give_up = time.monotonic() + seconds
+        try:
+            while (left_s := give_up - time.monotonic()) > 0:
+                self.socket.settimeout(left_s)
+                if isinstance(next(self._frames()), GoAwayFrame):
+                    return False
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        finally:
+            self.socket.settimeout(_TIMEOUT_S)
+        return True
+
     def _take(self, frame: Frame, stream: int, reply: Reply) -> bool:
         match frame:
             case SettingsFrame() if "ACK" not in frame.flags:

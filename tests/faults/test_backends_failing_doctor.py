@@ -18,7 +18,7 @@ def ledger() -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(
-    ("into", "out_of", "said", "mend"),
+    ("into", "out_of", "said", "fix"),
     [
         ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "is full", "raise `maxmemory`"),
         ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "is read-only, a replica", "the primary"),
@@ -26,12 +26,12 @@ def ledger() -> Iterator[Server]:
             "CONFIG SET min-replicas-to-write 1",
             "CONFIG SET min-replicas-to-write 0",
             "has too few replicas",
-            "mend what it says",
+            "fix what the server reports",
         ),
     ],
 )
 def test_doctor_says_why_a_ledger_that_answers_is_of_no_use(
-    ledger: Server, into: str, out_of: str, said: str, mend: str
+    ledger: Server, into: str, out_of: str, said: str, fix: str
 ) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     with ledger.refusing(into, out_of):
@@ -43,4 +43,4 @@ def test_doctor_says_why_a_ledger_that_answers_is_of_no_use(
     (line,) = (line for line in ran.out.splitlines() if "ledger:" in line)
     assert line.startswith("problem")
     assert said in line
-    assert mend in ran.out
+    assert fix in ran.out

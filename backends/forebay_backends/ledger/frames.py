@@ -88,9 +88,10 @@ class Lost:
 
 
 CallEvent = Item | ItemsStored | TransientItem | Initial | RequestWindowOpen | Ending
+GatewayFrame = CallEvent | Reply | BatchHeartbeat | Lost
 
 
-def parse_frame(frame: bytes) -> tuple[str, CallEvent | Reply | BatchHeartbeat | Lost]:
+def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
     """The call's key (empty where it is no call's) and the event; ValueError for garbage."""
     head, newline, payload = frame.partition(b"\n")
     words = head.decode("ascii").split(" ")

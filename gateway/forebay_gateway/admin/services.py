@@ -16,12 +16,12 @@ from forebay.errors import MethodUnknown
 from forebay.routes import Method
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.frames import CallEvent, GatewayFrame
 from forebay_gateway.admin import call_service, operations
 from forebay_gateway.admin.call_service import CallService
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
 from forebay_gateway.admin.task_rates import TaskRates
-from forebay_gateway.durable.watches import Watches
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.rpc.incoming import Context
 from forebay_gateway.rpc.status import abort
@@ -39,7 +39,7 @@ class AdminServices:
         ledger: Ledger,
         dispatcher: Dispatcher,
         fleet: FleetMonitor,
-        watches: Watches,
+        channel: str,
         methods: Sequence[Method],
         *,
         is_open: bool,
@@ -49,11 +49,10 @@ class AdminServices:
         self._rates = TaskRates()
         self._observers = Observers()
         by_name = {method.name: method for method in methods}
-        self._operations = Operations(ledger, by_name, self._observers, watches.channel)
+        self._operations = Operations(ledger, by_name, self._observers, channel)
         self._calls = CallService(
-            ledger, dispatcher, fleet, by_name, self._observers, self._rates, watches.channel
+            ledger, dispatcher, fleet, by_name, self._observers, self._rates, channel
         )
-        watches.on_event = self._observers.on_event
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -65,6 +64,11 @@ class AdminServices:
         if self._is_open:
             return [self._operations.handler(), self._calls.handler()]
         return [_Closed()]
+
+    def on_frame(self, key: str, frame: GatewayFrame) -> None:
+        """Implements `FrameListener`."""
+        if isinstance(frame, CallEvent):
+            self._observers.on_event(key, frame)
 
     async def watch_rates(self) -> None:
         """Counts what the workers begin, until cancelled."""

@@ -99,8 +99,8 @@ class Admission:
         self.refuse_while_draining()
         if not self.calls.fits(caller, 1):
             raise QueueFull(
-                f"the gateway has {self.calls.held} calls in flight, "
-                f"{self.calls.of(caller)} of this caller, of at most {self.calls.limit} in all",
+                f"the gateway has {self.calls.held} calls in flight, {self.calls.held_by(caller)} of "
+                f"this caller, of at most {self.calls.limit} in all",
                 retry_after_s=self._when_there_is_room(self.calls, caller, 1),
                 quota="calls in flight",
             )
@@ -120,7 +120,7 @@ class Admission:
     def full_of_bytes(self, caller: str, size: int) -> QueueFull:
         """The refusal of so many bytes."""
         return QueueFull(
-            f"the gateway holds {self.bytes.held} bytes of calls, {self.bytes.of(caller)} of "
+            f"the gateway holds {self.bytes.held} bytes of calls, {self.bytes.held_by(caller)} of "
             f"this caller, of at most {self.bytes.limit} in all; {size} more do not fit",
             retry_after_s=self._when_there_is_room(self.bytes, caller, size),
             quota="bytes held",

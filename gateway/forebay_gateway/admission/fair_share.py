@@ -32,13 +32,13 @@ class FairShare:
         self.held = 0
         self._by_caller: dict[str, int] = {}
 
-    def of(self, caller: str) -> int:
+    def held_by(self, caller: str) -> int:
         """What the caller holds."""
         return self._by_caller.get(caller, 0)
 
     def fits(self, caller: str, amount: int) -> bool:
         """Whether the caller may take so much."""
-        return fits(self.of(caller), amount, self.limit - self.held)
+        return fits(self.held_by(caller), amount, self.limit - self.held)
 
     def add(self, caller: str, amount: int) -> None:
         """Takes, or gives back where negative; asks nobody."""
@@ -53,7 +53,7 @@ class FairShare:
         """Which part must be given back before the amount fits: of what the caller holds
         where that is enough, else of all.
         """
-        held, free = self.of(caller), self.limit - self.held
+        held, free = self.held_by(caller), self.limit - self.held
         if held and amount <= free + held:
             # held' + amount <= TIMES * (free + held - held' - amount), solved for held'.
             fitting = max(0.0, (TIMES * (free + held - amount) - amount) / (TIMES + 1))

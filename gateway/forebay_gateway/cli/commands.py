@@ -1,4 +1,4 @@
-"""`forebay gateway`, `up`, `routes` and `doctor`: the command line's end of each."""
+"""The commands `forebay gateway`, `up`, `routes` and `doctor`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from rich.console import Console
 from forebay.routes import Method, RouteError
 from forebay_backends.embedded.server import EmbeddedServer, EmbeddedServerError, is_running
 from forebay_backends.settings import Settings, SettingsError, load_settings
-from forebay_gateway.cli.doctor import examine, present, show_findings, show_routes
-from forebay_gateway.cli.run import log_to_stderr, run, told, told_to_stop
-from forebay_gateway.cli.up import OURS, everything_up
-from forebay_gateway.server.gateway import load_methods, needs_ledger
+from forebay_gateway.cli.display import show_findings, show_routes
+from forebay_gateway.cli.doctor import examine, find_workers
+from forebay_gateway.cli.run import error_text, log_to_stderr, run, stop_signal
+from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
+from forebay_gateway.server.methods import load_methods, needs_ledger
 from forebay_gateway.server.processes import running_gateways
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,7 +27,7 @@ _processes = click.option(
 
 
 def _options(command: F) -> F:
-    """The flags of every command that reads settings; each is a setting of that name."""
+    """Adds the flags of every command that reads settings; each sets the setting of its name."""
     for option in (
         click.option(
             "--service",
@@ -50,8 +51,8 @@ def _options(command: F) -> F:
 def gateway(**flags: Any) -> None:
     """Serve gRPC, and send calls to Celery workers.
 
-    Without --ledger-url the embedded server is started, unless `forebay up` or
-    another gateway of this user runs it already.
+    Without --ledger-url, the gateway starts the embedded server, unless `forebay up` or
+    another gateway of this user already runs it.
     """
     settings = _settings(flags)
     embedded = _needs_embedded(settings, _loaded(settings))
@@ -59,7 +60,7 @@ def gateway(**flags: Any) -> None:
     async def serve() -> None:
         async with running_gateways(settings) as address:
             click.echo(f"forebay gateway ready on {address}")
-            await told_to_stop()
+            await stop_signal()
 
     if not embedded or is_running(settings.data_dir):
         run(serve())
@@ -71,14 +72,19 @@ def gateway(**flags: Any) -> None:
 @click.command()
 @_options
 @_processes
-@click.option("--concurrency", type=click.IntRange(1), help="Calls at a time, per queue.")
+@click.option("--concurrency", type=click.IntRange(1), help="Concurrent calls per queue.")
 @click.option(
-    "--app", "-A", default=OURS, show_default=True, metavar="APP", help="As of `celery -A`."
+    "--app",
+    "-A",
+    default=COMPUTE_APPLICATION,
+    show_default=True,
+    metavar="APP",
+    help="As for `celery -A`.",
 )
 def up(concurrency: int | None, app: str, **flags: Any) -> None:
     """Run everything: the embedded server, a worker for each queue, the gateway.
 
-    Ctrl-C stops it: calls in flight get a grace, then workers end, then the server.
+    Ctrl-C stops it: the gateway drains, then the workers stop, then the server.
     """
     settings = _settings(flags)
     embedded = _needs_embedded(settings, _loaded(settings))
@@ -87,7 +93,7 @@ def up(concurrency: int | None, app: str, **flags: Any) -> None:
     async def serve() -> None:
         async with everything_up(settings, slots, app) as address:
             click.echo(f"forebay up and ready on {address}")
-            await told_to_stop()
+            await stop_signal()
             click.echo("forebay is stopping", err=True)
 
     if not embedded:
@@ -100,16 +106,16 @@ def up(concurrency: int | None, app: str, **flags: Any) -> None:
 @click.command()
 @_options
 def routes(**flags: Any) -> None:
-    """Show which method goes to which task and queue, and who consumes it."""
+    """Show the task, queue, policy and workers of each method."""
     settings = _settings(flags)
     methods = _loaded(settings)
-    show_routes(Console(), methods, run(present(settings)))
+    show_routes(Console(), methods, run(find_workers(settings)))
 
 
 @click.command()
 @_options
 def doctor(**flags: Any) -> None:
-    """Look at everything that a call needs; say what is missing and how to mend it."""
+    """Check everything that a call needs; report each problem and how to fix it."""
     settings = _settings(flags)
     findings = run(examine(settings, _loaded(settings)))
     show_findings(Console(), findings)
@@ -121,13 +127,14 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
         return load_methods(settings.services)
     except (SettingsError, RouteError) as error:
-        raise click.ClickException(told(error)) from error
+        raise click.ClickException(error_text(error)) from error
 
 
 def _needs_embedded(settings: Settings, methods: tuple[Method, ...]) -> bool:
-    """Whether anything is to be on the embedded server: the ledger, or a broker not named.
+    """Whether the ledger, or a broker without a URL, is to be on the embedded server.
 
-    The methods are loaded first: what is wrong with them shows before anything is started.
+    Takes the methods, so that they are loaded, and their problems reported, before
+    anything is started.
     """
     if settings.ledger_url is not None:
         return False

@@ -1,4 +1,4 @@
-"""What a call needs, looked at from outside: for `forebay doctor` and `forebay routes`."""
+"""Checks of everything that a call needs, for `forebay doctor` and `forebay routes`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import exceptions as redis_errors
-from rich.console import Console
-from rich.text import Text
 
-from forebay.cli.tables import show
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
 from forebay_backends.broker.dispatcher import dispatcher
@@ -23,21 +20,21 @@ from forebay_backends.settings import RPC, Settings
 from forebay_backends.urls import redacted
 from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
 
-_ANSWER_TIMEOUT_S = 2.0
+_HEALTH_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: how it is and, where it is not good, how to mend it."""
+    """The state of one subject, such as the ledger or a queue; `fix` is set for problems."""
 
-    what: str
+    subject: str
     good: bool
     description: str
     fix: str = ""
 
 
-async def present(settings: Settings) -> Sequence[WorkerPresence] | None:
-    """The live workers; None where the ledger does not answer."""
+async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
+    """The live workers; None if the ledger does not answer."""
     ledger = Ledger(settings.backends().ledger_url)
     try:
         return await live_workers(ledger)
@@ -48,14 +45,14 @@ async def present(settings: Settings) -> Sequence[WorkerPresence] | None:
 
 
 async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding]:
-    """Looks at ledger, broker, result backend, workers and gateway, those that are needed."""
+    """Checks ledger, broker, result backend, workers and gateway, as far as `methods` need them."""
     ours = [method for method in methods if not method.is_plain]
     findings = [await _ledger(settings)] if ours else []
     findings.append(await _broker(settings))
     if len(ours) < len(methods) and settings.result_url != RPC:
         findings.append(await _result_backend(settings.result_url))
     if ours:
-        findings += _workers(ours, await present(settings))
+        findings += _workers(ours, await find_workers(settings))
     return [*findings, await _gateway(settings)]
 
 
@@ -69,40 +66,46 @@ async def _ledger(settings: Settings) -> Finding:
         )
         await ledger.ping()
     except BackendUnavailable as error:
-        return Finding("ledger", False, *_trouble(url, error))
+        return Finding("ledger", False, *_problem(url, error))
     finally:
         await ledger.close()
     version = info.get("valkey_version") or info.get("redis_version")
     durable = policy.get("appendonly") == "yes"
-    how = f"{redacted(url)}, version {version}, append-only file " + (
+    description = f"{redacted(url)}, version {version}, append-only file " + (
         f"synced {policy.get('appendfsync')}" if durable else "off"
     )
     if policy.get("maxmemory-policy") != "noeviction":
         return Finding(
-            "ledger", False, f"{how}; it evicts keys", "set `maxmemory-policy noeviction` there"
+            "ledger",
+            False,
+            f"{description}; it evicts keys",
+            "set `maxmemory-policy noeviction` there",
         )
     if not durable:
         return Finding(
-            "ledger", False, f"{how}: a restart loses calls", "set `appendonly yes` there"
+            "ledger", False, f"{description}: a restart loses calls", "set `appendonly yes` there"
         )
-    return Finding("ledger", True, how)
+    return Finding("ledger", True, description)
 
 
-_FIX = {
+_FIXES = {
     redis_errors.OutOfMemoryError: "raise `maxmemory` there, or lower FOREBAY_RETENTION_BYTES",
     redis_errors.ReadOnlyError: "name the primary in FOREBAY_LEDGER_URL, or promote this server",
     redis_errors.MasterDownError: "bring its primary back, or promote this server",
-    redis_errors.ResponseError: "mend what it says; Forebay goes on by itself when it takes writes",
+    redis_errors.ResponseError: "fix what the server reports; Forebay then goes on by itself",
 }
 
 
-def _trouble(url: str, error: BackendUnavailable) -> tuple[str, str]:
-    """What keeps a server from being used, and how to mend it."""
-    how = f"{redacted(url)} {error.message.removeprefix('the ledger ')}: {error.__cause__}"
-    for sign, fix in _FIX.items():
-        if isinstance(error.__cause__, sign):
-            return how, fix
-    return how, "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs"
+def _problem(url: str, error: BackendUnavailable) -> tuple[str, str]:
+    """Why the server can't be used, and how to fix that."""
+    description = f"{redacted(url)} {error.message.removeprefix('the ledger ')}: {error.__cause__}"
+    for kind, fix in _FIXES.items():
+        if isinstance(error.__cause__, kind):
+            return description, fix
+    return (
+        description,
+        "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs",
+    )
 
 
 async def _broker(settings: Settings) -> Finding:
@@ -133,17 +136,17 @@ async def _result_backend(url: str) -> Finding:
         await server.ping()
     except BackendUnavailable as error:
         fix = "start it, or set FOREBAY_RESULT_URL to the application's result_backend"
-        how = f"{redacted(url)} does not answer: {error.__cause__}"
-        return Finding("result backend", False, how, fix)
+        description = f"{redacted(url)} does not answer: {error.__cause__}"
+        return Finding("result backend", False, description, fix)
     finally:
         await server.close()
     return Finding("result backend", True, redacted(url))
 
 
 def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None) -> list[Finding]:
-    """One for each queue, and one for each thing else that is wrong with a method's workers."""
+    """A finding for each queue, and one for each other problem with a method's workers."""
     if workers is None:
-        return [Finding("workers", False, "unknown: the ledger does not answer", "mend the ledger")]
+        return [Finding("workers", False, "unknown: the ledger does not answer", "fix the ledger")]
     slots = consumed_queues(workers)
     queues = [
         Finding(f"queue {queue}", True, f"{slots[queue]} calls at a time")
@@ -168,72 +171,20 @@ async def _gateway(settings: Settings) -> Finding:
     async with grpc.aio.insecure_channel(settings.listen) as channel:
         try:
             answer = await _health_stub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=_ANSWER_TIMEOUT_S
+                health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
             return Finding(
                 "gateway",
                 False,
                 f"{settings.listen} does not answer: {error.code().name}",
-                "start `forebay gateway` or `forebay up`, or say where it is with --listen",
+                "start `forebay gateway` or `forebay up`, or give its address with --listen",
             )
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    fix = "" if serving else "mend ledger and broker; it recovers by itself"
+    fix = "" if serving else "fix ledger and broker; the gateway then recovers by itself"
     return Finding("gateway", serving, f"{settings.listen}, {name}", fix)
 
 
 def _health_stub(channel: grpc.aio.Channel) -> Any:  # types-grpcio-health-checking lacks it
     return health_pb2_grpc.HealthStub(channel)
-
-
-def show_findings(console: Console, findings: Sequence[Finding]) -> None:
-    """A line for each finding, and one below it on how to mend it."""
-    for finding in findings:
-        mark = Text("ok     ", "green") if finding.good else Text("problem", "bold red")
-        console.print(mark, Text(f"{finding.what}: {finding.description}"), soft_wrap=True)
-        if finding.fix:
-            console.print(Text(f"        mend: {finding.fix}"), soft_wrap=True)
-
-
-def show_routes(
-    console: Console, methods: Sequence[Method], workers: Sequence[WorkerPresence] | None
-) -> None:
-    """A row for each method: its route, the slots of its live workers, and what is wrong there."""
-    show(
-        console,
-        ("method", "task", "queue", "policy", "consumers", "problems"),
-        [
-            (
-                *(method.name, method.route.task, method.route.queue, policy(method)),
-                *_live(method, workers),
-            )
-            for method in methods
-        ],
-    )
-
-
-def policy(method: Method) -> str:
-    """A method's policy in words."""
-    route = method.route
-    kept = "ephemeral" if route.ephemeral else "durable"
-    words = [
-        kept if not method.is_plain else "plain task",
-        "may run again" if method.may_run_again else "runs once",
-    ]
-    if route.detach:
-        words.append("outlives its caller")
-    if route.deterministic:
-        words.append("deterministic")
-    if route.transient:
-        words.append(f"{route.transient} is live only")
-    return ", ".join(words)
-
-
-def _live(method: Method, workers: Sequence[WorkerPresence] | None) -> tuple[str, str]:
-    if method.is_plain:
-        return "its application's", "none"
-    if workers is None:
-        return "unknown", "the ledger does not answer"
-    found = consumers_of(method, workers, version("forebay"))
-    return str(found.slots), "; ".join(problem.description for problem in found.problems) or "none"

@@ -1,4 +1,4 @@
-"""What every command that runs for long does: its log, its end, and its clear last words."""
+"""Running a coroutine as a command: log, signals, and one-line errors."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from forebay_gateway.server.errors import GatewayError
 T = TypeVar("T")
 
 _EXPECTED = (SettingsError, RouteError, GatewayError, EmbeddedServerError, UpError, ForebayError)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def log_to_stderr(level: str, process: str = "") -> None:
-    """Logs a line a message; `process` is for one of several that share a log."""
-    who = f" [{process}]" if process else ""
-    logging.basicConfig(level=level, format=f"%(asctime)s{who} %(levelname)s %(name)s: %(message)s")
+    """`process` is shown in each line, if several processes share a log."""
+    tag = f" [{process}]" if process else ""
+    logging.basicConfig(level=level, format=f"%(asctime)s{tag} %(levelname)s %(name)s: %(message)s")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Runs to the end; what can be expected to go wrong becomes one clear line each.
+    """Returns the coroutine's result.
 
-    Raises ClickException with these lines.
+    Raises ClickException with one line for each expected error.
     """
-    problems: list[str] = []
     try:
         return asyncio.run(main)
     except* _EXPECTED as group:
-        problems = [told(error) for error in _leaves(group)]
+        problems = [error_text(error) for error in _leaves(group)]
     raise click.ClickException("\n".join(problems))
 
 
-def told(error: BaseException) -> str:
-    """What is wrong, in a line; of services, where that is more, in a list of them."""
+def error_text(error: BaseException) -> str:
+    """One line; several problems with the services become a list."""
     problems = error.problems if isinstance(error, RouteError) else []
     if len(problems) < 2:
         return str(error)
     return "\n  ".join([f"the services can't be served, for {len(problems)} reasons:", *problems])
 
 
-async def told_to_stop() -> None:
-    """Returns at the first SIGINT or SIGTERM; a second one ends the process as ever."""
-    told = asyncio.Event()
+async def stop_signal() -> None:
+    """Returns at the first SIGINT or SIGTERM; a second one then ends the process."""
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def tell() -> None:
-        told.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
+    def on_signal() -> None:
+        stop.set()
+        for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, tell)
-    await told.wait()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    await stop.wait()
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
@@ -19,6 +20,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
     BatchHeartbeat,
     CallEvent,
+    GatewayFrame,
     Lost,
     Reply,
     RequestWindowOpen,
@@ -41,21 +43,27 @@ _ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than were recei
 _log = logging.getLogger(__name__)
 
 
+class FrameListener(Protocol):
+    """Gets every frame that comes over the gateway's channel."""
+
+    def on_frame(self, key: str, frame: GatewayFrame) -> None:
+        """`key` is empty for frames that are not about one call."""
+
+
 class Watches:
     """The gateway's channel, and the watches that get the events of it."""
 
-    def __init__(self, ledger: Ledger, ledger_url: str, channel: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        ledger_url: str,
+        channel: str,
+        listeners: Sequence[FrameListener] = (),
+    ) -> None:
         self.channel = channel
         self._ledger = ledger
         self._ledger_url = ledger_url
-        self.on_reply: Callable[[bytes], None] = lambda payload: None
-        """Hears the answers to ephemeral calls."""
-        self.on_batch_heartbeat: Callable[[BatchHeartbeat], None] = lambda holding: None
-        """Hears which worker has ephemeral calls."""
-        self.on_lost: Callable[[Lost], None] = lambda lost: None
-        """Hears which batch of ephemeral calls a worker lost."""
-        self.on_event: Callable[[str, CallEvent], None] = lambda key, event: None
-        """Hears of calls, for those who look on and watch none."""
+        self._listeners = listeners
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
         self._renew_now = AutoResetEvent()
@@ -183,14 +191,10 @@ class Watches:
 
     def _on_frame(self, frame: bytes) -> None:
         key, event = parse_frame(frame)
-        if isinstance(event, Reply):
-            self.on_reply(event.payload)
-        elif isinstance(event, BatchHeartbeat):
-            self.on_batch_heartbeat(event)
-        elif isinstance(event, Lost):
-            self.on_lost(event)
-        else:
+        if not isinstance(event, Reply | BatchHeartbeat | Lost):
             self._on_event(key, event)
+        for listener in self._listeners:
+            listener.on_frame(key, event)
 
     def _on_event(self, key: str, event: CallEvent) -> None:
         for one in self._watches.get(key, ()):
@@ -199,4 +203,3 @@ class Watches:
             elif self.is_confirmed(one):
                 one.items.on_event(event)
                 one.set()
-        self.on_event(key, event)

@@ -27,7 +27,15 @@ from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.dispatcher import Dispatcher
 from forebay_backends.broker.task_messages import batch_message
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.frames import BatchHeartbeat, Lost, Stop, caller_gone_frame, stop_frame
+from forebay_backends.ledger.frames import (
+    BatchHeartbeat,
+    GatewayFrame,
+    Lost,
+    Reply,
+    Stop,
+    caller_gone_frame,
+    stop_frame,
+)
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import error_of_outcome
@@ -91,8 +99,19 @@ class EphemeralCalls:
         context.set_trailing_metadata(tuple(trailing))
         return reply.response
 
-    def on_reply(self, payload: bytes) -> None:
-        """Resolves the calls of a serialized `BatchReply`."""
+    def on_frame(self, key: str, frame: GatewayFrame) -> None:
+        """Handles a frame from the gateway's channel."""
+        match frame:
+            case Reply(payload):
+                self._on_reply(payload)
+            case BatchHeartbeat():
+                self._on_batch_heartbeat(frame)
+            case Lost(batch_id):
+                batch = self._in_flight.batch(batch_id)
+                if batch is not None:
+                    self._on_lost(batch)
+
+    def _on_reply(self, payload: bytes) -> None:
         now = time.monotonic()
         for member in call_pb2.BatchReply.FromString(payload).members:
             call = self._in_flight.touch(member.call_id, now)
@@ -105,7 +124,7 @@ class EphemeralCalls:
                 call.reply.set_result(member)
             self._remove(call)
 
-    def on_batch_heartbeat(self, heartbeat: BatchHeartbeat) -> None:
+    def _on_batch_heartbeat(self, heartbeat: BatchHeartbeat) -> None:
         """Stops those of the worker's calls that no caller waits for."""
         now = time.monotonic()
         for call_id in heartbeat.call_ids:
@@ -114,12 +133,6 @@ class EphemeralCalls:
             )
             if not is_awaited:
                 self._stop(call_id, heartbeat.worker)
-
-    def on_lost(self, lost: Lost) -> None:
-        """Resends or fails a batch whose worker process has died."""
-        batch = self._in_flight.batch(lost.batch_id)
-        if batch is not None:
-            self._on_lost(batch)
 
     async def look_after(self) -> None:
         """Resends lost calls, or fails them, until cancelled."""

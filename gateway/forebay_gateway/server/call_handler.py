@@ -1,9 +1,7 @@
-"""One funnel for every call: metadata, deadline, checks, admission, accept, deliver, status.
+"""Serves the calls of every routed method: metadata, deadline, checks, admission, then the call.
 
-What follows admission is in `durable.py`, for calls that are records in the ledger,
-in `ephemeral.py`, for those that live in this process, and in `plain`, for tasks that know
-nothing of Forebay. But for these, the gateway parses requests, to check them, and never a
-response.
+After admission, `durable/`, `ephemeral/` or `plain/` serves the call, by its kind. The gateway
+parses the requests of durable and ephemeral calls, to check them, and never their responses.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -38,7 +36,7 @@ from forebay_gateway.rpc.incoming import (
     RequestStream,
     receive,
 )
-from forebay_gateway.rpc.options import read_call_options
+from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.server.ledger_calls import LedgerCalls
@@ -48,37 +46,38 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CallLimits:
-    """What a call passes before it is accepted: places, queues, and what bounds its requests."""
+    """The limits of a gateway, of its queues, and of a call's requests."""
 
     admission: Admission
     queues: QueueLimits
-    bounds: RequestLimits
+    requests: RequestLimits
     queue_wait_s: Callable[[Method], float]
 
 
-class CallHandler:
-    """Serves calls of every routed method. One object a gateway.
+class _Calls(Protocol):
+    async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None: ...
 
-    `ledger_calls` and `plain` are None where none of the gateway's methods needs them.
-    """
+
+class CallHandler:
+    """One per gateway. `ledger_calls` and `plain` are None if no method needs them."""
 
     def __init__(
         self,
-        gates: CallLimits,
+        limits: CallLimits,
         checks: dict[str, CheckFactory],
         ledger_calls: LedgerCalls | None,
         plain: PlainCalls | None,
     ) -> None:
-        self._limits = gates
+        self._limits = limits
         self._checks = checks
         self._ledger_calls = ledger_calls
         self._plain = plain
 
     def handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """What a server calls for the method. Messages are passed as bytes.
+        """The gRPC handler of the method; messages are bytes.
 
-        Requests are always read as a stream: gRPC would call a handler of one request only
-        when that is here, and a caller who never sends it would hold its call uncounted.
+        It reads unary requests as a stream, too: gRPC calls a unary handler only once the
+        request is there, so that calls whose clients never send it would escape admission.
         """
 
         async def behavior(_: object, context: Context) -> bytes | None:
@@ -95,10 +94,10 @@ class CallHandler:
         try:
             with self._limits.admission.admit(caller_of(context.peer())) as permit:
                 incoming = await self._receive(method, requests, context, permit)
-                calls = self._calls_of(method)
+                calls = self._calls_of(incoming)
                 if incoming.is_attach_only:
                     return await calls.serve(incoming, context)
-                await self._ask_queue(incoming)
+                await self._check_queue(incoming)
                 max_batch = method.route.max_batch if incoming.ephemeral else 1
                 with self._limits.queues.counted(method.route.queue, max_batch):
                     return await calls.serve(incoming, context)
@@ -106,58 +105,51 @@ class CallHandler:
             await abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
-        except grpc.aio.InternalError as gone:  # Core refuses to send to a caller who has left
-            raise asyncio.CancelledError from gone
+        except grpc.aio.InternalError as error:  # gRPC can't send: the caller has disconnected
+            raise asyncio.CancelledError from error
         except Exception as error:
-            if context.cancelled():  # gRPC raises errors of its own where the caller is gone
+            if context.cancelled():  # gRPC raises other errors after a disconnect
                 raise asyncio.CancelledError from error
             _log.exception("%s failed in the gateway", method.name)
             await abort(context, gateway_fault())
 
-    def _calls_of(self, method: Method) -> LedgerCalls | PlainCalls:
-        calls = self._plain if method.is_plain else self._ledger_calls
+    def _calls_of(self, incoming: IncomingCall) -> _Calls:
+        if incoming.method.is_plain:
+            calls: _Calls | None = self._plain
+        elif self._ledger_calls is None:
+            calls = None
+        elif incoming.ephemeral:
+            calls = self._ledger_calls.ephemeral
+        else:
+            calls = self._ledger_calls.durable
         if calls is None:
-            raise RuntimeError(f"nothing was set up for {method.name}")
+            raise RuntimeError(f"nothing was set up for {incoming.method.name}")
         return calls
 
     async def _receive(
         self, method: Method, requests: RequestStream, context: Context, permit: Permit
     ) -> IncomingCall:
         options = read_call_options(context.invocation_metadata() or (), method.route)
-        if options.call_id is not None and method.is_plain:
-            raise InvalidRequest(
-                f"{CALL_ID} is for calls that keep a record",
-                violations=(
-                    FieldViolation(
-                        CALL_ID,
-                        "expected none: the method runs a plain Celery task, and a call "
-                        "that is made again runs it again",
-                    ),
-                ),
-            )
-        if options.resume_from and not method.server_streaming:
-            raise InvalidRequest(
-                f"{RESUME_FROM} is for methods that stream responses",
-                violations=(FieldViolation(RESUME_FROM, "expected 0: there is one response"),),
-            )
+        _check_options(method, options)
         deadline = Deadline.after(context.time_remaining())
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
         check = self._checks.get(method.name, NoCheck)()
         return await receive(
-            method, options, deadline, requests, check, permit, self._limits.bounds
+            method, options, deadline, requests, check, permit, self._limits.requests
         )
 
-    async def _ask_queue(self, incoming: IncomingCall) -> None:
-        """Raises CapacityError where the queue takes no further call.
+    async def _check_queue(self, incoming: IncomingCall) -> None:
+        """Raises CapacityError if the queue takes no further call.
 
-        A call whose id is known adds no work; the ledger is asked only where it matters.
+        A call with a known id adds no work; the ledger is asked only for calls that would
+        be refused.
         """
         method, options = incoming.method, incoming.options
         refusal = self._limits.queues.refusal(
             QueueRequest(
                 method.route.queue,
-                caller_holds=self._limits.admission.calls.of(incoming.permit.caller),
+                caller_holds=self._limits.admission.calls.held_by(incoming.permit.caller),
                 priority=options.priority,
                 deadline_s=inf if options.detach else incoming.deadline.remaining_s(),
                 queue_wait_s=self._limits.queue_wait_s(method),
@@ -167,5 +159,24 @@ class CallHandler:
             return
         if options.call_id is None or self._ledger_calls is None:
             raise refusal
-        if not await self._ledger_calls.knows(options.call_id):
+        if not await self._ledger_calls.durable.exists(options.call_id):
             raise refusal
+
+
+def _check_options(method: Method, options: CallOptions) -> None:
+    if options.call_id is not None and method.is_plain:
+        raise InvalidRequest(
+            f"{CALL_ID} is for methods with a record in the ledger",
+            violations=(
+                FieldViolation(
+                    CALL_ID,
+                    "expected none: the method runs a plain Celery task, and a retry of the "
+                    "call would run it a second time",
+                ),
+            ),
+        )
+    if options.resume_from and not method.server_streaming:
+        raise InvalidRequest(
+            f"{RESUME_FROM} is for methods that stream responses",
+            violations=(FieldViolation(RESUME_FROM, "expected 0: there is one response"),),
+        )

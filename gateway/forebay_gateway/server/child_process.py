@@ -1,7 +1,7 @@
-"""Child processes that end with this one, however it dies.
+"""A child process that ends when its parent does, even if the parent is killed.
 
-Each has a line to this process, which it passes to `forebay_ledger.starter`; what a
-child writes to it is heard here.
+Each child gets one end of a socket pair and passes it to
+`forebay_backends.process.parent_link`; the child may also write to it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _READ_BYTES = 1 << 16
 
+StopStep = tuple[signal.Signals, float]
+"""A signal, and how many seconds the process gets to end after it."""
 
-class Child:
-    """The process of a Python module, whose arguments are the line's number and `arguments`.
 
-    `env` is set over this process's environment; `stdout` is as for `subprocess.Popen`.
+class ChildProcess:
+    """Runs a Python module with the socket's file descriptor and `arguments` as its arguments.
+
+    `env` is added to this process's environment; `stdout` is as for `subprocess.Popen`.
     """
 
     def __init__(
@@ -30,66 +33,64 @@ class Child:
         self._env = env
         self._stdout = stdout
         self._process: asyncio.subprocess.Process | None = None
-        self._line: socket.socket | None = None
+        self._link: socket.socket | None = None
 
     async def start(self) -> None:
-        """Starts the process; the one before it, if any, has ended."""
-        self._let_go()
-        self._line, theirs = socket.socketpair()
-        self._line.setblocking(False)
-        with theirs:
+        """Starts the process. Any earlier one must have ended."""
+        self._close_link()
+        self._link, childs_end = socket.socketpair()
+        self._link.setblocking(False)
+        with childs_end:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self._module, str(theirs.fileno()), *self._arguments),
-                pass_fds=(theirs.fileno(),),
+                *(sys.executable, "-m", self._module, str(childs_end.fileno()), *self._arguments),
+                pass_fds=(childs_end.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=self._stdout,
                 env={**os.environ, **self._env},
             )
 
     @property
-    def code(self) -> int | None:
-        """What the process ended with; None while it runs, or before it was started."""
+    def exit_code(self) -> int | None:
+        """None while the process runs, and before it was started."""
         return self._process.returncode if self._process is not None else None
 
-    async def ended(self) -> int:
-        """Returns what the process ended with, when it has."""
+    async def wait(self) -> int:
+        """Returns the exit code when the process has ended."""
         if self._process is None:
             raise RuntimeError("the process was not started")
         return await self._process.wait()
 
-    async def said(self, word: str) -> str | None:
-        """Returns None when the process has written the word; what else it wrote, at its end."""
-        if self._line is None:
+    async def read_until(self, word: str) -> str | None:
+        """Returns None when the process has written `word`, or what it wrote when it ended."""
+        if self._link is None:
             raise RuntimeError("the process was not started")
-        heard = b""
-        while heard != word.encode():
-            more = await asyncio.get_running_loop().sock_recv(self._line, _READ_BYTES)
+        received = b""
+        while received != word.encode():
+            more = await asyncio.get_running_loop().sock_recv(self._link, _READ_BYTES)
             if not more:
-                return heard.decode(errors="replace")
-            heard += more
+                return received.decode(errors="replace")
+            received += more
         return None
 
-    async def stop(self, *steps: tuple[signal.Signals, float]) -> bool:
-        """Sends each step's signal and waits for so many seconds; SIGKILL where none helped.
+    async def stop(self, steps: Sequence[StopStep]) -> bool:
+        """Takes the steps in turn until the process has ended, then kills it.
 
-        Whether the first signal was enough.
+        Returns whether the first step was enough.
         """
         process = self._process
-        helped = True
+        is_clean = True
         if process is not None and process.returncode is None:
-            helped = await _stopped(process, steps)
-        self._let_go()
-        return helped
+            is_clean = await _stopped(process, steps)
+        self._close_link()
+        return is_clean
 
-    def _let_go(self) -> None:
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+    def _close_link(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
 
-async def _stopped(
-    process: asyncio.subprocess.Process, steps: tuple[tuple[signal.Signals, float], ...]
-) -> bool:
+async def _stopped(process: asyncio.subprocess.Process, steps: Sequence[StopStep]) -> bool:
     for number, (step, seconds) in enumerate(steps):
         process.send_signal(step)
         try:

@@ -1,4 +1,4 @@
-"""Why a gateway can't start."""
+"""Errors that keep a gateway from starting."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ class GatewayError(RuntimeError):
     """The gateway can't start; the message says why and what to do."""
 
 
-def cannot_listen(listen: str) -> GatewayError:
-    """The error for an address that can't be had."""
+def address_in_use(listen: str) -> GatewayError:
     return GatewayError(
         f"can't listen on {listen}: is another gateway there? "
         "Choose another address with --listen HOST:PORT"

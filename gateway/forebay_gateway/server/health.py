@@ -1,7 +1,7 @@
-"""`grpc.health.v1`: overall and per service, by Check, Watch and List.
+"""`grpc.health.v1`: Check, Watch and List, for the gateway and for each service.
 
-grpcio's servicer keeps the statuses and serves Watch; List, and an answer to
-requests that are none, are added here.
+grpcio's servicer keeps the statuses and serves Check and Watch. This module adds List, and an
+INVALID_ARGUMENT error for requests that can't be parsed.
 https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
@@ -23,7 +23,7 @@ _pb: Any = health_pb2  # types-grpcio-health-checking lacks List's messages
 
 
 class HealthService:
-    """The health of a gateway: one status for it and for each service that it serves."""
+    """One status, which all services share: they depend on the same backends."""
 
     def __init__(self, services: Sequence[str]) -> None:
         self._names = ("", *services)
@@ -31,20 +31,19 @@ class HealthService:
         self._serving = False
         self._draining = False
 
-    async def say(self, serving: bool) -> None:
-        """Sets all statuses, and tells who watches."""
+    async def set_serving(self, serving: bool) -> None:
+        """Sets the status of the gateway and of each service, which sends it to all watchers."""
         self._serving = serving and not self._draining
         status = _Response.SERVING if serving else _Response.NOT_SERVING
         for name in self._names:
             await self._servicer.set(name, status)
 
     async def drain(self) -> None:
-        """NOT_SERVING from now on."""
+        """Sets NOT_SERVING for good."""
         self._serving, self._draining = False, True
         await self._servicer.enter_graceful_shutdown()
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a server serves."""
         parse = request_parser(health_pb2.HealthCheckRequest)
         parse_list = request_parser(_pb.HealthListRequest)
 

@@ -1,4 +1,4 @@
-"""Calls that are records in the ledger, or live beside them, and what looks after them all."""
+"""The parts of a gateway that use the ledger: durable and ephemeral calls, admin, the fleet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
 from forebay_gateway.fleet.monitor import FleetMonitor, Health
 from forebay_gateway.fleet.route_warnings import watch_routes
-from forebay_gateway.rpc.incoming import Context, IncomingCall
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _FIRST_SUBSCRIPTION_S = 5.0
@@ -30,72 +29,62 @@ _log = logging.getLogger(__name__)
 
 
 class LedgerCalls:
-    """Serves calls of Forebay's own handlers. One object a gateway that has such methods.
+    """One per gateway that serves durable or ephemeral methods.
 
-    `methods` are all that the gateway serves: the call service tells of plain tasks, too.
+    `methods` are all methods of the gateway: CallService lists plain ones, too.
     """
 
-    def __init__(self, settings: Settings, methods: Sequence[Method], *, is_open: bool) -> None:
+    def __init__(self, settings: Settings, methods: Sequence[Method], *, on_loopback: bool) -> None:
         backends = settings.backends()
         self._ledger = Ledger(backends.ledger_url)
         self.broker = dispatcher(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
         self.fleet = FleetMonitor(self._ledger, self.broker, queues, settings.retention_bytes)
-        name = f"{socket.gethostname()}.{os.getpid()}.{uuid7()}"
-        watches = self._watches = Watches(self._ledger, backends.ledger_url, gateway_channel(name))
-        self._durable = DurableCalls(settings, self._ledger, self.broker, watches, self.fleet.slots)
-        self._ephemeral = EphemeralCalls(
-            settings, self._ledger, self.broker, self.fleet, watches.channel
-        )
-        watches.on_reply = self._ephemeral.on_reply
-        watches.on_batch_heartbeat = self._ephemeral.on_batch_heartbeat
-        watches.on_lost = self._ephemeral.on_lost
+        channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
         self._methods = methods
+        self.ephemeral = EphemeralCalls(settings, self._ledger, self.broker, self.fleet, channel)
         self.admin = AdminServices(
-            self._ledger, self.broker, self.fleet, watches, methods, is_open=is_open
+            self._ledger, self.broker, self.fleet, channel, methods, is_open=on_loopback
         )
-
-    async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
-        """Serves a call that was admitted, or attaches to one."""
-        if incoming.ephemeral:
-            return await self._ephemeral.serve(incoming, context)
-        return await self._durable.serve(incoming, context)
-
-    async def knows(self, call_id: str) -> bool:
-        """Whether the id stands for a call."""
-        return await self._durable.exists(call_id)
+        self._watches = Watches(
+            self._ledger, backends.ledger_url, channel, (self.ephemeral, self.admin)
+        )
+        self.durable = DurableCalls(
+            settings, self._ledger, self.broker, self._watches, self.fleet.slots
+        )
 
     def loops(
         self, on_health: Callable[[Health], Awaitable[None]]
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """What goes on as long as the gateway does."""
+        """The coroutines that run as long as the gateway does."""
         yield self._watches.listen()
         yield self._watches.renew_periodically()
-        yield self._ephemeral.look_after()
+        yield self.ephemeral.look_after()
         yield self.fleet.watch_over(on_health)
         yield self.fleet.reap()
         yield self.admin.watch_rates()
         yield watch_routes(self._methods, self.fleet, version("forebay"))
 
     async def subscribed(self) -> None:
-        """Returns when the gateway hears of its calls, or after a while without a ledger."""
+        """Waits for the subscription to call events; gives up after 5 s without a ledger."""
         try:
             async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
                 await self._watches.subscribed()
         except TimeoutError:
-            _log.warning("the ledger does not answer; serving, and trying on")
+            _log.warning(
+                "the ledger does not answer; the gateway serves, and keeps trying to connect"
+            )
 
     def cut(self) -> None:
-        """Ends what still waits, to go on elsewhere."""
+        """Aborts the remaining RPCs; clients can resume them at another gateway."""
         self.admin.abort_remaining()
-        self._durable.abort_remaining()
-        self._ephemeral.abort_remaining()
+        self.durable.abort_remaining()
+        self.ephemeral.abort_remaining()
 
     async def join(self) -> None:
-        """Returns when what was begun for calls that are over has ended."""
-        await self._durable.join()
+        """Waits for the background work of calls that are over."""
+        await self.durable.join()
 
     async def close(self) -> None:
-        """Closes all connections."""
         await self.broker.close()
         await self._ledger.close()

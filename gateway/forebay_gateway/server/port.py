@@ -1,9 +1,10 @@
-"""Keeping a port for servers that share it, of one process or several, and for nobody else.
+"""Reserves a port for this gateway's servers, in one process or several, and no others.
 
-SO_REUSEPORT lets any process of the same user in. So the port is first taken for one
-socket alone, which fails where anybody has it; a socket that never listens then keeps it, in a
-state in which others can't do the same: they fail, like a gateway that wants the port for itself.
-(What Linux holds against a socket is what others on the port have set when it binds or listens.)
+SO_REUSEPORT alone lets any process of the same user share the port. So a first socket binds
+and listens without it, which fails if the port is in use. A second socket, which never listens,
+then holds the port: it has SO_REUSEPORT, so that our servers can join, and drops SO_REUSEADDR
+after its bind, so that another gateway's first socket fails. (Linux compares the options that
+the sockets have at the time of a bind or listen.)
 """
 
 from __future__ import annotations
@@ -15,49 +16,51 @@ from contextlib import ExitStack, contextmanager
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Any
 
-from forebay_gateway.server.errors import GatewayError, cannot_listen
+from forebay_gateway.server.errors import GatewayError, address_in_use
 
-_NOT_HERE = (EADDRNOTAVAIL, EAFNOSUPPORT)
-"""How an address of a name fails that this host does not have, such as `::1` of localhost."""
+_NO_SUCH_ADDRESS = (EADDRNOTAVAIL, EAFNOSUPPORT)
+"""Expected for some addresses of a name, such as `::1` of localhost on a host without IPv6."""
 
 
-def can_be_shared(listen: str) -> bool:
-    """Whether several servers can listen there, and get connections each."""
+def can_share_port(listen: str) -> bool:
+    """Whether several servers can listen on the address and each get connections."""
     return _is_linux() and not _is_path(listen)
 
 
 @contextmanager
-def kept_port(listen: str) -> Iterator[str]:
-    """Keeps HOST:PORT for SO_REUSEPORT; yields it, with the port chosen where that was 0.
+def reserved_port(listen: str) -> Iterator[str]:
+    """Reserves HOST:PORT for servers with SO_REUSEPORT; yields it, with a free port for 0.
 
-    Raises GatewayError.
+    Raises GatewayError if the port is in use, or the address can't be shared.
     """
     host, _, port = listen.rpartition(":")
     if _is_path(listen):
-        raise GatewayError(f"{listen} can't be shared by processes: listen on HOST:PORT, or by one")
+        raise GatewayError(
+            f"{listen} can't be shared by processes: listen on HOST:PORT, or set processes to 1"
+        )
     if not _is_linux():
-        raise GatewayError("several processes on one port are for Linux: set processes to 1")
+        raise GatewayError("several processes can share a port only on Linux: set processes to 1")
     with ExitStack() as stack:
         chosen = int(port)
-        is_kept = False
+        is_reserved = False
         for family, address in _addresses(listen):
             try:
-                keeper = _kept(family, (address[0], chosen, *address[2:]))
+                holder = _reserve(family, (address[0], chosen, *address[2:]))
             except OSError as error:
-                if error.errno in _NOT_HERE:
+                if error.errno in _NO_SUCH_ADDRESS:
                     continue
                 if error.errno == EADDRINUSE:
-                    raise cannot_listen(listen) from error
+                    raise address_in_use(listen) from error
                 raise GatewayError(f"can't listen on {listen}: {error.strerror}") from error
-            chosen = stack.enter_context(keeper).getsockname()[1]
-            is_kept = True
-        if not is_kept:
+            chosen = stack.enter_context(holder).getsockname()[1]
+            is_reserved = True
+        if not is_reserved:
             raise GatewayError(f"can't listen on {listen}: this host has no such address")
         yield f"{host}:{chosen}"
 
 
 def _is_linux() -> bool:
-    """Elsewhere the newest socket gets all connections."""
+    # On other systems the newest socket gets all connections.
     return sys.platform == "linux"
 
 
@@ -76,18 +79,18 @@ def _addresses(listen: str) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]
     return [(family, address) for family, _, _, _, address in found]
 
 
-def _kept(
+def _reserve(
     family: socket.AddressFamily, address: tuple[str, int, *tuple[int, ...]]
 ) -> socket.socket:
-    with socket.socket(family, socket.SOCK_STREAM) as alone:
-        # Connections of an earlier gateway that are not quite over are in nobody's way.
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        alone.bind(address)
-        alone.listen()  # two sockets may be bound so; it is the listening that only one may
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        keeper = socket.socket(family, socket.SOCK_STREAM)
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        keeper.bind(alone.getsockname())
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    return keeper
+    with socket.socket(family, socket.SOCK_STREAM) as first:
+        # An earlier gateway's connections in TIME_WAIT must not block the port.
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        first.bind(address)
+        first.listen()  # with SO_REUSEADDR two sockets may bind, but only one may listen
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(first.getsockname())
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return holder

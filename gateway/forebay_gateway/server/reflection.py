@@ -1,9 +1,9 @@
-"""Server reflection, v1 and v1alpha: what this gateway serves, for grpcurl and its like.
+"""Server reflection, v1 and v1alpha, for grpcurl and similar tools.
 
-The two protocols are the same messages under two package names, so one handler
-serves both on their bytes. Answers come from a descriptor pool of what is served and
-nothing else, wherever it was compiled; unlike grpcio-reflection's they know methods, fields
-and enum values by their full names too (grpc issue 34743).
+Both protocols have the same messages under two package names, so one handler serves both.
+It answers from a descriptor pool that holds only the services of this gateway. Unlike
+grpcio-reflection, it finds methods, fields and enum values by their full names, too (grpc
+issue 34743).
 https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 """
 
@@ -29,8 +29,8 @@ V1_SERVICE = "grpc.reflection.v1.ServerReflection"
 V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 SERVICES = (V1_SERVICE, V1ALPHA_SERVICE)
 _METHOD = "ServerReflectionInfo"
-# What errors are made of: no service's file imports it, but callers look it up.
-_TOLD_BESIDES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
+# Callers look up the messages in error details, which no service's file imports.
+_ERROR_FILES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +40,11 @@ _parse = request_parser(pb.ServerReflectionRequest)
 def reflection_handlers(
     methods: Iterable[Method], own_services: Iterable[str]
 ) -> list[grpc.GenericRpcHandler]:
-    """The handlers of both protocols.
-
-    They tell of the services of `methods`, of the gateway's own, and of themselves.
-    """
+    """The handlers of both protocols, for the services of `methods` and `own_services`."""
     own = sorted({*own_services, V1ALPHA_SERVICE})
     served = {method.service: method.file for method in methods}
-    besides = (Default().FindServiceByName(name).file for name in own)
-    files = _Files((*served.values(), *_TOLD_BESIDES, *besides))
+    own_files = (Default().FindServiceByName(name).file for name in own)
+    files = _Files((*served.values(), *_ERROR_FILES, *own_files))
     files.add(_v1())
     reflection = _Reflection(files, sorted({*served, *own, V1_SERVICE}))
     method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
@@ -60,7 +57,7 @@ def reflection_handlers(
 
 
 class _Files:
-    """A pool of the files and what they import; of two of a name the first."""
+    """A pool of the files and their imports; of two files with one name, the first."""
 
     def __init__(self, roots: Iterable[FileDescriptor]) -> None:
         self.pool = DescriptorPool()
@@ -68,11 +65,11 @@ class _Files:
         for file in with_dependencies(roots):
             try:
                 self.add(_proto_of(file))
-            except TypeError as error:  # a user's copy of it, under another name, came first
-                _log.warning("reflection does not tell of %s: %s", file.name, error)
+            except TypeError as error:  # a user's copy of the file has another name
+                _log.warning("reflection does not include %s: %s", file.name, error)
 
     def add(self, proto: descriptor_pb2.FileDescriptorProto) -> None:
-        """Takes a file after what it imports; raises TypeError where it does not fit."""
+        """Adds a file; its imports must be there. Raises TypeError if it conflicts with another."""
         self.pool.AddSerializedFile(proto.SerializeToString())
         self._names.append(proto.name)
 
@@ -102,30 +99,32 @@ class _Reflection:
                     for service in self._services:
                         response.list_services_response.service.add(name=service)
                 case "file_by_filename":
-                    self._tell(response, self._pool.FindFileByName(request.file_by_filename))
+                    self._add_file(response, self._pool.FindFileByName(request.file_by_filename))
                 case "file_containing_symbol":
-                    self._tell(response, self._file_of(request.file_containing_symbol))
+                    self._add_file(response, self._file_of(request.file_containing_symbol))
                 case "file_containing_extension":
-                    asked = request.file_containing_extension
-                    extended = self._pool.FindMessageTypeByName(asked.containing_type)
-                    extension = self._pool.FindExtensionByNumber(extended, asked.extension_number)
-                    self._tell(response, self._pool.FindFileContainingSymbol(extension.full_name))
+                    wanted = request.file_containing_extension
+                    extended = self._pool.FindMessageTypeByName(wanted.containing_type)
+                    extension = self._pool.FindExtensionByNumber(extended, wanted.extension_number)
+                    self._add_file(
+                        response, self._pool.FindFileContainingSymbol(extension.full_name)
+                    )
                 case "all_extension_numbers_of_type":
-                    self._tell_extensions(response, request.all_extension_numbers_of_type)
+                    self._add_extensions(response, request.all_extension_numbers_of_type)
                 case _:
-                    _refuse(response, grpc.StatusCode.INVALID_ARGUMENT, "no request is set")
+                    _set_error(response, grpc.StatusCode.INVALID_ARGUMENT, "no request is set")
         except KeyError:
-            _refuse(response, grpc.StatusCode.NOT_FOUND, "not found")
+            _set_error(response, grpc.StatusCode.NOT_FOUND, "not found")
         return response
 
-    def _tell(self, response: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
-        """The file, then what it imports."""
+    def _add_file(self, response: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
+        """Adds the file, then its imports."""
         response.file_descriptor_response.file_descriptor_proto.extend(
             _proto_of(needed).SerializeToString()
             for needed in reversed(tuple(with_dependencies([file])))
         )
 
-    def _tell_extensions(self, response: pb.ServerReflectionResponse, name: str) -> None:
+    def _add_extensions(self, response: pb.ServerReflectionResponse, name: str) -> None:
         extended = self._pool.FindMessageTypeByName(name)
         answer = response.all_extension_numbers_response
         answer.base_type_name = name
@@ -148,7 +147,7 @@ class _Reflection:
         return self._file_of_enum_value(symbol)
 
     def _file_of_enum_value(self, symbol: str) -> FileDescriptor:
-        """Enum values are siblings of their enum: PACKAGE.VALUE, or MESSAGE.VALUE."""
+        """An enum value's full name lacks the enum: PACKAGE.VALUE, or MESSAGE.VALUE."""
         scope, _, _ = symbol.rpartition(".")
         for file in self._files:
             for enum in _enums(file):
@@ -179,13 +178,13 @@ def _proto_of(file: Any) -> descriptor_pb2.FileDescriptorProto:
     return proto
 
 
-def _refuse(response: pb.ServerReflectionResponse, code: grpc.StatusCode, message: str) -> None:
+def _set_error(response: pb.ServerReflectionResponse, code: grpc.StatusCode, message: str) -> None:
     response.error_response.error_code = code.value[0]
     response.error_response.error_message = message
 
 
 def _v1() -> descriptor_pb2.FileDescriptorProto:
-    """V1: v1alpha's file under the other package name."""
+    """The v1alpha file under the name and package of v1."""
     file = _proto_of(pb.DESCRIPTOR)
     file.name, file.package = "grpc/reflection/v1/reflection.proto", "grpc.reflection.v1"
     for message in file.message_type:

@@ -1,14 +1,14 @@
-"""gRPC servers that share an address, and come back.
+"""Several gRPC servers on one port, each replaced when it fails.
 
-A grpc.aio server takes calls in one by one, each a turn or two of the event loop after the
-last. So most calls of a busy gateway would wait to be taken in, and few be there at a time to
-share messages and turns. Several servers of one event loop take in as many at a time: of
-themselves, with a handler that echoes, 1.5 times as many calls/s.
+Why several: a grpc.aio server accepts one call per turn or two of the event loop. Under
+load most calls would wait to be accepted, and too few would be there at a time to share
+messages. Several servers on one event loop accept as many calls at a time: with an echo handler,
+1.5 times as many calls/s.
 
-A grpc.aio server takes in none any more when its main loop fails, and leaves the process up. It
-fails by a request whose path is no UTF-8, which anyone who reaches the port can send: the
-path is decoded there, before any handler or interceptor of ours. So the server is made anew, on
-the same port; calls that it had go on.
+Why replaced: a request whose path is not UTF-8 ends the main loop of a grpc.aio server, which
+decodes the path before any handler or interceptor of ours. The process stays up, but that server
+accepts no further call. So anyone who reaches the port could stop the gateway. A new server on
+the same port replaces it; the calls of the failed one go on.
 """
 
 from __future__ import annotations
@@ -21,41 +21,42 @@ import grpc
 
 from forebay_backends.aio.background_tasks import BackgroundTasks
 
-_SHARING = 32
-"""Linux spreads connections over them, by chance: so many that a few seldom meet at one."""
-_AGAIN_AFTER_S = 0.05
-_LOOK_EVERY_S = 1.0
-"""One that has failed says so when its last call has ended, or to who has waited for so long."""
-_CALLS_GO_ON_S = 3600.0
+_SERVERS = 32
+"""Linux spreads connections at random: with 32 servers, few connections share one."""
+_LISTEN_RETRY_DELAY_S = 0.05
+_FAILURE_CHECK_INTERVAL_S = 1.0
+"""`wait_for_termination` raises a server's failure when its last call ends, or at its timeout."""
+_FAILED_SERVER_GRACE_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
 
 class ServerPool:
-    """The servers that listen on an address until they are stopped: one, or several that share it.
+    """One server, or, with `reuse_port`, several on the same port.
 
-    `make` makes a server without ports. Raises RuntimeError where it can't listen.
+    `make` returns a server without ports. Raises RuntimeError if it can't listen.
     """
 
-    def __init__(self, make: Callable[[], grpc.aio.Server], listen: str, *, shared: bool) -> None:
+    def __init__(
+        self, make: Callable[[], grpc.aio.Server], listen: str, *, reuse_port: bool
+    ) -> None:
         first = _Server(make, listen)
         self.address = first.address
-        others = [_Server(make, first.address) for _ in range(1, _SHARING if shared else 1)]
+        others = [_Server(make, first.address) for _ in range(1, _SERVERS if reuse_port else 1)]
         self._servers = [first, *others]
 
     async def start(self) -> None:
-        """Begins to serve."""
         for server in self._servers:
             await server.start()
 
-    async def keep(self) -> None:
-        """Makes servers that fail anew, until cancelled."""
+    async def replace_failed(self) -> None:
+        """Replaces servers that fail, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for server in self._servers:
-                group.create_task(server.keep())
+                group.create_task(server.replace_failed())
 
     async def stop(self, grace_s: float) -> None:
-        """Stops the servers; calls in flight get the grace. `keep` is to be cancelled first."""
+        """Stops the servers; calls in flight get the grace. Cancel `replace_failed` first."""
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
 
@@ -71,33 +72,33 @@ class _Server:
     async def start(self) -> None:
         await self._server.start()
 
-    async def keep(self) -> None:
+    async def replace_failed(self) -> None:
         while True:
             try:
-                await self._server.wait_for_termination(_LOOK_EVERY_S)
+                await self._server.wait_for_termination(_FAILURE_CHECK_INTERVAL_S)
             except Exception:
-                _log.exception("a server failed; it is started again")
+                _log.exception("a gRPC server failed; replacing it")
                 self._failed.add(self._server)
-                self._background_tasks.start(self._let_go(self._server))
-                await self._start_again()
+                self._background_tasks.start(self._retire(self._server))
+                await self._replace()
 
     async def stop(self, grace_s: float) -> None:
         servers = (self._server, *self._failed)
         await asyncio.gather(*(server.stop(grace_s) for server in servers))
 
-    async def _let_go(self, failed: grpc.aio.Server) -> None:
-        """Lets the calls of one that has failed end, and then frees what it holds."""
-        await failed.stop(_CALLS_GO_ON_S)
+    async def _retire(self, failed: grpc.aio.Server) -> None:
+        """Lets the calls of a failed server end, then frees it."""
+        await failed.stop(_FAILED_SERVER_GRACE_S)
         self._failed.discard(failed)
 
-    async def _start_again(self) -> None:
+    async def _replace(self) -> None:
         while True:
             server = self._make()
             try:
                 server.add_insecure_port(self.address)
-            except RuntimeError as error:  # the old one may not have let go of it yet
+            except RuntimeError as error:  # the failed server may still hold the port
                 _log.warning("can't listen on %s yet: %s", self.address, error)
-                await asyncio.sleep(_AGAIN_AFTER_S)
+                await asyncio.sleep(_LISTEN_RETRY_DELAY_S)
                 continue
             self._server = server
             await server.start()

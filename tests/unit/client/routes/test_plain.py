@@ -13,8 +13,8 @@ from google.protobuf import (
 
 from forebay.routes import Method, RouteError, read_methods
 from forebay.v1 import route_pb2
-from forebay_gateway.cli.doctor import policy
-from forebay_gateway.server.gateway import needs_ledger
+from forebay_gateway.cli.display import policy
+from forebay_gateway.server.methods import needs_ledger
 from tests.unit.samples import METHODS
 
 FILE = """

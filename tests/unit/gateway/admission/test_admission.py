@@ -198,10 +198,10 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(caller=st.sampled_from("abcdef"))
     def come(self, caller: str) -> None:
-        before = self.admission.calls.of(caller), self.admission.calls.held
+        before = self.admission.calls.held_by(caller), self.admission.calls.held
         refused = self.refused(lambda: self.places.append(self.admission.admit(caller)))
         if refused is not None:
-            assert before == (self.admission.calls.of(caller), self.admission.calls.held)
+            assert before == (self.admission.calls.held_by(caller), self.admission.calls.held)
             # Who holds nothing is refused only where nothing is left.
             assert before[0] or before[1] == 20 or refused.quota == "bytes held"
 
@@ -238,8 +238,8 @@ class AnyHistory(RuleBasedStateMachine):
     def counts_are_those_of_who_is_here(self) -> None:
         calls = self.admission.calls
         assert calls.held == len(self.places) <= calls.limit
-        assert sum(calls.of(caller) for caller in "abcdef") == calls.held
-        assert all(calls.of(caller) >= 0 for caller in "abcdef")
+        assert sum(calls.held_by(caller) for caller in "abcdef") == calls.held
+        assert all(calls.held_by(caller) >= 0 for caller in "abcdef")
         assert self.admission.bytes.held >= CALL_BYTES * calls.held
         if not self.places:
             assert self.admission.bytes.held == 0

@@ -19,7 +19,7 @@ def test_the_limit_is_never_passed(limit: int, asked: list[tuple[str, int]]) -> 
     for caller, amount in asked:
         if shares.fits(caller, amount):
             shares.add(caller, amount)
-    assert shares.held == sum(shares.of(caller) for caller in CALLERS) <= limit
+    assert shares.held == sum(shares.held_by(caller) for caller in CALLERS) <= limit
 
 
 @given(st.integers(1, 100_000))
@@ -54,7 +54,7 @@ def test_what_is_said_to_be_over_is_what_must_go(
     assert 0 <= part <= 1
     if shares.fits(caller, amount):
         assert part == 0
-    own = shares.of(caller)
+    own = shares.held_by(caller)
     if own and amount <= limit - (shares.held - own):
         shares.add(caller, -min(own, ceil(own * part + 1e-6)))
         assert shares.fits(caller, amount)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from forebay_gateway.server.errors import GatewayError
-from forebay_gateway.server.port import can_be_shared, kept_port
+from forebay_gateway.server.port import can_share_port, reserved_port
 
 ANY = "127.0.0.1:0"
 
@@ -27,45 +27,45 @@ def listening(address: str, *, shared: bool) -> Iterator[None]:
 
 
 def test_those_who_share_get_in() -> None:
-    with kept_port(ANY) as address, ExitStack() as stack:
+    with reserved_port(ANY) as address, ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(listening(address, shared=True))
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["before", "while others listen"])
 def test_nobody_else_gets_in(shared: bool) -> None:
-    with kept_port(ANY) as address, ExitStack() as stack:
+    with reserved_port(ANY) as address, ExitStack() as stack:
         if shared:
             stack.enter_context(listening(address, shared=True))
-        with pytest.raises(GatewayError, match="is another gateway there"), kept_port(address):
+        with pytest.raises(GatewayError, match="is another gateway there"), reserved_port(address):
             pass
         with pytest.raises(OSError, match="in use"), listening(address, shared=False):
             pass
 
 
 def test_those_who_share_may_all_end_and_the_port_is_kept() -> None:
-    with kept_port(ANY) as address:
+    with reserved_port(ANY) as address:
         with listening(address, shared=True):
             pass
-        with pytest.raises(GatewayError), kept_port(address):
+        with pytest.raises(GatewayError), reserved_port(address):
             pass
         with listening(address, shared=True):
             pass
 
 
 def test_a_port_on_which_somebody_listens_alone_is_refused() -> None:
-    with kept_port(ANY) as address:
+    with reserved_port(ANY) as address:
         pass
     with (
         listening(address, shared=False),
         pytest.raises(GatewayError, match=f"can't listen on {address}"),
-        kept_port(address),
+        reserved_port(address),
     ):
         pass
 
 
 def test_connections_of_an_earlier_gateway_are_in_nobodys_way() -> None:
-    with kept_port(ANY) as address:
+    with reserved_port(ANY) as address:
         pass
     host, _, port = address.rpartition(":")
     with closing(socket.socket()) as server:
@@ -75,16 +75,16 @@ def test_connections_of_an_earlier_gateway_are_in_nobodys_way() -> None:
         client = socket.create_connection((host, int(port)))
         server.accept()[0].close()  # who closes first keeps the address for a minute
         client.close()
-    with kept_port(address) as again, listening(again, shared=True):
+    with reserved_port(address) as again, listening(again, shared=True):
         assert again == address
 
 
 @pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "[::]"])  # noqa: S104 - what is tested
 def test_hosts_are_taken_by_any_name(host: str) -> None:
-    with kept_port(f"{host}:0") as address:
+    with reserved_port(f"{host}:0") as address:
         assert address.startswith(f"{host}:")
         assert int(address.rpartition(":")[2]) > 0
-        with pytest.raises(GatewayError), kept_port(address):
+        with pytest.raises(GatewayError), reserved_port(address):
             pass
 
 
@@ -98,11 +98,11 @@ def test_hosts_are_taken_by_any_name(host: str) -> None:
     ],
 )
 def test_what_can_not_be_kept_is_said_so(listen: str, said: str) -> None:
-    with pytest.raises(GatewayError, match=said), kept_port(listen):
+    with pytest.raises(GatewayError, match=said), reserved_port(listen):
         pass
 
 
-def test_a_path_is_one_servers_a_port_can_be_shared() -> None:
-    assert can_be_shared("localhost:50051")
-    assert can_be_shared("[::1]:0")
-    assert not can_be_shared("unix:/run/forebay.sock")
+def test_a_path_is_one_servers_a_port_can_share_port() -> None:
+    assert can_share_port("localhost:50051")
+    assert can_share_port("[::1]:0")
+    assert not can_share_port("unix:/run/forebay.sock")

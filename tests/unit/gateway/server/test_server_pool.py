@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from forebay_gateway.server.port import kept_port
+from forebay_gateway.server.port import reserved_port
 from forebay_gateway.server.server_pool import ServerPool
 from tests.faults.raw_http2 import RawConnection, request_headers
 from tests.harness import short_folder
@@ -49,10 +49,10 @@ class Servers:
 
 
 @asynccontextmanager
-async def serving(servers: Servers, listen: str, *, shared: bool) -> AsyncIterator[str]:
-    several = ServerPool(servers.make, listen, shared=shared)
+async def serving(servers: Servers, listen: str, *, reuse_port: bool) -> AsyncIterator[str]:
+    several = ServerPool(servers.make, listen, reuse_port=reuse_port)
     await several.start()
-    keeping = asyncio.create_task(several.keep())
+    keeping = asyncio.create_task(several.replace_failed())
     try:
         yield several.address
     finally:
@@ -82,8 +82,11 @@ async def asked(channel: grpc.aio.Channel) -> bytes:
 
 
 async def test_connections_are_spread_over_the_servers_of_a_port() -> None:
-    with kept_port("127.0.0.1:0") as listen:
-        async with serving(Servers(), listen, shared=True) as address, channels(address) as several:
+    with reserved_port("127.0.0.1:0") as listen:
+        async with (
+            serving(Servers(), listen, reuse_port=True) as address,
+            channels(address) as several,
+        ):
             assert address == listen
             assert len({await asked(channel) for channel in several}) > 1
 
@@ -91,15 +94,18 @@ async def test_connections_are_spread_over_the_servers_of_a_port() -> None:
 async def test_what_can_not_be_shared_has_one_server() -> None:
     with short_folder() as folder:
         listen = f"unix:{folder}/s"
-        async with serving(Servers(), listen, shared=False), channels(listen) as several:
+        async with serving(Servers(), listen, reuse_port=False), channels(listen) as several:
             assert {await asked(channel) for channel in several} == {b"1"}
 
 
 async def test_a_server_that_fails_is_made_anew_and_its_calls_go_on() -> None:
     """Those of the others do anyway; a call that goes on keeps a server from ending."""
     servers = Servers()
-    with kept_port("127.0.0.1:0") as listen:
-        async with serving(servers, listen, shared=False) as address, channels(address) as several:
+    with reserved_port("127.0.0.1:0") as listen:
+        async with (
+            serving(servers, listen, reuse_port=False) as address,
+            channels(address) as several,
+        ):
             calls = [channel.unary_stream(STAY)(b"") for channel in several]
             assert [await call.read() for call in calls] == [b"1"] * CONNECTIONS
             await asyncio.to_thread(break_one, address)
@@ -109,9 +115,9 @@ async def test_a_server_that_fails_is_made_anew_and_its_calls_go_on() -> None:
 
 
 async def test_calls_of_a_server_that_has_failed_end_with_the_others() -> None:
-    with kept_port("127.0.0.1:0") as listen:
+    with reserved_port("127.0.0.1:0") as listen:
         async with channels(listen) as several:
-            async with serving(Servers(), listen, shared=False):
+            async with serving(Servers(), listen, reuse_port=False):
                 call = several[0].unary_stream(STAY)(b"")
                 assert await call.read() == b"1"
                 await asyncio.to_thread(break_one, listen)

@@ -1,0 +1,29 @@
+"""The methods that a gateway serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forebay.routes import Method, RouteError
+from forebay.routes.sources import read_all_methods
+from forebay_gateway.admin.services import SERVICES as ADMIN_SERVICES
+from forebay_gateway.server.health import SERVICE as HEALTH_SERVICE
+from forebay_gateway.server.reflection import SERVICES as REFLECTION_SERVICES
+
+
+def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
+    """The routed methods of compiled protobuf modules and of descriptor sets.
+
+    Raises RouteError with every problem found.
+    """
+    methods = read_all_methods(sources)
+    own = (*ADMIN_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
+    taken = sorted({method.service for method in methods} & set(own))
+    if taken:
+        raise RouteError([f"{name} is a service of the gateway's own; rename it" for name in taken])
+    return methods
+
+
+def needs_ledger(methods: Sequence[Method]) -> bool:
+    """Whether any method is durable or ephemeral: plain Celery tasks need no ledger."""
+    return any(not method.is_plain for method in methods)
