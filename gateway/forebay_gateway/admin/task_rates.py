@@ -1,40 +1,57 @@
-"""How fast workers begin tasks, from what each says that it has begun. Pure."""
+"""How many tasks workers begin per second, from the counters in their presence. Pure."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping
+
+from forebay_gateway.admission.rate_window import RateWindow
 
 WINDOW_S = 30.0
 
-_Sample = tuple[float, Mapping[str, int]]
-
 
 class TaskRates:
-    """Counts of tasks begun, by worker, over the last half minute."""
+    """Tasks begun over the last half minute, by worker and task."""
 
     def __init__(self) -> None:
-        self._samples: dict[str, deque[_Sample]] = {}
+        self._workers: dict[str, _WorkerRates] = {}
 
     def observe(self, now_s: float, begun: Mapping[str, Mapping[str, int]]) -> None:
-        """What each live worker says now: tasks begun since it started, by task."""
-        for worker in self._samples.keys() - begun.keys():
-            del self._samples[worker]
+        """Takes each live worker's counters: tasks begun since the worker started, by task."""
+        for worker in self._workers.keys() - begun.keys():
+            del self._workers[worker]
         for worker, tasks in begun.items():
-            samples = self._samples.setdefault(worker, deque())
-            samples.append((now_s, tasks))
-            while len(samples) > 2 and samples[1][0] <= now_s - WINDOW_S:
-                samples.popleft()
+            known = self._workers.get(worker)
+            if known is None:
+                self._workers[worker] = _WorkerRates(now_s, tasks)
+            else:
+                known.observe(now_s, tasks)
 
     def per_second(self, tasks: Collection[str]) -> float:
-        """Tasks of these names begun in a second, by all workers."""
-        return sum(
-            _rate(samples[0], samples[-1], tasks)
-            for samples in self._samples.values()
-            if samples[-1][0] > samples[0][0]
-        )
+        """How many tasks of these names all workers begin per second."""
+        return sum(worker.per_s(task) for worker in self._workers.values() for task in tasks)
 
 
-def _rate(first: _Sample, last: _Sample, tasks: Collection[str]) -> float:
-    begun = sum(max(0, last[1].get(task, 0) - first[1].get(task, 0)) for task in tasks)
-    return begun / (last[0] - first[0])
+class _WorkerRates:
+    def __init__(self, now_s: float, begun: Mapping[str, int]) -> None:
+        self._begun: dict[str, int] = {}
+        self._windows: dict[str, RateWindow] = {}
+        self._started_at = now_s
+        for task, count in begun.items():
+            self._start(task, count, now_s)
+
+    def observe(self, now_s: float, begun: Mapping[str, int]) -> None:
+        for task, count in begun.items():
+            if task not in self._windows:  # the worker began none of it until now
+                self._start(task, 0, max(self._started_at, now_s - WINDOW_S))
+            # The counter is less than before if the worker was restarted.
+            self._windows[task].add(now_s, max(0, count - self._begun[task]))
+            self._begun[task] = count
+
+    def per_s(self, task: str) -> float:
+        window = self._windows.get(task)
+        return (window.per_s() if window is not None else None) or 0.0
+
+    def _start(self, task: str, count: int, at_s: float) -> None:
+        self._begun[task] = count
+        self._windows[task] = RateWindow(WINDOW_S)
+        self._windows[task].start(at_s)

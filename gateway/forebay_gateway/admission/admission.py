@@ -1,17 +1,17 @@
-"""Whether this gateway has a place for a call, and for its messages. Pure.
+"""Whether this gateway has room for a call, and for its messages. Pure.
 
-Two limits hold, each shared between callers (see `shares.py`): calls in flight,
-counted from the moment they arrive, a request or none; and bytes held, which are
+It has two limits, each shared between callers (`fair_share.py`): calls in flight, which
+count from their arrival, before any request; and bytes held, which are
 
 - a flat `CALL_BYTES` for each call in flight;
-- the first request message of each, from its arrival to the call's end;
-- of a request stream, the messages that are on their way to the ledger;
+- the first request message of each call, until the call ends;
+- of a request stream, the messages on their way to the ledger;
 - items that wait here for a slow caller.
 
-Each message is counted once, at its size on the wire; what gRPC itself buffers
-below us is bounded by HTTP/2's windows, a connection each, and isn't counted. A message
-that doesn't fit ends its call; an item that doesn't is left to the ledger until there is
-room, but one a call, without which nothing would go on.
+Each message counts once, with its size on the wire. gRPC's own buffers do not count: HTTP/2
+bounds them by each connection's window. A request message that does not fit ends its call. An
+item that does not fit stays in the ledger until there is room; one item per call is always
+let through, so that each call makes progress.
 """
 
 from __future__ import annotations
@@ -25,43 +25,42 @@ from forebay_gateway.admission.fair_share import FairShare
 from forebay_gateway.admission.retry_after import CompletionRate, retry_after_s
 
 RETRY_AFTER_S = 1.0
-"""When to come again where this gateway is going away: another is there at once, or soon."""
+"""The retry delay while this gateway shuts down: another one takes calls at once, or soon."""
 CALL_BYTES = 32 << 10
-"""About what a waiting call costs without its messages, gRPC's part included; measured."""
+"""About the memory of a waiting call without its messages, including gRPC's; measured."""
 
 
 class Permit:
-    """A call's place, and the bytes that it holds; given back at the end of the block."""
+    """A call's share of the limits; a context manager that releases it."""
 
-    __slots__ = ("_admission", "_arrived", "_bytes", "_left", "caller")
+    __slots__ = ("_admission", "_arrived", "_bytes", "_released", "caller")
 
     def __init__(self, admission: Admission, caller: str) -> None:
         self.caller = caller
         self._admission = admission
         self._bytes = 0
         self._arrived = False
-        self._left = False
+        self._released = False
 
     def arrived(self, size: int) -> None:
-        """The first request is here; raises Draining where it came too late, or QueueFull."""
+        """Counts the first request; raises QueueFull, or Draining after the drain began."""
         self._admission.refuse_while_draining()
         self._arrived = True
         self._admission.accepted += 1
         self.take(size)
 
     def take(self, size: int) -> None:
-        """A message has come in; raises QueueFull where there is no room for it."""
+        """Counts a request message; raises QueueFull if it does not fit."""
         if not self.has_room(size):
             raise self._admission.full_of_bytes(self.caller, size)
         self.hold(size)
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more fit."""
         return self._admission.bytes.fits(self.caller, size)
 
     def hold(self, size: int) -> None:
-        """Counts bytes, or counts them off where negative; none once the place was left."""
-        if not self._left:
+        """Adds bytes, if negative subtracts them; does nothing after the release."""
+        if not self._released:
             self._bytes += size
             self._admission.bytes.add(self.caller, size)
 
@@ -74,15 +73,15 @@ class Permit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._left:
+        if self._released:
             return
         self.hold(-self._bytes)
-        self._left = True
-        self._admission.leave(self.caller, arrived=self._arrived)
+        self._released = True
+        self._admission.release(self.caller, arrived=self._arrived)
 
 
 class Admission:
-    """Counts what this gateway holds, and keeps it within limits, fairly."""
+    """The limits of this gateway, and how much of them is in use."""
 
     def __init__(
         self, max_calls: int, max_held_bytes: int, clock: Callable[[], float] = time.monotonic
@@ -90,17 +89,18 @@ class Admission:
         self.calls = FairShare(max_calls)
         self.bytes = FairShare(max_held_bytes)
         self.accepted = 0
-        """Calls in flight whose first request is here: what a shutdown waits for."""
-        self._pace = CompletionRate(clock)
+        """Calls in flight whose first request has come: a shutdown waits for these."""
+        self._completions = CompletionRate(clock)
         self._draining = False
 
     def admit(self, caller: str) -> Permit:
-        """A place for a call that has arrived; raises QueueFull, or Draining."""
+        """A permit for a call that has arrived; raises QueueFull, or Draining."""
         self.refuse_while_draining()
         if not self.calls.fits(caller, 1):
             raise QueueFull(
-                f"the gateway has {self.calls.held} calls in flight, {self.calls.held_by(caller)} of "
-                f"this caller, of at most {self.calls.limit} in all",
+                f"the gateway has {self.calls.held} calls in flight, "
+                f"{self.calls.held_by(caller)} of this caller, "
+                f"of at most {self.calls.limit} in all",
                 retry_after_s=self._when_there_is_room(self.calls, caller, 1),
                 quota="calls in flight",
             )
@@ -111,14 +111,12 @@ class Admission:
         permit.hold(CALL_BYTES)
         return permit
 
-    def leave(self, caller: str, *, arrived: bool) -> None:
-        """A place was given back."""
+    def release(self, caller: str, *, arrived: bool) -> None:
         self.calls.add(caller, -1)
         self.accepted -= arrived
-        self._pace.ended()
+        self._completions.on_end()
 
     def full_of_bytes(self, caller: str, size: int) -> QueueFull:
-        """The refusal of so many bytes."""
         return QueueFull(
             f"the gateway holds {self.bytes.held} bytes of calls, {self.bytes.held_by(caller)} of "
             f"this caller, of at most {self.bytes.limit} in all; {size} more do not fit",
@@ -127,16 +125,15 @@ class Admission:
         )
 
     def refuse_while_draining(self) -> None:
-        """Raises Draining once there is no more coming in."""
         if self._draining:
             raise Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S)
 
     def drain(self) -> None:
-        """Lets no further call in."""
+        """Refuses all further calls, and calls in flight whose first request comes later."""
         self._draining = True
 
     def _when_there_is_room(self, shares: FairShare, caller: str, amount: int) -> float:
-        """All calls in flight take `in flight / pace` to end (Little's law), a part that part."""
-        pace = self._pace.per_s()
-        turnover_s = self.calls.held / pace if pace else None
-        return retry_after_s(turnover_s and shares.over(caller, amount) * turnover_s)
+        """All calls in flight end within `in flight / rate` (Little's law), a part in its part."""
+        rate = self._completions.per_s()
+        turnover_s = self.calls.held / rate if rate else None
+        return retry_after_s(turnover_s and shares.excess(caller, amount) * turnover_s)

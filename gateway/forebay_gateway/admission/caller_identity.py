@@ -1,9 +1,9 @@
-"""Who calls: what calls are counted by, to share the gateway fairly. Pure.
+"""The caller of a call: the unit between which limits are shared. Pure.
 
 There is no authentication, so a caller is a host: the peer's IPv4 address, or the /64
-network of its IPv6 address, which is what one host usually gets. On loopback each
-connection counts as one, as all who are there share the address. Behind a proxy all callers
-are the proxy: then they share what the limits leave to one, eight ninths.
+network of its IPv6 address, since one host usually gets a /64. On loopback, each connection
+is a caller, since all callers there share the address. Behind a proxy, all callers count as
+the proxy, and share eight ninths of each limit.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ _NETWORK_BITS = 64
 
 @lru_cache(_CONNECTIONS_REMEMBERED)
 def caller_of(peer: str) -> str:
-    """The caller behind a peer as gRPC names it: `ipv4:10.0.0.7:50312`, `ipv6:[::1]:50312`
-    (percent-encoded), `unix:`.
-    """
+    """`peer` is gRPC's: `ipv4:10.0.0.7:50312`, `ipv6:[::1]:50312` (percent-encoded), `unix:`."""
     host, _, _ = unquote(peer.partition(":")[2]).rpartition(":")
     try:
         address = ip_address(host.strip("[]"))
-    except ValueError:  # a Unix socket's: each as it names itself
+    except ValueError:  # a Unix socket's path
         return peer
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is None:

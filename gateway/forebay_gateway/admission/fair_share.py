@@ -1,31 +1,32 @@
-"""Sharing a limit fairly between those who come, without knowing who will. Pure.
+"""Shares a limit fairly between callers that are not known in advance. Pure.
 
-A caller may hold up to `TIMES` what is free after it. So one that is alone gets
-`TIMES / (TIMES + 1)` of the limit; n callers who all want more than there is come to hold
-the same, `TIMES / (n * TIMES + 1)` each; whoever wants less than that gets all of it;
-and a bit is always free for one that holds nothing yet. Nothing is taken from
-anyone: a caller that is over its share gets no more until it fits.
+A caller may hold up to `TIMES` as much as stays free. Example, for a limit of 90: a single
+caller gets 80; two callers that want more than there is end up with 42 each. In general, a
+single caller gets `TIMES / (TIMES + 1)` of the limit, n greedy callers get
+`TIMES / (n * TIMES + 1)` each, a caller that wants less gets all that it wants, and some of
+the limit is always free for a new caller. Nothing is taken away: a caller over its share gets
+no more until it is below.
 
-This is the dynamic threshold of switches that share a buffer between ports: A. K.
-Choudhury, E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet
-switches", IEEE/ACM Transactions on Networking 6 (2), 1998. Turned down: a reserve
-set apart and `limit / callers` for each in it, as the first newcomer may eat it all.
+Source: dynamic thresholds, as in switches whose ports share a buffer. A. K. Choudhury,
+E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM
+Transactions on Networking 6 (2), 1998. Turned down: a separate reserve with
+`limit / callers` for each, since the first newcomer could use all of it.
 """
 
 from __future__ import annotations
 
 TIMES = 8
-"""How much a caller may hold for each unit that stays free: alone, eight ninths."""
+"""How much a caller may hold for each free unit: a single caller gets eight ninths."""
 
 
 def fits(held: int, amount: int, free: int) -> bool:
-    """Whether one that holds so much may take so much more, of what is free."""
+    """Whether a caller that holds `held` may take `amount` of the `free` units."""
     left = free - amount
     return left >= 0 and (held == 0 or held + amount <= TIMES * left)
 
 
 class FairShare:
-    """A limit, and who holds how much of it."""
+    """A limit, and how much of it each caller holds."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -33,15 +34,13 @@ class FairShare:
         self._by_caller: dict[str, int] = {}
 
     def held_by(self, caller: str) -> int:
-        """What the caller holds."""
         return self._by_caller.get(caller, 0)
 
     def fits(self, caller: str, amount: int) -> bool:
-        """Whether the caller may take so much."""
         return fits(self.held_by(caller), amount, self.limit - self.held)
 
     def add(self, caller: str, amount: int) -> None:
-        """Takes, or gives back where negative; asks nobody."""
+        """Takes the amount, if negative gives it back; checks nothing."""
         self.held += amount
         held = self._by_caller.get(caller, 0) + amount
         if held:
@@ -49,9 +48,10 @@ class FairShare:
         else:
             self._by_caller.pop(caller, None)
 
-    def over(self, caller: str, amount: int) -> float:
-        """Which part must be given back before the amount fits: of what the caller holds
-        where that is enough, else of all.
+    def excess(self, caller: str, amount: int) -> float:
+        """The part that must be given back until the amount fits, from 0 to 1.
+
+        It is a part of the caller's holding if giving that back suffices, or else of all.
         """
         held, free = self.held_by(caller), self.limit - self.held
         if held and amount <= free + held:

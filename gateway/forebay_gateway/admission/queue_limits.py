@@ -1,11 +1,11 @@
 """Whether a queue takes a further call. Pure.
 
-A call is refused where the queue is as long as it may be, or where the expected wait is
-clearly over what the call may wait: over `CLEARLY` times. A call that is
-admitted in vain costs little, as no worker begins what has expired; one refused in vain
-is lost to its caller. And estimates are off by as much: what is expired or cancelled
-leaves the queue unbegun, and calls differ. Calls of a higher priority than the lowest
-are not held to the estimate, since nobody knows how many they overtake.
+A call is refused if the queue is full, or if the expected wait is more than `CLEARLY` times
+as long as the call may wait. Admitting a call that then expires costs little, since
+no worker begins an expired call; refusing a call that would have been in time loses it. And
+estimates can be off by that factor: expired and cancelled calls leave the queue without
+running, and calls differ. Calls above the lowest priority are not refused for the expected
+wait, since nobody knows how many calls they overtake.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from forebay_gateway.admission.queue_load import QueueLoad
 from forebay_gateway.admission.retry_after import retry_after_s
 
 CLEARLY = 2.0
-"""How many times too long an expected wait must be."""
-_USED_LATELY_S = 60.0
+"""The factor by which the expected wait must be too long."""
+_IN_USE_FOR_S = 60.0
 
 
 @dataclass(frozen=True)
 class QueueRequest:
-    """A call that asks for a queue: who calls, with how many in flight, and its bounds."""
+    """A call for a queue: the calls that its caller has in flight, and how long it may wait."""
 
     queue: str
     caller_holds: int
@@ -38,7 +38,7 @@ class QueueRequest:
 
 
 class QueueLimits:
-    """The queues that this gateway sends to."""
+    """The limits and loads of the queues that this gateway sends calls to."""
 
     def __init__(
         self, names: Iterable[str], max_depth: int, clock: Callable[[], float] = time.monotonic
@@ -51,59 +51,60 @@ class QueueLimits:
         return self._loads[name]
 
     def in_use(self) -> list[str]:
-        """The queues that calls asked for within the last minute."""
+        """The queues that had a call within the last minute."""
         now = self._clock()
-        return [name for name, load in self._loads.items() if now - load.used_at <= _USED_LATELY_S]
+        return [name for name, load in self._loads.items() if now - load.used_at <= _IN_USE_FOR_S]
 
     @contextmanager
     def counted(self, name: str, max_batch: int = 1) -> Iterator[None]:
-        """Counts a call that goes to the queue until the block is left; one that shares its
-        message with others is not counted, as it may add none.
+        """Counts a call on the queue until the block is left.
+
+        Calls that may share a message are not counted: most add no message to the queue.
         """
         if max_batch > 1:
             yield
             return
         load = self._loads[name]
-        load.entered()
+        load.on_call_start()
         try:
             yield
         finally:
-            load.left()
+            load.on_call_end()
 
-    def refusal(self, asking: QueueRequest) -> CapacityError | None:
-        """Why the call is not taken; None where it is."""
-        load = self._loads[asking.queue]
+    def refusal(self, request: QueueRequest) -> CapacityError | None:
+        """The error to refuse the call with; None if the queue takes it."""
+        load = self._loads[request.queue]
         load.used_at = self._clock()
-        return self._too_deep(load, asking) or _too_slow(load, asking)
+        return self._too_deep(load, request) or _too_slow(load, request)
 
-    def _too_deep(self, load: QueueLoad, asking: QueueRequest) -> QueueFull | None:
+    def _too_deep(self, load: QueueLoad, request: QueueRequest) -> QueueFull | None:
         waiting = load.waiting
-        if fits(max(0, asking.caller_holds - 1), 1, self._max_depth - waiting):
+        if fits(max(0, request.caller_holds - 1), 1, self._max_depth - waiting):
             return None
-        # Whoever was refused comes again: room for one is no room for all of them.
+        # All refused callers retry: so the hint waits until a twentieth of the queue is free.
         excess = waiting + 1 - self._max_depth * (1 - 1 / 20)
         return QueueFull(
-            f"about {waiting} calls wait in the queue {asking.queue!r}, of at most "
-            f"{self._max_depth}; {asking.caller_holds} calls of this caller are in flight",
+            f"about {waiting} calls wait in the queue {request.queue!r}, of at most "
+            f"{self._max_depth}; {request.caller_holds} calls of this caller are in flight",
             retry_after_s=retry_after_s(max(0.0, excess) / load.per_s if load.per_s else None),
-            quota=f"queue {asking.queue}",
+            quota=f"queue {request.queue}",
         )
 
 
-def _too_slow(load: QueueLoad, asking: QueueRequest) -> CapacityError | None:
+def _too_slow(load: QueueLoad, request: QueueRequest) -> CapacityError | None:
     wait_s = load.wait_s
-    if not wait_s or asking.priority:
+    if not wait_s or request.priority:
         return None
-    expected = f"a call in the queue {asking.queue!r} waits about {wait_s:.1f} s for a worker"
-    if wait_s > CLEARLY * asking.deadline_s:
+    expected = f"a call in the queue {request.queue!r} waits about {wait_s:.1f} s for a worker"
+    if wait_s > CLEARLY * request.deadline_s:
         return WaitExceedsDeadline(
-            f"{expected}, and this one has {asking.deadline_s:.1f} s",
-            retry_after_s=retry_after_s(wait_s - asking.deadline_s),
+            f"{expected}, and this one has {request.deadline_s:.1f} s",
+            retry_after_s=retry_after_s(wait_s - request.deadline_s),
         )
-    if wait_s > CLEARLY * asking.queue_wait_s:
+    if wait_s > CLEARLY * request.queue_wait_s:
         return QueueFull(
-            f"{expected}, and may wait for {asking.queue_wait_s:g} s",
-            retry_after_s=retry_after_s(wait_s - asking.queue_wait_s),
-            quota=f"queue {asking.queue}",
+            f"{expected}, and may wait for {request.queue_wait_s:g} s",
+            retry_after_s=retry_after_s(wait_s - request.queue_wait_s),
+            quota=f"queue {request.queue}",
         )
     return None

@@ -55,7 +55,7 @@ class QueueMonitor:
     async def look(self, queue: str) -> None:
         """Looks at one queue; raises BackendUnavailable."""
         depth = await self._depths.depth(queue)
-        self._queues[queue].on_look(
+        self._queues[queue].observe(
             depth,
             {
                 worker.worker: Work(worker.slots, self._begun(worker, queue))

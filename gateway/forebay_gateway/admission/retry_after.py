@@ -1,43 +1,55 @@
-"""How long a refused caller is told to wait. Pure."""
+"""The RetryInfo of refused calls. Pure."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable
-from math import exp
+
+from forebay_gateway.admission.rate_window import RateWindow
 
 LEAST_S, MOST_S = 0.1, 60.0
 UNKNOWN_S = 1.0
-"""Where there is nothing to estimate from."""
+"""Used without an estimate."""
 _SPREAD = 0.25
-_AVERAGED_S = 10.0
+_WINDOW_S, _RESOLUTION_S = 10.0, 0.25
 
 
 def retry_after_s(estimate_s: float | None, chance: Callable[[], float] = random.random) -> float:
-    """The estimate within bounds, and up to a quarter more: who were refused together
-    must not come back together.
-    """
+    """The estimate within bounds, plus up to a quarter, so that refused callers spread out."""
     seconds = UNKNOWN_S if estimate_s is None else estimate_s
     return min(max(seconds, LEAST_S) * (1 + _SPREAD * chance()), MOST_S)
 
 
 class CompletionRate:
-    """How many calls end a second, of late: an average whose weights fade over 10 s."""
+    """How many calls ended per second, over the last 10 s."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._since = self._at = clock()
-        self._ended = 0.0
+        self._ended_at: float | None = None
+        self._window = RateWindow(_WINDOW_S, resolution_s=_RESOLUTION_S)
+        self._window.start(clock())
 
-    def ended(self) -> None:
-        """A call has ended."""
-        now = self._clock()
-        self._ended = self._ended * exp((self._at - now) / _AVERAGED_S) + 1
-        self._at = now
+    def on_end(self) -> None:
+        """Counts a call that has ended."""
+        self._ended_at = self._clock()
+        self._add(self._ended_at, 1)
 
-    def per_s(self) -> float:
-        """Calls a second; 0 where none has ended for long."""
-        now = self._clock()
-        weight = _AVERAGED_S * (1 - exp((self._since - now) / _AVERAGED_S))
-        return self._ended * exp((self._at - now) / _AVERAGED_S) / weight if weight else 0.0
+    def per_s(self) -> float | None:
+        """None if no call has ended yet, or no time has passed.
+
+        If no call ended within the window, the rate is at most one in the time since the last.
+        """
+        if self._ended_at is None:
+            return None
+        now_s = self._clock()
+        self._add(now_s, 0)
+        rate = self._window.per_s()
+        return 1 / (now_s - self._ended_at) if rate == 0 else rate
+
+    def _add(self, now_s: float, events: int) -> None:
+        last_at_s = self._window.last_at_s
+        # A long idle time must not lower the rate of the calls that come after it.
+        if last_at_s is None or now_s - last_at_s > _WINDOW_S:
+            self._window.start(now_s - _WINDOW_S)
+        self._window.add(now_s, events)

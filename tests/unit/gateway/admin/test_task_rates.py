@@ -39,3 +39,18 @@ def test_a_counter_that_starts_again_is_not_negative() -> None:
     rates.observe(0.0, {"w": {"add": 1000}})
     rates.observe(10.0, {"w": {"add": 3}})
     assert rates.per_second({"add"}) == 0.0
+
+
+def test_a_task_that_a_known_worker_begins_first_later_counts_from_the_windows_start() -> None:
+    rates = TaskRates()
+    rates.observe(0.0, {"w": {}})
+    rates.observe(10.0, {"w": {"add": 20}})
+    assert rates.per_second({"add"}) == pytest.approx(2.0)
+
+
+def test_a_worker_that_restarts_is_counted_again_at_once() -> None:
+    rates = TaskRates()
+    rates.observe(0.0, {"w": {"add": 1000}})
+    rates.observe(10.0, {"w": {"add": 0}})
+    rates.observe(20.0, {"w": {"add": 20}})
+    assert rates.per_second({"add"}) == pytest.approx(1.0)

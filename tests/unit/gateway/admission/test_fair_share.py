@@ -50,7 +50,7 @@ def test_what_is_said_to_be_over_is_what_must_go(
     shares = FairShare(limit)
     for holder, size in holdings:
         shares.add(holder, size)
-    part = shares.over(caller, amount)
+    part = shares.excess(caller, amount)
     assert 0 <= part <= 1
     if shares.fits(caller, amount):
         assert part == 0

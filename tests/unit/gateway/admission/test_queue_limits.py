@@ -41,7 +41,7 @@ class Queue:
             self.begun += self.rate if depth else 0
             if (self.clock.now + self.phase_s) % PRESENCE_S < 1:
                 self.said = int(self.begun)
-            self.load.on_look(depth, {"w": Work(self.slots, self.said)})
+            self.load.observe(depth, {"w": Work(self.slots, self.said)})
 
     def refusal(self, **asking: Any) -> CapacityError | None:
         """Why a call is refused."""
@@ -51,7 +51,7 @@ class Queue:
 def test_a_queue_that_nobody_has_looked_at_takes_calls() -> None:
     queue = Queue()
     for _ in range(10 * LIMIT):
-        queue.load.entered()
+        queue.load.on_call_start()
     assert queue.refusal(deadline_s=0.001) is None
     queue.look(LIMIT)
     assert queue.refusal() is not None
@@ -63,7 +63,7 @@ def test_a_queue_that_is_full_takes_no_call_and_says_which_it_is() -> None:
     queue = Queue()
     queue.look(LIMIT - 1)
     assert queue.refusal() is None
-    queue.load.entered()
+    queue.load.on_call_start()
     refusal = queue.refusal()
     assert isinstance(refusal, QueueFull)
     assert refusal.quota == "queue q"
@@ -99,7 +99,7 @@ def test_calls_that_find_a_free_slot_do_not_wait() -> None:
     queue = Queue(slots=2)
     queue.look(0)
     for expected in (0, 0, 1):
-        queue.load.entered()
+        queue.load.on_call_start()
         assert queue.load.waiting == expected
 
 
@@ -182,7 +182,7 @@ def test_a_worker_that_restarts_or_comes_back_adds_nothing_that_it_did_not_begin
     queue.look(100, 30)
     assert (queue.load.per_s or 0) <= before * 1.2
     queue.clock.now += 1
-    queue.load.on_look(100, {"w": Work(2, queue.said), "old": Work(2, 10**6)})
+    queue.load.observe(100, {"w": Work(2, queue.said), "old": Work(2, 10**6)})
     assert (queue.load.per_s or 0) <= 2 * before * 1.2  # as fast each
 
 
@@ -234,7 +234,7 @@ async def test_a_task_counts_for_its_own_queue_and_one_of_others_for_all(
     queue_of_task = {"task a": "a", "task b": "b"}
     watch = QueueMonitor(queues, FixedDepth(), lambda: (worker, elsewhere), queue_of_task)
     seen: list[tuple[int, Mapping[str, Work]]] = []
-    monkeypatch.setattr(queues[queue], "on_look", lambda *shown: seen.append(shown))
+    monkeypatch.setattr(queues[queue], "observe", lambda *shown: seen.append(shown))
     await watch.look(queue)
     assert seen == [(3, {"w": Work(4, begun)})]
 
