@@ -112,8 +112,8 @@ def test_what_the_page_on_testing_says_runs_in_it(project: Path, tmp_path: Path)
     ("name", "why"),
     [
         ("Weather", "'Weather': expected a Python package's name"),
-        ("numpy", "'numpy' is a module that is installed here"),
-        ("json", "'json' is a module that is installed here"),
+        ("numpy", "'numpy' is already an installed module"),
+        ("json", "'json' is already an installed module"),
         ("taken", "taken exists already"),
     ],
 )

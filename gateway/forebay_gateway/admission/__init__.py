@@ -1,1 +1,1 @@
-"""Which calls get in: limits, fair shares, full queues. Pure, but for the monitor."""
+"""Decides which calls to accept: limits, fair shares, full queues. Pure, except the monitor."""

@@ -1,11 +1,11 @@
-"""A service with all that it needs, inside a test: embedded Valkey, worker and gateway.
+"""A running service inside a test: embedded Valkey, worker and gateway.
 
-`serving` is for any test runner. For pytest, `pytest_plugins = ["forebay_gateway.testing"]` in
-the topmost `conftest.py` brings the fixtures `forebay_service` and `forebay_channel`.
+`serving` works with any test runner. For pytest, `pytest_plugins = ["forebay_gateway.testing"]`
+in the topmost `conftest.py` adds the fixtures `forebay_service` and `forebay_channel`.
 
-This package alone imports both gateway and workers, and neither before it is used.
+No other package imports both gateway and workers; this one imports them on first use.
 
-PYTEST_DONT_REWRITE: a `conftest.py` may import this before pytest does.
+PYTEST_DONT_REWRITE: a `conftest.py` may import this module before pytest does.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ CONCURRENCY = 8
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: its gateway's address, HOST:PORT, and a channel to that.
+    """A running service: the address of its gateway, HOST:PORT, and a channel to it.
 
-    The channel is closed with the service. For asyncio, make one of the address.
+    The channel closes when the service stops. For asyncio, create a channel to the address.
     """
 
     address: str
     channel: grpc.Channel
 
 
-kept: ReusedService[Service] = ReusedService()
-"""What the fixtures started last."""
+reused_service: ReusedService[Service] = ReusedService()
+"""The service that the fixtures started last."""
 
 
 @contextmanager
@@ -52,22 +52,22 @@ def serving(
     concurrency: int = CONCURRENCY,
     settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Service]:
-    """Serves the services until the block is left: what `application` takes, live.
+    """Serves `services`, given as for `application`, until the block is left.
 
-    The worker's threads, in this process, run `concurrency` calls at a time. `settings` are
-    Forebay's (docs/settings.md) by name; environment and `forebay.toml` have no say. A
-    process serves one such set of services at a time.
+    The worker runs `concurrency` calls at a time, in threads of this process. `settings` are
+    Forebay's (docs/settings.md) by name; environment and `forebay.toml` are not read. A process
+    can serve one such set of services at a time.
 
-    When the block is left, calls that still run are told that they are over, and nothing is
-    left: no process, folder or thread. Raises RouteError, LookupError and SettingsError for
-    what is wrong in services and settings, EmbeddedServerError where there is no Valkey, and
-    forebay_workers.in_process.WorkerError where a handler does not come to its end.
+    When the block is left, running calls are cancelled, and every process, folder and thread
+    is gone. Raises RouteError, LookupError or SettingsError for invalid services or settings,
+    EmbeddedServerError if there is no Valkey, and
+    forebay_workers.testing.in_process.WorkerError if a handler does not end.
     """
     try:
-        from forebay_gateway.testing.service import running_site
+        from forebay_gateway.testing.service import running_service
     except ImportError as error:
         raise ImportError(f"testing needs {error.name}: pip install 'forebay[testing]'") from error
 
-    kept.make_way()
-    with running_site(services, concurrency, settings or {}) as (address, channel):
+    reused_service.stop_if_unused()
+    with running_service(services, concurrency, settings or {}) as (address, channel):
         yield Service(address, channel)

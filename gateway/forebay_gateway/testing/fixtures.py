@@ -1,6 +1,6 @@
-"""pytest's fixtures. `pytest_plugins = ["forebay_gateway.testing"]` brings them.
+"""Pytest fixtures; `pytest_plugins = ["forebay_gateway.testing"]` adds them.
 
-PYTEST_DONT_REWRITE: there is nothing to assert here.
+PYTEST_DONT_REWRITE: this module asserts nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forebay_gateway.testing import Service, kept, serving
+from forebay_gateway.testing import Service, reused_service, serving
 from forebay_gateway.testing.reused_service import ReusedService
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def _forebay_kept() -> Iterator[ReusedService[Service]]:
-    yield kept
-    kept.make_way()
+def _forebay_reused_service() -> Iterator[ReusedService[Service]]:
+    yield reused_service
+    reused_service.stop_if_unused()
 
 
 @pytest.fixture(scope="module")
 def forebay_services() -> Services:
-    """The services to test: a fixture to define anew, in a module or for a session."""
+    """The services to test. Override this fixture, in a module or a `conftest.py`."""
     pytest.fail(
         "define a fixture `forebay_services`, of scope module or wider, that returns what "
         "application() takes: {my_pb2.DESCRIPTOR.services_by_name['My']: MyServicer()}",
@@ -40,10 +40,12 @@ def forebay_services() -> Services:
 
 @pytest.fixture(scope="module")
 def forebay_service(
-    forebay_services: Services, _forebay_kept: ReusedService[Service]
+    forebay_services: Services, _forebay_reused_service: ReusedService[Service]
 ) -> Iterator[Service]:
-    """The running services; those of the module before go on where they are the same."""
-    with _forebay_kept.using(forebay_services, lambda: serving(forebay_services)) as service:
+    """The running services; reused from the module before if it had the same services."""
+    with _forebay_reused_service.using(
+        forebay_services, lambda: serving(forebay_services)
+    ) as service:
         yield service
 
 

@@ -1,4 +1,4 @@
-"""A gateway in a thread, with an event loop of its own."""
+"""Runs a gateway in a thread, with its own event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START_TIMEOUT_S = 30.0
 def gateway_in_thread(settings: Settings, methods: Sequence[Method]) -> Iterator[str]:
     """Serves the methods until the block is left; yields the address, HOST:PORT.
 
-    Raises what `running_gateway` does.
+    Raises the errors of `running_gateway`.
     """
     started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 

@@ -1,6 +1,6 @@
-"""The services that a module of tests wanted last, kept for a next module that wants the same.
+"""Keeps a service running between test modules that use the same services.
 
-They make way for whatever else is to be served, since a process serves one set at a time.
+It is stopped before other services start, since a process serves one set at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ S = TypeVar("S")
 
 
 class ReusedService(Generic[S]):
-    """At most one running service, in use or waiting for who wants the same services."""
+    """At most one running service, in use or kept for the next module."""
 
     def __init__(self) -> None:
         self._services: Mapping[Any, Any] = {}
@@ -25,9 +25,9 @@ class ReusedService(Generic[S]):
     def using(
         self, services: Mapping[Any, Any], serve: Callable[[], AbstractContextManager[S]]
     ) -> Iterator[S]:
-        """The service of these services: the one that is kept, or what `serve` starts."""
+        """The kept service if it has the same `services`, or else the one that `serve` starts."""
         if self._service is None or self._services != services:
-            self.make_way()
+            self.stop_if_unused()
             self._service = self._stack.enter_context(serve())
             self._services = dict(services)
         self._in_use = True
@@ -36,8 +36,8 @@ class ReusedService(Generic[S]):
         finally:
             self._in_use = False
 
-    def make_way(self) -> None:
-        """Ends what is kept, unless it is in use."""
+    def stop_if_unused(self) -> None:
+        """Stops the kept service, unless it is in use."""
         if not self._in_use:
             self._service = None
             self._stack.close()

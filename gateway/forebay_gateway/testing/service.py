@@ -1,4 +1,4 @@
-"""The parts of a service in a test, started and ended in their order."""
+"""Starts and stops the parts of a service in a test, in order."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from forebay_gateway.testing.gateway_thread import gateway_in_thread
 from forebay_workers.application import Handlers
 from forebay_workers.testing.in_process import running_worker
 
-# No call outlives the caller's channel, which is closed first.
+# Short, since the channel is closed first, which cancels its calls.
 _DRAIN_S = 1.0
 _OWN = {"listen", "ledger_url", "broker_url", "data_dir", "services"}
 
 
 @contextmanager
-def running_site(
+def running_service(
     services: Mapping[ServiceDescriptor, Handlers], concurrency: int, given: Mapping[str, Any]
 ) -> Iterator[tuple[str, grpc.Channel]]:
     """Yields the gateway's address and a channel to it; raises as `serving` does.
 
-    Order of the end: the channel, so that its calls are cancelled; the gateway; the
-    worker, which may still write down how calls ended; and last the ledger.
+    Shutdown order: the channel, which cancels its calls; the gateway; the worker, which
+    may still write the outcomes of calls; last the ledger.
     """
     methods = read_methods(services)
     if not methods:
@@ -53,5 +53,5 @@ def running_site(
 
 
 def _channel(address: str) -> grpc.Channel:
-    # Loopback is no proxy's business, whatever `http_proxy` says.
+    # Not through a proxy, even if `http_proxy` is set.
     return grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])

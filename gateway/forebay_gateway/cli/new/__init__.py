@@ -1,1 +1,1 @@
-"""`forebay new`: a project of one's own, from templates."""
+"""`forebay new`: writes a new project from a template."""

@@ -1,4 +1,4 @@
-"""`forebay new NAME`: writes a project, and generates its stubs where that can be done."""
+"""`forebay new NAME`: writes a project, and generates its stubs if grpcio-tools is installed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from forebay_gateway.cli.new.project import NameRefused, checked_name, project_f
 @click.command()
 @click.argument("name")
 def new(name: str) -> None:
-    """Write a project to start from into a new folder NAME.
+    """Write a new project to the folder NAME.
 
-    It has a service of two RPCs with routes, their handlers, a worker, tests that
+    It has a service with two RPCs and their routes, handlers, a worker, tests that
     start all of it, and a Makefile.
     """
     folder = _folder(name)
@@ -34,7 +34,7 @@ def new(name: str) -> None:
 
 
 def _folder(name: str) -> Path:
-    """The folder to make; raises ClickException where the name can't be the project's."""
+    """The new folder; raises ClickException if the name can't be used."""
     try:
         folder = Path(checked_name(name))
     except NameRefused as error:
@@ -44,8 +44,8 @@ def _folder(name: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is not None:
         raise click.ClickException(
-            f"{name!r} is a module that is installed here ({found.origin or 'a package'}): a "
-            "project of that name would hide it, or be hidden; choose another name"
+            f"{name!r} is already an installed module ({found.origin or 'a package'}): one "
+            "of the two would hide the other; choose another name"
         )
     return folder
 
@@ -60,7 +60,7 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
 
 
 def _generate(folder: Path, proto: str) -> None:
-    """As the project's `make proto`."""
+    """Does the same as the project's `make proto`."""
     done = subprocess.run(
         [
             *[sys.executable, "-m", "grpc_tools.protoc", "-Iprotos", f"-I{include_path()}"],

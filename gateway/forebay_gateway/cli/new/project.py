@@ -1,4 +1,4 @@
-"""A project's files from a name. Pure, but for reading the template from the package."""
+"""A new project's files from its name. Pure, except for reading the template."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OWN_FOLDERS = frozenset({"protos", "tests"})
 
 
 class NameRefused(ValueError):
-    """A name that no project can have; the message says why."""
+    """The name can't be a project's; the message says why."""
 
 
 class _Template(Template):
@@ -22,9 +22,9 @@ class _Template(Template):
 
 
 def checked_name(name: str) -> str:
-    """The name, where it can be a project's; raises NameRefused.
+    """Returns the name; raises NameRefused if it can't be a project's.
 
-    It becomes a Python package, a protobuf package, a queue and a distribution.
+    It becomes the name of a Python package, a protobuf package, a queue and a distribution.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise NameRefused(
@@ -54,7 +54,7 @@ def project_files(name: str, version: str) -> dict[str, str]:
 
 
 def proto_path(name: str) -> str:
-    """Where the contract is, below `protos`."""
+    """The path of the project's .proto file below `protos`."""
     return f"{name}/v1/{name}.proto"
 
 

@@ -55,10 +55,10 @@ def test_services_that_were_changed_are_other_services(log: Log) -> None:
 
 def test_what_is_kept_makes_way_and_what_is_in_use_does_not(log: Log) -> None:
     with log.kept.using({1: "a"}, lambda: log.serve("a")):
-        log.kept.make_way()
+        log.kept.stop_if_unused()
         assert log.lines == ["start a"]
-    log.kept.make_way()
-    log.kept.make_way()
+    log.kept.stop_if_unused()
+    log.kept.stop_if_unused()
     assert log.lines == ["start a", "end a"]
     assert log.use({1: "a"}) == "{1: 'a'}"
 
