@@ -1,9 +1,10 @@
-"""Reading a page of the documentation as somebody would who does all that it says.
+"""Runs a page of the documentation as a reader would who follows every step.
 
-A fenced block with a title is a file: it is written or, where there is one of that name already,
-from an earlier block or in the repository, it is a part of it. Of the others, `python` is a
-program, `sh` are commands, and `text` is what the block above printed. A command fails where its
-comment says so (`# exit code 1`); one that serves goes on until the reader leaves.
+A fenced block with a title is a file. The reader writes the file; if an earlier block or the
+repository has one of that name already, the block must be a part of it. Of the blocks without a
+title, `python` is a program, `sh` holds commands, and `text` is the expected output of the block
+above it. A command that should fail has a comment (`# exit code 1`). A command that serves runs
+until the reader is closed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _EXPORT = re.compile(r"export (\w+)=(.*?)(?: +#.*)?")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: where it is, its language, its title (empty where it has none), its text."""
+    """A fenced block. `place` is PAGE:LINE; `title` is empty if the block has none."""
 
     place: str
     language: str
@@ -39,10 +40,14 @@ class Block:
     text: str
 
 
-def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page, from its top to its end."""
+def blocks(page: Path, section: str = "") -> Iterator[Block]:
+    """The fenced blocks of a page, or of its section with this heading (of level 2), in order."""
     markdown = page.read_text()
-    for match in _FENCED.finditer(markdown):
+    start, end = 0, len(markdown)
+    if section:
+        start = markdown.index(f"\n## {section}\n") + 1
+        end = markdown.find("\n## ", start) + 1 or end
+    for match in _FENCED.finditer(markdown, start, end):
         indent, language, title, text = match.groups()
         line = markdown.count("\n", 0, match.start()) + 1
         text = re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)
@@ -50,9 +55,9 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 class Reader:
-    """Follows pages in a folder. `instead` says what stands for the pages' addresses.
+    """Follows pages in a folder. `instead` maps the pages' addresses to the test's.
 
-    `running` are commands that serve already. Leave it as a context, to end what it started.
+    `running` are commands that serve already. The context's exit ends what the reader started.
     """
 
     def __init__(
@@ -75,9 +80,9 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self._started.close()
 
-    def read(self, page: Path) -> None:
-        """Does what the page says; fails the test where something else comes of it."""
-        for block in blocks(page):
+    def read(self, page: Path, section: str = "") -> None:
+        """Runs the page, or one section; fails the test if a result differs from the page's."""
+        for block in blocks(page, section):
             text = self._here(block.text)
             if block.title:
                 self._file(block, text)
@@ -90,7 +95,7 @@ class Reader:
                     f"{block.place}: expected\n{text}\nbut it printed\n{self._printed}"
                 )
             else:
-                raise AssertionError(f"{block.place}: what is to be done with {block.language}?")
+                raise AssertionError(f"{block.place}: unknown language {block.language}")
 
     def _here(self, text: str) -> str:
         for theirs, ours in self._instead.items():
@@ -128,7 +133,7 @@ class Reader:
 
 
 def _expected(text: str) -> str:
-    """A pattern for what is printed: `…` is any lines where it is one, any text within one."""
+    """A pattern for the output: a line `…` matches any lines, `…` within a line any text."""
     return "".join(
         r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n"
         for line in text.splitlines()
@@ -136,6 +141,6 @@ def _expected(text: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """The commands, those on several lines joined."""
+    """The commands; lines that end in a backslash are joined."""
     lines = text.replace("\\\n", "").splitlines()
     return [line for line in lines if line and not line.startswith("#")]

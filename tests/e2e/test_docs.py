@@ -1,4 +1,4 @@
-"""What a user would copy out of the documentation runs, and says what is true."""
+"""The code in the documentation runs and prints what the pages show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from forebay_backends.settings import Settings, load_settings
 from tests.conftest import Up
-from tests.harness import BIN, environment, free_port, redis_server
+from tests.harness import BIN, environment, free_port, redis_server, short_folder
 from tests.pages import DOCS, ROOT, Reader, blocks
 from tests.rabbitmq import RabbitMQ
 
@@ -131,6 +131,45 @@ def test_a_command_of_the_readme_runs(up: Up, command: str) -> None:
     assert done.stdout
 
 
+def test_the_service_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(tmp_path, env, {}) as reader:
+            reader.read(README, "A service in 20 lines")
+
+
+def test_the_demo_prints_what_the_readme_shows() -> None:
+    shown = next(
+        block.text for block in blocks(README, "Try it") if block.text.startswith("forebay is up")
+    )
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    printed = {_without_figures(line) for line in done.stdout.splitlines()}
+    assert {_without_figures(line) for line in shown.splitlines()} - printed == set()
+
+
+def _without_figures(line: str) -> str:
+    """The line without what differs from run to run: the port, times, the seed and its product."""
+    line = re.sub(r"\[\[.*\]\]", "[[…]]", line)
+    return re.sub(r":\d{4,5}\b|\d+\.\d s|seed \d+|sha256 \w+|\(\d+ characters", "#", line)
+
+
+def test_the_readme_shows_what_a_call_prints(up: Up) -> None:
+    (shown,) = (b.text for b in blocks(README, "Try it") if b.text.startswith('{"header"'))
+    command = [BIN / "forebay", "call", "--target", up.address, "Factorial", "n=30"]
+    assert subprocess.check_output(command, env=up.env, text=True, timeout=60) == shown
+
+
 def test_the_readme_has_what_is_run_here() -> None:
     assert len(programs()) == 2
     assert len(commands()) == 9
@@ -167,6 +206,13 @@ def test_every_command_that_looks_after_calls_is_one() -> None:
     page = (DOCS / "calls.md").read_text()
     commands = set(re.findall(r"^\| `forebay (\w+)", page, re.MULTILINE))
     assert commands == {"ps", "wait", "cancel", "logs", "queues"}
+
+
+def test_every_path_of_the_contributors_guide_exists() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", page)
+    assert "backends/forebay_backends/settings.py" in paths
+    assert [path for path in paths if path != "site/" and not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The reader of pages does what they say, and tells where something else comes of it."""
+"""The reader runs pages, and reports where a result differs from the page's."""
 
 from __future__ import annotations
 
@@ -61,6 +61,37 @@ def test_a_block_knows_where_it_is(tmp_path: Path) -> None:
         "page.md:4",
         "page.md:10",
     ]
+
+
+SECTIONS = """# Page
+
+## One
+
+```sh
+1
+```
+
+### More
+
+```sh
+2
+```
+
+## Two
+
+```sh
+3
+```
+"""
+
+
+def test_a_section_ends_at_the_next_heading(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(SECTIONS)
+    assert [block.text for block in blocks(page, "One")] == ["1\n", "2\n"]
+    assert [(block.place, block.text) for block in blocks(page, "Two")] == [("page.md:17", "3\n")]
+    with pytest.raises(ValueError, match="not found"):
+        list(blocks(page, "Three"))
 
 
 @pytest.mark.parametrize(
