@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: methods and queues with their
-    workers, and the items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their workers, and the
+    items of calls.
     """
 
     def __init__(self, channel):
@@ -54,37 +54,36 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """What google.longrunning.Operations lacks: methods and queues with their
-    workers, and the items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their workers, and the
+    items of calls.
     """
 
     def ListMethods(self, request, context):
-        """Tells of every method that the gateway serves by its route, in order of name:
-        which live workers run it, and what is wrong with that (of plain tasks, neither is
-        known). What workers say of
-        themselves is at most 6 s old, and holds for 15 s after their last word.
-        UNAVAILABLE where the ledger does not answer, since nothing is known then.
+        """Lists every method that the gateway serves by a route, in order of name, with the live
+        workers that run it and any problems. (For plain tasks, neither is known.) Workers'
+        reports are at most 6 s old; a worker counts as live for 15 s after its last report.
+        UNAVAILABLE if the ledger does not reply.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListQueues(self, request, context):
-        """Tells of every queue that the gateway's methods go to, in order of name; not of
-        those of plain tasks, whose workers say nothing of themselves.
-        UNAVAILABLE where broker or ledger does not answer.
+        """Lists every queue that the gateway's methods use, in order of name. Queues of plain
+        tasks are not included, because their workers report nothing. UNAVAILABLE if broker or
+        ledger does not reply.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadItems(self, request, context):
-        """Reads the lasting items of a call, in order, without attaching to it: it
-        neither keeps the call alive nor lets its handler run on.
+        """Reads the lasting items of a call, in order, without attaching to it: it neither keeps
+        the call alive nor counts as a reader for flow control.
 
-        DATA_LOSS (ITEMS_LOST) where items from `first` on are no longer kept, or
-        there are fewer; UNAVAILABLE (DRAINING) where the gateway shuts down while
-        following: go on elsewhere, from the next ordinal.
+        DATA_LOSS (ITEMS_LOST) if items from `first` on are no longer stored, or there are
+        fewer. UNAVAILABLE (DRAINING) if the gateway shuts down while following: continue at
+        another gateway from the next ordinal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,8 +116,8 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """What google.longrunning.Operations lacks: methods and queues with their
-    workers, and the items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their workers, and the
+    items of calls.
     """
 
     @staticmethod

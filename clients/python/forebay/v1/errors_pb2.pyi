@@ -3,9 +3,9 @@
 isort:skip_file
 Why a call failed.
 
-Every error carries a `google.rpc.ErrorInfo` of the domain "forebay" whose
-`reason` is one of these names without the prefix, such as "QUEUE_FULL"; a
-handler that aborts may give reasons of its own under a domain of its own.
+Every error carries a `google.rpc.ErrorInfo` in the domain "forebay" whose `reason` is
+one of these names without the prefix, such as "QUEUE_FULL". A handler that aborts may
+use reasons in a domain of its own.
 """
 
 from google.protobuf import descriptor as _descriptor
@@ -31,8 +31,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Not used."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT or OUT_OF_RANGE. The request is malformed or out of range;
-    `BadRequest` names the fields. Nothing was queued. Example: a Factorial of
-    20 million where the limit is 10 million.
+    `BadRequest` names the fields. Nothing was queued. Example: a Factorial of 20 million
+    where the limit is 10 million.
     """
     ERROR_REASON_CALL_ID_REUSED: _ErrorReason.ValueType  # 2
     """ALREADY_EXISTS. The call id is in use for another method or another first
@@ -40,124 +40,120 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     with different arguments.
     """
     ERROR_REASON_CALL_UNKNOWN: _ErrorReason.ValueType  # 3
-    """NOT_FOUND. No call of that id is known, or its retention is over. Example:
+    """NOT_FOUND. No call with this id is known, or its retention is over. Example:
     attaching, with an empty request stream, a day later.
     """
     ERROR_REASON_ITEMS_LOST: _ErrorReason.ValueType  # 4
-    """DATA_LOSS. Items that were asked for are no longer, or not yet again, in
-    the ledger. Example: resuming after the ledger lost its last second.
+    """DATA_LOSS. The ledger no longer has the requested items, or does not have them again
+    yet. Example: resuming after the ledger lost its last second.
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 5
-    """RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue holds as many
-    calls as it may, or this caller more than its share; `QuotaFailure` says of
-    what: "calls in flight", "bytes held" or "queue NAME". Example: a burst of
-    100,000 calls.
+    """RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue is full, or this caller
+    holds more than its share; `QuotaFailure` names the limit: "calls in flight", "bytes
+    held" or "queue NAME". Example: a burst of 100,000 calls.
     """
     ERROR_REASON_WAIT_EXCEEDS_DEADLINE: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED, with RetryInfo: when it would. The call would clearly not
-    begin before its caller's deadline. Example: a deadline of 1 s behind a minute of work.
+    """RESOURCE_EXHAUSTED, with RetryInfo. The call would clearly not begin before its
+    caller's deadline; RetryInfo estimates when it would. Example: a deadline of 1 s
+    behind a minute of work.
     """
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 7
-    """RESOURCE_EXHAUSTED. A message, a request stream or a matrix is over a limit;
-    the message says which and how large it may be. A retry can't help.
+    """RESOURCE_EXHAUSTED. A message, a request stream or a matrix exceeds a limit; the error
+    message has the limit. A retry can't help.
     """
     ERROR_REASON_BACKEND_UNAVAILABLE: _ErrorReason.ValueType  # 8
-    """UNAVAILABLE, with RetryInfo where no record was left. Broker or ledger
-    can't be reached. Example: Redis is being restarted.
+    """UNAVAILABLE, with RetryInfo if no record was left. The broker or the ledger can't be
+    reached. Example: Redis is being restarted.
     """
     ERROR_REASON_NO_WORKERS: _ErrorReason.ValueType  # 9
-    """UNAVAILABLE. No worker that consumes the route's queue is alive, and none
-    came within the route's queue wait.
+    """UNAVAILABLE. No live worker consumes the route's queue, and none came within the
+    route's queue wait.
     """
     ERROR_REASON_QUEUE_WAIT: _ErrorReason.ValueType  # 10
-    """UNAVAILABLE. Workers are alive, but none began the call within the route's
-    queue wait.
-    """
+    """UNAVAILABLE. Workers are live, but none began the call within the route's queue wait."""
     ERROR_REASON_WORKER_LOST: _ErrorReason.ValueType  # 11
-    """UNAVAILABLE or ABORTED. The worker died and the call may not be run again,
-    or its attempts are used up. ABORTED where it had begun and has effects.
+    """UNAVAILABLE or ABORTED. The worker died, and the call may not run again or has no
+    attempts left. ABORTED if the call had begun and has side effects.
     """
     ERROR_REASON_HANDLER_ABORTED: _ErrorReason.ValueType  # 12
-    """Any status. The handler aborted with a status and gave no ErrorInfo."""
+    """Any status. The handler aborted with a status and without an ErrorInfo."""
     ERROR_REASON_HANDLER_FAILED: _ErrorReason.ValueType  # 13
-    """INTERNAL. The handler raised; the worker's log has the traceback under the
-    call id.
+    """INTERNAL. The handler raised an exception; the worker's log has the traceback under
+    the call id.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 14
-    """DEADLINE_EXCEEDED. The call's deadline passed; its work was stopped. Or its
-    first request did not come in time: nothing was accepted.
+    """DEADLINE_EXCEEDED. The call's deadline passed and its work was stopped, or its first
+    request did not arrive in time and nothing was accepted.
     """
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 15
     """CANCELLED. The call was cancelled, or its last watcher left."""
     ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 16
-    """UNIMPLEMENTED. The gateway serves no such service or method."""
+    """UNIMPLEMENTED. The gateway does not serve this service or method."""
     ERROR_REASON_INTERNAL_FAULT: _ErrorReason.ValueType  # 17
-    """INTERNAL. The gateway or a worker failed in a way that is a fault of its
-    own; the log has the traceback under the call id.
+    """INTERNAL. A bug in the gateway or a worker; the log has the traceback under the call
+    id.
     """
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 18
-    """UNAVAILABLE, with RetryInfo. The gateway is shutting down; another one, or
-    the same one in a moment, takes the call up again under the same id.
+    """UNAVAILABLE, with RetryInfo. The gateway is shutting down. Another gateway, or the
+    same one after a restart, continues the call under the same id.
     """
     ERROR_REASON_CALL_NOT_FINISHED: _ErrorReason.ValueType  # 19
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
-    DeleteOperation of a call that is still running; cancel it first.
+    DeleteOperation of a running call; cancel it first.
     """
     ERROR_REASON_ARGUMENTS_UNFIT: _ErrorReason.ValueType  # 20
-    """INVALID_ARGUMENT. The plain task does not take the arguments that the request
-    gave it; nothing of it ran. Example: an optional field is unset, and the task's
-    parameter of that name has no default.
+    """INVALID_ARGUMENT. The plain task does not accept the arguments made from the request;
+    it did not run. Example: an optional field is unset, and the task's parameter of that
+    name has no default.
     """
     ERROR_REASON_RESULT_UNFIT: _ErrorReason.ValueType  # 21
-    """INTERNAL. The plain task ended well, and its result does not fit the response
-    message or is no JSON; the gateway's log says what to mend. Example: a list for
-    a field that is not repeated.
+    """INTERNAL. The plain task succeeded, but its result does not fit the response message
+    or is not JSON; the gateway's log has the remedy. Example: a list for a field that is
+    not repeated.
     """
     ERROR_REASON_TASK_UNKNOWN: _ErrorReason.ValueType  # 22
-    """UNIMPLEMENTED. The worker that got the call has not registered the method's
-    task, and no other live worker that consumes the queue has; of plain tasks only
-    the worker that got it is known. Example: the gateway was brought up to date
-    before the workers. The worker's log and `forebay doctor` name the task.
+    """UNIMPLEMENTED. The worker that received the call has not registered the method's task,
+    and neither has any other live worker that consumes the queue. (For plain tasks only
+    the first is known.) Example: the gateway was updated before the workers. The worker's
+    log and `forebay doctor` name the task.
     """
     ERROR_REASON_TASK_REVOKED: _ErrorReason.ValueType  # 23
-    """CANCELLED. Somebody else revoked the plain task. Example: an operator, with
-    `celery control revoke`.
+    """CANCELLED. Someone else revoked the plain task. Example: an operator, with `celery
+    control revoke`.
     """
     ERROR_REASON_TASK_REJECTED: _ErrorReason.ValueType  # 24
     """ABORTED. The plain task rejected its message (`Reject`)."""
     ERROR_REASON_TASK_TIME_LIMIT: _ErrorReason.ValueType  # 25
-    """DEADLINE_EXCEEDED. The plain task ran into a time limit of its own or of its
-    route before the call's deadline passed.
+    """DEADLINE_EXCEEDED. The plain task reached its own time limit or its route's before the
+    call's deadline.
     """
     ERROR_REASON_TASK_RETRIES_EXCEEDED: _ErrorReason.ValueType  # 26
-    """ABORTED. The plain task was retried as often as it may be, and failed each time."""
+    """ABORTED. The plain task used up its retries and failed each time."""
     ERROR_REASON_TASK_UNANSWERED: _ErrorReason.ValueType  # 27
-    """UNAVAILABLE, or ABORTED where the method has effects. No worker has the plain
-    task, it does not wait in its queue, and no result came within the route's queue
-    wait. Example: the task raised `Ignore`, or its application sends its results
-    elsewhere.
+    """UNAVAILABLE, or ABORTED if the method has side effects. No worker has the plain task,
+    it is not in its queue, and no result came within the route's queue wait. Example: the
+    task raised `Ignore`, or its application sends its results elsewhere.
     """
     ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 28
-    """FAILED_PRECONDITION. Gateway and worker have versions of the method that
-    don't fit: its task is another method's there, it streams otherwise, or
-    the request has fields there that the worker does not know. The handler was
-    not run. Example: a field was added, and only the gateway knows it yet. Bring
-    both up to date, and make a new call.
+    """FAILED_PRECONDITION. Gateway and worker have incompatible versions of the method: the
+    worker's task belongs to another method, the method streams differently, or the
+    request has fields that the worker does not know. The handler did not run. Example: a
+    field was added, and only the gateway knows it yet. Update both, and make a new call.
     """
     ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
-    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
-    as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
+    """DEADLINE_EXCEEDED. The handler of a live call waited for its next request as long as
+    the method's `idle` limit allows, and was stopped. Example: a chat that was left open.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """The reasons, with the status that each comes with."""
+    """The reasons, each with its status."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not used."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT or OUT_OF_RANGE. The request is malformed or out of range;
-`BadRequest` names the fields. Nothing was queued. Example: a Factorial of
-20 million where the limit is 10 million.
+`BadRequest` names the fields. Nothing was queued. Example: a Factorial of 20 million
+where the limit is 10 million.
 """
 ERROR_REASON_CALL_ID_REUSED: ErrorReason.ValueType  # 2
 """ALREADY_EXISTS. The call id is in use for another method or another first
@@ -165,112 +161,108 @@ request message. Example: an id hard-coded in a script that is run twice
 with different arguments.
 """
 ERROR_REASON_CALL_UNKNOWN: ErrorReason.ValueType  # 3
-"""NOT_FOUND. No call of that id is known, or its retention is over. Example:
+"""NOT_FOUND. No call with this id is known, or its retention is over. Example:
 attaching, with an empty request stream, a day later.
 """
 ERROR_REASON_ITEMS_LOST: ErrorReason.ValueType  # 4
-"""DATA_LOSS. Items that were asked for are no longer, or not yet again, in
-the ledger. Example: resuming after the ledger lost its last second.
+"""DATA_LOSS. The ledger no longer has the requested items, or does not have them again
+yet. Example: resuming after the ledger lost its last second.
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 5
-"""RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue holds as many
-calls as it may, or this caller more than its share; `QuotaFailure` says of
-what: "calls in flight", "bytes held" or "queue NAME". Example: a burst of
-100,000 calls.
+"""RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue is full, or this caller
+holds more than its share; `QuotaFailure` names the limit: "calls in flight", "bytes
+held" or "queue NAME". Example: a burst of 100,000 calls.
 """
 ERROR_REASON_WAIT_EXCEEDS_DEADLINE: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED, with RetryInfo: when it would. The call would clearly not
-begin before its caller's deadline. Example: a deadline of 1 s behind a minute of work.
+"""RESOURCE_EXHAUSTED, with RetryInfo. The call would clearly not begin before its
+caller's deadline; RetryInfo estimates when it would. Example: a deadline of 1 s
+behind a minute of work.
 """
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 7
-"""RESOURCE_EXHAUSTED. A message, a request stream or a matrix is over a limit;
-the message says which and how large it may be. A retry can't help.
+"""RESOURCE_EXHAUSTED. A message, a request stream or a matrix exceeds a limit; the error
+message has the limit. A retry can't help.
 """
 ERROR_REASON_BACKEND_UNAVAILABLE: ErrorReason.ValueType  # 8
-"""UNAVAILABLE, with RetryInfo where no record was left. Broker or ledger
-can't be reached. Example: Redis is being restarted.
+"""UNAVAILABLE, with RetryInfo if no record was left. The broker or the ledger can't be
+reached. Example: Redis is being restarted.
 """
 ERROR_REASON_NO_WORKERS: ErrorReason.ValueType  # 9
-"""UNAVAILABLE. No worker that consumes the route's queue is alive, and none
-came within the route's queue wait.
+"""UNAVAILABLE. No live worker consumes the route's queue, and none came within the
+route's queue wait.
 """
 ERROR_REASON_QUEUE_WAIT: ErrorReason.ValueType  # 10
-"""UNAVAILABLE. Workers are alive, but none began the call within the route's
-queue wait.
-"""
+"""UNAVAILABLE. Workers are live, but none began the call within the route's queue wait."""
 ERROR_REASON_WORKER_LOST: ErrorReason.ValueType  # 11
-"""UNAVAILABLE or ABORTED. The worker died and the call may not be run again,
-or its attempts are used up. ABORTED where it had begun and has effects.
+"""UNAVAILABLE or ABORTED. The worker died, and the call may not run again or has no
+attempts left. ABORTED if the call had begun and has side effects.
 """
 ERROR_REASON_HANDLER_ABORTED: ErrorReason.ValueType  # 12
-"""Any status. The handler aborted with a status and gave no ErrorInfo."""
+"""Any status. The handler aborted with a status and without an ErrorInfo."""
 ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 13
-"""INTERNAL. The handler raised; the worker's log has the traceback under the
-call id.
+"""INTERNAL. The handler raised an exception; the worker's log has the traceback under
+the call id.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 14
-"""DEADLINE_EXCEEDED. The call's deadline passed; its work was stopped. Or its
-first request did not come in time: nothing was accepted.
+"""DEADLINE_EXCEEDED. The call's deadline passed and its work was stopped, or its first
+request did not arrive in time and nothing was accepted.
 """
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 15
 """CANCELLED. The call was cancelled, or its last watcher left."""
 ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 16
-"""UNIMPLEMENTED. The gateway serves no such service or method."""
+"""UNIMPLEMENTED. The gateway does not serve this service or method."""
 ERROR_REASON_INTERNAL_FAULT: ErrorReason.ValueType  # 17
-"""INTERNAL. The gateway or a worker failed in a way that is a fault of its
-own; the log has the traceback under the call id.
+"""INTERNAL. A bug in the gateway or a worker; the log has the traceback under the call
+id.
 """
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 18
-"""UNAVAILABLE, with RetryInfo. The gateway is shutting down; another one, or
-the same one in a moment, takes the call up again under the same id.
+"""UNAVAILABLE, with RetryInfo. The gateway is shutting down. Another gateway, or the
+same one after a restart, continues the call under the same id.
 """
 ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example:
-DeleteOperation of a call that is still running; cancel it first.
+DeleteOperation of a running call; cancel it first.
 """
 ERROR_REASON_ARGUMENTS_UNFIT: ErrorReason.ValueType  # 20
-"""INVALID_ARGUMENT. The plain task does not take the arguments that the request
-gave it; nothing of it ran. Example: an optional field is unset, and the task's
-parameter of that name has no default.
+"""INVALID_ARGUMENT. The plain task does not accept the arguments made from the request;
+it did not run. Example: an optional field is unset, and the task's parameter of that
+name has no default.
 """
 ERROR_REASON_RESULT_UNFIT: ErrorReason.ValueType  # 21
-"""INTERNAL. The plain task ended well, and its result does not fit the response
-message or is no JSON; the gateway's log says what to mend. Example: a list for
-a field that is not repeated.
+"""INTERNAL. The plain task succeeded, but its result does not fit the response message
+or is not JSON; the gateway's log has the remedy. Example: a list for a field that is
+not repeated.
 """
 ERROR_REASON_TASK_UNKNOWN: ErrorReason.ValueType  # 22
-"""UNIMPLEMENTED. The worker that got the call has not registered the method's
-task, and no other live worker that consumes the queue has; of plain tasks only
-the worker that got it is known. Example: the gateway was brought up to date
-before the workers. The worker's log and `forebay doctor` name the task.
+"""UNIMPLEMENTED. The worker that received the call has not registered the method's task,
+and neither has any other live worker that consumes the queue. (For plain tasks only
+the first is known.) Example: the gateway was updated before the workers. The worker's
+log and `forebay doctor` name the task.
 """
 ERROR_REASON_TASK_REVOKED: ErrorReason.ValueType  # 23
-"""CANCELLED. Somebody else revoked the plain task. Example: an operator, with
-`celery control revoke`.
+"""CANCELLED. Someone else revoked the plain task. Example: an operator, with `celery
+control revoke`.
 """
 ERROR_REASON_TASK_REJECTED: ErrorReason.ValueType  # 24
 """ABORTED. The plain task rejected its message (`Reject`)."""
 ERROR_REASON_TASK_TIME_LIMIT: ErrorReason.ValueType  # 25
-"""DEADLINE_EXCEEDED. The plain task ran into a time limit of its own or of its
-route before the call's deadline passed.
+"""DEADLINE_EXCEEDED. The plain task reached its own time limit or its route's before the
+call's deadline.
 """
 ERROR_REASON_TASK_RETRIES_EXCEEDED: ErrorReason.ValueType  # 26
-"""ABORTED. The plain task was retried as often as it may be, and failed each time."""
+"""ABORTED. The plain task used up its retries and failed each time."""
 ERROR_REASON_TASK_UNANSWERED: ErrorReason.ValueType  # 27
-"""UNAVAILABLE, or ABORTED where the method has effects. No worker has the plain
-task, it does not wait in its queue, and no result came within the route's queue
-wait. Example: the task raised `Ignore`, or its application sends its results
-elsewhere.
+"""UNAVAILABLE, or ABORTED if the method has side effects. No worker has the plain task,
+it is not in its queue, and no result came within the route's queue wait. Example: the
+task raised `Ignore`, or its application sends its results elsewhere.
 """
 ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 28
-"""FAILED_PRECONDITION. Gateway and worker have versions of the method that
-don't fit: its task is another method's there, it streams otherwise, or
-the request has fields there that the worker does not know. The handler was
-not run. Example: a field was added, and only the gateway knows it yet. Bring
-both up to date, and make a new call.
+"""FAILED_PRECONDITION. Gateway and worker have incompatible versions of the method: the
+worker's task belongs to another method, the method streams differently, or the
+request has fields that the worker does not know. The handler did not run. Example: a
+field was added, and only the gateway knows it yet. Update both, and make a new call.
 """
 ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
-"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request for as long
-as the method's `idle` limit permits; it was stopped. Example: a chat that was left open.
+"""DEADLINE_EXCEEDED. The handler of a live call waited for its next request as long as
+the method's `idle` limit allows, and was stopped. Example: a chat that was left open.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

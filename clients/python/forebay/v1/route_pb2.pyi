@@ -3,9 +3,9 @@
 isort:skip_file
 How a method reaches Celery: one option on the method.
 
-A gateway serves every method that carries a route and no other. Whether a
-call may be run again after its worker was lost is not said here but by
-protobuf's own `idempotency_level`: NO_SIDE_EFFECTS and IDEMPOTENT may.
+A gateway serves every method that has a route and no other. Protobuf's own
+`idempotency_level` decides whether a call may run again after its worker was lost: with
+NO_SIDE_EFFECTS and IDEMPOTENT it may.
 """
 
 from collections import abc as _abc
@@ -36,29 +36,29 @@ class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDiscon
     ON_DISCONNECT_UNSPECIFIED: _OnDisconnect.ValueType  # 0
     """As CANCEL."""
     ON_DISCONNECT_CANCEL: _OnDisconnect.ValueType  # 1
-    """The call is cancelled, and its deadline is its first caller's."""
+    """The call is cancelled. Its deadline is its first caller's."""
     ON_DISCONNECT_DETACH: _OnDisconnect.ValueType  # 2
-    """The call goes on; its deadline is the route's run time, and a caller's
-    deadline bounds only how long that caller waits.
+    """The call continues. Its deadline is the route's run time; a caller's deadline only
+    limits how long that caller waits.
     """
 
 class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
-    """What happens to a call that nobody watches any more."""
+    """What happens to a call without watchers."""
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
 """As CANCEL."""
 ON_DISCONNECT_CANCEL: OnDisconnect.ValueType  # 1
-"""The call is cancelled, and its deadline is its first caller's."""
+"""The call is cancelled. Its deadline is its first caller's."""
 ON_DISCONNECT_DETACH: OnDisconnect.ValueType  # 2
-"""The call goes on; its deadline is the route's run time, and a caller's
-deadline bounds only how long that caller waits.
+"""The call continues. Its deadline is the route's run time; a caller's deadline only
+limits how long that caller waits.
 """
 Global___OnDisconnect: _TypeAlias = OnDisconnect  # noqa: Y015
 
 @_typing.final
 class Route(_message.Message):
-    """Which Celery task and queue run a method, and under which policy. Every field
-    but `task` and `queue` has a default that is right for an ordinary call.
+    """The Celery task and queue that run a method, and the policy for its calls. Every field
+    except `task` and `queue` has a default that suits an ordinary call.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -78,64 +78,64 @@ class Route(_message.Message):
     CALLER_CHOOSES_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     PLAIN_FIELD_NUMBER: _builtins.int
     task: _builtins.str
-    """Celery's name of the task, such as "add_module.tasks.add". Required."""
+    """The name of the Celery task, such as "add_module.tasks.add". Required."""
     queue: _builtins.str
-    """Celery's name of the queue that the task is sent to. Required."""
+    """The name of the Celery queue that the task is sent to. Required."""
     ephemeral: _builtins.bool
-    """Unary methods only: a call without an id of its caller's is kept in the
-    gateway's memory instead of the ledger. It is faster, and lost with the
-    gateway. Unset: every call is durable.
+    """Unary methods only. A call without an id from its caller lives in the gateway's memory
+    instead of the ledger: it is faster, and lost if the gateway dies. Unset: every call
+    is durable.
     """
     max_batch: _builtins.int
-    """Ephemeral methods only: how many calls may share one Celery task, durable ones
-    (those with an id of their caller's) among themselves. A worker runs them one after
-    the other. Unset or 0: one.
+    """Maximum number of calls in one Celery task; needs `ephemeral: true`. Durable calls of
+    the method (those with an id from the caller) are batched separately. A worker runs
+    the calls one after the other. Unset or 0: one.
     """
     on_disconnect: Global___OnDisconnect.ValueType
-    """What happens to a call when its last watcher has left. DETACH is for calls
-    on record: not for methods that are ephemeral. Unset: CANCEL.
+    """What happens to a call when its last watcher has left. Ephemeral methods do not
+    support DETACH. Unset: CANCEL.
     """
     live: _builtins.bool
-    """Streaming requests only: the handler starts at the first request message
-    instead of at the end of the requests, and gets each as it comes. Unset: at the end.
+    """Streaming requests only. The handler starts at the first request message and receives
+    each one as it arrives. Unset: it starts at the end of the requests.
     """
     transient: _builtins.str
-    """The name of a response field, within a oneof, whose items are live only:
-    pushed to whoever watches, neither stored nor counted. Progress is the
-    usual one. Unset: every item lasts.
+    """The name of a response field, within a oneof, whose items are pushed to the current
+    watchers and neither stored nor counted. Progress is the usual example. Unset: every
+    item is lasting.
     """
     deterministic: _builtins.bool
-    """A second attempt yields the same lasting items as the first, to the byte,
-    so that a call may be run again although items are out. Unset: it may not.
+    """A second attempt yields the same lasting items as the first, byte for byte. So a call
+    may run again after it has sent items. Unset: it may not.
     """
     priority: _builtins.int
-    """Urgency in the queue, 0 to 9, 9 the most urgent on every broker. (Redis
-    knows four levels: 0, 1-3, 4-6 and 7-9.) Unset: 0.
+    """Urgency in the queue, 0 to 9; 9 is the most urgent on every broker. (Redis has four
+    levels: 0, 1-3, 4-6 and 7-9.) Unset: 0.
     """
     max_priority: _builtins.int
-    """The highest urgency that a caller may ask for with `forebay-priority`,
-    0 to 9. Unset: `priority`, so a caller may only lower it.
+    """The highest urgency that a caller may request with `forebay-priority`, 0 to 9. Unset:
+    `priority`, so a caller may only lower it.
     """
     caller_chooses_on_disconnect: _builtins.bool
-    """Whether a caller may choose with `forebay-on-disconnect`. Unset: no."""
+    """Whether a caller may set `forebay-on-disconnect`. Unset: no."""
     @_builtins.property
     def limits(self) -> Global___Limits:
-        """Bounds on one call. Unset: the gateway's defaults."""
+        """Limits for one call. Unset: the gateway's defaults."""
 
     @_builtins.property
     def metadata(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keys of request metadata that are kept with the call and handed to the
-        handler. Unset: none; credentials such as `authorization` are never kept.
+        """Keys of request metadata that are stored with the call and passed to the handler.
+        Unset: none. Credentials such as `authorization` are never stored.
         """
 
     @_builtins.property
     def plain(self) -> Global___PlainTask:
-        """The task is one of an existing Celery application that knows nothing of
-        Forebay: the request's fields become its arguments, its result the response.
-        Its calls live in the gateway's memory; there is no record to attach to, so
-        they take no id of a caller's. `transient` names the field that takes the meta
-        of the task's own states. Streaming requests, `ephemeral`, `max_batch`, `live`
-        and `deterministic` are not for such a task. Set, if only to {}: it is one.
+        """The task belongs to an existing Celery application that does not use Forebay: the
+        request's fields become its arguments, its result becomes the response. Its calls live
+        in the gateway's memory; they have no record to attach to, and accept no id from the
+        caller. `transient` names the field for the meta of the task's own states. Not
+        supported with it: streaming requests, `ephemeral`, `max_batch`, `live` and
+        `deterministic`. Any value, even {}, makes the task plain.
         """
 
     def __init__(
@@ -166,8 +166,8 @@ Global___Route: _TypeAlias = Route  # noqa: Y015
 
 @_typing.final
 class PlainTask(_message.Message):
-    """How a request becomes the arguments of a plain Celery task, and its result
-    the response. `docs/plain-tasks.md` has the rules of the mapping.
+    """How a request becomes the arguments of a plain Celery task, and its result the response.
+    `docs/plain-tasks.md` has the rules.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -179,34 +179,34 @@ class PlainTask(_message.Message):
     LET_FINISH_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
     result: _builtins.str
-    """The name of the response field that takes the whole result. Unset: a dict
-    goes to the fields that its keys name, anything else to the response's only
-    field. On a streaming method a list is one response for each of its elements,
-    unless the field that is named here is itself repeated.
+    """The name of the response field that takes the whole result. Unset: a dict fills the
+    fields that its keys name, and anything else fills the response's only field. On a
+    streaming method, each element of a list is a response, unless the field named here is
+    repeated.
     """
     json_text: _builtins.bool
-    """The task returns a string that is JSON; it is read before it is mapped."""
+    """The task returns a string of JSON, which is parsed first."""
     let_finish: _builtins.bool
-    """A task that runs when its caller leaves, or its deadline passes, is left to
-    end. Unset: its process is ended with SIGTERM (prefork pool; other pools
-    can't). One that was not begun is never begun.
+    """A running task may finish after its caller has left or its deadline has passed. Unset:
+    its process receives SIGTERM (prefork pool; other pools can't do that). A task that
+    has not begun never begins.
     """
     replaces: _builtins.bool
-    """The task may replace itself by a chain (`self.replace`). Over `rpc://` Celery
-    sends the result of such a chain to the worker; set, a small task of Celery's own
-    follows each call in the queue, and brings it. Results in a Redis need no such thing.
+    """The task may replace itself by a chain (`self.replace`). Over `rpc://`, Celery sends
+    the result of such a chain to the worker. If set, one small additional Celery task per
+    call fetches it. Not needed with results in Redis.
     """
     @_builtins.property
     def positional(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of request fields that are passed by position, in this order; one
-        that is unset is None there. Unset: all fields are passed by name.
+        """Names of request fields to pass by position, in this order; an unset one is passed as
+        None. Unset: all fields are passed by name.
         """
 
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExceptionStatus]:
-        """Which status an exception of the task ends the call with. The first that
-        fits is taken, then the gateway's own (`FOREBAY_EXCEPTIONS`); else the call ends with
-        INTERNAL and the reason HANDLER_FAILED.
+        """Which status an exception of the task ends the call with. The first match applies,
+        then the gateway's own list (`FOREBAY_EXCEPTIONS`); without a match, the call ends
+        with INTERNAL and the reason HANDLER_FAILED.
         """
 
     def __init__(
@@ -229,7 +229,7 @@ Global___PlainTask: _TypeAlias = PlainTask  # noqa: Y015
 
 @_typing.final
 class ExceptionStatus(_message.Message):
-    """The status that stands for an exception."""
+    """The status for an exception."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -239,17 +239,17 @@ class ExceptionStatus(_message.Message):
     TELL_MESSAGE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The exception's class, with its module ("shop.errors.NoSuchOrder") or without
-    ("KeyError"). Its base classes are not looked at: Celery does not name them.
+    ("KeyError"). Base classes do not match, because Celery does not report them.
     """
     status: _builtins.str
     """The name of the gRPC status, such as "NOT_FOUND"; not "OK"."""
     reason: _builtins.str
-    """The reason of the status' ErrorInfo, in the domain of the method's service, such
-    as "NO_SUCH_ORDER". Unset: HANDLER_ABORTED, in the domain "forebay".
+    """The reason in the status's ErrorInfo, in the domain of the method's service, such as
+    "NO_SUCH_ORDER". Unset: HANDLER_ABORTED, in the domain "forebay".
     """
     tell_message: _builtins.bool
-    """The exception's own message goes to the caller, so it must hold nothing that is
-    not for callers. Unset: the caller learns the class's name only.
+    """Sends the exception's message to the caller; it must contain nothing confidential.
+    Unset: the caller receives the class's name only.
     """
     def __init__(
         self,
@@ -269,7 +269,7 @@ Global___ExceptionStatus: _TypeAlias = ExceptionStatus  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Bounds on one call. A field that is unset takes the gateway's default."""
+    """Limits for one call. An unset field takes the gateway's default."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -281,31 +281,27 @@ class Limits(_message.Message):
     ITEM_BYTES_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
-    """How many attempts a call that may be run again has in all. At least 1."""
+    """The total number of attempts of a call that may run again. At least 1."""
     request_bytes: _builtins.int
-    """Bytes of one call's request messages in all. Of a live call that may not be run
-    again, those that its handler has not read.
+    """Bytes of one call's request messages in total. For a live call that may not run again:
+    only those that its handler has not read.
     """
     item_bytes: _builtins.int
-    """Bytes of one call's lasting items that the ledger holds at a time. A
-    handler that is ahead of its readers by more than this waits.
+    """Bytes of one call's lasting items that the ledger holds at a time. A handler that is
+    further ahead of its readers waits.
     """
     @_builtins.property
     def queue_wait(self) -> _duration_pb2.Duration:
-        """How long a call may wait for a worker to begin it; then it fails with
-        UNAVAILABLE. More than 0.
-        """
+        """How long a call may wait for a worker; then it fails with UNAVAILABLE. More than 0."""
 
     @_builtins.property
     def run_time(self) -> _duration_pb2.Duration:
-        """How long one attempt may run. More than 0. Unset: as long as the call's
-        deadline lets it.
-        """
+        """How long one attempt may run. More than 0. Unset: until the call's deadline."""
 
     @_builtins.property
     def linger(self) -> _duration_pb2.Duration:
-        """How long a call outlives its last watcher under CANCEL. Unset: 0 s where
-        the gateway made the id, 10 s where the caller did.
+        """How long a call continues after its last watcher has left, under CANCEL. Unset: 0 s if
+        the gateway made the id, 10 s if the caller did.
         """
 
     @_builtins.property

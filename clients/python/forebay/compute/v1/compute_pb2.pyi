@@ -90,7 +90,7 @@ class _ProductFormat:
 class _ProductFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProductFormat.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PRODUCT_FORMAT_UNSPECIFIED: _ProductFormat.ValueType  # 0
-    """VALUES where all operands were inline and of a real type, DATA otherwise."""
+    """VALUES if all operands are inline and of a real type, DATA otherwise."""
     PRODUCT_FORMAT_DATA: _ProductFormat.ValueType  # 1
     """`data`: bytes."""
     PRODUCT_FORMAT_VALUES: _ProductFormat.ValueType  # 2
@@ -100,7 +100,7 @@ class ProductFormat(_ProductFormat, metaclass=_ProductFormatEnumTypeWrapper):
     """How a product's entries are written."""
 
 PRODUCT_FORMAT_UNSPECIFIED: ProductFormat.ValueType  # 0
-"""VALUES where all operands were inline and of a real type, DATA otherwise."""
+"""VALUES if all operands are inline and of a real type, DATA otherwise."""
 PRODUCT_FORMAT_DATA: ProductFormat.ValueType  # 1
 """`data`: bytes."""
 PRODUCT_FORMAT_VALUES: ProductFormat.ValueType  # 2
@@ -157,7 +157,7 @@ Global___AddResponse: _TypeAlias = AddResponse  # noqa: Y015
 
 @_typing.final
 class FactorialRequest(_message.Message):
-    """Which factorial is wanted, and how it is written."""
+    """Which factorial to compute, and how to write it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -166,7 +166,7 @@ class FactorialRequest(_message.Message):
     n: _builtins.int
     """From 0 to the server's limit. Unset: 0, whose factorial is 1."""
     encoding: Global___IntegerEncoding.ValueType
-    """How the number is written. Unset: decimal."""
+    """How to write the number. Unset: decimal."""
     def __init__(
         self,
         *,
@@ -192,16 +192,16 @@ class FactorialResponse(_message.Message):
     DIGITS_FIELD_NUMBER: _builtins.int
     BINARY_FIELD_NUMBER: _builtins.int
     digits: _builtins.str
-    """Decimal digits, the most significant first; to be joined."""
+    """Decimal digits, most significant first; to be concatenated."""
     binary: _builtins.bytes
-    """Big-endian bytes, the most significant first; to be joined."""
+    """Big-endian bytes, most significant first; to be concatenated."""
     @_builtins.property
     def progress(self) -> Global___Progress:
-        """How far the work is. Live only: not repeated to a caller that comes back."""
+        """How far the work is. Transient: not sent again to a caller that resumes."""
 
     @_builtins.property
     def header(self) -> Global___IntegerHeader:
-        """How long the number is. Once, before the first chunk."""
+        """The length of the number. Once, before the first chunk."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class Progress(_message.Message):
     fraction: _builtins.float
     """From 0 to 1."""
     stage: _builtins.str
-    """What is being done, such as "multiply". For people, not for programs."""
+    """The current step, such as "multiply". For people, not for programs."""
     def __init__(
         self,
         *,
@@ -338,11 +338,11 @@ class RandomOperands(_message.Message):
     n: _builtins.int
     """Columns of A, rows of B. At least 1."""
     seed: _builtins.int
-    """The seed. Unset: derived from the call id; the header says which it was."""
+    """The seed. Unset: derived from the call id; the header has the seed used."""
     dtype: Global___DataType.ValueType
     """The type of the entries. Unset: FLOAT64."""
     format: Global___ProductFormat.ValueType
-    """How the product is written. Unset: DATA."""
+    """How to write the product. Unset: DATA."""
     def __init__(
         self,
         *,
@@ -372,8 +372,8 @@ class Operands(_message.Message):
     RIGHT_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     format: Global___ProductFormat.ValueType
-    """How the product is written. Unset: VALUES where both matrices are inline
-    and of a real type, else DATA.
+    """How to write the product. Unset: VALUES if both matrices are inline and of a real
+    type, else DATA.
     """
     @_builtins.property
     def left(self) -> Global___Matrix:
@@ -450,7 +450,7 @@ class MatMulResponse(_message.Message):
     PANEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def progress(self) -> Global___Progress:
-        """How far the work is. Live only: not repeated to a caller that comes back."""
+        """How far the work is. Transient: not sent again to a caller that resumes."""
 
     @_builtins.property
     def header(self) -> Global___MatrixHeader:

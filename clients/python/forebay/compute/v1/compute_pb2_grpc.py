@@ -28,13 +28,11 @@ if _version_not_supported:
 class ComputeServiceStub:
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may return, besides the statuses named with it:
-    INVALID_ARGUMENT (malformed request; mend it), RESOURCE_EXHAUSTED (a limit, or
-    too many calls; retry only where RetryInfo is given), UNAVAILABLE (a backend or
-    all workers are away; retry, after RetryInfo's delay where given),
-    DEADLINE_EXCEEDED and CANCELLED. All methods are free of side effects, so any
-    call may be retried. Floating-point results may differ in the last bits
-    between types of CPU.
+    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
+    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
+    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
+    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
+    retried. Floating-point results may differ in the last bits between types of CPU.
     """
 
     def __init__(self, channel):
@@ -63,13 +61,11 @@ class ComputeServiceStub:
 class ComputeServiceServicer:
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may return, besides the statuses named with it:
-    INVALID_ARGUMENT (malformed request; mend it), RESOURCE_EXHAUSTED (a limit, or
-    too many calls; retry only where RetryInfo is given), UNAVAILABLE (a backend or
-    all workers are away; retry, after RetryInfo's delay where given),
-    DEADLINE_EXCEEDED and CANCELLED. All methods are free of side effects, so any
-    call may be retried. Floating-point results may differ in the last bits
-    between types of CPU.
+    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
+    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
+    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
+    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
+    retried. Floating-point results may differ in the last bits between types of CPU.
     """
 
     def Add(self, request, context):
@@ -82,10 +78,9 @@ class ComputeServiceServicer:
     def Factorial(self, request, context):
         """Computes n!, exactly.
 
-        The stream is any number of `progress`, one `header`, then one or more
-        `digits` (or `binary`) whose concatenation is the number; `progress` may
-        come between them too. OUT_OF_RANGE where n is over the server's limit
-        (10,000,000 unless configured otherwise): ask for a smaller one.
+        The stream is any number of `progress`, one `header`, then one or more `digits` (or
+        `binary`) whose concatenation is the number; more `progress` may come in between.
+        OUT_OF_RANGE if n is over the server's limit (10,000,000 by default).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,11 +89,10 @@ class ComputeServiceServicer:
     def MatMul(self, request_iterator, context):
         """Multiplies two matrices: random ones, or the caller's own.
 
-        The requests are one `random`, or one `operands` followed, where a matrix
-        has no inline values, by its bytes in `left_chunk`, then `right_chunk`. The
-        responses are one `header`, then `panel`s whose rows, in order, are the
-        product's; `progress` may come anywhere. RESOURCE_EXHAUSTED where a matrix
-        is over the server's limit.
+        The requests are one `random`; or one `operands` followed, for matrices without inline
+        values, by their bytes in `left_chunk`, then `right_chunk`. The responses are one
+        `header`, then `panel`s whose rows, in order, are the product's; `progress` may come
+        anywhere. RESOURCE_EXHAUSTED if a matrix is over the server's limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,13 +127,11 @@ def add_ComputeServiceServicer_to_server(servicer, server):
 class ComputeService:
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may return, besides the statuses named with it:
-    INVALID_ARGUMENT (malformed request; mend it), RESOURCE_EXHAUSTED (a limit, or
-    too many calls; retry only where RetryInfo is given), UNAVAILABLE (a backend or
-    all workers are away; retry, after RetryInfo's delay where given),
-    DEADLINE_EXCEEDED and CANCELLED. All methods are free of side effects, so any
-    call may be retried. Floating-point results may differ in the last bits
-    between types of CPU.
+    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
+    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
+    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
+    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
+    retried. Floating-point results may differ in the last bits between types of CPU.
     """
 
     @staticmethod

@@ -29,13 +29,11 @@ GRPC_VERSION: str
 class ComputeServiceStub:
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may return, besides the statuses named with it:
-    INVALID_ARGUMENT (malformed request; mend it), RESOURCE_EXHAUSTED (a limit, or
-    too many calls; retry only where RetryInfo is given), UNAVAILABLE (a backend or
-    all workers are away; retry, after RetryInfo's delay where given),
-    DEADLINE_EXCEEDED and CANCELLED. All methods are free of side effects, so any
-    call may be retried. Floating-point results may differ in the last bits
-    between types of CPU.
+    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
+    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
+    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
+    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
+    retried. Floating-point results may differ in the last bits between types of CPU.
     """
 
     @_typing.overload
@@ -47,32 +45,28 @@ class ComputeServiceStub:
     Factorial: _grpc.UnaryStreamMultiCallable[_compute_pb2.FactorialRequest, _compute_pb2.FactorialResponse]
     """Computes n!, exactly.
 
-    The stream is any number of `progress`, one `header`, then one or more
-    `digits` (or `binary`) whose concatenation is the number; `progress` may
-    come between them too. OUT_OF_RANGE where n is over the server's limit
-    (10,000,000 unless configured otherwise): ask for a smaller one.
+    The stream is any number of `progress`, one `header`, then one or more `digits` (or
+    `binary`) whose concatenation is the number; more `progress` may come in between.
+    OUT_OF_RANGE if n is over the server's limit (10,000,000 by default).
     """
     MatMul: _grpc.StreamStreamMultiCallable[_compute_pb2.MatMulRequest, _compute_pb2.MatMulResponse]
     """Multiplies two matrices: random ones, or the caller's own.
 
-    The requests are one `random`, or one `operands` followed, where a matrix
-    has no inline values, by its bytes in `left_chunk`, then `right_chunk`. The
-    responses are one `header`, then `panel`s whose rows, in order, are the
-    product's; `progress` may come anywhere. RESOURCE_EXHAUSTED where a matrix
-    is over the server's limit.
+    The requests are one `random`; or one `operands` followed, for matrices without inline
+    values, by their bytes in `left_chunk`, then `right_chunk`. The responses are one
+    `header`, then `panel`s whose rows, in order, are the product's; `progress` may come
+    anywhere. RESOURCE_EXHAUSTED if a matrix is over the server's limit.
     """
 
 @_typing.type_check_only
 class ComputeServiceAsyncStub(ComputeServiceStub):
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may return, besides the statuses named with it:
-    INVALID_ARGUMENT (malformed request; mend it), RESOURCE_EXHAUSTED (a limit, or
-    too many calls; retry only where RetryInfo is given), UNAVAILABLE (a backend or
-    all workers are away; retry, after RetryInfo's delay where given),
-    DEADLINE_EXCEEDED and CANCELLED. All methods are free of side effects, so any
-    call may be retried. Floating-point results may differ in the last bits
-    between types of CPU.
+    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
+    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
+    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
+    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
+    retried. Floating-point results may differ in the last bits between types of CPU.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -81,31 +75,27 @@ class ComputeServiceAsyncStub(ComputeServiceStub):
     Factorial: _aio.UnaryStreamMultiCallable[_compute_pb2.FactorialRequest, _compute_pb2.FactorialResponse]  # type: ignore[assignment]
     """Computes n!, exactly.
 
-    The stream is any number of `progress`, one `header`, then one or more
-    `digits` (or `binary`) whose concatenation is the number; `progress` may
-    come between them too. OUT_OF_RANGE where n is over the server's limit
-    (10,000,000 unless configured otherwise): ask for a smaller one.
+    The stream is any number of `progress`, one `header`, then one or more `digits` (or
+    `binary`) whose concatenation is the number; more `progress` may come in between.
+    OUT_OF_RANGE if n is over the server's limit (10,000,000 by default).
     """
     MatMul: _aio.StreamStreamMultiCallable[_compute_pb2.MatMulRequest, _compute_pb2.MatMulResponse]  # type: ignore[assignment]
     """Multiplies two matrices: random ones, or the caller's own.
 
-    The requests are one `random`, or one `operands` followed, where a matrix
-    has no inline values, by its bytes in `left_chunk`, then `right_chunk`. The
-    responses are one `header`, then `panel`s whose rows, in order, are the
-    product's; `progress` may come anywhere. RESOURCE_EXHAUSTED where a matrix
-    is over the server's limit.
+    The requests are one `random`; or one `operands` followed, for matrices without inline
+    values, by their bytes in `left_chunk`, then `right_chunk`. The responses are one
+    `header`, then `panel`s whose rows, in order, are the product's; `progress` may come
+    anywhere. RESOURCE_EXHAUSTED if a matrix is over the server's limit.
     """
 
 class ComputeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may return, besides the statuses named with it:
-    INVALID_ARGUMENT (malformed request; mend it), RESOURCE_EXHAUSTED (a limit, or
-    too many calls; retry only where RetryInfo is given), UNAVAILABLE (a backend or
-    all workers are away; retry, after RetryInfo's delay where given),
-    DEADLINE_EXCEEDED and CANCELLED. All methods are free of side effects, so any
-    call may be retried. Floating-point results may differ in the last bits
-    between types of CPU.
+    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
+    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
+    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
+    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
+    retried. Floating-point results may differ in the last bits between types of CPU.
     """
 
     @_abc_1.abstractmethod
@@ -124,10 +114,9 @@ class ComputeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_compute_pb2.FactorialResponse], _abc.AsyncIterator[_compute_pb2.FactorialResponse]]:
         """Computes n!, exactly.
 
-        The stream is any number of `progress`, one `header`, then one or more
-        `digits` (or `binary`) whose concatenation is the number; `progress` may
-        come between them too. OUT_OF_RANGE where n is over the server's limit
-        (10,000,000 unless configured otherwise): ask for a smaller one.
+        The stream is any number of `progress`, one `header`, then one or more `digits` (or
+        `binary`) whose concatenation is the number; more `progress` may come in between.
+        OUT_OF_RANGE if n is over the server's limit (10,000,000 by default).
         """
 
     @_abc_1.abstractmethod
@@ -138,11 +127,10 @@ class ComputeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_compute_pb2.MatMulResponse], _abc.AsyncIterator[_compute_pb2.MatMulResponse]]:
         """Multiplies two matrices: random ones, or the caller's own.
 
-        The requests are one `random`, or one `operands` followed, where a matrix
-        has no inline values, by its bytes in `left_chunk`, then `right_chunk`. The
-        responses are one `header`, then `panel`s whose rows, in order, are the
-        product's; `progress` may come anywhere. RESOURCE_EXHAUSTED where a matrix
-        is over the server's limit.
+        The requests are one `random`; or one `operands` followed, for matrices without inline
+        values, by their bytes in `left_chunk`, then `right_chunk`. The responses are one
+        `header`, then `panel`s whose rows, in order, are the product's; `progress` may come
+        anywhere. RESOURCE_EXHAUSTED if a matrix is over the server's limit.
         """
 
 def add_ComputeServiceServicer_to_server(servicer: ComputeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
