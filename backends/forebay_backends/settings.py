@@ -61,13 +61,17 @@ class Settings(BaseSettings):
     )
 
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
-    ledger_url: str | None = Field(None, description="Redis or Valkey; unset: the embedded server")
-    broker_url: str | None = Field(None, description="Redis, Valkey or AMQP; unset: the ledger's")
+    ledger_url: str | None = Field(
+        None, description="URL of a Redis or Valkey; unset: the embedded server"
+    )
+    broker_url: str | None = Field(
+        None, description="URL of a Redis, Valkey or RabbitMQ; unset: the ledger's server"
+    )
     result_url: str = Field(
-        RPC, description="the result backend of plain tasks: rpc:// or a Redis or Valkey"
+        RPC, description="result backend of plain tasks: `rpc://`, or the URL of a Redis or Valkey"
     )
     exceptions: tuple[ExceptionStatus, ...] = Field(
-        (), description="statuses of plain tasks' exceptions, where a route gives none"
+        (), description="statuses for exceptions of plain tasks that the route does not list"
     )
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="the embedded server's folder"
@@ -75,33 +79,53 @@ class Settings(BaseSettings):
     services: tuple[str, ...] = Field(
         ("forebay.compute.v1.compute_pb2",),
         min_length=1,
-        description="compiled protobuf modules and descriptor sets to be served",
+        description="compiled protobuf modules and descriptor sets to serve",
     )
     checks: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="options of checks, by a method's full name"
+        default_factory=dict, description="options for checks, by the method's full name"
     )
-    processes: int = Field(1, ge=1, description="gateway processes that share the port")
-    max_message_bytes: int = Field(4 * _MIB, ge=1024, description="largest message, either way")
-    max_calls: int = Field(10_000, ge=1, description="calls in flight, all processes")
-    max_held_bytes: int = Field(512 * _MIB, ge=1, description="what those calls hold in memory")
-    max_queue_depth: int = Field(100_000, ge=1, description="calls that wait in one queue")
-    first_request_s: float = Field(30.0, gt=0, description="longest wait for a first request")
-    idle_s: float = Field(
-        60.0, gt=0, description="longest wait of a live call's handler for its next request"
+    processes: int = Field(1, ge=1, description="number of gateway processes that share the port")
+    max_message_bytes: int = Field(
+        4 * _MIB, ge=1024, description="size limit of a message, in both directions"
     )
-    queue_wait_s: float = Field(60.0, gt=0, description="longest wait for a worker")
-    run_time_s: float | None = Field(None, gt=0, description="longest run of one attempt")
-    attempts: int = Field(3, ge=1, description="attempts of a call that may be run again")
+    max_calls: int = Field(10_000, ge=1, description="limit of calls in flight, in all processes")
+    max_held_bytes: int = Field(
+        512 * _MIB, ge=1, description="limit of the memory that these calls hold"
+    )
+    max_queue_depth: int = Field(100_000, ge=1, description="limit of waiting calls in one queue")
+    first_request_s: float = Field(30.0, gt=0, description="time limit for a call's first request")
+    idle_s: float = Field(60.0, gt=0, description="time limit for the next request of a live call")
+    queue_wait_s: float = Field(
+        60.0, gt=0, description="time limit in the queue, until a worker begins the call"
+    )
+    run_time_s: float | None = Field(None, gt=0, description="time limit of one attempt")
+    attempts: int = Field(3, ge=1, description="number of attempts of a call that may run again")
     cancel_grace_s: float = Field(
-        5.0, ge=0, description="how long a handler may take to heed a stop, on prefork"
+        5.0,
+        ge=0,
+        description="time that a cancelled handler has to stop before it is killed (prefork)",
     )
-    linger_s: float = Field(10.0, ge=0, description="how long a call outlives its last watcher")
-    request_bytes: int = Field(64 * _MIB, ge=1, description="one call's requests in all")
-    item_bytes: int = Field(256 * _MIB, ge=1, description="one call's items held in the ledger")
-    window_bytes: int = Field(8 * _MIB, ge=1, description="messages sent ahead of their reader")
-    retention_s: float = Field(3600.0, gt=0, description="how long a finished call is kept")
-    retention_bytes: int = Field(1 << 30, ge=0, description="what finished calls may hold in all")
-    drain_s: float = Field(10.0, ge=0, description="grace for calls in flight at shutdown")
+    linger_s: float = Field(
+        10.0, ge=0, description="how long a call continues after its last watcher has left"
+    )
+    request_bytes: int = Field(
+        64 * _MIB, ge=1, description="size limit of one call's requests in total"
+    )
+    item_bytes: int = Field(
+        256 * _MIB, ge=1, description="size limit of one call's items in the ledger"
+    )
+    window_bytes: int = Field(
+        8 * _MIB, ge=1, description="size limit of messages sent ahead of their reader"
+    )
+    retention_s: float = Field(
+        3600.0, gt=0, description="how long the ledger keeps a finished call"
+    )
+    retention_bytes: int = Field(
+        1 << 30, ge=0, description="size limit of all finished calls in total"
+    )
+    drain_s: float = Field(
+        10.0, ge=0, description="time that calls in flight have to finish at shutdown"
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="log level")
 
     @field_validator("listen")

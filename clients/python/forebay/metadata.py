@@ -1,7 +1,7 @@
 """The metadata keys of a call, and metadata as it is stored. Pure.
 
-The keys are those of the contract. Each says where it goes (the caller's request, initial or
-trailing metadata), then what it is; docs/metadata.md is made of that.
+The keys are those of the contract. Each docstring gives the place (request, initial or trailing
+metadata), then the meaning; docs/metadata.md is generated from them.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ from collections.abc import Iterable, Sequence
 from forebay.v1 import call_pb2
 
 CALL_ID = "forebay-call-id"
-"""Request and initial: the call's id, the caller's own (1 to 128 of `A-Za-z0-9._:-`), which makes
-the call durable, or one that the gateway makes; of an ephemeral call, in trailing metadata."""
+"""Request and initial: the call's id. A caller's own id (1 to 128 of `A-Za-z0-9._:-`) makes the
+call durable; otherwise the gateway makes one. Ephemeral calls have it in trailing metadata."""
 RESUME_FROM = "forebay-resume-from"
-"""Request: the number of lasting items seen already. Default 0; needs `forebay-call-id`."""
+"""Request: the number of lasting items already received. Default 0; needs `forebay-call-id`."""
 ON_DISCONNECT = "forebay-on-disconnect"
-"""Request: `cancel` or `detach`, where the route lets a caller choose."""
+"""Request: `cancel` or `detach`, if the route lets the caller choose."""
 PRIORITY = "forebay-priority"
-"""Request: 0 to 9, 9 the most urgent, up to the route's `max_priority`. Default: its `priority`."""
+"""Request: 0 to 9, up to the route's `max_priority`; 9 is the most urgent. Default: its
+`priority`."""
 TRACEPARENT = "traceparent"
-"""Request: W3C trace context, handed on to the handler."""
+"""Request: W3C trace context, passed to the handler."""
 TRACESTATE = "tracestate"
-"""Request: likewise."""
+"""Request: W3C trace context, passed to the handler."""
 ATTACHED = "forebay-attached"
-"""Initial: `new`, `running` or `finished`: what the call was when this caller attached to it."""
+"""Initial: the state of the call when this caller attached: `new`, `running` or `finished`."""
 QUEUE_MS = "forebay-queue-ms"
 """Trailing: how long the call waited for a worker, in ms."""
 RUN_MS = "forebay-run-ms"
-"""Trailing: how long its last attempt ran, in ms."""
+"""Trailing: how long the last attempt ran, in ms."""
 ATTEMPTS = "forebay-attempts"
-"""Trailing: how many attempts there were."""
+"""Trailing: the number of attempts."""
 
 _KEY = re.compile(r"[a-z0-9_.-]+")
 

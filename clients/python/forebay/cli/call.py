@@ -31,20 +31,22 @@ _ENDS = 24
 @click.command()
 @click.argument("method")
 @click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
-@target_option("The gateways; the call goes on at another where one fails.")
+@target_option("The gateways; if one fails, the call continues at another.")
 @click.option(
-    "--resume/--no-resume", default=True, help="Call again after a failure, to go on. Default: yes."
+    "--resume/--no-resume", default=True, help="Retry and resume after a failure. Default: yes."
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="The call's deadline.")
 @click.option("--id", "call_id", metavar="ID", help="The call's id; makes it durable.")
-@click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Items seen already.")
-@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9, 9 the most urgent.")
+@click.option(
+    "--resume-from", type=click.IntRange(0), metavar="N", help="Number of items already received."
+)
+@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is the most urgent.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
 @click.option(
     "--requests",
     type=click.File("r"),
     metavar="FILE",
-    help="More request messages, a line of JSON each; - is standard input.",
+    help="More request messages, one line of JSON each; - is standard input.",
 )
 @service_option(f"{WHAT_A_SERVICE_IS} of the service; repeatable.")
 def call(
@@ -62,7 +64,7 @@ def call(
 ) -> None:
     """Call METHOD, such as Add or forebay.compute.v1.ComputeService.Add.
 
-    Fields are given by name, nested ones with dots: `forebay call Factorial n=1000`,
+    Give fields by name, nested ones with dots: `forebay call Factorial n=1000`,
     `forebay call MatMul random.m=200 random.n=200`. Each response is a line of JSON;
     on a terminal long values are shortened, and progress is a bar.
     """

@@ -26,12 +26,13 @@ _WAIT_AT_A_TIME_S = 60.0
 @click.command()
 @target_option()
 @click.argument("call_id", metavar="ID")
-@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="At most so long.")
+@click.option(
+    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Maximum time to wait."
+)
 def wait(target: str, call_id: str, timeout: float | None) -> None:
-    """Wait until the call has ended, and say how.
+    """Wait until the call has ended, and print its outcome.
 
-    The exit code is 0 where it succeeded, 1 where it did not, and 124 where the time
-    was up first.
+    The exit code is 0 if the call succeeded, 1 if it failed, and 124 after the timeout.
     """
     give_up = None if timeout is None else time.monotonic() + timeout
     with gateway_at(target) as gateway:
@@ -52,7 +53,7 @@ def wait(target: str, call_id: str, timeout: float | None) -> None:
 @target_option()
 @click.argument("call_ids", nargs=-1, required=True, metavar="ID...")
 def cancel(target: str, call_ids: tuple[str, ...]) -> None:
-    """Cancel calls; one that has ended stays as it is."""
+    """Cancel calls. This does not change calls that have ended."""
     failed = False
     with gateway_at(target) as gateway:
         for call_id in call_ids:
@@ -73,10 +74,10 @@ def cancel(target: str, call_ids: tuple[str, ...]) -> None:
 @target_option()
 @service_option(FOR_MESSAGES)
 @click.argument("call_id", metavar="ID")
-@click.option("--follow", "-f", is_flag=True, help="Go on with items as they come, to the end.")
-@click.option("--first", type=click.IntRange(0), default=0, metavar="N", help="From item N on.")
+@click.option("--follow", "-f", is_flag=True, help="Print new items until the call has ended.")
+@click.option("--first", type=click.IntRange(0), default=0, metavar="N", help="Start at item N.")
 def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, first: int) -> None:
-    """Print the call's items, a line of JSON each. Progress is none; see `forebay ps`."""
+    """Print the call's items, one line of JSON each. For progress see `forebay ps`."""
     pools = pools_of(services)
     with gateway_at(target) as gateway:
         for response in gateway.items(call_id, first, follow):
@@ -86,6 +87,6 @@ def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, fir
 @click.command()
 @target_option()
 def queues(target: str) -> None:
-    """Show queues: what waits there, who works on it, and how fast."""
+    """Show each queue's waiting calls, workers and speed."""
     with gateway_at(target) as gateway:
         show(Console(), QUEUES, [queue_row(queue) for queue in gateway.queues()])

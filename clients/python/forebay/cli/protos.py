@@ -19,6 +19,6 @@ def include_path() -> Path:
 def protos() -> None:
     """Print the include path of forebay/v1/route.proto.
 
-    So that compilers of any language find it: `protoc -I. -I"$(forebay protos)" …`.
+    For compilers of any language: `protoc -I. -I"$(forebay protos)" …`.
     """
     click.echo(include_path())

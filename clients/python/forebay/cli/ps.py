@@ -32,11 +32,16 @@ _STATES = [name.removeprefix("CALL_STATE_") for name in call_pb2.CallState.keys(
     help="Only calls in this state; repeatable.",
 )
 @click.option("--method", metavar="NAME", help="Only calls of this method, such as Add.")
-@click.option("--all", "-a", "all_calls", is_flag=True, help="Calls that ended long ago, too.")
+@click.option("--all", "-a", "all_calls", is_flag=True, help="Also calls that ended earlier.")
 @click.option(
-    "--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="At most so many."
+    "--limit",
+    "-n",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Maximum number of calls.",
 )
-@click.option("--watch", "-w", is_flag=True, help="Go on, and show what changes.")
+@click.option("--watch", "-w", is_flag=True, help="Keep running, and show changes.")
 def ps(
     target: str,
     services: tuple[str, ...],
@@ -46,10 +51,10 @@ def ps(
     limit: int,
     watch: bool,
 ) -> None:
-    """Show calls, newest first: those that live, and those of the last 5 minutes.
+    """Show running calls and those that ended in the last 5 minutes, newest first.
 
-    Tab-separated where the output is no terminal; --watch prints the rows there that
-    are new or have changed.
+    If the output is not a terminal, columns are separated by tabs, and --watch prints
+    new and changed rows.
     """
     pools = pools_of(services)
     console = Console()
