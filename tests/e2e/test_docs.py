@@ -138,7 +138,7 @@ def test_the_service_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
             FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
         )
         with Reader(tmp_path, env, {}) as reader:
-            reader.read(README, "A service in 20 lines")
+            reader.read(README, "Example")
 
 
 def test_the_demo_prints_what_the_readme_shows() -> None:

@@ -204,9 +204,9 @@ class PlainTask(_message.Message):
 
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExceptionStatus]:
-        """Which status an exception of the task ends the call with. The first match applies,
-        then the gateway's own list (`FOREBAY_EXCEPTIONS`); without a match, the call ends
-        with INTERNAL and the reason HANDLER_FAILED.
+        """Which status an exception of the task ends the call with. The first match in this list
+        applies, or else the first in the gateway's list (`FOREBAY_EXCEPTIONS`). Without a
+        match, the call ends with INTERNAL and the reason HANDLER_FAILED.
         """
 
     def __init__(
