@@ -159,7 +159,7 @@ def test_an_ephemeral_call_that_failed_is_named_in_trailing_metadata(
 
 @pytest.mark.parametrize(
     ("call", "operation"),
-    [(factorial, "accept"), (mat_mul, "complete")],
+    [(factorial, "calls/accept"), (mat_mul, "requests/complete")],
     ids=["accept", "complete"],
 )
 def test_a_message_is_sent_though_the_ledgers_answer_was_lost(

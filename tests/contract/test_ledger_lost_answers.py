@@ -46,7 +46,7 @@ def run_losing_the_answer(link: LossyLink, ledger: BlockingLedger, operation: Op
     """The reply to the second run."""
     warm = Operation(operation.script, operation.partition, operation.arguments, lambda _: None)
     unknown = (str(new_key()), *operation.arguments[1:])
-    if operation.script != "accept":  # so that the server knows the script
+    if operation.script != "calls/accept":  # so that the server knows the script
         ledger.run(Operation(warm.script, warm.partition, unknown, warm.parse))
     else:
         ledger.run(accept(new_key(), new_call(), NOBODY, Push()))
@@ -137,7 +137,7 @@ async def test_an_answer_lost_over_asyncio_is_made_good_too(
     behind = Ledger(link.url)
     await behind.run(accept(new_key(), new_call(), NOBODY, Push()))
     call = new_key()
-    link.lose_answer_to("accept")
+    link.lose_answer_to("calls/accept")
     assert await behind.run(accept(call, new_call(), NOBODY, PUSH)) is not None
     assert link.lost.is_set()
     assert Record(ledger, call).state is State.QUEUED
@@ -157,7 +157,7 @@ def test_a_server_that_is_restarted_while_it_is_asked_may_have_forgotten_the_scr
 ) -> None:
     record = running(ledger)
     RUNS[run](behind, finish(new_key(), 1, Event.SUCCEED, "", b""))
-    link.lose_answer_to("finish", then=ledger.redis.script_flush)
+    link.lose_answer_to("attempts/finish", then=ledger.redis.script_flush)
     refused = RUNS[run](behind, finish(record.call, 1, Event.SUCCEED, "", b"done"))
     assert refused == Refused(State.SUCCEEDED)
     assert link.lost.is_set()
@@ -169,7 +169,7 @@ async def test_asyncios_ledger_bears_that_too(link: LossyLink, ledger: BlockingL
     for run in (behind.run, lambda operation: behind.run_all([operation])):
         record = running(ledger)
         await run(finish(new_key(), 1, Event.SUCCEED, "", b""))
-        link.lose_answer_to("finish", then=ledger.redis.script_flush)
+        link.lose_answer_to("attempts/finish", then=ledger.redis.script_flush)
         await run(finish(record.call, 1, Event.SUCCEED, "", b"done"))
         assert link.lost.is_set()
         assert record.ending().outcome == b"done"

@@ -68,7 +68,7 @@ def test_the_wheel_holds_our_four_packages_and_nothing_else(wheel: Path) -> None
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == OURS
     assert {f"{package}/py.typed" for package in OURS} <= set(names)
-    assert "forebay_backends/ledger/lua/accept.lua" in names
+    assert "forebay_backends/ledger/lua/calls/accept.lua" in names
     assert "forebay/compute/v1/compute_pb2.pyi" in names
     assert "forebay/service_config.json" in names
     shipped = {name for name in names if name.startswith("forebay/protos/")}

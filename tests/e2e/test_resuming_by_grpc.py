@@ -46,7 +46,7 @@ def test_a_named_call_is_attached_to_elsewhere(site: Site) -> None:
         stub, request = EchoServiceStub(both), EchoRequest(text="x")
         stub.Unary(request, timeout=TIMEOUT_S)  # from now on the server knows the script
         # Nothing has come yet, so it may be called again; but it is on record.
-        link.lose_answer_to("accept", then=lambda: behind_link.end_gateway_of(call_id))
+        link.lose_answer_to("calls/accept", then=lambda: behind_link.end_gateway_of(call_id))
         metadata = (("forebay-call-id", call_id),)
         future = stub.Unary.future(request, timeout=TIMEOUT_S, metadata=metadata)
         assert future.result().text == "x"

@@ -1,4 +1,4 @@
-"""Loading the ledger's Lua scripts: each is the prelude and one operation."""
+"""Loads the ledger's Lua scripts: each is the files of `lua/lib` and one operation."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ LEASE_S = 15.0
 RECORD_BYTES = 2048
 """What a finished call's record counts as, besides its items (about what it takes)."""
 
+_LIB = (
+    "keys",
+    "waiting",
+    "watchers",
+    "settle",
+    "lapse",
+    "schedule",
+    "abandon",
+    "streams",
+    "guards",
+)
+"""What all scripts share, in this order: a file uses functions of those before it."""
+
 
 @cache
 def digest(name: str) -> str:
@@ -24,15 +37,15 @@ def digest(name: str) -> str:
 
 @cache
 def script(name: str) -> str:
-    """The whole text of the script, as a server runs it."""
-    folder = files("forebay_backends.ledger") / "lua"
+    """The whole text of a script, as a server runs it; `name` is its path in `lua`."""
+    lua = files("forebay_backends.ledger") / "lua"
     return "\n".join(
         (
             f"local NEXT = {lua_table()}",
             f"local LEASE_MS = {LEASE_S * 1000:.0f}",
             f"local CONTROL = '{control_channel('')}'",
             f"local RECORD_BYTES = {RECORD_BYTES}",
-            (folder / "prelude.lua").read_text(),
-            (folder / f"{name}.lua").read_text(),
+            *((lua / "lib" / f"{part}.lua").read_text() for part in _LIB),
+            (lua / f"{name}.lua").read_text(),
         )
     )

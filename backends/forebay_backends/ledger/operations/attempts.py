@@ -51,7 +51,7 @@ class Flow:
 
 def claim(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
     """A worker has the call's message and means to begin it."""
-    return about(call, "claim", parse_refused, attempt, worker, LEASE_MS)
+    return about(call, "attempts/claim", parse_refused, attempt, worker, LEASE_MS)
 
 
 def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[Begun | Refused]:
@@ -59,7 +59,7 @@ def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[B
 
     The same operation may be run twice, another one begins nothing.
     """
-    return about(call, "begin", _begun, attempt, worker, control, uuid.uuid4().hex)
+    return about(call, "attempts/begin", _begun, attempt, worker, control, uuid.uuid4().hex)
 
 
 def renew(
@@ -70,36 +70,36 @@ def renew(
     One answer a claim: None where it was renewed.
     """
     named = (part for call, attempt in claims for part in (str(call), attempt))
-    return Operation("renew", partition, (worker, LEASE_MS, *named), _renewed)
+    return Operation("attempts/renew", partition, (worker, LEASE_MS, *named), _renewed)
 
 
 def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
     """The worker will not go on with the call: it moves, or fails with WORKER_LOST."""
-    return about(call, "release", parse_refused, attempt, worker)
+    return about(call, "attempts/release", parse_refused, attempt, worker)
 
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
     """Stores one lasting item, once, and tells the watchers."""
     large = large_message(call, call.items, ordinal, item)
     arguments = attempt, ordinal, b"" if large else item, ANNOUNCE_ABOVE_BYTES, len(item)
-    return about(call, "emit", _flow, *arguments, large=large)
+    return about(call, "attempts/emit", _flow, *arguments, large=large)
 
 
 def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
     """Pushes an item that is neither stored nor counted; the latest is kept."""
-    return about(call, "emit_transient", parse_refused, attempt, "transient", item)
+    return about(call, "attempts/emit_transient", parse_refused, attempt, "transient", item)
 
 
 def send_initial_metadata(
     call: CallKey, attempt: int, metadata: bytes
 ) -> Operation[Refused | None]:
     """Keeps the handler's initial metadata and tells the watchers."""
-    return about(call, "emit_transient", parse_refused, attempt, "initial", metadata)
+    return about(call, "attempts/emit_transient", parse_refused, attempt, "initial", metadata)
 
 
 def read_flow(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
     """Where flow control stands, for a handler that waits."""
-    return about(call, "flow", _flow, attempt)
+    return about(call, "attempts/flow", _flow, attempt)
 
 
 def finish(
@@ -112,12 +112,14 @@ def finish(
 ) -> Operation[Refused | None]:
     """The handler has ended: SUCCEED, FAIL or CANCEL; a unary method's with a response."""
     item = () if response is None else (response, ANNOUNCE_ABOVE_BYTES)
-    return about(call, "finish", parse_refused, attempt, str(event), reason, outcome, *item)
+    return about(
+        call, "attempts/finish", parse_refused, attempt, str(event), reason, outcome, *item
+    )
 
 
 def trim(call: CallKey, attempt: int, count: int, size: int) -> Operation[Refused | None]:
     """Lets go of the first `count` items, `size` bytes in all: they were read."""
-    return about(call, "trim", parse_refused, attempt, count, size)
+    return about(call, "attempts/trim", parse_refused, attempt, count, size)
 
 
 def _renewed(reply: Reply) -> list[Refused | None]:

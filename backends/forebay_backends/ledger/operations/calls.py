@@ -111,7 +111,7 @@ def accept(
     state = State.RECEIVING if new.receiving else State.QUEUED
     return about(
         call,
-        "accept",
+        "calls/accept",
         lambda reply: (
             ExistingCall(reply[1].decode(), reply[2].decode()) if reply[0] == b"KNOWN" else None
         ),
@@ -133,14 +133,14 @@ def discard(call: CallKey) -> Operation[Refused | None]:
 
     Refused where a worker has it, or where somebody else was told of it.
     """
-    return about(call, "discard", parse_refused)
+    return about(call, "calls/discard", parse_refused)
 
 
 def end(
     call: CallKey, event: Event, reason: str, outcome: bytes = b""
 ) -> Operation[Refused | None]:
     """Somebody other than the worker ends the call."""
-    return about(call, "end", parse_refused, str(event), reason, outcome)
+    return about(call, "calls/end", parse_refused, str(event), reason, outcome)
 
 
 def cancel(call: CallKey) -> Operation[Refused | None]:
@@ -150,22 +150,22 @@ def cancel(call: CallKey) -> Operation[Refused | None]:
 
 def attach(call: CallKey, channel: str) -> Operation[CallSnapshot | Refused]:
     """As `watch`, for a caller who is told that the call is known: it is discarded no more."""
-    return about(call, "watch", _snapshot, channel, LEASE_MS, "attach")
+    return about(call, "calls/watch", _snapshot, channel, LEASE_MS, 1)
 
 
 def watch(call: CallKey, channel: str) -> Operation[CallSnapshot | Refused]:
     """Registers or renews a watch, and tells where the call stands."""
-    return about(call, "watch", _snapshot, channel, LEASE_MS)
+    return about(call, "calls/watch", _snapshot, channel, LEASE_MS)
 
 
 def leave(call: CallKey, channel: str) -> Operation[Refused | None]:
     """A watcher has gone; where it was the last, the call's policy begins to apply."""
-    return about(call, "leave", parse_refused, channel)
+    return about(call, "calls/leave", parse_refused, channel)
 
 
 def credit(call: CallKey, count: int) -> Operation[Refused | None]:
     """A watcher has read so many items."""
-    return about(call, "credit", parse_refused, count)
+    return about(call, "calls/credit", parse_refused, count)
 
 
 def _snapshot(reply: Reply) -> CallSnapshot | Refused:

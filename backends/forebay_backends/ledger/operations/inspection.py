@@ -128,7 +128,7 @@ def list_calls(
 ) -> Operation[Stretch]:
     """Up to `limit` calls of a partition, newest first: those after a place, none that is older."""
     return Operation(
-        "list",
+        "inspection/list",
         partition_prefix(partition),
         (
             "" if after is None else after.created_ms,
@@ -147,18 +147,22 @@ def describe(
 
     With `review` the call is ended first where that is due, so what is told is true now.
     """
-    return Operation("describe", call.partition, (str(call), most_bytes, int(review)), _description)
+    return Operation(
+        "inspection/describe", call.partition, (str(call), most_bytes, int(review)), _description
+    )
 
 
 def observe(call: CallKey, channel: str) -> Operation[ObservedCall | Refused]:
     """The channel hears of the call for the time of a lease; tells where it stands."""
-    return Operation("observe", call.partition, (str(call), channel, int(LEASE_S * 1000)), _seen)
+    return Operation(
+        "inspection/observe", call.partition, (str(call), channel, int(LEASE_S * 1000)), _seen
+    )
 
 
 def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, ...]]:
     """What waits in a partition, of each queue."""
     return Operation(
-        "backlog",
+        "inspection/backlog",
         partition_prefix(partition),
         tuple(queues),
         lambda reply: tuple(
@@ -170,7 +174,7 @@ def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, .
 
 def delete(call: CallKey) -> Operation[Refused | None]:
     """Forgets a call that has ended; refused with its state where it has not."""
-    return Operation("delete", call.partition, (str(call),), parse_refused)
+    return Operation("inspection/delete", call.partition, (str(call),), parse_refused)
 
 
 def _stretch(reply: Reply) -> Stretch:

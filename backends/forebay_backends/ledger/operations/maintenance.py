@@ -56,13 +56,18 @@ def sweep(partition: int, consumed: Collection[str], limit: int = 100) -> Operat
     `consumed` are the queues that live workers consume.
     """
     return Operation(
-        "sweep", partition_prefix(partition), (limit, json.dumps(sorted(consumed))), _swept
+        "maintenance/sweep",
+        partition_prefix(partition),
+        (limit, json.dumps(sorted(consumed))),
+        _swept,
     )
 
 
 def evict(partition: int) -> Operation[int]:
     """Drops a partition's oldest finished call that nobody reads; the bytes that it held."""
-    return Operation("evict", partition_prefix(partition), (), lambda reply: int(reply[0]))
+    return Operation(
+        "maintenance/evict", partition_prefix(partition), (), lambda reply: int(reply[0])
+    )
 
 
 def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, QueueBacklog]]:
@@ -72,13 +77,16 @@ def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, Queu
         return {queue: _backlog(queue, found) for queue, found in zip(queues, reply, strict=True)}
 
     arguments: tuple[Argument, ...] = (LEASE_MS, _MOST_A_PARTITION, *queues)
-    return Operation("unclaimed", partition_prefix(partition), arguments, parse)
+    return Operation("maintenance/unclaimed", partition_prefix(partition), arguments, parse)
 
 
 def mark_resent(call: UnclaimedCall) -> Operation[Refused | None]:
     """The call's message was sent again."""
     return Operation(
-        "mark_resent", call.call.partition, (str(call.call), call.queue), lambda reply: None
+        "maintenance/mark_resent",
+        call.call.partition,
+        (str(call.call), call.queue),
+        lambda reply: None,
     )
 
 

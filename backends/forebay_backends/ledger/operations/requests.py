@@ -45,7 +45,7 @@ def receive(
     """
     large = large_message(call, call.inputs, ordinal, request)
     arguments = ordinal, b"" if large else request, limit_bytes, len(request)
-    return about(call, "receive", parse_refused, *arguments, large=large)
+    return about(call, "requests/receive", parse_refused, *arguments, large=large)
 
 
 def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
@@ -54,7 +54,7 @@ def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[
     Refused with GAP where the ledger does not have as many requests as were spooled.
     """
     count: Argument = "" if inputs is None else inputs
-    return about(call, "complete", parse_refused, push.queue_list, push.message, count)
+    return about(call, "requests/complete", parse_refused, push.queue_list, push.message, count)
 
 
 def take_requests(
@@ -68,7 +68,7 @@ def take_requests(
     """
     bounds = (_AT_ONCE, _AT_ONCE_BYTES)
     arguments = (str(call), attempt, first, read_bytes, *bounds)
-    return Operation("take", call.partition, arguments, _requests)
+    return Operation("requests/take", call.partition, arguments, _requests)
 
 
 def _requests(reply: Reply) -> Requests | Refused:

@@ -73,7 +73,7 @@ def _fields(new: NewCall) -> dict[object, object]:
 
 def test_an_accept_sends_the_call_its_bounds_and_its_message_in_the_scripts_order() -> None:
     operation = accept(CALL, NEW, "channel", PUSH)
-    assert (operation.script, operation.partition) == ("accept", CALL.partition)
+    assert (operation.script, operation.partition) == ("calls/accept", CALL.partition)
     head = ("/call-1", "channel", 15_000, "QUEUED", 1500, 2000, "list", b"message", "q")
     assert operation.arguments[:9] == head
 
@@ -154,7 +154,8 @@ def test_an_operation_on_a_call_stays_in_its_partition_and_tells_why_it_is_refus
     [
         operation
         for operation in CALLS_OPERATIONS
-        if operation.script not in ("begin", "emit", "flow", "watch")
+        if operation.script
+        not in ("attempts/begin", "attempts/emit", "attempts/flow", "calls/watch")
     ],
     ids=lambda operation: operation.script,
 )

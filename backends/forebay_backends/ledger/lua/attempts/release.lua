@@ -1,0 +1,13 @@
+-- The worker gives the call back: it had claimed the call, or had the message of a call that nobody
+-- has claimed.
+-- ARGV: call, attempt, worker
+-- Replies: OK | UNKNOWN | STALE | TAKEN | state
+local call, attempt, worker = ARGV[1], ARGV[2], ARGV[3]
+
+local r = read(call, {'state', 'attempt', 'worker'})
+local why = refusal(r, attempt, 'lapse')
+if why then return {why} end
+if r.worker and r.worker ~= worker then return {'TAKEN'} end
+lapse(call)
+schedule(call)
+return {'OK'}

@@ -1,0 +1,42 @@
+-- Writes a call's record and, where the broker is this server, its task message.
+-- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms, list ('': the message
+--   is sent another way), message, queue, piggybacked ('1': another call's message names this call),
+--   field, value, ... of the record
+-- Replies: NEW | KNOWN method digest
+local call, channel, lease_ms, state = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local timeout_ms, queue_wait_ms, list, message = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
+local queue, piggybacked, fields = ARGV[9], ARGV[10] == '1', arguments_from(11)
+
+local known = redis.call('HMGET', key('call', call), 'method', 'digest')
+if known[1] then return {'KNOWN', known[1], known[2]} end
+local now, due = now_ms(), {state = state}
+local function set(field, value)
+  fields[#fields + 1], fields[#fields + 2] = field, value
+end
+set('state', state)
+set('attempt', '1')
+set('created', now)
+set('count', '0')
+set('sent', '0')
+set('queue', queue)
+set('queue_wait', queue_wait_ms)
+if timeout_ms > 0 then
+  due.deadline = now + timeout_ms
+  set('deadline', due.deadline)
+end
+if state == 'QUEUED' then
+  due.queue_until = now + queue_wait_ms
+  set('queued', now)
+  set('queue_until', due.queue_until)
+  redis.call('ZADD', waiting(queue), now, call)
+end
+if piggybacked then
+  set('piggybacked', '1')
+  redis.call('HINCRBY', index('piggybacked'), queue, 1)
+end
+redis.call('HSET', key('call', call), unpack(fields))
+redis.call('ZADD', index('calls'), now, call)
+redis.call('ZADD', key('watch', call), now + lease_ms, channel)
+schedule(call, due)
+if list ~= '' then redis.call('LPUSH', list, message) end
+return {'NEW'}

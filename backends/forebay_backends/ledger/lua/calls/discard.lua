@@ -1,0 +1,11 @@
+-- Deletes a call whose message could not be sent. Refused where a worker has the call or another
+-- caller was told of it: its message then counts as lost, and is sent again.
+-- ARGV: call
+-- Replies: OK | UNKNOWN | state
+local call = ARGV[1]
+
+local r = read(call, {'state', 'worker', 'attached'})
+if not r.state then return {'UNKNOWN'} end
+if r.worker or r.attached or not active(r.state) then return {r.state} end
+drop(call)
+return {'OK'}

@@ -1,0 +1,27 @@
+-- All that a record reports to somebody who does not watch the call.
+-- ARGV: call, most_bytes (larger items are left out), review ('1': end the call first if it is due)
+-- Replies: UNKNOWN | OK now state reason method queue worker attempt created queued begun finished
+--   deadline first count sent outcome last_item transient; an item has '+' before it, none is ''
+local call, most_bytes, reviewed = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+
+if reviewed then review(call) end
+local fields = {
+  'state', 'reason', 'method', 'queue', 'worker', 'attempt', 'created', 'queued', 'begun',
+  'finished', 'deadline', 'first', 'count', 'sent', 'outcome',
+}
+local r = read(call, fields)
+if not r.state then return {'UNKNOWN'} end
+local reply = {'OK', tostring(now_ms())}
+for _, field in ipairs(fields) do reply[#reply + 1] = r[field] or '' end
+
+local function small(item)
+  return item and #item <= most_bytes and '+' .. item or ''
+end
+local last
+if r.state == 'SUCCEEDED' then
+  local entry = redis.call('XREVRANGE', key('out', call), '+', '-', 'COUNT', 1)[1]
+  last = entry and entry[2][2]
+end
+reply[#reply + 1] = small(last)
+reply[#reply + 1] = small(redis.call('HGET', key('call', call), 'transient'))
+return reply

@@ -1,0 +1,44 @@
+-- Calls by the time that they were accepted, newest first: those after (created, after), at most
+-- limit.
+-- ARGV: created ('': from the newest on), after (a call), oldest (ms; '': no bound), limit
+-- Replies: created call (the place up to which it read; '' '' at the end), then of each call: call
+--   created state method queue begun finished
+local created, after, oldest, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+-- Bytewise, as sorted sets compare: `<` would follow the server's locale.
+local function before(a, b)
+  for i = 1, math.min(#a, #b) do
+    if a:byte(i) ~= b:byte(i) then return a:byte(i) < b:byte(i) end
+  end
+  return #a < #b
+end
+
+local found = {}
+if created ~= '' and tonumber(created) >= (tonumber(oldest) or 0) then
+  -- Few calls share a millisecond, and only these must be compared by name.
+  for _, call in ipairs(redis.call('ZREVRANGEBYSCORE', index('calls'), created, created)) do
+    if before(call, after) then
+      found[#found + 1] = call
+      found[#found + 1] = created
+    end
+  end
+end
+local older = redis.call('ZREVRANGEBYSCORE', index('calls'),
+  created ~= '' and '(' .. created or '+inf', oldest ~= '' and oldest or '-inf', 'WITHSCORES',
+  'LIMIT', 0, limit + 1)
+for _, word in ipairs(older) do found[#found + 1] = word end
+
+local reply = {'', ''}
+for i = 1, math.min(#found, 2 * limit), 2 do
+  local call = found[i]
+  local r = read(call, {'state', 'method', 'queue', 'begun', 'finished'})
+  if r.state then
+    for _, word in ipairs({
+      call, found[i + 1], r.state, r.method, r.queue, r.begun or '0', r.finished or '0',
+    }) do reply[#reply + 1] = word end
+  else
+    redis.call('ZREM', index('calls'), call)  -- its record has expired, or was lost
+  end
+end
+if #found > 2 * limit then reply[1], reply[2] = found[2 * limit], found[2 * limit - 1] end
+return reply

@@ -1,0 +1,17 @@
+-- Calls that nobody watches.
+
+-- The last watcher has gone: from grace_ms on, the call's linger runs, if it does not already.
+local function abandon(call, grace_ms)
+  local since, now = redis.call('HGET', key('call', call), 'left'), now_ms()
+  if not since or tonumber(since) > now + grace_ms then
+    redis.call('HSET', key('call', call), 'left', now + grace_ms)
+  end
+  review(call)
+end
+
+-- Publishes what the handler sent. A watcher that can't be reached has the time of a lease to come
+-- back before the call counts as abandoned.
+local function publish_or_abandon(call, frame)
+  local reached, all = publish(call, frame)
+  if all > 0 and reached == 0 then abandon(call, LEASE_MS) end
+end

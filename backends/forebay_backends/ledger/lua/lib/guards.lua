@@ -1,0 +1,33 @@
+-- What an operation checks first, and what handlers hear.
+
+-- Why the event is refused for this attempt; nil where it is not.
+local function refusal(r, attempt, event)
+  if not r.state then return 'UNKNOWN' end
+  if not NEXT[r.state][event] then return r.state end
+  if r.attempt ~= attempt then return 'STALE' end
+  return nil
+end
+
+-- Whether another worker holds a lease on the call.
+local function taken(r, worker)
+  return r.worker and r.worker ~= worker and number(r.lease_until) > now_ms()
+end
+
+-- Whether further requests may come.
+local function accepts_requests(r)
+  return r.state == 'RECEIVING' or r.live == 'open'
+end
+
+-- Tells the handler of a live call that requests came, or that they ended.
+local function announce_requests(call, r, count)
+  if r.control then
+    redis.call('PUBLISH', r.control, 'requests ' .. call .. ' ' .. r.attempt .. ' ' .. count)
+  end
+end
+
+local FLOW_FIELDS = {'state', 'attempt', 'read_count'}
+
+-- How many items the watcher that is furthest has read, and how many watch; r: the FLOW_FIELDS.
+local function flow(call, r)
+  return {'OK', r.read_count or '0', tostring(count_live_watchers(call))}
+end

@@ -1,0 +1,39 @@
+-- Names of keys, the server's clock, and reading of records. KEYS[1] is the partition's prefix.
+local function index(name)
+  return KEYS[1] .. ':' .. name
+end
+
+local function key(kind, call)
+  return index(kind) .. ':' .. call
+end
+
+-- Times are ms of this server's clock.
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function read(call, fields)
+  local values = redis.call('HMGET', key('call', call), unpack(fields))
+  local record = {}
+  for i, field in ipairs(fields) do
+    record[field] = values[i] or nil
+  end
+  return record
+end
+
+local function number(text)
+  return tonumber(text or '0') or 0
+end
+
+-- Whether the call exists and has not ended.
+local function active(state)
+  return state and next(NEXT[state]) ~= nil
+end
+
+-- Not `unpack`: it fails for some 8,000 values.
+local function arguments_from(first)
+  local rest = {}
+  for i = first, #ARGV do rest[#rest + 1] = ARGV[i] end
+  return rest
+end

@@ -1,0 +1,36 @@
+-- The end of an attempt whose worker has lost or released the call.
+local FIELDS_OF_A_CLAIM = {
+  'worker', 'lease_until', 'control', 'token', 'overall', 'piggybacked', 'taken', 'taken_bytes',
+  'idle_until',
+}
+
+local RERUN_FIELDS = {'attempt', 'attempts_limit', 'count', 'rerun', 'deterministic'}
+
+-- Whether another attempt may follow this one, which has begun; r: the RERUN_FIELDS.
+local function may_run_again(r)
+  return r.rerun == '1' and number(r.attempt) < number(r.attempts_limit)
+    and (r.deterministic == '1' or number(r.count) == 0)
+end
+
+-- Returns the call to its queue. A call that had begun moves to the next attempt, or fails where it
+-- may not run again.
+local function lapse(call)
+  local r = read(call, {
+    'state', 'worker', 'control', 'queue', 'queue_wait', 'overall', 'piggybacked',
+    unpack(RERUN_FIELDS)
+  })
+  local state = NEXT[r.state].lapse
+  if state ~= r.state then
+    if not may_run_again(r) then
+      settle(call, 'fail', 'WORKER_LOST', '')
+      return
+    end
+    stop_worker(call, r, state)
+    redis.call('HSET', key('call', call), 'state', state, 'attempt', r.attempt + 1,
+      'queue_until', now_ms() + number(r.queue_wait))
+    if r.overall then redis.call('HSET', key('call', call), 'deadline', r.overall) end
+  end
+  redis.call('HDEL', key('call', call), unpack(FIELDS_OF_A_CLAIM))
+  leave_queue(call, r)
+  redis.call('ZADD', waiting(r.queue), 0, call)
+end

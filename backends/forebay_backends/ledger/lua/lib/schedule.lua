@@ -1,0 +1,84 @@
+-- What is due, and when: deadlines, queue waits, idle limits, lost watchers and lost workers.
+
+-- No lease lapses before this time; sweep.lua sets it.
+local lapse_not_before = 0
+
+local SCHEDULE_FIELDS = {
+  'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach', 'lease_until',
+  'idle_until',
+}
+
+-- When the call is to be cancelled since nobody watches it; nil where it is not.
+local function cancel_at(r)
+  if r.left and (r.detach ~= '1' or r.state == 'RECEIVING') then
+    return number(r.left) + number(r.linger)
+  end
+end
+
+-- Keeps in the partition's index when the call must be reviewed next; r: the SCHEDULE_FIELDS, where
+-- they were read.
+local function schedule(call, r)
+  r = r or read(call, SCHEDULE_FIELDS)
+  if not active(r.state) then return end
+  local due = math.huge
+  local function at(time)
+    if time > 0 and time < due then due = time end
+  end
+  at(number(r.deadline))
+  at(number(r.idle_until))
+  if r.lease_until then at(math.max(number(r.lease_until), lapse_not_before)) end
+  if r.state == 'QUEUED' then at(number(r.queue_until)) end
+  at(cancel_at(r) or 0)
+  local last = redis.call('ZRANGE', key('watch', call), -1, -1, 'WITHSCORES')
+  if last[2] then at(math.max(tonumber(last[2]), lapse_not_before)) end
+  if due < math.huge then
+    redis.call('ZADD', index('due'), due, call)
+  else
+    redis.call('ZREM', index('due'), call)
+  end
+end
+
+-- Ends the call where its deadline has passed; returns whether it did.
+local function expire_if_overdue(call, r)
+  local deadline = number(r.deadline)
+  return deadline > 0 and deadline <= now_ms() and settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
+end
+
+-- Ends the call where that is due; r: its SCHEDULE_FIELDS. Returns whether it did. Only callers
+-- that know the live workers can end a queue wait: consumed is a table by name of the queues that
+-- live workers consume, or true for all queues, or nil.
+local function end_if_due(call, r, consumed)
+  if not active(r.state) then return false end
+  if expire_if_overdue(call, r) then return true end
+  local now, idle_until, queue_until = now_ms(), number(r.idle_until), number(r.queue_until)
+  if idle_until > 0 and idle_until <= now then
+    return settle(call, 'expire', 'CALLER_IDLE', '')
+  elseif consumed and r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
+    local served = consumed == true or consumed[r.queue]
+    return settle(call, 'fail', served and 'QUEUE_WAIT' or 'NO_WORKERS', '')
+  elseif (cancel_at(r) or math.huge) <= now then
+    return settle(call, 'cancel', 'CANCELLED', '')
+  end
+  return false
+end
+
+-- Does what is due for the call. Only the sweep lets leases lapse (lapsing).
+local function review(call, consumed, lapsing)
+  local r = read(call, SCHEDULE_FIELDS)
+  if not active(r.state) then
+    redis.call('ZREM', index('due'), call)
+    return
+  end
+  local now = now_ms()
+  if lapsing and not r.left and #watchers(call) > 0 and count_live_watchers(call) == 0 then
+    redis.call('DEL', key('watch', call))
+    redis.call('HSET', key('call', call), 'left', now)
+    r.left = now
+  end
+  if end_if_due(call, r, consumed) then return end
+  if lapsing and r.lease_until and number(r.lease_until) <= now then
+    lapse(call)
+    r = nil
+  end
+  schedule(call, r)
+end

@@ -1,0 +1,37 @@
+-- Messages on a call's streams. A large message is not an argument of the script: an XADD follows
+-- the script in the same transaction. See large_messages.py.
+
+-- Adds a message of size bytes. Of a large one (message is empty), makes the stream exist: the XADD
+-- that follows creates none.
+local function add(kind, call, ordinal, message, size)
+  local stream = key(kind, call)
+  if #message == size then
+    redis.call('XADD', stream, (ordinal + 1) .. '-0', 'm', message)
+  elseif redis.call('EXISTS', stream) == 0 then
+    redis.call('XADD', stream, '0-1', 'm', '')
+    redis.call('XDEL', stream, '0-1')
+  end
+end
+
+-- Refuses a message. The XADD of a large one then finds no stream; the last command of the
+-- transaction renames the stream back.
+local function turn_away(kind, call, message, size)
+  if #message < size and redis.call('EXISTS', key(kind, call)) == 1 then
+    redis.call('RENAME', key(kind, call), key('parked', call))
+  end
+end
+
+-- Stores an item, once, and publishes it; r: the record's count and sent. Larger items than
+-- announce_above bytes are announced instead: gateways read them from the stream.
+local function store_item(call, r, ordinal, item, announce_above, size)
+  local count = number(r.count)
+  if ordinal ~= count then return end
+  add('out', call, ordinal, item, size)
+  local sent = number(r.sent) + size
+  redis.call('HSET', key('call', call), 'count', count + 1, 'sent', sent)
+  if size > math.min(#item, announce_above) then
+    publish_or_abandon(call, 'more ' .. call .. ' ' .. (count + 1) .. ' ' .. sent .. '\n')
+  else
+    publish_or_abandon(call, 'item ' .. call .. ' ' .. ordinal .. '\n' .. item)
+  end
+end

@@ -1,0 +1,27 @@
+-- Queued calls without a worker: a sorted set for each queue, by the time that their message was
+-- sent (0: the message has yet to be sent).
+local function waiting(queue)
+  return key('waiting', queue)
+end
+
+-- Removes the call from its queue's set; r: its queue and piggybacked. Returns when its message was
+-- sent, nil where the call was not waiting.
+local function leave_queue(call, r)
+  local sent = redis.call('ZSCORE', waiting(r.queue), call)
+  if not sent then return nil end
+  redis.call('ZREM', waiting(r.queue), call)
+  if r.piggybacked then redis.call('HINCRBY', index('piggybacked'), r.queue, -1) end
+  return sent
+end
+
+-- A worker received the call's message; r: its queue, priority and piggybacked. Calls of the same
+-- queue and priority whose messages are a lease older were overtaken: see unclaimed.lua.
+local function mark_claimed(call, r)
+  local sent = leave_queue(call, r)
+  if not sent then return end
+  local lane = r.queue .. ' ' .. (r.priority or '0')
+  if tonumber(sent) > number(redis.call('HGET', index('newest_claimed_sent'), lane)) then
+    redis.call('HSET', index('newest_claimed_sent'), lane, sent)
+    redis.call('PEXPIRE', index('newest_claimed_sent'), 4 * LEASE_MS)
+  end
+end
