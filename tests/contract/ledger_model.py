@@ -20,9 +20,9 @@ class Time(Enum):
     """A time in the record, by its field."""
 
     DEADLINE = "deadline"
-    QUEUE_WAIT = "queue_until"
+    QUEUE_WAIT = "queue_wait_until"
     CLAIM = "lease_until"
-    LEFT = "left"
+    ABANDONED = "abandoned_at"
     IDLE = "idle_until"
 
 
@@ -91,7 +91,7 @@ class Model:
         times = {Time.DEADLINE} if self.deadline else set()
         times |= {Time.QUEUE_WAIT} if self.state is State.QUEUED else set()
         times |= {Time.CLAIM} if self.worker else set()
-        times |= {Time.LEFT} if self.left else set()
+        times |= {Time.ABANDONED} if self.left else set()
         times |= {Time.IDLE} if self.waits_for_request else set()
         return set() if self.state.terminal else times
 
@@ -259,7 +259,7 @@ class Model:
 
     def _come_back(self) -> None:
         self.left = None
-        self.come.discard(Time.LEFT)
+        self.come.discard(Time.ABANDONED)
 
     def _review(self, *, consumed: bool | None = None, swept: bool = False) -> None:
         """What is due; `consumed` says whether workers consume the queue, None: nobody knows."""
@@ -267,7 +267,7 @@ class Model:
             return
         if swept and not self.left and self.watchers and not self.live:
             self.watchers, self.lapsed, self.left = set(), set(), "now"
-        over = Time.LEFT in self.come or (self.left == "now" and not self.terms.lingers)
+        over = Time.ABANDONED in self.come or (self.left == "now" and not self.terms.lingers)
         if Time.DEADLINE in self.come:
             self._settle(Event.EXPIRE, "DEADLINE_EXCEEDED")
         elif Time.IDLE in self.come:
@@ -330,7 +330,7 @@ class Model:
 
     def _left_alone(self, since: str) -> None:
         if not self.left or (self.left, since) == ("soon", "now"):
-            self.left = since if Time.LEFT not in self.come else self.left
+            self.left = since if Time.ABANDONED not in self.come else self.left
         self._review()
 
 

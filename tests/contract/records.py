@@ -94,12 +94,12 @@ class Record:
     @property
     def items(self) -> list[bytes]:
         """The lasting items that are stored."""
-        return self._stream("out")
+        return self._stream("items")
 
     @property
     def inputs(self) -> list[bytes]:
         """The requests that are spooled."""
-        return self._stream("in")
+        return self._stream("inputs")
 
     @property
     def watchers(self) -> list[str]:

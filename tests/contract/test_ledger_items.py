@@ -174,7 +174,7 @@ def test_a_channel_that_nobody_hears_stops_being_a_watcher(ledger: BlockingLedge
     assert record.watchers == [NOBODY]
     assert ledger.run(emit(record.call, 1, 0, b"a")) == Flow(0, 0)
     assert record.watchers == []
-    assert "left" in record.fields
+    assert "abandoned_at" in record.fields
 
 
 def test_a_transient_item_that_nobody_hears_counts_as_the_watcher_gone(
@@ -184,7 +184,7 @@ def test_a_transient_item_that_nobody_hears_counts_as_the_watcher_gone(
     assert ledger.run(emit_transient(record.call, 1, b"10 %")) is None
     ledger.run(emit(record.call, 1, 0, b"a"))
     assert record.watchers == []
-    assert "left" in record.fields, "nothing will ever cancel the call that nobody watches"
+    assert "abandoned_at" in record.fields, "nothing will ever cancel the call that nobody watches"
 
 
 async def test_items_are_read_by_ordinal_in_pages(

@@ -34,7 +34,7 @@ def live(ledger: BlockingLedger, *requests: bytes, **changes: Any) -> Record:
 
 
 def put(ledger: BlockingLedger, record: Record, *requests: bytes) -> None:
-    first = int(record.fields["inputs"])
+    first = int(record.fields["request_count"])
     for ordinal, request in enumerate(requests, first):
         assert ledger.run(receive(record.call, ordinal, request, LIMIT)) is None
 
@@ -207,7 +207,7 @@ def test_to_ask_again_is_not_to_wait_anew(ledger: BlockingLedger) -> None:
     record = live(ledger, idle_s=50.0)
     take(ledger, record, 0, 0)
     until = record.fields["idle_until"]
-    eventually(lambda: record.is_past("created"), "time passes")
+    eventually(lambda: record.is_past("created_at"), "time passes")
     take(ledger, record, 0, 0)
     assert record.fields["idle_until"] == until
 

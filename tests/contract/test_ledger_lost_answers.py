@@ -122,7 +122,7 @@ def test_credit_counts_once(
     record = running(ledger)
     ledger.run(emit(record.call, 1, 0, b"item"))
     assert run_losing_the_answer(link, behind, credit(record.call, 1)) is None
-    assert record.fields["read_count"] == b"1"
+    assert record.fields["items_read"] == b"1"
 
 
 def test_a_call_ends_once(link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger) -> None:

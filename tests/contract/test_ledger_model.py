@@ -211,9 +211,9 @@ class Life(RuleBasedStateMachine):
             return
         self.model.come.add(time)
         fields = {time.value: 1}
-        one_deadline = not self.model.terms.run_limit and "overall" in self.record.fields
+        one_deadline = not self.model.terms.run_limit and "call_deadline" in self.record.fields
         if time is Time.DEADLINE and one_deadline:
-            fields["overall"] = 1
+            fields["call_deadline"] = 1
         self.ledger.redis.hset(f"{self.call.partition}:call:{self.call}", mapping=fields)
         self._is_due()
 
@@ -247,10 +247,10 @@ class Life(RuleBasedStateMachine):
         assert fields.get("reason", b"").decode() == model.reason
         if model.state.terminal:
             return
-        assert int(fields.get("read_count", 0)) == model.read_count
+        assert int(fields.get("items_read", 0)) == model.read_count
         assert (int(fields.get("deadline", 0)) > 0) == model.deadline
         if model.terms.deadline and not model.controlled and Time.DEADLINE not in model.come:
-            assert int(fields["deadline"]) - int(fields["created"]) == 600_000, "the call's own"
+            assert int(fields["deadline"]) - int(fields["created_at"]) == 600_000, "the call's own"
 
     @invariant()
     def the_indexes_are_the_models(self) -> None:
@@ -264,7 +264,7 @@ class Life(RuleBasedStateMachine):
             assert due is None
             return
         fields = self.record.fields
-        times = [float(fields[time.value]) for time in model.has if time is not Time.LEFT]
+        times = [float(fields[time.value]) for time in model.has if time is not Time.ABANDONED]
         assert due is not None or not times
         assert due is None or due <= min(times, default=due)
 

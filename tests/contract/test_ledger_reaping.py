@@ -216,7 +216,7 @@ def test_an_attempts_run_time_does_not_shorten_the_next_ones(ledger: BlockingLed
     assert isinstance(begun, Begun)
     assert begun.timeout_s == pytest.approx(60.0, abs=SOON_S)
     ledger.run(release(record.call, 2, WORKER))
-    left_ms = int(record.fields["deadline"]) - int(record.fields["created"])
+    left_ms = int(record.fields["deadline"]) - int(record.fields["created_at"])
     assert left_ms == pytest.approx(600_000, abs=10)
 
 

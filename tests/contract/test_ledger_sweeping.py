@@ -75,7 +75,7 @@ def test_a_call_ends_at_its_deadline_wherever_it_stands(
 
     eventually(expired, "it expires", SOON_S)
     assert record.ending().reason == "DEADLINE_EXCEEDED"
-    assert float(record.fields["finished"]) >= float(record.fields["deadline"])
+    assert float(record.fields["finished_at"]) >= float(record.fields["deadline"])
 
 
 def test_a_run_ends_when_its_time_is_used_up(ledger: BlockingLedger) -> None:
@@ -110,7 +110,7 @@ def test_a_call_that_a_live_worker_takes_too_late_did_not_lack_workers(
     ledger: BlockingLedger, operation: str
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
-    eventually(lambda: record.is_past("queue_until"), "the wait is over", SOON_S)
+    eventually(lambda: record.is_past("queue_wait_until"), "the wait is over", SOON_S)
     take: Operation[object] = (
         claim(record.call, 1, WORKER)
         if operation == "claim"
@@ -125,7 +125,7 @@ def test_a_watcher_that_looks_after_the_wait_does_not_say_that_workers_lacked(
     ledger: BlockingLedger,
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
-    eventually(lambda: record.is_past("queue_until"), "the wait is over", SOON_S)
+    eventually(lambda: record.is_past("queue_wait_until"), "the wait is over", SOON_S)
     record.snapshot()
     sweep_all(ledger, {QUEUE})
     assert (record.state, record.ending().reason) == (State.FAILED, "QUEUE_WAIT")
@@ -284,7 +284,7 @@ def test_all_keys_of_a_call_share_its_partitions_hash_tag(ledger: BlockingLedger
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
     keys |= set(cast(list[bytes], ledger.redis.keys("*")))
     assert {key.removeprefix(record.call.partition.encode()).split(b":")[1] for key in keys} == {
-        *[b"call", b"in", b"out", b"watch"],
+        *[b"call", b"inputs", b"items", b"watch"],
         *[b"calls", b"due", b"done", b"size", b"bytes", b"waiting", b"newest_claimed_sent"],
     }
     tags = {re.findall(rb"\{(.*?)\}", key)[0] for key in keys}

@@ -65,7 +65,7 @@ def test_a_watcher_of_a_finished_call_hears_how_it_ended(ledger: BlockingLedger)
 
 def test_where_the_time_went_is_told_with_the_end(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
-    ledger.redis.hincrby(f"{record.call.partition}:call:{record.call}", "queued", -700)
+    ledger.redis.hincrby(f"{record.call.partition}:call:{record.call}", "queued_at", -700)
     ledger.run(finish(record.call, 1, Event.FAIL, "", b""))
     assert 700 <= record.ending().queue_ms < 5000
     assert record.ending().run_ms == 0
@@ -86,7 +86,10 @@ def test_a_call_lingers_when_its_last_watcher_left(ledger: BlockingLedger) -> No
     ledger.run(leave(record.call, NOBODY))
     assert record.state is State.RUNNING
     eventually(lambda: swept_to(record, State.CANCELLED), "it is cancelled", SOON_S)
-    assert float(record.fields["finished"]) - float(record.fields["left"]) >= LINGER_S * 1000
+    assert (
+        float(record.fields["finished_at"]) - float(record.fields["abandoned_at"])
+        >= LINGER_S * 1000
+    )
 
 
 def test_a_watcher_that_comes_back_ends_the_lingering(ledger: BlockingLedger) -> None:
@@ -170,7 +173,9 @@ def test_a_dead_gateways_watch_lapses_like_a_claim(ledger: BlockingLedger) -> No
 def test_a_call_lingers_after_its_last_watch_lapsed(ledger: BlockingLedger) -> None:
     record = lapsing(ledger, 0.02, linger_s=LINGER_S)
     eventually(lambda: swept_to(record, State.CANCELLED), "the call is cancelled", SOON_S)
-    assert float(record.fields["finished"]) - float(record.fields["created"]) >= LINGER_S * 1000
+    assert (
+        float(record.fields["finished_at"]) - float(record.fields["created_at"]) >= LINGER_S * 1000
+    )
 
 
 def test_a_watch_that_is_renewed_does_not_lapse(ledger: BlockingLedger) -> None:

@@ -142,8 +142,8 @@ def test_a_listing_has_all_fields_that_filters_use(ledger: BlockingLedger) -> No
         "pkg.Service.Method",
         "queue",
     )
-    assert one.cursor.created_ms == int(record.fields["created"])
-    assert (one.begun_ms, one.finished_ms) == (int(record.fields["begun"]), 0)
+    assert one.cursor.created_ms == int(record.fields["created_at"])
+    assert (one.begun_ms, one.finished_ms) == (int(record.fields["begun_at"]), 0)
 
 
 def test_a_dropped_call_is_no_longer_listed(ledger: BlockingLedger) -> None:
@@ -166,7 +166,9 @@ def test_a_running_call_is_described_with_all_fields(ledger: BlockingLedger) -> 
     assert (told.state, told.reason, told.method) == (State.RUNNING, "", "pkg.Service.Method")
     assert (told.queue, told.worker, told.attempt) == ("queue", WORKER, 1)
     times = (told.created_ms, told.queued_ms, told.begun_ms, told.deadline_ms)
-    assert times == tuple(int(fields[name]) for name in ("created", "queued", "begun", "deadline"))
+    assert times == tuple(
+        int(fields[name]) for name in ("created_at", "queued_at", "begun_at", "deadline")
+    )
     assert told.created_ms <= told.read_ms < told.deadline_ms
     assert (told.finished_ms, told.first, told.count, told.sent) == (0, 0, 1, 7)
     assert (told.last_item, told.progress, told.ending) == (None, b"progress", None)

@@ -120,7 +120,7 @@ def test_requests_that_the_ledger_lost_stop_the_handler(
         handler.send(b"a")
         assert handler.next() == b"a"
         call = handler.record.call
-        ledger.redis.hset(f"{call.partition}:call:{call}", mapping={"inputs": 0})
+        ledger.redis.hset(f"{call.partition}:call:{call}", mapping={"request_count": 0})
         ledger.redis.delete(call.inputs)
         handler.context.on_requests()
         assert handler.next() == "stopped"

@@ -77,7 +77,7 @@ class System:
     def count(self, call_id: str) -> int:
         """How many items the call has yielded."""
         call = CallKey(call_id)
-        count: Any = self.ledger.redis.hget(f"{call.partition}:call:{call}", "count")
+        count: Any = self.ledger.redis.hget(f"{call.partition}:call:{call}", "item_count")
         return int(count or 0)
 
 

@@ -40,7 +40,7 @@ def requests() -> Iterator[EchoRequest]:
 
 def received(site: Site, call_id: str, count: int) -> bool:
     """Whether the ledger has so many requests of the call."""
-    return int(site.field(call_id, "inputs") or 0) >= count
+    return int(site.field(call_id, "request_count") or 0) >= count
 
 
 def test_another_gateway_goes_on_receiving(site: Site) -> None:
@@ -74,9 +74,9 @@ def test_a_caller_that_dies_while_it_sends_has_not_sent_it_all(site: Site, attem
         caller.kill()
         caller.wait()
     call = CallKey(name)
-    eventually(lambda: bool(site.field(name, "left")), "the gateway notices")
+    eventually(lambda: bool(site.field(name, "abandoned_at")), "the gateway notices")
     assert site.field(name, "state") == "RECEIVING"
-    assert site.ledger.xlen(f"{call.partition}:in:{call}") == 3
+    assert site.ledger.xlen(f"{call.partition}:inputs:{call}") == 3
 
 
 def test_a_caller_that_cancels_while_it_sends_has_not_sent_it_all(site: Site) -> None:
@@ -92,5 +92,5 @@ def test_a_caller_that_cancels_while_it_sends_has_not_sent_it_all(site: Site) ->
         eventually(lambda: received(site, "cancelled", 3), "three requests are received")
         future.cancel()
         held.set()
-        eventually(lambda: bool(site.field("cancelled", "left")), "the gateway notices")
+        eventually(lambda: bool(site.field("cancelled", "abandoned_at")), "the gateway notices")
     assert site.field("cancelled", "state") == "RECEIVING"

@@ -268,7 +268,7 @@ def test_a_stream_that_is_cut_off_does_not_look_ended(site: Site) -> None:
         assert [next(cut).text, next(cut).text] == ["0", "1"]
         cut.cancel()
         first.end()
-        eventually(lambda: bool(site.field(call_id, "left")), "the gateway notices")
+        eventually(lambda: bool(site.field(call_id, "abandoned_at")), "the gateway notices")
         assert site.field(call_id, "state") == "RUNNING"
         requests = (EchoRequest(text=text) for text in "0123")
         metadata = (*named(call_id), ("forebay-resume-from", "2"))

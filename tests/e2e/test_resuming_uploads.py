@@ -26,7 +26,7 @@ def requests() -> Iterator[EchoRequest]:
 
 def received(site: Site, call_id: str, count: int) -> bool:
     """Whether the ledger has so many requests of the call."""
-    return int(site.field(call_id, "inputs") or 0) >= count
+    return int(site.field(call_id, "request_count") or 0) >= count
 
 
 def test_an_iterator_that_can_be_taken_once_is_sent_again(site: Site) -> None:

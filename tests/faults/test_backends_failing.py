@@ -47,7 +47,7 @@ class System:
     def spooled(self, call_id: str) -> int:
         """How many requests of the call the ledger has."""
         call = CallKey(call_id)
-        length: Any = self.server.client.xlen(f"{call.partition}:in:{call}")
+        length: Any = self.server.client.xlen(f"{call.partition}:inputs:{call}")
         return int(length)
 
     @contextlib.contextmanager

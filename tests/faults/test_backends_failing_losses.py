@@ -137,7 +137,7 @@ def test_items_that_went_out_and_are_lost_are_never_made_up_for(system: System, 
     stream = stub.ServerStream(slow(200), timeout=TIMEOUT_S, metadata=named(call_id))
     seen = take(stream, 5)
     system.server.copy_data(copy)
-    kept = int(system.record(call_id)[b"count"])
+    kept = int(system.record(call_id)[b"item_count"])
     seen += take(stream, kept + 10)
     system.server.kill()
     system.server.restore(copy)
@@ -165,7 +165,7 @@ def test_requests_that_are_lost_are_not_left_out(system: System, copy: Path) -> 
             yield EchoRequest(text=f"{number} ")
 
     def spooled(count: int) -> bool:
-        return int(system.record(call_id).get(b"inputs", 0)) == count
+        return int(system.record(call_id).get(b"request_count", 0)) == count
 
     system.server.copy_data(copy)
     call = system.gateway.stub.ClientStream.future(

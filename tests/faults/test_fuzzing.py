@@ -111,7 +111,10 @@ def test_oversize_metadata_is_refused(system: Fuzzed, metadata: Any) -> None:
 def test_frames_about_a_call_that_is_watched_stop_nothing_else(system: Fuzzed) -> None:
     (channel,) = system.server.pubsub_channels("forebay:gateway:*")
     words = st.sampled_from(
-        [b"item", b"more", b"transient", b"initial", b"end", b"reply", b"in-hand"]
+        [
+            *[b"item", b"stored", b"transient", b"initial_metadata", b"window_open", b"end"],
+            *[b"reply", b"heartbeat"],
+        ]
     )
     numbers = st.integers(-5, 1 << 70).map(lambda number: str(number).encode())
     codes = set()
@@ -140,7 +143,7 @@ def test_frames_about_a_call_that_is_watched_stop_nothing_else(system: Fuzzed) -
 
 
 def test_control_frames_of_any_kind_stop_no_worker(system: Fuzzed) -> None:
-    words = st.sampled_from([b"credit", b"stop", b"", b"\xff"])
+    words = st.sampled_from([b"credit", b"requests", b"stop", b"caller_gone", b"", b"\xff"])
     rest = st.lists(
         st.sampled_from([b"/x", b"/", b"1", b"-1", b"RUNNING", b"GONE", b"9" * 30]), max_size=4
     )
@@ -177,9 +180,20 @@ def test_task_messages_of_any_content_stop_no_worker(system: Fuzzed) -> None:
 
 GARBLED: list[tuple[str, Any]] = [
     *[("state", "GONE"), ("state", ""), ("method", "x"), ("digest", ""), ("attempt", "x")],
-    *[("outcome", b"\xff\xff"), ("initial", b"\xff\xff"), ("count", "-1"), ("count", "x")],
-    *[("sent", "x"), ("window", "x"), ("item_limit", ""), ("first", "9" * 40), ("reason", "")],
-    *[("queued", "x"), ("finished", "-1"), ("count", "7")],
+    *[
+        ("outcome", b"\xff\xff"),
+        ("initial_metadata", b"\xff\xff"),
+        ("item_count", "-1"),
+        ("item_count", "x"),
+    ],
+    *[
+        ("item_bytes", "x"),
+        ("window_bytes", "x"),
+        ("item_limit_bytes", ""),
+        ("trimmed_items", "9" * 40),
+        ("reason", ""),
+    ],
+    *[("queued_at", "x"), ("finished_at", "-1"), ("item_count", "7")],
 ]
 
 
@@ -200,7 +214,7 @@ def test_a_garbled_record_spoils_its_own_call_only(
     system.server.delete(f"{call.partition}:call:{call}")
 
 
-@pytest.mark.parametrize("kind", ["call", "out", "watch"])
+@pytest.mark.parametrize("kind", ["call", "items", "watch"])
 def test_a_key_of_another_type_spoils_its_own_call_only(system: Fuzzed, kind: str) -> None:
     name = f"mistyped-{uuid.uuid4()}"
     call, metadata = CallKey(name), (("forebay-call-id", name),)

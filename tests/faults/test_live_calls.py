@@ -75,4 +75,4 @@ def test_a_live_call_with_effects_ends_with_its_worker(fleet: FleetMonitor) -> N
     error = of_rpc_error(caught.value)
     assert (error.code_name, error.reason) == ("ABORTED", "WORKER_LOST")
     talk.end()
-    assert "live" not in fleet.record("live")
+    assert "live_requests" not in fleet.record("live")

@@ -34,7 +34,7 @@ def test_a_dead_pool_child_is_noticed_within_a_second_and_its_call_runs_again(
 ) -> None:
     worker = fleet.worker()
     with calling(lambda: indexes(fleet, "kill-child", 30, 0.05)) as result:
-        eventually(lambda: fleet.record("kill-child").get("count", "0") > "2", "items are out")
+        eventually(lambda: fleet.record("kill-child").get("item_count", "0") > "2", "items are out")
         (child,) = pool_children(worker)
         child.kill()
         killed = time.monotonic()

@@ -100,20 +100,20 @@ def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
     match words:
         case ["item", key, ordinal]:
             return key, Item(int(ordinal), payload)
-        case ["more", key, count, sent]:
+        case ["stored", key, count, sent]:
             return key, ItemsStored(int(count), int(sent))
         case ["transient", key]:
             return key, TransientItem(payload)
-        case ["initial", key]:
+        case ["initial_metadata", key]:
             return key, Initial(payload)
-        case ["room", key]:
+        case ["window_open", key]:
             return key, RequestWindowOpen()
         case ["end", key, *ending]:
             return key, parse_ending(ending, payload)
         case ["reply"]:
             return "", Reply(payload)
-        case ["holding" | "running" as word, worker, *call_ids]:
-            return "", BatchHeartbeat(worker, tuple(call_ids), word == "running")
+        case ["heartbeat", worker, "reserved" | "running" as state, *call_ids]:
+            return "", BatchHeartbeat(worker, tuple(call_ids), state == "running")
         case ["lost", batch_id]:
             return "", Lost(batch_id)
     raise ValueError(f"an unknown frame: {head[:40]!r}")
@@ -138,10 +138,10 @@ def reply_frame(payload: bytes) -> bytes:
     return b"reply\n" + payload
 
 
-def batch_heartbeat_frame(holding: BatchHeartbeat) -> bytes:
+def batch_heartbeat_frame(heartbeat: BatchHeartbeat) -> bytes:
     """The frame of a `BatchHeartbeat`."""
-    word = "running" if holding.running else "holding"
-    return " ".join((word, holding.worker, *holding.call_ids)).encode() + b"\n"
+    state = "running" if heartbeat.running else "reserved"
+    return " ".join(("heartbeat", heartbeat.worker, state, *heartbeat.call_ids)).encode() + b"\n"
 
 
 def lost_frame(lost: Lost) -> bytes:
@@ -177,7 +177,7 @@ class CallerGone:
 
 def caller_gone_frame(key: str) -> bytes:
     """The control frame of a `CallerGone`."""
-    return f"left {key}".encode()
+    return f"caller_gone {key}".encode()
 
 
 def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
@@ -197,6 +197,6 @@ def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
             return key, int(attempt), RequestsCame(int(count))
         case ["stop", key, attempt, state]:
             return key, int(attempt), Stop(State(state))
-        case ["left", key]:
+        case ["caller_gone", key]:
             return key, 1, CallerGone()
     raise ValueError(f"an unknown control frame: {frame[:40]!r}")

@@ -47,12 +47,12 @@ class CallKey:
     @property
     def items(self) -> str:
         """The stream of the call's lasting items; ids are ordinal + 1."""
-        return f"{self.partition}:out:{self}"
+        return f"{self.partition}:items:{self}"
 
     @property
     def inputs(self) -> str:
         """The stream of the call's request messages; ids are ordinal + 1."""
-        return f"{self.partition}:in:{self}"
+        return f"{self.partition}:inputs:{self}"
 
     @property
     def parked(self) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
 from forebay_backends.ledger.keys import control_channel
 from forebay_backends.ledger.lifecycle import lua_table
+from forebay_backends.ledger.record import fields_of_a_claim, fields_of_active_calls
 
 LEASE_S = 15.0
 """How long a claim or a watch holds unless it is renewed."""
@@ -45,7 +47,13 @@ def script(name: str) -> str:
             f"local LEASE_MS = {LEASE_S * 1000:.0f}",
             f"local CONTROL = '{control_channel('')}'",
             f"local RECORD_BYTES = {RECORD_BYTES}",
+            f"local FIELDS_OF_ACTIVE_CALLS = {_lua_list(fields_of_active_calls())}",
+            f"local FIELDS_OF_A_CLAIM = {_lua_list(fields_of_a_claim())}",
             *((lua / "lib" / f"{part}.lua").read_text() for part in _LIB),
             (lua / f"{name}.lua").read_text(),
         )
     )
+
+
+def _lua_list(words: Iterable[str]) -> str:
+    return "{" + ", ".join(f"'{word}'" for word in words) + "}"

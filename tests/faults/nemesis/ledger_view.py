@@ -20,12 +20,12 @@ def read_record(server: redis.Redis, call_id: str) -> Record | None:
     return Record(
         state=words["state"].decode(),
         reason=words.get("reason", b"").decode(),
-        count=int(words["count"]),
+        count=int(words["item_count"]),
         attempts=int(words["attempt"]),
-        was_begun=float(words.get("begun", 0)) > 0,
-        created_s=_monotonic_s(words["created"]) or 0.0,
+        was_begun=float(words.get("begun_at", 0)) > 0,
+        created_s=_monotonic_s(words["created_at"]) or 0.0,
         deadline_s=_monotonic_s(words.get("deadline", b"0")),
-        finished_s=_monotonic_s(words.get("finished", b"0")),
+        finished_s=_monotonic_s(words.get("finished_at", b"0")),
     )
 
 

@@ -12,7 +12,7 @@ import redis
 from tests.faults.nemesis.plans import QUEUES
 
 _KEY = re.compile(r"(forebay:\{\d+\}):([a-z_]+)(?::(.*))?", re.DOTALL)
-_OF_CALLS = {"call", "out", "watch", "observers"}
+_OF_CALLS = {"call", "items", "watch", "observers"}
 _ALWAYS = (
     "forebay:workers",
     "forebay:worker:",
@@ -57,7 +57,7 @@ def read_remains(server: redis.Redis) -> Remains:
             others.append(key)
             continue
         partition, kind, rest = partitions[match[1]], match[2], match[3]
-        if kind in _OF_CALLS or kind == "in":
+        if kind in _OF_CALLS or kind == "inputs":
             partition.calls[kind].add(rest)
         elif kind == "bytes":
             partition.bytes = int(server.get(raw) or 0)  # type: ignore[arg-type]
@@ -95,10 +95,10 @@ def _is_known(key: str) -> bool:
 
 def _of(name: str, partition: Partition) -> Iterable[str]:
     records = partition.calls["call"]
-    for kind in ("out", "watch", "observers"):
+    for kind in ("items", "watch", "observers"):
         for call in partition.calls[kind] - records:
             yield f"{name}:{kind} of {call}, which has no record"
-    for call in partition.calls["in"]:
+    for call in partition.calls["inputs"]:
         yield f"{name}:in of {call}, which is over"
     for index, members in partition.indexes.items():
         if index in ("calls", "done", "size"):

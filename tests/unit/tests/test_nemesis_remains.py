@@ -24,7 +24,7 @@ def found(partition: Partition, *others: str) -> list[str]:
 
 def test_records_in_their_indexes_are_fit() -> None:
     partition = kept("/a", "/b")
-    partition.calls["out"].add("/a")
+    partition.calls["items"].add("/a")
     partition.indexes["newest_claimed_sent"] = {"survival 0"}
     assert found(partition, "forebay:workers", "_kombu.binding.survival", "unacked") == []
     assert found(Partition()) == []
@@ -54,7 +54,7 @@ def test_bytes_that_do_not_add_up_are_caught() -> None:
     assert found(partition)
 
 
-@pytest.mark.parametrize("kind", ["in", "out", "watch"])
+@pytest.mark.parametrize("kind", ["inputs", "items", "watch"])
 def test_keys_of_a_call_without_a_record_are_caught(kind: str) -> None:
     partition = kept("/a")
     partition.calls[kind].add("/b")
@@ -63,7 +63,7 @@ def test_keys_of_a_call_without_a_record_are_caught(kind: str) -> None:
 
 def test_requests_of_a_call_that_is_over_are_caught() -> None:
     partition = kept("/a")
-    partition.calls["in"].add("/a")
+    partition.calls["inputs"].add("/a")
     assert found(partition)
 
 

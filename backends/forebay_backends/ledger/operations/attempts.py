@@ -94,7 +94,9 @@ def send_initial_metadata(
     call: CallKey, attempt: int, metadata: bytes
 ) -> Operation[Refused | None]:
     """Keeps the handler's initial metadata and tells the watchers."""
-    return about(call, "attempts/emit_transient", parse_refused, attempt, "initial", metadata)
+    return about(
+        call, "attempts/emit_transient", parse_refused, attempt, "initial_metadata", metadata
+    )
 
 
 def read_flow(call: CallKey, attempt: int) -> Operation[Flow | Refused]:

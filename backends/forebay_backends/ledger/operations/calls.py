@@ -91,23 +91,23 @@ def accept(
         "priority": new.priority,
         "digest": new.digest,
         "metadata": new.metadata,
-        "run_limit": milliseconds(new.run_limit_s, at_least=1),
-        "linger": milliseconds(new.linger_s),
+        "run_limit_ms": milliseconds(new.run_limit_s, at_least=1),
+        "linger_ms": milliseconds(new.linger_s),
         "detach": int(new.detach),
-        "item_limit": new.item_limit_bytes,
-        "window": new.window_bytes,
-        "retention": milliseconds(new.retention_s),
+        "item_limit_bytes": new.item_limit_bytes,
+        "window_bytes": new.window_bytes,
+        "retention_ms": milliseconds(new.retention_s),
         "attempts_limit": new.attempts_limit,
-        "rerun": int(new.may_run_again),
+        "may_run_again": int(new.may_run_again),
         "deterministic": int(new.deterministic),
         "fingerprint": new.fingerprint,
     }
     if new.receiving or new.live:
-        fields["inputs"] = 0
+        fields["request_count"] = 0
     else:
         fields["request"] = new.request
     if new.live:
-        fields |= {"live": "open", "idle": milliseconds(new.idle_s, at_least=1)}
+        fields |= {"live_requests": "open", "idle_limit_ms": milliseconds(new.idle_s, at_least=1)}
     state = State.RECEIVING if new.receiving else State.QUEUED
     return about(
         call,

@@ -35,10 +35,10 @@ from forebay_backends.ledger.lifecycle import State
     [
         (b"item o/c 7\nabc", Item(7, b"abc")),
         (b"item o/c 0\n", Item(0, b"")),
-        (b"more o/c 3 4096\n", ItemsStored(3, 4096)),
+        (b"stored o/c 3 4096\n", ItemsStored(3, 4096)),
         (b"transient o/c\nhalf", TransientItem(b"half")),
-        (b"initial o/c\nmeta", Initial(b"meta")),
-        (b"room o/c\n", RequestWindowOpen()),
+        (b"initial_metadata o/c\nmeta", Initial(b"meta")),
+        (b"window_open o/c\n", RequestWindowOpen()),
         (
             b"end o/c FAILED NO_WORKERS 2 3 40 50\nout",
             Ending(State.FAILED, "NO_WORKERS", 2, 3, 40, 50, b"out"),
@@ -66,7 +66,7 @@ def test_a_payload_may_be_any_bytes(payload: bytes) -> None:
         b"item /c\n",
         b"item /c one\n",
         b"item /c 1 2\n",
-        b"more /c 1\n",
+        b"stored /c 1\n",
         b"transient\n",
         b"end /c SUCCEEDED - 1 1 1\n",
         b"end /c ASLEEP - 1 1 1 1\n",

@@ -58,5 +58,5 @@ def test_calls_are_spread_over_all_partitions() -> None:
 
 def test_a_call_stays_where_earlier_versions_put_it() -> None:
     # Pinned: a different partition would orphan the calls of a ledger in use.
-    assert CallKey("call-1").items == "forebay:{8}:out:/call-1"
-    assert CallKey("call-1").inputs == "forebay:{8}:in:/call-1"
+    assert CallKey("call-1").items == "forebay:{8}:items:/call-1"
+    assert CallKey("call-1").inputs == "forebay:{8}:inputs:/call-1"

@@ -85,14 +85,14 @@ def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> N
         "priority": 0,
         "digest": "d",
         "metadata": b"meta",
-        "run_limit": 0,
-        "linger": 250,
+        "run_limit_ms": 0,
+        "linger_ms": 250,
         "detach": 1,
-        "item_limit": 10,
-        "window": 20,
-        "retention": 30_000,
+        "item_limit_bytes": 10,
+        "window_bytes": 20,
+        "retention_ms": 30_000,
         "attempts_limit": 4,
-        "rerun": 1,
+        "may_run_again": 1,
         "deterministic": 0,
         "fingerprint": "uu-1",
         "request": b"request",
@@ -102,7 +102,7 @@ def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> N
 def test_a_call_with_a_request_stream_starts_without_inputs_and_without_a_request() -> None:
     receiving = replace(NEW, receiving=True)
     fields = _fields(receiving)
-    assert fields["inputs"] == 0
+    assert fields["request_count"] == 0
     assert "request" not in fields
     assert accept(CALL, receiving, "channel", PUSH).arguments[3] == "RECEIVING"
 

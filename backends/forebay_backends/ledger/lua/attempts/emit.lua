@@ -1,14 +1,14 @@
 -- Stores an item, once.
 -- ARGV: call, attempt, ordinal, item (empty where an XADD follows), announce_above, size (bytes)
--- Replies: OK read_count watchers | UNKNOWN | STALE | GAP | state
+-- Replies: OK items_read watchers | UNKNOWN | STALE | GAP | state
 local call, attempt, ordinal, item = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local announce_above, size = tonumber(ARGV[5]), tonumber(ARGV[6])
 
-local r = read(call, {'deadline', 'count', 'sent', unpack(FLOW_FIELDS)})
+local r = read(call, {'deadline', 'item_count', 'item_bytes', unpack(FLOW_FIELDS)})
 local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPIRED')
-  or (ordinal > number(r.count) and 'GAP')
+  or (ordinal > number(r.item_count) and 'GAP')
 if why then
-  turn_away('out', call, item, size)
+  turn_away('items', call, item, size)
   return {why}
 end
 store_item(call, r, ordinal, item, announce_above, size)

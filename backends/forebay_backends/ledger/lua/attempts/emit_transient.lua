@@ -1,5 +1,5 @@
 -- Publishes a transient item, or initial metadata; the record keeps the latest.
--- ARGV: call, attempt, field ('transient' or 'initial', also the frame's word), payload
+-- ARGV: call, attempt, field ('transient' or 'initial_metadata', also the frame's word), payload
 -- Replies: OK | UNKNOWN | STALE | state
 local call, attempt, field, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 

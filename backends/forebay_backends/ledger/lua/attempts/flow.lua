@@ -1,6 +1,6 @@
 -- How far readers are, for a handler that waits for credit.
 -- ARGV: call, attempt
--- Replies: OK read_count watchers | UNKNOWN | STALE | state
+-- Replies: OK items_read watchers | UNKNOWN | STALE | state
 local call, attempt = ARGV[1], ARGV[2]
 
 review(call)

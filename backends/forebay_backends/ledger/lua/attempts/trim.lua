@@ -3,11 +3,11 @@
 -- Replies: OK | UNKNOWN | STALE | state
 local call, attempt, count, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
-local r = read(call, {'state', 'attempt', 'first'})
+local r = read(call, {'state', 'attempt', 'trimmed_items'})
 local why = refusal(r, attempt, 'emit')
 if why then return {why} end
-if count > number(r.first) then
-  redis.call('XTRIM', key('out', call), 'MINID', (count + 1) .. '-0')
-  redis.call('HSET', key('call', call), 'first', count, 'base', bytes)
+if count > number(r.trimmed_items) then
+  redis.call('XTRIM', key('items', call), 'MINID', (count + 1) .. '-0')
+  redis.call('HSET', key('call', call), 'trimmed_items', count, 'trimmed_bytes', bytes)
 end
 return {'OK'}

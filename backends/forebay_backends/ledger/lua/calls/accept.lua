@@ -1,7 +1,7 @@
 -- Writes a call's record and, where the broker is this server, its task message.
 -- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms, list ('': the message
---   is sent another way), message, queue, piggybacked ('1': another call's message names this call),
---   field, value, ... of the record
+--   is sent another way), message, queue, piggybacked ('1': another call's message names this
+--   call), field, value, ... of the record
 -- Replies: NEW | KNOWN method digest
 local call, channel, lease_ms, state = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local timeout_ms, queue_wait_ms, list, message = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
@@ -15,19 +15,19 @@ local function set(field, value)
 end
 set('state', state)
 set('attempt', '1')
-set('created', now)
-set('count', '0')
-set('sent', '0')
+set('created_at', now)
+set('item_count', '0')
+set('item_bytes', '0')
 set('queue', queue)
-set('queue_wait', queue_wait_ms)
+set('queue_wait_ms', queue_wait_ms)
 if timeout_ms > 0 then
   due.deadline = now + timeout_ms
   set('deadline', due.deadline)
 end
 if state == 'QUEUED' then
-  due.queue_until = now + queue_wait_ms
-  set('queued', now)
-  set('queue_until', due.queue_until)
+  due.queue_wait_until = now + queue_wait_ms
+  set('queued_at', now)
+  set('queue_wait_until', due.queue_wait_until)
   redis.call('ZADD', waiting(queue), now, call)
 end
 if piggybacked then

@@ -3,12 +3,12 @@
 -- Replies: OK | UNKNOWN | state
 local call, count = ARGV[1], ARGV[2]
 
-local r = read(call, {'state', 'read_count', 'control', 'attempt'})
+local r = read(call, {'state', 'items_read', 'control_channel', 'attempt'})
 if not active(r.state) then return {r.state or 'UNKNOWN'} end
-if tonumber(count) > number(r.read_count) then
-  redis.call('HSET', key('call', call), 'read_count', count)
-  if r.control then
-    redis.call('PUBLISH', r.control, 'credit ' .. call .. ' ' .. r.attempt .. ' ' .. count)
+if tonumber(count) > number(r.items_read) then
+  redis.call('HSET', key('call', call), 'items_read', count)
+  if r.control_channel then
+    redis.call('PUBLISH', r.control_channel, 'credit ' .. call .. ' ' .. r.attempt .. ' ' .. count)
   end
 end
 return {'OK'}

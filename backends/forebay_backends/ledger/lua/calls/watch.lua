@@ -1,21 +1,22 @@
 -- Registers or renews a watch, and reports where the call stands.
 -- ARGV: call, channel, lease_ms, attach ('1': another caller was told of the call)
--- Replies: UNKNOWN | OK method digest ahead_bytes sent first outcome initial transient receiving
---   state reason count attempt queue_ms run_ms
+-- Replies: UNKNOWN | OK method digest ahead_bytes item_bytes trimmed_items outcome initial_metadata
+--   transient receiving state reason item_count attempt queue_ms run_ms
 local call, channel, lease_ms, attach = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
 if redis.call('EXISTS', key('call', call)) == 0 then return {'UNKNOWN'} end
 redis.call('ZADD', key('watch', call), now_ms() + lease_ms, channel)
-redis.call('HDEL', key('call', call), 'left')
+redis.call('HDEL', key('call', call), 'abandoned_at')
 if attach then redis.call('HSET', key('call', call), 'attached', 1) end
 review(call)
 local r = read(call, {
-  'method', 'digest', 'sent', 'first', 'outcome', 'initial', 'transient', 'window', 'item_limit',
-  'live', unpack(ENDING)
+  'method', 'digest', 'item_bytes', 'trimmed_items', 'outcome', 'initial_metadata', 'transient',
+  'window_bytes', 'item_limit_bytes', 'live_requests', unpack(ENDING)
 })
 if not active(r.state) then redis.call('PEXPIRE', key('watch', call), lease_ms) end
-local ahead_bytes = math.min(number(r.window), number(r.item_limit))
+local ahead_bytes = math.min(number(r.window_bytes), number(r.item_limit_bytes))
 return {
-  'OK', r.method, r.digest, tostring(ahead_bytes), r.sent, r.first or '0', r.outcome or '',
-  r.initial or '', r.transient or '', accepts_requests(r) and '1' or '0', unpack(ending(r))
+  'OK', r.method, r.digest, tostring(ahead_bytes), r.item_bytes, r.trimmed_items or '0',
+  r.outcome or '', r.initial_metadata or '', r.transient or '',
+  accepts_requests(r) and '1' or '0', unpack(ending(r))
 }

@@ -8,7 +8,7 @@ local now, reply = now_ms(), {}
 for _, queue in ipairs(queues) do
   local oldest = 0
   for _, call in ipairs(redis.call('ZRANGE', waiting(queue), 0, 9)) do
-    local queued = number(read(call, {'queued'}).queued)
+    local queued = number(read(call, {'queued_at'}).queued_at)
     if queued > 0 then oldest = math.max(oldest, now - queued) end
   end
   reply[#reply + 1] = tostring(redis.call('ZCARD', waiting(queue)))

@@ -1,13 +1,14 @@
 -- All that a record reports to somebody who does not watch the call.
 -- ARGV: call, most_bytes (larger items are left out), review ('1': end the call first if it is due)
--- Replies: UNKNOWN | OK now state reason method queue worker attempt created queued begun finished
---   deadline first count sent outcome last_item transient; an item has '+' before it, none is ''
+-- Replies: UNKNOWN | OK now state reason method queue worker attempt created_at queued_at begun_at
+--   finished_at deadline trimmed_items item_count item_bytes outcome last_item transient
+--   (an item has '+' before it; '': there is none)
 local call, most_bytes, reviewed = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 
 if reviewed then review(call) end
 local fields = {
-  'state', 'reason', 'method', 'queue', 'worker', 'attempt', 'created', 'queued', 'begun',
-  'finished', 'deadline', 'first', 'count', 'sent', 'outcome',
+  'state', 'reason', 'method', 'queue', 'worker', 'attempt', 'created_at', 'queued_at',
+  'begun_at', 'finished_at', 'deadline', 'trimmed_items', 'item_count', 'item_bytes', 'outcome',
 }
 local r = read(call, fields)
 if not r.state then return {'UNKNOWN'} end
@@ -19,7 +20,7 @@ local function small(item)
 end
 local last
 if r.state == 'SUCCEEDED' then
-  local entry = redis.call('XREVRANGE', key('out', call), '+', '-', 'COUNT', 1)[1]
+  local entry = redis.call('XREVRANGE', key('items', call), '+', '-', 'COUNT', 1)[1]
   last = entry and entry[2][2]
 end
 reply[#reply + 1] = small(last)

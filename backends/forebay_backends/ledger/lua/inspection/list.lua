@@ -2,7 +2,7 @@
 -- limit.
 -- ARGV: created ('': from the newest on), after (a call), oldest (ms; '': no bound), limit
 -- Replies: created call (the place up to which it read; '' '' at the end), then of each call: call
---   created state method queue begun finished
+--   created_at state method queue begun_at finished_at
 local created, after, oldest, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 -- Bytewise, as sorted sets compare: `<` would follow the server's locale.
@@ -31,10 +31,10 @@ for _, word in ipairs(older) do found[#found + 1] = word end
 local reply = {'', ''}
 for i = 1, math.min(#found, 2 * limit), 2 do
   local call = found[i]
-  local r = read(call, {'state', 'method', 'queue', 'begun', 'finished'})
+  local r = read(call, {'state', 'method', 'queue', 'begun_at', 'finished_at'})
   if r.state then
     for _, word in ipairs({
-      call, found[i + 1], r.state, r.method, r.queue, r.begun or '0', r.finished or '0',
+      call, found[i + 1], r.state, r.method, r.queue, r.begun_at or '0', r.finished_at or '0',
     }) do reply[#reply + 1] = word end
   else
     redis.call('ZREM', index('calls'), call)  -- its record has expired, or was lost

@@ -1,14 +1,14 @@
 -- Registers an observer: it gets the call's frames, and counts for nothing. Reports where the call
 -- stands.
 -- ARGV: call, channel, lease_ms
--- Replies: UNKNOWN | OK state method first count sent
+-- Replies: UNKNOWN | OK state method trimmed_items item_count item_bytes
 local call, channel, lease_ms = ARGV[1], ARGV[2], ARGV[3]
 
 review(call)
-local r = read(call, {'state', 'method', 'first', 'count', 'sent'})
+local r = read(call, {'state', 'method', 'trimmed_items', 'item_count', 'item_bytes'})
 if not r.state then return {'UNKNOWN'} end
 if active(r.state) then
   redis.call('SADD', key('observers', call), channel)
   redis.call('PEXPIRE', key('observers', call), lease_ms)
 end
-return {'OK', r.state, r.method, r.first or '0', r.count or '0', r.sent or '0'}
+return {'OK', r.state, r.method, r.trimmed_items or '0', r.item_count or '0', r.item_bytes or '0'}

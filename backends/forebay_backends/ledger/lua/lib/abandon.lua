@@ -2,9 +2,9 @@
 
 -- The last watcher has gone: from grace_ms on, the call's linger runs, if it does not already.
 local function abandon(call, grace_ms)
-  local since, now = redis.call('HGET', key('call', call), 'left'), now_ms()
+  local since, now = redis.call('HGET', key('call', call), 'abandoned_at'), now_ms()
   if not since or tonumber(since) > now + grace_ms then
-    redis.call('HSET', key('call', call), 'left', now + grace_ms)
+    redis.call('HSET', key('call', call), 'abandoned_at', now + grace_ms)
   end
   review(call)
 end

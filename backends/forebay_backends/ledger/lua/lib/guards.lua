@@ -15,19 +15,20 @@ end
 
 -- Whether further requests may come.
 local function accepts_requests(r)
-  return r.state == 'RECEIVING' or r.live == 'open'
+  return r.state == 'RECEIVING' or r.live_requests == 'open'
 end
 
 -- Tells the handler of a live call that requests came, or that they ended.
 local function announce_requests(call, r, count)
-  if r.control then
-    redis.call('PUBLISH', r.control, 'requests ' .. call .. ' ' .. r.attempt .. ' ' .. count)
+  if r.control_channel then
+    local frame = 'requests ' .. call .. ' ' .. r.attempt .. ' ' .. count
+    redis.call('PUBLISH', r.control_channel, frame)
   end
 end
 
-local FLOW_FIELDS = {'state', 'attempt', 'read_count'}
+local FLOW_FIELDS = {'state', 'attempt', 'items_read'}
 
 -- How many items the watcher that is furthest has read, and how many watch; r: the FLOW_FIELDS.
 local function flow(call, r)
-  return {'OK', r.read_count or '0', tostring(count_live_watchers(call))}
+  return {'OK', r.items_read or '0', tostring(count_live_watchers(call))}
 end

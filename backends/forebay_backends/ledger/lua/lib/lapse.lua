@@ -1,23 +1,18 @@
 -- The end of an attempt whose worker has lost or released the call.
-local FIELDS_OF_A_CLAIM = {
-  'worker', 'lease_until', 'control', 'token', 'overall', 'piggybacked', 'taken', 'taken_bytes',
-  'idle_until',
-}
-
-local RERUN_FIELDS = {'attempt', 'attempts_limit', 'count', 'rerun', 'deterministic'}
+local RERUN_FIELDS = {'attempt', 'attempts_limit', 'item_count', 'may_run_again', 'deterministic'}
 
 -- Whether another attempt may follow this one, which has begun; r: the RERUN_FIELDS.
 local function may_run_again(r)
-  return r.rerun == '1' and number(r.attempt) < number(r.attempts_limit)
-    and (r.deterministic == '1' or number(r.count) == 0)
+  return r.may_run_again == '1' and number(r.attempt) < number(r.attempts_limit)
+    and (r.deterministic == '1' or number(r.item_count) == 0)
 end
 
 -- Returns the call to its queue. A call that had begun moves to the next attempt, or fails where it
 -- may not run again.
 local function lapse(call)
   local r = read(call, {
-    'state', 'worker', 'control', 'queue', 'queue_wait', 'overall', 'piggybacked',
-    unpack(RERUN_FIELDS)
+    'state', 'worker', 'control_channel', 'queue', 'queue_wait_ms', 'call_deadline',
+    'piggybacked', unpack(RERUN_FIELDS)
   })
   local state = NEXT[r.state].lapse
   if state ~= r.state then
@@ -27,8 +22,8 @@ local function lapse(call)
     end
     stop_worker(call, r, state)
     redis.call('HSET', key('call', call), 'state', state, 'attempt', r.attempt + 1,
-      'queue_until', now_ms() + number(r.queue_wait))
-    if r.overall then redis.call('HSET', key('call', call), 'deadline', r.overall) end
+      'queue_wait_until', now_ms() + number(r.queue_wait_ms))
+    if r.call_deadline then redis.call('HSET', key('call', call), 'deadline', r.call_deadline) end
   end
   redis.call('HDEL', key('call', call), unpack(FIELDS_OF_A_CLAIM))
   leave_queue(call, r)

@@ -4,14 +4,14 @@
 local lapse_not_before = 0
 
 local SCHEDULE_FIELDS = {
-  'state', 'deadline', 'queue_until', 'queue', 'left', 'linger', 'detach', 'lease_until',
-  'idle_until',
+  'state', 'deadline', 'queue_wait_until', 'queue', 'abandoned_at', 'linger_ms', 'detach',
+  'lease_until', 'idle_until',
 }
 
 -- When the call is to be cancelled since nobody watches it; nil where it is not.
 local function cancel_at(r)
-  if r.left and (r.detach ~= '1' or r.state == 'RECEIVING') then
-    return number(r.left) + number(r.linger)
+  if r.abandoned_at and (r.detach ~= '1' or r.state == 'RECEIVING') then
+    return number(r.abandoned_at) + number(r.linger_ms)
   end
 end
 
@@ -27,7 +27,7 @@ local function schedule(call, r)
   at(number(r.deadline))
   at(number(r.idle_until))
   if r.lease_until then at(math.max(number(r.lease_until), lapse_not_before)) end
-  if r.state == 'QUEUED' then at(number(r.queue_until)) end
+  if r.state == 'QUEUED' then at(number(r.queue_wait_until)) end
   at(cancel_at(r) or 0)
   local last = redis.call('ZRANGE', key('watch', call), -1, -1, 'WITHSCORES')
   if last[2] then at(math.max(tonumber(last[2]), lapse_not_before)) end
@@ -50,7 +50,7 @@ end
 local function end_if_due(call, r, consumed)
   if not active(r.state) then return false end
   if expire_if_overdue(call, r) then return true end
-  local now, idle_until, queue_until = now_ms(), number(r.idle_until), number(r.queue_until)
+  local now, idle_until, queue_until = now_ms(), number(r.idle_until), number(r.queue_wait_until)
   if idle_until > 0 and idle_until <= now then
     return settle(call, 'expire', 'CALLER_IDLE', '')
   elseif consumed and r.state == 'QUEUED' and queue_until > 0 and queue_until <= now then
@@ -70,10 +70,10 @@ local function review(call, consumed, lapsing)
     return
   end
   local now = now_ms()
-  if lapsing and not r.left and #watchers(call) > 0 and count_live_watchers(call) == 0 then
+  if lapsing and not r.abandoned_at and #watchers(call) > 0 and count_live_watchers(call) == 0 then
     redis.call('DEL', key('watch', call))
-    redis.call('HSET', key('call', call), 'left', now)
-    r.left = now
+    redis.call('HSET', key('call', call), 'abandoned_at', now)
+    r.abandoned_at = now
   end
   if end_if_due(call, r, consumed) then return end
   if lapsing and r.lease_until and number(r.lease_until) <= now then

@@ -1,19 +1,12 @@
 -- The end of a call, and the end of its record.
-local FIELDS_OF_ACTIVE_CALLS = {
-  'request', 'transient', 'worker', 'lease_until', 'control', 'token', 'queue_until', 'queue_wait',
-  'detach', 'run_limit', 'inputs', 'input_bytes', 'read_count', 'attempts_limit', 'rerun',
-  'deterministic', 'metadata', 'overall', 'fingerprint', 'live', 'taken', 'taken_bytes', 'let_go',
-  'full', 'idle', 'idle_until',
-}
-
-local ENDING = {'state', 'reason', 'count', 'attempt', 'queued', 'begun', 'finished'}
+local ENDING = {'state', 'reason', 'item_count', 'attempt', 'queued_at', 'begun_at', 'finished_at'}
 
 -- How the call ended, as the end frame and the reply of `watch` report it; r: the ENDING fields.
 local function ending(r)
-  local queued, begun, finished = number(r.queued), number(r.begun), number(r.finished)
+  local queued, begun, finished = number(r.queued_at), number(r.begun_at), number(r.finished_at)
   local started = begun > 0 and begun or finished
   return {
-    r.state, r.reason or '', r.count or '0', r.attempt or '1',
+    r.state, r.reason or '', r.item_count or '0', r.attempt or '1',
     tostring(queued > 0 and started - queued or 0),
     tostring(begun > 0 and finished - begun or 0),
   }
@@ -22,36 +15,37 @@ end
 -- Tells the process that runs the attempt, and its worker's main process, to stop it.
 local function stop_worker(call, r, state)
   local frame = 'stop ' .. call .. ' ' .. r.attempt .. ' ' .. state
-  if r.control then redis.call('PUBLISH', r.control, frame) end
+  if r.control_channel then redis.call('PUBLISH', r.control_channel, frame) end
   if r.worker then redis.call('PUBLISH', CONTROL .. r.worker, frame) end
 end
 
 -- Leads the call to a terminal state by an event; false where the event does not apply.
 local function settle(call, event, reason, outcome)
   local r = read(call, {
-    'state', 'attempt', 'worker', 'control', 'queue', 'retention', 'sent', 'base', 'count',
-    'queued', 'begun', 'piggybacked',
+    'state', 'attempt', 'worker', 'control_channel', 'queue', 'retention_ms', 'item_bytes',
+    'trimmed_bytes', 'item_count', 'queued_at', 'begun_at', 'piggybacked',
   })
   local state = r.state and NEXT[r.state][event]
   if not state or active(state) then return false end
   local now = now_ms()
   local record = key('call', call)
-  redis.call('HSET', record, 'state', state, 'reason', reason, 'outcome', outcome, 'finished', now)
+  redis.call('HSET', record, 'state', state, 'reason', reason, 'outcome', outcome,
+    'finished_at', now)
   redis.call('HDEL', record, unpack(FIELDS_OF_ACTIVE_CALLS))
-  redis.call('DEL', key('in', call))
+  redis.call('DEL', key('inputs', call))
   redis.call('ZREM', index('due'), call)
   leave_queue(call, r)
-  local retention = number(r.retention)
-  local size = RECORD_BYTES + number(r.sent) - number(r.base)
+  local retention = number(r.retention_ms)
+  local size = RECORD_BYTES + number(r.item_bytes) - number(r.trimmed_bytes)
   redis.call('ZADD', index('done'), now + retention, call)
   redis.call('HSET', index('size'), call, size)
   redis.call('INCRBY', index('bytes'), size)
   -- The sweep drops the call; where nothing sweeps, the keys expire.
-  for _, kind in ipairs({'call', 'out', 'watch'}) do
+  for _, kind in ipairs({'call', 'items', 'watch'}) do
     redis.call('PEXPIRE', key(kind, call), retention + 60000)
   end
   if event ~= 'succeed' then stop_worker(call, r, state) end
-  r.state, r.reason, r.finished = state, reason ~= '' and reason or '-', now
+  r.state, r.reason, r.finished_at = state, reason ~= '' and reason or '-', now
   publish(call, 'end ' .. call .. ' ' .. table.concat(ending(r), ' ') .. '\n' .. outcome)
   return true
 end
@@ -61,7 +55,7 @@ local function drop(call)
   local r = read(call, {'queue', 'piggybacked'})
   if r.queue then leave_queue(call, r) end
   redis.call('ZREM', index('calls'), call)
-  redis.call('DEL', key('call', call), key('in', call), key('out', call), key('watch', call),
+  redis.call('DEL', key('call', call), key('inputs', call), key('items', call), key('watch', call),
     key('observers', call))
   redis.call('ZREM', index('due'), call)
   redis.call('ZREM', index('done'), call)

@@ -21,16 +21,16 @@ local function turn_away(kind, call, message, size)
   end
 end
 
--- Stores an item, once, and publishes it; r: the record's count and sent. Larger items than
--- announce_above bytes are announced instead: gateways read them from the stream.
+-- Stores an item, once, and publishes it; r: the record's item_count and item_bytes. Items of
+-- more than announce_above bytes are announced instead: gateways read them from the stream.
 local function store_item(call, r, ordinal, item, announce_above, size)
-  local count = number(r.count)
+  local count = number(r.item_count)
   if ordinal ~= count then return end
-  add('out', call, ordinal, item, size)
-  local sent = number(r.sent) + size
-  redis.call('HSET', key('call', call), 'count', count + 1, 'sent', sent)
+  add('items', call, ordinal, item, size)
+  local bytes = number(r.item_bytes) + size
+  redis.call('HSET', key('call', call), 'item_count', count + 1, 'item_bytes', bytes)
   if size > math.min(#item, announce_above) then
-    publish_or_abandon(call, 'more ' .. call .. ' ' .. (count + 1) .. ' ' .. sent .. '\n')
+    publish_or_abandon(call, 'stored ' .. call .. ' ' .. (count + 1) .. ' ' .. bytes .. '\n')
   else
     publish_or_abandon(call, 'item ' .. call .. ' ' .. ordinal .. '\n' .. item)
   end

@@ -4,20 +4,23 @@
 -- Replies: OK | UNKNOWN | GAP | state
 local call, list, message, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-local r = read(call, {'state', 'attempt', 'queue', 'queue_wait', 'inputs', 'live', 'control'})
+local r = read(call, {
+  'state', 'attempt', 'queue', 'queue_wait_ms', 'request_count', 'live_requests',
+  'control_channel',
+})
 local why = refusal(r, r.attempt, 'complete')
 if why then return {why} end
 if not accepts_requests(r) then return {'OK'} end  -- a retry, after a lost reply
-if count ~= '' and number(r.inputs) ~= tonumber(count) then return {'GAP'} end
-if r.live then
-  redis.call('HSET', key('call', call), 'live', 'complete')
+if count ~= '' and number(r.request_count) ~= tonumber(count) then return {'GAP'} end
+if r.live_requests then
+  redis.call('HSET', key('call', call), 'live_requests', 'complete')
   redis.call('HDEL', key('call', call), 'idle_until')
-  announce_requests(call, r, r.inputs)
+  announce_requests(call, r, r.request_count)
   return {'OK'}
 end
 local now = now_ms()
-redis.call('HSET', key('call', call), 'state', NEXT[r.state].complete, 'queued', now,
-  'queue_until', now + number(r.queue_wait))
+redis.call('HSET', key('call', call), 'state', NEXT[r.state].complete, 'queued_at', now,
+  'queue_wait_until', now + number(r.queue_wait_ms))
 redis.call('ZADD', waiting(r.queue), now, call)
 schedule(call)
 if list ~= '' then redis.call('LPUSH', list, message) end

@@ -6,15 +6,16 @@ local call, attempt, first, read_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), to
 local most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local r = read(call, {
-  'state', 'deadline', 'live', 'inputs', 'input_bytes', 'window', 'full', 'let_go', 'idle',
-  'idle_until', unpack(RERUN_FIELDS)
+  'state', 'deadline', 'live_requests', 'request_count', 'request_bytes', 'window_bytes',
+  'upload_waits', 'trimmed_request_bytes', 'idle_limit_ms', 'idle_until', unpack(RERUN_FIELDS)
 })
 local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPIRED')
 if why then return {why} end
-local inputs, record, stream = number(r.inputs), key('call', call), key('in', call)
-if first > inputs then return {'GAP'} end
-local reply, size = {'OK', r.live == 'open' and '-1' or tostring(inputs)}, 0
-for ordinal = first, math.min(inputs, first + most) - 1 do
+local count, open = number(r.request_count), r.live_requests == 'open'
+local record, stream = key('call', call), key('inputs', call)
+if first > count then return {'GAP'} end
+local reply, size = {'OK', open and '-1' or tostring(count)}, 0
+for ordinal = first, math.min(count, first + most) - 1 do
   local id = (ordinal + 1) .. '-0'
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if not entry then return {'GAP'} end
@@ -22,18 +23,18 @@ for ordinal = first, math.min(inputs, first + most) - 1 do
   if ordinal > first and size > most_bytes then break end
   reply[#reply + 1] = entry[2][2]
 end
-redis.call('HSET', record, 'taken', first, 'taken_bytes', read_bytes)
-if first == inputs and r.live == 'open' and number(r.idle) > 0 and not r.idle_until then
-  redis.call('HSET', record, 'idle_until', now_ms() + r.idle)
+redis.call('HSET', record, 'requests_read', first, 'request_bytes_read', read_bytes)
+if first == count and open and number(r.idle_limit_ms) > 0 and not r.idle_until then
+  redis.call('HSET', record, 'idle_until', now_ms() + r.idle_limit_ms)
   schedule(call)
 end
 -- Another attempt would read all requests again.
-if read_bytes > number(r.let_go) and not may_run_again(r) then
+if read_bytes > number(r.trimmed_request_bytes) and not may_run_again(r) then
   redis.call('XTRIM', stream, 'MINID', (first + 1) .. '-0')
-  redis.call('HSET', record, 'let_go', read_bytes)
+  redis.call('HSET', record, 'trimmed_request_bytes', read_bytes)
 end
-if r.full and 2 * (number(r.input_bytes) - read_bytes) <= number(r.window) then
-  redis.call('HDEL', record, 'full')
-  publish_or_abandon(call, 'room ' .. call .. '\n')
+if r.upload_waits and 2 * (number(r.request_bytes) - read_bytes) <= number(r.window_bytes) then
+  redis.call('HDEL', record, 'upload_waits')
+  publish_or_abandon(call, 'window_open ' .. call .. '\n')
 end
 return reply

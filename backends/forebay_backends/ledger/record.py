@@ -1,0 +1,163 @@
+"""The fields of a call's record, as one table.
+
+The ledger's scripts get from it which fields to delete when a call ends and when a lease ends;
+`MODEL.md` gets its table from it. A contract test compares the table with records on a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forebay_backends.ledger.lifecycle import State
+
+ENDED = frozenset(state for state in State if state.terminal)
+ACTIVE = frozenset(State) - ENDED
+ALL = ACTIVE | ENDED
+_QUEUED = frozenset({State.QUEUED})
+_RUNNING = frozenset({State.RUNNING})
+_WITH_REQUESTS = _QUEUED | _RUNNING
+"""The states of a call whose requests have come, or that is live."""
+
+_TIME = ("time", "ms, the server's clock")
+_DURATION = ("number", "ms")
+_COUNT = ("number", "")
+_SIZE = ("number", "bytes")
+_TEXT = ("text", "")
+_BYTES = ("bytes", "")
+_FLAG = ("0 or 1", "")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the record.
+
+    `states` are those in which the field may be set. A field that no ended call has is deleted
+    when the call ends; a field `of_claim`, when a worker loses or releases the call.
+    """
+
+    name: str
+    kind: tuple[str, str]
+    states: frozenset[State]
+    writer: str
+    meaning: str
+    of_claim: bool = False
+
+    @property
+    def type(self) -> str:
+        return self.kind[0]
+
+    @property
+    def unit(self) -> str:
+        """Empty where the value has none."""
+        return self.kind[1]
+
+
+FIELDS = (
+    # What the call is.
+    Field("method", _TEXT, ALL, "gateway", "Full name of the gRPC method"),
+    Field("digest", _TEXT, ALL, "gateway", "SHA-256 of the first request message, hexadecimal"),
+    Field("fingerprint", _TEXT, ACTIVE, "gateway", "Version of the method's messages"),
+    Field("request", _BYTES, _WITH_REQUESTS, "gateway", "The request message of a unary request"),
+    Field("metadata", _BYTES, ACTIVE, "gateway", "Request metadata that the handler gets"),
+    Field("attached", _FLAG, ALL, "gateway", "1: another caller attached to the call"),
+    # Where its task message goes.
+    Field("task", _TEXT, ALL, "gateway", "Celery task"),
+    Field("queue", _TEXT, ALL, "gateway", "Celery queue"),
+    Field("priority", _COUNT, ALL, "gateway", "0 to 9, 9 is most urgent"),
+    Field(
+        "piggybacked",
+        _FLAG,
+        _WITH_REQUESTS | ENDED,
+        "gateway",
+        "1: another call's task message names this call",
+        of_claim=True,
+    ),
+    # How it stands.
+    Field("state", _TEXT, ALL, "all", "State of the call"),
+    Field("reason", _TEXT, ENDED, "all", "Reason of a failure; empty where there is none"),
+    Field("outcome", _BYTES, ENDED, "all", "`forebay.v1.Outcome`; empty if the ledger ended it"),
+    Field("created_at", _TIME, ALL, "gateway", "When the call was accepted"),
+    Field("queued_at", _TIME, _WITH_REQUESTS | ENDED, "gateway", "When the call was queued"),
+    Field("begun_at", _TIME, _WITH_REQUESTS | ENDED, "worker", "When the last attempt began"),
+    Field("finished_at", _TIME, ENDED, "all", "When the call ended"),
+    # The worker that has it.
+    Field("attempt", _COUNT, ALL, "gateway, reaper", "Number of the attempt, from 1"),
+    Field("worker", _TEXT, _WITH_REQUESTS, "worker", "Worker that holds the lease", of_claim=True),
+    Field("lease_until", _TIME, _WITH_REQUESTS, "worker", "When the lease ends", of_claim=True),
+    Field(
+        "control_channel",
+        _TEXT,
+        _RUNNING,
+        "worker",
+        "Channel of the handler's process",
+        of_claim=True,
+    ),
+    Field("begin_token", _TEXT, _RUNNING, "worker", "Identifies a retried `begin`", of_claim=True),
+    # When it is due.
+    Field("deadline", _TIME, ALL, "gateway, worker", "When the call expires; 0 or unset: never"),
+    Field(
+        "call_deadline",
+        _TIME,
+        _RUNNING,
+        "worker",
+        "The caller's deadline; `deadline` may be the attempt's, which is sooner; 0: none",
+        of_claim=True,
+    ),
+    Field("queue_wait_until", _TIME, _WITH_REQUESTS, "gateway, reaper", "When a queued call fails"),
+    Field("abandoned_at", _TIME, ALL, "all", "When the last watcher left; unset: it is watched"),
+    Field("idle_until", _TIME, _RUNNING, "worker", "When a wait for a request ends", of_claim=True),
+    # Its policy.
+    Field("queue_wait_ms", _DURATION, ACTIVE, "gateway", "How long the call may be queued"),
+    Field("run_limit_ms", _DURATION, ACTIVE, "gateway", "How long an attempt may run; 0: no limit"),
+    Field("idle_limit_ms", _DURATION, _WITH_REQUESTS, "gateway", "Limit of a wait for a request"),
+    Field("linger_ms", _DURATION, ALL, "gateway", "From `abandoned_at` to the cancellation"),
+    Field("detach", _FLAG, ACTIVE, "gateway", "1: an abandoned call runs on"),
+    Field("retention_ms", _DURATION, ALL, "gateway", "How long an ended call is kept"),
+    Field("attempts_limit", _COUNT, ACTIVE, "gateway", "How many attempts there may be"),
+    Field(
+        "may_run_again", _FLAG, ACTIVE, "gateway", "1: a begun attempt may be followed by another"
+    ),
+    Field("deterministic", _FLAG, ACTIVE, "gateway", "1: also after items were stored"),
+    Field("item_limit_bytes", _SIZE, ALL, "gateway", "Unread items that the ledger may hold"),
+    Field("window_bytes", _SIZE, ALL, "gateway", "How far a handler may run ahead of watchers"),
+    # Its requests, where they are a stream.
+    Field("request_count", _COUNT, ACTIVE, "gateway", "Requests that were stored"),
+    Field("request_bytes", _SIZE, ACTIVE, "gateway", "Their size"),
+    Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "Of a live call: `open`, `complete`"),
+    Field(
+        "requests_read", _COUNT, _RUNNING, "worker", "Requests that the handler read", of_claim=True
+    ),
+    Field("request_bytes_read", _SIZE, _RUNNING, "worker", "Their size", of_claim=True),
+    Field("trimmed_request_bytes", _SIZE, _RUNNING, "worker", "Size of the deleted requests"),
+    Field(
+        "upload_waits",
+        _FLAG,
+        _WITH_REQUESTS,
+        "gateway",
+        "1: the gateway stores no more requests until the handler has read some",
+    ),
+    # Its items.
+    Field("item_count", _COUNT, ALL, "gateway, worker", "Items that were stored"),
+    Field("item_bytes", _SIZE, ALL, "gateway, worker", "Their size"),
+    Field("trimmed_items", _COUNT, _WITH_REQUESTS | ENDED, "worker", "Items that were deleted"),
+    Field("trimmed_bytes", _SIZE, _WITH_REQUESTS | ENDED, "worker", "Their size"),
+    Field("items_read", _COUNT, _WITH_REQUESTS, "gateway", "Items that the fastest watcher read"),
+    Field("transient", _BYTES, _WITH_REQUESTS, "worker", "The latest transient item"),
+    Field(
+        "initial_metadata",
+        _BYTES,
+        _WITH_REQUESTS | ENDED,
+        "worker",
+        "Initial metadata of the handler, a `forebay.v1.Metadata`",
+    ),
+)
+
+
+def fields_of_active_calls() -> tuple[str, ...]:
+    """The fields that are deleted when a call ends."""
+    return tuple(field.name for field in FIELDS if not field.states & ENDED)
+
+
+def fields_of_a_claim() -> tuple[str, ...]:
+    """The fields that are deleted when a worker loses or releases a call."""
+    return tuple(field.name for field in FIELDS if field.of_claim)
