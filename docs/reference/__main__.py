@@ -8,7 +8,8 @@ from pathlib import Path
 
 from docs.reference import tables
 
-PAGES = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+PAGES = (*sorted(ROOT.glob("docs/*.md")), ROOT / "backends/forebay_backends/ledger/MODEL.md")
 _REGION = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -25,11 +26,11 @@ def filled(page: str) -> str:
 def main() -> None:
     """Writes the pages; with --check, exits with 1 where one would change."""
     stale = []
-    for path in sorted(PAGES.glob("*.md")):
+    for path in PAGES:
         page = path.read_text(encoding="utf-8")
         fresh = filled(page)
         if fresh != page:
-            stale.append(f"docs/{path.name} is stale: make reference")
+            stale.append(f"{path.relative_to(ROOT)} is stale: make reference")
             if "--check" not in sys.argv[1:]:
                 path.write_text(fresh, encoding="utf-8")
     if stale and "--check" in sys.argv[1:]:

@@ -16,6 +16,8 @@ import click
 from docs.reference.protos import Declared, about, declared
 from forebay import errors, metadata
 from forebay.cli import GROUP
+from forebay_backends.ledger.keys import KEYS
+from forebay_backends.ledger.record import ACTIVE, ALL, ENDED, FIELDS, Field
 from forebay_backends.settings import PREFIX, Settings
 
 
@@ -126,6 +128,40 @@ def _command(name: str, command: click.Command) -> str:
     return f"## forebay {name}\n\n    {usage}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
 
 
+def ledger_keys() -> str:
+    """The keys of a ledger."""
+    rows = [
+        (f"`{key.pattern}`", key.type, key.writer, key.lifetime or "permanent", key.meaning)
+        for key in KEYS
+    ]
+    return _table(("key", "type", "written by", "lifetime", "what"), rows)
+
+
+def ledger_record() -> str:
+    """The fields of a call's record."""
+    rows = [
+        (
+            f"`{field.name}`",
+            ", ".join(filter(None, (field.type, field.unit))),
+            _states(field),
+            field.writer,
+            field.meaning,
+        )
+        for field in FIELDS
+    ]
+    return _table(("field", "type, unit", "set in", "written by", "what"), rows)
+
+
+def _states(field: Field) -> str:
+    if field.states == ALL:
+        return "any state"
+    if field.states == ACTIVE:
+        return "active"
+    words = [str(state) for state in sorted(field.states - ENDED)]
+    text = ", ".join(words + (["ended"] if field.states & ENDED else []))
+    return f"{text}; deleted with the lease" if field.of_claim else text
+
+
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     cells = [header, ["---"] * len(header), *rows]
     lines = (" | ".join(cell.replace("|", r"\|") for cell in row) for row in cells)
@@ -150,5 +186,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "settings": settings,
     "metadata": metadata_keys,
     "commands": commands,
+    "ledger_keys": ledger_keys,
+    "ledger_record": ledger_record,
 }
 """By the name that a page's region has."""

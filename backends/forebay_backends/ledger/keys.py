@@ -1,4 +1,4 @@
-"""Names: of calls, of their keys in the ledger, of channels.
+"""Names of calls, of their keys in the ledger, and of channels.
 
 Every key of a call, and every index that it is in, shares the hash tag of one
 partition, so a script never touches two and a Redis Cluster can hold them.
@@ -56,7 +56,7 @@ class CallKey:
 
     @property
     def parked(self) -> str:
-        """Where a stream is while a message for it is refused, within a transaction."""
+        """The name of a stream while a message for it is refused, within a transaction."""
         return f"{self.partition}:parked:{self}"
 
 
@@ -69,28 +69,131 @@ PRESENCE_INDEX = "forebay:workers"
 """Sorted set of worker ids by the time (ledger's clock, s) until which they are live."""
 
 REAPING = "forebay:reaping"
-"""Who holds it repairs the ledger; it expires."""
-
+"""The process that sets this key sweeps the ledger; the key expires."""
 
 PROBE = "forebay:probe"
-"""What is written to see whether the server takes writes; it expires at once."""
+"""Written to see whether the server takes writes; expires after a second."""
 
 
 def presence_key(worker: str) -> str:
-    """What a worker says of itself: JSON, expiring."""
+    """A worker's presence: JSON, expiring."""
     return f"forebay:worker:{worker}"
 
 
 def gateway_channel(gateway: str) -> str:
-    """Where a gateway hears of the calls that it watches."""
+    """The channel on which a gateway hears of the calls that it watches."""
     return f"forebay:gateway:{gateway}"
 
 
 def queue_channel(queue: str) -> str:
-    """Where the workers of a queue hear of ephemeral calls whose callers have left."""
+    """The channel on which a queue's workers hear of ephemeral calls whose callers have gone."""
     return f"forebay:queue:{queue}"
 
 
 def control_channel(process: str) -> str:
-    """Where a process that runs handlers hears of credit and cancellation."""
+    """The channel on which a process that runs handlers hears of credit and cancellation."""
     return f"forebay:control:{process}"
+
+
+@dataclass(frozen=True)
+class KeyPattern:
+    """A kind of key in the ledger.
+
+    `pattern` has N for the partition, CALL for `OWNER/ID`, QUEUE and WORKER for names; `type` is
+    that of the TYPE command.
+    """
+
+    pattern: str
+    type: str
+    writer: str
+    lifetime: str
+    meaning: str
+
+    def matches(self, key: str) -> bool:
+        text = re.escape(self.pattern)
+        text = text.replace("N", r"\d+").replace("CALL", r"[^/{}]*/[A-Za-z0-9._:-]+")
+        return re.fullmatch(re.sub("QUEUE|WORKER", ".+", text), key) is not None
+
+
+KEYS = (
+    KeyPattern(
+        "forebay:{N}:call:CALL", "hash", "all", "the call's retention", "The record of a call"
+    ),
+    KeyPattern(
+        "forebay:{N}:inputs:CALL",
+        "stream",
+        "gateway",
+        "until the call ends",
+        "The requests of a streaming call; an entry's id is its ordinal + 1",
+    ),
+    KeyPattern(
+        "forebay:{N}:items:CALL",
+        "stream",
+        "worker",
+        "as the record",
+        "The items; an entry's id is its ordinal + 1",
+    ),
+    KeyPattern(
+        "forebay:{N}:parked:CALL",
+        "stream",
+        "all",
+        "within a transaction",
+        "A stream that refuses a message; see `large_messages.py`",
+    ),
+    KeyPattern(
+        "forebay:{N}:watch:CALL",
+        "zset",
+        "gateway",
+        "as the record; a lease after the end of the call if it is watched then",
+        "Channels of the gateways that watch the call, by the end of their lease",
+    ),
+    KeyPattern(
+        "forebay:{N}:observers:CALL",
+        "set",
+        "gateway",
+        "a lease, unless it is renewed",
+        "Channels of gateways that get the call's frames without being watchers",
+    ),
+    KeyPattern("forebay:{N}:calls", "zset", "all", "", "All calls, by `created_at`"),
+    KeyPattern(
+        "forebay:{N}:due", "zset", "all", "", "Active calls, by when the sweep must review them"
+    ),
+    KeyPattern("forebay:{N}:done", "zset", "all", "", "Ended calls, by the end of their retention"),
+    KeyPattern("forebay:{N}:size", "hash", "all", "", "Bytes that each ended call holds"),
+    KeyPattern("forebay:{N}:bytes", "string", "all", "", "Bytes that all ended calls hold"),
+    KeyPattern(
+        "forebay:{N}:waiting:QUEUE",
+        "zset",
+        "all",
+        "",
+        "Queued calls without a worker, by when their message was sent; 0: it must be sent again",
+    ),
+    KeyPattern(
+        "forebay:{N}:piggybacked",
+        "hash",
+        "all",
+        "",
+        "By queue: how many waiting calls are named by another call's message",
+    ),
+    KeyPattern(
+        "forebay:{N}:newest_claimed_sent",
+        "hash",
+        "worker",
+        "four leases",
+        "By queue and priority: when the newest message that a worker received was sent",
+    ),
+    KeyPattern(
+        "forebay:{N}:sweep_state",
+        "hash",
+        "reaper",
+        "four leases",
+        "`since`: start of uninterrupted sweeping; `last`: the last sweep",
+    ),
+    KeyPattern(PRESENCE_INDEX, "zset", "worker", "", "Workers, by when their presence expires (s)"),
+    KeyPattern(
+        "forebay:worker:WORKER", "string", "worker", "a lease", "Presence of a worker, JSON"
+    ),
+    KeyPattern(REAPING, "string", "reaper", "under a second", "The process that is sweeping"),
+    KeyPattern(PROBE, "string", "all", "a second", "Shows that the server takes writes"),
+)
+"""All keys of a ledger. Those without a lifetime stay, and shrink as calls are dropped."""

@@ -18,7 +18,7 @@ _RUNNING = frozenset({State.RUNNING})
 _WITH_REQUESTS = _QUEUED | _RUNNING
 """The states of a call whose requests have come, or that is live."""
 
-_TIME = ("time", "ms, the server's clock")
+_TIME = ("time", "ms")
 _DURATION = ("number", "ms")
 _COUNT = ("number", "")
 _SIZE = ("number", "bytes")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +14,13 @@ from forebay_backends.ledger.frames import (
     BatchHeartbeat,
     CallerGone,
     CallEvent,
+    ControlEvent,
     Credit,
     Ending,
     Initial,
     Item,
     ItemsStored,
+    Lost,
     Reply,
     RequestsCame,
     RequestWindowOpen,
@@ -100,3 +106,25 @@ def test_what_workers_and_gateways_tell_each_other_of_ephemeral_calls_is_read_as
     assert parse_control(caller_gone_frame("/a")) == ("/a", 1, CallerGone())
     stop = Stop(State.CANCELLED)
     assert parse_control(stop_frame("/a", 1, stop)) == ("/a", 1, stop)
+
+
+_VALUES = {"CALL": "/call-1", "STATE": "FAILED", "REASON": "WHY", "WORKER": "worker", "BATCH": "b"}
+
+
+def frames_of_the_page(heading: str) -> list[bytes]:
+    """An example of each frame that the section of MODEL.md lists."""
+    page = (files("forebay_backends.ledger") / "MODEL.md").read_text()
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [
+        " ".join(
+            _VALUES.get(word, "1" if word.isupper() else word) for word in frame.split()
+        ).encode()
+        for frame in re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
+    ]
+
+
+def test_the_page_of_the_data_model_lists_all_frames() -> None:
+    found = [parse_frame(frame + b"\n")[1] for frame in frames_of_the_page("Frames for gateways")]
+    assert {type(event) for event in found} == {*get_args(CallEvent), Reply, BatchHeartbeat, Lost}
+    orders = [parse_control(frame)[2] for frame in frames_of_the_page("Control frames")]
+    assert {type(event) for event in orders} == set(get_args(ControlEvent))
