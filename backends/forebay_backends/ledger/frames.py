@@ -1,8 +1,8 @@
-r"""What a gateway hears of the calls that it watches.
+r"""Messages on pub/sub channels: frames for gateways, control frames for workers.
 
-A frame is a line of words and a payload: `WORD KEY …\n` and bytes. The ledger's
-scripts write them, so they are text that Lua can put together without a codec;
-`redis-cli SUBSCRIBE` shows them readably.
+A frame is a line of words and a payload: `WORD CALL …\n` and bytes. Lua scripts write most of
+them, so they are text that needs no codec, and that `redis-cli SUBSCRIBE` shows. `MODEL.md` lists
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from forebay_backends.ledger.lifecycle import State
 
 @dataclass(frozen=True)
 class Item:
-    """A lasting item, whole."""
+    """An item was stored; this is all of it."""
 
     ordinal: int
     payload: bytes
@@ -22,7 +22,7 @@ class Item:
 
 @dataclass(frozen=True)
 class ItemsStored:
-    """Items are in the ledger: `count` of them, `sent` bytes."""
+    """The ledger has `count` items, of `sent` bytes."""
 
     count: int
     sent: int
@@ -44,13 +44,15 @@ class Initial:
 
 @dataclass(frozen=True)
 class RequestWindowOpen:
-    """The handler of a live call has read what it had: more requests may be put into the ledger."""
+    """The handler of a live call has read enough: the gateway may store more requests."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """The call ended: with `count` items, and a serialized `forebay.v1.Outcome`
-    (empty where it was not the handler that ended it; then `reason` says why).
+    """The call ended, with `count` items.
+
+    `outcome` is a serialized `forebay.v1.Outcome`, empty where the ledger ended the call: then
+    `reason` is set.
     """
 
     state: State
@@ -71,9 +73,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class BatchHeartbeat:
-    """The worker has these ephemeral calls, and has had them for a while; it runs them, or
-    they wait for a slot.
-    """
+    """A worker has had these ephemeral calls for a while; they are running, or wait for a slot."""
 
     worker: str
     call_ids: tuple[str, ...]
@@ -82,7 +82,7 @@ class BatchHeartbeat:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker had this batch of ephemeral calls, and the process that ran it has died."""
+    """The process that ran this batch of ephemeral calls has died."""
 
     batch_id: str
 
@@ -92,7 +92,10 @@ GatewayFrame = CallEvent | Reply | BatchHeartbeat | Lost
 
 
 def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
-    """The call's key (empty where it is no call's) and the event; ValueError for garbage."""
+    """The call's key and the event; the key is empty where the frame is about no durable call.
+
+    Raises ValueError for anything else.
+    """
     head, newline, payload = frame.partition(b"\n")
     words = head.decode("ascii").split(" ")
     if not newline:
@@ -120,7 +123,7 @@ def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
 
 
 def parse_ending(words: list[str], outcome: bytes) -> Ending:
-    """The words that the scripts tell an ending in."""
+    """Parses the words of an `end` frame, and of `watch`'s reply."""
     state, reason, count, attempts, queue_ms, run_ms = words
     return Ending(
         State(state),
@@ -151,28 +154,28 @@ def lost_frame(lost: Lost) -> bytes:
 
 @dataclass(frozen=True)
 class Credit:
-    """The foremost watcher has read so many items."""
+    """The fastest watcher has read `read_count` items."""
 
     read_count: int
 
 
 @dataclass(frozen=True)
 class RequestsCame:
-    """The ledger has so many requests of a live call, or the last of them."""
+    """The ledger has `count` requests of a live call, or has the last of them."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The attempt is over in the ledger, where the call has this state; its handler is to stop."""
+    """The attempt is over, and the call has this state: the handler must stop."""
 
     state: State
 
 
 @dataclass(frozen=True)
 class CallerGone:
-    """The ephemeral call's caller has gone; whoever has it, or gets it, is to let it be."""
+    """The caller of an ephemeral call has gone: a worker that has or gets the call skips it."""
 
 
 def caller_gone_frame(key: str) -> bytes:
@@ -189,7 +192,7 @@ ControlEvent = Credit | RequestsCame | Stop | CallerGone
 
 
 def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
-    """The call's key, the attempt, and what its handler is told; ValueError for garbage."""
+    """The call's key, the attempt, and the event; raises ValueError for anything else."""
     match frame.decode("ascii").split(" "):
         case ["credit", key, attempt, read_count]:
             return key, int(attempt), Credit(int(read_count))

@@ -1,14 +1,11 @@
 """The life of a call, as one table.
 
-A call is RECEIVING while its requests are still being spooled, QUEUED until a
-worker begins it, RUNNING until its handler ends; then it is in one of four
-terminal states, reached once and never left. A call whose requests are one
-message starts at QUEUED, and so does a live one, whose requests come while it
-waits and runs.
+A call is RECEIVING while its requests are being stored, QUEUED until a worker begins it, and
+RUNNING until its handler ends; then it is in one of four terminal states, reached once and never
+left. A call with a single request starts at QUEUED. So does a live call, whose requests come while
+it waits and runs.
 
-The table is the only place that says which event leads from where to where: the
-ledger's scripts are given it (`lua_table`), and no script names a successor
-state of its own.
+The ledger's scripts use this table (`lua_table`); no script has successor states of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a call stands; the names are those of `forebay.v1.CallState`."""
+    """The state of a call; the names are those of `forebay.v1.CallState`."""
 
     RECEIVING = "RECEIVING"
     QUEUED = "QUEUED"
@@ -29,22 +26,22 @@ class State(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the state is never left."""
+        """Whether the call has ended."""
         return not TRANSITIONS[self]
 
 
 class Event(StrEnum):
     """What may happen to a call."""
 
-    RECEIVE = "receive"  # a request message was spooled; of a live call, later too
-    COMPLETE = "complete"  # the requests have ended; likewise
-    CLAIM = "claim"  # a worker has the message and means to begin
+    RECEIVE = "receive"  # a request was stored; of a live call, also later
+    COMPLETE = "complete"  # the requests have ended; of a live call, also later
+    CLAIM = "claim"  # a worker has the message and will begin it
     BEGIN = "begin"  # a worker starts the handler
     EMIT = "emit"  # the handler yielded an item
-    LAPSE = "lapse"  # a claim was not renewed, and the call may move
+    LAPSE = "lapse"  # a claim was not renewed, or was released
     SUCCEED = "succeed"  # the handler ended with OK
     FAIL = "fail"  # the call ended with another status
-    CANCEL = "cancel"  # somebody cancelled, or the last watcher left
+    CANCEL = "cancel"  # a caller cancelled, or the last watcher left
     EXPIRE = "expire"  # the deadline passed
 
 
@@ -84,7 +81,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 
 
 def next_state(state: State, event: Event) -> State | None:
-    """The state that the event leads to; None where it has no place there."""
+    """The state that the event leads to; None where it does not apply."""
     return TRANSITIONS[state].get(event)
 
 

@@ -1,19 +1,18 @@
-"""Queued calls that no worker has claimed, and which of them are to be sent again.
+"""Decides which queued calls lost their message and must be sent again. Pure.
 
-A message can vanish between broker and worker: a frozen worker's socket takes it,
-a gateway dies before sending it, a broker loses it. The ledger knows which calls wait
-for a worker and when their messages were sent. A call is sent again when its message
+A message can vanish between broker and worker: a frozen worker's socket takes it, a gateway dies
+before sending it, a broker loses it. The ledger knows which calls have no worker, and when their
+messages were sent. The reaper sends a call again if its message
 
-- is yet to be sent, since its claim lapsed;
-- was overtaken: a worker got a call of the same queue and priority that was sent a
-  lease later, or more;
-- must be missing, since the queue holds fewer messages than the ledger has calls waiting.
+- has yet to be sent, since a worker lost or released the call;
+- was overtaken: a worker received a call of the same queue and priority whose message was sent at
+  least a lease later;
+- must be missing: the queue holds fewer messages than the ledger has calls without a worker.
 
-Calls may ride on another's message, which names them all. They are not counted with the
-messages that must be there, and are sent again when they were overtaken, or when the
-queue holds no message at all.
+Piggybacked calls are named by another call's message. They are not counted among the messages that
+the queue must hold, and are sent again if they were overtaken, or if the queue is empty.
 
-One that is sent again for nothing costs a message: duplicates die at `claim`.
+Sending a call again without need costs a message: duplicates are refused at `claim`.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from forebay_backends.ledger.operations.maintenance import QueueBacklog, Unclaim
 
 
 def certainly_lost(waiting: QueueBacklog) -> list[UnclaimedCall]:
-    """Calls that are to be sent again whatever the queue holds."""
+    """Calls that must be sent again whatever the queue holds."""
     return [call for call in waiting.old if call.overtaken or not call.sent_ms]
 
 
 def probably_lost(waiting: QueueBacklog, depth: int) -> list[UnclaimedCall]:
-    """The others that are to be sent again.
+    """The other calls that must be sent again.
 
-    `depth` is how many messages the queue holds, those of the certainly lost included:
-    they have been sent again.
+    `depth` is the number of messages in the queue, including those of the certainly lost calls,
+    which have been sent again by now.
     """
     certain = certainly_lost(waiting)
     others = [call for call in waiting.old if call not in certain and not call.piggybacked]

@@ -1,4 +1,4 @@
-"""An error as the outcome that a record holds, and back. Pure."""
+"""Converts errors into the outcomes that records hold, and back. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def outcome_of_error(error: ForebayError) -> call_pb2.Outcome:
 
 
 def error_of_outcome(outcome: call_pb2.Outcome) -> ForebayError | None:
-    """The error that a handler's outcome is; None for OK.
+    """The error of a handler's outcome; None for OK.
 
-    Where its details have no ErrorInfo of their own, HANDLER_ABORTED is added.
+    Details without an ErrorInfo get one, with reason HANDLER_ABORTED.
     """
     if outcome.code == 0:
         return None

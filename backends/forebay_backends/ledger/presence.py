@@ -1,7 +1,7 @@
-"""Which workers are alive: each writes an expiring word of itself.
+"""Presence of workers: each writes an expiring key.
 
-A worker is live until its word expires, by the ledger's clock; nothing is asked
-of it, so one that hangs or was cut off is not taken for live for long.
+A worker is live until its key expires, by the ledger's clock. A worker that hangs or is cut off
+stops renewing the key, so it counts as live for a lease at most.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerPresence:
-    """What a worker says of itself: its queues, its tasks, how many calls it runs at a time.
+    """A worker: its queues, its tasks, and how many calls it runs at a time.
 
-    `begun` is how many tasks it has begun since its start, by the task's name; `serves` the
-    method of each task that is one's, and the fingerprint of its messages there.
+    `begun` counts the tasks that it has begun since its start, by name. `serves` has, for each task
+    of a method, the method and the fingerprint of its messages in the worker.
     """
 
     worker: str
@@ -39,7 +39,7 @@ class WorkerPresence:
 
 
 async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
-    """Says for the time of a lease that the worker is live; raises BackendUnavailable."""
+    """Writes the worker's presence for the time of a lease; raises BackendUnavailable."""
     # Two round trips: the index is ordered by the ledger's clock, not ours.
     now_s = await ledger.now_ms() / 1000
     async with ledger.redis.pipeline(transaction=False) as pipeline:
@@ -52,7 +52,7 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
 
 
 async def withdraw(ledger: Ledger, worker: str) -> None:
-    """Says that the worker is gone; raises BackendUnavailable."""
+    """Deletes the worker's presence; raises BackendUnavailable."""
     await ledger.within_timeout(cast(Any, ledger.redis.zrem(PRESENCE_INDEX, worker)))
     await ledger.within_timeout(cast(Any, ledger.redis.delete(presence_key(worker))))
 
@@ -64,7 +64,7 @@ async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
 
 
 async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
-    """How far the ledger's clock is ahead of `time.monotonic` in ms, and the live workers.
+    """How far the ledger's clock is ahead of `time.monotonic` (ms), and the live workers.
 
     Raises BackendUnavailable, also where the ledger takes no writes.
     """
@@ -82,10 +82,10 @@ async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
 async def _of(ledger: Ledger, names: list[bytes]) -> tuple[WorkerPresence, ...]:
     if not names:
         return ()
-    words = await ledger.within_timeout(
+    texts = await ledger.within_timeout(
         cast(Any, ledger.redis.mget([presence_key(name.decode()) for name in names]))
     )
-    found = (_presence(word) for word in words if word is not None)
+    found = (_presence(text) for text in texts if text is not None)
     return tuple(presence for presence in found if presence is not None)
 
 
@@ -98,10 +98,10 @@ def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:
     return slots
 
 
-def _presence(word: bytes | str) -> WorkerPresence | None:
-    """What the word says; None where a worker of another version says something else."""
+def _presence(text: bytes | str) -> WorkerPresence | None:
+    """Parses a presence; None where a worker of another version wrote another format."""
     try:
-        said = json.loads(word)
+        said = json.loads(text)
         return WorkerPresence(
             worker=said["worker"],
             queues=tuple(said["queues"]),
@@ -116,5 +116,5 @@ def _presence(word: bytes | str) -> WorkerPresence | None:
             },
         )
     except (KeyError, TypeError, ValueError):
-        _log.warning("a worker's presence can't be read: %r", word[:200])
+        _log.warning("a worker's presence can't be read: %r", text[:200])
         return None

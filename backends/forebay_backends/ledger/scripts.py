@@ -15,7 +15,7 @@ LEASE_S = 15.0
 """How long a claim or a watch holds unless it is renewed."""
 
 RECORD_BYTES = 2048
-"""What a finished call's record counts as, besides its items (about what it takes)."""
+"""The bytes that an ended call's record counts as, without its items; about what it takes."""
 
 _LIB = (
     "keys",
@@ -33,7 +33,7 @@ _LIB = (
 
 @cache
 def digest(name: str) -> str:
-    """The SHA-1 by which a server knows the script."""
+    """The script's SHA-1, for EVALSHA."""
     return hashlib.sha1(script(name).encode(), usedforsecurity=False).hexdigest()
 
 

@@ -20,14 +20,15 @@ from forebay_backends.ledger.operations.base import (
 )
 
 ANNOUNCE_ABOVE_BYTES = 64 * 1024
-"""Items up to this size go to gateways by pub/sub; larger ones are fetched."""
+"""Items up to this size are published to gateways; larger ones are read from the stream."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A handler's start: `inputs` is None where `request` is the only one; of a live call
-    it is how many came so far. `fingerprint` is the gateway's of the method; empty where it
-    said none.
+    """What a handler starts with.
+
+    `inputs` is the number of requests, None where `request` is the only one; of a live call, the
+    number that came so far. `fingerprint` is the gateway's of the method, empty if it sent none.
     """
 
     method: str
@@ -43,21 +44,21 @@ class Begun:
 
 @dataclass(frozen=True)
 class Flow:
-    """How many items the foremost watcher has read, and how many watch."""
+    """How many items the fastest watcher has read, and how many watchers there are."""
 
     read_count: int
     watchers: int
 
 
 def claim(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
-    """A worker has the call's message and means to begin it."""
+    """A worker has the call's message and will begin it."""
     return about(call, "attempts/claim", parse_refused, attempt, worker, LEASE_MS)
 
 
 def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[Begun | Refused]:
-    """A worker starts the handler; it hears of credit and of stops on `control`.
+    """A worker starts the handler; credit and stops are published on the channel `control`.
 
-    The same operation may be run twice, another one begins nothing.
+    Running one operation twice is safe. A second operation is refused.
     """
     return about(call, "attempts/begin", _begun, attempt, worker, control, uuid.uuid4().hex)
 
@@ -65,42 +66,42 @@ def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[B
 def renew(
     partition: str, worker: str, claims: Sequence[tuple[CallKey, int]]
 ) -> Operation[list[Refused | None]]:
-    """The worker still has these calls, all of the partition, by their attempts.
+    """Renews the leases of calls of one partition.
 
-    One answer a claim: None where it was renewed.
+    Returns, for each claim, None or why it is not the worker's any more.
     """
     named = (part for call, attempt in claims for part in (str(call), attempt))
     return Operation("attempts/renew", partition, (worker, LEASE_MS, *named), _renewed)
 
 
 def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
-    """The worker will not go on with the call: it moves, or fails with WORKER_LOST."""
+    """The worker gives the call back: it is queued again, or fails with WORKER_LOST."""
     return about(call, "attempts/release", parse_refused, attempt, worker)
 
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
-    """Stores one lasting item, once, and tells the watchers."""
+    """Stores an item, once, and publishes it to watchers."""
     large = large_message(call, call.items, ordinal, item)
     arguments = attempt, ordinal, b"" if large else item, ANNOUNCE_ABOVE_BYTES, len(item)
     return about(call, "attempts/emit", _flow, *arguments, large=large)
 
 
 def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
-    """Pushes an item that is neither stored nor counted; the latest is kept."""
+    """Publishes an item that is neither stored nor counted; the record keeps the latest."""
     return about(call, "attempts/emit_transient", parse_refused, attempt, "transient", item)
 
 
 def send_initial_metadata(
     call: CallKey, attempt: int, metadata: bytes
 ) -> Operation[Refused | None]:
-    """Keeps the handler's initial metadata and tells the watchers."""
+    """Stores the handler's initial metadata and publishes it to watchers."""
     return about(
         call, "attempts/emit_transient", parse_refused, attempt, "initial_metadata", metadata
     )
 
 
 def read_flow(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
-    """Where flow control stands, for a handler that waits."""
+    """How far readers are, for a handler that waits for them."""
     return about(call, "attempts/flow", _flow, attempt)
 
 
@@ -112,7 +113,7 @@ def finish(
     outcome: bytes,
     response: bytes | None = None,
 ) -> Operation[Refused | None]:
-    """The handler has ended: SUCCEED, FAIL or CANCEL; a unary method's with a response."""
+    """The handler ended: SUCCEED, FAIL or CANCEL; of a unary method, with its response."""
     item = () if response is None else (response, ANNOUNCE_ABOVE_BYTES)
     return about(
         call, "attempts/finish", parse_refused, attempt, str(event), reason, outcome, *item
@@ -120,7 +121,7 @@ def finish(
 
 
 def trim(call: CallKey, attempt: int, count: int, size: int) -> Operation[Refused | None]:
-    """Lets go of the first `count` items, `size` bytes in all: they were read."""
+    """Deletes the first `count` items, of `size` bytes in all, which were read."""
     return about(call, "attempts/trim", parse_refused, attempt, count, size)
 
 

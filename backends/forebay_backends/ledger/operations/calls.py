@@ -1,4 +1,4 @@
-"""Operations of gateways, callers and observers' services on one call."""
+"""A gateway's operations on one call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from forebay_backends.ledger.operations.base import (
 
 @dataclass(frozen=True)
 class ExistingCall:
-    """The id stands for a call already: its method, and the SHA-256 of its first request."""
+    """A call that has the id already: its method, and the SHA-256 of its first request."""
 
     method: str
     digest: str
@@ -31,7 +31,7 @@ class ExistingCall:
 
 @dataclass(frozen=True)
 class NewCall:
-    """What a record is made of; times in seconds, None where there is no bound."""
+    """The record of a new call. Times in seconds; None where there is no limit."""
 
     method: str
     task: str
@@ -59,9 +59,9 @@ class NewCall:
 
 @dataclass(frozen=True)
 class CallSnapshot:
-    """Where a call stands, for a watcher: items in the ledger are `first` to `count` - 1.
+    """The state of a call, for a watcher. The ledger has its items `first` to `count` - 1.
 
-    `receiving`: whether further requests may come.
+    `sent` is the size in bytes of all items. `receiving`: whether further requests may come.
     """
 
     method: str
@@ -81,9 +81,9 @@ class CallSnapshot:
 def accept(
     call: CallKey, new: NewCall, channel: str, push: Push, *, piggybacked: bool = False
 ) -> Operation[ExistingCall | None]:
-    """Writes the record (and pushes its message); `ExistingCall` where the id stands for a call.
+    """Writes the record and pushes the task message; `ExistingCall` where the id is in use.
 
-    One that piggybacked has its place in another call's message.
+    A `piggybacked` call has no message of its own: another call's message names it.
     """
     fields: dict[str, Argument] = {
         "method": new.method,
@@ -129,9 +129,9 @@ def accept(
 
 
 def discard(call: CallKey) -> Operation[Refused | None]:
-    """Forgets a call whose message could not be sent.
+    """Deletes a call whose message could not be sent.
 
-    Refused where a worker has it, or where somebody else was told of it.
+    Refused where a worker has the call, or where another caller attached to it.
     """
     return about(call, "calls/discard", parse_refused)
 
@@ -139,32 +139,32 @@ def discard(call: CallKey) -> Operation[Refused | None]:
 def end(
     call: CallKey, event: Event, reason: str, outcome: bytes = b""
 ) -> Operation[Refused | None]:
-    """Somebody other than the worker ends the call."""
+    """Ends the call, on behalf of anyone but its worker."""
     return about(call, "calls/end", parse_refused, str(event), reason, outcome)
 
 
 def cancel(call: CallKey) -> Operation[Refused | None]:
-    """Ends the call as CANCELLED; its worker is told."""
+    """Ends the call as CANCELLED and stops its worker."""
     return end(call, Event.CANCEL, "CANCELLED")
 
 
 def attach(call: CallKey, channel: str) -> Operation[CallSnapshot | Refused]:
-    """As `watch`, for a caller who is told that the call is known: it is discarded no more."""
+    """As `watch`, for another caller than the first: from then on `discard` is refused."""
     return about(call, "calls/watch", _snapshot, channel, LEASE_MS, 1)
 
 
 def watch(call: CallKey, channel: str) -> Operation[CallSnapshot | Refused]:
-    """Registers or renews a watch, and tells where the call stands."""
+    """Registers or renews a watch, and returns the state of the call."""
     return about(call, "calls/watch", _snapshot, channel, LEASE_MS)
 
 
 def leave(call: CallKey, channel: str) -> Operation[Refused | None]:
-    """A watcher has gone; where it was the last, the call's policy begins to apply."""
+    """Removes a watcher; after the last, the call is cancelled or detached, as its route says."""
     return about(call, "calls/leave", parse_refused, channel)
 
 
 def credit(call: CallKey, count: int) -> Operation[Refused | None]:
-    """A watcher has read so many items."""
+    """A watcher has read `count` items."""
     return about(call, "calls/credit", parse_refused, count)
 
 

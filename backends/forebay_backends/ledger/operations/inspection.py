@@ -1,8 +1,8 @@
-"""Operations for those who look at calls without taking part in them.
+"""Operations that list, describe and observe calls.
 
-Listing and describing change nothing but what is due anyway; an observer hears
-what a watcher hears, but counts for nothing: it keeps no call alive, holds no
-handler back, and its leaving ends nothing.
+They change nothing, except that a call that is due is ended. An observer gets the same frames as a
+watcher, but it keeps no call alive, does not take part in flow control, and its disconnect cancels
+nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LISTED_WORDS = 7
 
 @dataclass(frozen=True, order=True)
 class Cursor:
-    """A place in the order of all calls: when it was accepted (ms, ledger's clock), and its key."""
+    """A position in the order of all calls: when one was accepted (ms), and its key."""
 
     created_ms: int
     call: str
@@ -35,7 +35,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Listed:
-    """What a listing says of a call: enough to filter by. Times in ms, 0 where they are not yet."""
+    """A call in a listing, with what filters need. Times in ms, 0 where they are not yet."""
 
     cursor: Cursor
     state: State
@@ -52,7 +52,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a partition's calls, newest first; `read_to` is None where it is the last."""
+    """Some of a partition's calls, newest first; `read_to` is None at the end."""
 
     calls: tuple[Listed, ...]
     read_to: Cursor | None
@@ -60,10 +60,10 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Description:
-    """All that a record says of its call. Times in ms of the ledger's clock, 0 where they are not.
+    """A call in full. Times in ms of the ledger's clock, 0 where they are not yet.
 
-    `last_item` is the last lasting item of a call that succeeded, `progress` the latest
-    transient one of a call that runs; None where there is none, or one too large.
+    `last_item` is the last item of a call that succeeded, `progress` the latest transient item of
+    a call that runs; None where there is none, or where it is too large.
     """
 
     read_ms: int
@@ -87,7 +87,7 @@ class Description:
 
     @property
     def ending(self) -> Ending | None:
-        """How the call ended; None where it has not."""
+        """None where the call has not ended."""
         if not self.state.terminal:
             return None
         return Ending(
@@ -103,7 +103,7 @@ class Description:
 
 @dataclass(frozen=True)
 class ObservedCall:
-    """Where a call stands, for an observer: items in the ledger are `first` to `count` - 1."""
+    """The state of a call, for an observer. The ledger has its items `first` to `count` - 1."""
 
     state: State
     method: str
@@ -114,7 +114,7 @@ class ObservedCall:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Calls of a queue that no worker has claimed; how long the oldest has waited (ms)."""
+    """The number of a queue's calls without a worker; how long the oldest has waited (ms)."""
 
     calls: int = 0
     oldest_ms: int = 0
@@ -126,7 +126,7 @@ class Backlog:
 def list_calls(
     partition: int, after: Cursor | None, oldest_ms: int | None, limit: int
 ) -> Operation[Stretch]:
-    """Up to `limit` calls of a partition, newest first: those after a place, none that is older."""
+    """Up to `limit` calls of a partition, newest first, from after a position to `oldest_ms`."""
     return Operation(
         "inspection/list",
         partition_prefix(partition),
@@ -143,9 +143,9 @@ def list_calls(
 def describe(
     call: CallKey, most_bytes: int, *, review: bool = False
 ) -> Operation[Description | Refused]:
-    """All that the record says; items over `most_bytes` are left out.
+    """The call in full, without items of more than `most_bytes`.
 
-    With `review` the call is ended first where that is due, so what is told is true now.
+    With `review`, a call that is due is ended first.
     """
     return Operation(
         "inspection/describe", call.partition, (str(call), most_bytes, int(review)), _description
@@ -153,14 +153,14 @@ def describe(
 
 
 def observe(call: CallKey, channel: str) -> Operation[ObservedCall | Refused]:
-    """The channel hears of the call for the time of a lease; tells where it stands."""
+    """Registers the channel as an observer for the time of a lease; returns the call's state."""
     return Operation(
-        "inspection/observe", call.partition, (str(call), channel, int(LEASE_S * 1000)), _seen
+        "inspection/observe", call.partition, (str(call), channel, int(LEASE_S * 1000)), _observed
     )
 
 
 def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, ...]]:
-    """What waits in a partition, of each queue."""
+    """The partition's backlog of each queue."""
     return Operation(
         "inspection/backlog",
         partition_prefix(partition),
@@ -173,7 +173,7 @@ def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, .
 
 
 def delete(call: CallKey) -> Operation[Refused | None]:
-    """Forgets a call that has ended; refused with its state where it has not."""
+    """Deletes a call that has ended; refused with its state where it has not."""
     return Operation("inspection/delete", call.partition, (str(call),), parse_refused)
 
 
@@ -224,16 +224,16 @@ def _description(reply: Reply) -> Description | Refused:
         count,
         sent,
         outcome,
-        _told(last),
-        _told(progress),
+        _item(last),
+        _item(progress),
     )
 
 
-def _told(item: bytes) -> bytes | None:
+def _item(item: bytes) -> bytes | None:
     return item[1:] if item else None
 
 
-def _seen(reply: Reply) -> ObservedCall | Refused:
+def _observed(reply: Reply) -> ObservedCall | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
     _, state, method, first, count, sent = (word.decode() for word in reply)

@@ -1,4 +1,4 @@
-"""Operations of the reaper: on all calls of a partition."""
+"""The reaper's operations, on all calls of a partition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORDS = 7
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep of one partition did, and what finished calls hold there."""
+    """What a sweep of one partition did, and how many bytes its ended calls hold."""
 
     reviewed: int
     dropped: int
@@ -25,7 +25,7 @@ class Swept:
 
 @dataclass(frozen=True)
 class UnclaimedCall:
-    """A call that waits for a worker, `sent_ms` of the ledger's clock ago or more; 0: unsent."""
+    """A queued call without a worker; its message was sent at `sent_ms` (0: not yet)."""
 
     call: CallKey
     attempt: int
@@ -39,8 +39,8 @@ class UnclaimedCall:
 
 @dataclass(frozen=True)
 class QueueBacklog:
-    """A queue's calls that no worker has: how many with a message of their own, and all of
-    those sent a lease ago or more.
+    """A queue's calls without a worker: the number of those that have a message of their own, and
+    the calls whose message was sent a lease ago or more.
     """
 
     count: int
@@ -64,14 +64,14 @@ def sweep(partition: int, consumed: Collection[str], limit: int = 100) -> Operat
 
 
 def evict(partition: int) -> Operation[int]:
-    """Drops a partition's oldest finished call that nobody reads; the bytes that it held."""
+    """Drops a partition's oldest ended call that nobody watches; returns the bytes it held."""
     return Operation(
         "maintenance/evict", partition_prefix(partition), (), lambda reply: int(reply[0])
     )
 
 
 def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, QueueBacklog]]:
-    """What waits in each of the queues, of a partition's calls."""
+    """The partition's calls without a worker, by queue."""
 
     def parse(reply: Reply) -> dict[str, QueueBacklog]:
         return {queue: _backlog(queue, found) for queue, found in zip(queues, reply, strict=True)}

@@ -1,9 +1,9 @@
-"""Requests of a live call, on their way to its handler: the ledger's operation.
+"""Operations on the requests of a call whose requests are a stream.
 
-A live call is queued before its requests are complete. The gateway goes on putting them into
-the input stream; the handler takes them from there, and by taking more says what it has read.
-So the ledger holds a window of unread requests at most. Those read stay while the call may be
-run again, from the first request on, and are let go where it may not.
+A live call is queued before its requests are complete. The gateway keeps adding requests to the
+input stream, and the handler reads them from there; asking for the next acknowledges those before.
+The ledger holds at most a window of unread requests. It keeps requests that were read while the
+call may be run again, and deletes them where it may not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT_ONCE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Requests:
-    """Requests from some ordinal on; `total` is how many there are in all, None: more may come."""
+    """Requests from some ordinal on. `total` counts all of the call; None: more may come."""
 
     total: int | None
     requests: tuple[bytes, ...]
@@ -38,10 +38,10 @@ class Requests:
 def receive(
     call: CallKey, ordinal: int, request: bytes, limit_bytes: int
 ) -> Operation[Refused | None]:
-    """Spools one request message.
+    """Stores one request message; the ledger may hold `limit_bytes` of them.
 
-    FULL where the handler of a live call has a window of others to read first: watchers are
-    told when it has (`RequestWindowOpen`). `limit_bytes` are what the ledger may hold.
+    Refused with FULL where the handler of a live call must first read the window of requests that
+    is stored. Watchers get `RequestWindowOpen` when it has.
     """
     large = large_message(call, call.inputs, ordinal, request)
     arguments = ordinal, b"" if large else request, limit_bytes, len(request)
@@ -49,9 +49,9 @@ def receive(
 
 
 def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
-    """The requests have ended; unless it is live, the call is queued (and its message pushed).
+    """The requests have ended: unless it is live, the call is queued and its message pushed.
 
-    Refused with GAP where the ledger does not have as many requests as were spooled.
+    Refused with GAP where the ledger has fewer requests than `inputs`.
     """
     count: Argument = "" if inputs is None else inputs
     return about(call, "requests/complete", parse_refused, push.queue_list, push.message, count)
@@ -60,11 +60,10 @@ def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[
 def take_requests(
     call: CallKey, attempt: int, first: int, read_bytes: int
 ) -> Operation[Requests | Refused]:
-    """The handler has read the requests before ordinal `first`, of `read_bytes` in all, and wants
-    what follows: about 1 MiB of it, none where it has to wait.
+    """Acknowledges the requests before ordinal `first`, of `read_bytes` in all, and reads the next.
 
-    How long it waits is bounded by the call's idle limit. Refused with GAP where the ledger has
-    lost requests.
+    Returns up to about 1 MiB; nothing where the handler must wait, for the call's idle limit at
+    most. Refused with GAP where the ledger has lost requests.
     """
     bounds = (_AT_ONCE, _AT_ONCE_BYTES)
     arguments = (str(call), attempt, first, read_bytes, *bounds)
