@@ -1,4 +1,4 @@
-"""Where broker and ledger are: one URL each, in the forms that each library takes."""
+"""The URLs of broker and ledger, in the forms that kombu and redis-py take."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _REDIS_SCHEMES = {
 _AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
 
 HIGHEST_PRIORITY = 9
-"""Priorities are 0 to this; queues on RabbitMQ are declared so."""
+"""Priorities are 0 to 9; on RabbitMQ it is the queues' `x-max-priority`."""
 
 
 class BackendUrlError(ValueError):
-    """A URL that is no backend's."""
+    """A URL that is not the URL of a supported backend."""
 
 
 @dataclass(frozen=True)
 class Backends:
-    """The broker in kombu's form of URL, the ledger in redis-py's."""
+    """The broker's URL in kombu's form, the ledger's in redis-py's."""
 
     ledger_url: str
     broker_url: str
 
     @property
     def broker_is_ledger(self) -> bool:
-        """Whether one server is both, so that record and message can be written together."""
+        """Whether one server is both: record and message can be written together then."""
         return self.broker_url == kombu_url(self.ledger_url)
 
     @property
     def broker_is_redis(self) -> bool:
-        """Whether the broker is a Redis or Valkey, the ledger's or another."""
+        """Whether the broker is a Redis or Valkey, be it the ledger's server or another."""
         return urlsplit(self.broker_url).scheme in _REDIS_SCHEMES
 
 
 def backends(ledger_url: str, broker_url: str | None) -> Backends:
-    """The two URLs, checked; without a broker's, the ledger's server is the broker.
+    """Checks the two URLs; without a broker's, the ledger's server is the broker.
 
     Raises BackendUrlError.
     """
@@ -56,16 +56,16 @@ def backends(ledger_url: str, broker_url: str | None) -> Backends:
 
 
 def redis_url(url: str) -> str:
-    """The URL in redis-py's form; raises BackendUrlError where it is none of Redis or Valkey."""
+    """The URL in redis-py's form; raises BackendUrlError where it is not one of Redis or Valkey."""
     parts = urlsplit(url)
     scheme = _REDIS_SCHEMES.get(parts.scheme)
     if scheme is None:
         raise BackendUrlError(
-            f"{redacted(url)!r} is no Redis or Valkey URL; expected "
+            f"{redacted(url)!r} is not a Redis or Valkey URL; expected "
             "redis://HOST:PORT/DB, rediss://…, valkey://… or unix:///PATH "
             "(a broker may be amqp://… too)"
         )
-    _refuse_what_is_off(url)
+    _check_redis_parts(url)
     if scheme == "unix":
         query = f"?db={_socket_db(parts.query)}" if _socket_db(parts.query) != "0" else ""
         return f"unix://{parts.path}{query}"
@@ -73,8 +73,8 @@ def redis_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
 
 
-def _refuse_what_is_off(url: str) -> None:
-    """Raises BackendUrlError for what the libraries would take for something else."""
+def _check_redis_parts(url: str) -> None:
+    """Raises BackendUrlError for URLs that the libraries would misread silently."""
     parts = urlsplit(url)
     try:
         host, _ = parts.hostname, parts.port
@@ -91,7 +91,7 @@ def _refuse_what_is_off(url: str) -> None:
 
 
 def kombu_url(url: str) -> str:
-    """The URL, given in redis-py's form, as kombu and Celery take it."""
+    """Converts a URL in redis-py's form to the form of kombu and Celery."""
     parts = urlsplit(url)
     if parts.scheme != "unix":
         return url
@@ -100,7 +100,7 @@ def kombu_url(url: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """The text without the passwords of URLs in it, for people to read."""
+    """The text with the passwords of its URLs replaced by ***."""
     text = re.sub(r"(://[^:@/\s]*:)\S*@", r"\1***@", text)
     return re.sub(r"(?i)(password=)[^&\s'\"]*", r"\1***", text)
 
@@ -111,10 +111,10 @@ def _socket_db(query: str) -> str:
 
 
 def celery_settings(backends: Backends) -> dict[str, object]:
-    """What gateway and worker must agree on about the broker, in Celery's names.
+    """The Celery settings of the broker that gateway and worker must have in common.
 
-    JSON only; nobody asks Celery for results, so none are kept; queues that are
-    declared on RabbitMQ know priorities 0 to 9; a publish is confirmed.
+    Content is JSON. Celery stores no results, since Forebay doesn't read them. RabbitMQ's queues
+    are declared with priorities 0 to 9, and publishes are confirmed.
     """
     redis = backends.broker_is_redis
     return {

@@ -1,10 +1,8 @@
 """From a request message to the arguments of a Celery task. Pure.
 
-A field becomes the Python value that a caller of the task would have passed, and Celery's JSON
-carries that as it always does: bytes are bytes, a Timestamp is an aware datetime.
-Fields that know whether they are set (optional ones, messages, members of a
-oneof) are left out where they are not, so that the task's own default holds.
-`docs/plain-tasks.md` has the table.
+A field becomes the Python value that a Python caller of the task would pass: bytes stay bytes, a
+Timestamp becomes an aware datetime. An unset field that has presence (optional, a message, in
+a oneof) becomes no argument, so the task's default applies. `docs/plain-tasks.md` has the table.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from forebay.routes.plain import PlainTask
 
 
 def arguments(request: Message, plain: PlainTask) -> tuple[list[Any], dict[str, Any]]:
-    """The positional arguments, and those by name; raises InvalidRequest."""
+    """Positional and keyword arguments; raises InvalidRequest."""
     named = _fields(request, "")
     return [named.pop(name, None) for name in plain.positional], named
 
@@ -69,7 +67,7 @@ def _json(value: Message, path: str) -> Any:
     try:
         return json_format.MessageToDict(value)
     except (ValueError, json_format.Error) as error:
-        raise _invalid(path, "expected a value that JSON has") from error
+        raise _invalid(path, "expected a value that JSON can hold") from error
 
 
 def _wrapped(value: Any, _: str) -> Any:
@@ -78,7 +76,7 @@ def _wrapped(value: Any, _: str) -> Any:
 
 def _duration(value: Any, path: str) -> float:
     try:
-        value.ToJsonString()  # it knows the range, and that the signs must agree
+        value.ToJsonString()  # raises where it is out of range or the signs differ
     except ValueError as error:
         raise _invalid(path, "expected a Duration of at most 10,000 years") from error
     return float(value.seconds + value.nanos / 1e9)

@@ -1,7 +1,7 @@
-"""JSON as Celery writes it, read with care. Pure.
+"""Reads JSON from Celery, which is untrusted. Pure.
 
-Beyond JSON it has NaN and infinities, integers of any length, and Python's values in
-an envelope (`kombu.utils.json`): bytes, dates and times, Decimal, UUID.
+Celery's JSON also has NaN and infinities, integers of any length and, in the envelopes of
+`kombu.utils.json`, bytes, dates and times, Decimal and UUID.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 from kombu.utils.json import object_hook
 
-_LONGEST_INT = 19
-"""Digits of what may fit 64 bits; a longer number stays text, since reading it takes
-quadratic time and Python refuses more than 4,300 digits."""
+_MAX_INT_DIGITS = 19
+"""Enough for 64 bits. Longer integers stay text: parsing them takes quadratic time, and Python
+refuses more than 4,300 digits."""
 
 
 class LongInteger(str):
@@ -23,7 +23,7 @@ class LongInteger(str):
 
 
 class Unreadable(ValueError):
-    """What is no JSON of Celery's; the message says why, without any of it."""
+    """The text is not JSON of Celery's. The message gives the reason and quotes nothing."""
 
 
 def read_json(text: str | bytes) -> Any:
@@ -33,19 +33,19 @@ def read_json(text: str | bytes) -> Any:
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     except UnicodeDecodeError:
-        raise Unreadable("it is no UTF-8") from None
+        raise Unreadable("it is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(f"it is no JSON: {error.msg} at character {error.pos}") from None
+        raise Unreadable(f"it is not JSON: {error.msg} at character {error.pos}") from None
     except (ArithmeticError, AttributeError, TypeError, ValueError):
-        raise Unreadable("it holds a value of a type that is not known here") from None
+        raise Unreadable("it holds a value of an unknown type") from None
 
 
 def _integer(digits: str) -> int | LongInteger:
-    return int(digits) if len(digits) <= _LONGEST_INT + 1 else LongInteger(digits)
+    return int(digits) if len(digits) <= _MAX_INT_DIGITS + 1 else LongInteger(digits)
 
 
 def kind(value: object) -> str:
-    """What a value is, in JSON's words, for a message that must not hold the value."""
+    """The value's type in JSON's words, for error messages, which must not contain the value."""
     match value:
         case None:
             return "null"

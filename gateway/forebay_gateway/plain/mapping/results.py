@@ -1,9 +1,9 @@
 """From the result of a Celery task to response messages. Pure.
 
-What does not name a message's fields fills its only one, at the top and below, so a number
-answers for a message of one number and a list of lists for a repeated message of a
-repeated number. Beside keys that name a field, others are left out; None is a field unset.
-`docs/plain-tasks.md` has the table.
+For example, the number 5 fills a message whose only field is a number, and a list of lists fills a
+repeated message with one repeated number: at every level, a value that has no keys named as the
+message's fields fills its only field. Keys without a field are skipped where another key has
+one, and None leaves a field unset. `docs/plain-tasks.md` has the table.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from forebay_gateway.plain.mapping.well_known import WELL_KNOWN
 
 
 def responses(result: Any, method: Method) -> Iterator[Message]:
-    """The responses that a result is: one of a unary method, any number of a streaming one.
+    """The responses of a result: one for a unary method, any number for a streaming one.
 
-    Raises Unfit, before the first of them where the result is of the wrong shape.
+    Raises Unfit; before the first response where the result as a whole has the wrong shape.
     """
     plain = method.route.plain
     assert plain is not None  # noqa: S101  # such calls are of plain routes
@@ -39,7 +39,7 @@ def responses(result: Any, method: Method) -> Iterator[Message]:
 
 
 def response(value: Any, method: Method, field: str = "", path: str = "") -> Message:
-    """The response whose `field`, or whose fields, the value fills; raises Unfit."""
+    """A response with the value in `field` or, without that, in its fields; raises Unfit."""
     message = method.response_class()
     descriptor: Any = message.DESCRIPTOR
     try:
@@ -71,11 +71,11 @@ def _unwrapped(result: Any, plain: PlainTask) -> Any:
     if not plain.json_text or result is None:
         return result
     if not isinstance(result, str):
-        raise Unfit("", f"expected a string that is JSON, as `json_text` says; got {kind(result)}")
+        raise Unfit("", f"`json_text` needs a string that is JSON; got {kind(result)}")
     try:
         return read_json(result)
     except Unreadable as error:
-        raise Unfit("", f"expected a string that is JSON, as `json_text` says; {error}") from error
+        raise Unfit("", f"`json_text` needs a string that is JSON; {error}") from error
 
 
 def _takes_lists(method: Method, plain: PlainTask) -> bool:

@@ -1,4 +1,4 @@
-"""One JSON value into one scalar field. Pure."""
+"""From a JSON value to a scalar field. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from forebay_gateway.plain.mapping.celery_json import LongInteger, kind
 
-_MOST_DIGITS = 4300  # beyond, Python refuses to read an integer
-_FLOAT_MAX = 3.4028235677973366e38  # what would round to more than the largest float
+_MAX_INT_DIGITS = 4300  # Python refuses to parse longer integers
+_FLOAT_MAX = 3.4028235677973366e38  # from here on, values round to more than the largest float
 
 
 class Unfit(ValueError):
-    """A value that does not fit the response; says where and why, and nothing of the value."""
+    """A value does not fit the response. The message names the field, and never the value."""
 
     def __init__(self, path: str, problem: str) -> None:
         where = path.removeprefix(".")
@@ -28,7 +28,7 @@ class Unfit(ValueError):
 
 
 def scalar(field: FieldDescriptor, value: Any, path: str) -> Any:
-    """The value as the field takes it; raises Unfit."""
+    """Converts the value for the field; raises Unfit."""
     if field.enum_type is not None:
         return _enum(field, value, path)
     return _READERS[field.cpp_type if not _is_bytes(field) else _BYTES](field, value, path)
@@ -47,14 +47,14 @@ def _integer(bits: int, *, signed: bool) -> Callable[[FieldDescriptor, Any, str]
         if number is None:
             raise Unfit(path, f"expected {name}; got {kind(value)}")
         if not least <= number <= most:
-            raise Unfit(path, f"expected {name}; got one beyond")
+            raise Unfit(path, f"expected {name}; got one out of range")
         return number
 
     return read
 
 
 def _as_integer(value: Any) -> int | None:
-    """The value where it is a whole number, however it is written."""
+    """The value where it is a whole number, also as a float or as text; else None."""
     if isinstance(value, str) and _is_decimal(value):
         return int(value)
     if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
@@ -106,7 +106,7 @@ def _string(_: FieldDescriptor, value: Any, path: str) -> str:
 
 
 def _bytes(_: FieldDescriptor, value: Any, path: str) -> bytes:
-    if isinstance(value, LongInteger) and len(value) <= _MOST_DIGITS:
+    if isinstance(value, LongInteger) and len(value) <= _MAX_INT_DIGITS:
         value = int(value)
     if isinstance(value, bytes):
         return value

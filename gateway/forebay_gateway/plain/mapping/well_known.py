@@ -1,4 +1,4 @@
-"""JSON values into protobuf's well-known types that are more than their fields. Pure.
+"""From JSON values to protobuf's well-known types that have a mapping of their own. Pure.
 
 Wrappers (`Int64Value` and so on) and FieldMask need no rule of their own: they have one field.
 """
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from forebay_gateway.plain.mapping.celery_json import LongInteger, kind
 from forebay_gateway.plain.mapping.scalars import Unfit
 
-_EXACT = 1 << 53  # integers up to here are doubles
+_EXACT = 1 << 53  # doubles hold integers up to here exactly
 
 
 def _timestamp(message: Any, value: Any, path: str) -> None:
@@ -29,7 +29,7 @@ def _timestamp(message: Any, value: Any, path: str) -> None:
             message.FromNanoseconds(_nanoseconds(value))
         else:
             raise Unfit(path, f"expected a time; got {kind(value)}")
-        message.ToJsonString()  # raises for what is out of range
+        message.ToJsonString()  # raises where it is out of range
     except Unfit:
         raise
     except (ValueError, OverflowError, ArithmeticError):
@@ -93,7 +93,7 @@ def _value(message: Any, value: Any, path: str) -> None:
             message.list_value.SetInParent()
             _list(message.list_value, value, path)
         case _:
-            raise Unfit(path, f"expected a value that JSON has; got {kind(value)}")
+            raise Unfit(path, f"expected a value that JSON can hold; got {kind(value)}")
 
 
 WELL_KNOWN: Mapping[str, Callable[[Message, Any, str], None]] = {

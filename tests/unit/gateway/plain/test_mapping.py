@@ -191,10 +191,10 @@ def test_a_result_fills_the_field_of_its_key(name: str, value: Any, expected: pb
 
 
 UNFIT: list[tuple[str, Any, str]] = [
-    ("small", 2**31, "small: expected a 32-bit integer; got one beyond"),
-    ("large", 2**63, "large: expected a 64-bit integer; got one beyond"),
+    ("small", 2**31, "small: expected a 32-bit integer; got one out of range"),
+    ("large", 2**63, "large: expected a 64-bit integer; got one out of range"),
     ("large", 10**30, "large: expected a 64-bit integer; got an integer beyond 64 bits"),
-    ("unsigned", -1, "unsigned: expected an unsigned 64-bit integer; got one beyond"),
+    ("unsigned", -1, "unsigned: expected an unsigned 64-bit integer; got one out of range"),
     ("large", 1.5, "large: expected a 64-bit integer; got a number"),
     ("large", math.nan, "large: expected a 64-bit integer; got a number"),
     ("large", True, "large: expected a 64-bit integer; got a boolean"),
@@ -232,7 +232,7 @@ UNFIT: list[tuple[str, Any, str]] = [
         {"a": 2**60 + 1},
         "anything.a: expected a finite number that a double holds exactly",
     ),
-    ("anything", {"a": MOMENT}, "anything.a: expected a value that JSON has; got a datetime"),
+    ("anything", {"a": MOMENT}, "anything.a: expected a value that JSON can hold; got a datetime"),
 ]
 
 
