@@ -1,8 +1,8 @@
-"""Repair of what lost processes left: on gateways and workers, by whoever comes first.
+"""The periodic repair of the ledger, which every gateway and every worker takes part in.
 
-Once a second one process, elected by an expiring key, ends what is due in every
-partition, drops what is past its retention or over the ledger's byte cap, and sends calls
-again whose claim lapsed or whose message was lost. Done twice, none of it does harm.
+Once a second an expiring key elects one of these processes. It ends calls whose time is up,
+deletes records that are past their retention or over the ledger's byte cap, and resends the
+messages of calls whose lease expired or whose message was lost. Repairing twice does no harm.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Iterable
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
@@ -27,9 +27,10 @@ from forebay_backends.ledger.operations.maintenance import (
 )
 from forebay_backends.ledger.presence import consumed_queues, live_workers
 
-ROUND_S = 1.0
+REAP_INTERVAL_S = 1.0
 _ELECTED_FOR_S = 0.7
-_MOST_EVICTED_A_ROUND = 1000
+_MAX_EVICTIONS = 1000
+"""In one repair."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,27 +38,27 @@ _log = logging.getLogger(__name__)
 class Reaper:
     """One process's share of the repair."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, retention_bytes: int) -> None:
+    def __init__(self, ledger: Ledger, broker: Broker, retention_bytes: int) -> None:
         self._ledger = ledger
-        self._dispatcher = dispatcher
+        self._broker = broker
         self._retention_bytes = retention_bytes
 
-    async def round(self, queues: Collection[str]) -> None:
+    async def repair(self, queues: Collection[str]) -> None:
         """Repairs everything once, unless another process did so just now.
 
-        `queues` are those whose calls are sent again where they must be. Raises
-        BackendUnavailable where the ledger does not answer.
+        Resends only calls of the given queues. Raises BackendUnavailable where the ledger does
+        not answer.
         """
         if not await self._ledger.elected(REAPING, _ELECTED_FOR_S):
             return
         consumed = consumed_queues(await live_workers(self._ledger))
         swept = await self._ledger.run_all([sweep(n, consumed) for n in range(PARTITIONS)])
-        await self._hold_to_cap(swept, consumed)
-        await self._send_again(sorted(queues))
+        await self._evict_over_cap(swept, consumed)
+        await self._resend_lost(sorted(queues))
 
-    async def _hold_to_cap(self, swept: list[Swept], consumed: Collection[str]) -> None:
-        """Drops the oldest finished calls while all of them hold more than the cap."""
-        for _ in range(_MOST_EVICTED_A_ROUND):
+    async def _evict_over_cap(self, swept: list[Swept], consumed: Collection[str]) -> None:
+        """Deletes the oldest finished calls until all of them fit the cap."""
+        for _ in range(_MAX_EVICTIONS):
             if sum(partition.held_bytes for partition in swept) <= self._retention_bytes:
                 return
             oldest = min(
@@ -68,23 +69,23 @@ class Reaper:
                 return
             swept[oldest] = await self._ledger.run(sweep(oldest, consumed))
 
-    async def _send_again(self, queues: list[str]) -> None:
+    async def _resend_lost(self, queues: list[str]) -> None:
         by_partition = await self._ledger.run_all([unclaimed(n, queues) for n in range(PARTITIONS)])
         for queue in queues:
             waiting = sum((found[queue] for found in by_partition), QueueBacklog(0, ()))
             if not waiting.old:
                 continue
             try:
-                await self._send(certainly_lost(waiting), "it lost its worker, or its message")
-                depth = await self._dispatcher.depth(queue)
-                await self._send(probably_lost(waiting, depth), "its message is missing")
+                await self._resend(certainly_lost(waiting), "its worker or its message was lost")
+                depth = await self._broker.depth(queue)
+                await self._resend(probably_lost(waiting, depth), "its message is missing")
             except BackendUnavailable as error:
-                _log.warning("calls of queue %r wait to be sent again: %s", queue, error)
+                _log.warning("lost calls of queue %r are resent later: %s", queue, error)
 
-    async def _send(self, calls: Iterable[UnclaimedCall], why: str) -> None:
+    async def _resend(self, calls: Iterable[UnclaimedCall], reason: str) -> None:
         for call in calls:
-            _log.info("call %s is sent again, attempt %d: %s", call.call, call.attempt, why)
-            await self._dispatcher.send(
+            _log.info("resending call %s, attempt %d: %s", call.call, call.attempt, reason)
+            await self._broker.send(
                 call_message(
                     call.call,
                     call.attempt,

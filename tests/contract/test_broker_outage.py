@@ -1,4 +1,4 @@
-"""A broker that goes away and comes back, under a dispatcher and a gateway that stay."""
+"""A broker that goes away and comes back, under a gateway that stays."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.errors import BackendUnavailable
 from forebay.rpc_errors import of_rpc_error
+from forebay_backends.broker.amqp import AmqpBroker
 from forebay_backends.broker.amqp_channels import SEND_TIMEOUT_S
-from forebay_backends.broker.dispatcher import AmqpDispatcher, Dispatcher, dispatcher
+from forebay_backends.broker.base import Broker, make_broker
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
@@ -41,12 +42,12 @@ PRODUCT = pb.MatMulRequest(random=pb.RandomOperands(m=2, n=2))
 OWN_ID = [("forebay-call-id", "during-the-outage")]
 
 
-async def use(broker: Dispatcher) -> None:
+async def use(broker: Broker) -> None:
     """Everything that a gateway asks of a broker, and at once."""
     await asyncio.gather(broker.send(MESSAGE), broker.depth("queue"), broker.ping())
 
 
-async def is_unavailable(broker: Dispatcher, sends: int) -> None:
+async def is_unavailable(broker: Broker, sends: int) -> None:
     """All of it fails within the bound, though many ask."""
     async with asyncio.timeout(BOUND_S):
         outcomes = await asyncio.gather(
@@ -60,22 +61,22 @@ async def is_unavailable(broker: Dispatcher, sends: int) -> None:
 
 
 @pytest.fixture
-async def amqp(rabbitmq: RabbitMQ) -> AsyncIterator[AmqpDispatcher]:
-    """A dispatcher that stays while its broker does not."""
-    dispatcher = AmqpDispatcher(rabbitmq.url("outage"))
-    yield dispatcher
-    await dispatcher.close()
+async def amqp(rabbitmq: RabbitMQ) -> AsyncIterator[AmqpBroker]:
+    """A client that stays while its broker does not."""
+    broker = AmqpBroker(rabbitmq.url("outage"))
+    yield broker
+    await broker.close()
 
 
 async def test_an_amqp_broker_that_never_was_is_unavailable_within_a_bound() -> None:
-    amqp = AmqpDispatcher(f"amqp://guest:guest@127.0.0.1:{free_port()}//")
+    amqp = AmqpBroker(f"amqp://guest:guest@127.0.0.1:{free_port()}//")
     await is_unavailable(amqp, 1)
     await amqp.close()
 
 
 async def test_a_redis_broker_that_never_was_is_unavailable_within_a_bound(redis_url: str) -> None:
     ledger = Ledger(f"{redis_url}8")
-    broker = dispatcher(backends(f"{redis_url}8", f"redis://127.0.0.1:{free_port()}/0"), ledger)
+    broker = make_broker(backends(f"{redis_url}8", f"redis://127.0.0.1:{free_port()}/0"), ledger)
     await is_unavailable(broker, MANY)
     await broker.close()
     await ledger.close()
@@ -83,7 +84,7 @@ async def test_a_redis_broker_that_never_was_is_unavailable_within_a_bound(redis
 
 @pytest.mark.timeout(120)
 async def test_a_broker_that_takes_no_messages_for_want_of_memory_is_unavailable(
-    rabbitmq: RabbitMQ, amqp: AmqpDispatcher
+    rabbitmq: RabbitMQ, amqp: AmqpBroker
 ) -> None:
     """Its alarm stops publishers without a word: no confirm comes, and no error."""
     await use(amqp)
@@ -109,7 +110,7 @@ def serving(channel: grpc.Channel) -> bool:
 
 @pytest.mark.timeout(120)
 async def test_a_gateway_outlives_an_outage_of_its_broker(
-    rabbitmq: RabbitMQ, amqp: AmqpDispatcher, redis_url: str
+    rabbitmq: RabbitMQ, amqp: AmqpBroker, redis_url: str
 ) -> None:
     variables = {
         "FOREBAY_LEDGER_URL": f"{redis_url}10",

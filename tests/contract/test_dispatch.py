@@ -12,12 +12,9 @@ from celery import Celery
 from kombu import Connection, Consumer
 from kombu.message import Message
 
-from forebay_backends.broker.dispatcher import (
-    AmqpDispatcher,
-    Dispatcher,
-    RedisDispatcher,
-    dispatcher,
-)
+from forebay_backends.broker.amqp import AmqpBroker
+from forebay_backends.broker.base import Broker, ledger_push, make_broker
+from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.broker.task_messages import TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
@@ -29,11 +26,11 @@ QUEUE = "queue"
 
 @dataclass(frozen=True)
 class Way:
-    """A pair of servers, and the dispatcher for it."""
+    """Ledger and broker."""
 
     servers: Backends
     ledger: Ledger
-    dispatcher: Dispatcher
+    broker: Broker
 
 
 @pytest.fixture(params=("same server", "another database", "another server", "rabbitmq"))
@@ -49,11 +46,11 @@ async def way(
     }[request.param]()
     servers = backends(f"{redis_url}8", broker_url)
     ledger = Ledger(servers.ledger_url)
-    way = Way(servers, ledger, dispatcher(servers, ledger))
-    while await way.dispatcher.depth(QUEUE):
+    way = Way(servers, ledger, make_broker(servers, ledger))
+    while await way.broker.depth(QUEUE):
         consumed(servers, 1)
     yield way
-    await way.dispatcher.close()
+    await way.broker.close()
     await ledger.close()
 
 
@@ -95,27 +92,27 @@ def consumed(servers: Backends, count: int) -> list[Message]:
 
 async def send(way: Way, message: TaskMessage) -> None:
     """Sends the message the way that a gateway does."""
-    push = way.dispatcher.push_of(message)
+    push = ledger_push(way.broker, message)
     if push.queue_list:
         await way.ledger.push(push)
     else:
-        await way.dispatcher.send(message)
+        await way.broker.send(message)
 
 
-def test_the_dispatcher_is_the_brokers(redis_url: str) -> None:
+def test_the_broker_is_that_of_its_url(redis_url: str) -> None:
     ledger = Ledger(f"{redis_url}8")
     chosen = {
-        broker: dispatcher(backends(f"{redis_url}8", broker), ledger)
+        broker: make_broker(backends(f"{redis_url}8", broker), ledger)
         for broker in (None, f"{redis_url}9", "amqp://localhost")
     }
     message = task_message("one")
     assert [type(each) for each in chosen.values()] == [
-        RedisDispatcher,
-        RedisDispatcher,
-        AmqpDispatcher,
+        RedisBroker,
+        RedisBroker,
+        AmqpBroker,
     ]
-    assert [each.push_of(message) == Push() for each in chosen.values()] == [False, True, True]
-    assert [each.pushes for each in chosen.values()] == [True, False, False]
+    assert [ledger_push(each, message) == Push() for each in chosen.values()] == [False, True, True]
+    assert [each.is_ledger for each in chosen.values()] == [True, False, False]
 
 
 async def test_a_message_that_was_sent_is_consumed_by_celery(way: Way) -> None:
@@ -125,12 +122,12 @@ async def test_a_message_that_was_sent_is_consumed_by_celery(way: Way) -> None:
     assert message.content_type == "application/json"
     assert message.headers == sent.headers
     assert message.properties["correlation_id"] == "one"
-    assert message.payload == sent.body
+    assert message.payload == sent.payload
     assert message.payload[1] == {"call": "/one", "attempt": 1}
 
 
 async def test_a_message_that_is_sent_directly_is_consumed_too(way: Way) -> None:
-    await way.dispatcher.send(task_message("one"))
+    await way.broker.send(task_message("one"))
     assert [message.headers["id"] for message in consumed(way.servers, 1)] == ["one"]
 
 
@@ -142,13 +139,13 @@ async def test_the_most_urgent_message_is_consumed_first_and_equals_in_order(way
 
 
 async def test_the_depth_of_a_queue_is_the_messages_that_wait(way: Way) -> None:
-    assert await way.dispatcher.depth(QUEUE) == 0
+    assert await way.broker.depth(QUEUE) == 0
     for priority in (0, 4, 9):
         await send(way, task_message("one", priority))
-    assert await way.dispatcher.depth(QUEUE) == 3
+    assert await way.broker.depth(QUEUE) == 3
     consumed(way.servers, 3)
-    assert await way.dispatcher.depth(QUEUE) == 0
+    assert await way.broker.depth(QUEUE) == 0
 
 
 async def test_a_broker_that_answers_is_found_to_answer(way: Way) -> None:
-    await way.dispatcher.ping()
+    await way.broker.ping()

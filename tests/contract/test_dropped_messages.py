@@ -12,7 +12,7 @@ import pytest
 
 from forebay.errors.status import from_status
 from forebay.v1 import call_pb2
-from forebay_backends.broker.dispatcher import RedisDispatcher
+from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.broker.task_messages import (
     TaskMessage,
     batch_message,
@@ -57,7 +57,7 @@ def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
     """The message, as Celery's signal has it."""
     return SimpleNamespace(
         headers=message.headers,
-        payload=message.body,
+        payload=message.payload,
         properties={"priority": 9 - message.priority if redis_broker else message.priority},
         delivery_info={"exchange": "", "routing_key": message.queue},
     )
@@ -75,7 +75,7 @@ def sent(ledger: BlockingLedger, priority: int = 0) -> list[dict[str, Any]]:
 
 
 async def see_to(dropped: DroppedMessages, ledger: Ledger) -> None:
-    await dropped.see_to(ledger, RedisDispatcher(ledger, atomic=True), WORKER)
+    await dropped.see_to(ledger, RedisBroker(ledger, is_ledger=True), WORKER)
 
 
 @pytest.mark.usefixtures("at_once")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.broker.dispatcher import dispatcher
+from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.settings import load_settings
 from forebay_gateway.fleet import monitor as fleets
@@ -17,7 +17,7 @@ from forebay_gateway.fleet.monitor import FleetMonitor
 @pytest.fixture
 def fleet(aio_ledger: Ledger, ledger_url: str) -> FleetMonitor:
     backends = load_settings({"ledger_url": ledger_url}).backends()
-    return FleetMonitor(aio_ledger, dispatcher(backends, aio_ledger), [], 1 << 20)
+    return FleetMonitor(aio_ledger, make_broker(backends, aio_ledger), [], 1 << 20)
 
 
 async def test_a_call_that_comes_before_the_first_look_waits_for_the_clock(
@@ -26,7 +26,7 @@ async def test_a_call_that_comes_before_the_first_look_waits_for_the_clock(
     waiting = asyncio.create_task(fleet.clock_known())
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    await fleet.round()
+    await fleet.health.check()
     await waiting
     assert abs(fleet.ledger_time_ms(0.0) - await aio_ledger.now_ms()) < 1000
 

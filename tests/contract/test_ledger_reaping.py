@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from forebay_backends.broker.dispatcher import RedisDispatcher
+from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Stop, parse_control
@@ -237,30 +237,30 @@ async def test_the_reaper_sends_what_lapsed_again_once(
 ) -> None:
     record = running(ledger)
     ledger.run(release(record.call, 1, WORKER))
-    dispatcher = RedisDispatcher(aio_ledger, atomic=True)
-    reaper = Reaper(aio_ledger, dispatcher, retention_bytes=1 << 30)
-    await reaper.round([QUEUE])
-    assert await dispatcher.depth(QUEUE) == 1
+    broker = RedisBroker(aio_ledger, is_ledger=True)
+    reaper = Reaper(aio_ledger, broker, retention_bytes=1 << 30)
+    await reaper.repair([QUEUE])
+    assert await broker.depth(QUEUE) == 1
     assert waiting(ledger).count == 1
     assert waiting(ledger).old == ()
     ledger.redis.delete("forebay:reaping")
-    await reaper.round([QUEUE])
-    assert await dispatcher.depth(QUEUE) == 1
+    await reaper.repair([QUEUE])
+    assert await broker.depth(QUEUE) == 1
 
 
 async def test_the_reaper_sends_again_what_the_queue_lost(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
-    dispatcher = RedisDispatcher(aio_ledger, atomic=True)
-    reaper = Reaper(aio_ledger, dispatcher, retention_bytes=1 << 30)
+    broker = RedisBroker(aio_ledger, is_ledger=True)
+    reaper = Reaper(aio_ledger, broker, retention_bytes=1 << 30)
     records = [accepted(ledger) for _ in range(3)]  # without messages
-    await reaper.round([QUEUE])
-    assert await dispatcher.depth(QUEUE) == 0, "they may be on their way"
+    await reaper.repair([QUEUE])
+    assert await broker.depth(QUEUE) == 0, "they may be on their way"
     for record in records:
         sent_a_lease_ago(ledger, record)
     ledger.redis.delete("forebay:reaping")
-    await reaper.round([QUEUE])
-    assert await dispatcher.depth(QUEUE) == 3
+    await reaper.repair([QUEUE])
+    assert await broker.depth(QUEUE) == 3
 
 
 async def test_the_reaper_sends_again_what_was_overtaken(

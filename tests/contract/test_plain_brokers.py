@@ -15,10 +15,10 @@ from kombu import Connection, Producer
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
-from forebay_gateway.plain.brokers.amqp import AmqpBroker
-from forebay_gateway.plain.brokers.base import Broker
+from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
+from forebay_gateway.plain.brokers.base import PlainBroker
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage, Reply
-from forebay_gateway.plain.brokers.redis import REPLY_QUEUES, RedisBroker
+from forebay_gateway.plain.brokers.redis import REPLY_QUEUES, PlainRedisBroker
 from tests.harness import free_port
 
 TIMEOUT_S = 20.0
@@ -29,7 +29,7 @@ class Listening:
     """A broker whose reply queue is read."""
 
     url: str
-    broker: Broker
+    broker: PlainBroker
     queue: str
     replies: asyncio.Queue[Reply]
 
@@ -53,7 +53,7 @@ class Listening:
 @asynccontextmanager
 async def listening(url: str, queue: str) -> AsyncIterator[Listening]:
     replies: asyncio.Queue[Reply] = asyncio.Queue()
-    kind = RedisBroker if url.startswith("redis") else AmqpBroker
+    kind = PlainRedisBroker if url.startswith("redis") else PlainAmqpBroker
     broker = kind(url, queue, replies.put_nowait)
     reading = asyncio.create_task(broker.listen())
     async with asyncio.timeout(TIMEOUT_S):
@@ -93,7 +93,7 @@ async def test_a_queue_on_which_nothing_comes_is_read_on(
 async def test_a_task_is_sent_once_however_often_its_push_is_tried(redis_url: str) -> None:
     url = f"{redis_url}6"
     async with listening(url, "replies.once") as listener:
-        message = PlainMessage("once", "t", "plain-once", 0, listener.queue)
+        message = PlainMessage("once", "t", "plain-once", None, listener.queue)
         await listener.broker.send(message)
         await listener.broker.send(message)
         assert await listener.broker.depth("plain-once") == 1
@@ -117,7 +117,7 @@ async def test_a_queue_that_is_not_there_is_said_not_declared(
 ) -> None:
     url = request.getfixturevalue("rabbitmq").url("plain")
     async with listening(url, "replies.none") as listener:
-        message = PlainMessage("i", "t", "plain-not-there", 0, listener.queue)
+        message = PlainMessage("i", "t", "plain-not-there", None, listener.queue)
         assert not await listener.broker.send(message)
         assert await listener.broker.depth("plain-not-there") == 0
 
@@ -127,7 +127,7 @@ async def test_a_broker_that_is_away_is_listened_for_quietly(
     form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = form.format(free_port())
-    kind = RedisBroker if url.startswith("redis") else AmqpBroker
+    kind = PlainRedisBroker if url.startswith("redis") else PlainAmqpBroker
     broker = kind(url, "replies", lambda _: None)
     reading = asyncio.create_task(broker.listen())
     with pytest.raises(BackendUnavailable):

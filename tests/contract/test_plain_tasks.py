@@ -86,11 +86,11 @@ def test_states_on_the_way_are_items_and_so_are_the_elements_of_a_list(plain: Pl
     assert [first.value, second.value] == ["step 0", "step 1"]
 
 
-def test_a_state_that_does_not_fit_is_passed_over_and_the_log_says_so(plain: PlainSite) -> None:
+def test_a_state_that_does_not_fit_is_skipped_with_a_warning(plain: PlainSite) -> None:
     assert [step.value for step in plain.stub.DoInSteps(wish("odd_steps"), timeout=TIMEOUT_S)] == [
         "done"
     ]
-    plain.gateway.wait_for("a state's meta does not fit `progress` and is passed over")
+    plain.gateway.wait_for("the meta of a state does not fit `progress` and is skipped")
 
 
 def test_a_list_is_one_item_where_the_result_field_is_repeated(plain: PlainSite) -> None:
@@ -191,7 +191,7 @@ def test_a_task_that_runs_for_too_long_ends_by_its_routes_limit(plain: PlainSite
 def test_a_task_that_is_not_registered_is_unimplemented(plain: PlainSite) -> None:
     error = error_of(lambda: plain.stub.Unknown(empty_pb2.Empty(), timeout=TIMEOUT_S))
     assert (error.code_name, error.reason) == ("UNIMPLEMENTED", "TASK_UNKNOWN")
-    plain.gateway.wait_for("knows no task 'plain.unknown'; mend the route, or start the worker")
+    plain.gateway.wait_for("has no task 'plain.unknown'; fix the route, or start the worker")
 
 
 def test_fields_that_the_task_does_not_take_are_an_invalid_argument(plain: PlainSite) -> None:

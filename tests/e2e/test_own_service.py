@@ -255,7 +255,7 @@ def test_routes_and_doctor_say_what_is_wrong_with_each_method(shop: Shop) -> Non
 
 
 def test_the_gateway_warns_once_of_what_does_not_fit(shop: Shop) -> None:
-    shop.gateway.wait_for("Orders.Ship: no live worker consumes queue 'docks'; to mend it: celery")
+    shop.gateway.wait_for("Orders.Ship: no live worker consumes queue 'docks'; to fix it: celery")
     shop.gateway.wait_for("Orders.Forget: celery@.* without task 'orders.forget'")
     shop.call("Quote", {"count": 1})
     assert shop.gateway.output.count("no live worker consumes queue 'docks'") == 1

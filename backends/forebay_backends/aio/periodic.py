@@ -1,35 +1,42 @@
-"""Doing something again and again, whatever goes wrong once."""
+"""Running something periodically, through errors and outages."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.aio.auto_reset_event import AutoResetEvent
+from forebay_backends.aio.outage_log import OutageLog
 
 
 async def run_periodically(
-    seconds: float, act: Callable[[], Awaitable[None]], log: logging.Logger, what: str
+    interval_s: float,
+    act: Callable[[], Awaitable[None]],
+    log: logging.Logger,
+    name: str,
+    *,
+    retry_interval_s: float | None = None,
+    wake: AutoResetEvent | None = None,
 ) -> None:
-    """Acts until cancelled, about every so many seconds, with jitter.
+    """Runs `act` until cancelled: at once, then about every `interval_s`, with a jitter of 20 %.
 
-    What goes wrong is logged as `what`'s, and tried again the next time; of a backend
-    that is away the log tells once, and once when it is back.
+    Setting `wake` starts the next run early. An error of `act` does not end the loop: the log
+    reports it under `name`, and an outage of a backend only when it begins and when it is over.
+    After a `BackendUnavailable` the next run follows in `retry_interval_s`, where that is given.
     """
-    is_away = False
+    outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes")
+    wake = wake or AutoResetEvent()
     while True:
+        pause_s = interval_s
         try:
             await act()
         except BackendUnavailable as error:
-            if not is_away:
-                log.warning("%s has to wait: %s", what, error.__cause__ or error)
-            is_away = True
+            outage.failed(error)
+            pause_s = interval_s if retry_interval_s is None else retry_interval_s
         except Exception:
-            log.exception("%s failed; it goes on", what)
+            log.exception("%s failed; it is retried", name)
         else:
-            if is_away:
-                log.info("%s goes on", what)
-            is_away = False
-        await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            outage.succeeded()
+        await wake.wait(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter

@@ -1,1 +1,1 @@
-"""Celery messages and how they get onto Redis or RabbitMQ."""
+"""Celery messages and the brokers that carry them: Redis, Valkey and RabbitMQ."""

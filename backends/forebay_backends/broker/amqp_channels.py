@@ -1,4 +1,7 @@
-"""Channels to RabbitMQ. kombu's calls block: they run in threads, a connection each."""
+"""Channels to RabbitMQ.
+
+kombu's calls block, so they run in a few threads, each with a connection of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ R = TypeVar("R")
 
 SEND_TIMEOUT_S = 5.0
 _THREADS = 4
-_IDLE_S = 0.1
+_PING_AFTER_IDLE_S = 0.1
 _TRANSPORT_OPTIONS = {
     "confirm_publish": True,
     "read_timeout": SEND_TIMEOUT_S,
@@ -32,7 +35,7 @@ _TRANSPORT_OPTIONS = {
 
 
 class AmqpChannels:
-    """Runs what needs a channel, each within `SEND_TIMEOUT_S`. `close` it."""
+    """Runs functions that need a channel, each within `SEND_TIMEOUT_S`. `close` it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -43,7 +46,7 @@ class AmqpChannels:
     async def run(
         self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """What `work` returns that is given a channel; raises BackendUnavailable."""
+        """The result of `work(channel, ...)`; raises BackendUnavailable."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
@@ -56,7 +59,6 @@ class AmqpChannels:
             ) from error
 
     async def close(self) -> None:
-        """Closes the connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for connection in tuple(self._connections):
             await asyncio.to_thread(connection.collect, CONNECT_TIMEOUT_S)
@@ -69,7 +71,7 @@ class AmqpChannels:
 
     @contextmanager
     def _channel(self) -> Iterator[Any]:
-        """This thread's channel; its connection is dropped where anything fails."""
+        """This thread's channel; any failure drops its connection."""
         connection = self._connected()
         try:
             yield connection.default_channel
@@ -79,11 +81,13 @@ class AmqpChannels:
             raise
 
     def _connected(self) -> Connection:
-        """This thread's connection, seen to be alive where it was idle: so nothing that must not
-        be sent twice is lost on one that died meanwhile.
+        """This thread's connection.
+
+        One that was idle is pinged first: a message that must not be sent twice would be lost on
+        a connection that has died meanwhile.
         """
         connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is not None and time.monotonic() - self._local.used_at > _IDLE_S:
+        if connection is not None and time.monotonic() - self._local.used_at > _PING_AFTER_IDLE_S:
             try:
                 ping(connection.default_channel)
             except (KombuError, AMQPError, OSError):
@@ -106,18 +110,18 @@ class AmqpChannels:
 
 
 def ping(channel: Any) -> None:
-    """Returns when the broker answers: a channel was opened and closed."""
+    """Opens and closes a channel, which takes an answer of the broker's."""
     channel.connection.channel().close()
 
 
-def depth(channel: Any, queue: str) -> int:
-    """The messages that are ready in the queue, however it was declared; 0 where there is none."""
-    # A queue that is not there closes the channel that asked for it.
-    asking = channel.connection.channel()
+def queue_depth(channel: Any, queue: str) -> int:
+    """The number of ready messages, however the queue was declared; 0 where there is none."""
+    # The broker closes a channel that declares a queue passively which does not exist.
+    throwaway = channel.connection.channel()
     try:
-        return int(asking.queue_declare(queue, passive=True).message_count)
+        return int(throwaway.queue_declare(queue, passive=True).message_count)
     except NotFound:
         return 0
     finally:
-        if asking.is_open:
-            asking.close()
+        if throwaway.is_open:
+            throwaway.close()

@@ -1,12 +1,13 @@
-"""The Celery message that sends a worker to a call.
+"""Celery messages as brokers carry them. Pure.
 
-It holds names only: the call's key and the attempt (or, for calls that live in a
-gateway's memory, a serialized `forebay.v1.Batch`); the task's id is the call's, and from
-the second attempt on the call's with the attempt. The
-form is Celery's message protocol 2,
-https://docs.celeryq.dev/en/stable/internals/protocol.html, and on Redis kombu's
-virtual transport: JSON with a base64 body, pushed on a list whose name carries
-the priority (`kombu.transport.redis.Channel._put`, `priority`).
+A message is a task of Celery's message protocol 2,
+https://docs.celeryq.dev/en/stable/internals/protocol.html. On Redis it is wrapped in the JSON of
+kombu's virtual transport, with a base64 body, and pushed on a list whose name carries the
+priority (`kombu.transport.redis.Channel._put`, `priority`).
+
+`TaskMessage` is the message of a durable or ephemeral call. For example, that of a call "a" at
+its first attempt has the arguments `{"call": "/a", "attempt": 1}`: it carries names only. An
+ephemeral call, which has no record, comes whole, in a serialized `forebay.v1.Batch`.
 """
 
 from __future__ import annotations
@@ -17,25 +18,61 @@ from base64 import b64encode
 from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Push
+from forebay_backends.urls import HIGHEST_PRIORITY
 
 ORIGIN = "forebay"
-"""What Celery's header `origin` says of our messages."""
+"""The header `origin` of our messages; Celery's own senders put their node's name there."""
+JSON = "application/json"
 
-# kombu's defaults, which existing workers use too: of the priorities on Redis,
-# where 0 is popped first, four are told apart.
+# kombu's defaults, which existing workers use too: Redis has four levels of priority, and a
+# worker pops 0 first.
 _PRIORITY_STEPS = (0, 3, 6, 9)
 _SEPARATOR = "\x06\x16"
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-"""What protocol 2 has beside the arguments, where nothing follows the task."""
+"""The third part of protocol 2's body, for a task that nothing follows."""
+
+
+class Message(Protocol):
+    """A task as a broker sends it."""
+
+    @property
+    def id(self) -> str:
+        """The task's id, and the message's correlation id."""
+
+    @property
+    def queue(self) -> str: ...
+
+    @property
+    def priority(self) -> int | None:
+        """0 to 9, 9 the most urgent; None to send it as a caller does that gives none."""
+
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
+
+    @property
+    def body(self) -> bytes:
+        """JSON in UTF-8."""
+
+    @property
+    def reply_to(self) -> str:
+        """The queue of replies; empty for none."""
+
+    @property
+    def declares_queue(self) -> bool:
+        """Whether the queue is Forebay's to declare; else it must exist."""
+
+    @property
+    def at_most_once(self) -> bool:
+        """Whether a send that failed must not be retried, because the task would run twice."""
 
 
 @dataclass(frozen=True)
 class TaskMessage:
-    """A task to be sent; `priority` is 0 to 9, 9 the most urgent."""
+    """The message of durable or ephemeral calls; `priority` is 0 to 9, 9 the most urgent."""
 
     id: str
     task: str
@@ -43,9 +80,12 @@ class TaskMessage:
     priority: int
     kwargs: dict[str, Any]
 
+    reply_to: ClassVar[str] = ""
+    declares_queue: ClassVar[bool] = True
+    at_most_once: ClassVar[bool] = False
+
     @property
     def headers(self) -> dict[str, Any]:
-        """The headers of protocol 2."""
         return {
             "lang": "py",
             "task": self.task,
@@ -64,9 +104,13 @@ class TaskMessage:
         }
 
     @property
-    def body(self) -> list[Any]:
-        """The body of protocol 2: args, kwargs, embed."""
+    def payload(self) -> list[Any]:
+        """The body of protocol 2 before it is serialized: args, kwargs, embed."""
         return [[], self.kwargs, EMBED]
+
+    @property
+    def body(self) -> bytes:
+        return json.dumps(self.payload).encode()
 
 
 def call_message(
@@ -74,8 +118,9 @@ def call_message(
 ) -> TaskMessage:
     """The message of a durable call.
 
-    Celery knows tasks by their id: a worker that was thought dead may get its own call again
-    while it still has the first attempt, so later ones have an id of their own.
+    From the second attempt on the task's id carries the attempt, since Celery tells tasks apart
+    by id: a worker that lost its lease may receive the call again while it still runs the first
+    attempt.
     """
     task_id = call.id if attempt == 1 else f"{call.id}#{attempt}"
     return TaskMessage(task_id, task, queue, priority, {"call": str(call), "attempt": attempt})
@@ -84,7 +129,7 @@ def call_message(
 def calls_message(
     message_id: str, calls: Sequence[CallKey], *, task: str, queue: str, priority: int
 ) -> TaskMessage:
-    """The message of several durable calls, each at its first attempt."""
+    """The message of several durable calls, all at their first attempt."""
     kwargs = {"calls": [str(call) for call in calls]}
     return TaskMessage(message_id, task, queue, priority, kwargs)
 
@@ -92,19 +137,21 @@ def calls_message(
 def batch_message(
     batch_id: str, batch: bytes, *, task: str, queue: str, priority: int
 ) -> TaskMessage:
-    """The message of calls that live in a gateway's memory."""
+    """The message of ephemeral calls; `batch` is a serialized `forebay.v1.Batch`."""
     return TaskMessage(batch_id, task, queue, priority, {"batch": b64encode(batch).decode()})
 
 
-def redis_push(message: TaskMessage) -> Push:
-    """The message as kombu's Redis transport would have put it."""
-    redis_priority = 9 - message.priority
-    wire = redis_wire(
-        json.dumps(message.body).encode(),
-        message.headers,
-        {"correlation_id": message.id, "priority": redis_priority},
-        routing_key=message.queue,
-    )
+def redis_push(message: Message) -> Push:
+    """The message as kombu's Redis transport would push it.
+
+    Without a priority it goes where Celery's own callers put theirs: on the most urgent list.
+    """
+    priority = message.priority
+    redis_priority = 0 if priority is None else HIGHEST_PRIORITY - priority
+    properties: dict[str, Any] = {"correlation_id": message.id, "priority": redis_priority}
+    if message.reply_to:
+        properties["reply_to"] = message.reply_to
+    wire = redis_wire(message.body, message.headers, properties, routing_key=message.queue)
     return Push(_list_name(message.queue, redis_priority), wire)
 
 
@@ -116,11 +163,11 @@ def redis_wire(
     exchange: str = "",
     routing_key: str = "",
 ) -> bytes:
-    """A message of JSON as kombu's virtual transports put it."""
+    """A JSON body in the envelope of kombu's virtual transports."""
     wire = {
         "body": b64encode(body).decode(),
         "content-encoding": "utf-8",
-        "content-type": "application/json",
+        "content-type": JSON,
         "headers": headers,
         "properties": {
             **properties,
@@ -134,7 +181,7 @@ def redis_wire(
 
 
 def queue_lists(queue: str) -> list[str]:
-    """The Redis lists that together are a queue."""
+    """The Redis lists that make up a queue, the most urgent first."""
     return [_list_name(queue, step) for step in _PRIORITY_STEPS]
 
 

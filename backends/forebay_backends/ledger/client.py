@@ -43,9 +43,13 @@ PROBE_MS = 1000
 
 
 class Ledger:
-    """Runs operations on the ledger's server. Connects when first used; the owner closes it."""
+    """Runs operations on the ledger's server. Connects when first used; the owner closes it.
 
-    def __init__(self, url: str) -> None:
+    Errors call the server by `name`: brokers and result backends are reached by this class too.
+    """
+
+    def __init__(self, url: str, name: str = "the ledger") -> None:
+        self._name = name
         self._pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
@@ -126,7 +130,7 @@ class Ledger:
             except Exception as error:
                 return error
         if isinstance(reply, Exception):
-            return mapped(reply)
+            return mapped(reply, self._name)
         return operation.parse(reply)
 
     async def push(self, push: Push) -> None:
@@ -171,7 +175,7 @@ class Ledger:
     async def within_timeout(self, command: Awaitable[R]) -> R:
         """The reply to a redis-py command, within COMMAND_TIMEOUT_S; raises BackendUnavailable."""
         try:
-            with mapped_errors():
+            with mapped_errors(self._name):
                 async with asyncio.timeout(COMMAND_TIMEOUT_S):
                     return await cancellable(command)
         except BackendUnavailable as error:

@@ -28,26 +28,27 @@ _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
 
 
 @contextmanager
-def mapped_errors() -> Iterator[None]:
+def mapped_errors(server: str = "the ledger") -> Iterator[None]:
     """Raises errors of redis-py and of sockets as `mapped` returns them."""
     try:
         yield
     except (redis_errors.RedisError, OSError) as error:
-        raised = mapped(error)
+        raised = mapped(error, server)
         if raised is error:
             raise
         raise raised from error
 
 
-def mapped(error: Exception) -> Exception:
+def mapped(error: Exception, server: str = "the ledger") -> Exception:
     """`BackendUnavailable` for connection errors, timeouts and replies that mean "not now".
 
-    Any other error reply is returned unchanged: it means a bug in a script or a command.
+    Any other error reply is returned unchanged: it means a bug in a script or a command. The
+    message calls the server by its name `server`.
     """
     state = _server_state(error)
     if state is None:
         return error
-    unavailable = BackendUnavailable(f"the ledger {state}", retry_after_s=RETRY_AFTER_S)
+    unavailable = BackendUnavailable(f"{server} {state}", retry_after_s=RETRY_AFTER_S)
     unavailable.__cause__ = error
     return unavailable
 

@@ -1,23 +1,25 @@
-"""Hearing pub/sub channels for as long as a process lives, over every break."""
+"""Listening to pub/sub channels for as long as a process lives, through every broken connection.
+
+Redis drops whatever is published while a subscriber is disconnected. So `on_subscribed`, called
+after every subscription, is the place to read the state that the missed messages were about.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from forebay_backends.aio.cancellation import cancellable
-from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
+from forebay_backends.ledger.reconnecting import keep_connected
 from forebay_backends.ledger.scripts import LEASE_S
 
 _SILENCE_S = LEASE_S / 3
-_RECONNECT_AFTER_S = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -29,49 +31,71 @@ async def listen(
     on_subscribed: Callable[[], None] = lambda: None,
     on_broken: Callable[[], None] = lambda: None,
 ) -> None:
-    """Hears the channels until cancelled, subscribing anew whenever the connection breaks.
+    """Listens to the channels until cancelled, and subscribes again after every break.
 
-    Pub/sub loses what is said while the connection is away: `on_subscribed` is for
-    asking the ledger about it.
+    `on_subscribed` is called for each channel, `on_broken` after each connection.
     """
-    while True:
-        client = redis.asyncio.Redis.from_url(
-            url, socket_connect_timeout=CONNECT_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
-        try:
-            async with client.pubsub() as pubsub:
-                async with asyncio.timeout(COMMAND_TIMEOUT_S):
-                    await cancellable(pubsub.subscribe(*channels))
-                await _hear(pubsub.get_message, pubsub.ping, on_frame, on_subscribed)
-        except (RedisError, OSError) as error:
-            _log.warning("the ledger's pub/sub broke: %s", error)
-        finally:
-            on_broken()
-            await client.aclose()
-        await asyncio.sleep(_RECONNECT_AFTER_S)
+    subscription = _Subscription(
+        lambda pubsub: pubsub.subscribe(*channels),
+        lambda _, payload: on_frame(payload),
+        on_subscribed,
+    )
+    name = "listening to the ledger's pub/sub"
+    await keep_connected(url, subscription.run, _log, name, on_broken=on_broken)
 
 
-async def _hear(
-    get_message: Callable[..., Awaitable[Any]],
-    ping: Callable[[], Awaitable[Any]],
-    on_frame: Callable[[bytes], None],
+async def listen_to_pattern(
+    url: str,
+    pattern: str,
+    on_message: Callable[[str, bytes], None],
     on_subscribed: Callable[[], None],
+    on_broken: Callable[[], None],
+    *,
+    server: str,
 ) -> None:
-    silent = 0
-    while True:
-        message = await get_message(timeout=_SILENCE_S)
-        if message is None:
-            # A connection may be half open: two silences with a ping between are its end.
-            silent += 1
-            if silent > 1:
-                raise OSError("no answer to a ping")
-            await cancellable(ping())
-            continue
-        silent = 0
-        if message["type"] == "subscribe":
-            on_subscribed()
-        elif message["type"] == "message":
-            try:
-                on_frame(message["data"])
-            except Exception:  # one frame must not end the hearing of all others
-                _log.exception("a frame that can't be taken: %r", message["data"][:80])
+    """As `listen`, to all channels that match; `on_message` is given the channel's name.
+
+    The log calls the Redis by the name `server`.
+    """
+    subscription = _Subscription(
+        lambda pubsub: pubsub.psubscribe(pattern),
+        lambda channel, payload: on_message(channel.decode(), payload),
+        on_subscribed,
+    )
+    name = f"listening to the {server}'s pub/sub"
+    await keep_connected(url, subscription.run, _log, name, on_broken=on_broken)
+
+
+@dataclass(frozen=True)
+class _Subscription:
+    subscribe: Callable[[Any], Awaitable[None]]
+    on_message: Callable[[bytes, bytes], None]
+    on_subscribed: Callable[[], None]
+
+    async def run(self, client: redis.asyncio.Redis, on_connected: Callable[[], None]) -> None:
+        """Listens on one connection; raises RedisError or OSError when that breaks."""
+        async with client.pubsub() as pubsub:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                await cancellable(self.subscribe(pubsub))
+            pings = 0
+            while True:
+                message = await pubsub.get_message(timeout=_SILENCE_S)
+                if message is None:
+                    # The connection may be half open: it must answer a ping within the timeout.
+                    if pings:
+                        raise OSError("no answer to a ping")
+                    pings += 1
+                    await cancellable(pubsub.ping())
+                    continue
+                pings = 0
+                if message["type"] in ("subscribe", "psubscribe"):
+                    on_connected()
+                    self.on_subscribed()
+                elif message["type"] in ("message", "pmessage"):
+                    self._deliver(message["channel"], message["data"])
+
+    def _deliver(self, channel: bytes, payload: bytes) -> None:
+        try:
+            self.on_message(channel, payload)
+        except Exception:  # one bad message must not end the listening to all others
+            _log.exception("a pub/sub message can't be handled: %r", payload[:80])

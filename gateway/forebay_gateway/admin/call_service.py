@@ -12,7 +12,7 @@ import grpc
 from forebay.errors import BackendUnavailable, Draining, ItemsLost
 from forebay.routes import Method
 from forebay.v1 import calls_pb2 as pb
-from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.broker.base import Broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, Item, ItemsStored
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
@@ -38,7 +38,7 @@ class CallService:
     def __init__(
         self,
         ledger: Ledger,
-        dispatcher: Dispatcher,
+        broker: Broker,
         fleet: FleetMonitor,
         methods: Mapping[str, Method],
         observers: Observers,
@@ -46,7 +46,7 @@ class CallService:
         channel: str,
     ) -> None:
         self._ledger = ledger
-        self._dispatcher = dispatcher
+        self._broker = broker
         self._fleet = fleet
         self._methods = methods
         self._observers = observers
@@ -67,7 +67,7 @@ class CallService:
         self, request: pb.ListMethodsRequest, context: Context
     ) -> pb.ListMethodsResponse:
         """Every method with a route, and its workers; raises BackendUnavailable."""
-        if not self._fleet.health.ledger:
+        if not self._fleet.workers_are_known:
             raise BackendUnavailable(
                 "the ledger does not answer, so the gateway has no list of workers",
                 retry_after_s=RETRY_AFTER_S,
@@ -86,7 +86,7 @@ class CallService:
         methods = [method for method in self._methods.values() if not method.is_plain]
         queues = sorted({method.route.queue for method in methods})
         depths, by_partition = await asyncio.gather(
-            asyncio.gather(*(self._dispatcher.depth(queue) for queue in queues)),
+            asyncio.gather(*(self._broker.depth(queue) for queue in queues)),
             self._ledger.run_all([backlog(number, queues) for number in range(PARTITIONS)]),
         )
         backlogs = [sum(parts, Backlog()) for parts in zip(*by_partition, strict=True)]

@@ -109,7 +109,7 @@ def served_method(found: Consumers) -> calls_pb2.ServedMethod:
         slots=found.slots,
         problems=[
             calls_pb2.MethodProblem(
-                kind=calls_pb2.MethodProblemKind.Value(f"METHOD_PROBLEM_KIND_{problem.trouble}"),
+                kind=calls_pb2.MethodProblemKind.Value(f"METHOD_PROBLEM_KIND_{problem.kind}"),
                 workers=problem.workers,
                 description=problem.description,
                 fix=problem.fix,

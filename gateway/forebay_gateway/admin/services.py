@@ -6,7 +6,7 @@ are open only on loopback addresses.
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -14,7 +14,8 @@ import grpc
 
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
-from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.aio.periodic import run_periodically
+from forebay_backends.broker.base import Broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import CallEvent, GatewayFrame
 from forebay_gateway.admin import call_service, operations
@@ -28,7 +29,9 @@ from forebay_gateway.rpc.status import abort
 
 SERVICES = (operations.SERVICE, call_service.SERVICE)
 
-_SAMPLE_EVERY_S = 1.0
+_SAMPLE_INTERVAL_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class AdminServices:
@@ -37,7 +40,7 @@ class AdminServices:
     def __init__(
         self,
         ledger: Ledger,
-        dispatcher: Dispatcher,
+        broker: Broker,
         fleet: FleetMonitor,
         channel: str,
         methods: Sequence[Method],
@@ -51,7 +54,7 @@ class AdminServices:
         by_name = {method.name: method for method in methods}
         self._operations = Operations(ledger, by_name, self._observers, channel)
         self._calls = CallService(
-            ledger, dispatcher, fleet, by_name, self._observers, self._rates, channel
+            ledger, broker, fleet, by_name, self._observers, self._rates, channel
         )
 
     @property
@@ -71,13 +74,13 @@ class AdminServices:
             self._observers.on_event(key, frame)
 
     async def watch_rates(self) -> None:
-        """Counts what the workers begin, until cancelled."""
-        while True:
-            self._rates.observe(
-                time.monotonic(),
-                {worker.worker: worker.begun for worker in self._fleet.workers},
-            )
-            await asyncio.sleep(_SAMPLE_EVERY_S)
+        """Samples how many tasks the workers have begun, until cancelled."""
+
+        async def sample() -> None:
+            begun = {worker.worker: worker.begun for worker in self._fleet.workers}
+            self._rates.observe(time.monotonic(), begun)
+
+        await run_periodically(_SAMPLE_INTERVAL_S, sample, _log, "sampling task rates")
 
     def abort_remaining(self) -> None:
         """Ends the RPCs that wait for calls: the gateway is shutting down."""

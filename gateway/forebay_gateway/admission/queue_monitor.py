@@ -1,28 +1,28 @@
-"""Looking at the queues in use, once a second: how deep they are, what their workers begin."""
+"""Polls the queues in use: how many messages wait, and how many tasks their workers have begun."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
-import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_load import Work
 
-LOOK_EVERY_S = 1.0
+QUEUE_POLL_INTERVAL_S = 1.0
 
 _log = logging.getLogger(__name__)
 
 
-class Depths(Protocol):
-    """What knows how deep queues are."""
+class QueueDepths(Protocol):
+    """The part of a broker that is needed here."""
 
     async def depth(self, queue: str) -> int:
-        """How many messages wait in a queue; raises BackendUnavailable."""
+        """The number of ready messages; raises BackendUnavailable."""
 
 
 class QueueMonitor:
@@ -31,7 +31,7 @@ class QueueMonitor:
     def __init__(
         self,
         queues: QueueLimits,
-        depths: Depths,
+        depths: QueueDepths,
         workers: Callable[[], Iterable[WorkerPresence]],
         queue_of_task: Mapping[str, str],
     ) -> None:
@@ -40,20 +40,17 @@ class QueueMonitor:
         self._workers = workers
         self._queue_of_task = queue_of_task
 
-    async def look_after(self) -> None:
-        """Looks until cancelled."""
-        while True:
-            for queue in self._queues.in_use():
-                try:
-                    await self.look(queue)
-                except BackendUnavailable:
-                    _log.debug("the broker does not say how deep %s is", queue)  # health warns
-                except Exception:  # a fault of ours must not end the gateway
-                    _log.exception("a look at the queue %s failed", queue)
-            await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+    async def run(self) -> None:
+        """Polls until cancelled."""
+        await run_periodically(QUEUE_POLL_INTERVAL_S, self._poll, _log, "polling the queues")
 
-    async def look(self, queue: str) -> None:
-        """Looks at one queue; raises BackendUnavailable."""
+    async def _poll(self) -> None:
+        for queue in self._queues.in_use():
+            with contextlib.suppress(BackendUnavailable):  # the health check logs outages
+                await self.poll(queue)
+
+    async def poll(self, queue: str) -> None:
+        """Polls one queue; raises BackendUnavailable."""
         depth = await self._depths.depth(queue)
         self._queues[queue].observe(
             depth,
@@ -65,7 +62,7 @@ class QueueMonitor:
         )
 
     def _begun(self, worker: WorkerPresence, queue: str) -> int:
-        """All but the tasks that are known to come by another of the worker's queues."""
+        """The worker's tasks, without those that are known to belong to another of its queues."""
         return sum(
             count
             for task, count in worker.begun.items()

@@ -13,7 +13,7 @@ from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
-from forebay_backends.broker.dispatcher import dispatcher
+from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, live_workers
 from forebay_backends.settings import RPC, Settings
@@ -111,7 +111,7 @@ def _problem(url: str, error: BackendUnavailable) -> tuple[str, str]:
 async def _broker(settings: Settings) -> Finding:
     backends = settings.backends()
     ledger = Ledger(backends.ledger_url)
-    broker = dispatcher(backends, ledger)
+    broker = make_broker(backends, ledger)
     shown = redacted(backends.broker_url)
     try:
         await broker.ping()
@@ -163,7 +163,7 @@ def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None
         Finding(f"method {method.name}", False, problem.description, problem.fix)
         for method in methods
         for problem in consumers_of(method, workers, version("forebay")).problems
-        if problem.trouble is not ProblemKind.NO_CONSUMER
+        if problem.kind is not ProblemKind.NO_CONSUMER
     ]
 
 

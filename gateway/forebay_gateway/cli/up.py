@@ -81,7 +81,7 @@ async def _ready(
         f"{method.name}: {problem.description}"
         for method in methods
         for problem in consumers_of(method, live, version("forebay")).problems
-        if problem.trouble is ProblemKind.TASK_UNREGISTERED
+        if problem.kind is ProblemKind.TASK_UNREGISTERED
     ]
     if lacking:
         raise UpError("\n".join([*lacking, "name the application that registers it with --app"]))

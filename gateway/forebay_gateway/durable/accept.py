@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from forebay.routes import Method
 from forebay_backends.aio.background_tasks import BackgroundTasks
-from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.broker.base import Broker, ledger_push
 from forebay_backends.broker.task_messages import TaskMessage, call_message, calls_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
@@ -53,13 +53,13 @@ class Acceptor:
         self,
         ledger: Ledger,
         pipeliner: Pipeliner,
-        dispatcher: Dispatcher,
+        broker: Broker,
         channel: str,
         slots: Callable[[str], int],
     ) -> None:
         self._ledger = ledger
         self._pipeliner = pipeliner
-        self._dispatcher = dispatcher
+        self._broker = broker
         self._channel = channel
         self._batcher = Batcher(slots, self._start_batch)
         self._in_flight: dict[CallKey, tuple[BatchQueue[_Accept], _Batch]] = {}
@@ -68,13 +68,13 @@ class Acceptor:
     async def accept(self, call: CallKey, method: Method, new: NewCall) -> ExistingCall | None:
         """Writes the record; returns `ExistingCall` where a call has the id already.
 
-        Also pushes the message of a call that has all its requests, if the dispatcher pushes.
+        Also pushes the message of a call that has all its requests, where the broker is the ledger.
         Raises BackendUnavailable.
         """
         is_small = len(new.request) <= _SMALL_BYTES
-        if is_small and self._dispatcher.pushes and method.route.max_batch > 1:
+        if is_small and self._broker.is_ledger and method.route.max_batch > 1:
             return await self._accept_in_batch(call, method, new)
-        push = Push() if new.receiving else self._dispatcher.push_of(_message(call, new))
+        push = Push() if new.receiving else ledger_push(self._broker, _message(call, new))
         run = self._pipeliner.run if is_small else self._ledger.run
         return await run(accept(call, new, self._channel, push))
 
@@ -111,7 +111,7 @@ class Acceptor:
             accept(one.call, one.new, self._channel, Push(), piggybacked=one is not first)
             for one in calls
         ]
-        push = self._dispatcher.push_of(_batch_message(calls))
+        push = ledger_push(self._broker, _batch_message(calls))
         try:
             results = await self._ledger.run_with_push(operations, push)
         except Exception as error:

@@ -15,7 +15,7 @@ from forebay.errors import (
     BackendUnavailable,
     CallIdReused,
 )
-from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.broker.base import Broker, ledger_push
 from forebay_backends.broker.task_messages import TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
@@ -47,17 +47,17 @@ class DurableCalls:
         self,
         settings: Settings,
         ledger: Ledger,
-        dispatcher: Dispatcher,
+        broker: Broker,
         watches: Watches,
         slots: Callable[[str], int],
     ) -> None:
         self.settings = settings
         self.ledger = ledger
-        self.dispatcher = dispatcher
+        self.broker = broker
         self.watches = watches
         self.ledger_retry = LedgerRetry()
         pipeliner = Pipeliner(ledger)
-        self.acceptor = Acceptor(ledger, pipeliner, dispatcher, watches.channel, slots)
+        self.acceptor = Acceptor(ledger, pipeliner, broker, watches.channel, slots)
         self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
@@ -182,16 +182,16 @@ class _DurableRpc:
         return ("running" if snapshot.ending is None else "finished"), has_requests
 
     async def _upload(self) -> None:
-        push = self._calls.dispatcher.push_of(self._message(1))
+        push = ledger_push(self._calls.broker, self._message(1))
         if await self._request_upload().upload(push):
             await self._send_or_discard()
 
     async def _send_or_discard(self) -> None:
         """Sends the message of a call whose record is written, unless the ledger pushes it."""
-        if self._calls.dispatcher.pushes:
+        if self._calls.broker.is_ledger:
             return
         try:
-            await self._calls.dispatcher.send(self._message(1))
+            await self._calls.broker.send(self._message(1))
         except BackendUnavailable:
             # The error allows a retry, which must find no record. Where a worker got the message
             # in spite of the error, the call goes on.
@@ -212,10 +212,10 @@ class _DurableRpc:
 
         The call is valid even if this fails, since its first message may be on the broker.
         """
-        if self._calls.dispatcher.pushes:
+        if self._calls.broker.is_ledger:
             return
         try:
-            await self._calls.dispatcher.send(self._message(attempt))
+            await self._calls.broker.send(self._message(attempt))
         except BackendUnavailable:
             _log.warning("the broker does not answer; call %s stays queued", self._call)
 

@@ -24,7 +24,7 @@ from forebay.metadata import CALL_ID, Pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.aio.periodic import run_periodically
-from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import batch_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
@@ -39,7 +39,6 @@ from forebay_backends.ledger.frames import (
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import error_of_outcome
-from forebay_backends.reaper import ROUND_S
 from forebay_backends.settings import Settings
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
@@ -51,6 +50,8 @@ from forebay_gateway.rpc.policy import attempts_limit, queue_wait_s
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.rpc.uuid7 import uuid7
 
+CALL_CHECK_INTERVAL_S = 1.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,13 +62,13 @@ class EphemeralCalls:
         self,
         settings: Settings,
         ledger: Ledger,
-        dispatcher: Dispatcher,
+        broker: Broker,
         fleet: FleetMonitor,
         reply_channel: str,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._dispatcher = dispatcher
+        self._broker = broker
         self._fleet = fleet
         self._reply_channel = reply_channel
         self._in_flight = InFlight()
@@ -134,13 +135,14 @@ class EphemeralCalls:
             if not is_awaited:
                 self._stop(call_id, heartbeat.worker)
 
-    async def look_after(self) -> None:
+    async def run(self) -> None:
         """Resends lost calls, or fails them, until cancelled."""
-        await run_periodically(ROUND_S, self._look, _log, "looking after ephemeral calls")
+        name = "checking ephemeral calls"
+        await run_periodically(CALL_CHECK_INTERVAL_S, self._check, _log, name)
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         for queue in self._in_flight.stale_queues(time.monotonic()):
-            depth = await self._dispatcher.depth(queue)
+            depth = await self._broker.depth(queue)
             for batch in self._in_flight.lost(queue, depth, time.monotonic()):
                 self._on_lost(batch)
 
@@ -198,7 +200,7 @@ class EphemeralCalls:
             priority=batch.priority,
         )
         try:
-            await self._dispatcher.send(message)
+            await self._broker.send(message)
         except BackendUnavailable as error:
             self._fail(batch, error)
         except Exception:  # a bug must not leave the callers waiting

@@ -1,7 +1,7 @@
-"""Warning where routes and live workers don't fit, when that changes.
+"""Warnings in the log about routes that the live workers do not serve.
 
-What is wrong is said when it has been so for a while: workers come and go one by one when they
-are restarted. It is said once, and once more when it is mended.
+A problem is reported once, when it has lasted for 5 s (workers come and go one by one during a
+rolling restart), and once more when it is fixed.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import consumers_of
 
 SETTLED_S = 5.0
-LOOK_EVERY_S = 1.0
+WORKER_CHECK_INTERVAL_S = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class RouteWarnings:
-    """What was said of what is wrong. It does no I/O; `say` takes a level and a line."""
+    """Decides which problems to log, and when. Pure; `log` takes a level and a line."""
 
-    def __init__(self, say: Callable[[int, str], None], settled_s: float = SETTLED_S) -> None:
-        self._say = say
+    def __init__(self, log: Callable[[int, str], None], settled_s: float = SETTLED_S) -> None:
+        self._log = log
         self._settled_s = settled_s
         self._since: dict[str, float] = {}
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
-    def hear(self, now: float, route_warnings: Collection[str]) -> None:
-        """Takes all that is wrong now, at `now` s of a monotonic clock."""
-        self._since = {what: self._since.get(what, now) for what in route_warnings}
-        for what in sorted(self._said - self._since.keys()):
-            self._said.remove(what)
-            self._say(logging.INFO, f"mended: {what}")
-        for what, since in self._since.items():
-            if now - since >= self._settled_s and what not in self._said:
-                self._said.add(what)
-                self._say(logging.WARNING, what)
+    def update(self, now: float, problems: Collection[str]) -> None:
+        """Takes all current problems, at `now` s of a monotonic clock."""
+        self._since = {problem: self._since.get(problem, now) for problem in problems}
+        for problem in sorted(self._reported - self._since.keys()):
+            self._reported.remove(problem)
+            self._log(logging.INFO, f"fixed: {problem}")
+        for problem, since in self._since.items():
+            if now - since >= self._settled_s and problem not in self._reported:
+                self._reported.add(problem)
+                self._log(logging.WARNING, problem)
 
 
-def route_warnings(
+def route_problems(
     methods: Sequence[Method], workers: Sequence[WorkerPresence], version: str
 ) -> list[str]:
-    """A line for each thing that is wrong; methods that have it in common share it."""
-    lines: dict[str, list[str]] = {}
+    """A line for each problem; methods with the same problem share one."""
+    names_by_problem: dict[str, list[str]] = {}
     for method in methods:
         for problem in consumers_of(method, workers, version).problems:
-            what = f"{problem.description}; to mend it: {problem.fix}"
-            lines.setdefault(what, []).append(method.name)
-    return [f"{', '.join(names)}: {what}" for what, names in lines.items()]
+            line = f"{problem.description}; to fix it: {problem.fix}"
+            names_by_problem.setdefault(line, []).append(method.name)
+    return [f"{', '.join(names)}: {line}" for line, names in names_by_problem.items()]
 
 
 async def watch_routes(methods: Sequence[Method], fleet: FleetMonitor, version: str) -> None:
-    """Warns until cancelled; what can't be known, while the ledger is away, is not said."""
-    told = RouteWarnings(_log.log)
+    """Logs warnings until cancelled; nothing while the ledger is away."""
+    warnings = RouteWarnings(_log.log)
 
-    async def look() -> None:
-        if fleet.health.ledger:
+    async def check() -> None:
+        if fleet.workers_are_known:
             now = asyncio.get_running_loop().time()
-            told.hear(now, route_warnings(methods, fleet.workers, version))
+            warnings.update(now, route_problems(methods, fleet.workers, version))
 
-    await run_periodically(LOOK_EVERY_S, look, _log, "comparing routes with workers")
+    await run_periodically(WORKER_CHECK_INTERVAL_S, check, _log, "comparing routes with workers")

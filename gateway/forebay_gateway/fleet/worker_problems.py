@@ -1,8 +1,8 @@
-"""What live workers mean for a method: who consumes its queue, and what keeps them from it. Pure.
+"""Which live workers can run a method, and what keeps the others from it. Pure.
 
-A gateway knows routes; workers say in their presence which queues they consume, which tasks
-they have registered and, of tasks of ours, the method and the version of its messages. Where
-the two don't fit, calls would wait, or fail.
+A worker's presence lists the queues that it consumes, the tasks that it has registered and, for
+tasks of Forebay's, the method and the version of its messages. The gateway compares that with its
+routes: where they don't match, calls would wait or fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from forebay_backends.ledger.presence import WorkerPresence
 
 
 class ProblemKind(StrEnum):
-    """What may be wrong; the names are those of `forebay.v1.MethodProblemKind`."""
+    """The names are those of `forebay.v1.MethodProblemKind`."""
 
     NO_CONSUMER = "NO_CONSUMER"
     TASK_UNREGISTERED = "TASK_UNREGISTERED"
@@ -28,9 +28,9 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a method's workers: which, how it is, how to mend it."""
+    """A problem of a method's workers; `workers` are those that have it."""
 
-    trouble: ProblemKind
+    kind: ProblemKind
     workers: tuple[str, ...]
     description: str
     fix: str
@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Consumers:
-    """The live workers that run a method's calls, their slots in all, and what is wrong."""
+    """The live workers that can run a method's calls, the sum of their slots, and the problems."""
 
     method: Method
     workers: tuple[str, ...]
@@ -47,9 +47,9 @@ class Consumers:
 
 
 def consumers_of(method: Method, workers: Iterable[WorkerPresence], version: str) -> Consumers:
-    """What the live `workers` mean for the method; `version` is this Forebay's.
+    """Compares the method with the live `workers`; `version` is this gateway's of Forebay.
 
-    Workers of plain tasks are not known: they say nothing of themselves.
+    Nothing is known about the workers of plain tasks: they announce no presence.
     """
     if method.is_plain:
         return Consumers(method, (), 0, ())
@@ -65,17 +65,17 @@ def consumers_of(method: Method, workers: Iterable[WorkerPresence], version: str
 
 
 def node_of(worker: WorkerPresence) -> str:
-    """Celery's name of the worker, such as celery@host: it stays when the worker is restarted."""
+    """Celery's name of the worker, such as celery@host, which is the same after a restart."""
     return worker.worker.rpartition(".")[0] or worker.worker
 
 
 def start_worker(queue: str) -> str:
-    """How a worker of the queue is started."""
+    """The command that starts a worker of the queue."""
     return f"celery -A APP worker -Q {queue} -n {queue}@%h (APP: yours, or forebay_workers)"
 
 
 def _runs(worker: WorkerPresence, method: Method) -> bool:
-    """Whether the worker has the method's task, for this method as far as it says."""
+    """Whether the worker has the method's task, and has it for this method where it names one."""
     name, fingerprint = worker.serves.get(method.route.task, (method.name, method.fingerprint))
     return (
         method.route.task in worker.tasks
@@ -100,34 +100,33 @@ def _problems(
             start_worker(queue),
         )
     elif unable:
-        who = _names(unable)
-        does = "consumes" if len(unable) == 1 else "consume"
+        verb = "consumes" if len(unable) == 1 else "consume"
         yield Problem(
             ProblemKind.TASK_UNREGISTERED_BY_SOME if able else ProblemKind.TASK_UNREGISTERED,
             tuple(map(node_of, unable)),
-            f"{who} {does} queue {queue!r} without task {task!r} of this method",
+            f"{_names(unable)} {verb} queue {queue!r} without task {task!r} of this method",
             "restart them with an application that registers it, or give the method "
             "a queue that they don't consume",
         )
-    others = [
+    other_messages = [
         worker
         for worker in able
         if worker.serves.get(task, ("", method.fingerprint))[1] != method.fingerprint
     ]
-    if others:
+    if other_messages:
         yield Problem(
             ProblemKind.OTHER_MESSAGES,
-            tuple(map(node_of, others)),
-            f"{_names(others)} and this gateway have different versions of its messages",
+            tuple(map(node_of, other_messages)),
+            f"{_names(other_messages)} and this gateway have different versions of its messages",
             "bring both up to date: workers first where fields are added",
         )
-    strangers = [worker for worker in able if worker.version != version]
-    if strangers:
-        theirs = ", ".join(sorted({worker.version for worker in strangers}))
+    other_versions = [worker for worker in able if worker.version != version]
+    if other_versions:
+        theirs = ", ".join(sorted({worker.version for worker in other_versions}))
         yield Problem(
             ProblemKind.OTHER_VERSION,
-            tuple(map(node_of, strangers)),
-            f"{_names(strangers)}: Forebay {theirs}, this gateway: {version}",
+            tuple(map(node_of, other_versions)),
+            f"{_names(other_versions)}: Forebay {theirs}, this gateway: {version}",
             "install one version on both",
         )
 

@@ -1,6 +1,6 @@
-"""Calls of plain Celery tasks: those of applications that know nothing of Forebay.
+"""Calls of plain Celery tasks: tasks of applications that know nothing of Forebay.
 
-What decides is pure: `arguments`, `results`, `outcomes`, `messages`, `waiting`. The edges are
-the brokers (`redis_broker`, `amqp_broker`) and, where results are kept in a Redis,
-`redis_results`. `calls` puts them together.
+`calls` serves them. Pure: `task_request` and `task_outcome` (from a request to a task, from a
+task's state to a result or an error), `in_flight` (which calls wait, and which have been silent
+for too long) and `mapping/` (protobuf to and from Celery's JSON). I/O: `watchdog`, `brokers/`.
 """

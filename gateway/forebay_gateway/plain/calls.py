@@ -1,7 +1,7 @@
-"""Calls of plain Celery tasks, served: sent, waited for, answered, and given up.
+"""Serves calls of plain Celery tasks: sends the task, waits for its result, returns the responses.
 
-They live in this gateway's memory and keep no record. Their ids, which are their tasks' ids,
-are always made here: one id is one task, which nobody else can name.
+The calls live in this gateway's memory and have no record. A call's id is its task's id; the
+gateway always makes it, never the caller, so that no caller can name another's task.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from forebay.errors import (
 )
 from forebay.metadata import ATTACHED, CALL_ID
 from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.broker.task_messages import JSON
 from forebay_backends.settings import RPC, Settings
 from forebay_backends.urls import redis_url
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-from forebay_gateway.plain.brokers.amqp import AmqpBroker
-from forebay_gateway.plain.brokers.base import Broker
+from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
+from forebay_gateway.plain.brokers.base import PlainBroker
 from forebay_gateway.plain.brokers.celery_messages import (
-    FOLLOWER,
-    JSON,
+    FOLLOWER_SUFFIX,
     PlainMessage,
     Reply,
     revoke,
 )
-from forebay_gateway.plain.brokers.redis import RedisBroker
+from forebay_gateway.plain.brokers.redis import PlainRedisBroker
 from forebay_gateway.plain.brokers.redis_results import RedisResults
 from forebay_gateway.plain.in_flight import InFlight, PlainCall
 from forebay_gateway.plain.mapping.result_meta import read_meta, too_large
@@ -53,9 +53,11 @@ from forebay_gateway.rpc.incoming import Context, IncomingCall
 from forebay_gateway.rpc.policy import queue_wait_s, run_time_s
 from forebay_gateway.rpc.uuid7 import uuid7
 
-_QUEUE_AGAIN_S = 0.5
-_SETTLE_S = 2.0
-_FIX = "; FOREBAY_MAX_MESSAGE_BYTES is the limit on messages, and JSON may be four times as large"
+_QUEUE_RETRY_DELAY_S = 0.5
+_REVOKE_TIMEOUT_S = 2.0
+_TOO_LARGE_HINT = (
+    "; FOREBAY_MAX_MESSAGE_BYTES is the limit on messages, and JSON may be four times as large"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -69,12 +71,12 @@ class PlainCalls:
         self._in_flight = InFlight()
         self._background_tasks = BackgroundTasks()
         self._reply_queue = f"forebay.reply.{self._prefix}{uuid7()}"
-        self.broker = self._connected()
-        self._results = self._stored_results()
-        self._looking = Watchdog(self._in_flight, self.broker, self._results, self._reply_queue)
+        self.broker = self._make_broker()
+        self._results = self._make_results()
+        self._watchdog = Watchdog(self._in_flight, self.broker, self._results, self._reply_queue)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
-        """Sends the call's task and answers with what becomes of it; raises a ForebayError."""
+        """Sends the call's task and returns or streams its responses; raises a ForebayError."""
         method, limits = incoming.method, self._settings
         task_id = f"{self._prefix}{uuid7()}"
         message = task_of(incoming, task_id, self._reply_queue, limits, datetime.now(UTC))
@@ -100,33 +102,33 @@ class PlainCalls:
             raise DeadlineExceeded("the call's deadline passed") from None
         finally:
             self._in_flight.remove(call)
-            if call.sent and not call.is_over and not incoming.options.detach:
-                self._background_tasks.start(self._stop(call))
+            if call.sent and not call.task_ended and not incoming.options.detach:
+                self._background_tasks.start(self._revoke(call))
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """What goes on as long as the gateway does."""
+        """The loops that run as long as the gateway does."""
         yield self.broker.listen()
-        yield self._looking.look_after()
-        yield self._looking.watch_over(on_health)
+        yield self._watchdog.run()
+        yield self._watchdog.health.run(on_health)
         if self._results is not None:
             yield self._results.listen()
 
     async def subscribed(self) -> None:
-        """Returns when replies and results are heard, or after a while without."""
-        await self._looking.subscribed()
+        """Returns when replies and results are being read, or after 5 s without."""
+        await self._watchdog.subscribed()
 
     def cut(self) -> None:
-        """Ends what still waits with `Draining`."""
+        """Ends the calls in flight with `Draining`."""
         for call in self._in_flight:
-            # What had effects must not be repeated by whoever heeds a RetryInfo.
-            again_s = RETRY_AFTER_S if call.method.may_run_again else None
-            call.ended(Draining("the gateway is shutting down", retry_after_s=again_s))
+            # Clients retry where there is a RetryInfo: no task with effects may run twice.
+            retry_after_s = RETRY_AFTER_S if call.method.may_run_again else None
+            call.end(Draining("the gateway is shutting down", retry_after_s=retry_after_s))
 
     async def join(self) -> None:
-        """Returns when the workers were told of the calls that were cut."""
-        await self._background_tasks.join(_SETTLE_S)
+        """Returns when the tasks of the calls that were cut have been revoked, or after 2 s."""
+        await self._background_tasks.join(_REVOKE_TIMEOUT_S)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -134,65 +136,69 @@ class PlainCalls:
             await self._results.close()
         await self.broker.close()
 
-    def _connected(self) -> Broker:
+    def _make_broker(self) -> PlainBroker:
         backends = self._settings.backends()
         if backends.broker_is_redis:
             url = redis_url(backends.broker_url)
-            return RedisBroker(url, self._reply_queue, self._on_reply)
-        return AmqpBroker(backends.broker_url, self._reply_queue, self._on_reply)
+            return PlainRedisBroker(url, self._reply_queue, self._on_reply)
+        return PlainAmqpBroker(backends.broker_url, self._reply_queue, self._on_reply)
 
-    def _stored_results(self) -> RedisResults | None:
+    def _make_results(self) -> RedisResults | None:
         if self._settings.result_url == RPC:
             return None
-        url, waiting = self._settings.result_url, self._in_flight
-        return RedisResults(url, self._prefix, self._on_meta, lambda: [call.id for call in waiting])
+        url, in_flight = self._settings.result_url, self._in_flight
+        return RedisResults(
+            url, self._prefix, self._on_meta, lambda: [call.id for call in in_flight]
+        )
 
     async def _send(self, call: PlainCall, message: PlainMessage) -> None:
-        """Sends the task once, when its queue is there; raises what ends the call."""
-        give_up = time.monotonic() + call.patience_s
-        call.sent = True  # or may have been, should this be left or fail
+        """Sends the task once, as soon as its queue exists; raises the error that ends the call."""
+        give_up_at = time.monotonic() + call.max_silence_s
+        call.sent = True  # a send that fails or is cancelled may have reached the broker
         try:
             while not await self.broker.send(message):
                 call.sent = False
-                if time.monotonic() + _QUEUE_AGAIN_S > give_up:
-                    raise NoWorkers("the method's queue does not exist: no worker was ever there")
-                await asyncio.sleep(_QUEUE_AGAIN_S)
+                if time.monotonic() + _QUEUE_RETRY_DELAY_S > give_up_at:
+                    raise NoWorkers(
+                        "the method's queue does not exist: no worker has ever consumed it"
+                    )
+                await asyncio.sleep(_QUEUE_RETRY_DELAY_S)
                 self._raise_end(call)
                 call.sent = True
         except BackendUnavailable as error:
             if not call.method.may_run_again:
                 error.retry_after_s = None
             raise
-        call.heard_at = time.monotonic()
+        call.last_news_at = time.monotonic()
 
     async def _response(self, call: PlainCall) -> Message:
-        """The one response of a unary method."""
-        result = await self._end(call)
+        """The response of a unary method."""
+        result = await self._result(call)
         try:
             (message,) = responses(result.value, call.method)
         except Unfit as error:
-            self._unfit(call, error)
+            self._raise_unfit(call, error)
         return message
 
     async def _items(self, call: PlainCall) -> AsyncIterator[Message]:
-        """The responses of a streaming method: states on the way, then what the result is."""
-        while call.end is None or call.progress:
+        """The responses of a streaming method: one for each custom state, then the result's."""
+        while call.ending is None or call.progress:
             if not call.progress:
-                call.bell.clear()
-                await call.bell.wait()
+                call.changed.clear()
+                await call.changed.wait()
             while call.progress:
-                message = self._progress(call, call.progress.popleft())
+                message = self._progress_response(call, call.progress.popleft())
                 if message is not None:
                     yield message
-        result = await self._end(call)
+        result = await self._result(call)
         try:
             for message in responses(result.value, call.method):
                 yield message
         except Unfit as error:
-            self._unfit(call, error)
+            self._raise_unfit(call, error)
 
-    def _progress(self, call: PlainCall, progress: Progress) -> Message | None:
-        """The response of a state on the way; None where the route has no place for it."""
+    def _progress_response(self, call: PlainCall, progress: Progress) -> Message | None:
+        """The response of a custom state; None where the route has no field for it."""
         field = call.method.route.transient
         if not field:
             return None
@@ -200,23 +206,23 @@ class PlainCalls:
             return response(progress.meta, call.method, field)
         except Unfit as error:
             _log.warning(
-                "call %s of %s: a state's meta does not fit `%s` and is passed over: %s",
+                "call %s of %s: the meta of a state does not fit `%s` and is skipped: %s",
                 *(call.id, call.method.name, field, error),
             )
             return None
 
-    async def _end(self, call: PlainCall) -> Result:
-        """The task's result; raises what else the call ended with."""
-        while call.end is None:
-            call.bell.clear()
-            await call.bell.wait()
+    async def _result(self, call: PlainCall) -> Result:
+        """The task's result; raises the error that the call ended with."""
+        while call.ending is None:
+            call.changed.clear()
+            await call.changed.wait()
         self._raise_end(call)
-        assert isinstance(call.end, Result)  # noqa: S101  # the other end was raised
-        return call.end
+        assert isinstance(call.ending, Result)  # noqa: S101  # an error was raised
+        return call.ending
 
     def _raise_end(self, call: PlainCall) -> None:
-        if isinstance(call.end, ForebayError):
-            raise call.end
+        if isinstance(call.ending, ForebayError):
+            raise call.ending
 
     def _checked(self, message: Message) -> bytes:
         payload = message.SerializeToString()
@@ -224,10 +230,10 @@ class PlainCalls:
             raise too_large(len(payload), self._settings.max_message_bytes)
         return payload
 
-    def _unfit(self, call: PlainCall, error: Unfit) -> NoReturn:
+    def _raise_unfit(self, call: PlainCall, error: Unfit) -> NoReturn:
         name = call.method.response_class.DESCRIPTOR.full_name
         _log.warning(
-            "call %s of %s: the result of %s does not fit %s: %s; mend the message, the route's "
+            "call %s of %s: the result of %s does not fit %s: %s; fix the message, the route's "
             "`plain` or the task",
             *(call.id, call.method.name, call.method.route.task, name, error),
         )
@@ -235,43 +241,45 @@ class PlainCalls:
 
     def _on_reply(self, reply: Reply) -> None:
         if reply.ticket:
-            self._looking.on_answer(reply, self._settings.max_message_bytes)
+            self._watchdog.on_worker_reply(reply, self._settings.max_message_bytes)
         elif self._results is None:
-            self._on_meta(reply.task_id.removesuffix(FOLLOWER), reply.body, reply.content_type)
+            self._on_meta(
+                reply.task_id.removesuffix(FOLLOWER_SUFFIX), reply.body, reply.content_type
+            )
 
     def _on_meta(self, task_id: str, body: bytes, content_type: str = JSON) -> None:
-        """A state of a task has come."""
-        call = self._in_flight.heard(task_id, time.monotonic())
+        """Takes a state of a task."""
+        call = self._in_flight.on_news(task_id, time.monotonic())
         if call is None:
-            _log.debug("a state of a task that nobody waits for: %s", task_id)
+            _log.debug("a state of a task that is not in flight: %s", task_id)
             return
         try:
             meta = read_meta(body, self._settings.max_message_bytes, content_type)
         except ForebayError as error:
-            mend = _FIX if isinstance(error, TooLarge) else ""
-            _log.warning("call %s of %s: %s%s", call.id, call.method.name, error.message, mend)
-            call.ended(error)
+            hint = _TOO_LARGE_HINT if isinstance(error, TooLarge) else ""
+            _log.warning("call %s of %s: %s%s", call.id, call.method.name, error.message, hint)
+            call.end(error)
             return
-        self._take(call, meta, len(body))
+        self._apply(call, meta, len(body))
 
-    def _take(self, call: PlainCall, meta: dict[str, Any], size: int) -> None:
+    def _apply(self, call: PlainCall, meta: dict[str, Any], size: int) -> None:
         match outcome(meta, call.method, self._settings.exceptions):
             case Result() as result:
-                call.is_over = True
+                call.task_ended = True
                 call.permit.hold(size)
-                call.ended(result)
+                call.end(result)
             case Progress() as progress:
-                call.progressed(progress)
+                call.add_progress(progress)
             case Failed(error, note):
-                call.is_over = True
+                call.task_ended = True
                 _log.warning(
                     "call %s of %s: task %s: %s",
                     *(call.id, call.method.name, call.method.route.task, note),
                 )
-                call.ended(error)
+                call.end(error)
 
-    async def _stop(self, call: PlainCall) -> None:
-        """Has the task never begin and, where the route does not let it finish, end."""
+    async def _revoke(self, call: PlainCall) -> None:
+        """Has workers drop the task and, unless the route has `let_finish`, kill it if it runs."""
         plain = call.method.route.plain
         terminate = plain is None or not plain.let_finish
         try:

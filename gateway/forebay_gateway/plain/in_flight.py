@@ -1,8 +1,8 @@
-"""Calls that wait for their task, and which of them have waited too long. Pure.
+"""The calls that wait for their task, and which of them have been silent for too long. Pure.
 
-Nothing comes of a task that raises `Ignore`, of one whose worker was killed, or of a result
-that was lost. So the workers are asked, now and then, for calls that are not heard of. A call of
-which nothing was heard for its patience (the route's queue wait) is given up.
+No result ever comes of a task that raises `Ignore`, whose worker was killed, or whose result was
+lost. So calls without news are queried: the gateway asks all workers which tasks they have. A
+call fails when there was no news of it for the route's queue wait.
 """
 
 from __future__ import annotations
@@ -18,109 +18,110 @@ from forebay.routes import Method
 from forebay_gateway.admission.admission import Permit
 from forebay_gateway.plain.task_outcome import Progress, Result
 
-_ASK_EVERY_S = 5.0
-_PROGRESS_KEPT = 64
-_RUN_GRACE_S = 5.0
+_QUERY_INTERVAL_S = 5.0
+_MAX_BUFFERED_PROGRESS = 64
+_RUN_TIME_GRACE_S = 5.0
 
 
 @dataclass(eq=False)
 class PlainCall:
-    """A call in flight; times are of the monotonic clock.
+    """A call in flight; times are s of the monotonic clock.
 
-    `is_over` says that the task is; else whoever leaves the call has it revoked.
+    `task_ended` is set when the task has ended: until then, ending the call revokes the task.
     """
 
     id: str
     method: Method
     permit: Permit
-    patience_s: float
+    max_silence_s: float
     run_time_s: float
-    heard_at: float
-    asked_at: float = -inf
-    asks: int = 0
-    begun_at: float = inf
+    last_news_at: float
+    last_query_at: float = -inf
+    unanswered_queries: int = 0
+    started_at: float = inf
     sent: bool = False
-    is_over: bool = False
-    progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=_PROGRESS_KEPT))
-    end: Result | ForebayError | None = None
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    task_ended: bool = False
+    progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=_MAX_BUFFERED_PROGRESS))
+    ending: Result | ForebayError | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def ended(self, end: Result | ForebayError) -> None:
-        """Takes how it ended; the first counts."""
-        if self.end is None:
-            self.end = end
-            self.bell.set()
+    def end(self, ending: Result | ForebayError) -> None:
+        """Ends the call, unless it has ended."""
+        if self.ending is None:
+            self.ending = ending
+            self.changed.set()
 
-    def progressed(self, progress: Progress) -> None:
-        """Takes a state on the way; where the caller is slow, the oldest go."""
-        if self.end is None:
+    def add_progress(self, progress: Progress) -> None:
+        """Buffers a custom state; drops the oldest where the caller reads slowly."""
+        if self.ending is None:
             self.progress.append(progress)
-            self.bell.set()
+            self.changed.set()
 
     @property
-    def _ask_every_s(self) -> float:
-        return min(_ASK_EVERY_S, self.patience_s / 3)
+    def _query_interval_s(self) -> float:
+        return min(_QUERY_INTERVAL_S, self.max_silence_s / 3)
 
 
 class InFlight:
-    """The calls in flight, by the id of their task, which is theirs."""
+    """The calls in flight, by id; a call's id is its task's."""
 
     def __init__(self) -> None:
         self._calls: dict[str, PlainCall] = {}
-        self._answered_at = -inf
+        self._last_worker_reply_at = -inf
 
     def __iter__(self) -> Iterator[PlainCall]:
         return iter(tuple(self._calls.values()))
 
     def add(self, call: PlainCall) -> None:
-        """A call that begins."""
         self._calls[call.id] = call
 
     def remove(self, call: PlainCall) -> None:
-        """A call that is over."""
         self._calls.pop(call.id, None)
 
-    def heard(self, task_id: str, now: float, *, running: bool = False) -> PlainCall | None:
-        """Something was heard of the task; its call, or None where nobody waits for it."""
+    def on_news(self, task_id: str, now: float, *, running: bool = False) -> PlainCall | None:
+        """Records news of a task; returns its call, or None where that is not in flight."""
         call = self._calls.get(task_id)
         if call is not None:
-            call.heard_at, call.asks = now, 0
+            call.last_news_at, call.unanswered_queries = now, 0
             if running:
-                call.begun_at = min(call.begun_at, now)
+                call.started_at = min(call.started_at, now)
         return call
 
-    def answered(self, now: float) -> None:
-        """A worker has answered, whatever it has."""
-        self._answered_at = now
+    def on_worker_reply(self, now: float) -> None:
+        """Records that a worker has answered a query, whichever tasks it has."""
+        self._last_worker_reply_at = now
 
-    def to_ask(self, now: float) -> list[str]:
-        """The tasks that the workers are to be asked for now."""
+    def start_queries(self, now: float) -> list[str]:
+        """The ids of the silent calls that are due for a query, which is recorded as sent."""
         due = [
             call
             for call in self._calls.values()
-            if call.sent and now - max(call.heard_at, call.asked_at) >= call._ask_every_s
+            if call.sent
+            and now - max(call.last_news_at, call.last_query_at) >= call._query_interval_s
         ]
         for call in due:
-            call.asked_at = now
-            call.asks += 1
+            call.last_query_at = now
+            call.unanswered_queries += 1
         return [call.id for call in due]
 
-    def given_up(self, now: float) -> list[PlainCall]:
-        """The calls of which nothing was heard for too long, with time to answer a question."""
+    def silent_too_long(self, now: float) -> list[PlainCall]:
+        """The calls without news for `max_silence_s`, where at least two queries had no answer."""
         return [
             call
             for call in self._calls.values()
-            if call.asks > 1 and call.end is None and now - call.heard_at > call.patience_s
+            if call.unanswered_queries > 1
+            and call.ending is None
+            and now - call.last_news_at > call.max_silence_s
         ]
 
-    def overrun(self, now: float) -> list[PlainCall]:
-        """The calls that run for longer than they may, where no worker ended them."""
+    def over_run_time(self, now: float) -> list[PlainCall]:
+        """The calls that run for longer than they may, where no worker has ended them."""
         return [
             call
             for call in self._calls.values()
-            if call.end is None and now - call.begun_at > call.run_time_s + _RUN_GRACE_S
+            if call.ending is None and now - call.started_at > call.run_time_s + _RUN_TIME_GRACE_S
         ]
 
-    def workers_answer(self, call: PlainCall) -> bool:
-        """Whether a worker has answered since the call was last heard of."""
-        return self._answered_at > call.heard_at
+    def has_worker_replied(self, call: PlainCall) -> bool:
+        """Whether a worker has answered a query since the last news of the call."""
+        return self._last_worker_reply_at > call.last_news_at

@@ -1,8 +1,8 @@
-"""From what Celery says of a task to what its caller is told. Pure.
+"""Turns a task's state, as Celery reports it, into the call's progress, result or error. Pure.
 
-A task's state comes as Celery's result "meta", over `rpc://` or from a Redis: its `status`,
-its `result` (of a failure, the exception's class and message; of a state of the
-task's own, whatever it gave `update_state`), a traceback, and more that is not looked at.
+Celery's result "meta" comes over `rpc://` or from a Redis. Of its fields these matter: `status`;
+`result` (of a failure, the exception's class and message; of a custom state, the `meta` given to
+`update_state`); `traceback`.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ from forebay.errors.status import to_status
 from forebay.routes import Method
 from forebay.routes.plain import ExceptionStatus
 
-_LONGEST_MESSAGE = 1000
-_CELERYS_STATES = states.ALL_STATES | {states.IGNORED, states.REJECTED}
+_MAX_MESSAGE_CHARACTERS = 1000
+_CELERY_STATES = states.ALL_STATES | {states.IGNORED, states.REJECTED}
 
-# What CPython says where a call does not fit a function's signature.
+# CPython's messages for a call that does not fit a function's signature.
 _SIGNATURE = re.compile(
     r"\(\) (got an unexpected keyword argument|got multiple values for argument|missing \d+ "
     r"required|takes .* but \d+ .*given|got some positional-only)|takes no (keyword )?arguments"
 )
-# The last frame of a traceback then is of whoever called the task, and not of the task.
-_CALLERS = re.compile(r"[\\/]celery[\\/]app[\\/](trace|task|autoretry|base)\.py$")
+# The traceback of such a call ends in Celery, not in the task.
+_CELERY_CALLER = re.compile(r"[\\/]celery[\\/]app[\\/](trace|task|autoretry|base)\.py$")
 _FRAME = re.compile(r'^ *File "(.*?)", line \d+', re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A state of the task's own, with its meta."""
+    """A custom state (`update_state`), with its meta."""
 
     meta: Any
 
 
 @dataclass(frozen=True)
 class Result:
-    """The task ended well."""
+    """The value that the task returned."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The call ends so; `note` is for the log: what happened, and what may be done."""
+    """The call fails with `error`; `note` is for the log: what happened, and what to do."""
 
     error: ForebayError
     note: str
@@ -75,9 +75,9 @@ Outcome: TypeAlias = Progress | Result | Failed
 def outcome(
     meta: Mapping[str, Any], method: Method, exceptions: Iterable[ExceptionStatus] = ()
 ) -> Outcome | None:
-    """What a meta says; None where it is nothing for the caller.
+    """What the meta means for the caller; None where it means nothing, as STARTED or RETRY.
 
-    `exceptions` are those of the gateway's settings; the route's own come first.
+    `exceptions` are the gateway-wide mappings to statuses; the route's own take precedence.
     """
     status, result = meta.get("status"), meta.get("result")
     if status == states.SUCCESS:
@@ -88,7 +88,7 @@ def outcome(
         plain = method.route.plain
         table = (*(plain.exceptions if plain else ()), *exceptions)
         return _failure(_exception(result), str(meta.get("traceback") or ""), method, table)
-    if status in _CELERYS_STATES or not isinstance(status, str):
+    if status in _CELERY_STATES or not isinstance(status, str):
         return None
     return Progress(result)
 
@@ -104,40 +104,41 @@ class _Exception:
 
 
 def _exception(result: Any) -> _Exception:
-    said = result if isinstance(result, dict) else {}
-    message = said.get("exc_message", "")
+    fields = result if isinstance(result, dict) else {}
+    message = fields.get("exc_message", "")
     if isinstance(message, (list, tuple)):
         message = ", ".join(str(part) for part in message)
     return _Exception(
-        str(said.get("exc_module") or ""), str(said.get("exc_type") or ""), str(message)
+        str(fields.get("exc_module") or ""), str(fields.get("exc_type") or ""), str(message)
     )
 
 
 def _revoked(result: Any) -> Failed:
-    why = _exception(result).message
-    if "expired" in why:
+    reason = _exception(result).message
+    if "expired" in reason:
         return Failed(
             DeadlineExceeded("the call's deadline passed before a worker began it"),
             "the task expired in its queue; more workers would begin it sooner, and clocks of "
             "gateway and worker must agree",
         )
     return Failed(
-        TaskRevoked("the task was revoked, and not by its caller"), f"it was revoked: {why}"
+        TaskRevoked("the task was revoked, and not by its caller"), f"it was revoked: {reason}"
     )
 
 
 def _failure(
     raised: _Exception, traceback: str, method: Method, table: Iterable[ExceptionStatus]
 ) -> Failed:
-    for one in table:
-        if one.fits(raised.name, raised.module):
+    for mapping in table:
+        if mapping.fits(raised.name, raised.module):
             return Failed(
-                _as_told(one, raised, method.service), f"it raised {raised}: {one.status} here"
+                _mapped_error(mapping, raised, method.service),
+                f"it raised {raised}, which is mapped to {mapping.status}",
             )
-    known = _celerys(raised, method)
-    if known is not None:
-        return known
-    if _is_of_signature(raised, traceback):
+    failed = _celery_failure(raised, method)
+    if failed is not None:
+        return failed
+    if _is_signature_error(raised, traceback):
         return Failed(
             ArgumentsUnfit("the task does not take the arguments that the request gave it"),
             f"{raised.message}; name the request's fields as the task's parameters, or list them "
@@ -150,14 +151,14 @@ def _failure(
     )
 
 
-def _celerys(raised: _Exception, method: Method) -> Failed | None:
-    """What Celery itself says by an exception; None where it is the task's."""
+def _celery_failure(raised: _Exception, method: Method) -> Failed | None:
+    """The failure behind an exception of Celery's own; None for the task's exceptions."""
     match raised.module.partition(".")[0], raised.name:
         case "celery", "NotRegistered":
             return Failed(
                 TaskUnknown("the worker has no task of the route's name"),
-                f"the worker of queue {method.route.queue!r} knows no task "
-                f"{method.route.task!r}; mend the route, or start the worker that has it",
+                f"the worker of queue {method.route.queue!r} has no task "
+                f"{method.route.task!r}; fix the route, or start the worker that has it",
             )
         case "celery", "Reject":
             return Failed(TaskRejected("the task rejected its message"), raised.message)
@@ -170,7 +171,7 @@ def _celerys(raised: _Exception, method: Method) -> Failed | None:
             return Failed(TaskTimeLimit("the task ran into a time limit"), f"it raised {raised}")
         case (("celery" | "billiard"), "WorkerLostError"):
             return Failed(
-                with_effects(WorkerLost("the process that ran the task died"), method),
+                aborted_if_effects(WorkerLost("the process that ran the task died"), method),
                 raised.message,
             )
         case (("celery" | "billiard"), ("Terminated" | "TaskRevokedError")):
@@ -186,33 +187,33 @@ def _celerys(raised: _Exception, method: Method) -> Failed | None:
     return None
 
 
-def _is_of_signature(raised: _Exception, traceback: str) -> bool:
+def _is_signature_error(raised: _Exception, traceback: str) -> bool:
     frames = _FRAME.findall(traceback)
     return (
         raised.name == "TypeError"
         and _SIGNATURE.search(raised.message) is not None
-        and (not frames or _CALLERS.search(frames[-1]) is not None)
+        and (not frames or _CELERY_CALLER.search(frames[-1]) is not None)
     )
 
 
-def with_effects(error: ForebayError, method: Method) -> ForebayError:
-    """ABORTED where the method has effects: a retry policy must not repeat what may have been."""
+def aborted_if_effects(error: ForebayError, method: Method) -> ForebayError:
+    """The error, as ABORTED where the method has effects: clients must not retry it then."""
     if not method.may_run_again:
         error.code = code_pb2.ABORTED
     return error
 
 
-def _as_told(one: ExceptionStatus, raised: _Exception, service: str) -> ForebayError:
+def _mapped_error(mapping: ExceptionStatus, raised: _Exception, service: str) -> ForebayError:
     message = f"the task raised {raised.name}"
-    if one.tell_message and raised.message:
-        message = raised.message[:_LONGEST_MESSAGE]
+    if mapping.tell_message and raised.message:
+        message = raised.message[:_MAX_MESSAGE_CHARACTERS]
     error = HandlerAborted(message)
-    error.code = one.code
-    if one.reason:
+    error.code = mapping.code
+    if mapping.reason:
         detail = any_pb2.Any()
-        detail.Pack(error_details_pb2.ErrorInfo(reason=one.reason, domain=service))
-        error.reason, error.domain = one.reason, service
-        error.status = status_pb2.Status(code=one.code, message=message, details=[detail])
+        detail.Pack(error_details_pb2.ErrorInfo(reason=mapping.reason, domain=service))
+        error.reason, error.domain = mapping.reason, service
+        error.status = status_pb2.Status(code=mapping.code, message=message, details=[detail])
     else:
         error.status = to_status(error)
     return error

@@ -1,4 +1,4 @@
-"""From a call that comes in to the task that is sent for it. Pure but for the wall clock's time."""
+"""Makes the task message of an incoming call. Pure; the wall clock's time is an argument."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.policy import run_time_s
 from forebay_gateway.rpc.status import parsed
 
-_LEAST_LIMIT_S = 0.1
+_MIN_TIME_LIMIT_S = 0.1
 
 
 def task_of(
     incoming: IncomingCall, task_id: str, reply_to: str, settings: Settings, now: datetime
 ) -> PlainMessage:
-    """The task; raises InvalidRequest for a request that can't be arguments.
+    """The task's message; raises InvalidRequest where the request can't become arguments.
 
-    Under CANCEL the caller's deadline is the task's: it does not begin after it, and does not
-    run for longer. `now` is aware; workers compare with their own clocks.
+    With `on_disconnect` CANCEL the caller's deadline holds for the task: Celery neither starts
+    it after the deadline nor lets it run beyond. `now` must have a time zone; workers compare the
+    expiry with their own clocks.
     """
     method, options = incoming.method, incoming.options
     plain = method.route.plain
@@ -30,21 +31,21 @@ def task_of(
         raise RuntimeError(f"{method.name} has no plain task")
     args, kwargs = arguments(parsed(method.request_class, incoming.first or b""), plain)
     left_s = None if options.detach else incoming.deadline.timeout_s()
-    bounds_s = [run_time_s(method, settings), None if plain.let_finish else left_s]
-    limits_s = [bound for bound in bounds_s if bound is not None]
+    limits_s = [run_time_s(method, settings), None if plain.let_finish else left_s]
+    finite_s = [limit for limit in limits_s if limit is not None]
     return PlainMessage(
         id=task_id,
         task=method.route.task,
         queue=method.route.queue,
-        priority=options.priority,
+        priority=options.priority or None,
         reply_to=reply_to,
         args=args,
         kwargs=kwargs,
-        handed_on={
+        extra_headers={
             key: value if isinstance(value, str) else base64.b64encode(value).decode()
             for key, value in to_pairs(options.forwarded_metadata)
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
         is_followed=plain.replaces and settings.result_url == RPC,
-        time_limit_s=max(_LEAST_LIMIT_S, round(min(limits_s), 3)) if limits_s else None,
+        time_limit_s=max(_MIN_TIME_LIMIT_S, round(min(finite_s), 3)) if finite_s else None,
     )

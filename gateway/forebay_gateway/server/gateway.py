@@ -102,12 +102,10 @@ class _Gateway:
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that run as long as the gateway does."""
         if self._ledger_calls is not None:
-            yield from self._ledger_calls.loops(
-                lambda health: self._set_health("ledger", health.serving)
-            )
+            yield from self._ledger_calls.loops(lambda is_up: self._set_health("ledger", is_up))
         if self._plain is not None:
             yield from self._plain.loops(lambda is_up: self._set_health("plain", is_up))
-        yield self._queue_monitor.look_after()
+        yield self._queue_monitor.run()
 
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from forebay.routes import Method
-from forebay_backends.broker.dispatcher import dispatcher
+from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.settings import Settings
@@ -19,7 +19,7 @@ from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
-from forebay_gateway.fleet.monitor import FleetMonitor, Health
+from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.route_warnings import watch_routes
 from forebay_gateway.rpc.uuid7 import uuid7
 
@@ -37,7 +37,7 @@ class LedgerCalls:
     def __init__(self, settings: Settings, methods: Sequence[Method], *, on_loopback: bool) -> None:
         backends = settings.backends()
         self._ledger = Ledger(backends.ledger_url)
-        self.broker = dispatcher(backends, self._ledger)
+        self.broker = make_broker(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
         self.fleet = FleetMonitor(self._ledger, self.broker, queues, settings.retention_bytes)
         channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
@@ -54,13 +54,13 @@ class LedgerCalls:
         )
 
     def loops(
-        self, on_health: Callable[[Health], Awaitable[None]]
+        self, on_health: Callable[[bool], Awaitable[None]]
     ) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that run as long as the gateway does."""
         yield self._watches.listen()
         yield self._watches.renew_periodically()
-        yield self.ephemeral.look_after()
-        yield self.fleet.watch_over(on_health)
+        yield self.ephemeral.run()
+        yield self.fleet.health.run(on_health)
         yield self.fleet.reap()
         yield self.admin.watch_rates()
         yield watch_routes(self._methods, self.fleet, version("forebay"))

@@ -26,7 +26,7 @@ from typing import TypeVar
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.periodic import run_periodically
-from forebay_backends.broker.dispatcher import dispatcher
+from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import CallerGone, Lost, lost_frame, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
@@ -34,7 +34,7 @@ from forebay_backends.ledger.operations.attempts import release, renew
 from forebay_backends.ledger.presence import WorkerPresence, announce, withdraw
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
-from forebay_backends.reaper import ROUND_S, Reaper
+from forebay_backends.reaper import REAP_INTERVAL_S, Reaper
 from forebay_backends.settings import Settings
 from forebay_workers.celery_hooks.fork_pause import ForkPause
 from forebay_workers.celery_hooks.request import (
@@ -113,7 +113,7 @@ class LeaseKeeper:
         self.standstill.of_this_loop()
         backends = self._settings.backends()
         self._ledger = Ledger(backends.ledger_url)
-        broker = dispatcher(backends, self._ledger)
+        broker = make_broker(backends, self._ledger)
         reaper = Reaper(self._ledger, broker, self._settings.retention_bytes)
         loops = [
             run_periodically(RENEW_EVERY_S, self._announce, _log, "the announcement"),
@@ -126,13 +126,13 @@ class LeaseKeeper:
             ),
             run_periodically(MIND_EVERY_S, self._mind, _log, "looking after calls"),
             run_periodically(
-                ROUND_S,
+                REAP_INTERVAL_S,
                 BatchHeartbeats(self._ledger, self._worker).tell,
                 _log,
                 "telling what is in hand",
             ),
             run_periodically(
-                ROUND_S, partial(reaper.round, self._presence.queues), _log, "the repair"
+                REAP_INTERVAL_S, partial(reaper.repair, self._presence.queues), _log, "the repair"
             ),
             # What was missed while the channel was away, the next renewal tells.
             listen(backends.ledger_url, self._channels, self._on_frame),

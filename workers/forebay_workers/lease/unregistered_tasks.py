@@ -17,7 +17,7 @@ from typing import Any
 
 from forebay.errors import TaskUnknown
 from forebay.v1 import call_pb2
-from forebay_backends.broker.dispatcher import Dispatcher
+from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import ORIGIN, TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import reply_frame
@@ -64,7 +64,7 @@ class DroppedMessages:
         except Exception as error:  # whatever somebody put on the queue; nothing may stop consuming
             _log.warning("a message for task %r is none of Forebay's: %r", name, error)
 
-    async def see_to(self, ledger: Ledger, broker: Dispatcher, worker: str) -> None:
+    async def see_to(self, ledger: Ledger, broker: Broker, worker: str) -> None:
         """Sends them again, or ends their calls; raises BackendUnavailable, to be called again."""
         self._left += _all_of(self._new)
         if not self._left:
@@ -103,7 +103,7 @@ def _all_of(queue: SimpleQueue[Dropped]) -> list[Dropped]:
         return found
 
 
-async def _send_again(ledger: Ledger, broker: Dispatcher, dropped: Dropped) -> None:
+async def _send_again(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
     message = dropped.message
     _log.warning(
         "task %r is not registered here; its calls go back to queue %r, for another worker",

@@ -1,8 +1,8 @@
-"""What goes to Celery's workers and comes back from them, in its forms. Pure.
+"""The messages to and from Celery's workers, in Celery's own forms. Pure.
 
 A task is a message of protocol 2, https://docs.celeryq.dev/en/stable/internals/protocol.html.
-Workers are told and asked by broadcast (`kombu.pidbox`, `celery.worker.control`). What they answer,
-and the results of `rpc://`, come to one reply queue a gateway; on Redis in kombu's envelope.
+Commands and queries are broadcast to all workers (`kombu.pidbox`, `celery.worker.control`).
+Their answers, and the results of `rpc://`, come to the gateway's one reply queue.
 """
 
 from __future__ import annotations
@@ -12,50 +12,57 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from kombu.utils.json import dumps
 
-from forebay_backends.broker.task_messages import EMBED, ORIGIN, queue_lists, redis_wire
+from forebay_backends.broker.task_messages import EMBED, ORIGIN, redis_wire
 
 CONTROL_EXCHANGE = "celery.pidbox"
-"""Celery's `control_exchange` as it is unless it was set to another."""
-JSON = "application/json"
-FOLLOWER = ".end"
-"""What the id of a task that follows another ends in."""
+"""The default of Celery's setting `control_exchange`."""
+FOLLOWER_SUFFIX = ".end"
+"""The end of the id of a task that follows another."""
 
 
 @dataclass(frozen=True)
 class PlainMessage:
-    """A task to be sent. `priority` 0 is none, as of a caller that gives none."""
+    """The message of a plain task.
+
+    `priority` is 1 to 9, 9 the most urgent, or None. `extra_headers` are handed to the task. With
+    `is_followed`, the results of tasks that the task replaces itself by come to `reply_to`.
+    """
 
     id: str
     task: str
     queue: str
-    priority: int
+    priority: int | None
     reply_to: str
     args: list[Any] = field(default_factory=list)
     kwargs: dict[str, Any] = field(default_factory=dict)
-    handed_on: dict[str, str] = field(default_factory=dict)
+    extra_headers: dict[str, str] = field(default_factory=dict)
     expires: datetime | None = None
     time_limit_s: float | None = None
     is_followed: bool = False
 
+    declares_queue: ClassVar[bool] = False
+    at_most_once: ClassVar[bool] = True
+
     @property
     def body(self) -> bytes:
-        """Arguments in Celery's JSON, which has bytes and times."""
+        """The body of protocol 2 in Celery's JSON, which can hold bytes and times."""
         chain = [self._follower] if self.is_followed else None
         return dumps([self.args, self.kwargs, {**EMBED, "chain": chain}]).encode()
 
     @property
     def _follower(self) -> dict[str, Any]:
-        """A task that Celery has in every application, and that returns what it is given.
+        """`celery.accumulate`, a task of every Celery application, which returns its argument.
 
-        Celery moves what follows a task to the end of a chain that replaces it, with its
-        own `reply_to`, which the chain's other tasks lack; a failure goes there as well.
+        When a task replaces itself by a chain, Celery moves the follower to the end of the chain.
+        The follower keeps its `reply_to`, which the chain's other tasks lack, and Celery sends the
+        chain's failures there too.
         """
         options = {
-            "task_id": f"{self.id}{FOLLOWER}",
+            "task_id": f"{self.id}{FOLLOWER_SUFFIX}",
             "reply_to": self.reply_to,
             "queue": self.queue,
         }
@@ -70,8 +77,8 @@ class PlainMessage:
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The headers of protocol 2. The arguments are not shown: they may be secret."""
-        return self.handed_on | {
+        """The headers of protocol 2. `argsrepr` hides the arguments, which may be secret."""
+        return self.extra_headers | {
             "lang": "py",
             "task": self.task,
             "id": self.id,
@@ -86,24 +93,14 @@ class PlainMessage:
             "argsrepr": "(...)",
             "kwargsrepr": "{...}",
             "origin": ORIGIN,
-            # Said outright: a task that is declared to have no result has one for us.
+            # Overrides the `ignore_result` of the task's declaration.
             "ignore_result": False,
         }
-
-    @property
-    def redis_list(self) -> str:
-        """The list of the queue that it goes to on Redis.
-
-        Without a priority it is the one that Celery's own callers use, the most urgent;
-        with one, 9 is as urgent and 1 the least.
-        """
-        steps = queue_lists(self.queue)
-        return steps[0] if self.priority == 0 else steps[(9 - self.priority) // 3]
 
 
 @dataclass(frozen=True)
 class ControlMessage:
-    """A broadcast to all workers; with a ticket, they answer to the reply queue."""
+    """A broadcast to all workers; with a ticket, they answer to the queue `reply_to`."""
 
     method: str
     arguments: dict[str, Any]
@@ -112,7 +109,7 @@ class ControlMessage:
 
     @property
     def body(self) -> dict[str, Any]:
-        """What a worker's mailbox takes. Answers are sent by the default exchange."""
+        """The message of a worker's mailbox. Workers answer through the default exchange."""
         body: dict[str, Any] = {
             "method": self.method,
             "arguments": self.arguments,
@@ -127,20 +124,20 @@ class ControlMessage:
 
 
 def revoke(task_id: str, *, terminate: bool) -> ControlMessage:
-    """A task is never to begin, and, where `terminate`, its process to end."""
+    """The command to drop the task; with `terminate`, to kill the process that runs it too."""
     return ControlMessage(
         "revoke", {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
     )
 
 
 def query(task_ids: Sequence[str], reply_to: str, ticket: str) -> ControlMessage:
-    """Which of the tasks a worker has, reserved, scheduled or running."""
+    """The question which of the tasks a worker has, reserved, scheduled or running."""
     return ControlMessage("query_task", {"ids": list(task_ids)}, reply_to, ticket)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came to the reply queue: a result, or an answer to the question of a ticket."""
+    """A message of the reply queue: a task's result or, with a ticket, a worker's answer."""
 
     task_id: str
     ticket: str
@@ -148,24 +145,14 @@ class Reply:
     body: bytes
 
 
-def redis_task(message: PlainMessage) -> bytes:
-    """The task as kombu's Redis transport would have put it."""
-    properties = {
-        "correlation_id": message.id,
-        "reply_to": message.reply_to,
-        "priority": (9 - message.priority) if message.priority else 0,
-    }
-    return redis_wire(message.body, message.headers, properties, routing_key=message.queue)
-
-
 def redis_control(control: ControlMessage) -> bytes:
-    """The broadcast likewise."""
+    """The broadcast as kombu's Redis transport would publish it."""
     body = dumps(control.body).encode()
     return redis_wire(body, {"expires": 0}, {"priority": 0}, exchange=CONTROL_EXCHANGE)
 
 
 def redis_reply(raw: bytes) -> Reply:
-    """What kombu's Redis transport put on the reply queue; raises ValueError."""
+    """Reads a message that kombu's Redis transport put on a queue; raises ValueError."""
     try:
         wire = json.loads(raw)
         properties, headers = wire["properties"], wire.get("headers") or {}
@@ -181,4 +168,4 @@ def redis_reply(raw: bytes) -> Reply:
             body=content,
         )
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        raise ValueError(f"no message of kombu's: {error!r}") from error
+        raise ValueError(f"expected a message of kombu's Redis transport; got {error!r}") from error

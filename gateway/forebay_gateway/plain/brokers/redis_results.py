@@ -1,38 +1,30 @@
 """Results that an application keeps in a Redis, as Celery's backend of that name does.
 
-There each state of a task is written under a key and published on a channel of the same name.
-Pub/sub loses what is said while a connection is away, so keys are read on every
-new subscription, and once in a while. One pattern hears all tasks of this gateway,
-whose ids begin alike: nothing is subscribed for a single call.
+Celery writes each state of a task under a key and publishes it on a channel of the same name.
+The tasks of a gateway have ids with a common prefix, so one pattern covers them all and no
+call needs a subscription of its own. Pub/sub loses what is published while a connection is
+down: the keys are read after every subscription, and for calls that have been silent.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.background_tasks import BackgroundTasks
-from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
+from forebay_backends.ledger.pubsub import listen_to_pattern
 
 _KEY = "celery-task-meta-"
-_SILENCE_S = 5.0
-_AGAIN_AFTER_S = 0.2
 
 _log = logging.getLogger(__name__)
 
 
 class RedisResults:
-    """The results of tasks whose ids begin with the prefix; `pending` are those waited for."""
+    """The results of tasks whose ids begin with `prefix`; `pending` lists those in flight."""
 
     def __init__(
         self,
@@ -43,77 +35,59 @@ class RedisResults:
     ) -> None:
         self._url = url
         self._pattern = f"{_KEY}{prefix}*"
-        self._server = Ledger(url)
+        self._server = Ledger(url, "the result backend")
         self._on_meta = on_meta
         self._pending = pending
         self._background_tasks = BackgroundTasks()
         self.is_listening = False
 
     async def listen(self) -> None:
-        """Hears results until cancelled, subscribing anew whenever the connection breaks."""
-        while True:
-            client = redis.asyncio.Redis.from_url(
-                self._url, socket_connect_timeout=CONNECT_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-            )
-            try:
-                async with client.pubsub() as pubsub:
-                    async with asyncio.timeout(COMMAND_TIMEOUT_S):
-                        await cancellable(pubsub.psubscribe(self._pattern))
-                    await self._hear(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
-                if self.is_listening:
-                    _log.warning("the result backend's pub/sub broke: %s", error)
-            except Exception:  # a fault of ours must not end the gateway
-                _log.exception("hearing the result backend failed")
-            finally:
-                self.is_listening = False
-                await client.aclose()
-            await asyncio.sleep(_AGAIN_AFTER_S)
+        """Listens for results until cancelled, and subscribes again after every break."""
+        await listen_to_pattern(
+            self._url,
+            self._pattern,
+            self._on_message,
+            self._on_subscribed,
+            self._on_broken,
+            server="result backend",
+        )
 
     async def read(self, task_ids: Sequence[str]) -> None:
-        """Looks for what was missed; a backend that is away is asked again the next time."""
+        """Reads the tasks' states; leaves that to the next time where the backend is away."""
         if not task_ids:
             return
         try:
-            found = await self._server.within_timeout(
+            metas = await self._server.within_timeout(
                 self._server.redis.mget([f"{_KEY}{task_id}" for task_id in task_ids])
             )
         except BackendUnavailable:
-            _log.info("the result backend does not answer; it is asked again")
+            _log.info("the result backend does not answer; results are read later")
             return
-        for task_id, meta in zip(task_ids, found, strict=True):
+        for task_id, meta in zip(task_ids, metas, strict=True):
             if meta is not None:
-                self._take(task_id, meta)
+                self._deliver(task_id, meta)
 
     async def ping(self) -> None:
-        """Asks the server; raises BackendUnavailable."""
+        """Returns when the server has answered; raises BackendUnavailable."""
         await self._server.ping()
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes all connections."""
         await self._background_tasks.join(COMMAND_TIMEOUT_S)
         await self._server.close()
 
-    async def _hear(self, pubsub: redis.asyncio.client.PubSub) -> None:
-        silent = 0
-        while True:
-            message = await pubsub.get_message(timeout=_SILENCE_S)
-            if message is None:
-                # A connection may be half open: two silences with a ping between are its end.
-                silent += 1
-                if silent > 1:
-                    raise OSError("no answer to a ping")
-                await cancellable(pubsub.ping())
-                continue
-            silent = 0
-            if message["type"] == "psubscribe":
-                self.is_listening = True
-                self._background_tasks.start(self.read(self._pending()))
-            elif message["type"] == "pmessage":
-                self._take(message["channel"].decode().removeprefix(_KEY), message["data"])
+    def _on_message(self, channel: str, meta: bytes) -> None:
+        self._on_meta(channel.removeprefix(_KEY), meta)
 
-    def _take(self, task_id: str, meta: Any) -> None:
+    def _on_subscribed(self) -> None:
+        self.is_listening = True
+        self._background_tasks.start(self.read(self._pending()))
+
+    def _on_broken(self) -> None:
+        self.is_listening = False
+
+    def _deliver(self, task_id: str, meta: Any) -> None:
         try:
             self._on_meta(task_id, meta)
-        except Exception:  # one result must not end the hearing of all others
-            _log.exception("a result that can't be taken")
+        except Exception:  # one bad result must not keep the others from being read
+            _log.exception("the result of task %s can't be handled", task_id)

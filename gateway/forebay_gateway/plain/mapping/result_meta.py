@@ -1,4 +1,4 @@
-"""Replies and stored results, read within limits. Pure."""
+"""Reads replies and stored results within limits of size. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import zlib
 from typing import Any
 
 from forebay.errors import ForebayError, ResultUnfit, TooLarge
-from forebay_gateway.plain.brokers.celery_messages import JSON
+from forebay_backends.broker.task_messages import JSON
 from forebay_gateway.plain.mapping.celery_json import Unreadable, read_json
 
 SLACK = 4
-"""JSON may be so many times as large as the messages that it becomes."""
+"""A result's JSON may be this many times as large as the largest message."""
 
 _COMPRESSED = b"\x00celery-compressed\x00"  # celery.backends.base
 _GZIP = b"application/x-gzip"
@@ -23,12 +23,12 @@ def read_meta(body: bytes, max_message_bytes: int, content_type: str = JSON) -> 
         raise _unfit("it is not JSON: set `result_serializer` to json")
     meta = read_limited(_uncompressed(body, limit), limit)
     if not isinstance(meta, dict):
-        raise _unfit("it is no state of a task")
+        raise _unfit("it is not a state of a task")
     return meta
 
 
 def read_limited(body: bytes, limit: int) -> Any:
-    """The value in JSON; raises TooLarge or ResultUnfit."""
+    """Reads JSON of at most `limit` bytes; raises TooLarge or ResultUnfit."""
     if len(body) > limit:
         raise too_large(len(body), limit)
     try:
@@ -43,12 +43,12 @@ def too_large(size: int, limit: int) -> ForebayError:
 
 
 def _uncompressed(body: bytes, limit: int) -> bytes:
-    """What Celery's `result_compression` left, if it is gzip, which is bounded here."""
+    """Undoes Celery's `result_compression`. Only gzip: its output can be bounded."""
     if not body.startswith(_COMPRESSED):
         return body
     kind, _, content = body[len(_COMPRESSED) :].partition(b"\x00")
     if kind != _GZIP:
-        raise _unfit("its compression is not known here: set `result_compression` to gzip")
+        raise _unfit("its compression is not supported: set `result_compression` to gzip")
     inflating = zlib.decompressobj()
     try:
         plain = inflating.decompress(content, limit + 1)

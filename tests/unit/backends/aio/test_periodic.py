@@ -1,4 +1,4 @@
-"""What is done again and again goes on whatever goes wrong once, and the log says so once."""
+"""A periodic loop survives errors and outages; the log reports an outage once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.periodic import run_periodically
 
 _LOG = logging.getLogger("tests.rounds")
@@ -48,9 +49,9 @@ def test_a_backend_that_is_away_is_told_of_once_and_so_is_its_return(
     with caplog.at_level(logging.INFO, _LOG.name):
         _rounds(None, away, away, None, None, away)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
-    assert caplog.messages[0].startswith("the repair has to wait: ")
+    assert caplog.messages[0].startswith("the repair is interrupted: ")
     assert "the ledger is full" in caplog.messages[0]
-    assert caplog.messages[1] == "the repair goes on"
+    assert caplog.messages[1] == "the repair resumes"
 
 
 def test_a_fault_is_logged_whole_and_does_not_end_the_rounds(
@@ -61,3 +62,24 @@ def test_a_fault_is_logged_whole_and_does_not_end_the_rounds(
         "one",
         "two",
     ]
+
+
+def _second_run(first: Exception | None, **options: float | AutoResetEvent) -> None:
+    """Returns when the loop has run twice, though its interval is an hour."""
+
+    async def go() -> None:
+        async with asyncio.timeout(5.0):
+            await run_periodically(3600.0, _acts(first), _LOG, "the repair", **options)  # type: ignore[arg-type]
+
+    with pytest.raises(_Over):
+        asyncio.run(go())
+
+
+def test_an_event_starts_the_next_run_early() -> None:
+    wake = AutoResetEvent()
+    wake.set()
+    _second_run(None, wake=wake)
+
+
+def test_after_an_outage_the_next_run_follows_in_the_retry_interval() -> None:
+    _second_run(BackendUnavailable("away", retry_after_s=1.0), retry_interval_s=0.0)

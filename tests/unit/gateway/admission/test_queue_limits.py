@@ -232,10 +232,10 @@ async def test_a_task_counts_for_its_own_queue_and_one_of_others_for_all(
     elsewhere = WorkerPresence("v", ("c",), ("task a",), 4, "threads", "1", {"task a": 99})
     queues = QueueLimits(["a", "b"], LIMIT)
     queue_of_task = {"task a": "a", "task b": "b"}
-    watch = QueueMonitor(queues, FixedDepth(), lambda: (worker, elsewhere), queue_of_task)
+    monitor = QueueMonitor(queues, FixedDepth(), lambda: (worker, elsewhere), queue_of_task)
     seen: list[tuple[int, Mapping[str, Work]]] = []
     monkeypatch.setattr(queues[queue], "observe", lambda *shown: seen.append(shown))
-    await watch.look(queue)
+    await monitor.poll(queue)
     assert seen == [(3, {"w": Work(4, begun)})]
 
 

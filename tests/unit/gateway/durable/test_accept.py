@@ -10,7 +10,7 @@ import pytest
 
 from forebay.compute.v1 import compute_pb2
 from forebay.routes import read_methods
-from forebay_backends.broker.dispatcher import RedisDispatcher
+from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
@@ -51,7 +51,7 @@ class Site:
         self.acceptor = Acceptor(
             ledger,
             Pipeliner(ledger),
-            RedisDispatcher(ledger, atomic=True),
+            RedisBroker(ledger, is_ledger=True),
             "channel",
             slots=lambda queue: 1,
         )

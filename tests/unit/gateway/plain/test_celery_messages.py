@@ -14,13 +14,13 @@ from kombu import Connection
 from kombu.transport.virtual import Message
 from kombu.utils.json import loads
 
+from forebay_backends.broker.task_messages import redis_push
 from forebay_gateway.plain.brokers.celery_messages import (
     PlainMessage,
     Reply,
     query,
     redis_control,
     redis_reply,
-    redis_task,
     revoke,
 )
 
@@ -29,11 +29,11 @@ MESSAGE = PlainMessage(
     "task-1",
     "shop.add",
     "shop",
-    0,
+    None,
     "replies",
     args=[1, b"\xff"],
     kwargs={"at": MOMENT},
-    handed_on={"x-tenant": "a", "task": "another"},
+    extra_headers={"x-tenant": "a", "task": "another"},
     expires=MOMENT,
     time_limit_s=2.5,
 )
@@ -47,7 +47,7 @@ def request(message: PlainMessage) -> Request:
     def add(*_: Any, **__: Any) -> None: ...
 
     with Connection("memory://") as connection:
-        wire = Message(json.loads(redis_task(message)), channel=connection.default_channel)
+        wire = Message(json.loads(redis_push(message).message), channel=connection.default_channel)
         return Request(wire, app=app)
 
 
@@ -71,7 +71,7 @@ def test_arguments_are_shown_to_nobody() -> None:
 
 
 def test_what_follows_a_task_answers_to_the_reply_queue_under_the_tasks_id() -> None:
-    followed = PlainMessage("task-1", "t", "shop", 0, "replies", is_followed=True)
+    followed = PlainMessage("task-1", "t", "shop", None, "replies", is_followed=True)
     *_, embedded = loads(followed.body)
     (follower,) = embedded["chain"]
     assert follower["task"] == "celery.accumulate"
@@ -84,11 +84,13 @@ def test_what_follows_a_task_answers_to_the_reply_queue_under_the_tasks_id() -> 
 
 
 @pytest.mark.parametrize(
-    ("priority", "step"), [(0, 0), (9, 0), (7, 0), (6, 3), (4, 3), (3, 6), (1, 6)]
+    ("priority", "step"), [(None, 0), (9, 0), (7, 0), (6, 3), (4, 3), (3, 6), (1, 6)]
 )
-def test_without_a_priority_a_task_waits_where_celerys_own_do(priority: int, step: int) -> None:
+def test_without_a_priority_a_task_waits_where_celerys_own_do(
+    priority: int | None, step: int
+) -> None:
     message = PlainMessage("i", "t", "shop", priority, "r")
-    assert message.redis_list == (f"shop\x06\x16{step}" if step else "shop")
+    assert redis_push(message).queue_list == (f"shop\x06\x16{step}" if step else "shop")
 
 
 def test_a_broadcast_is_what_a_mailbox_takes() -> None:
@@ -122,5 +124,5 @@ def test_a_reply_is_read_out_of_kombus_envelope() -> None:
     "raw", [b"", b"[]", b"{}", b'{"properties": 1}', b"\xff", b"[" * 100_000, b"null"]
 )
 def test_what_is_no_message_of_kombus_is_a_value_error(raw: bytes) -> None:
-    with pytest.raises(ValueError, match="no message of kombu"):
+    with pytest.raises(ValueError, match="expected a message of kombu"):
         redis_reply(raw)

@@ -1,0 +1,84 @@
+"""RabbitMQ as a broker, through kombu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu import Exchange, Producer, Queue
+
+from forebay.errors import BackendUnavailable
+from forebay_backends.broker.amqp_channels import AmqpChannels, ping, queue_depth
+from forebay_backends.broker.task_messages import JSON, Message
+from forebay_backends.urls import HIGHEST_PRIORITY
+
+
+class AmqpBroker:
+    """A `Broker`; messages are persistent and confirmed."""
+
+    is_ledger = False
+
+    def __init__(self, url: str) -> None:
+        self._channels = AmqpChannels(url)
+
+    async def send(self, message: Message) -> bool:
+        try:
+            return await self._channels.run(_publish, message)
+        except BackendUnavailable as error:
+            if message.at_most_once or isinstance(error.__cause__, TimeoutError):
+                # A broker that timed out (one out of memory does not answer) has had its time.
+                raise
+            # The connection may have died while idle. Should both tries arrive, a worker
+            # claims the call once.
+            return await self._channels.run(_publish, message)
+
+    async def depth(self, queue: str) -> int:
+        return await self._channels.run(queue_depth, queue)
+
+    async def ping(self) -> None:
+        await self._channels.run(ping)
+
+    async def close(self) -> None:
+        await self._channels.close()
+
+
+def _publish(channel: Any, message: Message) -> bool:
+    """Whether the broker routed the message to its queue."""
+    returned: list[Any] = []
+
+    def on_return(*returned_message: Any) -> None:
+        returned.append(returned_message)
+
+    channel.events["basic_return"].add(on_return)
+    optional: dict[str, Any] = {}
+    if message.priority is not None:
+        optional["priority"] = message.priority
+    if message.reply_to:
+        optional["reply_to"] = message.reply_to
+    try:
+        Producer(channel).publish(
+            message.body,
+            exchange="",
+            routing_key=message.queue,
+            declare=[_queue(message.queue)] if message.declares_queue else [],
+            content_type=JSON,
+            content_encoding="utf-8",
+            headers=dict(message.headers),
+            correlation_id=message.id,
+            delivery_mode=2,
+            mandatory=not message.declares_queue,
+            retry=False,
+            **optional,
+        )
+    finally:
+        channel.events["basic_return"].discard(on_return)
+    return not returned
+
+
+def _queue(name: str) -> Queue:
+    """The queue as a Celery worker started with `-Q NAME` declares it."""
+    return Queue(
+        name,
+        Exchange(name),
+        routing_key=name,
+        queue_arguments={"x-max-priority": HIGHEST_PRIORITY},
+    )

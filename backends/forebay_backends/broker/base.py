@@ -1,0 +1,58 @@
+"""What Forebay needs of a broker, whether Redis or RabbitMQ.
+
+Where broker and ledger are one server, the ledger's script pushes a durable call's message
+together with the call's record; everywhere else the record is written first and the message is
+sent after it. Every operation is bounded in time and reports failures as `BackendUnavailable`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from forebay_backends.broker.amqp import AmqpBroker
+from forebay_backends.broker.redis import RedisBroker
+from forebay_backends.broker.task_messages import Message, TaskMessage, redis_push
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.operations.base import Push
+from forebay_backends.urls import Backends, redis_url
+
+
+class Broker(Protocol):
+    """A broker; implemented by `RedisBroker` and `AmqpBroker`."""
+
+    @property
+    def is_ledger(self) -> bool:
+        """Whether this is the ledger's server: its scripts can push messages then."""
+
+    async def send(self, message: Message) -> bool:
+        """Publishes the message. Raises BackendUnavailable; the message may have been sent then.
+
+        Returns False where the queue does not exist, which only a message that does not declare
+        its queue (`Message.declares_queue`) can find.
+        """
+
+    async def depth(self, queue: str) -> int:
+        """The number of ready messages, 0 where no queue exists; raises BackendUnavailable."""
+
+    async def ping(self) -> None:
+        """Returns when the broker has answered; raises BackendUnavailable."""
+
+    async def close(self) -> None:
+        """Closes all connections."""
+
+
+def make_broker(backends: Backends, ledger: Ledger) -> Broker:
+    """The broker of durable and ephemeral calls; it connects when it is first used."""
+    if backends.broker_is_ledger:
+        return RedisBroker(ledger, is_ledger=True)
+    if backends.broker_is_redis:
+        return RedisBroker(Ledger(redis_url(backends.broker_url), "the broker"))
+    return AmqpBroker(backends.broker_url)
+
+
+def ledger_push(broker: Broker, message: TaskMessage) -> Push:
+    """What the ledger's script pushes with the call's record.
+
+    Empty where the broker is another server than the ledger: `send` the message then.
+    """
+    return redis_push(message) if broker.is_ledger else Push()

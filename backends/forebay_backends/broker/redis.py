@@ -1,0 +1,52 @@
+"""Redis or Valkey as a broker, in the forms of kombu's Redis transport.
+
+A queue is a few lists, one for each level of priority; none needs to be declared. kombu's default
+key prefix and separator are assumed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from forebay_backends.broker.task_messages import Message, queue_lists, redis_push
+from forebay_backends.ledger.client import Ledger
+
+# The client retries a command whose connection broke, and a message that must be sent at most
+# once must not be pushed by both tries.
+_PUSH_ONCE = """
+if redis.call('SET', KEYS[2], '', 'NX', 'EX', 60) then redis.call('LPUSH', KEYS[1], ARGV[1]) end
+"""
+
+
+class RedisBroker:
+    """A `Broker`; closes `server` unless that is the ledger's."""
+
+    def __init__(self, server: Ledger, *, is_ledger: bool = False) -> None:
+        self._server = server
+        self._is_ledger = is_ledger
+
+    @property
+    def is_ledger(self) -> bool:
+        return self._is_ledger
+
+    async def send(self, message: Message) -> bool:
+        push = redis_push(message)
+        if message.at_most_once:
+            sent = f"forebay:sent:{message.id}"
+            wire = cast(Any, push.message)
+            await self._server.within_timeout(
+                self._server.redis.eval(_PUSH_ONCE, 2, push.queue_list, sent, wire)
+            )
+        else:
+            await self._server.push(push)
+        return True
+
+    async def depth(self, queue: str) -> int:
+        return sum(await self._server.queue_depths(queue_lists(queue)))
+
+    async def ping(self) -> None:
+        await self._server.ping()
+
+    async def close(self) -> None:
+        if not self._is_ledger:
+            await self._server.close()

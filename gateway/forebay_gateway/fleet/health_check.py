@@ -1,0 +1,71 @@
+"""Whether the backends answer: checked periodically, reported when that changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from forebay.errors import BackendUnavailable
+from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.aio.periodic import run_periodically
+
+HEALTH_CHECK_INTERVAL_S = 1.0
+HEALTH_TIMEOUT_S = 2.0
+"""A backend that takes longer is unhealthy; calls wait longer for it."""
+
+_log = logging.getLogger(__name__)
+
+
+class HealthCheck:
+    """Probes backends, by name. A probe raises BackendUnavailable where its backend is away.
+
+    All backends count as unhealthy before the first check.
+    """
+
+    def __init__(self, probes: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._probes = probes
+        self._healthy = dict.fromkeys(probes, False)
+        self._reported: bool | None = None
+        self._outages = {
+            name: OutageLog(_log, f"the {name} does not answer", f"the {name} answers again")
+            for name in probes
+        }
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether all backends answered the last check."""
+        return all(self._healthy.values())
+
+    def answers(self, backend: str) -> bool:
+        """Whether the backend answered the last check."""
+        return self._healthy[backend]
+
+    async def run(self, on_change: Callable[[bool], Awaitable[None]]) -> None:
+        """Checks until cancelled; `on_change` gets `is_healthy` at first and at each change."""
+
+        async def check_and_report() -> None:
+            await self.check()
+            if self.is_healthy != self._reported:
+                await on_change(self.is_healthy)
+                self._reported = self.is_healthy
+
+        await run_periodically(HEALTH_CHECK_INTERVAL_S, check_and_report, _log, "the health check")
+
+    async def check(self) -> None:
+        """Probes all backends once, at the same time."""
+        answers = await asyncio.gather(*map(self._probe, self._probes))
+        self._healthy = dict(zip(self._probes, answers, strict=True))
+
+    async def _probe(self, backend: str) -> bool:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                await self._probes[backend]()
+        except (BackendUnavailable, TimeoutError) as error:
+            self._outages[backend].failed(error)
+            return False
+        except Exception:  # a bug must not end the gateway
+            _log.exception("probing the %s failed", backend)
+            return False
+        self._outages[backend].succeeded()
+        return True
