@@ -16,6 +16,7 @@ from typing import Protocol
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
     BatchHeartbeat,
@@ -121,18 +122,14 @@ class Watches:
         Where the ledger is away for `RETRY_FOR_S`, all watches get the error.
         """
         self._renewed_at = time.monotonic()
-        delay_s = LEASE_CHECK_INTERVAL_S
-        while True:
-            await self._renew_now.wait(delay_s)
-            delay_s = LEASE_CHECK_INTERVAL_S
-            try:
-                await self._renew_all()
-            except BackendUnavailable as error:
-                _log.warning("the ledger does not answer; watches not renewed: %s", error.__cause__)
-                delay_s = _RENEWAL_RETRY_DELAY_S
-                self._report_outage(error)
-            except Exception:  # a bug must not end the renewal of all other watches
-                _log.exception("renewing watches failed")
+        await run_periodically(
+            LEASE_CHECK_INTERVAL_S,
+            self._renew_all,
+            _log,
+            "renewing watches",
+            retry_interval_s=_RENEWAL_RETRY_DELAY_S,
+            wake=self._renew_now,
+        )
 
     async def _renew_all(self) -> None:
         keys = [
@@ -140,8 +137,12 @@ class Watches:
             for key, watches in self._watches.items()
             if any(one.is_registered for one in watches)
         ]
-        for start in range(0, len(keys), _RENEWALS_PER_ROUND_TRIP):
-            await self._renew(keys[start : start + _RENEWALS_PER_ROUND_TRIP])
+        try:
+            for start in range(0, len(keys), _RENEWALS_PER_ROUND_TRIP):
+                await self._renew(keys[start : start + _RENEWALS_PER_ROUND_TRIP])
+        except BackendUnavailable as error:
+            self._report_outage(error)
+            raise
         self._renewed_at = time.monotonic()
 
     async def _renew(self, keys: Sequence[str]) -> None:
