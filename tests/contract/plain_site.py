@@ -1,4 +1,4 @@
-"""An existing Celery application, its worker, and a gateway of plain tasks alone before it."""
+"""An existing Celery application with a worker, and a gateway that serves only its plain tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONFIGURATIONS = ("rabbitmq+rpc", "redis+rpc", "redis+redis")
 
 @dataclass(frozen=True)
 class PlainSite:
-    """Where everything is, and a stub on the gateway."""
+    """A worker, a gateway, and a stub for it."""
 
     env: dict[str, str]
     worker: Process
@@ -35,7 +35,7 @@ class PlainSite:
 
     @property
     def is_rpc(self) -> bool:
-        """Whether results come by a queue."""
+        """Whether results come through the reply queue."""
         return self.env["FOREBAY_RESULT_URL"] == "rpc://"
 
 
@@ -60,7 +60,7 @@ def backends_of(configuration: str, request: pytest.FixtureRequest) -> dict[str,
 
 @contextmanager
 def plain_worker(env: dict[str, str], *arguments: str) -> Iterator[Process]:
-    """A worker of the application, ready."""
+    """Starts a worker of the application; returns when it is ready."""
     command = ["celery", "-A", "tests.plain.app", "worker", "-Q", "plain", "-l", "INFO"]
     with process(*command, "--without-mingle", *arguments, env=env, cwd=ROOT) as worker:
         worker.wait_for(r" ready\.")
@@ -69,7 +69,7 @@ def plain_worker(env: dict[str, str], *arguments: str) -> Iterator[Process]:
 
 @contextmanager
 def plain_site(variables: dict[str, str]) -> Iterator[PlainSite]:
-    """Everything, up."""
+    """Starts a worker and a gateway."""
     env = environment(**variables)
     with (
         plain_worker(env, "--concurrency", "2") as worker,
@@ -80,7 +80,7 @@ def plain_site(variables: dict[str, str]) -> Iterator[PlainSite]:
 
 
 def wish(what: str, value: Any = None) -> pb.DoRequest:
-    """A request of `Do` and its like."""
+    """A request of `Do` and similar methods."""
     request = pb.DoRequest(what=what)
     ParseDict(value, getattr(request, "with"))
     return request

@@ -43,12 +43,12 @@ OWN_ID = [("forebay-call-id", "during-the-outage")]
 
 
 async def use(broker: Broker) -> None:
-    """Everything that a gateway asks of a broker, and at once."""
+    """Every operation of a broker, at the same time."""
     await asyncio.gather(broker.send(MESSAGE), broker.depth("queue"), broker.ping())
 
 
 async def is_unavailable(broker: Broker, sends: int) -> None:
-    """All of it fails within the bound, though many ask."""
+    """Every operation fails within the bound, also when many run at the same time."""
     async with asyncio.timeout(BOUND_S):
         outcomes = await asyncio.gather(
             broker.depth("queue"),
@@ -57,7 +57,9 @@ async def is_unavailable(broker: Broker, sends: int) -> None:
             return_exceptions=True,
         )
     assert {type(outcome) for outcome in outcomes} == {BackendUnavailable}
-    assert all(cast(BackendUnavailable, outcome).retry_after_s for outcome in outcomes)
+    errors = [cast(BackendUnavailable, outcome) for outcome in outcomes]
+    assert all(error.retry_after_s for error in errors)
+    assert {error.message for error in errors} == {"the broker does not answer"}
 
 
 @pytest.fixture
@@ -68,13 +70,13 @@ async def amqp(rabbitmq: RabbitMQ) -> AsyncIterator[AmqpBroker]:
     await broker.close()
 
 
-async def test_an_amqp_broker_that_never_was_is_unavailable_within_a_bound() -> None:
+async def test_an_amqp_broker_that_never_ran_is_unavailable_within_a_bound() -> None:
     amqp = AmqpBroker(f"amqp://guest:guest@127.0.0.1:{free_port()}//")
     await is_unavailable(amqp, 1)
     await amqp.close()
 
 
-async def test_a_redis_broker_that_never_was_is_unavailable_within_a_bound(redis_url: str) -> None:
+async def test_a_redis_broker_that_never_ran_is_unavailable_within_a_bound(redis_url: str) -> None:
     ledger = Ledger(f"{redis_url}8")
     broker = make_broker(backends(f"{redis_url}8", f"redis://127.0.0.1:{free_port()}/0"), ledger)
     await is_unavailable(broker, MANY)
@@ -83,10 +85,10 @@ async def test_a_redis_broker_that_never_was_is_unavailable_within_a_bound(redis
 
 
 @pytest.mark.timeout(120)
-async def test_a_broker_that_takes_no_messages_for_want_of_memory_is_unavailable(
+async def test_a_broker_that_is_out_of_memory_is_unavailable(
     rabbitmq: RabbitMQ, amqp: AmqpBroker
 ) -> None:
-    """Its alarm stops publishers without a word: no confirm comes, and no error."""
+    """RabbitMQ stops publishers then without an error: it sends no confirm."""
     await use(amqp)
     with rabbitmq.out_of_memory():
         async with asyncio.timeout(SEND_TIMEOUT_S + SLACK_S):

@@ -1,4 +1,4 @@
-"""Sending task messages: what is sent, a consumer that is Celery's gets."""
+"""Brokers send task messages that a consumer of Celery's receives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Way:
 async def way(
     request: pytest.FixtureRequest, redis_url: str, ledger_url: str
 ) -> AsyncIterator[Way]:
-    """Each way from a gateway to a broker; the queue is empty."""
+    """Ledger and broker in each configuration; the queue is empty."""
     broker_url = {
         "same server": lambda: None,
         "another database": lambda: f"{redis_url}9",
@@ -74,7 +74,7 @@ def celerys_consumer(servers: Backends, on_message: Any) -> Iterator[Connection]
 
 
 def consumed(servers: Backends, count: int) -> list[Message]:
-    """So many messages, each acknowledged before the next comes."""
+    """Consumes `count` messages, each acknowledged before the next is delivered."""
     messages: list[Message] = []
 
     def take(message: Message) -> None:
@@ -91,7 +91,7 @@ def consumed(servers: Backends, count: int) -> list[Message]:
 
 
 async def send(way: Way, message: TaskMessage) -> None:
-    """Sends the message the way that a gateway does."""
+    """Sends the message as a gateway does."""
     push = ledger_push(way.broker, message)
     if push.queue_list:
         await way.ledger.push(push)
@@ -99,7 +99,7 @@ async def send(way: Way, message: TaskMessage) -> None:
         await way.broker.send(message)
 
 
-def test_the_broker_is_that_of_its_url(redis_url: str) -> None:
+def test_the_urls_decide_the_kind_of_broker(redis_url: str) -> None:
     ledger = Ledger(f"{redis_url}8")
     chosen = {
         broker: make_broker(backends(f"{redis_url}8", broker), ledger)
@@ -126,7 +126,7 @@ async def test_a_message_that_was_sent_is_consumed_by_celery(way: Way) -> None:
     assert message.payload[1] == {"call": "/one", "attempt": 1}
 
 
-async def test_a_message_that_is_sent_directly_is_consumed_too(way: Way) -> None:
+async def test_a_message_that_no_script_pushes_is_consumed_too(way: Way) -> None:
     await way.broker.send(task_message("one"))
     assert [message.headers["id"] for message in consumed(way.servers, 1)] == ["one"]
 
@@ -138,7 +138,7 @@ async def test_the_most_urgent_message_is_consumed_first_and_equals_in_order(way
     assert order == ["b", "e", "d", "a", "c"]
 
 
-async def test_the_depth_of_a_queue_is_the_messages_that_wait(way: Way) -> None:
+async def test_the_depth_of_a_queue_counts_its_ready_messages(way: Way) -> None:
     assert await way.broker.depth(QUEUE) == 0
     for priority in (0, 4, 9):
         await send(way, task_message("one", priority))
@@ -147,5 +147,5 @@ async def test_the_depth_of_a_queue_is_the_messages_that_wait(way: Way) -> None:
     assert await way.broker.depth(QUEUE) == 0
 
 
-async def test_a_broker_that_answers_is_found_to_answer(way: Way) -> None:
+async def test_a_broker_answers_a_ping(way: Way) -> None:
     await way.broker.ping()

@@ -1,4 +1,4 @@
-"""What a gateway knows of the world outside before and after its first look."""
+"""What a gateway knows of the ledger's clock before and after its first health check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fleet(aio_ledger: Ledger, ledger_url: str) -> FleetMonitor:
     return FleetMonitor(aio_ledger, make_broker(backends, aio_ledger), [], 1 << 20)
 
 
-async def test_a_call_that_comes_before_the_first_look_waits_for_the_clock(
+async def test_a_call_that_comes_before_the_first_health_check_waits_for_the_clock(
     fleet: FleetMonitor, aio_ledger: Ledger
 ) -> None:
     waiting = asyncio.create_task(fleet.clock_known())
@@ -31,7 +31,7 @@ async def test_a_call_that_comes_before_the_first_look_waits_for_the_clock(
     assert abs(fleet.ledger_time_ms(0.0) - await aio_ledger.now_ms()) < 1000
 
 
-async def test_nobody_waits_for_it_for_long(
+async def test_the_wait_for_the_clock_is_bounded(
     fleet: FleetMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleets, "_CLOCK_TIMEOUT_S", 0.05)

@@ -1,4 +1,4 @@
-"""The reply queue of plain tasks, on both brokers, read for as long as a gateway lives."""
+"""Brokers of plain tasks, Redis and RabbitMQ: their reply queue, sending and depth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Listening:
     replies: asyncio.Queue[Reply]
 
     async def reply(self, task_id: str) -> Reply:
-        """What comes of a worker's reply."""
+        """Publishes a reply as a worker does, and returns what `on_reply` was given."""
 
         def publish() -> None:
             with Connection(self.url) as connection:
@@ -73,14 +73,14 @@ def url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("rabbitmq").url("plain"))
 
 
-async def test_a_reply_comes_by_its_tasks_id(url: str) -> None:
+async def test_a_reply_carries_its_tasks_id(url: str) -> None:
     async with listening(url, "replies.one") as listener:
         reply = await listener.reply("task-1")
         assert (reply.task_id, reply.ticket) == ("task-1", "")
         assert (reply.content_type, reply.body) == ("application/json", b'{"status": "SUCCESS"}')
 
 
-async def test_a_queue_on_which_nothing_comes_is_read_on(
+async def test_a_silent_reply_queue_stays_connected(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(url, "replies.idle") as listener:
@@ -90,7 +90,7 @@ async def test_a_queue_on_which_nothing_comes_is_read_on(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_task_is_sent_once_however_often_its_push_is_tried(redis_url: str) -> None:
+async def test_a_task_is_sent_once_however_often_its_push_is_retried(redis_url: str) -> None:
     url = f"{redis_url}6"
     async with listening(url, "replies.once") as listener:
         message = PlainMessage("once", "t", "plain-once", None, listener.queue)
@@ -99,7 +99,7 @@ async def test_a_task_is_sent_once_however_often_its_push_is_tried(redis_url: st
         assert await listener.broker.depth("plain-once") == 1
 
 
-async def test_a_reply_queue_is_gone_with_its_gateway_and_one_left_behind_with_the_next(
+async def test_a_gateway_deletes_its_reply_queue_and_those_that_were_abandoned(
     redis_url: str,
 ) -> None:
     url = f"{redis_url}6"
@@ -112,7 +112,7 @@ async def test_a_reply_queue_is_gone_with_its_gateway_and_one_left_behind_with_t
         assert server.zrange(REPLY_QUEUES, 0, -1) == []
 
 
-async def test_a_queue_that_is_not_there_is_said_not_declared(
+async def test_a_queue_that_does_not_exist_is_reported_and_not_declared(
     request: pytest.FixtureRequest,
 ) -> None:
     url = request.getfixturevalue("rabbitmq").url("plain")
@@ -123,7 +123,7 @@ async def test_a_queue_that_is_not_there_is_said_not_declared(
 
 
 @pytest.mark.parametrize("form", ["redis://127.0.0.1:{}/0", "amqp://guest:guest@127.0.0.1:{}//"])
-async def test_a_broker_that_is_away_is_listened_for_quietly(
+async def test_reading_replies_of_a_broker_that_is_away_logs_no_traceback(
     form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = form.format(free_port())

@@ -1,4 +1,4 @@
-"""A bell: rung where there is news, waited for by one who looks then."""
+"""An asyncio event that resets itself."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import contextlib
 
 
 class AutoResetEvent:
-    """Rings until it was heard, once for any number of rings."""
+    """`wait` returns once, however often `set` was called before."""
 
     def __init__(self) -> None:
         self._is_set = asyncio.Event()
 
     def set(self) -> None:
-        """There is news."""
         self._is_set.set()
 
     async def wait(self, timeout_s: float | None = None) -> None:
-        """Returns when there is news, or after so long."""
+        """Returns when the event is set, or after `timeout_s`; resets it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._is_set.wait()

@@ -1,4 +1,4 @@
-"""What is done without making anyone wait for it."""
+"""Tasks that nothing awaits."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Coroutine
 
 
 class BackgroundTasks:
-    """Tasks that nobody awaits, kept until they have ended."""
+    """Holds references to running tasks, which asyncio itself would not keep alive."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, errand: Coroutine[None, None, None]) -> None:
-        """Begins it, and returns."""
-        task = asyncio.create_task(errand)
+    def start(self, coroutine: Coroutine[None, None, None]) -> None:
+        """Starts the coroutine as a task."""
+        task = asyncio.create_task(coroutine)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     async def join(self, timeout_s: float) -> None:
-        """Returns when all have ended, or after so long."""
+        """Returns when all tasks have ended, or after `timeout_s`."""
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)

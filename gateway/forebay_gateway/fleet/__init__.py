@@ -1,1 +1,1 @@
-"""The live workers as the gateway sees them, and what is wrong with them."""
+"""The live workers, their problems, and the health of the backends."""

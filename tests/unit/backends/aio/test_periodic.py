@@ -16,7 +16,7 @@ _LOG = logging.getLogger("tests.rounds")
 
 
 class _Over(BaseException):
-    """Ends the rounds of a test."""
+    """Ends the loop of a test."""
 
 
 def _acts(*outcomes: BaseException | None) -> Callable[[], asyncio.Future[None]]:
@@ -42,7 +42,7 @@ def _rounds(*outcomes: BaseException | None) -> None:
         asyncio.run(go())
 
 
-def test_a_backend_that_is_away_is_told_of_once_and_so_is_its_return(
+def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     away = BackendUnavailable("the ledger is full", retry_after_s=1.0)
@@ -54,7 +54,7 @@ def test_a_backend_that_is_away_is_told_of_once_and_so_is_its_return(
     assert caplog.messages[1] == "the repair resumes"
 
 
-def test_a_fault_is_logged_whole_and_does_not_end_the_rounds(
+def test_an_error_is_logged_with_its_traceback_and_does_not_end_the_loop(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _rounds(ValueError("one"), None, ValueError("two"))

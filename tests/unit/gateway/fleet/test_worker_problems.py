@@ -1,4 +1,4 @@
-"""What live workers mean for a method, and what is said of it."""
+"""The problems of a method's live workers, and when they are logged."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def serving(method: str, fingerprint: str) -> WorkerPresence:
     return replace(GOOD, serves={TASK: (method, fingerprint)})
 
 
-def test_workers_that_fit_are_counted_and_nothing_is_wrong() -> None:
+def test_workers_that_can_run_the_method_are_counted() -> None:
     elsewhere = replace(OTHER, queues=("factorial",))
     found = consumers_of(ADD, [GOOD, OTHER, elsewhere], "1.0")
     assert (found.workers, found.slots) == (("celery@a", "celery@b"), 5)
     assert found.problems == ()
 
 
-def test_a_queue_that_nobody_consumes() -> None:
+def test_a_queue_without_consumers() -> None:
     assert problems() == problems(replace(GOOD, queues=("x",))) == {ProblemKind.NO_CONSUMER: ()}
 
 
-def test_a_task_that_nobody_who_consumes_the_queue_has() -> None:
+def test_a_task_that_no_consumer_of_the_queue_has() -> None:
     without = replace(GOOD, tasks=(), serves={})
     assert problems(without) == {ProblemKind.TASK_UNREGISTERED: ("celery@a",)}
     assert problems(without, replace(OTHER, queues=("x",))) == problems(without)
@@ -59,28 +59,28 @@ def test_a_task_that_only_some_have() -> None:
     assert consumers_of(ADD, [GOOD, without], "1.0").workers == ("celery@a",)
 
 
-def test_a_task_of_another_method_is_none_of_this_one() -> None:
+def test_a_task_of_another_method_does_not_count() -> None:
     assert problems(serving("pkg.Other", ADD.fingerprint)) == {
         ProblemKind.TASK_UNREGISTERED: ("celery@a",)
     }
 
 
-def test_a_method_that_streams_otherwise_can_not_be_run() -> None:
+def test_a_method_of_another_streaming_kind_does_not_count() -> None:
     assert ProblemKind.TASK_UNREGISTERED in problems(serving(ADD.name, "us-" + "0" * 16))
 
 
-def test_other_versions_of_the_messages_and_of_forebay_are_told() -> None:
+def test_other_versions_of_the_messages_and_of_forebay_are_reported() -> None:
     assert problems(serving(ADD.name, "uu-" + "0" * 16)) == {
         ProblemKind.OTHER_MESSAGES: ("celery@a",)
     }
     assert problems(replace(GOOD, version="0.9")) == {ProblemKind.OTHER_VERSION: ("celery@a",)}
 
 
-def test_a_worker_that_does_not_say_what_it_serves_is_believed() -> None:
+def test_a_worker_that_does_not_report_what_it_serves_is_trusted() -> None:
     assert problems(replace(GOOD, serves={})) == {}
 
 
-def test_every_problem_says_who_what_and_how_to_mend_it() -> None:
+def test_every_problem_names_workers_cause_and_fix() -> None:
     for workers in ([], [replace(GOOD, tasks=())], [replace(GOOD, version="0.9")]):
         (problem,) = consumers_of(ADD, workers, "1.0").problems
         assert problem.fix
@@ -102,7 +102,7 @@ class Log:
         self._now = 100.0
 
     def update(self, problems: Collection[str], seconds: float = SETTLED_S + 1) -> None:
-        """The same, for so long."""
+        """Reports the same problems for `seconds`."""
         for _ in range(round(seconds)):
             self._warnings.update(self._now, problems)
             self._now += 1.0

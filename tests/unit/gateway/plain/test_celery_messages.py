@@ -61,16 +61,16 @@ def test_a_worker_takes_the_task_as_one_of_celerys_own() -> None:
     assert not taken.ignore_result
 
 
-def test_metadata_is_handed_on_beside_what_celery_needs_never_instead() -> None:
+def test_metadata_becomes_headers_and_overrides_none_of_celerys() -> None:
     headers = MESSAGE.headers
     assert (headers["x-tenant"], headers["task"]) == ("a", "shop.add")
 
 
-def test_arguments_are_shown_to_nobody() -> None:
+def test_arguments_are_hidden_in_argsrepr() -> None:
     assert (MESSAGE.headers["argsrepr"], MESSAGE.headers["kwargsrepr"]) == ("(...)", "{...}")
 
 
-def test_what_follows_a_task_answers_to_the_reply_queue_under_the_tasks_id() -> None:
+def test_a_follower_replies_to_the_reply_queue_under_the_tasks_id() -> None:
     followed = PlainMessage("task-1", "t", "shop", None, "replies", is_followed=True)
     *_, embedded = loads(followed.body)
     (follower,) = embedded["chain"]
@@ -86,14 +86,14 @@ def test_what_follows_a_task_answers_to_the_reply_queue_under_the_tasks_id() -> 
 @pytest.mark.parametrize(
     ("priority", "step"), [(None, 0), (9, 0), (7, 0), (6, 3), (4, 3), (3, 6), (1, 6)]
 )
-def test_without_a_priority_a_task_waits_where_celerys_own_do(
+def test_without_a_priority_a_task_goes_on_the_list_of_celerys_own(
     priority: int | None, step: int
 ) -> None:
     message = PlainMessage("i", "t", "shop", priority, "r")
     assert redis_push(message).queue_list == (f"shop\x06\x16{step}" if step else "shop")
 
 
-def test_a_broadcast_is_what_a_mailbox_takes() -> None:
+def test_a_broadcast_has_the_form_of_a_mailbox_message() -> None:
     wire = json.loads(redis_control(revoke("task-1", terminate=True)))
     body = loads(b64decode(wire["body"]))
     assert body["method"] == "revoke"
@@ -102,13 +102,13 @@ def test_a_broadcast_is_what_a_mailbox_takes() -> None:
     assert "reply_to" not in body
 
 
-def test_a_question_is_answered_to_the_reply_queue_by_the_default_exchange() -> None:
+def test_a_query_is_answered_to_the_reply_queue_by_the_default_exchange() -> None:
     body = query(["a", "b"], "replies", "ticket").body
     assert body["arguments"] == {"ids": ["a", "b"]}
     assert body["reply_to"] == {"exchange": "", "routing_key": "replies"}
 
 
-def test_a_reply_is_read_out_of_kombus_envelope() -> None:
+def test_a_reply_is_read_from_kombus_envelope() -> None:
     wire = {
         "body": b64encode(b'{"status": "SUCCESS"}').decode(),
         "content-type": "application/json",
@@ -123,6 +123,6 @@ def test_a_reply_is_read_out_of_kombus_envelope() -> None:
 @pytest.mark.parametrize(
     "raw", [b"", b"[]", b"{}", b'{"properties": 1}', b"\xff", b"[" * 100_000, b"null"]
 )
-def test_what_is_no_message_of_kombus_is_a_value_error(raw: bytes) -> None:
+def test_anything_but_a_message_of_kombus_is_a_value_error(raw: bytes) -> None:
     with pytest.raises(ValueError, match="expected a message of kombu"):
         redis_reply(raw)

@@ -115,11 +115,11 @@ def test_a_result_of_the_same_form_fills_the_field(
 
 
 def through_json(value: Any) -> Any:
-    """As it comes over Celery's wire."""
+    """The value after a round trip through Celery's JSON."""
     return read_json(dumps(value))
 
 
-def test_a_field_that_knows_that_it_is_unset_is_left_out_and_any_other_is_not() -> None:
+def test_an_unset_field_with_presence_is_no_argument() -> None:
     _, kwargs = arguments(pb.Kinds(), plain())
     unset = {"inner", "at", "lasting", "anything", "wrapped", "maybe", "name", "number"}
     assert kwargs.keys() == {field.name for field in pb.Kinds.DESCRIPTOR.fields} - unset
@@ -127,7 +127,7 @@ def test_a_field_that_knows_that_it_is_unset_is_left_out_and_any_other_is_not() 
     assert kwargs["colour"] == "COLOUR_UNSPECIFIED"
 
 
-def test_messages_within_messages_are_objects_within_objects() -> None:
+def test_nested_messages_are_nested_objects() -> None:
     _, kwargs = arguments(
         kinds(inner=kinds(maybe="x"), several=[kinds(small=1)], tree={"t": kinds(small=2)}), plain()
     )
@@ -142,7 +142,7 @@ def test_positional_fields_come_in_their_order_and_an_unset_one_is_none() -> Non
 
 
 @pytest.mark.parametrize("seconds", [-(10**12), 10**12])
-def test_a_time_that_is_none_is_an_invalid_request_that_names_its_field(seconds: int) -> None:
+def test_an_invalid_time_is_an_invalid_request_that_names_its_field(seconds: int) -> None:
     message = pb.Kinds()
     message.inner.at.seconds = seconds
     with pytest.raises(InvalidRequest) as refused:
@@ -245,7 +245,7 @@ def test_a_result_that_does_not_fit_is_refused_by_its_path(
     assert str(refused.value) == problem
 
 
-def test_two_members_of_a_oneof_are_one_too_many() -> None:
+def test_two_members_of_a_oneof_are_refused() -> None:
     with pytest.raises(Unfit, match="expected one of 'name' and 'number'; got both"):
         fill(pb.Kinds(), {"name": "n", "number": 1})
     filled = pb.Kinds()
@@ -254,7 +254,7 @@ def test_two_members_of_a_oneof_are_one_too_many() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_double_has_what_json_lacks(value: float) -> None:
+def test_a_double_may_be_infinite_or_nan(value: float) -> None:
     filled = pb.Kinds()
     fill(filled, through_json({"real": value}))
     assert str(filled.real) == str(value)
@@ -300,13 +300,13 @@ def test_a_result_has_the_shape_of_its_method(
     assert answers(name, result) == expected
 
 
-def test_what_is_no_object_needs_a_message_of_one_field() -> None:
+def test_a_value_that_is_not_an_object_needs_a_message_of_one_field() -> None:
     with pytest.raises(Unfit, match="does the route name the `result` field"):
         answers("Echo", 3)
 
 
 @pytest.mark.parametrize("result", ["[1,", 5, "1" * 30])
-def test_json_text_that_is_none_is_refused(result: Any) -> None:
+def test_json_text_that_is_not_json_is_refused(result: Any) -> None:
     with pytest.raises(Unfit):
         answers("DoText", result)
 
@@ -317,7 +317,7 @@ def test_a_list_in_a_list_fits_as_deep_as_messages_go() -> None:
         answers("DoText", dumps(deep))
 
 
-def test_json_that_is_nested_beyond_reading_is_unreadable() -> None:
+def test_json_that_is_nested_too_deeply_is_unreadable() -> None:
     with pytest.raises(Unreadable, match="nested too deeply"):
         read_json("[" * 200_000)
 
@@ -335,7 +335,7 @@ def test_json_that_is_nested_beyond_reading_is_unreadable() -> None:
         '{"__type__": [], "__value__": "x"}',
     ],
 )
-def test_what_is_no_json_of_celerys_is_unreadable(text: str | bytes) -> None:
+def test_anything_but_celerys_json_is_unreadable(text: str | bytes) -> None:
     with pytest.raises(Unreadable):
         read_json(text)
 

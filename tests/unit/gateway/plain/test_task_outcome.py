@@ -1,4 +1,4 @@
-"""What callers are told of a task's states, exceptions and lost results."""
+"""The status that callers get for a task's states, exceptions and lost results."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ CELERYS = [
 
 
 @pytest.mark.parametrize(("meta", "told"), CELERYS)
-def test_what_celery_says_by_an_exception_has_a_status_of_its_own(
-    meta: dict[str, Any], told: str
-) -> None:
+def test_each_of_celerys_own_exceptions_has_a_status(meta: dict[str, Any], told: str) -> None:
     assert str(failed(meta)).startswith(f"{told}: ")
 
 
@@ -81,7 +79,7 @@ def test_what_celery_says_by_an_exception_has_a_status_of_its_own(
         ("expired", "DEADLINE_EXCEEDED/DEADLINE_EXCEEDED"),
     ],
 )
-def test_a_revoked_task_is_told_from_one_that_expired(why: str, told: str) -> None:
+def test_a_revoked_task_and_an_expired_one_have_different_statuses(why: str, told: str) -> None:
     meta = failure("celery.exceptions", "TaskRevokedError", why) | {"status": "REVOKED"}
     assert str(failed(meta)).startswith(told)
 
@@ -91,7 +89,7 @@ def test_a_lost_worker_is_unavailable_only_where_the_method_may_run_again() -> N
     assert failed(meta, DO_AGAIN).code == code_pb2.UNAVAILABLE
 
 
-def test_a_type_error_of_the_tasks_signature_is_told_from_one_within_the_task() -> None:
+def test_a_type_error_of_the_signature_differs_from_one_raised_in_the_task() -> None:
     message = "add() got an unexpected keyword argument 'z'"
     assert (
         failed(failure("builtins", "TypeError", message, traceback=TRACE_OF_CELERY)).reason
@@ -103,7 +101,7 @@ def test_a_type_error_of_the_tasks_signature_is_told_from_one_within_the_task() 
     )
 
 
-def test_nothing_of_an_exception_goes_out_unless_the_table_says_so() -> None:
+def test_an_exceptions_message_stays_inside_unless_the_table_allows_it() -> None:
     error = failed(failure("shop", "Odd", "/etc/passwd", traceback=TRACE_OF_TASK))
     assert "/" not in to_status(error).message
 
@@ -143,22 +141,22 @@ def test_a_class_is_named_with_its_module_or_without() -> None:
     assert not ExceptionStatus("b.C", "OK").fits("C", "a.b")
 
 
-def test_a_message_that_is_told_is_kept_short() -> None:
+def test_an_exceptions_message_is_truncated() -> None:
     error = failed(failure("tests.plain.app", "NoSuchOrder", "x" * 10_000))
     assert len(to_status(error).message) == 1000
 
 
 @pytest.mark.parametrize("status", ["PENDING", "RECEIVED", "STARTED", "RETRY", "REJECTED", None, 3])
-def test_celerys_states_on_the_way_are_nothing_for_the_caller(status: Any) -> None:
+def test_celerys_intermediate_states_mean_nothing_for_the_caller(status: Any) -> None:
     assert outcome({"status": status, "result": {"pid": 1}}, DO) is None
 
 
-def test_a_state_of_the_tasks_own_is_progress_and_success_the_result() -> None:
+def test_a_custom_state_is_progress_and_success_is_the_result() -> None:
     assert outcome({"status": "PROGRESS", "result": {"done": 1}}, DO) == Progress({"done": 1})
     assert outcome({"status": "SUCCESS", "result": 3}, DO) == Result(3)
 
 
-def test_a_route_without_a_table_is_none() -> None:
+def test_a_route_may_have_no_table() -> None:
     method = replace(DO, route=replace(DO.route, plain=None))
     meta = failure("tests.plain.app", "NoSuchOrder")
     assert failed(meta, method).reason == "HANDLER_FAILED"
@@ -192,6 +190,6 @@ def test_a_compressed_result_is_inflated_up_to_the_limit() -> None:
         (b"{", "application/json"),
     ],
 )
-def test_what_is_no_state_in_json_is_refused_unread(body: bytes, content_type: str) -> None:
+def test_anything_but_a_state_in_json_is_refused(body: bytes, content_type: str) -> None:
     with pytest.raises(ResultUnfit):
         read_meta(body, 1000, content_type)
