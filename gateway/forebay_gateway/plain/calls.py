@@ -119,7 +119,7 @@ class PlainCalls:
         """Returns when replies and results are being read, or after 5 s without."""
         await self._watchdog.subscribed()
 
-    def cut(self) -> None:
+    def abort_remaining(self) -> None:
         """Ends the calls in flight with `Draining`."""
         for call in self._in_flight:
             # Clients retry where there is a RetryInfo: no task with effects may run twice.
@@ -127,7 +127,7 @@ class PlainCalls:
             call.end(Draining("the gateway is shutting down", retry_after_s=retry_after_s))
 
     async def join(self) -> None:
-        """Returns when the tasks of the calls that were cut have been revoked, or after 2 s."""
+        """Returns when the tasks of the calls that were aborted have been revoked, or after 2 s."""
         await self._background_tasks.join(_REVOKE_TIMEOUT_S)
 
     async def close(self) -> None:

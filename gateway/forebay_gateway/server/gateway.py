@@ -123,7 +123,7 @@ class _Gateway:
         await self.health.drain()
         await _drained(self._admission, grace_s)
         for calls in self._calls():
-            calls.cut()
+            calls.abort_remaining()
 
     async def join(self) -> None:
         """Waits for the background work of calls that are over."""

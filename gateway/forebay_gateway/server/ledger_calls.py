@@ -75,7 +75,7 @@ class LedgerCalls:
                 "the ledger does not answer; the gateway serves, and keeps trying to connect"
             )
 
-    def cut(self) -> None:
+    def abort_remaining(self) -> None:
         """Aborts the remaining RPCs; clients can resume them at another gateway."""
         self.admin.abort_remaining()
         self.durable.abort_remaining()
