@@ -7,13 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import (
-    task_unknown,
-    worker_init,
-    worker_ready,
-    worker_shutdown,
-    worker_shutting_down,
-)
 from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import Method, read_methods
@@ -23,7 +16,7 @@ from forebay_workers.celery_hooks import redis_transport
 from forebay_workers.celery_hooks.request import attempts_of
 from forebay_workers.execution.durable import run_calls
 from forebay_workers.execution.ephemeral import run_batch
-from forebay_workers.runtime import process
+from forebay_workers.runtime import process, signals
 from forebay_workers.servicers import refuse_coroutines, services_of
 
 Handler = Callable[..., Any]
@@ -125,8 +118,4 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
     )
 
 
-task_unknown.connect(process.on_task_unknown)
-worker_init.connect(process.on_worker_init)
-worker_ready.connect(process.on_worker_ready)
-worker_shutting_down.connect(process.on_worker_shutting_down)
-worker_shutdown.connect(process.on_worker_shutdown)
+signals.connect()

@@ -48,7 +48,9 @@ def _refusal(message: Any) -> str | None:
         _, kwargs, _ = message.payload
         if "batch" in kwargs:
             batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
-            wanted = process.wanted([member.call_id for member in batch.members])
+            keeper = process.current_worker().keeper
+            call_ids = [member.call_id for member in batch.members]
+            wanted = keeper is None or keeper.wanted(call_ids)
             return None if wanted else "its callers have left"
         attempts = attempts_of(kwargs)
         if not attempts:
@@ -59,7 +61,7 @@ def _refusal(message: Any) -> str | None:
     held_attempts = {attempt for request in now_held for attempt in request.durable}
     if held_attempts.issuperset(attempts):
         return "it is held here already"
-    if len(now_held) < process.slots():
+    if len(now_held) < process.current_worker().slots:
         return None  # it begins in a moment, which is a claim; the keeper claims one that hangs
     return _claim([attempt for attempt in attempts if attempt not in held_attempts])
 

@@ -47,7 +47,7 @@ def running_worker(
     as `application` does, RuntimeError where the process has a worker already, and
     WorkerError where the worker does not start, or a handler does not end.
     """
-    with process.hosting(settings), _kept_of_celery():
+    with process.hosted_worker(settings), _kept_of_celery():
         app = application("forebay_workers.in_process", services)
         app.conf.broker_transport_options = {"polling_interval": _POLL_S}
         app.set_default()  # as `celery worker` does: a handler may send tasks

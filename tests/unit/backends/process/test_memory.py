@@ -35,12 +35,12 @@ WORKER = """
 import gc
 from types import SimpleNamespace
 from forebay_backends.settings import load_settings
-from forebay_workers.runtime import process
+from forebay_workers.runtime import process, signals
 worker = SimpleNamespace(hostname="w", concurrency=1, pool_cls="prefork")
 def kept_after_its_start():
-    process.on_worker_init(worker)
+    signals.on_worker_init(worker)
     return gc.get_freeze_count()
-with process.hosting(load_settings()):
+with process.hosted_worker(load_settings()):
     hosted = kept_after_its_start()
 print(hosted, kept_after_its_start() > 10_000)
 """

@@ -1,0 +1,112 @@
+"""Celery's signals, and forks: they start, shut down and pause a worker's lease keeper."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from importlib.metadata import version
+from typing import Any
+
+from celery.signals import (
+    task_unknown,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
+
+from forebay_backends.ledger.presence import WorkerPresence
+from forebay_backends.process.memory import freeze_startup_objects
+from forebay_workers.lease.keeper import MIND_EVERY_S, LeaseKeeper
+from forebay_workers.runtime.process import current_worker, settings
+
+
+def connect() -> None:
+    """Connects the handlers of this module; connecting them again has no effect."""
+    worker_init.connect(on_worker_init)
+    worker_ready.connect(on_worker_ready)
+    task_unknown.connect(on_task_unknown)
+    worker_shutting_down.connect(on_worker_shutting_down)
+    worker_shutdown.connect(on_worker_shutdown)
+
+
+def on_worker_init(sender: Any, **_: object) -> None:
+    """Names the worker, before its pool starts."""
+    worker = current_worker()
+    if not worker.is_hosted:
+        freeze_startup_objects()  # before any fork, so that children share it
+    worker.id = f"{sender.hostname}.{uuid.uuid4()}"
+    worker.pid = os.getpid()
+    worker.slots = max(1, sender.concurrency or 1)
+    if "thread" in str(sender.pool_cls):  # a class, or its name
+        # Celery's threads do not wake the consuming loop when they finish: with prefetch off,
+        # a message that finds every thread busy waits for up to 1 s after one is free.
+        sender.app.conf.worker_disable_prefetch = False
+
+
+def on_worker_ready(sender: Any, **_: object) -> None:
+    """Starts the lease keeper when the worker consumes."""
+    worker = current_worker()
+    presence = _presence(sender)
+    if presence.pool == "prefork" and sender.hub is not None:
+        # By default Celery checks its children every 5 s.
+        sender.hub.call_repeatedly(MIND_EVERY_S, sender.pool.maintain_pool)
+    worker.keeper = LeaseKeeper(presence, settings())
+    worker.keeper.start()
+
+
+def on_task_unknown(sender: Any, message: Any, name: str, **_: object) -> None:
+    """Collects a message that Celery drops because its task is not registered."""
+    keeper = current_worker().keeper
+    if keeper is not None:
+        keeper.dropped.on_task_unknown(message, name)
+
+
+def on_worker_shutting_down(**_: object) -> None:
+    """Releases the calls that have not begun, when the worker receives SIGTERM."""
+    keeper = current_worker().keeper
+    if keeper is not None:
+        keeper.give_back()
+
+
+def on_worker_shutdown(**_: object) -> None:
+    """Stops the lease keeper when the worker's tasks have ended."""
+    keeper = current_worker().keeper
+    if keeper is not None:
+        keeper.stop()
+
+
+def _presence(consumer: Any) -> WorkerPresence:
+    worker, app = current_worker(), consumer.controller.app
+    return WorkerPresence(
+        worker=worker.id,
+        queues=tuple(sorted(app.amqp.queues.consume_from)),
+        tasks=tuple(sorted(name for name in app.tasks if not name.startswith("celery."))),
+        slots=worker.slots,
+        pool=type(consumer.pool).__module__.rpartition(".")[2],
+        version=version("forebay"),
+        serves={name: task.serves for name, task in app.tasks.items() if hasattr(task, "serves")},
+    )
+
+
+def _before_fork() -> None:
+    keeper = current_worker().keeper
+    if keeper is not None:
+        keeper.standstill.begin()
+
+
+def _after_fork() -> None:
+    keeper = current_worker().keeper
+    if keeper is not None:
+        keeper.standstill.end()
+
+
+def _in_child() -> None:
+    """A child has no keeper; another thread may have held the lock during the fork."""
+    worker = current_worker()
+    worker.keeper = None
+    worker.lock = threading.Lock()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
