@@ -12,7 +12,6 @@ from google.protobuf.descriptor import ServiceDescriptor
 from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2
 from forebay_backends.urls import celery_settings
-from forebay_workers.celery_hooks import redis_transport
 from forebay_workers.celery_hooks.request import attempts_of
 from forebay_workers.execution.durable import run_calls
 from forebay_workers.execution.ephemeral import run_batch
@@ -27,9 +26,12 @@ Handlers = Mapping[str, Handler] | object
 class Application(Celery):
     """A Celery application whose tasks are the handlers of services."""
 
+    amqp_cls = "forebay_workers.celery_hooks.redis_transport:AMQP"
+
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.add_defaults(_celery_defaults)
+        signals.follow(self)
         self._served: dict[ServiceDescriptor, Handlers] = {}
 
     def register(self, servicer: object, *services: ServiceDescriptor) -> None:
@@ -66,7 +68,6 @@ def application(
     Settings are read when the worker starts, not here. Raises RouteError for bad
     routes and LookupError where a routed method has no handler.
     """
-    redis_transport.install()
     app = Application(name)
     app.serve(services or {})
     return app
@@ -116,6 +117,3 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         Strategy="forebay_workers.runtime.strategy:strategy",
         Request="forebay_workers.celery_hooks.request:CallRequest",
     )
-
-
-signals.connect()

@@ -1,12 +1,16 @@
-"""kombu's Redis transport, which a server that dies or is demoted does not end, and which
-keeps no books of Forebay's own messages.
+"""A kombu Redis transport that survives failovers and skips the `unacked` bookkeeping.
 
-As it comes, a worker ends ("Unrecoverable error") where its server turns into a replica
-or lacks replicas while the worker waits for messages: it takes that answer for a fault
-of its own. It ends, too, where the server dies between a message and its acknowledgement:
-giving the message back then fails in a way that nothing expects. Here the one is a
-connection that broke, to be made again, and the other is let go: what was lost with a
-server is the ledger's to send again.
+kombu's own transport ends a worker ("Unrecoverable error") in two cases:
+
+- The server turns into a replica, or lacks replicas, while the worker waits for messages.
+  The server then replies with an error, which kombu takes for a programming error. Here it
+  counts as a broken connection, and Celery reconnects.
+- The server dies between a message and its acknowledgement. Restoring the message then
+  raises. Here the failure is logged: the ledger resends the lost messages.
+
+Only connections of Forebay's applications use the transport. An alias of our own in
+`kombu.transport.TRANSPORT_ALIASES` was turned down: kombu turns TLS on for the scheme
+`rediss` alone, and banner, `celery inspect` and Flower would show the unknown scheme.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from kombu import transport as transports
+from celery.app import amqp
+from kombu import Connection as KombuConnection
 from kombu.transport import redis, virtual
+from kombu.utils.collections import HashedSeq
 from redis.exceptions import RedisError, ResponseError
 
 from forebay_backends.broker.task_messages import ORIGIN
@@ -31,13 +37,13 @@ class _QoS(redis.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        if _is_forebays(self._taken(delivery_tag)):
+        if _is_forebays(self._delivered_message(delivery_tag)):
             virtual.QoS.ack(self, delivery_tag)
         else:
             super().ack(delivery_tag)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
-        message = self._taken(tag)
+        message = self._delivered_message(tag)
         if not _is_forebays(message):
             super().restore_by_tag(tag, client, leftmost)
             return
@@ -48,16 +54,16 @@ class _QoS(redis.QoS):
                 message._raw, to["exchange"], to["routing_key"], client, leftmost
             )
 
-    def _taken(self, tag: str) -> Any:
-        taken: Any = self._delivered
-        return taken.get(tag)
-
     def restore_unacked_once(self, stderr: Any = None) -> None:
         try:
             super().restore_unacked_once(stderr)
         except (AttributeError, OSError, RedisError) as error:
-            # AttributeError: kombu's connection has forgotten its address by now.
-            _log.warning("messages could not be given back, and will be sent again: %s", error)
+            # AttributeError: kombu's connection has dropped its address by then.
+            _log.warning("unacknowledged messages were not restored, the ledger resends: %s", error)
+
+    def _delivered_message(self, tag: str) -> Any:
+        delivered: Any = self._delivered
+        return delivered.get(tag)
 
 
 def _is_forebays(message: Any) -> bool:
@@ -69,21 +75,31 @@ class _Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """The transport of `redis://` and its kin; `install` it."""
+    """kombu's Redis transport with our channel and one more kind of connection error."""
 
     Channel = _Channel
 
-    # Celery asks the class, kombu's channels the object.
+    # Celery reads the class's errors, kombu's channels the object's.
     connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
     def _get_errors(self) -> tuple[Any, Any]:
         return self.connection_errors, self.channel_errors
 
 
-def install() -> None:
-    """Has this process's Celery applications use the transport."""
-    known: Any = transports
-    for scheme in ("redis", "rediss", "valkey", "valkeys"):
-        if scheme in known.TRANSPORT_ALIASES:
-            known.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
-            known._transport_cache.pop(scheme, None)  # where a connection was made before
+class Connection(KombuConnection):
+    """A kombu connection that uses `Transport` for every URL of kombu's Redis transport."""
+
+    def get_transport_cls(self) -> Any:
+        transport = super().get_transport_cls()
+        return Transport if transport is redis.Transport else transport
+
+    def __eqhash__(self) -> Any:
+        # kombu keeps one pool for equal connections: another application's is not equal.
+        base: Any = super()
+        return HashedSeq(Connection, base.__eqhash__())
+
+
+class AMQP(amqp.AMQP):
+    """What Celery makes an application's connections with: `Application.amqp_cls`."""
+
+    Connection = Connection

@@ -7,7 +7,9 @@ import threading
 import uuid
 from importlib.metadata import version
 from typing import Any
+from weakref import WeakSet
 
+from celery import Celery
 from celery.signals import (
     task_unknown,
     worker_init,
@@ -21,9 +23,15 @@ from forebay_backends.process.memory import freeze_startup_objects
 from forebay_workers.lease.keeper import MIND_EVERY_S, LeaseKeeper
 from forebay_workers.runtime.process import current_worker, settings
 
+_applications: WeakSet[Celery] = WeakSet()
 
-def connect() -> None:
-    """Connects the handlers of this module; connecting them again has no effect."""
+
+def follow(app: Celery) -> None:
+    """Handles the signals of the application's workers.
+
+    Celery sends each signal to the whole process: other applications' are ignored.
+    """
+    _applications.add(app)
     worker_init.connect(on_worker_init)
     worker_ready.connect(on_worker_ready)
     task_unknown.connect(on_task_unknown)
@@ -33,6 +41,8 @@ def connect() -> None:
 
 def on_worker_init(sender: Any, **_: object) -> None:
     """Names the worker, before its pool starts."""
+    if sender.app not in _applications:
+        return
     worker = current_worker()
     if not worker.is_hosted:
         freeze_startup_objects()  # before any fork, so that children share it
@@ -47,6 +57,8 @@ def on_worker_init(sender: Any, **_: object) -> None:
 
 def on_worker_ready(sender: Any, **_: object) -> None:
     """Starts the lease keeper when the worker consumes."""
+    if sender.app not in _applications:
+        return
     worker = current_worker()
     presence = _presence(sender)
     if presence.pool == "prefork" and sender.hub is not None:
@@ -59,7 +71,7 @@ def on_worker_ready(sender: Any, **_: object) -> None:
 def on_task_unknown(sender: Any, message: Any, name: str, **_: object) -> None:
     """Collects a message that Celery drops because its task is not registered."""
     keeper = current_worker().keeper
-    if keeper is not None:
+    if keeper is not None and sender.app in _applications:
         keeper.dropped.on_task_unknown(message, name)
 
 
@@ -70,10 +82,10 @@ def on_worker_shutting_down(**_: object) -> None:
         keeper.give_back()
 
 
-def on_worker_shutdown(**_: object) -> None:
+def on_worker_shutdown(sender: Any, **_: object) -> None:
     """Stops the lease keeper when the worker's tasks have ended."""
     keeper = current_worker().keeper
-    if keeper is not None:
+    if keeper is not None and sender.app in _applications:
         keeper.stop()
 
 

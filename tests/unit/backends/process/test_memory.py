@@ -35,8 +35,10 @@ WORKER = """
 import gc
 from types import SimpleNamespace
 from forebay_backends.settings import load_settings
+from forebay_workers import application
 from forebay_workers.runtime import process, signals
-worker = SimpleNamespace(hostname="w", concurrency=1, pool_cls="prefork")
+app = application("w")
+worker = SimpleNamespace(app=app, hostname="w", concurrency=1, pool_cls="prefork")
 def kept_after_its_start():
     signals.on_worker_init(worker)
     return gc.get_freeze_count()
