@@ -50,7 +50,7 @@ def dropped(redis_broker: bool) -> DroppedMessages:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is waited for."""
-    monkeypatch.setattr(unregistered, "RETRY_FOR_S", 0.0)
+    monkeypatch.setattr(unregistered, "START_GRACE_S", 0.0)
 
 
 def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
@@ -74,8 +74,8 @@ def sent(ledger: BlockingLedger, priority: int = 0) -> list[dict[str, Any]]:
     return [json.loads(b64decode(wire["body"]))[1] for wire in wires]
 
 
-async def see_to(dropped: DroppedMessages, ledger: Ledger) -> None:
-    await dropped.see_to(ledger, RedisBroker(ledger, is_ledger=True), WORKER)
+async def resend_or_fail(dropped: DroppedMessages, ledger: Ledger) -> None:
+    await dropped.resend_or_fail(ledger, RedisBroker(ledger, is_ledger=True), WORKER)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -86,7 +86,7 @@ async def test_a_call_that_nobody_can_run_ends_with_a_status_of_its_own(
     dropped.on_task_unknown(arrived(message_of(record)), TASK)
     await announce(aio_ledger, replace(ABLE, worker=WORKER))  # itself does not count
     await announce(aio_ledger, replace(ABLE, worker="elsewhere", queues=("other",)))
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert record.state is State.FAILED
     error = error_of_ending(record.ending(), may_run_again=False)
     assert error is not None
@@ -100,8 +100,8 @@ async def test_a_worker_that_has_the_task_gets_the_call_by_the_queue_again(
     record = accepted(ledger, priority=9)
     dropped.on_task_unknown(arrived(message_of(record, 9), redis_broker), TASK)
     await announce(aio_ledger, ABLE)
-    await see_to(dropped, aio_ledger)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert sent(ledger, 9) == [{"call": str(record.call), "attempt": 1}]
     assert record.state is State.QUEUED
 
@@ -111,10 +111,10 @@ async def test_one_that_comes_in_a_moment_is_waited_for(
 ) -> None:
     record = accepted(ledger)
     dropped.on_task_unknown(arrived(message_of(record), redis_broker), TASK)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert (record.state, sent(ledger)) == (State.QUEUED, [])
     await announce(aio_ledger, ABLE)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert len(sent(ledger)) == 1
 
 
@@ -127,7 +127,7 @@ async def test_a_call_that_runs_elsewhere_by_another_message_goes_on(
     again = running(ledger)
     dropped.on_task_unknown(arrived(message_of(record)), TASK)
     dropped.on_task_unknown(arrived(message_of(again)), TASK)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert (record.state, again.state) == (State.RUNNING, State.RUNNING)
 
 
@@ -139,7 +139,7 @@ async def test_all_calls_of_a_message_are_seen_to(
     calls = [record.call for record in records]
     message = calls_message("several", calls, task=TASK, queue=QUEUE, priority=0)
     dropped.on_task_unknown(arrived(message), TASK)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert [record.state for record in records] == [State.FAILED, State.FAILED]
 
 
@@ -154,7 +154,7 @@ async def test_ephemeral_calls_are_answered(
     channel: Channel, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     dropped.on_task_unknown(arrived(batch(channel.name)), TASK)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     (frame,) = channel.heard()
     _, reply = parse_frame(frame)
     assert isinstance(reply, Reply)
@@ -171,7 +171,7 @@ async def test_ephemeral_calls_too_go_to_a_worker_that_has_the_task(
     message = batch("nobody")
     dropped.on_task_unknown(arrived(message, redis_broker), TASK)
     await announce(aio_ledger, ABLE)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert sent(ledger) == [message.kwargs]
 
 
@@ -187,5 +187,5 @@ async def test_what_is_none_of_ours_is_left_to_celery(
     foreign = arrived(call_message(CallKey("x"), 1, task=TASK, queue=QUEUE, priority=0))
     foreign.headers = foreign.headers | {"origin": "gen1@host"}
     dropped.on_task_unknown(foreign, TASK)
-    await see_to(dropped, aio_ledger)
+    await resend_or_fail(dropped, aio_ledger)
     assert sent(ledger) == []

@@ -52,7 +52,7 @@ class Handler:
         """Stores a request, and notifies the handler's process."""
         assert self._ledger.run(receive(self.record.call, self._sent, request, 1000)) is None
         self._sent += 1
-        self.context.on_requests()
+        self.context.requests_changed()
 
     def next(self) -> bytes | str:
         """The next request, or how the stream ended."""
@@ -80,7 +80,7 @@ def test_the_handler_gets_each_request_before_the_next_one_arrives(
             handler.send(b"%d" % number)
             assert handler.next() == b"%d" % number
         ledger.run(complete(handler.record.call, Push(), 20))
-        handler.context.on_requests()
+        handler.context.requests_changed()
         assert handler.next() == "end"
 
 
@@ -109,7 +109,7 @@ def test_the_end_of_the_handler_ends_the_wait_of_its_threads(handler: Handler) -
     with started(handler):
         handler.send(b"a")
         assert handler.next() == b"a"
-        handler.context.ended()
+        handler.context.finish()
         assert handler.next() == "end"
 
 
@@ -122,6 +122,6 @@ def test_requests_that_the_ledger_lost_stop_the_handler(
         call = handler.record.call
         ledger.redis.hset(f"{call.partition}:call:{call}", mapping={"request_count": 0})
         ledger.redis.delete(call.inputs)
-        handler.context.on_requests()
+        handler.context.requests_changed()
         assert handler.next() == "stopped"
         assert handler.context.stopped is Refusal.GAP

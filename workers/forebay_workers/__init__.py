@@ -1,10 +1,10 @@
 """Workers: a Celery application whose tasks run gRPC handlers.
 
-`celery -A forebay_workers worker` runs ComputeService's. For a service of your
-own, make an application (`application`) and point Celery at it.
+`celery -A forebay_workers worker` runs ComputeService's handlers. For a service of your
+own, make an application with `application` and start `celery -A` with it.
 """
 
-from forebay_workers import native  # noqa: F401  # before what loads NumPy
+from forebay_workers import native  # noqa: F401  # before anything that imports NumPy
 from forebay_workers.application import application
 
 __all__ = ["application"]

@@ -1,4 +1,4 @@
-"""A Celery application out of services and their handlers."""
+"""Makes a Celery application out of services and their handlers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from forebay_workers.servicers import refuse_coroutines, services_of
 
 Handler = Callable[..., Any]
 Handlers = Mapping[str, Handler] | object
-"""Handlers by method name, or a servicer: an object with a method for each."""
+"""Handlers by method name, or a servicer: an object with a method for each RPC."""
 
 
 class Application(Celery):
@@ -35,12 +35,12 @@ class Application(Celery):
         self._served: dict[ServiceDescriptor, Handlers] = {}
 
     def register(self, servicer: object, *services: ServiceDescriptor) -> None:
-        """Puts a servicer on the fleet as it is: an object with a method for each RPC.
+        """Registers a servicer: an object with a method for each RPC, as grpc.server takes it.
 
-        It is for the services whose generated `…Servicer` classes it extends, or for those
-        that are named. Raises RouteError for bad routes, LookupError where there is no
-        service, none of its methods has a route, or one that has is not there, and
-        TypeError for methods of asyncio.
+        Without `services`, they are those whose generated `…Servicer` classes it extends.
+        Raises RouteError for invalid routes; LookupError if there is no service, or none of
+        its methods has a route, or a method with a route is missing; and TypeError for
+        coroutines.
         """
         for service in services or services_of(servicer):
             refuse_coroutines(servicer, service)
@@ -49,7 +49,7 @@ class Application(Celery):
             self.serve({service: servicer})
 
     def serve(self, services: Mapping[ServiceDescriptor, Handlers]) -> None:
-        """Adds a task for each routed method; raises as `application` does."""
+        """Adds a task for each method with a route; raises as `application` does."""
         served = {**self._served, **services}
         added = {service.full_name for service in services}
         methods = [method for method in read_methods(served) if method.service in added]
@@ -63,10 +63,10 @@ class Application(Celery):
 def application(
     name: str, services: Mapping[ServiceDescriptor, Handlers] | None = None
 ) -> Application:
-    """An application with a task for each routed method of the services; more can be added.
+    """Returns an application with a task for each method with a route; more can be added.
 
-    Settings are read when the worker starts, not here. Raises RouteError for bad
-    routes and LookupError where a routed method has no handler.
+    It reads Forebay's settings when the worker starts, not here. Raises RouteError for
+    invalid routes, and LookupError if a method with a route has no handler.
     """
     app = Application(name)
     app.serve(services or {})
@@ -79,7 +79,7 @@ def _celery_defaults() -> dict[str, Any]:
         **celery_settings(backends),
         "broker_connection_max_retries": None,  # an outage may be long
         "worker_prefetch_multiplier": 1,
-        # On Redis nothing gives back what a lost worker had merely prefetched.
+        # On Redis, messages that a lost worker had prefetched would not be redelivered.
         "worker_disable_prefetch": backends.broker_is_redis,
         "worker_hijack_root_logger": True,
     }
@@ -99,19 +99,19 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         batch: str | None = None,
         **durable: Any,
     ) -> None:
-        """Durable calls by their keys, or a batch of ephemeral calls."""
+        """Runs durable calls by their keys, or a batch of ephemeral calls."""
         runtime = process.runtime()
         if batch is not None:
             run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
         else:
             run_calls(runtime, method, handler, attempts_of(durable))
 
-    declare: Any = app.task  # celery-types knows it as a decorator only
+    declare: Any = app.task  # celery-types declares it as a decorator only
     declare(
         run,
         name=method.route.task,
         bind=True,
-        shared=False,  # an application's tasks are no other's
+        shared=False,  # other applications don't get the task
         serves=(method.name, method.fingerprint),
         ignore_result=True,
         Strategy="forebay_workers.runtime.strategy:strategy",

@@ -1,8 +1,8 @@
-"""Native threads that let go of their core when they have nothing to do.
+"""Sets how long idle OpenBLAS threads spin.
 
-After a product OpenBLAS's threads look for the next one for some 0.1 s, busily, each on
-a core that what became of the product needs on its way to the caller. It reads how long
-(2 to that power, in CPU cycles) when it is loaded: this module goes before NumPy.
+After a product, OpenBLAS's threads spin for some 0.1 s in wait for the next one, each on a
+core that would otherwise send the product to the caller. OpenBLAS reads the time (2 to that
+power, in CPU cycles) when it is loaded, so this module must be imported before NumPy.
 """
 
 from __future__ import annotations

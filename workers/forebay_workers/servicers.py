@@ -1,4 +1,4 @@
-"""Finding the services of a servicer: by the base classes that gRPC's generator made for it."""
+"""Finds the services of a servicer, by the generated base classes that it extends."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ _MODULE, _CLASS = "_pb2_grpc", "Servicer"
 
 
 def services_of(servicer: object) -> tuple[ServiceDescriptor, ...]:
-    """The services whose generated classes the servicer's class extends.
+    """Returns the services whose generated classes the servicer's class extends.
 
-    `GreeterServicer` of the module `helloworld_pb2_grpc` is the service Greeter of
-    `helloworld_pb2`. Raises LookupError where there is none.
+    `GreeterServicer` of the module `helloworld_pb2_grpc` is for the service Greeter of
+    `helloworld_pb2`. Raises LookupError if there is none.
     """
     found = [_service_of(base) for base in type(servicer).__mro__]
     services = tuple(service for service in found if service is not None)
     if not services:
         what = f"the class {servicer.__name__}" if isinstance(servicer, type) else repr(servicer)
         raise LookupError(
-            f"{what} is no object of a class that extends a generated …Servicer; give one, or "
-            "the service's descriptor beside it"
+            f"{what} is no object of a class that extends a generated …Servicer; pass such an "
+            "object, or the service's descriptor as second argument"
         )
     return services
 
 
 def refuse_coroutines(servicer: object, service: ServiceDescriptor) -> None:
-    """Raises TypeError where a method is for asyncio: handlers run in threads or processes."""
+    """Raises TypeError for methods that are coroutines: handlers run in threads or processes."""
     for name in service.methods_by_name:
         method = getattr(servicer, name, None)
         if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
-            raise TypeError(f"{service.full_name}.{name} is a coroutine; handlers are not")
+            raise TypeError(
+                f"{service.full_name}.{name} is a coroutine; make it a plain function or generator"
+            )
 
 
 def _service_of(base: type) -> ServiceDescriptor | None:

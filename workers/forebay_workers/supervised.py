@@ -1,8 +1,8 @@
-"""A worker that belongs to another process: `python -m forebay_workers.supervised FD APP ARGS…`.
+"""A worker that a parent process supervises: `python -m forebay_workers.supervised FD APP ARGS…`.
 
-It runs `celery -A APP worker ARGS…` with two differences. It shares a terminal's process
-group with its starter and leaves Ctrl-C to it, which stops things in their order.
-And it ends, as at SIGTERM, when its starter is gone: FD is its end of the line to it.
+It runs `celery -A APP worker ARGS…` with two differences. It ignores Ctrl-C, which the
+terminal sends to the parent too: the parent shuts things down in their order. And it shuts
+down, as at SIGTERM, when the parent has ended: FD is its end of a socket to the parent.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from forebay_backends.process.parent_link import exit_with_parent
 
 
 def main() -> None:
-    """Runs the worker; the process's arguments are FD, APP and Celery's."""
-    line, name, *arguments = sys.argv[1:]
-    exit_with_parent(int(line))
-    # It warns of root because of pickle, which no worker of ours accepts.
+    """Runs the worker; `sys.argv` has FD, APP and Celery's arguments."""
+    parent_fd, name, *arguments = sys.argv[1:]
+    exit_with_parent(int(parent_fd))
+    # Celery warns of running as root because of pickle, which our workers do not accept.
     warnings.simplefilter("ignore", SecurityWarning)
-    worker_ready.connect(_leave_interrupts_to_starter)
+    worker_ready.connect(_ignore_interrupts)
     find_app(name).worker_main(["worker", *arguments])
 
 
-def _leave_interrupts_to_starter(**_: object) -> None:
+def _ignore_interrupts(**_: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

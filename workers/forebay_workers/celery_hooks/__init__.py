@@ -1,1 +1,1 @@
-"""Where Celery and kombu are extended: the request class, the Redis transport, forks."""
+"""Extensions of Celery and kombu: the request class, the Redis transport, pauses for forks."""

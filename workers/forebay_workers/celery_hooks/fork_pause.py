@@ -1,7 +1,7 @@
-"""A thread's event loop that stands still while its process forks.
+"""Pauses a thread's event loop while its process forks.
 
-A fork has no thread but the one that made it. What another thread held at that moment,
-the lock of a module that it was importing, say, is held in the child for ever.
+A forked child has only the thread that called fork. A lock that another thread held at that
+moment, such as the lock of a module that it was importing, stays locked in the child.
 """
 
 from __future__ import annotations
@@ -10,34 +10,33 @@ import asyncio
 from contextlib import suppress
 from threading import Event
 
-_PATIENCE_S = 1.0
+_PAUSE_TIMEOUT_S = 1.0
 
 
 class ForkPause:
-    """Begins before a fork and ends after it, in the parent; nothing where no loop runs."""
+    """Pauses a loop from before a fork until after it; has no effect without a running loop."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._over = Event()
+        self._resume = Event()
 
-    def of_this_loop(self) -> None:
-        """The loop that runs in this thread is the one to stand still."""
+    def attach(self) -> None:
+        """Chooses the loop that runs in the calling thread."""
         self._loop = asyncio.get_running_loop()
 
     def begin(self) -> None:
-        """Returns when the loop is between two callbacks, where it stays; or after 1 s."""
+        """Pauses the loop between two callbacks; gives up after 1 s."""
         if self._loop is None:
             return
-        still, self._over = Event(), Event()
-        with suppress(RuntimeError):  # it has been closed
-            self._loop.call_soon_threadsafe(_stand, still, self._over)
-            still.wait(_PATIENCE_S)
+        paused, self._resume = Event(), Event()
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(_pause, paused, self._resume)
+            paused.wait(_PAUSE_TIMEOUT_S)
 
     def end(self) -> None:
-        """The loop goes on."""
-        self._over.set()
+        self._resume.set()
 
 
-def _stand(still: Event, over: Event) -> None:
-    still.set()
-    over.wait()
+def _pause(paused: Event, resume: Event) -> None:
+    paused.set()
+    resume.wait()

@@ -1,4 +1,4 @@
-"""What this worker holds: Celery's requests, in its main process, that are calls of ours."""
+"""Celery's requests that carry Forebay's calls, in a worker's main process."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import time
 from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
-from queue import SimpleQueue
-from typing import Any, cast
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
 
 from celery.worker import state
 from celery.worker.request import Request
@@ -17,79 +18,80 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 
 Attempt = tuple[CallKey, int]
-"""A durable call, and the number of the attempt."""
+"""A durable call and an attempt's number."""
 
-failed: SimpleQueue[Attempt] = SimpleQueue()
-"""Attempts whose task ended without a word to the ledger: its process died, or gave up."""
+T = TypeVar("T")
+
+failed_attempts: SimpleQueue[Attempt] = SimpleQueue()
+"""Attempts whose task ended without an outcome: it raised, or its process died."""
 
 lost_batches: SimpleQueue[tuple[str, str]] = SimpleQueue()
-"""Batches whose task ended in that way: id, and the channel of their gateway."""
+"""Batches whose task ended in that way: the id, and the gateway's channel."""
 
 
 class CallRequest(Request):
-    """Celery's view of a message of ours, from its arrival to the end of its task."""
+    """A message of ours, from its arrival to the end of its task."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.since = time.monotonic()
+        self.received_at = time.monotonic()
 
     @cached_property
     def durable(self) -> list[Attempt]:
-        """The durable calls'; none for a batch."""
+        """Returns the message's durable calls; none for a batch."""
         return attempts_of(self.kwargs)
 
     @cached_property
     def batch(self) -> call_pb2.Batch | None:
-        """The ephemeral calls; None for durable ones."""
+        """Returns the message's ephemeral calls; None for durable calls."""
         if "batch" not in self.kwargs:
             return None
         return call_pb2.Batch.FromString(b64decode(self.kwargs["batch"]))
 
     @property
     def call_ids(self) -> tuple[str, ...]:
-        """The ids of its calls."""
         if self.batch is not None:
             return tuple(member.call_id for member in self.batch.members)
         return tuple(call.id for call, _ in self.durable)
 
     @property
     def attempts(self) -> list[Attempt]:
-        """Its calls, by their attempts; an ephemeral one's is always named 1."""
+        """Returns its calls with their attempt's number, which is 1 for ephemeral calls."""
         return self.durable or [(CallKey(call_id), 1) for call_id in self.call_ids]
 
     @property
-    def child(self) -> int | None:
-        """The pool child that runs it; None before that, and where this process does."""
+    def pool_pid(self) -> int | None:
+        """Returns the id of the pool child that runs it; None if no child does."""
         pid = cast("int | None", self.worker_pid)
         return pid if pid != os.getpid() else None
 
     @property
     def begun(self) -> bool:
-        """Whether the pool has taken it."""
+        """Whether a process or thread of the pool has started it."""
         return self.time_start is not None
 
     def on_failure(
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
     ) -> None:
-        """Celery's word that the task raised, or that its process died."""
+        """Called by Celery when the task raised or its process died."""
         self._failed()
         super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Celery's word that its own time limit passed."""
+        """Called by Celery when a time limit of its own has passed."""
         if not soft:
             self._failed()
         super().on_timeout(soft, timeout)
 
     def _failed(self) -> None:
         for attempt in self.durable:
-            failed.put(attempt)
+            failed_attempts.put(attempt)
         if self.batch is not None:
             lost_batches.put((self.id, self.batch.reply_channel))
 
 
 def attempts_of(kwargs: Mapping[str, Any]) -> list[Attempt]:
-    """The durable calls that a message names; ValueError or KeyError where it names none well."""
+    """Parses the durable calls of a message; raises ValueError or KeyError if it can't."""
     if "calls" in kwargs:
         return [(CallKey.parse(key), 1) for key in kwargs["calls"]]
     if "call" in kwargs:
@@ -97,11 +99,20 @@ def attempts_of(kwargs: Mapping[str, Any]) -> list[Attempt]:
     return []
 
 
-def held() -> list[CallRequest]:
-    """All that this worker holds, waiting or running."""
+def reserved_calls() -> list[CallRequest]:
+    """Returns the requests that this worker has taken from the broker, waiting or running."""
     return [one for one in list(state.requests.values()) if isinstance(one, CallRequest)]
 
 
 def begun_tasks() -> dict[str, int]:
-    """How many tasks the worker has begun since its start, by name."""
+    """Returns the number of tasks that the worker has begun since its start, by name."""
     return dict(state.total_count)
+
+
+def drained(queue: SimpleQueue[T]) -> list[T]:
+    """Removes and returns all that is in the queue."""
+    taken: list[T] = []
+    with suppress(Empty):
+        while True:
+            taken.append(queue.get_nowait())
+    return taken

@@ -8,5 +8,5 @@ from forebay.compute.v1 import compute_pb2 as pb
 
 
 def add(request: pb.AddRequest, context: grpc.ServicerContext) -> pb.AddResponse:
-    """X + y; NaN and infinities are data."""
+    """Returns x + y, as IEEE 754 has it for NaN and infinities too."""
     return pb.AddResponse(sum=request.x + request.y)

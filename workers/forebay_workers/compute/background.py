@@ -1,4 +1,4 @@
-"""A computation in a thread, as an iterator that also tells how far it is."""
+"""Runs a computation in a thread, and iterates over its parts and its progress."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from forebay.compute.v1 import compute_pb2 as pb
 
 T = TypeVar("T")
 
-PROGRESS_EVERY_S = 0.25
-_AHEAD = 4  # parts computed before they are taken
+PROGRESS_INTERVAL_S = 0.25
+_QUEUE_SIZE = 4  # parts computed ahead
 
 
 class Abandoned(BaseException):
-    """Nobody wants the computation any more; raised inside it, between steps."""
+    """Raised inside an abandoned computation, between its steps."""
 
 
 class ProgressMark:
-    """How far a computation is; it says so itself, between steps."""
+    """A computation's progress, which the computation sets between its steps."""
 
     def __init__(self) -> None:
         self.abandoned = False
@@ -31,7 +31,7 @@ class ProgressMark:
         self.stage = "begin"
 
     def at(self, fraction: float, stage: str) -> None:
-        """So far; raises Abandoned where nobody wants to know."""
+        """Sets the progress; raises Abandoned if the result is not needed any more."""
         if self.abandoned:
             raise Abandoned
         self.fraction, self.stage = fraction, stage
@@ -41,17 +41,17 @@ class Background(Generic[T]):
     """Iterates over a computation's parts, and over `Progress` every 0.25 s.
 
     The computation runs in a thread of its own. The iteration ends when the parts do,
-    or within 0.25 s of `wanted` turning false. Leaving the block abandons the
-    computation: its thread ends at its next step, or part.
+    or within 0.25 s after `is_active` returns False. Leaving the block abandons the
+    computation: its thread ends at its next step or part.
     """
 
     def __init__(
-        self, parts: Callable[[ProgressMark], Iterator[T]], wanted: Callable[[], bool]
+        self, parts: Callable[[ProgressMark], Iterator[T]], is_active: Callable[[], bool]
     ) -> None:
         self._parts = parts
-        self._wanted = wanted
+        self._is_active = is_active
         self._mark = ProgressMark()
-        self._queue: queue.Queue[T | BaseException | None] = queue.Queue(_AHEAD)
+        self._queue: queue.Queue[T | BaseException | None] = queue.Queue(_QUEUE_SIZE)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._compute, name="forebay-compute", daemon=True).start()
@@ -66,11 +66,11 @@ class Background(Generic[T]):
         self._mark.abandoned = True
 
     def __iter__(self) -> Iterator[T | pb.Progress]:
-        next_progress = time.monotonic() + PROGRESS_EVERY_S
-        while self._wanted():
+        next_progress = time.monotonic() + PROGRESS_INTERVAL_S
+        while self._is_active():
             remaining = next_progress - time.monotonic()
             if remaining <= 0:
-                next_progress = time.monotonic() + PROGRESS_EVERY_S
+                next_progress = time.monotonic() + PROGRESS_INTERVAL_S
                 yield pb.Progress(fraction=self._mark.fraction, stage=self._mark.stage)
                 continue
             try:
@@ -89,13 +89,13 @@ class Background(Generic[T]):
                 for part in self._parts(self._mark):
                     self._put(part)
                 self._put(None)
-            except Exception as error:  # handed over, to be raised where it is awaited
+            except Exception as error:  # raised again in the iterating thread
                 self._put(error)
 
     def _put(self, part: T | BaseException | None) -> None:
         while not self._mark.abandoned:
             try:
-                self._queue.put(part, timeout=PROGRESS_EVERY_S)
+                self._queue.put(part, timeout=PROGRESS_INTERVAL_S)
             except queue.Full:
                 continue
             return

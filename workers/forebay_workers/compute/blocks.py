@@ -1,4 +1,4 @@
-"""A product in blocks of rows: each computed in one go."""
+"""Computes a product of matrices in blocks of rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from forebay.compute.arrays import CHUNK_BYTES, Array
 
 WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
-"""Up to here a product is computed whole, as NumPy's `matmul` does it: within about 1 s."""
+"""A product of at most so many operations is computed whole, by NumPy's `matmul`, in about 1 s."""
 
 _BLOCK_ROWS = 256
 _BLOCK_PANELS = 16  # 16 MiB, or 48 where a row is a panel of its own
 
 
 class Blocks:
-    """A product of two matrices, block by block, each block as its panels.
+    """A product of two matrices, computed block by block, each block as panels.
 
-    The boundaries depend on the matrices' shapes and type alone. A panel is consecutive
-    rows, as many as a message holds; a block whole panels.
+    A panel is as many consecutive rows as fit into a message; a block is several panels. The
+    boundaries depend only on the matrices' shapes and type.
     """
 
     def __init__(self, left: Array, right: Array) -> None:
@@ -33,7 +33,7 @@ class Blocks:
         return -(-len(self._left) // self._rows)
 
     def panels(self, block: int) -> Sequence[memoryview]:
-        """Computes a block: the bytes of its panels, row-major."""
+        """Computes a block, and returns the bytes of its panels, row-major."""
         first = block * self._rows
         product = self._left[first : first + self._rows] @ self._right
         return [
@@ -42,12 +42,12 @@ class Blocks:
         ]
 
     def _rows_at_once(self) -> int:
-        """Whole panels, or all rows.
+        """Returns the number of rows of a block: whole panels, or all rows.
 
-        BLAS rearranges all of the right operand each time, whose cost only many rows outweigh.
+        BLAS copies the whole right operand for each block, which pays only for many rows.
         """
         if self._flops <= self._whole:
             return len(self._left)
-        integers = self._left.dtype.kind == "i"  # not BLAS's
+        integers = self._left.dtype.kind == "i"  # BLAS has no integers
         panels = 1 if integers else min(_BLOCK_PANELS, max(1, _BLOCK_ROWS // self._panel_rows))
         return panels * self._panel_rows

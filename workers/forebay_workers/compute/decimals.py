@@ -1,19 +1,19 @@
-"""The decimal digits of a large number, the leading ones first, on several threads.
+"""Converts a large number to decimal digits, leading digits first, on several threads.
 
-Theory of operation. A number is split by `divmod` at 10^(LEAF_DIGITS·2^k), its parts
-likewise, down to leaves that GMP writes (Brent and Zimmermann, Modern Computer
-Arithmetic, algorithm 1.26). Any thread may split or write any part, since gmpy2's
-operators release the GIL; each takes the leftmost that there is. So the leading digits
-come first, while the other threads are busy to the right of them; and what waits is
-never more than the number and a few chunks of text.
+Theory of operation. `divmod` splits a number at 10^(LEAF_DIGITS·2^k), and its parts in the
+same way, down to leaves that GMP converts (Brent and Zimmermann, Modern Computer
+Arithmetic, algorithm 1.26). Any thread can split or convert any part, because gmpy2's
+operators release the GIL. Each thread takes the leftmost part. So the leading digits come
+first while other threads work to the right of them, and memory never holds more than the
+number and a few chunks of text.
 
 A number is split at the largest of these powers below it, not in the middle: GMP
-multiplies best near powers of two (0.30 s against 0.40 s for what is above the chunks of
-1,000,000!), and the first split, which nothing can go on beside, is short. The powers
-depend on the number's length alone, and may be computed while the number is.
+multiplies fastest near powers of two (0.30 s instead of 0.40 s for the splits above the
+chunks of 1,000,000!), and the first split, which can't run in parallel with others, is short.
+The powers depend only on the number's length, and can be computed while the number is.
 
-A leaf is written under the GIL: 0.2 ms. That is the longest that it is held, but for a
-number of one chunk, which GMP writes whole: 15 ms at most.
+GMP converts a leaf while it holds the GIL, for 0.2 ms. Only a number of one chunk, which GMP
+converts whole, holds it for longer: 15 ms at most.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ import gmpy2
 from gmpy2 import mpz
 
 LEAF_DIGITS = 1 << 14
-"""How much GMP writes at a time. Split further, it takes as long; a larger one holds the GIL."""
+"""Digits that GMP converts at a time. Fewer are not faster; more hold the GIL for longer."""
 CHUNK_LEVEL = 4
 CHUNK_DIGITS = LEAF_DIGITS << CHUNK_LEVEL
-"""How much of a number a chunk holds. Fixed: boundaries depend on the number alone."""
-_AHEAD = 8  # chunks begun before the first of them is taken
-_LOOK_EVERY_S = 0.1
+"""Digits in a chunk. Fixed, so that boundaries depend only on the number."""
+_MAX_AHEAD = 8  # chunks begun before the first of them is taken
+_STEP_INTERVAL_S = 0.1
 
 Step = Callable[[], None]
-"""Called between operations; may raise, to end them."""
+"""Called between operations; may raise to end them."""
 
 
 def release_gil() -> None:
-    """Lets gmpy2's operators release the GIL in the calling thread."""
+    """Makes gmpy2's operators release the GIL in the calling thread."""
     gmpy2.get_context().allow_release_gil = True
 
 
 def digit_count(number: mpz) -> int:
-    """How many decimal digits a positive number has."""
-    count: int = number.num_digits(10)  # exact, or one too many
+    """Returns the number of decimal digits of a positive number."""
+    count: int = number.num_digits(10)  # GMP: exact, or one too many
     with gmpy2.context(precision=128):
         logarithm = gmpy2.log10(gmpy2.mpfr(number))
         if gmpy2.is_finite(logarithm) and abs(logarithm - gmpy2.rint(logarithm)) > 1e-20:
@@ -53,19 +53,19 @@ def digit_count(number: mpz) -> int:
 
 
 class DecimalWriter:
-    """Writes numbers in decimal, on so many threads."""
+    """Converts numbers to decimal on `threads` threads."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._powers = _PowersOfTen()
 
     def expect(self, digits: int) -> None:
-        """Prepares, in a thread, for a number of about so many digits."""
+        """Starts to compute the powers of ten for a number of about `digits` digits."""
         if digits > CHUNK_DIGITS:
             _in_thread(lambda: self._powers[((digits - 1) // LEAF_DIGITS).bit_length() - 1])
 
     def chunks(self, number: mpz, digits: int, step: Step) -> Iterator[str]:
-        """The digits of a positive number that has so many, the leading ones first.
+        """Yields the digits of a positive number with `digits` of them, leading ones first.
 
         All chunks but the first have CHUNK_DIGITS digits. Closing the iterator ends the
         threads, each after its current operation.
@@ -89,12 +89,12 @@ def _in_thread(run: Callable[[], object]) -> None:
         release_gil()
         run()
 
-    # A daemon: a process that ends must not wait for digits that nobody takes.
+    # A daemon, so that the process's exit does not wait for it.
     threading.Thread(target=releasing_gil, name="forebay-decimals", daemon=True).start()
 
 
 class _PowersOfTen:
-    """10^(LEAF_DIGITS·2^k) at k = 0, 1, …, each computed once; threads share it."""
+    """10^(LEAF_DIGITS·2^k) for k = 0, 1, …, each computed once. Thread-safe."""
 
     def __init__(self) -> None:
         self._powers: list[mpz] = []
@@ -109,7 +109,7 @@ class _PowersOfTen:
 
 
 def _text(number: mpz, level: int, powers: _PowersOfTen) -> str:
-    """The digits of a number of so many levels, with leading zeros."""
+    """Returns the LEAF_DIGITS·2^level digits of a number, with leading zeros."""
     if not level:
         return str(number.digits()).zfill(LEAF_DIGITS)
     upper, lower = divmod(number, powers[level - 1])
@@ -117,32 +117,32 @@ def _text(number: mpz, level: int, powers: _PowersOfTen) -> str:
 
 
 class _Splitting:
-    """The parts of a number that are still to be split or written; threads share it."""
+    """The parts of a number that are still to be split or converted. Thread-safe."""
 
     def __init__(self, number: mpz, chunks: int, powers: _PowersOfTen) -> None:
         self.chunks = chunks
         self.taken = 0
         self._powers = powers
-        self._parts = [(0, chunks, number)]  # a heap: the first chunk, how many, the part
+        self._parts = [(0, chunks, number)]  # a heap: first chunk, chunks, the part
         self._unbegun = chunks
         self._written: dict[int, str] = {}
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
     def work(self) -> None:
-        """Splits and writes parts until all chunks are begun, or none are wanted."""
+        """Splits and converts parts until all chunks are begun, or `end` is called."""
         try:
             while (part := self._leftmost()) is not None:
                 self._advance(*part)
-        except BaseException as error:  # raised again where the chunks are awaited
+        except BaseException as error:  # `take` raises it again
             self.end(error)
 
     def take(self, step: Step) -> str:
-        """The next chunk, once it is written."""
+        """Waits for the next chunk and returns it."""
         while True:
             step()
             with self._changed:
-                self._changed.wait_for(self._may_take, _LOOK_EVERY_S)
+                self._changed.wait_for(self._may_take, _STEP_INTERVAL_S)
                 if self._error is not None:
                     raise self._error
                 if self.taken in self._written:
@@ -151,7 +151,7 @@ class _Splitting:
                     return self._written.pop(self.taken - 1)
 
     def end(self, error: BaseException | None = None) -> None:
-        """No more chunks are wanted."""
+        """Ends the work; `take` raises the error, if one is given."""
         with self._changed:
             self._error = error
             self._unbegun = 0
@@ -161,7 +161,7 @@ class _Splitting:
         return self.taken in self._written or self._error is not None
 
     def _may_begin(self) -> bool:
-        return bool(self._parts) and self._parts[0][0] < self.taken + _AHEAD
+        return bool(self._parts) and self._parts[0][0] < self.taken + _MAX_AHEAD
 
     def _leftmost(self) -> tuple[int, int, mpz] | None:
         with self._changed:

@@ -1,4 +1,4 @@
-"""Factorial: n!, exactly, in chunks, with progress while it computes."""
+"""Factorial: n!, exactly, in chunks, with progress reports."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from forebay_workers.compute.integers import binary_chunks, factorial_digits, fa
 from forebay_workers.handler.native_threads import thread_share
 
 _MULTIPLIED = 0.25
-"""About how much of the time has passed when the product is there."""
+"""The multiplication's share of the time; the conversion takes the rest."""
 
 
 def factorial(
     request: pb.FactorialRequest, context: grpc.ServicerContext
 ) -> Iterator[pb.FactorialResponse]:
-    """A header, then chunks; progress every 0.25 s. Ends within 0.5 s of a cancellation.
+    """Yields a header, then chunks, and progress every 0.25 s.
 
-    The arithmetic runs in threads, so that this generator can say where it is, and
-    hear that it is no longer wanted, while a single product takes seconds.
+    The arithmetic runs in threads: a single product may take seconds, and meanwhile this
+    generator reports progress and ends within 0.5 s of a cancellation.
     """
     with Background(lambda mark: _parts(request, mark), context.is_active) as background:
         for part in background:

@@ -1,13 +1,14 @@
-"""Large integers: factorials, and their bytes.
+"""Factorials, and the bytes of large integers.
 
 Theory of operation. n! = s(n) · h!², where h = n // 2 and s(n), the *swing*, is C(n, h),
-times h + 1 for an odd n (Luschny, "Divide, Swing and Conquer the Factorial"). Only odd
-parts are multiplied, and the power of two is shifted in at the end: a twentieth less to
-multiply. A swing has about n bits, h! many more; so most of the time goes into one product
-of two numbers of about the same length at each halving, which GMP does best, and which
-releases the GIL. It takes 0.6 of the time of GMP's own `mpz_fac_ui`, which holds it. The
-swings come from their primes, in GMP's `mpz_bin_uiui`, and are the longest that the GIL is
-held: 7 ms for n = 1,000,000, 0.12 s for ten times that.
+times h + 1 for an odd n (Luschny, "Divide, Swing and Conquer the Factorial"). Only the odd
+parts are multiplied, which saves a twentieth; a shift at the end multiplies by the power of
+two. A swing has about n bits and h! many more, so each halving spends most of its time in
+one product of two numbers of about equal length. GMP is fastest at those, and gmpy2 releases
+the GIL. The whole takes 0.6 of the time of GMP's `mpz_fac_ui`, which holds the GIL.
+
+GMP's `mpz_bin_uiui` makes the swings from their primes. It holds the GIL the longest: 7 ms
+for n = 1,000,000, 0.12 s for ten times that.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import gmpy2
 from gmpy2 import mpz
 
 DIRECT_N = 50_000
-"""Up to here `gmpy2.fac` is called whole: 2 ms."""
+"""Up to this n, `gmpy2.fac` computes the whole factorial: 2 ms."""
 CHUNK_BYTES = 1 << 18
-"""How much of a number a chunk holds. Fixed: boundaries depend on the number alone."""
+"""Bytes in a chunk. Fixed, so that boundaries depend only on the number."""
 
 
 def factorial_of(n: int, step: Callable[[float], None]) -> mpz:
-    """n!, exactly; `step` is told the fraction done between operations, and may raise."""
+    """Returns n!, exactly. Calls `step` with the fraction done between operations; it may raise."""
     halves = [n]
     while halves[-1] > DIRECT_N:
         halves.append(halves[-1] // 2)
@@ -34,18 +35,18 @@ def factorial_of(n: int, step: Callable[[float], None]) -> mpz:
         return factorial
     odd = _odd(factorial)
     for m in reversed(halves):
-        step(m / n / 2)  # a number of twice the length takes a bit over twice the time
+        step(m / n / 2)  # twice the length takes a bit over twice the time
         odd = odd * _odd_swing(m) * odd
-    return odd << (n - n.bit_count())  # Legendre: how often 2 divides n!
+    return odd << (n - n.bit_count())  # Legendre: the exponent of 2 in n!
 
 
 def factorial_digits(n: int) -> int:
-    """How many digits n! has, give or take one."""
+    """Returns the number of digits of n!, within one."""
     return int(math.lgamma(n + 1) / math.log(10)) + 1
 
 
 def _odd_swing(n: int) -> mpz:
-    """The odd part of n! / (n // 2)!²."""
+    """Returns the odd part of n! / (n // 2)!²."""
     half = n // 2
     swing = gmpy2.bincoef(n, half)
     return _odd(swing * (half + 1) if n % 2 else swing)
@@ -56,7 +57,7 @@ def _odd(number: mpz) -> mpz:
 
 
 def binary_chunks(number: mpz) -> Iterator[bytes]:
-    """The big-endian bytes of a positive number; all chunks but the last have CHUNK_BYTES."""
+    """Yields the big-endian bytes of a positive number, CHUNK_BYTES in all chunks but the last."""
     whole = number.to_bytes(-(-number.bit_length() // 8), "big")
     for start in range(0, len(whole), CHUNK_BYTES):
         yield whole[start : start + CHUNK_BYTES]

@@ -1,4 +1,4 @@
-"""MatMul: a product of random matrices, or of the caller's own, in panels of rows."""
+"""MatMul: the product of random matrices, or of the caller's, in panels of rows."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from forebay.metadata import CALL_ID
 from forebay_workers.compute.background import Background, ProgressMark
 from forebay_workers.compute.blocks import Blocks
 
-_WORDS_AT_ONCE = 1 << 16  # 0.5 MiB, which stays in a core's cache
+_WORDS_AT_ONCE = 1 << 16  # 0.5 MiB, which fits into a core's cache
 
 
 def mat_mul(
     requests: Iterator[pb.MatMulRequest], context: grpc.ServicerContext
 ) -> Iterator[pb.MatMulResponse]:
-    """A header, then panels in order; progress every 0.25 s.
+    """Yields a header, then panels in order, and progress every 0.25 s.
 
-    A product of moderate size is computed whole; a larger one block by block, so
-    that it streams out as it is computed. Ends within 0.5 s of a cancellation.
+    A product of moderate size is computed whole. A larger one is computed block by block,
+    and its panels are sent meanwhile. Ends within 0.5 s of a cancellation.
     """
     task = _task(requests, context)
     yield pb.MatMulResponse(header=task.header)
@@ -38,7 +38,7 @@ def mat_mul(
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be computed; `make` makes the operands, which may take its time."""
+    """A product to compute; `make` returns the operands, and may take long."""
 
     header: pb.MatrixHeader
     form: pb.ProductFormat.ValueType
@@ -63,29 +63,29 @@ def _own_task(operands: pb.Operands, requests: Iterator[pb.MatMulRequest]) -> _T
     left = _gathered(operands.left, requests, "left_chunk")
     right = _gathered(operands.right, requests, "right_chunk")
     for _ in requests:
-        pass  # to the end, where the check says whether that was all
+        pass  # to the stream's end, where the check counts what came
     dtype = data_type(operands.left.dtype)
     header = pb.MatrixHeader(dtype=dtype, rows=operands.left.rows, cols=operands.right.cols)
     return _Task(header, product_format(operands), lambda: (left, right))
 
 
 def seed_from(call_id: str) -> int:
-    """The seed of a call that gave none: one call has one, on every worker and attempt."""
+    """Returns the seed of a call without one: the same on every worker and attempt."""
     return int.from_bytes(hashlib.sha256(call_id.encode()).digest()[:8], "big")
 
 
 def random_operands(random: pb.RandomOperands, seed: int) -> tuple[Array, Array]:
-    """A of m×n and B of n×m, from one stream of numbers: A's come first.
+    """Returns A of m×n and B of n×m, filled from one stream of words: first A, then B.
 
     The stream is Philox 4x64-10's raw words (Salmon et al., Parallel Random Numbers:
-    As Easy as 1, 2, 3, 2011), keyed by the seed: NumPy promises bit generators' words
-    for all time, but not what its distributions make of them. A double is a word's
-    upper 53 bits × 2^-53, a single its upper 24 × 2^-24, an integer its uppermost
-    bit; a complex takes two.
+    As Easy as 1, 2, 3, 2011), keyed by the seed. NumPy guarantees that a bit generator's
+    words never change, but does not guarantee its distributions. A double is a word's upper
+    53 bits × 2^-53, a single its upper 24 × 2^-24, an integer its uppermost bit. A complex
+    number takes two words.
     """
     dtype = DTYPES[data_type(random.dtype)]
     left, right = np.empty((random.m, random.n), dtype), np.empty((random.n, random.m), dtype)
-    # A generator of words lets go of the GIL, so B's are made while A's are.
+    # NumPy's generators release the GIL, so both matrices are filled at once.
     other = threading.Thread(target=_fill, args=(right, seed, _words_of(left)))
     other.start()
     _fill(left, seed, 0)
@@ -98,8 +98,8 @@ def _words_of(matrix: Array) -> int:
 
 
 def _fill(matrix: Array, seed: int, skipped: int) -> None:
-    """Makes the entries from the seed's words after so many."""
-    words = np.random.Philox(key=seed).advance(skipped // 4)  # it makes four at a time
+    """Fills the matrix from the seed's words, after the first `skipped`."""
+    words = np.random.Philox(key=seed).advance(skipped // 4)  # Philox makes four words a step
     words.random_raw(skipped % 4)
     flat: Array = matrix.reshape(-1)
     numbers = flat.view(f"<f{flat.itemsize // 2}") if flat.dtype.kind == "c" else flat
@@ -116,7 +116,7 @@ def _call_id(context: grpc.ServicerContext) -> str:
 
 
 def _gathered(matrix: pb.Matrix, requests: Iterator[pb.MatMulRequest], field: str) -> Array:
-    """The matrix: from its values, or from the chunks that are next in the stream."""
+    """Returns the matrix: from its values, or from the stream's next chunks."""
     dtype = DTYPES[data_type(matrix.dtype)]
     if matrix.values:
         return np.array(matrix.values).astype(dtype).reshape(matrix.rows, matrix.cols)
@@ -141,7 +141,7 @@ def _panels(task: _Task, mark: ProgressMark) -> Iterator[pb.MatMulResponse]:
 
 def _panel(first_row: int, content: memoryview, task: _Task) -> pb.MatMulResponse:
     header = task.header
-    response = pb.MatMulResponse()  # filled in place: a message given to another is copied
+    response = pb.MatMulResponse()  # filled in place: protobuf would copy a message given to it
     panel = response.panel
     panel.first_row = first_row
     panel.rows = len(content) // (header.cols * ITEM_BYTES[header.dtype])

@@ -1,1 +1,1 @@
-"""Running a Celery task: durable calls, batches of ephemeral calls, and their time limit."""
+"""Runs a Celery task: durable calls, or a batch of ephemeral calls with its time limit."""

@@ -1,4 +1,4 @@
-"""Running attempts of durable calls."""
+"""Runs attempts of durable calls."""
 
 from __future__ import annotations
 
@@ -30,17 +30,14 @@ from forebay_backends.ledger.operations.attempts import (
 )
 from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.celery_hooks.request import Attempt
-from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.invoke import Stopped, invoke
 from forebay_workers.handler.ledger_retry import retry_while_away
 from forebay_workers.handler.requests import live_requests, stored_requests
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
-
-_LOOK_EVERY_S = LEASE_S / 3
 
 _log = logging.getLogger(__name__)
 
@@ -50,13 +47,13 @@ T = TypeVar("T")
 def run_calls(
     runtime: Runtime, method: Method, handler: Callable[..., Any], attempts: Sequence[Attempt]
 ) -> None:
-    """Begins each attempt, runs the handler, and writes down how it ended; one by one.
+    """Runs the attempts one after the other: begins each, runs the handler, stores its outcome.
 
-    What ends one goes to the ledger with what begins the next.
+    One round trip ends an attempt and begins the next.
     """
     shares_task = len(attempts) > 1
     end: Operation[Any] | None = None
-    with runtime.control.expecting(attempts):
+    with runtime.control.reserved(attempts):
         for call, attempt in attempts:
             operation = begin(call, attempt, runtime.worker, runtime.control.channel)
             begun = _run_both(runtime, end, operation)
@@ -68,22 +65,22 @@ def run_calls(
                     runtime, method, handler, call, attempt, begun, shares_task=shares_task
                 )
     if end is not None:
-        _heed_end(end, retry_while_away(partial(runtime.ledger.run, end)))
+        _log_refused_end(end, retry_while_away(partial(runtime.ledger.run, end)))
 
 
 def _run_both(
     runtime: Runtime, end: Operation[Any] | None, begin: Operation[Begun | Refused]
 ) -> Begun | Refused:
-    """Ends a call, if there is one to end, and begins another: the answer to that."""
+    """Ends one call, if `end` is given, and begins another; returns the latter's reply."""
     if end is None:
         return retry_while_away(partial(runtime.ledger.run, begin))
     ended, begun = retry_while_away(partial(runtime.ledger.run_all, [end, begin]))
-    _heed_end(end, ended)
-    answer: Begun | Refused = begun
-    return answer
+    _log_refused_end(end, ended)
+    reply: Begun | Refused = begun
+    return reply
 
 
-def _heed_end(end: Operation[Any], refused: Refused | None) -> None:
+def _log_refused_end(end: Operation[Any], refused: Refused | None) -> None:
     if refused is not None:
         _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
 
@@ -98,7 +95,7 @@ def _run_call(
     *,
     shares_task: bool,
 ) -> Operation[Any]:
-    """Runs one attempt; what is to be written down of its end."""
+    """Runs one attempt; returns the operation that ends it in the ledger."""
     context = CallContext(
         call,
         attempt,
@@ -112,7 +109,7 @@ def _run_call(
         outcome = _run_handler(runtime, method, handler, begun, context, emitter)
     if outcome is None:
         _log.info("call %s was stopped: %s", call, context.stopped)
-        # Where the ledger lost what it knew, the call is not over: it moves at once.
+        # If the ledger lost data, the call has not ended: another worker can run it at once.
         return release(call, attempt, runtime.worker)
     return emitter.end(outcome)
 
@@ -125,7 +122,7 @@ def _run_handler(
     context: CallContext,
     emitter: _Emitter,
 ) -> call_pb2.Outcome | None:
-    """How the handler ended; None where the call was over, or is to be run again."""
+    """Returns the handler's outcome; None if the call has ended, or is to run again."""
     refusal = mismatch(method, begun.method, begun.fingerprint)
     if refusal is not None:
         _log.error("call %s is not run: %s", context.call, refusal.message)
@@ -155,7 +152,7 @@ def _send_initial(runtime: Runtime, call: CallKey, attempt: int, metadata: bytes
 
 
 class _Emitter:
-    """Puts a handler's responses into the ledger, and makes it wait for its readers."""
+    """Stores a handler's responses in the ledger, and blocks the handler for flow control."""
 
     def __init__(self, runtime: Runtime, method: Method, context: CallContext) -> None:
         self._ledger = runtime.ledger
@@ -165,25 +162,25 @@ class _Emitter:
         self._response: bytes | None = None
 
     def emit(self, response: Message, payload: bytes) -> None:
-        """Stores and publishes an item; raises Stopped where the call is over."""
+        """Stores and publishes an item; raises Stopped if the call has ended."""
         context = self._context
         if self._method.is_transient(response):
-            self._heed(self._run(emit_transient(context.call, context.attempt, payload)))
+            self._checked(self._run(emit_transient(context.call, context.attempt, payload)))
             return
         if not self._method.server_streaming:
-            self._response = payload  # goes out with the end
+            self._response = payload  # stored together with the outcome
             return
         operation = emit(context.call, context.attempt, self._ordinal, payload)
         self._ordinal += 1
-        flow = self._heed(self._run(operation))
+        flow = self._checked(self._run(operation))
         with context.changed:
             context.flow.sent(len(payload))
         if flow is not None:
             context.on_flow(flow)
-        self._wait_for_readers()
+        self._wait_for_window()
 
     def end(self, outcome: call_pb2.Outcome) -> Operation[Refused | None]:
-        """What writes down how the attempt ended."""
+        """Returns the operation that stores the attempt's outcome."""
         context = self._context
         event = Event.FAIL if outcome.code else Event.SUCCEED
         if context.cancelled:
@@ -192,30 +189,30 @@ class _Emitter:
             context.call, context.attempt, event, "", outcome.SerializeToString(), self._response
         )
 
-    def _wait_for_readers(self) -> None:
+    def _wait_for_window(self) -> None:
         context = self._context
         while True:
             with context.changed:
                 if context.stopped is not None:
                     raise Stopped
-                trimmable = context.flow.to_be_trimmed()
+                trimmable = context.flow.trimmable()
                 if trimmable is None:
                     if not context.flow.blocked:
                         return
-                    context.changed.wait(_LOOK_EVERY_S)
+                    context.changed.wait(POLL_INTERVAL_S)
             if trimmable is not None:
-                self._heed(self._run(trim(context.call, context.attempt, *trimmable)))
+                self._checked(self._run(trim(context.call, context.attempt, *trimmable)))
                 with context.changed:
                     context.flow.trimmed(trimmable[1])
             elif context.flow.blocked:
-                flow = self._heed(self._run(read_flow(context.call, context.attempt)))
+                flow = self._checked(self._run(read_flow(context.call, context.attempt)))
                 if flow is not None:
                     context.on_flow(flow)
 
     def _run(self, operation: Operation[T]) -> T:
         return retry_while_away(partial(self._ledger.run, operation))
 
-    def _heed(self, reply: Flow | Refused | None) -> Flow | None:
+    def _checked(self, reply: Flow | Refused | None) -> Flow | None:
         if isinstance(reply, Refused):
             self._context.stop(reply.why)
         if self._context.stopped is not None:

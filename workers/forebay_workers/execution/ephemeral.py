@@ -1,10 +1,10 @@
-"""Running calls that live in a gateway's memory: no record, one answer."""
+"""Runs batches of ephemeral calls, which have no record: the gateway gets a reply for each."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -24,7 +24,7 @@ from forebay_workers.handler.invoke import invoke
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
-_ANSWER_EVERY_S = 0.005
+_REPLY_INTERVAL_S = 0.005
 
 _log = logging.getLogger(__name__)
 
@@ -32,116 +32,134 @@ _log = logging.getLogger(__name__)
 def run_batch(
     runtime: Runtime, method: Method, handler: Callable[..., Any], batch: call_pb2.Batch
 ) -> None:
-    """Runs the batch's calls one after the other, except those that are over, and answers."""
-    answers = _Answers(runtime, batch.reply_channel)
-    # One that kills its process makes the others run again.
-    shares_task = len(batch.members) > 1 and method.may_run_again
-    calls = [CallKey(member.call_id) for member in batch.members]
-    refusal = mismatch(method, batch.method, batch.fingerprint)
-    if refusal is not None:
-        _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), refusal.message)
-        for call in calls:
-            answers.add(
-                call_pb2.BatchMemberReply(call_id=call.id, outcome=outcome_of_error(refusal))
-            )
-        answers.send()
-        return
-    with runtime.control.expecting((call, 1) for call in calls):
-        for call, member in zip(calls, batch.members, strict=True):
-            if runtime.control.stopped_early(call, 1):
-                _log.info("call %s is not begun: its caller has left", call)
-                continue
-            answer = _answer(
-                runtime,
+    """Runs the batch's calls one after the other, except stopped ones, and replies to each."""
+    _Run(runtime, method, handler, batch).run()
+
+
+class _Run:
+    """One run of a batch."""
+
+    def __init__(
+        self, runtime: Runtime, method: Method, handler: Callable[..., Any], batch: call_pb2.Batch
+    ) -> None:
+        self._runtime = runtime
+        self._method = method
+        self._handler = handler
+        self._batch = batch
+        self._limit_s = run_limit_s(runtime, method)
+        # If a call kills its process, the others run again: they must be allowed to.
+        self._shares_task = len(batch.members) > 1 and method.may_run_again
+
+    def run(self) -> None:
+        replies = _Replies(self._runtime, self._batch.reply_channel)
+        calls = [CallKey(member.call_id) for member in self._batch.members]
+        error = mismatch(self._method, self._batch.method, self._batch.fingerprint)
+        if error is not None:
+            _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), error.message)
+            outcome = outcome_of_error(error)
+            for call in calls:
+                replies.add(call_pb2.BatchMemberReply(call_id=call.id, outcome=outcome))
+        else:
+            self._run_members(calls, replies)
+        replies.send()
+
+    def _run_members(self, calls: Sequence[CallKey], replies: _Replies) -> None:
+        control = self._runtime.control
+        with control.reserved((call, 1) for call in calls):
+            for call, member in zip(calls, self._batch.members, strict=True):
+                if control.was_stopped(call, 1):
+                    _log.info("call %s is not begun: its caller has disconnected", call)
+                    continue
+                reply = self._run_member(call, member)
+                if reply is not None:
+                    replies.add(reply)
+
+    def _run_member(
+        self, call: CallKey, member: call_pb2.BatchMember
+    ) -> call_pb2.BatchMemberReply | None:
+        """Runs a call; returns None if it was stopped, since no caller waits for it then."""
+        reply = call_pb2.BatchMemberReply(call_id=member.call_id)
+        now_ms = self._runtime.clock.now_ms()
+        if member.begin_by_ms <= now_ms:
+            _log.info("call %s is not begun: its deadline passed", call)
+            reply.outcome.CopyFrom(outcome_of_error(DeadlineExceeded("the call's deadline passed")))
+            return reply
+        context = self._context(call, member, now_ms, reply)
+        begun = time.monotonic()
+        outcome = self._invoke(context, member, reply)
+        if outcome is None:
+            return None
+        reply.run_ms = round((time.monotonic() - begun) * 1000)
+        reply.outcome.CopyFrom(outcome)
+        return reply
+
+    def _context(
+        self,
+        call: CallKey,
+        member: call_pb2.BatchMember,
+        now_ms: float,
+        reply: call_pb2.BatchMemberReply,
+    ) -> CallContext:
+        def send_initial(metadata: bytes) -> None:
+            reply.initial_metadata.ParseFromString(metadata)
+
+        deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
+        limits_s = [limit for limit in (self._limit_s, deadline_s) if limit is not None]
+        settings = self._runtime.settings
+        return CallContext(
+            call,
+            1,
+            metadata=((CALL_ID, call.id), *to_pairs(member.metadata)),
+            timeout_s=min(limits_s, default=None),
+            flow=FlowControl(settings.window_bytes, settings.item_bytes),
+            send_initial=send_initial,
+        )
+
+    def _invoke(
+        self,
+        context: CallContext,
+        member: call_pb2.BatchMember,
+        reply: call_pb2.BatchMemberReply,
+    ) -> call_pb2.Outcome | None:
+        def emit(response: Message, payload: bytes) -> None:
+            reply.response = payload
+
+        runtime, method = self._runtime, self._method
+        check = runtime.checks.get(method.name, NoCheck)()
+        with (
+            runtime.control.running(context, durable=False, shares_task=self._shares_task),
+            limited(runtime, context, self._limit_s, self._batch.reply_channel),
+        ):
+            return invoke(
                 method,
-                handler,
-                call,
-                member,
-                batch,
-                shares_task=shares_task,
+                self._handler,
+                [member.request],
+                context,
+                checking_versions(check, method, self._batch.fingerprint),
+                emit,
+                runtime.settings.max_message_bytes,
             )
-            if answer is not None:
-                answers.add(answer)
-    answers.send()
 
 
-class _Answers:
-    """Answers on their way to a gateway: those of quick calls together, none kept for long."""
+class _Replies:
+    """Replies to a gateway. Those of quick calls go together; none waits for long."""
 
     def __init__(self, runtime: Runtime, channel: str) -> None:
         self._ledger = runtime.ledger
         self._channel = channel
-        self._answers = call_pb2.BatchReply()
+        self._replies = call_pb2.BatchReply()
         self._sent_at = time.monotonic()
 
-    def add(self, answer: call_pb2.BatchMemberReply) -> None:
-        """Takes an answer, and sends all where the last were sent a while ago."""
-        self._answers.members.append(answer)
-        if time.monotonic() - self._sent_at > _ANSWER_EVERY_S:
+    def add(self, reply: call_pb2.BatchMemberReply) -> None:
+        """Adds a reply; sends all of them if the last were sent more than 5 ms ago."""
+        self._replies.members.append(reply)
+        if time.monotonic() - self._sent_at > _REPLY_INTERVAL_S:
             self.send()
 
     def send(self) -> None:
-        """Sends what there is."""
-        if self._answers.members:
-            frame = reply_frame(self._answers.SerializeToString())
+        if self._replies.members:
+            frame = reply_frame(self._replies.SerializeToString())
             if not self._ledger.publish(self._channel, frame):
-                _log.info("no gateway hears %s any more", self._channel)
-            self._answers.Clear()
+                _log.info("no gateway subscribes to %s any more", self._channel)
+            self._replies.Clear()
         self._sent_at = time.monotonic()
-
-
-def _answer(
-    runtime: Runtime,
-    method: Method,
-    handler: Callable[..., Any],
-    call: CallKey,
-    member: call_pb2.BatchMember,
-    batch: call_pb2.Batch,
-    *,
-    shares_task: bool,
-) -> call_pb2.BatchMemberReply | None:
-    """The answer; None where the handler was stopped: nobody is thought to wait for it."""
-    answer = call_pb2.BatchMemberReply(call_id=member.call_id)
-    now_ms = runtime.clock.now_ms()
-    if member.begin_by_ms <= now_ms:
-        _log.info("call %s is not begun: its deadline passed", call)
-        answer.outcome.CopyFrom(outcome_of_error(DeadlineExceeded("the call's deadline passed")))
-        return answer
-
-    def keep_initial(metadata: bytes) -> None:
-        answer.initial_metadata.ParseFromString(metadata)
-
-    def keep(response: Message, payload: bytes) -> None:
-        answer.response = payload
-
-    limit_s = run_limit_s(runtime, method)
-    deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
-    bounds = [bound for bound in (limit_s, deadline_s) if bound is not None]
-    context = CallContext(
-        call,
-        1,
-        metadata=((CALL_ID, call.id), *to_pairs(member.metadata)),
-        timeout_s=min(bounds, default=None),
-        flow=FlowControl(runtime.settings.window_bytes, runtime.settings.item_bytes),
-        send_initial=keep_initial,
-    )
-    check = runtime.checks.get(method.name, NoCheck)()
-    begun = time.monotonic()
-    with (
-        runtime.control.running(context, durable=False, shares_task=shares_task),
-        limited(runtime, context, limit_s, batch.reply_channel),
-    ):
-        outcome = invoke(
-            method,
-            handler,
-            [member.request],
-            context,
-            checking_versions(check, method, batch.fingerprint),
-            keep,
-            runtime.settings.max_message_bytes,
-        )
-    if outcome is None:
-        return None
-    answer.run_ms = round((time.monotonic() - begun) * 1000)
-    answer.outcome.CopyFrom(outcome)
-    return answer

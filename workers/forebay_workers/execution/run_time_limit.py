@@ -1,7 +1,7 @@
-"""Ending an ephemeral call when its run time is over. Of one on record, the ledger does it.
+"""Ends ephemeral calls whose run time has passed; for durable calls the ledger does it.
 
-The gateway is answered at once, however long the handler takes to heed the stop. The word goes
-over the worker's control channel, too: whoever ends what does not heed a stop listens there.
+The gateway gets its reply at once, even if the handler takes long to end. The stop also goes
+over the worker's control channel, so that the lease keeper kills a handler that ignores it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_limit_s(runtime: Runtime, method: Method) -> float | None:
-    """How long one attempt may run; None where there is no limit."""
+    """Returns how long an attempt may run, in seconds; None without a limit."""
     return method.route.limits.run_time_s or runtime.settings.run_time_s
 
 
@@ -33,11 +33,11 @@ def run_limit_s(runtime: Runtime, method: Method) -> float | None:
 def limited(
     runtime: Runtime, context: CallContext, limit_s: float | None, reply_channel: str
 ) -> Iterator[None]:
-    """Ends the call where the block takes longer than the limit."""
+    """Ends the call if the block takes longer than `limit_s`."""
     if limit_s is None:
         yield
         return
-    timer = threading.Timer(limit_s, _end, (runtime, context, reply_channel))
+    timer = threading.Timer(limit_s, _expire, (runtime, context, reply_channel))
     timer.daemon = True
     timer.start()
     try:
@@ -46,9 +46,9 @@ def limited(
         timer.cancel()
 
 
-def _end(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
+def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
     call = context.call
-    _log.info("call %s is stopped: its run time is over", call)
+    _log.info("call %s is stopped: its run time has passed", call)
     context.stop(str(State.EXPIRED))
     reply = call_pb2.BatchReply()
     outcome = outcome_of_error(DeadlineExceeded("the call ran for as long as its method lets it"))

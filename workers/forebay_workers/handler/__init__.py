@@ -1,1 +1,1 @@
-"""What a handler has: its context, its requests, flow control, and the channel that stops it."""
+"""Running a handler: its context, requests, flow control, and the channel that stops it."""

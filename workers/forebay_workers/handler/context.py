@@ -1,7 +1,7 @@
-"""What a handler is given beside its request: a whole `grpc.ServicerContext`.
+"""The context that a handler receives beside its request: a whole `grpc.ServicerContext`.
 
-A handler written for `grpc.server` finds here all that it used there; what it
-says goes to the ledger instead of a socket.
+A handler written for `grpc.server` runs unchanged. Metadata and status that it sets go to
+the ledger instead of a socket.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from forebay.metadata import from_pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Flow
+from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.handler.flow_control import FlowControl
+
+POLL_INTERVAL_S = LEASE_S / 3
+"""How long a waiting handler relies on notices, which may be lost, before it reads the ledger."""
 
 Pairs = Iterable[tuple[str, str | bytes]]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -29,18 +33,18 @@ _log = logging.getLogger(__name__)
 
 
 class Metadatum(NamedTuple):
-    """A pair of metadata, as `grpc.server` hands it out."""
+    """A pair of metadata, in the form that `grpc.server` gives to handlers."""
 
     key: str
     value: str | bytes
 
 
 class Aborted(Exception):
-    """The handler ended its call with `abort`; its status is in the context."""
+    """Raised by `abort` to end the handler; the context has the status."""
 
 
 class CallContext(grpc.ServicerContext):
-    """One attempt of one call, as its handler sees it."""
+    """The context of one attempt of one call. Methods of grpc's context are for the handler."""
 
     def __init__(
         self,
@@ -55,10 +59,10 @@ class CallContext(grpc.ServicerContext):
         self.call = call
         self.attempt = attempt
         self.stopped: str | None = None
-        self.cancelled = False  # by the handler itself
+        self.cancelled = False  # by the handler itself, with `cancel`
         self.flow = flow
-        self.requests_heard = 0
-        self._is_over = False
+        self.request_notices = 0
+        self._finished = False
         self.changed = threading.Condition()
         self.outcome = call_pb2.Outcome()
         self._deadline = Deadline.after(timeout_s)
@@ -67,70 +71,70 @@ class CallContext(grpc.ServicerContext):
         self._initial_sent = False
         self._callbacks: list[Callable[[], None]] | None = []
 
-    # What the process says to the context.
+    # Called by the worker.
 
-    def stop(self, why: str) -> None:
-        """The call is over: the handler is to come to an end."""
+    def stop(self, reason: str) -> None:
+        """Asks the handler to end: the call is over. The first reason is kept."""
         with self.changed:
-            self.stopped = self.stopped or why
+            self.stopped = self.stopped or reason
             self.changed.notify_all()
-        self._call_back()
+        self._run_callbacks()
 
     def on_credit(self, read_count: int) -> None:
-        """The foremost watcher has read so many items."""
+        """Records that the foremost watcher has read `read_count` items."""
         with self.changed:
             self.flow.on_credit(read_count)
             self.changed.notify_all()
 
     def on_flow(self, flow: Flow) -> None:
-        """The ledger's word on flow control."""
+        """Records the ledger's state of flow control."""
         with self.changed:
             self.flow.on_flow(flow)
             self.changed.notify_all()
 
-    def responds(self) -> None:
-        """A response goes out, and initial metadata before it."""
+    def response_started(self) -> None:
+        """Refuses initial metadata from now on: it precedes the first response."""
         self._initial_sent = True
 
-    def on_requests(self) -> None:
-        """Requests of a live call may have come, or ended."""
+    def requests_changed(self) -> None:
+        """Wakes the handler of a live call: its request stream may have grown or ended."""
         with self.changed:
-            self.requests_heard += 1
+            self.request_notices += 1
             self.changed.notify_all()
 
-    def wait_for_requests(self, heard: int, timeout_s: float) -> None:
-        """Returns when more was heard of them than `heard`, when it is over, or after so long."""
+    def wait_for_requests(self, seen_notices: int, timeout_s: float) -> None:
+        """Waits until `request_notices` is not `seen_notices`, or the call or handler ends."""
 
-        def news() -> bool:
-            over = self.stopped is not None or self._is_over
-            return over or self.requests_heard != heard
+        def may_continue() -> bool:
+            ended = self.stopped is not None or self._finished
+            return ended or self.request_notices != seen_notices
 
         with self.changed:
-            self.changed.wait_for(news, timeout_s)
+            self.changed.wait_for(may_continue, timeout_s)
 
-    def is_over(self) -> bool:
-        """Whether the handler has come to its end."""
-        return self._is_over
+    def has_finished(self) -> bool:
+        """Whether the handler has returned."""
+        return self._finished
 
-    def ended(self) -> None:
-        """The handler has come to its end."""
+    def finish(self) -> None:
+        """Marks the handler as finished, and runs its callbacks."""
         with self.changed:
-            self._is_over = True
+            self._finished = True
             self.changed.notify_all()
-        self._call_back()
+        self._run_callbacks()
 
     # grpc.RpcContext
 
     def is_active(self) -> bool:
-        """Whether the call still wants its result."""
+        """Returns False once the call was stopped or its deadline has passed."""
         return self.stopped is None and not self._deadline.passed
 
     def time_remaining(self) -> float:
-        """Seconds until the call's deadline; None where it has none, as in grpc.server."""
+        """Returns the seconds until the deadline; None without one, as grpc.server does."""
         return cast(float, self._deadline.timeout_s())
 
     def cancel(self) -> bool:
-        """Ends the call as CANCELLED; False where it had ended."""
+        """Ends the call as CANCELLED; returns False if it had ended already."""
         active = self.is_active()
         if active:
             self.cancelled = True
@@ -139,7 +143,7 @@ class CallContext(grpc.ServicerContext):
         return active
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Calls back when the call has ended; False where it has."""
+        """Calls `callback` when the call ends; returns False if it has ended already."""
         with self.changed:
             if self._callbacks is None:
                 return False
@@ -149,11 +153,11 @@ class CallContext(grpc.ServicerContext):
     # grpc.ServicerContext
 
     def invocation_metadata(self) -> tuple[Metadatum, ...]:
-        """The metadata that the route hands on, and the call's id."""
+        """Returns the call's id and the request metadata that the route passes on."""
         return self._metadata
 
     def peer(self) -> str:
-        """The call's name: the caller's address is not kept."""
+        """Returns the call's key: the ledger does not keep the caller's address."""
         return f"forebay:{self.call}"
 
     def peer_identities(self) -> None:
@@ -175,45 +179,39 @@ class CallContext(grpc.ServicerContext):
         """No effect: the gateway's server compresses."""
 
     def send_initial_metadata(self, initial_metadata: Pairs) -> None:
-        """Sends the handler's initial metadata; ValueError where that was done."""
+        """Sends initial metadata; raises ValueError if it has been sent already."""
         if self._initial_sent:
             raise ValueError("initial metadata was already sent")
         self._initial_sent = True
         self._send_initial(from_pairs(initial_metadata).SerializeToString())
 
     def set_trailing_metadata(self, trailing_metadata: Pairs) -> None:
-        """Sets the handler's trailing metadata."""
         self.outcome.trailing_metadata.CopyFrom(from_pairs(trailing_metadata))
 
     def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """The handler's trailing metadata, as set so far."""
         return tuple(to_pairs(self.outcome.trailing_metadata))
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        """Sets the status that the call ends with."""
         self.outcome.code = code.value[0]
 
     def set_details(self, details: str) -> None:
-        """Sets the status message that the call ends with."""
         self.outcome.message = details
 
     def code(self) -> grpc.StatusCode:
-        """The status, as set so far."""
         return _CODES[self.outcome.code]
 
     def details(self) -> str:
-        """The status message, as set so far."""
         return self.outcome.message
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        """Ends the call with a status; raises, and must not be caught."""
-        # As grpc.server does it: OK is no status to abort with.
+        """Ends the call with a status. Raises Aborted, which handlers must not catch."""
+        # As in grpc.server, aborting with OK gives UNKNOWN.
         self.set_code(grpc.StatusCode.UNKNOWN if code is grpc.StatusCode.OK else code)
         self.set_details("" if code is grpc.StatusCode.OK else details)
         raise Aborted
 
     def abort_with_status(self, status: grpc.Status) -> NoReturn:
-        """Ends the call with a status and its details; raises, and must not be caught."""
+        """Ends the call with a status and its details; raises Aborted."""
         trailing = list(status.trailing_metadata or ())
         for key, value in trailing:
             if key == STATUS_DETAILS_KEY:
@@ -221,7 +219,7 @@ class CallContext(grpc.ServicerContext):
         self.set_trailing_metadata(pair for pair in trailing if pair[0] != STATUS_DETAILS_KEY)
         self.abort(status.code, status.details)
 
-    def _call_back(self) -> None:
+    def _run_callbacks(self) -> None:
         with self.changed:
             callbacks, self._callbacks = self._callbacks or [], None
         for callback in callbacks:

@@ -1,9 +1,9 @@
-"""Hearing of credit, of live requests and of stops, in a process that runs handlers.
+"""Receives credit, notices of live requests, and stops, in a process that runs handlers.
 
-One thread a process, with a connection of its own. Pub/sub loses what is said
-while the connection is away, so after each subscription every running call looks
-into the ledger. A pool child whose worker was killed ends here, too: what it runs is
-another worker's now.
+Each process has one thread with a pub/sub connection of its own. Frames that are published
+while it is disconnected are lost, so after each subscription it reads the state of every
+running durable call from the ledger. The thread also ends a pool child whose worker was
+killed: another worker runs its calls by then.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.pubsub import listen
 from forebay_workers.handler.context import CallContext
 
-_LOOK_FOR_PARENT_EVERY_S = 1.0
-_FAREWELL_S = 5.0
+_PARENT_CHECK_INTERVAL_S = 1.0
+_CLOSE_TIMEOUT_S = 5.0
 
 _log = logging.getLogger(__name__)
 
 
 class ControlChannel:
-    """The process's ear. Its thread starts with it, and ends at `close` or with the process."""
+    """The control channel of a process. Its thread runs until `close` or the process's end."""
 
     def __init__(
         self,
@@ -52,37 +52,36 @@ class ControlChannel:
         self._running: dict[tuple[str, int], CallContext] = {}
         self._durable: dict[tuple[str, int], CallContext] = {}
         self._shared: set[tuple[str, int]] = set()
-        self._stopped_early: dict[tuple[str, int], str] = {}
-        self._expected: set[tuple[str, int]] = set()
+        self._reserved: set[tuple[str, int]] = set()
+        self._stopped_reserved: dict[tuple[str, int], str] = {}
         self._parent = parent
         self._grace_s = grace_s
-        self._over: str | None = None
+        self._stop_reason: str | None = None
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="forebay-control", daemon=True)
         self._thread.start()
 
     def stop_calls(self) -> None:
-        """What runs, and what will, is told that it is over."""
-        self._over = str(State.CANCELLED)
+        """Stops all running calls, and those that start later."""
+        self._stop_reason = str(State.CANCELLED)
         for context in tuple(self._running.values()):
-            context.stop(self._over)
+            context.stop(self._stop_reason)
 
     def close(self) -> None:
-        """Ends the thread; bounded."""
+        """Ends the thread; waits for at most 5 s."""
         self._loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join(_FAREWELL_S)
+        self._thread.join(_CLOSE_TIMEOUT_S)
 
     @contextmanager
     def running(
         self, context: CallContext, *, durable: bool, shares_task: bool = False
     ) -> Iterator[None]:
-        """The context hears of what concerns its call until the block is left.
+        """Passes the call's frames on to the context until the block is left.
 
-        Of one that is not on record, an ephemeral call, the ledger knows nothing: it is
-        stopped by a word on the channel alone. Where it shares its task with others, a pool
-        child that still runs it after the grace ends itself: the worker's main process
-        can't tell which of them runs.
+        An ephemeral call has no record to read, so only a frame can stop it. If it shares
+        its task with other calls, a pool child kills itself when the handler still runs
+        after the stop's grace: the main process can't tell which call of the task runs.
         """
         name = (str(context.call), context.attempt)
         self._running[name] = context
@@ -90,9 +89,9 @@ class ControlChannel:
             self._durable[name] = context
         if shares_task:
             self._shared.add(name)
-        over = self._stopped_early.get(name, self._over)
-        if over is not None:
-            context.stop(over)
+        stop_reason = self._stopped_reserved.get(name, self._stop_reason)
+        if stop_reason is not None:
+            context.stop(stop_reason)
         try:
             yield
         finally:
@@ -101,31 +100,31 @@ class ControlChannel:
             self._shared.discard(name)
 
     @contextmanager
-    def expecting(self, attempts: Iterable[tuple[CallKey, int]]) -> Iterator[None]:
-        """The attempts are about to begin: stops that come before `running` are kept for them."""
+    def reserved(self, attempts: Iterable[tuple[CallKey, int]]) -> Iterator[None]:
+        """Keeps stops that arrive before `running`, for attempts that are about to start."""
         names = {(str(call), attempt) for call, attempt in attempts}
-        self._expected |= names
+        self._reserved |= names
         try:
             yield
         finally:
-            self._expected -= names
+            self._reserved -= names
             for name in names:
-                self._stopped_early.pop(name, None)
+                self._stopped_reserved.pop(name, None)
 
-    def stopped_early(self, call: CallKey, attempt: int) -> bool:
-        """Whether the expected attempt was stopped before it ran."""
-        return (str(call), attempt) in self._stopped_early
+    def was_stopped(self, call: CallKey, attempt: int) -> bool:
+        """Whether the reserved attempt was stopped before it ran."""
+        return (str(call), attempt) in self._stopped_reserved
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._hear())
+            runner.run(self._serve())
 
-    async def _hear(self) -> None:
-        hearing = listen(self._ledger_url, self._channels, self._on_frame, self._look_after_all)
+    async def _serve(self) -> None:
+        listening = listen(self._ledger_url, self._channels, self._on_frame, self._read_all)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(hearing)]
+            tasks = [group.create_task(listening)]
             if self._parent is not None:
-                tasks.append(group.create_task(_end_with(self._parent)))
+                tasks.append(group.create_task(_exit_with(self._parent)))
             await self._closing.wait()
             await cancel_all(tasks)
 
@@ -133,26 +132,26 @@ class ControlChannel:
         key, attempt, event = parse_control(frame)
         context = self._running.get((key, attempt))
         if context is None:
-            if isinstance(event, Stop) and (key, attempt) in self._expected:
-                self._stopped_early[key, attempt] = str(event.state)
+            if isinstance(event, Stop) and (key, attempt) in self._reserved:
+                self._stopped_reserved[key, attempt] = str(event.state)
             return
         match event:
             case Credit(read_count):
                 context.on_credit(read_count)
             case RequestsCame():
-                context.on_requests()
+                context.requests_changed()
             case Stop(state):
                 context.stop(str(state))
                 if self._parent is not None and (key, attempt) in self._shared:
                     loop = asyncio.get_running_loop()
-                    loop.call_later(self._grace_s, self._end_if_running, key, attempt)
+                    loop.call_later(self._grace_s, self._kill_if_running, key, attempt)
 
-    def _end_if_running(self, key: str, attempt: int) -> None:
+    def _kill_if_running(self, key: str, attempt: int) -> None:
         if (key, attempt) in self._shared:
-            _log.warning("call %s is over; this process, which still runs it, ends itself", key)
+            _log.warning("call %s was stopped and still runs; its pool child kills itself", key)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _look_after_all(self) -> None:
+    def _read_all(self) -> None:
         for context in tuple(self._durable.values()):
             try:
                 flow = self._ledger.run(read_flow(context.call, context.attempt))
@@ -162,12 +161,12 @@ class ControlChannel:
                 context.stop(flow.why)
             else:
                 context.on_flow(flow)
-                context.on_requests()
+                context.requests_changed()
 
 
-async def _end_with(parent: int) -> None:
-    """Ends this process when it is no longer the parent's child."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - the system tells nobody
-        await asyncio.sleep(_LOOK_FOR_PARENT_EVERY_S)
-    _log.warning("the worker is gone; so is this process of its pool")
+async def _exit_with(parent: int) -> None:
+    """Kills this process when it is no longer the parent's child."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - no event reports it
+        await asyncio.sleep(_PARENT_CHECK_INTERVAL_S)
+    _log.warning("the worker's main process has died; its pool child ends too")
     os.kill(os.getpid(), signal.SIGKILL)

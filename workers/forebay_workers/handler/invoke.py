@@ -1,4 +1,4 @@
-"""Calling a handler, and what comes of it: the same for durable and ephemeral calls."""
+"""Calls a handler and turns how it ended into an outcome, for durable and ephemeral calls."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _FAILED = "the handler failed; the worker's log has the traceback"
 
 
 class Interrupted(Exception):
-    """What ends a handler through no fault of its own; raised through its frames."""
+    """Ends a handler that has not failed; raised from its requests, or where it yields."""
 
 
 class Stopped(Interrupted, grpc.RpcError):
-    """The call is over in the ledger. An RpcError, as what `grpc.server` raises from requests."""
+    """The call is over. An RpcError, since that is what `grpc.server` raises from requests."""
 
 
 class Refused(Interrupted):
-    """A request or a response is not what the contract and the limits allow."""
+    """A request or response violates the contract or a limit."""
 
     def __init__(self, error: ForebayError) -> None:
         super().__init__(str(error))
@@ -48,17 +48,17 @@ def invoke(
     emit: Callable[[Message, bytes], None],
     max_message_bytes: int,
 ) -> call_pb2.Outcome | None:
-    """Runs the handler, gives each response to `emit`, and returns how it ended.
+    """Runs the handler, passes each response to `emit`, and returns the call's outcome.
 
-    None where the call was over before the handler was: nobody wants to know.
-    `emit` raises `Stopped` where that is so. Raised are only other `Interrupted`, such
-    as by a ledger that is away, and what ends the process.
+    Returns None if the call ended before the handler did; `emit` and `requests` raise
+    `Stopped` then. Raises only other kinds of `Interrupted`, such as LedgerAway, and
+    exceptions that end the process.
     """
     try:
         parsed = _checked(method, requests, check)
         argument: Any = parsed if method.client_streaming else _only(parsed)
         for response in _responses(method, handler, argument, context):
-            context.responds()
+            context.response_started()
             emit(response, _serialized(method, response, max_message_bytes))
     except Aborted:
         pass
@@ -72,20 +72,28 @@ def invoke(
     except Interrupted:
         raise
     except Exception as error:
-        if context.stopped is not None and not context.cancelled:
-            _log.info("call %s: its handler, stopped, raised %r", context.call, error)
-            return None
-        _log.exception("call %s: the handler of %s failed", context.call, method.name)
-        if context.code() is grpc.StatusCode.OK:
-            return outcome_of_error(HandlerFailed(_FAILED))
-        context.outcome.message = context.outcome.message or _FAILED  # the code that it set holds
+        return _failure(method, context, error)
     finally:
-        context.ended()
-    return (
-        outcome_of_error(Cancelled("the handler cancelled the call"))
-        if context.cancelled
-        else context.outcome
-    )
+        context.finish()
+    return _own_outcome(context)
+
+
+def _own_outcome(context: CallContext) -> call_pb2.Outcome:
+    if context.cancelled:
+        return outcome_of_error(Cancelled("the handler cancelled the call"))
+    return context.outcome
+
+
+def _failure(method: Method, context: CallContext, error: Exception) -> call_pb2.Outcome | None:
+    """Returns the outcome of a handler that raised; None if that was because it was stopped."""
+    if context.stopped is not None and not context.cancelled:
+        _log.info("call %s: after it was stopped, its handler raised %r", context.call, error)
+        return None
+    _log.exception("call %s: the handler of %s failed", context.call, method.name)
+    if context.code() is grpc.StatusCode.OK:
+        return outcome_of_error(HandlerFailed(_FAILED))
+    context.outcome.message = context.outcome.message or _FAILED  # keeps the code it set
+    return _own_outcome(context)
 
 
 def _responses(
@@ -134,7 +142,7 @@ def _only(requests: Iterator[Message]) -> Message:
 def _serialized(method: Method, response: object, max_message_bytes: int) -> bytes:
     if not isinstance(response, method.response_class):
         raise TypeError(
-            f"the handler of {method.name} gave {type(response).__name__}, "
+            f"the handler of {method.name} returned or yielded {type(response).__name__}, "
             f"not {method.response_class.DESCRIPTOR.full_name}"
         )
     payload = response.SerializeToString()

@@ -1,4 +1,4 @@
-"""Waiting for a ledger that is away."""
+"""Retries operations while the ledger is unavailable."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from forebay.errors import BackendUnavailable
 from forebay_workers.handler.invoke import Interrupted
 
 RETRY_FOR_S = 60.0
-"""How long a running attempt waits for a ledger that is away."""
-_AGAIN_AFTER_S = 0.5
+"""How long a running attempt retries before it gives up."""
+_RETRY_DELAY_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 class LedgerAway(Interrupted):
-    """The ledger did not come back in time; the attempt is lost."""
+    """The ledger stayed unavailable for too long; the attempt is lost."""
 
 
-def retry_while_away(ask: Callable[[], T]) -> T:
-    """Asks the ledger until it answers; what is asked may be done twice. Raises LedgerAway."""
+def retry_while_away(operation: Callable[[], T]) -> T:
+    """Retries the operation until the ledger answers. It may run twice. Raises LedgerAway."""
     give_up = time.monotonic() + RETRY_FOR_S
     while True:
         try:
-            return ask()
+            return operation()
         except BackendUnavailable as error:
             if time.monotonic() > give_up:
                 raise LedgerAway from error
-            _log.warning("the ledger does not answer; again in %g s", _AGAIN_AFTER_S)
-            time.sleep(_AGAIN_AFTER_S)
+            _log.warning("the ledger does not answer; retrying in %g s", _RETRY_DELAY_S)
+            time.sleep(_RETRY_DELAY_S)

@@ -1,4 +1,4 @@
-"""How many native threads a handler may keep busy: the cores, shared among the slots."""
+"""Native threads a handler: a worker's slots share the machine's cores."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _limits: list[threadpool_limits] = []
 
 
 def share_threads(slots: int) -> None:
-    """Gives each of a worker's slots its part of the cores, at least one; BLAS is told, too.
+    """Divides the cores among a worker's slots, at least one each, and limits BLAS to that.
 
-    What `OPENBLAS_NUM_THREADS` and its like have set lower stays.
-    Called in each process that runs handlers, before the first of them.
+    A lower limit, such as `OPENBLAS_NUM_THREADS` sets, stays. Each process that runs
+    handlers calls this before the first of them.
     """
     global _share
     _share = max(1, _cores // slots)
@@ -24,7 +24,7 @@ def share_threads(slots: int) -> None:
 
 
 def unshare_threads() -> None:
-    """Takes back what `share_threads` did, for a process that lives on without a worker."""
+    """Undoes `share_threads`, for a process that goes on without a worker."""
     global _share
     _share = _cores
     while _limits:
@@ -32,5 +32,5 @@ def unshare_threads() -> None:
 
 
 def thread_share() -> int:
-    """How many threads a handler may keep busy at a time; all cores outside of a worker."""
+    """Returns how many threads a handler may keep busy; all cores outside a worker."""
     return _share

@@ -1,4 +1,4 @@
-"""A durable call's requests, as the ledger has them, or as they come."""
+"""Iterators over a durable call's requests: stored ones, and live ones as they arrive."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Begun
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.requests import take_requests
-from forebay_backends.ledger.scripts import LEASE_S
-from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.invoke import Stopped
 from forebay_workers.handler.ledger_retry import retry_while_away
 
-_A_READ = 4
-_LOOK_EVERY_S = LEASE_S / 3
+_PAGE_SIZE = 4
 
 
 def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iterator[bytes]:
-    """The request messages, in order; raises Stopped where the call has ended."""
+    """Yields the request messages, in order; raises Stopped if the call has ended."""
     if begun.inputs is None:
         yield begun.request
         return
 
     def read(first: int) -> list[bytes]:
-        return retry_while_away(partial(ledger.inputs, call, first, _A_READ))
+        return retry_while_away(partial(ledger.inputs, call, first, _PAGE_SIZE))
 
     ordinal = 0
     next_page: Callable[[], list[bytes]] = partial(read, ordinal)
@@ -36,9 +34,9 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
         while ordinal < begun.inputs:
             requests = next_page()
             if not requests:
-                raise Stopped  # the requests go when the call has ended
+                raise Stopped  # the ledger deletes them when the call ends
             ordinal += len(requests)
-            if ordinal < begun.inputs:  # it comes while the handler is busy with this page
+            if ordinal < begun.inputs:  # read ahead while the handler uses this page
                 next_page = reader.submit(read, ordinal).result
             yield from requests
     finally:
@@ -46,18 +44,18 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
 
 
 def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[bytes]:
-    """The request messages, in order, each when it is there; ends when the caller has.
+    """Yields the request messages as they arrive, until the caller ends its stream.
 
-    Raises Stopped where the call has ended, or the ledger has lost requests. What was taken
-    counts as read when the next one is asked for. Once the handler has returned, nothing comes.
+    A message counts as read when the handler takes the next one. Raises Stopped if the call
+    has ended or the ledger has lost requests. Ends early when the handler has returned.
     """
     ordinal = read_bytes = 0
-    while not context.is_over():
-        heard = context.requests_heard
+    while not context.has_finished():
+        notices = context.request_notices
         asked = take_requests(context.call, context.attempt, ordinal, read_bytes)
         taken = retry_while_away(partial(ledger.run, asked))
         if isinstance(taken, Refused):
-            if context.is_over():
+            if context.has_finished():
                 return
             context.stop(taken.why)
             raise Stopped
@@ -67,4 +65,4 @@ def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[byte
         if ordinal == taken.total:
             return
         if not taken.requests:
-            context.wait_for_requests(heard, _LOOK_EVERY_S)
+            context.wait_for_requests(notices, POLL_INTERVAL_S)

@@ -1,9 +1,8 @@
-"""Whether this worker knows a call as the gateway does that took it.
+"""Checks that gateway and worker have compatible versions of a call's method.
 
-Versions may differ while a fleet is brought up to date, and mostly that is well: protobuf's
-messages are made for it. What is refused is what would be wrong without a word: a task that
-is another method's here, a method that streams otherwise, and a request with fields that the
-gateway knows and this worker would pass over.
+Versions differ during a rolling upgrade, and protobuf messages are made for that. The worker
+refuses only what would go wrong silently: a task that belongs to another method here, a
+method with other streaming, and a request with fields that this worker would ignore.
 """
 
 from __future__ import annotations
@@ -15,39 +14,39 @@ from forebay.errors import VersionMismatch
 from forebay.routes import Method
 from forebay.routes.fingerprints import same_kind
 
-_FIX = "bring gateway and workers to one version of the service's protobuf, then call anew"
+_FIX = "bring gateway and workers to one version of the service's protobuf, then retry"
 
 
 def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | None:
-    """Why the worker's `method` is not the gateway's, by its name and fingerprint; None: it is.
+    """Returns an error if the gateway's method is not the worker's `method`.
 
-    Either is empty where the gateway, of an older version, did not say it.
+    An older gateway sends an empty name or fingerprint, which matches any.
     """
     if name and name != method.name:
         return VersionMismatch(
-            f"the call is of {name}, and its task, {method.route.task!r}, is {method.name}'s on "
-            f"the worker; {_FIX}"
+            f"the call is of {name}, but its task {method.route.task!r} belongs to {method.name} "
+            f"on the worker; {_FIX}"
         )
     if fingerprint and not same_kind(fingerprint, method.fingerprint):
-        return VersionMismatch(f"{method.name} streams otherwise on the worker; {_FIX}")
+        return VersionMismatch(f"{method.name} has other streaming on the worker; {_FIX}")
     return None
 
 
 def checking_versions(check: Check, method: Method, fingerprint: str) -> Check:
-    """The check, behind one for fields that only the gateway knows, where versions differ."""
+    """Adds a check for fields that the worker lacks, if the versions differ."""
     if not fingerprint or fingerprint == method.fingerprint:
         return check
     return _KnownFields(check)
 
 
 def unreadable(method: Method) -> VersionMismatch:
-    """The error for a request that the gateway could read and the worker can't."""
+    """Returns the error for a request that the gateway could parse and the worker can't."""
     name = method.request_class.DESCRIPTOR.full_name
     return VersionMismatch(f"the worker can't read the request as {name}; {_FIX}")
 
 
 class _KnownFields:
-    """Refuses a request with fields that are not known here. Raises VersionMismatch."""
+    """Raises VersionMismatch for a request with fields that this worker lacks."""
 
     def __init__(self, check: Check) -> None:
         self._check = check

@@ -1,1 +1,1 @@
-"""The claims of a worker on its calls: renewing them, giving them back, ending what is over."""
+"""Leases on calls: renewing and releasing them, heartbeats, and ending stopped calls."""

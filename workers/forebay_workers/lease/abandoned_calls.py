@@ -1,30 +1,32 @@
-"""Ephemeral calls whose callers have left before anyone said that it has them. Pure."""
+"""Ephemeral calls whose callers disconnected before a worker reported them. Pure."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-KEPT_S = 600.0
-_MOST = 100_000
+RETENTION_S = 600.0
+_MAX_COUNT = 100_000
 
 
 class AbandonedCalls:
-    """Remembers so many ids for so long (s, monotonic); their messages are passed over."""
+    """The ids of abandoned calls, whose messages workers skip. Bounded in age and number."""
 
-    def __init__(self, kept_s: float = KEPT_S, most: int = _MOST) -> None:
-        self._kept_s = kept_s
-        self._most = most
-        self._at: OrderedDict[str, float] = OrderedDict()
+    def __init__(self, retention_s: float = RETENTION_S, max_count: int = _MAX_COUNT) -> None:
+        self._retention_s = retention_s
+        self._max_count = max_count
+        self._abandoned_at: OrderedDict[str, float] = OrderedDict()
 
     def add(self, call_id: str, now: float) -> None:
-        """The call's caller has left."""
-        self._at[call_id] = now
-        while self._at and (len(self._at) > self._most or self._oldest + self._kept_s < now):
-            self._at.popitem(last=False)
+        """Adds a call at the time `now` (s, monotonic); drops those that are too old or many."""
+        self._abandoned_at[call_id] = now
+        while self._abandoned_at and (
+            len(self._abandoned_at) > self._max_count or self._oldest + self._retention_s < now
+        ):
+            self._abandoned_at.popitem(last=False)
 
     def __contains__(self, call_id: str) -> bool:
-        return call_id in self._at
+        return call_id in self._abandoned_at
 
     @property
     def _oldest(self) -> float:
-        return next(iter(self._at.values()))
+        return next(iter(self._abandoned_at.values()))

@@ -1,8 +1,7 @@
-"""Ending what does not end by itself after a stop. Decisions; the clock is passed in.
+"""The time that a handler has to end after a stop. Pure; the clock is an argument.
 
-A handler hears of a stop in its own process and has a grace to come to its end. On
-the prefork pool the child that still runs it after that is killed; no other pool has
-anything that could be.
+A handler's own process tells it to stop. If it still runs when its grace has passed, the
+prefork pool's child is killed; the other pools have no process that could be.
 """
 
 from __future__ import annotations
@@ -14,20 +13,26 @@ K = TypeVar("K", bound=Hashable)
 
 
 class StopGrace(Generic[K]):
-    """What was told to stop, and since when (s, monotonic)."""
+    """Stopped tasks, and when they were stopped (s, monotonic)."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
-        self._since: dict[K, float] = {}
+        self._stopped_at: dict[K, float] = {}
 
-    def told(self, what: K, now: float) -> None:
-        """It is over; it was told so now, unless it had been before."""
-        self._since.setdefault(what, now)
+    def start(self, task: K, now: float) -> None:
+        """Starts the grace of a task; a second stop does not prolong it."""
+        self._stopped_at.setdefault(task, now)
 
-    def overdue(self, running: Collection[K], now: float) -> list[K]:
-        """Of those running, what has had its grace; each is named once. Others are forgotten."""
-        self._since = {what: since for what, since in self._since.items() if what in running}
-        due = [what for what, since in self._since.items() if now - since >= self._grace_s]
-        for what in due:
-            self._since[what] = float("inf")
-        return due
+    def expired(self, running: Collection[K], now: float) -> list[K]:
+        """Returns the running tasks whose grace has passed, each once; forgets ended ones."""
+        self._stopped_at = {
+            task: stopped_at for task, stopped_at in self._stopped_at.items() if task in running
+        }
+        expired = [
+            task
+            for task, stopped_at in self._stopped_at.items()
+            if now - stopped_at >= self._grace_s
+        ]
+        for task in expired:
+            self._stopped_at[task] = float("inf")
+        return expired

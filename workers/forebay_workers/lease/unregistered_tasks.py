@@ -1,8 +1,8 @@
-"""Messages whose task this worker has not registered: Celery drops them, and tells of it.
+"""Messages whose task this worker has not registered: Celery drops them and sends a signal.
 
-Their calls go to another live worker that consumes the queue and has the task, by way of the
-queue again; it may take some turns. Where there is none, nor comes one in a moment, the call
-ends with TASK_UNKNOWN: waiting for its queue wait would end no better.
+If another live worker consumes the queue and has the task, the message is sent to the queue
+again, several times if need be. If no such worker appears within 3 s, the calls end with
+TASK_UNKNOWN; waiting until their queue wait expires would not help them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from forebay.errors import TaskUnknown
@@ -28,82 +28,76 @@ from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_r
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
 from forebay_backends.urls import HIGHEST_PRIORITY
-from forebay_workers.celery_hooks.request import Attempt, attempts_of
+from forebay_workers.celery_hooks.request import Attempt, attempts_of, drained
 
-RETRY_FOR_S = 3.0
-"""How long a worker that has the task may take to come, as when it is restarted."""
+START_GRACE_S = 3.0
+"""How long a worker with the task may take to appear, for example while it restarts."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A message of ours that Celery dropped; `message` is as it would be sent again."""
+    """A message of ours that Celery dropped; `message` is ready to be sent again."""
 
     message: TaskMessage
     attempts: Sequence[Attempt]
     batch: call_pb2.Batch | None
-    since: float = field(default_factory=time.monotonic)
+    dropped_at: float = field(default_factory=time.monotonic)
 
 
 class DroppedMessages:
-    """What was dropped and is to be seen to. Filled by Celery's thread, emptied by the keeper's."""
+    """Dropped messages. Celery's thread adds them, the lease keeper's thread handles them."""
 
     def __init__(self, *, redis_broker: bool) -> None:
         self._redis_broker = redis_broker
         self._new: SimpleQueue[Dropped] = SimpleQueue()
-        self._left: list[Dropped] = []
+        self._pending: list[Dropped] = []
 
     def on_task_unknown(self, message: Any, name: str) -> None:
-        """Celery's word; what is none of ours is left to it."""
+        """Adds a message; ignores those that are not Forebay's."""
         try:
             if message.headers.get("origin") != ORIGIN:
                 return
             _, kwargs, _ = message.payload
             self._new.put(_dropped(message, name, kwargs, self._redis_broker))
-        except Exception as error:  # whatever somebody put on the queue; nothing may stop consuming
-            _log.warning("a message for task %r is none of Forebay's: %r", name, error)
+        except Exception as error:  # anyone may write to the queue; consuming must go on
+            _log.warning("a message for task %r is not Forebay's: %r", name, error)
 
-    async def see_to(self, ledger: Ledger, broker: Broker, worker: str) -> None:
-        """Sends them again, or ends their calls; raises BackendUnavailable, to be called again."""
-        self._left += _all_of(self._new)
-        if not self._left:
+    async def resend_or_fail(self, ledger: Ledger, broker: Broker, worker: str) -> None:
+        """Resends messages that a live worker can run; ends the calls of the others.
+
+        Keeps a message within its grace. Raises BackendUnavailable; call it again then.
+        """
+        self._pending += drained(self._new)
+        if not self._pending:
             return
-        workers = [one for one in await live_workers(ledger) if one.worker != worker]
-        for dropped in tuple(self._left):
+        others = [other for other in await live_workers(ledger) if other.worker != worker]
+        for dropped in tuple(self._pending):
             task, queue = dropped.message.task, dropped.message.queue
-            if any(queue in one.queues and task in one.tasks for one in workers):
-                await _send_again(ledger, broker, dropped)
-            elif time.monotonic() - dropped.since < RETRY_FOR_S:
+            if any(queue in other.queues and task in other.tasks for other in others):
+                await _resend(ledger, broker, dropped)
+            elif time.monotonic() - dropped.dropped_at < START_GRACE_S:
                 continue
             else:
-                await _end(ledger, worker, dropped)
-            self._left.remove(dropped)
+                await _fail_all(ledger, worker, dropped)
+            self._pending.remove(dropped)
 
 
 def _dropped(message: Any, name: str, kwargs: dict[str, Any], redis_broker: bool) -> Dropped:
-    said = int(message.properties.get("priority") or 0)
-    again = TaskMessage(
+    priority = int(message.properties.get("priority") or 0)
+    resent = TaskMessage(
         message.headers["id"],
         name,
         message.delivery_info["routing_key"],
-        HIGHEST_PRIORITY - said if redis_broker else said,
+        HIGHEST_PRIORITY - priority if redis_broker else priority,
         kwargs,
     )
     batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"])) if "batch" in kwargs else None
-    return Dropped(again, attempts_of(kwargs), batch)
+    return Dropped(resent, attempts_of(kwargs), batch)
 
 
-def _all_of(queue: SimpleQueue[Dropped]) -> list[Dropped]:
-    found = []
-    try:
-        while True:
-            found.append(queue.get_nowait())
-    except Empty:
-        return found
-
-
-async def _send_again(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
+async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
     message = dropped.message
     _log.warning(
         "task %r is not registered here; its calls go back to queue %r, for another worker",
@@ -124,12 +118,12 @@ async def _send_again(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
         await ledger.run(mark_resent(unclaimed))
 
 
-async def _end(ledger: Ledger, worker: str, dropped: Dropped) -> None:
+async def _fail_all(ledger: Ledger, worker: str, dropped: Dropped) -> None:
     message = dropped.message
     _log.error(
         "task %r is registered neither here nor by another live worker of queue %r; its calls "
-        "fail: start a worker whose application registers it, and let this one not consume "
-        "that queue, or mend the method's route",
+        "fail: start a worker whose application registers it, and don't let this one consume "
+        "that queue, or fix the method's route",
         message.task,
         message.queue,
     )
@@ -147,6 +141,6 @@ async def _end(ledger: Ledger, worker: str, dropped: Dropped) -> None:
 async def _fail(
     ledger: Ledger, call: CallKey, attempt: int, worker: str, outcome: call_pb2.Outcome
 ) -> None:
-    """Ends the call, unless another worker has it, which got it by another message."""
+    """Ends the call, unless another worker has claimed it through another message."""
     if await ledger.run(claim(call, attempt, worker)) is None:
         await ledger.run(finish(call, attempt, Event.FAIL, "", outcome.SerializeToString()))

@@ -1,1 +1,1 @@
-"""What a worker process holds, and when it claims a call."""
+"""A worker process: its resources, Celery's signals, and claiming calls on arrival."""

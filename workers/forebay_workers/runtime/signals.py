@@ -20,7 +20,7 @@ from celery.signals import (
 
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.process.memory import freeze_startup_objects
-from forebay_workers.lease.keeper import MIND_EVERY_S, LeaseKeeper
+from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
 from forebay_workers.runtime.process import current_worker, settings
 
 _applications: WeakSet[Celery] = WeakSet()
@@ -63,7 +63,7 @@ def on_worker_ready(sender: Any, **_: object) -> None:
     presence = _presence(sender)
     if presence.pool == "prefork" and sender.hub is not None:
         # By default Celery checks its children every 5 s.
-        sender.hub.call_repeatedly(MIND_EVERY_S, sender.pool.maintain_pool)
+        sender.hub.call_repeatedly(CHECK_INTERVAL_S, sender.pool.maintain_pool)
     worker.keeper = LeaseKeeper(presence, settings())
     worker.keeper.start()
 
@@ -79,14 +79,14 @@ def on_worker_shutting_down(**_: object) -> None:
     """Releases the calls that have not begun, when the worker receives SIGTERM."""
     keeper = current_worker().keeper
     if keeper is not None:
-        keeper.give_back()
+        keeper.begin_shutdown()
 
 
 def on_worker_shutdown(sender: Any, **_: object) -> None:
     """Stops the lease keeper when the worker's tasks have ended."""
     keeper = current_worker().keeper
     if keeper is not None and sender.app in _applications:
-        keeper.stop()
+        keeper.close()
 
 
 def _presence(consumer: Any) -> WorkerPresence:
@@ -105,13 +105,13 @@ def _presence(consumer: Any) -> WorkerPresence:
 def _before_fork() -> None:
     keeper = current_worker().keeper
     if keeper is not None:
-        keeper.standstill.begin()
+        keeper.fork_pause.begin()
 
 
 def _after_fork() -> None:
     keeper = current_worker().keeper
     if keeper is not None:
-        keeper.standstill.end()
+        keeper.fork_pause.end()
 
 
 def _in_child() -> None:

@@ -1,7 +1,7 @@
-"""Claiming a call when its message arrives and has to wait, in the worker's main process.
+"""Claims a call when its message arrives and no slot is free, in the worker's main process.
 
-So a call that waits for a free slot is known to be held, and one that is over, or that
-another worker has, does not wait.
+The ledger then knows that this worker has reserved the call. A call that has ended, or that
+another worker has claimed, does not wait for a slot.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from celery.worker import strategy as celery_strategy
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.operations.attempts import claim
-from forebay_workers.celery_hooks.request import Attempt, attempts_of, held
+from forebay_workers.celery_hooks.request import Attempt, attempts_of, reserved_calls
 from forebay_workers.runtime import process
 
 _log = logging.getLogger(__name__)
 
 
 def strategy(task: Any, app: Any, consumer: Any) -> Any:
-    """Celery's strategy for a task of ours: its own, behind a claim."""
+    """Celery's strategy for our tasks: claims the calls, then goes on with its default."""
     handle = celery_strategy.default(task, app, consumer)
 
     def claim_then_handle(
@@ -40,9 +40,9 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
 
 
 def _refusal(message: Any) -> str | None:
-    """Why no call of the message may be begun here; None where one may, or `begin` is to tell.
+    """Returns why no call of the message may begin here; None if one may, or `begin` decides.
 
-    Nothing may be raised here: it would stop the whole worker's consuming.
+    Raises nothing: an exception would end the worker's consuming.
     """
     try:
         _, kwargs, _ = message.payload
@@ -50,24 +50,24 @@ def _refusal(message: Any) -> str | None:
             batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
             keeper = process.current_worker().keeper
             call_ids = [member.call_id for member in batch.members]
-            wanted = keeper is None or keeper.wanted(call_ids)
-            return None if wanted else "its callers have left"
+            accepted = keeper is None or keeper.accept_batch(call_ids)
+            return None if accepted else "its callers have disconnected"
         attempts = attempts_of(kwargs)
         if not attempts:
             raise KeyError("call")
-    except Exception as error:  # whatever somebody put on the queue: pickle is refused here
-        return f"its message is none of Forebay's: {error!r}"
-    now_held = held()
-    held_attempts = {attempt for request in now_held for attempt in request.durable}
-    if held_attempts.issuperset(attempts):
-        return "it is held here already"
-    if len(now_held) < process.current_worker().slots:
-        return None  # it begins in a moment, which is a claim; the keeper claims one that hangs
-    return _claim([attempt for attempt in attempts if attempt not in held_attempts])
+    except Exception as error:  # anyone may write to the queue; pickle, too, is refused here
+        return f"its message is not Forebay's: {error!r}"
+    reserved = reserved_calls()
+    reserved_attempts = {attempt for request in reserved for attempt in request.durable}
+    if reserved_attempts.issuperset(attempts):
+        return "this worker has reserved it already"
+    if len(reserved) < process.current_worker().slots:
+        return None  # it begins at once, which claims it; the next renewal claims one that hangs
+    return _claim([attempt for attempt in attempts if attempt not in reserved_attempts])
 
 
 def _claim(attempts: Sequence[Attempt]) -> str | None:
-    """Claims the attempts; why none of them may be begun here."""
+    """Claims the attempts; returns why none of them may begin here, or None if one may."""
     try:
         runtime = process.runtime()
         refused = runtime.ledger.run_all(

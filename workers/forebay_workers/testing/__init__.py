@@ -1,1 +1,1 @@
-"""A worker inside a test's process."""
+"""Runs a worker inside a test's process."""

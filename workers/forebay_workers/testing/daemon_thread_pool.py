@@ -1,7 +1,7 @@
-"""A pool of threads, as Celery's, but one that ends though a handler does not.
+"""A thread pool like Celery's whose shutdown does not wait for handlers without a limit.
 
-Celery's threads hold up the end of their process, which is a worker's own. In one that
-merely hosts a worker, as a test's does, a handler that never returns would hold up everything.
+A process can't exit before the threads of Celery's pool have ended. That suits a worker's own
+process. In a test's process, a handler that never returns would block the test run.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _STANDARD_LIBRARY = os.path.dirname(os.__file__)
 
 
 def _where(frame: FrameType) -> str:
-    """The innermost function that is not the standard library's: that it waits says little."""
+    """Returns the innermost function outside the standard library, where all threads wait."""
     stack = traceback.extract_stack(frame)
     at = [one for one in stack if os.path.dirname(one.filename) != _STANDARD_LIBRARY][-1]
     return f"{at.filename}:{at.lineno} in {at.name}"
 
 
 def _ignore(result: object) -> None:
-    """Nobody asked for it."""
+    """The default callback."""
 
 
 class TaskPool(BasePool):
-    """A thread for each task that was taken, of which so many run at a time."""
+    """A daemon thread for each reserved task; as many run at a time as the pool has slots."""
 
     body_can_be_buffer = True
     signal_safe = False
@@ -54,7 +54,7 @@ class TaskPool(BasePool):
         accept_callback: Callable[..., Any] | None = None,
         **_: Any,
     ) -> Any:
-        """Runs the task when a slot is free."""
+        """Starts a thread that runs the task when a slot is free."""
         task = (target, args, kwargs, callback, accept_callback)
         thread = threading.Thread(target=self._run, args=task, name="forebay-handler", daemon=True)
         self._threads.add(thread)
@@ -62,14 +62,14 @@ class TaskPool(BasePool):
         return thread
 
     def on_stop(self) -> None:
-        """Begins nothing any more, and waits for what runs; bounded."""
+        """Starts no more tasks, and waits for the running ones for at most 5 s."""
         self._stopping = True
-        give_up = time.monotonic() + STOP_TIMEOUT_S
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for thread in tuple(self._threads):
-            thread.join(max(0.0, give_up - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def running(self) -> list[str]:
-        """Where each handler that runs is: file, line and function."""
+        """Returns file, line and function of each running handler."""
         frames = sys._current_frames()
         return [_where(frames[thread]) for thread in tuple(self._running) if thread in frames]
 

@@ -1,7 +1,7 @@
-"""A worker inside a process that is not its own, such as a test's.
+"""Runs a worker inside a process that is not its own, such as a test's.
 
-It runs in threads: Celery's loop in one, each handler in one of its own. It takes over
-neither signals nor logging, and what it and Celery hold for a whole process is given back.
+Celery's loop runs in one thread, each handler in another. The worker handles no signals and
+sets up no logging, and afterwards Celery's process-wide state is as it was before.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from forebay_workers.runtime import process
 from forebay_workers.testing.daemon_thread_pool import STOP_TIMEOUT_S, TaskPool
 
 START_TIMEOUT_S = 30.0
-# kombu ends a connection to Redis when its last wait for a message has ended.
-_POLL_S = 0.1
-_END_TIMEOUT_S = STOP_TIMEOUT_S + 15.0  # its keeper and its connections have theirs
+# kombu closes a connection to Redis when its last blocking read has ended.
+_POLL_INTERVAL_S = 0.1
+_END_TIMEOUT_S = STOP_TIMEOUT_S + 15.0  # for the lease keeper and the connections too
 
 
 class WorkerError(RuntimeError):
-    """The worker did not start, or does not end; the message says why and what to do."""
+    """The worker did not start or did not end; the message has the reason and a remedy."""
 
 
 @contextmanager
@@ -41,15 +41,15 @@ def running_worker(
     settings: Settings,
     concurrency: int,
 ) -> Iterator[None]:
-    """A worker of the services, ready, that runs so many calls at a time, until the block is left.
+    """Runs a worker of the services, with `concurrency` slots, until the block is left.
 
-    Then calls that still run are told that they are over. Raises RouteError and LookupError
-    as `application` does, RuntimeError where the process has a worker already, and
-    WorkerError where the worker does not start, or a handler does not end.
+    Calls that still run then are stopped. Raises RouteError and LookupError as `application`
+    does, RuntimeError if the process has a worker already, and WorkerError if the worker does
+    not start or a handler does not end.
     """
-    with process.hosted_worker(settings), _kept_of_celery():
+    with process.hosted_worker(settings), _restored_celery_state():
         app = application("forebay_workers.in_process", services)
-        app.conf.broker_transport_options = {"polling_interval": _POLL_S}
+        app.conf.broker_transport_options = {"polling_interval": _POLL_INTERVAL_S}
         app.set_default()  # as `celery worker` does: a handler may send tasks
         worker = _Worker(
             app=app,
@@ -71,17 +71,17 @@ def running_worker(
 
 
 class _Worker(WorkController):
-    """Celery's worker, less what makes it a program."""
+    """Celery's worker, in a thread of this process."""
 
     def begin(self) -> None:
-        """Starts it in a thread, and returns when it consumes."""
+        """Starts the thread, and returns when the worker consumes."""
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="forebay-worker", daemon=True)
         self._thread.start()
         self._ready.result(START_TIMEOUT_S)
 
     def end(self) -> None:
-        """Lets handlers come to their end, and ends it; bounded."""
+        """Shuts the worker down; waits for handlers for at most 5 s. Raises WorkerError."""
         hub: Any = self.hub
         hub.call_soon(_shut_down)
         self._thread.join(_END_TIMEOUT_S)
@@ -89,20 +89,22 @@ class _Worker(WorkController):
         still = pool.running()
         if still or self._thread.is_alive():
             raise WorkerError(
-                "the worker did not end; a thread can't be ended from outside, so let handlers "
-                "look at context.is_active(), and bound what they wait for. Still running: "
+                "the worker did not end; a thread can't be killed, so let handlers check "
+                "context.is_active(), and bound their waits. Still running: "
                 + ("; ".join(still) or "Celery's loop")
             )
 
     def on_consumer_ready(self, consumer: Any) -> None:
-        """Celery's word that it consumes."""
+        """Called by Celery when the worker consumes."""
         worker_ready.send(sender=consumer)
         self._ready.set_result(None)
 
     def _run(self) -> None:
-        self.start()  # returns whatever happens
+        self.start()  # returns after errors too
         if not self._ready.done():
-            self._ready.set_exception(WorkerError("the worker did not start; its log says why"))
+            self._ready.set_exception(
+                WorkerError("the worker did not start; its log has the reason")
+            )
 
 
 def _shut_down() -> None:
@@ -110,8 +112,8 @@ def _shut_down() -> None:
 
 
 @contextmanager
-def _kept_of_celery() -> Iterator[None]:
-    """What Celery has once a process is as it was, after the block."""
+def _restored_celery_state() -> Iterator[None]:
+    """Restores Celery's process-wide state after the block."""
     celery: Any = _state
     pools: Any = billiard_pool
     current, default, lock = celery._tls.current_app, celery.default_app, pools.Lock

@@ -17,17 +17,17 @@ from tests.harness import eventually
 
 
 class Looped:
-    """A loop in a thread of its own, and its standstill."""
+    """A loop in a thread of its own, and its pause."""
 
     def __init__(self) -> None:
-        self.standstill = ForkPause()
+        self.pause = ForkPause()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
         self._ready.wait()
 
     async def _run(self) -> None:
-        self.standstill.of_this_loop()
+        self.pause.attach()
         self.loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._ready.set()
@@ -60,11 +60,11 @@ def test_a_fork_has_whole_what_the_loop_was_importing(
     looped.do(begun.set)
     looped.do(lambda: import_module("slow"))
     begun.wait()
-    looped.standstill.begin()
+    looped.pause.begin()
     child = os.fork()
     if not child:
         os._exit(import_module("slow").value)
-    looped.standstill.end()
+    looped.pause.end()
     codes: list[int] = []
 
     def ended() -> bool:
@@ -84,15 +84,15 @@ def test_a_fork_has_whole_what_the_loop_was_importing(
 
 def test_nothing_runs_in_the_loop_from_begin_to_end(looped: Looped) -> None:
     done: list[str] = []
-    looped.standstill.begin()
+    looped.pause.begin()
     looped.do(lambda: done.append("later"))
     assert not done
-    looped.standstill.end()
+    looped.pause.end()
     eventually(lambda: done == ["later"], "the loop goes on")
 
 
 def test_it_is_nothing_to_wait_for_without_a_loop(looped: Looped) -> None:
     ForkPause().begin()
     looped.end()
-    looped.standstill.begin()
-    looped.standstill.end()
+    looped.pause.begin()
+    looped.pause.end()

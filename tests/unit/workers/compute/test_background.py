@@ -16,10 +16,10 @@ TIMEOUT_S = 30.0
 
 @pytest.fixture(autouse=True)
 def _progress_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "PROGRESS_EVERY_S", 0.01)
+    monkeypatch.setattr(background, "PROGRESS_INTERVAL_S", 0.01)
 
 
-def _wanted() -> bool:
+def _is_active() -> bool:
     return True
 
 
@@ -28,12 +28,12 @@ def _without_progress(parts: Background[int]) -> list[int]:
 
 
 def test_the_parts_come_in_order_and_then_it_ends() -> None:
-    with Background(lambda mark: iter(range(100)), _wanted) as parts:
+    with Background(lambda mark: iter(range(100)), _is_active) as parts:
         assert _without_progress(parts) == list(range(100))
 
 
 def test_a_computation_without_parts_ends() -> None:
-    with Background(lambda mark: iter(list[int]()), _wanted) as parts:
+    with Background(lambda mark: iter(list[int]()), _is_active) as parts:
         assert _without_progress(parts) == []
 
 
@@ -41,7 +41,7 @@ def test_it_runs_in_a_thread_of_its_own() -> None:
     def compute(mark: ProgressMark) -> Iterator[int]:
         yield threading.get_ident()
 
-    with Background(compute, _wanted) as parts:
+    with Background(compute, _is_active) as parts:
         assert _without_progress(parts) != [threading.get_ident()]
 
 
@@ -53,7 +53,7 @@ def test_progress_is_told_while_nothing_else_comes() -> None:
         assert heard.wait(TIMEOUT_S)
         yield 1
 
-    with Background(compute, _wanted) as parts:
+    with Background(compute, _is_active) as parts:
         found = iter(parts)
         part = next(found)
         while part == pb.Progress(fraction=0.0, stage="begin"):  # the thread is still starting
@@ -68,7 +68,7 @@ def test_an_error_is_raised_where_the_parts_are_awaited_after_those_before_it() 
         yield 1
         raise MemoryError("too large")
 
-    with Background(compute, _wanted) as parts:
+    with Background(compute, _is_active) as parts:
         found = (part for part in parts if not isinstance(part, pb.Progress))
         assert next(found) == 1
         with pytest.raises(MemoryError, match="too large"):
@@ -86,7 +86,7 @@ def test_leaving_the_block_ends_a_computation_at_its_next_step() -> None:
         finally:
             ended.set()
 
-    with Background(compute, _wanted) as parts:
+    with Background(compute, _is_active) as parts:
         next(iter(parts))
         assert not ended.is_set()
     assert ended.wait(TIMEOUT_S)
@@ -104,7 +104,7 @@ def test_leaving_the_block_ends_a_computation_that_waits_for_its_parts_to_be_tak
         finally:
             ended.set()
 
-    with Background(compute, _wanted) as parts:
+    with Background(compute, _is_active) as parts:
         next(iter(parts))
     assert ended.wait(TIMEOUT_S)
     assert len(computed) < 20
@@ -131,7 +131,7 @@ def test_nothing_is_computed_far_ahead_of_who_takes_it() -> None:
             computed.append(part)
             yield part
 
-    with Background(compute, _wanted) as parts:
+    with Background(compute, _is_active) as parts:
         for taken, part in enumerate(p for p in parts if not isinstance(p, pb.Progress)):
             assert part == taken
             assert len(computed) <= taken + 8
@@ -150,7 +150,7 @@ def test_a_computation_that_fails_when_nobody_wants_it_says_nothing() -> None:
         finally:
             ended.set()
 
-    with Background(parts, _wanted) as background_parts:
+    with Background(parts, _is_active) as background_parts:
         assert next(part for part in background_parts if isinstance(part, int)) == 1
     abandoned.set()
     assert ended.wait(TIMEOUT_S)

@@ -40,7 +40,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decimals, "LEAF_DIGITS", 1)
     monkeypatch.setattr(decimals, "CHUNK_LEVEL", 1)
     monkeypatch.setattr(decimals, "CHUNK_DIGITS", 2)
-    monkeypatch.setattr(decimals, "_AHEAD", 1)
+    monkeypatch.setattr(decimals, "_MAX_AHEAD", 1)
 
 
 def _threads() -> list[threading.Thread]:
@@ -138,7 +138,7 @@ def test_the_leading_digits_come_before_the_others_are_computed() -> None:
 
 @pytest.mark.usefixtures("_tiny")
 def test_nothing_is_written_far_ahead_of_who_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decimals, "_AHEAD", 5)
+    monkeypatch.setattr(decimals, "_MAX_AHEAD", 5)
     splitting = decimals._Splitting(TEN**200 - 1, 100, decimals._PowersOfTen())
     workers = [threading.Thread(target=splitting.work) for _ in range(2)]
     for worker in workers:

@@ -118,7 +118,7 @@ def test_initial_metadata_is_sent_at_once_and_only_once() -> None:
 
 def test_initial_metadata_is_too_late_after_a_response() -> None:
     sending = context()
-    sending.responds()
+    sending.response_started()
     with pytest.raises(ValueError, match="already sent"):
         sending.send_initial_metadata((("a", "1"),))
 
@@ -129,8 +129,12 @@ def test_metadata_has_keys_and_values_by_name_as_in_grpc() -> None:
     assert dict([entry]) == {"x-wish": "tea"}
 
 
-def test_a_handler_that_waits_for_requests_is_woken_by_news_and_by_every_end() -> None:
-    for wake in (CallContext.on_requests, CallContext.ended, lambda said: said.stop("CANCELLED")):
+def test_a_handler_that_waits_for_requests_is_woken_by_a_notice_and_by_every_end() -> None:
+    for wake in (
+        CallContext.requests_changed,
+        CallContext.finish,
+        lambda said: said.stop("CANCELLED"),
+    ):
         waiting = context()
         waiter = threading.Thread(target=waiting.wait_for_requests, args=(0, 60.0))
         waiter.start()
@@ -188,14 +192,16 @@ def test_cancel_ends_the_call_as_cancelled() -> None:
     assert cancelling.code() is grpc.StatusCode.CANCELLED
 
 
-@pytest.mark.parametrize("how", ["stop", "cancel", "ended"])
+@pytest.mark.parametrize("how", ["stop", "cancel", "finish"])
 def test_callbacks_are_called_once_in_order_however_the_call_ends(how: str) -> None:
     called: list[int] = []
     ending = context()
     assert ending.add_callback(lambda: called.append(1))
     assert ending.add_callback(lambda: called.append(2))
-    {"stop": lambda: ending.stop("EXPIRED"), "cancel": ending.cancel, "ended": ending.ended}[how]()
-    ending.ended()
+    {"stop": lambda: ending.stop("EXPIRED"), "cancel": ending.cancel, "finish": ending.finish}[
+        how
+    ]()
+    ending.finish()
     assert called == [1, 2]
     assert not ending.add_callback(lambda: called.append(3))
     assert called == [1, 2]
@@ -209,14 +215,14 @@ def test_a_callback_may_look_at_the_call_that_ended() -> None:
     assert active == [False]
 
 
-def test_news_of_flow_reach_flow_control() -> None:
+def test_credit_and_the_ledgers_flow_state_reach_flow_control() -> None:
     flowing = context()
     flowing.flow.sent((1 << 20) + 1)
     flowing.on_flow(Flow(read_count=0, watchers=1))
     assert flowing.flow.blocked
     flowing.flow.sent(1)
     flowing.on_credit(2)
-    assert flowing.flow.to_be_trimmed() == (1, (1 << 20) + 1)
+    assert flowing.flow.trimmable() == (1, (1 << 20) + 1)
 
 
 def test_a_callback_that_raises_hinders_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,7 @@ def _sent(*sizes: int, window: int = WINDOW, limit: int = LIMIT) -> FlowControl:
 def test_it_never_blocks_once_all_is_read_and_let_go(sizes: list[int]) -> None:
     flow = _sent(*sizes)
     flow.on_credit(len(sizes))
-    trimmable = flow.to_be_trimmed()
+    trimmable = flow.trimmable()
     if trimmable is not None:
         flow.trimmed(trimmable[1])
     assert not flow.blocked
@@ -61,7 +61,7 @@ def test_only_items_that_were_read_are_let_go_and_only_where_the_limit_asks(
 ) -> None:
     flow = _sent(*sizes)
     flow.on_credit(read)
-    trimmable = flow.to_be_trimmed()
+    trimmable = flow.trimmable()
     if trimmable is None:
         return
     assert sum(sizes) > LIMIT
@@ -78,10 +78,10 @@ def test_a_handler_that_waits_for_room_waits_for_much_to_be_read(
 ) -> None:
     flow = _sent(*sizes, window=1 << 20)
     flow.on_credit(read)
-    trimmable = flow.to_be_trimmed()
+    trimmable = flow.trimmable()
     if trimmable is not None:
         flow.trimmed(trimmable[1])
-    assert flow.to_be_trimmed() is None
+    assert flow.trimmable() is None
     # Gateways say that items were read when it is half of what they may be behind.
     assert not flow.blocked or sum(sizes[read:]) > LIMIT // 2 - max(sizes)
 
@@ -89,9 +89,9 @@ def test_a_handler_that_waits_for_room_waits_for_much_to_be_read(
 def test_empty_items_alone_are_not_let_go_of() -> None:
     flow = _sent(0, 250, 151, 300, 300, window=1 << 20)
     flow.on_credit(2)
-    assert flow.to_be_trimmed() is None
+    assert flow.trimmable() is None
     flow.on_credit(4)
-    assert flow.to_be_trimmed() == (3, 401)
+    assert flow.trimmable() == (3, 401)
 
 
 def test_a_handler_is_taken_for_watched_until_the_ledger_says_otherwise() -> None:
@@ -116,7 +116,7 @@ def test_a_watcher_that_comes_back_holds_the_handler_to_the_window_again() -> No
 def test_the_ledger_may_be_filled_to_the_byte(size: int, trimmable: tuple[int, int] | None) -> None:
     flow = _sent(size)
     flow.on_flow(Flow(read_count=1, watchers=1))
-    assert flow.to_be_trimmed() == trimmable
+    assert flow.trimmable() == trimmable
     assert flow.blocked is (trimmable is not None)
 
 
@@ -126,7 +126,7 @@ def test_one_item_larger_than_every_bound_blocks_until_it_is_read_and_let_go() -
     blocked = [flow.blocked]
     flow.on_credit(2)
     blocked.append(flow.blocked)
-    assert flow.to_be_trimmed() == (2, 10 + size), "nothing less would make room"
+    assert flow.trimmable() == (2, 10 + size), "nothing less would make room"
     flow.trimmed(10 + size)
     blocked.append(flow.blocked)
     assert blocked == [True, True, False]
