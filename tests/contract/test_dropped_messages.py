@@ -1,4 +1,4 @@
-"""Messages of tasks that a worker has not registered: sent again for others, or their calls end."""
+"""Messages whose task a worker has not registered: they are resent, or their calls fail."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ABLE = WorkerPresence(OTHER_WORKER, (QUEUE,), (TASK,), 1, "prefork", "0.1.0")
 
 @pytest.fixture(params=["redis", "amqp"])
 def redis_broker(request: pytest.FixtureRequest) -> bool:
-    """Which way round the broker's priorities are."""
+    """Whether the broker's priorities are Redis's, which are inverted."""
     return bool(request.param == "redis")
 
 
@@ -49,12 +49,12 @@ def dropped(redis_broker: bool) -> DroppedMessages:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is waited for."""
+    """Workers get no time to appear."""
     monkeypatch.setattr(unregistered, "START_GRACE_S", 0.0)
 
 
 def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
-    """The message, as Celery's signal has it."""
+    """The message in the form that Celery's signal passes."""
     return SimpleNamespace(
         headers=message.headers,
         payload=message.payload,
@@ -68,7 +68,7 @@ def message_of(record: Record, priority: int = 0) -> TaskMessage:
 
 
 def sent(ledger: BlockingLedger, priority: int = 0) -> list[dict[str, Any]]:
-    """The keyword arguments of what is in the queue."""
+    """The keyword arguments of the messages in the queue."""
     name = QUEUE if priority == 9 else f"{QUEUE}\x06\x16{9 - priority}"
     wires = [json.loads(raw) for raw in ledger.redis.lrange(name, 0, -1)]  # type: ignore[union-attr]
     return [json.loads(b64decode(wire["body"]))[1] for wire in wires]
@@ -79,12 +79,12 @@ async def resend_or_fail(dropped: DroppedMessages, ledger: Ledger) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_a_call_that_nobody_can_run_ends_with_a_status_of_its_own(
+async def test_a_call_that_no_worker_can_run_fails_with_task_unknown(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     record = accepted(ledger)
     dropped.on_task_unknown(arrived(message_of(record)), TASK)
-    await announce(aio_ledger, replace(ABLE, worker=WORKER))  # itself does not count
+    await announce(aio_ledger, replace(ABLE, worker=WORKER))  # the worker itself does not count
     await announce(aio_ledger, replace(ABLE, worker="elsewhere", queues=("other",)))
     await resend_or_fail(dropped, aio_ledger)
     assert record.state is State.FAILED
@@ -94,7 +94,7 @@ async def test_a_call_that_nobody_can_run_ends_with_a_status_of_its_own(
     assert sent(ledger) == []
 
 
-async def test_a_worker_that_has_the_task_gets_the_call_by_the_queue_again(
+async def test_a_message_is_resent_if_another_worker_has_the_task(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
 ) -> None:
     record = accepted(ledger, priority=9)
@@ -106,7 +106,7 @@ async def test_a_worker_that_has_the_task_gets_the_call_by_the_queue_again(
     assert record.state is State.QUEUED
 
 
-async def test_one_that_comes_in_a_moment_is_waited_for(
+async def test_a_worker_that_starts_within_the_grace_gets_the_call(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
 ) -> None:
     record = accepted(ledger)
@@ -119,7 +119,7 @@ async def test_one_that_comes_in_a_moment_is_waited_for(
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_a_call_that_runs_elsewhere_by_another_message_goes_on(
+async def test_a_call_that_another_message_started_elsewhere_goes_on(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     record = accepted(ledger)
@@ -132,7 +132,7 @@ async def test_a_call_that_runs_elsewhere_by_another_message_goes_on(
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_all_calls_of_a_message_are_seen_to(
+async def test_all_calls_of_a_message_fail(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     records = [accepted(ledger), accepted(ledger)]
@@ -150,7 +150,7 @@ def batch(channel: str) -> TaskMessage:
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_ephemeral_calls_are_answered(
+async def test_ephemeral_calls_get_a_reply(
     channel: Channel, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     dropped.on_task_unknown(arrived(batch(channel.name)), TASK)
@@ -165,7 +165,7 @@ async def test_ephemeral_calls_are_answered(
     }
 
 
-async def test_ephemeral_calls_too_go_to_a_worker_that_has_the_task(
+async def test_a_batch_is_resent_if_another_worker_has_the_task(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
 ) -> None:
     message = batch("nobody")
@@ -179,7 +179,7 @@ async def test_ephemeral_calls_too_go_to_a_worker_that_has_the_task(
 @pytest.mark.parametrize(
     "kwargs", [{"call": "no key", "attempt": 1}, {"batch": "!"}, {"call": "/x"}, {"calls": [7]}]
 )
-async def test_what_is_none_of_ours_is_left_to_celery(
+async def test_messages_of_others_are_ignored(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, kwargs: dict[str, Any]
 ) -> None:
     strange = TaskMessage("id", TASK, QUEUE, 0, kwargs)

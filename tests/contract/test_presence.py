@@ -1,4 +1,4 @@
-"""Workers' words of themselves, as gateways read them."""
+"""Presence: workers announce themselves, and gateways read the live ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ ONE = WorkerPresence("one@host.1", ("add", "factorial"), ("add.tasks.add",), 2, 
 OTHER = replace(ONE, worker="other@host.2", queues=("add",), slots=3)
 
 
-async def test_a_worker_is_live_when_it_says_so(ledger: BlockingLedger, aio_ledger: Ledger) -> None:
+async def test_a_worker_is_live_once_it_is_announced(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
     assert await live_workers(aio_ledger) == ()
     await announce(aio_ledger, ONE)
     await announce(aio_ledger, OTHER)
@@ -33,7 +35,7 @@ async def test_a_worker_is_live_when_it_says_so(ledger: BlockingLedger, aio_ledg
     assert consumed_queues(await live_workers(aio_ledger)) == {"add": 5, "factorial": 2}
 
 
-async def test_a_survey_has_the_clock_and_the_live_workers(
+async def test_a_survey_returns_the_clock_and_the_live_workers(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     assert (await survey(aio_ledger))[1] == ()
@@ -45,7 +47,7 @@ async def test_a_survey_has_the_clock_and_the_live_workers(
     assert ahead_ms + began_ms <= await aio_ledger.now_ms()
 
 
-async def test_a_survey_fails_where_the_ledger_takes_no_writes(
+async def test_a_survey_fails_when_the_ledger_rejects_writes(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     ledger.redis.config_set("maxmemory", "1")
@@ -56,7 +58,7 @@ async def test_a_survey_fails_where_the_ledger_takes_no_writes(
         ledger.redis.config_set("maxmemory", "0")
 
 
-async def test_a_worker_that_says_it_again_is_one_worker(
+async def test_a_second_announcement_replaces_the_first(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     await announce(aio_ledger, ONE)
@@ -64,7 +66,7 @@ async def test_a_worker_that_says_it_again_is_one_worker(
     assert await live_workers(aio_ledger) == (replace(ONE, slots=8),)
 
 
-async def test_a_worker_that_withdrew_is_gone_without_a_trace(
+async def test_withdrawing_a_worker_removes_all_its_keys(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     await announce(aio_ledger, ONE)
@@ -75,7 +77,9 @@ async def test_a_worker_that_withdrew_is_gone_without_a_trace(
     assert ledger.redis.keys("*") == []
 
 
-async def test_a_workers_word_lasts_for_a_lease(ledger: BlockingLedger, aio_ledger: Ledger) -> None:
+async def test_an_announcement_expires_after_a_lease(
+    ledger: BlockingLedger, aio_ledger: Ledger
+) -> None:
     await announce(aio_ledger, ONE)
     left_ms = ledger.redis.pttl(presence_key(ONE.worker))
     assert left_ms == pytest.approx(LEASE_S * 1000, abs=2000)
@@ -84,7 +88,7 @@ async def test_a_workers_word_lasts_for_a_lease(ledger: BlockingLedger, aio_ledg
     assert until == pytest.approx(seconds + LEASE_S, abs=2)
 
 
-async def test_a_worker_that_falls_silent_is_not_live_when_its_word_has_lapsed(
+async def test_a_worker_is_not_live_once_its_announcement_has_expired(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     await announce(aio_ledger, ONE)
@@ -93,7 +97,7 @@ async def test_a_worker_that_falls_silent_is_not_live_when_its_word_has_lapsed(
     assert await live_workers(aio_ledger) == (OTHER,)
 
 
-async def test_workers_that_are_long_gone_are_forgotten(
+async def test_workers_that_ended_long_ago_are_removed_from_the_index(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     await announce(aio_ledger, ONE)
@@ -102,7 +106,7 @@ async def test_workers_that_are_long_gone_are_forgotten(
     assert ledger.redis.zrange(PRESENCE_INDEX, 0, -1) == [OTHER.worker.encode()]
 
 
-async def test_a_word_that_can_not_be_read_hides_nobody_else(
+async def test_an_unreadable_announcement_does_not_hide_other_workers(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     await announce(aio_ledger, ONE)

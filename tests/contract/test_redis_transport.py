@@ -24,7 +24,7 @@ from tests.harness import environment, process
 
 QUEUE = "queue"
 TIMEOUT_S = 30
-BOOKS = "unacked"
+UNACKED = "unacked"
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @contextmanager
-def taken(redis_url: str) -> Iterator[Message]:
-    """The next message of the queue, taken by a consumer that has not acknowledged it."""
+def take(redis_url: str) -> Iterator[Message]:
+    """Takes the queue's next message, without acknowledging it."""
     with Connection(kombu_url(f"{redis_url}7")) as connection, connection.channel() as channel:
         messages: list[Message] = []
         consumer: Any = connection.Consumer(
@@ -53,50 +53,50 @@ def send_ours(server: redis.Redis) -> None:
     server.lpush(push.queue_list, push.message)
 
 
-def send_anothers(redis_url: str) -> None:
+def send_foreign(redis_url: str) -> None:
     with Connection(kombu_url(f"{redis_url}7")) as connection, connection.SimpleQueue(QUEUE) as to:
         to.put({"from": "another"})
 
 
 def waiting(server: redis.Redis) -> int:
-    """Messages of ours in the queue, which has the lowest priority's list."""
+    """The number of our messages in the queue's list of the lowest priority."""
     push = redis_push(call_message(CallKey("a"), 1, task="pkg.task", queue=QUEUE, priority=0))
     return int(server.llen(push.queue_list))  # type: ignore[arg-type]
 
 
-def test_no_books_are_kept_of_our_own_messages(server: redis.Redis, redis_url: str) -> None:
+def test_our_messages_have_no_unacked_entries(server: redis.Redis, redis_url: str) -> None:
     send_ours(server)
-    with taken(redis_url) as message:
-        assert not server.exists(BOOKS)
+    with take(redis_url) as message:
+        assert not server.exists(UNACKED)
         message.ack()
     assert waiting(server) == 0
 
 
-def test_our_own_messages_go_back_where_their_taker_ends(
+def test_our_messages_return_to_the_queue_when_their_consumer_ends(
     server: redis.Redis, redis_url: str
 ) -> None:
     send_ours(server)
-    for _ in range(2):  # what went back can be taken, and go back, again
-        with taken(redis_url) as message:
+    for _ in range(2):  # a returned message can be taken and returned again
+        with take(redis_url) as message:
             assert message.headers["id"] == "a"
         assert waiting(server) == 1
 
 
-def test_our_own_messages_go_back_where_they_are_rejected(
+def test_our_messages_return_to_the_queue_when_they_are_requeued(
     server: redis.Redis, redis_url: str
 ) -> None:
     send_ours(server)
-    with taken(redis_url) as message:
+    with take(redis_url) as message:
         message.requeue()
         assert waiting(server) == 1
 
 
-def test_others_messages_are_booked_as_ever(server: redis.Redis, redis_url: str) -> None:
-    send_anothers(redis_url)
-    with taken(redis_url) as message:
-        assert server.hlen(BOOKS) == 1
+def test_messages_of_others_have_unacked_entries(server: redis.Redis, redis_url: str) -> None:
+    send_foreign(redis_url)
+    with take(redis_url) as message:
+        assert server.hlen(UNACKED) == 1
         message.ack()
-        assert not server.exists(BOOKS)
+        assert not server.exists(UNACKED)
 
 
 @pytest.mark.parametrize("url", ["redis://h:1/2", "rediss://h:1/2", "redis+socket:///r.sock"])

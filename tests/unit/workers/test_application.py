@@ -59,14 +59,14 @@ def test_a_servicer_is_registered_for_the_service_of_its_base_class() -> None:
     assert len(tasks(app)) == 3
 
 
-def test_a_servicer_of_no_generated_class_is_registered_for_the_service_that_is_named() -> None:
+def test_a_servicer_without_a_generated_base_is_registered_for_the_given_service() -> None:
     app = application("one")
     app.register(Duck(), SERVICE)
     assert len(tasks(app)) == 3
 
 
 @pytest.mark.parametrize("servicer", [Duck(), Servicer, object()])
-def test_what_is_no_servicer_is_refused(servicer: object) -> None:
+def test_objects_other_than_servicers_are_refused(servicer: object) -> None:
     with pytest.raises(LookupError, match="extends a generated …Servicer"):
         application("one").register(servicer)
 
@@ -79,7 +79,7 @@ def test_a_service_without_routes_is_refused() -> None:
         application("one").register(Calls())
 
 
-def test_a_method_with_a_route_that_is_not_there_is_refused() -> None:
+def test_a_servicer_without_a_method_that_has_a_route_is_refused() -> None:
     with pytest.raises(LookupError, match=r"EchoService\.Unary carries a route"):
         application("one").register(Duck(), echo_pb2.DESCRIPTOR.services_by_name["EchoService"])
 

@@ -1,4 +1,4 @@
-"""What a worker's native threads do when they have nothing to do."""
+"""Idle native threads of a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ print(time.process_time() - begun)
 """
 
 
-def test_after_a_product_no_thread_keeps_a_core_busy() -> None:
+def test_no_thread_spins_after_a_product() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PRODUCT], check=True, stdout=subprocess.PIPE, text=True, timeout=60
     )

@@ -1,4 +1,4 @@
-"""A keeper's loop while its process forks."""
+"""Pausing an event loop while its process forks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness import eventually
 
 
 class Looped:
-    """A loop in a thread of its own, and its pause."""
+    """An event loop in a thread of its own, and its pause."""
 
     def __init__(self) -> None:
         self.pause = ForkPause()
@@ -51,7 +51,7 @@ def looped() -> Iterator[Looped]:
     looped.end()
 
 
-def test_a_fork_has_whole_what_the_loop_was_importing(
+def test_a_forked_child_can_import_what_the_loop_was_importing(
     looped: Looped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.2)\nvalue = 7\n")
@@ -82,7 +82,7 @@ def test_a_fork_has_whole_what_the_loop_was_importing(
     del sys.modules["slow"]
 
 
-def test_nothing_runs_in_the_loop_from_begin_to_end(looped: Looped) -> None:
+def test_the_loop_runs_nothing_while_it_is_paused(looped: Looped) -> None:
     done: list[str] = []
     looped.pause.begin()
     looped.do(lambda: done.append("later"))
@@ -91,7 +91,7 @@ def test_nothing_runs_in_the_loop_from_begin_to_end(looped: Looped) -> None:
     eventually(lambda: done == ["later"], "the loop goes on")
 
 
-def test_it_is_nothing_to_wait_for_without_a_loop(looped: Looped) -> None:
+def test_without_a_running_loop_there_is_no_wait(looped: Looped) -> None:
     ForkPause().begin()
     looped.end()
     looped.pause.begin()

@@ -1,4 +1,4 @@
-"""A computation in a thread: its parts, its progress, and its end when nobody wants it."""
+"""A computation in a thread: its parts, its progress, and abandoning it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _without_progress(parts: Background[int]) -> list[int]:
     return [part for part in parts if not isinstance(part, pb.Progress)]
 
 
-def test_the_parts_come_in_order_and_then_it_ends() -> None:
+def test_the_parts_come_in_order() -> None:
     with Background(lambda mark: iter(range(100)), _is_active) as parts:
         assert _without_progress(parts) == list(range(100))
 
@@ -45,7 +45,7 @@ def test_it_runs_in_a_thread_of_its_own() -> None:
         assert _without_progress(parts) != [threading.get_ident()]
 
 
-def test_progress_is_told_while_nothing_else_comes() -> None:
+def test_progress_is_reported_while_no_parts_come() -> None:
     heard = threading.Event()
 
     def compute(mark: ProgressMark) -> Iterator[int]:
@@ -63,7 +63,7 @@ def test_progress_is_told_while_nothing_else_comes() -> None:
         assert [part for part in found if not isinstance(part, pb.Progress)] == [1]
 
 
-def test_an_error_is_raised_where_the_parts_are_awaited_after_those_before_it() -> None:
+def test_an_error_is_raised_after_the_parts_before_it() -> None:
     def compute(mark: ProgressMark) -> Iterator[int]:
         yield 1
         raise MemoryError("too large")
@@ -92,7 +92,7 @@ def test_leaving_the_block_ends_a_computation_at_its_next_step() -> None:
     assert ended.wait(TIMEOUT_S)
 
 
-def test_leaving_the_block_ends_a_computation_that_waits_for_its_parts_to_be_taken() -> None:
+def test_leaving_the_block_ends_a_computation_with_a_full_queue() -> None:
     ended = threading.Event()
     computed: list[int] = []
 
@@ -110,7 +110,7 @@ def test_leaving_the_block_ends_a_computation_that_waits_for_its_parts_to_be_tak
     assert len(computed) < 20
 
 
-def test_it_ends_soon_after_it_is_no_longer_wanted_whatever_is_being_computed() -> None:
+def test_the_iteration_ends_soon_after_the_call_even_during_a_long_step() -> None:
     release = threading.Event()
     answers = iter([True, True, False])
 
@@ -123,7 +123,7 @@ def test_it_ends_soon_after_it_is_no_longer_wanted_whatever_is_being_computed() 
     release.set()
 
 
-def test_nothing_is_computed_far_ahead_of_who_takes_it() -> None:
+def test_only_a_few_parts_are_computed_ahead() -> None:
     computed: list[int] = []
 
     def compute(mark: ProgressMark) -> Iterator[int]:
@@ -139,7 +139,7 @@ def test_nothing_is_computed_far_ahead_of_who_takes_it() -> None:
                 break
 
 
-def test_a_computation_that_fails_when_nobody_wants_it_says_nothing() -> None:
+def test_the_error_of_an_abandoned_computation_is_dropped() -> None:
     abandoned, ended = threading.Event(), threading.Event()
 
     def parts(mark: ProgressMark) -> Iterator[int]:

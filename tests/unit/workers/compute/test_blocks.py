@@ -1,4 +1,4 @@
-"""A product in blocks: each computed in one go."""
+"""A product in blocks of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def unmade(rows: int, cols: int, dtype: str = "<f8") -> Array:
     return np.broadcast_to(np.zeros(1, dtype), (rows, cols))
 
 
-def test_any_worker_computes_the_same_bytes_of_a_block_in_any_order() -> None:
+def test_blocks_have_the_same_bytes_in_any_order() -> None:
     generator = np.random.default_rng(1)
     left, right = generator.random((700, 300)), generator.random((300, 2000))
     with pytest.MonkeyPatch.context() as patch:

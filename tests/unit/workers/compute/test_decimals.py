@@ -1,4 +1,4 @@
-"""Decimal digits: exact to the last, in chunks whose boundaries never move."""
+"""Decimal digits: exact, in chunks with fixed boundaries."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def _join() -> None:
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 15, 16, 18, 19, 20, 300, 308, 309, 5000, 100_000])
 @pytest.mark.parametrize("offset", [-1, 0, 1])
-def test_digits_are_counted_right_around_powers_of_ten(exponent: int, offset: int) -> None:
+def test_digit_counts_are_right_around_powers_of_ten(exponent: int, offset: int) -> None:
     number = TEN**exponent + offset
     if number > 0:
         assert digit_count(number) == len(number.digits())
 
 
 @given(st.integers(1, 10**80))
-def test_digits_are_counted_as_they_are_written(number: int) -> None:
+def test_the_digit_count_is_the_length_of_the_text(number: int) -> None:
     assert digit_count(mpz(number)) == len(str(number))
 
 
@@ -81,7 +81,7 @@ def test_chunks_of_any_size_join_to_the_number_on_any_number_of_threads(
 
 
 @given(st.integers(2, 10**6), st.integers(1, 90_000), st.integers(-1, 1))
-def test_numbers_of_many_leaves_are_written_as_gmp_writes_them(
+def test_numbers_of_many_leaves_have_the_digits_that_gmp_gives(
     base: int, exponent: int, offset: int
 ) -> None:
     number = mpz(base) ** exponent + offset
@@ -100,7 +100,7 @@ def test_decimal_chunks_are_whole_around_their_boundaries(chunks: int, offset: i
 
 
 @pytest.mark.parametrize("expected", [1, CHUNK_DIGITS, CHUNK_DIGITS * 3, CHUNK_DIGITS * 9])
-def test_what_was_expected_makes_no_difference_to_the_digits(expected: int) -> None:
+def test_expected_digits_do_not_change_the_result(expected: int) -> None:
     number = TEN ** (CHUNK_DIGITS * 3) - 1
     writer = DecimalWriter(2)
     writer.expect(expected)
@@ -137,7 +137,7 @@ def test_the_leading_digits_come_before_the_others_are_computed() -> None:
 
 
 @pytest.mark.usefixtures("_tiny")
-def test_nothing_is_written_far_ahead_of_who_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_few_chunks_are_converted_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decimals, "_MAX_AHEAD", 5)
     splitting = decimals._Splitting(TEN**200 - 1, 100, decimals._PowersOfTen())
     workers = [threading.Thread(target=splitting.work) for _ in range(2)]
@@ -154,7 +154,7 @@ def test_nothing_is_written_far_ahead_of_who_takes_it(monkeypatch: pytest.Monkey
         assert not worker.is_alive()
 
 
-def test_a_step_may_stop_the_digits_and_their_threads() -> None:
+def test_a_step_that_raises_ends_the_threads() -> None:
     def step() -> None:
         raise _Stop
 
@@ -164,7 +164,7 @@ def test_a_step_may_stop_the_digits_and_their_threads() -> None:
 
 
 @pytest.mark.usefixtures("_tiny")
-def test_threads_end_when_the_rest_of_the_digits_is_not_taken() -> None:
+def test_threads_end_when_the_iterator_is_closed() -> None:
     chunks = DecimalWriter(3).chunks(TEN**999, 1000, _go_on)
     assert next(chunks) == "10"
     assert _threads()
@@ -173,7 +173,7 @@ def test_threads_end_when_the_rest_of_the_digits_is_not_taken() -> None:
 
 
 @pytest.mark.usefixtures("_tiny")
-def test_an_error_in_a_thread_is_raised_where_the_chunks_are_awaited() -> None:
+def test_an_error_in_a_thread_is_raised_by_the_iterator() -> None:
     class NoPowers(decimals._PowersOfTen):
         def __getitem__(self, level: int) -> mpz:
             raise MemoryError("too large")
@@ -187,11 +187,11 @@ def test_an_error_in_a_thread_is_raised_where_the_chunks_are_awaited() -> None:
     assert not worker.is_alive()
 
 
-def test_the_size_of_chunks_is_part_of_the_promise_that_attempts_agree() -> None:
+def test_the_size_of_chunks_is_pinned_so_that_attempts_agree() -> None:
     assert CHUNK_DIGITS == 262_144
 
 
-def test_operators_release_the_gil_where_that_was_asked_for() -> None:
+def test_operators_release_the_gil_after_release_gil() -> None:
     with gmpy2.context():
         release_gil()
         assert gmpy2.get_context().allow_release_gil

@@ -25,7 +25,7 @@ def _lasting(request: pb.FactorialRequest) -> list[pb.FactorialResponse]:
 
 # From one chunk to several, and from GMP's own factorial to one out of halves.
 @pytest.mark.parametrize("n", [0, 1, 1000, 40_000, 51_001, 150_000])
-def test_a_header_says_how_long_the_digits_are_that_follow(n: int) -> None:
+def test_the_header_has_the_length_of_the_digits(n: int) -> None:
     number = gmpy2.fac(n)
     header, *parts = _lasting(pb.FactorialRequest(n=n))
     assert "".join(part.digits for part in parts) == number.digits()
@@ -45,7 +45,7 @@ def test_a_factorial_in_bytes_has_the_same_header(n: int) -> None:
     assert header == _lasting(pb.FactorialRequest(n=n))[0]
 
 
-def test_no_thread_is_left_when_the_caller_has_left() -> None:
+def test_no_thread_is_left_after_a_disconnect() -> None:
     left = context()
     responses = factorial(pb.FactorialRequest(n=500_000), left)
     assert next(responses)

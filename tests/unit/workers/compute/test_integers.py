@@ -1,4 +1,4 @@
-"""Factorials: exact to the last bit, in chunks whose boundaries never move."""
+"""Factorials: exact, in chunks with fixed boundaries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_large_factorial_is_what_gmp_computes(n: int) -> None:
 
 
 @pytest.mark.parametrize("direct_n", [1, 2, 7])
-def test_a_factorial_put_together_from_halves_is_exact(
+def test_a_factorial_computed_from_halves_is_exact(
     monkeypatch: pytest.MonkeyPatch, direct_n: int
 ) -> None:
     monkeypatch.setattr(integers, "DIRECT_N", direct_n)
@@ -54,7 +54,7 @@ def test_progress_of_a_factorial_only_grows_and_stays_below_one(
     assert 0 <= fractions[0] < fractions[-1] < 1
 
 
-def test_a_step_may_stop_a_factorial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_raises_ends_a_factorial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integers, "DIRECT_N", 10)
 
     def step(fraction: float) -> None:
@@ -65,7 +65,7 @@ def test_a_step_may_stop_a_factorial(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("n", [*range(50), 1000, 20_000, 20_001])
-def test_the_digits_of_a_factorial_are_known_before_it_to_one(n: int) -> None:
+def test_the_estimated_digit_count_is_within_one(n: int) -> None:
     assert abs(factorial_digits(n) - len(gmpy2.fac(n).digits())) <= 1
 
 
@@ -86,5 +86,5 @@ def test_binary_chunks_are_whole_around_their_boundaries(chunks: int) -> None:
     assert [len(chunk) for chunk in binary_chunks(bound)] == [*[CHUNK_BYTES] * chunks, 1]
 
 
-def test_the_size_of_chunks_is_part_of_the_promise_that_attempts_agree() -> None:
+def test_the_size_of_chunks_is_pinned_so_that_attempts_agree() -> None:
     assert CHUNK_BYTES == 262_144

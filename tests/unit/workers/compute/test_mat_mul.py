@@ -99,7 +99,7 @@ def test_the_golden_values_of_a_seed() -> None:
 
 @pytest.mark.parametrize("seed", [0, SEED, _MASK])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_operands_are_made_of_the_seeds_words_a_before_b(dtype: int, seed: int) -> None:
+def test_operands_are_filled_from_the_seeds_words_a_before_b(dtype: int, seed: int) -> None:
     left, right = random_operands(_random(2, 3, dtype), seed)
     assert (left.shape, right.shape) == ((2, 3), (3, 2))
     assert left.dtype == right.dtype == DTYPES[dtype]
@@ -136,7 +136,7 @@ def test_a_product_computed_whole_is_numpys(dtype: int) -> None:
     assert np.array_equal(_product(answers), left @ right)
 
 
-def test_without_a_seed_the_call_id_gives_it_and_the_header_says_it() -> None:
+def test_without_a_seed_the_call_id_gives_one_which_the_header_has() -> None:
     request = pb.MatMulRequest(random=_random(2, 2))
     answers = _answers(request, metadata=[("forebay-call-id", "call-1")])
     assert answers[0].header.seed == seed_from("call-1")

@@ -1,4 +1,4 @@
-"""What a handler is given beside its request: a whole `grpc.ServicerContext`."""
+"""The context of a handler: a whole `grpc.ServicerContext`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _surface() -> list[str]:
 
 
 @pytest.mark.parametrize("name", _surface())
-def test_every_member_of_grpcs_context_is_there(name: str) -> None:
+def test_every_member_of_grpcs_context_is_implemented(name: str) -> None:
     # Some are not abstract in grpc: there they raise NotImplementedError.
     assert getattr(CallContext, name) is not getattr(grpc.ServicerContext, name)
 
@@ -41,14 +41,14 @@ def test_the_surface_is_a_servicer_contexts() -> None:
     assert isinstance(context(), grpc.ServicerContext)
 
 
-def test_a_handler_that_says_nothing_ends_with_ok() -> None:
+def test_a_handler_that_sets_no_status_ends_with_ok() -> None:
     said = context()
     assert (said.code(), said.details()) == (grpc.StatusCode.OK, "")
     assert said.outcome == call_pb2.Outcome()
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])
-def test_abort_raises_and_leaves_the_status(code: grpc.StatusCode) -> None:
+def test_abort_raises_and_sets_the_status(code: grpc.StatusCode) -> None:
     aborting = context()
     with pytest.raises(Aborted):
         aborting.abort(code, "because")
@@ -56,14 +56,14 @@ def test_abort_raises_and_leaves_the_status(code: grpc.StatusCode) -> None:
     assert aborting.outcome == call_pb2.Outcome(code=code.value[0], message="because")
 
 
-def test_aborting_with_ok_is_unknown_as_it_is_in_grpc() -> None:
+def test_aborting_with_ok_gives_unknown_as_in_grpc() -> None:
     aborting = context()
     with pytest.raises(Aborted):
         aborting.abort(grpc.StatusCode.OK, "fine")
     assert (aborting.code(), aborting.details()) == (grpc.StatusCode.UNKNOWN, "")
 
 
-def test_abort_with_status_keeps_its_details_apart_from_its_metadata() -> None:
+def test_abort_with_status_separates_details_from_metadata() -> None:
     status = status_pb2.Status(code=code_pb2.NOT_FOUND, message="gone").SerializeToString()
     aborting = context()
     with pytest.raises(Aborted):
@@ -83,7 +83,7 @@ def test_abort_with_status_keeps_its_details_apart_from_its_metadata() -> None:
     )
 
 
-def test_abort_with_a_status_that_has_no_metadata_is_a_plain_abort() -> None:
+def test_abort_with_a_status_without_metadata_sets_code_and_message() -> None:
     aborting = context()
     with pytest.raises(Aborted):
         aborting.abort_with_status(_Status(grpc.StatusCode.DATA_LOSS, "lost"))
@@ -98,7 +98,7 @@ def test_code_and_details_may_be_set_and_read() -> None:
     assert (said.code(), said.details()) == (grpc.StatusCode.NOT_FOUND, "no such order")
 
 
-def test_the_latest_trailing_metadata_holds() -> None:
+def test_the_last_trailing_metadata_counts() -> None:
     said = context()
     said.set_trailing_metadata((("a", "1"),))
     said.set_trailing_metadata((("b", "2"), ("c-bin", b"\xff")))
@@ -143,12 +143,12 @@ def test_a_handler_that_waits_for_requests_is_woken_by_a_notice_and_by_every_end
         assert not waiter.is_alive()
 
 
-def test_a_handler_reads_the_metadata_that_was_handed_on() -> None:
+def test_a_handler_reads_the_metadata_that_was_passed_on() -> None:
     pairs: list[tuple[str, str | bytes]] = [("forebay-call-id", "c"), ("x-bin", b"\x00")]
     assert list(context(metadata=pairs).invocation_metadata()) == pairs
 
 
-def test_the_peer_is_the_call_and_nobody_is_authenticated() -> None:
+def test_the_peer_is_the_call_and_has_no_identity() -> None:
     asked: grpc.ServicerContext = context()
     assert asked.peer_identities() is None
     assert asked.peer_identity_key() is None
@@ -207,7 +207,7 @@ def test_callbacks_are_called_once_in_order_however_the_call_ends(how: str) -> N
     assert called == [1, 2]
 
 
-def test_a_callback_may_look_at_the_call_that_ended() -> None:
+def test_a_callback_can_read_the_state_of_the_ended_call() -> None:
     active: list[bool] = []
     ending = context()
     ending.add_callback(lambda: active.append(ending.is_active()))
@@ -225,7 +225,7 @@ def test_credit_and_the_ledgers_flow_state_reach_flow_control() -> None:
     assert flowing.flow.trimmable() == (1, (1 << 20) + 1)
 
 
-def test_a_callback_that_raises_hinders_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_next_callback_runs_after_one_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     said, called = context(), []
 
     def fails() -> None:
@@ -239,6 +239,6 @@ def test_a_callback_that_raises_hinders_nobody(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("pair", [("x-note", "☃"), ("X-Upper", "x"), ("x-note", "a\nb")])
-def test_metadata_that_grpc_can_not_carry_is_the_handlers_mistake(pair: tuple[str, str]) -> None:
+def test_metadata_that_grpc_can_not_carry_raises_in_the_handler(pair: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         context().set_trailing_metadata([pair])

@@ -1,4 +1,4 @@
-"""When a handler that yields must wait."""
+"""Flow control: when a handler that yields must wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _sent(*sizes: int, window: int = WINDOW, limit: int = LIMIT) -> FlowControl:
 
 
 @given(_SIZES)
-def test_it_never_blocks_once_all_is_read_and_let_go(sizes: list[int]) -> None:
+def test_it_never_blocks_once_all_is_read_and_trimmed(sizes: list[int]) -> None:
     flow = _sent(*sizes)
     flow.on_credit(len(sizes))
     trimmable = flow.trimmable()
@@ -45,9 +45,7 @@ def test_without_a_watcher_it_blocks_exactly_past_the_limit(sizes: list[int], re
 
 
 @given(_SIZES, st.lists(st.integers(0, 40), max_size=10))
-def test_credit_counts_by_the_furthest_word_in_whatever_order_it_comes(
-    sizes: list[int], credits_: list[int]
-) -> None:
+def test_the_highest_credit_counts_in_any_order(sizes: list[int], credits_: list[int]) -> None:
     flow = _sent(*sizes, limit=1 << 20)
     for read_count in credits_:
         flow.on_credit(read_count)
@@ -56,9 +54,7 @@ def test_credit_counts_by_the_furthest_word_in_whatever_order_it_comes(
 
 
 @given(_SIZES, st.integers(0, 30))
-def test_only_items_that_were_read_are_let_go_and_only_where_the_limit_asks(
-    sizes: list[int], read: int
-) -> None:
+def test_only_read_items_are_trimmed_and_only_over_the_limit(sizes: list[int], read: int) -> None:
     flow = _sent(*sizes)
     flow.on_credit(read)
     trimmable = flow.trimmable()
@@ -73,20 +69,18 @@ def test_only_items_that_were_read_are_let_go_and_only_where_the_limit_asks(
 
 
 @given(_SIZES, st.integers(0, 30))
-def test_a_handler_that_waits_for_room_waits_for_much_to_be_read(
-    sizes: list[int], read: int
-) -> None:
+def test_a_blocked_handler_waits_until_much_is_read(sizes: list[int], read: int) -> None:
     flow = _sent(*sizes, window=1 << 20)
     flow.on_credit(read)
     trimmable = flow.trimmable()
     if trimmable is not None:
         flow.trimmed(trimmable[1])
     assert flow.trimmable() is None
-    # Gateways say that items were read when it is half of what they may be behind.
+    # Gateways send credit when they have read half of their window.
     assert not flow.blocked or sum(sizes[read:]) > LIMIT // 2 - max(sizes)
 
 
-def test_empty_items_alone_are_not_let_go_of() -> None:
+def test_empty_items_alone_are_not_trimmed() -> None:
     flow = _sent(0, 250, 151, 300, 300, window=1 << 20)
     flow.on_credit(2)
     assert flow.trimmable() is None
@@ -94,7 +88,7 @@ def test_empty_items_alone_are_not_let_go_of() -> None:
     assert flow.trimmable() == (3, 401)
 
 
-def test_a_handler_is_taken_for_watched_until_the_ledger_says_otherwise() -> None:
+def test_a_handler_counts_as_watched_until_the_ledger_reports_otherwise() -> None:
     assert _sent(WINDOW + 1).blocked
 
 
@@ -103,7 +97,7 @@ def test_the_window_may_be_filled_to_the_byte(size: int, blocked: bool) -> None:
     assert _sent(size).blocked is blocked
 
 
-def test_a_watcher_that_comes_back_holds_the_handler_to_the_window_again() -> None:
+def test_a_watcher_that_returns_limits_the_handler_to_the_window_again() -> None:
     flow = _sent(WINDOW + 1)
     blocked = []
     for watchers in (0, 1, 0, 2):
@@ -120,7 +114,7 @@ def test_the_ledger_may_be_filled_to_the_byte(size: int, trimmable: tuple[int, i
     assert flow.blocked is (trimmable is not None)
 
 
-def test_one_item_larger_than_every_bound_blocks_until_it_is_read_and_let_go() -> None:
+def test_an_item_over_every_limit_blocks_until_it_is_read_and_trimmed() -> None:
     size = 10 * LIMIT
     flow = _sent(10, size)
     blocked = [flow.blocked]
@@ -132,7 +126,7 @@ def test_one_item_larger_than_every_bound_blocks_until_it_is_read_and_let_go() -
     assert blocked == [True, True, False]
 
 
-def test_an_attempt_that_starts_over_catches_up_with_what_was_read_before() -> None:
+def test_a_second_attempt_does_not_block_on_items_read_before() -> None:
     flow = FlowControl(WINDOW, LIMIT)
     for _ in range(5):
         flow.sent(WINDOW)
@@ -143,7 +137,7 @@ def test_an_attempt_that_starts_over_catches_up_with_what_was_read_before() -> N
     assert flow.blocked
 
 
-def test_credit_that_comes_before_the_item_was_counted_is_not_forgotten() -> None:
+def test_credit_that_arrives_before_its_item_counts() -> None:
     flow = FlowControl(WINDOW, LIMIT)
     flow.on_credit(1)
     flow.sent(WINDOW + 1)

@@ -1,4 +1,4 @@
-"""Calling a handler: the four kinds of methods, statuses of its own, and being stopped."""
+"""Invoking a handler: the four kinds of methods, statuses that it sets, and stops."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _sets_a_code_at_the_end(request: Message, context: grpc.ServicerContext) -> 
         (RESPONSES, _sets_a_code_at_the_end, 1),
     ],
 )
-def test_a_status_of_the_handlers_own_is_the_outcome_and_no_response_goes_with_it(
+def test_a_status_that_the_handler_sets_is_the_outcome_without_a_response(
     method: Method, handler: Callable[..., Any], items: int
 ) -> None:
     attempt = Attempt()
@@ -140,7 +140,7 @@ def test_trailing_metadata_is_in_the_outcome() -> None:
     assert (entry.key, entry.value) == ("x-shard", b"3")
 
 
-def test_a_handler_is_closed_where_the_call_was_stopped_and_nothing_is_told() -> None:
+def test_a_stopped_call_closes_its_handler_and_has_no_outcome() -> None:
     attempt = Attempt(stop_at=1)
     closed: list[int] = []
 
@@ -154,7 +154,7 @@ def test_a_handler_is_closed_where_the_call_was_stopped_and_nothing_is_told() ->
     assert closed == [1]
 
 
-def test_callbacks_come_after_the_last_item() -> None:
+def test_callbacks_run_after_the_last_item() -> None:
     attempt = Attempt()
     seen: list[int] = []
     attempt.context.add_callback(lambda: seen.append(len(attempt.emitted)))

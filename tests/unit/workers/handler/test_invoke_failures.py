@@ -1,4 +1,4 @@
-"""Calling a handler: what is told of one that fails, and of requests that do."""
+"""Invoking a handler: failures of handlers and of requests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _raises_between(request: Message, context: object) -> Iterator[Message]:
         (UNARY, lambda: pb.AddResponse()),
     ],
 )
-def test_a_handler_that_fails_is_told_in_a_fixed_message_and_logged_whole(
+def test_a_handler_that_fails_gives_a_fixed_message_and_a_logged_traceback(
     method: Method, handler: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
@@ -70,7 +70,7 @@ def test_a_handler_that_fails_is_told_in_a_fixed_message_and_logged_whole(
 
 
 @pytest.mark.parametrize("details", ["no such order", ""])
-def test_the_status_that_a_handler_had_set_before_it_raised_holds(details: str) -> None:
+def test_a_status_set_before_the_handler_raised_is_kept(details: str) -> None:
     def handler(request: Message, context: Any) -> Message:
         context.set_code(grpc.StatusCode.NOT_FOUND)
         context.set_details(details)
@@ -82,11 +82,11 @@ def test_the_status_that_a_handler_had_set_before_it_raised_holds(details: str) 
     assert (outcome.code, outcome.message) == (code_pb2.NOT_FOUND, details or fixed)
 
 
-def test_requests_that_are_read_of_a_call_that_is_over_raise_what_grpc_raises() -> None:
+def test_reading_requests_of_an_ended_call_raises_an_rpc_error() -> None:
     assert issubclass(Stopped, grpc.RpcError)
 
 
-def test_a_handler_is_closed_where_its_response_could_not_be_sent() -> None:
+def test_a_handler_is_closed_when_its_response_can_not_be_sent() -> None:
     closed: list[bool] = []
 
     def handler(request: Message, context: object) -> Iterator[Any]:
@@ -109,20 +109,20 @@ def _reads(requests: Iterator[pb.MatMulRequest], context: object) -> Iterator[Me
         yield pb.MatMulResponse()
 
 
-def test_what_a_check_says_of_a_later_request_ends_the_stream() -> None:
+def test_a_check_that_fails_on_a_later_request_ends_the_stream() -> None:
     random = pb.MatMulRequest(random=pb.RandomOperands(m=1, n=1))
     error = _failed(BOTH, _reads, random, pb.MatMulRequest(left_chunk=b"1"), check=MatMulCheck())
     assert isinstance(error, InvalidRequest)
 
 
-def test_what_a_check_misses_at_the_end_is_told() -> None:
+def test_a_check_that_fails_at_the_end_ends_the_call() -> None:
     half = pb.MatMulRequest(
         operands=pb.Operands(left=pb.Matrix(rows=1, cols=1), right=pb.Matrix(rows=1, cols=1))
     )
     assert isinstance(_failed(BOTH, _reads, half, check=MatMulCheck()), InvalidRequest)
 
 
-def test_bytes_that_only_the_gateway_could_read_are_of_another_version() -> None:
+def test_a_request_that_only_the_gateway_can_parse_is_a_version_mismatch() -> None:
     attempt = Attempt()
     outcome = invoke(
         UNARY, _raises, [b"\xff"], attempt.context, NoCheck(), attempt.emit, max_message_bytes=99
@@ -146,7 +146,7 @@ def test_a_response_over_the_limit_is_too_large(limit: int, reason: str | None) 
     assert len(attempt.emitted) == (0 if reason else 1)
 
 
-def test_an_error_of_forebays_that_a_handler_raises_is_the_handlers_failure() -> None:
+def test_a_forebay_error_that_a_handler_raises_is_a_handler_failure() -> None:
     def handler(request: Message, context: object) -> Message:
         raise InvalidRequest("from its own upstream call")
 

@@ -1,4 +1,4 @@
-"""The cores of a machine, shared among the calls that run at a time."""
+"""Sharing a machine's cores among the slots."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def _all_cores_afterwards() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("slots", "share"), [(1, CORES), (CORES, 1), (2 * CORES, 1), (10 * CORES, 1)]
 )
-def test_a_slot_has_its_part_of_the_cores_and_at_least_one(slots: int, share: int) -> None:
+def test_a_slot_gets_its_share_of_the_cores_and_at_least_one(slots: int, share: int) -> None:
     share_threads(slots)
     assert thread_share() == share
 
 
-def test_blas_is_not_given_more_threads_than_its_environment_set() -> None:
+def test_blas_gets_no_more_threads_than_its_environment_allows() -> None:
     np.ones((2, 2)) @ np.ones((2, 2))
     with threadpool_limits(1):
         share_threads(1)
         assert {pool["num_threads"] for pool in threadpool_info()} == {1}
 
 
-def test_blas_keeps_to_the_share() -> None:
+def test_blas_is_limited_to_the_share() -> None:
     np.ones((2, 2)) @ np.ones((2, 2))
     share_threads(CORES)
     pools = threadpool_info()

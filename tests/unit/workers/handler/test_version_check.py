@@ -1,4 +1,4 @@
-"""Calls that a gateway of another version took."""
+"""Calls from a gateway of another version."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TOP = pb.FactorialRequest.FromString(pb.FactorialRequest(n=3).SerializeToString(
 NESTED = pb.MatMulRequest.FromString(b"\n\x05\x08\x02" + UNKNOWN)
 
 
-def test_a_call_of_this_very_method_fits() -> None:
+def test_a_call_of_the_same_method_matches() -> None:
     assert mismatch(FACTORIAL, FACTORIAL.name, FACTORIAL.fingerprint) is None
     assert mismatch(FACTORIAL, FACTORIAL.name, NEWER) is None
 
 
-def test_a_gateway_that_does_not_say_its_version_is_believed() -> None:
+def test_an_empty_name_or_fingerprint_matches() -> None:
     assert mismatch(FACTORIAL, "", "") is None
     checking_versions(NoCheck(), FACTORIAL, "").feed(TOP)
 
@@ -32,23 +32,23 @@ def test_a_gateway_that_does_not_say_its_version_is_believed() -> None:
     ("name", "fingerprint"),
     [("pkg.S.Other", FACTORIAL.fingerprint), (FACTORIAL.name, "uu" + NEWER[2:])],
 )
-def test_a_call_of_another_method_or_kind_does_not_fit(name: str, fingerprint: str) -> None:
+def test_a_call_of_another_method_or_kind_does_not_match(name: str, fingerprint: str) -> None:
     refusal = mismatch(FACTORIAL, name, fingerprint)
     assert refusal is not None
     assert "bring gateway and workers to one version" in refusal.message
 
 
 @pytest.mark.parametrize("request_", [TOP, NESTED], ids=["at the top", "within"])
-def test_a_field_that_only_the_gateway_may_know_is_refused(request_: pb.FactorialRequest) -> None:
+def test_a_field_that_only_the_gateway_has_is_refused(request_: pb.FactorialRequest) -> None:
     with pytest.raises(VersionMismatch, match="does not know"):
         checking_versions(NoCheck(), FACTORIAL, NEWER).feed(request_)
 
 
-def test_a_field_that_both_do_not_know_is_passed_over_as_ever() -> None:
+def test_a_field_that_neither_side_has_is_ignored() -> None:
     checking_versions(NoCheck(), FACTORIAL, FACTORIAL.fingerprint).feed(TOP)
 
 
-def test_the_methods_own_check_still_holds() -> None:
+def test_the_methods_own_check_still_runs() -> None:
     check = checking_versions(FactorialCheck(max_n=2), FACTORIAL, NEWER)
     with pytest.raises(OutOfRange):
         check.feed(pb.FactorialRequest(n=3))

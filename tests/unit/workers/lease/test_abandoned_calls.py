@@ -1,11 +1,11 @@
-"""Remembering whose callers have abandoned."""
+"""The bounded set of abandoned calls."""
 
 from __future__ import annotations
 
 from forebay_workers.lease.abandoned_calls import AbandonedCalls
 
 
-def test_a_call_that_was_left_is_remembered_for_a_while() -> None:
+def test_an_abandoned_call_is_kept_for_the_retention() -> None:
     abandoned = AbandonedCalls(retention_s=10.0)
     abandoned.add("a", now=0.0)
     assert "a" in abandoned
@@ -17,7 +17,7 @@ def test_a_call_that_was_left_is_remembered_for_a_while() -> None:
     assert "b" in abandoned
 
 
-def test_only_so_many_are_remembered_the_latest() -> None:
+def test_only_the_latest_calls_are_kept() -> None:
     abandoned = AbandonedCalls(max_count=2)
     for call_id in "abc":
         abandoned.add(call_id, now=0.0)

@@ -1,4 +1,4 @@
-"""What one process of a worker holds."""
+"""The resources of a worker's process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from forebay_workers.runtime.process import Runtime
 
 
-def test_all_threads_of_a_process_share_what_it_holds() -> None:
+def test_all_threads_of_a_process_share_its_resources() -> None:
     runtime = Runtime("worker", slots=1)
     pipeliner = threading.Barrier(8)
     seen: list[tuple[object, ...]] = []

@@ -21,7 +21,7 @@ def pool() -> Iterator[TaskPool]:
     pool.on_stop()
 
 
-def test_so_many_tasks_run_at_a_time_as_there_are_slots(pool: TaskPool) -> None:
+def test_as_many_tasks_run_at_a_time_as_there_are_slots(pool: TaskPool) -> None:
     begun, go_on, ended = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
 
     def task() -> None:
@@ -38,7 +38,7 @@ def test_so_many_tasks_run_at_a_time_as_there_are_slots(pool: TaskPool) -> None:
     assert all(ended.acquire(timeout=TIMEOUT_S) for _ in range(3))
 
 
-def test_a_task_that_never_returns_is_named_and_holds_up_nothing(
+def test_a_task_that_never_returns_is_reported_and_does_not_block_the_end(
     pool: TaskPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(daemon_threads, "STOP_TIMEOUT_S", 0.1)
