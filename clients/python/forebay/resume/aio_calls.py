@@ -1,4 +1,4 @@
-"""Calls over `grpc.aio` that are made again after a failure: `resumed_calls`' twin."""
+"""Calls over `grpc.aio` that are retried; see `resume.calls`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forebay.resume.attempts import Attempts
 from forebay.resume.policy import ResumePolicy
 
 _BROKE_WHILE_SENDING = (grpc.StatusCode.INTERNAL, "Internal error from Core")
-"""What `grpc.aio` itself says where a connection breaks under a message on its way out."""
+"""The status that `grpc.aio` reports if the connection breaks while it sends a message."""
 
 
 class AsyncAttempts(Attempts):
@@ -20,30 +20,32 @@ class AsyncAttempts(Attempts):
 
     def __init__(
         self,
-        resumption: ResumePolicy,
+        policy: ResumePolicy,
         multicallables: Sequence[Any],
         request: Any,
         options: Mapping[str, Any],
-        stop: Callable[[ResumePolicy], None],
+        on_cancel: Callable[[ResumePolicy], None],
     ) -> None:
         self._event = asyncio.Event()
-        super().__init__(resumption, multicallables, request, options, left=self._event, stop=stop)
+        super().__init__(
+            policy, multicallables, request, options, cancelled=self._event, on_cancel=on_cancel
+        )
 
-    async def again(self, failed: grpc.aio.AioRpcError) -> bool:
-        """Waits until it is time for another attempt; False where there is to be none."""
-        wait_s = self.wait_s(failed, failed.initial_metadata())
-        if wait_s is None:
+    async def wait_to_retry(self, failed: grpc.aio.AioRpcError) -> bool:
+        """Waits until the next attempt is due; False if there is none."""
+        delay_s = self.retry_delay_s(failed, failed.initial_metadata())
+        if delay_s is None:
             return False
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(delay_s):
                 await self._event.wait()
         except TimeoutError:
             return True
         raise asyncio.CancelledError  # as gRPC's own calls that were cancelled
 
 
-class Written(AsyncIterator[Any]):
-    """The requests of a caller who writes them one by one."""
+class RequestWriter(AsyncIterator[Any]):
+    """The requests of a caller that uses `write` and `done_writing`."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
@@ -56,128 +58,119 @@ class Written(AsyncIterator[Any]):
         return item[0]
 
     def write(self, request: Any) -> None:
-        """Takes a request."""
         self._queue.put_nowait((request,))
 
     def end(self) -> None:
-        """No more requests come."""
         if not self.has_ended:
             self.has_ended = True
             self._queue.put_nowait(())
 
 
-class _Call(grpc.aio.Call):
-    """What is the same of one response and of a stream; `_inner` is the latest attempt's call."""
+class ResumingCall(grpc.aio.Call):
+    """The common part of one response and a stream; `_inner` is the latest attempt's call."""
 
-    def __init__(self, attempts: AsyncAttempts, written: Written | None = None) -> None:
+    def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
         self._attempts = attempts
-        self._written = written
+        self._requests = writer
         self._callbacks: list[Callable[[Any], None]] = []
         self._replacing = asyncio.Lock()
         self._inner: Any = None
-        self._begin()
+        self._start()
 
     def cancel(self) -> bool:
-        """Ends the call: its caller has no use for it any more."""
         if self.done():
             return False
-        self._attempts.leave()
+        self._attempts.cancel()
         self._inner.cancel()
-        self._end()
+        self._finish()
         return True
 
     def cancelled(self) -> bool:
-        """Whether the caller has ended it."""
-        return self._attempts.is_left
+        return self._attempts.is_cancelled
 
     def done(self) -> bool:
-        """Whether the call is over."""
         return self._attempts.is_over
 
     def time_remaining(self) -> float | None:
-        """Seconds until the deadline; None where there is none."""
-        return self._attempts.resumption.timeout_s
+        return self._attempts.policy.timeout_s
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """Calls it with this call when that is over, at once where it is."""
         if self.done():
             callback(self)
         else:
             self._callbacks.append(callback)
 
     async def initial_metadata(self) -> Any:
-        """Waits for it; it may be empty where the call failed before any came."""
+        """Waits for it; it may be empty if the call failed before the gateway sent any."""
         while True:
             inner = self._inner
             metadata = await inner.initial_metadata()
-            if metadata or not (inner.done() and await self._goes_on_after(inner)):
+            if metadata or not (inner.done() and await self._was_retried(inner)):
                 return metadata
 
     async def trailing_metadata(self) -> Any:
-        """Waits for it."""
-        return await (await self._last()).trailing_metadata()
+        return await (await self._last_attempt()).trailing_metadata()
 
     async def code(self) -> grpc.StatusCode:
-        """Waits for the status of the call."""
-        code: grpc.StatusCode = await (await self._last()).code()
+        code: grpc.StatusCode = await (await self._last_attempt()).code()
         return code
 
     async def details(self) -> str:
-        """Waits for the status message of the call."""
-        details: str = await (await self._last()).details()
+        details: str = await (await self._last_attempt()).details()
         return details
 
     async def wait_for_connection(self) -> None:
-        """Waits until an attempt is connected; raises what ended the call."""
+        """Waits until an attempt is connected; raises the call's error if it ends before."""
         while True:
             inner = self._inner
             try:
                 await inner.wait_for_connection()
                 return
             except grpc.aio.AioRpcError:
-                if not await self._goes_on_after(inner):
+                if not await self._was_retried(inner):
                     raise
 
     async def write(self, request: Any) -> None:
-        """Sends a request; for calls that were given no iterator of them."""
+        """Sends a request; for calls that were started without an iterator of requests."""
         if self.done() or self._writer().has_ended:
-            raise asyncio.InvalidStateError("the call takes no more requests")
+            raise asyncio.InvalidStateError(
+                "the call has ended, or `done_writing` was called; it takes no more requests"
+            )
         self._writer().write(request)
 
     async def done_writing(self) -> None:
-        """Says that all requests were written."""
         self._writer().end()
 
-    def _writer(self) -> Written:
-        if self._written is None:
+    def _writer(self) -> RequestWriter:
+        if self._requests is None:
             raise grpc.aio.UsageError(
-                "the call has an iterator of requests; nothing can be written"
+                "the call was started with an iterator of requests; `write` needs a call without"
             )
-        return self._written
+        return self._requests
 
-    async def _last(self) -> Any:
-        """Waits until an attempt has ended that no other follows."""
+    async def _last_attempt(self) -> Any:
+        """Waits for the end of the last attempt."""
         while True:
             inner = self._inner
             ok = await inner.code() is grpc.StatusCode.OK
-            if ok or self.done() or not await self._goes_on_after(inner):
+            if ok or self.done() or not await self._was_retried(inner):
                 return inner
 
-    async def _goes_on_after(self, inner: Any) -> bool:
-        """Whether another attempt has taken the place of one that failed. Waits for it."""
+    async def _was_retried(self, inner: Any) -> bool:
+        """Whether another attempt has replaced the failed one; waits until it starts."""
         async with self._replacing:
             if self._inner is not inner:
                 return True
             failed = await _failure_of(inner)
-            if self.done() or not await self._attempts.again(failed):
+            if self.done() or not await self._attempts.wait_to_retry(failed):
                 return False
-            self._begin()
+            self._start()
             return True
 
-    def _begin(self) -> None:
-        self._inner = self._attempts.begin()
+    def _start(self) -> None:
+        self._inner = self._attempts.start()
 
-    def _end(self) -> None:
+    def _finish(self) -> None:
         self._attempts.is_over = True
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
@@ -193,11 +186,11 @@ async def _failure_of(inner: Any) -> grpc.aio.AioRpcError:
     )
 
 
-class Response(_Call):
+class Response(ResumingCall):
     """The one response of a call; to be awaited."""
 
-    def __init__(self, attempts: AsyncAttempts, written: Written | None = None) -> None:
-        super().__init__(attempts, written)
+    def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
+        super().__init__(attempts, writer)
         self._task = asyncio.create_task(self._response())
         self._task.add_done_callback(self._on_done)
 
@@ -205,7 +198,6 @@ class Response(_Call):
         return self._task.__await__()
 
     def cancel(self) -> bool:
-        """As `grpc.aio`'s own."""
         return super().cancel() and self._task.cancel()
 
     async def _response(self) -> Any:
@@ -214,19 +206,19 @@ class Response(_Call):
             try:
                 return await inner
             except grpc.aio.AioRpcError:
-                if not await self._goes_on_after(inner):
+                if not await self._was_retried(inner):
                     raise
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():  # perhaps before its first step
             super().cancel()
         else:
-            task.exception()  # whether or not anyone awaits it
-            self._end()
+            task.exception()  # marks it as retrieved: a caller need not await the call
+            self._finish()
 
 
-class ResponseStream(_Call, AsyncIterator[Any]):
-    """The responses of a call, each once and in order, over however many attempts."""
+class ResponseStream(ResumingCall, AsyncIterator[Any]):
+    """The responses of a call, each once and in order, over all attempts."""
 
     _failure: grpc.aio.AioRpcError | None = None
 
@@ -237,7 +229,7 @@ class ResponseStream(_Call, AsyncIterator[Any]):
         return response
 
     async def read(self) -> Any:
-        """The next response, or `grpc.aio.EOF`; a task that is cancelled here ends the call."""
+        """The next response, or `grpc.aio.EOF`; cancelling the task that waits cancels the call."""
         try:
             return await self._read()
         except asyncio.CancelledError:
@@ -245,7 +237,7 @@ class ResponseStream(_Call, AsyncIterator[Any]):
             raise
         except grpc.aio.AioRpcError as error:
             self._failure = error
-            self._end()
+            self._finish()
             raise
 
     async def _read(self) -> Any:
@@ -256,15 +248,15 @@ class ResponseStream(_Call, AsyncIterator[Any]):
             try:
                 response = await anext(responses, grpc.aio.EOF)
             except grpc.aio.AioRpcError:
-                if not await self._goes_on_after(inner):
+                if not await self._was_retried(inner):
                     raise
                 continue
             if response is grpc.aio.EOF:
-                self._end()
+                self._finish()
             else:
                 self._attempts.on_response(response)
             return response
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _start(self) -> None:
+        super()._start()
         self._responses = aiter(self._inner)

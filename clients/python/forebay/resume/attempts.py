@@ -1,4 +1,4 @@
-"""The attempts of one call, made on its targets: what `grpc` and `grpc.aio` have in common."""
+"""The attempts of one call: the part that `grpc` and `grpc.aio` share."""
 
 from __future__ import annotations
 
@@ -16,74 +16,69 @@ from forebay.rpc_errors import of_rpc_error
 _log = logging.getLogger(__name__)
 
 
-class Flag(Protocol):
-    """An event, of `threading` or `asyncio`."""
+class Event(Protocol):
+    """An event of `threading` or `asyncio`."""
 
-    def is_set(self) -> bool:
-        """Whether it was."""
+    def is_set(self) -> bool: ...
 
-    def set(self) -> None:
-        """Wakes all that wait."""
+    def set(self) -> None: ...
 
 
 class Attempts:
-    """Makes each attempt with its target's own multi-callable.
+    """Starts each attempt with the multi-callable of its target.
 
-    `left` is set where the caller leaves before the end; `stop` is told of the call then.
+    `cancelled` is set when the caller cancels the call before its end; `on_cancel` is called then.
     """
 
     def __init__(
         self,
-        resumption: ResumePolicy,
+        policy: ResumePolicy,
         multicallables: Sequence[Any],
         request: Any,
         options: Mapping[str, Any],
         *,
-        left: Flag,
-        stop: Callable[[ResumePolicy], None],
+        cancelled: Event,
+        on_cancel: Callable[[ResumePolicy], None],
     ) -> None:
-        self.resumption = resumption
+        self.policy = policy
         self.is_over = False
         self._multicallables = multicallables
         self._request = request
         self._options = options
-        self._left = left
-        self._stop = stop
+        self._cancelled = cancelled
+        self._on_cancel = on_cancel
 
     @property
-    def is_left(self) -> bool:
-        """Whether the caller wants no more of them."""
-        return self._left.is_set()
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
 
-    def begin(self, how: str = "__call__") -> Any:
-        """Makes the next attempt: calls the multi-callable's method of that name."""
-        attempt = self.resumption.attempt()
+    def start(self, entry_point: str = "__call__") -> Any:
+        """Starts the next attempt by the multi-callable's method of that name."""
+        attempt = self.policy.attempt()
         request = self._request
         if isinstance(request, (Replay, AsyncReplay)):
-            request = request.again() if attempt.sends_requests else iter(())
-        return getattr(self._multicallables[attempt.target], how)(
+            request = request.replay() if attempt.sends_requests else iter(())
+        return getattr(self._multicallables[attempt.target], entry_point)(
             request, timeout=attempt.timeout_s, metadata=attempt.metadata, **self._options
         )
 
     def on_response(self, response: object) -> None:
-        """A response has come."""
-        self.resumption.on_response(response)
-        if isinstance(self._request, (Replay, AsyncReplay)) and not self.resumption.sends_requests:
+        self.policy.on_response(response)
+        if isinstance(self._request, (Replay, AsyncReplay)) and not self.policy.sends_requests:
             self._request.release()
 
-    def wait_s(self, failed: grpc.RpcError, initial_metadata: Any) -> float | None:
-        """How long to wait before another attempt; None where there is to be none."""
-        if self.is_left:
+    def retry_delay_s(self, failed: grpc.RpcError, initial_metadata: Any) -> float | None:
+        """Seconds to wait before the next attempt; None if there is none."""
+        if self.is_cancelled:
             return None
         error = of_rpc_error(failed)
-        answered = ATTACHED in dict(initial_metadata or ())
-        wait_s = self.resumption.on_failure(error, answered=answered)
-        if wait_s is not None:
-            _log.info("trying again in %.2g s: %s", wait_s, error)
-        return wait_s
+        accepted = ATTACHED in dict(initial_metadata or ())
+        delay_s = self.policy.on_failure(error, accepted=accepted)
+        if delay_s is not None:
+            _log.info("retrying in %.2g s: %s", delay_s, error)
+        return delay_s
 
-    def leave(self) -> None:
-        """The caller goes; says so to the gateways, where the call has not ended."""
-        if not (self.is_over or self.is_left):
-            self._left.set()
-            self._stop(self.resumption)
+    def cancel(self) -> None:
+        if not (self.is_over or self.is_cancelled):
+            self._cancelled.set()
+            self._on_cancel(self.policy)

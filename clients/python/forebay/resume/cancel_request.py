@@ -1,8 +1,8 @@
-"""The explicit cancel of a call, by its name, on any gateway.
+"""The request that cancels a call by its id, on any gateway.
 
-gRPC can't tell a caller that cancels from one whose network blinked, so a call lives
-on for its linger when its caller has gone. One that leaves for good says so, if
-it can: this is a courtesy, waited for as long as `TIMEOUT_S` and never an error.
+A gateway can't distinguish a caller that cancels from a connection that broke, so the call goes
+on for its linger. A caller that cancels therefore sends CancelOperation, too. That is best
+effort: it takes at most `TIMEOUT_S`, and its failure is ignored.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ PATH = "/google.longrunning.Operations/CancelOperation"
 TIMEOUT_S = 2.0
 
 
-def cancellation(call: ResumePolicy) -> bytes | None:
-    """The request that cancels a call whose caller leaves; None where nothing is to be said."""
-    if not call.is_stopped_by_leaving:
+def cancel_request(call: ResumePolicy) -> bytes | None:
+    """The serialized request; None if the call does not end when its caller disconnects."""
+    if not call.ends_on_disconnect:
         return None
     request = operations_pb2.CancelOperationRequest(name=f"operations/{call.call_id}")
     return bytes(request.SerializeToString())

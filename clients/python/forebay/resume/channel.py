@@ -1,16 +1,11 @@
-"""A channel of `grpc` to several targets, whose calls resume. Works with any generated stub.
+"""A channel of `grpc` to several targets, whose calls are resumed. Works with any generated stub.
 
-What it needs to know of a method (which items are transient, whether it may be run
-again) comes from the descriptors that generated code registers. A call of a method
-without a route goes to one of the targets and is not made again.
+The descriptors that generated code registers have the methods' policies: which items are
+transient, whether a call may run again. Calls of methods without a route are never retried.
 """
 
 from __future__ import annotations
 
-import random
-import time
-import uuid
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,19 +13,18 @@ import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.deadline import Deadline
-from forebay.resume.calls import BlockingAttempts, FutureResponse, ResponseStream, call_and_wait
-from forebay.resume.cancel_request import PATH, TIMEOUT_S, cancellation
-from forebay.resume.policy import ResumePolicy
+from forebay.resume.calls import BlockingAttempts, ResponseStream, call_and_wait
+from forebay.resume.cancel_request import TIMEOUT_S
+from forebay.resume.future_response import FutureResponse
 from forebay.resume.request_replay import Replay
-from forebay.resume.targets import Rotation
-from forebay.routes import Method, method_of
+from forebay.resume.target_set import Rpc, TargetSet
 
 
 class ResumingChannel(grpc.Channel):
-    """Spreads calls over channels; where one fails, its calls go on over the others.
+    """Spreads calls over channels, and retries the calls of one that fails on the others.
 
-    Owns the channels. With `resumes` false, calls are spread and nothing else. Routes
-    are read in `pool`; None: protobuf's default one.
+    Owns the channels. With `resumes` false, calls are never retried. Routes are read in `pool`;
+    None means protobuf's default pool.
     """
 
     def __init__(
@@ -40,58 +34,39 @@ class ResumingChannel(grpc.Channel):
         resumes: bool = True,
         pool: DescriptorPool | None = None,
     ) -> None:
-        self.pool = pool
         self._channels = tuple(channels)
-        self._resumes = resumes
-        self._rotation = Rotation(
-            len(self._channels),
-            time.monotonic,
-            random.randrange(len(self._channels)),  # noqa: S311  # spreads load, keeps no secret
+        self._cancels = _CancelSender()
+        self._targets = TargetSet(
+            self._channels, BlockingAttempts, self._cancels, resumes=resumes, pool=pool
         )
-        self._calls: weakref.WeakSet[BlockingAttempts] = weakref.WeakSet()
-        self._cancels: list[Any] = [channel.unary_unary(PATH) for channel in self._channels]
-        self._stopping: set[grpc.Future[Any]] = set()
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """As of any channel."""
-        return _OneResponse(
-            self, method, [c.unary_unary(method, *args, **kwargs) for c in self._channels]
-        )
+        return _OneResponse(self._targets, "unary_unary", method, *args, **kwargs)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """As of any channel."""
-        each = [channel.stream_unary(method, *args, **kwargs) for channel in self._channels]
-        return _OneResponse(self, method, each, Replay)
+        return _OneResponse(self._targets, "stream_unary", method, *args, **kwargs)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """As of any channel."""
-        each = [channel.unary_stream(method, *args, **kwargs) for channel in self._channels]
-        return _Responses(self, method, each)
+        return _Responses(self._targets, "unary_stream", method, *args, **kwargs)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """As of any channel."""
-        each = [channel.stream_stream(method, *args, **kwargs) for channel in self._channels]
-        return _Responses(self, method, each, Replay)
+        return _Responses(self._targets, "stream_stream", method, *args, **kwargs)
 
     def subscribe(
         self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool = False
     ) -> None:
-        """Tells of the state of every target's connection."""
+        """Calls the callback when the state of any target's connection changes."""
         for channel in self._channels:
             channel.subscribe(callback, try_to_connect)
 
     def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
-        """Ends `subscribe`."""
         for channel in self._channels:
             channel.unsubscribe(callback)
 
     def close(self) -> None:
-        """Ends the calls in flight, tells the gateways so if they listen, and disconnects."""
-        for attempts in list(self._calls):
-            attempts.leave()
-        give_up = Deadline.after(TIMEOUT_S)
-        for future in list(self._stopping):
-            _wait(future, give_up)
+        """Cancels the calls in flight, on the gateways too if they answer, and disconnects."""
+        self._targets.cancel_calls()
+        self._cancels.wait()
         for channel in self._channels:
             channel.close()
 
@@ -101,54 +76,40 @@ class ResumingChannel(grpc.Channel):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def attempts(
-        self,
-        method: Method | None,
-        each: Sequence[Any],
-        request: Any,
-        timeout: float | None,
-        metadata: Any,
-        options: dict[str, Any],
-    ) -> BlockingAttempts:
-        """A call that begins now."""
-        resumption = ResumePolicy(
-            method if self._resumes else None,
-            tuple(metadata or ()),
-            Deadline.after(timeout),
-            self._rotation,
-            random=random.random,
-            new_id=lambda: str(uuid.uuid4()),
-        )
-        attempts = BlockingAttempts(resumption, each, request, options, self._stop)
-        self._calls.add(attempts)
-        return attempts
 
-    def _stop(self, call: ResumePolicy) -> None:
-        request = cancellation(call)
-        if request is None or call.target is None:
-            return
+class _CancelSender:
+    def __init__(self) -> None:
+        self._in_flight: set[grpc.Future[Any]] = set()
+
+    def send(self, rpc: Any, request: bytes) -> None:
         try:
-            future = self._cancels[call.target].future(request, timeout=TIMEOUT_S)
+            future = rpc.future(request, timeout=TIMEOUT_S)
         except ValueError:  # the channel is closed
             return
-        self._stopping.add(future)
-        future.add_done_callback(self._stopping.discard)
+        self._in_flight.add(future)
+        future.add_done_callback(self._in_flight.discard)
+
+    def wait(self) -> None:
+        deadline = Deadline.after(TIMEOUT_S)
+        for future in list(self._in_flight):
+            try:
+                future.exception(deadline.remaining_s())
+            except (grpc.FutureTimeoutError, grpc.FutureCancelledError):
+                future.cancel()
 
 
 class _MultiCallable:
-    """A method on every target; `replayed` is what its request is wrapped in."""
-
     def __init__(
         self,
-        channel: ResumingChannel,
+        targets: TargetSet[BlockingAttempts],
+        kind: str,
         path: str,
-        each: Sequence[Any],
-        replayed: Callable[[Any], Any] = lambda request: request,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
-        self._channel = channel
-        self._method = method_of(path, channel.pool)
-        self._each = each
-        self._replayed = replayed
+        self._targets = targets
+        self._rpc: Rpc = targets.rpc(kind, path, *args, **kwargs)
+        self._streams_requests = kind.startswith("stream_")
 
     def _begin(
         self,
@@ -159,13 +120,12 @@ class _MultiCallable:
         **named: Any,
     ) -> BlockingAttempts:
         named.update(zip(("credentials", "wait_for_ready", "compression"), options, strict=False))
-        return self._channel.attempts(
-            self._method, self._each, self._replayed(request), timeout, metadata, named
-        )
+        request = Replay(request) if self._streams_requests else request
+        return self._targets.begin(self._rpc, request, timeout, metadata, named)
 
 
 class _OneResponse(_MultiCallable):
-    """A method with one response. The arguments are those of any generated stub."""
+    """A method with one response. Takes the arguments of any generated stub."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.with_call(*args, **kwargs)[0]
@@ -182,10 +142,3 @@ class _Responses(_MultiCallable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return ResponseStream(self._begin(*args, **kwargs))
-
-
-def _wait(future: Any, deadline: Deadline) -> None:
-    try:
-        future.exception(deadline.remaining_s())
-    except (grpc.FutureTimeoutError, grpc.FutureCancelledError):
-        future.cancel()

@@ -1,14 +1,15 @@
-"""One call over as many attempts as it takes. Pure: what happened in, what to do out.
+"""Decides whether, when, where and with what metadata a call is retried. Pure.
 
-A call that has an id outlives the connection it was made over: calling again
-with the id attaches to it, and `forebay-resume-from` skips the lasting items that
-were seen. So every durable call gets an id here, and may be attempted again
-whatever its method does. An ephemeral call has none; it is attempted again where the
-method may be run again, or where the failure says that nothing was run.
+Example: a durable stream breaks after 3 items. Its next attempt has the same `forebay-call-id`
+and `forebay-resume-from: 3`, so it attaches to the running call and gets the fourth item first.
 
-What is worth another attempt: failures that carry no reason at all (gRPC's own, of
-a connection; a proxy's), and Forebay's with a RetryInfo. A stored outcome has none,
-and stays what it is.
+- Durable calls: each gets an id, unless the caller gave one, and can be retried whatever its
+  method does.
+- Ephemeral and plain calls: they have no id. They are retried if the method may run again, or if
+  the failure shows that nothing has run.
+
+Failures without a reason (of gRPC itself or of a proxy) and failures with Forebay's RetryInfo are
+retried. Stored outcomes have no RetryInfo; a retry would return the same outcome.
 """
 
 from __future__ import annotations
@@ -26,30 +27,29 @@ from forebay.metadata import CALL_ID, ON_DISCONNECT, RESUME_FROM, Pairs
 from forebay.resume.targets import Rotation
 from forebay.routes import Method
 
-FIRST_WAIT_S = 0.1
-LONGEST_WAIT_S = 5.0
-"""Without a RetryInfo, waits are random up to FIRST_WAIT_S; that bound doubles whenever all
-targets have failed once more, up to LONGEST_WAIT_S.
+INITIAL_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 5.0
+"""Without a RetryInfo, the delay is random between 0 and INITIAL_BACKOFF_S. The upper bound doubles
+each time that all targets have failed once more, up to MAX_BACKOFF_S.
 """
 
 RETRY_FOR_S = 60.0
-"""A call without a deadline is given up after so long a time of failures only."""
-PATIENCE_UNANSWERED_S = 10.0
-"""The same, where no gateway has taken the call yet: an address may be wrong."""
+"""A call without a deadline fails after this time without a response."""
+RETRY_UNACCEPTED_FOR_S = 10.0
+"""The same, while no gateway has accepted the call: the address may be wrong."""
 
-_CALM_S = 10.0
-"""An answered attempt that lasts so long, items or not, ends a time of failures."""
+_STABLE_S = 10.0
+"""After an accepted attempt that lasted this long, with or without items, RETRY_FOR_S restarts."""
 
-_LOST = frozenset({code_pb2.UNAVAILABLE, code_pb2.CANCELLED})
-_WAIT_SPREAD = 0.2
+_CONNECTION_CODES = frozenset({code_pb2.UNAVAILABLE, code_pb2.CANCELLED})
+_RETRY_INFO_JITTER = 0.2
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """How to call now: where, and with what.
+    """The target and the metadata of one attempt.
 
-    Where it does not send requests, a stream of them is left empty: the gateways have
-    them all.
+    With `sends_requests` false, a request stream is left empty: the gateways have all requests.
     """
 
     target: int
@@ -59,9 +59,9 @@ class Attempt:
 
 
 class ResumePolicy:
-    """What became of a call so far, and what that makes of the next failure.
+    """The history of one call, and what follows from its next failure.
 
-    `method` is None where nothing is known of it: it is attempted once, without an id.
+    A call whose `method` is None (it has no route) is attempted once, without an id.
     """
 
     def __init__(
@@ -91,23 +91,23 @@ class ResumePolicy:
             self._call_id = new_id()
         self._resume_from = given.get(RESUME_FROM)
         self._items = 0
-        self._is_known = False
+        self._is_accepted = False
         self._target: int | None = None
-        self._begun_at = self._calm_at = deadline.clock()
+        self._attempt_began_at = self._failing_since = deadline.clock()
         self._failures = 0
 
     @property
     def call_id(self) -> str | None:
-        """The call's id; None where it has none, or none that a gateway takes."""
+        """None if the call has no id, or one that is no text (gateways reject it)."""
         return self._call_id if isinstance(self._call_id, str) else None
 
     @property
-    def is_stopped_by_leaving(self) -> bool:
-        """Whether the call's policy is to end when its caller has left for good."""
+    def ends_on_disconnect(self) -> bool:
+        """Whether the gateway cancels the call when its caller has disconnected for good."""
         if self._method is None or self.call_id is None:
             return False
-        wish = dict(self._metadata).get(ON_DISCONNECT)
-        return wish != "detach" and (wish == "cancel" or not self._method.route.detach)
+        chosen = dict(self._metadata).get(ON_DISCONNECT)
+        return chosen != "detach" and (chosen == "cancel" or not self._method.route.detach)
 
     @property
     def target(self) -> int | None:
@@ -116,10 +116,10 @@ class ResumePolicy:
 
     @property
     def sends_requests(self) -> bool:
-        """Whether an attempt is to send the requests; else the gateways have them all."""
+        """Whether an attempt must send the requests; if not, the gateways have them all."""
         method = self._method
         streams = method is not None and method.client_streaming and not method.route.live
-        return not (streams and self._is_known)
+        return not (streams and self._is_accepted)
 
     @property
     def timeout_s(self) -> float | None:
@@ -127,10 +127,10 @@ class ResumePolicy:
         return self._deadline.timeout_s()
 
     def attempt(self) -> Attempt:
-        """The next attempt, which begins now."""
+        """The next attempt, which starts now."""
         self._target = self._rotation.next(avoid=self._target if self._failures else None)
-        self._begun_at = self._deadline.clock()
-        ours = [(CALL_ID, self._call_id), (RESUME_FROM, self._from())]
+        self._attempt_began_at = self._deadline.clock()
+        ours = [(CALL_ID, self._call_id), (RESUME_FROM, self._items_seen())]
         return Attempt(
             self._target,
             self._deadline.timeout_s(),
@@ -139,75 +139,75 @@ class ResumePolicy:
         )
 
     def on_response(self, response: object) -> None:
-        """A response message has come; transient ones are not counted."""
+        """Counts a response, unless it is transient."""
         if self._method is not None and not _is_transient(self._method, response):
             self._items += 1
-        self._answer()
+        self._on_accepted()
         self._failures = 0
 
-    def on_failure(self, error: ForebayError, *, answered: bool = False) -> float | None:
-        """How many seconds to wait before the next attempt; None where there is to be none.
+    def on_failure(self, error: ForebayError, *, accepted: bool = False) -> float | None:
+        """Seconds to wait before the next attempt; None if the call has failed.
 
-        `answered` where a gateway had taken the call: its initial metadata had come.
+        `accepted` if a gateway had accepted the call: it had sent initial metadata.
         """
         now = self._deadline.clock()
-        if answered:
-            self._answer()
-        if self._failures == 0 or (answered and now - self._begun_at >= _CALM_S):
-            self._failures, self._calm_at = 0, now
-        if error.code in _LOST and (error.retry_may_help or _lacks_reason(error)):
+        if accepted:
+            self._on_accepted()
+        if self._failures == 0 or (accepted and now - self._attempt_began_at >= _STABLE_S):
+            self._failures, self._failing_since = 0, now
+        if error.code in _CONNECTION_CODES and (error.retry_may_help or _lacks_reason(error)):
             self._rotation.failed(self._target or 0)
-        if self._was_empty(error):
+        if self._was_empty_stream(error):
             self._call_id, self._id_is_ours = None, False
             return 0.0
-        if not self._is_worth_another(error):
+        if not self._is_retryable(error):
             return None
-        wait_s = self._wait_s(error)
+        delay_s = self._delay_s(error)
         self._failures += 1
-        return wait_s if self._is_in_time(now + wait_s) else None
+        return delay_s if self._is_in_time(now + delay_s) else None
 
-    def _was_empty(self, error: ForebayError) -> bool:
-        """Whether the request stream is: under an id it attaches, and starts nothing."""
-        return isinstance(error, CallUnknown) and self._id_is_ours and not self._is_known
+    def _was_empty_stream(self, error: ForebayError) -> bool:
+        """Whether the caller sent no request: with an id that only attaches and starts no call."""
+        return isinstance(error, CallUnknown) and self._id_is_ours and not self._is_accepted
 
-    def _answer(self) -> None:
-        self._is_known = True
+    def _on_accepted(self) -> None:
+        self._is_accepted = True
         if self._target is not None:
             self._rotation.answered(self._target)
 
-    def _from(self) -> str | bytes | None:
-        """The lasting items seen by the caller: before this call, and in it."""
+    def _items_seen(self) -> str | bytes | None:
+        """The number of items that the caller has: those from before this call, and its own."""
         given = self._resume_from
         if self._items == 0:
             return given
         return str(self._items + int(given or 0))
 
-    def _is_worth_another(self, error: ForebayError) -> bool:
+    def _is_retryable(self, error: ForebayError) -> bool:
         if self._method is None:
             return False
         helps = error.retry_may_help or _lacks_reason(error)
         nothing_ran = error.code == code_pb2.RESOURCE_EXHAUSTED
         if self._items and self._method.is_plain:
-            return False  # it would begin anew, and nothing skips what was seen
+            return False  # a retry would send the items again that the caller has seen
         has_id = self._call_id is not None and not self._method.is_plain
         return helps and (has_id or self._method.may_run_again or nothing_ran)
 
-    def _wait_s(self, error: ForebayError) -> float:
+    def _delay_s(self, error: ForebayError) -> float:
         if error.retry_after_s is not None:
-            return error.retry_after_s * (1 + _WAIT_SPREAD * self._random())
+            return error.retry_after_s * (1 + _RETRY_INFO_JITTER * self._random())
         rounds = min(self._failures // len(self._rotation), 16)
-        return self._random() * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0**rounds)
+        return self._random() * min(MAX_BACKOFF_S, INITIAL_BACKOFF_S * 2.0**rounds)
 
     def _is_in_time(self, at: float) -> bool:
         if not math.isinf(self._deadline.at):
             return at < self._deadline.at
-        patience_s = RETRY_FOR_S if self._is_known else PATIENCE_UNANSWERED_S
-        return at - self._calm_at < patience_s
+        retry_for_s = RETRY_FOR_S if self._is_accepted else RETRY_UNACCEPTED_FOR_S
+        return at - self._failing_since < retry_for_s
 
 
 def _lacks_reason(error: ForebayError) -> bool:
-    """Whether it has no reason, and so is of gRPC itself, or of a proxy."""
-    return not error.domain and (error.code in _LOST or error.retry_after_s is not None)
+    """Whether the error comes from gRPC itself or from a proxy: a connection failed."""
+    return not error.domain and (error.code in _CONNECTION_CODES or error.retry_after_s is not None)
 
 
 def _is_transient(method: Method, response: object) -> bool:

@@ -1,8 +1,8 @@
-"""A stream of requests that can be sent again, as often as it takes.
+"""A stream of requests that several attempts can send from the first request on.
 
-What can be iterated anew (a list, an object whose `__iter__` starts over) is. Of an
-iterator, what was taken is kept until the gateways are known to have it all. Where the
-iterator raises, every attempt sees it: a stream that broke must not look ended.
+A list, or any object whose `__iter__` starts over, is iterated again. The requests of an iterator
+are kept until the gateways have them all. If the iterator raises, every attempt raises: a stream
+that broke must not look complete.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ T = TypeVar("T")
 
 
 class Replay(Generic[T]):
-    """Requests for stubs of `grpc`, whose attempts each take them in a thread of their own."""
+    """Requests for stubs of `grpc`; each attempt reads them in a thread of its own."""
 
     def __init__(self, requests: Iterable[T]) -> None:
         iterator = iter(requests)
-        self._anew = None if iterator is requests else requests
+        self._repeatable = None if iterator is requests else requests
         self._iterator = iterator
         self._kept: list[T] = []
         self._error: Exception | None = None
         self._lock = threading.Lock()
 
-    def again(self) -> Iterator[T]:
+    def replay(self) -> Iterator[T]:
         """All requests, from the first on."""
-        return self._replayed() if self._anew is None else iter(self._anew)
+        return self._replayed() if self._repeatable is None else iter(self._repeatable)
 
     def release(self) -> None:
-        """Nothing will be sent again from the first on."""
+        """Forgets the kept requests: no later attempt will send them."""
         self._kept = []
 
     def _replayed(self) -> Iterator[T]:
         kept = self._kept
         index = 0
         while True:
-            # An attempt that was cut off may still wait here: what it gets is kept, too.
+            # An attempt that failed may still wait here; its request is kept for the next one.
             with self._lock:
                 if index == len(kept) and not self._take(kept):
                     return
@@ -59,35 +59,36 @@ class Replay(Generic[T]):
 
 
 class AsyncReplay(Generic[T]):
-    """Requests for stubs of `grpc.aio`; of an ordinary iterable, too."""
+    """Requests for stubs of `grpc.aio`, from an asynchronous or an ordinary iterable."""
 
     def __init__(self, requests: AsyncIterable[T] | Iterable[T]) -> None:
-        self._anew = None if isinstance(requests, (AsyncIterator, Iterator)) else requests
+        is_iterator = isinstance(requests, (AsyncIterator, Iterator))
+        self._repeatable = None if is_iterator else requests
         self._iterator = _asynchronous(requests)
         self._kept: list[T] = []
         self._next: asyncio.Task[Any] | None = None
 
-    def again(self) -> AsyncIterator[T]:
+    def replay(self) -> AsyncIterator[T]:
         """All requests, from the first on."""
-        return self._replayed() if self._anew is None else _asynchronous(self._anew)
+        return self._replayed() if self._repeatable is None else _asynchronous(self._repeatable)
 
     def release(self) -> None:
-        """Nothing will be sent again from the first on."""
+        """Forgets the kept requests: no later attempt will send them."""
         self._kept = []
 
     async def _replayed(self) -> AsyncIterator[T]:
         kept = self._kept
         index = 0
         while True:
-            if index == len(kept) and not await self._another(kept):
+            if index == len(kept) and not await self._take_next(kept):
                 return
             yield kept[index]
             index += 1
 
-    async def _another(self, kept: list[T]) -> bool:
-        """Takes one more request, unless an attempt that was cut off is at it; False at the end.
+    async def _take_next(self, kept: list[T]) -> bool:
+        """Reads one more request, or waits for a failed attempt that reads it; False at the end.
 
-        A task of its own, so that the end of an attempt does not end the caller's generator.
+        A separate task reads: cancelling an attempt must not cancel the caller's generator.
         """
         if self._next is None or (self._next.done() and self._next.exception() is None):
             self._next = asyncio.create_task(self._take(kept))

@@ -1,4 +1,4 @@
-"""When a call is attempted again, where, with what, and until when."""
+"""Whether, when, where and with what metadata a call is retried."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from forebay.errors import (
     TooLarge,
     WorkerLost,
 )
-from forebay.resume.cancel_request import cancellation
+from forebay.resume.cancel_request import cancel_request
 from forebay.resume.policy import (
-    LONGEST_WAIT_S,
-    PATIENCE_UNANSWERED_S,
+    MAX_BACKOFF_S,
     RETRY_FOR_S,
+    RETRY_UNACCEPTED_FOR_S,
     ResumePolicy,
 )
 from forebay.resume.targets import Rotation
@@ -44,7 +44,7 @@ PROGRESS = pb.FactorialResponse(progress=pb.Progress(fraction=0.5))
 
 
 class Call:
-    """A call of Factorial, and what becomes of it."""
+    """A call, of Factorial by default, on a fake clock."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Call:
         random: float = 1.0,
     ) -> None:
         self.clock = FakeClock()
-        self.resumption = ResumePolicy(
+        self.policy = ResumePolicy(
             method,
             metadata,
             Deadline.after(timeout_s, self.clock),
@@ -67,17 +67,17 @@ class Call:
 
     def begin(self) -> dict[str, Any]:
         """The metadata of the next attempt."""
-        return dict(self.resumption.attempt().metadata)
+        return dict(self.policy.attempt().metadata)
 
-    def wait_s(self, error: ForebayError, *, answered: bool = False) -> float | None:
-        """What is decided after a failure; the time of the wait passes."""
-        wait_s = self.resumption.on_failure(error, answered=answered)
+    def wait_s(self, error: ForebayError, *, accepted: bool = False) -> float | None:
+        """The delay after a failure; the clock moves on by it."""
+        wait_s = self.policy.on_failure(error, accepted=accepted)
         self.clock.now += wait_s or 0.0
         return wait_s
 
 
 def lost() -> ForebayError:
-    """What gRPC itself says of a connection that broke."""
+    """The error that gRPC itself reports for a broken connection."""
     error = BackendError("Socket closed")
     error.domain = ""
     return error
@@ -98,7 +98,7 @@ def foreign(error: ForebayError, domain: str, reason: str) -> ForebayError:
         QueueFull("full", retry_after_s=1.0),
     ],
 )
-def test_what_may_pass_is_attempted_again(error: ForebayError) -> None:
+def test_transient_failures_are_retried(error: ForebayError) -> None:
     call = Call()
     call.begin()
     assert call.wait_s(error) is not None
@@ -117,17 +117,17 @@ def test_what_may_pass_is_attempted_again(error: ForebayError) -> None:
         foreign(BackendError("the handler's own", retry_after_s=1.0), "tea.example", "NO_TEA"),
     ],
 )
-def test_what_stays_as_it_is_is_final(error: ForebayError) -> None:
+def test_stored_outcomes_and_bad_requests_are_final(error: ForebayError) -> None:
     call = Call()
     call.begin()
     assert call.wait_s(error) is None
 
 
-def test_every_attempt_has_one_id_and_says_what_was_seen() -> None:
+def test_all_attempts_have_one_id_and_report_the_items_seen() -> None:
     call = Call(metadata=[("x-wish", "tea")])
     assert call.begin() == {"x-wish": "tea", "forebay-call-id": "made"}
     for response in (PROGRESS, ITEM, PROGRESS, ITEM):
-        call.resumption.on_response(response)
+        call.policy.on_response(response)
     call.wait_s(lost())
     assert call.begin() == {
         "x-wish": "tea",
@@ -136,16 +136,16 @@ def test_every_attempt_has_one_id_and_says_what_was_seen() -> None:
     }
 
 
-def test_a_callers_own_id_and_items_are_kept() -> None:
+def test_the_callers_own_id_and_items_are_kept() -> None:
     own = [("forebay-call-id", "mine"), ("forebay-resume-from", "3")]
     call = Call(metadata=own)
     assert call.begin() == dict(own)
-    call.resumption.on_response(ITEM.SerializeToString())  # of a stub that leaves bytes alone
+    call.policy.on_response(ITEM.SerializeToString())  # of a stub that leaves bytes alone
     call.wait_s(lost())
     assert call.begin() == {"forebay-call-id": "mine", "forebay-resume-from": "4"}
 
 
-def test_ephemeral_calls_have_no_id_and_follow_their_methods_word() -> None:
+def test_ephemeral_calls_have_no_id_and_are_retried_if_their_method_may_run_again() -> None:
     add = Call(METHODS["Add"])
     assert add.begin() == {}
     assert add.wait_s(lost()) is not None
@@ -155,7 +155,7 @@ def test_ephemeral_calls_have_no_id_and_follow_their_methods_word() -> None:
     assert once.wait_s(QueueFull("full", retry_after_s=1.0)) is not None
 
 
-def test_calls_of_plain_tasks_have_no_id_and_are_not_made_again_once_items_came() -> None:
+def test_calls_of_plain_tasks_have_no_id_and_are_not_retried_after_an_item() -> None:
     plain = read_methods([plain_pb2.DESCRIPTOR.services_by_name["PlainService"]])
     add, steps = (
         next(method for method in plain if method.name.endswith(name))
@@ -167,14 +167,14 @@ def test_calls_of_plain_tasks_have_no_id_and_are_not_made_again_once_items_came(
     assert Call(steps).wait_s(lost()) is None  # it has effects
     stream = Call(replace(steps, may_run_again=True))
     stream.begin()
-    stream.resumption.on_response(plain_pb2.Step(progress=plain_pb2.Progress(done=1)))
+    stream.policy.on_response(plain_pb2.Step(progress=plain_pb2.Progress(done=1)))
     assert stream.wait_s(lost()) is not None
     stream.begin()
-    stream.resumption.on_response(plain_pb2.Step(value="a"))
+    stream.policy.on_response(plain_pb2.Step(value="a"))
     assert stream.wait_s(lost()) is None
 
 
-def test_what_is_unknown_is_attempted_once() -> None:
+def test_a_method_without_a_route_is_attempted_once() -> None:
     call = Call(None)
     assert call.begin() == {}
     assert call.wait_s(lost()) is None
@@ -184,21 +184,21 @@ def test_what_is_unknown_is_attempted_once() -> None:
     assert found == METHODS["Add"]
 
 
-def test_requests_are_sent_until_the_gateways_are_known_to_have_them() -> None:
+def test_requests_are_sent_until_a_gateway_has_accepted_the_call() -> None:
     call = Call(METHODS["MatMul"])
-    assert call.resumption.attempt().sends_requests
+    assert call.policy.attempt().sends_requests
     call.wait_s(lost())
-    assert call.resumption.attempt().sends_requests
-    call.wait_s(lost(), answered=True)
-    assert not call.resumption.attempt().sends_requests
+    assert call.policy.attempt().sends_requests
+    call.wait_s(lost(), accepted=True)
+    assert not call.policy.attempt().sends_requests
     for other in (method("MatMul", live=True), METHODS["Factorial"]):
         call = Call(other)
         call.begin()
-        call.wait_s(lost(), answered=True)
-        assert call.resumption.attempt().sends_requests
+        call.wait_s(lost(), accepted=True)
+        assert call.policy.attempt().sends_requests
 
 
-def test_an_empty_request_stream_goes_without_an_id() -> None:
+def test_an_empty_request_stream_is_sent_without_an_id() -> None:
     call = Call(METHODS["MatMul"])
     assert "forebay-call-id" in call.begin()
     assert call.wait_s(CallUnknown("no such call")) == 0.0
@@ -209,7 +209,7 @@ def test_an_empty_request_stream_goes_without_an_id() -> None:
     assert own.wait_s(CallUnknown("no such call")) is None
 
 
-def test_retry_info_is_a_least_wait() -> None:
+def test_retry_info_is_the_shortest_delay() -> None:
     for random in (0.0, 0.5, 1.0):
         call = Call(random=random)
         call.begin()
@@ -218,48 +218,50 @@ def test_retry_info_is_a_least_wait() -> None:
         assert 2.0 <= wait_s <= 2.5
 
 
-def test_waits_grow_when_all_targets_have_failed_and_are_bounded() -> None:
+def test_the_delay_doubles_when_all_targets_have_failed_up_to_a_maximum() -> None:
     call = Call(targets=2, timeout_s=1000.0)
     waits = []
     for _ in range(20):
         call.begin()
         waits.append(call.wait_s(lost()) or 0.0)
     assert waits[:6] == [0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
-    assert waits[-1] == LONGEST_WAIT_S
-    call.resumption.on_response(ITEM)
+    assert waits[-1] == MAX_BACKOFF_S
+    call.policy.on_response(ITEM)
     assert call.wait_s(lost()) == 0.1
 
 
-def test_a_wait_past_the_deadline_is_not_waited() -> None:
+def test_a_retry_after_the_deadline_is_not_made() -> None:
     call = Call(timeout_s=3.0)
     call.begin()
     assert call.wait_s(Draining("leaving", retry_after_s=2.0)) is not None
-    assert call.resumption.attempt().timeout_s == pytest.approx(0.6)
+    assert call.policy.attempt().timeout_s == pytest.approx(0.6)
     assert call.wait_s(Draining("leaving", retry_after_s=2.0)) is None
 
 
 @pytest.mark.parametrize(
-    ("answered", "patience_s"), [(False, PATIENCE_UNANSWERED_S), (True, RETRY_FOR_S)]
+    ("accepted", "retry_for_s"), [(False, RETRY_UNACCEPTED_FOR_S), (True, RETRY_FOR_S)]
 )
-def test_without_a_deadline_patience_ends(answered: bool, patience_s: float) -> None:
+def test_a_call_without_a_deadline_is_retried_for_a_bounded_time(
+    accepted: bool, retry_for_s: float
+) -> None:
     call = Call()
     call.begin()
     begun = call.clock.now
-    assert call.wait_s(lost(), answered=answered) is not None
+    assert call.wait_s(lost(), accepted=accepted) is not None
     while call.wait_s(lost()) is not None:
         call.begin()
-    assert patience_s - LONGEST_WAIT_S <= call.clock.now - begun <= patience_s
+    assert retry_for_s - MAX_BACKOFF_S <= call.clock.now - begun <= retry_for_s
 
 
-def test_a_long_calm_renews_patience() -> None:
+def test_a_long_accepted_attempt_restarts_that_time() -> None:
     call = Call()
     for _ in range(10):
         call.begin()
         call.clock.now += RETRY_FOR_S
-        assert call.wait_s(lost(), answered=True) is not None
+        assert call.wait_s(lost(), accepted=True) is not None
 
 
-def test_targets_take_turns_and_rest_after_a_failure() -> None:
+def test_targets_take_turns_and_are_avoided_after_a_failure() -> None:
     clock = FakeClock()
     rotation = Rotation(3, clock)
     assert [rotation.next() for _ in range(4)] == [0, 1, 2, 0]
@@ -275,7 +277,7 @@ def test_targets_take_turns_and_rest_after_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "name", "detach", "said"),
+    ("metadata", "name", "detach", "names"),
     [
         ((), "Factorial", False, b"operations/made"),
         ((), "Factorial", True, None),
@@ -285,21 +287,21 @@ def test_targets_take_turns_and_rest_after_a_failure() -> None:
         ((("forebay-call-id", "mine"),), "Add", False, b"operations/mine"),
     ],
 )
-def test_leaving_cancels_where_the_policy_is_to(
-    metadata: tuple[tuple[str, str], ...], name: str, detach: bool, said: bytes | None
+def test_a_cancelled_call_is_cancelled_on_the_gateway_unless_it_detaches(
+    metadata: tuple[tuple[str, str], ...], name: str, detach: bool, names: bytes | None
 ) -> None:
-    request = cancellation(Call(method(name, detach=detach), metadata=metadata).resumption)
-    assert request is None if said is None else request is not None and said in request
+    request = cancel_request(Call(method(name, detach=detach), metadata=metadata).policy)
+    assert request is None if names is None else request is not None and names in request
 
 
 class Gateway:
-    """The stream of a call, as any gateway has it: transient items are gone once they were sent."""
+    """The items of a call on any gateway; transient items are sent once."""
 
-    def __init__(self, lasting: int) -> None:
-        self.items = [pb.FactorialResponse(digits=str(ordinal)) for ordinal in range(lasting)]
+    def __init__(self, items: int) -> None:
+        self.items = [pb.FactorialResponse(digits=str(ordinal)) for ordinal in range(items)]
 
     def stream(self, metadata: dict[str, Any], transient: int) -> list[pb.FactorialResponse]:
-        """What an attempt would get, with a few remarks between."""
+        """The responses of an attempt, with transient items in between."""
         sent: list[pb.FactorialResponse] = []
         for item in self.items[int(metadata.get("forebay-resume-from", 0)) :]:
             sent += [PROGRESS] * transient + [item]
@@ -307,21 +309,21 @@ class Gateway:
 
 
 @given(
-    lasting=st.integers(0, 12),
+    items=st.integers(0, 12),
     cuts=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.booleans()), max_size=12),
     targets=st.integers(1, 3),
 )
-def test_whatever_fails_and_when_the_items_are_the_stream(
-    lasting: int, cuts: list[tuple[int, int, bool]], targets: int
+def test_the_caller_gets_each_item_once_and_in_order_whatever_fails(
+    items: int, cuts: list[tuple[int, int, bool]], targets: int
 ) -> None:
-    gateway, call = Gateway(lasting), Call(targets=targets, timeout_s=10_000.0)
+    gateway, call = Gateway(items), Call(targets=targets, timeout_s=10_000.0)
     got: list[str] = []
     for length, transient, draining in [*cuts, (1000, 1, False)]:
         sent = gateway.stream(call.begin(), transient)
         for response in sent[:length]:
-            call.resumption.on_response(response)
+            call.policy.on_response(response)
             got += [response.digits] if response.digits else []
         if length < 1000:
             error = Draining("leaving", retry_after_s=1.0) if draining else lost()
-            assert call.wait_s(error, answered=length > 0) is not None
+            assert call.wait_s(error, accepted=length > 0) is not None
     assert got == [item.digits for item in gateway.items]

@@ -1,4 +1,4 @@
-"""Requests that are taken again from the first on, whoever took some before."""
+"""Every attempt gets all requests from the first on."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ async def async_numbers() -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("requests", [numbers(), list(numbers())])
-def test_requests_are_all_there_again(requests: Iterator[int]) -> None:
+def test_each_replay_has_all_requests(requests: Iterator[int]) -> None:
     replay = Replay(requests)
-    assert list(islice(replay.again(), 3)) == [0, 1, 2]
-    assert list(replay.again()) == list(replay.again()) == [0, 1, 2, 3, 4]
+    assert list(islice(replay.replay(), 3)) == [0, 1, 2]
+    assert list(replay.replay()) == list(replay.replay()) == [0, 1, 2, 3, 4]
 
 
-def test_what_was_released_is_still_sent_by_whoever_is_at_it() -> None:
+def test_a_replay_under_way_goes_on_after_release() -> None:
     replay = Replay(numbers())
-    taker = replay.again()
+    taker = replay.replay()
     assert next(taker) == 0
     replay.release()
     assert list(taker) == [1, 2, 3, 4]
 
 
-def test_a_stream_that_broke_is_broken_for_every_attempt() -> None:
+def test_every_replay_of_a_broken_stream_raises() -> None:
     replay = Replay(broken())
     for _ in range(3):
-        taker = replay.again()
+        taker = replay.replay()
         assert next(taker) == 0
         with pytest.raises(RuntimeError):
             next(taker)
 
 
 @pytest.mark.parametrize("kind", [async_numbers, numbers, lambda: list(numbers())])
-async def test_async_requests_are_all_there_again(kind) -> None:  # type: ignore[no-untyped-def]
+async def test_each_async_replay_has_all_requests(kind) -> None:  # type: ignore[no-untyped-def]
     replay = AsyncReplay[int](kind())
-    first = replay.again()
+    first = replay.replay()
     assert [await anext(first) for _ in range(3)] == [0, 1, 2]
     for _ in range(2):
-        assert [number async for number in replay.again()] == [0, 1, 2, 3, 4]
+        assert [number async for number in replay.replay()] == [0, 1, 2, 3, 4]
 
 
-async def test_the_end_of_an_attempt_is_not_the_end_of_the_callers_generator() -> None:
+async def test_cancelling_an_attempt_does_not_cancel_the_callers_generator() -> None:
     held = asyncio.Event()
 
     async def requests() -> AsyncIterator[int]:
@@ -68,7 +68,7 @@ async def test_the_end_of_an_attempt_is_not_the_end_of_the_callers_generator() -
         yield 1
 
     replay = AsyncReplay(requests())
-    first = replay.again()
+    first = replay.replay()
     assert await anext(first) == 0
     waiting = asyncio.ensure_future(anext(first))
     await asyncio.sleep(0)
@@ -76,13 +76,13 @@ async def test_the_end_of_an_attempt_is_not_the_end_of_the_callers_generator() -
     with pytest.raises(asyncio.CancelledError):
         await waiting
     held.set()
-    assert [number async for number in replay.again()] == [0, 1]
+    assert [number async for number in replay.replay()] == [0, 1]
 
 
-async def test_an_async_stream_that_broke_is_broken_for_every_attempt() -> None:
+async def test_every_async_replay_of_a_broken_stream_raises() -> None:
     replay = AsyncReplay(broken())
     for _ in range(3):
-        taker = replay.again()
+        taker = replay.replay()
         assert await anext(taker) == 0
         with pytest.raises(RuntimeError):
             await anext(taker)

@@ -1,4 +1,4 @@
-"""How targets are written."""
+"""The syntax of targets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from forebay.resume.targets import read_targets
         ("unix:/run/a,dns:///two:2", ("unix:/run/a", "dns:///two:2")),
     ],
 )
-def test_targets_are_one_or_several(written: str | list[str], read: tuple[str, ...]) -> None:
+def test_one_or_several_targets_are_read(written: str | list[str], read: tuple[str, ...]) -> None:
     assert read_targets(written) == read
 
 
 @pytest.mark.parametrize("written", ["", "one:1,", [], ["one:1", ""]])
-def test_no_target_is_an_error(written: str | list[str]) -> None:
+def test_an_empty_target_is_an_error(written: str | list[str]) -> None:
     with pytest.raises(ValueError, match="expected HOST:PORT"):
         read_targets(written)

@@ -1,0 +1,104 @@
+"""The channels to all targets and the calls over them: the part that both channels share."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from forebay.deadline import Deadline
+from forebay.resume.attempts import Attempts
+from forebay.resume.cancel_request import PATH, cancel_request
+from forebay.resume.policy import ResumePolicy
+from forebay.resume.targets import Rotation
+from forebay.routes import Method, method_of
+
+A = TypeVar("A", bound=Attempts)
+
+NewAttempts: TypeAlias = Callable[
+    [ResumePolicy, Sequence[Any], Any, Mapping[str, Any], Callable[[ResumePolicy], None]], A
+]
+
+
+class CancelSender(Protocol):
+    """Sends CancelOperation requests in the background."""
+
+    def send(self, rpc: Any, request: bytes) -> None: ...
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """A method on every target; `method` is None if it has no route."""
+
+    method: Method | None
+    multicallables: tuple[Any, ...]
+
+
+class TargetSet(Generic[A]):
+    """Starts calls with the policy that the channel has for them.
+
+    With `resumes` false, calls are spread over the targets and never retried. Routes are read
+    in `pool`; None means protobuf's default pool.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Any],
+        new_attempts: NewAttempts[A],
+        cancels: CancelSender,
+        *,
+        resumes: bool,
+        pool: DescriptorPool | None,
+    ) -> None:
+        self._channels = channels
+        self._new_attempts = new_attempts
+        self._cancels = cancels
+        self._resumes = resumes
+        self._pool = pool
+        self._rotation = Rotation(
+            len(channels),
+            time.monotonic,
+            random.randrange(len(channels)),  # noqa: S311  # spreads load, keeps no secret
+        )
+        self._cancel_rpcs = [channel.unary_unary(PATH) for channel in channels]
+        self._calls: weakref.WeakSet[A] = weakref.WeakSet()
+
+    def rpc(self, kind: str, path: str, *args: Any, **kwargs: Any) -> Rpc:
+        """The method at the path; `kind` is the channel's method for it, such as `unary_unary`."""
+        multicallables = (getattr(one, kind)(path, *args, **kwargs) for one in self._channels)
+        return Rpc(method_of(path, self._pool), tuple(multicallables))
+
+    def begin(
+        self,
+        rpc: Rpc,
+        request: Any,
+        timeout: float | None,
+        metadata: Any,
+        options: Mapping[str, Any],
+    ) -> A:
+        policy = ResumePolicy(
+            rpc.method if self._resumes else None,
+            tuple(metadata or ()),
+            Deadline.after(timeout),
+            self._rotation,
+            random=random.random,
+            new_id=lambda: str(uuid.uuid4()),
+        )
+        call = self._new_attempts(policy, rpc.multicallables, request, options, self._on_cancel)
+        self._calls.add(call)
+        return call
+
+    def cancel_calls(self) -> None:
+        for call in list(self._calls):
+            call.cancel()
+
+    def _on_cancel(self, call: ResumePolicy) -> None:
+        request = cancel_request(call)
+        if request is not None and call.target is not None:
+            self._cancels.send(self._cancel_rpcs[call.target], request)
