@@ -1,9 +1,12 @@
 """Forebay: typed, streaming access to Celery workers over gRPC.
 
-This package is the client, and all that a service needs that embeds the stub:
-`connect` (or `forebay.aio.connect`) for ComputeService as functions, `channel` (or
-`forebay.aio.channel`) for stubs of any service, `forebay.compute.v1` for the generated
-code, the errors, and `Deadline`. Calls over both resume by themselves.
+This package is the client:
+
+- `connect` and `forebay.aio.connect` for ComputeService as functions,
+- `channel` and `forebay.aio.channel` for the generated stub of any service,
+- `forebay.compute.v1` for the generated code, the errors, and `Deadline`.
+
+Calls over both are retried and resumed after failures.
 """
 
 from forebay import errors

@@ -1,36 +1,40 @@
-"""The Python client for asyncio: `forebay.aio.connect`, the twin of `forebay.connect`."""
+"""The Python client for asyncio: `forebay.aio.connect`, as `forebay.connect`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.channels import dial
-from forebay.client import call_metadata
 from forebay.compute.assembly import (
-    IntegerAssembly,
     OnProgress,
+    ResponseT,
+    ResultT,
+    StreamingRpc,
     factorial_request,
-    tell,
+    factorial_rpc,
+    report_progress,
 )
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.metadata import call_metadata
 from forebay.resume.aio_channel import ResumingChannel
 from forebay.resume.targets import read_targets
-from forebay.rpc_errors import mapped_rpc_errors
+from forebay.rpc_errors import Cancellable, cancelled_on_exit, mapped_rpc_errors
 
 if TYPE_CHECKING:
     from forebay.compute.arrays import Array
     from forebay.compute.v1.compute_pb2_grpc import ComputeServiceAsyncStub
 
+CoResponseT = TypeVar("CoResponseT", covariant=True)
+
 
 def connect(target: str | Sequence[str], *, resume: bool = True) -> AsyncClient:
-    """As `forebay.connect`. Call it in the event loop that is to use the client."""
+    """As `forebay.connect`. Call it in the event loop that will use the client."""
     return AsyncClient(channel(target, resume=resume))
 
 
@@ -42,7 +46,7 @@ def channel(
     options: Sequence[tuple[str, Any]] = (),
     pool: DescriptorPool | None = None,
 ) -> grpc.aio.Channel:
-    """As `forebay.channel`. Call it in the event loop that is to use the channel."""
+    """As `forebay.channel`. Call it in the event loop that will use the channel."""
     return ResumingChannel(
         [dial(grpc.aio, one, credentials, options) for one in read_targets(target)],
         resumes=resume,
@@ -51,7 +55,7 @@ def channel(
 
 
 class AsyncClient:
-    """As `forebay.Client`, for one event loop; cancelling an awaiting task cancels its call."""
+    """As `forebay.Client`, for one event loop; cancelling a task that awaits a call cancels it."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         resuming = isinstance(channel, ResumingChannel)
@@ -77,14 +81,7 @@ class AsyncClient:
         call_id: str | None = None,
     ) -> int:
         """As `Client.factorial`."""
-        request = factorial_request(n, pb.INTEGER_ENCODING_BINARY)
-        assembly = IntegerAssembly()
-        call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
-        with mapped_rpc_errors(), _left_at_the_end(call):
-            async for response in call:
-                if not tell(response, progress):
-                    assembly.feed(response)
-        return assembly.result()
+        return await _result(self.stub.Factorial, factorial_rpc(n, progress), timeout, call_id)
 
     async def factorial_digits(
         self,
@@ -97,9 +94,9 @@ class AsyncClient:
         """As `Client.factorial_digits`."""
         request = factorial_request(n, pb.INTEGER_ENCODING_DECIMAL)
         call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
-        with mapped_rpc_errors(), _left_at_the_end(call):
+        with cancelled_on_exit(call):
             async for response in call:
-                if not tell(response, progress) and response.digits:
+                if not report_progress(response, progress) and response.digits:
                     yield response.digits
 
     async def matmul(
@@ -112,9 +109,9 @@ class AsyncClient:
         call_id: str | None = None,
     ) -> Array:
         """As `Client.matmul`."""
-        from forebay.compute.products import product_requests
+        from forebay.compute.products import product_rpc
 
-        return await self._product(product_requests(a, b), progress, timeout, call_id)
+        return await _result(self.stub.MatMul, product_rpc(a, b, progress), timeout, call_id)
 
     async def random_matmul(
         self,
@@ -128,12 +125,13 @@ class AsyncClient:
         call_id: str | None = None,
     ) -> Array:
         """As `Client.random_matmul`."""
-        from forebay.compute.products import random_request
+        from forebay.compute.products import random_product_rpc
 
-        return await self._product([random_request(m, n, seed, dtype)], progress, timeout, call_id)
+        rpc = random_product_rpc(m, n, seed, dtype, progress)
+        return await _result(self.stub.MatMul, rpc, timeout, call_id)
 
     async def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled."""
+        """Cancels the calls in flight, and closes the connection."""
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -147,30 +145,19 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _product(
-        self,
-        requests: Iterable[pb.MatMulRequest],
-        progress: OnProgress | None,
-        timeout: float | None,
-        call_id: str | None,
-    ) -> Array:
-        from forebay.compute.products import ProductAssembly
 
-        assembly = ProductAssembly()
-        # A channel of ours takes whatever can be iterated, and iterates it anew to send it again.
-        stream = cast("Iterator[pb.MatMulRequest]", requests)
-        call = self.stub.MatMul(stream, timeout=timeout, metadata=call_metadata(call_id))
-        with mapped_rpc_errors(), _left_at_the_end(call):
-            async for response in call:
-                if not tell(response, progress):
-                    assembly.feed(response)
-        return assembly.result()
+class _Responses(Cancellable, AsyncIterable[CoResponseT], Protocol[CoResponseT]):
+    """A call of `grpc.aio` with a stream of responses."""
 
 
-@contextmanager
-def _left_at_the_end(call: grpc.aio.Call) -> Iterator[None]:
-    """Whoever leaves the block before the call has ended has no use for it any more."""
-    try:
-        yield
-    finally:
-        call.cancel()
+async def _result(
+    method: Callable[..., _Responses[ResponseT]],
+    rpc: StreamingRpc[ResponseT, ResultT],
+    timeout: float | None,
+    call_id: str | None,
+) -> ResultT:
+    call = method(rpc.request, timeout=timeout, metadata=call_metadata(call_id))
+    with cancelled_on_exit(call):
+        async for response in call:
+            rpc.add(response)
+    return rpc.assembly.result()

@@ -1,4 +1,4 @@
-"""Making channels: to one gateway or several, in the clear or over TLS."""
+"""Channels to one or several gateways, in plain text or over TLS."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MAX_MESSAGE_BYTES = 64 << 20
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A dead connection is noticed within 30 s; gateways accept pings from 10 s on.
+    # Detects a dead connection within 30 s; gateways accept a ping every 10 s.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A name that stands for several addresses spreads calls over those that answer.
+    # If a name has several addresses, calls are spread over those that answer.
     ("grpc.lb_policy_name", "round_robin"),
-    # A gateway that was restarted is found soon; gRPC's own waits grow to 2 minutes, and
-    # an address that swallows what it is sent holds up a call for 20 s.
+    # Reconnects soon to a restarted gateway: gRPC's default backoff grows to 2 minutes, and its
+    # default connect timeout of 20 s delays a call if an address drops packets.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
@@ -38,13 +38,14 @@ def channel(
 ) -> grpc.Channel:
     """A channel for any generated stub, to "HOST:PORT", "HOST:PORT,HOST:PORT" or a sequence.
 
-    Calls are spread over the targets. Those of methods with a route resume: where a
-    connection or a gateway fails, or says that a retry may help, the call is made
-    again, elsewhere if there is an elsewhere; a stream goes on after the last item. That is
-    bounded by the call's `timeout` or, where it has none, by 60 s of failures only (10 s
-    until a gateway has taken the call). Calls end with `grpc.RpcError` as ever. `resume=False`
-    leaves failures to the caller. Routes are those of compiled modules, or of `pool`, such as a
-    descriptor set's. Raises ValueError where there is no target. Close it.
+    Calls are spread over the targets. If a connection or a gateway fails, or an error has a
+    RetryInfo, the channel retries the call, on another target if there is one; a stream continues
+    after the last item. Only calls of methods with a route are retried. Retries end at the
+    call's `timeout` or, if it has none, after 60 s without a response (10 s if no gateway has
+    accepted the call). Then the call raises `grpc.RpcError`. `resume=False` turns retries off.
+
+    Routes are read from compiled modules, or from `pool`, such as the one of a descriptor set.
+    `credentials` turns TLS on. Raises ValueError if there is no target. The caller closes it.
     """
     return ResumingChannel(
         [dial(grpc, one, credentials, options) for one in read_targets(target)],
@@ -59,7 +60,7 @@ def dial(
     credentials: grpc.ChannelCredentials | None,
     options: Sequence[tuple[str, Any]],
 ) -> Any:
-    """A channel of `grpc` or `grpc.aio` to one target."""
+    """A channel of `module`, which is `grpc` or `grpc.aio`, to one target."""
     options = (*CHANNEL_OPTIONS, *options)
     if credentials is None:
         return module.insecure_channel(target, options=options)

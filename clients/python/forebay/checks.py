@@ -1,10 +1,9 @@
-"""Checks: what a descriptor can't say about a method's requests.
+"""Checks of a method's requests that a descriptor can't express, such as a maximum value.
 
-A check is made anew for each call, fed each request message as it comes, and
-told when they have ended. It raises a `CallerError` or `CapacityError`; it does
-no I/O. Gateway and worker run the same ones, found by the entry-point group
-`forebay.checks` under the method's full name; its keyword arguments are options
-that an operator sets per method (`[checks."pkg.Service.Method"]`).
+Gateway and workers find a method's check in the entry-point group `forebay.checks`, under the
+method's full name. They make one for each call, call `feed` with each request as it arrives, and
+`end` after the last. A check raises a `CallerError` or `CapacityError`; it does no I/O. Its keyword
+arguments are options that an operator sets per method (`[checks."pkg.Service.Method"]`).
 """
 
 from __future__ import annotations
@@ -22,35 +21,35 @@ class Check(Protocol):
     """The check of one call's requests."""
 
     def feed(self, request: Message) -> None:
-        """Takes the next request; raises a `ForebayError` where it is wrong."""
+        """Checks the next request; raises a `ForebayError` if it is wrong."""
 
     def end(self) -> None:
-        """The requests have ended; raises a `ForebayError` where more was due."""
+        """Checks that the requests are complete; raises a `ForebayError` if they are not."""
 
 
 CheckFactory = Callable[[], Check]
 
 
 class NoCheck:
-    """The check of a method that needs none."""
+    """The check of a method that has none."""
 
     def feed(self, request: Message) -> None:
-        """Any message will do."""
+        """Accepts any message."""
 
     def end(self) -> None:
-        """Any number of messages will do."""
+        """Accepts any number of messages."""
 
 
 def load_checks(options: Mapping[str, Mapping[str, Any]]) -> dict[str, CheckFactory]:
-    """The installed checks by method, with an operator's options bound.
+    """The installed checks by method, with the operator's options bound.
 
-    Raises ValueError where an option is unknown or unfit, or names no check.
+    Raises ValueError if a method has no check, or if an option is unknown or has a wrong value.
     """
     installed = {point.name: point for point in entry_points(group=GROUP)}
     for method in options:
         if method not in installed:
             known = ", ".join(sorted(installed)) or "none"
-            raise ValueError(f"checks: no check is installed for {method!r}; there are: {known}")
+            raise ValueError(f"checks: no check is installed for {method!r}; installed: {known}")
     return {
         name: _bind(name, point.load(), options.get(name, {})) for name, point in installed.items()
     }

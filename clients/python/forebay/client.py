@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import grpc
 
 from forebay.channels import channel
 from forebay.compute.assembly import (
-    IntegerAssembly,
     OnProgress,
+    ResponseT,
+    ResultT,
+    StreamingRpc,
     factorial_request,
-    tell,
+    factorial_rpc,
+    report_progress,
 )
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay.metadata import CALL_ID
+from forebay.metadata import call_metadata
 from forebay.resume.channel import ResumingChannel
-from forebay.rpc_errors import mapped_rpc_errors
+from forebay.rpc_errors import Cancellable, cancelled_on_exit, mapped_rpc_errors
 
 if TYPE_CHECKING:
     from forebay.compute.arrays import Array
+
+CoResponseT = TypeVar("CoResponseT", covariant=True)
 
 
 def connect(target: str | Sequence[str], *, resume: bool = True) -> Client:
     """A client of the gateways at "HOST:PORT", "HOST:PORT,HOST:PORT" or a sequence of them.
 
-    It connects when first used, and resumes calls as `forebay.channel` says, unless
-    `resume` is false. Close it.
+    It connects at the first call, and resumes calls as `forebay.channel` does unless `resume` is
+    false. The caller closes it. Raises ValueError if there is no target.
     """
     return Client(channel(target, resume=resume))
 
 
-def call_metadata(call_id: str | None) -> tuple[tuple[str, str], ...]:
-    """The request metadata that names a call."""
-    return () if call_id is None else ((CALL_ID, call_id),)
-
-
 class Client:
-    """ComputeService's methods. Each raises `forebay.ForebayError`; `timeout` is in seconds.
+    """ComputeService's methods. All raise `forebay.ForebayError`; threads may share a client.
 
-    A `call_id` of the caller's own makes the call durable, and names it. `stub` is
-    the generated stub itself. May be shared by threads. A channel of another kind than
-    `forebay.channel`'s is made into one.
+    `timeout` is the call's deadline in seconds from now; None means no deadline. `call_id` makes
+    the call durable; a second call with the same id attaches to the first. `progress` is called
+    in the calling thread. `stub` is the generated stub. A channel that `forebay.channel` did not
+    make is wrapped, so that its calls are resumed, too.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -56,7 +56,7 @@ class Client:
     def add(
         self, x: float, y: float, *, timeout: float | None = None, call_id: str | None = None
     ) -> float:
-        """X + y in IEEE 754 double precision."""
+        """The sum x + y in IEEE 754 double precision."""
         with mapped_rpc_errors():
             return self.stub.Add(
                 pb.AddRequest(x=x, y=y), timeout=timeout, metadata=call_metadata(call_id)
@@ -70,19 +70,12 @@ class Client:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> int:
-        """n!, exactly.
+        """The exact factorial of n; raises ValueError if n is negative or over 64 bits.
 
-        To print more than 4,300 of its digits, raise Python's own limit with
+        Python converts at most 4,300 digits to text: to print more, raise that limit with
         `sys.set_int_max_str_digits`, or use `factorial_digits`.
         """
-        request = factorial_request(n, pb.INTEGER_ENCODING_BINARY)
-        assembly = IntegerAssembly()
-        call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
-        with mapped_rpc_errors(), _left_at_the_end(call):
-            for response in call:
-                if not tell(response, progress):
-                    assembly.feed(response)
-        return assembly.result()
+        return _result(self.stub.Factorial, factorial_rpc(n, progress), timeout, call_id)
 
     def factorial_digits(
         self,
@@ -92,15 +85,15 @@ class Client:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> Iterator[str]:
-        """The decimal digits of n!, the leading ones first, in pieces of text.
+        """The decimal digits of n! in chunks of text, the leading digits first.
 
-        Closing the iterator early cancels the call.
+        Closing the iterator before its end cancels the call.
         """
         request = factorial_request(n, pb.INTEGER_ENCODING_DECIMAL)
         call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
-        with mapped_rpc_errors(), _left_at_the_end(call):
+        with cancelled_on_exit(call):
             for response in call:
-                if not tell(response, progress) and response.digits:
+                if not report_progress(response, progress) and response.digits:
                     yield response.digits
 
     def matmul(
@@ -112,13 +105,14 @@ class Client:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> Array:
-        """A @ b, of two matrices; the product has the least data type that holds both.
+        """The product a @ b of two matrices, in the smallest data type that holds both.
 
-        Raises ValueError and TypeError where NumPy would. Needs NumPy.
+        Raises ValueError if the shapes don't agree, TypeError if the entries have no common data
+        type. Needs NumPy.
         """
-        from forebay.compute.products import product_requests
+        from forebay.compute.products import product_rpc
 
-        return self._product(product_requests(a, b), progress, timeout, call_id)
+        return _result(self.stub.MatMul, product_rpc(a, b, progress), timeout, call_id)
 
     def random_matmul(
         self,
@@ -131,17 +125,18 @@ class Client:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> Array:
-        """The m×m product of a random m×n matrix and a random n×m one.
+        """The m×m product of a random m×n matrix and a random n×m matrix.
 
-        The same seed gives the same product; with None each call has its own. Needs
-        NumPy.
+        The same seed gives the same matrices; with None each call has a seed of its own. Raises
+        TypeError if `dtype` is not supported. Needs NumPy.
         """
-        from forebay.compute.products import random_request
+        from forebay.compute.products import random_product_rpc
 
-        return self._product([random_request(m, n, seed, dtype)], progress, timeout, call_id)
+        rpc = random_product_rpc(m, n, seed, dtype, progress)
+        return _result(self.stub.MatMul, rpc, timeout, call_id)
 
     def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled."""
+        """Cancels the calls in flight, and closes the connection."""
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -155,30 +150,19 @@ class Client:
     ) -> None:
         self.close()
 
-    def _product(
-        self,
-        requests: Iterable[pb.MatMulRequest],
-        progress: OnProgress | None,
-        timeout: float | None,
-        call_id: str | None,
-    ) -> Array:
-        from forebay.compute.products import ProductAssembly
 
-        assembly = ProductAssembly()
-        # A channel of ours takes whatever can be iterated, and iterates it anew to send it again.
-        stream = cast("Iterator[pb.MatMulRequest]", requests)
-        call = self.stub.MatMul(stream, timeout=timeout, metadata=call_metadata(call_id))
-        with mapped_rpc_errors(), _left_at_the_end(call):
-            for response in call:
-                if not tell(response, progress):
-                    assembly.feed(response)
-        return assembly.result()
+class _Responses(Cancellable, Iterable[CoResponseT], Protocol[CoResponseT]):
+    """A call of `grpc` with a stream of responses."""
 
 
-@contextmanager
-def _left_at_the_end(call: grpc.RpcContext) -> Iterator[None]:
-    """Whoever leaves the block before the call has ended has no use for it any more."""
-    try:
-        yield
-    finally:
-        call.cancel()
+def _result(
+    method: Callable[..., _Responses[ResponseT]],
+    rpc: StreamingRpc[ResponseT, ResultT],
+    timeout: float | None,
+    call_id: str | None,
+) -> ResultT:
+    call = method(rpc.request, timeout=timeout, metadata=call_metadata(call_id))
+    with cancelled_on_exit(call):
+        for response in call:
+            rpc.add(response)
+    return rpc.assembly.result()

@@ -1,4 +1,4 @@
-"""One value for how long something may take."""
+"""Deadlines, which are passed down instead of timeouts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Deadline:
-    """A point on the monotonic clock; made once, at the edge, and passed down."""
+    """A point in time of the monotonic clock, in seconds; infinite if there is no bound."""
 
     at: float
     clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
 
     @classmethod
     def after(cls, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Deadline:
-        """So many seconds from now; never, where None."""
+        """The deadline that many seconds from now; None means no bound."""
         return cls(math.inf if seconds is None else clock() + seconds, clock)
 
     def remaining_s(self) -> float:
-        """Seconds left, at least 0; infinity where there is no bound."""
+        """Seconds left, at least 0; infinity if there is no bound."""
         return max(0.0, self.at - self.clock())
 
     @property
@@ -30,9 +30,9 @@ class Deadline:
         return self.remaining_s() == 0.0
 
     def timeout_s(self) -> float | None:
-        """Seconds left, in the form that gRPC takes: None where there is no bound."""
+        """Seconds left as gRPC's `timeout`: None if there is no bound."""
         return None if math.isinf(self.at) else self.remaining_s()
 
     def sooner(self, seconds: float) -> Deadline:
-        """The earlier of this one and so many seconds from now."""
+        """The earlier of this deadline and that many seconds from now."""
         return Deadline(min(self.at, self.clock() + seconds), self.clock)

@@ -1,7 +1,7 @@
-"""The metadata keys of a call, and metadata as it is stored. Pure.
+"""The metadata keys of a call, and conversion of metadata for storage. Pure.
 
-The keys are those of the contract. Each docstring gives the place (request, initial or trailing
-metadata), then the meaning; docs/metadata.md is generated from them.
+The docstring of each key has its place (the caller's request, initial or trailing metadata), then
+its meaning; `make reference` copies both into docs/metadata.md.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections.abc import Iterable, Sequence
 from forebay.v1 import call_pb2
 
 CALL_ID = "forebay-call-id"
-"""Request and initial: the call's id. A caller's own id (1 to 128 of `A-Za-z0-9._:-`) makes the
-call durable; otherwise the gateway makes one. Ephemeral calls have it in trailing metadata."""
+"""Request and initial: the call's id. The caller's own (1 to 128 of `A-Za-z0-9._:-`) makes the call
+durable; otherwise the gateway makes one. Of an ephemeral call it is in trailing metadata."""
 RESUME_FROM = "forebay-resume-from"
-"""Request: the number of lasting items already received. Default 0; needs `forebay-call-id`."""
+"""Request: the number of items that the caller has already received, not counting transient ones.
+Default 0; needs `forebay-call-id`."""
 ON_DISCONNECT = "forebay-on-disconnect"
-"""Request: `cancel` or `detach`, if the route lets the caller choose."""
+"""Request: `cancel` or `detach`, if the route lets a caller choose."""
 PRIORITY = "forebay-priority"
 """Request: 0 to 9, up to the route's `max_priority`; 9 is the most urgent. Default: its
 `priority`."""
 TRACEPARENT = "traceparent"
 """Request: W3C trace context, passed to the handler."""
 TRACESTATE = "tracestate"
-"""Request: W3C trace context, passed to the handler."""
+"""Request: W3C trace state, passed to the handler."""
 ATTACHED = "forebay-attached"
 """Initial: the state of the call when this caller attached: `new`, `running` or `finished`."""
 QUEUE_MS = "forebay-queue-ms"
@@ -39,8 +40,13 @@ _KEY = re.compile(r"[a-z0-9_.-]+")
 Pairs = Sequence[tuple[str, str | bytes]]
 
 
+def call_metadata(call_id: str | None) -> tuple[tuple[str, str], ...]:
+    """The request metadata that names a call; empty if the caller gives no id."""
+    return () if call_id is None else ((CALL_ID, call_id),)
+
+
 def to_pairs(metadata: call_pb2.Metadata) -> list[tuple[str, str | bytes]]:
-    """Stored metadata as gRPC takes it: bytes under "-bin", text elsewhere."""
+    """Stored metadata as gRPC expects it: bytes for keys that end in "-bin", text for others."""
     return [
         (
             entry.key,
@@ -51,13 +57,13 @@ def to_pairs(metadata: call_pb2.Metadata) -> list[tuple[str, str | bytes]]:
 
 
 def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> call_pb2.Metadata:
-    """GRPC's metadata as it is stored; raises ValueError for what gRPC can't carry."""
+    """Metadata of gRPC for storage; raises ValueError if gRPC can't send it."""
     metadata = call_pb2.Metadata()
     for key, value in pairs:
         text = value if isinstance(value, str) else ""
         if not _KEY.fullmatch(key) or not (text.isascii() and text.isprintable()):
             raise ValueError(
-                f"metadata {key!r}: keys are of a-z 0-9 _ . -, text is printable ASCII"
+                f"metadata {key!r}: expected a key of a-z 0-9 _ . - and a value of printable ASCII"
             )
         metadata.entries.add(key=key, value=value.encode() if isinstance(value, str) else value)
     return metadata

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -21,6 +21,23 @@ def mapped_rpc_errors() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise of_rpc_error(error) from error
+
+
+class Cancellable(Protocol):
+    """A call of `grpc` or `grpc.aio`."""
+
+    def cancel(self) -> Any:
+        """Cancels the call; has no effect if it has ended."""
+
+
+@contextmanager
+def cancelled_on_exit(call: Cancellable) -> Iterator[None]:
+    """As `mapped_rpc_errors`; cancels the call if the block is left before the call has ended."""
+    try:
+        with mapped_rpc_errors():
+            yield
+    finally:
+        call.cancel()
 
 
 def of_rpc_error(error: grpc.RpcError) -> ForebayError:

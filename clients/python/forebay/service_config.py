@@ -1,11 +1,10 @@
-"""gRPC's own retries, for callers without our client.
+"""Service configs that turn on gRPC's own retries, for callers without our client.
 
-A gRPC service config (https://github.com/grpc/grpc/blob/master/doc/service_config.md) has
-gRPC make a call again that ended with UNAVAILABLE before anything came of it; gateways
-tell it when, or not to, by `grpc-retry-pushback-ms`. It covers methods that may be run
-again (`idempotency_level`) and, where every call is made with a `forebay-call-id`, all that keep a
-record.
-The one of ComputeService is in `service_config.json`, for any language.
+With a service config (https://github.com/grpc/grpc/blob/master/doc/service_config.md) gRPC retries
+a call that ended with UNAVAILABLE before a response; gateways set the delay, or forbid the retry,
+with `grpc-retry-pushback-ms`. It covers methods that may run again (`idempotency_level`) and, if
+every call has a `forebay-call-id`, all methods but those of plain tasks.
+`service_config.json` is the one of ComputeService, for any language.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from forebay.routes.methods import Method, read_methods
 
 _RETRY_POLICY = {
-    "maxAttempts": 5,  # gRPC allows no more
+    "maxAttempts": 5,  # the most that gRPC allows
     "initialBackoff": "0.2s",
     "maxBackoff": "5s",
     "backoffMultiplier": 3,
@@ -30,11 +29,11 @@ _RETRY_POLICY = {
 def service_config(
     services: Iterable[ServiceDescriptor] = (), *, calls_have_ids: bool = False
 ) -> str:
-    """JSON for the channel option `grpc.service_config`; of ComputeService where none is named.
+    """JSON for the channel option `grpc.service_config`; without services, that of ComputeService.
 
-    `calls_have_ids` where the caller gives each call an id of its own: then all methods are
-    covered but those of plain tasks, whose calls take none. Raises `RouteError` for routes that
-    no gateway serves.
+    Set `calls_have_ids` if the caller gives each call an id of its own: then all methods are
+    covered but those of plain tasks, which take no id. Raises `RouteError` if a route can't be
+    served.
     """
     services = tuple(services)
     if not services:

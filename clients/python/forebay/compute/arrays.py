@@ -20,7 +20,7 @@ __all__ = ["CHUNK_BYTES", "DTYPES", "Array", "byte_chunks", "data_type_of", "np"
 Array: TypeAlias = "NDArray[Any]"
 
 CHUNK_BYTES = 1 << 20
-"""How many bytes of a matrix a message holds."""
+"""The bytes of a matrix in one request message."""
 
 DTYPES: dict[int, np.dtype[Any]] = {
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
@@ -30,14 +30,14 @@ DTYPES: dict[int, np.dtype[Any]] = {
     pb.DATA_TYPE_COMPLEX64: np.dtype("<c8"),
     pb.DATA_TYPE_COMPLEX128: np.dtype("<c16"),
 }
-"""The array type of each data type; little-endian, as on the wire."""
+"""The NumPy data type of each DataType; little-endian, as on the wire."""
 _DATA_TYPES = {dtype: data_type for data_type, dtype in DTYPES.items()}
 
 
 def data_type_of(*arrays: Array) -> pb.DataType.ValueType:
-    """The one data type that holds all entries of the arrays.
+    """The smallest data type that holds all entries of the arrays.
 
-    Raises TypeError where there is none, such as for strings.
+    Raises TypeError if there is none, such as for strings.
     """
     common = np.result_type(*arrays)
     if (common.kind in "bu" and common.itemsize < 8) or common.kind == "i":
@@ -54,7 +54,7 @@ def data_type_of(*arrays: Array) -> pb.DataType.ValueType:
 
 
 def byte_chunks(array: Array) -> Iterator[bytes]:
-    """The array's bytes, row-major, in chunks."""
+    """The array's bytes, row-major, in chunks of CHUNK_BYTES."""
     view = np.ascontiguousarray(array).data.cast("B")
     for start in range(0, len(view), CHUNK_BYTES):
         yield bytes(view[start : start + CHUNK_BYTES])

@@ -1,8 +1,11 @@
-"""Putting a stream of responses together. Pure: the same for both clients."""
+"""ComputeService's streaming RPCs: their requests, and results from their responses. Pure."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import ItemsLost
@@ -10,9 +13,40 @@ from forebay.errors import ItemsLost
 OnProgress = Callable[[float, str], object]
 """Called with a fraction from 0 to 1 and the name of a stage."""
 
+ResponseT = TypeVar("ResponseT", bound="pb.FactorialResponse | pb.MatMulResponse")
+ResultT = TypeVar("ResultT")
 
-def tell(response: pb.FactorialResponse | pb.MatMulResponse, progress: OnProgress | None) -> bool:
-    """Passes progress on; whether the response was nothing else."""
+
+class Assembly(ABC, Generic[ResponseT, ResultT]):
+    """A result that is put together from the lasting items of a stream."""
+
+    @abstractmethod
+    def add(self, response: ResponseT) -> None:
+        """Adds the next item."""
+
+    @abstractmethod
+    def result(self) -> ResultT:
+        """The result; raises ItemsLost if items are missing."""
+
+
+@dataclass(frozen=True)
+class StreamingRpc(Generic[ResponseT, ResultT]):
+    """One RPC, for either client: what it sends, and how its responses become a result."""
+
+    request: object
+    assembly: Assembly[ResponseT, ResultT]
+    progress: OnProgress | None
+
+    def add(self, response: ResponseT) -> None:
+        """Reports progress, or adds the response to the result."""
+        if not report_progress(response, self.progress):
+            self.assembly.add(response)
+
+
+def report_progress(
+    response: pb.FactorialResponse | pb.MatMulResponse, progress: OnProgress | None
+) -> bool:
+    """Calls `progress` if the response is one; returns whether it is."""
     if response.WhichOneof("part") != "progress":
         return False
     if progress is not None:
@@ -20,29 +54,36 @@ def tell(response: pb.FactorialResponse | pb.MatMulResponse, progress: OnProgres
     return True
 
 
-class IntegerAssembly:
-    """A factorial from its binary chunks; no decimal, and so no limit on digits, is met."""
+class IntegerAssembly(Assembly[pb.FactorialResponse, int]):
+    """A factorial from its binary chunks; without decimal digits, Python's limit does not apply."""
 
     def __init__(self) -> None:
         self._header = pb.IntegerHeader()
         self._bytes = bytearray()
 
-    def feed(self, response: pb.FactorialResponse) -> None:
-        """Takes a header or a chunk."""
+    def add(self, response: pb.FactorialResponse) -> None:
+        """Adds a header or a chunk."""
         if response.WhichOneof("part") == "header":
             self._header.CopyFrom(response.header)
         else:
             self._bytes += response.binary
 
     def result(self) -> int:
-        """The integer; raises ItemsLost where the stream was not whole."""
+        """The integer; raises ItemsLost if chunks are missing."""
         if not self._bytes or len(self._bytes) != self._header.byte_count:
             raise ItemsLost(
-                f"{len(self._bytes)} bytes of the integer came, not {self._header.byte_count}"
+                f"{len(self._bytes)} of the integer's {self._header.byte_count} bytes arrived; "
+                "make a new call"
             )
         return int.from_bytes(self._bytes, "big")
 
 
 def factorial_request(n: int, encoding: pb.IntegerEncoding.ValueType) -> pb.FactorialRequest:
-    """The request of a factorial; raises ValueError where n is negative or over 64 bits."""
+    """The request of a factorial; raises ValueError if n is negative or over 64 bits."""
     return pb.FactorialRequest(n=n, encoding=encoding)
+
+
+def factorial_rpc(n: int, progress: OnProgress | None) -> StreamingRpc[pb.FactorialResponse, int]:
+    """N! as an integer; raises as `factorial_request`."""
+    request = factorial_request(n, pb.INTEGER_ENCODING_BINARY)
+    return StreamingRpc(request, IntegerAssembly(), progress)

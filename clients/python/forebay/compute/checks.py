@@ -1,4 +1,4 @@
-"""What ComputeService asks of its requests beyond their types. Pure."""
+"""The checks of ComputeService's requests. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import FieldViolation, InvalidRequest, OutOfRange, TooLarge
 
 MAX_N = 10_000_000
-"""The largest n by default: its factorial has 65,657,060 digits."""
+"""The default limit of n: its factorial has 65,657,060 digits."""
 MAX_MATRIX_BYTES = 1 << 30
-"""The largest matrix, an operand or a product, by default."""
+"""The default limit of a matrix, operand or product, in bytes."""
 MAX_ROW_BYTES = 3 << 20
-"""The largest row of a product: a panel holds at least one, within a message of 4 MiB."""
+"""The limit of a product's row: a panel has at least one row, and a message at most 4 MiB."""
 
 ITEM_BYTES = {
     pb.DATA_TYPE_FLOAT32: 4,
@@ -24,7 +24,7 @@ ITEM_BYTES = {
 }
 """Bytes of one entry, by data type."""
 
-# Whole numbers that an inline value, a double, can hold exactly.
+# Whole numbers that a double, the type of inline values, represents exactly.
 _INTEGERS = {
     pb.DATA_TYPE_INT32: range(-(1 << 31), 1 << 31),
     pb.DATA_TYPE_INT64: range(-(1 << 53), (1 << 53) + 1),
@@ -33,12 +33,12 @@ _COMPLEX = frozenset({pb.DATA_TYPE_COMPLEX64, pb.DATA_TYPE_COMPLEX128})
 
 
 def data_type(dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
-    """The type that a field means: FLOAT64 where it is unset."""
+    """The type, or FLOAT64 if the field is unset."""
     return dtype or pb.DATA_TYPE_FLOAT64
 
 
 def product_format(part: pb.RandomOperands | pb.Operands) -> pb.ProductFormat.ValueType:
-    """How the product of these operands is written; DATA or VALUES."""
+    """The format of the product of these operands: DATA or VALUES."""
     if part.format != pb.PRODUCT_FORMAT_UNSPECIFIED:
         return part.format
     readable = (
@@ -51,7 +51,7 @@ def product_format(part: pb.RandomOperands | pb.Operands) -> pb.ProductFormat.Va
 
 
 def matrix_bytes(matrix: pb.Matrix) -> int:
-    """Bytes of a whole matrix, row-major and without padding."""
+    """The size of a matrix in bytes, without padding."""
     return matrix.rows * matrix.cols * ITEM_BYTES[data_type(matrix.dtype)]
 
 
@@ -68,7 +68,7 @@ def _invalid(field: str, description: str) -> InvalidRequest:
 
 
 class FactorialCheck:
-    """n within the limit, an encoding that the contract has."""
+    """n must be within the limit, the encoding one of the contract's."""
 
     def __init__(self, *, max_n: int = MAX_N) -> None:
         self._max_n = _at_least_0("max_n", max_n)
@@ -79,15 +79,15 @@ class FactorialCheck:
             description = f"is {request.n}, over this server's limit of {self._max_n}"
             raise OutOfRange(f"n {description}", violations=(FieldViolation("n", description),))
         if request.encoding not in pb.IntegerEncoding.values():
-            raise _invalid("encoding", f"{request.encoding} is no IntegerEncoding")
+            raise _invalid("encoding", f"is {request.encoding}, which is no IntegerEncoding")
 
     def end(self) -> None:
-        """One request is all there is."""
+        """Accepts: gRPC itself ensures that there is one request."""
 
 
 @dataclass
 class _Chunks:
-    """The bytes of one matrix that are still to come."""
+    """The bytes of one matrix that have not arrived yet."""
 
     field: str
     remaining: int
@@ -97,14 +97,14 @@ class _Chunks:
             what = (
                 "the matrix is inline or complete"
                 if not self.remaining
-                else (f"only {self.remaining} bytes of the matrix are to come")
+                else f"only {self.remaining} bytes of the matrix are missing"
             )
             raise _invalid(self.field, f"a chunk of {len(chunk)} bytes is too long: {what}")
         self.remaining -= len(chunk)
 
 
 class MatMulCheck:
-    """Operands first and once, shapes that agree, sizes within the limit, chunks that add up."""
+    """Operands must come first and once, shapes agree, sizes keep the limit, chunks add up."""
 
     def __init__(self, *, max_matrix_bytes: int = MAX_MATRIX_BYTES) -> None:
         self._max_matrix_bytes = _at_least_0("max_matrix_bytes", max_matrix_bytes)
@@ -113,7 +113,7 @@ class MatMulCheck:
         self._right = _Chunks("right_chunk", 0)
 
     def feed(self, request: pb.MatMulRequest) -> None:
-        """Raises InvalidRequest, or TooLarge for a matrix over the limit."""
+        """Raises InvalidRequest, or TooLarge if a matrix is over the limit."""
         part = request.WhichOneof("part")
         if part is None:
             raise _invalid("part", "is not set; send `random`, `operands` or a chunk")
@@ -122,18 +122,18 @@ class MatMulCheck:
         elif not self._opening:
             raise _invalid(part, "came first; send `operands` before chunks")
         elif self._opening == "random":
-            raise _invalid(part, "came after `random`, which nothing may follow")
+            raise _invalid(part, "came after `random`; send nothing after it")
         elif part == "left_chunk":
             self._left.take(request.left_chunk)
         else:
             if self._left.remaining:
                 raise _invalid(
-                    part, f"came while {self._left.remaining} bytes of the left matrix are to come"
+                    part, f"came while {self._left.remaining} bytes of the left matrix are missing"
                 )
             self._right.take(request.right_chunk)
 
     def end(self) -> None:
-        """Raises InvalidRequest where the stream was empty or chunks are missing."""
+        """Raises InvalidRequest if the stream was empty or chunks are missing."""
         if not self._opening:
             raise _invalid("part", "the request stream is empty; send `random` or `operands`")
         for chunks in (self._left, self._right):
@@ -142,7 +142,7 @@ class MatMulCheck:
 
     def _open(self, part: str, request: pb.MatMulRequest) -> None:
         if self._opening:
-            raise _invalid(part, f"came after `{self._opening}`; the operands are given once")
+            raise _invalid(part, f"came after `{self._opening}`; send operands once")
         if part == "random":
             self._check_random(request.random)
         else:
@@ -195,12 +195,12 @@ class MatMulCheck:
             for value in matrix.values:
                 if not value.is_integer() or int(value) not in integers:
                     raise _invalid(
-                        f"{field}.values", f"{value:.17g} is not a whole number within the type"
+                        f"{field}.values", f"has {value:.17g}, which is no whole number of its type"
                     )
 
     def _row_fits(self, cols: int, operands: pb.Operands, item_bytes: int) -> None:
         if product_format(operands) == pb.PRODUCT_FORMAT_VALUES:
-            item_bytes = 8  # a double each, whatever the type
+            item_bytes = 8  # values are doubles, whatever the matrix's type
         if cols * item_bytes > MAX_ROW_BYTES:
             field = "operands.right.cols"
             description = f"is {cols}; a row of the product is limited to {MAX_ROW_BYTES} bytes"
@@ -222,7 +222,7 @@ class MatMulCheck:
 
 def _known_dtype(field: str, dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
     if data_type(dtype) not in ITEM_BYTES:
-        raise _invalid(field, f"{dtype} is no DataType")
+        raise _invalid(field, f"is {dtype}, which is no DataType")
     return data_type(dtype)
 
 
@@ -230,6 +230,6 @@ def _known_format(
     field: str, part: pb.RandomOperands | pb.Operands, dtype: pb.DataType.ValueType
 ) -> None:
     if part.format not in pb.ProductFormat.values():
-        raise _invalid(f"{field}.format", f"{part.format} is no ProductFormat")
+        raise _invalid(f"{field}.format", f"is {part.format}, which is no ProductFormat")
     if part.format == pb.PRODUCT_FORMAT_VALUES and data_type(dtype) in _COMPLEX:
-        raise _invalid(f"{field}.format", "VALUES is for real types; ask for DATA")
+        raise _invalid(f"{field}.format", "is VALUES, which is for real types; set DATA")
