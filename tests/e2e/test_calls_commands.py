@@ -241,7 +241,7 @@ def test_a_gateway_that_is_away_is_said_so(command: str) -> None:
     ran = run(*words, env=environment())
     assert ran.code == 1
     assert "UNAVAILABLE" in ran.err
-    assert "`forebay doctor --listen 127.0.0.1:1` says what is missing" in ran.err
+    assert "run `forebay doctor --listen 127.0.0.1:1` to find the cause" in ran.err
     assert "Traceback" not in ran.err
 
 

@@ -74,7 +74,7 @@ def test_call_names_and_resumes_a_call(up: Up) -> None:
         (["Factorial", "n=-1"], "out of range"),
         (["Factorial", "m=1"], 'no field named "m"'),
         (["Factorial", "n"], "expected FIELD=VALUE"),
-        (["Divide"], "no such method; there are: forebay.compute.v1.ComputeService.Add"),
+        (["Divide"], "no such method; give one of: forebay.compute.v1.ComputeService.Add"),
         (["Add", "-H", "nonsense"], "expected KEY:VALUE"),
         (["Add", "--service", "no.such.module"], "expected a compiled protobuf module"),
         (["MatMul", "--requests", "-"], "line 1"),

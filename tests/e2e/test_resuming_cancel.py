@@ -13,7 +13,7 @@ import pytest
 
 import forebay
 import forebay.aio
-from forebay.cli.ctrl_c import Interruption
+from forebay.cli.ctrl_c import CancelOnCtrlC
 from tests.e2e.conftest import Site
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
@@ -162,11 +162,11 @@ def test_ctrl_c_ends_the_call_of_the_command(site: Site) -> None:
 
 def test_ctrl_c_as_a_command_begins_its_call_ends_it(site: Site) -> None:
     def interrupted_at_once() -> None:
-        with forebay.channel(site.targets()) as channel, Interruption() as interruption:
+        with forebay.channel(site.targets()) as channel, CancelOnCtrlC() as ctrl_c:
             call = EchoServiceStub(channel).ServerStream(LONG, metadata=named("at-once"))
             begun(site, "at-once")
             signal.raise_signal(signal.SIGINT)
-            list(interruption.responses(call))
+            list(ctrl_c.responses(call))
 
     with pytest.raises(SystemExit) as ended:
         interrupted_at_once()

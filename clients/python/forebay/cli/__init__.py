@@ -1,7 +1,7 @@
 """The command `forebay`. Each subcommand is an entry point of the group `forebay.commands`.
 
-So a service that embeds the stub gets `call`, and a host with the gateway's extra
-gets `up`, `gateway` and the rest; none is imported before it is asked for.
+The client's extra `cli` installs `call` and others, the extra `gateway` adds `up`, `gateway` and
+more. A subcommand is imported when it is run or listed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ GROUP = "forebay.commands"
 
 
 def main() -> None:
-    """Runs the command line; exits with the subcommand's code."""
+    """Runs the command line; exits with the subcommand's exit code."""
     try:
         import click
     except ImportError:
-        sys.exit("the command line needs more than the client: pip install 'forebay[cli]'")
+        sys.exit("the command line needs more packages: pip install 'forebay[cli]'")
 
     class Commands(click.Group):
-        """Subcommands, loaded when they are run or asked for help."""
-
         def list_commands(self, ctx: click.Context) -> list[str]:
             return sorted(point.name for point in entry_points(group=GROUP))
 
@@ -44,7 +42,10 @@ def main() -> None:
 
             return missing
         if not isinstance(command, click.Command):
-            raise TypeError(f"the entry point {point.value} is no command")
+            raise TypeError(
+                f"the entry point {point.value} of {GROUP} is no click.Command; "
+                "uninstall or fix the package that declares it"
+            )
         return command
 
     @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,6 +53,6 @@ def main() -> None:
     def forebay() -> None:
         """A gRPC gateway onto Celery workers."""
 
-    # As `celery -A` has it: modules of one's own are found where one stands.
+    # As `celery -A` does: modules in the current folder can be imported.
     sys.path.append(os.getcwd())
     forebay(prog_name="forebay")

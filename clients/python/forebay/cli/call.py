@@ -15,31 +15,35 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forebay.cli.ctrl_c import Interruption
+from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import channel_to, fail
 from forebay.cli.message_json import as_dict
-from forebay.cli.options import WHAT_A_SERVICE_IS, service_option, target_option
-from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, RESUME_FROM
+from forebay.cli.options import SERVICE_FORMS, service_option, target_option
+from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, QUEUE_MS, RESUME_FROM, RUN_MS
 from forebay.routes import Method, RouteError
 from forebay.routes.sources import read_all_methods
 from forebay.rpc_errors import of_rpc_error
 
-_LONG = 120
-_ENDS = 24
+# On a terminal, longer texts and lists are shortened.
+_LONGEST_TEXT = 120
+_LONGEST_LIST = 24
+_SHOWN_AT_EACH_END = 24
 
 
 @click.command()
 @click.argument("method")
 @click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
-@target_option("The gateways; if one fails, the call continues at another.")
+@target_option("The gateways; if one fails, the call continues on another.")
 @click.option(
-    "--resume/--no-resume", default=True, help="Retry and resume after a failure. Default: yes."
+    "--resume/--no-resume",
+    default=True,
+    help="Retry after a failure, and resume the response stream. Default: yes.",
 )
-@click.option("--timeout", type=float, metavar="SECONDS", help="The call's deadline.")
-@click.option("--id", "call_id", metavar="ID", help="The call's id; makes it durable.")
 @click.option(
-    "--resume-from", type=click.IntRange(0), metavar="N", help="Number of items already received."
+    "--timeout", type=float, metavar="SECONDS", help="Fail after this time. Default: never."
 )
+@click.option("--id", "call_id", metavar="ID", help="The call's id; makes the call durable.")
+@click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Skip the first N items.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is the most urgent.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
 @click.option(
@@ -48,7 +52,7 @@ _ENDS = 24
     metavar="FILE",
     help="More request messages, one line of JSON each; - is standard input.",
 )
-@service_option(f"{WHAT_A_SERVICE_IS} of the service; repeatable.")
+@service_option(f"{SERVICE_FORMS} of the service; repeatable.")
 def call(
     method: str,
     fields: tuple[str, ...],
@@ -64,9 +68,9 @@ def call(
 ) -> None:
     """Call METHOD, such as Add or forebay.compute.v1.ComputeService.Add.
 
-    Give fields by name, nested ones with dots: `forebay call Factorial n=1000`,
-    `forebay call MatMul random.m=200 random.n=200`. Each response is a line of JSON;
-    on a terminal long values are shortened, and progress is a bar.
+    Examples: `forebay call Factorial n=1000`,
+    `forebay call MatMul random.m=200 random.n=200`. Dots name nested fields. Each response is
+    printed as a line of JSON; on a terminal, long values are shortened and progress is a bar.
     """
     found = _method(method, services)
     messages = list(_messages(found, fields, requests))
@@ -85,24 +89,24 @@ def _run(
     metadata: tuple[tuple[str, str], ...],
     timeout_s: float | None,
 ) -> None:
-    # One shape for all four kinds of RPC: on the wire they are the same.
+    # On the wire all four kinds of RPC are the same, so one multi-callable serves for all.
     invoke = channel.stream_stream(
         method.path,
         request_serializer=method.request_class.SerializeToString,
         response_deserializer=method.response_class.FromString,
     )
-    with _Output(method) as output, Interruption() as interruption:
+    with _Output(method) as output, CancelOnCtrlC() as ctrl_c:
         call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
         try:
-            for response in interruption.responses(call):
+            for response in ctrl_c.responses(call):
                 output.show(response)
         finally:
             call.cancel()
-    output.sign_off(call)
+    output.show_summary(call)
 
 
 class _Output:
-    """Lasting items to standard output; progress, and the call's id, to standard error."""
+    """Prints items to standard output, progress and the summary to standard error."""
 
     def __init__(self, method: Method) -> None:
         self._method = method
@@ -127,10 +131,9 @@ class _Output:
         self._bar.stop()
 
     def show(self, response: Message) -> None:
-        """Prints an item, or moves the bar."""
         if self._method.is_transient(response):
             progress = getattr(response, self._method.route.transient)
-            fraction = getattr(progress, "fraction", None)  # it may be anything, a string too
+            fraction = getattr(progress, "fraction", None)  # the field may have any type
             if fraction is not None:
                 self._bar.update(self._task, total=1.0, completed=fraction)
             return
@@ -139,27 +142,28 @@ class _Output:
             value = as_dict(response, defaults=True)
         click.echo(json.dumps(_shortened(value) if self._shorten else value, ensure_ascii=False))
 
-    def sign_off(self, call: Any) -> None:
-        """Tells on a terminal which call it was and where its time went."""
+    def show_summary(self, call: Any) -> None:
+        """Prints the call's id and times, if standard error is a terminal."""
         if not self._err.is_terminal:
             return
-        known = {**dict(call.initial_metadata() or ()), **dict(call.trailing_metadata() or ())}
-        words = [
-            f"{key.removeprefix('forebay-')} {known[key]}"
-            for key in (CALL_ID, ATTACHED, "forebay-queue-ms", "forebay-run-ms")
-            if key in known
+        metadata = {**dict(call.initial_metadata() or ()), **dict(call.trailing_metadata() or ())}
+        parts = [
+            f"{key.removeprefix('forebay-')} {metadata[key]}"
+            for key in (CALL_ID, ATTACHED, QUEUE_MS, RUN_MS)
+            if key in metadata
         ]
-        self._err.print("[dim]" + ", ".join(words) + "[/dim]", highlight=False, soft_wrap=True)
+        self._err.print("[dim]" + ", ".join(parts) + "[/dim]", highlight=False, soft_wrap=True)
 
 
 def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _shortened(item) for key, item in value.items()}
-    if isinstance(value, list) and len(value) > _ENDS:
+    if isinstance(value, list) and len(value) > _LONGEST_LIST:
         return [*value[:4], f"… {len(value)} values in all"]
-    if isinstance(value, str) and len(value) > _LONG:
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        start, end = value[:_SHOWN_AT_EACH_END], value[-_SHOWN_AT_EACH_END:]
         digest = hashlib.sha256(value.encode()).hexdigest()[:16]
-        return f"{value[:_ENDS]}…{value[-_ENDS:]} ({len(value)} characters, sha256 {digest}…)"
+        return f"{start}…{end} ({len(value)} characters, sha256 {digest}…)"
     return value
 
 
@@ -170,9 +174,9 @@ def _method(name: str, modules: Sequence[str]) -> Method:
         raise click.ClickException(str(error)) from error
     found = [m for m in methods if name in (m.name, m.name.rpartition(".")[2], m.path[1:])]
     if len(found) != 1:
-        known = ", ".join(method.name for method in methods)
-        problem = "no such method" if not found else "more than one method of that name"
-        raise click.ClickException(f"{name}: {problem}; there are: {known}")
+        served = ", ".join(method.name for method in methods)
+        problem = "no such method" if not found else "several methods have this name"
+        raise click.ClickException(f"{name}: {problem}; give one of: {served}")
     return found[0]
 
 
@@ -193,7 +197,7 @@ def _parsed(method: Method, value: Any, where: str) -> Message:
         return json_format.ParseDict(value, method.request_class(), descriptor_pool=method.pool)
     except json_format.ParseError as error:
         name = method.request_class.DESCRIPTOR.full_name
-        raise click.ClickException(f"{where}: no {name}: {error}") from error
+        raise click.ClickException(f"{where}: expected a {name}: {error}") from error
 
 
 def _nested(fields: Sequence[str]) -> dict[str, Any]:
@@ -203,10 +207,10 @@ def _nested(fields: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise click.ClickException(f"{field}: expected FIELD=VALUE")
         *parents, last = path.split(".")
-        place = root
+        message = root
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = _value(text)
+            message = message.setdefault(parent, {})
+        message[last] = _value(text)
     return root
 
 

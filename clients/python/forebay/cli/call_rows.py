@@ -1,4 +1,4 @@
-"""Calls and queues in words, as the command line shows them. Pure."""
+"""Calls and queues as rows of tables. Pure."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ def call_row(
     short: bool,
     pools: Sequence[DescriptorPool] = COMPILED,
 ) -> tuple[str, ...]:
-    """A call's row; with `short` the method without its service. Progress is read by `pools`."""
-    told = metadata_of(operation)
-    method = told.method.rpartition(".")[2] if short else told.method
+    """A call's row; with `short`, the method without its service. `pools` decode its progress."""
+    metadata = metadata_of(operation)
+    method = metadata.method.rpartition(".")[2] if short else metadata.method
     return (
         operation.name.rpartition("/")[2],
         method,
         state_of(operation),
-        duration(_seconds(told.create_time, told.read_time)),
-        _run_time(told),
-        str(told.attempt),
-        str(told.item_count),
-        str(told.item_bytes),
-        _note(told, pools),
+        duration(_seconds(metadata.create_time, metadata.read_time)),
+        _run_time(metadata),
+        str(metadata.attempt),
+        str(metadata.item_count),
+        str(metadata.item_bytes),
+        _note(metadata, pools),
     )
 
 
 def queue_row(queue: calls_pb2.Queue) -> tuple[str, ...]:
-    """A queue's row."""
     waits = queue.HasField("oldest_wait")
     return (
         queue.name,
@@ -56,30 +55,28 @@ def queue_row(queue: calls_pb2.Queue) -> tuple[str, ...]:
 
 
 def state_of(operation: operations_pb2.Operation) -> str:
-    """The state, such as RUNNING."""
     return call_pb2.CallState.Name(metadata_of(operation).state).removeprefix(_PREFIX)
 
 
-def how_it_ended(operation: operations_pb2.Operation) -> str:
-    """How a call ended, in one line."""
-    told = metadata_of(operation)
+def outcome_line(operation: operations_pb2.Operation) -> str:
+    metadata = metadata_of(operation)
     if operation.HasField("error"):
         status = operation.error
         return f"{state_of(operation)}: {from_status(status.code, status.message, status)}"
-    items = f"{told.item_count} item{'' if told.item_count == 1 else 's'}"
-    taken = duration(_seconds(told.create_time, told.finish_time))
+    items = f"{metadata.item_count} item{'' if metadata.item_count == 1 else 's'}"
+    taken = duration(_seconds(metadata.create_time, metadata.finish_time))
     return f"{state_of(operation)} after {taken}, {items}"
 
 
 def metadata_of(operation: operations_pb2.Operation) -> calls_pb2.CallMetadata:
-    """What the gateway says of the call; empty where it is no gateway that answered."""
-    told = calls_pb2.CallMetadata()
-    operation.metadata.Unpack(told)
-    return told
+    """The call's metadata; empty if the server that answered is no gateway."""
+    metadata = calls_pb2.CallMetadata()
+    operation.metadata.Unpack(metadata)
+    return metadata
 
 
 def duration(seconds: float) -> str:
-    """So long, in two units at most."""
+    """The duration in at most two units, such as 1h5m."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f}s"
     whole = int(seconds)
@@ -90,20 +87,20 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _run_time(told: calls_pb2.CallMetadata) -> str:
-    if not told.HasField("begin_time") or told.state == call_pb2.CALL_STATE_QUEUED:
+def _run_time(metadata: calls_pb2.CallMetadata) -> str:
+    if not metadata.HasField("begin_time") or metadata.state == call_pb2.CALL_STATE_QUEUED:
         return "-"
-    end = told.finish_time if told.HasField("finish_time") else told.read_time
-    return duration(_seconds(told.begin_time, end))
+    end = metadata.finish_time if metadata.HasField("finish_time") else metadata.read_time
+    return duration(_seconds(metadata.begin_time, end))
 
 
-def _note(told: calls_pb2.CallMetadata, pools: Sequence[DescriptorPool]) -> str:
-    """Why it ended, or how far it is, or where it waits."""
-    if told.reason:
-        return told.reason
-    if told.state == call_pb2.CALL_STATE_QUEUED:
-        return f"in {told.queue}"
-    fraction = fraction_of(told.progress, pools) if told.HasField("progress") else None
+def _note(metadata: calls_pb2.CallMetadata, pools: Sequence[DescriptorPool]) -> str:
+    """The reason of a failed call, the queue of a queued one, the progress of a running one."""
+    if metadata.reason:
+        return metadata.reason
+    if metadata.state == call_pb2.CALL_STATE_QUEUED:
+        return f"in {metadata.queue}"
+    fraction = fraction_of(metadata.progress, pools) if metadata.HasField("progress") else None
     return "" if fraction is None else f"{fraction:.0%}"
 
 

@@ -1,8 +1,8 @@
 """Ctrl-C in commands that wait for a gateway.
 
-A KeyboardInterrupt could be raised anywhere, also where gRPC would swallow it; so
-the signal cancels the RPC that is under way, and the command ends with 130. A second one ends
-it as ever.
+Python may raise KeyboardInterrupt anywhere, also inside gRPC, which would swallow it. So the first
+Ctrl-C cancels the RPC in flight instead, and the command ends with exit code 130. The second one
+raises KeyboardInterrupt.
 """
 
 from __future__ import annotations
@@ -17,36 +17,35 @@ from typing import Any, Self
 import grpc
 
 INTERRUPTED = 128 + signal.SIGINT
-_LOOK_EVERY_S = 0.05
+_CHECK_INTERVAL_S = 0.05
 _CANCELLED = (grpc.RpcError, grpc.FutureCancelledError)
 
 
-class Interruption:
-    """From the first Ctrl-C on, RPCs that run through it end; the block ends with exit code 130."""
+class CancelOnCtrlC:
+    """Cancels the RPCs of its block on Ctrl-C; then the block ends with exit code 130."""
 
     def __init__(self) -> None:
-        self._happened = False
+        self._interrupted = False
         self._call: grpc.RpcContext | None = None
-        self._before: Any = None
+        self._previous_handler: Any = None
 
     def result(self, call: Any) -> Any:
-        """The response of a unary RPC, begun with the stub's `future`."""
-        return self._during(call).result()
+        """The response of a unary RPC that was started with the stub's `future`."""
+        return self._track(call).result()
 
     def responses(self, call: Any) -> Iterator[Any]:
         """The responses of a streaming RPC."""
-        yield from self._during(call)
+        yield from self._track(call)
 
     def sleep(self, seconds: float) -> None:
-        """Waits for so long; Ctrl-C ends it."""
-        wake = time.monotonic() + seconds
-        while not self._happened and time.monotonic() < wake:
-            time.sleep(min(_LOOK_EVERY_S, max(0.0, wake - time.monotonic())))
-        if self._happened:
+        wake_at = time.monotonic() + seconds
+        while not self._interrupted and time.monotonic() < wake_at:
+            time.sleep(min(_CHECK_INTERVAL_S, max(0.0, wake_at - time.monotonic())))
+        if self._interrupted:
             raise SystemExit(INTERRUPTED)
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._interrupt)
+        self._previous_handler = signal.signal(signal.SIGINT, self._on_sigint)
         return self
 
     def __exit__(
@@ -55,19 +54,19 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._before)
-        if self._happened and (error is None or isinstance(error, _CANCELLED)):
+        signal.signal(signal.SIGINT, self._previous_handler)
+        if self._interrupted and (error is None or isinstance(error, _CANCELLED)):
             raise SystemExit(INTERRUPTED) from None
 
-    def _during(self, call: Any) -> Any:
+    def _track(self, call: Any) -> Any:
         self._call = call
-        if self._happened:
+        if self._interrupted:
             call.cancel()
         return call
 
-    def _interrupt(self, *_: object) -> None:
-        self._happened = True
+    def _on_sigint(self, *_: object) -> None:
+        self._interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if self._call is not None:
-            # A thread: what was interrupted may hold a lock that cancelling needs.
+            # In a thread: the interrupted code may hold a lock that `cancel` needs.
             threading.Thread(target=self._call.cancel, daemon=True).start()

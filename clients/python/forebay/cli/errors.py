@@ -1,4 +1,4 @@
-"""Errors as the command line tells them."""
+"""Errors of commands: the messages that they end with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forebay.resume.targets import read_targets
 def channel_to(
     target: str, *, resume: bool = False, pool: DescriptorPool | None = None
 ) -> grpc.Channel:
-    """A channel to the command's `--target`, which may be several."""
+    """A channel to the gateways of `--target`."""
     try:
         return channel(target, resume=resume, pool=pool)
     except ValueError as error:
@@ -24,7 +24,7 @@ def channel_to(
 
 
 def fail(error: ForebayError, target: str) -> NoReturn:
-    """Ends the command with what was wrong and what to do about it."""
+    """Ends the command with the error and what to do about it."""
     lines = [str(error)]
     lines += [
         f"  {violation.field}: {violation.description}"
@@ -32,7 +32,7 @@ def fail(error: ForebayError, target: str) -> NoReturn:
         if violation.description not in error.message
     ]
     if error.retry_after_s is not None:
-        lines.append(f"  a retry may help, after {error.retry_after_s:g} s")
+        lines.append(f"  retry after {error.retry_after_s:g} s")
     if isinstance(error, (BackendError, DeadlineExceeded)):
-        lines.append(f"  `forebay doctor --listen {read_targets(target)[0]}` says what is missing")
+        lines.append(f"  run `forebay doctor --listen {read_targets(target)[0]}` to find the cause")
     raise click.ClickException("\n".join(lines))

@@ -1,4 +1,4 @@
-"""A gateway's calls and queues, for the commands that look at them."""
+"""A gateway's calls and queues, for the commands that show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 
-from forebay.cli.ctrl_c import Interruption
+from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import channel_to, fail
 from forebay.cli.message_json import COMPILED
 from forebay.routes.sources import SourceError, read_source
@@ -20,30 +20,29 @@ from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 
-_ANSWER_TIMEOUT_S = 10.0
+_RPC_TIMEOUT_S = 10.0
 
 
 class Gateway:
-    """The services of a gateway; RPCs end at Ctrl-C."""
+    """The Operations and CallService of a gateway; Ctrl-C cancels their RPCs."""
 
-    def __init__(self, channel: grpc.Channel, interruption: Interruption) -> None:
+    def __init__(self, channel: grpc.Channel, ctrl_c: CancelOnCtrlC) -> None:
         self._operations: Any = operations_pb2.OperationsStub(channel)
         self._calls = CallServiceStub(channel)
-        self._interruption = interruption
-        self.sleep = interruption.sleep
+        self._ctrl_c = ctrl_c
+        self.sleep = ctrl_c.sleep
 
     def operation(self, call_id: str) -> operations_pb2.Operation:
-        """The call as it is."""
         request = operations_pb2.GetOperationRequest(name=_name(call_id))
-        return self._answer(self._operations.GetOperation, request)
+        return self._unary(self._operations.GetOperation, request)
 
-    def operations(self, wanted: str, limit: int) -> list[operations_pb2.Operation]:
-        """Calls that match the filter, newest first."""
+    def operations(self, filter_text: str, limit: int) -> list[operations_pb2.Operation]:
+        """At most `limit` calls that match the filter, newest first."""
         found: list[operations_pb2.Operation] = []
-        request = operations_pb2.ListOperationsRequest(filter=wanted)
+        request = operations_pb2.ListOperationsRequest(filter=filter_text)
         while len(found) < limit:
             request.page_size = min(limit - len(found), 500)
-            page = self._answer(self._operations.ListOperations, request)
+            page = self._unary(self._operations.ListOperations, request)
             found += page.operations
             request.page_token = page.next_page_token
             if not page.next_page_token:
@@ -51,52 +50,47 @@ class Gateway:
         return found
 
     def cancel(self, call_id: str) -> None:
-        """Cancels the call."""
         request = operations_pb2.CancelOperationRequest(name=_name(call_id))
-        self._answer(self._operations.CancelOperation, request)
+        self._unary(self._operations.CancelOperation, request)
 
     def wait(self, call_id: str, seconds: float) -> operations_pb2.Operation:
-        """The call when it has ended, or as it is after so long."""
-        bound = Duration()
-        bound.FromNanoseconds(int(seconds * 1e9))
-        request = operations_pb2.WaitOperationRequest(name=_name(call_id), timeout=bound)
-        return self._answer(self._operations.WaitOperation, request, seconds)
+        """The call when it has ended, or after that many seconds."""
+        timeout = Duration()
+        timeout.FromNanoseconds(int(seconds * 1e9))
+        request = operations_pb2.WaitOperationRequest(name=_name(call_id), timeout=timeout)
+        return self._unary(self._operations.WaitOperation, request, seconds)
 
     def items(
         self, call_id: str, first: int, follow: bool
     ) -> Iterator[calls_pb2.ReadItemsResponse]:
-        """The call's lasting items, from an ordinal on."""
         request = calls_pb2.ReadItemsRequest(name=_name(call_id), first=first, follow=follow)
-        return self._interruption.responses(self._calls.ReadItems(request))
+        return self._ctrl_c.responses(self._calls.ReadItems(request))
 
     def queues(self) -> Sequence[calls_pb2.Queue]:
-        """All queues."""
-        listed: calls_pb2.ListQueuesResponse = self._answer(
+        listed: calls_pb2.ListQueuesResponse = self._unary(
             self._calls.ListQueues, calls_pb2.ListQueuesRequest()
         )
         return listed.queues
 
-    def _answer(self, method: Any, request: Any, seconds: float = 0.0) -> Any:
-        return self._interruption.result(
-            method.future(request, timeout=seconds + _ANSWER_TIMEOUT_S)
-        )
+    def _unary(self, method: Any, request: Any, seconds: float = 0.0) -> Any:
+        return self._ctrl_c.result(method.future(request, timeout=seconds + _RPC_TIMEOUT_S))
 
 
 @contextmanager
 def gateway_at(target: str) -> Iterator[Gateway]:
-    """A gateway; what goes wrong ends the command with a clear line."""
+    """A gateway; a failed RPC ends the command with a message."""
     try:
         with (
             channel_to(target) as channel,
-            Interruption() as interruption,
+            CancelOnCtrlC() as ctrl_c,
         ):
-            yield Gateway(channel, interruption)
+            yield Gateway(channel, ctrl_c)
     except grpc.RpcError as error:
         fail(of_rpc_error(error), target)
 
 
 def pools_of(sources: Sequence[str]) -> tuple[DescriptorPool, ...]:
-    """Where the messages of `--service` are found, and those of modules imported besides."""
+    """The descriptor pools of the sources and of imported modules."""
     pools = list(COMPILED)
     for name in sources:
         try:

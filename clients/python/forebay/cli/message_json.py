@@ -1,4 +1,4 @@
-"""Response messages of any method, as a gateway's call service tells them."""
+"""Response messages as JSON."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
 COMPILED: Sequence[DescriptorPool] = (descriptor_pool.Default(),)
-"""Where the types of imported modules are found."""
+"""The pool of imported modules."""
 
 
 def unpacked(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) -> Message | None:
-    """The message, where its type is in one of the pools."""
+    """The message; None if none of the pools has its type."""
     for pool in pools:
         try:
             descriptor = pool.FindMessageTypeByName(packed.TypeName())
@@ -26,7 +26,7 @@ def unpacked(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) ->
 
 
 def as_json(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) -> dict[str, Any]:
-    """The message's fields; its bytes in base64 where its type is not known here."""
+    """The message's fields; its bytes in base64 if none of the pools has its type."""
     message = unpacked(packed, pools)
     if message is None:
         return {"@type": packed.type_url, "value": b64encode(packed.value).decode()}
@@ -34,11 +34,12 @@ def as_json(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) -> 
 
 
 def as_dict(message: Message, *, defaults: bool = False) -> dict[str, Any]:
-    """The message in the JSON mapping, under the fields' own names; with `defaults` all of them.
+    """The message in protobuf's JSON mapping; with `defaults`, unset fields are included.
 
-    What is in an `Any` is looked up where the message's own type comes from.
+    Fields keep the names of the .proto file. The type of an `Any` is searched in the message's
+    own pool.
     """
-    pool: Any = message.DESCRIPTOR.file.pool  # typed as the implementation's, or Python's
+    pool: Any = message.DESCRIPTOR.file.pool  # its type depends on protobuf's implementation
     fields: dict[str, Any] = json_format.MessageToDict(
         message,
         preserving_proto_field_name=True,
@@ -49,11 +50,14 @@ def as_dict(message: Message, *, defaults: bool = False) -> dict[str, Any]:
 
 
 def fraction_of(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) -> float | None:
-    """How far a call is, where a transient item says so: a message in it with a `fraction`."""
+    """The progress of a call, from 0 to 1; None if the transient item does not have it.
+
+    It is the field `fraction` of the item, or of a message in the item.
+    """
     message = unpacked(packed, pools)
     for field, value in message.ListFields() if message is not None else ():
         if field.message_type is not None and not isinstance(value, Message):
-            continue  # a repeated field
+            continue  # repeated
         if field.message_type is not None and "fraction" in field.message_type.fields_by_name:
             return float(value.fraction)
         if field.name == "fraction":

@@ -1,50 +1,49 @@
-"""`forebay wait`, `cancel`, `logs`, `queues`: what one does about calls, from the shell."""
+"""`forebay wait`, `cancel`, `logs` and `queues`."""
 
 from __future__ import annotations
 
 import json
-import time
 
 import click
 import grpc
 from rich.console import Console
 
-from forebay.cli.call_rows import QUEUES, how_it_ended, queue_row, state_of
+from forebay.cli.call_rows import QUEUES, outcome_line, queue_row, state_of
 from forebay.cli.gateway import gateway_at, pools_of
 from forebay.cli.message_json import as_json
-from forebay.cli.options import FOR_MESSAGES, service_option, target_option
+from forebay.cli.options import DECODES_MESSAGES, service_option, target_option
 from forebay.cli.tables import show
+from forebay.deadline import Deadline
 from forebay.errors import CallUnknown
 from forebay.rpc_errors import of_rpc_error
 
 TIMED_OUT = 124
-"""The exit code of `forebay wait` whose time is up; timeout(1) has it, too."""
+"""The exit code of `forebay wait` if the call has not ended in time, as of timeout(1)."""
 
-_WAIT_AT_A_TIME_S = 60.0
+_MAX_WAIT_PER_RPC_S = 60.0
 
 
 @click.command()
 @target_option()
 @click.argument("call_id", metavar="ID")
 @click.option(
-    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Maximum time to wait."
+    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up after this time."
 )
 def wait(target: str, call_id: str, timeout: float | None) -> None:
     """Wait until the call has ended, and print its outcome.
 
-    The exit code is 0 if the call succeeded, 1 if it failed, and 124 after the timeout.
+    The exit code is 0 if it succeeded, 1 if it failed, and 124 if it has not ended in time.
     """
-    give_up = None if timeout is None else time.monotonic() + timeout
+    deadline = Deadline.after(timeout)
     with gateway_at(target) as gateway:
         while True:
-            left_s = _WAIT_AT_A_TIME_S if give_up is None else max(0.0, give_up - time.monotonic())
-            operation = gateway.wait(call_id, min(left_s, _WAIT_AT_A_TIME_S))
+            operation = gateway.wait(call_id, min(deadline.remaining_s(), _MAX_WAIT_PER_RPC_S))
             if operation.done:
                 break
-            if give_up is not None and time.monotonic() >= give_up:
+            if deadline.passed:
                 click.echo(f"{call_id} is {state_of(operation)} after {timeout:g} s", err=True)
                 raise SystemExit(TIMED_OUT)
-    click.echo(how_it_ended(operation))
+    click.echo(outcome_line(operation))
     if operation.HasField("error"):
         raise SystemExit(1)
 
@@ -53,7 +52,7 @@ def wait(target: str, call_id: str, timeout: float | None) -> None:
 @target_option()
 @click.argument("call_ids", nargs=-1, required=True, metavar="ID...")
 def cancel(target: str, call_ids: tuple[str, ...]) -> None:
-    """Cancel calls. This does not change calls that have ended."""
+    """Cancel calls; calls that have ended are left unchanged."""
     failed = False
     with gateway_at(target) as gateway:
         for call_id in call_ids:
@@ -61,10 +60,10 @@ def cancel(target: str, call_ids: tuple[str, ...]) -> None:
                 gateway.cancel(call_id)
                 click.echo(f"{call_id}\t{state_of(gateway.operation(call_id))}")
             except grpc.RpcError as error:
-                known = of_rpc_error(error)
-                if not isinstance(known, CallUnknown):
+                problem = of_rpc_error(error)
+                if not isinstance(problem, CallUnknown):
                     raise
-                click.echo(f"Error: {call_id}: {known}", err=True)
+                click.echo(f"Error: {call_id}: {problem}", err=True)
                 failed = True
     if failed:
         raise SystemExit(1)
@@ -72,12 +71,14 @@ def cancel(target: str, call_ids: tuple[str, ...]) -> None:
 
 @click.command()
 @target_option()
-@service_option(FOR_MESSAGES)
+@service_option(DECODES_MESSAGES)
 @click.argument("call_id", metavar="ID")
-@click.option("--follow", "-f", is_flag=True, help="Print new items until the call has ended.")
-@click.option("--first", type=click.IntRange(0), default=0, metavar="N", help="Start at item N.")
+@click.option("--follow", "-f", is_flag=True, help="Print new items until the call ends.")
+@click.option(
+    "--first", type=click.IntRange(0), default=0, metavar="N", help="Skip the first N items."
+)
 def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, first: int) -> None:
-    """Print the call's items, one line of JSON each. For progress see `forebay ps`."""
+    """Print the call's items, one line of JSON each, without progress; see `forebay ps`."""
     pools = pools_of(services)
     with gateway_at(target) as gateway:
         for response in gateway.items(call_id, first, follow):
@@ -87,6 +88,6 @@ def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, fir
 @click.command()
 @target_option()
 def queues(target: str) -> None:
-    """Show each queue's waiting calls, workers and speed."""
+    """Show queues: waiting calls, consumers, and the rate at which calls start."""
     with gateway_at(target) as gateway:
         show(Console(), QUEUES, [queue_row(queue) for queue in gateway.queues()])

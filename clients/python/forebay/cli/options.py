@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options of several commands."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-WHAT_A_SERVICE_IS = "Compiled protobuf module, or descriptor set file"
-FOR_MESSAGES = f"{WHAT_A_SERVICE_IS}, to read messages by; repeatable."
-"""What `--service` is for where messages are only read."""
+SERVICE_FORMS = "Compiled protobuf module, or descriptor set file"
+DECODES_MESSAGES = f"{SERVICE_FORMS}, to decode messages; repeatable."
 
 _SERVICES_VARIABLE = "FOREBAY_SERVICES"
 _COMPUTE = ("forebay.compute.v1.compute_pb2",)
@@ -20,7 +19,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def target_option(help_text: str | None = None) -> Callable[[F], F]:
-    """Where the gateways are."""
     return click.option(
         "--target",
         "-t",
@@ -34,19 +32,19 @@ def target_option(help_text: str | None = None) -> Callable[[F], F]:
 
 
 def service_option(help_text: str) -> Callable[[F], F]:
-    """The sources that say what services' methods and messages are; else the gateway's own."""
+    """The sources of services, by default those of the gateway's settings."""
     return click.option(
         "--service",
         "services",
         multiple=True,
         default=_services_of_environment,
         metavar="MODULE|FILE",
-        help=f"{help_text} Unset: those of {_SERVICES_VARIABLE}, or ComputeService.",
+        help=f"{help_text} Default: those of {_SERVICES_VARIABLE}, or ComputeService.",
     )
 
 
 def _services_of_environment() -> tuple[str, ...]:
-    """The gateway's setting, where it is in the environment; a list in JSON."""
+    """The gateway's setting, a list in JSON, if it is in the environment."""
     value = os.environ.get(_SERVICES_VARIABLE)
     if not value:
         return _COMPUTE
@@ -56,6 +54,6 @@ def _services_of_environment() -> tuple[str, ...]:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise click.ClickException(
-            f'{_SERVICES_VARIABLE} = {value!r}: expected JSON, such as ["mypkg.my_pb2"]'
+            f'{_SERVICES_VARIABLE} = {value!r}: expected a list in JSON, such as ["mypkg.my_pb2"]'
         )
     return tuple(names)

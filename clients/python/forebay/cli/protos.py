@@ -1,4 +1,4 @@
-"""`forebay protos`: where the contract's `.proto` files are, for compilers of any language."""
+"""`forebay protos`: the folder of Forebay's `.proto` files, for compilers of any language."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IN_A_CHECKOUT = Path(__file__).parents[4] / "protos"
 
 
 def include_path() -> Path:
-    """The folder to give to `protoc -I`: `forebay/v1/route.proto` is below it."""
+    """The folder for `protoc -I`; it contains `forebay/v1/route.proto`."""
     return _INSTALLED if _INSTALLED.is_dir() else _IN_A_CHECKOUT
 
 

@@ -1,4 +1,4 @@
-"""`forebay ps`: which calls there are, and how far they are."""
+"""`forebay ps`: calls and their progress."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rich.live import Live
 
 from forebay.cli.call_rows import CALLS, call_row
 from forebay.cli.gateway import Gateway, gateway_at, pools_of
-from forebay.cli.options import FOR_MESSAGES, service_option, target_option
+from forebay.cli.options import DECODES_MESSAGES, service_option, target_option
 from forebay.cli.tables import line, show, table
 from forebay.v1 import call_pb2
 
 RECENT = timedelta(minutes=5)
 
-_WATCH_EVERY_S = 1.0
+_REFRESH_INTERVAL_S = 1.0
 _STATES = [name.removeprefix("CALL_STATE_") for name in call_pb2.CallState.keys()[1:]]
 
 
 @click.command()
 @target_option()
-@service_option(FOR_MESSAGES)
+@service_option(DECODES_MESSAGES)
 @click.option(
     "--state",
     "states",
@@ -32,16 +32,22 @@ _STATES = [name.removeprefix("CALL_STATE_") for name in call_pb2.CallState.keys(
     help="Only calls in this state; repeatable.",
 )
 @click.option("--method", metavar="NAME", help="Only calls of this method, such as Add.")
-@click.option("--all", "-a", "all_calls", is_flag=True, help="Also calls that ended earlier.")
+@click.option(
+    "--all",
+    "-a",
+    "all_calls",
+    is_flag=True,
+    help="Include calls that ended earlier.",
+)
 @click.option(
     "--limit",
     "-n",
     type=click.IntRange(1),
     default=50,
     show_default=True,
-    help="Maximum number of calls.",
+    help="Show at most N calls.",
 )
-@click.option("--watch", "-w", is_flag=True, help="Keep running, and show changes.")
+@click.option("--watch", "-w", is_flag=True, help="Refresh every second.")
 def ps(
     target: str,
     services: tuple[str, ...],
@@ -51,19 +57,18 @@ def ps(
     limit: int,
     watch: bool,
 ) -> None:
-    """Show running calls and those that ended in the last 5 minutes, newest first.
+    """Show calls, newest first: those that have not ended, and those of the last 5 minutes.
 
-    If the output is not a terminal, columns are separated by tabs, and --watch prints
-    new and changed rows.
+    If the output is not a terminal, rows are tab-separated, and --watch prints new and changed
+    rows only.
     """
     pools = pools_of(services)
     console = Console()
 
     def rows(gateway: Gateway) -> list[tuple[str, ...]]:
-        wanted = _filter(states, method, all_calls)
         return [
             call_row(operation, short=console.is_terminal, pools=pools)
-            for operation in gateway.operations(wanted, limit)
+            for operation in gateway.operations(_filter(states, method, all_calls), limit)
         ]
 
     with gateway_at(target) as gateway:
@@ -72,7 +77,7 @@ def ps(
         elif console.is_terminal:
             with Live(table(CALLS, rows(gateway)), console=console, auto_refresh=False) as live:
                 while True:
-                    gateway.sleep(_WATCH_EVERY_S)
+                    gateway.sleep(_REFRESH_INTERVAL_S)
                     live.update(table(CALLS, rows(gateway)), refresh=True)
         else:
             _print_changes(gateway, rows)
@@ -89,7 +94,7 @@ def _print_changes(gateway: Gateway, rows: Callable[[Gateway], list[tuple[str, .
             if before is None or before[:age] + before[age + 1 :] != row[:age] + row[age + 1 :]:
                 click.echo(line(row), nl=False)
         shown = now
-        gateway.sleep(_WATCH_EVERY_S)
+        gateway.sleep(_REFRESH_INTERVAL_S)
 
 
 def _filter(states: Sequence[str], method: str | None, all_calls: bool) -> str:

@@ -1,4 +1,4 @@
-"""Tables on a terminal; tab-separated lines elsewhere."""
+"""Tables on a terminal; tab-separated lines if the output is a file or a pipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ Row = Sequence[str]
 
 
 def show(console: Console, header: Row, rows: Iterable[Row]) -> None:
-    """Prints the rows."""
     if console.is_terminal:
         console.print(table(header, rows))
         return
@@ -20,7 +19,6 @@ def show(console: Console, header: Row, rows: Iterable[Row]) -> None:
 
 
 def table(header: Row, rows: Iterable[Row]) -> Table:
-    """The rows as a terminal shows them."""
     shown = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         shown.add_row(*row)
@@ -28,5 +26,4 @@ def table(header: Row, rows: Iterable[Row]) -> Table:
 
 
 def line(row: Row) -> str:
-    """A row for programs to read."""
     return "\t".join(row) + "\n"

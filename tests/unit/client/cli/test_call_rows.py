@@ -9,7 +9,7 @@ from google.longrunning.operations_pb2 import Operation
 from google.protobuf import any_pb2
 from google.rpc import status_pb2
 
-from forebay.cli.call_rows import CALLS, QUEUES, call_row, duration, how_it_ended, queue_row
+from forebay.cli.call_rows import CALLS, QUEUES, call_row, duration, outcome_line, queue_row
 from forebay.cli.message_json import as_json, fraction_of
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import NoWorkers
@@ -26,10 +26,10 @@ def packed(message: Any) -> any_pb2.Any:
 
 def operation(error: status_pb2.Status | None = None, **fields: Any) -> Operation:
     """A call that was accepted at second 0 and looked at in second 100."""
-    told = calls_pb2.CallMetadata(**{"method": "a.b.Service.Method", "attempt": 1, **fields})
-    told.create_time.FromSeconds(1_000_000)
-    told.read_time.FromSeconds(1_000_100)
-    return Operation(name="operations/x", metadata=packed(told), error=error)
+    metadata = calls_pb2.CallMetadata(**{"method": "a.b.Service.Method", "attempt": 1, **fields})
+    metadata.create_time.FromSeconds(1_000_000)
+    metadata.read_time.FromSeconds(1_000_100)
+    return Operation(name="operations/x", metadata=packed(metadata), error=error)
 
 
 def row(call: Operation, *, short: bool = False) -> dict[str, str]:
@@ -57,10 +57,10 @@ def test_a_duration_has_two_units_at_most(seconds: float, words: str) -> None:
 def test_a_running_call_tells_how_far_it_is() -> None:
     progress = packed(pb.FactorialResponse(progress=pb.Progress(fraction=0.425)))
     call = operation(state=call_pb2.CALL_STATE_RUNNING, progress=progress, item_count=3)
-    told = calls_pb2.CallMetadata()
-    call.metadata.Unpack(told)
-    told.begin_time.FromSeconds(1_000_040)
-    call.metadata.Pack(told)
+    metadata = calls_pb2.CallMetadata()
+    call.metadata.Unpack(metadata)
+    metadata.begin_time.FromSeconds(1_000_040)
+    call.metadata.Pack(metadata)
     found = row(call)
     assert (found["id"], found["method"], found["state"]) == ("x", "a.b.Service.Method", "RUNNING")
     assert (found["age"], found["run"], found["items"]) == ("1m40s", "1m0s", "3")
@@ -78,10 +78,10 @@ def test_a_queued_call_tells_where_it_waits_and_a_failed_one_why() -> None:
 def test_how_a_call_ended_is_one_line() -> None:
     finish = {"seconds": 1_000_002}
     one = operation(state=call_pb2.CALL_STATE_SUCCEEDED, item_count=1, finish_time=finish)
-    assert how_it_ended(one) == "SUCCEEDED after 2.0s, 1 item"
+    assert outcome_line(one) == "SUCCEEDED after 2.0s, 1 item"
     error = to_status(NoWorkers("nobody is there"))
     failed = operation(error, state=call_pb2.CALL_STATE_FAILED, finish_time=finish)
-    assert how_it_ended(failed) == "FAILED: UNAVAILABLE/NO_WORKERS: nobody is there"
+    assert outcome_line(failed) == "FAILED: UNAVAILABLE/NO_WORKERS: nobody is there"
 
 
 def test_a_queue_is_a_row() -> None:
