@@ -1,4 +1,4 @@
-// Calls a Forebay gateway, step by step; each line printed is a JSON object.
+// Calls a Forebay gateway, step by step; each line of output is a JSON object.
 //
 //   node client.mjs HOST:PORT [STEP ...]
 
@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { add, factorial, matMulOwn, matMulRandom } from './operations.mjs';
 import { connect, describe, isStatus } from './service.mjs';
 
-const LONG = 10_000_000; // the largest n that a gateway takes by default: seconds of work
+const LONG = 10_000_000; // a gateway's default limit of n: seconds of work
 const TOO_LARGE = '20000000000';
 
 const steps = {
@@ -14,7 +14,7 @@ const steps = {
     print(await add(client, 4, 6, within(30)));
   },
 
-  // A caller's own id makes the call durable; the same id again attaches to it.
+  // A caller's own id makes the call durable; a second call with the same id attaches to it.
   async 'add-durable'(client, print) {
     const callId = `node-${randomUUID()}`;
     print(await add(client, 4, 6, within(30), callId));
@@ -43,7 +43,7 @@ const steps = {
     await expectStatus(print, factorial(client, TOO_LARGE, within(30), print));
   },
 
-  // The gateway stops the work once its caller has gone.
+  // The gateway stops the work when the caller cancels.
   async cancel(client, print) {
     const cancel = (progress, call) => {
       print(progress);
@@ -73,7 +73,7 @@ async function expectStatus(print, call) {
     print({ error: describe(error) });
     return;
   }
-  throw new Error('the call should have failed, and did not');
+  throw new Error('the call succeeded; expected it to fail');
 }
 
 async function main([target, ...names]) {

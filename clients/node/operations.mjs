@@ -1,14 +1,14 @@
 // Add, Factorial and MatMul as functions on plain values.
 //
-// Each takes gRPC's call options, such as { deadline }, and may take metadata;
-// each rejects with gRPC's ServiceError. `onProgress` hears of progress.
+// `options` are gRPC's call options, such as { deadline }. All functions reject with gRPC's
+// ServiceError. `onProgress` is called with each progress and the call.
 
 import { Readable } from 'node:stream';
 import grpc from '@grpc/grpc-js';
 import { metadataOf } from './service.mjs';
 
 const DOUBLE_BYTES = 8;
-const CHUNK_BYTES = 20; // tiny, and not a multiple of 8: chunks may end anywhere
+const CHUNK_BYTES = 20; // tiny, and no multiple of 8: a chunk may end anywhere
 
 /** x + y; `callId` makes the call durable and names it. */
 export function add(client, x, y, options, callId) {
@@ -21,11 +21,11 @@ export function add(client, x, y, options, callId) {
       else sum = response.sum;
     });
     const metadata = metadataOf(call);
-    call.on('status', () => resolve({ sum, metadata })); // after response and trailing metadata
+    call.on('status', () => resolve({ sum, metadata })); // comes after the response and trailing metadata
   });
 }
 
-/** n!, as its header and its decimal digits. */
+/** n! as a header and decimal digits. */
 export async function factorial(client, n, options, onProgress) {
   const call = client.Factorial({ n }, options);
   const metadata = metadataOf(call);
@@ -38,12 +38,12 @@ export async function factorial(client, n, options, onProgress) {
   return { ...result, metadata };
 }
 
-/** The product of random matrices, m×n and n×m; one seed gives the same ones everywhere. */
+/** The product of random matrices, m×n and n×m; the same seed gives the same matrices. */
 export function matMulRandom(client, m, n, seed, options, onProgress) {
   return matMul(client, [{ random: { m, n, seed } }], options, onProgress);
 }
 
-/** The product of two matrices of doubles, given as arrays of rows, sent as chunks. */
+/** The product of two matrices of doubles, which are arrays of rows; they are sent in chunks. */
 export function matMulOwn(client, left, right, options, onProgress) {
   return matMul(client, ownOperands(left, right), options, onProgress);
 }
@@ -51,7 +51,7 @@ export function matMulOwn(client, left, right, options, onProgress) {
 async function matMul(client, requests, options, onProgress) {
   const call = client.MatMul(options);
   const metadata = metadataOf(call);
-  Readable.from(requests).pipe(call); // waits where the stream's window is full, ends the requests
+  Readable.from(requests).pipe(call); // waits while the flow-control window is full, then half-closes
   let header;
   const panels = [];
   for await (const response of call) {

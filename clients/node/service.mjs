@@ -1,4 +1,4 @@
-// ComputeService from its .proto files, and what a call says beside its messages.
+// ComputeService from its .proto files, and the metadata and error details of calls.
 
 import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
@@ -6,8 +6,8 @@ import protoLoader from '@grpc/proto-loader';
 
 const PROTOS = fileURLToPath(new URL('../../protos', import.meta.url));
 
-// uint64 as text: a seed does not fit a JavaScript number. `oneofs` adds to each
-// message the name of its part; `json` opens google.protobuf.Any.
+// uint64 as text: a JavaScript number can't represent every seed. `oneofs` adds the name of the
+// field that is set in a oneof; `json` decodes google.protobuf.Any.
 const OPTIONS = { keepCase: true, longs: String, enums: String, oneofs: true, json: true };
 
 const contract = grpc.loadPackageDefinition(
@@ -18,31 +18,31 @@ const richStatus = protoLoader.loadSync(
   OPTIONS,
 )['google.rpc.Status'];
 
-/** A client of the gateway at HOST:PORT; it connects at its first call. Close it. */
+/** A client of the gateway at HOST:PORT. It connects at the first call; the caller closes it. */
 export function connect(target) {
   return new contract.forebay.compute.v1.ComputeService(target, grpc.credentials.createInsecure(), {
-    // A dead connection is noticed within 30 s; gateways accept pings from 10 s on.
+    // Detects a dead connection within 30 s; gateways accept a ping every 10 s.
     'grpc.keepalive_time_ms': 20_000,
     'grpc.keepalive_timeout_ms': 10_000,
   });
 }
 
-/** What the gateway says of a call in metadata: `initial`, then `trailing`, as they come. */
+/** The call's Forebay metadata: `initial` and `trailing` are filled in as they arrive. */
 export function metadataOf(call) {
-  const heard = { initial: {}, trailing: {} };
-  call.on('metadata', (metadata) => (heard.initial = ours(metadata)));
-  call.on('status', (status) => (heard.trailing = ours(status.metadata)));
-  return heard;
+  const received = { initial: {}, trailing: {} };
+  call.on('metadata', (metadata) => (received.initial = ours(metadata)));
+  call.on('status', (status) => (received.trailing = ours(status.metadata)));
+  return received;
 }
 
-/** An error of a call as a plain object, with the details that are in its trailing metadata. */
+/** A call's error as a plain object, with the details from its trailing metadata. */
 export function describe(error) {
   const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
   const details = bytes ? richStatus.deserialize(bytes).details : [];
   return { code: grpc.status[error.code], message: error.details, details };
 }
 
-/** Whether this is an error that a call ended with, and not a fault of the program. */
+/** Whether the error is the status of a call, and not a bug in the program. */
 export function isStatus(error) {
   return error.metadata instanceof grpc.Metadata;
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Add under a call id of one's own, which makes the call durable. Run it twice with
-# one id: the second call attaches to the first, and forebay-attached says "finished".
+# Add with a call id of the caller's own, which makes the call durable. Run it twice with the same
+# id: the second call attaches to the first, and forebay-attached is "finished".
 #
 #   add-durable.sh [CALL-ID]
 set -eu

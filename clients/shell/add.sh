@@ -1,5 +1,5 @@
 #!/bin/sh
-# Add: a unary call. -v shows the call's id and times, which come as trailers.
+# Add: a unary call. -v prints the trailers, which have the call's id and times.
 set -eu
 
 grpcurl -plaintext -v -d '{"x": 4, "y": 6}' \

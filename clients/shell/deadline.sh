@@ -1,6 +1,6 @@
 #!/bin/sh
-# A deadline that is too short for the work: the call ends with DEADLINE_EXCEEDED (exit
-# code 68), and the worker stops.
+# A deadline that is too short for the work: the call ends with DEADLINE_EXCEEDED (exit code 68), and
+# the worker stops.
 #
 #   deadline.sh [SECONDS]
 set -eu

@@ -1,7 +1,6 @@
 #!/bin/sh
-# A bad request: n is over the limit. The error carries ErrorInfo, whose reason is for
-# programs, and BadRequest, which names the field. grpcurl's exit code is 64 plus the
-# status code: 75 here, OUT_OF_RANGE.
+# A bad request: n is over the limit. The error has an ErrorInfo, whose reason is for programs, and
+# a BadRequest, which names the field. grpcurl exits with 64 plus the status code: 75, OUT_OF_RANGE.
 set -eu
 
 grpcurl -plaintext -format-error -d '{"n": 20000000000}' \

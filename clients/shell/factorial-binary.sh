@@ -1,5 +1,5 @@
 #!/bin/sh
-# Factorial as big-endian bytes. JSON shows bytes in base64, each chunk on its own.
+# Factorial as big-endian bytes. In JSON each chunk is base64 of its own.
 #
 #   factorial-binary.sh [N]
 set -eu

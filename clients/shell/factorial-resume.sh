@@ -1,6 +1,6 @@
 #!/bin/sh
-# A stream that goes on where it was left: the whole call, then the same call again with
-# the number of items already seen. One was, the header; progress is not counted.
+# Resuming a stream: the whole call, then the same call with the number of items already received.
+# Here that is 1, the header; progress does not count.
 #
 #   factorial-resume.sh [CALL-ID [N]]
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Factorial: a header, then decimal digits in chunks to be joined; progress in between.
+# Factorial: a header, then decimal digits in chunks to concatenate; progress in between.
 #
 #   factorial.sh [N]
 set -eu

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Whether the gateway and its backends are well; or one service. An unknown service is
-# NOT_FOUND (exit code 69).
+# The health of the gateway and its backends, or of one service. An unknown service gives NOT_FOUND
+# (exit code 69).
 #
 #   health-check.sh [SERVICE]
 set -eu

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The health now and each change of it, for some seconds. That the time is up ends the
-# stream with DEADLINE_EXCEEDED (exit code 68), which is no failure here.
+# The current health and each change, for some seconds. The stream then ends with DEADLINE_EXCEEDED
+# (exit code 68), which is not a failure here.
 #
 #   health-watch.sh [SECONDS]
 set -eu

@@ -1,13 +1,13 @@
 #!/bin/sh
-# The same product with the matrices' bytes as chunks: several messages in one request
-# stream, one JSON object after the other. Bytes are base64 in JSON; these are int32,
-# row-major and little-endian. The left matrix comes in two chunks.
+# The product of matmul-own.sh, with the matrices as chunks of bytes: the request stream has several
+# messages, one JSON object each. In JSON bytes are base64; these are int32, row-major and
+# little-endian. The left matrix has two chunks.
 set -eu
 
 # Integers as int32, in base64.
 int32() {
   for value in "$@"; do
-    printf "\\$(printf %o "$value")\\0\\0\\0" # from 0 to 255 is enough here
+    printf "\\$(printf %o "$value")\\0\\0\\0" # values from 0 to 255 only
   done | base64
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# MatMul of one's own matrices, small enough to be written inline, row by row:
+# MatMul of the caller's own matrices, small enough to be inline, row by row:
 #   1 2 3     7  8
 #   4 5 6  ×  9 10
 #            11 12

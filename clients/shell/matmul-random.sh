@@ -1,6 +1,6 @@
 #!/bin/sh
-# MatMul of random operands: A is 3x4, B is 4x3. The seed makes them the same each time.
-# VALUES asks for readable entries; the default for random operands is bytes.
+# MatMul of random operands: A is 3x4, B is 4x3. The same seed gives the same matrices. VALUES makes
+# the entries readable; the default for random operands is bytes.
 #
 #   matmul-random.sh [SEED]
 set -eu

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What symbols are: of a service, a method and a message, or of those that are named.
-# A method's route is one of its options.
+# The definitions of symbols: by default a service, a method and a message. A method's route is one
+# of its options.
 #
 #   reflection-describe.sh [SYMBOL ...]
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the gateway serves: its services, then the methods of ComputeService.
+# The gateway's services, then the methods of ComputeService.
 set -eu
 
 address=${FOREBAY_ADDRESS:-127.0.0.1:50051}

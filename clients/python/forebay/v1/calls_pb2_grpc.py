@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the
-    items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
+    calls. A retry of any RPC is safe.
     """
 
     def __init__(self, channel):
@@ -54,36 +54,39 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the
-    items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
+    calls. A retry of any RPC is safe.
     """
 
     def ListMethods(self, request, context):
-        """Lists every method that the gateway serves by a route, in order of name, with the live
-        workers that run it and any problems. (For plain tasks, neither is known.) Workers'
-        reports are at most 6 s old; a worker counts as live for 15 s after its last report.
-        UNAVAILABLE if the ledger does not reply.
+        """Lists every method that the gateway serves, in order of name: which live workers run it, and
+        the problems of these workers. For plain tasks neither is known.
+
+        The reports of workers are at most 6 s old; a worker counts as live for 15 s after its last
+        one. UNAVAILABLE: the ledger does not answer, so the workers are unknown. Retry after
+        RetryInfo's delay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListQueues(self, request, context):
-        """Lists every queue that the gateway's methods use, in order of name. Queues of plain
-        tasks are not included, because their workers report nothing. UNAVAILABLE if broker or
-        ledger does not reply.
+        """Lists every queue of the gateway's methods, in order of name. Queues of plain tasks are left
+        out: their workers do not report.
+
+        UNAVAILABLE: the broker or the ledger does not answer. Retry after RetryInfo's delay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadItems(self, request, context):
-        """Reads the lasting items of a call, in order, without attaching to it: it neither keeps
-        the call alive nor counts as a reader for flow control.
+        """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
+        alive nor takes part in its flow control. Transient items, such as progress, are not included.
 
-        DATA_LOSS (ITEMS_LOST) if items from `first` on are no longer stored, or there are
-        fewer. UNAVAILABLE (DRAINING) if the gateway shuts down while following: continue at
-        another gateway from the next ordinal.
+        DATA_LOSS (ITEMS_LOST): items from `first` on are no longer kept, or the call has fewer than
+        `first` items. Do not retry. UNAVAILABLE (DRAINING): the gateway is shutting down while it
+        follows the call. Retry on another gateway, with `first` set to the next ordinal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,8 +119,8 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the
-    items of calls.
+    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
+    calls. A retry of any RPC is safe.
     """
 
     @staticmethod

@@ -28,11 +28,18 @@ if _version_not_supported:
 class ComputeServiceStub:
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
-    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
-    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
-    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
-    retried. Floating-point results may differ in the last bits between types of CPU.
+    Every RPC may return these statuses, besides those named with it:
+
+    - INVALID_ARGUMENT: the request is malformed; BadRequest names the fields. Fix it.
+    - RESOURCE_EXHAUSTED: too many calls, or a message is too large. Retry only if the error has a
+    RetryInfo, after its delay.
+    - UNAVAILABLE: a backend or all workers are unavailable. Retry, after RetryInfo's delay if the
+    error has one.
+    - DEADLINE_EXCEEDED: the caller's deadline has passed. Retry with a longer one.
+    - CANCELLED: the caller, or an operator, cancelled the call.
+
+    No RPC has side effects, so every retry is safe. Floating-point results may differ in the last
+    bits between types of CPU.
     """
 
     def __init__(self, channel):
@@ -61,26 +68,35 @@ class ComputeServiceStub:
 class ComputeServiceServicer:
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
-    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
-    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
-    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
-    retried. Floating-point results may differ in the last bits between types of CPU.
+    Every RPC may return these statuses, besides those named with it:
+
+    - INVALID_ARGUMENT: the request is malformed; BadRequest names the fields. Fix it.
+    - RESOURCE_EXHAUSTED: too many calls, or a message is too large. Retry only if the error has a
+    RetryInfo, after its delay.
+    - UNAVAILABLE: a backend or all workers are unavailable. Retry, after RetryInfo's delay if the
+    error has one.
+    - DEADLINE_EXCEEDED: the caller's deadline has passed. Retry with a longer one.
+    - CANCELLED: the caller, or an operator, cancelled the call.
+
+    No RPC has side effects, so every retry is safe. Floating-point results may differ in the last
+    bits between types of CPU.
     """
 
     def Add(self, request, context):
-        """Adds two IEEE 754 doubles. NaN and infinities are data.
+        """Adds two IEEE 754 doubles. NaN and infinities are valid input.
+
+        Has no statuses of its own. A retry is safe.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Factorial(self, request, context):
-        """Computes n!, exactly.
+        """Computes the exact factorial of n.
 
-        The stream is any number of `progress`, one `header`, then one or more `digits` (or
-        `binary`) whose concatenation is the number; more `progress` may come in between.
-        OUT_OF_RANGE if n is over the server's limit (10,000,000 by default).
+        Responses: one `header`, then one or more `digits` (or `binary`) whose concatenation is the
+        number. `progress` may come at any point. OUT_OF_RANGE: n is over the server's limit
+        (10,000,000 by default); send a smaller n. A retry is safe, and can resume the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,10 +105,11 @@ class ComputeServiceServicer:
     def MatMul(self, request_iterator, context):
         """Multiplies two matrices: random ones, or the caller's own.
 
-        The requests are one `random`; or one `operands` followed, for matrices without inline
-        values, by their bytes in `left_chunk`, then `right_chunk`. The responses are one
-        `header`, then `panel`s whose rows, in order, are the product's; `progress` may come
-        anywhere. RESOURCE_EXHAUSTED if a matrix is over the server's limit.
+        Requests: one `random`; or one `operands`, followed by the bytes of each matrix without inline
+        values, first as `left_chunk`, then as `right_chunk`. Responses: one `header`, then `panel`s
+        with the rows of the product in order. `progress` may come at any point. RESOURCE_EXHAUSTED
+        (TOO_LARGE): a matrix is over the server's limit; send a smaller one. A retry is safe, and can
+        resume the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,11 +144,18 @@ def add_ComputeServiceServicer_to_server(servicer, server):
 class ComputeService:
     """Sums, factorials and matrix products, computed by Celery workers.
 
-    Every method may also return: INVALID_ARGUMENT (a malformed request; fix it),
-    RESOURCE_EXHAUSTED (a limit, or too many calls; retry only if RetryInfo is given),
-    UNAVAILABLE (a backend or all workers are down; retry, after RetryInfo's delay if
-    given), DEADLINE_EXCEEDED and CANCELLED. No method has side effects, so any call may be
-    retried. Floating-point results may differ in the last bits between types of CPU.
+    Every RPC may return these statuses, besides those named with it:
+
+    - INVALID_ARGUMENT: the request is malformed; BadRequest names the fields. Fix it.
+    - RESOURCE_EXHAUSTED: too many calls, or a message is too large. Retry only if the error has a
+    RetryInfo, after its delay.
+    - UNAVAILABLE: a backend or all workers are unavailable. Retry, after RetryInfo's delay if the
+    error has one.
+    - DEADLINE_EXCEEDED: the caller's deadline has passed. Retry with a longer one.
+    - CANCELLED: the caller, or an operator, cancelled the call.
+
+    No RPC has side effects, so every retry is safe. Floating-point results may differ in the last
+    bits between types of CPU.
     """
 
     @staticmethod
