@@ -197,12 +197,12 @@ def test_logs_follows_a_call_to_its_end(up: Up, stub: ComputeServiceStub) -> Non
     call.initial_metadata()
     following = begun(up, "logs", "--follow", call_id)
     try:
-        lasting = [item for item in call if not item.HasField("progress")]
+        items = [item for item in call if not item.HasField("progress")]
         assert following.ended(TIMEOUT_S) == 0
     finally:
         following.stop(signal.SIGKILL)
     lines = [json.loads(line) for line in following.output.splitlines()]
-    assert [line.get("digits", "") for line in lines] == [item.digits for item in lasting]
+    assert [line.get("digits", "") for line in lines] == [item.digits for item in items]
 
 
 def test_queues_are_a_line_each(up: Up) -> None:

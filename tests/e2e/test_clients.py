@@ -1,4 +1,4 @@
-"""The Python client and its asyncio twin, on a running gateway."""
+"""The Python clients, blocking and asyncio, on a running gateway."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ async def async_client(up: Up) -> AsyncIterator[forebay.aio.AsyncClient]:
         yield client
 
 
-def test_numbers_come_back_as_numbers(client: forebay.Client) -> None:
+def test_add_and_factorial_return_numbers(client: forebay.Client) -> None:
     assert client.add(4, 6, timeout=30) == 10.0
     assert client.factorial(20_000, timeout=30) == math.factorial(20_000)
 
 
-def test_digits_come_in_pieces_of_text(client: forebay.Client) -> None:
+def test_digits_arrive_in_chunks_of_text(client: forebay.Client) -> None:
     pieces = list(client.factorial_digits(200_000, timeout=60))
     assert len(pieces) > 1
     assert sum(map(len, pieces)) == 973_351
     assert "".join(pieces).startswith("1420225345470314404966")
 
 
-def test_progress_is_told(client: forebay.Client) -> None:
-    told: list[tuple[float, str]] = []
-    client.factorial(3_000_000, progress=lambda *at: told.append(at), timeout=60)
-    assert told
-    assert all(0 <= fraction <= 1 for fraction, _ in told)
-    assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
+def test_progress_is_reported(client: forebay.Client) -> None:
+    reported: list[tuple[float, str]] = []
+    client.factorial(3_000_000, progress=lambda *at: reported.append(at), timeout=60)
+    assert reported
+    assert all(0 <= fraction <= 1 for fraction, _ in reported)
+    assert [fraction for fraction, _ in reported] == sorted(fraction for fraction, _ in reported)
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES.values(), np.dtype("float16"), np.dtype("uint8")])
@@ -67,14 +67,16 @@ def test_types_that_differ_are_promoted_as_numpy_does(client: forebay.Client) ->
     assert client.matmul(a, b, timeout=30).dtype == np.result_type(a, b)
 
 
-def test_what_can_not_be_multiplied_is_refused_before_it_is_sent(client: forebay.Client) -> None:
+def test_matrices_that_can_not_be_multiplied_are_rejected_before_the_call(
+    client: forebay.Client,
+) -> None:
     with pytest.raises(ValueError, match="can't be multiplied"):
         client.matmul(np.ones((2, 3)), np.ones((2, 3)))
     with pytest.raises(TypeError, match="can't be multiplied"):
         client.matmul(np.array([["a"]]), np.array([["b"]]))
 
 
-def test_one_seed_gives_one_product(client: forebay.Client) -> None:
+def test_the_same_seed_gives_the_same_product(client: forebay.Client) -> None:
     first, again = (client.random_matmul(50, 10, seed=5, timeout=30) for _ in range(2))
     assert np.array_equal(first, again)
     assert client.random_matmul(3, 2, dtype="complex64", timeout=30).dtype == np.complex64

@@ -52,7 +52,7 @@ def node(client: Path, *arguments: str) -> Ran:
 
 @pytest.fixture(scope="session")
 def steps(node_client: Path, up: Up) -> dict[str, list[dict[str, Any]]]:
-    """What each step printed, in one run of all of them."""
+    """The output of each step, from one run of all steps."""
     printed = node(node_client, up.address).succeeded()
     lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in map(json.loads, printed.out.splitlines()):
@@ -61,7 +61,7 @@ def steps(node_client: Path, up: Up) -> dict[str, list[dict[str, Any]]]:
 
 
 def result(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last line of a step, the one before which only progress is told."""
+    """The last line of a step; all lines before it are progress."""
     *progress, last = lines
     for line in progress:
         assert 0 <= line["fraction"] <= 1
@@ -74,7 +74,7 @@ def test_the_readme_names_the_steps(steps: dict[str, list[dict[str, Any]]]) -> N
     assert listed == list(steps)
 
 
-def test_add_comes_with_the_calls_metadata(steps: dict[str, list[dict[str, Any]]]) -> None:
+def test_add_prints_the_calls_metadata(steps: dict[str, list[dict[str, Any]]]) -> None:
     [line] = steps["add"]
     assert line["sum"] == 10
     assert line["metadata"]["initial"] == {}
@@ -105,7 +105,7 @@ def test_factorial_is_exact(steps: dict[str, list[dict[str, Any]]]) -> None:
     assert line["metadata"]["trailing"].keys() == TIMES
 
 
-def test_a_random_product_is_the_one_that_python_gets(
+def test_a_random_product_is_the_same_as_in_python(
     steps: dict[str, list[dict[str, Any]]], stub: ComputeServiceStub
 ) -> None:
     line = result(steps["matmul-random"])
@@ -123,7 +123,7 @@ def test_own_operands_sent_as_chunks_are_multiplied(steps: dict[str, list[dict[s
     assert line["header"] == {"dtype": "DATA_TYPE_FLOAT64", "rows": "2", "cols": "2"}
 
 
-def test_a_bad_request_is_told_with_its_details(steps: dict[str, list[dict[str, Any]]]) -> None:
+def test_a_bad_request_is_printed_with_its_details(steps: dict[str, list[dict[str, Any]]]) -> None:
     [line] = steps["error"]
     error = line["error"]
     assert error["code"] == "OUT_OF_RANGE"
@@ -139,7 +139,7 @@ def test_a_bad_request_is_told_with_its_details(steps: dict[str, list[dict[str, 
     assert error["message"] == f"n {violation['description']}"
 
 
-def test_a_call_can_be_cancelled_under_way(steps: dict[str, list[dict[str, Any]]]) -> None:
+def test_a_running_call_can_be_cancelled(steps: dict[str, list[dict[str, Any]]]) -> None:
     assert len(steps["cancel"]) > 1, "no progress before the end"
     assert result(steps["cancel"])["error"]["code"] == "CANCELLED"
 
@@ -156,14 +156,14 @@ def test_some_steps_can_be_run_alone(node_client: Path, up: Up) -> None:
     ]
 
 
-def test_a_gateway_that_is_away_is_told_in_one_line(node_client: Path) -> None:
+def test_an_unavailable_gateway_is_reported_in_one_line(node_client: Path) -> None:
     printed = node(node_client, f"127.0.0.1:{free_port()}", "add")
     assert (printed.code, printed.out) == (1, "")
     assert json.loads(printed.err)["code"] == "UNAVAILABLE"
 
 
 @pytest.mark.parametrize("arguments", [[], ["127.0.0.1:1", "no-such-step"]])
-def test_wrong_usage_is_told_with_the_right_one(node_client: Path, arguments: list[str]) -> None:
+def test_wrong_arguments_print_the_usage(node_client: Path, arguments: list[str]) -> None:
     printed = node(node_client, *arguments)
     assert (printed.code, printed.out) == (2, "")
     assert printed.err.startswith("usage: node client.mjs HOST:PORT [add|")

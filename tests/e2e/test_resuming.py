@@ -1,4 +1,4 @@
-"""Calls whose gateways end under them, from the Python client and from generated stubs."""
+"""Calls survive the end of their gateway, from the Python client and from generated stubs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def call_id(call: Any) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_stream_goes_on_when_its_gateway_ends(
+def test_a_stream_resumes_when_its_gateway_ends(
     site: Site, stub: EchoServiceStub, number: int
 ) -> None:
     request = EchoRequest(text="x", count=40, seconds=0.05, padding=1000)
@@ -51,7 +51,7 @@ def test_a_stream_goes_on_when_its_gateway_ends(
     assert dict(call.trailing_metadata())["forebay-attempts"] == "1"
 
 
-def test_a_stream_goes_on_as_often_as_it_takes(site: Site) -> None:
+def test_a_stream_resumes_more_than_once(site: Site) -> None:
     targets = site.targets(3)
     with forebay.channel(targets) as channel:
         call = EchoServiceStub(channel).ServerStream(
@@ -94,19 +94,19 @@ def test_a_future_response_arrives_when_its_gateway_ends(site: Site, stub: EchoS
     request = EchoRequest(text="x", act="sleep", seconds=2.0)
     metadata = (("forebay-call-id", "future"),)
     future = stub.Unary.future(request, timeout=TIMEOUT_S, metadata=metadata)
-    told = threading.Event()
-    future.add_done_callback(lambda _: told.set())
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
     site.end_gateway_of("future")
     assert future.running()
     with pytest.raises(grpc.FutureTimeoutError):
         future.result(timeout=0.01)
     assert future.result(timeout=TIMEOUT_S).text == "x"
-    assert told.wait(TIMEOUT_S)
+    assert done.wait(TIMEOUT_S)
     assert future.done()
     assert future.code() is grpc.StatusCode.OK
 
 
-def test_the_client_computes_what_it_would_have(site: Site) -> None:
+def test_the_client_returns_all_digits_when_its_gateway_ends(site: Site) -> None:
     with forebay.connect(",".join(site.targets())) as client:
         name = "digits-of-a-million"
         pieces = client.factorial_digits(1_000_000, timeout=TIMEOUT_S, call_id=name)
@@ -118,7 +118,7 @@ def test_the_client_computes_what_it_would_have(site: Site) -> None:
             assert "".join(other.factorial_digits(1_000_000, timeout=TIMEOUT_S)) == "".join(digits)
 
 
-def test_ephemeral_calls_go_on_where_they_may_be_run_again(site: Site) -> None:
+def test_ephemeral_calls_are_retried_if_they_may_run_again(site: Site) -> None:
     targets = site.targets()
     with forebay.connect(targets) as client:
         for number in range(20):
@@ -127,7 +127,7 @@ def test_ephemeral_calls_go_on_where_they_may_be_run_again(site: Site) -> None:
             assert client.add(number, 1, timeout=TIMEOUT_S) == number + 1
 
 
-def test_a_gateway_that_is_restarted_on_its_port_is_found_again(site: Site) -> None:
+def test_a_call_resumes_on_a_gateway_that_restarts_on_its_port(site: Site) -> None:
     listen = f"127.0.0.1:{free_port()}"
     first = site.gateway(listen)
     with forebay.channel(listen) as channel:
@@ -161,7 +161,7 @@ def test_the_deadline_bounds_all_attempts(site: Site) -> None:
         assert not call.is_active()
 
 
-def test_switched_off_a_failure_is_the_callers(site: Site) -> None:
+def test_without_resuming_the_caller_gets_the_failure(site: Site) -> None:
     with forebay.channel(site.targets(), resume=False) as channel:
         call = EchoServiceStub(channel).ServerStream(
             EchoRequest(text="x", count=40, seconds=0.05), timeout=TIMEOUT_S
@@ -184,7 +184,7 @@ def test_a_stored_outcome_is_raised_at_once(site: Site, stub: EchoServiceStub) -
     assert time.monotonic() - begun < 10.0
 
 
-def test_the_status_of_a_call_that_nobody_reads_waits_for_its_last_attempt(
+def test_the_status_is_that_of_the_last_attempt_if_no_response_is_read(
     site: Site, stub: EchoServiceStub
 ) -> None:
     call = stub.ServerStream(EchoRequest(act="sleep", seconds=2.0), timeout=TIMEOUT_S)
@@ -193,7 +193,7 @@ def test_the_status_of_a_call_that_nobody_reads_waits_for_its_last_attempt(
     assert list(call) == []
 
 
-def test_all_targets_get_their_share(site: Site) -> None:
+def test_calls_are_spread_over_all_targets(site: Site) -> None:
     targets = site.targets()
     with forebay.channel(targets) as channel:
         stub = EchoServiceStub(channel)
@@ -217,7 +217,7 @@ def test_a_product_is_right_when_a_gateway_ends_during_the_upload(site: Site) ->
 
 
 @pytest.mark.parametrize("resume", [True, False])
-def test_the_command_goes_on_unless_told_not_to(site: Site, resume: bool) -> None:
+def test_the_command_resumes_unless_no_resume_is_given(site: Site, resume: bool) -> None:
     name = f"from-the-shell-{resume}"
     command = ["forebay", "call", "-t", ",".join(site.targets()), "--id", name, "--service"]
     fields = ["tests.echo.v1.echo_pb2", "ServerStream", "text=x", "count=40", "seconds=0.05"]

@@ -38,7 +38,7 @@ async def end_gateway_of(site: Site, name: str) -> None:
     await asyncio.to_thread(site.end_gateway_of, name)
 
 
-async def test_a_stream_goes_on_when_its_gateway_ends(
+async def test_a_stream_resumes_when_its_gateway_ends(
     site: Site, channel: grpc.aio.Channel
 ) -> None:
     request = EchoRequest(text="x", count=40, seconds=0.05)
@@ -72,7 +72,7 @@ async def test_one_response_arrives_when_its_gateway_ends(
     assert call.done()
 
 
-async def test_the_status_of_a_call_that_nobody_reads_waits_for_its_last_attempt(
+async def test_the_status_is_that_of_the_last_attempt_if_no_response_is_read(
     site: Site, channel: grpc.aio.Channel
 ) -> None:
     request = EchoRequest(act="sleep", seconds=2.0)
@@ -82,7 +82,7 @@ async def test_the_status_of_a_call_that_nobody_reads_waits_for_its_last_attempt
     assert [response async for response in call] == []
 
 
-async def test_the_client_computes_what_it_would_have(site: Site) -> None:
+async def test_the_client_returns_the_product_when_its_gateway_ends(site: Site) -> None:
     generator = np.random.default_rng(4)
     a, b = exact(generator, 600, 500), exact(generator, 500, 600)
     async with forebay.aio.connect(site.targets()) as client:
@@ -94,7 +94,7 @@ async def test_the_client_computes_what_it_would_have(site: Site) -> None:
         assert await client.add(1, 2, timeout=TIMEOUT_S) == 3
 
 
-async def test_a_gateway_that_is_restarted_on_its_port_is_found_again(site: Site) -> None:
+async def test_a_call_resumes_on_a_gateway_that_restarts_on_its_port(site: Site) -> None:
     listen = f"127.0.0.1:{free_port()}"
     first = await asyncio.to_thread(site.gateway, listen)
     async with forebay.aio.channel(listen) as channel:
@@ -128,7 +128,7 @@ async def test_the_deadline_bounds_all_attempts(site: Site) -> None:
         assert raised.value.code() in unavailable
 
 
-async def test_switched_off_a_failure_is_the_callers(site: Site) -> None:
+async def test_without_resuming_the_caller_gets_the_failure(site: Site) -> None:
     async with forebay.aio.channel(site.targets(), resume=False) as channel:
         call = EchoServiceStub(channel).ServerStream(
             EchoRequest(text="x", count=40, seconds=0.05), timeout=TIMEOUT_S
@@ -141,7 +141,7 @@ async def test_switched_off_a_failure_is_the_callers(site: Site) -> None:
             assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_call_that_is_cancelled_while_it_waits_is_cancelled(site: Site) -> None:
+async def test_a_call_can_be_cancelled_while_it_waits_for_a_retry(site: Site) -> None:
     async with forebay.aio.channel(f"127.0.0.1:{free_port()}") as channel:
         call = EchoServiceStub(channel).Unary(EchoRequest(), timeout=TIMEOUT_S)
         asyncio.get_running_loop().call_later(0.5, call.cancel)

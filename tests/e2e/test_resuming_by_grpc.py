@@ -1,4 +1,4 @@
-"""gRPC's own retries, with the published service config, from a stub without our client."""
+"""gRPC's own retries with the published service config, without our client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def channel(*addresses: str, config: str = "") -> grpc.Channel:
     return grpc.insecure_channel("ipv4:" + ",".join(addresses), options=options)
 
 
-def test_a_stub_survives_the_loss_of_one_of_its_gateways(site: Site) -> None:
+def test_calls_are_retried_when_one_of_two_gateways_ends(site: Site) -> None:
     targets = site.targets()
     with channel(*targets) as both:
         stub = ComputeServiceStub(both)
@@ -35,7 +35,7 @@ def test_a_stub_survives_the_loss_of_one_of_its_gateways(site: Site) -> None:
             assert stub.Add(AddRequest(x=number, y=1), timeout=TIMEOUT_S).sum == number + 1
 
 
-def test_a_named_call_is_attached_to_elsewhere(site: Site) -> None:
+def test_a_retry_with_an_id_attaches_on_another_gateway(site: Site) -> None:
     config = service_config([ECHO], calls_have_ids=True)
     call_id = "by-grpc"
     with (
@@ -44,9 +44,9 @@ def test_a_named_call_is_attached_to_elsewhere(site: Site) -> None:
         channel(*behind_link.targets(), config=config) as both,
     ):
         stub, request = EchoServiceStub(both), EchoRequest(text="x")
-        stub.Unary(request, timeout=TIMEOUT_S)  # from now on the server knows the script
-        # Nothing has come yet, so it may be called again; but it is on record.
-        link.lose_answer_to("calls/accept", then=lambda: behind_link.end_gateway_of(call_id))
+        stub.Unary(request, timeout=TIMEOUT_S)  # loads the script into the server
+        # gRPC retries, since no response has arrived; but the call is already in the ledger.
+        link.lose_answer_to("accept", then=lambda: behind_link.end_gateway_of(call_id))
         metadata = (("forebay-call-id", call_id),)
         future = stub.Unary.future(request, timeout=TIMEOUT_S, metadata=metadata)
         assert future.result().text == "x"
@@ -54,8 +54,8 @@ def test_a_named_call_is_attached_to_elsewhere(site: Site) -> None:
         assert dict(future.initial_metadata())["forebay-attached"] != "new"
 
 
-def test_an_outcome_that_stays_is_not_to_be_asked_for_again(site: Site) -> None:
-    options = [("grpc.enable_retries", 0)]  # which would keep the word to themselves
+def test_the_pushback_of_a_stored_outcome_forbids_a_retry(site: Site) -> None:
+    options = [("grpc.enable_retries", 0)]  # gRPC's retries would consume the pushback
     with (
         grpc.insecure_channel(*site.targets(1), options=options) as one,
         pytest.raises(grpc.RpcError) as raised,

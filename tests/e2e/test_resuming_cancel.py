@@ -1,4 +1,4 @@
-"""Leaving for good: the client says so, and does not wait for the call's linger (10 s)."""
+"""Cancelled calls end on the gateway at once, not after their linger of 10 s."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cancelled(site: Site, name: str) -> None:
     eventually(lambda: site.field(name, "state") == "CANCELLED", "it is cancelled", SOON_S)
 
 
-def test_a_stream_that_is_cancelled_ends_at_once(site: Site) -> None:
+def test_a_cancelled_stream_ends_at_once(site: Site) -> None:
     with forebay.channel(site.targets()) as channel:
         call = EchoServiceStub(channel).ServerStream(LONG, metadata=named("stream"))
         over = threading.Event()
@@ -50,7 +50,7 @@ def test_a_stream_that_is_cancelled_ends_at_once(site: Site) -> None:
         cancelled(site, "stream")
 
 
-def test_a_future_that_is_cancelled_ends_at_once(site: Site) -> None:
+def test_a_cancelled_future_ends_at_once(site: Site) -> None:
     with forebay.channel(site.targets()) as channel:
         future = EchoServiceStub(channel).Unary.future(LONG, metadata=named("a-future"))
         begun(site, "a-future")
@@ -61,7 +61,7 @@ def test_a_future_that_is_cancelled_ends_at_once(site: Site) -> None:
         cancelled(site, "a-future")
 
 
-def test_an_iterator_that_is_closed_ends_its_call(site: Site) -> None:
+def test_closing_an_iterator_cancels_its_call(site: Site) -> None:
     with forebay.connect(site.targets()) as client:
         pieces = client.factorial_digits(3_000_000, call_id="closed-early")
         next(pieces)
@@ -69,7 +69,7 @@ def test_an_iterator_that_is_closed_ends_its_call(site: Site) -> None:
         cancelled(site, "closed-early")
 
 
-def test_a_progress_callback_that_raises_ends_its_call(site: Site) -> None:
+def test_a_progress_callback_that_raises_cancels_its_call(site: Site) -> None:
     def fail(fraction: float, stage: str) -> None:
         raise RuntimeError("enough")
 
@@ -79,7 +79,7 @@ def test_a_progress_callback_that_raises_ends_its_call(site: Site) -> None:
         cancelled(site, "raised")
 
 
-def test_a_channel_that_is_closed_ends_its_calls(site: Site) -> None:
+def test_closing_a_channel_cancels_its_calls(site: Site) -> None:
     channel = forebay.channel(site.targets())
     with ThreadPoolExecutor() as pool:
         unary = EchoServiceStub(channel).Unary
@@ -92,7 +92,7 @@ def test_a_channel_that_is_closed_ends_its_calls(site: Site) -> None:
     cancelled(site, "closed")
 
 
-def test_a_detached_call_is_left_alone(site: Site) -> None:
+def test_a_detached_call_goes_on_after_its_caller_cancels(site: Site) -> None:
     with forebay.channel(site.targets()) as channel:
         call = EchoServiceStub(channel).Detached(
             EchoRequest(text="x", count=3, seconds=0.3), metadata=named("left-alone")
@@ -117,7 +117,7 @@ def test_a_call_that_waits_for_a_gateway_is_cancelled_at_once() -> None:
         assert time.monotonic() - begun_at < 8.0
 
 
-async def test_cancelling_the_awaiting_task_ends_the_call(site: Site) -> None:
+async def test_cancelling_the_awaiting_task_cancels_the_call(site: Site) -> None:
     async with forebay.aio.channel(site.targets()) as channel:
         stub = EchoServiceStub(channel)
 
@@ -137,11 +137,11 @@ async def test_cancelling_the_awaiting_task_ends_the_call(site: Site) -> None:
             await asyncio.to_thread(cancelled, site, name)
 
 
-async def test_a_channel_that_is_closed_ends_its_asyncio_calls(site: Site) -> None:
+async def test_closing_an_asyncio_channel_cancels_its_calls(site: Site) -> None:
     async with forebay.aio.channel(site.targets()) as channel:
         call = EchoServiceStub(channel).Unary(LONG, metadata=named("closed-async"))
         await asyncio.to_thread(begun, site, "closed-async")
-    # By the channel's closing or, where that is sooner, by the cancel that it sends.
+    # The call ends when the channel closes, or before by the cancel request that it sends.
     with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)) as raised:
         await call
     if isinstance(raised.value, grpc.aio.AioRpcError):
@@ -149,7 +149,7 @@ async def test_a_channel_that_is_closed_ends_its_asyncio_calls(site: Site) -> No
     await asyncio.to_thread(cancelled, site, "closed-async")
 
 
-def test_ctrl_c_ends_the_call_of_the_command(site: Site) -> None:
+def test_ctrl_c_cancels_the_call_of_the_command(site: Site) -> None:
     target = ",".join(site.targets())
     command = ["forebay", "call", "-t", target, "Factorial", "n=9000000", "--id", "interrupted"]
     with process(*command, env=site.env) as run:
@@ -160,7 +160,7 @@ def test_ctrl_c_ends_the_call_of_the_command(site: Site) -> None:
     cancelled(site, "interrupted")
 
 
-def test_ctrl_c_as_a_command_begins_its_call_ends_it(site: Site) -> None:
+def test_ctrl_c_before_the_first_response_cancels_the_call(site: Site) -> None:
     def interrupted_at_once() -> None:
         with forebay.channel(site.targets()) as channel, CancelOnCtrlC() as ctrl_c:
             call = EchoServiceStub(channel).ServerStream(LONG, metadata=named("at-once"))

@@ -1,4 +1,4 @@
-"""Request streams whose gateways end, from the Python client: they go on elsewhere."""
+"""Request streams of the Python client continue on another gateway when theirs ends."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def requests() -> Iterator[EchoRequest]:
 
 
 def received(site: Site, call_id: str, count: int) -> bool:
-    """Whether the ledger has so many requests of the call."""
-    return int(site.field(call_id, "request_count") or 0) >= count
+    """Whether the ledger has at least that many requests of the call."""
+    return int(site.field(call_id, "inputs") or 0) >= count
 
 
-def test_an_iterator_that_can_be_taken_once_is_sent_again(site: Site) -> None:
+def test_the_requests_of_an_iterator_are_sent_again(site: Site) -> None:
     def cut() -> Iterator[EchoRequest]:
         for number, request in enumerate(requests()):
             if number == 10:
@@ -44,7 +44,7 @@ def test_an_iterator_that_can_be_taken_once_is_sent_again(site: Site) -> None:
     assert (response.text, response.index) == (TEXT, COUNT)
 
 
-async def test_an_async_iterator_is_sent_again(site: Site) -> None:
+async def test_the_requests_of_an_async_iterator_are_sent_again(site: Site) -> None:
     async def cut() -> AsyncIterator[EchoRequest]:
         for number, request in enumerate(requests()):
             if number == 10:
@@ -61,10 +61,12 @@ async def test_an_async_iterator_is_sent_again(site: Site) -> None:
     assert (response.text, response.index) == (TEXT, COUNT)
 
 
-async def test_a_connection_that_breaks_under_a_request_is_no_different(site: Site) -> None:
+async def test_a_call_survives_a_connection_that_breaks_while_it_sends_a_request(
+    site: Site,
+) -> None:
     async def stream() -> AsyncIterator[EchoRequest]:
         ending = None
-        for number in range(600):  # so many that some are on their way at the end
+        for number in range(600):  # enough that some are in flight when the gateway ends
             if number == 100:
                 ending = asyncio.create_task(asyncio.to_thread(site.end_gateway_of, "flood"))
             yield EchoRequest(text="x" * 2000)
@@ -96,7 +98,7 @@ async def test_requests_that_are_written_one_by_one_are_sent_again(site: Site) -
         assert "".join([response.text async for response in call]) == TEXT
 
 
-def test_what_raises_while_it_is_sent_ends_the_call(site: Site) -> None:
+def test_an_iterator_that_raises_ends_the_call(site: Site) -> None:
     def broken() -> Iterator[EchoRequest]:
         yield EchoRequest(text="a")
         raise RuntimeError("no more")

@@ -1,4 +1,4 @@
-"""The recipes of clients/shell, each run as a reader of its README would run it."""
+"""The recipes of clients/shell, run as in their README."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _tested: set[str] = set()
 
 
 def of_recipe(name: str) -> pytest.MarkDecorator:
-    """Marks a test as that of a recipe, which it gets as `recipe`."""
+    """Marks the test of a recipe, which the test gets as its argument `recipe`."""
     _tested.add(name)
     return pytest.mark.parametrize("recipe", [name], indirect=True)
 
 
 @pytest.fixture
 def recipe(up: Up, request: pytest.FixtureRequest) -> Recipe:
-    """Runs the recipe against `up` with the arguments given."""
+    """Runs the recipe with arguments on the gateway of `up`."""
     script = RECIPES / request.param
     env = {**up.env, "FOREBAY_ADDRESS": up.address}
     return lambda *arguments: run(str(script), *arguments, env=env)
 
 
 def exit_code(status: StatusCode) -> int:
-    """Grpcurl's exit code for a status."""
+    """The exit code of grpcurl for a status."""
     return 64 + int(status.value[0])
 
 
 def section(printed: Ran, title: str) -> str:
-    """One section of what grpcurl prints with -v."""
+    """One section of the output of grpcurl -v."""
     match = re.search(
         rf"^{title}:\n(.*?)(?:\n\n|\nSent |\Z)", printed.out, re.DOTALL | re.MULTILINE
     )
@@ -59,7 +59,7 @@ def metadata(printed: Ran, title: str) -> dict[str, str]:
 
 
 def parts(messages: list[Any], part: str) -> list[Any]:
-    """The values of those messages that hold the part."""
+    """The values of the part, of the messages that have it."""
     return [message[part] for message in messages if part in message]
 
 
@@ -70,7 +70,7 @@ def test_every_recipe_has_a_test_and_a_line_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize("script", sorted(RECIPES.glob("*.sh")), ids=lambda path: path.name)
-def test_a_recipe_is_a_posix_script_that_says_what_it_does(script: Path) -> None:
+def test_a_recipe_is_a_posix_script_that_starts_with_a_comment(script: Path) -> None:
     first, second, *_ = script.read_text().splitlines()
     assert (first, second[:2]) == ("#!/bin/sh", "# ")
     assert script.stat().st_mode & 0o111 == 0o111
@@ -78,7 +78,7 @@ def test_a_recipe_is_a_posix_script_that_says_what_it_does(script: Path) -> None
 
 
 @of_recipe("add.sh")
-def test_add_prints_the_sum_and_says_in_trailers_which_call_it_was(recipe: Recipe) -> None:
+def test_add_prints_the_sum_and_the_trailers_with_the_call_id(recipe: Recipe) -> None:
     printed = recipe().succeeded()
     assert json.loads(section(printed, "Response contents")) == {"sum": 10}
     trailers = metadata(printed, "Response trailers received")
@@ -87,7 +87,7 @@ def test_add_prints_the_sum_and_says_in_trailers_which_call_it_was(recipe: Recip
 
 
 @of_recipe("add-durable.sh")
-def test_add_under_an_id_run_twice_attaches_to_the_finished_call(recipe: Recipe) -> None:
+def test_add_with_the_same_id_attaches_to_the_finished_call(recipe: Recipe) -> None:
     call_id = f"shell-{uuid.uuid4()}"
     for attached in ("new", "finished"):
         printed = recipe(call_id).succeeded()
@@ -113,16 +113,16 @@ def test_factorial_in_binary_prints_bytes_in_base64(recipe: Recipe) -> None:
 
 
 @of_recipe("factorial-resume.sh")
-def test_a_resumed_factorial_goes_on_after_its_header(recipe: Recipe) -> None:
+def test_a_resumed_factorial_continues_after_its_header(recipe: Recipe) -> None:
     messages = recipe(f"shell-{uuid.uuid4()}", "50").succeeded().messages
-    lasting = [message for message in messages if "progress" not in message]
+    items = [message for message in messages if "progress" not in message]
     digits = {"digits": str(math.factorial(50))}
-    assert lasting[0].keys() == {"header"}
-    assert lasting[1:] == [digits, digits]
+    assert items[0].keys() == {"header"}
+    assert items[1:] == [digits, digits]
 
 
 @of_recipe("matmul-random.sh")
-def test_a_random_product_is_that_of_its_seed(recipe: Recipe) -> None:
+def test_the_same_seed_gives_the_same_product(recipe: Recipe) -> None:
     def values(seed: str) -> list[float]:
         messages = recipe(seed).succeeded().messages
         assert parts(messages, "header") == [
@@ -150,7 +150,7 @@ def test_matrices_may_be_sent_as_chunks_from_a_shell(recipe: Recipe) -> None:
 
 
 @of_recipe("error.sh")
-def test_a_bad_request_is_told_with_its_details(recipe: Recipe) -> None:
+def test_a_bad_request_is_printed_with_its_details(recipe: Recipe) -> None:
     printed = recipe()
     assert (printed.code, printed.out) == (exit_code(StatusCode.OUT_OF_RANGE), "")
     status = json.loads(printed.err)
