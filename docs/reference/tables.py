@@ -115,7 +115,7 @@ def metadata_keys() -> str:
 
 def commands() -> str:
     """The subcommands of `forebay`: what `--help` says of each."""
-    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     return "\n\n".join(_command(point.name, point.load()) for point in points)
 
 

@@ -18,7 +18,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Assembly(ABC, Generic[ResponseT, ResultT]):
-    """A result that is put together from the lasting items of a stream."""
+    """A result that is put together from the items of a stream."""
 
     @abstractmethod
     def add(self, response: ResponseT) -> None:

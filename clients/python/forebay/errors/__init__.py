@@ -1,14 +1,14 @@
-"""The errors that a call can end with. All are `ForebayError`, in five families by who must act.
+"""The errors that a call can end with. All are `ForebayError`, in five families by responsibility.
 
 - `CallerError`: the caller must fix the request.
 - `CapacityError`: the caller must send less, or retry later.
 - `BackendError`: an operator must act; a retry may help.
 - `Fault`: the author of the code that failed must fix it.
-- `CallEnded`: nobody. The call was cancelled, or its time was up.
+- `CallEnded`: nobody must act; the call was cancelled, or its time was up.
 
-On the wire an error is a `google.rpc.Status` with one `ErrorInfo` (its reason, of
-domain "forebay"), `BadRequest` for fields, `RetryInfo` where a retry may help
-and `QuotaFailure` for quotas, as https://google.aip.dev/193 lays them out.
+`forebay.errors.status` converts errors to `google.rpc.Status` and back. As in
+https://google.aip.dev/193, the details are one `ErrorInfo` (the reason, in the domain "forebay"),
+`BadRequest` for fields, `RetryInfo` if a retry may help, and `QuotaFailure` for quotas.
 """
 
 from forebay.errors import reasons
