@@ -15,7 +15,7 @@ import click
 
 from docs.reference.protos import Declared, about, declared
 from forebay import errors, metadata
-from forebay.cli import GROUP
+from forebay.cli.group import ENTRY_POINTS
 from forebay_backends.ledger.keys import KEYS
 from forebay_backends.ledger.record import ACTIVE, ALL, ENDED, FIELDS, Field
 from forebay_backends.settings import PREFIX, Settings

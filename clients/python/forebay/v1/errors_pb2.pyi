@@ -89,7 +89,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 15
     """CANCELLED. The call was cancelled, or its last watcher disconnected."""
     ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 16
-    """UNIMPLEMENTED. The gateway does not serve this service or method."""
+    """UNIMPLEMENTED. The gateway serves no such service or method."""
     ERROR_REASON_INTERNAL_FAULT: _ErrorReason.ValueType  # 17
     """INTERNAL. The gateway or a worker failed; its log has the traceback with the call id. Report
     it.
@@ -209,7 +209,7 @@ did not arrive in time, and nothing was accepted.
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 15
 """CANCELLED. The call was cancelled, or its last watcher disconnected."""
 ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 16
-"""UNIMPLEMENTED. The gateway does not serve this service or method."""
+"""UNIMPLEMENTED. The gateway serves no such service or method."""
 ERROR_REASON_INTERNAL_FAULT: ErrorReason.ValueType  # 17
 """INTERNAL. The gateway or a worker failed; its log has the traceback with the call id. Report
 it.
