@@ -46,7 +46,7 @@ def test_a_retry_with_an_id_attaches_on_another_gateway(site: Site) -> None:
         stub, request = EchoServiceStub(both), EchoRequest(text="x")
         stub.Unary(request, timeout=TIMEOUT_S)  # loads the script into the server
         # gRPC retries, since no response has arrived; but the call is already in the ledger.
-        link.lose_answer_to("accept", then=lambda: behind_link.end_gateway_of(call_id))
+        link.lose_answer_to("calls/accept", then=lambda: behind_link.end_gateway_of(call_id))
         metadata = (("forebay-call-id", call_id),)
         future = stub.Unary.future(request, timeout=TIMEOUT_S, metadata=metadata)
         assert future.result().text == "x"

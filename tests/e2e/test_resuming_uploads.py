@@ -26,7 +26,7 @@ def requests() -> Iterator[EchoRequest]:
 
 def received(site: Site, call_id: str, count: int) -> bool:
     """Whether the ledger has at least that many requests of the call."""
-    return int(site.field(call_id, "inputs") or 0) >= count
+    return int(site.field(call_id, "request_count") or 0) >= count
 
 
 def test_the_requests_of_an_iterator_are_sent_again(site: Site) -> None:
