@@ -7,16 +7,18 @@ a oneof) becomes no argument, so the task's default applies. `docs/plain-tasks.m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay.routes.plain import PlainTask
+from forebay_gateway.plain.mapping.celery_json import ENVELOPE
+from forebay_gateway.plain.mapping.well_known import EXACT
 
 
 def arguments(request: Message, plain: PlainTask) -> tuple[list[Any], dict[str, Any]]:
@@ -39,7 +41,7 @@ def _field(message: Message, field: FieldDescriptor, path: str) -> Any:
     entry: Any = field.message_type
     if field.is_repeated and entry is not None and entry.GetOptions().map_entry:
         values = entry.fields_by_name["value"]
-        return {key: _value(values, value[key], f"{path}.{key}") for key in value}
+        return _checked({key: _value(values, value[key], f"{path}.{key}") for key in value}, path)
     if field.is_repeated:
         return [_value(field, one, f"{path}[{index}]") for index, one in enumerate(value)]
     return _value(field, value, path)
@@ -63,11 +65,43 @@ def _timestamp(value: Any, path: str) -> datetime:
     return moment
 
 
-def _json(value: Message, path: str) -> Any:
-    try:
-        return json_format.MessageToDict(value)
-    except (ValueError, json_format.Error) as error:
-        raise _invalid(path, "expected a value that JSON can hold") from error
+def _json(value: Any, path: str) -> Any:
+    """The content of a `google.protobuf.Value`."""
+    kind = value.WhichOneof("kind")
+    match kind:
+        case "number_value":
+            return _number(value.number_value, path)
+        case "struct_value":
+            return _struct(value.struct_value, path)
+        case "list_value":
+            return _list(value.list_value, path)
+        case "string_value" | "bool_value":
+            return getattr(value, kind)
+        case _:
+            return None
+
+
+def _number(value: float, path: str) -> int | float:
+    """An int where the number is whole, as in protobuf's JSON: clients send ids as numbers."""
+    if not math.isfinite(value):
+        raise _invalid(path, "expected a value that JSON can hold")
+    return int(value) if value.is_integer() and abs(value) <= EXACT else value
+
+
+def _struct(value: Any, path: str) -> dict[str, Any]:
+    content = {key: _json(inner, f"{path}.{key}") for key, inner in value.fields.items()}
+    return _checked(content, path)
+
+
+def _list(value: Any, path: str) -> list[Any]:
+    return [_json(inner, f"{path}[{index}]") for index, inner in enumerate(value.values)]
+
+
+def _checked(content: dict[Any, Any], path: str) -> dict[Any, Any]:
+    """Refuses keys which Celery's JSON would decode as a value of another type."""
+    if content.keys() == ENVELOPE:
+        raise _invalid(path, f"expected other keys than {' and '.join(sorted(ENVELOPE))} alone")
+    return content
 
 
 def _wrapped(value: Any, _: str) -> Any:
@@ -90,8 +124,8 @@ _WRAPPERS = ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UI
 _WELL_KNOWN: Mapping[str, Callable[[Any, str], Any]] = {
     "google.protobuf.Timestamp": _timestamp,
     "google.protobuf.Duration": _duration,
-    "google.protobuf.Struct": _json,
+    "google.protobuf.Struct": _struct,
     "google.protobuf.Value": _json,
-    "google.protobuf.ListValue": _json,
+    "google.protobuf.ListValue": _list,
     **{f"google.protobuf.{name}Value": _wrapped for name in _WRAPPERS},
 }

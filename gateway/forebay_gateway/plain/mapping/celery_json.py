@@ -11,6 +11,8 @@ from typing import Any
 
 from kombu.utils.json import object_hook
 
+ENVELOPE = frozenset({"__type__", "__value__"})
+"""The keys of an object that `kombu.utils.json` decodes as bytes, a time and so on."""
 _MAX_INT_DIGITS = 19
 """Enough for 64 bits. Longer integers stay text: parsing them takes quadratic time, and Python
 refuses more than 4,300 digits."""

@@ -16,7 +16,8 @@ from google.protobuf.message import Message
 from forebay_gateway.plain.mapping.celery_json import LongInteger, kind
 from forebay_gateway.plain.mapping.scalars import Unfit
 
-_EXACT = 1 << 53  # doubles hold integers up to here exactly
+EXACT = 1 << 53
+"""Doubles hold all integers up to this one exactly."""
 
 
 def _timestamp(message: Any, value: Any, path: str) -> None:
@@ -81,7 +82,7 @@ def _value(message: Any, value: Any, path: str) -> None:
         case LongInteger():
             raise Unfit(path, "expected a number that a double holds exactly; got a longer one")
         case int() | float():
-            if not math.isfinite(value) or (isinstance(value, int) and abs(value) > _EXACT):
+            if not math.isfinite(value) or (isinstance(value, int) and abs(value) > EXACT):
                 raise Unfit(path, "expected a finite number that a double holds exactly")
             message.number_value = value
         case str():

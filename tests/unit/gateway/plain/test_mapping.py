@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from google.protobuf import struct_pb2
+from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2, wrappers_pb2
 from google.protobuf.message import Message
 from hypothesis import example, given
 from hypothesis import strategies as st
-from kombu.utils.json import dumps
+from kombu.utils.json import dumps, loads
 
 from forebay.errors import InvalidRequest
 from forebay.routes import Method, read_methods
@@ -117,6 +117,55 @@ def test_a_result_of_the_same_form_fills_the_field(
 def through_json(value: Any) -> Any:
     """The value after a round trip through Celery's JSON."""
     return read_json(dumps(value))
+
+
+# A number of a Value, and the argument.
+NUMBERS: list[tuple[float, int | float]] = [
+    (7.0, 7),
+    (-3.0, -3),
+    (0.0, 0),
+    (2.0**53, 2**53),
+    (-(2.0**53), -(2**53)),
+    (2.0**54, 2.0**54),
+    (1e300, 1e300),
+    (7.5, 7.5),
+]
+
+
+@pytest.mark.parametrize(("number", "expected"), NUMBERS)
+def test_a_whole_number_of_a_struct_or_value_is_an_int(
+    number: float, expected: int | float
+) -> None:
+    message = pb.Kinds()
+    message.anything.fields["id"].number_value = number
+    message.anything.fields["list"].list_value.values.add().number_value = number
+    _, of_struct = arguments(message, plain())
+    request = pb.DoRequest()
+    getattr(request, "with").number_value = number
+    _, of_value = arguments(request, plain())
+    inner = of_struct["anything"]
+    for argument in (inner["id"], inner["list"][0], of_value["with"]):
+        assert (argument, type(argument)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_number_of_a_struct_that_json_lacks_is_refused_by_its_path(number: float) -> None:
+    message = pb.Kinds()
+    message.anything.fields["a"].list_value.values.add().number_value = number
+    with pytest.raises(InvalidRequest) as refused:
+        arguments(message, plain())
+    assert [violation.field for violation in refused.value.violations] == ["anything.a[0]"]
+
+
+def test_keys_that_celerys_json_would_decode_are_refused() -> None:
+    message = pb.Kinds()
+    message.anything["a"] = {"__type__": "uuid", "__value__": {"hex": "0" * 32, "version": 4}}
+    by_name = kinds(by_name={"__type__": 1, "__value__": 2})
+    for request, field in ((message, "anything.a"), (by_name, "by_name")):
+        with pytest.raises(InvalidRequest, match="expected other keys") as refused:
+            arguments(request, plain())
+        assert [violation.field for violation in refused.value.violations] == [field]
+    assert arguments(kinds(by_name={"__type__": 1}), plain())[1]["by_name"] == {"__type__": 1}
 
 
 def test_an_unset_field_with_presence_is_no_argument() -> None:
@@ -351,6 +400,26 @@ def test_an_integer_of_any_length_is_read_as_its_digits() -> None:
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_JSON_VALUE: st.SearchStrategy[struct_pb2.Value] = st.deferred(
+    lambda: (
+        st.builds(struct_pb2.Value, number_value=st.floats(allow_nan=False, allow_infinity=False))
+        | st.builds(struct_pb2.Value, number_value=st.integers(-(2**60), 2**60))
+        | st.builds(struct_pb2.Value, string_value=_TEXT)
+        | st.builds(struct_pb2.Value, bool_value=st.booleans())
+        | st.just(struct_pb2.Value(null_value=struct_pb2.NULL_VALUE))
+        | st.builds(struct_pb2.Value, struct_value=_STRUCT)
+        | st.builds(
+            struct_pb2.Value,
+            list_value=st.builds(struct_pb2.ListValue, values=st.lists(_JSON_VALUE, max_size=2)),
+        )
+    )
+)
+_STRUCT = st.builds(struct_pb2.Struct, fields=st.dictionaries(_TEXT, _JSON_VALUE, max_size=2))
+_MICROSECONDS = st.integers(-(10**15), 10**15)
+_TIMESTAMP = st.builds(
+    lambda us: timestamp_pb2.Timestamp(seconds=us // 10**6, nanos=us % 10**6 * 1000), _MICROSECONDS
+)
+_DURATION = st.builds(lambda s: duration_pb2.Duration(seconds=s), st.integers(-(10**9), 10**9))
 _KINDS = st.deferred(
     lambda: (
         st.builds(
@@ -368,6 +437,10 @@ _KINDS = st.deferred(
             by_name=st.dictionaries(_TEXT, _INT64, max_size=3),
             by_number=st.dictionaries(st.integers(-(2**31), 2**31 - 1), _TEXT, max_size=3),
             by_flag=st.dictionaries(st.booleans(), _TEXT),
+            at=st.none() | _TIMESTAMP,
+            lasting=st.none() | _DURATION,
+            anything=st.none() | _STRUCT,
+            wrapped=st.none() | st.builds(wrappers_pb2.Int64Value, value=_INT64),
             maybe=st.none() | _TEXT,
             inner=st.none() | _KINDS,
             several=st.lists(_KINDS, max_size=2),
@@ -386,6 +459,25 @@ def test_a_task_that_returns_its_arguments_answers_with_the_request(message: pb.
     filled = pb.Kinds()
     fill(filled, through_json(kwargs))
     assert filled == message
+
+
+def types(value: Any) -> Any:
+    """The value with each of its leaves as a type and text; JSON turns the keys into strings."""
+    if isinstance(value, dict):
+        return {str(key): types(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [types(inner) for inner in value]
+    return type(value), repr(value)
+
+
+@given(_KINDS)
+def test_a_task_receives_the_arguments_with_the_types_that_they_were_sent_with(
+    message: pb.Kinds,
+) -> None:
+    _, kwargs = arguments(message, plain())
+    kwargs |= {"by_flag": {}}  # JSON has true for True
+    kwargs.pop("inner", None), kwargs.pop("several"), kwargs.pop("tree")
+    assert types(loads(dumps(kwargs))) == types(kwargs)
 
 
 _JSON = st.recursive(
