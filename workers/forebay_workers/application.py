@@ -38,21 +38,32 @@ class Application(Celery):
         """Registers a servicer: an object with a method for each RPC, as grpc.server takes it.
 
         Without `services`, they are those whose generated `…Servicer` classes it extends.
+        Methods with a `plain` route need no handler: other applications have their tasks.
         Raises RouteError for invalid routes; LookupError if there is no service, or none of
-        its methods has a route, or a method with a route is missing; and TypeError for
+        its methods has a route for a handler, or such a method is missing; and TypeError for
         coroutines.
         """
         for service in services or services_of(servicer):
             refuse_coroutines(servicer, service)
-            if not read_methods([service]):
+            methods = read_methods([service])
+            if not methods:
                 raise LookupError(f"no method of {service.full_name} carries a route")
+            if all(method.is_plain for method in methods):
+                raise LookupError(
+                    f"all routes of {service.full_name} name plain tasks, which have no handlers "
+                    "here: the application that has the tasks runs them"
+                )
             self.serve({service: servicer})
 
     def serve(self, services: Mapping[ServiceDescriptor, Handlers]) -> None:
-        """Adds a task for each method with a route; raises as `application` does."""
+        """Adds a task for each method with a handler's route; raises as `application` does."""
         served = {**self._served, **services}
         added = {service.full_name for service in services}
-        methods = [method for method in read_methods(served) if method.service in added]
+        methods = [
+            method
+            for method in read_methods(served)
+            if method.service in added and not method.is_plain
+        ]
         by_name = {service.full_name: handlers for service, handlers in services.items()}
         handlers = [_handler(method, by_name[method.service]) for method in methods]
         self._served = served
@@ -65,8 +76,9 @@ def application(
 ) -> Application:
     """Returns an application with a task for each method with a route; more can be added.
 
-    It reads Forebay's settings when the worker starts, not here. Raises RouteError for
-    invalid routes, and LookupError if a method with a route has no handler.
+    Methods with a `plain` route are left out: other applications have their tasks. Forebay's
+    settings are read when the worker starts, not here. Raises RouteError for invalid routes, and
+    LookupError if a method with a route has no handler.
     """
     app = Application(name)
     app.serve(services or {})

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2
+from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.compute.v1 import compute_pb2, compute_pb2_grpc
 from forebay.routes import RouteError
@@ -50,7 +51,7 @@ class Duck:
 
 def tasks(app: Any) -> set[str]:
     app.finalize()
-    return {name for name in app.tasks if "_module.tasks." in name}
+    return {name for name in app.tasks if "_module.tasks." in name or "orders." in name}
 
 
 def test_a_servicer_is_registered_for_the_service_of_its_base_class() -> None:
@@ -82,6 +83,49 @@ def test_a_service_without_routes_is_refused() -> None:
 def test_a_servicer_without_a_method_that_has_a_route_is_refused() -> None:
     with pytest.raises(LookupError, match=r"EchoService\.Unary carries a route"):
         application("one").register(Duck(), echo_pb2.DESCRIPTOR.services_by_name["EchoService"])
+
+
+def mixed(*plain: str) -> ServiceDescriptor:
+    """A service of the methods Old and New, of which the `plain` ones have a plain task."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="mixed.proto", package="mixed", dependency=["google/protobuf/empty.proto"]
+    )
+    service = file.service.add(name="Orders")
+    for name in ("Old", "New"):
+        method = service.method.add(name=name)
+        method.input_type = method.output_type = ".google.protobuf.Empty"
+        route = route_pb2.Route(task=f"orders.{name.lower()}", queue="q")
+        if name in plain:
+            route.plain.SetInParent()
+        method.options.Extensions[route_pb2.route].CopyFrom(route)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(empty_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return pool.FindServiceByName("mixed.Orders")
+
+
+class Orders:
+    """A servicer of both methods."""
+
+    def New(self, request: Any, context: Any) -> Any: ...
+
+    def Old(self, request: Any, context: Any) -> Any:
+        """As generated servicers have it; never called."""
+
+
+def test_a_method_with_a_plain_task_needs_no_handler() -> None:
+    service = mixed("Old")
+    by_mapping = application("one", {service: {"New": Orders().New}})
+    by_servicer = application("one")
+    by_servicer.register(Orders(), service)
+    assert tasks(by_mapping) == tasks(by_servicer) == {"orders.new"}
+    with pytest.raises(LookupError, match=r"mixed\.Orders\.New carries a route"):
+        application("one", {service: {}})
+
+
+def test_a_service_of_plain_tasks_only_is_refused() -> None:
+    with pytest.raises(LookupError, match=r"all routes of mixed\.Orders name plain tasks"):
+        application("one").register(Orders(), mixed("Old", "New"))
 
 
 def test_coroutines_are_refused() -> None:
