@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,27 @@ app.conf.update(
 
 class NoSuchOrder(Exception):
     """An order that is not there."""
+
+
+class NoSuchShelf(Exception):
+    """Its constructor does not take its `args`, so it can't be unpickled."""
+
+    def __init__(self, order: int, shelf: str) -> None:
+        super().__init__(f"no order {order} on {shelf}")
+
+
+class Shelf:
+    """Has exceptions of its own, as the models of Django have."""
+
+    class Full(Exception):
+        """Named by its last part in the route."""
+
+    class Locked(Exception):
+        """It can't be pickled."""
+
+        def __init__(self) -> None:
+            super().__init__("locked")
+            self.lock = threading.Lock()
 
 
 @app.task(name="plain.add")

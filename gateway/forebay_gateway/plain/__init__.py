@@ -1,6 +1,7 @@
 """Calls of plain Celery tasks: tasks of applications that know nothing of Forebay.
 
 `calls` serves them. Pure: `task_request` and `task_outcome` (from a request to a task, from a
-task's state to a result or an error), `in_flight` (which calls wait, and which have been silent
-for too long) and `mapping/` (protobuf to and from Celery's JSON). I/O: `watchdog`, `brokers/`.
+task's state to a result or an error), `raised` (a task's exception), `in_flight` (which calls wait,
+and which have been silent for too long) and `mapping/` (protobuf to and from Celery's JSON). I/O:
+`watchdog`, `brokers/`.
 """

@@ -7,7 +7,6 @@ Celery's result "meta" comes over `rpc://` or from a Redis. Of its fields these 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -33,18 +32,10 @@ from forebay.errors import (
 from forebay.errors.status import to_status
 from forebay.routes import Method
 from forebay.routes.plain import ExceptionStatus
+from forebay_gateway.plain.raised import Raised, read_raised
 
 _MAX_MESSAGE_CHARACTERS = 1000
 _CELERY_STATES = states.ALL_STATES | {states.IGNORED, states.REJECTED}
-
-# CPython's messages for a call that does not fit a function's signature.
-_SIGNATURE = re.compile(
-    r"\(\) (got an unexpected keyword argument|got multiple values for argument|missing \d+ "
-    r"required|takes .* but \d+ .*given|got some positional-only)|takes no (keyword )?arguments"
-)
-# The traceback of such a call ends in Celery, not in the task.
-_CELERY_CALLER = re.compile(r"[\\/]celery[\\/]app[\\/](trace|task|autoretry|base)\.py$")
-_FRAME = re.compile(r'^ *File "(.*?)", line \d+', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -87,34 +78,14 @@ def outcome(
     if status == states.FAILURE:
         plain = method.route.plain
         table = (*(plain.exceptions if plain else ()), *exceptions)
-        return _failure(_exception(result), str(meta.get("traceback") or ""), method, table)
+        return _failure(read_raised(result, meta.get("traceback")), method, table)
     if status in _CELERY_STATES or not isinstance(status, str):
         return None
     return Progress(result)
 
 
-@dataclass(frozen=True)
-class _Exception:
-    module: str
-    name: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}".strip(".")
-
-
-def _exception(result: Any) -> _Exception:
-    fields = result if isinstance(result, dict) else {}
-    message = fields.get("exc_message", "")
-    if isinstance(message, (list, tuple)):
-        message = ", ".join(str(part) for part in message)
-    return _Exception(
-        str(fields.get("exc_module") or ""), str(fields.get("exc_type") or ""), str(message)
-    )
-
-
 def _revoked(result: Any) -> Failed:
-    reason = _exception(result).message
+    reason = read_raised(result).message
     if "expired" in reason:
         return Failed(
             DeadlineExceeded("the call's deadline passed before a worker began it"),
@@ -126,11 +97,9 @@ def _revoked(result: Any) -> Failed:
     )
 
 
-def _failure(
-    raised: _Exception, traceback: str, method: Method, table: Iterable[ExceptionStatus]
-) -> Failed:
+def _failure(raised: Raised, method: Method, table: Iterable[ExceptionStatus]) -> Failed:
     for mapping in table:
-        if mapping.fits(raised.name, raised.module):
+        if raised.is_mapped_by(mapping):
             return Failed(
                 _mapped_error(mapping, raised, method.service),
                 f"it raised {raised}, which is mapped to {mapping.status}",
@@ -138,7 +107,7 @@ def _failure(
     failed = _celery_failure(raised, method)
     if failed is not None:
         return failed
-    if _is_signature_error(raised, traceback):
+    if raised.is_misfit_of_arguments:
         return Failed(
             ArgumentsUnfit("the task does not take the arguments that the request gave it"),
             f"{raised.message}; name the request's fields as the task's parameters, or list them "
@@ -151,7 +120,7 @@ def _failure(
     )
 
 
-def _celery_failure(raised: _Exception, method: Method) -> Failed | None:
+def _celery_failure(raised: Raised, method: Method) -> Failed | None:
     """The failure behind an exception of Celery's own; None for the task's exceptions."""
     match raised.module.partition(".")[0], raised.name:
         case "celery", "NotRegistered":
@@ -187,15 +156,6 @@ def _celery_failure(raised: _Exception, method: Method) -> Failed | None:
     return None
 
 
-def _is_signature_error(raised: _Exception, traceback: str) -> bool:
-    frames = _FRAME.findall(traceback)
-    return (
-        raised.name == "TypeError"
-        and _SIGNATURE.search(raised.message) is not None
-        and (not frames or _CELERY_CALLER.search(frames[-1]) is not None)
-    )
-
-
 def aborted_if_effects(error: ForebayError, method: Method) -> ForebayError:
     """The error, as ABORTED where the method has effects: clients must not retry it then."""
     if not method.may_run_again:
@@ -203,7 +163,7 @@ def aborted_if_effects(error: ForebayError, method: Method) -> ForebayError:
     return error
 
 
-def _mapped_error(mapping: ExceptionStatus, raised: _Exception, service: str) -> ForebayError:
+def _mapped_error(mapping: ExceptionStatus, raised: Raised, service: str) -> ForebayError:
     message = f"the task raised {raised.name}"
     if mapping.tell_message and raised.message:
         message = raised.message[:_MAX_MESSAGE_CHARACTERS]

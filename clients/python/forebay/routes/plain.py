@@ -27,8 +27,13 @@ class ExceptionStatus:
         return int(code_pb2.Code.Value(self.status))
 
     def fits(self, name: str, module: str) -> bool:
-        """Whether it is for the exception class of that name in that module."""
-        return self.type in (name, f"{module}.{name}")
+        """Whether it is for the exception class of that qualified name in that module.
+
+        For example, `Widget.DoesNotExist` of `shop.models` may be listed so or as `DoesNotExist`,
+        each with or without its module.
+        """
+        names = (name, name.rpartition(".")[2])
+        return self.type in (*names, *(f"{module}.{one}" for one in names))
 
     def problems(self) -> Iterator[str]:
         """A line for each problem: what is wrong, and what was expected."""

@@ -239,8 +239,9 @@ class ExceptionStatus(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TELL_MESSAGE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """The exception's class, with its module ("shop.errors.NoSuchOrder") or without ("KeyError").
-    Base classes do not match: Celery does not send their names. Required.
+    """The exception's class, with its module ("shop.errors.NoSuchOrder") or without ("KeyError"). A
+    nested class may be named by its last part ("DoesNotExist" for "Order.DoesNotExist"). Base
+    classes match built-in exceptions only: Celery does not send the names of others. Required.
     """
     status: _builtins.str
     """The name of the gRPC status, such as "NOT_FOUND"; not "OK". Required."""

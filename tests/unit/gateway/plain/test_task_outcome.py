@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,12 @@ from google.rpc import code_pb2, error_details_pb2
 from forebay.errors import ForebayError, ResultUnfit, TooLarge
 from forebay.errors.status import to_status
 from forebay.routes.plain import ExceptionStatus
+from forebay_backends.settings import load_settings
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_meta
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
 from tests.unit.gateway.plain.test_mapping import METHODS
 
+ROOT = Path(__file__).parents[4]
 DO, DO_AGAIN = METHODS["Do"], METHODS["DoAgain"]
 TRACE_OF_CELERY = """Traceback (most recent call last):
   File "/lib/celery/app/trace.py", line 479, in trace_task
@@ -101,6 +105,84 @@ def test_a_type_error_of_the_signature_differs_from_one_raised_in_the_task() -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        (["celery/app/trace.py"], "ARGUMENTS_UNFIT"),
+        (["celery/app/trace.py", "celery/app/task.py"], "ARGUMENTS_UNFIT"),
+        (["celery/app/trace.py", "celery/app/autoretry.py"], "ARGUMENTS_UNFIT"),
+        # other.delay(z=1) in the task: Celery checks the arguments
+        (["celery/app/trace.py", "/srv/shop/tasks.py", "celery/app/task.py"], "HANDLER_FAILED"),
+        # other(z=1) in the task
+        (
+            ["celery/app/trace.py", "shop/tasks.py", "celery/local.py", "celery/app/task.py"],
+            "HANDLER_FAILED",
+        ),
+        ([], "HANDLER_FAILED"),  # nothing tells whose call it was
+    ],
+)
+def test_only_a_call_of_the_task_itself_that_does_not_fit_is_the_callers_fault(
+    frames: list[str], reason: str
+) -> None:
+    message = "add() got an unexpected keyword argument 'z'"
+    traceback = "".join(f'  File "/lib/{file}", line 7, in f\n    f()\n' for file in frames)
+    assert failed(failure("builtins", "TypeError", message, traceback=traceback)).reason == reason
+
+
+def wrapped(module: str, name: str, *arguments: str) -> dict[str, Any]:
+    """What Celery stores of an exception that can't be pickled."""
+    meta = failure("celery.utils.serialization", "UnpickleableExceptionWrapper")
+    meta["result"]["exc_message"] = [module, name, list(arguments), f"{name}(...)"]
+    return meta
+
+
+def test_an_exception_that_celery_wraps_is_mapped_by_its_own_class() -> None:
+    error = failed(wrapped("tests.plain.app", "NoSuchOrder", "order 7"))
+    assert str(error) == "NOT_FOUND/NO_SUCH_ORDER: order 7"
+    other = outcome(wrapped("shop", "Odd"), DO)
+    assert isinstance(other, Failed)
+    assert other.note.startswith("it raised shop.Odd; ")
+    odd = failure("celery.utils.serialization", "UnpickleableExceptionWrapper", "x")
+    assert failed(odd).reason == "HANDLER_FAILED"
+
+
+@pytest.mark.parametrize(
+    "listed", ["Widget.DoesNotExist", "DoesNotExist", "a.Widget.DoesNotExist", "a.DoesNotExist"]
+)
+def test_a_nested_class_is_named_in_full_or_by_its_last_part(listed: str) -> None:
+    table = (ExceptionStatus(listed, "NOT_FOUND"),)
+    for meta in (failure("a", "Widget.DoesNotExist"), failure("a", "DoesNotExist")):
+        is_listed = not (meta["result"]["exc_type"] == "DoesNotExist" and "Widget" in listed)
+        assert (failed(meta, exceptions=table).code_name == "NOT_FOUND") is is_listed
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "status"),
+    [
+        ("shop.models", "Order.DoesNotExist", "NOT_FOUND"),
+        ("django.core.exceptions", "ValidationError", "INVALID_ARGUMENT"),
+        ("rest_framework.exceptions", "NotFound", "NOT_FOUND"),
+    ],
+)
+def test_the_documented_mappings_are_those_of_a_django_application(
+    module: str, name: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "plain-tasks.md").read_text()
+    documented = re.search(r"FOREBAY_EXCEPTIONS='(.*?)'", text, re.DOTALL)
+    assert documented is not None
+    monkeypatch.setenv("FOREBAY_EXCEPTIONS", documented.group(1))
+    table = load_settings().exceptions
+    assert failed(failure(module, name), exceptions=table).code_name == status
+
+
+def test_a_base_class_maps_built_in_exceptions() -> None:
+    table = (ExceptionStatus("LookupError", "NOT_FOUND"), ExceptionStatus("Exception", "ABORTED"))
+    assert failed(failure("builtins", "KeyError"), exceptions=table).code_name == "NOT_FOUND"
+    assert failed(failure("builtins", "ValueError"), exceptions=table).code_name == "INTERNAL"
+    assert failed(failure("shop", "KeyError"), exceptions=table).code_name == "INTERNAL"
+    assert failed(failure("builtins", "print"), exceptions=table).code_name == "INTERNAL"
+
+
 def test_an_exceptions_message_stays_inside_unless_the_table_allows_it() -> None:
     error = failed(failure("shop", "Odd", "/etc/passwd", traceback=TRACE_OF_TASK))
     assert "/" not in to_status(error).message
@@ -138,7 +220,9 @@ def test_the_routes_table_comes_before_the_settings_and_both_before_celerys_own(
 def test_a_class_is_named_with_its_module_or_without() -> None:
     assert ExceptionStatus("a.b.C", "OK").fits("C", "a.b")
     assert ExceptionStatus("C", "OK").fits("C", "a.b")
+    assert ExceptionStatus("a.b.C.D", "OK").fits("C.D", "a.b")
     assert not ExceptionStatus("b.C", "OK").fits("C", "a.b")
+    assert not ExceptionStatus("C", "OK").fits("C.D", "a.b")
 
 
 def test_an_exceptions_message_is_truncated() -> None:

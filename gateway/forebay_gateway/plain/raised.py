@@ -1,0 +1,87 @@
+"""The exception that a task raised, as far as Celery's result has it. Pure.
+
+Celery stores an exception's class, module and arguments. If the exception can't be pickled, because
+its constructor takes other arguments than `args`, it stores the nearest base class that can or, if
+there is none, a wrapper with the names of module and class
+(`celery.utils.serialization.get_pickleable_exception`).
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.routes.plain import ExceptionStatus
+
+_WRAPPER = ("celery.utils.serialization", "UnpickleableExceptionWrapper")
+
+# CPython's messages for a call that does not fit a function's signature.
+_SIGNATURE = re.compile(
+    r"\(\) (got an unexpected keyword argument|got multiple values for argument|missing \d+ "
+    r"required|takes .* but \d+ .*given|got some positional-only)|takes no (keyword )?arguments"
+)
+# Celery's files between the worker's loop and a task's own code.
+_CELERY_FRAME = re.compile(
+    r"[\\/]celery[\\/](app[\\/](trace|task|autoretry|base)|utils[\\/]serialization)\.py$"
+)
+_FRAME = re.compile(r'^ *File "(.*?)", line \d+', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception; `name` is the class's qualified name, or the last part where Celery wraps it.
+
+    `traceback` is the text that the worker stored; empty if it stored none.
+    """
+
+    module: str
+    name: str
+    message: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}".strip(".")
+
+    def is_mapped_by(self, mapping: ExceptionStatus) -> bool:
+        """Whether the mapping names the class or, of a built-in one, a base class of it."""
+        return mapping.fits(self.name, self.module) or any(
+            mapping.fits(base, self.module) for base in self._builtin_bases
+        )
+
+    @property
+    def is_misfit_of_arguments(self) -> bool:
+        """Whether the call of the task itself did not fit its signature.
+
+        Then no code but Celery's has run. A task may get the same message from a call of its own,
+        even by Celery (`apply_async` checks arguments); its own frame is in the traceback then.
+        """
+        frames = _FRAME.findall(self.traceback)
+        return (
+            self.name == "TypeError"
+            and _SIGNATURE.search(self.message) is not None
+            and bool(frames)
+            and all(_CELERY_FRAME.search(frame) for frame in frames)
+        )
+
+    @property
+    def _builtin_bases(self) -> list[str]:
+        raised = getattr(builtins, self.name, None) if self.module == "builtins" else None
+        if not isinstance(raised, type):
+            return []
+        shared_by_all = (raised, Exception, BaseException, object)
+        return [base.__name__ for base in raised.__mro__ if base not in shared_by_all]
+
+
+def read_raised(result: Any, traceback: Any = "") -> Raised:
+    """The exception in the `result` of a task's meta, whatever that holds."""
+    fields = result if isinstance(result, dict) else {}
+    module, name = str(fields.get("exc_module") or ""), str(fields.get("exc_type") or "")
+    arguments = fields.get("exc_message", "")
+    match arguments:
+        case [wrapped_module, wrapped_name, [*wrapped], *_] if (module, name) == _WRAPPER:
+            module, name, arguments = str(wrapped_module), str(wrapped_name), wrapped
+    if isinstance(arguments, (list, tuple)):
+        arguments = ", ".join(str(argument) for argument in arguments)
+    return Raised(module, name, str(arguments), str(traceback or ""))
