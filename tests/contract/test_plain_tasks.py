@@ -120,12 +120,20 @@ def test_metadata_and_the_trace_reach_the_task(plain: PlainSite) -> None:
     assert done(plain, "header", "x-other", metadata=[("x-other", "v")]) is None
 
 
-def test_the_deadline_is_the_tasks_expiry_and_time_limit(plain: PlainSite) -> None:
-    (hard, soft), expires, _ = done(plain, "limits")
-    assert TIMEOUT_S - 5 < hard <= TIMEOUT_S + 1
-    assert (soft, expires) == (None, True)
+def test_the_deadline_is_the_tasks_expiry(plain: PlainSite) -> None:
+    assert done(plain, "limits")[:2] == [[None, None], True]
     unbounded = MessageToDict(plain.stub.Do(wish("limits")))["value"]
     assert unbounded[:2] == [[None, None], False]
+
+
+def test_a_routes_run_time_is_the_tasks_time_limit(plain: PlainSite) -> None:
+    assert done(plain, "limits", method="DoWithin")[0] == [1, None]
+
+
+def test_a_tasks_own_time_limits_hold_whatever_the_deadline(plain: PlainSite) -> None:
+    assert done(plain, "sleep_until_soft_limit", method="DoLimited") == "stopped"
+    ended = told(plain, "sleep_past_soft_limit", method="DoLimited")
+    assert ended == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"
 
 
 def test_a_priority_is_celerys_and_none_is_none(plain: PlainSite) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, chain, chord, group
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 app = Celery("plain")
 app.conf.update(
@@ -69,6 +69,24 @@ def echo(**kwargs: Any) -> dict[str, Any]:
 @app.task(name="plain.do", bind=True, max_retries=1, acks_late=True)
 def do(self: Task[Any, Any], what: str, **kwargs: Any) -> Any:
     return globals()[f"_{what}"](self, kwargs.get("with"))
+
+
+do_limited = app.task(
+    do.run.__func__, name="plain.do_limited", bind=True, soft_time_limit=0.5, time_limit=1.5
+)
+
+
+def _sleep_until_soft_limit(_: Task[Any, Any], __: Any) -> str:
+    try:
+        time.sleep(20)
+    except SoftTimeLimitExceeded:
+        return "stopped"
+    return "slept"
+
+
+def _sleep_past_soft_limit(*arguments: Any) -> None:
+    _sleep_until_soft_limit(*arguments)
+    time.sleep(20)
 
 
 def _answer(_: Task[Any, Any], value: Any) -> Any:

@@ -10,7 +10,6 @@ from forebay_backends.settings import RPC, Settings
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.mapping.arguments import arguments
 from forebay_gateway.rpc.incoming import IncomingCall
-from forebay_gateway.rpc.policy import run_time_s
 from forebay_gateway.rpc.status import parsed
 
 _MIN_TIME_LIMIT_S = 0.1
@@ -21,9 +20,10 @@ def task_of(
 ) -> PlainMessage:
     """The task's message; raises InvalidRequest where the request can't become arguments.
 
-    With `on_disconnect` CANCEL the caller's deadline holds for the task: Celery neither starts
-    it after the deadline nor lets it run beyond. `now` must have a time zone; workers compare the
-    expiry with their own clocks.
+    With `on_disconnect` CANCEL, no worker starts the task after the caller's deadline. The
+    deadline is not the task's time limit: a limit in a message replaces the task's own, which may
+    be the sooner one. So the gateway revokes the task at the deadline. `now` must have a time
+    zone; workers compare the expiry with their own clocks.
     """
     method, options = incoming.method, incoming.options
     plain = method.route.plain
@@ -31,8 +31,7 @@ def task_of(
         raise RuntimeError(f"{method.name} has no plain task")
     args, kwargs = arguments(parsed(method.request_class, incoming.first or b""), plain)
     left_s = None if options.detach else incoming.deadline.timeout_s()
-    limits_s = [run_time_s(method, settings), None if plain.let_finish else left_s]
-    finite_s = [limit for limit in limits_s if limit is not None]
+    run_time_s = method.route.limits.run_time_s
     return PlainMessage(
         id=task_id,
         task=method.route.task,
@@ -47,5 +46,5 @@ def task_of(
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
         is_followed=plain.replaces and settings.result_url == RPC,
-        time_limit_s=max(_MIN_TIME_LIMIT_S, round(min(finite_s), 3)) if finite_s else None,
+        time_limit_s=None if run_time_s is None else max(_MIN_TIME_LIMIT_S, round(run_time_s, 3)),
     )

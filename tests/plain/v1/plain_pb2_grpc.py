@@ -66,6 +66,11 @@ class PlainServiceStub:
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
                 response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
                 _registered_method=True)
+        self.DoLimited = channel.unary_unary(
+                '/tests.plain.v1.PlainService/DoLimited',
+                request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+                response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+                _registered_method=True)
         self.DoAnyhow = channel.unary_unary(
                 '/tests.plain.v1.PlainService/DoAnyhow',
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
@@ -149,6 +154,13 @@ class PlainServiceServicer:
 
     def DoWithin(self, request, context):
         """The same, with a bound on its run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DoLimited(self, request, context):
+        """The same, of a task with time limits of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,6 +252,11 @@ def add_PlainServiceServicer_to_server(servicer, server):
             ),
             'DoWithin': grpc.unary_unary_rpc_method_handler(
                     servicer.DoWithin,
+                    request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
+                    response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
+            ),
+            'DoLimited': grpc.unary_unary_rpc_method_handler(
+                    servicer.DoLimited,
                     request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
                     response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
             ),
@@ -445,6 +462,33 @@ class PlainService:
             request,
             target,
             '/tests.plain.v1.PlainService/DoWithin',
+            tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+            tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DoLimited(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.plain.v1.PlainService/DoLimited',
             tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
             tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
             options,

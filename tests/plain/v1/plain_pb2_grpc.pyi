@@ -46,6 +46,8 @@ class PlainServiceStub:
     """The same, of a method that may be run again."""
     DoWithin: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same, with a bound on its run."""
+    DoLimited: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
+    """The same, of a task with time limits of its own."""
     DoAnyhow: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same; a task that runs is left to end."""
     DoReplacing: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
@@ -80,6 +82,8 @@ class PlainServiceAsyncStub(PlainServiceStub):
     """The same, of a method that may be run again."""
     DoWithin: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same, with a bound on its run."""
+    DoLimited: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
+    """The same, of a task with time limits of its own."""
     DoAnyhow: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same; a task that runs is left to end."""
     DoReplacing: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
@@ -147,6 +151,14 @@ class PlainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
         """The same, with a bound on its run."""
+
+    @_abc_1.abstractmethod
+    def DoLimited(
+        self,
+        request: _plain_pb2.DoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
+        """The same, of a task with time limits of its own."""
 
     @_abc_1.abstractmethod
     def DoAnyhow(
