@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +53,14 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the handler's own")
         case "raise":
             raise RuntimeError("a secret that must stay in the log")
+        case "exit":
+            sys.exit(1)
+        case "cancelled":
+            raise asyncio.CancelledError
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "generator exit":
+            raise GeneratorExit
         case "set code":
             context.set_code(grpc.StatusCode.ALREADY_EXISTS)
             context.set_details("as set")

@@ -96,6 +96,18 @@ def test_a_call_that_kills_its_process_takes_no_other_with_it(system: System) ->
     assert of_rpc_error(caught.value).reason == "WORKER_LOST"
 
 
+def test_a_call_whose_handler_exits_takes_no_other_with_it(system: System) -> None:
+    before, exits, after = system.share_a_message(
+        EchoRequest(text="before"),
+        EchoRequest(text="exits", act="exit"),
+        EchoRequest(text="after"),
+    )
+    assert [attempts(before), attempts(after)] == [1, 1]
+    with pytest.raises(grpc.RpcError) as caught:
+        exits.result()
+    assert of_rpc_error(caught.value).reason == "HANDLER_FAILED"
+
+
 def test_a_caller_who_leaves_before_its_turn_is_passed_over(system: System) -> None:
     running, leaver, other = system.share_a_message(
         EchoRequest(text="running", act="sleep", seconds=2.0),

@@ -21,6 +21,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Flow
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.handler.flow_control import FlowControl
+from forebay_workers.handler.process_exit import ends_process
 
 POLL_INTERVAL_S = LEASE_S / 3
 """How long a waiting handler relies on notices, which may be lost, before it reads the ledger."""
@@ -225,5 +226,7 @@ class CallContext(grpc.ServicerContext):
         for callback in callbacks:
             try:
                 callback()
-            except Exception:
+            except BaseException as error:
+                if ends_process(error):
+                    raise
                 _log.exception("call %s: a callback of its handler failed", self.call)

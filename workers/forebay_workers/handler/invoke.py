@@ -16,6 +16,7 @@ from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_workers.handler.context import Aborted, CallContext
+from forebay_workers.handler.process_exit import ends_process
 from forebay_workers.handler.version_check import unreadable
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ def invoke(
 
     Returns None if the call ended before the handler did; `emit` and `requests` raise
     `Stopped` then. Raises only other kinds of `Interrupted`, such as LedgerAway, and
-    exceptions that end the process.
+    exceptions that end the process. No pool but prefork ends a call whose task raised another
+    BaseException, so `sys.exit()` and asyncio's CancelledError fail the call here.
     """
     try:
         parsed = _checked(method, requests, check)
@@ -71,7 +73,9 @@ def invoke(
         return outcome_of_error(refused.error)
     except Interrupted:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if ends_process(error):
+            raise
         return _failure(method, context, error)
     finally:
         context.finish()
@@ -84,7 +88,7 @@ def _own_outcome(context: CallContext) -> call_pb2.Outcome:
     return context.outcome
 
 
-def _failure(method: Method, context: CallContext, error: Exception) -> call_pb2.Outcome | None:
+def _failure(method: Method, context: CallContext, error: BaseException) -> call_pb2.Outcome | None:
     """Returns the outcome of a handler that raised; None if that was because it was stopped."""
     if context.stopped is not None and not context.cancelled:
         _log.info("call %s: after it was stopped, its handler raised %r", context.call, error)

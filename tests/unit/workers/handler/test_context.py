@@ -225,11 +225,14 @@ def test_credit_and_the_ledgers_flow_state_reach_flow_control() -> None:
     assert flowing.flow.trimmable() == (1, (1 << 20) + 1)
 
 
-def test_the_next_callback_runs_after_one_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("oh"), SystemExit(1)], ids=repr)
+def test_the_next_callback_runs_after_one_that_raises(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     said, called = context(), []
 
     def fails() -> None:
-        raise RuntimeError("oh")
+        raise error
 
     said.add_callback(fails)
     said.add_callback(lambda: called.append("second"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
+from celery.exceptions import WorkerShutdown, WorkerTerminate
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
@@ -67,6 +69,42 @@ def test_a_handler_that_fails_gives_a_fixed_message_and_a_logged_traceback(
     (record,) = caplog.records
     assert "/call-1" in record.getMessage()
     assert record.exc_info is not None
+
+
+class _Stop(BaseException):
+    pass
+
+
+_EXITS = [SystemExit(1), asyncio.CancelledError(), KeyboardInterrupt(), GeneratorExit(), _Stop()]
+
+
+@pytest.mark.parametrize("error", _EXITS, ids=repr)
+@pytest.mark.parametrize("method", [UNARY, RESPONSES, BOTH], ids=["unary", "responses", "both"])
+def test_a_handler_that_raises_a_base_exception_fails_its_call_alone(
+    method: Method, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(request: Message, context: object) -> Message:
+        raise error
+
+    def yielding(request: Message, context: object) -> Iterator[Message]:
+        yield method.response_class()
+        raise error
+
+    handlers = [handler, yielding] if method.server_streaming else [handler]
+    for one in handlers:
+        caplog.clear()
+        assert _failed(method, one, method.request_class()).reason == "HANDLER_FAILED"
+        (record,) = caplog.records
+        assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("end", [WorkerShutdown(0), WorkerTerminate(1)], ids=repr)
+def test_the_end_of_the_worker_passes_through_a_handler(end: BaseException) -> None:
+    def handler(request: Message, context: object) -> Message:
+        raise end
+
+    with pytest.raises(type(end)):
+        Attempt().run(UNARY, handler, pb.AddRequest())
 
 
 @pytest.mark.parametrize("details", ["no such order", ""])

@@ -1,0 +1,92 @@
+"""Handlers that raise BaseExceptions, on each pool, against signals that end their process."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from contextlib import ExitStack
+
+import grpc
+import pytest
+
+from forebay.rpc_errors import of_rpc_error
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.faults.fleet import FleetMonitor
+from tests.faults.losing import TIMEOUT_S, calling, pool_children
+from tests.harness import eventually
+
+SOON_S = 3.0  # no renewal of a lease, every 5 s, and no end of one may be needed
+POOLS = ("prefork", "threads", "solo")
+EXITS = {
+    "exit": "SystemExit: 1",
+    "cancelled": "asyncio.exceptions.CancelledError",
+    "interrupt": "KeyboardInterrupt",
+    "generator exit": "GeneratorExit",
+}
+
+
+def ended(fleet: FleetMonitor, path: str, act: str) -> tuple[str, str]:
+    """The code and the reason of a call's error."""
+    call, request = getattr(fleet.stub, path), EchoRequest(act=act, count=1)
+    streams = path == "ServerStream"
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call(request, timeout=TIMEOUT_S)) if streams else call(request, timeout=TIMEOUT_S)
+    error = of_rpc_error(caught.value)
+    return error.code_name, error.reason
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_handler_that_raises_a_base_exception_fails_its_call_alone(
+    fleet: FleetMonitor, pool: str
+) -> None:
+    worker = fleet.worker(pool)
+    assert fleet.stub.Unary(EchoRequest(text="warm"), timeout=TIMEOUT_S).text == "warm"
+    for act, logged in EXITS.items():
+        for path in ("Unary", "Quick", "ServerStream"):
+            begun, seen = time.monotonic(), worker.output.count(f"\n{logged}")
+            assert ended(fleet, path, act) == ("INTERNAL", "HANDLER_FAILED"), (act, path)
+            assert time.monotonic() - begun < SOON_S
+            eventually(
+                lambda: worker.output.count(f"\n{logged}") > seen,  # noqa: B023 - called here
+                f"a traceback of {act}",
+            )
+    assert fleet.stub.Unary(EchoRequest(text="still here"), timeout=TIMEOUT_S).text == "still here"
+    worker.popen.send_signal(signal.SIGTERM)
+    assert worker.ended() == 0
+
+
+def started(fleet: FleetMonitor, stack: ExitStack, seconds: float) -> str:
+    """The id of a call whose handler runs and ignores everything."""
+    call_id = f"exits-{uuid.uuid4()}"
+    request = EchoRequest(text="done", act="insist", seconds=seconds)
+    metadata = (("forebay-call-id", call_id),)
+    call = fleet.stub.Unary.future(request, metadata=metadata, timeout=TIMEOUT_S)
+    stack.callback(call.cancel)
+    eventually(lambda: fleet.is_running(call_id), "it runs")
+    return call_id
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_is_told_to_end_lets_its_handler_return(
+    fleet: FleetMonitor, pool: str
+) -> None:
+    worker = fleet.worker(pool)
+    with ExitStack() as stack:
+        call_id = started(fleet, stack, seconds=1.0)
+        worker.popen.send_signal(signal.SIGTERM)
+        assert worker.ended() == 0
+        assert fleet.record(call_id)["state"] == "SUCCEEDED"
+
+
+def test_a_pool_child_that_is_told_to_end_loses_its_call(fleet: FleetMonitor) -> None:
+    worker = fleet.worker("prefork")
+    request = EchoRequest(act="insist", seconds=TIMEOUT_S)
+    metadata = (("forebay-call-id", "told-to-end"),)
+    with calling(lambda: fleet.stub.Unary(request, metadata=metadata, timeout=TIMEOUT_S)) as result:
+        eventually(lambda: fleet.is_running("told-to-end"), "it runs")
+        pool_children(worker)[0].terminate()
+        with pytest.raises(grpc.RpcError) as caught:
+            result()
+    assert of_rpc_error(caught.value).reason == "WORKER_LOST"
+    assert "the handler of" not in worker.output

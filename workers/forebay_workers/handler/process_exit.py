@@ -1,0 +1,16 @@
+"""Tells the end of a worker's process from an exception of a handler.
+
+`sys.exit()` in a handler fails its call. SystemExit also ends the process itself: Celery raises
+WorkerShutdown and WorkerTerminate, and in a child of the prefork pool billiard's handler of
+SIGTERM calls `sys.exit`. Those must pass through the handler.
+"""
+
+from __future__ import annotations
+
+from billiard.common import terminate_handler_fired
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+
+
+def ends_process(error: BaseException) -> bool:
+    """Whether the process is ending; whatever a handler raises then is no failure of its own."""
+    return isinstance(error, (WorkerShutdown, WorkerTerminate)) or terminate_handler_fired()
