@@ -7,7 +7,7 @@ SIGTERM calls `sys.exit`. Those must pass through the handler.
 
 from __future__ import annotations
 
-from billiard.common import terminate_handler_fired
+from billiard.common import terminate_handler_fired  # type: ignore[attr-defined] # in no stub
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
 

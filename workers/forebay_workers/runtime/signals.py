@@ -21,6 +21,7 @@ from celery.signals import (
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.process.memory import freeze_startup_objects
 from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
+from forebay_workers.runtime.green_threads import green_threads_problem
 from forebay_workers.runtime.process import current_worker, settings
 
 _applications: WeakSet[Celery] = WeakSet()
@@ -40,9 +41,12 @@ def follow(app: Celery) -> None:
 
 
 def on_worker_init(sender: Any, **_: object) -> None:
-    """Names the worker, before its pool starts."""
+    """Names the worker, before its pool starts; ends a process that can't run handlers."""
     if sender.app not in _applications:
         return
+    problem = green_threads_problem(sender.pool_cls)
+    if problem is not None:
+        raise SystemExit(f"forebay: {problem}")  # Celery would log an Exception, and go on
     worker = current_worker()
     if not worker.is_hosted:
         freeze_startup_objects()  # before any fork, so that children share it

@@ -1,0 +1,42 @@
+"""Pools that can't run handlers: a worker refuses them at startup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.echo.running import ROOT, echo_environment
+from tests.harness import process, short_folder
+
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+from tests.echo.worker import app
+"""
+
+
+def refused(app: str, *options: str, folder: Path, **variables: str) -> str:
+    """The output of a worker that exits at startup."""
+    env = echo_environment(FOREBAY_DATA_DIR=str(folder / "data"), **variables)
+    command = ["celery", "-A", app, "worker", "-Q", "echo", *options]
+    with process(*command, env=env, cwd=ROOT) as worker:
+        assert worker.ended() == 1
+        return worker.output
+
+
+def test_a_worker_with_a_pool_of_green_threads_exits_with_advice() -> None:
+    with short_folder() as folder:
+        output = refused("tests.echo.worker", "--pool", "gevent", folder=folder)
+    assert "the pool gevent is not supported" in output
+    assert "prefork, threads and solo" in output
+    assert "--pool threads" in output
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])
+def test_a_worker_whose_threads_were_replaced_exits_with_advice(pool: str) -> None:
+    with short_folder() as folder:
+        (folder / "patched.py").write_text(PATCHED)
+        output = refused("patched", "--pool", pool, folder=folder, PYTHONPATH=f"{folder}:{ROOT}")
+    assert "green threads have replaced Python's threads" in output
+    assert "prefork, threads and solo" in output
