@@ -253,3 +253,16 @@ def test_a_gateway_of_plain_tasks_alone_needs_no_ledger_and_offers_no_records(
         served = ProtoReflectionDescriptorDatabase(channel).get_services()
         assert "tests.plain.v1.PlainService" in served
         assert not {"google.longrunning.Operations", "forebay.v1.CallService"} & set(served)
+
+
+@pytest.mark.parametrize("size", [1 << 10, 16 << 10, 1 << 20])
+@pytest.mark.parametrize("letter", ["m", "☃"])
+def test_the_code_survives_an_exceptions_message_of_any_size(
+    plain: PlainSite, size: int, letter: str
+) -> None:
+    count = size // len(letter.encode())
+    expression = f"NoSuchOrder({letter!r} * {count})"
+    error = error_of(lambda: plain.stub.Do(wish("raise", expression), timeout=TIMEOUT_S))
+    assert (error.code_name, error.reason) == ("NOT_FOUND", "NO_SUCH_ORDER")
+    assert error.message.startswith(letter * 100)
+    assert ("characters more)" in error.message) is (size > 1 << 10)

@@ -68,6 +68,10 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             options = dict(context.invocation_metadata())
             context.send_initial_metadata((("x-initial", options.get("x-wish", "none")),))
             context.set_trailing_metadata((("x-trailing", "t"), ("x-trailing-bin", b"\x00\xff")))
+        case "large metadata":
+            large = (("x-large-bin", zeros(request.padding)), ("x-small", "s"))
+            context.send_initial_metadata(large)
+            context.set_trailing_metadata(large)
         case "sleep":
             sleep(request.seconds, context)
         case "insist":

@@ -34,6 +34,9 @@ RUN_MS = "forebay-run-ms"
 """Trailing: how long the last attempt ran, in ms."""
 ATTEMPTS = "forebay-attempts"
 """Trailing: the number of attempts."""
+OMITTED = "forebay-omitted"
+"""Initial and trailing: how many metadata entries and error details of the handler were left out
+because the metadata would be over 8 KiB, the limit of gRPC clients. Unset: none."""
 
 _KEY = re.compile(r"[a-z0-9_.-]+")
 

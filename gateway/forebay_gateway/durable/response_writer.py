@@ -20,6 +20,7 @@ from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.rpc.incoming import Context
+from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import error_of_ending, trailing_metadata
 from forebay_gateway.rpc.status import abort
 
@@ -98,7 +99,9 @@ class ResponseWriter:
             await self._watch.wait(HOLD_INITIAL_METADATA_S)
         from_handler = call_pb2.Metadata.FromString(self._items.initial_metadata or b"")
         await self._context.send_initial_metadata(
-            ((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(from_handler))
+            tuple(
+                fit_pairs(((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(from_handler)))
+            )
         )
 
     def _start_prefetch(self) -> None:
@@ -163,4 +166,4 @@ class ResponseWriter:
         error = error_of_ending(ending, may_run_again=self._method.may_run_again)
         if error is not None:
             await abort(self._context, error, trailing)
-        self._context.set_trailing_metadata(tuple(trailing))
+        self._context.set_trailing_metadata(tuple(fit_pairs(trailing)))

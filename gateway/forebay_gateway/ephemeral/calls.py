@@ -45,6 +45,7 @@ from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.incoming import Context, IncomingCall
+from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import gateway_fault, timing_metadata
 from forebay_gateway.rpc.policy import attempts_limit, queue_wait_s
 from forebay_gateway.rpc.status import abort
@@ -88,7 +89,7 @@ class EphemeralCalls:
             await abort(context, error, ((CALL_ID, member.call_id),))
         waited_ms = round((time.monotonic() - call.begun_at) * 1000) - reply.run_ms
         if reply.initial_metadata.entries:
-            await context.send_initial_metadata(to_pairs(reply.initial_metadata))
+            await context.send_initial_metadata(tuple(fit_pairs(to_pairs(reply.initial_metadata))))
         trailing: Pairs = (
             (CALL_ID, member.call_id),
             *timing_metadata(max(0, waited_ms), reply.run_ms, call.attempt),
@@ -97,7 +98,7 @@ class EphemeralCalls:
         failure = error_of_outcome(reply.outcome)
         if failure is not None:
             await abort(context, failure, trailing)
-        context.set_trailing_metadata(tuple(trailing))
+        context.set_trailing_metadata(tuple(fit_pairs(trailing)))
         return reply.response
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:

@@ -34,7 +34,6 @@ from forebay.routes import Method
 from forebay.routes.plain import ExceptionStatus
 from forebay_gateway.plain.raised import Raised, read_raised
 
-_MAX_MESSAGE_CHARACTERS = 1000
 _CELERY_STATES = states.ALL_STATES | {states.IGNORED, states.REJECTED}
 
 
@@ -166,7 +165,7 @@ def aborted_if_effects(error: ForebayError, method: Method) -> ForebayError:
 def _mapped_error(mapping: ExceptionStatus, raised: Raised, service: str) -> ForebayError:
     message = f"the task raised {raised.name}"
     if mapping.tell_message and raised.message:
-        message = raised.message[:_MAX_MESSAGE_CHARACTERS]
+        message = raised.message
     error = HandlerAborted(message)
     error.code = mapping.code
     if mapping.reason:

@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
 from forebay.errors import ForebayError, InvalidRequest
-from forebay.errors.status import STATUS_DETAILS_KEY, to_status
+from forebay.errors.status import to_status
 from forebay.metadata import Pairs
+from forebay_gateway.rpc.metadata_size import fit_status
 
 M = TypeVar("M", bound=Message)
 
@@ -23,16 +24,14 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 async def abort(
     context: grpc.aio.ServicerContext[bytes, bytes], error: ForebayError, trailing: Pairs = ()
 ) -> NoReturn:
-    """Ends the RPC with the error's status and details.
+    """Ends the RPC with the error's status and details, shortened to what every client accepts.
 
     Raises CancelledError where the caller has disconnected: gRPC refuses to send a status then.
     """
-    status = to_status(error)
+    message, metadata = fit_status(to_status(error), (*trailing, *_pushback(error)))
     try:
         await context.abort(
-            _CODES.get(error.code, grpc.StatusCode.UNKNOWN),
-            error.message,
-            (*trailing, *_pushback(error), (STATUS_DETAILS_KEY, status.SerializeToString())),
+            _CODES.get(error.code, grpc.StatusCode.UNKNOWN), message, tuple(metadata)
         )
     except grpc.aio.InternalError as gone:
         raise asyncio.CancelledError from gone
