@@ -1,0 +1,93 @@
+"""Which modules are mutated, and the tests that must notice."""
+
+from __future__ import annotations
+
+from tests.mutants.tree import ROOT
+
+_CLIENT = "clients/python/forebay"
+_BACKENDS = "backends/forebay_backends"
+_GATEWAY = "gateway/forebay_gateway"
+_WORKERS = "workers/forebay_workers"
+_UNIT = "tests/unit"
+_ADMISSION = f"{_UNIT}/gateway/admission"
+_MAPPING = (f"{_UNIT}/gateway/plain/test_mapping.py",)
+_ROUTES = (f"{_UNIT}/client/routes",)
+
+PYTHON = {
+    f"{_CLIENT}/checks.py": (f"{_UNIT}/client/test_checks.py",),
+    f"{_CLIENT}/compute/assembly.py": (f"{_UNIT}/client/compute",),
+    f"{_CLIENT}/compute/checks.py": (f"{_UNIT}/client/compute",),
+    f"{_CLIENT}/deadline.py": (f"{_UNIT}/client/test_deadline.py",),
+    f"{_CLIENT}/errors/status.py": (f"{_UNIT}/client/test_errors.py",),
+    f"{_CLIENT}/resume/policy.py": (f"{_UNIT}/client/resume/test_policy.py",),
+    f"{_CLIENT}/resume/request_replay.py": (f"{_UNIT}/client/resume/test_request_replay.py",),
+    f"{_CLIENT}/resume/targets.py": (f"{_UNIT}/client/resume/test_targets.py",),
+    f"{_CLIENT}/routes/descriptor_conflicts.py": _ROUTES,
+    f"{_CLIENT}/routes/fingerprints.py": _ROUTES,
+    f"{_CLIENT}/routes/methods.py": _ROUTES,
+    f"{_CLIENT}/routes/plain.py": _ROUTES,
+    f"{_CLIENT}/routes/problems.py": _ROUTES,
+    f"{_CLIENT}/routes/route.py": _ROUTES,
+    f"{_CLIENT}/routes/sources.py": _ROUTES,
+    f"{_BACKENDS}/ledger/frames.py": (f"{_UNIT}/backends/ledger/test_frames.py",),
+    f"{_BACKENDS}/ledger/keys.py": (f"{_UNIT}/backends/ledger/test_keys.py",),
+    f"{_BACKENDS}/ledger/lifecycle.py": (f"{_UNIT}/backends/ledger/test_lifecycle.py",),
+    f"{_BACKENDS}/ledger/lost_calls.py": (f"{_UNIT}/backends/ledger/test_lost_calls.py",),
+    f"{_BACKENDS}/settings.py": (f"{_UNIT}/backends/test_settings.py",),
+    f"{_BACKENDS}/urls.py": (f"{_UNIT}/backends/test_urls.py",),
+    f"{_GATEWAY}/admin/filters.py": (f"{_UNIT}/gateway/admin/test_filters.py",),
+    f"{_GATEWAY}/admin/pages.py": (f"{_UNIT}/gateway/admin/test_pages.py",),
+    f"{_GATEWAY}/admission/admission.py": (f"{_ADMISSION}/test_admission.py",),
+    f"{_GATEWAY}/admission/caller_identity.py": (f"{_ADMISSION}/test_caller_identity.py",),
+    f"{_GATEWAY}/admission/fair_share.py": (
+        f"{_ADMISSION}/test_fair_share.py",
+        f"{_ADMISSION}/test_admission.py",
+    ),
+    f"{_GATEWAY}/admission/queue_limits.py": (f"{_ADMISSION}/test_queue_limits.py",),
+    f"{_GATEWAY}/admission/queue_load.py": (f"{_ADMISSION}/test_queue_limits.py",),
+    f"{_GATEWAY}/admission/rate_window.py": (f"{_ADMISSION}/test_rate_window.py",),
+    f"{_GATEWAY}/admission/retry_after.py": (f"{_ADMISSION}/test_admission.py",),
+    f"{_GATEWAY}/durable/item_sequence.py": (
+        f"{_UNIT}/gateway/durable/test_item_sequence.py",
+        f"{_UNIT}/gateway/durable/test_item_sequence_order.py",
+    ),
+    f"{_GATEWAY}/plain/mapping/arguments.py": _MAPPING,
+    f"{_GATEWAY}/plain/mapping/celery_json.py": _MAPPING,
+    f"{_GATEWAY}/plain/mapping/result_meta.py": _MAPPING,
+    f"{_GATEWAY}/plain/mapping/results.py": _MAPPING,
+    f"{_GATEWAY}/plain/mapping/scalars.py": _MAPPING,
+    f"{_GATEWAY}/plain/mapping/well_known.py": _MAPPING,
+    f"{_GATEWAY}/plain/task_outcome.py": (f"{_UNIT}/gateway/plain/test_task_outcome.py",),
+    f"{_GATEWAY}/rpc/batching.py": (f"{_UNIT}/gateway/rpc/test_batching.py",),
+    f"{_GATEWAY}/rpc/options.py": (f"{_UNIT}/gateway/rpc/test_options.py",),
+    f"{_GATEWAY}/rpc/outcomes.py": (f"{_UNIT}/gateway/rpc/test_outcomes.py",),
+    f"{_GATEWAY}/rpc/policy.py": (f"{_UNIT}/gateway/rpc/test_policy.py",),
+    f"{_GATEWAY}/rpc/status.py": (f"{_UNIT}/gateway/rpc/test_status.py",),
+    f"{_WORKERS}/compute/blocks.py": (f"{_UNIT}/workers/compute/test_blocks.py",),
+    f"{_WORKERS}/compute/decimals.py": (f"{_UNIT}/workers/compute/test_decimals.py",),
+    f"{_WORKERS}/handler/flow_control.py": (f"{_UNIT}/workers/handler/test_flow_control.py",),
+    f"{_WORKERS}/handler/version_check.py": (f"{_UNIT}/workers/handler/test_version_check.py",),
+}
+
+_LUA = f"{_BACKENDS}/ledger/lua"
+_LEDGER_TESTS = (
+    *("-k", "not redis and not rabbitmq"),  # one server is enough
+    "tests/contract/test_ledger_attempts.py",
+    "tests/contract/test_ledger_requests.py",
+    "tests/contract/test_ledger_live.py",
+    "tests/contract/test_ledger_items.py",
+    "tests/contract/test_ledger_watching.py",
+    "tests/contract/test_ledger_sweeping.py",
+    "tests/contract/test_ledger_reaping.py",
+    "tests/contract/test_ledger_piggybacked.py",
+    "tests/contract/test_ledger_data_model.py",
+    "tests/contract/test_ledger_lost_answers.py",
+    "tests/contract/test_ledger_lifecycle.py",
+    "tests/contract/test_listing.py",
+    "tests/contract/test_spooling.py",
+    "tests/contract/test_ledger_model.py",
+)
+
+
+LUA = {str(path.relative_to(ROOT)): _LEDGER_TESTS for path in sorted((ROOT / _LUA).rglob("*.lua"))}
+"""All scripts: any test of the ledger may notice."""
