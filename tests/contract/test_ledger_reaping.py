@@ -263,6 +263,14 @@ async def test_the_reaper_sends_again_what_the_queue_lost(
     assert await broker.depth(QUEUE) == 3
 
 
+def test_a_call_is_unclaimed_when_its_message_was_sent_15_s_ago(ledger: BlockingLedger) -> None:
+    early, late = accepted(ledger), accepted(ledger)
+    sent_earlier(ledger, early, 15.0)
+    sent_earlier(ledger, late, 10.0)
+    assert [call.call for call in waiting(ledger).old] == [early.call]
+    assert waiting(ledger).count == 2
+
+
 async def test_the_reaper_sends_again_what_was_overtaken(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
@@ -297,7 +305,13 @@ def now_ms(ledger: BlockingLedger) -> float:
 
 def sent_a_lease_ago(ledger: BlockingLedger, record: Record) -> None:
     """The call's message was sent more than a lease ago, as far as the ledger knows."""
-    ledger.redis.zincrby(f"{record.call.partition}:waiting:{QUEUE}", -16_000, str(record.call))
+    sent_earlier(ledger, record, LEASE_S + 1)
+
+
+def sent_earlier(ledger: BlockingLedger, record: Record, seconds: float) -> None:
+    """The call's message was sent so much earlier, as far as the ledger knows."""
+    waiting_set = f"{record.call.partition}:waiting:{QUEUE}"
+    ledger.redis.zincrby(waiting_set, -1000 * seconds, str(record.call))
 
 
 def same_partition(call: CallKey) -> CallKey:

@@ -29,7 +29,9 @@ from forebay_backends.ledger.operations.calls import (
     watch,
 )
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
+from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, WORKER, accepted, new_call, new_key, running, sweep_all
+from tests.harness import eventually
 
 pytestmark = pytest.mark.usefixtures("message_paths")
 
@@ -164,6 +166,16 @@ def test_a_call_is_queued_with_its_message_when_its_requests_have_ended(
     assert ledger.run(complete(record.call, PUSH)) is None
     assert (record.state, queue(ledger)) == (State.QUEUED, [b"message"])
     assert ledger.run(receive(record.call, 1, b"b", 100)) == Refused(State.QUEUED)
+
+
+def test_a_call_without_a_worker_ends_after_its_queue_wait_from_the_end_of_its_requests(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = accepted(ledger, channel.name, receiving=True, queue_wait_s=0.001)
+    assert ledger.run(complete(record.call, Push())) is None
+    eventually(lambda: record.is_past("queue_wait_until"), "its queue wait is over")
+    sweep_all(ledger)
+    assert (record.ending().state, record.ending().reason) == (State.FAILED, "NO_WORKERS")
 
 
 def test_a_handler_hears_how_many_requests_there_are(ledger: BlockingLedger) -> None:

@@ -36,6 +36,35 @@ def test_nothing_need_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.backends().broker_is_ledger
 
 
+def test_the_limits_are_by_default_those_of_the_documentation() -> None:
+    settings = load_settings()
+    numbers = {
+        name: value
+        for name, value in settings.model_dump().items()
+        if isinstance(value, int | float)
+    }
+    assert numbers == {
+        "processes": 1,
+        "max_message_bytes": 4 << 20,
+        "max_calls": 10_000,
+        "max_held_bytes": 512 << 20,
+        "max_queue_depth": 100_000,
+        "first_request_s": 30.0,
+        "idle_s": 60.0,
+        "queue_wait_s": 60.0,
+        "attempts": 3,
+        "cancel_grace_s": 5.0,
+        "linger_s": 10.0,
+        "request_bytes": 64 << 20,
+        "item_bytes": 256 << 20,
+        "window_bytes": 8 << 20,
+        "retention_s": 3600.0,
+        "retention_bytes": 1 << 30,
+        "drain_s": 10.0,
+    }
+    assert settings.run_time_s is None
+
+
 def test_the_data_is_under_the_home_where_no_state_folder_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

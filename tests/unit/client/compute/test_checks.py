@@ -10,6 +10,7 @@ import pytest
 from forebay.compute.checks import (
     ITEM_BYTES,
     MAX_N,
+    MAX_ROW_BYTES,
     FactorialCheck,
     MatMulCheck,
     matrix_bytes,
@@ -129,6 +130,31 @@ def test_a_matrix_of_exactly_the_limit_passes() -> None:
     MatMulCheck(max_matrix_bytes=800).feed(_random(m=10, n=10))
     with pytest.raises(TooLarge):
         MatMulCheck(max_matrix_bytes=799).feed(_random(m=10, n=10))
+
+
+@pytest.mark.parametrize(
+    ("cols", "fields"),
+    [
+        (3 << 18, {"dtype": pb.DATA_TYPE_INT32}),
+        (3 << 17, {}),
+        (3 << 17, {"dtype": pb.DATA_TYPE_INT32, "values": True}),
+        (3 << 16, {"dtype": pb.DATA_TYPE_COMPLEX128}),
+    ],
+    ids=["of 4 bytes", "of 8 bytes", "as doubles", "of 16 bytes"],
+)
+def test_a_row_of_the_product_of_exactly_3_mib_passes(cols: int, fields: dict[str, Any]) -> None:
+    def request(cols: int) -> pb.MatMulRequest:
+        left, right = (
+            _matrix(1, size, **fields | ({"values": [1] * size} if "values" in fields else {}))
+            for size in (1, cols)
+        )
+        return _operands(left, right)
+
+    assert MAX_ROW_BYTES == 3 * 1024 * 1024
+    MatMulCheck().feed(request(cols))
+    error = _refused(request(cols + 1), max_matrix_bytes=1 << 30)
+    assert type(error) is TooLarge
+    assert violated(error) == ["operands.right.cols"]
 
 
 def test_an_unset_type_is_the_same_as_float64() -> None:

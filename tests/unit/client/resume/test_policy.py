@@ -253,6 +253,10 @@ def test_a_call_without_a_deadline_is_retried_for_a_bounded_time(
     assert retry_for_s - MAX_BACKOFF_S <= call.clock.now - begun <= retry_for_s
 
 
+def test_a_call_without_a_deadline_is_retried_for_a_minute_and_unaccepted_for_10_s() -> None:
+    assert (RETRY_FOR_S, RETRY_UNACCEPTED_FOR_S) == (60.0, 10.0)
+
+
 def test_a_long_accepted_attempt_restarts_that_time() -> None:
     call = Call()
     for _ in range(10):

@@ -126,6 +126,15 @@ def test_no_matching_call_is_outside_of_a_filters_bounds(
         assert parsed.start is None or one.cursor < parsed.start
 
 
+def test_of_several_bounds_the_tightest_hold() -> None:
+    times = [f'"2026-01-01T00:00:0{second}Z"' for second in range(6)]
+    after = [f"create_time >= {time}" for time in (times[1], times[2], times[0])]
+    before = [f"create_time <= {time}" for time in (times[5], times[3], times[4])]
+    bounded = parse_filter(" AND ".join(after + before))
+    assert (bounded.oldest_ms, bounded.newest_ms) == (NEW_YEAR_MS + 2000, NEW_YEAR_MS + 3000)
+    assert bounded.start == Cursor(NEW_YEAR_MS + 3001, "")
+
+
 def test_only_comparisons_outside_of_or_set_bounds() -> None:
     new_year, later = '"2026-01-01T00:00:00Z"', '"2026-01-01T00:00:01Z"'
     both = parse_filter(f"create_time >= {new_year} AND create_time < {later}")

@@ -47,6 +47,18 @@ class Queue:
         """Why a call is refused."""
         return self.queues.refusal(QueueRequest("q", **{"caller_holds": 1, **asking}))
 
+    def retry_after_s(self, **asking: Any) -> tuple[float, float]:
+        """The shortest and the longest retry delay of many refused callers."""
+        refusals = [self.refusal(**asking) for _ in range(500)]
+        found = [refusal.retry_after_s or 0.0 for refusal in refusals if refusal is not None]
+        assert len(found) == len(refusals)
+        return min(found), max(found)
+
+
+def spread_from(estimate_s: float) -> tuple[float, float]:
+    """Retry delays for this estimate, which are up to a quarter longer."""
+    return pytest.approx((estimate_s, 1.25 * estimate_s), rel=0.02)
+
 
 def test_a_queue_that_nobody_has_looked_at_takes_calls() -> None:
     queue = Queue()
@@ -130,6 +142,31 @@ def test_a_call_that_may_not_wait_as_long_finds_the_queue_full() -> None:
     refusal = queue.refusal(queue_wait_s=2.0)
     assert isinstance(refusal, QueueFull)
     assert refusal.quota == "queue q"
+
+
+def test_callers_of_a_full_queue_retry_when_a_twentieth_of_it_is_free() -> None:
+    queue = Queue(rate=10.0)
+    queue.look(LIMIT + 99, 60)
+    excess = 150  # with the refused call itself, over 950 of 1000
+    assert queue.retry_after_s() == spread_from(excess / (queue.load.per_s or 0))
+
+
+def test_a_caller_with_many_calls_retries_soon_where_a_twentieth_is_free() -> None:
+    queue = Queue()
+    queue.look(LIMIT // 2, 60)
+    assert queue.retry_after_s(caller_holds=10 * LIMIT) == spread_from(0.1)
+
+
+@pytest.mark.parametrize("limit", ["deadline_s", "queue_wait_s"])
+def test_a_call_is_refused_for_more_than_twice_its_time_and_retried_when_it_would_fit(
+    limit: str,
+) -> None:
+    queue = Queue()
+    queue.look(100, 60)
+    wait_s = queue.load.wait_s or 0
+    assert queue.refusal(**{limit: wait_s / 2}) is None
+    assert queue.refusal(**{limit: wait_s / 2 - 0.001}) is not None
+    assert queue.retry_after_s(**{limit: 4.0}) == spread_from(wait_s - 4.0)
 
 
 def test_an_empty_queue_refuses_nobody() -> None:

@@ -1,0 +1,104 @@
+"""gRPC statuses: pushback, details, and requests that are not the method's message."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NoReturn, cast
+
+import grpc
+import pytest
+from google.rpc import code_pb2, status_pb2
+
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import (
+    BackendUnavailable,
+    Draining,
+    ForebayError,
+    HandlerAborted,
+    InvalidRequest,
+    QueueFull,
+)
+from forebay.errors.status import STATUS_DETAILS_KEY, from_status
+from forebay.metadata import Pairs
+from forebay_gateway.rpc.status import abort, parsed, request_parser
+
+PUSHBACK_MS = "grpc-retry-pushback-ms"
+
+
+class Ended(Exception):
+    """Raised by `abort`."""
+
+
+class Rpc:
+    """An RPC that keeps the status that it ended with."""
+
+    def __init__(self, raises: type[Exception] = Ended) -> None:
+        self.code: grpc.StatusCode | None = None
+        self.message = ""
+        self.trailing: dict[str, str | bytes] = {}
+        self._raises = raises
+
+    async def abort(self, code: grpc.StatusCode, message: str, trailing: Pairs) -> NoReturn:
+        self.code, self.message, self.trailing = code, message, dict(trailing)
+        raise self._raises
+
+
+async def aborted(error: ForebayError, trailing: Pairs = ()) -> Rpc:
+    rpc = Rpc()
+    with pytest.raises(Ended):
+        await abort(cast(Any, rpc), error, trailing)
+    return rpc
+
+
+@pytest.mark.parametrize(
+    ("error", "pushback_ms"),
+    [
+        (QueueFull("full", retry_after_s=1.5), "1500"),
+        (QueueFull("full", retry_after_s=0.0004), "0"),
+        (QueueFull("full", retry_after_s=0.0006), "1"),
+        (Draining("leaving", retry_after_s=60.0), "60000"),
+        (BackendUnavailable("away"), "-1"),
+        (InvalidRequest("wrong"), None),
+    ],
+)
+async def test_grpcs_own_retries_wait_for_the_retry_delay_or_are_forbidden(
+    error: ForebayError, pushback_ms: str | None
+) -> None:
+    assert (await aborted(error)).trailing.get(PUSHBACK_MS) == pushback_ms
+
+
+async def test_an_rpc_ends_with_the_errors_code_message_and_details() -> None:
+    rpc = await aborted(QueueFull("full", retry_after_s=2.0), (("forebay-attempts", "1"),))
+    assert (rpc.code, rpc.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+    assert rpc.trailing["forebay-attempts"] == "1"
+    status = status_pb2.Status.FromString(cast(bytes, rpc.trailing[STATUS_DETAILS_KEY]))
+    error = from_status(status.code, status.message, status)
+    assert isinstance(error, QueueFull)
+    assert error.retry_after_s == 2.0
+
+
+async def test_a_code_that_grpc_does_not_have_is_unknown() -> None:
+    error = HandlerAborted("odd")
+    error.code = cast(code_pb2.Code, 99)
+    assert (await aborted(error)).code is grpc.StatusCode.UNKNOWN
+
+
+async def test_an_rpc_whose_caller_has_disconnected_is_cancelled() -> None:
+    rpc = Rpc(raises=grpc.aio.InternalError)
+    with pytest.raises(asyncio.CancelledError):
+        await abort(cast(Any, rpc), InvalidRequest("wrong"))
+
+
+def test_a_request_is_parsed_as_its_message() -> None:
+    request = pb.FactorialRequest(n=3)
+    assert parsed(pb.FactorialRequest, request.SerializeToString()) == request
+    with pytest.raises(InvalidRequest, match=r"not a valid forebay\.compute\.v1\.FactorialRequest"):
+        parsed(pb.FactorialRequest, b"\xff")
+
+
+async def test_a_malformed_request_ends_its_rpc_with_invalid_argument() -> None:
+    parse, rpc = request_parser(pb.FactorialRequest), Rpc()
+    assert await parse(b"\x08\x03", cast(Any, rpc)) == pb.FactorialRequest(n=3)
+    with pytest.raises(Ended):
+        await parse(b"\xff", cast(Any, rpc))
+    assert rpc.code is grpc.StatusCode.INVALID_ARGUMENT

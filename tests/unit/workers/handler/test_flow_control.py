@@ -80,6 +80,17 @@ def test_a_blocked_handler_waits_until_much_is_read(sizes: list[int], read: int)
     assert not flow.blocked or sum(sizes[read:]) > LIMIT // 2 - max(sizes)
 
 
+def test_a_second_trim_counts_from_the_first_item_and_byte() -> None:
+    flow = _sent(*[400] * 4)
+    flow.on_credit(4)
+    assert flow.trimmable() == (3, 1200), "400 read bytes stay, more than the window"
+    flow.trimmed(1200)
+    for _ in range(3):
+        flow.sent(400)
+    flow.on_credit(7)
+    assert flow.trimmable() == (6, 2400)
+
+
 def test_empty_items_alone_are_not_trimmed() -> None:
     flow = _sent(0, 250, 151, 300, 300, window=1 << 20)
     flow.on_credit(2)

@@ -20,6 +20,7 @@ from forebay.errors import ForebayError, InvalidRequest
 from forebay.errors.status import from_status
 from forebay.routes import Method
 from forebay_workers.handler.invoke import Stopped, invoke
+from forebay_workers.handler.version_check import checking_versions
 from tests.unit.samples import METHODS, Attempt
 
 UNARY, RESPONSES, BOTH = METHODS["Add"], METHODS["Factorial"], METHODS["MatMul"]
@@ -210,3 +211,18 @@ def test_a_handler_that_raises_because_it_was_stopped_has_not_failed(
     with caplog.at_level(logging.ERROR):
         assert Attempt().run(UNARY, handler, pb.AddRequest()) is None
     assert not caplog.records
+
+
+@pytest.mark.parametrize("request_", [b"\xff", b"\x08\x03\x98\x06\x01"], ids=["other", "newer"])
+def test_a_request_of_another_version_is_logged_with_what_to_do(
+    request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    check = checking_versions(NoCheck(), RESPONSES, "us-" + "0" * 16)
+    attempt = Attempt()
+    handler = _raises_between
+    outcome = invoke(RESPONSES, handler, [request_], attempt.context, check, attempt.emit, 1 << 20)
+    assert outcome is not None
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"call {attempt.context.call} is not run: {outcome.message}"
+    assert "bring gateway and workers to one version" in outcome.message

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from forebay.checks import NoCheck
-from forebay.compute.checks import FactorialCheck
+from forebay.compute.checks import FactorialCheck, MatMulCheck
 from forebay.compute.v1 import compute_pb2 as pb
-from forebay.errors import OutOfRange, VersionMismatch
+from forebay.errors import InvalidRequest, OutOfRange, VersionMismatch
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from tests.unit.samples import METHODS
 
@@ -54,3 +54,9 @@ def test_the_methods_own_check_still_runs() -> None:
         check.feed(pb.FactorialRequest(n=3))
     checking_versions(FactorialCheck(), FACTORIAL, NEWER).feed(pb.FactorialRequest(n=3))
     check.end()
+
+
+def test_the_methods_own_check_still_ends() -> None:
+    check = checking_versions(MatMulCheck(), METHODS["MatMul"], "ss-" + "0" * 16)
+    with pytest.raises(InvalidRequest, match="the request stream is empty"):
+        check.end()
