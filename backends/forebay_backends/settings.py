@@ -11,9 +11,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSettingsError
 
+from forebay.deadline import clamped_s
 from forebay.routes.plain import ExceptionStatus
 from forebay_backends.embedded.server import socket_url
 from forebay_backends.urls import Backends, backends, redacted, redis_url
@@ -41,6 +42,9 @@ _EXAMPLES = {
     "services": '["mypkg.my_pb2"]',
     "checks": '{"mypkg.MyService.Method": {"option": 1}}',
 }
+
+
+Seconds = Annotated[float, AfterValidator(clamped_s)]
 
 
 class SettingsError(ValueError):
@@ -93,19 +97,23 @@ class Settings(BaseSettings):
         512 * _MIB, ge=1, description="limit of the memory that these calls hold"
     )
     max_queue_depth: int = Field(100_000, ge=1, description="limit of waiting calls in one queue")
-    first_request_s: float = Field(30.0, gt=0, description="time limit for a call's first request")
-    idle_s: float = Field(60.0, gt=0, description="time limit for the next request of a live call")
-    queue_wait_s: float = Field(
+    first_request_s: Seconds = Field(
+        30.0, gt=0, description="time limit for a call's first request"
+    )
+    idle_s: Seconds = Field(
+        60.0, gt=0, description="time limit for the next request of a live call"
+    )
+    queue_wait_s: Seconds = Field(
         60.0, gt=0, description="time limit in the queue, until a worker begins the call"
     )
-    run_time_s: float | None = Field(None, gt=0, description="time limit of one attempt")
+    run_time_s: Seconds | None = Field(None, gt=0, description="time limit of one attempt")
     attempts: int = Field(3, ge=1, description="number of attempts of a call that may run again")
-    cancel_grace_s: float = Field(
+    cancel_grace_s: Seconds = Field(
         5.0,
         ge=0,
         description="time that a cancelled handler has to stop before it is killed (prefork)",
     )
-    linger_s: float = Field(
+    linger_s: Seconds = Field(
         10.0, ge=0, description="how long a call continues after its last watcher has left"
     )
     request_bytes: int = Field(
@@ -117,13 +125,13 @@ class Settings(BaseSettings):
     window_bytes: int = Field(
         8 * _MIB, ge=1, description="size limit of messages sent ahead of their reader"
     )
-    retention_s: float = Field(
+    retention_s: Seconds = Field(
         3600.0, gt=0, description="how long the ledger keeps a finished call"
     )
     retention_bytes: int = Field(
         1 << 30, ge=0, description="size limit of all finished calls in total"
     )
-    drain_s: float = Field(
+    drain_s: Seconds = Field(
         10.0, ge=0, description="time that calls in flight have to finish at shutdown"
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="log level")

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from forebay.metadata import ATTACHED, CALL_ID
 from tests.contract.plain_site import PlainSite, error_of, wish
+from tests.faults.raw_http2 import RawConnection, message, request_headers
 from tests.plain.v1 import plain_pb2 as pb
 
 TIMEOUT_S = 30.0
@@ -266,3 +267,16 @@ def test_the_code_survives_an_exceptions_message_of_any_size(
     assert (error.code_name, error.reason) == ("NOT_FOUND", "NO_SUCH_ORDER")
     assert error.message.startswith(letter * 100)
     assert ("characters more)" in error.message) is (size > 1 << 10)
+
+
+@pytest.mark.parametrize("timeout", ["99999999H", "99999999M", "99999999S"])
+def test_a_long_deadline_is_as_none(plain: PlainSite, timeout: str) -> None:
+    path = b"/tests.plain.v1.PlainService/Add"
+    request = pb.AddRequest(x=1, y=2).SerializeToString()
+    with RawConnection.greeted(plain.address) as connection:
+        headers = request_headers(path, (b"grpc-timeout", timeout.encode()))
+        for frame in connection.request(headers, message(request)):
+            connection.send(frame)
+        reply = connection.reply()
+    assert reply.headers[b"grpc-status"] == b"0"
+    assert pb.Sum.FromString(reply.data[5:]).total == 3

@@ -7,6 +7,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+LONGEST_S = 100 * 365 * 24 * 3600.0
+"""100 years: a longer time counts as no bound where there may be none, and otherwise as this one.
+
+Clocks, dates and numbers that times are added to can hold it: nanoseconds of 64 bits since 1970
+end in 2262, `threading.TIMEOUT_MAX` is 292 years, and Lua prints numbers with 14 digits. A caller
+can send `grpc-timeout: 99999999H`, which is 11,000 years.
+"""
+
+
+def clamped_s(seconds: float) -> float:
+    """The time, but at most `LONGEST_S`; raises ValueError for NaN."""
+    if math.isnan(seconds):
+        raise ValueError("expected a number of seconds, got NaN")
+    return min(seconds, LONGEST_S)
+
 
 @dataclass(frozen=True)
 class Deadline:
@@ -17,8 +32,13 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Deadline:
-        """The deadline that many seconds from now; None means no bound."""
-        return cls(math.inf if seconds is None else clock() + seconds, clock)
+        """So many seconds from now; never, where None or `LONGEST_S` or more.
+
+        Raises ValueError for NaN.
+        """
+        if seconds is None or clamped_s(seconds) == LONGEST_S:
+            return cls(math.inf, clock)
+        return cls(clock() + seconds, clock)
 
     def remaining_s(self) -> float:
         """Seconds left, at least 0; infinity if there is no bound."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from forebay.deadline import LONGEST_S
 from forebay_backends.settings import Settings, SettingsError, given_settings, load_settings
 
 SECRET = "s3cret"  # noqa: S105 - the word that no message may show
@@ -298,3 +299,14 @@ def test_the_data_folder_may_be_named_from_where_one_stands(
     settings = load_settings({"data_dir": "data"})
     assert settings.data_dir == tmp_path / "data"
     assert str(tmp_path) in settings.backends().ledger_url
+
+
+@pytest.mark.parametrize("value", ["inf", "1e300"])
+def test_times_of_100_years_and_more_count_as_100_years(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    names = [name for name in Settings.model_fields if name.endswith("_s")]
+    for name in names:
+        monkeypatch.setenv(f"FOREBAY_{name.upper()}", value)
+    settings = load_settings()
+    assert {getattr(settings, name) for name in names} == {LONGEST_S}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from forebay.deadline import Deadline
+import pytest
+
+from forebay.deadline import LONGEST_S, Deadline
 from tests.unit.samples import FakeClock
 
 
@@ -65,3 +67,14 @@ def test_the_sooner_deadline_runs_on_the_same_clock() -> None:
 
 def test_the_real_clock_is_the_default() -> None:
     assert 0 < Deadline.after(60.0).remaining_s() <= 60.0
+
+
+@pytest.mark.parametrize("seconds", [LONGEST_S, 1e11, 1e300, math.inf])
+def test_100_years_and_more_are_no_bound(seconds: float) -> None:
+    assert Deadline.after(seconds, FakeClock()).timeout_s() is None
+    assert Deadline.after(LONGEST_S - 1, FakeClock()).timeout_s() == LONGEST_S - 1
+
+
+def test_what_is_no_number_is_no_deadline() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        Deadline.after(math.nan)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from forebay.deadline import clamped_s
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.large_messages import LargeMessage
 from forebay_backends.ledger.lifecycle import State
@@ -80,7 +81,8 @@ def about(
 
 
 def milliseconds(seconds: float | None, at_least: int = 0) -> int:
-    return 0 if seconds is None else max(at_least, round(seconds * 1000))
+    """0 where there is no bound; at most `LONGEST_S`, which the scripts' numbers can hold."""
+    return 0 if seconds is None else max(at_least, round(clamped_s(seconds) * 1000))
 
 
 def refused(word: bytes) -> Refused:

@@ -19,6 +19,7 @@ from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import channel_to, fail
 from forebay.cli.message_json import as_dict
 from forebay.cli.options import SERVICE_FORMS, service_option, target_option
+from forebay.deadline import Deadline
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, QUEUE_MS, RESUME_FROM, RUN_MS
 from forebay.routes import Method, RouteError
 from forebay.routes.sources import read_all_methods
@@ -96,6 +97,7 @@ def _run(
         response_deserializer=method.response_class.FromString,
     )
     with _Output(method) as output, CancelOnCtrlC() as ctrl_c:
+        timeout_s = Deadline.after(timeout_s).timeout_s()
         call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
         try:
             for response in ctrl_c.responses(call):

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import grpc
 
+from forebay.deadline import Deadline
 from forebay.resume.calls import BlockingAttempts, CancelledAttempt, ResumingCall
 
 
@@ -60,7 +61,7 @@ class FutureResponse(ResumingCall, grpc.Future):  # type: ignore[type-arg]  # no
         return cancelled
 
     def _wait(self, timeout: float | None) -> None:
-        if not self._done.wait(timeout):
+        if not self._done.wait(Deadline.after(timeout).timeout_s()):
             raise grpc.FutureTimeoutError
 
     def _last_attempt(self) -> Any:

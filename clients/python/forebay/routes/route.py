@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 
+from forebay.deadline import clamped_s
 from forebay.routes.plain import PlainTask, read_plain_task
 from forebay.v1 import route_pb2
 
@@ -81,4 +82,4 @@ def _limits(option: route_pb2.Limits) -> Limits:
 
 
 def _seconds(is_set: bool, value: Duration) -> float | None:
-    return value.ToNanoseconds() / 1e9 if is_set else None
+    return clamped_s(value.ToNanoseconds() / 1e9) if is_set else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from forebay.deadline import LONGEST_S
 from forebay_backends.ledger.keys import CallKey, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
@@ -97,6 +99,14 @@ def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> N
         "fingerprint": "uu-1",
         "request": b"request",
     }
+
+
+def test_times_that_no_lua_number_prints_whole_are_cut() -> None:
+    absurd = replace(NEW, timeout_s=3.6e11, retention_s=math.inf, run_limit_s=1e300)
+    longest_ms = round(LONGEST_S * 1000)
+    assert accept(CALL, absurd, "channel", PUSH).arguments[4] == longest_ms
+    assert _fields(absurd)["retention_ms"] == _fields(absurd)["run_limit_ms"] == longest_ms
+    assert len(str(longest_ms + 10 * 365 * 86_400_000)) < 14
 
 
 def test_a_call_with_a_request_stream_starts_without_inputs_and_without_a_request() -> None:
