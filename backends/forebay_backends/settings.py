@@ -103,6 +103,11 @@ class Settings(BaseSettings):
     idle_s: Seconds = Field(
         60.0, gt=0, description="time limit for the next request of a live call"
     )
+    stall_s: Seconds = Field(
+        60.0,
+        gt=0,
+        description="how long a caller may take no message while the call's handler waits for it",
+    )
     queue_wait_s: Seconds = Field(
         60.0, gt=0, description="time limit in the queue, until a worker begins the call"
     )

@@ -19,6 +19,7 @@ from forebay_backends.ledger.operations.attempts import (
     emit,
     emit_transient,
     finish,
+    read_flow,
     release,
     send_initial_metadata,
     trim,
@@ -123,6 +124,9 @@ def unary(found: Found, event: Event) -> None:
         send_initial_metadata(call, 1, b"metadata"),
         credit(call, 1),
         trim(call, 1, 1, 4),
+        attach(call, OTHER_GATEWAY),
+        read_flow(call, 1),
+        leave(call, OTHER_GATEWAY),
         release(call, 1, WORKER),
         begin(call, 2, WORKER, "control"),
     )

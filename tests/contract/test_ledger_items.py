@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
@@ -25,10 +27,11 @@ from forebay_backends.ledger.operations.attempts import (
     trim,
 )
 from forebay_backends.ledger.operations.base import Refusal, Refused
-from forebay_backends.ledger.operations.calls import credit, watch
+from forebay_backends.ledger.operations.calls import credit, leave, watch
 from forebay_backends.ledger.scripts import RECORD_BYTES
 from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, Record, running, sweep_all
+from tests.harness import eventually
 
 
 def emitted(record: Record, *items: bytes) -> None:
@@ -197,3 +200,36 @@ async def test_items_are_read_by_ordinal_in_pages(
     assert await aio_ledger.items(record.call, 3, 2) == []
     ledger.run(trim(record.call, 1, 1, 1))
     assert await aio_ledger.items(record.call, 0, 2) == [(1, b"b"), (2, b"c")]
+
+
+def test_a_watcher_learns_how_long_the_handler_waits_for_watchers(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    emitted(record, b"a", b"b")
+    assert record.snapshot().credit_wait_s == 0
+    waits_since = ledger_ms(record)
+    assert isinstance(ledger.run(read_flow(record.call, 1)), Flow)
+    eventually(lambda: record.snapshot().credit_wait_s > 0, "the wait is reported")
+    assert isinstance(ledger.run(read_flow(record.call, 1)), Flow)  # the wait goes on
+    assert record.snapshot().credit_wait_s <= (ledger_ms(record) - waits_since + 1) / 1000
+    ledger.run(credit(record.call, 1))
+    assert record.snapshot().credit_wait_s == 0
+
+
+def test_a_handler_that_emits_again_does_not_wait(ledger: BlockingLedger) -> None:
+    record = running(ledger)
+    assert isinstance(ledger.run(read_flow(record.call, 1)), Flow)
+    assert "credit_wait_since" in record.fields
+    emitted(record, b"a")
+    assert "credit_wait_since" not in record.fields
+
+
+def test_a_handler_without_watchers_waits_for_none(ledger: BlockingLedger) -> None:
+    record = running(ledger, detach=True)
+    ledger.run(leave(record.call, NOBODY))
+    assert ledger.run(read_flow(record.call, 1)) == Flow(0, 0)
+    assert "credit_wait_since" not in record.fields
+
+
+def ledger_ms(record: Record) -> float:
+    seconds, microseconds = cast(tuple[int, int], record.ledger.redis.time())
+    return seconds * 1000 + microseconds / 1000

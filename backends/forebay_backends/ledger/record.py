@@ -105,6 +105,14 @@ FIELDS = (
     ),
     Field("queue_wait_until", _TIME, _WITH_REQUESTS, "gateway, reaper", "When a queued call fails"),
     Field("abandoned_at", _TIME, ALL, "all", "When the last watcher left; unset: it is watched"),
+    Field(
+        "credit_wait_since",
+        _TIME,
+        _RUNNING,
+        "worker",
+        "Since when the handler waits for watchers to read; unset: it does not",
+        of_claim=True,
+    ),
     Field("idle_until", _TIME, _RUNNING, "worker", "When a wait for a request ends", of_claim=True),
     # Its policy.
     Field("queue_wait_ms", _DURATION, ACTIVE, "gateway", "How long the call may be queued"),

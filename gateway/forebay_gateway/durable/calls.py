@@ -30,11 +30,12 @@ from forebay_gateway.durable.item_sequence import ItemSequence
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.request_upload import RequestUpload
 from forebay_gateway.durable.response_writer import ResponseWriter
+from forebay_gateway.durable.stall import StallLimit
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.rpc.incoming import Context, IncomingCall
 from forebay_gateway.rpc.outcomes import call_unknown
-from forebay_gateway.rpc.policy import new_call
+from forebay_gateway.rpc.policy import new_call, stall_s
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class _DurableRpc:
         self._context = context
         self._call = CallKey(incoming.options.call_id or uuid7())
         self._items = ItemSequence(incoming.options.resume_from, incoming.permit)
-        self._watch = Watch(self._call, self._items)
+        stall_limit = StallLimit(stall_s(incoming.method, calls.settings))
+        self._watch = Watch(self._call, self._items, stall_limit)
 
     async def serve(self) -> bytes | None:
         async with self._open_watch():

@@ -63,9 +63,13 @@ class ResponseWriter:
         self._prefetch: _Prefetch | None = None
 
     async def write(self, attached: str) -> bytes | None:
-        """Sends items until the call has ended; returns a unary method's response."""
+        """Sends items until the call has ended; returns a unary method's response.
+
+        Raises CallerStalled where the caller reads nothing while the handler waits for it.
+        """
         try:
-            return await self._write(attached)
+            async with self._watch.stall_limit.applied(self._call):
+                return await self._write(attached)
         finally:
             if self._prefetch is not None:
                 self._prefetch.items.cancel()
@@ -82,7 +86,7 @@ class ResponseWriter:
                 case Send(payload):
                     if self._method.server_streaming:
                         self._start_prefetch()
-                        await self._context.write(payload)
+                        await self._watch.stall_limit.write(self._context, payload)
                         await self._send_credit(self._items.next_credit())
                     else:
                         response = payload

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 from forebay.errors import BackendUnavailable, ForebayError
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.calls import CallSnapshot
 from forebay_gateway.durable.item_sequence import ItemSequence
+from forebay_gateway.durable.stall import StallLimit
 
 
 class Watch(AutoResetEvent):
     """The state of one RPC on a durable call; the event is set when that state changes."""
 
-    def __init__(self, call: CallKey, items: ItemSequence) -> None:
+    def __init__(
+        self, call: CallKey, items: ItemSequence, stall_limit: StallLimit | None = None
+    ) -> None:
         super().__init__()
         self.call = call
         self.items = items
+        self.stall_limit = stall_limit or StallLimit(math.inf)
         self.is_registered = False
         """Whether the ledger has the watch. A registered watch is renewed."""
         self.confirmed_subscription = 0
@@ -29,6 +35,8 @@ class Watch(AutoResetEvent):
     def on_renewed(self, result: CallSnapshot | Refused | BackendUnavailable) -> None:
         """Keeps the result of a renewal until `take_snapshot`."""
         self._latest = result
+        if isinstance(result, CallSnapshot):
+            self.stall_limit.on_snapshot(result)
         self.set()
 
     def take_snapshot(self) -> CallSnapshot | Refused | None:

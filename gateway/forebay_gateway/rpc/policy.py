@@ -56,6 +56,11 @@ def queue_wait_s(method: Method, settings: Settings) -> float:
     return method.route.limits.queue_wait_s or settings.queue_wait_s
 
 
+def stall_s(method: Method, settings: Settings) -> float:
+    """How long a caller may take no message while the handler waits for it."""
+    return method.route.limits.stall_s or settings.stall_s
+
+
 def run_time_s(method: Method, settings: Settings) -> float | None:
     """How long one attempt may run; None where only a deadline bounds it."""
     return method.route.limits.run_time_s or settings.run_time_s

@@ -18,6 +18,8 @@ from forebay_gateway.rpc.metadata_size import fit_status
 M = TypeVar("M", bound=Message)
 
 _PUSHBACK_MS = "grpc-retry-pushback-ms"  # gRFC A6, "Pushback"
+_SENDING_S = 5.0
+"""How long an RPC waits for a caller to read its status."""
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -26,13 +28,18 @@ async def abort(
 ) -> NoReturn:
     """Ends the RPC with the error's status and details, shortened to what every client accepts.
 
-    Raises CancelledError where the caller has disconnected: gRPC refuses to send a status then.
+    Raises CancelledError where the caller has disconnected, since gRPC refuses to send a status
+    then, and where the caller reads nothing.
     """
     message, metadata = fit_status(to_status(error), (*trailing, *_pushback(error)))
     try:
-        await context.abort(
-            _CODES.get(error.code, grpc.StatusCode.UNKNOWN), message, tuple(metadata)
-        )
+        async with asyncio.timeout(_SENDING_S):
+            await context.abort(
+                _CODES.get(error.code, grpc.StatusCode.UNKNOWN), message, tuple(metadata)
+            )
+    except TimeoutError:
+        # gRPC keeps the status for a caller that reads again; nothing else is to wait for it.
+        raise asyncio.CancelledError from error
     except grpc.aio.InternalError as gone:
         raise asyncio.CancelledError from gone
 

@@ -47,6 +47,7 @@ DESIGN = {
     "TASK_REVOKED": (code_pb2.CANCELLED, errors.CallEnded),
     "CANCELLED": (code_pb2.CANCELLED, errors.CallEnded),
     "CALLER_IDLE": (code_pb2.DEADLINE_EXCEEDED, errors.CallEnded),
+    "CALLER_STALLED": (code_pb2.ABORTED, errors.CallEnded),
 }
 
 

@@ -62,6 +62,7 @@ class CallSnapshot:
     """The state of a call, for a watcher. The ledger has its items `first` to `count` - 1.
 
     `sent` is the size in bytes of all items. `receiving`: whether further requests may come.
+    `credit_wait_s`: how long the handler has waited for watchers to read, 0 where it does not.
     """
 
     method: str
@@ -76,6 +77,7 @@ class CallSnapshot:
     transient: bytes
     receiving: bool
     ending: Ending | None
+    credit_wait_s: float = 0.0
 
 
 def accept(
@@ -171,8 +173,8 @@ def credit(call: CallKey, count: int) -> Operation[Refused | None]:
 def _snapshot(reply: Reply) -> CallSnapshot | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
-    _, method, digest, ahead, sent, first, outcome, initial, transient, receiving, *ending = reply
-    words = [word.decode() for word in ending]
+    _, method, digest, ahead, sent, first, outcome, initial, transient, *words_of_state = reply
+    receiving, credit_wait_ms, *words = [word.decode() for word in words_of_state]
     terminal = State(words[0]).terminal
     return CallSnapshot(
         method.decode(),
@@ -185,6 +187,7 @@ def _snapshot(reply: Reply) -> CallSnapshot | Refused:
         int(first),
         initial,
         transient,
-        receiving == b"1",
+        receiving == "1",
         parse_ending(words, outcome) if terminal else None,
+        int(credit_wait_ms) / 1000,
     )

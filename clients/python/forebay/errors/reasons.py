@@ -16,6 +16,7 @@ __all__ = [
     "CallUnknown",
     "CallerError",
     "CallerIdle",
+    "CallerStalled",
     "Cancelled",
     "CapacityError",
     "DeadlineExceeded",
@@ -277,6 +278,16 @@ class CallerIdle(CallEnded):
 
     code = code_pb2.DEADLINE_EXCEEDED
     reason = "CALLER_IDLE"
+
+
+class CallerStalled(CallEnded):
+    """This caller took no message for the `stall` limit while the handler waited for it.
+
+    The call itself may go on: attach again with its id.
+    """
+
+    code = code_pb2.ABORTED
+    reason = "CALLER_STALLED"
 
 
 class Cancelled(CallEnded):

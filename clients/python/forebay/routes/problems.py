@@ -70,6 +70,8 @@ def _kind_problems(method: MethodDescriptor, route: Route) -> Iterator[str]:
         yield "`live` is for streaming requests; remove it"
     if route.limits.idle_s is not None and not route.live:
         yield "`limits.idle` is for live methods; remove it"
+    if route.limits.stall_s is not None and not method.server_streaming:
+        yield "`limits.stall` is for streaming responses; remove it"
 
 
 def _disconnect_problems(route: Route, on_disconnect: int) -> Iterator[str]:
@@ -106,7 +108,7 @@ def _metadata_problems(keys: tuple[str, ...]) -> Iterator[str]:
 def _limit_problems(limits: Limits) -> Iterator[str]:
     if limits.linger_s is not None and limits.linger_s < 0:
         yield f"`limits.linger` is {limits.linger_s:g} s; set 0 s or more"
-    for name in ("queue_wait_s", "run_time_s", "idle_s"):
+    for name in ("queue_wait_s", "run_time_s", "idle_s", "stall_s"):
         value = getattr(limits, name)
         if value is not None and value <= 0:
             yield f"`limits.{name[:-2]}` is {value:g} s; set more than 0 s, or remove it"
@@ -118,6 +120,8 @@ def _plain_problems(method: MethodDescriptor, route: Route, plain: PlainTask) ->
     for name in ("ephemeral", "live", "deterministic"):
         if getattr(route, name):
             yield f"`{name}` is not for `plain` tasks; remove it"
+    if route.limits.stall_s is not None:
+        yield "`limits.stall` is not for `plain` tasks, which wait for no reader; remove it"
     if route.max_batch > 1:
         yield "`max_batch` is not for `plain` tasks; remove it"
     for name in plain.positional:

@@ -24,6 +24,7 @@ class Limits:
     request_bytes: int | None = None
     item_bytes: int | None = None
     idle_s: float | None = None
+    stall_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def _limits(option: route_pb2.Limits) -> Limits:
         request_bytes=option.request_bytes or None,
         item_bytes=option.item_bytes or None,
         idle_s=_seconds(option.HasField("idle"), option.idle),
+        stall_s=_seconds(option.HasField("stall"), option.stall),
     )
 
 

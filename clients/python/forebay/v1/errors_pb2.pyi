@@ -144,6 +144,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED. The handler of a live call waited for its next request longer than the
     route's `idle` limit, and was stopped. Example: a chat that nobody closed.
     """
+    ERROR_REASON_CALLER_STALLED: _ErrorReason.ValueType  # 30
+    """ABORTED, with RetryInfo. The caller took no message for as long as the method's
+    `stall` limit allows, while the handler waited for it. Only this RPC ended; the call
+    goes on as if the caller had disconnected. Example: a caller that reads one item and
+    forgets the stream. To continue, call again with the call's id and the number of items
+    received.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, each with its status."""
@@ -263,5 +270,12 @@ call. Example: only the gateway knows a new field.
 ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
 """DEADLINE_EXCEEDED. The handler of a live call waited for its next request longer than the
 route's `idle` limit, and was stopped. Example: a chat that nobody closed.
+"""
+ERROR_REASON_CALLER_STALLED: ErrorReason.ValueType  # 30
+"""ABORTED, with RetryInfo. The caller took no message for as long as the method's
+`stall` limit allows, while the handler waited for it. Only this RPC ended; the call
+goes on as if the caller had disconnected. Example: a caller that reads one item and
+forgets the stream. To continue, call again with the call's id and the number of items
+received.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

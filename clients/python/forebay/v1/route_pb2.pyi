@@ -282,6 +282,7 @@ class Limits(_message.Message):
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     ITEM_BYTES_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
+    STALL_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
     """The maximum number of attempts of a call that may run again. At least 1. Unset or 0: the
     gateway's default.
@@ -316,6 +317,13 @@ class Limits(_message.Message):
         DEADLINE_EXCEEDED and the reason CALLER_IDLE. More than 0 s. Unset: the gateway's default.
         """
 
+    @_builtins.property
+    def stall(self) -> _duration_pb2.Duration:
+        """Streaming responses only: how long a caller may take no message while the handler
+        waits for it. Then the caller's RPC ends with ABORTED, reason CALLER_STALLED, and
+        `on_disconnect` applies as if the caller had disconnected. More than 0.
+        """
+
     def __init__(
         self,
         *,
@@ -326,10 +334,11 @@ class Limits(_message.Message):
         request_bytes: _builtins.int = ...,
         item_bytes: _builtins.int = ...,
         idle: _duration_pb2.Duration | None = ...,
+        stall: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["idle", b"idle", "linger", b"linger", "queue_wait", b"queue_wait", "run_time", b"run_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle", b"idle", "linger", b"linger", "queue_wait", b"queue_wait", "run_time", b"run_time", "stall", b"stall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "idle", b"idle", "item_bytes", b"item_bytes", "linger", b"linger", "queue_wait", b"queue_wait", "request_bytes", b"request_bytes", "run_time", b"run_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "idle", b"idle", "item_bytes", b"item_bytes", "linger", b"linger", "queue_wait", b"queue_wait", "request_bytes", b"request_bytes", "run_time", b"run_time", "stall", b"stall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

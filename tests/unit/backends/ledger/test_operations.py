@@ -191,7 +191,7 @@ def test_an_emitter_hears_how_far_readers_are(operation: Operation[Flow | Refuse
 
 
 def test_a_watcher_hears_where_a_running_call_stands() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient", b"1"]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient", b"1", b"1500"]
     words = [b"RUNNING", b"", b"5", b"1", b"2", b"3"]
     assert watch(CALL, "channel").parse([*reply, *words]) == CallSnapshot(
         "m",
@@ -206,11 +206,12 @@ def test_a_watcher_hears_where_a_running_call_stands() -> None:
         transient=b"transient",
         receiving=True,
         ending=None,
+        credit_wait_s=1.5,
     )
 
 
 def test_a_watcher_hears_how_a_finished_call_ended() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"0"]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"0", b"0"]
     words = [b"EXPIRED", b"DEADLINE_EXCEEDED", b"5", b"1", b"2", b"3"]
     found = watch(CALL, "channel").parse([*reply, *words])
     assert isinstance(found, CallSnapshot)

@@ -145,6 +145,11 @@ def test_an_ephemeral_method_may_be_batched() -> None:
     assert (route.ephemeral, route.max_batch) == (True, 32)
 
 
+def test_a_streaming_method_may_bound_how_long_its_handler_waits_for_readers() -> None:
+    route = _read(_route(limits={"stall": Duration(seconds=5)}), "<").route
+    assert route.limits.stall_s == 5.0
+
+
 def test_a_live_method_may_bound_how_long_its_handler_waits() -> None:
     route = _read(_route(live=True, limits={"idle": Duration(seconds=5)}), ">").route
     assert (route.live, route.limits.idle_s) == (True, 5.0)
@@ -191,6 +196,13 @@ def test_methods_without_a_route_are_left_out_and_the_others_keep_their_order() 
         ({"max_batch": 2}, "<", "`max_batch`"),
         ({"live": True}, "<", "`live`"),
         ({"limits": {"idle": Duration(seconds=1)}}, ">", "`limits.idle`"),
+        ({"limits": {"stall": Duration(seconds=1)}}, "", "`limits.stall`"),
+        ({"limits": {"stall": Duration()}}, "<", "`limits.stall`"),
+        (
+            {"limits": {"stall": Duration(seconds=1)}, "plain": route_pb2.PlainTask()},
+            "<",
+            "`limits.stall`",
+        ),
         ({"live": True, "limits": {"idle": Duration()}}, ">", "`limits.idle`"),
         ({"priority": 10}, "", "priority of 10"),
         ({"max_priority": 11}, "", "priority of 11"),

@@ -11,5 +11,6 @@ if why then
   turn_away('items', call, item, size)
   return {why}
 end
+end_credit_wait(call, r)
 store_item(call, r, ordinal, item, announce_above, size)
 return flow(call, r)

@@ -1,4 +1,5 @@
--- How far readers are, for a handler that waits for credit.
+-- How far readers are, for a handler that waits for credit. The record keeps since when it waits
+-- for watchers: a gateway leaves the call where its caller has read nothing since then.
 -- ARGV: call, attempt
 -- Replies: OK items_read watchers | UNKNOWN | STALE | state
 local call, attempt = ARGV[1], ARGV[2]
@@ -6,4 +7,8 @@ local call, attempt = ARGV[1], ARGV[2]
 review(call)
 local r = read(call, FLOW_FIELDS)
 local why = refusal(r, attempt, 'emit')
-return why and {why} or flow(call, r)
+if why then return {why} end
+if not r.credit_wait_since and count_live_watchers(call) > 0 then
+  redis.call('HSET', key('call', call), 'credit_wait_since', now_ms())
+end
+return flow(call, r)

@@ -26,7 +26,12 @@ local function announce_requests(call, r, count)
   end
 end
 
-local FLOW_FIELDS = {'state', 'attempt', 'items_read'}
+local FLOW_FIELDS = {'state', 'attempt', 'items_read', 'credit_wait_since'}
+
+-- The handler does not wait for watchers, or they have read more; r: its credit_wait_since.
+local function end_credit_wait(call, r)
+  if r.credit_wait_since then redis.call('HDEL', key('call', call), 'credit_wait_since') end
+end
 
 -- How many items the watcher that is furthest has read, and how many watch; r: the FLOW_FIELDS.
 local function flow(call, r)
