@@ -14,6 +14,7 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.maintenance import (
@@ -42,6 +43,7 @@ class Reaper:
         self._ledger = ledger
         self._broker = broker
         self._retention_bytes = retention_bytes
+        self._expected_clock = ExpectedClock()
 
     async def repair(self, queues: Collection[str]) -> None:
         """Repairs everything once, unless another process did so just now.
@@ -52,9 +54,20 @@ class Reaper:
         if not await self._ledger.elected(REAPING, _ELECTED_FOR_S):
             return
         consumed = consumed_queues(await live_workers(self._ledger))
-        swept = await self._ledger.run_all([sweep(n, consumed) for n in range(PARTITIONS)])
+        swept = await self._sweep(consumed)
         await self._evict_over_cap(swept, consumed)
         await self._resend_lost(sorted(queues))
+
+    async def _sweep(self, consumed: Collection[str]) -> list[Swept]:
+        swept = await self._ledger.run_all(
+            [
+                sweep(n, consumed, expected_ms=self._expected_clock.now_ms(n))
+                for n in range(PARTITIONS)
+            ]
+        )
+        for n, partition in enumerate(swept):
+            self._expected_clock.on_read(n, partition.clock_ms)
+        return swept
 
     async def _evict_over_cap(self, swept: list[Swept], consumed: Collection[str]) -> None:
         """Deletes the oldest finished calls until all of them fit the cap."""

@@ -33,6 +33,7 @@ from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, connection_op
 from forebay_backends.ledger.errors import mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.operations.base import Operation, Push
+from forebay_backends.ledger.operations.maintenance import read_clock
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -146,9 +147,15 @@ class Ledger:
 
         While the server is full it elects every process, because their work frees memory.
         """
+        for_ms = int(for_s * 1000)
         try:
-            elect = self._redis.set(name, b"", px=int(for_s * 1000), nx=True)
-            return bool(await self.within_timeout(elect))
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(name, b"", px=for_ms, nx=True)
+                pipeline.pttl(name)
+                is_elected, left_ms = await self.within_timeout(pipeline.execute())
+            if left_ms > for_ms:  # the server's clock was stepped back
+                await self.within_timeout(cast(Any, self._redis.delete(name)))
+            return bool(is_elected)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, redis_errors.OutOfMemoryError):
                 return True
@@ -189,10 +196,9 @@ class Ledger:
         """redis-py's client: for pub/sub, and for commands run by `within_timeout`."""
         return self._redis
 
-    async def now_ms(self) -> float:
-        """The time on the server's clock."""
-        seconds, microseconds = await self.within_timeout(cast(Any, self._redis.time()))
-        return float(seconds * 1000 + microseconds / 1000)
+    async def now_ms(self) -> int:
+        """The time on the ledger's clock, which does not follow steps of the server's."""
+        return await self.run(read_clock())
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -189,9 +189,21 @@ KEYS = (
         "four leases",
         "`since`: start of uninterrupted sweeping; `last`: the last sweep",
     ),
+    KeyPattern(
+        "forebay:{N}:clock",
+        "hash",
+        "reaper",
+        "",
+        "`offset`: from the server's clock to the partition's; `last`: its time at the last sweep; "
+        "`doubts`: sweeps since that found a later time which they could not confirm",
+    ),
     KeyPattern(PRESENCE_INDEX, "zset", "worker", "", "Workers, by when their presence expires (s)"),
     KeyPattern(
-        "forebay:worker:WORKER", "string", "worker", "a lease", "Presence of a worker, JSON"
+        "forebay:worker:WORKER",
+        "string",
+        "worker",
+        "a day, unless it is renewed",
+        "Presence of a worker, JSON",
     ),
     KeyPattern(REAPING, "string", "reaper", "under a second", "The process that is sweeping"),
     KeyPattern(PROBE, "string", "all", "a second", "Shows that the server takes writes"),

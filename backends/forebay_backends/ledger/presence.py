@@ -1,7 +1,8 @@
 """Presence of workers: each writes an expiring key.
 
-A worker is live until its key expires, by the ledger's clock. A worker that hangs or is cut off
-stops renewing the key, so it counts as live for a lease at most.
+A worker is live until its time in the index, by the ledger's clock. A worker that hangs or is cut
+off stops renewing it, so it counts as live for a lease at most. The keys last longer: they expire
+by the server's clock, which may be stepped.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from forebay_backends.ledger.client import PROBE_MS, Ledger
-from forebay_backends.ledger.keys import PRESENCE_INDEX, PROBE, presence_key
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
 from forebay_backends.ledger.scripts import LEASE_S
+
+_KEPT_S = 24 * 3600
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +46,12 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
     # Two round trips: the index is ordered by the ledger's clock, not ours.
     now_s = await ledger.now_ms() / 1000
     async with ledger.redis.pipeline(transaction=False) as pipeline:
-        pipeline.set(
-            presence_key(presence.worker), json.dumps(asdict(presence)), px=int(LEASE_S * 1000)
-        )
+        pipeline.set(presence_key(presence.worker), json.dumps(asdict(presence)), ex=_KEPT_S)
         pipeline.zadd(PRESENCE_INDEX, {presence.worker: now_s + LEASE_S})
-        pipeline.zremrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
-        await ledger.within_timeout(pipeline.execute())
+        pipeline.zrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
+        *_, gone = await ledger.within_timeout(pipeline.execute())
+    for worker in gone:
+        await withdraw(ledger, worker.decode())
 
 
 async def withdraw(ledger: Ledger, worker: str) -> None:
@@ -59,8 +62,7 @@ async def withdraw(ledger: Ledger, worker: str) -> None:
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
-    names = await ledger.within_timeout(cast(Any, ledger.redis.zrange(PRESENCE_INDEX, 0, -1)))
-    return await _of(ledger, names)
+    return await _live(ledger, await ledger.now_ms() / 1000)
 
 
 async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
@@ -68,18 +70,16 @@ async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
 
     Raises BackendUnavailable, also where the ledger takes no writes.
     """
-    async with ledger.redis.pipeline(transaction=False) as pipeline:
-        pipeline.time()
-        pipeline.set(PROBE, b"", px=PROBE_MS)
-        pipeline.zrange(PRESENCE_INDEX, 0, -1)
-        before_s = time.monotonic()
-        (seconds, microseconds), _, names = await ledger.within_timeout(pipeline.execute())
-        here_s = (before_s + time.monotonic()) / 2
-    ahead_ms = (seconds - here_s) * 1000 + microseconds / 1000
-    return ahead_ms, await _of(ledger, names)
+    await ledger.ping()
+    before_s = time.monotonic()
+    now_ms = await ledger.now_ms()
+    here_s = (before_s + time.monotonic()) / 2
+    return now_ms - here_s * 1000, await _live(ledger, now_ms / 1000)
 
 
-async def _of(ledger: Ledger, names: list[bytes]) -> tuple[WorkerPresence, ...]:
+async def _live(ledger: Ledger, now_s: float) -> tuple[WorkerPresence, ...]:
+    live = ledger.redis.zrangebyscore(PRESENCE_INDEX, f"({now_s}", "+inf")
+    names: list[bytes] = await ledger.within_timeout(cast(Any, live))
     if not names:
         return ()
     texts = await ledger.within_timeout(

@@ -19,6 +19,7 @@ RECORD_BYTES = 2048
 
 _LIB = (
     "keys",
+    "clock",
     "waiting",
     "watchers",
     "settle",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
 
 from forebay_backends.ledger.blocking_client import BlockingLedger
-from forebay_backends.ledger.errors import mapped_errors
+from forebay_backends.ledger.operations.maintenance import read_clock
 
-_SYNC_INTERVAL_S = 60.0
+_SYNC_INTERVAL_S = 5.0
 
 
 class LedgerClock:
-    """Reads the ledger's time once a minute at most, and extrapolates in between."""
+    """Reads the ledger's clock every 5 s at most, and extrapolates in between."""
 
     def __init__(self, ledger: BlockingLedger) -> None:
         self._ledger = ledger
@@ -23,8 +22,6 @@ class LedgerClock:
         """Returns the ledger's time in ms; raises BackendUnavailable if it can't be read."""
         now = time.monotonic()
         if now - self._synced_at >= _SYNC_INTERVAL_S:
-            with mapped_errors():
-                seconds, microseconds = cast(Any, self._ledger.redis.time())
-            self._offset_ms = seconds * 1000 + microseconds / 1000 - time.monotonic() * 1000
+            self._offset_ms = self._ledger.run(read_clock()) - time.monotonic() * 1000
             self._synced_at = now
         return time.monotonic() * 1000 + self._offset_ms

@@ -15,12 +15,16 @@ _WORDS = 7
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep of one partition did, and how many bytes its ended calls hold."""
+    """What a sweep of one partition did, and how many bytes its ended calls hold.
+
+    `clock_ms` is the partition's clock; None where the sweep could not tell a step from an outage.
+    """
 
     reviewed: int
     dropped: int
     held_bytes: int
     oldest_ms: int | None
+    clock_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,33 @@ class QueueBacklog:
         return QueueBacklog(self.count + other.count, self.old + other.old)
 
 
-def sweep(partition: int, consumed: Collection[str], limit: int = 100) -> Operation[Swept]:
-    """Ends what is due in a partition and drops what is past its retention.
+def sweep(
+    partition: int,
+    consumed: Collection[str],
+    limit: int = 100,
+    *,
+    expected_ms: int | None = None,
+) -> Operation[Swept]:
+    """Ends what is due in a partition, drops what is past its retention, and sets its clock.
 
-    `consumed` are the queues that live workers consume.
+    `consumed` are the queues that live workers consume; `expected_ms` is the time that the
+    partition's clock should show.
     """
     return Operation(
         "maintenance/sweep",
         partition_prefix(partition),
-        (limit, json.dumps(sorted(consumed))),
+        (limit, json.dumps(sorted(consumed)), "" if expected_ms is None else expected_ms),
         _swept,
+    )
+
+
+def read_clock(partition: int = 0) -> Operation[int]:
+    """The partition's clock, in ms since 1970; all partitions show about the same time."""
+    return Operation(
+        "maintenance/read_clock",
+        partition_prefix(partition),
+        (),
+        lambda reply: int(float(reply[0])),
     )
 
 
@@ -112,5 +133,11 @@ def _backlog(queue: str, found: Sequence[bytes] | bytes) -> QueueBacklog:
 
 
 def _swept(reply: Reply) -> Swept:
-    reviewed, dropped, held, oldest = reply
-    return Swept(int(reviewed), int(dropped), int(held), int(float(oldest)) if oldest else None)
+    reviewed, dropped, held, oldest, clock = reply
+    return Swept(
+        int(reviewed),
+        int(dropped),
+        int(held),
+        int(float(oldest)) if oldest else None,
+        int(float(clock)) if clock else None,
+    )

@@ -223,13 +223,15 @@ def test_a_watcher_hears_how_a_finished_call_ended() -> None:
 def test_a_sweep_names_its_partition_and_the_queues_in_one_order() -> None:
     operation = sweep(3, {"b", "a"}, limit=7)
     assert operation.partition == partition_prefix(3)
-    assert operation.arguments == (7, json.dumps(["a", "b"]))
+    assert operation.arguments == (7, json.dumps(["a", "b"]), "")
+    assert sweep(3, (), expected_ms=5).arguments[-1] == 5
 
 
 @pytest.mark.parametrize(("oldest", "ms"), [(b"", None), (b"1700000000123", 1700000000123)])
 def test_a_sweep_tells_what_it_did(oldest: bytes, ms: int | None) -> None:
     parse: Callable[[list[bytes]], Swept] = sweep(0, ()).parse
-    assert parse([b"4", b"2", b"1000", oldest]) == Swept(4, 2, 1000, ms)
+    assert parse([b"4", b"2", b"1000", oldest, b""]) == Swept(4, 2, 1000, ms, None)
+    assert parse([b"4", b"2", b"1000", oldest, b"17"]) == Swept(4, 2, 1000, ms, 17)
 
 
 def test_an_eviction_tells_how_many_bytes_it_freed() -> None:

@@ -1,16 +1,10 @@
--- Names of keys, the server's clock, and reading of records. KEYS[1] is the partition's prefix.
+-- Names of keys, and reading of records. KEYS[1] is the partition's prefix.
 local function index(name)
   return KEYS[1] .. ':' .. name
 end
 
 local function key(kind, call)
   return index(kind) .. ':' .. call
-end
-
--- Times are ms of this server's clock.
-local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
 local function read(call, fields)

@@ -40,9 +40,10 @@ local function settle(call, event, reason, outcome)
   redis.call('ZADD', index('done'), now + retention, call)
   redis.call('HSET', index('size'), call, size)
   redis.call('INCRBY', index('bytes'), size)
-  -- The sweep drops the call; where nothing sweeps, the keys expire.
+  -- The sweep drops the call; where nothing sweeps, the keys expire. That is by the server's clock,
+  -- which may be stepped forward by hours.
   for _, kind in ipairs({'call', 'items', 'watch'}) do
-    redis.call('PEXPIRE', key(kind, call), retention + 60000)
+    redis.call('PEXPIRE', key(kind, call), retention + 86400000)
   end
   if event ~= 'succeed' then stop_worker(call, r, state) end
   r.state, r.reason, r.finished_at = state, reason ~= '' and reason or '-', now

@@ -1,0 +1,55 @@
+-- The partition's clock, in ms: the server's clock and an offset, kept in the hash 'clock'. The
+-- server's clock may be stepped, by an operator, by NTP or by a failover to another host: sweep.lua
+-- then changes the offset, so that this clock goes on as before.
+
+-- The furthest that the clock goes beyond the last sweep, and a step that no sweep has seen shows.
+local HOLD_MS = 2000
+-- A smaller difference between clocks is no step, but the delay of a message.
+local STEP_MS = 10000
+-- So many sweeps by processes without an expectation accept a later time: all processes were away.
+local DOUBTS = 5
+
+local function server_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local clock = nil  -- the offset, and the time of the last sweep (0: none)
+
+local function now_ms()
+  if not clock then
+    local kept = redis.call('HMGET', index('clock'), 'offset', 'last')
+    clock = {number(kept[1]), number(kept[2])}
+  end
+  local now, last = server_ms() + clock[1], clock[2]
+  if last == 0 then return now end
+  return math.max(last, math.min(now, last + HOLD_MS))
+end
+
+-- Sets the clock at a sweep. expected: the time by the monotonic clock of the process that sweeps,
+-- counted from its last sweep; nil: it has made none. Returns the time; nil where it is in doubt.
+local function set_clock(expected)
+  local kept = redis.call('HMGET', index('clock'), 'offset', 'last', 'doubts')
+  local offset, last, doubts = number(kept[1]), number(kept[2]), number(kept[3])
+  local server = server_ms()
+  local now = server + offset
+  -- A process that was paused expects less than what others have counted.
+  if expected and expected < last - STEP_MS then expected = nil end
+  if expected and math.abs(now - expected) > STEP_MS then
+    now = math.max(expected, last)
+  elseif last > 0 and now < last then
+    now = last
+  elseif not expected and last > 0 and now > last + STEP_MS and doubts < DOUBTS then
+    redis.call('HINCRBY', index('clock'), 'doubts', 1)
+    return nil
+  end
+  offset = now - server
+  -- Back to the server's clock, at one part in 200: an hour takes eight days.
+  if last > 0 then
+    local most = math.floor((now - last) / 200)
+    offset = offset - math.max(-most, math.min(offset, most))
+  end
+  redis.call('HSET', index('clock'), 'offset', offset, 'last', now, 'doubts', 0)
+  clock = {offset, now}
+  return now
+end

@@ -1,0 +1,4 @@
+-- The partition's clock.
+-- ARGV: none
+-- Replies: ms
+return {tostring(now_ms())}
