@@ -196,6 +196,22 @@ def test_a_task_that_retries_answers_in_the_end(plain: PlainSite) -> None:
     assert done(plain, "retry_once") == 1
 
 
+def test_a_retry_may_wait_in_its_worker_for_longer_than_the_queue_wait(plain: PlainSite) -> None:
+    assert done(plain, "retry_later", 5) == 1
+
+
+def test_a_task_that_waits_for_its_rate_limit_is_not_given_up_on_redis(plain: PlainSite) -> None:
+    first, second = (
+        plain.stub.DoRarely.future(wish("answer", number), timeout=TIMEOUT_S) for number in (1, 2)
+    )
+    assert MessageToDict(first.result())["value"] == 1
+    if plain.env["PLAIN_BROKER_URL"].startswith("redis"):
+        assert MessageToDict(second.result())["value"] == 2
+    else:  # RabbitMQ does not report which messages workers hold
+        error = error_of(second.result)
+        assert (error.code_name, error.reason) == ("ABORTED", "TASK_UNANSWERED")
+
+
 def test_a_task_that_runs_for_too_long_ends_by_its_routes_limit(plain: PlainSite) -> None:
     assert (
         told(plain, "evaluate", "time.sleep(20)", "DoWithin") == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"

@@ -76,6 +76,9 @@ do_limited = app.task(
 )
 
 
+do_rarely = app.task(do.run.__func__, name="plain.do_rarely", bind=True, rate_limit="6/m")
+
+
 def _sleep_until_soft_limit(_: Task[Any, Any], __: Any) -> str:
     try:
         time.sleep(20)
@@ -125,6 +128,12 @@ def _odd_steps(self: Task[Any, Any], _: Any) -> list[str]:
 def _retry_once(self: Task[Any, Any], _: Any) -> int:
     if self.request.retries == 0:
         raise self.retry(countdown=0)
+    return self.request.retries
+
+
+def _retry_later(self: Task[Any, Any], countdown: float) -> int:
+    if self.request.retries == 0:
+        raise self.retry(countdown=countdown)
     return self.request.retries
 
 

@@ -11,6 +11,8 @@ from forebay_backends.broker.amqp_channels import AmqpChannels, ping, queue_dept
 from forebay_backends.broker.task_messages import JSON, Message
 from forebay_backends.urls import HIGHEST_PRIORITY
 
+_MAX_TTL_S = 4_294_967  # RabbitMQ takes milliseconds of at most 32 bits
+
 
 class AmqpBroker:
     """A `Broker`; messages are persistent and confirmed."""
@@ -54,6 +56,8 @@ def _publish(channel: Any, message: Message) -> bool:
         optional["priority"] = message.priority
     if message.reply_to:
         optional["reply_to"] = message.reply_to
+    if message.max_queue_s is not None:
+        optional["expiration"] = min(message.max_queue_s, _MAX_TTL_S)
     try:
         Producer(channel).publish(
             message.body,

@@ -32,10 +32,9 @@ class RedisBroker:
     async def send(self, message: Message) -> bool:
         push = redis_push(message)
         if message.at_most_once:
-            sent = f"forebay:sent:{message.id}"
             wire = cast(Any, push.message)
             await self._server.within_timeout(
-                self._server.redis.eval(_PUSH_ONCE, 2, push.queue_list, sent, wire)
+                self._server.redis.eval(_PUSH_ONCE, 2, push.queue_list, sent_key(message), wire)
             )
         else:
             await self._server.push(push)
@@ -50,3 +49,8 @@ class RedisBroker:
     async def close(self) -> None:
         if not self._is_ledger:
             await self._server.close()
+
+
+def sent_key(message: Message) -> str:
+    """The mark of a message that must be sent at most once."""
+    return f"forebay:sent:{message.id}"

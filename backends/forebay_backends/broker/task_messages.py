@@ -62,6 +62,14 @@ class Message(Protocol):
         """The queue of replies; empty for none."""
 
     @property
+    def delivery_tag(self) -> str:
+        """On Redis, the key under which kombu keeps a message that a worker has taken."""
+
+    @property
+    def max_queue_s(self) -> float | None:
+        """When RabbitMQ drops the message unless a worker has taken it; None for never."""
+
+    @property
     def declares_queue(self) -> bool:
         """Whether the queue is Forebay's to declare; else it must exist."""
 
@@ -81,8 +89,13 @@ class TaskMessage:
     kwargs: dict[str, Any]
 
     reply_to: ClassVar[str] = ""
+    max_queue_s: ClassVar[None] = None
     declares_queue: ClassVar[bool] = True
     at_most_once: ClassVar[bool] = False
+
+    @property
+    def delivery_tag(self) -> str:
+        return str(uuid.uuid4())  # a message that is sent again is another one
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -148,7 +161,11 @@ def redis_push(message: Message) -> Push:
     """
     priority = message.priority
     redis_priority = 0 if priority is None else HIGHEST_PRIORITY - priority
-    properties: dict[str, Any] = {"correlation_id": message.id, "priority": redis_priority}
+    properties: dict[str, Any] = {
+        "correlation_id": message.id,
+        "priority": redis_priority,
+        "delivery_tag": message.delivery_tag,
+    }
     if message.reply_to:
         properties["reply_to"] = message.reply_to
     wire = redis_wire(message.body, message.headers, properties, routing_key=message.queue)
@@ -170,11 +187,11 @@ def redis_wire(
         "content-type": JSON,
         "headers": headers,
         "properties": {
+            "delivery_tag": str(uuid.uuid4()),
             **properties,
             "delivery_mode": 2,
             "delivery_info": {"exchange": exchange, "routing_key": routing_key},
             "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
         },
     }
     return json.dumps(wire).encode()

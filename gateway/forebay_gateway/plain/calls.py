@@ -29,14 +29,14 @@ from forebay.errors import (
 from forebay.metadata import ATTACHED, CALL_ID
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.broker.task_messages import JSON
+from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
 from forebay_backends.settings import RPC, Settings
 from forebay_backends.urls import redis_url
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
-from forebay_gateway.plain.brokers.base import PlainBroker
+from forebay_gateway.plain.brokers.base import PlainBroker, Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
     FOLLOWER_SUFFIX,
-    PlainMessage,
     Reply,
     revoke,
 )
@@ -55,6 +55,7 @@ from forebay_gateway.rpc.uuid7 import uuid7
 
 _QUEUE_RETRY_DELAY_S = 0.5
 _REVOKE_TIMEOUT_S = 2.0
+_REVOKE_RETRY_S = 60.0
 _TOO_LARGE_HINT = (
     "; FOREBAY_MAX_MESSAGE_BYTES is the limit on messages, and JSON may be four times as large"
 )
@@ -83,6 +84,7 @@ class PlainCalls:
         call = PlainCall(
             task_id,
             method,
+            message,
             incoming.permit,
             queue_wait_s(method, limits),
             run_time_s(method, limits) or inf,
@@ -91,7 +93,7 @@ class PlainCalls:
         self._in_flight.add(call)
         try:
             async with asyncio.timeout(incoming.deadline.timeout_s()):
-                await self._send(call, message)
+                await self._send(call)
                 await context.send_initial_metadata(((CALL_ID, call.id), (ATTACHED, "new")))
                 if not method.server_streaming:
                     return self._checked(await self._response(call))
@@ -102,8 +104,11 @@ class PlainCalls:
             raise DeadlineExceeded("the call's deadline passed") from None
         finally:
             self._in_flight.remove(call)
-            if call.sent and not call.task_ended and not incoming.options.detach:
-                self._background_tasks.start(self._revoke(call))
+            detach = incoming.options.detach
+            if call.sent and not call.task_ended and not (detach and call.refusal is None):
+                plain = method.route.plain
+                terminate = not (detach or (plain is not None and plain.let_finish))
+                self._background_tasks.start(self._revoke(call, terminate=terminate))
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
@@ -151,12 +156,12 @@ class PlainCalls:
             url, self._prefix, self._on_meta, lambda: [call.id for call in in_flight]
         )
 
-    async def _send(self, call: PlainCall, message: PlainMessage) -> None:
+    async def _send(self, call: PlainCall) -> None:
         """Sends the task once, as soon as its queue exists; raises the error that ends the call."""
         give_up_at = time.monotonic() + call.max_silence_s
         call.sent = True  # a send that fails or is cancelled may have reached the broker
         try:
-            while not await self.broker.send(message):
+            while not await self.broker.send(call.message):
                 call.sent = False
                 if time.monotonic() + _QUEUE_RETRY_DELAY_S > give_up_at:
                     raise NoWorkers(
@@ -170,6 +175,8 @@ class PlainCalls:
                 error.retry_after_s = None
             raise
         call.last_news_at = time.monotonic()
+        if not self.broker.can_withdraw:
+            call.may_be_queued_until = call.last_news_at + (call.message.max_queue_s or 0)
 
     async def _response(self, call: PlainCall) -> Message:
         """The response of a unary method."""
@@ -278,11 +285,19 @@ class PlainCalls:
                 )
                 call.end(error)
 
-    async def _revoke(self, call: PlainCall) -> None:
-        """Has workers drop the task and, unless the route has `let_finish`, kill it if it runs."""
-        plain = call.method.route.plain
-        terminate = plain is None or not plain.let_finish
-        try:
-            await self.broker.broadcast(revoke(call.id, terminate=terminate))
-        except BackendUnavailable:
-            _log.warning("the broker is away: the task %s could not be revoked", call.id)
+    async def _revoke(self, call: PlainCall, *, terminate: bool) -> None:
+        """Takes the task's message back or, if a worker may have it, revokes the task.
+
+        A broker that is away is retried: it may have kept the message of a caller that retries.
+        """
+        give_up_at = time.monotonic() + _REVOKE_RETRY_S
+        while True:
+            try:
+                if await self.broker.withdraw(call.message) is not Withdrawal.REMOVED:
+                    await self.broker.broadcast(revoke(call.id, terminate=terminate))
+                return
+            except BackendUnavailable:
+                if time.monotonic() > give_up_at:
+                    break
+            await asyncio.sleep(RECONNECT_DELAY_S)
+        _log.warning("the broker is away: the task %s could not be revoked", call.id)

@@ -2,7 +2,8 @@
 
 No result ever comes of a task that raises `Ignore`, whose worker was killed, or whose result was
 lost. So calls without news are queried: the gateway asks all workers which tasks they have. A
-call fails when there was no news of it for the route's queue wait.
+call fails when there was no news of it for the route's queue wait, unless its message is held by
+a worker that does not report it: a task that waits for its rate limit.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from math import inf
 from forebay.errors import ForebayError
 from forebay.routes import Method
 from forebay_gateway.admission.admission import Permit
+from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.task_outcome import Progress, Result
 
 _QUERY_INTERVAL_S = 5.0
@@ -27,11 +29,14 @@ _RUN_TIME_GRACE_S = 5.0
 class PlainCall:
     """A call in flight; times are s of the monotonic clock.
 
-    `task_ended` is set when the task has ended: until then, ending the call revokes the task.
+    `task_ended` is set when the task has ended or will never start: until then, ending the call
+    revokes the task. `may_be_queued_until` is when a broker that can't remove messages has dropped
+    the task's. `refusal` is the error that the call will end with then, and a note for the log.
     """
 
     id: str
     method: Method
+    message: PlainMessage
     permit: Permit
     max_silence_s: float
     run_time_s: float
@@ -41,9 +46,22 @@ class PlainCall:
     started_at: float = inf
     sent: bool = False
     task_ended: bool = False
+    may_be_queued_until: float = -inf
+    refusal: tuple[ForebayError, str] | None = None
     progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=_MAX_BUFFERED_PROGRESS))
     ending: Result | ForebayError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def is_silent_too_long(self, now: float) -> bool:
+        """Whether there was no news for `max_silence_s`, and two queries were left unanswered.
+
+        Three queries were sent then, since there was no time yet to answer the last one.
+        """
+        return (
+            self.unanswered_queries > 2
+            and self.ending is None
+            and now - self.last_news_at > self.max_silence_s
+        )
 
     def end(self, ending: Result | ForebayError) -> None:
         """Ends the call, unless it has ended."""
@@ -68,6 +86,7 @@ class InFlight:
     def __init__(self) -> None:
         self._calls: dict[str, PlainCall] = {}
         self._last_worker_reply_at = -inf
+        self._rate_limited_tasks: set[str] = set()
 
     def __iter__(self) -> Iterator[PlainCall]:
         return iter(tuple(self._calls.values()))
@@ -82,7 +101,7 @@ class InFlight:
         """Records news of a task; returns its call, or None where that is not in flight."""
         call = self._calls.get(task_id)
         if call is not None:
-            call.last_news_at, call.unanswered_queries = now, 0
+            call.last_news_at, call.unanswered_queries, call.refusal = now, 0, None
             if running:
                 call.started_at = min(call.started_at, now)
         return call
@@ -91,8 +110,16 @@ class InFlight:
         """Records that a worker has answered a query, whichever tasks it has."""
         self._last_worker_reply_at = now
 
-    def start_queries(self, now: float) -> list[str]:
-        """The ids of the silent calls that are due for a query, which is recorded as sent."""
+    def on_rate_limited(self, task: str) -> None:
+        """Records that a worker limits the rate of the task of that name."""
+        self._rate_limited_tasks.add(task)
+
+    def is_rate_limited(self, call: PlainCall) -> bool:
+        """Whether a worker that is alive may make the call's task wait for its rate limit."""
+        return call.method.route.task in self._rate_limited_tasks and self.has_worker_replied(call)
+
+    def start_queries(self, now: float) -> list[PlainCall]:
+        """The silent calls that are due for a query, which is recorded as sent."""
         due = [
             call
             for call in self._calls.values()
@@ -102,17 +129,11 @@ class InFlight:
         for call in due:
             call.last_query_at = now
             call.unanswered_queries += 1
-        return [call.id for call in due]
+        return due
 
     def silent_too_long(self, now: float) -> list[PlainCall]:
-        """The calls without news for `max_silence_s`, where at least two queries had no answer."""
-        return [
-            call
-            for call in self._calls.values()
-            if call.unanswered_queries > 1
-            and call.ending is None
-            and now - call.last_news_at > call.max_silence_s
-        ]
+        """The calls that fail, unless there is news of them."""
+        return [call for call in self._calls.values() if call.is_silent_too_long(now)]
 
     def over_run_time(self, now: float) -> list[PlainCall]:
         """The calls that run for longer than they may, where no worker has ended them."""

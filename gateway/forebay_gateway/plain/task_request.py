@@ -10,9 +10,13 @@ from forebay_backends.settings import RPC, Settings
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.mapping.arguments import arguments
 from forebay_gateway.rpc.incoming import IncomingCall
+from forebay_gateway.rpc.policy import queue_wait_s
 from forebay_gateway.rpc.status import parsed
 
 _MIN_TIME_LIMIT_S = 0.1
+_QUEUE_WAIT_SLACK_S = 2.0
+"""In this time the gateway notices that the queue wait has passed, and finds out why."""
+_SHORTEST_WAIT_S = 3.0  # a silent call is queried three times, once a second, before it fails
 
 
 def task_of(
@@ -22,8 +26,11 @@ def task_of(
 
     With `on_disconnect` CANCEL, no worker starts the task after the caller's deadline. The
     deadline is not the task's time limit: a limit in a message replaces the task's own, which may
-    be the sooner one. So the gateway revokes the task at the deadline. `now` must have a time
-    zone; workers compare the expiry with their own clocks.
+    be the sooner one. So the gateway revokes the task at the deadline.
+
+    On RabbitMQ, the message leaves its queue after the queue wait. `expires` does not cover that:
+    Celery copies it to the task's retries, and applies it to tasks that wait in a worker. `now`
+    must have a time zone; workers compare the expiry with their own clocks.
     """
     method, options = incoming.method, incoming.options
     plain = method.route.plain
@@ -31,6 +38,8 @@ def task_of(
         raise RuntimeError(f"{method.name} has no plain task")
     args, kwargs = arguments(parsed(method.request_class, incoming.first or b""), plain)
     left_s = None if options.detach else incoming.deadline.timeout_s()
+    wait_s = max(queue_wait_s(method, settings), _SHORTEST_WAIT_S) + _QUEUE_WAIT_SLACK_S
+    max_queue_s = wait_s if left_s is None else min(wait_s, left_s)
     run_time_s = method.route.limits.run_time_s
     return PlainMessage(
         id=task_id,
@@ -46,5 +55,6 @@ def task_of(
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
         is_followed=plain.replaces and settings.result_url == RPC,
+        max_queue_s=None if options.detach else max_queue_s,
         time_limit_s=None if run_time_s is None else max(_MIN_TIME_LIMIT_S, round(run_time_s, 3)),
     )

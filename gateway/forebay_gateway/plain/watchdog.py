@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from forebay.errors import (
@@ -17,9 +18,10 @@ from forebay.errors import (
 )
 from forebay_backends.aio.periodic import run_periodically
 from forebay_gateway.fleet.health_check import HealthCheck
-from forebay_gateway.plain.brokers.base import PlainBroker
-from forebay_gateway.plain.brokers.celery_messages import Reply, query
+from forebay_gateway.plain.brokers.base import PlainBroker, Withdrawal
+from forebay_gateway.plain.brokers.celery_messages import Reply, listings, query, rate_limits
 from forebay_gateway.plain.brokers.redis_results import RedisResults
+from forebay_gateway.plain.brokers.worker_replies import rate_limited_tasks_of, tasks_of
 from forebay_gateway.plain.in_flight import InFlight, PlainCall
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
 from forebay_gateway.plain.task_outcome import aborted_if_effects
@@ -66,10 +68,10 @@ class Watchdog:
         except ForebayError as error:
             _log.warning("a worker's list of its tasks can't be read: %s", error.message)
             return
-        for tasks in answer.values() if isinstance(answer, dict) else ():
-            for task_id, state in tasks.items() if isinstance(tasks, dict) else ():
-                running = isinstance(state, list) and state[:1] == ["active"]
-                self._in_flight.on_news(task_id, now, running=running)
+        for task_id, running in tasks_of(answer):
+            self._in_flight.on_news(task_id, now, running=running)
+        for task in rate_limited_tasks_of(answer):
+            self._in_flight.on_rate_limited(task)
 
     async def subscribed(self) -> None:
         """Returns when replies and results are being read, or after 5 s without."""
@@ -83,35 +85,64 @@ class Watchdog:
     async def _check(self) -> None:
         silent = self._in_flight.start_queries(time.monotonic())
         if self._results is not None:
-            await self._results.read(silent)
+            await self._results.read([call.id for call in silent])
         for call in self._in_flight.over_run_time(time.monotonic()):
             call.end(TaskTimeLimit("the task runs for longer than its route's run time"))
         for call in self._in_flight.silent_too_long(time.monotonic()):
             await self._fail(call)
-        for first in range(0, len(silent), _MAX_TASKS_PER_QUERY):
-            task_ids = silent[first : first + _MAX_TASKS_PER_QUERY]
-            await self._broker.broadcast(query(task_ids, self._reply_queue, _TICKET))
+        await self._query(silent)
+
+    async def _query(self, silent: Sequence[PlainCall]) -> None:
+        task_ids = [call.id for call in silent if call.ending is None]
+        for first in range(0, len(task_ids), _MAX_TASKS_PER_QUERY):
+            batch = task_ids[first : first + _MAX_TASKS_PER_QUERY]
+            await self._broker.broadcast(query(batch, self._reply_queue, _TICKET))
+        # Replies to these are long, so they are for calls that no worker has reported.
+        if any(call.ending is None and call.unanswered_queries > 1 for call in silent):
+            for listing in listings(self._reply_queue, _TICKET):
+                await self._broker.broadcast(listing)
+            await self._broker.broadcast(rate_limits(self._reply_queue, _TICKET))
 
     async def _fail(self, call: PlainCall) -> None:
-        """Ends the call, which revokes its task."""
-        error, note = await self._diagnosis(call)
-        if call.ending is not None:
-            return  # news came during the diagnosis
+        """Ends the call, which revokes its task, unless a worker has it after all.
+
+        The caller may retry a call that was never started. So its message is removed from the
+        queue first or, where the broker can't do that, has left it by its time to live.
+        """
+        if call.refusal is None:
+            call.refusal = await self._refusal(call)
+        now = time.monotonic()
+        if call.refusal is None or now < call.may_be_queued_until or call.ending is not None:
+            return
+        if not (call.task_ended or call.is_silent_too_long(now)):
+            return  # news came meanwhile
+        error, note = call.refusal
         _log.warning(
             "call %s of %s: no news of the task %s for %g s: %s",
             *(call.id, call.method.name, call.method.route.task, call.max_silence_s, note),
         )
         call.end(error)
 
-    async def _diagnosis(self, call: PlainCall) -> tuple[ForebayError, str]:
-        """The error for the caller, and a note for the log on what can be done."""
-        queue = call.method.route.queue
+    async def _refusal(self, call: PlainCall) -> tuple[ForebayError, str] | None:
+        """The error for the caller, and a note for the log; None where a worker has the task."""
         try:
-            depth = await self._broker.depth(queue)
-        except BackendUnavailable as error:
+            withdrawal = await self._broker.withdraw(call.message)
+            if withdrawal is Withdrawal.HELD and self._in_flight.is_rate_limited(call):
+                self._in_flight.on_news(call.id, time.monotonic())
+                return None
+            call.task_ended = withdrawal is Withdrawal.REMOVED
+            depth = await self._broker.depth(call.method.route.queue)
+        except BackendUnavailable as unavailable:
             if not call.method.may_run_again:
-                error.retry_after_s = None
-            return error, "the broker is away"
+                unavailable.retry_after_s = None
+            return unavailable, "the broker is away"
+        error, note = self._diagnosis(call, depth + (withdrawal is Withdrawal.REMOVED))
+        if withdrawal in (Withdrawal.HELD, Withdrawal.ABSENT):
+            error = aborted_if_effects(error, call.method)  # a worker may have started it
+        return error, note
+
+    def _diagnosis(self, call: PlainCall, depth: int) -> tuple[ForebayError, str]:
+        queue = call.method.route.queue
         if not self._in_flight.has_worker_replied(call):
             return (
                 NoWorkers("no live worker reports that it has the task"),

@@ -71,6 +71,16 @@ class PlainServiceStub:
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
                 response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
                 _registered_method=True)
+        self.DoRarely = channel.unary_unary(
+                '/tests.plain.v1.PlainService/DoRarely',
+                request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+                response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+                _registered_method=True)
+        self.DoLate = channel.unary_unary(
+                '/tests.plain.v1.PlainService/DoLate',
+                request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+                response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+                _registered_method=True)
         self.DoAnyhow = channel.unary_unary(
                 '/tests.plain.v1.PlainService/DoAnyhow',
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
@@ -161,6 +171,20 @@ class PlainServiceServicer:
 
     def DoLimited(self, request, context):
         """The same, of a task with time limits of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DoRarely(self, request, context):
+        """The same, of a task that starts once in ten seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DoLate(self, request, context):
+        """The same, on a queue that is consumed now and then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,6 +281,16 @@ def add_PlainServiceServicer_to_server(servicer, server):
             ),
             'DoLimited': grpc.unary_unary_rpc_method_handler(
                     servicer.DoLimited,
+                    request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
+                    response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
+            ),
+            'DoRarely': grpc.unary_unary_rpc_method_handler(
+                    servicer.DoRarely,
+                    request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
+                    response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
+            ),
+            'DoLate': grpc.unary_unary_rpc_method_handler(
+                    servicer.DoLate,
                     request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
                     response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
             ),
@@ -489,6 +523,60 @@ class PlainService:
             request,
             target,
             '/tests.plain.v1.PlainService/DoLimited',
+            tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+            tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DoRarely(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.plain.v1.PlainService/DoRarely',
+            tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+            tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DoLate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.plain.v1.PlainService/DoLate',
             tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
             tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
             options,

@@ -48,6 +48,10 @@ class PlainServiceStub:
     """The same, with a bound on its run."""
     DoLimited: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same, of a task with time limits of its own."""
+    DoRarely: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
+    """The same, of a task that starts once in ten seconds."""
+    DoLate: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
+    """The same, on a queue that is consumed now and then."""
     DoAnyhow: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same; a task that runs is left to end."""
     DoReplacing: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
@@ -84,6 +88,10 @@ class PlainServiceAsyncStub(PlainServiceStub):
     """The same, with a bound on its run."""
     DoLimited: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same, of a task with time limits of its own."""
+    DoRarely: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
+    """The same, of a task that starts once in ten seconds."""
+    DoLate: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
+    """The same, on a queue that is consumed now and then."""
     DoAnyhow: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same; a task that runs is left to end."""
     DoReplacing: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
@@ -159,6 +167,22 @@ class PlainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
         """The same, of a task with time limits of its own."""
+
+    @_abc_1.abstractmethod
+    def DoRarely(
+        self,
+        request: _plain_pb2.DoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
+        """The same, of a task that starts once in ten seconds."""
+
+    @_abc_1.abstractmethod
+    def DoLate(
+        self,
+        request: _plain_pb2.DoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
+        """The same, on a queue that is consumed now and then."""
 
     @_abc_1.abstractmethod
     def DoAnyhow(

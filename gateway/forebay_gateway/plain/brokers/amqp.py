@@ -24,9 +24,11 @@ from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.amqp import AmqpBroker
 from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
+from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
     ControlMessage,
+    PlainMessage,
     Reply,
 )
 
@@ -41,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 class PlainAmqpBroker(AmqpBroker):
     """A `PlainBroker`; what is read from this gateway's `reply_queue` is given to `on_reply`."""
+
+    can_withdraw = False
 
     def __init__(self, url: str, reply_queue: str, on_reply: Callable[[Reply], None]) -> None:
         super().__init__(url)
@@ -67,6 +71,9 @@ class PlainAmqpBroker(AmqpBroker):
 
     async def broadcast(self, control: ControlMessage) -> None:
         await self._channels.run(_publish_control, control)
+
+    async def withdraw(self, _: PlainMessage) -> Withdrawal:
+        return Withdrawal.UNSUPPORTED  # the message leaves its queue after its `max_queue_s`
 
     async def close(self) -> None:
         self._stop.set()

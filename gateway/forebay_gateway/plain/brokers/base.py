@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Protocol
 
 from forebay_backends.broker.base import Broker
-from forebay_gateway.plain.brokers.celery_messages import ControlMessage
+from forebay_gateway.plain.brokers.celery_messages import ControlMessage, PlainMessage
+
+
+class Withdrawal(Enum):
+    """What became of an attempt to take a message back."""
+
+    REMOVED = auto()
+    """It was in its queue and is not any more: no worker has it, or will."""
+    HELD = auto()
+    """A worker has taken it and not acknowledged it: the task waits there, or runs with late
+    acknowledgement. The worker may have died since."""
+    ABSENT = auto()
+    """A worker has taken and acknowledged it, or it never arrived."""
+    UNSUPPORTED = auto()
+    """The broker can't remove a message from a queue."""
 
 
 class PlainBroker(Broker, Protocol):
@@ -18,8 +33,18 @@ class PlainBroker(Broker, Protocol):
     def is_listening(self) -> bool:
         """Whether the reply queue is being read."""
 
+    @property
+    def can_withdraw(self) -> bool:
+        """Whether messages can be removed from queues; else they leave after `max_queue_s`."""
+
     async def listen(self) -> None:
         """Reads the reply queue until cancelled, and reconnects after every break."""
 
     async def broadcast(self, control: ControlMessage) -> None:
         """Publishes to all workers' mailboxes; raises BackendUnavailable."""
+
+    async def withdraw(self, message: PlainMessage) -> Withdrawal:
+        """Removes the message from its queue if it is there; raises BackendUnavailable.
+
+        A send that is still under way does not put it there afterwards.
+        """

@@ -41,11 +41,17 @@ class PlainMessage:
     kwargs: dict[str, Any] = field(default_factory=dict)
     extra_headers: dict[str, str] = field(default_factory=dict)
     expires: datetime | None = None
+    max_queue_s: float | None = None
     time_limit_s: float | None = None
     is_followed: bool = False
 
     declares_queue: ClassVar[bool] = False
     at_most_once: ClassVar[bool] = True
+
+    @property
+    def delivery_tag(self) -> str:
+        """The task's id: the message is sent once, and found by its exact bytes to withdraw it."""
+        return self.id
 
     @property
     def body(self) -> bytes:
@@ -133,6 +139,25 @@ def revoke(task_id: str, *, terminate: bool) -> ControlMessage:
 def query(task_ids: Sequence[str], reply_to: str, ticket: str) -> ControlMessage:
     """The question which of the tasks a worker has, reserved, scheduled or running."""
     return ControlMessage("query_task", {"ids": list(task_ids)}, reply_to, ticket)
+
+
+def listings(reply_to: str, ticket: str) -> list[ControlMessage]:
+    """The questions for all tasks that a worker has.
+
+    `query_task` misses a task that retries on the worker that ran it: the worker drops its record
+    of the id when the run ends, and the next run has been received by then
+    (`celery.worker.state.task_ready`).
+    """
+    names = ("scheduled", "reserved", "active")
+    return [ControlMessage(name, {}, reply_to, ticket) for name in names]
+
+
+def rate_limits(reply_to: str, ticket: str) -> ControlMessage:
+    """The question for the rate limits of a worker's tasks.
+
+    No worker lists a task that waits for its rate limit.
+    """
+    return ControlMessage("registered", {"taskinfoitems": ["rate_limit"]}, reply_to, ticket)
 
 
 @dataclass(frozen=True)

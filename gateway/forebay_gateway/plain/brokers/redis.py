@@ -18,13 +18,16 @@ import redis.asyncio
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancellable
-from forebay_backends.broker.redis import RedisBroker
+from forebay_backends.broker.redis import RedisBroker, sent_key
+from forebay_backends.broker.task_messages import redis_push
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
 from forebay_backends.ledger.reconnecting import keep_connected
+from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
     ControlMessage,
+    PlainMessage,
     Reply,
     redis_control,
     redis_reply,
@@ -33,6 +36,16 @@ from forebay_gateway.plain.brokers.celery_messages import (
 REPLY_QUEUES = "forebay:reply-queues"
 """A sorted set of reply queues, by when they were last read."""
 
+_UNACKED = "unacked"
+"""kombu's hash of messages that workers have taken, by delivery tag."""
+# The oldest messages, at the end of the list, are those whose callers give up. A push of the
+# message that is still on its way finds the mark of `RedisBroker.send`.
+_WITHDRAW = """
+redis.call('SET', KEYS[2], '', 'EX', 60)
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) > 0 then return 'REMOVED' end
+if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 then return 'HELD' end
+return 'ABSENT'
+"""
 _ABANDONED_AFTER_S = 3600.0
 _POP_TIMEOUT_S = 5.0
 
@@ -41,6 +54,8 @@ _log = logging.getLogger(__name__)
 
 class PlainRedisBroker(RedisBroker):
     """A `PlainBroker`; what is read from this gateway's `reply_queue` is given to `on_reply`."""
+
+    can_withdraw = True
 
     def __init__(self, url: str, reply_queue: str, on_reply: Callable[[Reply], None]) -> None:
         super().__init__(Ledger(url, "the broker"))
@@ -62,6 +77,15 @@ class PlainRedisBroker(RedisBroker):
 
     async def broadcast(self, control: ControlMessage) -> None:
         await self._server.publish(self._control_channel, redis_control(control))
+
+    async def withdraw(self, message: PlainMessage) -> Withdrawal:
+        push = redis_push(message)
+        keys = (push.queue_list, sent_key(message), _UNACKED)
+        values = (cast(Any, push.message), message.delivery_tag)
+        found: Any = await self._server.within_timeout(
+            self._server.redis.eval(_WITHDRAW, len(keys), *keys, *values)
+        )
+        return Withdrawal[found.decode()]
 
     async def close(self) -> None:
         try:

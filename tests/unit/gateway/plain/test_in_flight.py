@@ -8,6 +8,7 @@ import pytest
 
 from forebay.errors import Draining, TaskRevoked
 from forebay_gateway.admission.admission import Admission
+from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.in_flight import InFlight, PlainCall
 from forebay_gateway.plain.task_outcome import Progress, Result
 from tests.unit.gateway.plain.test_mapping import METHODS
@@ -15,8 +16,9 @@ from tests.unit.gateway.plain.test_mapping import METHODS
 
 def call(name: str = "a", max_silence_s: float = 60.0, run_time_s: float = inf) -> PlainCall:
     permit = Admission(10, 1 << 30).admit("caller")
+    message = PlainMessage(name, "plain.do", "plain", None, "replies")
     return PlainCall(
-        name, METHODS["Do"], permit, max_silence_s, run_time_s, last_news_at=0.0, sent=True
+        name, METHODS["Do"], message, permit, max_silence_s, run_time_s, last_news_at=0.0, sent=True
     )
 
 
@@ -51,26 +53,46 @@ def test_a_call_that_was_not_sent_yet_is_neither_queried_nor_failed(in_flight: I
     assert in_flight.silent_too_long(1000) == []
 
 
-def test_a_call_fails_after_its_limit_on_silence_and_two_queries(
+def test_a_call_fails_after_its_limit_on_silence_and_two_queries_without_an_answer(
     in_flight: InFlight,
 ) -> None:
     silent = call(max_silence_s=10)
     in_flight.add(silent)
     assert in_flight.silent_too_long(11) == []
-    in_flight.start_queries(11)
-    assert in_flight.silent_too_long(11) == []
-    in_flight.start_queries(15)
-    assert in_flight.silent_too_long(15) == [silent]
+    for now in (11, 15):
+        in_flight.start_queries(now)
+        assert in_flight.silent_too_long(now) == []
+    in_flight.start_queries(19)  # its answer is still to come; those of the others are not
+    assert in_flight.silent_too_long(19) == [silent]
 
 
 def test_news_of_a_call_restart_its_limit_on_silence(in_flight: InFlight) -> None:
     in_flight.add(call(max_silence_s=10))
     in_flight.start_queries(5)
     in_flight.on_news("a", 9.0, running=True)
-    in_flight.start_queries(14)
-    in_flight.start_queries(18)
+    for now in (13, 16.5, 20):
+        in_flight.start_queries(now)
     assert in_flight.silent_too_long(18.9) == []
     assert in_flight.silent_too_long(19.1)
+
+
+def test_news_of_a_call_take_its_refusal_back(in_flight: InFlight) -> None:
+    refused = call()
+    in_flight.add(refused)
+    refused.refusal = TaskRevoked("soon"), "a note"
+    in_flight.on_news("a", 1.0)
+    assert refused.refusal is None
+
+
+def test_a_task_waits_for_its_rate_limit_only_where_a_worker_is_alive(in_flight: InFlight) -> None:
+    held = call()
+    in_flight.add(held)
+    in_flight.on_worker_reply(1.0)
+    assert not in_flight.is_rate_limited(held)
+    in_flight.on_rate_limited("plain.do")
+    assert in_flight.is_rate_limited(held)
+    in_flight.on_news("a", 2.0)
+    assert not in_flight.is_rate_limited(held)
 
 
 def test_the_run_time_counts_from_the_first_news_that_the_task_runs(in_flight: InFlight) -> None:

@@ -1,0 +1,70 @@
+"""A task does not run after its caller was refused or has left, though no worker was alive then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+from amqp.exceptions import NotFound
+from google.protobuf.json_format import MessageToDict
+from kombu import Connection
+
+from tests.contract.plain_site import PlainSite, error_of, plain_worker, wish
+from tests.harness import eventually
+from tests.plain.v1 import plain_pb2 as pb
+
+TIMEOUT_S = 30.0
+QUEUE = "plain-late"
+
+
+def mark(folder: Path, name: str) -> pb.DoRequest:
+    """A request whose task leaves a file of that name."""
+    path = str(folder / name)
+    return wish("touch_then_sleep", {"begun": path, "ended": path, "seconds": 0})
+
+
+def queue_depth(plain: PlainSite) -> int:
+    """The number of messages in the queue that no worker consumes."""
+    url = plain.env["PLAIN_BROKER_URL"]
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as server:
+            return int(server.llen(QUEUE))
+    with Connection(url) as connection:
+        try:
+            declared = connection.default_channel.queue_declare(QUEUE, passive=True)
+        except NotFound:
+            return 0
+        return int(declared.message_count)
+
+
+def run_what_is_queued(plain: PlainSite) -> None:
+    """Starts a worker, which also declares the queue, and waits until it is through with it."""
+    with plain_worker(plain.env, "-Q", QUEUE, "--concurrency", "1", "--hostname", "late@%h"):
+        answer = plain.stub.DoLate(wish("answer", 7), timeout=TIMEOUT_S)
+        assert MessageToDict(answer)["value"] == 7
+
+
+@pytest.mark.parametrize("timeout_s", [None, 0.7, TIMEOUT_S])
+def test_a_task_whose_caller_was_refused_never_runs(
+    plain: PlainSite, tmp_path: Path, timeout_s: float | None
+) -> None:
+    run_what_is_queued(plain)
+    error = error_of(lambda: plain.stub.DoLate(mark(tmp_path, "ran"), timeout=timeout_s))
+    if timeout_s == 0.7:
+        assert error.code_name == "DEADLINE_EXCEEDED"
+    else:
+        assert (error.code_name, error.reason) == ("UNAVAILABLE", "QUEUE_WAIT")
+        assert queue_depth(plain) == 0
+    run_what_is_queued(plain)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_whose_caller_has_left_never_runs(plain: PlainSite, tmp_path: Path) -> None:
+    run_what_is_queued(plain)
+    call = plain.stub.DoLate.future(mark(tmp_path, "ran"), timeout=None)
+    call.initial_metadata()  # comes when the task is in the queue
+    call.cancel()
+    eventually(lambda: queue_depth(plain) == 0, "the message has left the queue")
+    run_what_is_queued(plain)
+    assert list(tmp_path.iterdir()) == []
