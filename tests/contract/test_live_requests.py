@@ -15,7 +15,7 @@ from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.requests import complete, receive
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
-from forebay_workers.handler.invoke import Stopped
+from forebay_workers.handler.interrupted import Stopped
 from forebay_workers.handler.requests import live_requests
 from tests.contract.records import Record, running
 

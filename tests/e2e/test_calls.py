@@ -182,7 +182,7 @@ def test_a_handler_knows_the_callers_deadline(echo: Echo, method: str) -> None:
     call = getattr(echo.stub, method)
     remaining = float(call(EchoRequest(act="time remaining"), timeout=10.0).text)
     assert 0 < remaining < 11.0  # gRPC rounds up what goes over the wire
-    assert call(EchoRequest(act="time remaining")).text == "None"
+    assert float(call(EchoRequest(act="time remaining")).text) > 1e12  # as in grpc.server
 
 
 def test_transient_items_come_live_and_are_not_stored(echo: Echo) -> None:

@@ -19,7 +19,8 @@ from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.calls import CallSnapshot
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
-from forebay_workers.handler.invoke import Stopped, invoke
+from forebay_workers.handler.interrupted import Stopped
+from forebay_workers.handler.invoke import invoke
 
 COMPUTE = pb.DESCRIPTOR.services_by_name["ComputeService"]
 METHODS = {method.name.rpartition(".")[2]: method for method in read_methods([COMPUTE])}

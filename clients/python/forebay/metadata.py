@@ -7,7 +7,7 @@ its meaning; `make reference` copies both into docs/metadata.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence, Sized
 
 from forebay.v1 import call_pb2
 
@@ -42,6 +42,10 @@ _KEY = re.compile(r"[a-z0-9_.-]+")
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
+GrpcMetadata = Collection[tuple[str | bytes, str | bytes | None]]
+"""Metadata as gRPC takes it: a sequence of pairs, or `grpc.aio.Metadata`. None is an empty value.
+Keys that end in "-bin" need bytes."""
+
 
 def call_metadata(call_id: str | None) -> tuple[tuple[str, str], ...]:
     """The request metadata that names a call; empty if the caller gives no id."""
@@ -59,14 +63,46 @@ def to_pairs(metadata: call_pb2.Metadata) -> list[tuple[str, str | bytes]]:
     ]
 
 
-def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> call_pb2.Metadata:
-    """Metadata of gRPC for storage; raises ValueError if gRPC can't send it."""
+def from_pairs(pairs: GrpcMetadata | None) -> call_pb2.Metadata:
+    """Metadata of gRPC for storage, in all types that gRPC takes.
+
+    Raises TypeError for other types, and ValueError for keys and values that gRPC can't send.
+    """
     metadata = call_pb2.Metadata()
+    if pairs is None:
+        return metadata
+    if not isinstance(pairs, Sized):
+        raise TypeError(f"metadata is {pairs!r}; expected a sequence of pairs of key and value")
     for key, value in pairs:
-        text = value if isinstance(value, str) else ""
-        if not _KEY.fullmatch(key) or not (text.isascii() and text.isprintable()):
-            raise ValueError(
-                f"metadata {key!r}: expected a key of a-z 0-9 _ . - and a value of printable ASCII"
-            )
-        metadata.entries.add(key=key, value=value.encode() if isinstance(value, str) else value)
+        name = _encoded(key).decode()
+        if not _KEY.fullmatch(name):
+            raise _unsendable(key)
+        metadata.entries.add(key=name, value=_value(name, value))
     return metadata
+
+
+def _value(key: str, value: object) -> bytes:
+    if key.endswith("-bin"):
+        if not isinstance(value, bytes):
+            raise TypeError(f"metadata {key!r} is {type(value).__name__}; expected bytes for -bin")
+        return value
+    encoded = _encoded(value)
+    if not (encoded.isascii() and encoded.decode().isprintable()):
+        raise _unsendable(key)
+    return encoded
+
+
+def _encoded(text: object) -> bytes:
+    if text is None:
+        return b""
+    if isinstance(text, str):
+        return text.encode()
+    if isinstance(text, bytes):
+        return text
+    raise TypeError(f"metadata has {text!r}; expected keys and values of str or bytes")
+
+
+def _unsendable(key: object) -> ValueError:
+    return ValueError(
+        f"metadata {key!r}: expected a key of a-z 0-9 _ . - and a value of printable ASCII"
+    )

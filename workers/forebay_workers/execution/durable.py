@@ -33,7 +33,8 @@ from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_workers.celery_hooks.request import Attempt
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.flow_control import FlowControl
-from forebay_workers.handler.invoke import Stopped, invoke
+from forebay_workers.handler.interrupted import Stopped
+from forebay_workers.handler.invoke import invoke
 from forebay_workers.handler.ledger_retry import retry_while_away
 from forebay_workers.handler.requests import live_requests, stored_requests
 from forebay_workers.handler.version_check import checking_versions, mismatch

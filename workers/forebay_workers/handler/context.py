@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, NoReturn, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 
 from forebay.deadline import Deadline
-from forebay.errors.status import STATUS_DETAILS_KEY
-from forebay.metadata import from_pairs, to_pairs
+from forebay.metadata import GrpcMetadata, from_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Flow
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_workers.handler.flow_control import FlowControl
+from forebay_workers.handler.interrupted import Aborted, Stopped
 from forebay_workers.handler.process_exit import ends_process
+from forebay_workers.handler.status import HandlerStatus
 
 POLL_INTERVAL_S = LEASE_S / 3
 """How long a waiting handler relies on notices, which may be lost, before it reads the ledger."""
 
-Pairs = Iterable[tuple[str, str | bytes]]
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
+_NO_DEADLINE_S = float(2**63 - 1)
+"""As grpc.server has it, so that `min(context.time_remaining(), 10)` works without a deadline."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +38,6 @@ class Metadatum(NamedTuple):
 
     key: str
     value: str | bytes
-
-
-class Aborted(Exception):
-    """Raised by `abort` to end the handler; the context has the status."""
 
 
 class CallContext(grpc.ServicerContext):
@@ -65,7 +61,7 @@ class CallContext(grpc.ServicerContext):
         self.request_notices = 0
         self._finished = False
         self.changed = threading.Condition()
-        self.outcome = call_pb2.Outcome()
+        self.status = HandlerStatus()
         self._deadline = Deadline.after(timeout_s)
         self._metadata = tuple(Metadatum(*pair) for pair in metadata)
         self._send_initial = send_initial
@@ -113,6 +109,11 @@ class CallContext(grpc.ServicerContext):
         with self.changed:
             self.changed.wait_for(may_continue, timeout_s)
 
+    @property
+    def outcome(self) -> call_pb2.Outcome:
+        """The outcome that the handler has set."""
+        return self.status.outcome()
+
     def has_finished(self) -> bool:
         """Whether the handler has returned."""
         return self._finished
@@ -127,21 +128,19 @@ class CallContext(grpc.ServicerContext):
     # grpc.RpcContext
 
     def is_active(self) -> bool:
-        """Returns False once the call was stopped or its deadline has passed."""
-        return self.stopped is None and not self._deadline.passed
+        """Returns False once the call is over, its deadline has passed or its handler returned."""
+        return self.stopped is None and not self._finished and not self._deadline.passed
 
     def time_remaining(self) -> float:
-        """Returns the seconds until the deadline; None without one, as grpc.server does."""
-        return cast(float, self._deadline.timeout_s())
+        """Returns the seconds until the deadline; without one a very large number."""
+        remaining_s = self._deadline.timeout_s()
+        return _NO_DEADLINE_S if remaining_s is None else remaining_s
 
-    def cancel(self) -> bool:
-        """Ends the call as CANCELLED; returns False if it had ended already."""
-        active = self.is_active()
-        if active:
+    def cancel(self) -> None:  # type: ignore[override] # grpc.server returns None, too
+        """Ends the call as CANCELLED; no effect if it has ended already."""
+        if self.is_active():
             self.cancelled = True
-            self.set_code(grpc.StatusCode.CANCELLED)
             self.stop("CANCELLED")
-        return active
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Calls `callback` when the call ends; returns False if it has ended already."""
@@ -179,45 +178,50 @@ class CallContext(grpc.ServicerContext):
     def disable_next_message_compression(self) -> None:
         """No effect: the gateway's server compresses."""
 
-    def send_initial_metadata(self, initial_metadata: Pairs) -> None:
-        """Sends initial metadata; raises ValueError if it has been sent already."""
-        if self._initial_sent:
-            raise ValueError("initial metadata was already sent")
+    def send_initial_metadata(self, initial_metadata: GrpcMetadata | None) -> None:
+        """Sends initial metadata.
+
+        Raises ValueError if it has been sent already or gRPC can't send it, TypeError for types
+        that gRPC does not take, and grpc.RpcError if the call is over.
+        """
+        if self._initial_sent or self._finished:
+            raise ValueError("initial metadata was already sent, or a response before it")
+        if self.stopped is not None:
+            raise Stopped
+        metadata = from_pairs(initial_metadata)
         self._initial_sent = True
-        self._send_initial(from_pairs(initial_metadata).SerializeToString())
+        self._send_initial(metadata.SerializeToString())
 
-    def set_trailing_metadata(self, trailing_metadata: Pairs) -> None:
-        self.outcome.trailing_metadata.CopyFrom(from_pairs(trailing_metadata))
+    def set_trailing_metadata(self, trailing_metadata: GrpcMetadata | None) -> None:
+        """Raises TypeError or ValueError for metadata that gRPC can't send."""
+        self.status.set_trailing(trailing_metadata)
 
-    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        return tuple(to_pairs(self.outcome.trailing_metadata))
+    def trailing_metadata(self) -> Any:
+        """Returns what was set; None before."""
+        return self.status.trailing
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        self.outcome.code = code.value[0]
+        self.status.code = code
 
-    def set_details(self, details: str) -> None:
-        self.outcome.message = details
+    def set_details(self, details: str | bytes) -> None:
+        self.status.set_details(details)
 
-    def code(self) -> grpc.StatusCode:
-        return _CODES[self.outcome.code]
+    def code(self) -> Any:
+        """Returns what was set; None before."""
+        return self.status.code
 
-    def details(self) -> str:
-        return self.outcome.message
+    def details(self) -> bytes | None:
+        """Returns what was set, in UTF-8; None before."""
+        return self.status.details
 
-    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+    def abort(self, code: grpc.StatusCode, details: str | bytes) -> NoReturn:
         """Ends the call with a status. Raises Aborted, which handlers must not catch."""
-        # As in grpc.server, aborting with OK gives UNKNOWN.
-        self.set_code(grpc.StatusCode.UNKNOWN if code is grpc.StatusCode.OK else code)
-        self.set_details("" if code is grpc.StatusCode.OK else details)
+        self.status.abort(code, details)
         raise Aborted
 
     def abort_with_status(self, status: grpc.Status) -> NoReturn:
         """Ends the call with a status and its details; raises Aborted."""
-        trailing = list(status.trailing_metadata or ())
-        for key, value in trailing:
-            if key == STATUS_DETAILS_KEY:
-                self.outcome.details = value if isinstance(value, bytes) else value.encode()
-        self.set_trailing_metadata(pair for pair in trailing if pair[0] != STATUS_DETAILS_KEY)
+        self.set_trailing_metadata(status.trailing_metadata)
         self.abort(status.code, status.details)
 
     def _run_callbacks(self) -> None:

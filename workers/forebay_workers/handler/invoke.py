@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError, Message
 
 from forebay.checks import Check
@@ -15,29 +14,15 @@ from forebay.errors import Cancelled, ForebayError, HandlerFailed, TooLarge, Ver
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_workers.handler.context import Aborted, CallContext
+from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.interrupted import Aborted, Interrupted, Refused, Stopped
 from forebay_workers.handler.process_exit import ends_process
+from forebay_workers.handler.request_iterator import RequestIterator
 from forebay_workers.handler.version_check import unreadable
 
 _log = logging.getLogger(__name__)
 
 _FAILED = "the handler failed; the worker's log has the traceback"
-
-
-class Interrupted(Exception):
-    """Ends a handler that has not failed; raised from its requests, or where it yields."""
-
-
-class Stopped(Interrupted, grpc.RpcError):
-    """The call is over. An RpcError, since that is what `grpc.server` raises from requests."""
-
-
-class Refused(Interrupted):
-    """A request or response violates the contract or a limit."""
-
-    def __init__(self, error: ForebayError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def invoke(
@@ -58,8 +43,12 @@ def invoke(
     """
     try:
         parsed = _checked(method, requests, check)
-        argument: Any = parsed if method.client_streaming else _only(parsed)
+        argument: Any = (
+            RequestIterator(parsed, context) if method.client_streaming else _only(parsed)
+        )
         for response in _responses(method, handler, argument, context):
+            if context.cancelled:
+                raise Stopped
             context.response_started()
             emit(response, _serialized(method, response, max_message_bytes))
     except Aborted:
@@ -94,10 +83,11 @@ def _failure(method: Method, context: CallContext, error: BaseException) -> call
         _log.info("call %s: after it was stopped, its handler raised %r", context.call, error)
         return None
     _log.exception("call %s: the handler of %s failed", context.call, method.name)
-    if context.code() is grpc.StatusCode.OK:
-        return outcome_of_error(HandlerFailed(_FAILED))
-    context.outcome.message = context.outcome.message or _FAILED  # keeps the code it set
-    return _own_outcome(context)
+    if not context.status.number:
+        return context.status.outcome(outcome_of_error(HandlerFailed(_FAILED)))
+    outcome = _own_outcome(context)  # keeps the code it set
+    outcome.message = outcome.message or _FAILED
+    return outcome
 
 
 def _responses(
@@ -105,7 +95,7 @@ def _responses(
 ) -> Iterator[Any]:
     if not method.server_streaming:
         response = handler(argument, context)
-        if context.code() is grpc.StatusCode.OK:
+        if not context.status.number and not context.cancelled:
             yield response
         return
     responses = handler(argument, context)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from forebay.errors import BackendUnavailable
-from forebay_workers.handler.invoke import Interrupted
+from forebay_workers.handler.interrupted import Interrupted
 
 RETRY_FOR_S = 60.0
 """How long a running attempt retries before it gives up."""

@@ -12,7 +12,7 @@ from forebay_backends.ledger.operations.attempts import Begun
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.requests import take_requests
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
-from forebay_workers.handler.invoke import Stopped
+from forebay_workers.handler.interrupted import Stopped
 from forebay_workers.handler.ledger_retry import retry_while_away
 
 _PAGE_SIZE = 4

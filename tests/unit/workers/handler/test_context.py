@@ -11,7 +11,8 @@ from google.rpc import code_pb2, status_pb2
 from forebay.metadata import from_pairs, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.operations.attempts import Flow
-from forebay_workers.handler.context import Aborted, CallContext
+from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.interrupted import Aborted
 from tests.unit.samples import context
 
 
@@ -43,7 +44,7 @@ def test_the_surface_is_a_servicer_contexts() -> None:
 
 def test_a_handler_that_sets_no_status_ends_with_ok() -> None:
     said = context()
-    assert (said.code(), said.details()) == (grpc.StatusCode.OK, "")
+    assert (said.code(), said.details(), said.trailing_metadata()) == (None, None, None)
     assert said.outcome == call_pb2.Outcome()
 
 
@@ -52,7 +53,7 @@ def test_abort_raises_and_sets_the_status(code: grpc.StatusCode) -> None:
     aborting = context()
     with pytest.raises(Aborted):
         aborting.abort(code, "because")
-    assert (aborting.code(), aborting.details()) == (code, "because")
+    assert (aborting.code(), aborting.details()) == (code, b"because")
     assert aborting.outcome == call_pb2.Outcome(code=code.value[0], message="because")
 
 
@@ -60,7 +61,7 @@ def test_aborting_with_ok_gives_unknown_as_in_grpc() -> None:
     aborting = context()
     with pytest.raises(Aborted):
         aborting.abort(grpc.StatusCode.OK, "fine")
-    assert (aborting.code(), aborting.details()) == (grpc.StatusCode.UNKNOWN, "")
+    assert (aborting.code(), aborting.details()) == (grpc.StatusCode.UNKNOWN, b"")
 
 
 def test_abort_with_status_separates_details_from_metadata() -> None:
@@ -87,7 +88,7 @@ def test_abort_with_a_status_without_metadata_sets_code_and_message() -> None:
     aborting = context()
     with pytest.raises(Aborted):
         aborting.abort_with_status(_Status(grpc.StatusCode.DATA_LOSS, "lost"))
-    assert (aborting.code(), aborting.details()) == (grpc.StatusCode.DATA_LOSS, "lost")
+    assert (aborting.code(), aborting.details()) == (grpc.StatusCode.DATA_LOSS, b"lost")
     assert aborting.outcome.details == b""
 
 
@@ -95,13 +96,14 @@ def test_code_and_details_may_be_set_and_read() -> None:
     said = context()
     said.set_code(grpc.StatusCode.NOT_FOUND)
     said.set_details("no such order")
-    assert (said.code(), said.details()) == (grpc.StatusCode.NOT_FOUND, "no such order")
+    assert (said.code(), said.details()) == (grpc.StatusCode.NOT_FOUND, b"no such order")
 
 
 def test_the_last_trailing_metadata_counts() -> None:
     said = context()
     said.set_trailing_metadata((("a", "1"),))
     said.set_trailing_metadata((("b", "2"), ("c-bin", b"\xff")))
+    assert said.trailing_metadata() is not None
     assert list(said.trailing_metadata()) == [("b", "2"), ("c-bin", b"\xff")]
     assert to_pairs(said.outcome.trailing_metadata) == [("b", "2"), ("c-bin", b"\xff")]
 
@@ -165,9 +167,8 @@ def test_compression_is_accepted_and_changes_nothing() -> None:
 
 def test_the_time_that_remains_is_bounded_by_the_deadline() -> None:
     remaining = context(timeout_s=60.0).time_remaining()
-    assert remaining is not None
     assert 0 < remaining <= 60.0
-    assert context().time_remaining() is None
+    assert context().time_remaining() > 100 * 365 * 86400.0
 
 
 def test_a_call_is_active_until_its_deadline() -> None:
@@ -189,7 +190,8 @@ def test_cancel_ends_the_call_as_cancelled() -> None:
     cancelling = context()
     cancelling.cancel()
     assert not cancelling.is_active()
-    assert cancelling.code() is grpc.StatusCode.CANCELLED
+    assert cancelling.cancelled
+    assert cancelling.stopped == "CANCELLED"
 
 
 @pytest.mark.parametrize("how", ["stop", "cancel", "finish"])
@@ -245,3 +247,42 @@ def test_the_next_callback_runs_after_one_that_raises(
 def test_metadata_that_grpc_can_not_carry_raises_in_the_handler(pair: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         context().set_trailing_metadata([pair])
+
+
+@pytest.mark.parametrize("name", ["set_trailing_metadata", "send_initial_metadata"])
+@pytest.mark.parametrize(
+    ("metadata", "error"),
+    [
+        (5, TypeError),
+        (iter([("a", "1")]), TypeError),
+        ([("a", 1)], TypeError),
+        ([(1, "a")], TypeError),
+        ([("a-bin", "text")], TypeError),
+        ([("a",)], ValueError),
+        ([("a", b"\xff")], ValueError),
+        ([(b"\xff", "1")], ValueError),
+    ],
+)
+def test_metadata_of_other_types_raises_and_leaves_what_was_set(
+    name: str, metadata: object, error: type[Exception]
+) -> None:
+    said = context()
+    said.set_trailing_metadata([("x-before", "1")])
+    with pytest.raises(error):
+        getattr(said, name)(metadata)
+    assert said.trailing_metadata() == [("x-before", "1")]
+
+
+@pytest.mark.parametrize("code", [5, 0, "NOT_FOUND"])
+def test_a_code_that_is_no_status_code_is_unknown_to_the_caller(code: object) -> None:
+    said = context()
+    said.set_code(code)  # type: ignore[arg-type]
+    assert (said.code(), said.outcome.code) == (code, code_pb2.UNKNOWN)
+
+
+def test_a_context_is_not_active_after_its_handler_has_returned() -> None:
+    returned = context()
+    returned.finish()
+    assert not returned.is_active()
+    with pytest.raises(ValueError, match="already sent"):
+        returned.send_initial_metadata(())

@@ -19,7 +19,8 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import ForebayError, InvalidRequest
 from forebay.errors.status import from_status
 from forebay.routes import Method
-from forebay_workers.handler.invoke import Stopped, invoke
+from forebay_workers.handler.interrupted import Stopped
+from forebay_workers.handler.invoke import invoke
 from forebay_workers.handler.version_check import checking_versions
 from tests.unit.samples import METHODS, Attempt
 

@@ -1,0 +1,1 @@
+"""A servicer that looks at its context and requests; it knows of gRPC alone."""
