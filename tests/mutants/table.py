@@ -15,13 +15,15 @@ _ROUTES = (f"{_UNIT}/client/routes",)
 
 PYTHON = {
     f"{_CLIENT}/checks.py": (f"{_UNIT}/client/test_checks.py",),
-    f"{_CLIENT}/compute/assembly.py": (f"{_UNIT}/client/compute",),
     f"{_CLIENT}/compute/checks.py": (f"{_UNIT}/client/compute",),
     f"{_CLIENT}/deadline.py": (f"{_UNIT}/client/test_deadline.py",),
     f"{_CLIENT}/errors/status.py": (f"{_UNIT}/client/test_errors.py",),
     f"{_CLIENT}/resume/policy.py": (f"{_UNIT}/client/resume/test_policy.py",),
     f"{_CLIENT}/resume/request_replay.py": (f"{_UNIT}/client/resume/test_request_replay.py",),
-    f"{_CLIENT}/resume/targets.py": (f"{_UNIT}/client/resume/test_targets.py",),
+    f"{_CLIENT}/resume/targets.py": (
+        f"{_UNIT}/client/resume/test_targets.py",
+        f"{_UNIT}/client/resume/test_policy.py",
+    ),
     f"{_CLIENT}/routes/descriptor_conflicts.py": _ROUTES,
     f"{_CLIENT}/routes/fingerprints.py": _ROUTES,
     f"{_CLIENT}/routes/methods.py": _ROUTES,

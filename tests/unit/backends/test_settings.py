@@ -197,6 +197,23 @@ def test_a_bad_value_is_refused_with_its_name_and_what_was_expected(
     assert expected in refusal
 
 
+@pytest.mark.parametrize(
+    ("names", "least", "below"),
+    [
+        (("processes", "max_calls", "max_queue_depth", "attempts"), 1, 0),
+        (("request_bytes", "item_bytes", "window_bytes"), 1, 0),
+        (("max_message_bytes",), 1024, 1023),
+        (("first_request_s", "idle_s", "queue_wait_s", "run_time_s", "retention_s"), 0.001, 0),
+        (("cancel_grace_s", "linger_s", "drain_s"), 0, -0.001),
+        (("retention_bytes",), 0, -1),
+    ],
+)
+def test_limits_have_a_least_value(names: tuple[str, ...], least: float, below: float) -> None:
+    for name in names:
+        assert getattr(load_settings({name: least}), name) == least
+        assert _refusal({name: below}).startswith(f"{name} = {below}: ")
+
+
 def test_all_bad_values_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_MAX_CALLS", "0")
     monkeypatch.setenv("FOREBAY_ATTEMPTS", "0")

@@ -54,6 +54,28 @@ def test_a_url_of_nothing_that_is_known_is_refused_with_what_was_expected(url: s
         backends("redis://h", url)
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://", "HOST:PORT/DB"),
+        ("redis:///0", "HOST:PORT/DB"),
+        ("redis://h/one", "HOST:PORT/DB"),
+        ("redis://h/1/2", "HOST:PORT/DB"),
+        ("valkey://h/0#more", "valkey://HOST:PORT/DB"),
+        ("redis://h:port/0", "Port could not be cast"),
+        ("unix://", "unix:///PATH"),
+        ("unix://run/r.sock", "unix:///PATH"),
+        ("unix:///run/r.sock?password=s3cret", "unix:///PATH"),
+    ],
+)
+def test_a_url_whose_parts_do_not_fit_is_refused_with_what_was_expected(
+    url: str, expected: str
+) -> None:
+    with pytest.raises(BackendUrlError, match=expected) as caught:
+        redis_url(url)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_ledger_is_never_rabbitmq() -> None:
     with pytest.raises(BackendUrlError):
         backends("amqp://h", None)
@@ -125,7 +147,7 @@ def test_celery_takes_json_alone_and_keeps_no_results() -> None:
 
 def test_on_rabbitmq_queues_know_priorities_and_publishes_are_confirmed() -> None:
     settings = celery_settings(backends("redis://h", "amqp://h"))
-    assert settings["task_queue_max_priority"] == HIGHEST_PRIORITY
+    assert settings["task_queue_max_priority"] == HIGHEST_PRIORITY == 9
     assert settings["broker_transport_options"] == {"confirm_publish": True}
 
 

@@ -28,6 +28,7 @@ from forebay_backends.ledger.frames import (
     TransientItem,
     batch_heartbeat_frame,
     caller_gone_frame,
+    lost_frame,
     parse_control,
     parse_frame,
     reply_frame,
@@ -103,6 +104,7 @@ def test_what_workers_and_gateways_tell_each_other_of_ephemeral_calls_is_read_as
     for running in (True, False):
         holding = BatchHeartbeat("worker@host.1", ("a", "b"), running)
         assert parse_frame(batch_heartbeat_frame(holding)) == ("", holding)
+    assert parse_frame(lost_frame(Lost("batch"))) == ("", Lost("batch"))
     assert parse_control(caller_gone_frame("/a")) == ("/a", 1, CallerGone())
     stop = Stop(State.CANCELLED)
     assert parse_control(stop_frame("/a", 1, stop)) == ("/a", 1, stop)

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay_backends.ledger.keys import PARTITIONS, CallKey, is_call_id, partition_prefix
+from forebay_backends.ledger.keys import (
+    KEYS,
+    PARTITIONS,
+    CallKey,
+    control_channel,
+    gateway_channel,
+    is_call_id,
+    partition_prefix,
+    presence_key,
+    queue_channel,
+)
 
 _IDS = st.from_regex(r"[A-Za-z0-9._:-]{1,128}", fullmatch=True)
 _OWNERS = st.text("abcXYZ019_.-", max_size=12)
@@ -60,3 +70,33 @@ def test_a_call_stays_where_earlier_versions_put_it() -> None:
     # Pinned: a different partition would orphan the calls of a ledger in use.
     assert CallKey("call-1").items == "forebay:{8}:items:/call-1"
     assert CallKey("call-1").inputs == "forebay:{8}:inputs:/call-1"
+
+
+def test_keys_and_channels_keep_the_names_that_other_versions_use() -> None:
+    named = [name("a") for name in (presence_key, gateway_channel, queue_channel, control_channel)]
+    assert named == [
+        "forebay:worker:a",
+        "forebay:gateway:a",
+        "forebay:queue:a",
+        "forebay:control:a",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "pattern"),
+    [
+        ("forebay:{8}:items:/call-1", "forebay:{N}:items:CALL"),
+        ("forebay:{15}:call:alice/1", "forebay:{N}:call:CALL"),
+        ("forebay:{8}:waiting:my:queue", "forebay:{N}:waiting:QUEUE"),
+        ("forebay:worker:celery@host", "forebay:worker:WORKER"),
+        ("forebay:{8}:due", "forebay:{N}:due"),
+        ("forebay:{8}:items:", None),
+        ("forebay:{8}:items:call-1", None),
+        ("forebay:{x}:due", None),
+        ("forebay:{8}:due:more", None),
+        ("another", None),
+    ],
+)
+def test_a_key_is_of_one_kind_or_none(key: str, pattern: str | None) -> None:
+    found = [kind.pattern for kind in KEYS if kind.matches(key)]
+    assert found == ([] if pattern is None else [pattern])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 
@@ -39,6 +41,30 @@ def test_a_replay_under_way_goes_on_after_release() -> None:
     assert next(taker) == 0
     replay.release()
     assert list(taker) == [1, 2, 3, 4]
+
+
+class Request:
+    """A request that can be missed."""
+
+
+def test_requests_are_not_kept_after_release() -> None:
+    sent = Request()
+    gone, replay = weakref.ref(sent), Replay(iter([sent]))
+    del sent
+    assert len(list(replay.replay())) == 1
+    replay.release()
+    gc.collect()
+    assert gone() is None
+
+
+async def test_requests_are_not_kept_after_release_of_an_async_replay() -> None:
+    sent = Request()
+    gone, replay = weakref.ref(sent), AsyncReplay(iter([sent]))
+    del sent
+    assert len([request async for request in replay.replay()]) == 1
+    replay.release()
+    gc.collect()
+    assert gone() is None
 
 
 def test_every_replay_of_a_broken_stream_raises() -> None:

@@ -229,6 +229,11 @@ def test_a_problem_is_reported_with_file_method_and_field(
     assert names in problem
 
 
+def test_the_most_urgent_priority_is_9() -> None:
+    (method,) = read_methods([_service(_method("Run", _route(priority=9, max_priority=9)))])
+    assert (method.route.priority, method.route.max_priority) == (9, 9)
+
+
 def test_two_methods_may_not_share_a_task() -> None:
     (problem,) = _problems(_method("First", _route()), _method("Second", _route()))
     assert problem.startswith("t.proto: t.Service.Second: ")

@@ -49,6 +49,12 @@ def test_the_files_of_a_set_may_be_in_any_order(tmp_path: Path) -> None:
     assert [method.name for method in read_all_methods([name])] == ["shop.S.Run"]
 
 
+def test_a_source_has_one_pool_for_all_its_files(tmp_path: Path) -> None:
+    source = read_source(write_set(tmp_path / "x.binpb", *IMPORTS, file(routes=RUN)))
+    assert {id(one.pool) for one in source.files} == {id(source.pool)}
+    assert read_source(COMPUTE).pool is Default()
+
+
 def test_a_sets_own_copies_of_our_files_need_not_be_ours(tmp_path: Path) -> None:
     descriptor, duration, ours = IMPORTS
     other = type(ours).FromString(ours.SerializeToString())
@@ -57,6 +63,7 @@ def test_a_sets_own_copies_of_our_files_need_not_be_ours(tmp_path: Path) -> None
     name = write_set(tmp_path / "x.binpb", descriptor, duration, other, file(routes=RUN))
     (method,) = read_all_methods([name])
     assert method.route.task == "shop.run"
+    assert len(read_all_methods([name, COMPUTE])) == 4  # nor conflict with another source's
     again = Default().FindFileByName(ROUTE_FILE)
     assert again is route_pb2.DESCRIPTOR
     assert "later" not in route_pb2.Route.DESCRIPTOR.fields_by_name
