@@ -73,8 +73,8 @@ def test_a_call_stays_where_earlier_versions_put_it() -> None:
 
 
 def test_keys_and_channels_keep_the_names_that_other_versions_use() -> None:
-    named = [name("a") for name in (presence_key, gateway_channel, queue_channel, control_channel)]
-    assert named == [
+    names = (presence_key, gateway_channel, queue_channel, control_channel)
+    assert [name("a") for name in names] == [
         "forebay:worker:a",
         "forebay:gateway:a",
         "forebay:queue:a",

@@ -12,6 +12,7 @@ from forebay_gateway.admission.caller_identity import caller_of
     [
         ("ipv4:10.0.0.7:50312", "ipv4:10.0.0.7:50313"),
         ("ipv6:%5B2001:db8::1%5D:1", "ipv6:%5B2001:db8::2%5D:2"),
+        ("ipv6:%5B2001:db8::1%5D:1", "ipv6:%5B2001:db8::8000:0:0:1%5D:1"),
         ("ipv6:[2001:db8::1]:1", "ipv6:%5B2001:db8::1%5D:1"),
         ("ipv6:%5B::ffff:10.0.0.7%5D:1", "ipv4:10.0.0.7:2"),
         ("ipv6:%5Bfe80::1%25eth0%5D:1", "ipv6:%5Bfe80::1%25eth0%5D:2"),
@@ -29,6 +30,7 @@ def test_connections_of_one_host_are_one_caller(one: str, other: str) -> None:
         ("ipv4:127.0.0.1:1", "ipv4:127.0.0.1:2"),
         ("ipv6:%5B::1%5D:1", "ipv6:%5B::1%5D:2"),
         ("ipv6:%5B::ffff:127.0.0.1%5D:1", "ipv6:%5B::ffff:127.0.0.1%5D:2"),
+        ("ipv6:%5B2001:db8::1%5D:1", "ipv6:%5B2001:db8:0:1::1%5D:1"),
         ("ipv6:%5B2001:db8:0:1::1%5D:1", "ipv6:%5B2001:db8:0:2::1%5D:1"),
         ("unix:/a", "unix:/b"),
     ],

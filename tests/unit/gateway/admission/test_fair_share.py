@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,15 @@ def test_what_is_said_to_be_over_is_what_must_go(
     if own and amount <= limit - (shares.held - own):
         shares.add(caller, -min(own, ceil(own * part + 1e-6)))
         assert shares.fits(caller, amount)
+
+
+def test_the_excess_is_a_part_of_what_the_caller_holds_or_else_of_all() -> None:
+    shares = FairShare(10)
+    shares.add("a", 10)
+    assert shares.excess("a", 9) == 1.0
+    assert shares.excess("a", 1) == pytest.approx(1 - (8 * 9 - 1) / 9 / 10)
+    assert shares.excess("new", 1) == 1 / 10
+    assert shares.excess("new", 20) == 1.0
 
 
 def test_nothing_is_kept_of_a_caller_who_holds_nothing() -> None:

@@ -146,8 +146,8 @@ def test_a_call_that_may_not_wait_as_long_finds_the_queue_full() -> None:
 
 def test_callers_of_a_full_queue_retry_when_a_twentieth_of_it_is_free() -> None:
     queue = Queue(rate=10.0)
-    queue.look(LIMIT + 99, 60)
-    excess = 150  # with the refused call itself, over 950 of 1000
+    queue.look(LIMIT, 60)
+    excess = 51  # with the refused call itself, over 950 of 1000
     assert queue.retry_after_s() == spread_from(excess / (queue.load.per_s or 0))
 
 
