@@ -17,7 +17,7 @@ TUTORIAL := examples/tutorial
 GENERATED := .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check docs reference proto proto-check lock build bench bench-quick node clean
+.PHONY: help setup demo test soak mutants check docs reference proto proto-check lock build bench bench-quick node clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,10 @@ test: setup ## Run all tests.
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis
+
+# MUTANTS="queue_limits --python 1000" tests all mutants of one module; --help lists the options.
+mutants: setup ## Change the pure modules and Lua scripts; tests must notice.
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 check: setup proto-check docs ## Check style, types, the contract and the documentation.
 	$(BIN)/ruff check .

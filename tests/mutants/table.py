@@ -48,7 +48,10 @@ PYTHON = {
     f"{_GATEWAY}/admission/queue_limits.py": (f"{_ADMISSION}/test_queue_limits.py",),
     f"{_GATEWAY}/admission/queue_load.py": (f"{_ADMISSION}/test_queue_limits.py",),
     f"{_GATEWAY}/admission/rate_window.py": (f"{_ADMISSION}/test_rate_window.py",),
-    f"{_GATEWAY}/admission/retry_after.py": (f"{_ADMISSION}/test_admission.py",),
+    f"{_GATEWAY}/admission/retry_after.py": (
+        f"{_ADMISSION}/test_retry_after.py",
+        f"{_ADMISSION}/test_rate_window.py",
+    ),
     f"{_GATEWAY}/durable/item_sequence.py": (
         f"{_UNIT}/gateway/durable/test_item_sequence.py",
         f"{_UNIT}/gateway/durable/test_item_sequence_order.py",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forebay.errors import CapacityError, QueueFull, WaitExceedsDeadline
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_gateway.admission.queue_limits import CLEARLY, QueueLimits, QueueRequest
-from forebay_gateway.admission.queue_load import QueueLoad, Work
+from forebay_gateway.admission.queue_load import DrainRate, QueueLoad, Work
 from forebay_gateway.admission.queue_monitor import QueueMonitor
 from tests.unit.samples import FakeClock
 
@@ -183,6 +183,19 @@ def test_workers_that_had_nothing_to_do_are_not_taken_for_slow() -> None:
         queue.begun += 1
     queue.look(100, 9)
     assert queue.refusal(deadline_s=0.001) is None
+
+
+def test_a_rate_needs_10_s_and_5_calls() -> None:
+    slow, quick = DrainRate(), DrainRate()
+    for rate, per_sample, seconds in ((slow, 1, 4.0), (quick, 10, 3.0)):
+        for sample in range(5):
+            work = {"w": Work(1, sample * per_sample)}
+            assert rate.per_slot(sample * seconds) is None
+            rate.observe(sample * seconds, backlog=True, workers=work)
+    assert slow.per_slot(16.0) is None, "4 calls in 16 s"
+    slow.observe(20.0, backlog=True, workers={"w": Work(1, 5)})
+    assert slow.per_slot(20.0) == pytest.approx(5 / 20)
+    assert quick.per_slot(12.0) == pytest.approx(40 / 12)
 
 
 def test_without_workers_no_wait_is_expected() -> None:
