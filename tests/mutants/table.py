@@ -58,7 +58,7 @@ PYTHON = {
     ),
     f"{_GATEWAY}/plain/mapping/arguments.py": _MAPPING,
     f"{_GATEWAY}/plain/mapping/celery_json.py": _MAPPING,
-    f"{_GATEWAY}/plain/mapping/result_meta.py": _MAPPING,
+    f"{_GATEWAY}/plain/mapping/result_meta.py": (f"{_UNIT}/gateway/plain/test_task_outcome.py",),
     f"{_GATEWAY}/plain/mapping/results.py": _MAPPING,
     f"{_GATEWAY}/plain/mapping/scalars.py": _MAPPING,
     f"{_GATEWAY}/plain/mapping/well_known.py": _MAPPING,

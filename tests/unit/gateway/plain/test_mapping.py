@@ -19,7 +19,7 @@ from forebay.errors import InvalidRequest
 from forebay.routes import Method, read_methods
 from forebay.routes.plain import PlainTask
 from forebay_gateway.plain.mapping.arguments import arguments
-from forebay_gateway.plain.mapping.celery_json import LongInteger, Unreadable, read_json
+from forebay_gateway.plain.mapping.celery_json import LongInteger, Unreadable, kind, read_json
 from forebay_gateway.plain.mapping.results import fill, responses
 from forebay_gateway.plain.mapping.scalars import Unfit
 from tests.plain.v1 import plain_pb2 as pb
@@ -354,10 +354,76 @@ def test_a_value_that_is_not_an_object_needs_a_message_of_one_field() -> None:
         answers("Echo", 3)
 
 
-@pytest.mark.parametrize("result", ["[1,", 5, "1" * 30])
-def test_json_text_that_is_not_json_is_refused(result: Any) -> None:
-    with pytest.raises(Unfit):
+@pytest.mark.parametrize(
+    ("result", "problem"),
+    [
+        ("[1,", "needs a string that is JSON; it is not JSON"),
+        (5, "needs a string that is JSON; got a number"),
+        ("1" * 30, "got an integer beyond 64 bits"),
+    ],
+)
+def test_json_text_that_is_not_json_is_refused(result: Any, problem: str) -> None:
+    with pytest.raises(Unfit, match=problem):
         answers("DoText", result)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("null", "null"),
+        ("true", "a boolean"),
+        ("1" * 30, "an integer beyond 64 bits"),
+        ("1", "a number"),
+        ("1.5", "a number"),
+        ('"1"', "a string"),
+        ("{}", "an object"),
+        ("[]", "a list"),
+        ('{"__type__": "uuid", "__value__": {"hex": "%s"}}' % ("0" * 32), "a UUID"),
+    ],
+)
+def test_errors_name_a_value_by_its_type_in_json(text: str, name: str) -> None:
+    assert kind(read_json(text)) == name
+
+
+@pytest.mark.parametrize(
+    ("digits", "type_"),
+    [
+        ("18446744073709551615", int),
+        ("-9223372036854775808", int),
+        ("-" + "9" * 19, int),
+        ("9" * 21, LongInteger),
+        ("-" + "9" * 20, LongInteger),
+    ],
+)
+def test_integers_of_20_characters_are_read_as_numbers(digits: str, type_: type) -> None:
+    assert type(read_json(digits)) is type_
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "most"),
+    [
+        ("small", -(2**31), 2**31 - 1),
+        ("large", -(2**63), 2**63 - 1),
+        ("unsigned", 0, 2**64 - 1),
+    ],
+)
+def test_an_integer_must_be_in_the_range_of_its_field(field: str, least: int, most: int) -> None:
+    for value in (least, most):
+        filled = pb.Kinds()
+        fill(filled, {field: value})
+        assert getattr(filled, field) == value
+    for value in (least - 1, most + 1):
+        with pytest.raises(Unfit, match="got one out of range"):
+            fill(pb.Kinds(), {field: value})
+
+
+@pytest.mark.parametrize(("field", "wanted"), [("at", "a time"), ("lasting", "seconds")])
+@pytest.mark.parametrize(("value", "name"), [(True, "a boolean"), ([], "a list")])
+def test_a_time_and_a_duration_are_no_truth_and_no_list(
+    field: str, wanted: str, value: Any, name: str
+) -> None:
+    with pytest.raises(Unfit, match=f"expected {wanted}; got {name}"):
+        fill(pb.Kinds(), {field: value})
 
 
 def test_a_list_in_a_list_fits_as_deep_as_messages_go() -> None:

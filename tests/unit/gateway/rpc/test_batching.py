@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
 from math import inf
 
@@ -11,7 +13,7 @@ from forebay.compute.v1 import compute_pb2
 from forebay.routes import read_methods
 from forebay.v1 import call_pb2
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall
-from forebay_gateway.rpc.batching import MAX_DELAY_S, MAX_RUN_S, BatchQueue
+from forebay_gateway.rpc.batching import MAX_DELAY_S, MAX_RUN_S, Batcher, BatchQueue
 
 ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
 MOST = 8
@@ -96,6 +98,16 @@ async def test_a_batch_runs_no_longer_than_the_maximum_run_time(fake_queue: Fake
     assert fake_queue.sizes(at=MAX_DELAY_S) == [1] * (MOST - 3)
 
 
+async def test_a_run_time_counts_by_a_fifth() -> None:
+    fake_queue = FakeClockQueue()
+    for run_s in (MAX_RUN_S / 2, 0.0, 0.0):  # on average 0.5, 0.4, 0.32 of the maximum
+        fake_queue.queue.record_run_time(run_s)
+    fake_queue.call(2 * MOST)
+    assert fake_queue.sizes() == [3]
+    fake_queue.queue.record_run_time(MAX_RUN_S)  # 0.456
+    assert fake_queue.sizes(at=MAX_DELAY_S)[0] == 2
+
+
 async def test_calls_are_sent_alone_until_a_run_time_was_measured() -> None:
     fake_queue = FakeClockQueue()
     fake_queue.call(3)
@@ -123,3 +135,56 @@ async def test_calls_whose_callers_disconnected_are_not_sent(fake_queue: FakeClo
         fake_queue.calls[left].reply.cancel()
     (batch,) = fake_queue.take(at=MAX_DELAY_S)
     assert list(batch.calls) == ["2", "4"]
+
+
+class Sender:
+    """Sends the calls of a batcher, each queue's batches until `done`."""
+
+    def __init__(self) -> None:
+        self.batcher = Batcher[EphemeralCall](lambda queue: 1, self._send)
+        self.sent: list[list[str]] = []
+        self.was_sent = asyncio.Event()
+
+    def submit(self, name: str, priority: int = 0) -> None:
+        member = call_pb2.BatchMember(call_id=name)
+        method = replace(ADD, route=replace(ADD.route, max_batch=MOST))
+        call = EphemeralCall(method, priority, member, time.monotonic())
+        self.batcher.submit(method, priority, call)
+
+    def done(self, batch: str) -> None:
+        self.batcher.on_batch_done(self.batcher.queue_of(ADD, 0), batch)
+
+    def _send(self, queue: BatchQueue[EphemeralCall], calls: list[EphemeralCall]) -> None:
+        queue.record_run_time(0.0)
+        queue.on_batch_sent(calls[0].id)
+        self.sent.append([call.id for call in calls])
+        self.was_sent.set()
+
+
+async def test_calls_of_one_method_and_priority_share_a_queue() -> None:
+    batcher = Sender().batcher
+    assert batcher.queue_of(ADD, 0) is batcher.queue_of(ADD, 0)
+    assert batcher.queue_of(ADD, 0) is not batcher.queue_of(ADD, 1)
+    assert batcher.queue_of(ADD, 0) is not batcher.queue_of(replace(ADD, name="pkg.S.Other"), 0)
+
+
+async def test_calls_that_wait_are_sent_when_a_batch_is_done() -> None:
+    sender = Sender()
+    for name in "abc":
+        sender.submit(name)
+    assert sender.sent == [["a"]]
+    sender.submit("urgent", priority=1)
+    assert sender.sent == [["a"], ["urgent"]]
+    sender.done("a")
+    assert sender.sent[2:] == [["b", "c"]]
+
+
+async def test_calls_that_wait_are_sent_after_the_maximum_delay() -> None:
+    sender = Sender()
+    for name in "abc":
+        sender.submit(name)
+    for batch in (["b", "c"], ["d"]):
+        sender.was_sent.clear()
+        await asyncio.wait_for(sender.was_sent.wait(), 20.0)
+        assert sender.sent[-1] == batch
+        sender.submit("d")

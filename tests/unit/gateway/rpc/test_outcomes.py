@@ -13,7 +13,12 @@ from forebay.metadata import from_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import error_of_outcome, outcome_of_error
-from forebay_gateway.rpc.outcomes import error_of_ending, timing_metadata, trailing_metadata
+from forebay_gateway.rpc.outcomes import (
+    error_of_ending,
+    gateway_fault,
+    timing_metadata,
+    trailing_metadata,
+)
 from tests.unit.samples import ending
 
 
@@ -155,3 +160,9 @@ def test_a_lost_call_with_effects_is_aborted() -> None:
         error = error_of_ending(lost, may_run_again=may_run_again)
         assert isinstance(error, errors.WorkerLost)
         assert (error.code_name, error.reason) == (code, "WORKER_LOST")
+
+
+def test_a_bug_of_the_gateway_is_internal_and_shows_nothing_of_it() -> None:
+    fault = gateway_fault()
+    assert isinstance(fault, errors.InternalFault)
+    assert (fault.code, fault.message) == (code_pb2.INTERNAL, "the gateway failed; see its log")

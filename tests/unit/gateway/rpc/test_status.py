@@ -54,6 +54,7 @@ async def aborted(error: ForebayError, trailing: Pairs = ()) -> Rpc:
     ("error", "pushback_ms"),
     [
         (QueueFull("full", retry_after_s=1.5), "1500"),
+        (QueueFull("full", retry_after_s=0.0), "0"),
         (QueueFull("full", retry_after_s=0.0004), "0"),
         (QueueFull("full", retry_after_s=0.0006), "1"),
         (Draining("leaving", retry_after_s=60.0), "60000"),

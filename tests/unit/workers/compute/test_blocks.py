@@ -32,3 +32,26 @@ def test_blocks_have_the_same_bytes_in_any_order() -> None:
 def test_a_product_that_takes_seconds_has_many_blocks() -> None:
     blocks = Blocks(unmade(4200, 4200), unmade(4200, 4200))
     assert len(blocks) == 17
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "common", "cols"),
+    [
+        ("<f8", 1 << 12, 1 << 10, 1 << 11),
+        ("<f4", 1 << 11, 1 << 10, 1 << 12),
+        ("<c16", 1 << 11, 1 << 9, 1 << 11),
+        ("<i8", 1 << 10, 1 << 9, 1 << 10),
+    ],
+)
+def test_a_product_of_a_second_is_computed_whole(
+    dtype: str, rows: int, common: int, cols: int
+) -> None:
+    assert len(Blocks(unmade(rows, common, dtype), unmade(common, cols, dtype))) == 1
+    more = common + 1
+    assert len(Blocks(unmade(rows, more, dtype), unmade(more, cols, dtype))) > 1
+
+
+@pytest.mark.parametrize(("panels_a_row", "rows_a_block"), [(1, 16), (2, 16)])
+def test_a_block_of_long_rows_has_16_panels(panels_a_row: int, rows_a_block: int) -> None:
+    cols = panels_a_row * CHUNK_BYTES // 8
+    assert len(Blocks(unmade(1600, 1000), unmade(1000, cols))) == 1600 // rows_a_block

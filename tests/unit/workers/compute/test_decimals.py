@@ -173,6 +173,16 @@ def test_threads_end_when_the_iterator_is_closed() -> None:
 
 
 @pytest.mark.usefixtures("_tiny")
+@pytest.mark.parametrize("error", [None, MemoryError("too large")])
+def test_no_part_is_begun_after_the_end(error: BaseException | None) -> None:
+    splitting = decimals._Splitting(TEN**200, 101, decimals._PowersOfTen())
+    assert splitting._may_begin()
+    splitting.end(error)
+    assert splitting._leftmost() is None
+    splitting.work()  # returns at once
+
+
+@pytest.mark.usefixtures("_tiny")
 def test_an_error_in_a_thread_is_raised_by_the_iterator() -> None:
     class NoPowers(decimals._PowersOfTen):
         def __getitem__(self, level: int) -> mpz:
