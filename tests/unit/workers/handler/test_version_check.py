@@ -8,7 +8,7 @@ from forebay.checks import NoCheck
 from forebay.compute.checks import FactorialCheck, MatMulCheck
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import InvalidRequest, OutOfRange, VersionMismatch
-from forebay_workers.handler.version_check import checking_versions, mismatch
+from forebay_workers.handler.version_check import checking_versions, mismatch, unreadable
 from tests.unit.samples import METHODS
 
 FACTORIAL = METHODS["Factorial"]
@@ -60,3 +60,11 @@ def test_the_methods_own_check_still_ends() -> None:
     check = checking_versions(MatMulCheck(), METHODS["MatMul"], "ss-" + "0" * 16)
     with pytest.raises(InvalidRequest, match="the request stream is empty"):
         check.end()
+
+
+def test_a_request_that_only_the_gateway_can_read_names_its_message() -> None:
+    error = unreadable(FACTORIAL)
+    assert isinstance(error, VersionMismatch)
+    assert error.message.startswith(
+        "the worker can't read the request as forebay.compute.v1.FactorialRequest; bring gateway"
+    )
