@@ -8,6 +8,7 @@ from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
     Credit,
+    Ending,
     Initial,
     Item,
     ItemsStored,
@@ -170,6 +171,18 @@ def test_a_finished_call_holds_the_bytes_that_were_not_let_go(ledger: BlockingLe
     ledger.run(trim(record.call, 1, 1, 10))
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
     assert sum(swept.held_bytes for swept in sweep_all(ledger)) == RECORD_BYTES + 20
+
+
+def test_a_unary_methods_response_is_stored_with_the_end(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name)
+    assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome", b"response")) is None
+    assert record.items == [b"response"]
+    item, ending = events(channel)
+    assert item == Item(0, b"response")
+    assert isinstance(ending, Ending)
+    assert (ending.state, ending.count, ending.outcome) == (State.SUCCEEDED, 1, b"outcome")
 
 
 def test_a_channel_that_nobody_hears_stops_being_a_watcher(ledger: BlockingLedger) -> None:
