@@ -74,7 +74,7 @@ PYTHON = {
     f"{_WORKERS}/handler/version_check.py": (f"{_UNIT}/workers/handler/test_version_check.py",),
 }
 
-_LUA = f"{_BACKENDS}/ledger/lua"
+LUA_FOLDER = f"{_BACKENDS}/ledger/lua"
 _LEDGER_TESTS = (
     *("-k", "not redis and not rabbitmq"),  # one server is enough
     "tests/contract/test_ledger_attempts.py",
@@ -94,5 +94,8 @@ _LEDGER_TESTS = (
 )
 
 
-LUA = {str(path.relative_to(ROOT)): _LEDGER_TESTS for path in sorted((ROOT / _LUA).rglob("*.lua"))}
+LUA = {
+    str(path.relative_to(ROOT)): _LEDGER_TESTS
+    for path in sorted((ROOT / LUA_FOLDER).rglob("*.lua"))
+}
 """All scripts: any test of the ledger may notice."""
