@@ -21,6 +21,7 @@ from tests.harness import environment, forebay_gateway, process, short_folder
 from tests.servicers.greeter import Greeter
 from tests.servicers.helloworld_pb2 import HelloReply, HelloRequest
 from tests.servicers.helloworld_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
+from tests.servicers.polite import Polite
 from tests.servicers.route_guide import FEATURES, RouteGuide
 from tests.servicers.route_guide_pb2 import Feature, Point, Rectangle, RouteNote, RouteSummary
 from tests.servicers.route_guide_pb2_grpc import RouteGuideStub, add_RouteGuideServicer_to_server
@@ -39,7 +40,7 @@ EVERYWHERE = Rectangle(
 
 @contextmanager
 def grpc_server() -> Iterator[str]:
-    server = grpc.server(ThreadPoolExecutor(4))
+    server = grpc.server(ThreadPoolExecutor(4), interceptors=[Polite()])
     add_GreeterServicer_to_server(Greeter(), server)
     add_RouteGuideServicer_to_server(RouteGuide(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -139,6 +140,11 @@ def test_a_status_is_the_servicers(
     greeter: GreeterStub, name: str, code: grpc.StatusCode, details: str
 ) -> None:
     assert say_hello(greeter, name) == Answer([], code, details)
+
+
+def test_an_interceptor_turns_a_caller_away(greeter: GreeterStub) -> None:
+    answer = say_hello(greeter, "world", ("x-tone", "rude"))
+    assert answer == Answer([], grpc.StatusCode.PERMISSION_DENIED, "be polite")
 
 
 def test_a_status_has_its_details(greeter: GreeterStub) -> None:

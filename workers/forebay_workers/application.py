@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import grpc
 from celery import Celery, Task
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -15,6 +16,7 @@ from forebay_backends.urls import celery_settings
 from forebay_workers.celery_hooks.request import attempts_of
 from forebay_workers.execution.durable import run_calls
 from forebay_workers.execution.ephemeral import run_batch
+from forebay_workers.handler.interceptors import intercepted, refuse_other_interceptors
 from forebay_workers.runtime import process, signals
 from forebay_workers.servicers import refuse_coroutines, services_of
 
@@ -28,20 +30,28 @@ class Application(Celery):
 
     amqp_cls = "forebay_workers.celery_hooks.redis_transport:AMQP"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, interceptors: Sequence[grpc.ServerInterceptor] = ()) -> None:
         super().__init__(name)
         self.add_defaults(_celery_defaults)
         signals.follow(self)
+        refuse_other_interceptors(interceptors)
+        self._interceptors = tuple(interceptors)
         self._served: dict[ServiceDescriptor, Handlers] = {}
 
-    def register(self, servicer: object, *services: ServiceDescriptor) -> None:
+    def register(
+        self,
+        servicer: object,
+        *services: ServiceDescriptor,
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
+    ) -> None:
         """Registers a servicer: an object with a method for each RPC, as grpc.server takes it.
 
         Without `services`, they are those whose generated `…Servicer` classes it extends.
         Methods with a `plain` route need no handler: other applications have their tasks.
+        `interceptors` run around its handlers, inside the application's own.
         Raises RouteError for invalid routes; LookupError if there is no service, or none of
         its methods has a route for a handler, or such a method is missing; and TypeError for
-        coroutines.
+        coroutines, and for objects that are no `grpc.ServerInterceptor`.
         """
         for service in services or services_of(servicer):
             refuse_coroutines(servicer, service)
@@ -53,10 +63,15 @@ class Application(Celery):
                     f"all routes of {service.full_name} name plain tasks, which have no handlers "
                     "here: the application that has the tasks runs them"
                 )
-            self.serve({service: servicer})
+            self.serve({service: servicer}, interceptors)
 
-    def serve(self, services: Mapping[ServiceDescriptor, Handlers]) -> None:
+    def serve(
+        self,
+        services: Mapping[ServiceDescriptor, Handlers],
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
+    ) -> None:
         """Adds a task for each method with a handler's route; raises as `application` does."""
+        refuse_other_interceptors(interceptors)
         served = {**self._served, **services}
         added = {service.full_name for service in services}
         methods = [
@@ -68,19 +83,25 @@ class Application(Celery):
         handlers = [_handler(method, by_name[method.service]) for method in methods]
         self._served = served
         for method, handler in zip(methods, handlers, strict=True):
-            _register(self, method, handler)
+            around = (*self._interceptors, *interceptors)
+            _register(self, method, intercepted(method, handler, around))
 
 
 def application(
-    name: str, services: Mapping[ServiceDescriptor, Handlers] | None = None
+    name: str,
+    services: Mapping[ServiceDescriptor, Handlers] | None = None,
+    *,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> Application:
     """Returns an application with a task for each method with a route; more can be added.
 
-    Methods with a `plain` route are left out: other applications have their tasks. Forebay's
-    settings are read when the worker starts, not here. Raises RouteError for invalid routes, and
-    LookupError if a method with a route has no handler.
+    `interceptors` run in the worker around all its handlers, as in `grpc.server`; the first is
+    the outermost. Methods with a `plain` route are left out: other applications have their tasks.
+    Forebay's settings are read when the worker starts, not here. Raises RouteError for invalid
+    routes, LookupError if a method with a route has no handler, and TypeError for objects that
+    are no `grpc.ServerInterceptor`.
     """
-    app = Application(name)
+    app = Application(name, interceptors)
     app.serve(services or {})
     return app
 

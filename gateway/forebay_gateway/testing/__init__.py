@@ -10,7 +10,7 @@ PYTEST_DONT_REWRITE: a `conftest.py` may import this module before pytest does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,8 +51,9 @@ def serving(
     *,
     concurrency: int = CONCURRENCY,
     settings: Mapping[str, Any] | None = None,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> Iterator[Service]:
-    """Serves `services`, given as for `application`, until the block is left.
+    """Serves `services` with `interceptors`, given as for `application`, until the block is left.
 
     The worker runs `concurrency` calls at a time, in threads of this process. `settings` are
     Forebay's (docs/settings.md) by name; environment and `forebay.toml` are not read. A process
@@ -69,5 +70,6 @@ def serving(
         raise ImportError(f"testing needs {error.name}: pip install 'forebay[testing]'") from error
 
     reused_service.stop_if_unused()
-    with running_service(services, concurrency, settings or {}) as (address, channel):
+    running = running_service(services, concurrency, settings or {}, interceptors)
+    with running as (address, channel):
         yield Service(address, channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ _OWN = {"listen", "ledger_url", "broker_url", "data_dir", "services"}
 
 @contextmanager
 def running_service(
-    services: Mapping[ServiceDescriptor, Handlers], concurrency: int, given: Mapping[str, Any]
+    services: Mapping[ServiceDescriptor, Handlers],
+    concurrency: int,
+    given: Mapping[str, Any],
+    interceptors: Sequence[grpc.ServerInterceptor],
 ) -> Iterator[tuple[str, grpc.Channel]]:
     """Yields the gateway's address and a channel to it; raises as `serving` does.
 
@@ -45,7 +48,7 @@ def running_service(
             **{"drain_s": _DRAIN_S, **given, "ledger_url": server.url, "listen": "127.0.0.1:0"}
         )
         with (
-            running_worker(services, queues, settings, concurrency),
+            running_worker(services, queues, settings, concurrency, interceptors),
             gateway_in_thread(settings, methods) as address,
             _channel(address) as channel,
         ):

@@ -137,6 +137,21 @@ def test_coroutines_are_refused() -> None:
         application("one").register(Later())
 
 
+class Intercepting(grpc.aio.ServerInterceptor):
+    """An interceptor for another kind of server."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Intercepts, later."""
+
+
+@pytest.mark.parametrize("interceptor", [Intercepting(), object(), grpc.ServerInterceptor])
+def test_objects_other_than_server_interceptors_are_refused(interceptor: Any) -> None:
+    with pytest.raises(TypeError, match=r"expected .*grpc\.ServerInterceptor|coroutine"):
+        application("one", interceptors=[interceptor])
+    with pytest.raises(TypeError, match=r"coroutine"):
+        application("one").register(Servicer(), interceptors=[interceptor])
+
+
 def test_two_servicers_may_not_share_a_task() -> None:
     app = application("one", {SERVICE: handlers()})
     file = descriptor_pb2.FileDescriptorProto(

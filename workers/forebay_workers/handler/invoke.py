@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -40,7 +42,22 @@ def invoke(
     `Stopped` then. Raises only other kinds of `Interrupted`, such as LedgerAway, and
     exceptions that end the process. No pool but prefork ends a call whose task raised another
     BaseException, so `sys.exit()` and asyncio's CancelledError fail the call here.
+
+    Context variables that the handler or an interceptor sets hold for this call only.
     """
+    run = partial(_invoke, method, handler, requests, context, check, emit, max_message_bytes)
+    return copy_context().run(run)
+
+
+def _invoke(
+    method: Method,
+    handler: Callable[..., Any],
+    requests: Iterable[bytes],
+    context: CallContext,
+    check: Check,
+    emit: Callable[[Message, bytes], None],
+    max_message_bytes: int,
+) -> call_pb2.Outcome | None:
     try:
         parsed = _checked(method, requests, check)
         argument: Any = (

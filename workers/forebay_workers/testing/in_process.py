@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 from billiard import pool as billiard_pool
 from celery import _state
 from celery.exceptions import WorkerShutdown
@@ -40,6 +41,7 @@ def running_worker(
     queues: Sequence[str],
     settings: Settings,
     concurrency: int,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> Iterator[None]:
     """Runs a worker of the services, with `concurrency` slots, until the block is left.
 
@@ -48,7 +50,7 @@ def running_worker(
     not start or a handler does not end.
     """
     with process.hosted_worker(settings), _restored_celery_state():
-        app = application("forebay_workers.in_process", services)
+        app = application("forebay_workers.in_process", services, interceptors=interceptors)
         app.conf.broker_transport_options = {"polling_interval": _POLL_INTERVAL_S}
         app.set_default()  # as `celery worker` does: a handler may send tasks
         worker = _Worker(
