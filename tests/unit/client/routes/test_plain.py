@@ -12,6 +12,7 @@ from google.protobuf import (
 )
 
 from forebay.routes import Method, RouteError, read_methods
+from forebay.routes.plain import ExceptionStatus, PlainTask
 from forebay.v1 import route_pb2
 from forebay_gateway.cli.display import policy
 from forebay_gateway.server.methods import needs_ledger
@@ -143,3 +144,8 @@ def test_only_methods_that_keep_records_need_a_ledger() -> None:
     plain = read("plain {}")
     assert not needs_ledger([plain])
     assert needs_ledger([plain, METHODS["Add"]])
+
+
+def test_by_default_a_table_shows_no_message_and_a_task_replaces_itself_by_no_other() -> None:
+    assert not ExceptionStatus("KeyError", "NOT_FOUND").tell_message
+    assert not PlainTask((), "", json_text=False, exceptions=(), let_finish=False).replaces
