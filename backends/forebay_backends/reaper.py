@@ -23,6 +23,7 @@ from forebay_backends.ledger.operations.maintenance import (
     UnclaimedCall,
     evict,
     mark_resent,
+    read_clock,
     sweep,
     unclaimed,
 )
@@ -52,6 +53,9 @@ class Reaper:
         not answer.
         """
         if not await self._ledger.elected(REAPING, _ELECTED_FOR_S):
+            # Every process must know the clock: after a step, any of them may be elected.
+            reading = await self._ledger.run(read_clock())
+            self._expected_clock.on_read(reading.now_ms if reading.is_certain else None)
             return
         consumed = consumed_queues(await live_workers(self._ledger))
         swept = await self._sweep(consumed)
@@ -59,14 +63,11 @@ class Reaper:
         await self._resend_lost(sorted(queues))
 
     async def _sweep(self, consumed: Collection[str]) -> list[Swept]:
+        expected_ms = self._expected_clock.now_ms()
         swept = await self._ledger.run_all(
-            [
-                sweep(n, consumed, expected_ms=self._expected_clock.now_ms(n))
-                for n in range(PARTITIONS)
-            ]
+            [sweep(n, consumed, expected_ms=expected_ms) for n in range(PARTITIONS)]
         )
-        for n, partition in enumerate(swept):
-            self._expected_clock.on_read(n, partition.clock_ms)
+        self._expected_clock.on_read(swept[0].clock_ms)
         return swept
 
     async def _evict_over_cap(self, swept: list[Swept], consumed: Collection[str]) -> None:

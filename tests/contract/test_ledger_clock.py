@@ -32,7 +32,7 @@ class Partition:
         return f"{partition_prefix(self.number)}:clock"
 
     def now_ms(self) -> int:
-        return self.ledger.run(read_clock(self.number))
+        return self.ledger.run(read_clock(self.number)).now_ms
 
     def step(self, by_ms: int) -> None:
         """As if the server's clock was stepped: the ledger's is the server's and the offset."""
@@ -60,9 +60,11 @@ def test_a_step_of_the_servers_clock_is_undone_by_the_next_sweep(
     assert before_ms is not None
     partition.step(step_ms)
     assert before_ms <= partition.now_ms() <= before_ms + HOLD_MS
+    assert not partition.ledger.run(read_clock(partition.number)).is_certain
     after = partition.sweep(expected_ms=before_ms + 1000)
     assert after.clock_ms == before_ms + 1000
     assert before_ms + 1000 <= partition.now_ms() <= before_ms + 1000 + HOLD_MS
+    assert partition.ledger.run(read_clock(partition.number)).is_certain
     assert record.state is State.RUNNING
 
 

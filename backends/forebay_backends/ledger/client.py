@@ -198,7 +198,7 @@ class Ledger:
 
     async def now_ms(self) -> int:
         """The time on the ledger's clock, which does not follow steps of the server's."""
-        return await self.run(read_clock())
+        return (await self.run(read_clock())).now_ms
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -1,8 +1,8 @@
-"""The time that a process expects on the ledger's clocks: shows steps of the server's clock. Pure.
+"""The time that a process expects on the ledger's clock: shows steps of the server's clock. Pure.
 
-The server's clock alone can't show a step: an hour may have passed, or somebody set the clock. So a
-process that sweeps a partition counts on from its last sweep with its own monotonic clock, and
-tells the sweep what it expects; `lua/lib/clock.lua` compares.
+The server's clock alone can't show a step: an hour may have passed, or somebody set the clock. So
+each process that may sweep counts on from its last reading with its own monotonic clock, and passes
+what it expects to the sweep; `lua/lib/clock.lua` compares.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 _VALID_S = 600.0
-"""Longer ago, another process has swept since, and the clock may have been slewed by seconds."""
+"""After longer, the clock may have been slewed by seconds."""
 
 
 def boot_time_s() -> float:
@@ -22,21 +22,21 @@ def boot_time_s() -> float:
 
 
 class ExpectedClock:
-    """The clock of each partition, by this process's last sweep of it."""
+    """The ledger's clock, by this process's last reading of it."""
 
     def __init__(self, monotonic_s: Callable[[], float] = boot_time_s) -> None:
         self._monotonic_s = monotonic_s
-        self._read: dict[int, tuple[float, int]] = {}
+        self._read: tuple[float, int] | None = None
 
-    def now_ms(self, partition: int) -> int | None:
-        """The time that the partition's clock should show; None where that is not known."""
-        read_at_s, clock_ms = self._read.get(partition, (0.0, None))
-        passed_s = self._monotonic_s() - read_at_s
-        if clock_ms is None or passed_s > _VALID_S:
+    def now_ms(self) -> int | None:
+        """The time that the ledger's clock should show; None where that is not known."""
+        if self._read is None:
             return None
-        return clock_ms + round(passed_s * 1000)
+        read_at_s, clock_ms = self._read
+        passed_s = self._monotonic_s() - read_at_s
+        return clock_ms + round(passed_s * 1000) if passed_s <= _VALID_S else None
 
-    def on_read(self, partition: int, clock_ms: int | None) -> None:
-        """The partition's clock after a sweep; None where the sweep was in doubt."""
+    def on_read(self, clock_ms: int | None) -> None:
+        """The clock was read; None where it is in doubt."""
         if clock_ms is not None:
-            self._read[partition] = self._monotonic_s(), clock_ms
+            self._read = self._monotonic_s(), clock_ms

@@ -52,6 +52,7 @@ def test_the_limits_are_by_default_those_of_the_documentation() -> None:
         "max_queue_depth": 100_000,
         "first_request_s": 30.0,
         "idle_s": 60.0,
+        "stall_s": 60.0,
         "queue_wait_s": 60.0,
         "attempts": 3,
         "cancel_grace_s": 5.0,

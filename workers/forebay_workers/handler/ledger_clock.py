@@ -22,6 +22,6 @@ class LedgerClock:
         """Returns the ledger's time in ms; raises BackendUnavailable if it can't be read."""
         now = time.monotonic()
         if now - self._synced_at >= _SYNC_INTERVAL_S:
-            self._offset_ms = self._ledger.run(read_clock()) - time.monotonic() * 1000
+            self._offset_ms = self._ledger.run(read_clock()).now_ms - time.monotonic() * 1000
             self._synced_at = now
         return time.monotonic() * 1000 + self._offset_ms

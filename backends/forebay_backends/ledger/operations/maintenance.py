@@ -28,6 +28,17 @@ class Swept:
 
 
 @dataclass(frozen=True)
+class ClockReading:
+    """The ledger's clock in ms since 1970, and whether a process may count on from it.
+
+    It may not where the clock is held: the server's clock was stepped, or nothing has swept.
+    """
+
+    now_ms: int
+    is_certain: bool
+
+
+@dataclass(frozen=True)
 class UnclaimedCall:
     """A queued call without a worker; its message was sent at `sent_ms` (0: not yet)."""
 
@@ -74,13 +85,13 @@ def sweep(
     )
 
 
-def read_clock(partition: int = 0) -> Operation[int]:
-    """The partition's clock, in ms since 1970; all partitions show about the same time."""
+def read_clock(partition: int = 0) -> Operation[ClockReading]:
+    """The partition's clock; all partitions show about the same time."""
     return Operation(
         "maintenance/read_clock",
         partition_prefix(partition),
         (),
-        lambda reply: int(float(reply[0])),
+        lambda reply: ClockReading(int(float(reply[0])), reply[1] == b"1"),
     )
 
 

@@ -16,18 +16,29 @@ end
 
 local clock = nil  -- the offset, and the time of the last sweep (0: none)
 
-local function now_ms()
+local function unheld_ms()
   if not clock then
     local kept = redis.call('HMGET', index('clock'), 'offset', 'last')
     clock = {number(kept[1]), number(kept[2])}
   end
-  local now, last = server_ms() + clock[1], clock[2]
+  return server_ms() + clock[1]
+end
+
+local function now_ms()
+  local now = unheld_ms()
+  local last = clock[2]
   if last == 0 then return now end
   return math.max(last, math.min(now, last + HOLD_MS))
 end
 
+-- Whether a process may count on from what the clock shows now.
+local function is_certain()
+  return math.abs(unheld_ms() - now_ms()) <= STEP_MS
+end
+
 -- Sets the clock at a sweep. expected: the time by the monotonic clock of the process that sweeps,
--- counted from its last sweep; nil: it has made none. Returns the time; nil where it is in doubt.
+-- counted from when it last read this clock; nil: it has not. Returns the time; nil where it is in
+-- doubt.
 local function set_clock(expected)
   local kept = redis.call('HMGET', index('clock'), 'offset', 'last', 'doubts')
   local offset, last, doubts = number(kept[1]), number(kept[2]), number(kept[3])

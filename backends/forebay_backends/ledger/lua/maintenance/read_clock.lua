@@ -1,4 +1,4 @@
 -- The partition's clock.
 -- ARGV: none
--- Replies: ms
-return {tostring(now_ms())}
+-- Replies: ms certain ('0': it is held, since the server's clock was stepped or nothing has swept)
+return {tostring(now_ms()), is_certain() and '1' or '0'}
