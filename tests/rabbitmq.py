@@ -12,14 +12,21 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Process, environment, eventually, free_port, process, short_folder
+from tests.harness import (
+    Process,
+    environment,
+    eventually,
+    free_port,
+    listens,
+    process,
+    short_folder,
+)
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 VHOSTS = (
@@ -120,13 +127,8 @@ def rabbitmq_folder() -> Iterator[RabbitMQ]:
         # Ours, as a child: the one that a node starts is a daemon, and outlives it.
         process("epmd", "-port", str(epmd_port), "-address", "127.0.0.1", env=environment()),
     ):
-        eventually(lambda: _listens(epmd_port), "epmd listens")
+        eventually(lambda: listens(epmd_port), "epmd listens")
         yield RabbitMQ(folder, epmd_port)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _node_environment(folder: Path, epmd_port: int) -> dict[str, str]:

@@ -11,9 +11,6 @@ import grpc
 from forebay.resume.attempts import Attempts
 from forebay.resume.policy import ResumePolicy
 
-_BROKE_WHILE_SENDING = (grpc.StatusCode.INTERNAL, "Internal error from Core")
-"""The status that `grpc.aio` reports if the connection breaks while it sends a message."""
-
 
 class AsyncAttempts(Attempts):
     """Attempts between which a task waits."""
@@ -178,11 +175,11 @@ class ResumingCall(grpc.aio.Call):
 
 
 async def _failure_of(inner: Any) -> grpc.aio.AioRpcError:
-    code, details = await inner.code(), await inner.details()
-    if (code, details) == _BROKE_WHILE_SENDING:
-        code = grpc.StatusCode.UNAVAILABLE
     return grpc.aio.AioRpcError(
-        code, await inner.initial_metadata(), await inner.trailing_metadata(), details
+        await inner.code(),
+        await inner.initial_metadata(),
+        await inner.trailing_metadata(),
+        await inner.details(),
     )
 
 

@@ -8,8 +8,8 @@ and `forebay-resume-from: 3`, so it attaches to the running call and gets the fo
 - Ephemeral and plain calls: they have no id. They are retried if the method may run again, or if
   the failure shows that nothing has run.
 
-Failures without a reason (of gRPC itself or of a proxy) and failures with Forebay's RetryInfo are
-retried. Stored outcomes have no RetryInfo; a retry would return the same outcome.
+Transport errors (see `transport_errors`) and failures with Forebay's RetryInfo are retried. Stored
+outcomes have no RetryInfo; a retry would return the same outcome.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from forebay.deadline import Deadline
 from forebay.errors import CallUnknown, ForebayError
 from forebay.metadata import CALL_ID, ON_DISCONNECT, RESUME_FROM, Pairs
 from forebay.resume.targets import Rotation
+from forebay.resume.transport_errors import Retry, is_transport_error, retry_of
 from forebay.routes import Method
 
 INITIAL_BACKOFF_S = 0.1
@@ -41,7 +42,7 @@ RETRY_UNACCEPTED_FOR_S = 10.0
 _STABLE_S = 10.0
 """After an accepted attempt that lasted this long, with or without items, RETRY_FOR_S restarts."""
 
-_CONNECTION_CODES = frozenset({code_pb2.UNAVAILABLE, code_pb2.CANCELLED})
+_GATEWAY_IS_DOWN = frozenset({code_pb2.UNAVAILABLE, code_pb2.CANCELLED})
 _RETRY_INFO_JITTER = 0.2
 
 
@@ -155,7 +156,8 @@ class ResumePolicy:
             self._on_accepted()
         if self._failures == 0 or (accepted and now - self._attempt_began_at >= _STABLE_S):
             self._failures, self._failing_since = 0, now
-        if error.code in _CONNECTION_CODES and (error.retry_may_help or _lacks_reason(error)):
+        is_down = error.retry_may_help and error.code in _GATEWAY_IS_DOWN
+        if is_down or is_transport_error(error):
             self._rotation.failed(self._target or 0)
         if self._was_empty_stream(error):
             self._call_id, self._id_is_ours = None, False
@@ -185,12 +187,14 @@ class ResumePolicy:
     def _is_retryable(self, error: ForebayError) -> bool:
         if self._method is None:
             return False
-        helps = error.retry_may_help or _lacks_reason(error)
-        nothing_ran = error.code == code_pb2.RESOURCE_EXHAUSTED
+        has_id = self._call_id is not None and not self._method.is_plain
         if self._items and self._method.is_plain:
             return False  # a retry would send the items again that the caller has seen
-        has_id = self._call_id is not None and not self._method.is_plain
-        return helps and (has_id or self._method.may_run_again or nothing_ran)
+        if has_id:
+            return error.retry_may_help or is_transport_error(error)
+        nothing_ran = error.retry_may_help and error.code == code_pb2.RESOURCE_EXHAUSTED
+        helps = error.retry_may_help or retry_of(error) is Retry.ANY
+        return nothing_ran or (helps and self._method.may_run_again)
 
     def _delay_s(self, error: ForebayError) -> float:
         if error.retry_after_s is not None:
@@ -203,11 +207,6 @@ class ResumePolicy:
             return at < self._deadline.at
         retry_for_s = RETRY_FOR_S if self._is_accepted else RETRY_UNACCEPTED_FOR_S
         return at - self._failing_since < retry_for_s
-
-
-def _lacks_reason(error: ForebayError) -> bool:
-    """Whether the error comes from gRPC itself or from a proxy: a connection failed."""
-    return not error.domain and (error.code in _CONNECTION_CODES or error.retry_after_s is not None)
 
 
 def _is_transient(method: Method, response: object) -> bool:

@@ -38,10 +38,12 @@ class Replay(Generic[T]):
         kept = self._kept
         index = 0
         while True:
-            # An attempt that failed may still wait here; its request is kept for the next one.
-            with self._lock:
-                if index == len(kept) and not self._take(kept):
-                    return
+            # A failed attempt may still wait for the iterator, perhaps for a response to what this
+            # attempt has yet to send. The request that it gets is kept for this attempt.
+            if index == len(kept):
+                with self._lock:
+                    if index == len(kept) and not self._take(kept):
+                        return
             yield kept[index]
             index += 1
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from forebay.errors import (
     TooLarge,
     WorkerLost,
 )
+from forebay.errors.status import from_status
 from forebay.resume.cancel_request import cancel_request
 from forebay.resume.policy import (
     MAX_BACKOFF_S,
@@ -93,6 +95,8 @@ def foreign(error: ForebayError, domain: str, reason: str) -> ForebayError:
     [
         lost(),
         foreign(Cancelled("RST_STREAM"), "", ""),
+        from_status(code_pb2.INTERNAL, "Stream removed (RST_STREAM)", None),
+        from_status(code_pb2.UNKNOWN, "Stream removed (END_STREAM)", None),
         BackendUnavailable("the ledger is away", retry_after_s=1.0),
         Draining("leaving", retry_after_s=1.0),
         QueueFull("full", retry_after_s=1.0),
@@ -153,6 +157,29 @@ def test_ephemeral_calls_have_no_id_and_are_retried_if_their_method_may_run_agai
     once.begin()
     assert once.wait_s(lost()) is None
     assert once.wait_s(QueueFull("full", retry_after_s=1.0)) is not None
+
+
+def test_only_calls_with_an_id_are_retried_after_a_proxys_limit_on_duration() -> None:
+    limit = from_status(code_pb2.DEADLINE_EXCEEDED, "downstream duration timeout", None)
+    durable, again = Call(timeout_s=60.0), Call(METHODS["Add"], timeout_s=60.0)
+    for call in (durable, again):
+        call.begin()
+    assert durable.wait_s(limit) is not None
+    assert again.wait_s(limit) is None
+    durable.begin()
+    durable.clock.now += 60.0
+    assert durable.wait_s(limit) is None  # the deadline is the caller's own
+
+
+def test_a_stream_that_a_proxy_always_breaks_ends_after_a_bounded_time() -> None:
+    broken = from_status(code_pb2.INTERNAL, "Stream removed", None)
+    call = Call(timeout_s=300.0)
+    begun, attempts = call.clock.now, 1
+    while call.wait_s(broken, accepted=True) is not None:
+        call.begin()
+        attempts += 1
+    assert call.clock.now - begun <= 300.0
+    assert attempts <= 300.0 / MAX_BACKOFF_S + 10
 
 
 def test_calls_of_plain_tasks_have_no_id_and_are_not_retried_after_an_item() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
@@ -74,6 +76,28 @@ def test_every_replay_of_a_broken_stream_raises() -> None:
         assert next(taker) == 0
         with pytest.raises(RuntimeError):
             next(taker)
+
+
+def test_kept_requests_are_sent_again_while_a_failed_attempt_waits_for_the_next() -> None:
+    waits, response = threading.Event(), threading.Event()
+
+    def talk() -> Iterator[int]:
+        yield 0
+        waits.set()
+        response.wait()  # a live call's answer to the first request
+        yield 1
+
+    replay = Replay(talk())
+    failed, attempt = replay.replay(), replay.replay()
+    assert next(failed) == 0
+    with ThreadPoolExecutor() as threads:
+        threads.submit(next, failed)
+        waits.wait()
+        try:
+            assert threads.submit(next, attempt).result(timeout=10) == 0
+        finally:
+            response.set()
+        assert list(attempt) == [1]
 
 
 @pytest.mark.parametrize("kind", [async_numbers, numbers, lambda: list(numbers())])
