@@ -44,7 +44,8 @@ def channel(
     call's `timeout` or, if it has none, after 60 s without a response (10 s if no gateway has
     accepted the call). Then the call raises `grpc.RpcError`. `resume=False` turns retries off.
 
-    Routes are read from compiled modules, or from `pool`, such as the one of a descriptor set.
+    Routes are read from compiled modules, or from `pool`, such as the one of a descriptor set. If
+    the service is in neither, its first call warns (RuntimeWarning) and its calls are not retried.
     `credentials` turns TLS on. Raises ValueError if there is no target. The caller closes it.
     """
     return ResumingChannel(

@@ -16,8 +16,8 @@ from forebay.deadline import Deadline
 from forebay.resume.attempts import Attempts
 from forebay.resume.cancel_request import PATH, cancel_request
 from forebay.resume.policy import ResumePolicy
+from forebay.resume.stub_services import StubServices
 from forebay.resume.targets import Rotation
-from forebay.routes import Method, method_of
 
 A = TypeVar("A", bound=Attempts)
 
@@ -34,9 +34,9 @@ class CancelSender(Protocol):
 
 @dataclass(frozen=True)
 class Rpc:
-    """A method on every target; `method` is None if it has no route."""
+    """A method on every target."""
 
-    method: Method | None
+    path: str
     multicallables: tuple[Any, ...]
 
 
@@ -60,7 +60,7 @@ class TargetSet(Generic[A]):
         self._new_attempts = new_attempts
         self._cancels = cancels
         self._resumes = resumes
-        self._pool = pool
+        self._services = StubServices(pool)
         self._rotation = Rotation(
             len(channels),
             time.monotonic,
@@ -71,8 +71,10 @@ class TargetSet(Generic[A]):
 
     def rpc(self, kind: str, path: str, *args: Any, **kwargs: Any) -> Rpc:
         """The method at the path; `kind` is the channel's method for it, such as `unary_unary`."""
+        if self._resumes:
+            self._services.prepare(path)
         multicallables = (getattr(one, kind)(path, *args, **kwargs) for one in self._channels)
-        return Rpc(method_of(path, self._pool), tuple(multicallables))
+        return Rpc(path, tuple(multicallables))
 
     def begin(
         self,
@@ -83,7 +85,7 @@ class TargetSet(Generic[A]):
         options: Mapping[str, Any],
     ) -> A:
         policy = ResumePolicy(
-            rpc.method if self._resumes else None,
+            self._services.method(rpc.path) if self._resumes else None,
             tuple(metadata or ()),
             Deadline.after(timeout),
             self._rotation,

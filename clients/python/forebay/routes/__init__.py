@@ -4,7 +4,14 @@
 `RouteError`. `forebay.routes.sources` finds the descriptors.
 """
 
-from forebay.routes.methods import Method, RouteError, method_of, read_methods, services_of
+from forebay.routes.methods import (
+    Method,
+    RouteError,
+    has_service,
+    method_of,
+    read_methods,
+    services_of,
+)
 from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "Method",
     "Route",
     "RouteError",
+    "has_service",
     "method_of",
     "read_methods",
     "services_of",

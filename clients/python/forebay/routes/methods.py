@@ -108,13 +108,22 @@ def method_of(path: str, pool: DescriptorPool | None = None) -> Method | None:
 
     Without a pool, protobuf's default pool is searched; generated code registers itself there.
     """
-    service, _, name = path.strip("/").rpartition("/")
+    found = _service_of(path, pool)
+    name = path.rpartition("/")[2]
+    descriptor = None if found is None else found.methods_by_name.get(name)
+    return None if descriptor is None or not is_routed(descriptor) else _read(descriptor)
+
+
+def has_service(path: str, pool: DescriptorPool | None = None) -> bool:
+    """Whether the pool, or protobuf's default pool, has the service of an HTTP/2 path."""
+    return _service_of(path, pool) is not None
+
+
+def _service_of(path: str, pool: DescriptorPool | None) -> ServiceDescriptor | None:
     try:
-        found = (pool or Default()).FindServiceByName(service)
+        return (pool or Default()).FindServiceByName(path.strip("/").rpartition("/")[0])
     except KeyError:
         return None
-    descriptor = found.methods_by_name.get(name)
-    return None if descriptor is None or not is_routed(descriptor) else _read(descriptor)
 
 
 def _read(descriptor: MethodDescriptor) -> Method:
