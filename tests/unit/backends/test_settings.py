@@ -57,7 +57,6 @@ def test_the_limits_are_by_default_those_of_the_documentation() -> None:
         "attempts": 3,
         "cancel_grace_s": 5.0,
         "linger_s": 10.0,
-        "stall_s": 60.0,
         "request_bytes": 64 << 20,
         "item_bytes": 256 << 20,
         "window_bytes": 8 << 20,

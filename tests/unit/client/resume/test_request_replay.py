@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import weakref
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
