@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import redis
 
 from forebay_backends.embedded.server import EmbeddedServer
-from forebay_backends.urls import kombu_url
+from forebay_backends.urls import kombu_url, redis_server
 from tests.harness import Process, environment, process, short_folder
 
 CONCURRENCY = 1
@@ -65,7 +65,7 @@ def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
             environment(
                 FOREBAY_LEDGER_URL=server.url, FOREBAY_LOG_LEVEL="WARNING", **_BLAS, **settings
             ),
-            f"{kombu_url(server.url)}?virtual_host={_RIVALS_DATABASE}",
+            f"{kombu_url(redis_server(server.url))}?virtual_host={_RIVALS_DATABASE}",
             client,
         )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Issued
 from tests.harness import (
     Process,
     environment,
@@ -59,16 +60,25 @@ def require_rabbitmq() -> None:
 class RabbitMQ:
     """A node that can be stopped and started; it keeps its address and its queues."""
 
-    def __init__(self, folder: Path, epmd_port: int) -> None:
+    def __init__(
+        self, folder: Path, epmd_port: int, tls: tuple[Path, Issued] | None = None
+    ) -> None:
         self.folder = folder
         self.env = _node_environment(folder, epmd_port)
         self._port = free_port()
         self._node: Process | None = None
+        self._tls_port = free_port()
         _write_configuration(folder, self._port)
+        if tls is not None:
+            _add_tls(folder, self._tls_port, *tls)
 
     def url(self, vhost: str) -> str:
         """The URL of one of `VHOSTS`, as kombu takes it."""
         return f"amqp://guest:guest@127.0.0.1:{self._port}/{vhost}"
+
+    def tls_url(self, host: str, vhost: str) -> str:
+        """The same by its listener with TLS, which asks for a client's certificate."""
+        return f"amqps://guest:guest@{host}:{self._tls_port}/{vhost}"
 
     def start(self) -> None:
         """Starts the node; returns when it accepts connections."""
@@ -108,9 +118,9 @@ class RabbitMQ:
 
 
 @contextlib.contextmanager
-def rabbitmq_node() -> Iterator[RabbitMQ]:
+def rabbitmq_node(tls: tuple[Path, Issued] | None = None) -> Iterator[RabbitMQ]:
     """A node that runs until the block is left; nothing of it remains."""
-    with rabbitmq_folder() as node:
+    with rabbitmq_folder(tls) as node:
         try:
             node.start()
             yield node
@@ -119,7 +129,7 @@ def rabbitmq_node() -> Iterator[RabbitMQ]:
 
 
 @contextlib.contextmanager
-def rabbitmq_folder() -> Iterator[RabbitMQ]:
+def rabbitmq_folder(tls: tuple[Path, Issued] | None = None) -> Iterator[RabbitMQ]:
     """A node that was not started yet: `start` it, or run `SERVER` in its `env` and `folder`."""
     epmd_port = free_port()
     with (
@@ -128,7 +138,7 @@ def rabbitmq_folder() -> Iterator[RabbitMQ]:
         process("epmd", "-port", str(epmd_port), "-address", "127.0.0.1", env=environment()),
     ):
         eventually(lambda: listens(epmd_port), "epmd listens")
-        yield RabbitMQ(folder, epmd_port)
+        yield RabbitMQ(folder, epmd_port, tls)
 
 
 def _node_environment(folder: Path, epmd_port: int) -> dict[str, str]:
@@ -163,3 +173,15 @@ def _write_configuration(folder: Path, port: int) -> None:
         "permissions": [{"user": "guest", "vhost": vhost, **everything} for vhost in VHOSTS],
     }
     (folder / "definitions.json").write_text(json.dumps(definitions))
+
+
+def _add_tls(folder: Path, port: int, ca: Path, server: Issued) -> None:
+    with (folder / "rabbitmq.conf").open("a") as configuration:
+        configuration.write(
+            f"listeners.ssl.1 = 127.0.0.1:{port}\n"
+            f"ssl_options.cacertfile = {ca}\n"
+            f"ssl_options.certfile = {server.certificate}\n"
+            f"ssl_options.keyfile = {server.key}\n"
+            "ssl_options.verify = verify_peer\n"
+            "ssl_options.fail_if_no_peer_cert = true\n"
+        )

@@ -25,7 +25,15 @@ from pydantic_settings import SettingsError as UnreadableSettingsError
 from forebay.deadline import clamped_s
 from forebay.routes.plain import ExceptionStatus
 from forebay_backends.embedded.server import socket_url
-from forebay_backends.urls import Backends, backends, redacted, redis_url
+from forebay_backends.urls import (
+    Backends,
+    RedisServer,
+    Tls,
+    backends,
+    broker_server,
+    redacted,
+    redis_server,
+)
 
 PREFIX = "FOREBAY_"
 CONFIG_VARIABLE = "FOREBAY_CONFIG"
@@ -37,6 +45,7 @@ _MIB = 1 << 20
 _LEAST_MESSAGES = 4
 RPC = "rpc://"
 """Celery's name of the result backend that answers by a queue on the broker."""
+_URLS = ("ledger_url", "broker_url", "result_url")
 _EXAMPLES = {
     "exceptions": '[{"type": "mypkg.errors.NotFound", "status": "NOT_FOUND"}]',
     "services": '["mypkg.my_pb2"]',
@@ -61,18 +70,39 @@ class Settings(BaseSettings):
     """Everything that can be set; times in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,  # it may be a password
     )
 
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
+    tls_ca: Path | None = Field(
+        None,
+        description="PEM file of the CAs that sign certificates of backends; unset: the system's",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the certificate that this process shows to backends"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of that certificate's key")
+    key_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._:/-]{0,64}$",
+        description="first part of the name of every key and channel on a Redis or Valkey",
+    )
     ledger_url: str | None = Field(
-        None, description="URL of a Redis or Valkey; unset: the embedded server"
+        None, repr=False, description="URL of a Redis or Valkey; unset: the embedded server"
     )
     broker_url: str | None = Field(
-        None, description="URL of a Redis, Valkey or RabbitMQ; unset: the ledger's server"
+        None,
+        repr=False,
+        description="URL of a Redis, Valkey or RabbitMQ; unset: the ledger's server",
     )
     result_url: str = Field(
-        RPC, description="result backend of plain tasks: `rpc://`, or the URL of a Redis or Valkey"
+        RPC,
+        repr=False,
+        description="result backend of plain tasks: `rpc://`, or the URL of a Redis or Valkey",
     )
     exceptions: tuple[ExceptionStatus, ...] = Field(
         (), description="statuses for exceptions of plain tasks that the route does not list"
@@ -169,17 +199,32 @@ class Settings(BaseSettings):
     @field_validator("ledger_url")
     @classmethod
     def _ledger_url(cls, value: str | None) -> str | None:
-        return redis_url(value) if value else None
+        return redis_server(value).url if value else None
 
     @field_validator("broker_url")
     @classmethod
     def _broker_url(cls, value: str | None) -> str | None:
-        return backends("redis://localhost", value).broker_url if value else None
+        return broker_server(value).url if value else None
 
     @field_validator("result_url")
     @classmethod
     def _result_url(cls, value: str) -> str:
-        return RPC if value.rstrip("/") == RPC.rstrip("/") else redis_url(value)
+        if value.rstrip("/") == RPC.rstrip("/"):
+            return RPC
+        server = redis_server(value)
+        if server.is_cluster:
+            raise ValueError("Celery keeps no results in a Redis Cluster; name another Redis")
+        return server.url
+
+    @field_validator("tls_ca", "tls_certificate", "tls_key")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        path = value.expanduser().absolute()
+        if not os.access(path, os.R_OK) or not path.is_file():
+            raise ValueError("expected a PEM file that this user can read")
+        return path
 
     @field_validator("exceptions")
     @classmethod
@@ -191,7 +236,17 @@ class Settings(BaseSettings):
 
     def backends(self) -> Backends:
         """Broker and ledger; the embedded server's where none is set."""
-        return backends(self.ledger_url or socket_url(self.data_dir), self.broker_url)
+        url = self.ledger_url or socket_url(self.data_dir)
+        return backends(url, self.broker_url, self._tls(), self.key_prefix)
+
+    def result_server(self) -> RedisServer | None:
+        """The result backend of plain tasks; None where that is `rpc://`."""
+        if self.result_url == RPC:
+            return None
+        return redis_server(self.result_url, self._tls(), self.key_prefix)
+
+    def _tls(self) -> Tls:
+        return Tls(str(self.tls_ca or ""), str(self.tls_certificate or ""), str(self.tls_key or ""))
 
     def of_one_process(self) -> Settings:
         """What one of the gateway's processes is to keep to: its share of what all may hold."""
@@ -250,11 +305,12 @@ def _made(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
     try:
         return kind(**given)
     except ValidationError as error:
-        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from error
+        problem = "\n".join(_line(problem) for problem in error.errors())
     except UnreadableSettingsError as error:
-        raise SettingsError(_unreadable(str(error))) from error
+        problem = _unreadable(str(error))
     except (OSError, TOMLDecodeError) as error:
-        raise SettingsError(f"{_config_file()}: {error}") from error
+        problem = f"{_config_file()}: {error}"
+    raise SettingsError(problem)  # not `from`: a traceback would show values, passwords with them
 
 
 def _config_file() -> Path | None:
@@ -275,8 +331,7 @@ def _refuse_unknown_variables() -> None:
     if unknown:
         raise SettingsError(
             "\n".join(
-                f"{name} = {redacted(os.environ[name])!r}: no such setting; expected one of "
-                + ", ".join(sorted(known))
+                f"{name}: no such setting; expected one of " + ", ".join(sorted(known))
                 for name in unknown
             )
         )
@@ -284,11 +339,15 @@ def _refuse_unknown_variables() -> None:
 
 def _line(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
+    value = f" = {redacted(repr(problem['input']))}"
     if problem["type"] == "extra_forbidden":
+        value = ""  # a password, perhaps
         expected = "no such setting; expected one of " + ", ".join(sorted(Settings.model_fields))
     else:
         expected = problem["msg"].removeprefix("Value error, ")
-    return f"{name} = {redacted(repr(problem['input']))}: {expected}"
+    if name in _URLS:
+        value = ""  # the message has as much of it as may be shown
+    return f"{name}{value}: {expected}"
 
 
 def _unreadable(problem: str) -> str:

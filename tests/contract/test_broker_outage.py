@@ -26,7 +26,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.base import Push
 from forebay_backends.ledger.operations.calls import CallSnapshot, accept, watch
-from forebay_backends.urls import backends
+from forebay_backends.urls import amqp_server, backends
 from tests.contract.records import new_call
 from tests.contract.systems import backends_of, take_messages
 from tests.harness import environment, eventually, forebay_gateway, free_port
@@ -65,13 +65,13 @@ async def is_unavailable(broker: Broker, sends: int) -> None:
 @pytest.fixture
 async def amqp(rabbitmq: RabbitMQ) -> AsyncIterator[AmqpBroker]:
     """A client that stays while its broker does not."""
-    broker = AmqpBroker(rabbitmq.url("outage"))
+    broker = AmqpBroker(amqp_server(rabbitmq.url("outage")))
     yield broker
     await broker.close()
 
 
 async def test_an_amqp_broker_that_never_ran_is_unavailable_within_a_bound() -> None:
-    amqp = AmqpBroker(f"amqp://guest:guest@127.0.0.1:{free_port()}//")
+    amqp = AmqpBroker(amqp_server(f"amqp://guest:guest@127.0.0.1:{free_port()}//"))
     await is_unavailable(amqp, 1)
     await amqp.close()
 

@@ -11,7 +11,7 @@ from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Stop, parse_control
-from forebay_backends.ledger.keys import PARTITIONS, CallKey, control_channel
+from forebay_backends.ledger.keys import PARTITIONS, REAPING, CallKey, control_channel
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
     Begun,
@@ -243,7 +243,7 @@ async def test_the_reaper_sends_what_lapsed_again_once(
     assert await broker.depth(QUEUE) == 1
     assert waiting(ledger).count == 1
     assert waiting(ledger).old == ()
-    ledger.redis.delete("forebay:reaping")
+    ledger.redis.delete(REAPING)
     await reaper.repair([QUEUE])
     assert await broker.depth(QUEUE) == 1
 
@@ -258,7 +258,7 @@ async def test_the_reaper_sends_again_what_the_queue_lost(
     assert await broker.depth(QUEUE) == 0, "they may be on their way"
     for record in records:
         sent_a_lease_ago(ledger, record)
-    ledger.redis.delete("forebay:reaping")
+    ledger.redis.delete(REAPING)
     await reaper.repair([QUEUE])
     assert await broker.depth(QUEUE) == 3
 
@@ -287,8 +287,8 @@ async def test_the_reaper_sends_again_what_was_overtaken(
 
 
 async def test_one_process_at_a_time_is_elected(aio_ledger: Ledger) -> None:
-    assert await aio_ledger.elected("forebay:reaping", 60.0)
-    assert not await aio_ledger.elected("forebay:reaping", 60.0)
+    assert await aio_ledger.elected(REAPING, 60.0)
+    assert not await aio_ledger.elected(REAPING, 60.0)
 
 
 def is_due(ledger: BlockingLedger, record: Record) -> bool:

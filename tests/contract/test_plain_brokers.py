@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from kombu import Connection, Producer
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
+from forebay_backends.urls import AmqpServer, broker_server
 from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
 from forebay_gateway.plain.brokers.base import PlainBroker
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage, Reply
@@ -50,11 +51,19 @@ class Listening:
             return await self.replies.get()
 
 
+def _broker(
+    url: str, queue: str, on_reply: Callable[[Reply], None]
+) -> PlainRedisBroker | PlainAmqpBroker:
+    server = broker_server(url)
+    if isinstance(server, AmqpServer):
+        return PlainAmqpBroker(server, queue, on_reply)
+    return PlainRedisBroker(server, queue, on_reply)
+
+
 @asynccontextmanager
 async def listening(url: str, queue: str) -> AsyncIterator[Listening]:
     replies: asyncio.Queue[Reply] = asyncio.Queue()
-    kind = PlainRedisBroker if url.startswith("redis") else PlainAmqpBroker
-    broker = kind(url, queue, replies.put_nowait)
+    broker = _broker(url, queue, replies.put_nowait)
     reading = asyncio.create_task(broker.listen())
     async with asyncio.timeout(TIMEOUT_S):
         while not broker.is_listening:  # noqa: ASYNC110 - a thread sets it
@@ -127,8 +136,7 @@ async def test_reading_replies_of_a_broker_that_is_away_logs_no_traceback(
     form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = form.format(free_port())
-    kind = PlainRedisBroker if url.startswith("redis") else PlainAmqpBroker
-    broker = kind(url, "replies", lambda _: None)
+    broker = _broker(url, "replies", lambda _: None)
     reading = asyncio.create_task(broker.listen())
     with pytest.raises(BackendUnavailable):
         await broker.ping()

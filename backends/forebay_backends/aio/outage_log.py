@@ -5,6 +5,11 @@ from __future__ import annotations
 import logging
 
 
+def in_words(error: BaseException) -> str:
+    """The error's class and text: redis-py's `repr` lacks the text, and others' may be empty."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 class OutageLog:
     """Logs the first of consecutive failures as a warning, and the success that ends them.
 
@@ -19,7 +24,7 @@ class OutageLog:
 
     def failed(self, error: Exception) -> None:
         if not self._is_out:
-            self._log.warning("%s: %r", self._begins, error.__cause__ or error)
+            self._log.warning("%s: %s", self._begins, in_words(error.__cause__ or error))
         self._is_out = True
 
     def succeeded(self) -> None:

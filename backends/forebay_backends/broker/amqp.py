@@ -9,7 +9,7 @@ from kombu import Exchange, Producer, Queue
 from forebay.errors import BackendUnavailable
 from forebay_backends.broker.amqp_channels import AmqpChannels, ping, queue_depth
 from forebay_backends.broker.task_messages import JSON, Message
-from forebay_backends.urls import HIGHEST_PRIORITY
+from forebay_backends.urls import HIGHEST_PRIORITY, AmqpServer
 
 _MAX_TTL_S = 4_294_967  # RabbitMQ takes milliseconds of at most 32 bits
 
@@ -19,8 +19,8 @@ class AmqpBroker:
 
     is_ledger = False
 
-    def __init__(self, url: str) -> None:
-        self._channels = AmqpChannels(url)
+    def __init__(self, server: AmqpServer) -> None:
+        self._channels = AmqpChannels(server)
 
     async def send(self, message: Message) -> bool:
         try:

@@ -20,6 +20,7 @@ from kombu.exceptions import KombuError
 from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
 from forebay_backends.ledger.errors import RETRY_AFTER_S
+from forebay_backends.urls import AmqpServer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,8 +38,8 @@ _TRANSPORT_OPTIONS = {
 class AmqpChannels:
     """Runs functions that need a channel, each within `SEND_TIMEOUT_S`. `close` it."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, server: AmqpServer) -> None:
+        self._server = server
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-amqp")
         self._local = local()
         self._connections: set[Connection] = set()
@@ -95,7 +96,10 @@ class AmqpChannels:
                 connection = None
         if connection is None:
             connection = Connection(
-                self._url, connect_timeout=CONNECT_TIMEOUT_S, transport_options=_TRANSPORT_OPTIONS
+                self._server.kombu_url,
+                ssl=self._server.ssl,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                transport_options=_TRANSPORT_OPTIONS,
             )
             connection.connect()
             self._local.connection = connection

@@ -14,7 +14,7 @@ from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.broker.task_messages import Message, TaskMessage, redis_push
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.operations.base import Push
-from forebay_backends.urls import Backends, redis_url
+from forebay_backends.urls import Backends, RedisServer
 
 
 class Broker(Protocol):
@@ -45,9 +45,9 @@ def make_broker(backends: Backends, ledger: Ledger) -> Broker:
     """The broker of durable and ephemeral calls; it connects when it is first used."""
     if backends.broker_is_ledger:
         return RedisBroker(ledger, is_ledger=True)
-    if backends.broker_is_redis:
-        return RedisBroker(Ledger(redis_url(backends.broker_url), "the broker"))
-    return AmqpBroker(backends.broker_url)
+    if isinstance(backends.broker, RedisServer):
+        return RedisBroker(Ledger(backends.broker, "the broker"))
+    return AmqpBroker(backends.broker)
 
 
 def ledger_push(broker: Broker, message: TaskMessage) -> Push:

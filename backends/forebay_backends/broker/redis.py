@@ -1,12 +1,10 @@
 """Redis or Valkey as a broker, in the forms of kombu's Redis transport.
 
 A queue is a few lists, one for each level of priority; none needs to be declared. kombu's default
-key prefix and separator are assumed.
+separator is assumed.
 """
 
 from __future__ import annotations
-
-from typing import Any, cast
 
 from forebay_backends.broker.task_messages import Message, queue_lists, redis_push
 from forebay_backends.ledger.client import Ledger
@@ -32,9 +30,10 @@ class RedisBroker:
     async def send(self, message: Message) -> bool:
         push = redis_push(message)
         if message.at_most_once:
-            wire = cast(Any, push.message)
+            name = self._server.name
+            keys = name(push.queue_list), name(sent_key(message))
             await self._server.within_timeout(
-                self._server.redis.eval(_PUSH_ONCE, 2, push.queue_list, sent_key(message), wire)
+                self._server.redis.eval(_PUSH_ONCE, 2, *keys, push.message)
             )
         else:
             await self._server.push(push)

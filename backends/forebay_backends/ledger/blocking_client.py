@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import redis
 from redis import exceptions as redis_errors
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from forebay_backends.ledger.commands import (
-    add_commands,
-    eval_arguments,
-    evalsha_arguments,
+    Commands,
+    by_partition,
     needs_transaction,
     parse_entry,
     script_replies,
 )
-from forebay_backends.ledger.connections import connection_options
+from forebay_backends.ledger.connections import blocking_client, server_of
 from forebay_backends.ledger.errors import mapped, mapped_errors
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Operation
+from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
 
@@ -32,14 +29,24 @@ class BlockingLedger:
     Threads may share one; processes may not, so make it after a fork.
     """
 
-    def __init__(self, url: str) -> None:
-        self._redis = redis.Redis(
-            connection_pool=redis.ConnectionPool.from_url(
-                url,
-                retry=Retry(NoBackoff(), 1, (redis_errors.ConnectionError,)),
-                **connection_options(url),
-            )
-        )
+    def __init__(self, server: RedisServer | str) -> None:
+        self._server = server_of(server)
+        self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
+        self._client: Any = None
+
+    @property
+    def redis(self) -> Any:
+        """redis-py's client, for other commands; names go through `name`.
+
+        Made when first used: a cluster's connects at once.
+        """
+        if self._client is None:
+            self._client = blocking_client(self._server)
+        return self._client
+
+    def name(self, name: str) -> str:
+        """A key or channel as it is called on the server: with the server's key prefix."""
+        return self._commands.name(name)
 
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
@@ -48,19 +55,27 @@ class BlockingLedger:
             return result
         with mapped_errors():
             try:
-                reply: Any = self._redis.evalsha(*evalsha_arguments(operation))
+                reply: Any = self.redis.execute_command(*self._commands.evalsha(operation))
             except redis_errors.NoScriptError:
-                reply = self._redis.eval(*eval_arguments(operation))
+                reply = self.redis.execute_command(*self._commands.eval(operation))
         return operation.parse(reply)
 
     def run_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Runs independent operations in one round trip.
+        """Runs independent operations in one round trip; in a cluster, in one a partition.
 
         Raises BackendUnavailable if any of them fails.
         """
+        groups = by_partition(operations) if self._server.is_cluster else [range(len(operations))]
+        results: dict[int, Any] = {}
+        for group in groups:
+            together = [operations[index] for index in group]
+            results |= zip(group, self._run_together(together), strict=True)
+        return [results[index] for index in range(len(operations))]
+
+    def _run_together(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         transaction = needs_transaction(operations)
-        with mapped_errors(), self._redis.pipeline(transaction=transaction) as pipeline:
-            add_commands(pipeline, operations)
+        with mapped_errors(), self.redis.pipeline(transaction=transaction) as pipeline:
+            self._commands.add(pipeline, operations)
             replies = script_replies(operations, pipeline.execute(raise_on_error=False))
         return [
             self._result(operation, reply)
@@ -77,19 +92,20 @@ class BlockingLedger:
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
         """Up to `count` request messages from ordinal `first` on."""
         with mapped_errors():
-            entries = self._redis.xrange(call.inputs, min=f"{first + 1}-0", count=count)
-        return [parse_entry(entry)[1] for entry in cast(Any, entries)]
+            entries = self.redis.xrange(self.name(call.inputs), min=f"{first + 1}-0", count=count)
+        return [parse_entry(entry)[1] for entry in entries]
 
     def publish(self, channel: str, frame: bytes) -> int:
-        """Publishes a frame; returns the number of subscribers that it reached."""
+        """Publishes a frame; returns how many subscribers it reached, in a cluster at least 1:
+        there a node counts its own alone.
+        """
         with mapped_errors():
-            return int(cast(Any, self._redis.publish(channel, frame)))
-
-    @property
-    def redis(self) -> redis.Redis:
-        """redis-py's client, for pub/sub and for presence."""
-        return self._redis
+            reached = int(self.redis.publish(self.name(channel), frame))
+        return max(reached, 1) if self._server.is_cluster else reached
 
     def close(self) -> None:
-        self._redis.close()
-        self._redis.connection_pool.disconnect()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+            if not self._server.is_cluster:
+                client.connection_pool.disconnect()

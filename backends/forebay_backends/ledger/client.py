@@ -9,36 +9,31 @@ make the second run harmless.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Sequence
+from itertools import chain
 from typing import Any, TypeVar, cast
 
-import redis.asyncio
 from redis import exceptions as redis_errors
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancellable
-from forebay_backends.ledger.chunked_send import chunked
 from forebay_backends.ledger.commands import (
-    add_commands,
-    eval_arguments,
-    evalsha_arguments,
+    Commands,
+    by_partition,
     needs_transaction,
     parse_entry,
     script_replies,
 )
-from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, connection_options
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, asyncio_client, server_of
 from forebay_backends.ledger.errors import mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
+from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MAX_CONNECTIONS = 64
 PROBE_MS = 1000
 """Life time of the key that `ping` writes to check that the server takes writes."""
 
@@ -49,31 +44,24 @@ class Ledger:
     Errors call the server by `name`: brokers and result backends are reached by this class too.
     """
 
-    def __init__(self, url: str, name: str = "the ledger") -> None:
+    def __init__(self, server: RedisServer | str, name: str = "the ledger") -> None:
         self._name = name
-        self._pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            max_connections=_MAX_CONNECTIONS,
-            timeout=COMMAND_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1, (redis_errors.ConnectionError,)),
-            **connection_options(url),
-        )
-        if sys.version_info < (3, 12):
-            self._pool.connection_class = chunked(self._pool.connection_class)
-        self._redis = redis.asyncio.Redis(connection_pool=self._pool)
+        self._server = server_of(server)
+        self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
+        self._redis = asyncio_client(self._server)
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
         if operation.large_message is not None:
             return (await self.run_all([operation]))[0]
         try:
-            reply = await self.within_timeout(self._redis.evalsha(*evalsha_arguments(operation)))
+            reply = await self._execute(self._commands.evalsha(operation))
         except redis_errors.NoScriptError:
-            reply = await self.within_timeout(self._redis.eval(*eval_arguments(operation)))
+            reply = await self._execute(self._commands.eval(operation))
         return operation.parse(reply)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
-        """Runs independent operations in one round trip.
+        """Runs independent operations in one round trip; in a cluster, in one for each partition.
 
         Raises BackendUnavailable if any of them fails.
         """
@@ -86,8 +74,18 @@ class Ledger:
 
     async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         """Like `run_all`, but returns the exception of each operation that failed."""
+        if not self._server.is_cluster:
+            return await self._run_together(operations)
+        groups = by_partition(operations)
+        found = await asyncio.gather(
+            *(self._run_together([operations[index] for index in group]) for group in groups)
+        )
+        results = dict(zip(chain(*groups), chain(*found), strict=True))
+        return [results[index] for index in range(len(operations))]
+
+    async def _run_together(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         async with self._redis.pipeline(transaction=needs_transaction(operations)) as pipeline:
-            add_commands(pipeline, operations)
+            self._commands.add(pipeline, operations)
             try:
                 replies = await self.within_timeout(pipeline.execute(raise_on_error=False))
             except Exception as error:
@@ -104,8 +102,8 @@ class Ledger:
         """
         async with self._redis.pipeline(transaction=True) as pipeline:
             for operation in operations:
-                pipeline.evalsha(*evalsha_arguments(operation))
-            pipeline.lpush(push.queue_list, push.message)
+                pipeline.execute_command(*self._commands.evalsha(operation))
+            pipeline.lpush(self.name(push.queue_list), push.message)
             try:
                 *replies, _ = await self.within_timeout(pipeline.execute(raise_on_error=False))
             except Exception as error:
@@ -136,11 +134,15 @@ class Ledger:
 
     async def push(self, push: Push) -> None:
         """Pushes a task message onto its list; raises BackendUnavailable."""
-        await self.within_timeout(cast(Any, self._redis.lpush(push.queue_list, push.message)))
+        await self._execute(("LPUSH", self.name(push.queue_list), push.message))
 
     async def publish(self, channel: str, frame: bytes) -> int:
-        """Publishes a frame; returns the number of subscribers that it reached."""
-        return int(await self.within_timeout(self._redis.publish(channel, frame)))
+        """Publishes a frame; returns the number of subscribers that it reached.
+
+        In a cluster that is at least 1, because a node counts only its own subscribers.
+        """
+        reached = int(await self.within_timeout(self._redis.publish(self.name(channel), frame)))
+        return max(reached, 1) if self._server.is_cluster else reached
 
     async def elected(self, name: str, for_s: float) -> bool:
         """Elects one process, by an expiring key; returns whether it is this one.
@@ -150,11 +152,11 @@ class Ledger:
         for_ms = int(for_s * 1000)
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.set(name, b"", px=for_ms, nx=True)
-                pipeline.pttl(name)
+                pipeline.set(self.name(name), b"", px=for_ms, nx=True)
+                pipeline.pttl(self.name(name))
                 is_elected, left_ms = await self.within_timeout(pipeline.execute())
             if left_ms > for_ms:  # the server's clock was stepped back
-                await self.within_timeout(cast(Any, self._redis.delete(name)))
+                await self.within_timeout(self._redis.delete(self.name(name)))
             return bool(is_elected)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, redis_errors.OutOfMemoryError):
@@ -164,7 +166,7 @@ class Ledger:
     async def items(self, call: CallKey, first: int, count: int) -> list[tuple[int, bytes]]:
         """Up to `count` stored items from ordinal `first` on, with their ordinals."""
         entries = await self.within_timeout(
-            self._redis.xrange(call.items, min=f"{first + 1}-0", count=count)
+            self._redis.xrange(self.name(call.items), min=f"{first + 1}-0", count=count)
         )
         return [parse_entry(entry) for entry in entries or ()]
 
@@ -172,12 +174,12 @@ class Ledger:
         """The lengths of Redis lists."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for name in lists:
-                pipeline.llen(name)
+                pipeline.llen(self.name(name))
             return [int(length) for length in await self.within_timeout(pipeline.execute())]
 
     async def ping(self) -> None:
         """Checks that the server takes writes; raises BackendUnavailable if it doesn't."""
-        await self.within_timeout(self._redis.set(PROBE, b"", px=PROBE_MS))
+        await self.within_timeout(self._redis.set(self.name(PROBE), b"", px=PROBE_MS))
 
     async def within_timeout(self, command: Awaitable[R]) -> R:
         """The reply to a redis-py command, within COMMAND_TIMEOUT_S; raises BackendUnavailable."""
@@ -186,15 +188,28 @@ class Ledger:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S):
                     return await cancellable(command)
         except BackendUnavailable as error:
-            if isinstance(error.__cause__, redis_errors.ReadOnlyError):
+            read_only = isinstance(error.__cause__, redis_errors.ReadOnlyError)
+            if read_only and not self._server.is_cluster:
                 # After a failover, new connections to the same address may reach the new primary.
-                await self._pool.disconnect(inuse_connections=False)
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise
 
     @property
-    def redis(self) -> redis.asyncio.Redis:
-        """redis-py's client: for pub/sub, and for commands run by `within_timeout`."""
+    def redis(self) -> Any:
+        """redis-py's client, for commands run by `within_timeout`; names go through `name`."""
         return self._redis
+
+    def name(self, name: str) -> str:
+        """A key or channel as it is called on the server: with the server's key prefix."""
+        return self._commands.name(name)
+
+    def node_command(self, *command: str) -> Awaitable[Any]:
+        """A command about a server rather than a key, in a cluster sent to one of its nodes."""
+        node = {"target_nodes": self._redis.DEFAULT_NODE} if self._server.is_cluster else {}
+        return cast("Awaitable[Any]", self._redis.execute_command(*command, **node))
+
+    async def _execute(self, command: tuple[Any, ...]) -> Any:
+        return await self.within_timeout(self._redis.execute_command(*command))
 
     async def now_ms(self) -> int:
         """The time on the ledger's clock, which does not follow steps of the server's."""
@@ -202,4 +217,5 @@ class Ledger:
 
     async def close(self) -> None:
         await self._redis.aclose()
-        await self._pool.aclose()
+        if not self._server.is_cluster:
+            await self._redis.connection_pool.aclose()

@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.scripts import digest, script
 
 
-def evalsha_arguments(operation: Operation[Any]) -> tuple[Any, ...]:
-    return (digest(operation.script), 1, operation.partition, *operation.arguments)
+@dataclass(frozen=True)
+class Commands:
+    """How operations are sent to one server.
 
+    Names are without the server's key prefix everywhere else; it is added here, and by the
+    scripts, which find it before the partition's name.
+    """
 
-def eval_arguments(operation: Operation[Any]) -> tuple[Any, ...]:
-    """EVAL sends the script's text, and the server then knows it for EVALSHA too."""
-    return (script(operation.script), 1, operation.partition, *operation.arguments)
+    key_prefix: str = ""
+    is_cluster: bool = False
+
+    def name(self, name: str) -> str:
+        """A key or channel as it is called on the server."""
+        return self.key_prefix + name
+
+    def evalsha(self, operation: Operation[Any]) -> tuple[Any, ...]:
+        """EVALSHA's command."""
+        return ("EVALSHA", digest(operation.script, self.is_cluster), *self._arguments(operation))
+
+    def eval(self, operation: Operation[Any]) -> tuple[Any, ...]:
+        """EVAL sends the script's text, and the server then knows it for EVALSHA too."""
+        return ("EVAL", script(operation.script, self.is_cluster), *self._arguments(operation))
+
+    def add(self, pipeline: Any, operations: Sequence[Operation[Any]]) -> None:
+        """Adds the operations' commands to redis-py's pipeline."""
+        for operation in operations:
+            if operation.large_message is None:
+                pipeline.execute_command(*self.evalsha(operation))
+            else:
+                # If EVALSHA failed with NOSCRIPT, the XADD after it would run without validation.
+                pipeline.execute_command(*self.eval(operation))
+                for command in operation.large_message.commands(self.name):
+                    pipeline.execute_command(*command)
+
+    def _arguments(self, operation: Operation[Any]) -> tuple[Any, ...]:
+        return (1, self.name(operation.partition), *operation.arguments)
 
 
 def needs_transaction(operations: Sequence[Operation[Any]]) -> bool:
@@ -23,16 +53,12 @@ def needs_transaction(operations: Sequence[Operation[Any]]) -> bool:
     return any(operation.large_message is not None for operation in operations)
 
 
-def add_commands(pipeline: Any, operations: Sequence[Operation[Any]]) -> None:
-    """Adds the operations' commands to redis-py's pipeline."""
-    for operation in operations:
-        if operation.large_message is None:
-            pipeline.evalsha(*evalsha_arguments(operation))
-        else:
-            # If EVALSHA failed with NOSCRIPT, the XADD after it would run without validation.
-            pipeline.eval(*eval_arguments(operation))
-            for command in operation.large_message.commands:
-                pipeline.execute_command(*command)
+def by_partition(operations: Sequence[Operation[Any]]) -> list[list[int]]:
+    """The operations' indexes, grouped by partition: in a cluster each may be on another node."""
+    groups: dict[str, list[int]] = {}
+    for index, operation in enumerate(operations):
+        groups.setdefault(operation.partition, []).append(index)
+    return list(groups.values())
 
 
 def script_replies(operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> Iterator[Any]:
@@ -45,7 +71,7 @@ def script_replies(operations: Sequence[Operation[Any]], replies: Sequence[Any])
     for operation in operations:
         yield next(each)
         if operation.large_message is not None:
-            for _ in operation.large_message.commands:
+            for _ in range(operation.large_message.command_count):
                 next(each)
 
 

@@ -20,6 +20,8 @@ _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
     redis_errors.MasterDownError: "is a replica without its primary",
     redis_errors.ClusterDownError: "is a cluster that is down",
     redis_errors.TryAgainError: "is moving its keys",
+    redis_errors.MovedError: "is a node of a Redis Cluster: write its URL as redis-cluster://…",
+    redis_errors.NoPermissionError: "does not permit its user a command that Forebay needs",
     redis_errors.AuthenticationError: "refuses the user or the password",
     "NOREPLICAS": "has too few replicas to take writes",
     "MISCONF": "can't write to its disk",
@@ -32,7 +34,7 @@ def mapped_errors(server: str = "the ledger") -> Iterator[None]:
     """Raises errors of redis-py and of sockets as `mapped` returns them."""
     try:
         yield
-    except (redis_errors.RedisError, OSError) as error:
+    except (redis_errors.RedisError, redis_errors.RedisClusterException, OSError) as error:
         raised = mapped(error, server)
         if raised is error:
             raise
@@ -60,4 +62,6 @@ def _server_state(error: Exception) -> str | None:
     for sign, state in _NOT_NOW.items():
         if sign == first_word or (isinstance(sign, type) and isinstance(error, sign)):
             return state
+    if first_word == "unknown":
+        return "does not know a command that Forebay needs; a Sentinel's URL is sentinel://…"
     return None if isinstance(error, redis_errors.ResponseError) else "does not answer"

@@ -65,19 +65,20 @@ def partition_prefix(number: int) -> str:
     return f"forebay:{{{number}}}"
 
 
-PRESENCE_INDEX = "forebay:workers"
+# These are read and written together, so they share a hash tag.
+PRESENCE_INDEX = "forebay:{fleet}:workers"
 """Sorted set of worker ids by the time (ledger's clock, s) until which they are live."""
 
-REAPING = "forebay:reaping"
+REAPING = "forebay:{fleet}:reaping"
 """The process that sets this key sweeps the ledger; the key expires."""
 
-PROBE = "forebay:probe"
+PROBE = "forebay:{fleet}:probe"
 """Written to see whether the server takes writes; expires after a second."""
 
 
 def presence_key(worker: str) -> str:
     """A worker's presence: JSON, expiring."""
-    return f"forebay:worker:{worker}"
+    return f"forebay:{{fleet}}:worker:{worker}"
 
 
 def gateway_channel(gateway: str) -> str:
@@ -199,7 +200,7 @@ KEYS = (
     ),
     KeyPattern(PRESENCE_INDEX, "zset", "worker", "", "Workers, by when their presence expires (s)"),
     KeyPattern(
-        "forebay:worker:WORKER",
+        "forebay:{fleet}:worker:WORKER",
         "string",
         "worker",
         "a day, unless it is renewed",

@@ -16,7 +16,9 @@ because entry ids only grow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from forebay_backends.ledger.keys import CallKey
 
@@ -34,11 +36,13 @@ class LargeMessage:
     ordinal: int
     message: bytes
 
-    @property
-    def commands(self) -> tuple[tuple[str | bytes, ...], ...]:
-        """The commands that follow the script."""
+    command_count: ClassVar = 2
+
+    def commands(self, name: Callable[[str], str]) -> tuple[tuple[str | bytes, ...], ...]:
+        """The commands that follow the script; `name` is a key's name on the server."""
         entry = f"{self.ordinal + 1}-0", "m", self.message
-        return ("XADD", self.stream, "NOMKSTREAM", *entry), ("RENAMENX", self.parked, self.stream)
+        stream = name(self.stream)
+        return ("XADD", stream, "NOMKSTREAM", *entry), ("RENAMENX", name(self.parked), stream)
 
 
 def large_message(call: CallKey, stream: str, ordinal: int, message: bytes) -> LargeMessage | None:

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
 
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
@@ -46,9 +45,10 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
     # Two round trips: the index is ordered by the ledger's clock, not ours.
     now_s = await ledger.now_ms() / 1000
     async with ledger.redis.pipeline(transaction=False) as pipeline:
-        pipeline.set(presence_key(presence.worker), json.dumps(asdict(presence)), ex=_KEPT_S)
-        pipeline.zadd(PRESENCE_INDEX, {presence.worker: now_s + LEASE_S})
-        pipeline.zrangebyscore(PRESENCE_INDEX, "-inf", now_s - LEASE_S)
+        index, text = ledger.name(PRESENCE_INDEX), json.dumps(asdict(presence))
+        pipeline.set(ledger.name(presence_key(presence.worker)), text, ex=_KEPT_S)
+        pipeline.zadd(index, {presence.worker: now_s + LEASE_S})
+        pipeline.zrangebyscore(index, "-inf", now_s - LEASE_S)
         *_, gone = await ledger.within_timeout(pipeline.execute())
     for worker in gone:
         await withdraw(ledger, worker.decode())
@@ -56,8 +56,8 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
 
 async def withdraw(ledger: Ledger, worker: str) -> None:
     """Deletes the worker's presence; raises BackendUnavailable."""
-    await ledger.within_timeout(cast(Any, ledger.redis.zrem(PRESENCE_INDEX, worker)))
-    await ledger.within_timeout(cast(Any, ledger.redis.delete(presence_key(worker))))
+    await ledger.within_timeout(ledger.redis.zrem(ledger.name(PRESENCE_INDEX), worker))
+    await ledger.within_timeout(ledger.redis.delete(ledger.name(presence_key(worker))))
 
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
@@ -78,12 +78,14 @@ async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
 
 
 async def _live(ledger: Ledger, now_s: float) -> tuple[WorkerPresence, ...]:
-    live = ledger.redis.zrangebyscore(PRESENCE_INDEX, f"({now_s}", "+inf")
-    names: list[bytes] = await ledger.within_timeout(cast(Any, live))
+    index = ledger.name(PRESENCE_INDEX)
+    names: list[bytes] = await ledger.within_timeout(
+        ledger.redis.zrangebyscore(index, f"({now_s}", "+inf")
+    )
     if not names:
         return ()
     texts = await ledger.within_timeout(
-        cast(Any, ledger.redis.mget([presence_key(name.decode()) for name in names]))
+        ledger.redis.mget([ledger.name(presence_key(name.decode())) for name in names])
     )
     found = (_presence(text) for text in texts if text is not None)
     return tuple(presence for presence in found if presence is not None)

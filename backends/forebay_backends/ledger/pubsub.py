@@ -15,9 +15,10 @@ from typing import Any
 import redis.asyncio
 
 from forebay_backends.aio.cancellation import cancellable
-from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, server_of
 from forebay_backends.ledger.reconnecting import keep_connected
 from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.urls import RedisServer
 
 _SILENCE_S = LEASE_S / 3
 
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 async def listen(
-    url: str,
+    server: RedisServer | str,
     channels: Sequence[str],
     on_frame: Callable[[bytes], None],
     on_subscribed: Callable[[], None] = lambda: None,
@@ -35,35 +36,40 @@ async def listen(
 
     `on_subscribed` is called for each channel, `on_broken` after each connection.
     """
+    where = server_of(server)
+    names = [where.key_prefix + channel for channel in channels]
     subscription = _Subscription(
-        lambda pubsub: pubsub.subscribe(*channels),
+        lambda pubsub: pubsub.subscribe(*names),
         lambda _, payload: on_frame(payload),
         on_subscribed,
     )
     name = "listening to the ledger's pub/sub"
-    await keep_connected(url, subscription.run, _log, name, on_broken=on_broken)
+    await keep_connected(where, subscription.run, _log, name, on_broken=on_broken)
 
 
 async def listen_to_pattern(
-    url: str,
+    server: RedisServer | str,
     pattern: str,
     on_message: Callable[[str, bytes], None],
     on_subscribed: Callable[[], None],
     on_broken: Callable[[], None],
     *,
-    server: str,
+    called: str,
 ) -> None:
     """As `listen`, to all channels that match; `on_message` is given the channel's name.
 
-    The log calls the Redis by the name `server`.
+    Neither pattern nor name is without the server's key prefix: Celery has its own form of it.
+
+    The log calls the Redis by the name `called`.
     """
+    where = server_of(server)
     subscription = _Subscription(
         lambda pubsub: pubsub.psubscribe(pattern),
         lambda channel, payload: on_message(channel.decode(), payload),
         on_subscribed,
     )
-    name = f"listening to the {server}'s pub/sub"
-    await keep_connected(url, subscription.run, _log, name, on_broken=on_broken)
+    name = f"listening to the {called}'s pub/sub"
+    await keep_connected(where, subscription.run, _log, name, on_broken=on_broken)
 
 
 @dataclass(frozen=True)

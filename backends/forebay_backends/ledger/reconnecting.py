@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.outage_log import OutageLog
-from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
+from forebay_backends.ledger.connections import (
+    COMMAND_TIMEOUT_S,
+    asyncio_client,
+    asyncio_connection,
+)
+from forebay_backends.urls import Kind, RedisServer
 
 RECONNECT_DELAY_S = 0.2
 
@@ -22,7 +28,7 @@ Session = Callable[[redis.asyncio.Redis, Callable[[], None]], Awaitable[None]]
 
 
 async def keep_connected(
-    url: str,
+    server: RedisServer,
     session: Session,
     log: logging.Logger,
     name: str,
@@ -37,19 +43,29 @@ async def keep_connected(
     """
     outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes")
     while True:
-        client = redis.asyncio.Redis.from_url(
-            url,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=socket_timeout_s,
-            retry=Retry(NoBackoff(), 0),
-        )
         try:
-            await session(client, outage.succeeded)
-        except (RedisError, OSError, BackendUnavailable) as error:
+            async with AsyncExitStack() as stack:
+                client = asyncio_connection(await _one_node(server), socket_timeout_s)
+                stack.push_async_callback(client.aclose)
+                await session(client, outage.succeeded)
+        except (RedisError, RedisClusterException, OSError, BackendUnavailable) as error:
             outage.failed(error)
         except Exception:  # a bug must not end the process
             log.exception("%s failed; it is retried", name)
         finally:
             on_broken()
-            await client.aclose()
         await asyncio.sleep(RECONNECT_DELAY_S)
+
+
+async def _one_node(server: RedisServer) -> RedisServer:
+    """A primary of a cluster, for pub/sub: nodes forward what is published at another one."""
+    if not server.is_cluster:
+        return server
+    cluster = asyncio_client(server)
+    try:
+        async with asyncio.timeout(COMMAND_TIMEOUT_S):
+            await cluster.initialize()
+        node = random.choice(cluster.get_primaries())  # noqa: S311 - no secret
+    finally:
+        await cluster.aclose()
+    return replace(server, kind=Kind.TCP, hosts=((node.host, node.port),))

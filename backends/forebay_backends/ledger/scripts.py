@@ -33,19 +33,22 @@ _LIB = (
 
 
 @cache
-def digest(name: str) -> str:
+def digest(name: str, in_cluster: bool = False) -> str:
     """The script's SHA-1, for EVALSHA."""
-    return hashlib.sha1(script(name).encode(), usedforsecurity=False).hexdigest()
+    text = script(name, in_cluster)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @cache
-def script(name: str) -> str:
+def script(name: str, in_cluster: bool = False) -> str:
     """The whole text of a script, as a server runs it; `name` is its path in `lua`."""
     lua = files("forebay_backends.ledger") / "lua"
     return "\n".join(
         (
             f"local NEXT = {lua_table()}",
             f"local LEASE_MS = {LEASE_S * 1000:.0f}",
+            # In a cluster a node counts only its own subscribers.
+            f"local COUNTS_SUBSCRIBERS = {str(not in_cluster).lower()}",
             f"local CONTROL = '{control_channel('')}'",
             f"local RECORD_BYTES = {RECORD_BYTES}",
             f"local FIELDS_OF_ACTIVE_CALLS = {_lua_list(fields_of_active_calls())}",

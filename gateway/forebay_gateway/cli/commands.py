@@ -37,8 +37,17 @@ def _options(command: F) -> F:
             help="Compiled protobuf module, or descriptor set, to serve; repeatable.",
         ),
         click.option("--listen", metavar="HOST:PORT", help="Where to listen [127.0.0.1:50051]."),
-        click.option("--ledger-url", metavar="URL", help="Redis or Valkey; unset: embedded."),
-        click.option("--broker-url", metavar="URL", help="Redis or AMQP; unset: the ledger's."),
+        click.option(
+            "--ledger-url",
+            metavar="URL",
+            help="Redis or Valkey; unset: embedded. `ps` shows it: if it has a password, set "
+            "FOREBAY_LEDGER_URL or the file's ledger_url instead.",
+        ),
+        click.option(
+            "--broker-url",
+            metavar="URL",
+            help="Redis or AMQP; unset: the ledger's. `ps` shows it, as it does --ledger-url.",
+        ),
         click.option("--data-dir", metavar="DIR", help="The embedded server's folder."),
     ):
         command = option(command)

@@ -16,8 +16,9 @@ from forebay.routes import Method
 from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, live_workers
-from forebay_backends.settings import RPC, Settings
-from forebay_backends.urls import redacted
+from forebay_backends.ledger.server_check import read_server_info, url_problem
+from forebay_backends.settings import Settings
+from forebay_backends.urls import RedisServer
 from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
 
 _HEALTH_TIMEOUT_S = 2.0
@@ -35,7 +36,7 @@ class Finding:
 
 async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
     """The live workers; None if the ledger does not answer."""
-    ledger = Ledger(settings.backends().ledger_url)
+    ledger = Ledger(settings.backends().ledger)
     try:
         return await live_workers(ledger)
     except BackendUnavailable:
@@ -49,39 +50,42 @@ async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding
     ours = [method for method in methods if not method.is_plain]
     findings = [await _ledger(settings)] if ours else []
     findings.append(await _broker(settings))
-    if len(ours) < len(methods) and settings.result_url != RPC:
-        findings.append(await _result_backend(settings.result_url))
+    results = settings.result_server()
+    if len(ours) < len(methods) and results is not None:
+        findings.append(await _result_backend(results))
     if ours:
         findings += _workers(ours, await find_workers(settings))
     return [*findings, await _gateway(settings)]
 
 
 async def _ledger(settings: Settings) -> Finding:
-    url = settings.backends().ledger_url
-    ledger = Ledger(url)
+    server = settings.backends().ledger
+    ledger = Ledger(server)
     try:
-        info = await ledger.within_timeout(ledger.redis.info())
-        policy = await ledger.within_timeout(
-            ledger.redis.config_get("maxmemory-policy", "appendonly", "appendfsync")
-        )
+        problem = await url_problem(server)
+        if problem is not None:
+            return Finding("ledger", False, problem, "set FOREBAY_LEDGER_URL to that")
+        info = await read_server_info(ledger)
         await ledger.ping()
     except BackendUnavailable as error:
-        return Finding("ledger", False, *_problem(url, error))
+        return Finding("ledger", False, *_problem(server, error))
     finally:
         await ledger.close()
-    version = info.get("valkey_version") or info.get("redis_version")
-    durable = policy.get("appendonly") == "yes"
-    description = f"{redacted(url)}, version {version}, append-only file " + (
-        f"synced {policy.get('appendfsync')}" if durable else "off"
+    description = f"{server.shown}, version {info.version or 'unknown'}, append-only file " + (
+        "unknown (the server does not show its settings)"
+        if info.append_only is None
+        else f"synced {info.append_fsync}"
+        if info.append_only
+        else "off"
     )
-    if policy.get("maxmemory-policy") != "noeviction":
+    if info.evicts_keys:
         return Finding(
             "ledger",
             False,
             f"{description}; it evicts keys",
             "set `maxmemory-policy noeviction` there",
         )
-    if not durable:
+    if info.append_only is False:
         return Finding(
             "ledger", False, f"{description}: a restart loses calls", "set `appendonly yes` there"
         )
@@ -96,9 +100,9 @@ _FIXES = {
 }
 
 
-def _problem(url: str, error: BackendUnavailable) -> tuple[str, str]:
+def _problem(server: RedisServer, error: BackendUnavailable) -> tuple[str, str]:
     """Why the server can't be used, and how to fix that."""
-    description = f"{redacted(url)} {error.message.removeprefix('the ledger ')}: {error.__cause__}"
+    description = f"{server.shown} {error.message.removeprefix('the ledger ')}: {error.__cause__}"
     for kind, fix in _FIXES.items():
         if isinstance(error.__cause__, kind):
             return description, fix
@@ -110,9 +114,9 @@ def _problem(url: str, error: BackendUnavailable) -> tuple[str, str]:
 
 async def _broker(settings: Settings) -> Finding:
     backends = settings.backends()
-    ledger = Ledger(backends.ledger_url)
+    ledger = Ledger(backends.ledger)
     broker = make_broker(backends, ledger)
-    shown = redacted(backends.broker_url)
+    shown = backends.broker.shown
     try:
         await broker.ping()
     except BackendUnavailable as error:
@@ -130,17 +134,17 @@ async def _broker(settings: Settings) -> Finding:
     )
 
 
-async def _result_backend(url: str) -> Finding:
-    server = Ledger(url)
+async def _result_backend(where: RedisServer) -> Finding:
+    server = Ledger(where)
     try:
         await server.ping()
     except BackendUnavailable as error:
         fix = "start it, or set FOREBAY_RESULT_URL to the application's result_backend"
-        description = f"{redacted(url)} does not answer: {error.__cause__}"
+        description = f"{where.shown} does not answer: {error.__cause__}"
         return Finding("result backend", False, description, fix)
     finally:
         await server.close()
-    return Finding("result backend", True, redacted(url))
+    return Finding("result backend", True, where.shown)
 
 
 def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None) -> list[Finding]:

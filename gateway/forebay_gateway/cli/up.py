@@ -67,7 +67,7 @@ async def _ready(
 ) -> None:
     """Waits for a live worker on every queue; raises UpError if one ends or lacks a task."""
     queues = {method.route.queue for method in methods}
-    ledger = Ledger(settings.backends().ledger_url)
+    ledger = Ledger(settings.backends().ledger)
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
             while queues - consumed_queues(live := await live_workers(ledger)).keys():

@@ -32,6 +32,7 @@ from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import CallSnapshot, watch
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.urls import RedisServer
 from forebay_gateway.durable.ledger_retry import RETRY_FOR_S
 from forebay_gateway.durable.watch import Watch
 
@@ -57,13 +58,13 @@ class Watches:
     def __init__(
         self,
         ledger: Ledger,
-        ledger_url: str,
+        server: RedisServer | str,
         channel: str,
         listeners: Sequence[FrameListener] = (),
     ) -> None:
         self.channel = channel
         self._ledger = ledger
-        self._ledger_url = ledger_url
+        self._server = server
         self._listeners = listeners
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
@@ -178,7 +179,7 @@ class Watches:
     async def listen(self) -> None:
         """Passes on the channel's frames until cancelled."""
         await listen(
-            self._ledger_url,
+            self._server,
             [self.channel],
             on_frame=self._on_frame,
             on_subscribed=self._on_subscribed,

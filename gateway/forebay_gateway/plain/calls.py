@@ -30,8 +30,8 @@ from forebay.metadata import ATTACHED, CALL_ID
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.broker.task_messages import JSON
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
-from forebay_backends.settings import RPC, Settings
-from forebay_backends.urls import redis_url
+from forebay_backends.settings import Settings
+from forebay_backends.urls import RedisServer
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
 from forebay_gateway.plain.brokers.base import PlainBroker, Withdrawal
@@ -143,17 +143,16 @@ class PlainCalls:
 
     def _make_broker(self) -> PlainBroker:
         backends = self._settings.backends()
-        if backends.broker_is_redis:
-            url = redis_url(backends.broker_url)
-            return PlainRedisBroker(url, self._reply_queue, self._on_reply)
-        return PlainAmqpBroker(backends.broker_url, self._reply_queue, self._on_reply)
+        if isinstance(backends.broker, RedisServer):
+            return PlainRedisBroker(backends.broker, self._reply_queue, self._on_reply)
+        return PlainAmqpBroker(backends.broker, self._reply_queue, self._on_reply)
 
     def _make_results(self) -> RedisResults | None:
-        if self._settings.result_url == RPC:
+        server, in_flight = self._settings.result_server(), self._in_flight
+        if server is None:
             return None
-        url, in_flight = self._settings.result_url, self._in_flight
         return RedisResults(
-            url, self._prefix, self._on_meta, lambda: [call.id for call in in_flight]
+            server, self._prefix, self._on_meta, lambda: [call.id for call in in_flight]
         )
 
     async def _send(self, call: PlainCall) -> None:

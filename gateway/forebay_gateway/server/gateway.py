@@ -22,6 +22,7 @@ from forebay_gateway.admission.queue_monitor import QueueMonitor
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.incoming import RequestLimits
 from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
+from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
 from forebay_gateway.server.errors import address_in_use
 from forebay_gateway.server.grpc_options import server_options
@@ -53,6 +54,7 @@ async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) ->
     """
     keep_freed_memory()
     methods = methods or load_methods(settings.services)
+    await check_backend_urls(settings, methods)
     with _port(settings) as listen:
         gateway = _Gateway(settings.of_one_process(), methods, listen)
         await gateway.health.set_serving(False)

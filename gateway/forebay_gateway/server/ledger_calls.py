@@ -36,7 +36,7 @@ class LedgerCalls:
 
     def __init__(self, settings: Settings, methods: Sequence[Method], *, on_loopback: bool) -> None:
         backends = settings.backends()
-        self._ledger = Ledger(backends.ledger_url)
+        self._ledger = Ledger(backends.ledger)
         self.broker = make_broker(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
         self.fleet = FleetMonitor(self._ledger, self.broker, queues, settings.retention_bytes)
@@ -47,7 +47,7 @@ class LedgerCalls:
             self._ledger, self.broker, self.fleet, channel, methods, is_open=on_loopback
         )
         self._watches = Watches(
-            self._ledger, backends.ledger_url, channel, (self.ephemeral, self.admin)
+            self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)
         )
         self.durable = DurableCalls(
             settings, self._ledger, self.broker, self._watches, self.fleet.slots

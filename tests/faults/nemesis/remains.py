@@ -14,10 +14,10 @@ from tests.faults.nemesis.plans import QUEUES
 _KEY = re.compile(r"(forebay:\{\d+\}):([a-z_]+)(?::(.*))?", re.DOTALL)
 _OF_CALLS = {"call", "items", "watch", "observers"}
 _ALWAYS = (
-    "forebay:workers",
-    "forebay:worker:",
-    "forebay:reaping",
-    "forebay:probe",
+    "forebay:{fleet}:workers",
+    "forebay:{fleet}:worker:",
+    "forebay:{fleet}:reaping",
+    "forebay:{fleet}:probe",
     "_kombu.binding",
 )
 """What does not grow with calls: workers' presence, who repairs, and kombu's bindings."""

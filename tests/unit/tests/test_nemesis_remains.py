@@ -26,7 +26,7 @@ def test_records_in_their_indexes_are_fit() -> None:
     partition = kept("/a", "/b")
     partition.calls["items"].add("/a")
     partition.indexes["newest_claimed_sent"] = {"survival 0"}
-    assert found(partition, "forebay:workers", "_kombu.binding.survival", "unacked") == []
+    assert found(partition, "forebay:{fleet}:workers", "_kombu.binding.survival", "unacked") == []
     assert found(Partition()) == []
 
 

@@ -8,6 +8,8 @@ kombu's own transport ends a worker ("Unrecoverable error") in two cases:
 - The server dies between a message and its acknowledgement. Restoring the message then
   raises. Here the failure is logged: the ledger resends the lost messages.
 
+It subscribes by name, where kombu uses patterns: see `_Subscribing`.
+
 Only connections of Forebay's applications use the transport. An alias of our own in
 `kombu.transport.TRANSPORT_ALIASES` was turned down: kombu turns TLS on for the scheme
 `rediss` alone, and banner, `celery inspect` and Flower would show the unknown scheme.
@@ -22,9 +24,12 @@ from celery.app import amqp
 from kombu import Connection as KombuConnection
 from kombu.transport import redis, virtual
 from kombu.utils.collections import HashedSeq
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
 
 from forebay_backends.broker.task_messages import ORIGIN
+from forebay_backends.ledger.sentinels import Sentinels
 
 _OVERDUE_S = 2.0
 
@@ -72,7 +77,38 @@ def _is_forebays(message: Any) -> bool:
     return message is not None and message.headers.get("origin") == ORIGIN
 
 
-class _Channel(redis.Channel):
+_KombuChannel: Any = redis.Channel  # their types lack what is private
+_KombuSentinelChannel: Any = redis.SentinelChannel
+
+
+class _Subscribing:
+    """Subscribes to topics by name; kombu does by PSUBSCRIBE, whatever they are.
+
+    A user of Redis who may use `&myapp:*` may subscribe to each channel that matches, but to no
+    other pattern than that very one.
+    """
+
+    def _subscribe(self: Any) -> None:
+        topics = [
+            topic
+            for queue in self.active_fanout_queues
+            for topic in self._get_subscribe_topics(queue)
+        ]
+        if not topics:
+            return
+        client = self.subclient
+        if client.connection._sock is None:
+            client.connection.connect()
+        self._in_listen = client.connection
+        client.subscribe(*topics)
+
+    def _unsubscribe_from(self: Any, queue: str) -> None:
+        client = self.subclient
+        if client.connection and client.connection._sock:
+            client.unsubscribe(*self._get_subscribe_topics(queue))
+
+
+class _Channel(_Subscribing, _KombuChannel):  # type: ignore[misc]
     QoS = _QoS
 
     def close(self) -> None:
@@ -89,10 +125,24 @@ class _Channel(redis.Channel):
         super().close()
 
 
+class _SentinelChannel(_Subscribing, _KombuSentinelChannel):  # type: ignore[misc]
+    QoS = _QoS
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        # redis-py would try a dead master for long. Celery reconnects, by way of the Sentinels.
+        parameters: dict[str, Any] = super()._connparams(asynchronous)
+        return parameters | {"retry": Retry(NoBackoff(), 0)}
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+        pool = super()._sentinel_managed_pool(asynchronous)
+        pool.sentinel_manager = Sentinels(pool.sentinel_manager)
+        return pool
+
+
 class Transport(redis.Transport):
     """kombu's Redis transport with our channel and one more kind of connection error."""
 
-    Channel = _Channel
+    Channel: Any = _Channel
 
     # Celery reads the class's errors, kombu's channels the object's.
     connection_errors = (*redis.Transport.connection_errors, ResponseError)
@@ -101,12 +151,22 @@ class Transport(redis.Transport):
         return self.connection_errors, self.channel_errors
 
 
+class SentinelTransport(Transport):
+    """The same of kombu's Sentinel transport."""
+
+    default_port = redis.SentinelTransport.default_port
+    Channel = _SentinelChannel
+
+
+_OURS: dict[Any, Any] = {redis.Transport: Transport, redis.SentinelTransport: SentinelTransport}
+
+
 class Connection(KombuConnection):
-    """A kombu connection that uses `Transport` for every URL of kombu's Redis transport."""
+    """A kombu connection that uses our transports in place of kombu's for Redis and Sentinel."""
 
     def get_transport_cls(self) -> Any:
         transport = super().get_transport_cls()
-        return Transport if transport is redis.Transport else transport
+        return _OURS.get(transport, transport)
 
     def __eqhash__(self) -> Any:
         # kombu keeps one pool for equal connections: another application's is not equal.

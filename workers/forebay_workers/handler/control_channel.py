@@ -26,6 +26,7 @@ from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.attempts import read_flow
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.pubsub import listen
+from forebay_backends.urls import RedisServer
 from forebay_workers.handler.context import CallContext
 
 _PARENT_CHECK_INTERVAL_S = 1.0
@@ -39,7 +40,7 @@ class ControlChannel:
 
     def __init__(
         self,
-        ledger_url: str,
+        server: RedisServer | str,
         ledger: BlockingLedger,
         worker: str,
         parent: int | None,
@@ -47,7 +48,7 @@ class ControlChannel:
     ) -> None:
         self.channel = control_channel(f"{os.getpid()}.{uuid.uuid4()}")
         self._channels = (self.channel, control_channel(worker))
-        self._ledger_url = ledger_url
+        self._server = server
         self._ledger = ledger
         self._running: dict[tuple[str, int], CallContext] = {}
         self._durable: dict[tuple[str, int], CallContext] = {}
@@ -120,7 +121,7 @@ class ControlChannel:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        listening = listen(self._ledger_url, self._channels, self._on_frame, self._read_all)
+        listening = listen(self._server, self._channels, self._on_frame, self._read_all)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(listening)]
             if self._parent is not None:

@@ -114,7 +114,7 @@ class LeaseKeeper:
     async def _keep(self) -> None:
         self.fork_pause.attach()
         backends = self._settings.backends()
-        self._ledger = Ledger(backends.ledger_url)
+        self._ledger = Ledger(backends.ledger)
         broker = make_broker(backends, self._ledger)
         reaper = Reaper(self._ledger, broker, self._settings.retention_bytes)
         loops = [
@@ -140,7 +140,7 @@ class LeaseKeeper:
                 "the reaper's round",
             ),
             # Stops that were published while it was disconnected: the next renewal is refused.
-            listen(backends.ledger_url, self._channels, self._on_frame),
+            listen(backends.ledger, self._channels, self._on_frame),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         while not self._closing.is_set():  # noqa: ASYNC110 - set by another thread

@@ -68,12 +68,12 @@ class Runtime:
         unshare_threads()
 
     def _make_ledger(self) -> BlockingLedger:
-        return BlockingLedger(self.settings.backends().ledger_url)
+        return BlockingLedger(self.settings.backends().ledger)
 
     def _make_control_channel(self) -> ControlChannel:
         parent = _worker.pid if os.getpid() != _worker.pid else None
         return ControlChannel(
-            self.settings.backends().ledger_url,
+            self.settings.backends().ledger,
             self.ledger,
             self.worker,
             parent,

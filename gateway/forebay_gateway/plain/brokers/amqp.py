@@ -24,6 +24,7 @@ from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.amqp import AmqpBroker
 from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
+from forebay_backends.urls import AmqpServer
 from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
@@ -46,9 +47,11 @@ class PlainAmqpBroker(AmqpBroker):
 
     can_withdraw = False
 
-    def __init__(self, url: str, reply_queue: str, on_reply: Callable[[Reply], None]) -> None:
-        super().__init__(url)
-        self._url = url
+    def __init__(
+        self, server: AmqpServer, reply_queue: str, on_reply: Callable[[Reply], None]
+    ) -> None:
+        super().__init__(server)
+        self._server = server
         self._reply_queue = reply_queue
         self._on_reply = on_reply
         self._reader: Thread | None = None
@@ -86,7 +89,10 @@ class PlainAmqpBroker(AmqpBroker):
         while not self._stop.is_set():
             try:
                 with Connection(
-                    self._url, heartbeat=_HEARTBEAT_S, connect_timeout=CONNECT_TIMEOUT_S
+                    self._server.kombu_url,
+                    ssl=self._server.ssl,
+                    heartbeat=_HEARTBEAT_S,
+                    connect_timeout=CONNECT_TIMEOUT_S,
                 ) as connection:
                     self._read_replies(connection, loop)
             except (KombuError, AMQPError, OSError) as error:

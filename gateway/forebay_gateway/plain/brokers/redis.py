@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio
 
@@ -23,6 +22,7 @@ from forebay_backends.broker.task_messages import redis_push
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
 from forebay_backends.ledger.reconnecting import keep_connected
+from forebay_backends.urls import RedisServer
 from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
     CONTROL_EXCHANGE,
@@ -57,17 +57,19 @@ class PlainRedisBroker(RedisBroker):
 
     can_withdraw = True
 
-    def __init__(self, url: str, reply_queue: str, on_reply: Callable[[Reply], None]) -> None:
-        super().__init__(Ledger(url, "the broker"))
-        self._url = url
+    def __init__(
+        self, server: RedisServer, reply_queue: str, on_reply: Callable[[Reply], None]
+    ) -> None:
+        super().__init__(Ledger(server, "the broker"))
+        self._where = server
         self._reply_queue = reply_queue
         self._on_reply = on_reply
-        self._control_channel = f"/{_database(url)}.{CONTROL_EXCHANGE}"
+        self._control_channel = f"/{server.db}.{CONTROL_EXCHANGE}"
         self.is_listening = False
 
     async def listen(self) -> None:
         await keep_connected(
-            self._url,
+            self._where,
             self._read_replies,
             _log,
             "reading the broker's reply queue",
@@ -80,8 +82,9 @@ class PlainRedisBroker(RedisBroker):
 
     async def withdraw(self, message: PlainMessage) -> Withdrawal:
         push = redis_push(message)
-        keys = (push.queue_list, sent_key(message), _UNACKED)
-        values = (cast(Any, push.message), message.delivery_tag)
+        names = (push.queue_list, sent_key(message), _UNACKED)
+        keys = [self._server.name(name) for name in names]
+        values = (push.message, message.delivery_tag)
         found: Any = await self._server.within_timeout(
             self._server.redis.eval(_WITHDRAW, len(keys), *keys, *values)
         )
@@ -108,7 +111,9 @@ class PlainRedisBroker(RedisBroker):
                 self.is_listening = True
                 on_connected()
             async with asyncio.timeout(_POP_TIMEOUT_S + COMMAND_TIMEOUT_S):
-                popping = client.brpop([self._reply_queue], timeout=_POP_TIMEOUT_S)
+                popping = client.brpop(
+                    [self._server.name(self._reply_queue)], timeout=_POP_TIMEOUT_S
+                )
                 popped: Any = await cancellable(cast(Awaitable[Any], popping))
             if popped is not None:
                 self._deliver(popped[1])
@@ -127,20 +132,15 @@ class PlainRedisBroker(RedisBroker):
     async def _register_reply_queue(self) -> None:
         """Records that this queue is being read, and deletes those that no gateway reads."""
         server, now = self._server, time.time()
-        await server.within_timeout(server.redis.zadd(REPLY_QUEUES, {self._reply_queue: now}))
+        registry = server.name(REPLY_QUEUES)
+        await server.within_timeout(server.redis.zadd(registry, {self._reply_queue: now}))
         abandoned = await server.within_timeout(
-            server.redis.zrangebyscore(REPLY_QUEUES, "-inf", now - _ABANDONED_AFTER_S)
+            server.redis.zrangebyscore(registry, "-inf", now - _ABANDONED_AFTER_S)
         )
         if abandoned:
-            await self._delete_reply_queues(abandoned)
+            await self._delete_reply_queues([queue.decode() for queue in abandoned])
 
-    async def _delete_reply_queues(self, queues: list[Any]) -> None:
-        await self._server.within_timeout(self._server.redis.delete(*queues))
-        await self._server.within_timeout(self._server.redis.zrem(REPLY_QUEUES, *queues))
-
-
-def _database(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return (parse_qs(parts.query).get("db") or ["0"])[0]
-    return parts.path.strip("/") or "0"
+    async def _delete_reply_queues(self, queues: list[str]) -> None:
+        server = self._server
+        await server.within_timeout(server.redis.delete(*map(server.name, queues)))
+        await server.within_timeout(server.redis.zrem(server.name(REPLY_QUEUES), *queues))

@@ -17,8 +17,7 @@ from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
 from forebay_backends.ledger.pubsub import listen_to_pattern
-
-_KEY = "celery-task-meta-"
+from forebay_backends.urls import RedisServer
 
 _log = logging.getLogger(__name__)
 
@@ -28,14 +27,15 @@ class RedisResults:
 
     def __init__(
         self,
-        url: str,
+        server: RedisServer,
         prefix: str,
         on_meta: Callable[[str, bytes], None],
         pending: Callable[[], Sequence[str]],
     ) -> None:
-        self._url = url
-        self._pattern = f"{_KEY}{prefix}*"
-        self._server = Ledger(url, "the result backend")
+        self._where = server
+        self._key = f"{_celery_prefix(server.key_prefix)}celery-task-meta-"
+        self._pattern = f"{self._key}{prefix}*"
+        self._server = Ledger(server, "the result backend")
         self._on_meta = on_meta
         self._pending = pending
         self._background_tasks = BackgroundTasks()
@@ -44,12 +44,12 @@ class RedisResults:
     async def listen(self) -> None:
         """Listens for results until cancelled, and subscribes again after every break."""
         await listen_to_pattern(
-            self._url,
+            self._where,
             self._pattern,
             self._on_message,
             self._on_subscribed,
             self._on_broken,
-            server="result backend",
+            called="result backend",
         )
 
     async def read(self, task_ids: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ class RedisResults:
             return
         try:
             metas = await self._server.within_timeout(
-                self._server.redis.mget([f"{_KEY}{task_id}" for task_id in task_ids])
+                self._server.redis.mget([f"{self._key}{task_id}" for task_id in task_ids])
             )
         except BackendUnavailable:
             _log.info("the result backend does not answer; results are read later")
@@ -77,7 +77,7 @@ class RedisResults:
         await self._server.close()
 
     def _on_message(self, channel: str, meta: bytes) -> None:
-        self._on_meta(channel.removeprefix(_KEY), meta)
+        self._on_meta(channel.removeprefix(self._key), meta)
 
     def _on_subscribed(self) -> None:
         self.is_listening = True
@@ -91,3 +91,8 @@ class RedisResults:
             self._on_meta(task_id, meta)
         except Exception:  # one bad result must not keep the others from being read
             _log.exception("the result of task %s can't be handled", task_id)
+
+
+def _celery_prefix(key_prefix: str) -> str:
+    """The prefix in the form of Celery's result backend; see its `KeyValueStoreBackend`."""
+    return key_prefix if not key_prefix or key_prefix[-1] in ":_-." else f"{key_prefix}_"

@@ -38,5 +38,5 @@ redis.call('HSET', key('call', call), unpack(fields))
 redis.call('ZADD', index('calls'), now, call)
 redis.call('ZADD', key('watch', call), now + lease_ms, channel)
 schedule(call, due)
-if list ~= '' then redis.call('LPUSH', list, message) end
+if list ~= '' then push(list, message) end
 return {'NEW'}

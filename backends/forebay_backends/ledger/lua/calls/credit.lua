@@ -11,7 +11,7 @@ if tonumber(count) > number(r.items_read) then
   redis.call('HSET', key('call', call), 'items_read', count)
   end_credit_wait(call, r)
   if r.control_channel then
-    redis.call('PUBLISH', r.control_channel, 'credit ' .. call .. ' ' .. r.attempt .. ' ' .. count)
+    publish_on(r.control_channel, 'credit ' .. call .. ' ' .. r.attempt .. ' ' .. count)
   end
 end
 return {'OK'}

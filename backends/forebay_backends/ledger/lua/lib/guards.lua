@@ -22,7 +22,7 @@ end
 local function announce_requests(call, r, count)
   if r.control_channel then
     local frame = 'requests ' .. call .. ' ' .. r.attempt .. ' ' .. count
-    redis.call('PUBLISH', r.control_channel, frame)
+    publish_on(r.control_channel, frame)
   end
 end
 

@@ -1,10 +1,22 @@
 -- Names of keys, and reading of records. KEYS[1] is the partition's prefix.
+-- Channels and lists of the broker are named without the server's key prefix.
+local KEY_PREFIX = KEYS[1]:sub(1, (KEYS[1]:find('forebay:{%d+}$') or 1) - 1)
+
 local function index(name)
   return KEYS[1] .. ':' .. name
 end
 
 local function key(kind, call)
   return index(kind) .. ':' .. call
+end
+
+-- Returns how many subscribers it reached.
+local function publish_on(channel, frame)
+  return redis.call('PUBLISH', KEY_PREFIX .. channel, frame)
+end
+
+local function push(list, message)
+  redis.call('LPUSH', KEY_PREFIX .. list, message)
 end
 
 local function read(call, fields)

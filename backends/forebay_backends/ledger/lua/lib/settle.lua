@@ -15,8 +15,8 @@ end
 -- Tells the process that runs the attempt, and its worker's main process, to stop it.
 local function stop_worker(call, r, state)
   local frame = 'stop ' .. call .. ' ' .. r.attempt .. ' ' .. state
-  if r.control_channel then redis.call('PUBLISH', r.control_channel, frame) end
-  if r.worker then redis.call('PUBLISH', CONTROL .. r.worker, frame) end
+  if r.control_channel then publish_on(r.control_channel, frame) end
+  if r.worker then publish_on(CONTROL .. r.worker, frame) end
 end
 
 -- Leads the call to a terminal state by an event; false where the event does not apply.

@@ -13,7 +13,7 @@ end
 local function publish(call, frame)
   local all, reached = watchers(call), 0
   for _, channel in ipairs(all) do
-    if redis.call('PUBLISH', channel, frame) == 0 then
+    if publish_on(channel, frame) == 0 and COUNTS_SUBSCRIBERS then
       redis.call('ZREM', key('watch', call), channel)
     else
       reached = reached + 1
@@ -21,7 +21,7 @@ local function publish(call, frame)
   end
   for _, channel in ipairs(redis.call('SMEMBERS', key('observers', call))) do
     if not redis.call('ZSCORE', key('watch', call), channel) then
-      redis.call('PUBLISH', channel, frame)
+      publish_on(channel, frame)
     end
   end
   return reached, #all

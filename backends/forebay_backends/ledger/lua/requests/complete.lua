@@ -23,5 +23,5 @@ redis.call('HSET', key('call', call), 'state', NEXT[r.state].complete, 'queued_a
   'queue_wait_until', now + number(r.queue_wait_ms))
 redis.call('ZADD', waiting(r.queue), now, call)
 schedule(call)
-if list ~= '' then redis.call('LPUSH', list, message) end
+if list ~= '' then push(list, message) end
 return {'OK'}

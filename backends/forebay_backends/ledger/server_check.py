@@ -1,0 +1,96 @@
+"""What kind of Redis answers at a URL, and how it is set: for the start, and for `forebay doctor`.
+
+A managed Redis may lack INFO and CONFIG, or refuse them to its user: what can't be read is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis import exceptions as redis_errors
+
+from forebay.errors import BackendUnavailable
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.urls import Kind, RedisServer
+
+T = TypeVar("T")
+
+_EXPECTED_KINDS = {
+    "sentinel": (
+        {Kind.SENTINEL},
+        "is a Sentinel; write its URL as sentinel://HOST:PORT,HOST:PORT/MASTER/DB",
+    ),
+    "cluster": (
+        {Kind.CLUSTER},
+        "is a node of a Redis Cluster; write its URL as redis-cluster://HOST:PORT,HOST:PORT, "
+        "and set broker_url to RabbitMQ or to another Redis",
+    ),
+    "standalone": (
+        {Kind.TCP, Kind.SOCKET, Kind.SENTINEL},
+        "is not in cluster mode; write its URL as redis://HOST:PORT/DB",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a server says of itself; None where it does not say, or not to this user."""
+
+    mode: str | None = None
+    """`standalone`, `cluster` or `sentinel`"""
+    version: str | None = None
+    evicts_keys: bool | None = None
+    append_only: bool | None = None
+    append_fsync: str | None = None
+
+
+async def read_server_info(ledger: Ledger) -> ServerInfo:
+    """Asks the server; raises BackendUnavailable where it does not answer."""
+    info = await _permitted(ledger, ledger.node_command("INFO", "server"))
+    policy = await _permitted(
+        ledger, ledger.node_command("CONFIG GET", "maxmemory-policy", "appendonly", "appendfsync")
+    )
+    info, policy = info or {}, policy or {}
+    return ServerInfo(
+        mode=info.get("redis_mode") or info.get("server_mode"),
+        version=info.get("valkey_version") or info.get("redis_version"),
+        evicts_keys=_unless_missing(policy, "maxmemory-policy", lambda it: it != "noeviction"),
+        append_only=_unless_missing(policy, "appendonly", lambda it: it == "yes"),
+        append_fsync=policy.get("appendfsync"),
+    )
+
+
+async def url_problem(server: RedisServer) -> str | None:
+    """What makes the URL the wrong one for the server that answers there, with what to write.
+
+    None where it fits, where the server can't be reached, and where it does not say.
+    """
+    ledger = Ledger(server)
+    try:
+        mode = (await read_server_info(ledger)).mode
+    except BackendUnavailable as error:
+        if "Cluster mode is not enabled" in str(error.__cause__):
+            return f"{server.shown} {_EXPECTED_KINDS['standalone'][1]}"
+        return None
+    finally:
+        await ledger.close()
+    kinds, problem = _EXPECTED_KINDS.get(mode or "", (set(Kind), ""))
+    return None if server.kind in kinds else f"{server.shown} {problem}"
+
+
+async def _permitted(ledger: Ledger, command: Awaitable[T]) -> T | None:
+    """The reply; None where the server does not know the command, or refuses it to its user."""
+    try:
+        return await ledger.within_timeout(command)
+    except redis_errors.ResponseError:
+        return None
+    except BackendUnavailable as error:
+        if isinstance(error.__cause__, redis_errors.ResponseError):
+            return None
+        raise
+
+
+def _unless_missing(policy: dict[str, str], name: str, test: Any) -> bool | None:
+    return bool(test(policy[name])) if name in policy else None

@@ -1,0 +1,33 @@
+"""Where broker and ledger are: one URL each, in the forms that each library takes."""
+
+from forebay_backends.urls.amqp_server import AmqpServer, amqp_server
+from forebay_backends.urls.backends import Backends, backends, broker_server
+from forebay_backends.urls.celery import (
+    HIGHEST_PRIORITY,
+    celery_settings,
+    kombu_url,
+    sentinel_options,
+)
+from forebay_backends.urls.parsing import BackendUrlError
+from forebay_backends.urls.redaction import redacted, scheme_only
+from forebay_backends.urls.redis_server import Kind, RedisServer, redis_server
+from forebay_backends.urls.tls import Tls
+
+__all__ = [
+    "HIGHEST_PRIORITY",
+    "AmqpServer",
+    "BackendUrlError",
+    "Backends",
+    "Kind",
+    "RedisServer",
+    "Tls",
+    "amqp_server",
+    "backends",
+    "broker_server",
+    "celery_settings",
+    "kombu_url",
+    "redacted",
+    "redis_server",
+    "scheme_only",
+    "sentinel_options",
+]

@@ -1,0 +1,92 @@
+"""A RabbitMQ by its URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from forebay_backends.urls import parsing
+from forebay_backends.urls.parsing import BackendUrlError
+from forebay_backends.urls.redaction import scheme_only
+from forebay_backends.urls.redis_server import host_and_port
+from forebay_backends.urls.tls import OPTIONS as TLS_OPTIONS
+from forebay_backends.urls.tls import Tls
+
+_PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
+_FORM = "amqp://USER:PASSWORD@HOST:PORT/VHOST (amqps:// with TLS)"
+
+
+@dataclass(frozen=True)
+class AmqpNode:
+    """One node; the virtual host is as in the URL, `/` before it."""
+
+    scheme: str
+    host: str
+    port: int
+    virtual_host: str
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+
+    def url(self, userinfo: str) -> str:
+        return f"{self.scheme}://{userinfo}{host_and_port(self.host, self.port)}{self.virtual_host}"
+
+
+@dataclass(frozen=True)
+class AmqpServer:
+    """A RabbitMQ: one node, or several to be tried in turn, with `;` between their URLs."""
+
+    nodes: tuple[AmqpNode, ...]
+    tls: Tls | None = None
+
+    @property
+    def kombu_url(self) -> str:
+        """As kombu and Celery take it; TLS goes beside it."""
+        return ";".join(
+            node.url(parsing.userinfo(node.username, node.password)) for node in self.nodes
+        )
+
+    @property
+    def url(self) -> str:
+        """The URL in full, with its passwords; `amqp_server` takes it again."""
+        options = parsing.query(self.tls.options if self.tls else {})
+        return ";".join(f"{url}{options}" for url in self.kombu_url.split(";"))
+
+    @property
+    def shown(self) -> str:
+        """The URL for people to read: without user, passwords and options."""
+        return ";".join(node.url("***@" if node.username else "") for node in self.nodes)
+
+    @property
+    def ssl(self) -> dict[str, object] | bool:
+        """What kombu calls `ssl`, Celery `broker_use_ssl`; all nodes have the first one's name."""
+        return self.tls.for_amqp(self.nodes[0].host) if self.tls else False
+
+
+def is_amqp(url: str) -> bool:
+    """Whether the URL's scheme is one of a RabbitMQ."""
+    return parsing.scheme_of(url) in _PORTS
+
+
+def amqp_server(url: str, tls: Tls | None = None) -> AmqpServer:
+    """The server of a URL; raises BackendUrlError."""
+    nodes, layers = [], None
+    for each in _several(url):
+        scheme = parsing.scheme_of(each)
+        if scheme not in _PORTS:
+            raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}{parsing.ENCODE}")
+        secure = scheme == "amqps"
+        parts = parsing.split(each, _FORM, _PORTS[scheme], TLS_OPTIONS if secure else ())
+        if len(parts.hosts) > 1:
+            raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}, `;` between URLs")
+        try:
+            layers = (tls or Tls()).with_options(parts.options) if secure else None
+        except ValueError as error:
+            raise BackendUrlError(f"{scheme_only(url)!r}: {error}") from None
+        host, port = parts.hosts[0]
+        nodes.append(AmqpNode(scheme, host, port, parts.path, parts.username, parts.password))
+    return AmqpServer(tuple(nodes), layers)
+
+
+def _several(url: str) -> list[str]:
+    """Kombu's form of several nodes; a `;` before anything but a scheme is left to be refused."""
+    urls = url.split(";")
+    return urls if all(parsing.scheme_of(each) in _PORTS for each in urls) else [url]

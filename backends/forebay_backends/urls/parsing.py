@@ -1,0 +1,104 @@
+"""The parts of a backend's URL, strictly: what a library would take for something else is refused.
+
+Messages name no part of a URL but its scheme and the names of its options: anything else may be a
+piece of a password that was not percent-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from forebay_backends.urls.redaction import scheme_only
+
+ENCODE = (
+    "; in a password write each character but letters, digits and - . _ ~ in percent-encoding: "
+    "@ as %40, : as %3A, / as %2F, # as %23, ? as %3F, [ as %5B, % as %25"
+)
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")
+
+
+class BackendUrlError(ValueError):
+    """A URL that is no backend's; the message shows nothing of it but its scheme."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A URL's parts, decoded; `hosts` with ports, `path` as written."""
+
+    scheme: str
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+    hosts: tuple[tuple[str, int], ...]
+    path: str
+    options: dict[str, str]
+
+
+def scheme_of(url: str) -> str:
+    return url.partition("://")[0].lower() if "://" in url else ""
+
+
+def split(url: str, form: str, port: int, options: Collection[str]) -> Parts:
+    """The parts of `SCHEME://USER:PASSWORD@HOST:PORT,HOST:PORT/PATH?OPTIONS`.
+
+    `form` is what was expected, for the message. Raises BackendUrlError.
+    """
+    try:
+        parts = urlsplit(url)
+        userinfo, _, hosts = parts.netloc.rpartition("@")
+        _refuse(("@" in parts.path + parts.query) or "#" in url or re.search(r"\s", url), url, form)
+        username, _, password = userinfo.partition(":")
+        return Parts(
+            parts.scheme,
+            unquote(username),
+            unquote(password),
+            tuple(_host(each, port) for each in hosts.split(",")),
+            parts.path,
+            _options(url, parts.query, options),
+        )
+    except BackendUrlError:
+        raise
+    except ValueError:
+        pass  # its text may show the password, as would its traceback
+    raise BackendUrlError(f"{scheme_only(url)!r}: expected {form}{ENCODE}")
+
+
+def userinfo(username: str, password: str) -> str:
+    """The part of a URL before the host, encoded."""
+    if not username and not password:
+        return ""
+    return quote(username, safe="") + (f":{quote(password, safe='')}" if password else "") + "@"
+
+
+def query(options: dict[str, str]) -> str:
+    """The options as a URL ends with them."""
+    return f"?{urlencode(options, quote_via=quote, safe='/')}" if options else ""
+
+
+def _refuse(wrong: object, url: str, form: str) -> None:
+    if wrong:
+        raise BackendUrlError(f"{scheme_only(url)!r}: expected {form}{ENCODE}")
+
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, str(default_port)
+    if not _HOST.fullmatch(host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError(text)
+    return host.strip("[]").lower(), int(port)
+
+
+def _options(url: str, text: str, known: Collection[str]) -> dict[str, str]:
+    given = dict(parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text)))
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        named = ", ".join(repr(name) for name in unknown if re.fullmatch(r"[a-z_]{1,32}", name))
+        expected = ", ".join(known) or "none"
+        raise BackendUrlError(
+            f"{scheme_only(url)!r}: no such option: {named or '…'}; expected of {expected}"
+            + ("; a password goes before the host: ://USER:PASSWORD@HOST" * ("password" in unknown))
+        )
+    return given

@@ -1,0 +1,80 @@
+"""What kind of server answers at a URL, and what the gateway does about a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import redis
+
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.server_check import ServerInfo, read_server_info, url_problem
+from forebay_backends.urls import redis_server as parse
+from tests.commands import run
+from tests.harness import environment, free_port, redis_server
+from tests.redis_fleets import Cluster, SentinelFleet, redis_cluster, sentinel_fleet
+
+
+@pytest.fixture(scope="module")
+def sentinels() -> Iterator[SentinelFleet]:
+    with sentinel_fleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with redis_cluster(masters=1, replicas=0) as cluster:
+        yield cluster
+
+
+async def test_fitting_urls_have_no_problem(
+    sentinels: SentinelFleet, cluster: Cluster, redis_url: str
+) -> None:
+    for url in (sentinels.url(), cluster.url, f"{redis_url}0"):
+        assert await url_problem(parse(url)) is None
+    assert await url_problem(parse(f"redis://127.0.0.1:{free_port()}")) is None
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("redis://127.0.0.1:{sentinel}", "is a Sentinel; write its URL as sentinel://"),
+        ("redis://127.0.0.1:{node}", "is a node of a Redis Cluster; write its URL as redis-cl"),
+        ("redis-cluster://127.0.0.1:{single}", "is not in cluster mode; write its URL as redis:"),
+    ],
+)
+async def test_a_url_of_the_wrong_kind_is_a_problem_and_no_gateway_starts(
+    sentinels: SentinelFleet, cluster: Cluster, redis_url: str, form: str, expected: str
+) -> None:
+    url = form.format(
+        sentinel=sentinels.sentinels[0],
+        node=cluster.nodes[0].port,
+        single=redis_url.rpartition(":")[2].strip("/"),
+    )
+    problem = await url_problem(parse(url))
+    assert problem is not None
+    assert expected in problem
+    env = environment(FOREBAY_LEDGER_URL=url, FOREBAY_BROKER_URL=f"{redis_url}0")
+    ran = run("forebay", "gateway", "--listen", "127.0.0.1:0", env=env)
+    assert (ran.code, expected in ran.err, "Traceback" in ran.err) == (1, True, False)
+
+
+async def test_what_a_managed_server_does_not_show_is_unknown() -> None:
+    with redis_server() as url, closing(redis.Redis.from_url(url)) as admin:
+        ledger = Ledger(url)
+        shown = await read_server_info(ledger)
+        assert (shown.mode, shown.append_only, shown.evicts_keys) == ("standalone", True, False)
+        admin.execute_command("ACL", "SETUSER", "default", "-config", "-info")
+        assert await read_server_info(ledger) == ServerInfo()
+        await ledger.close()
+
+
+def test_an_unreachable_sentinel_is_reported_without_its_password(tmp_path: Path) -> None:
+    url = f"sentinel://u:topsecret@127.0.0.1:{free_port()}/main?sentinel_password=verysecret"
+    env = environment(FOREBAY_LEDGER_URL=url, HOME=str(tmp_path))
+    ran = run("forebay", "doctor", "--listen", "127.0.0.1:1", env=env)
+    said = ran.out + ran.err
+    assert "no Sentinel names a master 'main'" in said
+    assert "secret" not in said

@@ -1,0 +1,176 @@
+"""A ledger that survives the loss of its master: Sentinel, Redis Cluster; calls go on meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import grpc
+import pytest
+
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay_backends.ledger.keys import PARTITIONS, partition_prefix
+from tests.harness import environment, eventually, forebay_gateway, worker
+from tests.rabbitmq import RabbitMQ
+from tests.redis_fleets import Cluster, SentinelFleet, redis_cluster, sentinel_fleet
+
+RECOVERY_S = 10.0
+"""The longest time in which no call may succeed, around a failover after 1 s of silence."""
+_CALL_S = 30.0
+"""A call whose answer was lost with the master takes up to a lease (15 s) longer."""
+_CALLERS = 3
+_QUEUES = ("-Q", "add,factorial,mat_mul", "-c", "2")
+
+
+@dataclass
+class Load:
+    """Calls of one kind, by a few callers; when each succeeded, and what went wrong."""
+
+    stub: ComputeServiceStub
+    durable: bool
+    done_at: list[float] = field(default_factory=list)
+    longest_s: float = 0.0
+    lost: int = 0
+    """Replication is asynchronous: a call that was just accepted may be lost with the master, and
+    its caller is told so. Each caller has one call in flight."""
+    wrong: list[str] = field(default_factory=list)
+
+    def run(self, caller: int, stop: threading.Event) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            call_id = f"load-{id(self)}-{caller}-{number}"
+            began = time.monotonic()
+            self._call(number, (("forebay-call-id", call_id),) if self.durable else ())
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
+
+    def _call(self, number: int, metadata: Any) -> None:
+        give_up = time.monotonic() + _CALL_S
+        while time.monotonic() < give_up:
+            try:
+                request = pb.AddRequest(x=number, y=1)
+                total = self.stub.Add(request, timeout=_CALL_S, metadata=metadata).sum
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.DATA_LOSS:
+                    self.lost += 1
+                    return
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    self.wrong.append(f"{error.code()}: {error.details()}")
+                    return
+            else:
+                if total != number + 1:
+                    self.wrong.append(f"{number} + 1 = {total}")
+                self.done_at.append(time.monotonic())
+                return
+        self.wrong.append(f"call {number} is not answered")
+
+    def pause_s(self, since: float) -> float:
+        """The longest time without a success, from then on."""
+        times = [since, *sorted(at for at in self.done_at if at > since)]
+        return max(after - before for before, after in pairwise(times))
+
+
+@contextlib.contextmanager
+def load(address: str) -> Iterator[list[Load]]:
+    """Durable and ephemeral calls that are made in the block; none may go wrong."""
+    stop = threading.Event()
+    with grpc.insecure_channel(address) as channel:
+        stub = ComputeServiceStub(channel)
+        loads = [Load(stub, durable) for durable in (True, False)]
+        threads = [
+            threading.Thread(target=each.run, args=(caller, stop))
+            for each in loads
+            for caller in range(_CALLERS)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield loads
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert [each.wrong for each in loads] == [[], []]
+    assert all(each.lost <= _CALLERS for each in loads)
+
+
+def wait_for_calls(loads: list[Load], count: int) -> None:
+    """Returns when each load has had so many more successes."""
+    wanted = [len(each.done_at) + count for each in loads]
+
+    def is_done() -> bool:
+        return all(len(each.done_at) >= least for each, least in zip(loads, wanted, strict=True))
+
+    eventually(is_done, "calls succeed")
+
+
+def lose(address: str, take_away: Callable[[], None]) -> dict[str, float]:
+    """Takes a master away under load: how long no call succeeded, and the longest call, in s."""
+    with load(address) as loads:
+        wait_for_calls(loads, 20)
+        since = time.monotonic()
+        take_away()
+        wait_for_calls(loads, 300)
+    return {
+        "recovery_s": round(max(each.pause_s(since) for each in loads), 2),
+        "longest_call_s": round(max(each.longest_s for each in loads), 2),
+    }
+
+
+@pytest.fixture
+def sentinels() -> Iterator[SentinelFleet]:
+    with sentinel_fleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with redis_cluster() as cluster:
+        yield cluster
+
+
+def test_ledger_and_broker_follow_sentinel_to_the_new_master(
+    sentinels: SentinelFleet, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    env = environment(FOREBAY_LEDGER_URL=sentinels.url())
+    with forebay_gateway(env=env) as (_, address), worker(*_QUEUES, env=env):
+        figures = lose(address, sentinels.master.kill)
+    record_testsuite_property("sentinel", figures)
+    assert figures["recovery_s"] < RECOVERY_S
+
+
+def test_a_ledger_in_a_cluster_outlives_a_master(
+    cluster: Cluster,
+    rabbitmq: RabbitMQ,
+    record_testsuite_property: Callable[[str, object], None],
+) -> None:
+    env = environment(FOREBAY_LEDGER_URL=cluster.url, FOREBAY_BROKER_URL=rabbitmq.url("nemesis"))
+    with forebay_gateway(env=env) as (_, address), worker(*_QUEUES, env=env):
+        figures = lose(address, cluster.owner("{fleet}").kill)
+    record_testsuite_property("cluster", figures)
+    assert figures["recovery_s"] < RECOVERY_S
+
+
+def test_gateway_and_worker_follow_slots_that_were_moved(
+    cluster: Cluster, rabbitmq: RabbitMQ
+) -> None:
+    env = environment(FOREBAY_LEDGER_URL=cluster.url, FOREBAY_BROKER_URL=rabbitmq.url("nemesis"))
+    before = (("forebay-call-id", "before"),)
+    with (
+        forebay_gateway(env=env) as (_, address),
+        worker(*_QUEUES, env=env),
+        grpc.insecure_channel(address) as channel,
+    ):
+        stub = ComputeServiceStub(channel)
+        assert stub.Add(pb.AddRequest(x=4, y=6), metadata=before, timeout=_CALL_S).sum == 10
+        for number in range(PARTITIONS):
+            cluster.move(partition_prefix(number))
+        assert stub.Add(pb.AddRequest(x=4, y=6), metadata=before, timeout=_CALL_S).sum == 10
+        figures = lose(address, lambda: None)
+    assert figures["recovery_s"] < 1.0

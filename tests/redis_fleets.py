@@ -1,0 +1,199 @@
+"""Redis behind Sentinel and as a Cluster: real processes on ports of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.harness import Process, answers, environment, eventually, free_port, short_folder
+
+MASTER = "mymaster"
+_HOST = "127.0.0.1"
+DOWN_AFTER_MS = 1000
+"""After this a node that does not answer is failed over, here; Redis' defaults are 15 to 30 s."""
+
+
+def require_redis() -> None:
+    """Skips the test where Debian's Redis is not installed; fails it in CI."""
+    if shutil.which("redis-server") and shutil.which("redis-cli"):
+        return
+    missing = "Redis is not installed (Debian: apt-get install redis-server)"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+class Node:
+    """One server; it keeps its port."""
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.client: Any = redis.Redis(port=self.port, retry=None)
+        data = folder / str(self.port)
+        data.mkdir()
+        command = ["redis-server", "--port", str(self.port), "--bind", _HOST, "--dir", str(data)]
+        self._command = [*command, "--save", "", "--appendonly", "yes", *options]
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Starts it; returns when it answers."""
+        self._process = Process(self._command, environment())
+        eventually(lambda: answers(self.client), f"the server on port {self.port} answers")
+
+    def kill(self) -> None:
+        """Ends it by SIGKILL, if it runs."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop(signal.SIGKILL)
+
+
+class SentinelFleet:
+    """A master, a replica and three Sentinels."""
+
+    def __init__(self, nodes: Sequence[Node], sentinels: Sequence[int]) -> None:
+        self.nodes = nodes
+        self.sentinels = sentinels
+
+    def url(self, db: int = 0) -> str:
+        """The URL of the master, by its Sentinels; the first of them is not there."""
+        hosts = ",".join(f"{_HOST}:{port}" for port in (free_port(), *self.sentinels))
+        return f"sentinel://{hosts}/{MASTER}/{db}"
+
+    @property
+    def master(self) -> Node:
+        """The node that takes writes."""
+        return next(node for node in self.nodes if _role(node) == "master")
+
+
+@contextlib.contextmanager
+def sentinel_fleet(*options: str) -> Iterator[SentinelFleet]:
+    """A master and what watches over it, with these options of the servers."""
+    require_redis()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        nodes = [Node(folder, *options), Node(folder, *options)]
+        for node in nodes:
+            stack.callback(node.kill)
+            node.start()
+        nodes[1].client.replicaof(_HOST, nodes[0].port)
+        ports = [free_port() for _ in range(3)]
+        for port in ports:
+            watcher = Process(_sentinel(folder, port, nodes[0].port), environment())
+            stack.callback(watcher.stop)
+        eventually(lambda: all(_knows_all(port) for port in ports), "the Sentinels know each other")
+        yield SentinelFleet(nodes, ports)
+
+
+def _sentinel(folder: Path, port: int, master: int) -> list[str]:
+    file = folder / f"sentinel-{port}.conf"
+    file.write_text(
+        f"port {port}\nbind {_HOST}\ndir {folder}\n"
+        f"sentinel monitor {MASTER} {_HOST} {master} 2\n"
+        f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}\n"
+        f"sentinel failover-timeout {MASTER} 3000\n"
+    )
+    return ["redis-server", str(file), "--sentinel"]
+
+
+def _knows_all(port: int) -> bool:
+    client: Any = redis.Redis(port=port, retry=None)
+    try:
+        state = client.sentinel_master(MASTER)
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+    return state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
+
+
+def _role(node: Node) -> str:
+    try:
+        return str(node.client.role()[0].decode())
+    except redis.RedisError:
+        return "away"
+
+
+class Cluster:
+    """Three masters with a replica each, or one master alone."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+
+    @property
+    def url(self) -> str:
+        """The cluster's URL, by two of its nodes."""
+        return f"redis-cluster://{','.join(f'{_HOST}:{node.port}' for node in self.nodes[:2])}"
+
+    def owner(self, key: str) -> Node:
+        """The master that has the key."""
+        slot = self._any.client.execute_command("CLUSTER", "KEYSLOT", key)
+        for node in self.nodes:
+            if _role(node) == "master" and _has(node, slot):
+                return node
+        raise LookupError(f"no node has slot {slot}")
+
+    def move(self, key: str) -> None:
+        """Moves the key's slot to another master, with all that is in it."""
+        slot = int(self._any.client.execute_command("CLUSTER", "KEYSLOT", key))
+        source = self.owner(key)
+        target = next(n for n in self.nodes if n is not source and _role(n) == "master")
+        ids = {n: n.client.execute_command("CLUSTER", "MYID").decode() for n in (source, target)}
+        target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        while keys := source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            source.client.migrate(_HOST, target.port, keys, 0, 5000)
+        for node in (target, source):
+            node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+    @property
+    def _any(self) -> Node:
+        return next(node for node in self.nodes if _role(node) != "away")
+
+
+def _has(node: Node, slot: int) -> bool:
+    own = node.client.execute_command("CLUSTER", "MYID")
+    for first, last, primary, *_ in node.client.execute_command("CLUSTER", "SLOTS"):
+        if first <= slot <= last:
+            return bool(primary[2] == own)
+    return False
+
+
+@contextlib.contextmanager
+def redis_cluster(masters: int = 3, replicas: int = 1) -> Iterator[Cluster]:
+    """A cluster that has all slots and agrees on it."""
+    require_redis()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        nodes = []
+        for _ in range(masters * (1 + replicas)):
+            options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+            options += ["--cluster-node-timeout", str(DOWN_AFTER_MS)]
+            nodes.append(Node(folder, *options))
+            stack.callback(nodes[-1].kill)
+            nodes[-1].start()
+        if len(nodes) == 1:
+            nodes[0].client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        else:
+            command = ["redis-cli", "--cluster", "create"]
+            command += [f"{_HOST}:{node.port}" for node in nodes]
+            command += ["--cluster-replicas", str(replicas), "--cluster-yes"]
+            subprocess.run(command, check=True, capture_output=True)
+        cluster = Cluster(nodes)
+        eventually(lambda: all(_is_whole(node, replicas) for node in nodes), "the cluster is whole")
+        yield cluster
+
+
+def _is_whole(node: Node, replicas: int) -> bool:
+    slots = node.client.execute_command("CLUSTER", "SLOTS")
+    info = node.client.execute_command("CLUSTER", "INFO")
+    state = info["cluster_state"] if isinstance(info, dict) else info.decode()
+    return "ok" in state and all(len(entry) == 3 + replicas for entry in slots)
