@@ -6,15 +6,30 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+import redis
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forebay_backends.settings import Settings, load_settings
+from tests.certificates import Authority
 from tests.conftest import Up
-from tests.harness import BIN, environment, free_port, redis_server, short_folder
+from tests.harness import (
+    BIN,
+    environment,
+    eventually,
+    forebay_gateway,
+    free_port,
+    redis_server,
+    short_folder,
+)
 from tests.pages import DOCS, ROOT, Reader, blocks
 from tests.rabbitmq import RabbitMQ
+from tests.redis_fleets import redis_cluster, sentinel_fleet
 
 README = ROOT / "README.md"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -30,7 +45,7 @@ FROM_THE_TUTORIAL_ON = (
     "routes.md",
 )
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
-IN_TESTS_OF_THEIR_OWN = ("settings.md", "plain-tasks.md", "testing.md")
+IN_TESTS_OF_THEIR_OWN = ("redis.md", "settings.md", "plain-tasks.md", "testing.md")
 
 
 @pytest.mark.parametrize("page", ON_THEIR_OWN)
@@ -43,11 +58,11 @@ def test_a_page_does_what_it_says(up: Up, tmp_path: Path, page: str) -> None:
 @pytest.mark.timeout(300)  # some thirty processes, one after the other
 def test_the_tutorial_and_what_goes_on_from_it_do_what_they_say(up: Up, tmp_path: Path) -> None:
     env = {**up.env, "FOREBAY_ADDRESS": up.address}
-    with redis_server() as redis:
+    with redis_server() as ledger:
         instead = {
             DEFAULT_ADDRESS: up.address,
             OWN_ADDRESS: f"127.0.0.1:{free_port()}",
-            "redis://localhost:6379/0": redis,
+            "redis://localhost:6379/0": ledger,
         }
         with Reader(tmp_path, env, instead, running=("forebay up",)) as reader:
             for page in FROM_THE_TUTORIAL_ON:
@@ -65,15 +80,78 @@ def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
         "gateway-2.internal:50051",
         OWN_ADDRESS,
     )
-    with redis_server() as redis:
+    with redis_server() as ledger:
         instead = {
             **dict.fromkeys(gateways, here),
-            "redis://redis.internal:6379/0": redis,
+            "redis://redis.internal:6379/0": ledger,
             "amqp://user:password@rabbit.internal//": rabbitmq.url("docs"),
         }
         with Reader(tmp_path, environment(), instead) as reader:
             for page in ON_A_FLEET:
                 reader.read(DOCS / page)
+
+
+def test_a_ledger_behind_sentinel_is_set_up_as_the_page_says(tmp_path: Path) -> None:
+    with sentinel_fleet() as fleet:
+        instead = {
+            "sentinel://sentinel-1.internal:26379,sentinel-2.internal:26379/mymaster/0": fleet.url()
+        }
+        gateway_starts(tmp_path, "Follow a failover with Sentinel", instead)
+
+
+def test_a_ledger_in_a_cluster_is_set_up_as_the_page_says(
+    rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    with redis_cluster(masters=1, replicas=0) as cluster:
+        instead = {
+            "redis-cluster://node-1.internal:7000,node-2.internal:7001": cluster.url,
+            "amqp://user:password@rabbit.internal//": rabbitmq.url("docs"),
+        }
+        gateway_starts(tmp_path, "Keep the ledger in a Redis Cluster", instead)
+
+
+def test_a_private_ca_is_set_up_as_the_page_says(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    client = authority.issue("client")
+    with redis_server() as ledger:
+        instead = {  # servers with TLS are in test_backend_security: here the files are read
+            "client.pem": str(client.certificate),
+            "client.key": str(client.key),
+            "ca.pem": str(authority.ca),
+            "rediss://redis.internal:6379/0": ledger,
+            "amqps://user:password@rabbit.internal//": rabbitmq.url("docs"),
+        }
+        gateway_starts(tmp_path, "Trust a private CA", instead)
+
+
+def test_a_shared_redis_is_set_up_as_the_page_says(tmp_path: Path) -> None:
+    with redis_server() as url, closing(redis.Redis.from_url(url)) as admin:
+        instead = {"redis://redis.internal:6379/0": url.replace("://", "://app:password@")}
+        reader = Reader(tmp_path, environment(), instead)
+        (rules,) = [block for block in blocks(DOCS / "redis.md") if block.title == "users.acl"]
+        admin.execute_command("ACL", "SETUSER", *rules.text.split()[1:])
+        reader.read(DOCS / "redis.md", "Share a Redis with other applications")
+        assert_healthy(reader.env)
+
+
+def gateway_starts(folder: Path, section: str, instead: dict[str, str]) -> None:
+    """Follows a section of redis.md, and starts a gateway with what was exported."""
+    reader = Reader(folder, environment(), instead)
+    reader.read(DOCS / "redis.md", section)
+    assert_healthy(reader.env)
+
+
+def assert_healthy(env: dict[str, str]) -> None:
+    """A gateway with these variables reports that its backends answer."""
+    with (
+        forebay_gateway(env=env) as (_, address),
+        grpc.insecure_channel(address) as channel,
+    ):
+        check: Any = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        serving = health_pb2.HealthCheckResponse.SERVING
+        eventually(
+            lambda: check.Check(health_pb2.HealthCheckRequest()).status == serving, "it serves"
+        )
 
 
 def test_every_page_with_something_to_run_is_read() -> None:
