@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.ledger.permissions import is_forbidden, missing_rule
 
 RETRY_AFTER_S = 1.0
 """The delay that callers are asked for before they retry."""
@@ -27,6 +28,17 @@ _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
     "MISCONF": "can't write to its disk",
     "BUSY": "is busy with a script",
 }
+
+
+def is_demotion(error: BaseException | None) -> bool:
+    """Whether a reply shows that its server is a replica.
+
+    Old connections may lead to it after a failover, where new ones to the same address reach the
+    new primary.
+    """
+    return isinstance(error, redis_errors.ReadOnlyError | redis_errors.MasterDownError) or (
+        isinstance(error, redis_errors.ResponseError) and "READONLY You can't write" in str(error)
+    )
 
 
 @contextmanager
@@ -57,6 +69,11 @@ def mapped(error: Exception, server: str = "the ledger") -> Exception:
 
 def _server_state(error: Exception) -> str | None:
     """The state that keeps the server from running the command; None for any other error."""
+    if is_demotion(error) and not isinstance(error, redis_errors.MasterDownError):
+        return _NOT_NOW[redis_errors.ReadOnlyError]
+    if is_forbidden(error):
+        rule = missing_rule(error)
+        return f"refuses this user (ACL{f' lacks {rule}' if rule else ''})"
     # A pipeline prefixes the command to the server's reply, and wraps that reply in a tuple.
     first_word = str(error).rpartition("caused error: ")[2].lstrip("('").partition(" ")[0]
     for sign, state in _NOT_NOW.items():

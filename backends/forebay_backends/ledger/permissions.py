@@ -1,0 +1,49 @@
+"""What a Redis user may not do, as the server's error reports it, and the ACL rule that allows it.
+
+Pure. For example "NOPERM User app has no permissions to run the 'evalsha' command" lacks
+`+@scripting`. Inside a script the same texts follow "ACL failure in script"
+(https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/).
+"""
+
+from __future__ import annotations
+
+import re
+
+from redis import exceptions as redis_errors
+
+RULES = "on >PASSWORD ~forebay:* &forebay:* +@all -@admin -@dangerous"
+"""The rules of a user that a ledger needs on a server that carries no broker."""
+
+_COMMAND = re.compile(r"no permissions to run the '([^']+)' command")
+_CATEGORIES = {
+    "@scripting": ("eval", "evalsha"),
+    "@pubsub": ("publish", "subscribe", "psubscribe", "unsubscribe", "punsubscribe"),
+    "@transaction": ("multi", "exec", "discard", "watch", "unwatch"),
+}
+
+
+def is_forbidden(error: BaseException | None) -> bool:
+    """Whether the server refused a command, a key or a channel of this user."""
+    return isinstance(error, redis_errors.NoPermissionError) or (
+        isinstance(error, redis_errors.ResponseError) and "ACL failure in script" in str(error)
+    )
+
+
+def missing_rule(error: BaseException | None, prefix: str = "forebay:") -> str | None:
+    """The ACL rule that would allow what the server refused; None for any other error.
+
+    `prefix` is that of the keys and channels.
+    """
+    if not is_forbidden(error):
+        return None
+    text = str(error)
+    if command := _COMMAND.search(text):
+        name = command.group(1).partition("|")[0].lower()
+        return next(
+            (f"+{category}" for category, names in _CATEGORIES.items() if name in names), f"+{name}"
+        )
+    if "channel" in text:
+        return f"&{prefix}*"
+    if "key" in text:
+        return f"~{prefix}*"
+    return None
