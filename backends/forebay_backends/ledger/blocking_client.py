@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from redis import exceptions as redis_errors
 
+from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.commands import (
     Commands,
     by_partition,
@@ -15,8 +17,8 @@ from forebay_backends.ledger.commands import (
     script_replies,
 )
 from forebay_backends.ledger.connections import blocking_client, server_of
-from forebay_backends.ledger.errors import mapped, mapped_errors
-from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
+from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.urls import RedisServer
 
@@ -53,7 +55,7 @@ class BlockingLedger:
         if operation.large_message is not None:
             result: T = self.run_all([operation])[0]
             return result
-        with mapped_errors():
+        with self._mapped_errors():
             try:
                 reply: Any = self.redis.execute_command(*self._commands.evalsha(operation))
             except redis_errors.NoScriptError:
@@ -74,7 +76,7 @@ class BlockingLedger:
 
     def _run_together(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         transaction = needs_transaction(operations)
-        with mapped_errors(), self.redis.pipeline(transaction=transaction) as pipeline:
+        with self._mapped_errors(), self.redis.pipeline(transaction=transaction) as pipeline:
             self._commands.add(pipeline, operations)
             replies = script_replies(operations, pipeline.execute(raise_on_error=False))
         return [
@@ -86,22 +88,50 @@ class BlockingLedger:
         if isinstance(reply, redis_errors.NoScriptError):
             return self.run(operation)
         if isinstance(reply, Exception):
+            if is_demotion(reply):
+                self._drop_connections()
             raise mapped(reply)
         return operation.parse(reply)
 
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
         """Up to `count` request messages from ordinal `first` on."""
-        with mapped_errors():
+        with self._mapped_errors():
             entries = self.redis.xrange(self.name(call.inputs), min=f"{first + 1}-0", count=count)
         return [parse_entry(entry)[1] for entry in entries]
 
     def publish(self, channel: str, frame: bytes) -> int:
-        """Publishes a frame; returns how many subscribers it reached, in a cluster at least 1:
-        there a node counts its own alone.
+        """Publishes a frame; returns the number of subscribers that it reached.
+
+        In a cluster that is at least 1, because a node counts only its own subscribers.
+        Raises BackendUnavailable, also where the server is a replica: its subscribers are few.
         """
-        with mapped_errors():
-            reached = int(self.redis.publish(self.name(channel), frame))
-        return max(reached, 1) if self._server.is_cluster else reached
+        name = self.name(channel)
+        with self._mapped_errors():
+            if self._server.is_cluster:
+                return max(int(self.redis.publish(name, frame)), 1)
+            with self.redis.pipeline(transaction=False) as pipeline:
+                pipeline.delete(self.name(PROBE))
+                pipeline.publish(name, frame)
+                *_, reached = pipeline.execute()
+        return int(reached)
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            with mapped_errors():
+                yield
+        except BackendUnavailable as error:
+            if is_demotion(error.__cause__):
+                self._drop_connections()
+            raise
+
+    def _drop_connections(self) -> None:
+        """Closes the idle connections, which may lead to a server that was demoted.
+
+        A cluster's client follows its nodes' roles by itself.
+        """
+        if not self._server.is_cluster:
+            self.redis.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         client, self._client = self._client, None

@@ -25,7 +25,7 @@ from forebay_backends.ledger.commands import (
     script_replies,
 )
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, asyncio_client, server_of
-from forebay_backends.ledger.errors import mapped, mapped_errors
+from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
@@ -120,6 +120,8 @@ class Ledger:
         for operation, reply in zip(operations, replies, strict=True):
             result = await self._result(operation, reply)
             results.append(result)
+        if any(map(is_demotion, replies)):
+            await self._drop_connections()
         return results
 
     async def _result(self, operation: Operation[T], reply: Any) -> T | Exception:
@@ -140,9 +142,16 @@ class Ledger:
         """Publishes a frame; returns the number of subscribers that it reached.
 
         In a cluster that is at least 1, because a node counts only its own subscribers.
+        Raises BackendUnavailable, also where the server is a replica: its subscribers are few.
         """
-        reached = int(await self.within_timeout(self._redis.publish(self.name(channel), frame)))
-        return max(reached, 1) if self._server.is_cluster else reached
+        name = self.name(channel)
+        if self._server.is_cluster:
+            return max(int(await self.within_timeout(self._redis.publish(name, frame))), 1)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.delete(self.name(PROBE))
+            pipeline.publish(name, frame)
+            *_, reached = await self.within_timeout(pipeline.execute())
+        return int(reached)
 
     async def elected(self, name: str, for_s: float) -> bool:
         """Elects one process, by an expiring key; returns whether it is this one.
@@ -188,11 +197,17 @@ class Ledger:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S):
                     return await cancellable(command)
         except BackendUnavailable as error:
-            read_only = isinstance(error.__cause__, redis_errors.ReadOnlyError)
-            if read_only and not self._server.is_cluster:
-                # After a failover, new connections to the same address may reach the new primary.
-                await self._redis.connection_pool.disconnect(inuse_connections=False)
+            if is_demotion(error.__cause__):
+                await self._drop_connections()
             raise
+
+    async def _drop_connections(self) -> None:
+        """Closes the idle connections, which may lead to a server that was demoted.
+
+        A cluster's client follows its nodes' roles by itself.
+        """
+        if not self._server.is_cluster:
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     @property
     def redis(self) -> Any:

@@ -2,12 +2,18 @@
 
 Redis drops whatever is published while a subscriber is disconnected. So `on_subscribed`, called
 after every subscription, is the place to read the state that the missed messages were about.
+
+A connection can be up and lead nowhere: it may be half open, or its server may have become a
+replica in a failover that broke no connection. So a listener publishes to itself every
+`_CHECK_INTERVAL_S`, on another connection. It subscribes again if that server is a replica,
+if the publish reached no subscriber there, or if it was not heard before the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +22,15 @@ import redis.asyncio
 
 from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, server_of
+from forebay_backends.ledger.errors import is_demotion
+from forebay_backends.ledger.keys import PROBE
 from forebay_backends.ledger.reconnecting import keep_connected
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_backends.urls import RedisServer
 
-_SILENCE_S = LEASE_S / 3
+_CHECK_INTERVAL_S = LEASE_S / 6
+_CHECK = b"forebay-check"
+"""The payload of a listener's messages to itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +50,8 @@ async def listen(
     names = [where.key_prefix + channel for channel in channels]
     subscription = _Subscription(
         lambda pubsub: pubsub.subscribe(*names),
+        where.key_prefix + PROBE,
+        names[0],
         lambda _, payload: on_frame(payload),
         on_subscribed,
     )
@@ -65,6 +77,8 @@ async def listen_to_pattern(
     where = server_of(server)
     subscription = _Subscription(
         lambda pubsub: pubsub.psubscribe(pattern),
+        where.key_prefix + PROBE,
+        pattern.replace("*", "check"),
         lambda channel, payload: on_message(channel.decode(), payload),
         on_subscribed,
     )
@@ -75,30 +89,52 @@ async def listen_to_pattern(
 @dataclass(frozen=True)
 class _Subscription:
     subscribe: Callable[[Any], Awaitable[None]]
+    check_key: str
+    check_channel: str
     on_message: Callable[[bytes, bytes], None]
     on_subscribed: Callable[[], None]
 
     async def run(self, client: redis.asyncio.Redis, on_connected: Callable[[], None]) -> None:
-        """Listens on one connection; raises RedisError or OSError when that breaks."""
+        """Listens on one connection; raises RedisError or OSError when that is of no use."""
+        await self._check(client, 0)
         async with client.pubsub() as pubsub:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 await cancellable(self.subscribe(pubsub))
-            pings = 0
+            is_silent, check_at = False, time.monotonic() + _CHECK_INTERVAL_S
             while True:
-                message = await pubsub.get_message(timeout=_SILENCE_S)
-                if message is None:
-                    # The connection may be half open: it must answer a ping within the timeout.
-                    if pings:
-                        raise OSError("no answer to a ping")
-                    pings += 1
-                    await cancellable(pubsub.ping())
+                wait_s = check_at - time.monotonic()
+                if wait_s <= 0:
+                    if is_silent:
+                        raise OSError("the connection is silent")
+                    await self._check(client, 1)
+                    is_silent, check_at = True, time.monotonic() + _CHECK_INTERVAL_S
                     continue
-                pings = 0
+                message = await pubsub.get_message(timeout=wait_s)
+                if message is None:
+                    continue
+                is_silent = False
                 if message["type"] in ("subscribe", "psubscribe"):
                     on_connected()
                     self.on_subscribed()
-                elif message["type"] in ("message", "pmessage"):
+                elif message["data"] != _CHECK:
                     self._deliver(message["channel"], message["data"])
+
+    async def _check(self, client: redis.asyncio.Redis, least_subscribers: int) -> None:
+        """Publishes to this listener; raises RedisError or OSError if that can't reach it."""
+        async with asyncio.timeout(COMMAND_TIMEOUT_S), client.pipeline(False) as pipeline:
+            pipeline.delete(
+                self.check_key
+            )  # a write that a full server takes, and a replica refuses
+            pipeline.publish(self.check_channel, _CHECK)
+            replies = await cancellable(pipeline.execute(raise_on_error=False))
+        for reply in replies:
+            if is_demotion(reply):
+                raise reply
+        *_, reached = replies
+        if isinstance(reached, Exception):
+            raise reached
+        if reached < least_subscribers:
+            raise OSError("the server does not have the subscription")
 
     def _deliver(self, channel: bytes, payload: bytes) -> None:
         try:

@@ -18,6 +18,7 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.errors import RETRY_AFTER_S
 from forebay_backends.ledger.frames import (
     BatchHeartbeat,
     CallEvent,
@@ -38,6 +39,8 @@ from forebay_gateway.durable.watch import Watch
 
 LEASE_CHECK_INTERVAL_S = LEASE_S / 3
 """How often a call's state is read from the ledger, where no event caused it earlier."""
+_SUBSCRIPTION_TIMEOUT_S = 1.0
+"""A new call waits for that long: a subscription that broke is made again in 0.2 s."""
 _RENEWALS_PER_ROUND_TRIP = 200
 _RENEWAL_RETRY_DELAY_S = 1.0
 _ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than were received from it
@@ -172,9 +175,17 @@ class Watches:
                 if one.is_registered:
                     one.on_renewed(error)
 
-    async def subscribed(self) -> None:
-        """Returns when the channel is subscribed."""
-        await self._subscribed.wait()
+    async def subscribed(self, timeout_s: float = _SUBSCRIPTION_TIMEOUT_S) -> None:
+        """Returns when the channel is subscribed; raises BackendUnavailable after `timeout_s`."""
+        if self._subscribed.is_set():
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._subscribed.wait()
+        except TimeoutError as error:
+            raise BackendUnavailable(
+                "the ledger's pub/sub is interrupted", retry_after_s=RETRY_AFTER_S
+            ) from error
 
     async def listen(self) -> None:
         """Passes on the channel's frames until cancelled."""

@@ -24,13 +24,18 @@ class HealthCheck:
     """
 
     def __init__(self, probes: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
-        self._probes = probes
-        self._healthy = dict.fromkeys(probes, False)
+        self._probes: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._healthy: dict[str, bool] = {}
+        self._outages: dict[str, OutageLog] = {}
         self._reported: bool | None = None
-        self._outages = {
-            name: OutageLog(_log, f"the {name} does not answer", f"the {name} answers again")
-            for name in probes
-        }
+        for backend, probe in probes.items():
+            self.add(backend, probe)
+
+    def add(self, backend: str, probe: Callable[[], Awaitable[None]]) -> None:
+        """Adds a backend before `run`."""
+        self._probes[backend] = probe
+        self._healthy[backend] = False
+        self._outages[backend] = _outage_log(backend)
 
     @property
     def is_healthy(self) -> bool:
@@ -69,3 +74,7 @@ class HealthCheck:
             return False
         self._outages[backend].succeeded()
         return True
+
+
+def _outage_log(backend: str) -> OutageLog:
+    return OutageLog(_log, f"the {backend} does not answer", f"the {backend} answers again")

@@ -98,6 +98,8 @@ class CallHandler:
                 if incoming.is_attach_only:
                     return await calls.serve(incoming, context)
                 await self._check_queue(incoming)
+                if self._ledger_calls is not None and not method.is_plain:
+                    await self._ledger_calls.ready()
                 max_batch = method.route.max_batch if incoming.ephemeral else 1
                 with self._limits.queues.counted(method.route.queue, max_batch):
                     return await calls.serve(incoming, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -10,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from forebay.errors import BackendUnavailable
 from forebay.routes import Method
 from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
@@ -49,6 +49,7 @@ class LedgerCalls:
         self._watches = Watches(
             self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)
         )
+        self.fleet.health.add("ledger's pub/sub", self._watches.subscribed)
         self.durable = DurableCalls(
             settings, self._ledger, self.broker, self._watches, self.fleet.slots
         )
@@ -68,12 +69,15 @@ class LedgerCalls:
     async def subscribed(self) -> None:
         """Waits for the subscription to call events; gives up after 5 s without a ledger."""
         try:
-            async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
-                await self._watches.subscribed()
-        except TimeoutError:
+            await self._watches.subscribed(_FIRST_SUBSCRIPTION_S)
+        except BackendUnavailable:
             _log.warning(
                 "the ledger does not answer; the gateway serves, and keeps trying to connect"
             )
+
+    async def ready(self) -> None:
+        """Returns when a call's events arrive; raises BackendUnavailable if that takes long."""
+        await self._watches.subscribed()
 
     def abort_remaining(self) -> None:
         """Aborts the remaining RPCs; clients can resume them at another gateway."""

@@ -1,0 +1,140 @@
+"""A failover behind one address: old connections stay open to a server that became a replica.
+
+So it is with a managed Redis behind a proxy, a load balancer or a virtual IP: new connections
+reach the new primary, and nothing breaks the old ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.faults.backend import Link, Server, link, server
+from tests.faults.echoes import TIMEOUT_S, gateway, indexes, slow, take, worker
+from tests.faults.steady_load import steady_load
+from tests.harness import eventually
+
+RECOVERY_S = 10.0
+"""The longest time in which no durable, or no ephemeral call, may succeed."""
+
+
+class Pair:
+    """A primary and its replica behind one address."""
+
+    def __init__(self, primary: Server, replica: Server, address: Link) -> None:
+        self.primary = primary
+        self.replica = replica
+        self.address = address
+
+    def replicate(self) -> None:
+        """Lets the replica follow the primary; returns when it is in sync."""
+        self.replica.do(f"REPLICAOF 127.0.0.1 {self.primary.port}")
+        eventually(lambda: _in_sync(self.replica), "the replica is in sync")
+
+    def swap(self) -> None:
+        """Directs new connections to the former replica, a primary by now."""
+        self.address.port = self.replica.port
+        self.primary, self.replica = self.replica, self.primary
+
+
+def _in_sync(replica: Server) -> bool:
+    role: Any = replica.client.role()
+    return role[0] == b"slave" and role[3] == b"connected"
+
+
+def _is_primary(one: Server) -> bool:
+    role: Any = one.client.role()
+    return bool(role[0] == b"master")
+
+
+def swapped_roles(pair: Pair) -> None:
+    """REPLICAOF on both: what an operator does by hand."""
+    pair.replica.do("REPLICAOF NO ONE")
+    pair.primary.do(f"REPLICAOF 127.0.0.1 {pair.replica.port}")
+    pair.swap()
+
+
+def coordinated(pair: Pair) -> None:
+    """FAILOVER, which pauses writes until the replica has them all."""
+    pair.primary.do(f"FAILOVER TO 127.0.0.1 {pair.replica.port} TIMEOUT 5000")
+    eventually(lambda: _is_primary(pair.replica), "the replica is promoted")
+    pair.swap()
+
+
+def paused(pair: Pair) -> None:
+    """CLIENT PAUSE for all commands, then the change of roles, as some providers do."""
+    pair.primary.do("CLIENT PAUSE 3000 ALL")
+    pair.replica.do("REPLICAOF NO ONE")
+    pair.swap()
+    pair.replica.do(f"REPLICAOF 127.0.0.1 {pair.primary.port}")
+
+
+def late_address(pair: Pair) -> None:
+    """The address leads to the replica for 2 s before it follows."""
+    pair.replica.do("REPLICAOF NO ONE")
+    pair.primary.do(f"REPLICAOF 127.0.0.1 {pair.replica.port}")
+    time.sleep(2.0)
+    pair.swap()
+
+
+def killed(pair: Pair) -> None:
+    """The primary dies, and the replica is promoted."""
+    pair.primary.kill()
+    pair.replica.do("REPLICAOF NO ONE")
+    pair.swap()
+
+
+ONE, TWO = "one server", "two servers"
+WITHOUT_LOSS = (coordinated, paused)
+"""No write comes between the replica's promotion and the primary's demotion."""
+CASES = [
+    *((fail_over, "prefork", ONE) for fail_over in (swapped_roles, coordinated, paused, killed)),
+    (late_address, "threads", ONE),
+    (swapped_roles, "threads", TWO),
+]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(server())
+        replica = stack.enter_context(server())
+        made = Pair(primary, replica, stack.enter_context(link(primary.port)))
+        made.replicate()
+        yield made
+
+
+@pytest.mark.parametrize(("fail_over", "pool", "servers"), CASES)
+def test_calls_succeed_within_10_s_of_a_failover_behind_one_address(
+    pair: Pair,
+    fail_over: Callable[[Pair], None],
+    pool: str,
+    servers: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with contextlib.ExitStack() as stack:
+        env = {"FOREBAY_LEDGER_URL": pair.address.url}
+        if servers == TWO:
+            env["FOREBAY_BROKER_URL"] = stack.enter_context(server()).url
+        running = stack.enter_context(gateway(**env))
+        stack.enter_context(worker(pool, **env))
+        load = stack.enter_context(steady_load(running))
+        load.wait_for(20)
+        stream = running.stub.ServerStream(slow(100), timeout=TIMEOUT_S)
+        first = take(stream, 5)
+        since = time.monotonic()
+        fail_over(pair)
+        load.wait_for(100)
+        eventually(running.serving, "the gateway serves", RECOVERY_S)
+        pause_s = load.longest_pause_s(since)
+        rest = list(stream)
+    record_property("longest_pause_s", round(pause_s, 2))
+    assert indexes(first + rest) == list(range(100))
+    assert load.errors == []
+    if fail_over in WITHOUT_LOSS:
+        assert load.lost == []
+    assert pause_s < RECOVERY_S
