@@ -63,7 +63,7 @@ def _publish(channel: Any, message: Message) -> bool:
             message.body,
             exchange="",
             routing_key=message.queue,
-            declare=[_queue(message.queue)] if message.declares_queue else [],
+            declare=[worker_queue(message.queue)] if message.declares_queue else [],
             content_type=JSON,
             content_encoding="utf-8",
             headers=dict(message.headers),
@@ -78,7 +78,7 @@ def _publish(channel: Any, message: Message) -> bool:
     return not returned
 
 
-def _queue(name: str) -> Queue:
+def worker_queue(name: str) -> Queue:
     """The queue as a Celery worker started with `-Q NAME` declares it."""
     return Queue(
         name,

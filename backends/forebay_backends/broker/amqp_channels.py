@@ -6,28 +6,34 @@ kombu's calls block, so they run in a few threads, each with a connection of its
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import local
+from threading import Event, local
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from amqp.exceptions import AMQPError, NotFound
-from kombu import Connection
+from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.broker.amqp_errors import BLOCKED, broker_state, fix_of
 from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
 from forebay_backends.ledger.errors import RETRY_AFTER_S
 from forebay_backends.urls import AmqpServer
+
+_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 SEND_TIMEOUT_S = 5.0
 _THREADS = 4
+_NO_QUEUE = "forebay.ping"
 _PING_AFTER_IDLE_S = 0.1
+_LOG_INTERVAL_S = 60.0
 _TRANSPORT_OPTIONS = {
     "confirm_publish": True,
     "read_timeout": SEND_TIMEOUT_S,
@@ -43,6 +49,8 @@ class AmqpChannels:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-amqp")
         self._local = local()
         self._connections: set[Connection] = set()
+        self._is_blocked = Event()
+        self._logged_at: dict[str, float] = {}
 
     async def run(
         self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs
@@ -55,9 +63,19 @@ class AmqpChannels:
                     self._threads, lambda: self._with_channel(work, *args, **kwargs)
                 )
         except (KombuError, AMQPError, OSError, TimeoutError) as error:
-            raise BackendUnavailable(
-                "the broker does not answer", retry_after_s=RETRY_AFTER_S
-            ) from error
+            state = BLOCKED if self._is_blocked.is_set() else broker_state(error)
+            self._log_refusal(state, error)
+            raise BackendUnavailable(f"the broker {state}", retry_after_s=RETRY_AFTER_S) from error
+
+    def _log_refusal(self, state: str, error: Exception) -> None:
+        """Logs what the broker refuses, each refusal once a minute; health reports its silence."""
+        fix = fix_of(error)
+        if fix is None and not self._is_blocked.is_set():
+            return
+        now = time.monotonic()
+        if now - self._logged_at.get(state, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
+            self._logged_at[state] = now
+            _log.warning("the broker %s%s", state, f"; to fix it: {fix}" if fix else "")
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -76,6 +94,7 @@ class AmqpChannels:
         connection = self._connected()
         try:
             yield connection.default_channel
+            self._is_blocked.clear()
             self._local.used_at = time.monotonic()
         except Exception:
             self._drop(connection)
@@ -90,7 +109,7 @@ class AmqpChannels:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is not None and time.monotonic() - self._local.used_at > _PING_AFTER_IDLE_S:
             try:
-                ping(connection.default_channel)
+                open_channel(connection.default_channel)
             except (KombuError, AMQPError, OSError):
                 self._drop(connection)
                 connection = None
@@ -99,7 +118,8 @@ class AmqpChannels:
                 self._server.kombu_url,
                 ssl=self._server.ssl,
                 connect_timeout=CONNECT_TIMEOUT_S,
-                transport_options=_TRANSPORT_OPTIONS,
+                transport_options=_TRANSPORT_OPTIONS
+                | {"on_blocked": self._on_blocked, "on_unblocked": self._is_blocked.clear},
             )
             connection.connect()
             self._local.connection = connection
@@ -107,15 +127,30 @@ class AmqpChannels:
             self._connections.add(connection)
         return connection
 
+    def _on_blocked(self, _reason: str) -> None:
+        self._is_blocked.set()
+
     def _drop(self, connection: Connection) -> None:
         self._local.connection = None
         self._connections.discard(connection)
         connection.collect(socket_timeout=CONNECT_TIMEOUT_S)
 
 
-def ping(channel: Any) -> None:
+def open_channel(channel: Any) -> None:
     """Opens and closes a channel, which takes an answer of the broker's."""
     channel.connection.channel().close()
+
+
+def ping(channel: Any) -> None:
+    """Publishes a message that no queue gets: a broker with an alarm would not confirm it."""
+    Producer(channel, auto_declare=False).publish(
+        b"",
+        exchange="",
+        routing_key=_NO_QUEUE,
+        content_type="text/plain",
+        content_encoding="utf-8",
+        retry=False,
+    )
 
 
 def queue_depth(channel: Any, queue: str) -> int:

@@ -147,9 +147,15 @@ def _lock(data_dir: Path) -> int:
             f"{data_dir} is too long a path for a Unix socket; "
             "set FOREBAY_DATA_DIR to a shorter one"
         )
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    data_dir.chmod(0o700)
-    lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        data_dir.chmod(0o700)
+        lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"the embedded server's folder can't be used: {error}; set FOREBAY_DATA_DIR to a "
+            "folder of this user's"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

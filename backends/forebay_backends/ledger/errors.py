@@ -59,7 +59,7 @@ def mapped(error: Exception, server: str = "the ledger") -> Exception:
     Any other error reply is returned unchanged: it means a bug in a script or a command. The
     message calls the server by its name `server`.
     """
-    state = _server_state(error)
+    state = _server_state(error, server)
     if state is None:
         return error
     unavailable = BackendUnavailable(f"{server} {state}", retry_after_s=RETRY_AFTER_S)
@@ -67,12 +67,12 @@ def mapped(error: Exception, server: str = "the ledger") -> Exception:
     return unavailable
 
 
-def _server_state(error: Exception) -> str | None:
+def _server_state(error: Exception, server: str) -> str | None:
     """The state that keeps the server from running the command; None for any other error."""
     if is_demotion(error) and not isinstance(error, redis_errors.MasterDownError):
         return _NOT_NOW[redis_errors.ReadOnlyError]
     if is_forbidden(error):
-        rule = missing_rule(error)
+        rule = missing_rule(error, "forebay:" if server == "the ledger" else "")
         return f"refuses this user (ACL{f' lacks {rule}' if rule else ''})"
     # A pipeline prefixes the command to the server's reply, and wraps that reply in a tuple.
     first_word = str(error).rpartition("caused error: ")[2].lstrip("('").partition(" ")[0]

@@ -45,7 +45,7 @@ async def keep_connected(
     while True:
         try:
             async with AsyncExitStack() as stack:
-                client = asyncio_connection(await _one_node(server), socket_timeout_s)
+                client = asyncio_connection(await one_node(server), socket_timeout_s)
                 stack.push_async_callback(client.aclose)
                 await session(client, outage.succeeded)
         except (RedisError, RedisClusterException, OSError, BackendUnavailable) as error:
@@ -57,7 +57,7 @@ async def keep_connected(
         await asyncio.sleep(RECONNECT_DELAY_S)
 
 
-async def _one_node(server: RedisServer) -> RedisServer:
+async def one_node(server: RedisServer) -> RedisServer:
     """A primary of a cluster, for pub/sub: nodes forward what is published at another one."""
     if not server.is_cluster:
         return server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -13,12 +13,14 @@ from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
-from forebay_backends.broker.base import make_broker
+from forebay_backends.broker.amqp_errors import fix_of
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.permissions import missing_rule
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, live_workers
 from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import Settings
-from forebay_backends.urls import RedisServer
+from forebay_backends.urls import AmqpServer, RedisServer, redacted
+from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
 from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
 
 _HEALTH_TIMEOUT_S = 2.0
@@ -48,14 +50,24 @@ async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
 async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding]:
     """Checks ledger, broker, result backend, workers and gateway, as far as `methods` need them."""
     ours = [method for method in methods if not method.is_plain]
-    findings = [await _ledger(settings)] if ours else []
-    findings.append(await _broker(settings))
+    queues = sorted({method.route.queue for method in ours})
+    findings = [await _checked("ledger", _ledger(settings))] if ours else []
+    findings.append(await _checked("broker", _broker(settings, queues)))
     results = settings.result_server()
     if len(ours) < len(methods) and results is not None:
-        findings.append(await _result_backend(results))
+        findings.append(await _checked("result backend", _result_backend(results)))
     if ours:
         findings += _workers(ours, await find_workers(settings))
     return [*findings, await _gateway(settings)]
+
+
+async def _checked(subject: str, check: Coroutine[Any, Any, Finding]) -> Finding:
+    """The check's finding; an error that it does not expect is a finding too."""
+    try:
+        return await check
+    except Exception as error:
+        description = redacted(f"can't be used: {type(error).__name__}: {error}")
+        return Finding(subject, False, description, "check its URL and its settings")
 
 
 async def _ledger(settings: Settings) -> Finding:
@@ -66,7 +78,7 @@ async def _ledger(settings: Settings) -> Finding:
         if problem is not None:
             return Finding("ledger", False, problem, "set FOREBAY_LEDGER_URL to that")
         info = await read_server_info(ledger)
-        await ledger.ping()
+        await try_ledger(ledger, server)
     except BackendUnavailable as error:
         return Finding("ledger", False, *_problem(server, error))
     finally:
@@ -96,39 +108,54 @@ _FIXES = {
     redis_errors.OutOfMemoryError: "raise `maxmemory` there, or lower FOREBAY_RETENTION_BYTES",
     redis_errors.ReadOnlyError: "name the primary in FOREBAY_LEDGER_URL, or promote this server",
     redis_errors.MasterDownError: "bring its primary back, or promote this server",
+    redis_errors.AuthenticationError: "correct the user and the password in the URL",
     redis_errors.ResponseError: "fix what the server reports; Forebay then goes on by itself",
 }
 
 
-def _problem(server: RedisServer, error: BackendUnavailable) -> tuple[str, str]:
+def _problem(
+    server: RedisServer | AmqpServer,
+    error: BackendUnavailable,
+    setting: str = "FOREBAY_LEDGER_URL",
+) -> tuple[str, str]:
     """Why the server can't be used, and how to fix that."""
-    description = f"{server.shown} {error.message.removeprefix('the ledger ')}: {error.__cause__}"
+    state = error.message.removeprefix("the ledger ").removeprefix("the broker ")
+    description = f"{server.shown} {state}: {redacted(str(error.__cause__))}"
+    is_ledger = setting == "FOREBAY_LEDGER_URL"
+    fix = fix_of(error.__cause__) or _acl_fix(server, error, is_ledger=is_ledger)
+    if fix is not None:
+        return description, fix
     for kind, fix in _FIXES.items():
         if isinstance(error.__cause__, kind):
             return description, fix
-    return (
-        description,
-        "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs",
-    )
-
-
-async def _broker(settings: Settings) -> Finding:
-    backends = settings.backends()
-    ledger = Ledger(backends.ledger)
-    broker = make_broker(backends, ledger)
-    shown = backends.broker.shown
-    try:
-        await broker.ping()
-    except BackendUnavailable as error:
-        return Finding(
-            "broker",
-            False,
-            f"{shown} does not answer: {error.__cause__}",
-            "start it, or set FOREBAY_BROKER_URL to one that runs",
+    if is_ledger:
+        return (
+            description,
+            "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs",
         )
-    finally:
-        await broker.close()
-        await ledger.close()
+    return description, f"start it, or set {setting} to one that runs"
+
+
+def _acl_fix(
+    server: RedisServer | AmqpServer, error: BackendUnavailable, *, is_ledger: bool
+) -> str | None:
+    # A broker's keys are the queues' names, and kombu's; all of them have the key prefix.
+    prefix = server.key_prefix if isinstance(server, RedisServer) else ""
+    rule = missing_rule(error.__cause__, f"{prefix}forebay:" if is_ledger else prefix)
+    return rule and f"give the user the rule `{rule}` (ACL SETUSER USER {rule}); docs/redis-acl.md"
+
+
+async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:
+    backends = settings.backends()
+    where = backends.broker
+    try:
+        if isinstance(where, RedisServer):
+            await try_redis_broker(where, queues)
+        else:
+            await try_amqp_broker(where, queues)
+    except BackendUnavailable as error:
+        return Finding("broker", False, *_problem(where, error, "FOREBAY_BROKER_URL"))
+    shown = where.shown
     return Finding(
         "broker", True, f"{shown}, the ledger's server" if backends.broker_is_ledger else shown
     )
