@@ -1,10 +1,11 @@
 """A kombu Redis transport that survives failovers and skips the `unacked` bookkeeping.
 
-kombu's own transport ends a worker ("Unrecoverable error") in two cases:
+kombu's own transport ends a worker ("Unrecoverable error") in three cases:
 
 - The server turns into a replica, or lacks replicas, while the worker waits for messages.
   The server then replies with an error, which kombu takes for a programming error. Here it
   counts as a broken connection, and Celery reconnects.
+- A list of a queue holds something else than a message. Here that is logged and dropped.
 - The server dies between a message and its acknowledgement. Restoring the message then
   raises. Here the failure is logged: the ledger resends the lost messages.
 
@@ -18,6 +19,8 @@ Only connections of Forebay's applications use the transport. An alias of our ow
 from __future__ import annotations
 
 import logging
+from json import JSONDecodeError
+from queue import Empty
 from typing import Any
 
 from celery.app import amqp
@@ -108,7 +111,36 @@ class _Subscribing:
             client.unsubscribe(*self._get_subscribe_topics(queue))
 
 
-class _Channel(_Subscribing, _KombuChannel):  # type: ignore[misc]
+class _InvalidMessageError(ValueError):
+    """An entry of a queue that is no message of kombu's."""
+
+
+class _Message(virtual.Message):
+    """Raises _InvalidMessageError for parts of other types than kombu and Celery assume."""
+
+    def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
+        try:
+            properties, to = payload["properties"], payload["properties"]["delivery_info"]
+            address = properties["delivery_tag"], to["exchange"], to["routing_key"]
+            if not isinstance(payload["headers"], dict) or {type(a) for a in address} != {str}:
+                raise TypeError("headers, delivery tag or delivery info have other types")
+            super().__init__(payload, channel, **kwargs)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _InvalidMessageError(f"{type(error).__name__}: {error}") from error
+
+
+class _DroppingInvalid:
+    Message = _Message
+
+    def _brpop_read(self: Any, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except (JSONDecodeError, UnicodeDecodeError, _InvalidMessageError) as error:
+            _log.warning("an entry of a queue is no Celery message; it is dropped: %s", error)
+            raise Empty from error  # as if the queue had been empty
+
+
+class _Channel(_Subscribing, _DroppingInvalid, _KombuChannel):  # type: ignore[misc]
     QoS = _QoS
 
     def close(self) -> None:
@@ -125,7 +157,7 @@ class _Channel(_Subscribing, _KombuChannel):  # type: ignore[misc]
         super().close()
 
 
-class _SentinelChannel(_Subscribing, _KombuSentinelChannel):  # type: ignore[misc]
+class _SentinelChannel(_Subscribing, _DroppingInvalid, _KombuSentinelChannel):  # type: ignore[misc]
     QoS = _QoS
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
