@@ -20,11 +20,12 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import make_broker
@@ -36,6 +37,7 @@ from forebay_backends.ledger.presence import WorkerPresence, announce, withdraw
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.reaper import REAP_INTERVAL_S, Reaper
 from forebay_backends.settings import Settings
+from forebay_backends.urls import RedisServer
 from forebay_workers.celery_hooks.fork_pause import ForkPause
 from forebay_workers.celery_hooks.request import (
     Attempt,
@@ -65,16 +67,20 @@ _log = logging.getLogger(__name__)
 class LeaseKeeper:
     """Keeps a worker's leases from when the worker is ready until it has shut down."""
 
-    def __init__(self, presence: WorkerPresence, settings: Settings) -> None:
+    def __init__(
+        self,
+        presence: WorkerPresence,
+        settings: Settings,
+        consumed: Callable[[], tuple[str, ...]] | None = None,
+    ) -> None:
+        """`consumed` returns the worker's queues, which remote control can change."""
         self._presence = presence
+        self._consumed = consumed or (lambda: presence.queues)
         self._settings = settings
         self._worker = presence.worker
-        self._channels = (
-            control_channel(presence.worker),
-            *(queue_channel(queue) for queue in presence.queues),
-        )
         self.dropped = DroppedMessages(redis_broker=settings.backends().broker_is_redis)
         self.fork_pause = ForkPause()
+        self._queues_changed = AutoResetEvent()
         self._abandoned = AbandonedCalls()
         self._stops: StopGrace[str] = StopGrace(settings.cancel_grace_s)
         self._to_stop: set[Attempt] = set()
@@ -127,6 +133,7 @@ class LeaseKeeper:
                 "resending messages whose task is not registered",
             ),
             run_periodically(CHECK_INTERVAL_S, self._check_requests, _log, "checking requests"),
+            run_periodically(CHECK_INTERVAL_S, self._follow_queues, _log, "following the queues"),
             run_periodically(
                 REAP_INTERVAL_S,
                 BatchHeartbeats(self._ledger, self._worker).send,
@@ -135,12 +142,11 @@ class LeaseKeeper:
             ),
             run_periodically(
                 REAP_INTERVAL_S,
-                partial(reaper.repair, self._presence.queues),
+                lambda: reaper.repair(self._presence.queues),
                 _log,
                 "the reaper's round",
             ),
-            # Stops that were published while it was disconnected: the next renewal is refused.
-            listen(backends.ledger, self._channels, self._on_frame),
+            self._listen(backends.ledger),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         while not self._closing.is_set():  # noqa: ASYNC110 - set by another thread
@@ -149,6 +155,30 @@ class LeaseKeeper:
         await self._release_all_and_withdraw()
         await broker.close()
         await self._ledger.close()
+
+    async def _listen(self, ledger: RedisServer) -> None:
+        """Listens for stops, also of callers of calls in the worker's queues.
+
+        It misses those that are published while it is disconnected: the next renewal is refused.
+        """
+        while True:
+            queues = self._presence.queues
+            channels = (control_channel(self._worker), *map(queue_channel, queues))
+            listening = asyncio.create_task(listen(ledger, channels, self._on_frame))
+            try:
+                while self._presence.queues == queues:
+                    await self._queues_changed.wait()
+            finally:
+                await cancel_all([listening])
+
+    async def _follow_queues(self) -> None:
+        """Announces the queues that `celery control` has added or cancelled."""
+        queues = self._consumed()
+        if queues != self._presence.queues:
+            _log.info("the worker consumes the queues %s", ", ".join(queues) or "(none)")
+            self._presence = replace(self._presence, queues=queues)
+            self._queues_changed.set()
+            await self._announce()
 
     async def _announce(self) -> None:
         await announce(self._ledger, replace(self._presence, begun=begun_tasks()))

@@ -68,7 +68,7 @@ def on_worker_ready(sender: Any, **_: object) -> None:
     if presence.pool == "prefork" and sender.hub is not None:
         # By default Celery checks its children every 5 s.
         sender.hub.call_repeatedly(CHECK_INTERVAL_S, sender.pool.maintain_pool)
-    worker.keeper = LeaseKeeper(presence, settings())
+    worker.keeper = LeaseKeeper(presence, settings(), lambda: _consumed(sender))
     worker.keeper.start()
 
 
@@ -97,13 +97,18 @@ def _presence(consumer: Any) -> WorkerPresence:
     worker, app = current_worker(), consumer.controller.app
     return WorkerPresence(
         worker=worker.id,
-        queues=tuple(sorted(app.amqp.queues.consume_from)),
+        queues=_consumed(consumer),
         tasks=tuple(sorted(name for name in app.tasks if not name.startswith("celery."))),
         slots=worker.slots,
         pool=type(consumer.pool).__module__.rpartition(".")[2],
         version=version("forebay"),
         serves={name: task.serves for name, task in app.tasks.items() if hasattr(task, "serves")},
     )
+
+
+def _consumed(consumer: Any) -> tuple[str, ...]:
+    """The queues that the worker consumes now; `celery control` adds and cancels some."""
+    return tuple(sorted(consumer.controller.app.amqp.queues.consume_from))
 
 
 def _before_fork() -> None:
