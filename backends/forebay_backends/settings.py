@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     ledger_url: str | None = Field(
         None, repr=False, description="URL of a Redis or Valkey; unset: the embedded server"
     )
+    ledger_min_replicas: int = Field(
+        0, ge=0, description="replicas that must confirm accept, begin and finish; 0: none"
+    )
+    ledger_replica_timeout_s: float = Field(
+        1.0, gt=0, le=4, description="time limit for `ledger_min_replicas` to confirm"
+    )
     broker_url: str | None = Field(
         None,
         repr=False,
@@ -183,6 +189,17 @@ class Settings(BaseSettings):
     @classmethod
     def _whole_path(cls, value: Path) -> Path:
         return value.expanduser().absolute()  # it is in the URL of the server's socket
+
+    @field_validator("ledger_min_replicas")
+    @classmethod
+    def _server_with_replicas(cls, value: int, info: ValidationInfo) -> int:
+        url = info.data.get("ledger_url")
+        if value and (url is None or "-cluster" in url.partition(":")[0]):
+            raise ValueError(
+                "expected 0 with the embedded server or a Redis Cluster; more needs a ledger_url "
+                "that is redis://… or sentinel://…"
+            )
+        return value
 
     @field_validator("max_held_bytes")
     @classmethod

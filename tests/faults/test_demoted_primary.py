@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tests.faults.backend import Link, Server, link, server
 from tests.faults.echoes import TIMEOUT_S, gateway, indexes, slow, take, worker
+from tests.faults.replicated import is_primary, replicated
 from tests.faults.steady_load import steady_load
 from tests.harness import eventually
 
@@ -30,25 +30,10 @@ class Pair:
         self.replica = replica
         self.address = address
 
-    def replicate(self) -> None:
-        """Lets the replica follow the primary; returns when it is in sync."""
-        self.replica.do(f"REPLICAOF 127.0.0.1 {self.primary.port}")
-        eventually(lambda: _in_sync(self.replica), "the replica is in sync")
-
     def swap(self) -> None:
         """Directs new connections to the former replica, a primary by now."""
         self.address.port = self.replica.port
         self.primary, self.replica = self.replica, self.primary
-
-
-def _in_sync(replica: Server) -> bool:
-    role: Any = replica.client.role()
-    return role[0] == b"slave" and role[3] == b"connected"
-
-
-def _is_primary(one: Server) -> bool:
-    role: Any = one.client.role()
-    return bool(role[0] == b"master")
 
 
 def swapped_roles(pair: Pair) -> None:
@@ -61,7 +46,7 @@ def swapped_roles(pair: Pair) -> None:
 def coordinated(pair: Pair) -> None:
     """FAILOVER, which pauses writes until the replica has them all."""
     pair.primary.do(f"FAILOVER TO 127.0.0.1 {pair.replica.port} TIMEOUT 5000")
-    eventually(lambda: _is_primary(pair.replica), "the replica is promoted")
+    eventually(lambda: is_primary(pair.replica), "the replica is promoted")
     pair.swap()
 
 
@@ -100,12 +85,8 @@ CASES = [
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with contextlib.ExitStack() as stack:
-        primary = stack.enter_context(server())
-        replica = stack.enter_context(server())
-        made = Pair(primary, replica, stack.enter_context(link(primary.port)))
-        made.replicate()
-        yield made
+    with replicated() as (primary, replica), link(primary.port) as address:
+        yield Pair(primary, replica, address)
 
 
 @pytest.mark.parametrize(("fail_over", "pool", "servers"), CASES)

@@ -7,17 +7,20 @@ import os
 import pickle
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 import redis
+from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from forebay.compute.v1.compute_pb2 import AddRequest, FactorialRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.broker.task_messages import TaskMessage, redis_push
-from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
+from forebay_backends.ledger.keys import PRESENCE_INDEX, CallKey, presence_key
 from tests.harness import Process, environment, eventually, forebay_up, short_folder
 
 GARBAGE = [b"", b"\xff\xff", b"item", b"item /x y\n", b"reply\n\xff\xff", b"end /x GONE\n", b"stop"]
@@ -107,9 +110,57 @@ def test_a_pickled_message_is_refused_unread(system: System) -> None:
     assert not list(Path(".").glob("**/unpickled"))
 
 
-def test_what_is_no_message_at_all_stops_no_worker_for_good(system: System) -> None:
-    system.server.lpush("add", b"\xff garbage")
-    assert system.stub.Add(AddRequest(x=4, y=6), timeout=30).sum == 10
+def _changed(**changes: Any) -> bytes:
+    """A message of ours with other parts; None leaves a part out."""
+    wire = json.loads(redis_push(TaskMessage("id", "add_module.tasks.add", "add", 9, {})).message)
+    parts = {name: part for name, part in (wire | changes).items() if part is not None}
+    return json.dumps(parts).encode()
+
+
+NO_MESSAGES: dict[str, Callable[[], bytes]] = {
+    "no UTF-8": lambda: b"\xff garbage",
+    "empty": lambda: b"",
+    "no JSON": lambda: b"garbage",
+    "a list": lambda: b"[1]",
+    "null": lambda: b"null",
+    "an empty object": lambda: b"{}",
+    "a body that is no base64": lambda: _changed(body="!"),
+    "a body that is no text": lambda: _changed(body=1),
+    "no headers": lambda: _changed(headers=None),
+    "headers that are a list": lambda: _changed(headers=[]),
+    "empty headers": lambda: _changed(headers={}),
+    "no properties": lambda: _changed(properties=None),
+    "empty properties": lambda: _changed(properties={}),
+    "an unknown encoding": lambda: _changed(properties={"body_encoding": "other"}),
+}
+
+
+@pytest.mark.parametrize("entry", NO_MESSAGES)
+def test_an_entry_of_a_queue_that_is_no_message_is_dropped(system: System, entry: str) -> None:
+    system.server.lpush("add", NO_MESSAGES[entry]())
+    assert system.works()
+    assert "Unrecoverable" not in system.up.output
+
+
+def test_a_record_in_a_state_of_a_newer_version_breaks_no_list_and_no_other_call(
+    system: System,
+) -> None:
+    call = CallKey("newer")
+    metadata = [("forebay-call-id", call.id)]
+    system.stub.Add(AddRequest(x=1, y=2), timeout=30, metadata=metadata)
+    system.server.hset(f"{call.partition}:call:{call}", "state", "SUSPENDED")
+    system.server.zadd(f"{call.partition}:due", {str(call): 1.0})
+    operations = operations_pb2_grpc.OperationsStub(system.channel)
+    listed = operations.ListOperations(operations_pb2.ListOperationsRequest(name="operations"))
+    (operation,) = (one for one in listed.operations if one.name == f"operations/{call.id}")
+    found = calls_pb2.CallMetadata()
+    operation.metadata.Unpack(found)
+    assert found.state == call_pb2.CALL_STATE_UNSPECIFIED
+    assert not operation.done
+    due = f"{call.partition}:due"
+    eventually(lambda: system.server.zscore(due, str(call)) != 1.0, "the sweep has passed it over")
+    assert system.works()
+    assert "the repair failed" not in system.up.output
 
 
 def _socket(system: System) -> str:

@@ -20,9 +20,12 @@ from forebay_backends.ledger.connections import blocking_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.operations.base import Operation
+from forebay_backends.ledger.replication import Replicas
 from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
+
+_NO_REPLICAS = Replicas()
 
 
 class BlockingLedger:
@@ -31,7 +34,8 @@ class BlockingLedger:
     Threads may share one; processes may not, so make it after a fork.
     """
 
-    def __init__(self, server: RedisServer | str) -> None:
+    def __init__(self, server: RedisServer | str, replicas: Replicas = _NO_REPLICAS) -> None:
+        self._replicas = replicas
         self._server = server_of(server)
         self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
         self._client: Any = None
@@ -52,7 +56,7 @@ class BlockingLedger:
 
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        if operation.large_message is not None:
+        if operation.large_message is not None or self._replicas.needed([operation]):
             result: T = self.run_all([operation])[0]
             return result
         with self._mapped_errors():
@@ -75,10 +79,29 @@ class BlockingLedger:
         return [results[index] for index in range(len(operations))]
 
     def _run_together(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        if self._replicas.needed(operations):
+            return self._run_replicated(operations)
         transaction = needs_transaction(operations)
         with self._mapped_errors(), self.redis.pipeline(transaction=transaction) as pipeline:
             self._commands.add(pipeline, operations)
             replies = script_replies(operations, pipeline.execute(raise_on_error=False))
+        return [
+            self._result(operation, reply)
+            for operation, reply in zip(operations, replies, strict=True)
+        ]
+
+    def _run_replicated(
+        self, operations: Sequence[Operation[Any]], *, send_scripts: bool = False
+    ) -> list[Any]:
+        with self._mapped_errors(), self.redis.pipeline(transaction=False) as pipeline:
+            self._replicas.add_commands(
+                self._commands, pipeline, operations, None, send_scripts=send_scripts
+            )
+            sent = pipeline.execute(raise_on_error=False)
+        replies = self._replicas.replies(operations, sent)
+        if any(isinstance(reply, redis_errors.NoScriptError) for reply in replies):
+            # The transaction's other operations have run; a second run of them is harmless.
+            return self._run_replicated(operations, send_scripts=True)
         return [
             self._result(operation, reply)
             for operation, reply in zip(operations, replies, strict=True)

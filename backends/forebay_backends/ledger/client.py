@@ -29,11 +29,13 @@ from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
+from forebay_backends.ledger.replication import Replicas
 from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_NO_REPLICAS = Replicas()
 PROBE_MS = 1000
 """Life time of the key that `ping` writes to check that the server takes writes."""
 
@@ -44,7 +46,13 @@ class Ledger:
     Errors call the server by `name`: brokers and result backends are reached by this class too.
     """
 
-    def __init__(self, server: RedisServer | str, name: str = "the ledger") -> None:
+    def __init__(
+        self,
+        server: RedisServer | str,
+        name: str = "the ledger",
+        replicas: Replicas = _NO_REPLICAS,
+    ) -> None:
+        self._replicas = replicas
         self._name = name
         self._server = server_of(server)
         self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
@@ -52,7 +60,7 @@ class Ledger:
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        if operation.large_message is not None:
+        if operation.large_message is not None or self._replicas.needed([operation]):
             return (await self.run_all([operation]))[0]
         try:
             reply = await self._execute(self._commands.evalsha(operation))
@@ -84,6 +92,8 @@ class Ledger:
         return [results[index] for index in range(len(operations))]
 
     async def _run_together(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
+        if self._replicas.needed(operations):
+            return await self._run_replicated(operations)
         async with self._redis.pipeline(transaction=needs_transaction(operations)) as pipeline:
             self._commands.add(pipeline, operations)
             try:
@@ -100,6 +110,8 @@ class Ledger:
         If an operation fails, the message is pushed a second time after that operation's retry:
         a worker may have taken the first one before the record existed.
         """
+        if self._replicas.needed(operations):
+            return await self._run_replicated(operations, push)
         async with self._redis.pipeline(transaction=True) as pipeline:
             for operation in operations:
                 pipeline.execute_command(*self._commands.evalsha(operation))
@@ -112,6 +124,27 @@ class Ledger:
         if any(isinstance(reply, Exception) for reply in replies):
             await self.push(push)
         return results
+
+    async def _run_replicated(
+        self,
+        operations: Sequence[Operation[T]],
+        push: Push | None = None,
+        *,
+        send_scripts: bool = False,
+    ) -> list[T | Exception]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            self._replicas.add_commands(
+                self._commands, pipeline, operations, push, send_scripts=send_scripts
+            )
+            try:
+                sent = await self.within_timeout(pipeline.execute(raise_on_error=False))
+            except Exception as error:
+                return [error for _ in operations]
+        replies = self._replicas.replies(operations, sent)
+        if any(isinstance(reply, redis_errors.NoScriptError) for reply in replies):
+            # The transaction's other operations have run; a second run of them is harmless.
+            return await self._run_replicated(operations, push, send_scripts=True)
+        return await self._results(operations, replies)
 
     async def _results(
         self, operations: Sequence[Operation[T]], replies: Sequence[Any]

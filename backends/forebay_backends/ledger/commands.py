@@ -33,11 +33,14 @@ class Commands:
         """EVAL sends the script's text, and the server then knows it for EVALSHA too."""
         return ("EVAL", script(operation.script, self.is_cluster), *self._arguments(operation))
 
-    def add(self, pipeline: Any, operations: Sequence[Operation[Any]]) -> None:
+    def add(
+        self, pipeline: Any, operations: Sequence[Operation[Any]], *, send_scripts: bool = False
+    ) -> None:
         """Adds the operations' commands to redis-py's pipeline."""
         for operation in operations:
             if operation.large_message is None:
-                pipeline.execute_command(*self.evalsha(operation))
+                command = self.eval(operation) if send_scripts else self.evalsha(operation)
+                pipeline.execute_command(*command)
             else:
                 # If EVALSHA failed with NOSCRIPT, the XADD after it would run without validation.
                 pipeline.execute_command(*self.eval(operation))

@@ -30,6 +30,11 @@ class State(StrEnum):
         return not TRANSITIONS[self]
 
 
+def known_state(word: str) -> State | None:
+    """The state of a record; None for a word of a newer version."""
+    return State(word) if word in State.__members__ else None
+
+
 class Event(StrEnum):
     """What may happen to a call."""
 

@@ -120,9 +120,13 @@ def _equality_test(field: str, value: str) -> Test:
     if field == "done":
         if value not in ("true", "false"):
             raise bad_filter(f"done {value!r}: expected true or false")
-        return lambda one: one.state.terminal is (value == "true")
+        return lambda one: _is_done(one) is (value == "true")
     pattern = re.compile(".*".join(re.escape(part) for part in _split_wildcards(value)), re.DOTALL)
     return lambda one: pattern.fullmatch(_TEXTS[field](one)) is not None
+
+
+def _is_done(one: Listed) -> bool:
+    return one.state is not None and one.state.terminal
 
 
 def _split_wildcards(value: str) -> list[str]:

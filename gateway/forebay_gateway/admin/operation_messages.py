@@ -46,7 +46,7 @@ def operation_of(
     call: CallKey, description: Description, methods: Mapping[str, Method]
 ) -> operations_pb2.Operation:
     """The call's operation; `methods` by their full names."""
-    operation = operations_pb2.Operation(name=name_of(call), done=description.state.terminal)
+    operation = operations_pb2.Operation(name=name_of(call), done=description.ending is not None)
     operation.metadata.Pack(metadata_of(description, methods))
     if description.ending is None:
         return operation
@@ -67,7 +67,7 @@ def metadata_of(description: Description, methods: Mapping[str, Method]) -> call
     """The operation's metadata."""
     metadata = calls_pb2.CallMetadata(
         method=description.method,
-        state=call_pb2.CallState.Value(f"CALL_STATE_{description.state}"),
+        state=call_pb2.CallState.Value(f"CALL_STATE_{description.state or 'UNSPECIFIED'}"),
         reason=description.reason,
         queue=description.queue,
         worker=description.worker,

@@ -100,7 +100,7 @@ async def try_redis_broker(where: RedisServer, queues: Sequence[str]) -> None:
                 await _run(server, "LREM", server.name(name), 0, _NAME)
         await _run(server, "SMEMBERS", server.name(_KOMBU_BINDINGS))
         async with server.redis.pubsub() as pubsub:
-            await server.within_timeout(pubsub.psubscribe(server.name("/*.celery.pidbox")))
+            await server.within_timeout(pubsub.subscribe(server.name(f"/{where.db}.celery.pidbox")))
         own = server.name(f"forebay:doctor:{uuid.uuid4()}")
         await _run(server, "LPUSH", own, b"")
         await _run(server, "BRPOP", own, 1)

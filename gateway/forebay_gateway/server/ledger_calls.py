@@ -14,6 +14,7 @@ from forebay.routes import Method
 from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
+from forebay_backends.ledger.replication import Replicas
 from forebay_backends.settings import Settings
 from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.durable.calls import DurableCalls
@@ -36,7 +37,8 @@ class LedgerCalls:
 
     def __init__(self, settings: Settings, methods: Sequence[Method], *, on_loopback: bool) -> None:
         backends = settings.backends()
-        self._ledger = Ledger(backends.ledger)
+        replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
+        self._ledger = Ledger(backends.ledger, replicas=replicas)
         self.broker = make_broker(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
         self.fleet = FleetMonitor(self._ledger, self.broker, queues, settings.retention_bytes)

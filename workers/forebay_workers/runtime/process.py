@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from forebay.checks import CheckFactory, load_checks
 from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.replication import Replicas
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, load_settings
 from forebay_workers.handler.control_channel import ControlChannel
@@ -68,7 +69,9 @@ class Runtime:
         unshare_threads()
 
     def _make_ledger(self) -> BlockingLedger:
-        return BlockingLedger(self.settings.backends().ledger)
+        settings = self.settings
+        replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
+        return BlockingLedger(settings.backends().ledger, replicas)
 
     def _make_control_channel(self) -> ControlChannel:
         parent = _worker.pid if os.getpid() != _worker.pid else None

@@ -60,7 +60,9 @@ def begin(call: CallKey, attempt: int, worker: str, control: str) -> Operation[B
 
     Running one operation twice is safe. A second operation is refused.
     """
-    return about(call, "attempts/begin", _begun, attempt, worker, control, uuid.uuid4().hex)
+    once = uuid.uuid4().hex
+    arguments = (attempt, worker, control, once)
+    return about(call, "attempts/begin", _begun, *arguments, waits_for_replicas=True)
 
 
 def renew(
@@ -115,9 +117,8 @@ def finish(
 ) -> Operation[Refused | None]:
     """The handler ended: SUCCEED, FAIL or CANCEL; of a unary method, with its response."""
     item = () if response is None else (response, ANNOUNCE_ABOVE_BYTES)
-    return about(
-        call, "attempts/finish", parse_refused, attempt, str(event), reason, outcome, *item
-    )
+    arguments = (attempt, str(event), reason, outcome, *item)
+    return about(call, "attempts/finish", parse_refused, *arguments, waits_for_replicas=True)
 
 
 def trim(call: CallKey, attempt: int, count: int, size: int) -> Operation[Refused | None]:

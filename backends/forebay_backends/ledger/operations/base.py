@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from forebay.deadline import clamped_s
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.large_messages import LargeMessage
-from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.lifecycle import State, known_state
 from forebay_backends.ledger.scripts import LEASE_S
 
 T = TypeVar("T")
@@ -28,7 +28,8 @@ LEASE_MS = int(LEASE_S * 1000)
 class Operation(Generic[T]):
     """One run of a script on one partition; `parse` turns its reply into a value.
 
-    A `large_message` follows the script in one transaction; see `large_messages`.
+    A `large_message` follows the script in one transaction; see `large_messages`. With
+    `waits_for_replicas`, a failover must not lose what it writes; see `replication`.
     """
 
     script: str
@@ -36,6 +37,7 @@ class Operation(Generic[T]):
     arguments: tuple[Argument, ...]
     parse: Callable[[Reply], T]
     large_message: LargeMessage | None = None
+    waits_for_replicas: bool = False
 
 
 class Refusal(StrEnum):
@@ -53,6 +55,8 @@ class Refusal(StrEnum):
     """The handler of a live call must first read the requests that the ledger has."""
     GAP = "GAP"
     """The ledger does not have the messages before this one."""
+    NEWER = "NEWER"
+    """A newer version wrote the call's state, which this version does not know."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,11 @@ def about(
     parse: Callable[[Reply], T],
     *arguments: Argument,
     large: LargeMessage | None = None,
+    waits_for_replicas: bool = False,
 ) -> Operation[T]:
-    return Operation(name, call.partition, (str(call), *arguments), parse, large)
+    return Operation(
+        name, call.partition, (str(call), *arguments), parse, large, waits_for_replicas
+    )
 
 
 def milliseconds(seconds: float | None, at_least: int = 0) -> int:
@@ -86,9 +93,9 @@ def milliseconds(seconds: float | None, at_least: int = 0) -> int:
 
 
 def refused(word: bytes) -> Refused:
-    """Parses a script's refusal; raises ValueError for a word that no script uses."""
+    """Parses a script's refusal; a word that is not known is the state of a newer version."""
     why = word.decode()
-    return Refused(Refusal(why) if why in set(Refusal) else State(why))
+    return Refused(Refusal(why) if why in set(Refusal) else known_state(why) or Refusal.NEWER)
 
 
 def parse_refused(reply: Reply) -> Refused | None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from forebay_backends.ledger.frames import Ending, parse_ending
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.lifecycle import Event, State
+from forebay_backends.ledger.lifecycle import Event, State, known_state
 from forebay_backends.ledger.operations.base import (
     LEASE_MS,
     Argument,
     Operation,
     Push,
+    Refusal,
     Refused,
     Reply,
     about,
@@ -127,6 +128,7 @@ def accept(
         new.queue,
         int(piggybacked),
         *(part for pair in fields.items() for part in pair),
+        waits_for_replicas=True,
     )
 
 
@@ -175,11 +177,13 @@ def _snapshot(reply: Reply) -> CallSnapshot | Refused:
         return refused(reply[0])
     _, method, digest, ahead, sent, first, outcome, initial, transient, *words_of_state = reply
     receiving, credit_wait_ms, *words = [word.decode() for word in words_of_state]
-    terminal = State(words[0]).terminal
+    state = known_state(words[0])
+    if state is None:
+        return Refused(Refusal.NEWER)
     return CallSnapshot(
         method.decode(),
         digest.decode(),
-        State(words[0]),
+        state,
         int(words[3]),
         int(ahead),
         int(words[2]),
@@ -188,6 +192,6 @@ def _snapshot(reply: Reply) -> CallSnapshot | Refused:
         initial,
         transient,
         receiving == "1",
-        parse_ending(words, outcome) if terminal else None,
+        parse_ending(words, outcome) if state.terminal else None,
         int(credit_wait_ms) / 1000,
     )

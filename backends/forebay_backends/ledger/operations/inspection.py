@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey, partition_prefix
-from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.lifecycle import State, known_state
 from forebay_backends.ledger.operations.base import (
     Operation,
+    Refusal,
     Refused,
     Reply,
     parse_refused,
@@ -35,10 +36,13 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Listed:
-    """A call in a listing, with what filters need. Times in ms, 0 where they are not yet."""
+    """A call in a listing, with what filters need. Times in ms, 0 where they are not yet.
+
+    `state` is None where a newer version wrote one that this one does not know.
+    """
 
     cursor: Cursor
-    state: State
+    state: State | None
     method: str
     queue: str
     begun_ms: int
@@ -62,12 +66,13 @@ class Stretch:
 class Description:
     """A call in full. Times in ms of the ledger's clock, 0 where they are not yet.
 
-    `last_item` is the last item of a call that succeeded, `progress` the latest transient item of
-    a call that runs; None where there is none, or where it is too large.
+    `state` is None where a newer version wrote one that this one does not know. `last_item` is the
+    last item of a call that succeeded, `progress` the latest transient item of a call that runs;
+    None where there is none, or where it is too large.
     """
 
     read_ms: int
-    state: State
+    state: State | None
     reason: str
     method: str
     queue: str
@@ -88,7 +93,7 @@ class Description:
     @property
     def ending(self) -> Ending | None:
         """None where the call has not ended."""
-        if not self.state.terminal:
+        if self.state is None or not self.state.terminal:
             return None
         return Ending(
             self.state,
@@ -192,7 +197,7 @@ def _listed(words: Reply) -> Iterator[Listed]:
         )
         yield Listed(
             Cursor(int(float(created)), call),
-            State(state),
+            known_state(state),
             method,
             queue,
             int(begun),
@@ -209,7 +214,7 @@ def _description(reply: Reply) -> Description | Refused:
     )
     return Description(
         int(read_ms),
-        State(state.decode()),
+        known_state(state.decode()),
         reason.decode(),
         method.decode(),
         queue.decode(),
@@ -237,4 +242,7 @@ def _observed(reply: Reply) -> ObservedCall | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
     _, state, method, first, count, sent = (word.decode() for word in reply)
-    return ObservedCall(State(state), method, int(first), int(count), int(sent))
+    known = known_state(state)
+    if known is None:
+        return Refused(Refusal.NEWER)
+    return ObservedCall(known, method, int(first), int(count), int(sent))

@@ -54,7 +54,8 @@ def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[
     Refused with GAP where the ledger has fewer requests than `inputs`.
     """
     count: Argument = "" if inputs is None else inputs
-    return about(call, "requests/complete", parse_refused, push.queue_list, push.message, count)
+    arguments = (push.queue_list, push.message, count)
+    return about(call, "requests/complete", parse_refused, *arguments, waits_for_replicas=True)
 
 
 def take_requests(

@@ -244,9 +244,8 @@ def test_calls_of_one_id_and_two_owners_are_two_calls() -> None:
     assert cancel(mine).arguments != cancel(theirs).arguments
 
 
-def test_a_refusal_that_no_script_uses_is_an_error() -> None:
-    with pytest.raises(ValueError, match="NONSENSE"):
-        cancel(CALL).parse([b"NONSENSE"])
+def test_a_refusal_by_a_word_that_is_not_known_is_a_newer_versions_state() -> None:
+    assert cancel(CALL).parse([b"SUSPENDED"]) == Refused(Refusal.NEWER)
 
 
 @pytest.mark.parametrize("why", [*Refusal, *State])

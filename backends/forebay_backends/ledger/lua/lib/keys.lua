@@ -32,6 +32,13 @@ local function number(text)
   return tonumber(text or '0') or 0
 end
 
+-- A state that a newer version wrote has no transitions here, so every event is refused.
+setmetatable(NEXT, {__index = function() return {} end})
+
+local function known(state)
+  return rawget(NEXT, state) ~= nil
+end
+
 -- Whether the call exists and has not ended.
 local function active(state)
   return state and next(NEXT[state]) ~= nil

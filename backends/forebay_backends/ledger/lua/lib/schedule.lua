@@ -65,7 +65,10 @@ end
 -- Does what is due for the call. Only the sweep lets leases lapse (lapsing).
 local function review(call, consumed, lapsing)
   local r = read(call, SCHEDULE_FIELDS)
-  if not active(r.state) then
+  if r.state and not known(r.state) then
+    redis.call('ZADD', index('due'), now_ms() + LEASE_MS, call)  -- for a newer version to review
+    return
+  elseif not active(r.state) then
     redis.call('ZREM', index('due'), call)
     return
   end
