@@ -59,7 +59,7 @@ def mapped(error: Exception, server: str = "the ledger") -> Exception:
     Any other error reply is returned unchanged: it means a bug in a script or a command. The
     message calls the server by its name `server`.
     """
-    state = _server_state(error, server)
+    state = None if isinstance(error, BackendUnavailable) else _server_state(error, server)
     if state is None:
         return error
     unavailable = BackendUnavailable(f"{server} {state}", retry_after_s=RETRY_AFTER_S)
