@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.ledger.permissions import is_forbidden, missing_rule
+from forebay_backends.ledger.permissions import forbidden, is_forbidden
 
 RETRY_AFTER_S = 1.0
 """The delay that callers are asked for before they retry."""
@@ -22,7 +22,6 @@ _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
     redis_errors.ClusterDownError: "is a cluster that is down",
     redis_errors.TryAgainError: "is moving its keys",
     redis_errors.MovedError: "is a node of a Redis Cluster: write its URL as redis-cluster://…",
-    redis_errors.NoPermissionError: "does not permit its user a command that Forebay needs",
     redis_errors.AuthenticationError: "refuses the user or the password",
     "NOREPLICAS": "has too few replicas to take writes",
     "MISCONF": "can't write to its disk",
@@ -59,7 +58,7 @@ def mapped(error: Exception, server: str = "the ledger") -> Exception:
     Any other error reply is returned unchanged: it means a bug in a script or a command. The
     message calls the server by its name `server`.
     """
-    state = None if isinstance(error, BackendUnavailable) else _server_state(error, server)
+    state = None if isinstance(error, BackendUnavailable) else _server_state(error)
     if state is None:
         return error
     unavailable = BackendUnavailable(f"{server} {state}", retry_after_s=RETRY_AFTER_S)
@@ -67,13 +66,12 @@ def mapped(error: Exception, server: str = "the ledger") -> Exception:
     return unavailable
 
 
-def _server_state(error: Exception, server: str) -> str | None:
+def _server_state(error: Exception) -> str | None:
     """The state that keeps the server from running the command; None for any other error."""
     if is_demotion(error) and not isinstance(error, redis_errors.MasterDownError):
         return _NOT_NOW[redis_errors.ReadOnlyError]
     if is_forbidden(error):
-        rule = missing_rule(error, "forebay:" if server == "the ledger" else "")
-        return f"refuses this user (ACL{f' lacks {rule}' if rule else ''})"
+        return f"does not permit its user {forbidden(error)}"
     # A pipeline prefixes the command to the server's reply, and wraps that reply in a tuple.
     first_word = str(error).rpartition("caused error: ")[2].lstrip("('").partition(" ")[0]
     for sign, state in _NOT_NOW.items():

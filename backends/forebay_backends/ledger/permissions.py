@@ -11,9 +11,6 @@ import re
 
 from redis import exceptions as redis_errors
 
-RULES = "on >PASSWORD ~forebay:* &forebay:* +@all -@admin -@dangerous"
-"""The rules of a user that a ledger needs on a server that carries no broker."""
-
 _COMMAND = re.compile(r"no permissions to run the '([^']+)' command")
 _CATEGORIES = {
     "@scripting": ("eval", "evalsha"),
@@ -27,6 +24,13 @@ def is_forbidden(error: BaseException | None) -> bool:
     return isinstance(error, redis_errors.NoPermissionError) or (
         isinstance(error, redis_errors.ResponseError) and "ACL failure in script" in str(error)
     )
+
+
+def forbidden(error: BaseException) -> str:
+    """What the user may not do: a command, such as "'xadd'", a key or a channel."""
+    if command := _COMMAND.search(str(error)):
+        return f"the command {command.group(1)!r} that Forebay needs"
+    return f"a {'channel' if 'channel' in str(error) else 'key'} that Forebay needs"
 
 
 def missing_rule(error: BaseException | None, prefix: str = "forebay:") -> str | None:

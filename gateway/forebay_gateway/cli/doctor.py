@@ -142,7 +142,7 @@ def _acl_fix(
     # A broker's keys are the queues' names, and kombu's; all of them have the key prefix.
     prefix = server.key_prefix if isinstance(server, RedisServer) else ""
     rule = missing_rule(error.__cause__, f"{prefix}forebay:" if is_ledger else prefix)
-    return rule and f"give the user the rule `{rule}` (ACL SETUSER USER {rule}); docs/redis-acl.md"
+    return rule and f"give the user the rule `{rule}` (ACL SETUSER USER {rule}); docs/redis.md"
 
 
 async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:

@@ -56,7 +56,8 @@ def test_a_missing_permission_is_named_by_the_acl_rule_that_would_give_it(
     assert missing_rule(error) == rule
     unavailable = mapped(error)
     assert isinstance(unavailable, BackendUnavailable)
-    assert rule in unavailable.message
+    needed = {"&": "a channel", "~": "a key", "+": "the command"}[rule[0]]
+    assert f"does not permit its user {needed}" in unavailable.message
 
 
 def test_an_error_that_means_a_bug_stays_as_it_is() -> None:

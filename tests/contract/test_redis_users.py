@@ -1,0 +1,72 @@
+"""Redis users that may not do all that calls need: doctor names the missing ACL rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import redis
+
+from tests.commands import Ran, run
+from tests.harness import environment, free_port, redis_server
+
+ALLOWED = ("~*", "&*", "+@all")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[redis.Redis]:
+    with redis_server() as url, redis.Redis.from_url(url) as client:
+        client.config_set("appendonly", "yes")
+        yield client
+
+
+def doctor(server: redis.Redis, rules: Sequence[str]) -> Ran:
+    """Runs doctor as a user with these rules."""
+    server.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *rules)
+    port = server.connection_pool.connection_kwargs["port"]
+    url = f"redis://app:secret@127.0.0.1:{port}/0"
+    command = ("forebay", "doctor", "--ledger-url", url, "--listen", f"127.0.0.1:{free_port()}")
+    ran = run(*command, env=environment())
+    assert "Traceback" not in ran.out + ran.err
+    assert "secret" not in ran.out + ran.err
+    return ran
+
+
+def line_of(ran: Ran, subject: str) -> str:
+    (line,) = (line for line in ran.out.splitlines() if f"{subject}:" in line)
+    return line
+
+
+@pytest.mark.parametrize(
+    ("rules", "missing"),
+    [
+        (("~*", "resetchannels", "+@all"), "&forebay:*"),
+        (("&*", "+@all", "~other:*"), "~forebay:*"),
+        ((*ALLOWED, "-@scripting"), "+@scripting"),
+        ((*ALLOWED, "-xadd"), "+xadd"),
+        ((*ALLOWED, "-subscribe"), "+@pubsub"),
+        ((*ALLOWED, "-set"), "+set"),
+    ],
+)
+def test_doctor_names_the_rule_that_a_ledgers_user_lacks(
+    server: redis.Redis, rules: Sequence[str], missing: str
+) -> None:
+    ran = doctor(server, rules)
+    assert line_of(ran, "ledger").startswith("problem")
+    assert f"give the user the rule `{missing}`" in ran.out
+
+
+def test_doctor_names_the_rule_that_a_brokers_user_lacks(server: redis.Redis) -> None:
+    ran = doctor(server, ("~forebay:*", "&*", "+@all"))
+    assert line_of(ran, "ledger").startswith("ok")
+    assert line_of(ran, "broker").startswith("problem")
+    assert "give the user the rule `~*`" in ran.out
+
+
+@pytest.mark.parametrize("rules", [("-config",), ("-info",), ("-@dangerous",), ()])
+def test_doctor_goes_on_without_commands_that_calls_do_not_need(
+    server: redis.Redis, rules: Sequence[str]
+) -> None:
+    ran = doctor(server, (*ALLOWED, *rules))
+    assert line_of(ran, "ledger").startswith("ok")
+    assert line_of(ran, "broker").startswith("ok")
