@@ -27,10 +27,11 @@ def is_forbidden(error: BaseException | None) -> bool:
 
 
 def forbidden(error: BaseException) -> str:
-    """What the user may not do: a command, such as "'xadd'", a key or a channel."""
+    """What the user may not do, such as "a command on a key that Forebay needs"."""
     if command := _COMMAND.search(str(error)):
-        return f"the command {command.group(1)!r} that Forebay needs"
-    return f"a {'channel' if 'channel' in str(error) else 'key'} that Forebay needs"
+        return f"a command that Forebay needs, {command.group(1)!r}"
+    what = "channel" if "channel" in str(error) else "key"
+    return f"a command on a {what} that Forebay needs"
 
 
 def missing_rule(error: BaseException | None, prefix: str = "forebay:") -> str | None:
