@@ -43,7 +43,7 @@ def line_of(ran: Ran, subject: str) -> str:
         (("~*", "resetchannels", "+@all"), "&forebay:*"),
         (("&*", "+@all", "~other:*"), "~forebay:*"),
         ((*ALLOWED, "-@scripting"), "+@scripting"),
-        ((*ALLOWED, "-xadd"), "+xadd"),
+        ((*ALLOWED, "-xadd"), "+@all"),
         ((*ALLOWED, "-subscribe"), "+@pubsub"),
         ((*ALLOWED, "-set"), "+set"),
     ],

@@ -1,7 +1,8 @@
 """What a Redis user may not do, as the server's error reports it, and the ACL rule that allows it.
 
 Pure. For example "NOPERM User app has no permissions to run the 'evalsha' command" lacks
-`+@scripting`. Inside a script the same texts follow "ACL failure in script"
+`+@scripting`. Inside a script the same texts follow "ACL failure in script"; Redis 7.0 says there
+that "the user executing the script can't" and does not name the command
 (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/).
 """
 
@@ -12,6 +13,7 @@ import re
 from redis import exceptions as redis_errors
 
 _COMMAND = re.compile(r"no permissions to run the '([^']+)' command")
+_IN_SCRIPTS = ("ACL failure in script", "The user executing the script can't")
 _CATEGORIES = {
     "@scripting": ("eval", "evalsha"),
     "@pubsub": ("publish", "subscribe", "psubscribe", "unsubscribe", "punsubscribe"),
@@ -22,7 +24,8 @@ _CATEGORIES = {
 def is_forbidden(error: BaseException | None) -> bool:
     """Whether the server refused a command, a key or a channel of this user."""
     return isinstance(error, redis_errors.NoPermissionError) or (
-        isinstance(error, redis_errors.ResponseError) and "ACL failure in script" in str(error)
+        isinstance(error, redis_errors.ResponseError)
+        and any(text in str(error) for text in _IN_SCRIPTS)
     )
 
 
@@ -30,8 +33,10 @@ def forbidden(error: BaseException) -> str:
     """What the user may not do, such as "a command on a key that Forebay needs"."""
     if command := _COMMAND.search(str(error)):
         return f"a command that Forebay needs, {command.group(1)!r}"
-    what = "channel" if "channel" in str(error) else "key"
-    return f"a command on a {what} that Forebay needs"
+    for what in ("channel", "key"):
+        if what in str(error):
+            return f"a command on a {what} that Forebay needs"
+    return "a command that Forebay needs"
 
 
 def missing_rule(error: BaseException | None, prefix: str = "forebay:") -> str | None:
@@ -51,4 +56,4 @@ def missing_rule(error: BaseException | None, prefix: str = "forebay:") -> str |
         return f"&{prefix}*"
     if "key" in text:
         return f"~{prefix}*"
-    return None
+    return "+@all"  # a command that the server does not name

@@ -46,6 +46,16 @@ def test_other_errors_are_no_demotion() -> None:
         ("User app has no permissions to access the 'forebay:probe' key", "~forebay:*"),
         ("User app has no permissions to access the 'forebay:x' channel", "&forebay:*"),
         ("ACL failure in script: No permissions to access a channel", "&forebay:*"),
+        ("The user executing the script can't run this command or subcommand", "+@all"),
+        (
+            "The user executing the script can't access at least one of the keys mentioned in the "
+            "command arguments",
+            "~forebay:*",
+        ),
+        (
+            "The user executing the script can't publish to the channel mentioned in the command",
+            "&forebay:*",
+        ),
     ],
 )
 def test_a_missing_permission_is_named_by_the_acl_rule_that_would_give_it(
@@ -56,7 +66,7 @@ def test_a_missing_permission_is_named_by_the_acl_rule_that_would_give_it(
     assert missing_rule(error) == rule
     unavailable = mapped(error)
     assert isinstance(unavailable, BackendUnavailable)
-    needed = {"&": "on a channel", "~": "on a key", "+": "needs, '"}[rule[0]]
+    needed = {"&": "on a channel", "~": "on a key", "+": "that Forebay needs"}[rule[0]]
     assert "does not permit its user a command" in unavailable.message
     assert needed in unavailable.message
 
