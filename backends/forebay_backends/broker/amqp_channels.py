@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, local
+from threading import get_ident, local
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from amqp.exceptions import AMQPError, NotFound
@@ -49,7 +49,7 @@ class AmqpChannels:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-amqp")
         self._local = local()
         self._connections: set[Connection] = set()
-        self._is_blocked = Event()
+        self._blocked_threads: set[int] = set()  # until a connection of the thread is not blocked
         self._logged_at: dict[str, float] = {}
 
     async def run(
@@ -63,14 +63,14 @@ class AmqpChannels:
                     self._threads, lambda: self._with_channel(work, *args, **kwargs)
                 )
         except (KombuError, AMQPError, OSError, TimeoutError) as error:
-            state = BLOCKED if self._is_blocked.is_set() else broker_state(error)
+            state = BLOCKED if self._blocked_threads else broker_state(error)
             self._log_refusal(state, error)
             raise BackendUnavailable(f"the broker {state}", retry_after_s=RETRY_AFTER_S) from error
 
     def _log_refusal(self, state: str, error: Exception) -> None:
         """Logs what the broker refuses, each refusal once a minute; health reports its silence."""
         fix = fix_of(error)
-        if fix is None and not self._is_blocked.is_set():
+        if fix is None and not self._blocked_threads:
             return
         now = time.monotonic()
         if now - self._logged_at.get(state, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
@@ -94,7 +94,8 @@ class AmqpChannels:
         connection = self._connected()
         try:
             yield connection.default_channel
-            self._is_blocked.clear()
+            if not self._local.is_blocked:
+                self._blocked_threads.discard(get_ident())
             self._local.used_at = time.monotonic()
         except Exception:
             self._drop(connection)
@@ -119,8 +120,9 @@ class AmqpChannels:
                 ssl=self._server.ssl,
                 connect_timeout=CONNECT_TIMEOUT_S,
                 transport_options=_TRANSPORT_OPTIONS
-                | {"on_blocked": self._on_blocked, "on_unblocked": self._is_blocked.clear},
+                | {"on_blocked": self._on_blocked, "on_unblocked": self._on_unblocked},
             )
+            self._local.is_blocked = False
             connection.connect()
             self._local.connection = connection
             self._local.used_at = time.monotonic()
@@ -128,7 +130,17 @@ class AmqpChannels:
         return connection
 
     def _on_blocked(self, _reason: str) -> None:
-        self._is_blocked.set()
+        """Runs in the connection's thread.
+
+        A broker with an alarm confirms a connection's first message, and then blocks it: that
+        confirm does not mean that the alarm is over.
+        """
+        self._local.is_blocked = True
+        self._blocked_threads.add(get_ident())
+
+    def _on_unblocked(self) -> None:
+        self._local.is_blocked = False
+        self._blocked_threads.discard(get_ident())
 
     def _drop(self, connection: Connection) -> None:
         self._local.connection = None
