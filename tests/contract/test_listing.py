@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -19,6 +20,7 @@ from forebay_backends.ledger.operations.inspection import (
     Description,
     Listed,
     ObservedCall,
+    backlog,
     delete,
     describe,
     list_calls,
@@ -27,6 +29,7 @@ from forebay_backends.ledger.operations.inspection import (
 from tests.contract.channel import Channel
 from tests.contract.records import (
     NOBODY,
+    QUEUE,
     WORKER,
     Record,
     accepted,
@@ -275,6 +278,23 @@ def test_only_a_finished_call_is_deleted_and_its_id_is_free_again(ledger: Blocki
     assert ledger.redis.keys(f"*{record.call.id}*") == []
     assert int(ledger.redis.get(f"{record.call.partition}:bytes") or 0) == 0
     assert ledger.run(accept(record.call, new_call(), NOBODY, Push())) is None
+
+
+def test_a_backlog_has_the_waiting_calls_and_the_longest_wait_of_the_ten_oldest_messages(
+    ledger: BlockingLedger,
+) -> None:
+    seconds, _ = cast("tuple[int, int]", ledger.redis.time())
+    waited_s = [20, 50, *[10] * 8, 90]
+    for message, (call, waited) in enumerate(
+        zip(keys_of_partition(len(waited_s)), waited_s, strict=True)
+    ):
+        accepted(ledger, call=call)
+        queued_at = (seconds - waited) * 1000
+        ledger.redis.hset(f"{call.partition}:call:{call}", "queued_at", queued_at)
+        ledger.redis.zadd(f"{call.partition}:waiting:{QUEUE}", {str(call): message + 1})
+    found, empty = ledger.run(backlog(PARTITION, [QUEUE, "another"]))
+    assert (found.calls, found.oldest_ms) == (11, pytest.approx(50_000, abs=9000))
+    assert (empty.calls, empty.oldest_ms) == (0, 0)
 
 
 def test_all_operations_on_an_unknown_call_are_refused(ledger: BlockingLedger) -> None:

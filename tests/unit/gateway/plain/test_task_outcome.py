@@ -16,7 +16,7 @@ from forebay.errors import ForebayError, ResultUnfit, TooLarge
 from forebay.errors.status import to_status
 from forebay.routes.plain import ExceptionStatus
 from forebay_backends.settings import load_settings
-from forebay_gateway.plain.mapping.result_meta import SLACK, read_meta
+from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited, read_meta
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
 from tests.unit.gateway.plain.test_mapping import METHODS
 
@@ -259,9 +259,18 @@ def test_a_compressed_result_is_inflated_up_to_the_limit() -> None:
     assert read_meta(packed(zlib.compress(json.dumps(meta).encode())), 1000) == meta
     with pytest.raises(TooLarge):
         read_meta(packed(zlib.compress(bytes(10**6))), 1000)
+    full = json.dumps(meta).ljust(100 * SLACK).encode()
+    assert read_meta(packed(zlib.compress(full)), 100) == meta
+    with pytest.raises(TooLarge, match=f"of {100 * SLACK + 1} bytes"):
+        read_meta(packed(zlib.compress(full + b" ")), 100)
     for broken in (packed(b"x"), packed(b"x", b"application/x-bz2")):
         with pytest.raises(ResultUnfit):
             read_meta(broken, 1000)
+
+
+def test_a_workers_list_that_is_no_json_is_refused_with_the_problem() -> None:
+    with pytest.raises(ResultUnfit, match="can't be read: it is not JSON"):
+        read_limited(b"{", 1000)
 
 
 @pytest.mark.parametrize(
