@@ -130,7 +130,9 @@ class Settings(BaseSettings):
     )
     max_calls: int = Field(10_000, ge=1, description="limit of calls in flight, in all processes")
     max_held_bytes: int = Field(
-        512 * _MIB, ge=1, description="limit of the memory that these calls hold"
+        512 * _MIB,
+        ge=1,
+        description="limit of the memory that these calls hold, and their requests on arrival",
     )
     max_queue_depth: int = Field(100_000, ge=1, description="limit of waiting calls in one queue")
     first_request_s: Seconds = Field(

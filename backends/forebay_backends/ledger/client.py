@@ -27,6 +27,7 @@ from forebay_backends.ledger.commands import (
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, asyncio_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
+from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
 from forebay_backends.ledger.replication import Replicas
@@ -36,6 +37,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _NO_REPLICAS = Replicas()
+_LARGE_SENDS = 4
+"""Large commands on their way at a time: redis-py and asyncio copy each two or three times."""
 PROBE_MS = 1000
 """Life time of the key that `ping` writes to check that the server takes writes."""
 
@@ -57,15 +60,16 @@ class Ledger:
         self._server = server_of(server)
         self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
         self._redis = asyncio_client(self._server)
+        self._large_sends = asyncio.Semaphore(_LARGE_SENDS)
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
         if operation.large_message is not None or self._replicas.needed([operation]):
             return (await self.run_all([operation]))[0]
         try:
-            reply = await self._execute(self._commands.evalsha(operation))
+            reply = await self._execute(self._commands.evalsha(operation), operation.size)
         except redis_errors.NoScriptError:
-            reply = await self._execute(self._commands.eval(operation))
+            reply = await self._execute(self._commands.eval(operation), operation.size)
         return operation.parse(reply)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
@@ -97,7 +101,9 @@ class Ledger:
         async with self._redis.pipeline(transaction=needs_transaction(operations)) as pipeline:
             self._commands.add(pipeline, operations)
             try:
-                replies = await self.within_timeout(pipeline.execute(raise_on_error=False))
+                execute = pipeline.execute(raise_on_error=False)
+                size = sum(operation.size for operation in operations)
+                replies = await self.within_timeout(execute, size)
             except Exception as error:
                 return [error for _ in operations]
         return await self._results(operations, list(script_replies(operations, replies)))
@@ -223,11 +229,16 @@ class Ledger:
         """Checks that the server takes writes; raises BackendUnavailable if it doesn't."""
         await self.within_timeout(self._redis.set(self.name(PROBE), b"", px=PROBE_MS))
 
-    async def within_timeout(self, command: Awaitable[R]) -> R:
-        """The reply to a redis-py command, within COMMAND_TIMEOUT_S; raises BackendUnavailable."""
+    async def within_timeout(self, command: Awaitable[R], size: int = 0) -> R:
+        """The reply to a redis-py command, within COMMAND_TIMEOUT_S; raises BackendUnavailable.
+
+        Commands with a large `size` in bytes wait until few others are on their way.
+        """
         try:
             with mapped_errors(self._name):
                 async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                    if size > LARGE_ABOVE_BYTES:
+                        return await self._large(command)
                     return await cancellable(command)
         except BackendUnavailable as error:
             if is_demotion(error.__cause__):
@@ -241,6 +252,14 @@ class Ledger:
         """
         if not self._server.is_cluster:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
+
+    async def _large(self, command: Awaitable[R]) -> R:
+        try:
+            async with self._large_sends:
+                return await cancellable(command)
+        finally:
+            if asyncio.iscoroutine(command):
+                command.close()  # else Python warns of one that never had its turn
 
     @property
     def redis(self) -> Any:
@@ -256,8 +275,8 @@ class Ledger:
         node = {"target_nodes": self._redis.DEFAULT_NODE} if self._server.is_cluster else {}
         return cast("Awaitable[Any]", self._redis.execute_command(*command, **node))
 
-    async def _execute(self, command: tuple[Any, ...]) -> Any:
-        return await self.within_timeout(self._redis.execute_command(*command))
+    async def _execute(self, command: tuple[Any, ...], size: int = 0) -> Any:
+        return await self.within_timeout(self._redis.execute_command(*command), size)
 
     async def now_ms(self) -> int:
         """The time on the ledger's clock, which does not follow steps of the server's."""

@@ -27,7 +27,7 @@ from forebay_gateway.durable.item_sequence import items_per_fetch
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import consumers_of
-from forebay_gateway.rpc.incoming import Context
+from forebay_gateway.rpc.message_reads import Context
 
 SERVICE = "forebay.v1.CallService"
 

@@ -31,7 +31,7 @@ from forebay_gateway.admin.operation_messages import (
 from forebay_gateway.admin.pages import cursor_of, page_size, token_of
 from forebay_gateway.admin.rpc_handlers import unary
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
-from forebay_gateway.rpc.incoming import Context
+from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.outcomes import call_unknown
 
 T = TypeVar("T")

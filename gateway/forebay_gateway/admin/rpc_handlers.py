@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 
 from forebay.errors import ForebayError
-from forebay_gateway.rpc.incoming import Context
+from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort, parsed
 

@@ -24,7 +24,7 @@ from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.fleet.monitor import FleetMonitor
-from forebay_gateway.rpc.incoming import Context
+from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.status import abort
 
 SERVICES = (operations.SERVICE, call_service.SERVICE)

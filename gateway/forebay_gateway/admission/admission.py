@@ -6,10 +6,12 @@ count from their arrival, before any request; and bytes held, which are
 - a flat `CALL_BYTES` for each call in flight;
 - the first request message of each call, until the call ends;
 - of a request stream, the messages on their way to the ledger;
-- items that wait here for a slow caller.
+- items that wait here for a slow caller;
+- for each message that gRPC is receiving, the largest message (`read_room.py`).
 
-Each message counts once, with its size on the wire. gRPC's own buffers do not count: HTTP/2
-bounds them by each connection's window. A request message that does not fit ends its call. An
+Each message counts once, with its size after decompression. What gRPC buffers of a message that
+nobody reads does not count: HTTP/2 bounds it by each stream's window. A request message that
+does not fit ends its call. An
 item that does not fit stays in the ledger until there is room; one item per call is always
 let through, so that each call makes progress.
 """
@@ -42,12 +44,11 @@ class Permit:
         self._arrived = False
         self._released = False
 
-    def arrived(self, size: int) -> None:
-        """Counts the first request; raises QueueFull, or Draining after the drain began."""
+    def arrived(self) -> None:
+        """Counts the call as accepted: its first request came. Raises Draining."""
         self._admission.refuse_while_draining()
         self._arrived = True
         self._admission.accepted += 1
-        self.take(size)
 
     def take(self, size: int) -> None:
         """Counts a request message; raises QueueFull if it does not fit."""

@@ -25,7 +25,7 @@ from forebay.v1 import call_pb2
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker
-from forebay_backends.broker.task_messages import batch_message
+from forebay_backends.broker.task_messages import TaskMessage, batch_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
     BatchHeartbeat,
@@ -44,7 +44,9 @@ from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
-from forebay_gateway.rpc.incoming import Context, IncomingCall
+from forebay_gateway.rpc.incoming import IncomingCall
+from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES, LargeSends
+from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import gateway_fault, timing_metadata
 from forebay_gateway.rpc.policy import attempts_limit, queue_wait_s
@@ -75,14 +77,14 @@ class EphemeralCalls:
         self._in_flight = InFlight()
         self._batcher = Batcher(fleet.slots, self._start_batch)
         self._background_tasks = BackgroundTasks()
+        self._large_sends = LargeSends()
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes:
         """Sends the call, waits for its reply, and returns the response."""
         options = incoming.options
-        member = call_pb2.BatchMember(
-            call_id=uuid7(), request=incoming.first or b"", metadata=options.forwarded_metadata
-        )
-        call = EphemeralCall(incoming.method, options.priority, member, time.monotonic())
+        member = call_pb2.BatchMember(call_id=uuid7(), metadata=options.forwarded_metadata)
+        request = incoming.first or b""
+        call = EphemeralCall(incoming.method, options.priority, member, request, time.monotonic())
         try:
             reply = await self._reply(incoming, call)
         except ForebayError as error:
@@ -163,7 +165,7 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        self._batcher.submit(call.method, call.priority, call)
+        self._submit(call)
         try:
             async with asyncio.timeout(wait_s) as call.queue_wait:
                 return await call.reply
@@ -176,6 +178,12 @@ class EphemeralCalls:
         finally:
             self._remove(call)
 
+    def _submit(self, call: EphemeralCall) -> None:
+        if call.size > LARGE_ABOVE_BYTES:  # alone: it would delay the small calls of a batch
+            self._start_batch(self._batcher.queue_of(call.method, call.priority), [call])
+        else:
+            self._batcher.submit(call.method, call.priority, call)
+
     def _start_batch(self, queue: BatchQueue[EphemeralCall], calls: list[EphemeralCall]) -> None:
         batch = Batch(calls[0].id if len(calls) == 1 else uuid7(), calls, time.monotonic())
         queue.on_batch_sent(batch)
@@ -186,27 +194,32 @@ class EphemeralCalls:
         self._background_tasks.start(self._dispatch(batch))
 
     async def _dispatch(self, batch: Batch) -> None:
-        members = [call.member for call in batch.calls.values()]
+        try:
+            async with self._large_sends.turn(max(call.size for call in batch.calls.values())):
+                await self._broker.send(self._message(batch))
+        except BackendUnavailable as error:
+            self._fail(batch, error)
+        except Exception:  # a bug must not leave the callers waiting
+            _log.exception("batch %s could not be sent", batch.id)
+            self._fail(batch, gateway_fault())
+
+    def _message(self, batch: Batch) -> TaskMessage:
         content = call_pb2.Batch(
-            members=members,
             reply_channel=self._reply_channel,
             method=batch.method.name,
             fingerprint=batch.method.fingerprint,
         )
-        message = batch_message(
+        for call in batch.calls.values():
+            member = content.members.add()
+            member.CopyFrom(call.member)
+            member.request = call.request
+        return batch_message(
             batch.id,
             content.SerializeToString(),
             task=batch.method.route.task,
             queue=batch.queue,
             priority=batch.priority,
         )
-        try:
-            await self._broker.send(message)
-        except BackendUnavailable as error:
-            self._fail(batch, error)
-        except Exception:  # a bug must not leave the callers waiting
-            _log.exception("batch %s could not be sent", batch.id)
-            self._fail(batch, gateway_fault())
 
     def _fail(self, batch: Batch, error: ForebayError) -> None:
         for call in tuple(batch.calls.values()):

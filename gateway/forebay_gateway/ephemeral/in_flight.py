@@ -18,11 +18,18 @@ class EphemeralCall:
     """One call; times are seconds of the monotonic clock."""
 
     def __init__(
-        self, method: Method, priority: int, member: call_pb2.BatchMember, begun_at: float
+        self,
+        method: Method,
+        priority: int,
+        member: call_pb2.BatchMember,
+        request: bytes,
+        begun_at: float,
     ) -> None:
         self.method = method
         self.priority = priority
         self.member = member
+        """Without its request, which would be a second copy while the call waits."""
+        self.request = request
         self.begun_at = begun_at
         self.reply: asyncio.Future[call_pb2.BatchMemberReply]
         self.reply = asyncio.get_running_loop().create_future()
@@ -36,6 +43,11 @@ class EphemeralCall:
     def id(self) -> str:
         """The call's id."""
         return self.member.call_id
+
+    @property
+    def size(self) -> int:
+        """The bytes of the request."""
+        return len(self.request)
 
     def fail(self, error: ForebayError) -> None:
         """Ends the call with an error, unless it has ended."""

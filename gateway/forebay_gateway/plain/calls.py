@@ -49,7 +49,9 @@ from forebay_gateway.plain.mapping.scalars import Unfit
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
 from forebay_gateway.plain.task_request import task_of
 from forebay_gateway.plain.watchdog import Watchdog
-from forebay_gateway.rpc.incoming import Context, IncomingCall
+from forebay_gateway.rpc.incoming import IncomingCall
+from forebay_gateway.rpc.large_sends import LargeSends
+from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.policy import queue_wait_s, run_time_s
 from forebay_gateway.rpc.uuid7 import uuid7
 
@@ -71,6 +73,7 @@ class PlainCalls:
         self._prefix = f"{os.urandom(4).hex()}-"
         self._in_flight = InFlight()
         self._background_tasks = BackgroundTasks()
+        self._large_sends = LargeSends()
         self._reply_queue = f"forebay.reply.{self._prefix}{uuid7()}"
         self.broker = self._make_broker()
         self._results = self._make_results()
@@ -93,7 +96,8 @@ class PlainCalls:
         self._in_flight.add(call)
         try:
             async with asyncio.timeout(incoming.deadline.timeout_s()):
-                await self._send(call)
+                async with self._large_sends.turn(len(incoming.first or b"")):
+                    await self._send(call)
                 await context.send_initial_metadata(((CALL_ID, call.id), (ATTACHED, "new")))
                 if not method.server_streaming:
                     return self._checked(await self._response(call))

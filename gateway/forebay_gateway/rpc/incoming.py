@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 
@@ -15,27 +15,31 @@ from forebay.deadline import Deadline
 from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
 from forebay_gateway.admission.admission import Permit
+from forebay_gateway.rpc.message_reads import Context, MessageReads
 from forebay_gateway.rpc.options import CallOptions
 from forebay_gateway.rpc.status import parsed
 
-Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
-
 
 class RequestStream:
-    """The request messages of an RPC.
+    """The request messages of an RPC; `count` gets the size of each.
 
     Not an async generator: the event loop needs a task to close a generator that is not
     exhausted, and here that is so after every unary request.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self, context: Context, reads: MessageReads, caller: str, count: Callable[[int], None]
+    ) -> None:
         self._context = context
+        self._reads = reads
+        self._caller = caller
+        self._count = count
 
     def __aiter__(self) -> RequestStream:
         return self
 
     async def __anext__(self) -> bytes:
-        request: Any = await self._context.read()
+        request: Any = await self._reads.read(self._context, self._caller, self._count)
         if request is grpc.aio.EOF:
             # gRPC reports the end of a stream that broke like that of a complete one, shortly
             # before it cancels the RPC. This second read waits for that cancellation.
@@ -101,7 +105,7 @@ async def receive(
     An empty request stream is allowed with a caller's call id, since that attaches to a call.
     """
     first = await _first(requests, limits.first_request_s)
-    permit.arrived(0 if first is None else len(first))
+    permit.arrived()
     if first is not None:
         _check(method, first, check, limits.max_message_bytes)
         if not method.client_streaming:  # the ledger checks the total of a request stream
@@ -113,7 +117,7 @@ async def receive(
         check.end()
         if not method.client_streaming:
             raise InvalidRequest("the request message is missing: the method takes one")
-    rest = _rest(method, requests, check, permit, limits.max_message_bytes)
+    rest = _rest(method, requests, check, limits.max_message_bytes)
     return IncomingCall(method, options, deadline, first, rest, permit)
 
 
@@ -130,11 +134,10 @@ async def _first(requests: RequestStream, within_s: float) -> bytes | None:
 
 
 async def _rest(
-    method: Method, requests: RequestStream, check: Check, permit: Permit, max_message_bytes: int
+    method: Method, requests: RequestStream, check: Check, max_message_bytes: int
 ) -> AsyncIterator[bytes]:
     """Yields the further requests. The permit counts each; the receiver must release it."""
     async for request in requests:
-        permit.take(len(request))
         _check(method, request, check, max_message_bytes)
         yield request
     check.end()

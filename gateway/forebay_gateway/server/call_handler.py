@@ -30,12 +30,12 @@ from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.incoming import (
-    Context,
     IncomingCall,
     RequestLimits,
     RequestStream,
     receive,
 )
+from forebay_gateway.rpc.message_reads import Context, MessageReads
 from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort
@@ -49,6 +49,7 @@ class CallLimits:
     """The limits of a gateway, of its queues, and of a call's requests."""
 
     admission: Admission
+    reads: MessageReads
     queues: QueueLimits
     requests: RequestLimits
     queue_wait_s: Callable[[Method], float]
@@ -81,19 +82,17 @@ class CallHandler:
         """
 
         async def behavior(_: object, context: Context) -> bytes | None:
-            return await self._serve(method, RequestStream(context), context)
+            return await self._serve(method, context)
 
         untyped: Any = behavior
         if method.server_streaming:
             return grpc.stream_stream_rpc_method_handler(untyped)
         return grpc.stream_unary_rpc_method_handler(untyped)
 
-    async def _serve(
-        self, method: Method, requests: RequestStream, context: Context
-    ) -> bytes | None:
+    async def _serve(self, method: Method, context: Context) -> bytes | None:
         try:
             with self._limits.admission.admit(caller_of(context.peer())) as permit:
-                incoming = await self._receive(method, requests, context, permit)
+                incoming = await self._receive(method, context, permit)
                 calls = self._calls_of(incoming)
                 if incoming.is_attach_only:
                     return await calls.serve(incoming, context)
@@ -128,15 +127,14 @@ class CallHandler:
             raise RuntimeError(f"nothing was set up for {incoming.method.name}")
         return calls
 
-    async def _receive(
-        self, method: Method, requests: RequestStream, context: Context, permit: Permit
-    ) -> IncomingCall:
+    async def _receive(self, method: Method, context: Context, permit: Permit) -> IncomingCall:
         options = read_call_options(context.invocation_metadata() or (), method.route)
         _check_options(method, options)
         deadline = Deadline.after(context.time_remaining())
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
         check = self._checks.get(method.name, NoCheck)()
+        requests = RequestStream(context, self._limits.reads, permit.caller, permit.take)
         return await receive(
             method, options, deadline, requests, check, permit, self._limits.requests
         )

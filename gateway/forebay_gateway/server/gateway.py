@@ -19,17 +19,21 @@ from forebay_backends.settings import Settings, SettingsError
 from forebay_gateway.admission.admission import Admission
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_monitor import QueueMonitor
+from forebay_gateway.admission.read_room import ReadRoom
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.incoming import RequestLimits
+from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
 from forebay_gateway.server.errors import address_in_use
-from forebay_gateway.server.grpc_options import server_options
+from forebay_gateway.server.grpc_options import largest_received_bytes, server_options
 from forebay_gateway.server.handlers import gateway_handlers
 from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.ledger_calls import LedgerCalls
+from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
 from forebay_gateway.server.methods import load_methods, needs_ledger
+from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
 from forebay_gateway.server.server_pool import ServerPool
 
@@ -93,12 +97,15 @@ class _Gateway:
         self._queue_monitor = _queue_monitor(queues, methods, self._ledger_calls, self._plain)
         limits = _limits(settings, queues)
         self._admission = limits.admission
+        self._memory_guard = MemoryGuard(limits.reads, settings.max_held_bytes)
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
         services = sorted({method.service for method in methods})
         self.health = HealthService((*services, *(() if admin is None else admin.services)))
         self._backend_is_up = {"ledger": self._ledger_calls is None, "plain": self._plain is None}
         call_handler = CallHandler(limits, _checks(settings), self._ledger_calls, self._plain)
-        handlers = gateway_handlers(methods, call_handler, self.health, admin)
+        handlers = gateway_handlers(
+            methods, call_handler, self.health, admin, _own_service_reads(settings)
+        )
         self.servers = _server_pool(settings, handlers, listen)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
@@ -108,6 +115,8 @@ class _Gateway:
         if self._plain is not None:
             yield from self._plain.loops(lambda is_up: self._set_health("plain", is_up))
         yield self._queue_monitor.run()
+        yield self._memory_guard.watch()
+        yield return_freed_memory()
 
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""
@@ -152,8 +161,11 @@ def _checks(settings: Settings) -> dict[str, CheckFactory]:
 
 
 def _limits(settings: Settings, queues: QueueLimits) -> CallLimits:
+    admission = Admission(settings.max_calls, settings.max_held_bytes)
+    room = ReadRoom(admission.bytes, largest_received_bytes(settings.max_message_bytes))
     return CallLimits(
-        Admission(settings.max_calls, settings.max_held_bytes),
+        admission,
+        MessageReads(room, admission.full_of_bytes, settings.first_request_s),
         queues,
         RequestLimits(
             settings.max_message_bytes,
@@ -162,6 +174,11 @@ def _limits(settings: Settings, queues: QueueLimits) -> CallLimits:
         ),
         lambda method: queue_wait_s(method, settings),
     )
+
+
+def _own_service_reads(settings: Settings) -> MessageReads:
+    message_bytes = largest_received_bytes(settings.max_message_bytes)
+    return own_service_reads(message_bytes, settings.first_request_s)
 
 
 def _queue_monitor(

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from forebay_backends.settings import Settings
 
-# A message over our limit gets an error with details; one over the transport's
-# gets gRPC's bare RESOURCE_EXHAUSTED, before it is held in memory.
-_TRANSPORT_SLACK = 4
+_RECEIVE_SLACK = 1.5
+"""A message up to 1.5 times the limit gets an error with details. A larger one gets gRPC's bare
+RESOURCE_EXHAUSTED, before it is held whole or decompressed."""
+_SEND_SLACK = 4
 MIN_PING_INTERVAL_MS = 10_000
 
 
+def largest_received_bytes(max_message_bytes: int) -> int:
+    """The largest request message that gRPC receives, on the wire and decompressed."""
+    return int(max_message_bytes * _RECEIVE_SLACK)
+
+
 def server_options(settings: Settings, *, reuse_port: bool) -> list[tuple[str, int]]:
-    limit = settings.max_message_bytes * _TRANSPORT_SLACK
+    limit = settings.max_message_bytes
     return [
-        ("grpc.max_receive_message_length", limit),
-        ("grpc.max_send_message_length", limit),
+        ("grpc.max_receive_message_length", largest_received_bytes(limit)),
+        ("grpc.max_send_message_length", limit * _SEND_SLACK),
+        # Else gRPC buffers megabytes of each message that nobody reads yet, not 64 KiB.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.so_reuseport", int(reuse_port)),
         # Clients may ping every 10 s, with or without calls. We ping after 30 s of
         # silence, so that a dead connection is noticed and its calls are released.

@@ -9,10 +9,12 @@ import grpc
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
 from forebay_gateway.admin.services import AdminServices
+from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.server.call_handler import CallHandler
 from forebay_gateway.server.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.server.health import HealthService
+from forebay_gateway.server.own_services import BoundedHandler
 from forebay_gateway.server.reflection import reflection_handlers
 
 
@@ -21,14 +23,18 @@ def gateway_handlers(
     call_handler: CallHandler,
     health: HealthService,
     admin: AdminServices | None,
+    own_reads: MessageReads,
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     """In the order in which gRPC tries them; `admin` is None without a ledger."""
     admin_services = () if admin is None else admin.services
-    return (
-        *_routed_handlers(methods, call_handler),
+    own = (
         *(() if admin is None else admin.handlers()),
         health.handler(),
         *reflection_handlers(methods, (*admin_services, HEALTH_SERVICE)),
+    )
+    return (
+        *_routed_handlers(methods, call_handler),
+        *(BoundedHandler(handler, own_reads) for handler in own),
         _UnknownMethods(),
     )
 

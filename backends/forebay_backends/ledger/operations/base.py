@@ -39,6 +39,12 @@ class Operation(Generic[T]):
     large_message: LargeMessage | None = None
     waits_for_replicas: bool = False
 
+    @property
+    def size(self) -> int:
+        """About the bytes that it sends."""
+        large = 0 if self.large_message is None else len(self.large_message.message)
+        return large + sum(len(one) for one in self.arguments if isinstance(one, bytes))
+
 
 class Refusal(StrEnum):
     """Why a script refused an operation, where the call's state was not the reason."""

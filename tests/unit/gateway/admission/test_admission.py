@@ -31,7 +31,8 @@ def leave(permit: Permit) -> None:
 
 def fail_after_arriving(permit: Permit) -> None:
     """As a handler that raises."""
-    permit.arrived(1000)
+    permit.arrived()
+    permit.take(1000)
     raise KeyError
 
 
@@ -84,14 +85,15 @@ def test_a_call_holds_a_flat_cost_and_its_first_request_and_counts_as_accepted()
     some = admission()
     with some.admit("a") as permit:
         assert (some.calls.held, some.bytes.held, some.accepted) == (1, CALL_BYTES, 0)
-        permit.arrived(1000)
+        permit.arrived()
+        permit.take(1000)
         assert (some.calls.held, some.bytes.held, some.accepted) == (1, CALL_BYTES + 1000, 1)
 
 
 def test_a_message_without_room_is_refused_and_an_item_is_told_of_it() -> None:
     tight = admission(max_held_bytes=90_000)
     with tight.admit("a") as permit:
-        permit.arrived(0)
+        permit.arrived()
         with pytest.raises(QueueFull, match="50000 more do not fit") as caught:
             permit.take(50_000)
         assert caught.value.quota == "bytes held"
@@ -117,13 +119,13 @@ def test_bytes_that_come_after_the_end_are_not_counted() -> None:
 def test_draining_lets_no_further_call_in_and_those_in_flight_go_on() -> None:
     some = admission()
     with some.admit("a") as permit, some.admit("silent") as silent:
-        permit.arrived(0)
+        permit.arrived()
         some.drain()
         with pytest.raises(Draining) as caught:
             some.admit("a")
         assert (caught.value.retry_after_s or 0) > 0
         with pytest.raises(Draining):
-            silent.arrived(0)
+            silent.arrived()
         assert some.accepted == 1
     assert some.accepted == some.calls.held == 0
 

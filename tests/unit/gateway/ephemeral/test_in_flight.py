@@ -26,7 +26,7 @@ class Sending:
 
     def send(self, call_ids: str, at: float, priority: int = 0) -> Batch:
         calls = [
-            EphemeralCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), START + at)
+            EphemeralCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), b"", START + at)
             for call_id in call_ids.split()
         ]
         batch = Batch(call_ids, calls, START + at)

@@ -30,7 +30,7 @@ class FakeClockQueue:
     def call(self, count: int = 1, at: float = 0.0) -> None:
         for _ in range(count):
             member = call_pb2.BatchMember(call_id=str(len(self.calls)))
-            self.calls.append(EphemeralCall(ADD, 0, member, START + at))
+            self.calls.append(EphemeralCall(ADD, 0, member, b"", START + at))
             self.queue.add(self.calls[-1])
 
     def take(self, at: float = 0.0, slots: int = 1) -> list[Batch]:

@@ -1,0 +1,61 @@
+"""Keeps the gateway's memory near `max_held_bytes`, and returns freed memory after bursts.
+
+Admission does not know the size of a message that an idle call has begun to send (`read_room.py`).
+If many idle calls send at once, malloc gives out more than admission allows. Then the guard ends
+idle reads, of the caller with the most of them first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from forebay_backends.process.memory import FreedMemory, allocated_bytes, resident_bytes
+from forebay_gateway.rpc.message_reads import MessageReads
+
+_CHECK_INTERVAL_S = 0.05
+_TRIM_INTERVAL_S = 5.0
+SLACK_BYTES = 192 << 20
+"""For what admission does not count: copies of messages that are being passed on, responses."""
+
+_log = logging.getLogger(__name__)
+
+
+class MemoryGuard:
+    """Guards `max_held_bytes`; the memory in use when it is made does not count."""
+
+    def __init__(
+        self,
+        reads: MessageReads,
+        max_held_bytes: int,
+        resident: Callable[[], int] = resident_bytes,
+        allocated: Callable[[], int] = allocated_bytes,
+    ) -> None:
+        self._reads = reads
+        self._resident, self._allocated = resident, allocated
+        self._most = max_held_bytes + SLACK_BYTES
+        self._resident_at_start, self._allocated_at_start = resident(), allocated()
+
+    def check(self) -> None:
+        """Ends idle reads while too much memory is in use."""
+        if self._resident() - self._resident_at_start <= self._most:  # quick, unlike mallinfo2
+            return
+        if self._allocated() - self._allocated_at_start > self._most:
+            ended = self._reads.evict_idle()
+            if ended:
+                _log.warning("idle calls sent more than fits in memory; ended %d of them", ended)
+
+    async def watch(self) -> None:
+        """Guards, until cancelled."""
+        while True:
+            await asyncio.sleep(_CHECK_INTERVAL_S)
+            self.check()
+
+
+async def return_freed_memory() -> None:
+    """Returns freed memory to the system, until cancelled."""
+    freed = FreedMemory()
+    while True:
+        await asyncio.sleep(_TRIM_INTERVAL_S)
+        await asyncio.to_thread(freed.give_back)

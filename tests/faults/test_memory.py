@@ -1,0 +1,140 @@
+"""One caller sends bursts of large messages, compressed or not: the gateway's memory is bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+
+from forebay_gateway.admission.read_room import IDLE_AFTER_S
+from forebay_gateway.server.memory_guard import SLACK_BYTES
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.harness import environment, eventually, forebay_gateway, redis_server
+
+ROOT = Path(__file__).parents[2]
+MIB = 1 << 20
+MAX_HELD_BYTES = 128 * MIB
+CALLS = 60
+HELD_S = 3.0
+LEGAL_BYTES, REFUSED_BYTES = 4_000_000, 15_000_000
+RETURNED_WITHIN_S = 30.0
+TIMEOUT_S = 60.0
+BURSTS = 2
+ACCEPTED = {"DEADLINE_EXCEEDED", "UNAVAILABLE"}
+"""No worker runs calls, and a loaded machine may send their messages too slowly."""
+PATH = "/tests.echo.v1.EchoService"
+
+
+class Memory:
+    """The resident memory of a process, sampled."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self.peak = 0
+
+    @property
+    def now(self) -> int:
+        return int(self._process.memory_info().rss)
+
+    @contextlib.contextmanager
+    def sampled(self) -> Iterator[None]:
+        done = threading.Event()
+
+        def sample() -> None:
+            while not done.wait(0.005):
+                self.peak = max(self.peak, self.now)
+
+        sampler = threading.Thread(target=sample)
+        sampler.start()
+        try:
+            yield
+        finally:
+            done.set()
+            sampler.join()
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[tuple[Memory, str]]:
+    """A gateway without workers: its memory and its address."""
+    with redis_server() as url:
+        env = environment(
+            FOREBAY_LEDGER_URL=url,
+            FOREBAY_SERVICES='["tests.echo.v1.echo_pb2"]',
+            FOREBAY_MAX_HELD_BYTES=str(MAX_HELD_BYTES),
+            FOREBAY_LINGER_S="0",
+            FOREBAY_DRAIN_S="0",
+        )
+        with forebay_gateway(env=env, cwd=ROOT) as (process, address):
+            yield Memory(process.popen.pid), address
+
+
+def channel(address: str) -> grpc.Channel:
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+    return grpc.insecure_channel(address, options=options)
+
+
+def burst(address: str, method: str, size: int, compression: grpc.Compression) -> Counter[str]:
+    """Calls with one request each, at once; the statuses and how many calls had each."""
+    request = EchoRequest(text="x" * size).SerializeToString()
+    with channel(address) as one:
+        call = one.stream_stream(f"{PATH}/{method}")
+        limits: Any = {"compression": compression, "timeout": TIMEOUT_S}
+        if size == LEGAL_BYTES:
+            limits["timeout"] = HELD_S
+        calls = [call(iter([request]), **limits) for _ in range(CALLS)]
+        return Counter(each.code().name for each in calls)
+
+
+@pytest.mark.parametrize("method", ["Unary", "Quick"])
+@pytest.mark.parametrize("size", [LEGAL_BYTES, REFUSED_BYTES], ids=["legal", "over the limit"])
+@pytest.mark.parametrize(
+    "compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip], ids=["plain", "gzip"]
+)
+def test_a_burst_takes_bounded_memory_and_gives_it_back(
+    gateway: tuple[Memory, str], method: str, size: int, compression: grpc.Compression
+) -> None:
+    memory, address = gateway
+    before = memory.now
+    memory.peak = 0
+    with memory.sampled():
+        for _ in range(BURSTS):
+            statuses = burst(address, method, size, compression)
+            expected = {"RESOURCE_EXHAUSTED"}
+            if size == LEGAL_BYTES:
+                expected |= ACCEPTED
+            assert set(statuses) <= expected
+    assert memory.peak - before < MAX_HELD_BYTES + SLACK_BYTES
+    eventually(
+        lambda: memory.now < before + 100_000_000, "the memory is returned", RETURNED_WITHIN_S
+    )
+
+
+def test_idle_calls_that_send_at_once_are_ended_before_they_fill_the_memory(
+    gateway: tuple[Memory, str],
+) -> None:
+    memory, address = gateway
+    before = memory.now
+    memory.peak = 0
+    send = threading.Event()
+    request = EchoRequest(text="x" * LEGAL_BYTES).SerializeToString()
+
+    def requests() -> Iterator[bytes]:
+        send.wait(TIMEOUT_S)
+        yield request
+
+    with channel(address) as one:
+        calls = [one.stream_stream(f"{PATH}/Quick")(requests(), timeout=20) for _ in range(CALLS)]
+        time.sleep(2 * IDLE_AFTER_S)  # nothing tells a caller that its read counts as idle
+        with memory.sampled():
+            send.set()
+            statuses = Counter(each.code().name for each in calls)
+    assert set(statuses) <= {"RESOURCE_EXHAUSTED", *ACCEPTED}
+    assert memory.peak - before < MAX_HELD_BYTES + SLACK_BYTES
