@@ -54,7 +54,8 @@ def environment(**variables: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("FOREBAY_", "MAKE", "MFLAGS"))
     }
-    return {**inherited, "PATH": f"{BIN}:{os.environ['PATH']}", **variables}
+    own = {"PATH": f"{BIN}:{os.environ['PATH']}", "FOREBAY_LAME_DUCK_S": "0"}
+    return {**inherited, **own, **variables}
 
 
 def eventually(

@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     max_held_bytes: int = Field(
         512 * _MIB,
         ge=1,
-        description="limit of the memory that these calls hold, and their requests on arrival",
+        description="limit of the memory that calls and arriving requests hold",
     )
     max_queue_depth: int = Field(100_000, ge=1, description="limit of waiting calls in one queue")
     first_request_s: Seconds = Field(
@@ -173,6 +173,11 @@ class Settings(BaseSettings):
     )
     retention_bytes: int = Field(
         1 << 30, ge=0, description="size limit of all finished calls in total"
+    )
+    lame_duck_s: Seconds = Field(
+        5.0,
+        ge=0,
+        description="how long a gateway accepts calls after SIGTERM, while health is NOT_SERVING",
     )
     drain_s: Seconds = Field(
         10.0, ge=0, description="time that calls in flight have to finish at shutdown"

@@ -16,6 +16,7 @@ from forebay_gateway.cli.display import show_findings, show_routes
 from forebay_gateway.cli.doctor import examine, find_workers
 from forebay_gateway.cli.run import error_text, log_to_stderr, run, stop_signal
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
+from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.methods import load_methods, needs_ledger
 from forebay_gateway.server.processes import running_gateways
 
@@ -67,9 +68,10 @@ def gateway(**flags: Any) -> None:
     embedded = _needs_embedded(settings, _loaded(settings))
 
     async def serve() -> None:
-        async with running_gateways(settings) as address:
+        lame_duck = LameDuck(settings.lame_duck_s)
+        async with running_gateways(settings, lame_duck) as address:
             click.echo(f"forebay gateway ready on {address}")
-            await stop_signal()
+            await stop_signal(lame_duck)
 
     if not embedded or is_running(settings.data_dir):
         run(serve())

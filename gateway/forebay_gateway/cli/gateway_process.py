@@ -19,6 +19,7 @@ from forebay_backends.process.parent_link import exit_with_parent
 from forebay_backends.settings import Settings, SettingsError, load_settings
 from forebay_gateway.cli.run import log_to_stderr, run
 from forebay_gateway.server.gateway import running_gateway
+from forebay_gateway.server.lame_duck import SKIP_LAME_DUCK, LameDuck
 from forebay_gateway.server.supervisor import READY
 
 
@@ -41,7 +42,9 @@ async def _serve(settings: Settings, link: int) -> None:
     # A second SIGTERM changes nothing: a signal to the whole process group arrives here
     # both directly and from the parent.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with running_gateway(settings):
+    lame_duck = LameDuck(settings.lame_duck_s)
+    asyncio.get_running_loop().add_signal_handler(SKIP_LAME_DUCK, lame_duck.skip)
+    async with running_gateway(settings, lame_duck=lame_duck):
         freeze_startup_objects()
         os.write(link, READY.encode())
         await stop.wait()

@@ -16,6 +16,7 @@ from forebay_backends.embedded.server import EmbeddedServerError
 from forebay_backends.settings import SettingsError
 from forebay_gateway.cli.up import UpError
 from forebay_gateway.server.errors import GatewayError
+from forebay_gateway.server.lame_duck import LameDuck
 
 T = TypeVar("T")
 
@@ -49,19 +50,35 @@ def error_text(error: BaseException) -> str:
     return "\n  ".join([f"the services can't be served, for {len(problems)} reasons:", *problems])
 
 
-async def stop_signal() -> None:
-    """Returns at the first SIGINT or SIGTERM; a second one then ends the process."""
-    stop = asyncio.Event()
+async def stop_signal(lame_duck: LameDuck | None = None) -> None:
+    """Returns at the first SIGINT or SIGTERM.
+
+    SIGINT skips the lame-duck time; after SIGTERM the next signal of either kind does. A signal
+    after that ends the process.
+    """
+    first: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
     loop = asyncio.get_running_loop()
 
-    def on_signal() -> None:
-        stop.set()
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+    def on_signal(number: signal.Signals) -> None:
+        if not first.done():
+            first.set_result(number)
+        if lame_duck is not None and number == signal.SIGINT:
+            lame_duck.skip()
+        if lame_duck is None or lame_duck.is_over:
+            remove_handlers()
+        else:
+            for each in _STOP_SIGNALS:
+                loop.add_signal_handler(each, lame_duck.skip)
 
+    def remove_handlers() -> None:
+        for each in _STOP_SIGNALS:
+            loop.remove_signal_handler(each)
+
+    if lame_duck is not None:
+        lame_duck.on_over.append(remove_handlers)
     for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, on_signal)
-    await stop.wait()
+        loop.add_signal_handler(number, on_signal, number)
+    await first
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:

@@ -72,6 +72,11 @@ class ChildProcess:
             received += more
         return None
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends the signal if the process runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
     async def stop(self, steps: Sequence[StopStep]) -> bool:
         """Takes the steps in turn until the process has ended, then kills it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from ipaddress import ip_address
 from typing import Any
@@ -30,6 +30,7 @@ from forebay_gateway.server.errors import address_in_use
 from forebay_gateway.server.grpc_options import largest_received_bytes, server_options
 from forebay_gateway.server.handlers import gateway_handlers
 from forebay_gateway.server.health import HealthService
+from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.ledger_calls import LedgerCalls
 from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
 from forebay_gateway.server.methods import load_methods, needs_ledger
@@ -39,20 +40,24 @@ from forebay_gateway.server.server_pool import ServerPool
 
 _CANCEL_GRACE_S = 1.0
 _DRAIN_POLL_S = 0.02
+_FIRST_REQUESTS_S = 0.2
 
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) -> AsyncIterator[str]:
+async def running_gateway(
+    settings: Settings, methods: Sequence[Method] = (), lame_duck: LameDuck | None = None
+) -> AsyncIterator[str]:
     """Serves until the block is left, then drains; yields the address, HOST:PORT.
 
     Without `methods`, the gateway serves those of the settings' services.
 
-    Shutdown order: health reports NOT_SERVING and new calls are refused; calls in flight
-    get `drain_s`; the rest are aborted, so that clients resume them at another gateway;
-    then the servers stop; last the connections to the backends close, since all of the
-    above uses them.
+    Shutdown order: health reports NOT_SERVING; during the lame-duck time, if there is one, calls
+    are still accepted; then the port closes and each connection gets a GOAWAY, so that clients
+    and proxies start no further call on it; calls in flight get `drain_s`; the rest are
+    aborted, so that clients resume them at another gateway; last the connections to the
+    backends close, since all of the above uses them.
 
     Raises SettingsError, RouteError or GatewayError if the gateway can't start.
     """
@@ -70,9 +75,16 @@ async def running_gateway(settings: Settings, methods: Sequence[Method] = ()) ->
             try:
                 yield gateway.servers.address
             finally:
-                await gateway.drain(settings.drain_s)
+                await gateway.health.drain()
+                if lame_duck is not None:
+                    await lame_duck.wait()
                 await cancel_all([restarts])
+                going_away = background.create_task(
+                    gateway.servers.stop(settings.drain_s + _CANCEL_GRACE_S)
+                )
+                await gateway.drain(settings.drain_s)
                 await gateway.servers.stop(_CANCEL_GRACE_S)
+                await going_away
                 await gateway.join()
                 await cancel_all(loops)
         await gateway.close()
@@ -129,9 +141,10 @@ class _Gateway:
             )
 
     async def drain(self, grace_s: float) -> None:
-        """Refuses new calls, waits for those in flight, and aborts the rest."""
+        """Waits for calls in flight, and aborts the rest."""
+        await asyncio.sleep(_DRAIN_POLL_S)  # until then gRPC may hand over calls it has accepted
+        await _arrived(self._admission)
         self._admission.drain()
-        await self.health.drain()
         await _drained(self._admission, grace_s)
         for calls in self._calls():
             calls.abort_remaining()
@@ -201,12 +214,21 @@ def _is_loopback(address: str) -> bool:
         return host == "localhost" or address.startswith("unix:")
 
 
+async def _arrived(admission: Admission) -> None:
+    """Waits for the first requests of calls that have begun, but not for silent callers."""
+    await _until(lambda: admission.calls.held <= admission.accepted, _FIRST_REQUESTS_S)
+
+
 async def _drained(admission: Admission, grace_s: float) -> None:
     """Waits until no call is in flight, at most for the grace."""
-    give_up = asyncio.get_running_loop().time() + grace_s
     if admission.accepted:
         _log.info("draining: %d calls in flight, %g s of grace", admission.accepted, grace_s)
-    while admission.accepted and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
+    await _until(lambda: not admission.accepted, grace_s)
+
+
+async def _until(condition: Callable[[], bool], within_s: float) -> None:
+    give_up = asyncio.get_running_loop().time() + within_s
+    while not condition() and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
         await asyncio.sleep(_DRAIN_POLL_S)  # admission is pure: it has no event to wait for
 
 

@@ -3,20 +3,22 @@
 This process spawns them, never forks, and runs no gRPC itself. It restarts a process that
 ends; they end with this process, even if it is killed.
 
-Shutdown order: all get SIGTERM at once, and each drains as a single gateway does.
+Shutdown order: all get SIGTERM at once, and each drains as a single gateway does. SIGUSR1 skips
+their lame-duck time.
 """
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from forebay_backends.process.memory import freeze_startup_objects
 from forebay_backends.settings import Settings
 from forebay_gateway.server.child_process import ChildProcess
 from forebay_gateway.server.gateway import running_gateway
+from forebay_gateway.server.lame_duck import SKIP_LAME_DUCK, LameDuck
 from forebay_gateway.server.port import reserved_port
 from forebay_gateway.server.supervisor import SupervisedProcess, restarted, started
 
@@ -24,13 +26,15 @@ _STOP_AFTER_DRAIN_S = 10.0
 
 
 @asynccontextmanager
-async def running_gateways(settings: Settings) -> AsyncIterator[str]:
+async def running_gateways(
+    settings: Settings, lame_duck: LameDuck | None = None
+) -> AsyncIterator[str]:
     """As `running_gateway`, in as many processes as the settings say.
 
     Raises GatewayError, in an exception group, if one of them can't start.
     """
     if settings.processes == 1:
-        async with running_gateway(settings) as address:
+        async with running_gateway(settings, lame_duck=lame_duck) as address:
             freeze_startup_objects()
             yield address
         return
@@ -40,6 +44,19 @@ async def running_gateways(settings: Settings) -> AsyncIterator[str]:
         ]
         async with started(processes), restarted(processes):
             yield address
+            _share_lame_duck(lame_duck or LameDuck(0.0), processes)
+
+
+def _share_lame_duck(lame_duck: LameDuck, processes: Sequence[SupervisedProcess]) -> None:
+    """Skips the lame-duck time of the processes when that of this one is skipped."""
+
+    def skip() -> None:
+        for process in processes:
+            process.send_signal(SKIP_LAME_DUCK)
+
+    lame_duck.on_over.append(skip)
+    if lame_duck.is_over or not lame_duck.lame_duck_s:
+        skip()
 
 
 def _gateway_process(number: int, settings: Settings, address: str) -> SupervisedProcess:
@@ -56,7 +73,7 @@ def _gateway_process(number: int, settings: Settings, address: str) -> Supervise
             "FOREBAY_SERVICES": json.dumps(settings.services),
         },
     )
-    stop_s = settings.drain_s + _STOP_AFTER_DRAIN_S
+    stop_s = settings.lame_duck_s + settings.drain_s + _STOP_AFTER_DRAIN_S
     return SupervisedProcess(
         f"gateway process {number}", child, [(signal.SIGTERM, stop_s)], reports_ready=True
     )

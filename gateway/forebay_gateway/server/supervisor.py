@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -87,6 +88,9 @@ class SupervisedProcess:
                 _log.error("%s", error)
             else:
                 _log.info("%s was restarted", self.name)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
 
     async def stop(self) -> None:
         if not await self._child.stop(self._stop_steps):
