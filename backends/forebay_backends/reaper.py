@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Iterable
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.ledger.client import Ledger
@@ -43,6 +44,9 @@ class Reaper:
     def __init__(self, ledger: Ledger, broker: Broker, retention_bytes: int) -> None:
         self._ledger = ledger
         self._broker = broker
+        self._outage = OutageLog(
+            _log, "the broker does not answer; lost calls wait", "lost calls are resent again"
+        )
         self._retention_bytes = retention_bytes
         self._expected_clock = ExpectedClock()
 
@@ -94,7 +98,9 @@ class Reaper:
                 depth = await self._broker.depth(queue)
                 await self._resend(probably_lost(waiting, depth), "its message is missing")
             except BackendUnavailable as error:
-                _log.warning("lost calls of queue %r are resent later: %s", queue, error)
+                self._outage.failed(error)
+                return
+        self._outage.succeeded()
 
     async def _resend(self, calls: Iterable[UnclaimedCall], reason: str) -> None:
         for call in calls:

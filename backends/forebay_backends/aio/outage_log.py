@@ -1,8 +1,12 @@
-"""Logging an outage once instead of at every failed try."""
+"""Logging an outage a few times instead of at every failed try."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
+
+REPEAT_S = 30.0
 
 
 def in_words(error: BaseException) -> str:
@@ -11,23 +15,64 @@ def in_words(error: BaseException) -> str:
 
 
 class OutageLog:
-    """Logs the first of consecutive failures as a warning, and the success that ends them.
+    """Logs when failures begin, every 30 s while they last, and the success that ends them.
 
-    For example, with "the broker does not answer" and "the broker answers again".
+    For example, with "the broker does not answer" and "the broker answers again":
+
+        WARNING the broker does not answer: ConnectionError: refused
+        WARNING the broker does not answer, for 30 s now: ConnectionError: refused
+        INFO the broker answers again, after 41 s
+
+    `clock` returns seconds. Threads may share an object.
     """
 
-    def __init__(self, log: logging.Logger, begins: str, ends: str) -> None:
+    def __init__(
+        self,
+        log: logging.Logger,
+        begins: str,
+        ends: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._log = log
         self._begins = begins
         self._ends = ends
-        self._is_out = False
+        self._clock = clock
+        self._began: float | None = None
+        self._repeat_at = 0.0
 
     def failed(self, error: Exception) -> None:
-        if not self._is_out:
-            self._log.warning("%s: %s", self._begins, in_words(error.__cause__ or error))
-        self._is_out = True
+        now = self._clock()
+        cause = in_words(error.__cause__ or error)
+        if self._began is None:
+            self._began, self._repeat_at = now, now + REPEAT_S
+            self._log.warning("%s: %s", self._begins, cause)
+        elif now >= self._repeat_at:
+            self._repeat_at = now + REPEAT_S
+            self._log.warning("%s, for %.0f s now: %s", self._begins, now - self._began, cause)
 
     def succeeded(self) -> None:
-        if self._is_out:
-            self._log.info("%s", self._ends)
-        self._is_out = False
+        began, self._began = self._began, None
+        if began is not None:
+            self._log.info("%s, after %.0f s", self._ends, self._clock() - began)
+
+
+class RepeatFilter(logging.Filter):
+    """Passes a logger's messages once in 30 s each: for libraries that log every failed try.
+
+    Messages are the same if their format strings are. `clock` returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._next_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now, message = self._clock(), str(record.msg)[:80]
+        if record.levelno < logging.WARNING:
+            return True
+        if now < self._next_at.get(message, now):
+            return False
+        self._next_at = {old: at for old, at in self._next_at.items() if at > now}
+        self._next_at[message] = now + REPEAT_S
+        return True

@@ -15,6 +15,7 @@ from forebay.errors import (
     BackendUnavailable,
     CallIdReused,
 )
+from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.base import Broker, ledger_push
 from forebay_backends.broker.task_messages import TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
@@ -58,6 +59,9 @@ class DurableCalls:
         self.broker = broker
         self.watches = watches
         self.ledger_retry = LedgerRetry()
+        self.resend_outage = OutageLog(
+            _log, "the broker does not answer; calls stay queued", "the broker takes calls again"
+        )
         pipeliner = Pipeliner(ledger)
         self.acceptor = Acceptor(ledger, pipeliner, broker, watches.channel, slots)
         self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
@@ -219,8 +223,10 @@ class _DurableRpc:
             return
         try:
             await self._calls.broker.send(self._message(attempt))
-        except BackendUnavailable:
-            _log.warning("the broker does not answer; call %s stays queued", self._call)
+            self._calls.resend_outage.succeeded()
+        except BackendUnavailable as error:
+            _log.debug("the broker does not answer; call %s stays queued", self._call)
+            self._calls.resend_outage.failed(error)
 
     def _message(self, attempt: int) -> TaskMessage:
         return call_message(

@@ -6,6 +6,7 @@ import logging
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import cancel, discard, leave
@@ -28,6 +29,11 @@ class Disconnects:
         self._watches = watches
         self._ledger_retry = ledger_retry
         self._background_tasks = BackgroundTasks()
+        self._outage = OutageLog(
+            _log,
+            "the ledger does not get reports of disconnects; watches will expire",
+            "the ledger gets reports of disconnects again",
+        )
 
     def disconnected(self, call: CallKey) -> None:
         """Ends the gateway's watch on the call."""
@@ -52,8 +58,10 @@ class Disconnects:
 
         try:
             await self._ledger_retry.retry(attempt)
-        except BackendUnavailable:
-            _log.warning("call %s: its caller disconnected; its watch will expire", call)
+            self._outage.succeeded()
+        except BackendUnavailable as error:
+            _log.debug("call %s: its caller disconnected; its watch will expire", call)
+            self._outage.failed(error)
 
     async def _discard_or_cancel(self, call: CallKey) -> None:
         async def attempt() -> None:
@@ -62,5 +70,7 @@ class Disconnects:
 
         try:
             await self._ledger_retry.retry(attempt)
-        except BackendUnavailable:
-            _log.warning("call %s failed; if it was accepted, its watch will expire", call)
+            self._outage.succeeded()
+        except BackendUnavailable as error:
+            _log.debug("call %s failed; if it was accepted, its watch will expire", call)
+            self._outage.failed(error)

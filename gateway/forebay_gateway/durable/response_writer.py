@@ -161,7 +161,7 @@ class ResponseWriter:
         except BackendUnavailable:
             # The handler waits meanwhile. `_wait` sends the credit when the ledger is back.
             self._failed_credit = read_count
-            _log.info(
+            _log.debug(
                 "call %s: the ledger did not get a credit of %d items", self._call, read_count
             )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.aio.outage_log import OutageLog
 from forebay_workers.handler.interrupted import Interrupted
 
 RETRY_FOR_S = 60.0
@@ -15,6 +16,11 @@ RETRY_FOR_S = 60.0
 _RETRY_DELAY_S = 0.5
 
 _log = logging.getLogger(__name__)
+
+# One for all handlers of a process, or each would log every outage.
+_outage = OutageLog(
+    _log, "the ledger does not answer; calls of this process wait", "the ledger answers again"
+)
 
 T = TypeVar("T")
 
@@ -28,9 +34,12 @@ def retry_while_away(operation: Callable[[], T]) -> T:
     give_up = time.monotonic() + RETRY_FOR_S
     while True:
         try:
-            return operation()
+            result = operation()
         except BackendUnavailable as error:
             if time.monotonic() > give_up:
                 raise LedgerAway from error
-            _log.warning("the ledger does not answer; retrying in %g s", _RETRY_DELAY_S)
+            _outage.failed(error)
             time.sleep(_RETRY_DELAY_S)
+        else:
+            _outage.succeeded()
+            return result

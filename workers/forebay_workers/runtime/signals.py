@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import uuid
@@ -18,11 +19,17 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from forebay_backends.aio.outage_log import RepeatFilter
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.process.memory import freeze_startup_objects
 from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
 from forebay_workers.runtime.green_threads import green_threads_problem
 from forebay_workers.runtime.process import current_worker, settings
+
+_REPEATING_LOGGERS = (
+    *("celery.worker.consumer.consumer", "celery.worker.consumer.connection"),
+    *("kombu.connection", "kombu.common", "kombu.transport.redis", "kombu.transport.virtual.base"),
+)
 
 _applications: WeakSet[Celery] = WeakSet()
 
@@ -50,6 +57,7 @@ def on_worker_init(sender: Any, **_: object) -> None:
     worker = current_worker()
     if not worker.is_hosted:
         freeze_startup_objects()  # before any fork, so that children share it
+        _fold_repeated_warnings()
     worker.id = f"{sender.hostname}.{uuid.uuid4()}"
     worker.pid = os.getpid()
     worker.slots = max(1, sender.concurrency or 1)
@@ -57,6 +65,14 @@ def on_worker_init(sender: Any, **_: object) -> None:
         # Celery's threads do not wake the consuming loop when they finish: with prefetch off,
         # a message that finds every thread busy waits for up to 1 s after one is free.
         sender.app.conf.worker_disable_prefetch = False
+
+
+def _fold_repeated_warnings() -> None:
+    """Celery and kombu log every failed try to reach a broker."""
+    for name in _REPEATING_LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, RepeatFilter) for each in logger.filters):
+            logger.addFilter(RepeatFilter())
 
 
 def on_worker_ready(sender: Any, **_: object) -> None:

@@ -51,7 +51,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
     assert caplog.messages[0].startswith("the repair is interrupted: ")
     assert "the ledger is full" in caplog.messages[0]
-    assert caplog.messages[1] == "the repair resumes"
+    assert caplog.messages[1] == "the repair resumes, after 0 s"
 
 
 def test_an_error_is_logged_with_its_traceback_and_does_not_end_the_loop(

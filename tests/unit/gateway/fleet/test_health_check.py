@@ -76,7 +76,7 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(
         await health.check()
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "the broker does not answer: BackendUnavailable('away')"),
-        ("INFO", "the broker answers again"),
+        ("INFO", "the broker answers again, after 0 s"),
     ]
 
 

@@ -1,0 +1,48 @@
+"""An outage takes few lines of a log, however many calls wait for its end."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import ExitStack
+
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.faults.backend import server
+from tests.faults.echoes import gateway, slow, take, worker
+from tests.harness import eventually
+
+AWAY_S = 40.0
+RECORD = " (INFO|WARNING|ERROR|CRITICAL) |: (INFO|WARNING|ERROR|CRITICAL)/"
+"""The first line of a record of the gateway's log, or of Celery's."""
+MOST_LINES = {"gateway": 12, "worker": 16}
+"""A process has a few loops that log an outage each; before, 40 s took 200 and 760 lines."""
+
+
+def test_an_outage_of_40_s_takes_few_lines_and_its_end_is_logged() -> None:
+    with ExitStack() as stack:
+        ledger = stack.enter_context(server())
+        urls = {"FOREBAY_LEDGER_URL": ledger.url}
+        serving = stack.enter_context(gateway(**urls))
+        working = stack.enter_context(worker("threads", **urls))
+        eventually(serving.serving, "the gateway serves")
+        streams = [serving.stub.ServerStream(slow(1000, 0.5), timeout=110) for _ in range(4)]
+        for stream in streams:
+            take(stream, 1)
+        before = {"gateway": len(serving.process.lines), "worker": len(working.lines)}
+        ledger.kill()
+        until = time.monotonic() + AWAY_S
+        while time.monotonic() < until:
+            serving.stub.Quick.future(EchoRequest(text="x"), timeout=1).exception()
+        during = {
+            "gateway": serving.process.lines[before["gateway"] :],
+            "worker": working.lines[before["worker"] :],
+        }
+        ledger.start()
+        eventually(
+            lambda: "the ledger answers again, after" in serving.process.output, "it is back"
+        )
+        for name, lines in during.items():
+            logged = [line for line in lines if re.search(RECORD, line)]
+            assert 0 < len(logged) <= MOST_LINES[name], "".join(lines)
+        for stream in streams:
+            stream.cancel()
