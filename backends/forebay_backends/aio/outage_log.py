@@ -23,7 +23,8 @@ class OutageLog:
         WARNING the broker does not answer, for 30 s now: ConnectionError: refused
         INFO the broker answers again, after 41 s
 
-    `clock` returns seconds. Threads may share an object.
+    `clock` returns seconds. Threads may share an object. With `repeat_s` infinite there is no
+    reminder: for the many loops of a process that has another reporter of the same outage.
     """
 
     def __init__(
@@ -32,7 +33,10 @@ class OutageLog:
         begins: str,
         ends: str,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        repeat_s: float = REPEAT_S,
     ) -> None:
+        self._repeat_s = repeat_s
         self._log = log
         self._begins = begins
         self._ends = ends
@@ -44,10 +48,10 @@ class OutageLog:
         now = self._clock()
         cause = in_words(error.__cause__ or error)
         if self._began is None:
-            self._began, self._repeat_at = now, now + REPEAT_S
+            self._began, self._repeat_at = now, now + self._repeat_s
             self._log.warning("%s: %s", self._begins, cause)
         elif now >= self._repeat_at:
-            self._repeat_at = now + REPEAT_S
+            self._repeat_at = now + self._repeat_s
             self._log.warning("%s, for %.0f s now: %s", self._begins, now - self._began, cause)
 
     def succeeded(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from math import inf
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
@@ -26,7 +27,7 @@ async def run_periodically(
     reports it under `name`, and an outage of a backend only when it begins and when it is over.
     After a `BackendUnavailable` the next run follows in `retry_interval_s`, where that is given.
     """
-    outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes")
+    outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes", repeat_s=inf)
     wake = wake or AutoResetEvent()
     while True:
         pause_s = interval_s

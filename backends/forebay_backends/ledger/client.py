@@ -31,6 +31,7 @@ from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
 from forebay_backends.ledger.replication import Replicas
+from forebay_backends.ledger.scripts import load_all
 from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class Ledger:
         self._replicas = replicas
         self._name = name
         self._server = server_of(server)
+        load_all(self._server.is_cluster)
         self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
         self._redis = asyncio_client(self._server)
         self._large_sends = asyncio.Semaphore(_LARGE_SENDS)

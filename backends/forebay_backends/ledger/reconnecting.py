@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from math import inf
 
 import redis.asyncio
 from redis.exceptions import RedisClusterException, RedisError
@@ -41,7 +42,7 @@ async def keep_connected(
     `on_broken` is called after each session. Errors do not end the loop: the log reports them
     under `name`, an outage only when it begins and when it is over.
     """
-    outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes")
+    outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes", repeat_s=inf)
     while True:
         try:
             async with AsyncExitStack() as stack:

@@ -61,3 +61,13 @@ def script(name: str, in_cluster: bool = False) -> str:
 
 def _lua_list(words: Iterable[str]) -> str:
     return "{" + ", ".join(f"'{word}'" for word in words) + "}"
+
+
+def load_all(in_cluster: bool) -> None:
+    """Reads all scripts, so that no call needs a file descriptor for one later."""
+    lua = files("forebay_backends.ledger") / "lua"
+    for folder in (lua, *(entry for entry in lua.iterdir() if entry.is_dir())):
+        prefix = "" if folder is lua else f"{folder.name}/"
+        for file in folder.iterdir():
+            if file.name.endswith(".lua") and prefix != "lib/":
+                digest(prefix + file.name.removesuffix(".lua"), in_cluster)

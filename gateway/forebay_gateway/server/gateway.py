@@ -14,6 +14,7 @@ import grpc
 from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
 from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
 from forebay_gateway.admission.admission import Admission
@@ -26,6 +27,7 @@ from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
+from forebay_gateway.server.connection_limit import max_connections, report_limit, servers_that_fit
 from forebay_gateway.server.errors import address_in_use
 from forebay_gateway.server.grpc_options import largest_received_bytes, server_options
 from forebay_gateway.server.handlers import gateway_handlers
@@ -36,7 +38,7 @@ from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
 from forebay_gateway.server.methods import load_methods, needs_ledger
 from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
-from forebay_gateway.server.server_pool import ServerPool
+from forebay_gateway.server.server_pool import SERVERS, ServerPool
 
 _CANCEL_GRACE_S = 1.0
 _DRAIN_POLL_S = 0.02
@@ -62,6 +64,7 @@ async def running_gateway(
     Raises SettingsError, RouteError or GatewayError if the gateway can't start.
     """
     keep_freed_memory()
+    raise_limit()
     methods = methods or load_methods(settings.services)
     await check_backend_urls(settings, methods)
     with _port(settings) as listen:
@@ -129,6 +132,7 @@ class _Gateway:
         yield self._queue_monitor.run()
         yield self._memory_guard.watch()
         yield return_freed_memory()
+        yield report_limit()
 
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""
@@ -236,7 +240,10 @@ def _server_pool(
     settings: Settings, handlers: Sequence[grpc.GenericRpcHandler], listen: str
 ) -> ServerPool:
     reuse_port = can_share_port(listen)
-    options = server_options(settings, reuse_port=reuse_port)
+    count = servers_that_fit(SERVERS) if reuse_port else 1
+    options = server_options(
+        settings, reuse_port=reuse_port, max_connections=max_connections() // count
+    )
 
     def make() -> grpc.aio.Server:
         server = grpc.aio.server(options=options)
@@ -244,6 +251,6 @@ def _server_pool(
         return server
 
     try:
-        return ServerPool(make, listen, reuse_port=reuse_port)
+        return ServerPool(make, listen, count=count)
     except RuntimeError as error:
         raise address_in_use(listen) from error

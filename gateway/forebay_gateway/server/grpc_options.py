@@ -19,13 +19,16 @@ def largest_received_bytes(max_message_bytes: int) -> int:
     return int(max_message_bytes * _RECEIVE_SLACK)
 
 
-def server_options(settings: Settings, *, reuse_port: bool) -> list[tuple[str, int]]:
+def server_options(
+    settings: Settings, *, reuse_port: bool, max_connections: int
+) -> list[tuple[str, int]]:
     limit = settings.max_message_bytes
     return [
         ("grpc.max_receive_message_length", largest_received_bytes(limit)),
         ("grpc.max_send_message_length", limit * _SEND_SLACK),
         # Else gRPC buffers megabytes of each message that nobody reads yet, not 64 KiB.
         ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.so_reuseport", int(reuse_port)),
         # Clients may ping every 10 s, with or without calls. We ping after 30 s of
         # silence, so that a dead connection is noticed and its calls are released.

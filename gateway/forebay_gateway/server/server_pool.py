@@ -21,7 +21,7 @@ import grpc
 
 from forebay_backends.aio.background_tasks import BackgroundTasks
 
-_SERVERS = 32
+SERVERS = 32
 """Linux spreads connections at random: with 32 servers, few connections share one."""
 _LISTEN_RETRY_DELAY_S = 0.05
 _FAILURE_CHECK_INTERVAL_S = 1.0
@@ -32,17 +32,15 @@ _log = logging.getLogger(__name__)
 
 
 class ServerPool:
-    """One server, or, with `reuse_port`, several on the same port.
+    """`count` servers on the same port; more than one only if it can be shared.
 
     `make` returns a server without ports. Raises RuntimeError if it can't listen.
     """
 
-    def __init__(
-        self, make: Callable[[], grpc.aio.Server], listen: str, *, reuse_port: bool
-    ) -> None:
+    def __init__(self, make: Callable[[], grpc.aio.Server], listen: str, *, count: int) -> None:
         first = _Server(make, listen)
         self.address = first.address
-        others = [_Server(make, first.address) for _ in range(1, _SERVERS if reuse_port else 1)]
+        others = [_Server(make, first.address) for _ in range(1, count)]
         self._servers = [first, *others]
 
     async def start(self) -> None:

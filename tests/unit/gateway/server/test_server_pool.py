@@ -50,7 +50,7 @@ class Servers:
 
 @asynccontextmanager
 async def serving(servers: Servers, listen: str, *, reuse_port: bool) -> AsyncIterator[str]:
-    several = ServerPool(servers.make, listen, reuse_port=reuse_port)
+    several = ServerPool(servers.make, listen, count=32 if reuse_port else 1)
     await several.start()
     keeping = asyncio.create_task(several.replace_failed())
     try:

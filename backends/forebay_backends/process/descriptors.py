@@ -1,0 +1,28 @@
+"""File descriptors: how many this process has and may have."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from errno import EMFILE
+
+
+def raise_limit() -> None:
+    """Raises the soft limit to the hard limit; many systems have 1,024 and 1,048,576."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
+
+
+def in_use() -> int:
+    """How many are open; 0 on systems without /dev/fd."""
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError as error:  # the list takes a descriptor itself
+        return limit() if error.errno == EMFILE else 0

@@ -1,0 +1,47 @@
+"""Bounds the connections of callers by the limit on file descriptors.
+
+If connections used up all descriptors, the gateway could not reach its backends, and gRPC would
+leave new callers waiting. Instead gRPC closes connections over the bound at once: their callers
+get UNAVAILABLE, and can go elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.process import descriptors
+
+_RESERVED = 160
+"""For backends (64 to the ledger, and pub/sub), log, event loop, and gRPC's listeners."""
+_LEAST_PER_SERVER = 16
+_CHECK_INTERVAL_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def max_connections() -> int:
+    """How many connections callers may have with this process, by its limit now."""
+    return max(_LEAST_PER_SERVER, descriptors.limit() - _RESERVED)
+
+
+def servers_that_fit(wanted: int) -> int:
+    """How many gRPC servers can share the connections, which Linux spreads at random."""
+    return max(1, min(wanted, max_connections() // _LEAST_PER_SERVER))
+
+
+async def report_limit() -> None:
+    """Logs when the descriptors for callers are used up, and when they no longer are."""
+    outage = OutageLog(
+        _log, "new connections may be refused", "there are file descriptors for connections again"
+    )
+    while True:
+        await asyncio.sleep(_CHECK_INTERVAL_S)
+        used, most = descriptors.in_use(), descriptors.limit()
+        if used > most - _RESERVED:
+            outage.failed(
+                OSError(f"{used} of {most} file descriptors are in use; raise RLIMIT_NOFILE")
+            )
+        else:
+            outage.succeeded()
