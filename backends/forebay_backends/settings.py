@@ -31,6 +31,7 @@ from forebay_backends.urls import (
     Tls,
     backends,
     broker_server,
+    is_redis,
     redacted,
     redis_server,
 )
@@ -106,9 +107,7 @@ class Settings(BaseSettings):
         description="URL of a Redis, Valkey or RabbitMQ; unset: the ledger's server",
     )
     result_url: str = Field(
-        RPC,
-        repr=False,
-        description="result backend of plain tasks: `rpc://`, or the URL of a Redis or Valkey",
+        RPC, repr=False, description="result backend of plain tasks, as Celery's `result_backend`"
     )
     exceptions: tuple[ExceptionStatus, ...] = Field(
         (), description="statuses for exceptions of plain tasks that the route does not list"
@@ -235,6 +234,8 @@ class Settings(BaseSettings):
     def _result_url(cls, value: str) -> str:
         if value.rstrip("/") == RPC.rstrip("/"):
             return RPC
+        if not is_redis(value):
+            return value
         server = redis_server(value)
         if server.is_cluster:
             raise ValueError("Celery keeps no results in a Redis Cluster; name another Redis")
@@ -264,8 +265,8 @@ class Settings(BaseSettings):
         return backends(url, self.broker_url, self._tls(), self.key_prefix)
 
     def result_server(self) -> RedisServer | None:
-        """The result backend of plain tasks; None where that is `rpc://`."""
-        if self.result_url == RPC:
+        """The Redis or Valkey that keeps the results of plain tasks; None for other backends."""
+        if not is_redis(self.result_url):
             return None
         return redis_server(self.result_url, self._tls(), self.key_prefix)
 

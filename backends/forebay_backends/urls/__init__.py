@@ -10,7 +10,7 @@ from forebay_backends.urls.celery import (
 )
 from forebay_backends.urls.parsing import BackendUrlError
 from forebay_backends.urls.redaction import redacted, scheme_only
-from forebay_backends.urls.redis_server import Kind, RedisServer, redis_server
+from forebay_backends.urls.redis_server import Kind, RedisServer, is_redis, redis_server
 from forebay_backends.urls.tls import Tls
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "backends",
     "broker_server",
     "celery_settings",
+    "is_redis",
     "kombu_url",
     "redacted",
     "redis_server",

@@ -16,6 +16,7 @@ from forebay_gateway.cli.display import show_findings, show_routes
 from forebay_gateway.cli.doctor import examine, find_workers
 from forebay_gateway.cli.run import error_text, log_to_stderr, run, stop_signal
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
+from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.methods import load_methods, needs_ledger
 from forebay_gateway.server.processes import running_gateways
@@ -136,7 +137,10 @@ def doctor(**flags: Any) -> None:
 
 def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
-        return load_methods(settings.services)
+        methods = load_methods(settings.services)
+        if any(method.is_plain for method in methods):
+            make_results(settings)  # reports one that can't be read
+        return methods
     except (SettingsError, RouteError) as error:
         raise click.ClickException(error_text(error)) from error
 

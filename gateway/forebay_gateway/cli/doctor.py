@@ -22,6 +22,8 @@ from forebay_backends.settings import Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
 from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
+from forebay_gateway.plain.brokers.base import PlainResults
+from forebay_gateway.plain.brokers.choice import make_results
 
 _HEALTH_TIMEOUT_S = 2.0
 
@@ -53,9 +55,9 @@ async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding
     queues = sorted({method.route.queue for method in ours})
     findings = [await _checked("ledger", _ledger(settings))] if ours else []
     findings.append(await _checked("broker", _broker(settings, queues)))
-    results = settings.result_server()
-    if len(ours) < len(methods) and results is not None:
-        findings.append(await _checked("result backend", _result_backend(results)))
+    results = make_results(settings) if len(ours) < len(methods) else None
+    if results is not None:
+        findings.append(await _checked("result backend", _result_backend(settings, results)))
     if ours:
         findings += _workers(ours, await find_workers(settings))
     return [*findings, await _gateway(settings)]
@@ -161,17 +163,18 @@ async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:
     )
 
 
-async def _result_backend(where: RedisServer) -> Finding:
-    server = Ledger(where)
+async def _result_backend(settings: Settings, server: PlainResults) -> Finding:
+    where = settings.result_server()
+    shown = redacted(settings.result_url) if where is None else where.shown
     try:
         await server.ping()
     except BackendUnavailable as error:
         fix = "start it, or set FOREBAY_RESULT_URL to the application's result_backend"
-        description = f"{where.shown} does not answer: {error.__cause__}"
+        description = f"{shown} does not answer: {error.__cause__}"
         return Finding("result backend", False, description, fix)
     finally:
         await server.close()
-    return Finding("result backend", True, where.shown)
+    return Finding("result backend", True, shown)
 
 
 def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None) -> list[Finding]:

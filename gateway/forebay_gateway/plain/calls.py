@@ -28,20 +28,16 @@ from forebay.errors import (
 )
 from forebay.metadata import ATTACHED, CALL_ID
 from forebay_backends.aio.background_tasks import BackgroundTasks
-from forebay_backends.broker.task_messages import JSON
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
 from forebay_backends.settings import Settings
-from forebay_backends.urls import RedisServer
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
-from forebay_gateway.plain.brokers.base import PlainBroker, Withdrawal
+from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
     FOLLOWER_SUFFIX,
     Reply,
     revoke,
 )
-from forebay_gateway.plain.brokers.redis import PlainRedisBroker
-from forebay_gateway.plain.brokers.redis_results import RedisResults
+from forebay_gateway.plain.brokers.choice import make_plain_broker, make_results
 from forebay_gateway.plain.in_flight import InFlight, PlainCall
 from forebay_gateway.plain.mapping.result_meta import read_meta, too_large
 from forebay_gateway.plain.mapping.results import response, responses
@@ -75,8 +71,13 @@ class PlainCalls:
         self._background_tasks = BackgroundTasks()
         self._large_sends = LargeSends()
         self._reply_queue = f"forebay.reply.{self._prefix}{uuid7()}"
-        self.broker = self._make_broker()
-        self._results = self._make_results()
+        self.broker = make_plain_broker(settings, self._reply_queue, self._on_reply)
+        self._results = make_results(
+            settings,
+            self._prefix,
+            self._on_meta,
+            lambda: [call.id for call in self._in_flight if call.sent],
+        )
         self._watchdog = Watchdog(self._in_flight, self.broker, self._results, self._reply_queue)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
@@ -144,20 +145,6 @@ class PlainCalls:
         if self._results is not None:
             await self._results.close()
         await self.broker.close()
-
-    def _make_broker(self) -> PlainBroker:
-        backends = self._settings.backends()
-        if isinstance(backends.broker, RedisServer):
-            return PlainRedisBroker(backends.broker, self._reply_queue, self._on_reply)
-        return PlainAmqpBroker(backends.broker, self._reply_queue, self._on_reply)
-
-    def _make_results(self) -> RedisResults | None:
-        server, in_flight = self._settings.result_server(), self._in_flight
-        if server is None:
-            return None
-        return RedisResults(
-            server, self._prefix, self._on_meta, lambda: [call.id for call in in_flight]
-        )
 
     async def _send(self, call: PlainCall) -> None:
         """Sends the task once, as soon as its queue exists; raises the error that ends the call."""
@@ -257,7 +244,7 @@ class PlainCalls:
                 reply.task_id.removesuffix(FOLLOWER_SUFFIX), reply.body, reply.content_type
             )
 
-    def _on_meta(self, task_id: str, body: bytes, content_type: str = JSON) -> None:
+    def _on_meta(self, task_id: str, body: bytes, content_type: str) -> None:
         """Takes a state of a task."""
         call = self._in_flight.on_news(task_id, time.monotonic())
         if call is None:

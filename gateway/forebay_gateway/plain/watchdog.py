@@ -18,9 +18,8 @@ from forebay.errors import (
 )
 from forebay_backends.aio.periodic import run_periodically
 from forebay_gateway.fleet.health_check import HealthCheck
-from forebay_gateway.plain.brokers.base import PlainBroker, Withdrawal
+from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults, Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import Reply, listings, query, rate_limits
-from forebay_gateway.plain.brokers.redis_results import RedisResults
 from forebay_gateway.plain.brokers.worker_replies import rate_limited_tasks_of, tasks_of
 from forebay_gateway.plain.in_flight import InFlight, PlainCall
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
@@ -41,14 +40,14 @@ class Watchdog:
         self,
         in_flight: InFlight,
         broker: PlainBroker,
-        results: RedisResults | None,
+        results: PlainResults | None,
         reply_queue: str,
     ) -> None:
         self._in_flight = in_flight
         self._broker = broker
         self._results = results
         self._reply_queue = reply_queue
-        self._sources: dict[str, PlainBroker | RedisResults] = {"broker": broker}
+        self._sources: dict[str, PlainBroker | PlainResults] = {"broker": broker}
         if results is not None:
             self._sources["result backend"] = results
         self.health = HealthCheck(
@@ -165,12 +164,12 @@ class Watchdog:
         )
 
 
-async def _probe(source: PlainBroker | RedisResults) -> None:
+async def _probe(source: PlainBroker | PlainResults) -> None:
     """Returns when the backend answers and its messages are being read."""
     await source.ping()
     await _listening(source)
 
 
-async def _listening(source: PlainBroker | RedisResults) -> None:
+async def _listening(source: PlainBroker | PlainResults) -> None:
     while not source.is_listening:  # noqa: ASYNC110 - a thread sets it
         await asyncio.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Protocol
 
@@ -48,3 +49,23 @@ class PlainBroker(Broker, Protocol):
 
         A send that is still under way does not put it there afterwards.
         """
+
+
+class PlainResults(Protocol):
+    """The result backend of an application; `RedisResults` and `PolledResults`."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether results are being read."""
+
+    async def listen(self) -> None:
+        """Reads results until cancelled, and reconnects after every break."""
+
+    async def read(self, task_ids: Sequence[str]) -> None:
+        """Reads the states of tasks whose results may have been missed."""
+
+    async def ping(self) -> None:
+        """Returns when the backend has answered; raises BackendUnavailable."""
+
+    async def close(self) -> None:
+        """Closes all connections."""

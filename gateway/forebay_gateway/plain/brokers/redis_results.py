@@ -14,6 +14,7 @@ from typing import Any
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.broker.task_messages import JSON
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
 from forebay_backends.ledger.pubsub import listen_to_pattern
@@ -29,7 +30,7 @@ class RedisResults:
         self,
         server: RedisServer,
         prefix: str,
-        on_meta: Callable[[str, bytes], None],
+        on_meta: Callable[[str, bytes, str], None],
         pending: Callable[[], Sequence[str]],
     ) -> None:
         self._where = server
@@ -77,7 +78,7 @@ class RedisResults:
         await self._server.close()
 
     def _on_message(self, channel: str, meta: bytes) -> None:
-        self._on_meta(channel.removeprefix(self._key), meta)
+        self._on_meta(channel.removeprefix(self._key), meta, JSON)
 
     def _on_subscribed(self) -> None:
         self.is_listening = True
@@ -88,7 +89,7 @@ class RedisResults:
 
     def _deliver(self, task_id: str, meta: Any) -> None:
         try:
-            self._on_meta(task_id, meta)
+            self._on_meta(task_id, meta, JSON)
         except Exception:  # one bad result must not keep the others from being read
             _log.exception("the result of task %s can't be handled", task_id)
 

@@ -1,0 +1,44 @@
+"""Chooses the broker and the result backend of an application, by their URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from forebay_backends.settings import RPC, Settings
+from forebay_backends.urls import RedisServer
+from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
+from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults
+from forebay_gateway.plain.brokers.celery_messages import Reply
+from forebay_gateway.plain.brokers.polled_results import PolledResults
+from forebay_gateway.plain.brokers.redis import PlainRedisBroker
+from forebay_gateway.plain.brokers.redis_results import RedisResults
+
+
+def make_plain_broker(
+    settings: Settings, reply_queue: str, on_reply: Callable[[Reply], None]
+) -> PlainBroker:
+    """The broker; it connects when it is first used."""
+    broker = settings.backends().broker
+    if isinstance(broker, RedisServer):
+        return PlainRedisBroker(broker, reply_queue, on_reply)
+    return PlainAmqpBroker(broker, reply_queue, on_reply)
+
+
+def make_results(
+    settings: Settings,
+    prefix: str = "",
+    on_meta: Callable[[str, bytes, str], None] = lambda *_: None,
+    pending: Callable[[], Sequence[str]] = tuple,
+) -> PlainResults | None:
+    """The result backend; None for `rpc://`, whose results come to the reply queue.
+
+    `on_meta` is given id, meta and content type of the states of the tasks that `pending` lists,
+    whose ids start with `prefix`. Raises SettingsError if Celery has no such backend, or the
+    gateway lacks its library.
+    """
+    if settings.result_url == RPC:
+        return None
+    server = settings.result_server()
+    if server is not None:
+        return RedisResults(server, prefix, on_meta, pending)
+    return PolledResults(settings.result_url, on_meta, pending)

@@ -1,0 +1,172 @@
+"""Results in any backend that Celery has: a database, files, memcached, MongoDB and so on.
+
+Such a backend does not announce results, so the states of the tasks in flight are read again and
+again: 50 ms after the task was sent, then at intervals that grow to 1 s. Celery's backends block,
+so they run in a few threads. Each thread has a backend of its own, as Celery's `app.backend` is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery, states
+from celery.backends.base import DisabledBackend
+from kombu.exceptions import ContentDisallowed, DecodeError
+from kombu.utils.json import dumps
+
+from forebay.errors import BackendUnavailable
+from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.broker.task_messages import JSON
+from forebay_backends.settings import SettingsError
+from forebay_backends.urls import redacted
+
+_THREADS = 4
+_READ_TIMEOUT_S = 5.0
+_FIRST_INTERVAL_S = 0.05
+_INTERVAL_GROWTH = 1.5
+_MAX_INTERVAL_S = 1.0
+_MAX_READS_AT_ONCE = 200
+_MAX_BROKEN_READS = 8
+"""A result that is being written may be read in part, from a file for example."""
+_NO_TASK = "forebay-ping"
+_NOT_JSON = "application/octet-stream"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Poll:
+    """When a task's state is read next, and the state that was read last; times are monotonic."""
+
+    due_at: float
+    interval_s: float = _FIRST_INTERVAL_S
+    last: bytes = b""
+    broken_reads: int = 0
+
+
+class PolledResults:
+    """The results of the tasks that `pending` lists; see `PlainResults`.
+
+    Raises SettingsError if Celery has no such backend, or the gateway lacks its library.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        on_meta: Callable[[str, bytes, str], None],
+        pending: Callable[[], Sequence[str]],
+    ) -> None:
+        self._app = _application(url)
+        self._on_meta = on_meta
+        self._pending = pending
+        self._polls: dict[str, _Poll] = {}
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-results")
+        self._outage = OutageLog(
+            _log, "reading the result backend is interrupted", "reading the result backend resumes"
+        )
+        self.is_listening = False
+
+    async def listen(self) -> None:
+        """Reads the states of the tasks in flight until cancelled."""
+        while True:
+            await self._poll(self._due(time.monotonic()))
+            self.is_listening = True
+            await asyncio.sleep(_FIRST_INTERVAL_S)
+
+    async def read(self, task_ids: Sequence[str]) -> None:
+        """Does nothing: `listen` reads all tasks in flight."""
+
+    async def ping(self) -> None:
+        """Returns when the backend has answered; raises BackendUnavailable."""
+        await self._run(_NO_TASK)
+
+    async def close(self) -> None:
+        """Lets reads that are under way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _due(self, now: float) -> list[str]:
+        pending = self._pending()
+        self._polls = {
+            task_id: self._polls.get(task_id) or _Poll(now + _FIRST_INTERVAL_S)
+            for task_id in pending
+        }
+        due = [task_id for task_id, poll in self._polls.items() if poll.due_at <= now]
+        return sorted(due, key=lambda task_id: self._polls[task_id].due_at)[:_MAX_READS_AT_ONCE]
+
+    async def _poll(self, task_ids: Iterable[str]) -> None:
+        try:
+            await asyncio.gather(*(self._read(task_id) for task_id in task_ids))
+        except BackendUnavailable as unavailable:
+            self._outage.failed(unavailable)
+            await asyncio.sleep(_MAX_INTERVAL_S)
+        else:
+            self._outage.succeeded()
+
+    async def _read(self, task_id: str) -> None:
+        poll = self._polls[task_id]
+        body, content_type = await self._run(task_id)
+        poll.interval_s = min(poll.interval_s * _INTERVAL_GROWTH, _MAX_INTERVAL_S)
+        poll.due_at = time.monotonic() + poll.interval_s
+        poll.broken_reads = 0 if content_type == JSON else poll.broken_reads + 1
+        if body == poll.last or 0 < poll.broken_reads < _MAX_BROKEN_READS:
+            return
+        poll.last = body
+        try:
+            self._on_meta(task_id, body, content_type)
+        except Exception:  # one bad result must not keep the others from being read
+            _log.exception("the result of task %s can't be handled", task_id)
+
+    async def _run(self, task_id: str) -> tuple[bytes, str]:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_S):
+                return await loop.run_in_executor(self._threads, _read_meta, self._app, task_id)
+        except Exception as error:  # each backend has exceptions of its own
+            raise BackendUnavailable("the result backend does not answer") from error
+
+
+def _application(url: str) -> Celery:
+    app = Celery("forebay-results", set_as_current=False, fixups=[])
+    app.conf.update(
+        result_backend=url,
+        result_serializer="json",
+        result_accept_content=["json"],
+        database_create_tables_at_setup=False,  # the tables are the application's
+    )
+    try:
+        backend = app.backend
+    except Exception as error:  # whatever a library raises that is missing or misconfigured
+        raise SettingsError(
+            f"result_url: {redacted(url)!r} can't be used: {redacted(str(error))}; expected the application's "
+            "result_backend, and its library in the gateway's environment"
+        ) from error
+    if isinstance(backend, DisabledBackend):
+        raise SettingsError(
+            f"result_url: {redacted(url)!r} stores no results; set the application's result_backend"
+        )
+    return app
+
+
+def _read_meta(app: Celery, task_id: str) -> tuple[bytes, str]:
+    """The task's meta and its content type; an empty body if the backend has none."""
+    backend: Any = app.backend
+    # Celery would look for the class of an exception in this process and make an object of it.
+    backend.meta_from_decoded = _as_it_is
+    # Nor must it unpickle what old versions stored in databases.
+    if hasattr(backend, "_decode_stored_result"):
+        backend._decode_stored_result = backend.decode
+    try:
+        meta = backend.get_task_meta(task_id, cache=False)
+        return (b"", JSON) if meta.get("status") == states.PENDING else (dumps(meta).encode(), JSON)
+    except (ContentDisallowed, DecodeError, TypeError, ValueError):
+        return b"unreadable", _NOT_JSON
+
+
+def _as_it_is(meta: Any) -> Any:
+    return meta

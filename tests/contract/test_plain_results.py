@@ -1,0 +1,110 @@
+"""Plain tasks whose application keeps its results elsewhere than in Redis or on the broker."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from tests.contract.plain_site import ROOT, PlainSite, backends_of, error_of, plain_site, wish
+from tests.harness import environment, eventually, process
+from tests.plain.v1 import plain_pb2 as pb
+
+TIMEOUT_S = 30.0
+
+
+@pytest.fixture(scope="module", params=["database", "files"])
+def polled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PlainSite]:
+    folder = tmp_path_factory.mktemp("results")
+    url = {"database": f"db+sqlite:///{folder}/results.db", "files": f"file://{folder}"}
+    result = url[request.param]
+    more = {"PLAIN_RESULT_BACKEND": result, "FOREBAY_RESULT_URL": result}
+    with plain_site({**backends_of("redis+rpc", request), **more}) as site:
+        yield site
+
+
+def told(site: PlainSite, expression: str) -> str:
+    error = error_of(lambda: site.stub.Do(wish("raise", expression), timeout=TIMEOUT_S))
+    return f"{error.code_name}/{error.reason}"
+
+
+def test_results_and_exceptions_come_from_any_backend(polled: PlainSite) -> None:
+    assert polled.stub.Add(pb.AddRequest(x=4), timeout=TIMEOUT_S).total == 5
+    kinds = pb.Kinds(text="é", data=b"\xff", numbers=[2**62])
+    kinds.at.FromJsonString("2026-11-27T12:30:15.250Z")
+    assert polled.stub.Echo(kinds, timeout=TIMEOUT_S) == kinds
+    assert told(polled, "NoSuchOrder('order 7')") == "NOT_FOUND/NO_SUCH_ORDER"
+    assert told(polled, "NoSuchShelf(7, 'B')") == "NOT_FOUND/NO_SUCH_SHELF"
+    assert told(polled, "KeyError('secret')") == "INTERNAL/HANDLER_FAILED"
+
+
+def test_many_calls_at_once_have_each_its_own_result(polled: PlainSite) -> None:
+    calls = [
+        polled.stub.Add.future(pb.AddRequest(x=number, y=0), timeout=TIMEOUT_S)
+        for number in range(40)
+    ]
+    assert [call.result().total for call in calls] == list(range(40))
+
+
+def test_states_on_the_way_are_items_though_some_are_missed(polled: PlainSite) -> None:
+    items = list(polled.stub.DoInSteps(wish("steps", 20), timeout=TIMEOUT_S))
+    done = [item.progress.done for item in items if item.HasField("progress")]
+    assert done
+    assert done == sorted(set(done))
+    assert [item.value for item in items if item.value] == [f"step {n}" for n in range(20)]
+
+
+def test_a_retry_is_waited_for(polled: PlainSite) -> None:
+    # At once, Celery itself may store RETRY over the next run's SUCCESS.
+    answer = polled.stub.Do(wish("retry_later", 1), timeout=TIMEOUT_S)
+    assert MessageToDict(answer)["value"] == 1
+
+
+def test_what_is_not_json_ends_its_call_and_a_pickle_is_not_unpickled(
+    polled: PlainSite, tmp_path: Path
+) -> None:
+    url = polled.env["FOREBAY_RESULT_URL"]
+    call = polled.stub.Do.future(
+        wish(
+            "touch_then_sleep", {"begun": str(tmp_path / "a"), "ended": str(tmp_path), "seconds": 9}
+        ),
+        timeout=TIMEOUT_S,
+    )
+    eventually((tmp_path / "a").exists, "the task has begun")
+    task_id, result = (tmp_path / "a").read_text(), pickle.dumps({"value": 1})
+    if url.startswith("db+"):
+        with sqlite3.connect(url.removeprefix("db+sqlite:///")) as database:
+            database.execute(
+                "INSERT INTO celery_taskmeta (task_id, status, result) VALUES (?, 'SUCCESS', ?)",
+                (task_id, result),
+            )
+    else:
+        Path(url.removeprefix("file://"), f"celery-task-meta-{task_id}").write_bytes(result)
+    error = error_of(call.result)
+    assert (error.code_name, error.reason) == ("INTERNAL", "RESULT_UNFIT")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("reddis://host", "'reddis://host' can't be used: No module named 'reddis'"),
+        ("mongodb://host/db", "You need to install the pymongo library"),
+        ("disabled://", "stores no results"),
+    ],
+)
+def test_a_backend_that_cannot_be_read_is_refused_at_start(url: str, problem: str) -> None:
+    env = environment(
+        FOREBAY_BROKER_URL="redis://127.0.0.1:1/0",
+        FOREBAY_RESULT_URL=url,
+        FOREBAY_SERVICES='["tests.plain.v1.plain_pb2"]',
+    )
+    command = ["forebay", "gateway", "--listen", "127.0.0.1:0"]
+    with process(*command, env=env, cwd=ROOT) as gateway:
+        assert gateway.ended() == 1
+        assert problem in gateway.output
