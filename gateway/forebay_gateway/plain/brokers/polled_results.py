@@ -143,8 +143,8 @@ def _application(url: str) -> Celery:
         backend = app.backend
     except Exception as error:  # whatever a library raises that is missing or misconfigured
         raise SettingsError(
-            f"result_url: {redacted(url)!r} can't be used: {redacted(str(error))}; expected the application's "
-            "result_backend, and its library in the gateway's environment"
+            f"result_url: {redacted(url)!r} can't be used: {redacted(str(error))}; expected "
+            "the application's result_backend, and its library in the gateway's environment"
         ) from error
     if isinstance(backend, DisabledBackend):
         raise SettingsError(
