@@ -1,15 +1,24 @@
-"""Calls over `grpc` that are retried. Their metadata and status are those of the last attempt."""
+"""Calls over `grpc` that are retried. Their metadata and status are those of the last attempt.
+
+They have the methods of gRPC's own calls and behave as those do; `tests/e2e/test_calls_as_grpcs.py`
+runs the same assertions over both.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import grpc
 
+from forebay.deadline import Deadline
 from forebay.resume.attempts import Attempts
 from forebay.resume.policy import ResumePolicy
+
+_log = logging.getLogger(__name__)
 
 
 class BlockingAttempts(Attempts):
@@ -28,10 +37,9 @@ class BlockingAttempts(Attempts):
             policy, multicallables, request, options, cancelled=self._event, on_cancel=on_cancel
         )
 
-    def wait_to_retry(self, failed: grpc.RpcError) -> bool:
-        """Waits until the next attempt is due; False if there is none."""
-        delay_s = self.retry_delay_s(failed, cast(grpc.Call, failed).initial_metadata())
-        return delay_s is not None and not self._event.wait(delay_s)
+    def wait(self, delay_s: float) -> bool:
+        """Waits until the next attempt is due; False if the call is cancelled before."""
+        return not self._event.wait(delay_s)
 
 
 def call_and_wait(attempts: BlockingAttempts) -> tuple[Any, grpc.Call]:
@@ -41,7 +49,8 @@ def call_and_wait(attempts: BlockingAttempts) -> tuple[Any, grpc.Call]:
             try:
                 response, call = attempts.start("with_call")
             except grpc.RpcError as error:
-                if attempts.wait_to_retry(error):
+                delay_s = attempts.retry_delay_s(error, cast(grpc.Call, error).initial_metadata())
+                if delay_s is not None and attempts.wait(delay_s):
                     continue
                 attempts.is_over = True
                 raise
@@ -52,99 +61,174 @@ def call_and_wait(attempts: BlockingAttempts) -> tuple[Any, grpc.Call]:
         raise
 
 
-class ResumingCall(grpc.Call):
-    """The common part of a response stream and a response future.
+class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no generic at run time
+    """One response as a future, and the common part with a response stream.
 
-    `_inner` is the call of the latest attempt; `_lock` is held while it is replaced.
+    `_inner` is the call of the latest attempt. When it ends, gRPC's thread decides about a retry,
+    and a thread of its own waits for the retry; nobody need read or wait for the call.
     """
 
-    def __init__(self, attempts: BlockingAttempts, entry_point: str) -> None:
+    _with_callbacks: ClassVar[set[ResumingCall]] = set()
+    """Keeps the calls alive that will call a callback; gRPC cancels others that are dropped."""
+
+    def __init__(self, attempts: BlockingAttempts, entry_point: str = "future") -> None:
         self._attempts = attempts
         self._entry_point = entry_point
-        self._lock = threading.RLock()
+        self._changed = threading.Condition(threading.RLock())
         self._callbacks: list[Callable[[], None]] = []
         self._inner: Any = attempts.start(entry_point)
+        self._watch(self._inner)
 
-    def cancel(self) -> bool:
-        if self._attempts.is_over:
-            return False
-        self._attempts.cancel()
-        return bool(self._inner.cancel())
+    def result(self, timeout: float | None = None) -> Any:
+        return self._ended(timeout).result()
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        return cast("Exception | None", self._ended(timeout).exception())
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        return self._ended(timeout).traceback()
+
+    def done(self) -> bool:
+        return self._attempts.is_over
+
+    def running(self) -> bool:
+        return not self.done()
 
     def is_active(self) -> bool:
-        return not self._attempts.is_over
+        return not self.done()
+
+    def cancelled(self) -> bool:
+        return self.done() and bool(self._inner.cancelled())
 
     def time_remaining(self) -> float | None:  # type: ignore[override]  # as gRPC's own do
         return self._attempts.policy.timeout_s
 
+    def cancel(self) -> bool:
+        with self._changed:
+            if self.done():
+                return False
+            self._attempts.cancel()
+            if not self._inner.cancel():  # it is between two attempts
+                self._inner = CancelledAttempt()
+            self._set_over()
+            return True
+
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        with self._lock:
-            if not self._attempts.is_over:
-                self._callbacks.append(callback)
-                return True
-            return False
+        with self._changed:
+            if self.done():
+                return False
+            self._callbacks.append(callback)
+            self._with_callbacks.add(self)
+            return True
+
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        if not self.add_callback(lambda: fn(self)):
+            fn(self)
 
     def initial_metadata(self) -> Any:
         """Waits for it; it may be empty if the call failed before the gateway sent any."""
         while True:
             inner = self._inner
             metadata = inner.initial_metadata()
-            if metadata or inner.is_active() or not self._was_retried(inner):
+            if metadata or inner.is_active() or not self._is_replaced(inner):
                 return metadata
 
     def code(self) -> grpc.StatusCode:
-        return cast(grpc.StatusCode, self._last_attempt().code())
+        return cast(grpc.StatusCode, self._ended().code())
 
     def details(self) -> str:
-        return cast(str, self._last_attempt().details())
+        return cast(str, self._ended().details())
 
     def trailing_metadata(self) -> Any:
-        return self._last_attempt().trailing_metadata()
+        return self._ended().trailing_metadata()
 
-    def _last_attempt(self) -> Any:
-        """Waits for the end of the last attempt."""
-        while True:
-            inner = self._inner
-            if inner.code() is grpc.StatusCode.OK or not self._was_retried(inner):
-                return inner
+    def debug_error_string(self) -> str | None:
+        return cast("str | None", self._ended().debug_error_string())
 
-    def _was_retried(self, failed: Any) -> bool:
-        """Whether another attempt has replaced the failed one; waits until it starts."""
-        with self._lock:
-            if self._inner is not failed:
-                return True
-            if self._attempts.wait_to_retry(failed):
-                return self._start()
-            return self._replaced_by_cancellation(failed)
+    def __repr__(self) -> str:
+        return repr(self._inner)
 
-    def _replaced_by_cancellation(self, failed: Any) -> bool:
-        """If the caller cancelled between two attempts, makes CANCELLED the status of the call."""
-        if not self._attempts.is_cancelled or failed.code() is grpc.StatusCode.CANCELLED:
-            return False
-        self._inner = CancelledAttempt()
-        return True
+    def _ended(self, timeout: float | None = None) -> Any:
+        """The last attempt; waits for the end of the call."""
+        with self._changed:
+            if not self._changed.wait_for(self.done, Deadline.after(timeout).timeout_s()):
+                raise grpc.FutureTimeoutError
+            return self._inner
 
-    def _start(self) -> bool:
+    def _is_replaced(self, inner: Any) -> bool:
+        """Whether another attempt replaces one that has ended; waits until that is decided."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.done() or self._inner is not inner)
+            return self._inner is not inner
+
+    def _watch(self, inner: Any) -> None:
+        """Not with the lock held: gRPC calls back at once if the attempt has ended."""
+        inner.add_done_callback(_weakly(self._on_attempt_done))
+
+    def _on_attempt_done(self, inner: Any) -> None:
+        """Ends the call, or leaves that to a thread of the failed attempt's own.
+
+        In gRPC's thread `initial_metadata` would wait for itself: it may come after the status.
+        """
+        if self.done() or inner.cancelled() or inner.code() is grpc.StatusCode.OK:
+            self._end()
+        else:
+            threading.Thread(target=self._retry_or_end, args=(inner,), daemon=True).start()
+
+    def _retry_or_end(self, failed: Any) -> None:
+        delay_s = self._attempts.retry_delay_s(failed, failed.initial_metadata())
+        if delay_s is None:
+            self._end()
+            return
+        is_due = self._attempts.wait(delay_s)
+        with self._changed:
+            inner = self._next_attempt(is_due)
+            if inner is not None:
+                self._inner = inner
+                self._changed.notify_all()
+        if inner is None:
+            self._end()
+        else:
+            self._watch(inner)
+
+    def _next_attempt(self, is_due: bool) -> Any:
+        """Starts the next attempt; None if the call has ended."""
+        if self.done():
+            return None
+        if not is_due:
+            self._inner = CancelledAttempt()
+            return None
         try:
-            self._inner = self._attempts.start(self._entry_point)
+            inner = self._attempts.start(self._entry_point)
         except ValueError:  # the channel was closed
-            return False
+            return None
         if self._attempts.is_cancelled:
-            self._inner.cancel()
-        return True
+            inner.cancel()
+        return inner
 
-    def _finish(self) -> None:
-        with self._lock:
-            self._attempts.is_over = True
+    def _set_over(self) -> None:
+        self._attempts.is_over = True
+        self._changed.notify_all()
+
+    def _end(self) -> None:
+        """Calls the callbacks; one that raises is logged and does not stop the others."""
+        with self._changed:
+            self._set_over()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                _log.exception("a callback of a call raised")
+        self._with_callbacks.discard(self)
 
 
 class ResponseStream(ResumingCall, Iterator[Any]):
     """The responses of a call, each once and in order, over all attempts."""
 
     def __init__(self, attempts: BlockingAttempts) -> None:
+        self._readers = 0
+        self._ended_while_read: Any = None
         super().__init__(attempts, "__call__")
 
     def __iter__(self) -> ResponseStream:
@@ -154,23 +238,37 @@ class ResponseStream(ResumingCall, Iterator[Any]):
         while True:
             inner = self._inner
             try:
-                response = next(inner)
+                return self._read(inner)
             except StopIteration:
-                self._finish()
+                self._ended()
                 raise
             except grpc.RpcError:
-                if self._was_retried(inner):
-                    continue
-                self._finish()
-                raise
+                if not self._is_replaced(inner):
+                    raise
+
+    next = __next__
+
+    def _read(self, inner: Any) -> Any:
+        with self._changed:
+            self._readers += 1
+        try:
+            response = next(inner)
             self._attempts.on_response(response)
             return response
+        finally:
+            with self._changed:
+                self._readers -= 1
+                ended = None if self._readers else self._ended_while_read
+            if ended is not None:
+                self._on_attempt_done(ended)
 
-    def cancel(self) -> bool:
-        cancelled = super().cancel()
-        if cancelled:
-            self._finish()
-        return cancelled
+    def _on_attempt_done(self, inner: Any) -> None:
+        with self._changed:
+            # The reader may have a response that is not counted yet; a retry would get it again.
+            self._ended_while_read = inner if self._readers else None
+            if self._readers:
+                return
+        super()._on_attempt_done(inner)
 
 
 class CancelledAttempt(grpc.RpcError):
@@ -188,6 +286,9 @@ class CancelledAttempt(grpc.RpcError):
     def trailing_metadata(self) -> tuple[()]:
         return ()
 
+    def debug_error_string(self) -> None:
+        return None
+
     def is_active(self) -> bool:
         return False
 
@@ -204,3 +305,18 @@ class CancelledAttempt(grpc.RpcError):
 
     def __next__(self) -> Any:
         raise self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.code()}, {self.details()}>"
+
+
+def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The method for a callback that does not keep its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call(argument: Any) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(argument)
+
+    return call

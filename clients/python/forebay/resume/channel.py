@@ -13,9 +13,13 @@ import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.deadline import Deadline
-from forebay.resume.calls import BlockingAttempts, ResponseStream, call_and_wait
+from forebay.resume.calls import (
+    BlockingAttempts,
+    ResponseStream,
+    ResumingCall,
+    call_and_wait,
+)
 from forebay.resume.cancel_request import TIMEOUT_S
-from forebay.resume.future_response import FutureResponse
 from forebay.resume.request_replay import Replay
 from forebay.resume.target_set import Rpc, TargetSet
 
@@ -134,7 +138,7 @@ class _OneResponse(_MultiCallable):
         return call_and_wait(self._begin(*args, **kwargs))
 
     def future(self, *args: Any, **kwargs: Any) -> Any:
-        return FutureResponse(self._begin(*args, **kwargs))
+        return ResumingCall(self._begin(*args, **kwargs))
 
 
 class _Responses(_MultiCallable):
