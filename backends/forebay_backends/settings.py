@@ -98,8 +98,8 @@ class Settings(BaseSettings):
     ledger_min_replicas: int = Field(
         0, ge=0, description="replicas that must confirm accept, begin and finish; 0: none"
     )
-    ledger_replica_timeout_s: float = Field(
-        1.0, gt=0, le=4, description="time limit for `ledger_min_replicas` to confirm"
+    ledger_replica_timeout_s: Seconds = Field(
+        1.0, gt=0, description="time limit for `ledger_min_replicas` to confirm, 4 s at most"
     )
     broker_url: str | None = Field(
         None,

@@ -16,6 +16,7 @@ from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.commands import Commands, script_replies
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
 from forebay_backends.ledger.errors import RETRY_AFTER_S
 from forebay_backends.ledger.operations.base import Operation, Push
 
@@ -49,7 +50,8 @@ class Replicas:
         if push is not None:
             pipeline.lpush(commands.name(push.queue_list), push.message)
         pipeline.execute_command("EXEC")
-        pipeline.execute_command("WAIT", self.count, round(self.timeout_s * 1000))
+        timeout_s = min(self.timeout_s, COMMAND_TIMEOUT_S - 1.0)
+        pipeline.execute_command("WAIT", self.count, max(1, round(timeout_s * 1000)))
 
     def replies(self, operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> list[Any]:
         """The scripts' replies; BackendUnavailable for those that too few replicas have."""

@@ -45,6 +45,8 @@ def test_the_limits_are_by_default_those_of_the_documentation() -> None:
         if isinstance(value, int | float)
     }
     assert numbers == {
+        "ledger_min_replicas": 0,
+        "ledger_replica_timeout_s": 1.0,
         "processes": 1,
         "max_message_bytes": 4 << 20,
         "max_calls": 10_000,
@@ -363,3 +365,10 @@ def test_times_of_100_years_and_more_count_as_100_years(
         monkeypatch.setenv(f"FOREBAY_{name.upper()}", value)
     settings = load_settings()
     assert {getattr(settings, name) for name in names} == {LONGEST_S}
+
+
+@pytest.mark.parametrize("url", [None, "redis-cluster://one:7000,two:7000"])
+def test_replicas_are_waited_for_on_one_server_only(url: str | None) -> None:
+    with pytest.raises(SettingsError, match="ledger_min_replicas = 1: expected 0"):
+        given_settings(ledger_url=url, broker_url="amqp://rabbit//", ledger_min_replicas=1)
+    assert given_settings(ledger_url="redis://one", ledger_min_replicas=1).ledger_min_replicas == 1
