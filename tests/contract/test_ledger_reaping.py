@@ -286,6 +286,14 @@ async def test_the_reaper_sends_again_what_was_overtaken(
     }
 
 
+def test_a_call_of_a_higher_priority_overtakes_no_other(ledger: BlockingLedger) -> None:
+    early = accepted(ledger)
+    sent_a_lease_ago(ledger, early)
+    urgent = accepted(ledger, call=same_partition(early.call), priority=5)
+    ledger.run(claim(urgent.call, 1, WORKER))
+    assert [call.overtaken for call in waiting(ledger).old] == [False]
+
+
 async def test_one_process_at_a_time_is_elected(aio_ledger: Ledger) -> None:
     assert await aio_ledger.elected(REAPING, 60.0)
     assert not await aio_ledger.elected(REAPING, 60.0)

@@ -202,6 +202,14 @@ def test_the_requests_go_when_the_call_has_ended(ledger: BlockingLedger) -> None
     assert record.inputs == []
 
 
+def test_a_call_that_ended_before_it_was_queued_has_waited_for_no_worker(
+    ledger: BlockingLedger,
+) -> None:
+    record = accepted(ledger, receiving=True)
+    ledger.run(cancel(record.call))
+    assert (record.ending().queue_ms, record.ending().run_ms) == (0, 0)
+
+
 def test_the_wait_for_a_worker_counts_from_the_end_of_the_requests(ledger: BlockingLedger) -> None:
     record = accepted(ledger, receiving=True, queue_wait_s=0.001)
     sweep_all(ledger)

@@ -11,6 +11,7 @@ _WORKERS = "workers/forebay_workers"
 _UNIT = "tests/unit"
 _ADMISSION = f"{_UNIT}/gateway/admission"
 _MAPPING = (f"{_UNIT}/gateway/plain/test_mapping.py",)
+_URLS = (f"{_UNIT}/backends/urls",)
 _ROUTES = (f"{_UNIT}/client/routes",)
 
 PYTHON = {
@@ -36,7 +37,13 @@ PYTHON = {
     f"{_BACKENDS}/ledger/lifecycle.py": (f"{_UNIT}/backends/ledger/test_lifecycle.py",),
     f"{_BACKENDS}/ledger/lost_calls.py": (f"{_UNIT}/backends/ledger/test_lost_calls.py",),
     f"{_BACKENDS}/settings.py": (f"{_UNIT}/backends/test_settings.py",),
-    f"{_BACKENDS}/urls.py": (f"{_UNIT}/backends/test_urls.py",),
+    f"{_BACKENDS}/urls/amqp_server.py": _URLS,
+    f"{_BACKENDS}/urls/backends.py": _URLS,
+    f"{_BACKENDS}/urls/celery.py": _URLS,
+    f"{_BACKENDS}/urls/parsing.py": _URLS,
+    f"{_BACKENDS}/urls/redaction.py": _URLS,
+    f"{_BACKENDS}/urls/redis_server.py": _URLS,
+    f"{_BACKENDS}/urls/tls.py": _URLS,
     f"{_GATEWAY}/admin/filters.py": (f"{_UNIT}/gateway/admin/test_filters.py",),
     f"{_GATEWAY}/admin/pages.py": (f"{_UNIT}/gateway/admin/test_pages.py",),
     f"{_GATEWAY}/admission/admission.py": (f"{_ADMISSION}/test_admission.py",),

@@ -73,13 +73,10 @@ def test_a_call_stays_where_earlier_versions_put_it() -> None:
 
 
 def test_keys_and_channels_keep_the_names_that_other_versions_use() -> None:
-    names = (presence_key, gateway_channel, queue_channel, control_channel)
-    assert [name("a") for name in names] == [
-        "forebay:worker:a",
-        "forebay:gateway:a",
-        "forebay:queue:a",
-        "forebay:control:a",
-    ]
+    assert presence_key("a") == "forebay:{fleet}:worker:a"
+    assert gateway_channel("a") == "forebay:gateway:a"
+    assert queue_channel("a") == "forebay:queue:a"
+    assert control_channel("a") == "forebay:control:a"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +85,7 @@ def test_keys_and_channels_keep_the_names_that_other_versions_use() -> None:
         ("forebay:{8}:items:/call-1", "forebay:{N}:items:CALL"),
         ("forebay:{15}:call:alice/1", "forebay:{N}:call:CALL"),
         ("forebay:{8}:waiting:my:queue", "forebay:{N}:waiting:QUEUE"),
-        ("forebay:worker:celery@host", "forebay:worker:WORKER"),
+        ("forebay:{fleet}:worker:celery@host", "forebay:{fleet}:worker:WORKER"),
         ("forebay:{8}:due", "forebay:{N}:due"),
         ("forebay:{8}:items:", None),
         ("forebay:{8}:items:call-1", None),
