@@ -17,7 +17,7 @@ from tests.mutants.equivalent import LISTED, read_equivalents, stale
 from tests.mutants.lua_edits import lua_edits
 from tests.mutants.mutant import Mutant, mutants, sample
 from tests.mutants.python_edits import python_edits
-from tests.mutants.run import Fate, runner
+from tests.mutants.run import BrokenTestsError, Fate, runner
 from tests.mutants.table import LUA, PYTHON
 from tests.mutants.tree import ROOT
 
@@ -87,4 +87,7 @@ def _score(fates: Mapping[tuple[str, str], int], language: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenTestsError as error:
+        sys.exit(str(error))
