@@ -61,6 +61,7 @@ local function set_clock(expected)
     offset = offset - math.max(-most, math.min(offset, most))
   end
   redis.call('HSET', index('clock'), 'offset', offset, 'last', now, 'doubts', 0)
+  redis.call('PEXPIRE', index('clock'), 86400000)  -- for a ledger that nothing uses any more
   clock = {offset, now}
   return now
 end
