@@ -142,7 +142,7 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
     ("variable", "value", "said"),
     [
         ("FOREBAY_LISTEN", "nowhere", "listen = 'nowhere': expected HOST:PORT"),
-        ("FOREBAY_LISEN", "x", "FOREBAY_LISEN = 'x': no such setting"),
+        ("FOREBAY_LISEN", "x", "FOREBAY_LISEN: no such setting"),
         ("FOREBAY_SERVICES", '["no.such"]', "expected a compiled protobuf module"),
         ("FOREBAY_BROKER_URL", "ftp://x", "is not a Redis or Valkey URL"),
         (

@@ -109,7 +109,8 @@ def test_while_it_drains_calls_in_flight_finish_and_new_ones_are_sent_elsewhere(
         draining.stub.Bidi(iter([EchoRequest(text="late")]), timeout=TIMEOUT_S),
         resumed(draining, id_of(stream), slow(40), 1),
     ):
-        assert error_of(refused).code_name == "UNAVAILABLE"
+        # gRPC cancels a call that crosses the GOAWAY; the client's later ones find the port closed.
+        assert error_of(refused).code_name in ("UNAVAILABLE", "CANCELLED")
     assert indexes(seen + list(stream)) == list(range(40))
     assert draining.process.ended() == 0, "and it does not wait for longer than for them"
 

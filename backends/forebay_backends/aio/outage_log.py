@@ -10,8 +10,11 @@ REPEAT_S = 30.0
 
 
 def in_words(error: BaseException) -> str:
-    """The error's class and text: redis-py's `repr` lacks the text, and others' may be empty."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    """The error's `repr`; its class and text if that is a class of redis-py, whose `repr` has
+    no text.
+    """
+    name = type(error).__name__
+    return repr(error) if repr(error).startswith(name) else f"{name}: {error}"
 
 
 class OutageLog:

@@ -81,13 +81,14 @@ class FreedMemory:
         trim: Callable[[], None] = _malloc_trim,
     ) -> None:
         self._resident, self._allocated, self._trim = resident, allocated, trim
-        self._rest = self._kept()
+        self._at_start = self._rest = self._kept()
         """Resident but neither allocated nor returned by a trim: code, and Python's own heap."""
 
     def give_back(self) -> bool:
         """Returns whether it called malloc_trim, which takes milliseconds and holds up malloc."""
         kept = self._kept()
-        self._rest = min(self._rest, kept)
+        # A trim in the middle of a burst leaves much that a later one returns.
+        self._rest = self._at_start + max(0, self._rest - self._at_start) // 2
         if kept - self._rest <= KEPT_BYTES:
             return False
         self._trim()

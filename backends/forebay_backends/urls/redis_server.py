@@ -113,7 +113,7 @@ def redis_server(url: str, tls: Tls | None = None, key_prefix: str = "") -> Redi
     kind, secure = _SCHEMES.get(parsing.scheme_of(url), (None, False))
     if kind is None:
         raise BackendUrlError(
-            f"{scheme_only(url)!r} is no Redis or Valkey URL; expected "
+            f"{scheme_only(url)!r} is not a Redis or Valkey URL; expected "
             "redis://HOST:PORT/DB, rediss://…, valkey://…, unix:///PATH, "
             "sentinel://HOST:PORT,HOST:PORT/MASTER/DB or redis-cluster://HOST:PORT,HOST:PORT "
             "(a broker may be amqp://… too)"

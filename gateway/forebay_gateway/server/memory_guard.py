@@ -14,10 +14,12 @@ from collections.abc import Callable
 from forebay_backends.process.memory import FreedMemory, allocated_bytes, resident_bytes
 from forebay_gateway.rpc.message_reads import MessageReads
 
-_CHECK_INTERVAL_S = 0.05
+_CHECK_INTERVAL_S = 0.02
 _TRIM_INTERVAL_S = 5.0
 SLACK_BYTES = 192 << 20
 """For what admission does not count: copies of messages that are being passed on, responses."""
+_EVICT_ABOVE_BYTES = 32 << 20
+"""Over `max_held_bytes`, well below the slack: messages go on arriving until their reads end."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class MemoryGuard:
     ) -> None:
         self._reads = reads
         self._resident, self._allocated = resident, allocated
-        self._most = max_held_bytes + SLACK_BYTES
+        self._most = max_held_bytes + _EVICT_ABOVE_BYTES
         self._resident_at_start, self._allocated_at_start = resident(), allocated()
 
     def check(self) -> None:

@@ -236,7 +236,7 @@ def test_the_password_of_a_refused_url_is_not_shown(
     monkeypatch.setenv(f"FOREBAY_{name.upper()}", f"http://me:{SECRET}@h")
     refusal = _refusal()
     assert SECRET not in refusal
-    assert refusal.startswith(f"{name}: 'http://…' is no Redis or Valkey URL")
+    assert refusal.startswith(f"{name}: 'http://…' is not a Redis or Valkey URL")
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::1]:50051", "localhost:65535"])

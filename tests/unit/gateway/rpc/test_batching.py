@@ -148,7 +148,7 @@ class Sender:
     def submit(self, name: str, priority: int = 0) -> None:
         member = call_pb2.BatchMember(call_id=name)
         method = replace(ADD, route=replace(ADD.route, max_batch=MOST))
-        call = EphemeralCall(method, priority, member, time.monotonic())
+        call = EphemeralCall(method, priority, member, b"", time.monotonic())
         self.batcher.submit(method, priority, call)
 
     def done(self, batch: str) -> None:
