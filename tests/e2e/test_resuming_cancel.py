@@ -172,3 +172,16 @@ def test_ctrl_c_before_the_first_response_cancels_the_call(site: Site) -> None:
         interrupted_at_once()
     assert ended.value.code == 130
     cancelled(site, "at-once")
+
+
+async def test_a_call_that_is_cancelled_between_two_attempts_is_cancelled() -> None:
+    async with forebay.aio.channel(f"127.0.0.1:{free_port()}") as channel:
+        stub = EchoServiceStub(channel)
+        for call in (stub.Unary(LONG), stub.ServerStream(LONG)):
+            done = asyncio.Event()
+            call.add_done_callback(lambda _, done=done: done.set())  # type: ignore[misc]
+            asyncio.get_running_loop().call_later(1.0, call.cancel)
+            async with asyncio.timeout(SOON_S):
+                await done.wait()
+                assert await call.code() is grpc.StatusCode.CANCELLED
+            assert call.cancelled()

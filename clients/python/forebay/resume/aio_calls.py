@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
 
-from forebay.resume.attempts import Attempts
+from forebay.resume.attempts import Attempts, call_all, weakly
+from forebay.resume.cancelled_attempt import AsyncCancelledAttempt
 from forebay.resume.policy import ResumePolicy
+from forebay.resume.request_replay import RequestWriter
 
 
 class AsyncAttempts(Attempts):
@@ -41,35 +44,13 @@ class AsyncAttempts(Attempts):
         raise asyncio.CancelledError  # as gRPC's own calls that were cancelled
 
 
-class RequestWriter(AsyncIterator[Any]):
-    """The requests of a caller that uses `write` and `done_writing`."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.has_ended = False
-
-    async def __anext__(self) -> Any:
-        item = await self._queue.get()
-        if not item:
-            raise StopAsyncIteration
-        return item[0]
-
-    def write(self, request: Any) -> None:
-        self._queue.put_nowait((request,))
-
-    def end(self) -> None:
-        if not self.has_ended:
-            self.has_ended = True
-            self._queue.put_nowait(())
-
-
 class ResumingCall(grpc.aio.Call):
     """The common part of one response and a stream; `_inner` is the latest attempt's call."""
 
     def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
         self._attempts = attempts
         self._requests = writer
-        self._callbacks: list[Callable[[Any], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._replacing = asyncio.Lock()
         self._inner: Any = None
         self._start()
@@ -78,12 +59,13 @@ class ResumingCall(grpc.aio.Call):
         if self.done():
             return False
         self._attempts.cancel()
-        self._inner.cancel()
+        if not self._inner.cancel():  # it is between two attempts
+            self._inner = AsyncCancelledAttempt()
         self._finish()
         return True
 
     def cancelled(self) -> bool:
-        return self._attempts.is_cancelled
+        return self.done() and bool(self._inner.cancelled())
 
     def done(self) -> bool:
         return self._attempts.is_over
@@ -95,7 +77,7 @@ class ResumingCall(grpc.aio.Call):
         if self.done():
             callback(self)
         else:
-            self._callbacks.append(callback)
+            self._callbacks.append(partial(callback, self))
 
     async def initial_metadata(self) -> Any:
         """Waits for it; it may be empty if the call failed before the gateway sent any."""
@@ -115,6 +97,13 @@ class ResumingCall(grpc.aio.Call):
     async def details(self) -> str:
         details: str = await (await self._last_attempt()).details()
         return details
+
+    async def debug_error_string(self) -> str | None:
+        text: str | None = await (await self._last_attempt()).debug_error_string()
+        return text
+
+    def __repr__(self) -> str:
+        return repr(self._inner)
 
     async def wait_for_connection(self) -> None:
         """Waits until an attempt is connected; raises the call's error if it ends before."""
@@ -159,10 +148,19 @@ class ResumingCall(grpc.aio.Call):
             if self._inner is not inner:
                 return True
             failed = await _failure_of(inner)
-            if self.done() or not await self._attempts.wait_to_retry(failed):
+            if self.done():
                 return False
-            self._start()
-            return True
+            try:
+                is_due = await self._attempts.wait_to_retry(failed)
+            except asyncio.CancelledError:
+                if self._attempts.is_cancelled:  # and not only the task that waits here
+                    self.cancel()
+                raise
+            if is_due:
+                self._start()
+            else:
+                self._finish()
+            return is_due
 
     def _start(self) -> None:
         self._inner = self._attempts.start()
@@ -170,8 +168,7 @@ class ResumingCall(grpc.aio.Call):
     def _finish(self) -> None:
         self._attempts.is_over = True
         callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(self)
+        call_all(callbacks)
 
 
 async def _failure_of(inner: Any) -> grpc.aio.AioRpcError:
@@ -217,7 +214,12 @@ class Response(ResumingCall):
 class ResponseStream(ResumingCall, AsyncIterator[Any]):
     """The responses of a call, each once and in order, over all attempts."""
 
-    _failure: grpc.aio.AioRpcError | None = None
+    def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
+        self._failure: grpc.aio.AioRpcError | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._settling: asyncio.Task[None] | None = None
+        super().__init__(attempts, writer)
 
     async def __anext__(self) -> Any:
         response = await self.read()
@@ -240,20 +242,40 @@ class ResponseStream(ResumingCall, AsyncIterator[Any]):
     async def _read(self) -> Any:
         if self._failure is not None:
             raise self._failure
-        while True:
-            inner, responses = self._inner, self._responses
+        while not self._attempts.is_cancelled:
+            inner = self._inner
             try:
-                response = await anext(responses, grpc.aio.EOF)
+                return await self._response()
             except grpc.aio.AioRpcError:
                 if not await self._was_retried(inner):
                     raise
-                continue
+        raise asyncio.CancelledError  # as gRPC's own
+
+    async def _response(self) -> Any:
+        self._idle.clear()
+        try:
+            response = await anext(self._responses, grpc.aio.EOF)
             if response is grpc.aio.EOF:
                 self._finish()
             else:
                 self._attempts.on_response(response)
             return response
+        finally:
+            self._idle.set()
 
     def _start(self) -> None:
         super()._start()
         self._responses = aiter(self._inner)
+        self._inner.add_done_callback(weakly(self._on_attempt_done))
+
+    def _on_attempt_done(self, inner: Any) -> None:
+        self._settling = asyncio.create_task(self._settle(inner))
+
+    async def _settle(self, inner: Any) -> None:
+        """Retries the call or ends it, although nobody may read it."""
+        is_ok = await inner.code() is grpc.StatusCode.OK
+        await self._idle.wait()  # a reader may have a response that is not counted yet
+        if is_ok:
+            self._finish()
+        else:
+            await self._was_retried(inner)

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from forebay.resume.aio_calls import AsyncAttempts, RequestWriter, Response, ResponseStream
+from forebay.resume.aio_calls import AsyncAttempts, Response, ResponseStream
 from forebay.resume.cancel_request import TIMEOUT_S
-from forebay.resume.request_replay import AsyncReplay
+from forebay.resume.request_replay import AsyncReplay, RequestWriter
 from forebay.resume.target_set import Rpc, TargetSet
 
 _BEST_FIRST = (

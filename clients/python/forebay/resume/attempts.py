@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -82,3 +83,24 @@ class Attempts:
         if not (self.is_over or self.is_cancelled):
             self._cancelled.set()
             self._on_cancel(self.policy)
+
+
+def weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The method for a callback that does not keep its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call(argument: Any) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(argument)
+
+    return call
+
+
+def call_all(callbacks: Iterable[Callable[[], None]]) -> None:
+    """Calls them in order; one that raises is logged and does not stop the others."""
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            _log.exception("a callback of a call raised")

@@ -6,19 +6,16 @@ runs the same assertions over both.
 
 from __future__ import annotations
 
-import logging
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import grpc
 
 from forebay.deadline import Deadline
-from forebay.resume.attempts import Attempts
+from forebay.resume.attempts import Attempts, call_all, weakly
+from forebay.resume.cancelled_attempt import CancelledAttempt
 from forebay.resume.policy import ResumePolicy
-
-_log = logging.getLogger(__name__)
 
 
 class BlockingAttempts(Attempts):
@@ -163,7 +160,7 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
 
     def _watch(self, inner: Any) -> None:
         """Not with the lock held: gRPC calls back at once if the attempt has ended."""
-        inner.add_done_callback(_weakly(self._on_attempt_done))
+        inner.add_done_callback(weakly(self._on_attempt_done))
 
     def _on_attempt_done(self, inner: Any) -> None:
         """Ends the call, or leaves that to a thread of the failed attempt's own.
@@ -211,15 +208,10 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
         self._changed.notify_all()
 
     def _end(self) -> None:
-        """Calls the callbacks; one that raises is logged and does not stop the others."""
         with self._changed:
             self._set_over()
             callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            try:
-                callback()
-            except Exception:
-                _log.exception("a callback of a call raised")
+        call_all(callbacks)
         self._with_callbacks.discard(self)
 
 
@@ -269,54 +261,3 @@ class ResponseStream(ResumingCall, Iterator[Any]):
             if self._readers:
                 return
         super()._on_attempt_done(inner)
-
-
-class CancelledAttempt(grpc.RpcError):
-    """Behaves as a cancelled call of gRPC's own. Raising it adds a traceback: never share one."""
-
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.CANCELLED
-
-    def details(self) -> str:
-        return "Locally cancelled by application!"
-
-    def initial_metadata(self) -> tuple[()]:
-        return ()
-
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
-
-    def debug_error_string(self) -> None:
-        return None
-
-    def is_active(self) -> bool:
-        return False
-
-    def cancel(self) -> bool:
-        return False
-
-    def cancelled(self) -> bool:
-        return True
-
-    def result(self) -> Any:
-        raise grpc.FutureCancelledError
-
-    exception = traceback = result
-
-    def __next__(self) -> Any:
-        raise self
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.code()}, {self.details()}>"
-
-
-def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The method for a callback that does not keep its object alive."""
-    reference = weakref.WeakMethod(method)
-
-    def call(argument: Any) -> None:
-        alive = reference()
-        if alive is not None:
-            alive(argument)
-
-    return call

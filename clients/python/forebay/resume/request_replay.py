@@ -104,6 +104,28 @@ class AsyncReplay(Generic[T]):
         return True
 
 
+class RequestWriter(AsyncIterator[Any]):
+    """The requests of a caller that uses `write` and `done_writing`."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+        self.has_ended = False
+
+    async def __anext__(self) -> Any:
+        item = await self._queue.get()
+        if not item:
+            raise StopAsyncIteration
+        return item[0]
+
+    def write(self, request: Any) -> None:
+        self._queue.put_nowait((request,))
+
+    def end(self) -> None:
+        if not self.has_ended:
+            self.has_ended = True
+            self._queue.put_nowait(())
+
+
 async def _asynchronous(requests: AsyncIterable[T] | Iterable[T]) -> AsyncIterator[T]:
     if isinstance(requests, AsyncIterable):
         async for request in requests:
