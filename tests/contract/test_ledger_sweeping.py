@@ -46,7 +46,6 @@ from tests.contract.records import (
 from tests.harness import eventually
 
 SOON_S = 3.0
-DAY_MS = 24 * 3600 * 1000
 
 
 def finished(ledger: BlockingLedger, *items: bytes, **changes: object) -> Record:

@@ -93,7 +93,7 @@ def test_what_is_not_json_ends_its_call_and_a_pickle_is_not_unpickled(
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("reddis://host", "'reddis://host' can't be used: No module named 'reddis'"),
+        ("reddis://host", "'reddis://…' can't be used: No module named 'reddis'"),
         ("mongodb://host/db", "You need to install the pymongo library"),
         ("disabled://", "stores no results"),
     ],

@@ -16,7 +16,6 @@ from kombu.transport import redis as kombu_redis
 
 from forebay_backends.broker.task_messages import call_message, redis_push
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.urls import kombu_url
 from forebay_workers import application
 from forebay_workers.celery_hooks.redis_transport import Connection, Transport
 from tests.contract.two_applications import QUEUES, REPORTS
@@ -37,7 +36,7 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
 @contextmanager
 def take(redis_url: str) -> Iterator[Message]:
     """Takes the queue's next message, without acknowledging it."""
-    with Connection(kombu_url(f"{redis_url}7")) as connection, connection.channel() as channel:
+    with Connection(f"{redis_url}7") as connection, connection.channel() as channel:
         messages: list[Message] = []
         consumer: Any = connection.Consumer(
             [Queue(QUEUE)], channel=channel, on_message=messages.append, accept=["json"]
@@ -54,7 +53,7 @@ def send_ours(server: redis.Redis) -> None:
 
 
 def send_foreign(redis_url: str) -> None:
-    with Connection(kombu_url(f"{redis_url}7")) as connection, connection.SimpleQueue(QUEUE) as to:
+    with Connection(f"{redis_url}7") as connection, connection.SimpleQueue(QUEUE) as to:
         to.put({"from": "another"})
 
 

@@ -202,7 +202,7 @@ def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     [
         ({"ledger_url": "redis://localhost"}, "has its own ledger_url"),
         ({"listen": "0.0.0.0:1"}, "has its own listen"),
-        ({"max_cals": 1}, "max_cals = 1: no such setting"),
+        ({"max_cals": 1}, "max_cals: no such setting"),
         ({"max_calls": 0}, "max_calls = 0"),
     ],
 )

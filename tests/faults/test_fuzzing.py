@@ -210,7 +210,10 @@ def test_a_garbled_record_spoils_its_own_call_only(
         told = system.channel.unary_stream(f"{ECHO}/ServerStream")(
             request, timeout=3, metadata=metadata
         )
-        assert ended(told) in ("OK", "INTERNAL", "DATA_LOSS", "ALREADY_EXISTS", "DEADLINE_EXCEEDED")
+        assert ended(told) in (
+            *("OK", "INTERNAL", "DATA_LOSS", "ALREADY_EXISTS", "DEADLINE_EXCEEDED"),
+            "NOT_FOUND",  # a state that this version does not know
+        )
     system.server.delete(f"{call.partition}:call:{call}")
 
 

@@ -69,6 +69,11 @@ def tell_to_end(ending: Gateway, number: int = signal.SIGTERM) -> None:
     ending.process.popen.send_signal(number)
 
 
+def is_refused(gateway: Gateway) -> bool:
+    call = gateway.stub.Quick.future(EchoRequest(text="late"), timeout=TIMEOUT_S)
+    return call.exception(TIMEOUT_S) is not None
+
+
 def resumed(on: Gateway, call_id: str, request: EchoRequest, seen: int) -> Any:
     return on.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=named(call_id, seen))
 
@@ -103,6 +108,7 @@ def test_while_it_drains_calls_in_flight_finish_and_new_ones_are_sent_elsewhere(
     seen = take(stream, 1)
     tell_to_end(draining)
     eventually(lambda: not draining.serving(), "health says so at once", 5.0)
+    eventually(lambda: is_refused(draining), "it takes in no more calls", 5.0)
     for refused in (
         draining.stub.Unary.future(EchoRequest(text="late"), timeout=TIMEOUT_S),
         draining.stub.Quick.future(EchoRequest(text="late"), timeout=TIMEOUT_S),

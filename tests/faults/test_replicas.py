@@ -116,6 +116,6 @@ def test_a_call_that_no_replica_confirms_is_refused_and_runs_once_when_it_is_ret
             error = error_of(call)
             assert (error.code_name, error.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
             assert error.retry_after_s
-            working.wait_for("the ledger does not answer; retrying")
+            working.wait_for("the ledger does not answer; calls of this process wait")
         again = running.stub.Unary(request, timeout=TIMEOUT_S, metadata=named(call_id))
         assert again.text == "hello"

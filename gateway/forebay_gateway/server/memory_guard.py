@@ -16,7 +16,7 @@ from forebay_gateway.rpc.message_reads import MessageReads
 
 _CHECK_INTERVAL_S = 0.02
 _TRIM_INTERVAL_S = 5.0
-SLACK_BYTES = 192 << 20
+SLACK_BYTES = 256 << 20
 """For what admission does not count: copies of messages that are being passed on, responses."""
 _EVICT_ABOVE_BYTES = 32 << 20
 """Over `max_held_bytes`, well below the slack: messages go on arriving until their reads end."""

@@ -6,6 +6,7 @@ each call reads it as a stream, with the others that have room.
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import Any
 
 import grpc
@@ -71,7 +72,11 @@ class BoundedHandler(grpc.GenericRpcHandler):
             await behavior(await request(context), context)
 
         async def stream_stream(_: object, context: Context) -> None:
-            async for response in behavior(requests(context), context):
+            answer = behavior(requests(context), context)
+            if isawaitable(answer):  # it writes its responses itself, if it has any
+                await answer
+                return
+            async for response in answer:
                 await context.write(response)
 
         untyped: Any

@@ -201,7 +201,8 @@ def _kept(server: redis.Redis) -> list[str]:
         for key in keys
         if (
             key.startswith("forebay:{")
-            and not key.endswith((":newest_claimed_sent", ":sweep_state", ":bytes"))
+            and not key.startswith("forebay:{fleet}:")
+            and not key.endswith((":newest_claimed_sent", ":sweep_state", ":clock", ":bytes"))
         )
         or (key.endswith(":bytes") and server.get(key) != b"0")
         or key.startswith(QUEUES)

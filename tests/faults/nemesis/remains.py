@@ -104,6 +104,8 @@ def _of(name: str, partition: Partition) -> Iterable[str]:
         if index in ("calls", "done", "size"):
             for call in members ^ records:
                 yield f"{name}:{index} and the records differ by {call}"
+        elif index == "clock":
+            continue  # one of a partition, for a day after its last sweep
         elif index in _EXPIRING:
             if len(members) > len(QUEUES):
                 yield f"{name}:{index} holds {sorted(members)}"

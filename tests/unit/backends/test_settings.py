@@ -55,6 +55,7 @@ def test_the_limits_are_by_default_those_of_the_documentation() -> None:
         "first_request_s": 30.0,
         "idle_s": 60.0,
         "stall_s": 60.0,
+        "lame_duck_s": 5.0,
         "queue_wait_s": 60.0,
         "attempts": 3,
         "cancel_grace_s": 5.0,

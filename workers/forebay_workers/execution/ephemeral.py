@@ -82,7 +82,7 @@ class _Run:
         now_ms = self._runtime.clock.now_ms()
         if member.begin_by_ms <= now_ms:
             _log.info("call %s is not begun: its deadline passed", call)
-            reply.outcome.CopyFrom(outcome_of_error(DeadlineExceeded("the call's deadline passed")))
+            reply.outcome.CopyFrom(_expired())
             return reply
         context = self._context(call, member, now_ms, reply)
         begun = time.monotonic()
@@ -90,6 +90,11 @@ class _Run:
         if outcome is None:
             return None
         reply.run_ms = round((time.monotonic() - begun) * 1000)
+        if (
+            context.deadline_passed
+        ):  # a response that is late by this clock may be in time by another
+            reply.ClearField("response")
+            outcome = _expired()
         reply.outcome.CopyFrom(outcome)
         return reply
 
@@ -139,6 +144,10 @@ class _Run:
                 emit,
                 runtime.settings.max_message_bytes,
             )
+
+
+def _expired() -> call_pb2.Outcome:
+    return outcome_of_error(DeadlineExceeded("the call's deadline passed"))
 
 
 class _Replies:

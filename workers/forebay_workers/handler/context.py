@@ -127,6 +127,10 @@ class CallContext(grpc.ServicerContext):
 
     # grpc.RpcContext
 
+    @property
+    def deadline_passed(self) -> bool:
+        return self._deadline.passed
+
     def is_active(self) -> bool:
         """Returns False once the call is over, its deadline has passed or its handler returned."""
         return self.stopped is None and not self._finished and not self._deadline.passed

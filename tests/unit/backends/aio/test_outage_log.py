@@ -31,8 +31,8 @@ def test_an_outage_of_40_s_takes_three_lines(caplog: pytest.LogCaptureFixture) -
     outage.succeeded()
     outage.succeeded()
     assert caplog.messages == [
-        "the broker does not answer: ConnectionError: refused",
-        "the broker does not answer, for 30 s now: ConnectionError: refused",
+        "the broker does not answer: ConnectionError('refused')",
+        "the broker does not answer, for 30 s now: ConnectionError('refused')",
         "the broker answers again, after 40 s",
     ]
 
