@@ -16,7 +16,6 @@ import pytest
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay_backends.ledger.keys import PARTITIONS, partition_prefix
 from tests.harness import environment, eventually, forebay_gateway, worker
 from tests.rabbitmq import RabbitMQ
 from tests.redis_fleets import Cluster, SentinelFleet, redis_cluster, sentinel_fleet
@@ -170,22 +169,3 @@ def test_a_ledger_in_a_cluster_outlives_a_master(
         figures = lose(address, cluster.owner("{fleet}").kill)
     record_testsuite_property("cluster", figures)
     assert figures["recovery_s"] < RECOVERY_S
-
-
-def test_gateway_and_worker_follow_slots_that_were_moved(
-    cluster: Cluster, rabbitmq: RabbitMQ
-) -> None:
-    env = environment(FOREBAY_LEDGER_URL=cluster.url, FOREBAY_BROKER_URL=rabbitmq.url("nemesis"))
-    before = (("forebay-call-id", "before"),)
-    with (
-        forebay_gateway(env=env) as (_, address),
-        worker(*_QUEUES, env=env),
-        grpc.insecure_channel(address) as channel,
-    ):
-        stub = ComputeServiceStub(channel)
-        assert stub.Add(pb.AddRequest(x=4, y=6), metadata=before, timeout=_CALL_S).sum == 10
-        for number in range(PARTITIONS):
-            cluster.move(partition_prefix(number))
-        assert stub.Add(pb.AddRequest(x=4, y=6), metadata=before, timeout=_CALL_S).sum == 10
-        figures = lose(address, lambda: None)
-    assert figures["recovery_s"] < 2.0
