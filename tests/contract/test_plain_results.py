@@ -24,7 +24,10 @@ def polled(
     folder = tmp_path_factory.mktemp("results")
     url = {"database": f"db+sqlite:///{folder}/results.db", "files": f"file://{folder}"}
     result = url[request.param]
+    # A database of its own: a worker of another site would keep results where nobody reads them.
+    broker = f"{request.getfixturevalue('redis_url')}13"
     more = {"PLAIN_RESULT_BACKEND": result, "FOREBAY_RESULT_URL": result}
+    more |= {"PLAIN_BROKER_URL": broker, "FOREBAY_BROKER_URL": broker}
     with plain_site({**backends_of("redis+rpc", request), **more}) as site:
         yield site
 

@@ -47,6 +47,8 @@ async def keep_connected(
         try:
             async with AsyncExitStack() as stack:
                 client = asyncio_connection(await one_node(server), socket_timeout_s)
+                # First pushed, last closed: `aclose` leaves a pool that it was given open.
+                stack.push_async_callback(client.connection_pool.disconnect)
                 stack.push_async_callback(client.aclose)
                 await session(client, outage.succeeded)
         except (RedisError, RedisClusterException, OSError, BackendUnavailable) as error:
