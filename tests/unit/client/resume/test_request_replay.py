@@ -49,8 +49,6 @@ class Request:
     """A request that can be missed."""
 
 
-# Its collection may meet what other tests of the process have left.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_requests_are_not_kept_after_release() -> None:
     sent = Request()
     gone, replay = weakref.ref(sent), Replay(iter([sent]))
