@@ -17,7 +17,7 @@ TUTORIAL := examples/tutorial
 GENERATED := .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak mutants check docs reference proto proto-check lock build bench bench-quick node clean
+.PHONY: help setup demo test test-variants soak mutants check docs reference proto proto-check lock build bench bench-quick node clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,8 +39,13 @@ demo: setup ## Run the tutorial's three calls, from nothing to nothing.
 
 # Six at a time on any machine: most of their time is waiting. They start hundreds of
 # processes, so bytecode is written whatever the environment says.
-test: setup ## Run all tests.
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
+
+test: setup ## Run all tests but further variants.
+	$(PYTEST) -m "not variant"
+
+test-variants: setup ## Run further variants of tests: other failovers, longer battles.
+	$(PYTEST) -m variant
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis

@@ -78,7 +78,7 @@ class Process:
         self.command = list(command)
         self.lines: list[str] = []
         reading, writing = os.pipe()
-        self._output = open(reading, encoding="utf-8")  # noqa: SIM115  # closed by its reader
+        self._output = open(reading, encoding="utf-8", errors="replace")  # noqa: SIM115  # closed by its reader
         with open(writing, "wb") as output, open(os.devnull, "rb") as nothing:
             self.popen = _started(self.command, env, cwd, nothing, output)
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -9,10 +9,14 @@ import random
 import pytest
 
 from tests.faults.nemesis.battle import Round, battle
-from tests.faults.nemesis.cluster import Shape, cluster
+from tests.faults.nemesis.cluster import OTHER_SHAPES, Shape, cluster
 from tests.faults.nemesis.report import told
 
 FIXED_SEED = 20_261_122
+SHAPES = [
+    Shape(),
+    *(pytest.param(other, marks=pytest.mark.variant) for other in OTHER_SHAPES),
+]
 
 
 def seeds() -> list[int]:
@@ -24,9 +28,10 @@ def seeds() -> list[int]:
 
 
 @pytest.mark.timeout(240)
-def test_nothing_is_lost_whatever_is_killed() -> None:
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_nothing_is_lost_whatever_is_killed(shape: Shape) -> None:
     chosen = seeds()
-    with cluster(Shape()) as running:
+    with cluster(shape) as running:
         rounds = [Round(seed, calls=70, faults=6, within_s=6.0, longest_s=2.0) for seed in chosen]
         outcome = asyncio.run(battle(running, rounds, settle_s=60.0))
         left_over = running.end()

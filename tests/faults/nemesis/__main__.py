@@ -14,15 +14,10 @@ import time
 from pathlib import Path
 
 from tests.faults.nemesis.battle import Outcome, Round, battle
-from tests.faults.nemesis.cluster import Cluster, Shape, cluster
+from tests.faults.nemesis.cluster import OTHER_SHAPES, Cluster, Shape, cluster
 from tests.faults.nemesis.report import calls_table, faults_table, told
 
-SHAPES = (
-    Shape(),
-    Shape(pools=("prefork", "threads", "prefork")),
-    Shape(appendfsync="everysec"),
-    Shape(rabbitmq=True),
-)
+SHAPES = (Shape(), *OTHER_SHAPES)
 
 
 def main() -> int:

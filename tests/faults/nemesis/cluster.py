@@ -42,6 +42,17 @@ class Shape:
     appendfsync: str = "always"
     rabbitmq: bool = False
 
+    def __str__(self) -> str:
+        broker = "RabbitMQ" if self.rabbitmq else "Redis"
+        return f"{broker}, appendfsync {self.appendfsync}, {' '.join(self.pools)}"
+
+
+OTHER_SHAPES = (
+    Shape(pools=("prefork", "threads", "prefork")),
+    Shape(appendfsync="everysec"),
+    Shape(rabbitmq=True),
+)
+
 
 class Cluster:
     """Running processes and the links between them and Redis."""
