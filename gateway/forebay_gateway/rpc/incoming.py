@@ -56,7 +56,7 @@ class RequestStream:
         to cancel a task of its own that reads here.
         """
         await self._context.read()
-        while self._rpc is not None and self._rpc.cancelling():
+        while self._rpc is not None and self._rpc.cancelling():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(_UNWINDING_CHECK_S)
 
 
