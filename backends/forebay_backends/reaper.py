@@ -53,7 +53,7 @@ class Reaper:
     async def repair(self, queues: Collection[str]) -> None:
         """Repairs everything once, unless another process did so just now.
 
-        Resends only calls of the given queues. Raises BackendUnavailable where the ledger does
+        Resends only calls of the given queues. Raises BackendUnavailable if the ledger does
         not answer.
         """
         if not await self._ledger.elected(REAPING, _ELECTED_FOR_S):

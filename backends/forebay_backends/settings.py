@@ -42,7 +42,7 @@ CONFIG_VARIABLE = "FOREBAY_CONFIG"
 _CALLERS_VARIABLE = "FOREBAY_ADDRESS"
 DEFAULT_CONFIG = Path("forebay.toml")
 _MIB = 1 << 20
-# One large message must fit a gateway that holds another, whoever sent that.
+# One large message must fit into a gateway that holds another one, even of another caller.
 _LEAST_MESSAGES = 4
 RPC = "rpc://"
 """Celery's name of the result backend that answers by a queue on the broker."""
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         description="time that a cancelled handler has to stop before it is killed (prefork)",
     )
     linger_s: Seconds = Field(
-        10.0, ge=0, description="how long a call continues after its last watcher has left"
+        10.0, ge=0, description="how long a call continues after its last watcher has disconnected"
     )
     request_bytes: int = Field(
         64 * _MIB, ge=1, description="size limit of one call's requests in total"
@@ -260,7 +260,7 @@ class Settings(BaseSettings):
         return value
 
     def backends(self) -> Backends:
-        """Broker and ledger; the embedded server's where none is set."""
+        """Broker and ledger; the embedded server's if none is set."""
         url = self.ledger_url or socket_url(self.data_dir)
         return backends(url, self.broker_url, self._tls(), self.key_prefix)
 

@@ -25,7 +25,7 @@ async def run_periodically(
 
     Setting `wake` starts the next run early. An error of `act` does not end the loop: the log
     reports it under `name`, and an outage of a backend only when it begins and when it is over.
-    After a `BackendUnavailable` the next run follows in `retry_interval_s`, where that is given.
+    After a `BackendUnavailable` the next run follows in `retry_interval_s`, if that is given.
     """
     outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes", repeat_s=inf)
     wake = wake or AutoResetEvent()

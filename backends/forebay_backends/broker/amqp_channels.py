@@ -166,7 +166,7 @@ def ping(channel: Any) -> None:
 
 
 def queue_depth(channel: Any, queue: str) -> int:
-    """The number of ready messages, however the queue was declared; 0 where there is none."""
+    """The number of ready messages, however the queue was declared; 0 if there is none."""
     # The broker closes a channel that declares a queue passively which does not exist.
     throwaway = channel.connection.channel()
     try:

@@ -1,4 +1,4 @@
-"""RabbitMQ's errors in words: what it refuses, and how to fix that. Pure.
+"""Explains RabbitMQ's errors: what it refuses, and how to fix that. Pure.
 
 The reply codes are those of AMQP 0-9-1; RabbitMQ's texts name the queue, the virtual host and the
 user, never a password (https://www.rabbitmq.com/docs/channels#error-handling).
@@ -32,7 +32,7 @@ _PROBLEMS: tuple[tuple[type[AMQPError], str, str], ...] = (
 
 
 def broker_state(error: BaseException) -> str:
-    """The state that keeps the broker from serving, with its own words where it gave any."""
+    """The reason why the broker does not serve, with RabbitMQ's own text if there is one."""
     for kind, state, _ in _PROBLEMS:
         if isinstance(error, kind):
             return f"{state}: {_reply_text(error)}"

@@ -1,6 +1,6 @@
 """What Forebay needs of a broker, whether Redis or RabbitMQ.
 
-Where broker and ledger are one server, the ledger's script pushes a durable call's message
+If broker and ledger are one server, the ledger's script pushes a durable call's message
 together with the call's record; everywhere else the record is written first and the message is
 sent after it. Every operation is bounded in time and reports failures as `BackendUnavailable`.
 """
@@ -27,12 +27,12 @@ class Broker(Protocol):
     async def send(self, message: Message) -> bool:
         """Publishes the message. Raises BackendUnavailable; the message may have been sent then.
 
-        Returns False where the queue does not exist, which only a message that does not declare
+        Returns False if the queue does not exist, which only a message that does not declare
         its queue (`Message.declares_queue`) can find.
         """
 
     async def depth(self, queue: str) -> int:
-        """The number of ready messages, 0 where no queue exists; raises BackendUnavailable."""
+        """The number of ready messages, 0 if no queue exists; raises BackendUnavailable."""
 
     async def ping(self) -> None:
         """Returns when the broker has answered; raises BackendUnavailable."""
@@ -53,6 +53,6 @@ def make_broker(backends: Backends, ledger: Ledger) -> Broker:
 def ledger_push(broker: Broker, message: TaskMessage) -> Push:
     """What the ledger's script pushes with the call's record.
 
-    Empty where the broker is another server than the ledger: `send` the message then.
+    Empty if the broker is another server than the ledger: `send` the message then.
     """
     return redis_push(message) if broker.is_ledger else Push()

@@ -2,7 +2,7 @@
 
 Its starter holds the pipe's other end. When the starter is gone, however it
 died, the pipe reads as ended, and the guard ends the server with SIGTERM, so that
-it flushes, and removes the folder REMOVE (where not empty). The guard has a
+it flushes, and removes the folder REMOVE (if not empty). The guard has a
 session of its own, so a terminal's Ctrl-C reaches neither it nor the server. Only
 the standard library, and run as a file, so that it is up in a few ms.
 """

@@ -126,7 +126,7 @@ class BlockingLedger:
         """Publishes a frame; returns the number of subscribers that it reached.
 
         In a cluster that is at least 1, because a node counts only its own subscribers.
-        Raises BackendUnavailable, also where the server is a replica: its subscribers are few.
+        Raises BackendUnavailable, also if the server is a replica: its subscribers are few.
         """
         name = self.name(channel)
         with self._mapped_errors():

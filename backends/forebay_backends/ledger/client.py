@@ -183,7 +183,7 @@ class Ledger:
         """Publishes a frame; returns the number of subscribers that it reached.
 
         In a cluster that is at least 1, because a node counts only its own subscribers.
-        Raises BackendUnavailable, also where the server is a replica: its subscribers are few.
+        Raises BackendUnavailable, also if the server is a replica: its subscribers are few.
         """
         name = self.name(channel)
         if self._server.is_cluster:

@@ -13,7 +13,7 @@ from forebay_backends.ledger.permissions import forbidden, is_forbidden
 RETRY_AFTER_S = 1.0
 """The delay that callers are asked for before they retry."""
 
-# Error replies that mean "not now" rather than "wrong command", by redis-py's class or, where it
+# Error replies that mean "not now" rather than "wrong command", by redis-py's class or, if it
 # has none, by the reply's first word; and the server's state as the message describes it.
 _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
     redis_errors.OutOfMemoryError: "is full",

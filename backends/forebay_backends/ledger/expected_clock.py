@@ -29,7 +29,7 @@ class ExpectedClock:
         self._read: tuple[float, int] | None = None
 
     def now_ms(self) -> int | None:
-        """The time that the ledger's clock should show; None where that is not known."""
+        """The time that the ledger's clock should show; None if that is not known."""
         if self._read is None:
             return None
         read_at_s, clock_ms = self._read
@@ -37,6 +37,6 @@ class ExpectedClock:
         return clock_ms + round(passed_s * 1000) if passed_s <= _VALID_S else None
 
     def on_read(self, clock_ms: int | None) -> None:
-        """The clock was read; None where it is in doubt."""
+        """The clock was read; None if it is in doubt."""
         if clock_ms is not None:
             self._read = self._monotonic_s(), clock_ms

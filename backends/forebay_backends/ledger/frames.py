@@ -51,7 +51,7 @@ class RequestWindowOpen:
 class Ending:
     """The call ended, with `count` items.
 
-    `outcome` is a serialized `forebay.v1.Outcome`, empty where the ledger ended the call: then
+    `outcome` is a serialized `forebay.v1.Outcome`, empty if the ledger ended the call: then
     `reason` is set.
     """
 
@@ -92,7 +92,7 @@ GatewayFrame = CallEvent | Reply | BatchHeartbeat | Lost
 
 
 def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
-    """The call's key and the event; the key is empty where the frame is about no durable call.
+    """The call's key and the event; the key is empty if the frame is about no durable call.
 
     Raises ValueError for anything else.
     """

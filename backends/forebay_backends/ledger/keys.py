@@ -36,7 +36,7 @@ class CallKey:
         """The reverse of `str`; raises ValueError for anything else."""
         owner, slash, call_id = text.partition("/")
         if not slash or not is_call_id(call_id):
-            raise ValueError(f"{text!r} is no call key; expected OWNER/ID")
+            raise ValueError(f"{text!r} is not a call key; expected OWNER/ID")
         return cls(call_id, owner)
 
     @property
@@ -46,7 +46,7 @@ class CallKey:
 
     @property
     def items(self) -> str:
-        """The stream of the call's lasting items; ids are ordinal + 1."""
+        """The stream of the call's stored items; ids are ordinal + 1."""
         return f"{self.partition}:items:{self}"
 
     @property
@@ -82,17 +82,17 @@ def presence_key(worker: str) -> str:
 
 
 def gateway_channel(gateway: str) -> str:
-    """The channel on which a gateway hears of the calls that it watches."""
+    """The channel on which a gateway receives events of the calls that it watches."""
     return f"forebay:gateway:{gateway}"
 
 
 def queue_channel(queue: str) -> str:
-    """The channel on which a queue's workers hear of ephemeral calls whose callers have gone."""
+    """The channel that tells a queue's workers which ephemeral calls lost their callers."""
     return f"forebay:queue:{queue}"
 
 
 def control_channel(process: str) -> str:
-    """The channel on which a process that runs handlers hears of credit and cancellation."""
+    """The channel on which a process that runs handlers receives credit and cancellations."""
     return f"forebay:control:{process}"
 
 

@@ -46,7 +46,7 @@ class Event(StrEnum):
     LAPSE = "lapse"  # a claim was not renewed, or was released
     SUCCEED = "succeed"  # the handler ended with OK
     FAIL = "fail"  # the call ended with another status
-    CANCEL = "cancel"  # a caller cancelled, or the last watcher left
+    CANCEL = "cancel"  # a caller cancelled, or the last watcher disconnected
     EXPIRE = "expire"  # the deadline passed
 
 
@@ -86,7 +86,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 
 
 def next_state(state: State, event: Event) -> State | None:
-    """The state that the event leads to; None where it does not apply."""
+    """The state that the event leads to; None if it does not apply."""
     return TRANSITIONS[state].get(event)
 
 

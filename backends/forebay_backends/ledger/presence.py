@@ -68,7 +68,7 @@ async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
 async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
     """How far the ledger's clock is ahead of `time.monotonic` (ms), and the live workers.
 
-    Raises BackendUnavailable, also where the ledger takes no writes.
+    Raises BackendUnavailable, also if the ledger takes no writes.
     """
     await ledger.ping()
     before_s = time.monotonic()
@@ -101,7 +101,7 @@ def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:
 
 
 def _presence(text: bytes | str) -> WorkerPresence | None:
-    """Parses a presence; None where a worker of another version wrote another format."""
+    """Parses a presence; None if a worker of another version wrote another format."""
     try:
         said = json.loads(text)
         return WorkerPresence(

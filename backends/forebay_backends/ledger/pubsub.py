@@ -6,7 +6,7 @@ after every subscription, is the place to read the state that the missed message
 A connection can be up and lead nowhere: it may be half open, or its server may have become a
 replica in a failover that broke no connection. So a listener publishes to itself every
 `_CHECK_INTERVAL_S`, on another connection. It subscribes again if that server is a replica,
-if the publish reached no subscriber there, or if it was not heard before the next one.
+if the publish reached no subscriber there, or if it was not received before the next one.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Field:
 
     @property
     def unit(self) -> str:
-        """Empty where the value has none."""
+        """Empty if the value has none."""
         return self.kind[1]
 
 
@@ -74,7 +74,7 @@ FIELDS = (
     ),
     # How it stands.
     Field("state", _TEXT, ALL, "all", "State of the call"),
-    Field("reason", _TEXT, ENDED, "all", "Reason of a failure; empty where there is none"),
+    Field("reason", _TEXT, ENDED, "all", "Reason of a failure; empty if there is none"),
     Field("outcome", _BYTES, ENDED, "all", "`forebay.v1.Outcome`; empty if the ledger ended it"),
     Field("created_at", _TIME, ALL, "gateway", "When the call was accepted"),
     Field("queued_at", _TIME, _WITH_REQUESTS | ENDED, "gateway", "When the call was queued"),
@@ -104,7 +104,13 @@ FIELDS = (
         of_claim=True,
     ),
     Field("queue_wait_until", _TIME, _WITH_REQUESTS, "gateway, reaper", "When a queued call fails"),
-    Field("abandoned_at", _TIME, ALL, "all", "When the last watcher left; unset: it is watched"),
+    Field(
+        "abandoned_at",
+        _TIME,
+        ALL,
+        "all",
+        "When the last watcher disconnected; unset: it is watched",
+    ),
     Field(
         "credit_wait_since",
         _TIME,
@@ -128,7 +134,7 @@ FIELDS = (
     Field("deterministic", _FLAG, ACTIVE, "gateway", "1: also after items were stored"),
     Field("item_limit_bytes", _SIZE, ALL, "gateway", "Unread items that the ledger may hold"),
     Field("window_bytes", _SIZE, ALL, "gateway", "How far a handler may run ahead of watchers"),
-    # Its requests, where they are a stream.
+    # Its requests, if they are a stream.
     Field("request_count", _COUNT, ACTIVE, "gateway", "Requests that were stored"),
     Field("request_bytes", _SIZE, ACTIVE, "gateway", "Their size"),
     Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "Of a live call: `open`, `complete`"),

@@ -1,6 +1,6 @@
 """Waiting for replicas: what a failover must not lose is acknowledged only when replicas have it.
 
-Redis replicates asynchronously: a primary that dies takes its last writes with it. Where
+Redis replicates asynchronously: a primary that dies takes its last writes with it. If
 `Replicas.count` is set, an accept, the end of a call's requests, a begin and a finish are followed
 by `WAIT count timeout` on the same connection (https://redis.io/docs/latest/commands/wait/). WAIT
 would not wait inside a transaction, which the operations may need, so it follows EXEC.

@@ -36,7 +36,7 @@ _EXPECTED_KINDS = {
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself; None where it does not say, or not to this user."""
+    """What a server says of itself; None if it does not say, or not to this user."""
 
     mode: str | None = None
     """`standalone`, `cluster` or `sentinel`"""
@@ -47,7 +47,7 @@ class ServerInfo:
 
 
 async def read_server_info(ledger: Ledger) -> ServerInfo:
-    """Asks the server; raises BackendUnavailable where it does not answer."""
+    """Asks the server; raises BackendUnavailable if it does not answer."""
     info = await _permitted(ledger, ledger.node_command("INFO", "server"))
     policy = await _permitted(
         ledger, ledger.node_command("CONFIG GET", "maxmemory-policy", "appendonly", "appendfsync")
@@ -65,7 +65,7 @@ async def read_server_info(ledger: Ledger) -> ServerInfo:
 async def url_problem(server: RedisServer) -> str | None:
     """What makes the URL the wrong one for the server that answers there, with what to write.
 
-    None where it fits, where the server can't be reached, and where it does not say.
+    None if it fits, if the server can't be reached, and if it does not say.
     """
     ledger = Ledger(server)
     try:
@@ -81,7 +81,7 @@ async def url_problem(server: RedisServer) -> str | None:
 
 
 async def _permitted(ledger: Ledger, command: Awaitable[T]) -> T | None:
-    """The reply; None where the server does not know the command, or refuses it to its user."""
+    """The reply; None if the server does not know the command, or refuses it to its user."""
     try:
         return await ledger.within_timeout(command)
     except redis_errors.ResponseError:

@@ -18,7 +18,7 @@ SENTINEL_PORT = 26379
 
 
 class Kind(StrEnum):
-    """How a Redis is reached."""
+    """The way to connect to a Redis."""
 
     TCP = "TCP"
     SOCKET = "SOCKET"
@@ -70,7 +70,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """The URL in full, with its passwords; `redis_server` takes it again."""
+        """The complete URL, with passwords; `redis_server` can parse it."""
         sentinel = (self.sentinel_username, self.sentinel_password)
         options = dict(zip(_SENTINEL_OPTIONS, sentinel, strict=True)) if any(sentinel) else {}
         options |= self.tls.options if self.tls else {}
@@ -106,7 +106,7 @@ def is_redis(url: str) -> bool:
 
 
 def redis_server(url: str, tls: Tls | None = None, key_prefix: str = "") -> RedisServer:
-    """The server of a URL; `tls` holds for a URL with TLS, below its options.
+    """The server of a URL. If the URL has TLS, `tls` supplies the options that it does not set.
 
     Raises BackendUrlError.
     """
@@ -143,7 +143,7 @@ def redis_server(url: str, tls: Tls | None = None, key_prefix: str = "") -> Redi
 
 
 def _place(kind: Kind, parts: Parts, url: str) -> tuple[str, int]:
-    """The Sentinel's name of the master and the database's number, by the URL's path."""
+    """The Sentinel's name for the master, and the database's number, from the URL's path."""
     pattern = {
         Kind.TCP: r"/?(?P<db>[0-9]{0,9})",
         Kind.SENTINEL: r"/(?P<master>[A-Za-z0-9._-]+)(/(?P<db>[0-9]{0,9}))?",

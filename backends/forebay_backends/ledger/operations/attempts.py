@@ -27,7 +27,7 @@ ANNOUNCE_ABOVE_BYTES = 64 * 1024
 class Begun:
     """What a handler starts with.
 
-    `inputs` is the number of requests, None where `request` is the only one; of a live call, the
+    `inputs` is the number of requests, None if `request` is the only one; of a live call, the
     number that came so far. `fingerprint` is the gateway's of the method, empty if it sent none.
     """
 

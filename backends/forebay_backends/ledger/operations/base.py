@@ -47,7 +47,7 @@ class Operation(Generic[T]):
 
 
 class Refusal(StrEnum):
-    """Why a script refused an operation, where the call's state was not the reason."""
+    """Why a script refused an operation, if the call's state was not the reason."""
 
     UNKNOWN = "UNKNOWN"
     """The ledger has no record of the call."""
@@ -74,7 +74,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Push:
-    """A task message and its Redis list, where the broker is the ledger's server."""
+    """A task message and its Redis list, if the broker is the ledger's server."""
 
     queue_list: str = ""
     message: bytes = b""
@@ -94,7 +94,7 @@ def about(
 
 
 def milliseconds(seconds: float | None, at_least: int = 0) -> int:
-    """0 where there is no bound; at most `LONGEST_S`, which the scripts' numbers can hold."""
+    """0 if there is no bound; at most `LONGEST_S`, which the scripts' numbers can hold."""
     return 0 if seconds is None else max(at_least, round(clamped_s(seconds) * 1000))
 
 

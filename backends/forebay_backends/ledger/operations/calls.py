@@ -32,7 +32,7 @@ class ExistingCall:
 
 @dataclass(frozen=True)
 class NewCall:
-    """The record of a new call. Times in seconds; None where there is no limit."""
+    """The record of a new call. Times in seconds; None if there is no limit."""
 
     method: str
     task: str
@@ -63,7 +63,7 @@ class CallSnapshot:
     """The state of a call, for a watcher. The ledger has its items `first` to `count` - 1.
 
     `sent` is the size in bytes of all items. `receiving`: whether further requests may come.
-    `credit_wait_s`: how long the handler has waited for watchers to read, 0 where it does not.
+    `credit_wait_s`: how long the handler has waited for watchers to read, 0 if it does not.
     """
 
     method: str
@@ -84,7 +84,7 @@ class CallSnapshot:
 def accept(
     call: CallKey, new: NewCall, channel: str, push: Push, *, piggybacked: bool = False
 ) -> Operation[ExistingCall | None]:
-    """Writes the record and pushes the task message; `ExistingCall` where the id is in use.
+    """Writes the record and pushes the task message; `ExistingCall` if the id is in use.
 
     A `piggybacked` call has no message of its own: another call's message names it.
     """
@@ -135,7 +135,7 @@ def accept(
 def discard(call: CallKey) -> Operation[Refused | None]:
     """Deletes a call whose message could not be sent.
 
-    Refused where a worker has the call, or where another caller attached to it.
+    Refused if a worker has the call, or if another caller attached to it.
     """
     return about(call, "calls/discard", parse_refused)
 

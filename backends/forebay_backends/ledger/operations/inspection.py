@@ -36,9 +36,9 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Listed:
-    """A call in a listing, with what filters need. Times in ms, 0 where they are not yet.
+    """A call in a listing, with what filters need. Times in ms, 0 if they are not yet.
 
-    `state` is None where a newer version wrote one that this one does not know.
+    `state` is None if a newer version wrote one that this one does not know.
     """
 
     cursor: Cursor
@@ -64,11 +64,11 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Description:
-    """A call in full. Times in ms of the ledger's clock, 0 where they are not yet.
+    """A call in full. Times in ms of the ledger's clock, 0 if they are not yet.
 
-    `state` is None where a newer version wrote one that this one does not know. `last_item` is the
+    `state` is None if a newer version wrote one that this one does not know. `last_item` is the
     last item of a call that succeeded, `progress` the latest transient item of a call that runs;
-    None where there is none, or where it is too large.
+    None if there is none, or if it is too large.
     """
 
     read_ms: int
@@ -92,7 +92,7 @@ class Description:
 
     @property
     def ending(self) -> Ending | None:
-        """None where the call has not ended."""
+        """None if the call has not ended."""
         if self.state is None or not self.state.terminal:
             return None
         return Ending(
@@ -178,7 +178,7 @@ def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, .
 
 
 def delete(call: CallKey) -> Operation[Refused | None]:
-    """Deletes a call that has ended; refused with its state where it has not."""
+    """Deletes a call that has ended; refused with its state if it has not."""
     return Operation("inspection/delete", call.partition, (str(call),), parse_refused)
 
 

@@ -17,7 +17,7 @@ _WORDS = 7
 class Swept:
     """What a sweep of one partition did, and how many bytes its ended calls hold.
 
-    `clock_ms` is the partition's clock; None where the sweep could not tell a step from an outage.
+    `clock_ms` is the partition's clock; None if the sweep could not tell a step from an outage.
     """
 
     reviewed: int
@@ -29,9 +29,9 @@ class Swept:
 
 @dataclass(frozen=True)
 class ClockReading:
-    """The ledger's clock in ms since 1970, and whether a process may count on from it.
+    """The ledger's clock in ms since 1970, and whether a process may derive later times from it.
 
-    It may not where the clock is held: the server's clock was stepped, or nothing has swept.
+    It may not if the clock is held: the server's clock was stepped, or nothing has swept.
     """
 
     now_ms: int

@@ -3,7 +3,7 @@
 A live call is queued before its requests are complete. The gateway keeps adding requests to the
 input stream, and the handler reads them from there; asking for the next acknowledges those before.
 The ledger holds at most a window of unread requests. It keeps requests that were read while the
-call may be run again, and deletes them where it may not.
+call may be run again, and deletes them if it may not.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def receive(
 ) -> Operation[Refused | None]:
     """Stores one request message; the ledger may hold `limit_bytes` of them.
 
-    Refused with FULL where the handler of a live call must first read the window of requests that
+    Refused with FULL if the handler of a live call must first read the window of requests that
     is stored. Watchers get `RequestWindowOpen` when it has.
     """
     large = large_message(call, call.inputs, ordinal, request)
@@ -51,7 +51,7 @@ def receive(
 def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
     """The requests have ended: unless it is live, the call is queued and its message pushed.
 
-    Refused with GAP where the ledger has fewer requests than `inputs`.
+    Refused with GAP if the ledger has fewer requests than `inputs`.
     """
     count: Argument = "" if inputs is None else inputs
     arguments = (push.queue_list, push.message, count)
@@ -63,8 +63,8 @@ def take_requests(
 ) -> Operation[Requests | Refused]:
     """Acknowledges the requests before ordinal `first`, of `read_bytes` in all, and reads the next.
 
-    Returns up to about 1 MiB; nothing where the handler must wait, for the call's idle limit at
-    most. Refused with GAP where the ledger has lost requests.
+    Returns up to about 1 MiB; nothing if the handler must wait, for the call's idle limit at
+    most. Refused with GAP if the ledger has lost requests.
     """
     bounds = (_AT_ONCE, _AT_ONCE_BYTES)
     arguments = (str(call), attempt, first, read_bytes, *bounds)

@@ -1,5 +1,5 @@
 -- A worker starts the handler.
--- ARGV: call, attempt, worker, control_channel, token (unique to this begin: where its reply was
+-- ARGV: call, attempt, worker, control_channel, token (unique to this begin: if its reply was
 --   lost, the worker sends it again and gets the same reply)
 -- Replies: OK method request request_count ('-1': a single request) metadata timeout_ms ('-1':
 --   none) item_limit_bytes window_bytes live fingerprint | UNKNOWN | STALE | TAKEN | state

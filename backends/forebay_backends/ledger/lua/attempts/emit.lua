@@ -1,5 +1,5 @@
 -- Stores an item, once.
--- ARGV: call, attempt, ordinal, item (empty where an XADD follows), announce_above, size (bytes)
+-- ARGV: call, attempt, ordinal, item (empty if an XADD follows), announce_above, size (bytes)
 -- Replies: OK items_read watchers | UNKNOWN | STALE | GAP | state
 local call, attempt, ordinal, item = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local announce_above, size = tonumber(ARGV[5]), tonumber(ARGV[6])

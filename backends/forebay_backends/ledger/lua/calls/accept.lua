@@ -1,4 +1,4 @@
--- Writes a call's record and, where the broker is this server, its task message.
+-- Writes a call's record and, if the broker is this server, its task message.
 -- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms, list ('': the message
 --   is sent another way), message, queue, piggybacked ('1': another call's message names this
 --   call), field, value, ... of the record

@@ -1,4 +1,4 @@
--- Deletes a call whose message could not be sent. Refused where a worker has the call or another
+-- Deletes a call whose message could not be sent. Refused if a worker has the call or another
 -- caller was told of it: its message then counts as lost, and is sent again.
 -- ARGV: call
 -- Replies: OK | UNKNOWN | state

@@ -6,7 +6,8 @@
 local HOLD_MS = 2000
 -- A smaller difference between clocks is no step, but the delay of a message.
 local STEP_MS = 10000
--- So many sweeps by processes without an expectation accept a later time: all processes were away.
+-- After so many sweeps by processes that do not know what time to expect, the later time is
+-- accepted: no process was running.
 local DOUBTS = 5
 
 local function server_ms()
@@ -31,13 +32,13 @@ local function now_ms()
   return math.max(last, math.min(now, last + HOLD_MS))
 end
 
--- Whether a process may count on from what the clock shows now.
+-- Whether a process may derive later times from what the clock shows now.
 local function is_certain()
   return math.abs(unheld_ms() - now_ms()) <= STEP_MS
 end
 
 -- Sets the clock at a sweep. expected: the time by the monotonic clock of the process that sweeps,
--- counted from when it last read this clock; nil: it has not. Returns the time; nil where it is in
+-- counted from when it last read this clock; nil: it has not. Returns the time; nil if it is in
 -- doubt.
 local function set_clock(expected)
   local kept = redis.call('HMGET', index('clock'), 'offset', 'last', 'doubts')

@@ -1,6 +1,6 @@
--- What an operation checks first, and what handlers hear.
+-- The checks at the start of an operation, and the notices to handlers.
 
--- Why the event is refused for this attempt; nil where it is not.
+-- Why the event is refused for this attempt; nil if it is not.
 local function refusal(r, attempt, event)
   if not r.state then return 'UNKNOWN' end
   if not NEXT[r.state][event] then return r.state end

@@ -7,7 +7,7 @@ local function may_run_again(r)
     and (r.deterministic == '1' or number(r.item_count) == 0)
 end
 
--- Returns the call to its queue. A call that had begun moves to the next attempt, or fails where it
+-- Returns the call to its queue. A call that had begun moves to the next attempt, or fails if it
 -- may not run again.
 local function lapse(call)
   local r = read(call, {

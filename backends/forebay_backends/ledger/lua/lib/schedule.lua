@@ -8,14 +8,14 @@ local SCHEDULE_FIELDS = {
   'lease_until', 'idle_until',
 }
 
--- When the call is to be cancelled since nobody watches it; nil where it is not.
+-- When the call is to be cancelled since nobody watches it; nil if it is not.
 local function cancel_at(r)
   if r.abandoned_at and (r.detach ~= '1' or r.state == 'RECEIVING') then
     return number(r.abandoned_at) + number(r.linger_ms)
   end
 end
 
--- Keeps in the partition's index when the call must be reviewed next; r: the SCHEDULE_FIELDS, where
+-- Keeps in the partition's index when the call must be reviewed next; r: the SCHEDULE_FIELDS, if
 -- they were read.
 local function schedule(call, r)
   r = r or read(call, SCHEDULE_FIELDS)
@@ -38,13 +38,13 @@ local function schedule(call, r)
   end
 end
 
--- Ends the call where its deadline has passed; returns whether it did.
+-- Ends the call if its deadline has passed; returns whether it did.
 local function expire_if_overdue(call, r)
   local deadline = number(r.deadline)
   return deadline > 0 and deadline <= now_ms() and settle(call, 'expire', 'DEADLINE_EXCEEDED', '')
 end
 
--- Ends the call where that is due; r: its SCHEDULE_FIELDS. Returns whether it did. Only callers
+-- Ends the call if that is due; r: its SCHEDULE_FIELDS. Returns whether it did. Only callers
 -- that know the live workers can end a queue wait: consumed is a table by name of the queues that
 -- live workers consume, or true for all queues, or nil.
 local function end_if_due(call, r, consumed)

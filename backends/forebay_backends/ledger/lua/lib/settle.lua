@@ -19,7 +19,7 @@ local function stop_worker(call, r, state)
   if r.worker then publish_on(CONTROL .. r.worker, frame) end
 end
 
--- Leads the call to a terminal state by an event; false where the event does not apply.
+-- Leads the call to a terminal state by an event; false if the event does not apply.
 local function settle(call, event, reason, outcome)
   local r = read(call, {
     'state', 'attempt', 'worker', 'control_channel', 'queue', 'retention_ms', 'item_bytes',
@@ -40,7 +40,7 @@ local function settle(call, event, reason, outcome)
   redis.call('ZADD', index('done'), now + retention, call)
   redis.call('HSET', index('size'), call, size)
   redis.call('INCRBY', index('bytes'), size)
-  -- The sweep drops the call; where nothing sweeps, the keys expire. That is by the server's clock,
+  -- The sweep drops the call; if nothing sweeps, the keys expire. That is by the server's clock,
   -- which may be stepped forward by hours.
   for _, kind in ipairs({'call', 'items', 'watch'}) do
     redis.call('PEXPIRE', key(kind, call), retention + 86400000)

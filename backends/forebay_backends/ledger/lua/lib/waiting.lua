@@ -5,7 +5,7 @@ local function waiting(queue)
 end
 
 -- Removes the call from its queue's set; r: its queue and piggybacked. Returns when its message was
--- sent, nil where the call was not waiting.
+-- sent, nil if the call was not waiting.
 local function leave_queue(call, r)
   local sent = redis.call('ZSCORE', waiting(r.queue), call)
   if not sent then return nil end

@@ -1,5 +1,5 @@
 -- Stores a request, once.
--- ARGV: call, ordinal, request (empty where an XADD follows), limit (bytes that the ledger may hold
+-- ARGV: call, ordinal, request (empty if an XADD follows), limit (bytes that the ledger may hold
 --   of the call's requests), size (bytes)
 -- Replies: OK | UNKNOWN | GAP | TOO_LARGE | FULL (the handler of a live call must first read the
 --   requests that are stored) | state
