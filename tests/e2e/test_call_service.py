@@ -134,7 +134,7 @@ def test_beyond_loopback_nobody_sees_or_ends_calls() -> None:
                     lambda: operations.ListOperations(ListOperationsRequest(), timeout=TIMEOUT_S)
                 )
                 assert (code, reason) == ("UNIMPLEMENTED", "METHOD_UNKNOWN")
-                assert "open only where the gateway listens on a loopback address" in message
+                assert "open only if the gateway listens on a loopback address" in message
                 queues = CallServiceStub(channel).ListQueues
                 assert refusal(lambda: queues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S))[
                     :2

@@ -119,7 +119,7 @@ class CallService:
                 await observer.wait(LEASE_CHECK_INTERVAL_S)
 
     async def _fetch(self, call: CallKey, ordinal: int, observed: ObservedCall) -> list[bytes]:
-        """At least one item; raises ItemsLost where the ledger no longer keeps it."""
+        """At least one item; raises ItemsLost if the ledger no longer keeps it."""
         most = items_per_fetch(observed.count, observed.sent)
         count = min(observed.count - ordinal, most)
         items = await self._ledger.items(call, ordinal, count)

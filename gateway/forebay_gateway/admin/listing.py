@@ -43,7 +43,7 @@ class Listing:
     ) -> tuple[list[pb.Operation], Cursor | None]:
         """Up to `size` calls after a cursor, newest first, and the next page's cursor.
 
-        That is None where this is the last page.
+        That is None if this is the last page.
         """
         found, read_to = await self._scan(wanted, after, size)
         return await self._describe(wanted, found, read_to)

@@ -87,7 +87,7 @@ def metadata_of(description: Description, methods: Mapping[str, Method]) -> call
 
 
 def response_of(method: str, payload: bytes, methods: Mapping[str, Method]) -> any_pb2.Any:
-    """A serialized response as `Any`; as `BytesValue` where the gateway lacks the method."""
+    """A serialized response as `Any`; as `BytesValue` if the gateway lacks the method."""
     served = methods.get(method)
     if served is None:
         wrapped = any_pb2.Any()

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 SERVICE = "google.longrunning.Operations"
 MAX_WAIT_S = 30 * 60.0
-"""How long WaitOperation waits for a call where its caller sets no bound."""
+"""How long WaitOperation waits for a call if its caller sets no bound."""
 
 _MAX_ITEM_BYTES = 1 << 30  # no limit: the response is the last item, whole
 _REPLY_MARGIN_S = 1.0
@@ -136,7 +136,7 @@ class Operations:
 
 
 def found(answer: T | Refused) -> T:
-    """The ledger's answer; raises CallUnknown where it has no such call."""
+    """The ledger's answer; raises CallUnknown if it has no such call."""
     if isinstance(answer, Refused):
         raise call_unknown()
     return answer

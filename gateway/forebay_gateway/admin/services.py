@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class AdminServices:
-    """Operations and CallService of a gateway; closed where not `is_open`."""
+    """Operations and CallService of a gateway; closed if not `is_open`."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class _Closed(grpc.GenericRpcHandler):
             await abort(
                 context,
                 MethodUnknown(
-                    f"{service} is open only where the gateway listens on a loopback address, "
+                    f"{service} is open only if the gateway listens on a loopback address, "
                     "since there is no authorization yet: run one with --listen 127.0.0.1:PORT"
                 ),
             )

@@ -1,6 +1,6 @@
-"""Writes the records of durable calls, and sends their messages where one server has both.
+"""Writes the records of durable calls, and sends their messages if one server has both.
 
-Where the ledger's server is the broker, one script writes the record and pushes the message.
+If the ledger's server is the broker, one script writes the record and pushes the message.
 There, small unary calls of a method with `max_batch` over 1 are batched, as ephemeral calls are:
 one message names all calls of the batch.
 """
@@ -66,9 +66,9 @@ class Acceptor:
         self._background_tasks = BackgroundTasks()
 
     async def accept(self, call: CallKey, method: Method, new: NewCall) -> ExistingCall | None:
-        """Writes the record; returns `ExistingCall` where a call has the id already.
+        """Writes the record; returns `ExistingCall` if a call has the id already.
 
-        Also pushes the message of a call that has all its requests, where the broker is the ledger.
+        Also pushes the message of a call that has all its requests, if the broker is the ledger.
         Raises BackendUnavailable.
         """
         is_small = len(new.request) <= _SMALL_BYTES
@@ -79,7 +79,7 @@ class Acceptor:
         return await run(accept(call, new, self._channel, push))
 
     def on_ended(self, call: CallKey, ending: Ending | None) -> None:
-        """Counts the call off its batch; `ending` is None where its caller disconnected."""
+        """Counts the call off its batch; `ending` is None if its caller disconnected."""
         queue, batch = self._in_flight.pop(call, (None, None))
         if queue is None or batch is None:
             return

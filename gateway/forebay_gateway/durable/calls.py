@@ -135,7 +135,7 @@ class _DurableRpc:
         )
 
     async def _accept(self) -> bool:
-        """Writes the record and sends its message; False where a call has the id already."""
+        """Writes the record and sends its message; False if a call has the id already."""
         new = self._new_call()
         self._items.credit_window_bytes = min(new.window_bytes, new.item_limit_bytes)
         self._calls.watches.on_registering(self._watch)
@@ -200,7 +200,7 @@ class _DurableRpc:
         try:
             await self._calls.broker.send(self._message(1))
         except BackendUnavailable:
-            # The error allows a retry, which must find no record. Where a worker got the message
+            # The error allows a retry, which must find no record. If a worker got the message
             # in spite of the error, the call goes on.
             if await self._discarded():
                 raise
@@ -209,7 +209,7 @@ class _DurableRpc:
         try:
             return await self._calls.ledger.run(discard(self._call)) is None
         except BackendUnavailable:
-            # Broker and ledger are away. A retry with the caller's id attaches to the record.
+            # The ledger is unavailable too. A retry with the caller's id attaches to the record.
             if self._incoming.options.call_id is None:
                 self._calls.disconnects.abandoned(self._call)
             raise

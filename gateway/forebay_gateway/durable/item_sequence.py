@@ -138,7 +138,7 @@ class ItemSequence:
         """Applies the snapshot of a call that the caller attaches to.
 
         The snapshot's transient item is sent, too: the caller has not seen it. Raises ItemsLost
-        where the caller has read more items than the ledger has.
+        if the caller has read more items than the ledger has.
         """
         if self.read_count > snapshot.count:
             raise ItemsLost(
@@ -153,7 +153,7 @@ class ItemSequence:
     def on_snapshot(self, snapshot: CallSnapshot) -> None:
         """Applies a snapshot from the ledger, which replaces events that pub/sub lost.
 
-        The snapshot may be older than the latest event. Raises ItemsLost where the ledger has
+        The snapshot may be older than the latest event. Raises ItemsLost if the ledger has
         dropped items that were not sent yet.
         """
         if self._next_ordinal < snapshot.first:
@@ -165,7 +165,7 @@ class ItemSequence:
             self.ending = snapshot.ending
 
     def on_fetched(self, items: list[tuple[int, bytes]]) -> None:
-        """Appends fetched items; raises ItemsLost where the next item is not among them."""
+        """Appends fetched items; raises ItemsLost if the next item is not among them."""
         self._budget.hold(-self._prefetch_bytes)
         self._prefetch_bytes = 0
         for ordinal, payload in items:
@@ -179,7 +179,7 @@ class ItemSequence:
     def next_credit(self, *, idle: bool = False) -> int | None:
         """The number of read items to report to the handler as credit; None if not due.
 
-        Credit is due when half of the credit window was read or, where the RPC is `idle`, when
+        Credit is due when half of the credit window was read or, if the RPC is `idle`, when
         any byte was.
         """
         if self.ending is not None:

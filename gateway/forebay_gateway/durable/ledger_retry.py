@@ -1,7 +1,7 @@
 """Retries of ledger operations for calls that are in flight.
 
-A new call fails at once while the ledger is away, so that its caller can try elsewhere. A call
-that was accepted waits: every other gateway has the same outage, and the call is not lost.
+While the ledger is unavailable, a new call fails at once, so that its caller can try elsewhere.
+A call that was accepted waits: every other gateway has the same outage, and the call is not lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 
 RETRY_FOR_S = 60.0
-"""How long a call in flight waits for a ledger that is away."""
+"""How long a call in flight waits for a ledger that is unavailable."""
 _RETRY_DELAY_S = 0.5
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class LedgerRetry:
             )
 
     async def unless_draining(self, call: CallKey, result: Coroutine[None, None, T]) -> T:
-        """The coroutine's result; raises Draining where the gateway drains before."""
+        """The coroutine's result; raises Draining if the gateway drains before."""
         waiting = asyncio.ensure_future(result)
         draining = asyncio.ensure_future(self._draining.wait())
         try:

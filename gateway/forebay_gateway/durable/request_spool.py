@@ -2,7 +2,7 @@
 
 So a fast caller does not wait for a round trip for every message: all requests that arrived
 meanwhile go in one. Each request is stored by its ordinal, so another RPC can repeat a spool
-that was interrupted. Where the handler of a live call has a full window of requests to read,
+that was interrupted. If the handler of a live call has a full window of requests to read,
 further requests wait in the gateway, up to `READ_AHEAD_BYTES`, and then at the caller.
 """
 
@@ -131,6 +131,6 @@ class RequestSpool:
                 await self._ledger_retry.unless_draining(self._watch.call, window_open)
             elif refused is not None and not stored:
                 return refused
-            # A refusal after a success is retried: where an operation ran late (NOSCRIPT), the
+            # A refusal after a success is retried: if an operation ran late (NOSCRIPT), the
             # ledger has refused the operations behind it, although their order was right.
         return None

@@ -1,4 +1,4 @@
-"""Uploads a request stream to the ledger, and ends the call where the stream has an error."""
+"""Uploads a request stream to the ledger, and ends the call if the stream has an error."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class RequestUpload:
     async def upload(self, push: Push) -> bool:
         """Stores all requests, then completes them, which queues a call that is not live.
 
-        False where the call has ended before: the watch gets its ending. Raises errors of the
-        requests; those of a live call only where they do not end the call.
+        False if the call has ended before: the watch gets its ending. Raises errors of the
+        requests; those of a live call only if they do not end the call.
         """
         try:
             count = await self._store()
@@ -106,7 +106,7 @@ class RequestUpload:
             self._watch.on_upload_failed(gateway_fault())
 
     async def _store(self) -> int | None:
-        """The number of requests; None where the call has ended."""
+        """The number of requests; None if the call has ended."""
         stored = await self._spool.store()
         if not isinstance(stored, Refused):
             return stored

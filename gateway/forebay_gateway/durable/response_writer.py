@@ -65,7 +65,7 @@ class ResponseWriter:
     async def write(self, attached: str) -> bytes | None:
         """Sends items until the call has ended; returns a unary method's response.
 
-        Raises CallerStalled where the caller reads nothing while the handler waits for it.
+        Raises CallerStalled if the caller reads nothing while the handler waits for it.
         """
         try:
             async with self._watch.stall_limit.applied(self._call):
@@ -133,7 +133,7 @@ class ResponseWriter:
         await self._wait()
 
     async def _prefetched(self, subscription: int) -> list[tuple[int, bytes]] | None:
-        """The prefetched items; None where there are none of this subscription."""
+        """The prefetched items; None if there are none of this subscription."""
         prefetch, self._prefetch = self._prefetch, None
         if prefetch is None:
             return None

@@ -30,7 +30,7 @@ class StallLimit:
 
     @asynccontextmanager
     async def applied(self, call: CallKey) -> AsyncIterator[None]:
-        """Raises CallerStalled in the block where the caller stalls."""
+        """A context manager that raises CallerStalled in its block if the caller stalls."""
         self._timeout = timeout = asyncio.timeout(None)
         try:
             async with timeout:
@@ -53,7 +53,7 @@ class StallLimit:
         self._writing_since = None
 
     def on_snapshot(self, snapshot: CallSnapshot) -> None:
-        """Ends the RPC where the handler and the write have both waited for the limit."""
+        """Ends the RPC if the handler and the write have both waited for the limit."""
         if self._timeout is not None and self.is_reached(snapshot.credit_wait_s):
             self._timeout.reschedule(asyncio.get_running_loop().time())
 

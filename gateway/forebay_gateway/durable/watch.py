@@ -40,9 +40,9 @@ class Watch(AutoResetEvent):
         self.set()
 
     def take_snapshot(self) -> CallSnapshot | Refused | None:
-        """The snapshot of the latest renewal; None where it was taken before.
+        """The snapshot of the latest renewal; None if it was taken before.
 
-        Raises BackendUnavailable where the ledger has been away for `RETRY_FOR_S`.
+        Raises BackendUnavailable if the ledger has been unavailable for `RETRY_FOR_S`.
         """
         latest, self._latest = self._latest, None
         if isinstance(latest, BackendUnavailable):

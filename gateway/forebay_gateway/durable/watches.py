@@ -38,7 +38,7 @@ from forebay_gateway.durable.ledger_retry import RETRY_FOR_S
 from forebay_gateway.durable.watch import Watch
 
 LEASE_CHECK_INTERVAL_S = LEASE_S / 3
-"""How often a call's state is read from the ledger, where no event caused it earlier."""
+"""How often a call's state is read from the ledger, if no event caused it earlier."""
 _SUBSCRIPTION_TIMEOUT_S = 1.0
 """A new call waits for that long: a subscription that broke is made again in 0.2 s."""
 _RENEWALS_PER_ROUND_TRIP = 200
@@ -123,7 +123,7 @@ class Watches:
         """Renews all watches until cancelled, and passes each the state of its call.
 
         A watch is renewed even if its caller reads nothing: a slow caller has not disconnected.
-        Where the ledger is away for `RETRY_FOR_S`, all watches get the error.
+        If the ledger is unavailable for `RETRY_FOR_S`, all watches get the error.
         """
         self._renewed_at = time.monotonic()
         await run_periodically(

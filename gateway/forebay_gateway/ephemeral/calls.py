@@ -1,8 +1,8 @@
 """Ephemeral calls: a message carries the request, and one publish carries the reply.
 
-There is no record. A worker sends heartbeats for a call that it has for long. Where a call is
+There is no record. A worker sends heartbeats for a call that it has for long. If a call is
 lost, with its worker or on its way there, the gateway resends it in a message of its own if the
-method may run again, and otherwise fails it with UNAVAILABLE. Where a caller disconnects, the
+method may run again, and otherwise fails it with UNAVAILABLE. If a caller disconnects, the
 gateway stops the call at its worker.
 """
 
@@ -244,7 +244,7 @@ class EphemeralCalls:
             self._send(Batch(uuid7(), [call], time.monotonic()))
 
     def _stop(self, call_id: str, worker: str | None, queue: str = "") -> None:
-        """Stops the call at its worker or, where that is unknown, at all workers of the queue."""
+        """Stops the call at its worker or, if that is unknown, at all workers of the queue."""
         key = str(CallKey(call_id))
         if worker is not None:
             channel, frame = control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED))

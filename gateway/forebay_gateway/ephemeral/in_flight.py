@@ -92,7 +92,7 @@ class InFlight:
         return iter(tuple(self._calls.values()))
 
     def batch(self, batch_id: str) -> Batch | None:
-        """The batch of that id; None where no call of it waits for a reply."""
+        """The batch of that id; None if no call of it waits for a reply."""
         return self._batches.get(batch_id)
 
     def add(self, batch: Batch) -> None:
@@ -101,7 +101,7 @@ class InFlight:
         self._calls.update(batch.calls)
 
     def remove(self, call: EphemeralCall) -> Batch | None:
-        """Removes the call; returns its batch where that is done now."""
+        """Removes the call; returns its batch if that is done now."""
         batch = call.batch
         if batch is None or batch.calls.pop(call.id, None) is None:
             return None
@@ -112,7 +112,7 @@ class InFlight:
         return batch
 
     def touch(self, call_id: str, now: float) -> EphemeralCall | None:
-        """Records a sign of life from the call's worker; None where no call of the id waits."""
+        """Records a sign of life from the call's worker; None if no call of the id waits."""
         call = self._calls.get(call_id)
         if call is not None and call.batch is not None:
             batch = call.batch
@@ -123,7 +123,7 @@ class InFlight:
         return call
 
     def on_heartbeat(self, call_id: str, worker: str, now: float, *, running: bool) -> bool:
-        """Records a worker's heartbeat for the call; False where no call of the id waits.
+        """Records a worker's heartbeat for the call; False if no call of the id waits.
 
         Only a worker that is `running` the call ends its queue wait: a call that a worker has
         reserved may still be stuck there.

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class HealthCheck:
-    """Probes backends, by name. A probe raises BackendUnavailable where its backend is away.
+    """Probes backends, by name. A probe raises BackendUnavailable if its backend is unavailable.
 
     All backends count as unhealthy before the first check.
     """

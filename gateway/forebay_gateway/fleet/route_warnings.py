@@ -56,7 +56,7 @@ def route_problems(
 
 
 async def watch_routes(methods: Sequence[Method], fleet: FleetMonitor, version: str) -> None:
-    """Logs warnings until cancelled; nothing while the ledger is away."""
+    """Logs warnings until cancelled; nothing while the ledger is unavailable."""
     warnings = RouteWarnings(_log.log)
 
     async def check() -> None:

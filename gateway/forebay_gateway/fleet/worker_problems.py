@@ -2,7 +2,7 @@
 
 A worker's presence lists the queues that it consumes, the tasks that it has registered and, for
 tasks of Forebay's, the method and the version of its messages. The gateway compares that with its
-routes: where they don't match, calls would wait or fail.
+routes: if they don't match, calls would wait or fail.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def start_worker(queue: str) -> str:
 
 
 def _runs(worker: WorkerPresence, method: Method) -> bool:
-    """Whether the worker has the method's task, and has it for this method where it names one."""
+    """Whether the worker has the method's task, and has it for this method if it names one."""
     name, fingerprint = worker.serves.get(method.route.task, (method.name, method.fingerprint))
     return (
         method.route.task in worker.tasks
@@ -118,7 +118,7 @@ def _problems(
             ProblemKind.OTHER_MESSAGES,
             tuple(map(node_of, other_messages)),
             f"{_names(other_messages)} and this gateway have different versions of its messages",
-            "bring both up to date: workers first where fields are added",
+            "bring both up to date: workers first if fields are added",
         )
     other_versions = [worker for worker in able if worker.version != version]
     if other_versions:

@@ -132,7 +132,7 @@ class PlainCalls:
     def abort_remaining(self) -> None:
         """Ends the calls in flight with `Draining`."""
         for call in self._in_flight:
-            # Clients retry where there is a RetryInfo: no task with effects may run twice.
+            # Clients retry if there is a RetryInfo: no task with effects may run twice.
             retry_after_s = RETRY_AFTER_S if call.method.may_run_again else None
             call.end(Draining("the gateway is shutting down", retry_after_s=retry_after_s))
 
@@ -195,7 +195,7 @@ class PlainCalls:
             self._raise_unfit(call, error)
 
     def _progress_response(self, call: PlainCall, progress: Progress) -> Message | None:
-        """The response of a custom state; None where the route has no field for it."""
+        """The response of a custom state; None if the route has no field for it."""
         field = call.method.route.transient
         if not field:
             return None
@@ -278,7 +278,8 @@ class PlainCalls:
     async def _revoke(self, call: PlainCall, *, terminate: bool) -> None:
         """Takes the task's message back or, if a worker may have it, revokes the task.
 
-        A broker that is away is retried: it may have kept the message of a caller that retries.
+        Retries while the broker is unavailable: it may still have the message, whose caller may
+        have made the call again.
         """
         give_up_at = time.monotonic() + _REVOKE_RETRY_S
         while True:
@@ -290,4 +291,4 @@ class PlainCalls:
                 if time.monotonic() > give_up_at:
                     break
             await asyncio.sleep(RECONNECT_DELAY_S)
-        _log.warning("the broker is away: the task %s could not be revoked", call.id)
+        _log.warning("the broker is unavailable: the task %s could not be revoked", call.id)

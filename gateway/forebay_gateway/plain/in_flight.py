@@ -70,7 +70,7 @@ class PlainCall:
             self.changed.set()
 
     def add_progress(self, progress: Progress) -> None:
-        """Buffers a custom state; drops the oldest where the caller reads slowly."""
+        """Buffers a custom state; drops the oldest if the caller reads slowly."""
         if self.ending is None:
             self.progress.append(progress)
             self.changed.set()
@@ -98,7 +98,7 @@ class InFlight:
         self._calls.pop(call.id, None)
 
     def on_news(self, task_id: str, now: float, *, running: bool = False) -> PlainCall | None:
-        """Records news of a task; returns its call, or None where that is not in flight."""
+        """Records news of a task; returns its call, or None if that is not in flight."""
         call = self._calls.get(task_id)
         if call is not None:
             call.last_news_at, call.unanswered_queries, call.refusal = now, 0, None
@@ -136,7 +136,7 @@ class InFlight:
         return [call for call in self._calls.values() if call.is_silent_too_long(now)]
 
     def over_run_time(self, now: float) -> list[PlainCall]:
-        """The calls that run for longer than they may, where no worker has ended them."""
+        """The calls that run for longer than they may, if no worker has ended them."""
         return [
             call
             for call in self._calls.values()

@@ -31,7 +31,7 @@ _FRAME = re.compile(r'^ *File "(.*?)", line \d+', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception; `name` is the class's qualified name, or the last part where Celery wraps it.
+    """An exception; `name` is the class's qualified name, or the last part if Celery wraps it.
 
     `traceback` is the text that the worker stored; empty if it stored none.
     """

@@ -65,7 +65,7 @@ Outcome: TypeAlias = Progress | Result | Failed
 def outcome(
     meta: Mapping[str, Any], method: Method, exceptions: Iterable[ExceptionStatus] = ()
 ) -> Outcome | None:
-    """What the meta means for the caller; None where it means nothing, as STARTED or RETRY.
+    """What the meta means for the caller; None if it means nothing, as STARTED or RETRY.
 
     `exceptions` are the gateway-wide mappings to statuses; the route's own take precedence.
     """
@@ -156,7 +156,7 @@ def _celery_failure(raised: Raised, method: Method) -> Failed | None:
 
 
 def aborted_if_effects(error: ForebayError, method: Method) -> ForebayError:
-    """The error, as ABORTED where the method has effects: clients must not retry it then."""
+    """The error, as ABORTED if the method has effects: clients must not retry it then."""
     if not method.may_run_again:
         error.code = code_pb2.ABORTED
     return error

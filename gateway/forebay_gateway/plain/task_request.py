@@ -22,7 +22,7 @@ _SHORTEST_WAIT_S = 3.0  # a silent call is queried three times, once a second, b
 def task_of(
     incoming: IncomingCall, task_id: str, reply_to: str, settings: Settings, now: datetime
 ) -> PlainMessage:
-    """The task's message; raises InvalidRequest where the request can't become arguments.
+    """The task's message; raises InvalidRequest if the request can't become arguments.
 
     With `on_disconnect` CANCEL, no worker starts the task after the caller's deadline. The
     deadline is not the task's time limit: a limit in a message replaces the task's own, which may

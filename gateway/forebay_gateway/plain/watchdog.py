@@ -1,4 +1,4 @@
-"""Queries workers for silent calls, ends those without news, and checks the backends' health."""
+"""Asks workers about calls without news, fails those that none has, and checks the backends."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Watchdog:
         await run_periodically(CALL_CHECK_INTERVAL_S, self._check, _log, "checking plain tasks")
 
     def on_worker_reply(self, reply: Reply, max_message_bytes: int) -> None:
-        """Takes a worker's answer to a query: the tasks that it has."""
+        """Handles a worker's answer to a query: the tasks that it has."""
         now = time.monotonic()
         self._in_flight.on_worker_reply(now)
         try:
@@ -73,7 +73,7 @@ class Watchdog:
             self._in_flight.on_rate_limited(task)
 
     async def subscribed(self) -> None:
-        """Returns when replies and results are being read, or after 5 s without."""
+        """Returns when replies and results are being read, or after 5 s."""
         try:
             async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
                 for source in self._sources.values():
@@ -103,10 +103,10 @@ class Watchdog:
             await self._broker.broadcast(rate_limits(self._reply_queue, _TICKET))
 
     async def _fail(self, call: PlainCall) -> None:
-        """Ends the call, which revokes its task, unless a worker has it after all.
+        """Ends the call, which revokes its task, unless a worker turns out to have it.
 
         The caller may retry a call that was never started. So its message is removed from the
-        queue first or, where the broker can't do that, has left it by its time to live.
+        queue first. If the broker can't do that, the call ends after the message's time to live.
         """
         if call.refusal is None:
             call.refusal = await self._refusal(call)
@@ -123,7 +123,7 @@ class Watchdog:
         call.end(error)
 
     async def _refusal(self, call: PlainCall) -> tuple[ForebayError, str] | None:
-        """The error for the caller, and a note for the log; None where a worker has the task."""
+        """The error for the caller, and a note for the log; None if a worker has the task."""
         try:
             withdrawal = await self._broker.withdraw(call.message)
             if withdrawal is Withdrawal.HELD and self._in_flight.is_rate_limited(call):
@@ -134,7 +134,7 @@ class Watchdog:
         except BackendUnavailable as unavailable:
             if not call.method.may_run_again:
                 unavailable.retry_after_s = None
-            return unavailable, "the broker is away"
+            return unavailable, "the broker is unavailable"
         error, note = self._diagnosis(call, depth + (withdrawal is Withdrawal.REMOVED))
         if withdrawal in (Withdrawal.HELD, Withdrawal.ABSENT):
             error = aborted_if_effects(error, call.method)  # a worker may have started it
@@ -155,7 +155,7 @@ class Watchdog:
             )
         return (
             aborted_if_effects(
-                TaskUnanswered("no worker has the task any more, and no result of it came"),
+                TaskUnanswered("no worker has the task any more, and no result of it has arrived"),
                 call.method,
             ),
             "no worker has it and no result came. Did it raise Ignore, or replace itself by tasks "

@@ -37,7 +37,7 @@ class Batchable(Protocol):
     begun_at: float
     """In seconds of the monotonic clock."""
     reply: asyncio.Future[Any]
-    """Done where the caller has disconnected."""
+    """Done if the caller has disconnected."""
 
 
 C = TypeVar("C", bound=Batchable)
@@ -72,11 +72,11 @@ class BatchQueue(Generic[C]):
 
     @property
     def send_by(self) -> float:
-        """When the oldest call is sent at the latest; infinite where no call waits."""
+        """When the oldest call is sent at the latest; infinite if no call waits."""
         return self._waiting[0].begun_at + MAX_DELAY_S if self._waiting else inf
 
     def next_batch(self, now: float, slots: int) -> list[C]:
-        """The calls to send now, in one message; empty where none are due.
+        """The calls to send now, in one message; empty if none are due.
 
         `slots` is the number of slots of the queue's live workers.
         """

@@ -64,8 +64,8 @@ class RequestStream:
 class IncomingCall:
     """A call that was not accepted yet.
 
-    `first` is None where the request stream is empty. `rest` yields the further requests; it
-    raises a `ForebayError` where one is invalid or the stream ends too early.
+    `first` is None if the request stream is empty. `rest` yields the further requests; it
+    raises a `ForebayError` if one is invalid or the stream ends too early.
     """
 
     method: Method
@@ -112,7 +112,7 @@ async def receive(
     permit: Permit,
     limits: RequestLimits,
 ) -> IncomingCall:
-    """Reads and checks the first request; raises a `ForebayError` where it is invalid.
+    """Reads and checks the first request; raises a `ForebayError` if it is invalid.
 
     An empty request stream is allowed with a caller's call id, since that attaches to a call.
     """

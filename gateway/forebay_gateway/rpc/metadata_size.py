@@ -1,6 +1,6 @@
 """Fits statuses and metadata into what every gRPC client accepts. Pure.
 
-A gRPC client replaces the status of an RPC by RESOURCE_EXHAUSTED where the metadata of one header
+A gRPC client replaces the status of an RPC by RESOURCE_EXHAUSTED if the metadata of one header
 block is over its limit, 8 KiB by default. So the gateway shortens texts and leaves entries out,
 and the code always arrives. A client counts each entry as it is on the wire, plus 32 bytes
 (https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2); `grpc-message` is percent-encoded, and
@@ -38,7 +38,7 @@ def fit_pairs(pairs: Pairs) -> Pairs:
 def fit_status(status: status_pb2.Status, trailing: Pairs) -> tuple[str, Pairs]:
     """The message and the trailing metadata, which has the status under `STATUS_DETAILS_KEY`.
 
-    Where not all fits, what comes first in this list is kept first:
+    If not all fits, what comes first in this list is kept first:
 
     1. Forebay's own metadata, and the ErrorInfo
     2. the first 1 KiB of the message
@@ -88,7 +88,7 @@ def _room(most_omitted: int) -> int:
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:
-    """The longest start of the text that fits, with a mark where it is not the whole."""
+    """The longest start of the text that fits, with a mark if it is not the whole."""
     if len(text) <= METADATA_BYTES and fits(text):
         return text
     low, high = 0, min(len(text) - 1, METADATA_BYTES)
@@ -112,7 +112,7 @@ def _info_first(details: Iterable[any_pb2.Any]) -> tuple[list[any_pb2.Any], list
 
 
 def _small_info(detail: any_pb2.Any) -> any_pb2.Any:
-    """The ErrorInfo; without its metadata, and with short names, where it is large."""
+    """The ErrorInfo; without its metadata, and with short names, if it is large."""
     if detail.ByteSize() <= _ERROR_INFO_BYTES:
         return detail
     info, small = error_details_pb2.ErrorInfo(), any_pb2.Any()

@@ -25,7 +25,7 @@ _TRACE_KEYS = (TRACEPARENT, TRACESTATE)
 
 @dataclass(frozen=True)
 class CallOptions:
-    """The options of one call. `call_id` is None where the gateway must make one."""
+    """The options of one call. `call_id` is None if the gateway must make one."""
 
     call_id: str | None
     resume_from: int

@@ -25,9 +25,9 @@ _MESSAGES = {
 
 
 def error_of_ending(ending: Ending, *, may_run_again: bool) -> ForebayError | None:
-    """The error that a call ended with; None where it ended with OK.
+    """The error that a call ended with; None if it ended with OK.
 
-    A lost call is ABORTED where its method may not run again: its effects are unknown.
+    A lost call is ABORTED if its method may not run again: its effects are unknown.
     """
     if ending.outcome or ending.state is State.SUCCEEDED:  # a plain OK has no bytes
         return error_of_outcome(call_pb2.Outcome.FromString(ending.outcome))

@@ -62,7 +62,7 @@ def stall_s(method: Method, settings: Settings) -> float:
 
 
 def run_time_s(method: Method, settings: Settings) -> float | None:
-    """How long one attempt may run; None where only a deadline bounds it."""
+    """How long one attempt may run; None if only a deadline bounds it."""
     return method.route.limits.run_time_s or settings.run_time_s
 
 

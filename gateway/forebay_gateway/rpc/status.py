@@ -28,8 +28,8 @@ async def abort(
 ) -> NoReturn:
     """Ends the RPC with the error's status and details, shortened to what every client accepts.
 
-    Raises CancelledError where the caller has disconnected, since gRPC refuses to send a status
-    then, and where the caller reads nothing.
+    Raises CancelledError if the caller has disconnected, since gRPC refuses to send a status
+    then, and if the caller reads nothing.
     """
     message, metadata = fit_status(to_status(error), (*trailing, *_pushback(error)))
     try:
@@ -63,7 +63,7 @@ def parsed(request_class: type[M], request: bytes) -> M:
 def request_parser(
     request_class: type[M],
 ) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[M]]:
-    """Returns a parser that ends the RPC with INVALID_ARGUMENT where a request is malformed.
+    """Returns a parser that ends the RPC with INVALID_ARGUMENT if a request is malformed.
 
     gRPC's own deserializers end it with INTERNAL or UNKNOWN, and log a traceback each time.
     """

@@ -94,7 +94,7 @@ class PlainRedisBroker(RedisBroker):
         try:
             await self._delete_reply_queues([self._reply_queue])
         except BackendUnavailable:
-            _log.info("the broker is away; another gateway will delete the reply queue")
+            _log.info("the broker is unavailable; another gateway will delete the reply queue")
         await super().close()
 
     def _on_broken(self) -> None:
@@ -122,7 +122,7 @@ class PlainRedisBroker(RedisBroker):
         try:
             reply = redis_reply(raw)
         except ValueError as error:
-            _log.warning("a message on the reply queue is no reply: %s", error)
+            _log.warning("a message on the reply queue is not a reply: %s", error)
             return
         try:
             self._on_reply(reply)

@@ -54,7 +54,7 @@ class RedisResults:
         )
 
     async def read(self, task_ids: Sequence[str]) -> None:
-        """Reads the tasks' states; leaves that to the next time where the backend is away."""
+        """Reads the tasks' states. If the backend is unavailable, the next poll reads them."""
         if not task_ids:
             return
         try:

@@ -82,7 +82,7 @@ def _json(value: Any, path: str) -> Any:
 
 
 def _number(value: float, path: str) -> int | float:
-    """An int where the number is whole, as in protobuf's JSON: clients send ids as numbers."""
+    """An int if the number is whole, as in protobuf's JSON: clients send ids as numbers."""
     if not math.isfinite(value):
         raise _invalid(path, "expected a value that JSON can hold")
     return int(value) if value.is_integer() and abs(value) <= EXACT else value
@@ -110,7 +110,7 @@ def _wrapped(value: Any, _: str) -> Any:
 
 def _duration(value: Any, path: str) -> float:
     try:
-        value.ToJsonString()  # raises where it is out of range or the signs differ
+        value.ToJsonString()  # raises if it is out of range or the signs differ
     except ValueError as error:
         raise _invalid(path, "expected a Duration of at most 10,000 years") from error
     return float(value.seconds + value.nanos / 1e9)

@@ -2,7 +2,7 @@
 
 For example, the number 5 fills a message whose only field is a number, and a list of lists fills a
 repeated message with one repeated number: at every level, a value that has no keys named as the
-message's fields fills its only field. Keys without a field are skipped where another key has
+message's fields fills its only field. Keys without a field are skipped if another key has
 one, and None leaves a field unset. `docs/plain-tasks.md` has the table.
 """
 
@@ -24,7 +24,7 @@ from forebay_gateway.plain.mapping.well_known import WELL_KNOWN
 def responses(result: Any, method: Method) -> Iterator[Message]:
     """The responses of a result: one for a unary method, any number for a streaming one.
 
-    Raises Unfit; before the first response where the result as a whole has the wrong shape.
+    Raises Unfit; before the first response if the result as a whole has the wrong shape.
     """
     plain = method.route.plain
     assert plain is not None  # noqa: S101  # such calls are of plain routes

@@ -54,7 +54,7 @@ def _integer(bits: int, *, signed: bool) -> Callable[[FieldDescriptor, Any, str]
 
 
 def _as_integer(value: Any) -> int | None:
-    """The value where it is a whole number, also as a float or as text; else None."""
+    """The value if it is a whole number, also as a float or as text; else None."""
     if isinstance(value, str) and _is_decimal(value):
         return int(value)
     if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):

@@ -30,7 +30,7 @@ def _timestamp(message: Any, value: Any, path: str) -> None:
             message.FromNanoseconds(_nanoseconds(value))
         else:
             raise Unfit(path, f"expected a time; got {kind(value)}")
-        message.ToJsonString()  # raises where it is out of range
+        message.ToJsonString()  # raises if it is out of range
     except Unfit:
         raise
     except (ValueError, OverflowError, ArithmeticError):
