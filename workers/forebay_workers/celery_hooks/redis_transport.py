@@ -146,7 +146,7 @@ class _Channel(_Subscribing, _DroppingInvalid, _KombuChannel):  # type: ignore[m
     def close(self) -> None:
         """Closes the channel, without the reply of a BRPOP that is overdue.
 
-        The server ends a BRPOP by its wall clock. Where that was stepped back by an hour, kombu
+        The server ends a BRPOP by its wall clock. If that was stepped back by an hour, kombu
         would wait for the reply, and the worker's shutdown would take an hour.
         """
         channel: Any = self

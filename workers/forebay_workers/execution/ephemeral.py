@@ -47,7 +47,7 @@ class _Run:
         self._handler = handler
         self._batch = batch
         self._limit_s = run_limit_s(runtime, method)
-        # If a call kills its process, the others run again: they must be allowed to.
+        # A call that kills its process makes the others run again, which their method must allow.
         self._shares_task = len(batch.members) > 1 and method.may_run_again
 
     def run(self) -> None:
@@ -90,9 +90,8 @@ class _Run:
         if outcome is None:
             return None
         reply.run_ms = round((time.monotonic() - begun) * 1000)
-        if (
-            context.deadline_passed
-        ):  # a response that is late by this clock may be in time by another
+        # The caller must not get the response and DEADLINE_EXCEEDED, whatever its own clock shows.
+        if context.deadline_passed:
             reply.ClearField("response")
             outcome = _expired()
         reply.outcome.CopyFrom(outcome)
@@ -151,7 +150,7 @@ def _expired() -> call_pb2.Outcome:
 
 
 class _Replies:
-    """Replies to a gateway. Those of quick calls go together; none waits for long."""
+    """Replies to a gateway. Replies within 5 ms of each other are sent together."""
 
     def __init__(self, runtime: Runtime, channel: str) -> None:
         self._ledger = runtime.ledger

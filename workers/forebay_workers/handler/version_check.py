@@ -2,7 +2,7 @@
 
 Versions differ during a rolling upgrade, and protobuf messages are made for that. The worker
 refuses only what would go wrong silently: a task that belongs to another method here, a
-method with other streaming, and a request with fields that this worker would ignore.
+method that streams differently, and a request with fields that this worker would ignore.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from forebay.errors import VersionMismatch
 from forebay.routes import Method
 from forebay.routes.fingerprints import same_kind
 
-_FIX = "bring gateway and workers to one version of the service's protobuf, then retry"
+_FIX = "deploy the same version of the service's protobuf to gateway and workers, then retry"
 
 
 def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | None:
@@ -28,7 +28,7 @@ def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | N
             f"on the worker; {_FIX}"
         )
     if fingerprint and not same_kind(fingerprint, method.fingerprint):
-        return VersionMismatch(f"{method.name} has other streaming on the worker; {_FIX}")
+        return VersionMismatch(f"{method.name} streams differently on the worker; {_FIX}")
     return None
 
 

@@ -226,4 +226,4 @@ def test_a_request_of_another_version_is_logged_with_what_to_do(
     [record] = caplog.records
     assert record.levelno == logging.ERROR
     assert record.getMessage() == f"call {attempt.context.call} is not run: {outcome.message}"
-    assert "bring gateway and workers to one version" in outcome.message
+    assert "deploy the same version of the service's protobuf" in outcome.message

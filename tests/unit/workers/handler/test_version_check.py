@@ -35,7 +35,7 @@ def test_an_empty_name_or_fingerprint_matches() -> None:
 def test_a_call_of_another_method_or_kind_does_not_match(name: str, fingerprint: str) -> None:
     refusal = mismatch(FACTORIAL, name, fingerprint)
     assert refusal is not None
-    assert "bring gateway and workers to one version" in refusal.message
+    assert "deploy the same version of the service's protobuf" in refusal.message
 
 
 @pytest.mark.parametrize("request_", [TOP, NESTED], ids=["at the top", "within"])
@@ -66,5 +66,5 @@ def test_a_request_that_only_the_gateway_can_read_names_its_message() -> None:
     error = unreadable(FACTORIAL)
     assert isinstance(error, VersionMismatch)
     assert error.message.startswith(
-        "the worker can't read the request as forebay.compute.v1.FactorialRequest; bring gateway"
+        "the worker can't read the request as forebay.compute.v1.FactorialRequest; deploy"
     )
