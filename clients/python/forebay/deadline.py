@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 LONGEST_S = 100 * 365 * 24 * 3600.0
-"""100 years: a longer time counts as no bound where there may be none, and otherwise as this one.
+"""100 years. Longer times count as infinite if that is allowed, and otherwise as 100 years.
 
 Clocks, dates and numbers that times are added to can hold it: nanoseconds of 64 bits since 1970
 end in 2262, `threading.TIMEOUT_MAX` is 292 years, and Lua prints numbers with 14 digits. A caller
@@ -32,7 +32,7 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Deadline:
-        """So many seconds from now; never, where None or `LONGEST_S` or more.
+        """A deadline that many seconds from now; infinite for None, and for `LONGEST_S` or more.
 
         Raises ValueError for NaN.
         """

@@ -35,7 +35,7 @@ def _load(point: EntryPoint) -> click.Command:
         return missing
     if not isinstance(command, click.Command):
         raise TypeError(
-            f"the entry point {point.value} of {ENTRY_POINTS} is no click.Command; "
+            f"the entry point {point.value} of {ENTRY_POINTS} is not a click.Command; "
             "uninstall or fix the package that declares it"
         )
     return command

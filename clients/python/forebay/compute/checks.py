@@ -79,7 +79,7 @@ class FactorialCheck:
             description = f"is {request.n}, over this server's limit of {self._max_n}"
             raise OutOfRange(f"n {description}", violations=(FieldViolation("n", description),))
         if request.encoding not in pb.IntegerEncoding.values():
-            raise _invalid("encoding", f"is {request.encoding}, which is no IntegerEncoding")
+            raise _invalid("encoding", f"is {request.encoding}, which is not an IntegerEncoding")
 
     def end(self) -> None:
         """Accepts: gRPC itself ensures that there is one request."""
@@ -195,7 +195,8 @@ class MatMulCheck:
             for value in matrix.values:
                 if not value.is_integer() or int(value) not in integers:
                     raise _invalid(
-                        f"{field}.values", f"has {value:.17g}, which is no whole number of its type"
+                        f"{field}.values",
+                        f"has {value:.17g}, which is not a whole number of its type",
                     )
 
     def _row_fits(self, cols: int, operands: pb.Operands, item_bytes: int) -> None:
@@ -222,7 +223,7 @@ class MatMulCheck:
 
 def _known_dtype(field: str, dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
     if data_type(dtype) not in ITEM_BYTES:
-        raise _invalid(field, f"is {dtype}, which is no DataType")
+        raise _invalid(field, f"is {dtype}, which is not a DataType")
     return data_type(dtype)
 
 
@@ -230,6 +231,6 @@ def _known_format(
     field: str, part: pb.RandomOperands | pb.Operands, dtype: pb.DataType.ValueType
 ) -> None:
     if part.format not in pb.ProductFormat.values():
-        raise _invalid(f"{field}.format", f"is {part.format}, which is no ProductFormat")
+        raise _invalid(f"{field}.format", f"is {part.format}, which is not a ProductFormat")
     if part.format == pb.PRODUCT_FORMAT_VALUES and data_type(dtype) in _COMPLEX:
         raise _invalid(f"{field}.format", "is VALUES, which is for real types; set DATA")

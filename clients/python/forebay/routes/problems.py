@@ -1,4 +1,4 @@
-"""Problems of a method's route, one line each: what is wrong, and what to do. Pure."""
+"""Finds problems in a method's route; each is one line with the problem and its fix. Pure."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _disconnect_problems(route: Route, on_disconnect: int) -> Iterator[str]:
         yield "`on_disconnect` of DETACH is for durable calls; remove it or `ephemeral`"
     if on_disconnect not in route_pb2.OnDisconnect.values():
         expected = ", ".join(route_pb2.OnDisconnect.keys()[1:])
-        yield f"`on_disconnect` is {on_disconnect}, which is no OnDisconnect; set {expected}"
+        yield f"`on_disconnect` is {on_disconnect}, which is not an OnDisconnect; set {expected}"
 
 
 def _transient_problems(method: MethodDescriptor, transient: str) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _transient_problems(method: MethodDescriptor, transient: str) -> Iterator[st
     names = [one.name for one in method.output_type.fields if one.containing_oneof]
     if transient not in names:
         yield (
-            f"`transient` names {transient!r}, which is no field of a oneof of "
+            f"`transient` names {transient!r}, which is not a field of a oneof of "
             f"{method.output_type.full_name}; "
             f"{'set one of ' + ', '.join(names) if names else 'remove it'}"
         )
@@ -100,7 +100,7 @@ def _transient_problems(method: MethodDescriptor, transient: str) -> Iterator[st
 def _metadata_problems(keys: tuple[str, ...]) -> Iterator[str]:
     for key in keys:
         if key.lower() in _NEVER_KEPT or key.startswith(("grpc-", "forebay-")):
-            yield f"`metadata` names {key!r}, which Forebay never keeps; remove it"
+            yield f"`metadata` names {key!r}, which Forebay never stores; remove it"
         elif key != key.lower():
             yield f"`metadata` names {key!r}; gRPC sends keys in lower case, set {key.lower()!r}"
 
@@ -121,20 +121,20 @@ def _plain_problems(method: MethodDescriptor, route: Route, plain: PlainTask) ->
         if getattr(route, name):
             yield f"`{name}` is not for `plain` tasks; remove it"
     if route.limits.stall_s is not None:
-        yield "`limits.stall` is not for `plain` tasks, which wait for no reader; remove it"
+        yield "`limits.stall` is not for `plain` tasks, which never wait for a reader; remove it"
     if route.max_batch > 1:
         yield "`max_batch` is not for `plain` tasks; remove it"
     for name in plain.positional:
         if name not in method.input_type.fields_by_name:
             yield (
-                f"`plain.positional` names {name!r}, which is no field of "
+                f"`plain.positional` names {name!r}, which is not a field of "
                 f"{method.input_type.full_name}"
             )
     if len(set(plain.positional)) < len(plain.positional):
         yield "`plain.positional` names a field twice"
     if plain.result and plain.result not in method.output_type.fields_by_name:
         yield (
-            f"`plain.result` names {plain.result!r}, which is no field of "
+            f"`plain.result` names {plain.result!r}, which is not a field of "
             f"{method.output_type.full_name}"
         )
     for message in (method.input_type, method.output_type):

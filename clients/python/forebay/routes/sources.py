@@ -35,7 +35,7 @@ _HOW_TO_ROUTE = 'put `option (forebay.v1.route) = {task: "…", queue: "…"};` 
 
 
 class SourceError(ValueError):
-    """A source can't be used; the message has the reason and what to do, without the name."""
+    """A source can't be used. The message has the reason and the fix, but not the source's name."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _import(name: str) -> Source:
     except Exception as error:  # importing a module may raise anything
         raise SourceError(f"{expected}; {type(error).__name__}: {error}") from error
     if not isinstance(file, FileDescriptor):
-        raise SourceError(f"{expected}; its DESCRIPTOR is no FileDescriptor")
+        raise SourceError(f"{expected}; its DESCRIPTOR is not a FileDescriptor")
     return Source(name, (file,))
 
 
