@@ -50,7 +50,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Ends the build where a page would fetch anything from another host."""
+    """Ends the build if a page would fetch anything from another host."""
     site = Path(config.site_dir)
     for pattern, suffix in ((_LOADED, "html"), (_LOADED_BY_SHEETS, "css")):
         for path in site.rglob(f"*.{suffix}"):

@@ -24,7 +24,7 @@ def filled(page: str) -> str:
 
 
 def main() -> None:
-    """Writes the pages; with --check, exits with 1 where one would change."""
+    """Writes the pages; with --check, exits with 1 if one would change."""
     stale = []
     for path in PAGES:
         page = path.read_text(encoding="utf-8")
