@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     stall_s: Seconds = Field(
         60.0,
         gt=0,
-        description="how long a caller may take no message while the call's handler waits for it",
+        description="how long the handler waits for a caller that reads no message",
     )
     queue_wait_s: Seconds = Field(
         60.0, gt=0, description="time limit in the queue, until a worker begins the call"
@@ -274,7 +274,7 @@ class Settings(BaseSettings):
         return Tls(str(self.tls_ca or ""), str(self.tls_certificate or ""), str(self.tls_key or ""))
 
     def of_one_process(self) -> Settings:
-        """What one of the gateway's processes is to keep to: its share of what all may hold."""
+        """The settings for one of the gateway's processes, with its share of the limits."""
         return self.model_copy(
             update={
                 "max_calls": -(-self.max_calls // self.processes),
@@ -296,7 +296,7 @@ class Settings(BaseSettings):
 
 
 class _GivenAlone(Settings):
-    """Settings that neither environment nor file has a say in."""
+    """Settings that ignore the environment and the file."""
 
     @classmethod
     def settings_customise_sources(
@@ -307,7 +307,7 @@ class _GivenAlone(Settings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given."""
+        """The arguments of the constructor only."""
         return (init_settings,)
 
 

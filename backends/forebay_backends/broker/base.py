@@ -1,7 +1,7 @@
-"""What Forebay needs of a broker, whether Redis or RabbitMQ.
+"""The interface that Forebay needs from a broker, implemented for Redis and RabbitMQ.
 
 If broker and ledger are one server, the ledger's script pushes a durable call's message
-together with the call's record; everywhere else the record is written first and the message is
+together with the call's record. Otherwise the record is written first and the message is
 sent after it. Every operation is bounded in time and reports failures as `BackendUnavailable`.
 """
 
@@ -27,8 +27,8 @@ class Broker(Protocol):
     async def send(self, message: Message) -> bool:
         """Publishes the message. Raises BackendUnavailable; the message may have been sent then.
 
-        Returns False if the queue does not exist, which only a message that does not declare
-        its queue (`Message.declares_queue`) can find.
+        Returns False if the queue does not exist. This can't happen to a message that declares
+        its queue (`Message.declares_queue`).
         """
 
     async def depth(self, queue: str) -> int:
@@ -51,8 +51,8 @@ def make_broker(backends: Backends, ledger: Ledger) -> Broker:
 
 
 def ledger_push(broker: Broker, message: TaskMessage) -> Push:
-    """What the ledger's script pushes with the call's record.
+    """The message that the ledger's script pushes together with the call's record.
 
-    Empty if the broker is another server than the ledger: `send` the message then.
+    Empty if the broker is another server than the ledger; then use `send`.
     """
     return redis_push(message) if broker.is_ledger else Push()

@@ -12,10 +12,10 @@ from forebay_backends.ledger.scripts import digest, script
 
 @dataclass(frozen=True)
 class Commands:
-    """How operations are sent to one server.
+    """Makes the Redis commands of operations, for one server.
 
-    Names are without the server's key prefix everywhere else; it is added here, and by the
-    scripts, which find it before the partition's name.
+    This class and the scripts add the server's key prefix to names; other code uses names without
+    it. The scripts find the prefix before the partition's name.
     """
 
     key_prefix: str = ""

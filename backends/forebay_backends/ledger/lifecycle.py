@@ -36,7 +36,7 @@ def known_state(word: str) -> State | None:
 
 
 class Event(StrEnum):
-    """What may happen to a call."""
+    """An event in the life of a call."""
 
     RECEIVE = "receive"  # a request was stored; of a live call, also later
     COMPLETE = "complete"  # the requests have ended; of a live call, also later

@@ -1,4 +1,4 @@
-"""What a Redis user may not do, as the server's error reports it, and the ACL rule that allows it.
+"""Parses Redis' permission errors, and finds the ACL rule that a user lacks.
 
 Pure. For example "NOPERM User app has no permissions to run the 'evalsha' command" lacks
 `+@scripting`. Inside a script the same texts follow "ACL failure in script"; Redis 7.0 says there
@@ -30,7 +30,7 @@ def is_forbidden(error: BaseException | None) -> bool:
 
 
 def forbidden(error: BaseException) -> str:
-    """What the user may not do, such as "a command on a key that Forebay needs"."""
+    """The forbidden action, such as "a command on a key that Forebay needs"."""
     if command := _COMMAND.search(str(error)):
         return f"a command that Forebay needs, {command.group(1)!r}"
     for what in ("channel", "key"):

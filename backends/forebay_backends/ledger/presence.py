@@ -66,7 +66,7 @@ async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
 
 
 async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
-    """How far the ledger's clock is ahead of `time.monotonic` (ms), and the live workers.
+    """The ledger's clock minus `time.monotonic` in ms, and the live workers.
 
     Raises BackendUnavailable, also if the ledger takes no writes.
     """

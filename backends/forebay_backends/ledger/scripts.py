@@ -15,7 +15,7 @@ LEASE_S = 15.0
 """How long a claim or a watch holds unless it is renewed."""
 
 RECORD_BYTES = 2048
-"""The bytes that an ended call's record counts as, without its items; about what it takes."""
+"""The size that is assumed for an ended call's record without its items; about its real size."""
 
 _LIB = (
     "keys",
@@ -29,7 +29,7 @@ _LIB = (
     "streams",
     "guards",
 )
-"""What all scripts share, in this order: a file uses functions of those before it."""
+"""The files that are part of every script, in this order: each uses functions of earlier ones."""
 
 
 @cache

@@ -1,6 +1,6 @@
-"""What kind of Redis answers at a URL, and how it is set: for the start, and for `forebay doctor`.
+"""Checks the kind and the configuration of a Redis, at startup and for `forebay doctor`.
 
-A managed Redis may lack INFO and CONFIG, or refuse them to its user: what can't be read is None.
+A managed Redis may lack INFO and CONFIG, or refuse them to its user. Such values are None.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _EXPECTED_KINDS = {
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself; None if it does not say, or not to this user."""
+    """Properties of a server; None for those that it does not report to this user."""
 
     mode: str | None = None
     """`standalone`, `cluster` or `sentinel`"""
@@ -63,9 +63,9 @@ async def read_server_info(ledger: Ledger) -> ServerInfo:
 
 
 async def url_problem(server: RedisServer) -> str | None:
-    """What makes the URL the wrong one for the server that answers there, with what to write.
+    """Why the URL's scheme does not fit the server that answers there, and the URL to use.
 
-    None if it fits, if the server can't be reached, and if it does not say.
+    None if the scheme fits, or if the server can't be reached or does not report its mode.
     """
     ledger = Ledger(server)
     try:

@@ -52,10 +52,10 @@ def sentinel_options(
 
 
 def celery_settings(backends: Backends) -> dict[str, object]:
-    """What gateway and worker must agree on about the broker, in Celery's names.
+    """Celery's settings of the broker, which must be the same in gateway and worker.
 
-    JSON only; nobody asks Celery for results, so none are kept; queues that are
-    declared on RabbitMQ know priorities 0 to 9; a publish is confirmed.
+    Messages are JSON only. No results are kept, since nothing asks Celery for them. Queues on
+    RabbitMQ are declared with the priorities 0 to 9. Publishes are confirmed.
     """
     broker = backends.broker
     redis = isinstance(broker, RedisServer)

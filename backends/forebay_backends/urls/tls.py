@@ -1,4 +1,4 @@
-"""TLS to a backend: whom to trust, and as whom to connect."""
+"""TLS to a backend: the trusted CAs, and the certificate that Forebay presents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 VERIFY = {
     "required": True,
-    "optional": True,  # a client takes it as `required`: a server always sends a certificate
+    "optional": True,  # as `required`: a server always sends a certificate
     "none": False,
     "cert_required": True,
     "cert_optional": True,
@@ -35,7 +35,7 @@ class Tls:
     check_hostname: bool = True
 
     def with_options(self, options: Mapping[str, str]) -> Tls:
-        """These settings with a URL's options over them; raises ValueError for unfit values."""
+        """These settings, overridden by a URL's options; raises ValueError for invalid values."""
         verify = options.get("ssl_cert_reqs", "required" if self.verify else "none").lower()
         if verify not in VERIFY:
             raise ValueError("ssl_cert_reqs: expected required or none")
@@ -52,7 +52,7 @@ class Tls:
 
     @property
     def options(self) -> dict[str, str]:
-        """The URL's options that make these settings."""
+        """The options of a URL that give these settings."""
         given = {
             "ssl_ca_certs": self.ca,
             "ssl_certfile": self.certificate,
@@ -63,7 +63,7 @@ class Tls:
         return {name: value for name, value in given.items() if value}
 
     def for_redis(self) -> dict[str, Any]:
-        """Arguments of redis-py's SSLConnection, also what kombu passes to it."""
+        """Arguments of redis-py's SSLConnection; kombu passes the same ones."""
         return {
             "ssl_ca_certs": self.ca or None,
             "ssl_certfile": self.certificate or None,

@@ -25,10 +25,11 @@ ANNOUNCE_ABOVE_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Begun:
-    """What a handler starts with.
+    """The data that a worker needs to start a handler.
 
-    `inputs` is the number of requests, None if `request` is the only one; of a live call, the
-    number that came so far. `fingerprint` is the gateway's of the method, empty if it sent none.
+    `inputs` is the number of requests, None if `request` is the only one; for a live call, the
+    number that has arrived so far. `fingerprint` is the gateway's fingerprint of the method,
+    empty if it sent none.
     """
 
     method: str
@@ -44,7 +45,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class Flow:
-    """How many items the fastest watcher has read, and how many watchers there are."""
+    """The number of items that the fastest watcher has read, and the number of watchers."""
 
     read_count: int
     watchers: int
@@ -103,7 +104,7 @@ def send_initial_metadata(
 
 
 def read_flow(call: CallKey, attempt: int) -> Operation[Flow | Refused]:
-    """How far readers are, for a handler that waits for them."""
+    """The progress of the readers, for a handler that waits for them."""
     return about(call, "attempts/flow", _flow, attempt)
 
 

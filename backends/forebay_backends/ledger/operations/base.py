@@ -1,4 +1,4 @@
-"""What all operations of the ledger are made of.
+"""The type of all operations of the ledger, and helpers to build them.
 
 An `Operation` names a script, its arguments, and how to parse the reply; it does no I/O. `Ledger`
 and `BlockingLedger` run operations, so gateway and worker share one definition of each.

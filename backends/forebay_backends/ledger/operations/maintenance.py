@@ -15,7 +15,7 @@ _WORDS = 7
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep of one partition did, and how many bytes its ended calls hold.
+    """The result of sweeping one partition, and the bytes that its ended calls hold.
 
     `clock_ms` is the partition's clock; None if the sweep could not tell a step from an outage.
     """
