@@ -102,7 +102,7 @@ class _Closed(grpc.GenericRpcHandler):
                 context,
                 MethodUnknown(
                     f"{service} is open only if the gateway listens on a loopback address, "
-                    "since there is no authorization yet: run one with --listen 127.0.0.1:PORT"
+                    "since there is no authorization yet: run another with --listen 127.0.0.1:PORT"
                 ),
             )
 

@@ -42,13 +42,13 @@ def _options(command: F) -> F:
         click.option(
             "--ledger-url",
             metavar="URL",
-            help="Redis or Valkey; unset: embedded. `ps` shows it: if it has a password, set "
-            "FOREBAY_LEDGER_URL or the file's ledger_url instead.",
+            help="Redis or Valkey; unset: embedded. The system's process list shows it: if it has "
+            "a password, set FOREBAY_LEDGER_URL or the file's ledger_url instead.",
         ),
         click.option(
             "--broker-url",
             metavar="URL",
-            help="Redis or AMQP; unset: the ledger's. `ps` shows it, as it does --ledger-url.",
+            help="Redis or AMQP; unset: the ledger's. The process list shows it, as --ledger-url.",
         ),
         click.option("--data-dir", metavar="DIR", help="The embedded server's folder."),
     ):

@@ -1,8 +1,8 @@
-"""What this gateway knows of the live workers, of the ledger's clock and of the backends' health.
+"""Monitors the live workers, the ledger's clock and the health of the backends.
 
 Two loops run once a second. The health check reads workers and clock from the ledger, and pings
 the broker. The reaper does this gateway's share of the repair (`forebay_backends.reaper`); it has a
-loop of its own, since what an outage left may take long to repair.
+loop of its own, because a repair after an outage may take long.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class PlainCalls:
             yield self._results.listen()
 
     async def subscribed(self) -> None:
-        """Returns when replies and results are being read, or after 5 s without."""
+        """Returns when replies and results are being read, or after 5 s."""
         await self._watchdog.subscribed()
 
     def abort_remaining(self) -> None:
@@ -245,7 +245,7 @@ class PlainCalls:
             )
 
     def _on_meta(self, task_id: str, body: bytes, content_type: str) -> None:
-        """Takes a state of a task."""
+        """Handles a new state of a task."""
         call = self._in_flight.on_news(task_id, time.monotonic())
         if call is None:
             _log.debug("a state of a task that is not in flight: %s", task_id)

@@ -1,4 +1,4 @@
-"""The exception that a task raised, as far as Celery's result has it. Pure.
+"""The exception that a task raised, as Celery's result describes it. Pure.
 
 Celery stores an exception's class, module and arguments. If the exception can't be pickled, because
 its constructor takes other arguments than `args`, it stores the nearest base class that can or, if
@@ -51,7 +51,7 @@ class Raised:
         )
 
     @property
-    def is_misfit_of_arguments(self) -> bool:
+    def is_argument_mismatch(self) -> bool:
         """Whether the call of the task itself did not fit its signature.
 
         Then no code but Celery's has run. A task may get the same message from a call of its own,

@@ -65,7 +65,7 @@ Outcome: TypeAlias = Progress | Result | Failed
 def outcome(
     meta: Mapping[str, Any], method: Method, exceptions: Iterable[ExceptionStatus] = ()
 ) -> Outcome | None:
-    """What the meta means for the caller; None if it means nothing, as STARTED or RETRY.
+    """The meta's outcome for the caller; None for states such as STARTED and RETRY.
 
     `exceptions` are the gateway-wide mappings to statuses; the route's own take precedence.
     """
@@ -106,7 +106,7 @@ def _failure(raised: Raised, method: Method, table: Iterable[ExceptionStatus]) -
     failed = _celery_failure(raised, method)
     if failed is not None:
         return failed
-    if raised.is_misfit_of_arguments:
+    if raised.is_argument_mismatch:
         return Failed(
             ArgumentsUnfit("the task does not take the arguments that the request gave it"),
             f"{raised.message}; name the request's fields as the task's parameters, or list them "

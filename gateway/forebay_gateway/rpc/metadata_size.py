@@ -21,7 +21,7 @@ from forebay.metadata import OMITTED, Pairs
 METADATA_BYTES = 8192 - 512
 """The size of metadata that is sent at most: gRPC and proxies add entries of their own."""
 _FIRST_MESSAGE_BYTES = 1024
-"""So much of the message comes before the handler's details and metadata."""
+"""The part of the message that has priority over the handler's details and metadata."""
 _ERROR_INFO_BYTES = 2048
 _ERROR_INFO_CHARACTERS = 256
 _ENTRY_BYTES = 32
@@ -30,7 +30,7 @@ _UNESCAPED = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("%"))
 
 
 def fit_pairs(pairs: Pairs) -> Pairs:
-    """The pairs, in their order, without those that do not fit; `OMITTED` counts them."""
+    """The pairs that fit, in their order. A pair `OMITTED` has the number of the others."""
     kept, omitted = _kept((), pairs, lambda some: _size(some) <= _room(len(pairs)))
     return kept if not omitted else (*kept, (OMITTED, str(omitted)))
 
@@ -38,7 +38,7 @@ def fit_pairs(pairs: Pairs) -> Pairs:
 def fit_status(status: status_pb2.Status, trailing: Pairs) -> tuple[str, Pairs]:
     """The message and the trailing metadata, which has the status under `STATUS_DETAILS_KEY`.
 
-    If not all fits, what comes first in this list is kept first:
+    If they are too large, entries are kept in this order of priority:
 
     1. Forebay's own metadata, and the ErrorInfo
     2. the first 1 KiB of the message
@@ -72,7 +72,7 @@ def fit_status(status: status_pb2.Status, trailing: Pairs) -> tuple[str, Pairs]:
 def _kept(
     before: Pairs, pairs: Iterable[tuple[str, str | bytes]], fits: Callable[[Pairs], bool]
 ) -> tuple[Pairs, int]:
-    """`before` and those of the pairs that fit, and how many do not."""
+    """`before` with the pairs that fit appended, and the number of pairs that do not fit."""
     kept, omitted = tuple(before), 0
     for pair in pairs:
         if fits((*kept, pair)):
@@ -83,12 +83,12 @@ def _kept(
 
 
 def _room(most_omitted: int) -> int:
-    """What is left beside the entry that counts the omitted."""
+    """The size left for other entries, besides the one that counts omitted entries."""
     return METADATA_BYTES - _size(((OMITTED, str(most_omitted)),))
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:
-    """The longest start of the text that fits, with a mark if it is not the whole."""
+    """The longest prefix of the text that fits, with a mark if it was shortened."""
     if len(text) <= METADATA_BYTES and fits(text):
         return text
     low, high = 0, min(len(text) - 1, METADATA_BYTES)

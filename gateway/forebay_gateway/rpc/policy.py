@@ -57,7 +57,7 @@ def queue_wait_s(method: Method, settings: Settings) -> float:
 
 
 def stall_s(method: Method, settings: Settings) -> float:
-    """How long a caller may take no message while the handler waits for it."""
+    """How long the handler waits for a caller that reads no message."""
     return method.route.limits.stall_s or settings.stall_s
 
 

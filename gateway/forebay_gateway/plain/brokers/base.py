@@ -1,4 +1,4 @@
-"""What plain calls need of a broker beside sending: replies, and broadcasts to workers."""
+"""The interface that plain calls need from a broker: also replies, and broadcasts to workers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from forebay_gateway.plain.brokers.celery_messages import ControlMessage, PlainM
 
 
 class Withdrawal(Enum):
-    """What became of an attempt to take a message back."""
+    """The result of an attempt to remove a message from its queue."""
 
     REMOVED = auto()
-    """It was in its queue and is not any more: no worker has it, or will."""
+    """It was in its queue and has been removed: no worker has it, or will get it."""
     HELD = auto()
     """A worker has taken it and not acknowledged it: the task waits there, or runs with late
     acknowledgement. The worker may have died since."""
@@ -36,7 +36,7 @@ class PlainBroker(Broker, Protocol):
 
     @property
     def can_withdraw(self) -> bool:
-        """Whether messages can be removed from queues; else they leave after `max_queue_s`."""
+        """Whether messages can be removed from queues; otherwise they expire in `max_queue_s`."""
 
     async def listen(self) -> None:
         """Reads the reply queue until cancelled, and reconnects after every break."""
@@ -47,7 +47,7 @@ class PlainBroker(Broker, Protocol):
     async def withdraw(self, message: PlainMessage) -> Withdrawal:
         """Removes the message from its queue if it is there; raises BackendUnavailable.
 
-        A send that is still under way does not put it there afterwards.
+        A send that is still in progress does not add it afterwards.
         """
 
 
