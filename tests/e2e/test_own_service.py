@@ -211,7 +211,9 @@ def test_a_task_that_moved_to_another_method_is_not_run(shop: Shop, name: str) -
         "FAILED_PRECONDITION",
         "VERSION_MISMATCH",
     )
-    shop.worker.wait_for(f"of shop.v1.Orders.{name}, .*deploy the same version of the service's protobuf")
+    shop.worker.wait_for(
+        f"of shop.v1.Orders.{name}, .*deploy the same version of the service's protobuf"
+    )
 
 
 @pytest.mark.parametrize("name", ["Quote", "Place", "Track", "PlaceMany"])

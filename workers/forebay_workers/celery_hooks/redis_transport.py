@@ -2,14 +2,14 @@
 
 kombu's own transport ends a worker ("Unrecoverable error") in three cases:
 
-- The server turns into a replica, or lacks replicas, while the worker waits for messages.
-  The server then replies with an error, which kombu takes for a programming error. Here it
-  counts as a broken connection, and Celery reconnects.
-- A list of a queue holds something else than a message. Here that is logged and dropped.
+- The server becomes a replica, or has too few replicas, while the worker waits for messages.
+  The server then replies with an error, which kombu treats as a programming error. This
+  transport treats it as a broken connection, and Celery reconnects.
+- A queue's list contains an entry that is not a message. This transport logs and drops it.
 - The server dies between a message and its acknowledgement. Restoring the message then
-  raises. Here the failure is logged: the ledger resends the lost messages.
+  raises. This transport logs the failure; the ledger resends the lost messages.
 
-It subscribes by name, where kombu uses patterns: see `_Subscribing`.
+It subscribes by name, while kombu uses patterns: see `_Subscribing`.
 
 Only connections of Forebay's applications use the transport. An alias of our own in
 `kombu.transport.TRANSPORT_ALIASES` was turned down: kombu turns TLS on for the scheme
@@ -207,6 +207,6 @@ class Connection(KombuConnection):
 
 
 class AMQP(amqp.AMQP):
-    """What Celery makes an application's connections with: `Application.amqp_cls`."""
+    """Makes an application's connections, as Celery's `Application.amqp_cls`."""
 
     Connection = Connection

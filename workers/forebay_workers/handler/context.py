@@ -25,7 +25,7 @@ from forebay_workers.handler.process_exit import ends_process
 from forebay_workers.handler.status import HandlerStatus
 
 POLL_INTERVAL_S = LEASE_S / 3
-"""How long a waiting handler relies on notices, which may be lost, before it reads the ledger."""
+"""How often a waiting handler reads the ledger, since notices may be lost."""
 
 _NO_DEADLINE_S = float(2**63 - 1)
 """As grpc.server has it, so that `min(context.time_remaining(), 10)` works without a deadline."""

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class HandlerStatus:
-    """What `set_code`, `set_details`, `set_trailing_metadata` and the aborts have set."""
+    """The status that `set_code`, `set_details`, `set_trailing_metadata` and the aborts set."""
 
     def __init__(self) -> None:
         self.code: object = None
