@@ -57,7 +57,7 @@ class AmqpServer:
 
     @property
     def ssl(self) -> dict[str, object] | bool:
-        """The value of Celery's `broker_use_ssl`; all nodes are checked for the first one's name."""
+        """The value of Celery's `broker_use_ssl`; the first node's name is checked for all."""
         return self.tls.for_amqp(self.nodes[0].host) if self.tls else False
 
 
