@@ -1,4 +1,4 @@
-"""Logging an outage a few times instead of at every failed try."""
+"""Logs an outage a few times instead of at every failed attempt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ REPEAT_S = 30.0
 
 
 def in_words(error: BaseException) -> str:
-    """The error's `repr`; its class and text if that is a class of redis-py, whose `repr` has
-    no text.
-    """
+    """The error's `repr`; for redis-py's classes, whose `repr` has no text, class and text."""
     name = type(error).__name__
     return repr(error) if repr(error).startswith(name) else f"{name}: {error}"
 
@@ -26,8 +24,8 @@ class OutageLog:
         WARNING the broker does not answer, for 30 s now: ConnectionError: refused
         INFO the broker answers again, after 41 s
 
-    `clock` returns seconds. Threads may share an object. With `repeat_s` infinite there is no
-    reminder: for the many loops of a process that has another reporter of the same outage.
+    `clock` returns seconds. Threads may share an object. With an infinite `repeat_s`, the
+    outage is logged once: for loops in a process where another object reports the same outage.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class OutageLog:
 
 
 class RepeatFilter(logging.Filter):
-    """Passes a logger's messages once in 30 s each: for libraries that log every failed try.
+    """Passes each message of a logger once in 30 s: for libraries that log every failed attempt.
 
     Messages are the same if their format strings are. `clock` returns seconds.
     """
