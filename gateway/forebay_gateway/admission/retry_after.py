@@ -16,7 +16,7 @@ _WINDOW_S, _RESOLUTION_S = 10.0, 0.25
 
 
 def retry_after_s(estimate_s: float | None, chance: Callable[[], float] = random.random) -> float:
-    """The estimate within bounds, plus up to a quarter, so that refused callers spread out."""
+    """The estimate within bounds, plus up to a quarter: callers should not retry all at once."""
     seconds = UNKNOWN_S if estimate_s is None else estimate_s
     return min(max(seconds, LEAST_S) * (1 + _SPREAD * chance()), MOST_S)
 

@@ -1,9 +1,9 @@
 """Ephemeral calls: a message carries the request, and one publish carries the reply.
 
-There is no record. A worker sends heartbeats for a call that it has for long. If a call is
-lost, with its worker or on its way there, the gateway resends it in a message of its own if the
-method may run again, and otherwise fails it with UNAVAILABLE. If a caller disconnects, the
-gateway stops the call at its worker.
+There is no record. A worker sends heartbeats for long calls. If a worker or a message is lost,
+the gateway resends each of its calls in a message of its own if the method may run again, and
+otherwise fails the call with UNAVAILABLE. If a caller disconnects, the gateway stops the call at
+its worker.
 """
 
 from __future__ import annotations
@@ -256,9 +256,7 @@ class EphemeralCalls:
         try:
             await self._ledger.publish(channel, frame)
         except BackendUnavailable:
-            _log.info(
-                "a call was not stopped: the ledger does not answer; a heartbeat will repeat it"
-            )
+            _log.info("a call was not stopped: the ledger does not answer; its heartbeat retries")
 
     def _queue_wait_error(self, queue: str) -> ForebayError:
         if self._fleet.consumes(queue):
