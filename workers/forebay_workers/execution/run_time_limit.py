@@ -1,7 +1,7 @@
 """Ends ephemeral calls whose run time has passed; for durable calls the ledger does it.
 
-The gateway gets its reply at once, even if the handler takes long to end. The stop also goes
-over the worker's control channel, so that the lease keeper kills a handler that ignores it.
+The gateway gets its reply at once, even if the handler takes long to end. The stop is also
+published on the worker's control channel, so that the lease keeper kills a handler that ignores it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
     _log.info("call %s is stopped: its run time has passed", call)
     context.stop(str(State.EXPIRED))
     reply = call_pb2.BatchReply()
-    outcome = outcome_of_error(DeadlineExceeded("the call ran for as long as its method lets it"))
+    outcome = outcome_of_error(DeadlineExceeded("the call has reached its method's run time limit"))
     reply.members.add(call_id=call.id, outcome=outcome)
     stop = stop_frame(str(call), context.attempt, Stop(State.EXPIRED))
     try:
