@@ -69,7 +69,7 @@ def outcome_line(operation: operations_pb2.Operation) -> str:
 
 
 def metadata_of(operation: operations_pb2.Operation) -> calls_pb2.CallMetadata:
-    """The call's metadata; empty if the server that answered is no gateway."""
+    """The call's metadata; empty if the server that answered is not a gateway."""
     metadata = calls_pb2.CallMetadata()
     operation.metadata.Unpack(metadata)
     return metadata
