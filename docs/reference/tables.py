@@ -34,7 +34,7 @@ def _declared(one: Declared, known: set[str]) -> str:
         words = type_name.split()
         return " ".join(f"[{word}](#{word.lower()})" if word in known else word for word in words)
 
-    header = (one.kind, "what") if one.kind == "value" else (one.kind, "type", "what")
+    header = (one.kind, "description") if one.kind == "value" else (one.kind, "type", "description")
     rows = [
         [cell for cell in (f"`{entry.name}`", linked(entry.type), _line(entry.comment)) if cell]
         for entry in one.entries
@@ -66,7 +66,7 @@ def families() -> str:
         (f"`{cls.__name__}`", _doc(cls), ", ".join(f"`{m.__name__}`" for m in _below(cls)))
         for cls in errors.ForebayError.__subclasses__()
     ]
-    return _table(("family", "what", "its members"), rows)
+    return _table(("family", "description", "its members"), rows)
 
 
 def _errors() -> Iterator[type[errors.ForebayError]]:
@@ -85,7 +85,7 @@ def settings() -> str:
         (f"`{name}`", f"`{PREFIX}{name.upper()}`", _default(field), field.description or "")
         for name, field in Settings.model_fields.items()
     ]
-    return _table(("setting", "variable", "default", "what"), rows)
+    return _table(("setting", "variable", "default", "description"), rows)
 
 
 def _default(field: Any) -> str:
@@ -110,7 +110,7 @@ def metadata_keys() -> str:
             ):
                 where, _, what = _line(doc).partition(": ")
                 rows.append((f"`{key}`", where.lower(), what))
-    return _table(("key", "where", "what"), rows)
+    return _table(("key", "where", "description"), rows)
 
 
 def commands() -> str:
@@ -124,7 +124,9 @@ def _command(name: str, command: click.Command) -> str:
     usage = " ".join([f"forebay {name}", *command.collect_usage_pieces(context)])
     options = [param for param in command.params if isinstance(param, click.Option)]
     records = [record for option in options if (record := option.get_help_record(context))]
-    table = _table(("option", "what"), [(f"`{flags}`", _line(what)) for flags, what in records])
+    table = _table(
+        ("option", "description"), [(f"`{flags}`", _line(what)) for flags, what in records]
+    )
     return f"## forebay {name}\n\n    {usage}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
 
 
@@ -134,7 +136,7 @@ def ledger_keys() -> str:
         (f"`{key.pattern}`", key.type, key.writer, key.lifetime or "permanent", key.meaning)
         for key in KEYS
     ]
-    return _table(("key", "type", "written by", "lifetime", "what"), rows)
+    return _table(("key", "type", "written by", "lifetime", "description"), rows)
 
 
 def ledger_record() -> str:
@@ -149,7 +151,7 @@ def ledger_record() -> str:
         )
         for field in FIELDS
     ]
-    return _table(("field", "type, unit", "set in", "written by", "what"), rows)
+    return _table(("field", "type, unit", "set in", "written by", "description"), rows)
 
 
 def _states(field: Field) -> str:
