@@ -1,6 +1,6 @@
-"""The backends that gateway and workers both stand on, and how they are reached.
+"""The code that gateway and workers share: settings, and access to the backends.
 
-- `settings`, `urls`: what the operator configures, checked; what backend URLs mean.
+- `settings`, `urls`: the operator's settings, validated; the parsing of backend URLs.
 - `ledger/`: the records of calls in Redis or Valkey: life cycle, operations, scripts, presence.
 - `broker/`: Celery messages onto Redis or RabbitMQ.
 - `embedded/`: the Valkey server that Forebay starts when no ledger is configured.

@@ -58,7 +58,7 @@ Seconds = Annotated[float, AfterValidator(clamped_s)]
 
 
 class SettingsError(ValueError):
-    """Settings that are refused; the message has a line for each."""
+    """Invalid settings; the message has a line for each."""
 
 
 def _default_data_dir() -> Path:
@@ -312,7 +312,7 @@ class _GivenAlone(Settings):
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
-    """The settings as flags (None: not given), environment and file make them.
+    """The settings from flags (None: not given), environment and file.
 
     Raises SettingsError.
     """

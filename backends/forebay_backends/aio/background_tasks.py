@@ -1,4 +1,4 @@
-"""Tasks that nothing awaits."""
+"""Background tasks, which no other task awaits."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 REPEAT_S = 30.0
 
 
-def in_words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """The error's `repr`; for redis-py's classes, whose `repr` has no text, class and text."""
     name = type(error).__name__
     return repr(error) if repr(error).startswith(name) else f"{name}: {error}"
@@ -47,7 +47,7 @@ class OutageLog:
 
     def failed(self, error: Exception) -> None:
         now = self._clock()
-        cause = in_words(error.__cause__ or error)
+        cause = error_text(error.__cause__ or error)
         if self._began is None:
             self._began, self._repeat_at = now, now + self._repeat_s
             self._log.warning("%s: %s", self._begins, cause)

@@ -1,4 +1,4 @@
-"""Running something periodically, through errors and outages."""
+"""Runs a coroutine function periodically, in spite of errors and outages."""
 
 from __future__ import annotations
 

@@ -27,10 +27,11 @@ class AmqpBroker:
             return await self._channels.run(_publish, message)
         except BackendUnavailable as error:
             if message.at_most_once or isinstance(error.__cause__, TimeoutError):
-                # A broker that timed out (one out of memory does not answer) has had its time.
+                # After a timeout there is no time for a second attempt: for example, a broker
+                # that is out of memory does not answer.
                 raise
-            # The connection may have died while idle. Should both tries arrive, a worker
-            # claims the call once.
+            # The connection may have died while idle. If both attempts arrive, a worker claims
+            # the call once.
             return await self._channels.run(_publish, message)
 
     async def depth(self, queue: str) -> int:

@@ -68,7 +68,7 @@ class AmqpChannels:
             raise BackendUnavailable(f"the broker {state}", retry_after_s=RETRY_AFTER_S) from error
 
     def _log_refusal(self, state: str, error: Exception) -> None:
-        """Logs what the broker refuses, each refusal once a minute; health reports its silence."""
+        """Logs each refusal of the broker once a minute; the health check logs its silence."""
         fix = fix_of(error)
         if fix is None and not self._blocked_threads:
             return
@@ -149,7 +149,7 @@ class AmqpChannels:
 
 
 def open_channel(channel: Any) -> None:
-    """Opens and closes a channel, which takes an answer of the broker's."""
+    """Opens and closes a channel, for which the broker must answer."""
     channel.connection.channel().close()
 
 

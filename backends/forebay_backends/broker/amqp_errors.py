@@ -10,7 +10,7 @@ from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, NotFound, Prec
 
 BLOCKED = (
     "blocks publishers: it is low on memory or on disk space (`rabbitmqctl status` lists its "
-    "alarms); it goes on when the alarm is cleared"
+    "alarms); it resumes when the alarm is cleared"
 )
 
 _PROBLEMS: tuple[tuple[type[AMQPError], str, str], ...] = (

@@ -1,4 +1,4 @@
-"""What calls need of RabbitMQ, tried under names of its own."""
+"""Tries the operations that calls need from RabbitMQ, on queues of its own."""
 
 from __future__ import annotations
 

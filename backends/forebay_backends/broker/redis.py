@@ -51,5 +51,5 @@ class RedisBroker:
 
 
 def sent_key(message: Message) -> str:
-    """The mark of a message that must be sent at most once."""
+    """The key that marks a message as sent, if it must be sent at most once."""
     return f"forebay:sent:{message.id}"

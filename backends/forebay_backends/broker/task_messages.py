@@ -48,7 +48,7 @@ class Message(Protocol):
 
     @property
     def priority(self) -> int | None:
-        """0 to 9, 9 the most urgent; None to send it as a caller does that gives none."""
+        """0 to 9, 9 the most urgent; None: sent as by Celery's callers that give no priority."""
 
     @property
     def headers(self) -> Mapping[str, Any]: ...
@@ -71,7 +71,7 @@ class Message(Protocol):
 
     @property
     def declares_queue(self) -> bool:
-        """Whether the queue is Forebay's to declare; else it must exist."""
+        """Whether Forebay declares the queue; otherwise it must exist."""
 
     @property
     def at_most_once(self) -> bool:

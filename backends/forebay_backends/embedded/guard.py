@@ -1,10 +1,11 @@
 """Runs a server for as long as a pipe is held open: `guard.py PIPE_FD REMOVE -- COMMAND …`.
 
-Its starter holds the pipe's other end. When the starter is gone, however it
-died, the pipe reads as ended, and the guard ends the server with SIGTERM, so that
-it flushes, and removes the folder REMOVE (if not empty). The guard has a
-session of its own, so a terminal's Ctrl-C reaches neither it nor the server. Only
-the standard library, and run as a file, so that it is up in a few ms.
+The process that starts the guard holds the pipe's other end. When that process has
+ended, even if it was killed, the pipe is closed. The guard then ends the server with
+SIGTERM, so that it writes its data, and removes the folder REMOVE (if that is not
+empty). The guard has a session of its own, so a terminal's Ctrl-C reaches neither it
+nor the server. It uses only the standard library, and is run as a file, so that it
+starts in a few ms.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _die_with_the_guard() -> None:
-    """On Linux, SIGTERM to the server should the guard itself be killed."""
+    """On Linux, sends the server SIGTERM if the guard itself is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def guard(pipe: int, remove: str, command: list[str]) -> int:
-    """Returns the server's exit code when it has ended, of itself or at the pipe's end."""
+    """Returns the server's exit code when it has ended, by itself or because of the pipe."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     # Signals that are ignored stay so through exec; the server sets its own handlers.

@@ -1,8 +1,8 @@
-"""The embedded server: a real Valkey out of a wheel, on a Unix socket.
+"""The embedded server: a real Valkey from a wheel, on a Unix socket.
 
-Its folder can be entered by its user alone; its append-only file is on, so calls
-outlive a restart. A guard (`guard.py`) ends it when its starter is gone. One
-server a folder: a lock, held by the guard, sees to that.
+Only its user can enter its folder. Its append-only file is on, so calls survive a
+restart. A guard (`guard.py`) ends it when the process that started it has ended. The
+guard holds a lock on the folder, so there is one server for each folder.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class EmbeddedServer:
         self._wait_until_ready(data_dir)
 
     def stop(self) -> None:
-        """Ends the server, its data flushed; returns when it has ended."""
+        """Ends the server, which writes its data first; returns when it has ended."""
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1

@@ -41,7 +41,7 @@ _NO_REPLICAS = Replicas()
 _LARGE_SENDS = 4
 """Large commands on their way at a time: redis-py and asyncio copy each two or three times."""
 PROBE_MS = 1000
-"""Life time of the key that `ping` writes to check that the server takes writes."""
+"""Lifetime of the key that `ping` writes to check that the server takes writes."""
 
 
 class Ledger:
@@ -261,7 +261,7 @@ class Ledger:
                 return await cancellable(command)
         finally:
             if asyncio.iscoroutine(command):
-                command.close()  # else Python warns of one that never had its turn
+                command.close()  # otherwise Python warns that it was never awaited
 
     @property
     def redis(self) -> Any:

@@ -30,7 +30,7 @@ class Commands:
         return ("EVALSHA", digest(operation.script, self.is_cluster), *self._arguments(operation))
 
     def eval(self, operation: Operation[Any]) -> tuple[Any, ...]:
-        """EVAL sends the script's text, and the server then knows it for EVALSHA too."""
+        """EVAL sends the script's text, and the server caches it for EVALSHA."""
         return ("EVAL", script(operation.script, self.is_cluster), *self._arguments(operation))
 
     def add(

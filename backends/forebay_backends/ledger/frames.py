@@ -14,7 +14,7 @@ from forebay_backends.ledger.lifecycle import State
 
 @dataclass(frozen=True)
 class Item:
-    """An item was stored; this is all of it."""
+    """An item was stored; the frame contains all of it."""
 
     ordinal: int
     payload: bytes
@@ -175,7 +175,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class CallerGone:
-    """The caller of an ephemeral call has gone: a worker that has or gets the call skips it."""
+    """The caller of an ephemeral call has disconnected: workers skip the call."""
 
 
 def caller_gone_frame(key: str) -> bytes:

@@ -3,7 +3,7 @@
 Redis drops whatever is published while a subscriber is disconnected. So `on_subscribed`, called
 after every subscription, is the place to read the state that the missed messages were about.
 
-A connection can be up and lead nowhere: it may be half open, or its server may have become a
+An open connection may be useless: it may be half open, or its server may have become a
 replica in a failover that broke no connection. So a listener publishes to itself every
 `_CHECK_INTERVAL_S`, on another connection. It subscribes again if that server is a replica,
 if the publish reached no subscriber there, or if it was not received before the next one.
@@ -70,9 +70,8 @@ async def listen_to_pattern(
 ) -> None:
     """As `listen`, to all channels that match; `on_message` is given the channel's name.
 
-    Neither pattern nor name is without the server's key prefix: Celery has its own form of it.
-
-    The log calls the Redis by the name `called`.
+    Pattern and names include the server's key prefix, which Celery writes in its own form. Log
+    messages call the Redis `called`.
     """
     where = server_of(server)
     subscription = _Subscription(
@@ -95,7 +94,7 @@ class _Subscription:
     on_subscribed: Callable[[], None]
 
     async def run(self, client: redis.asyncio.Redis, on_connected: Callable[[], None]) -> None:
-        """Listens on one connection; raises RedisError or OSError when that is of no use."""
+        """Listens on one connection; raises RedisError or OSError when it no longer works."""
         await self._check(client, 0)
         async with client.pubsub() as pubsub:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):

@@ -53,7 +53,7 @@ class Field:
 
 
 FIELDS = (
-    # What the call is.
+    # Its method and request.
     Field("method", _TEXT, ALL, "gateway", "Full name of the gRPC method"),
     Field("digest", _TEXT, ALL, "gateway", "SHA-256 of the first request message, hexadecimal"),
     Field("fingerprint", _TEXT, ACTIVE, "gateway", "Version of the method's messages"),
@@ -72,7 +72,7 @@ FIELDS = (
         "1: another call's task message names this call",
         of_claim=True,
     ),
-    # How it stands.
+    # Its state.
     Field("state", _TEXT, ALL, "all", "State of the call"),
     Field("reason", _TEXT, ENDED, "all", "Reason of a failure; empty if there is none"),
     Field("outcome", _BYTES, ENDED, "all", "`forebay.v1.Outcome`; empty if the ledger ended it"),
@@ -93,7 +93,7 @@ FIELDS = (
         of_claim=True,
     ),
     Field("begin_token", _TEXT, _RUNNING, "worker", "Identifies a retried `begin`", of_claim=True),
-    # When it is due.
+    # Its deadlines.
     Field("deadline", _TIME, ALL, "gateway, worker", "When the call expires; 0 or unset: never"),
     Field(
         "call_deadline",

@@ -1,4 +1,4 @@
-"""Asking Sentinels for a master, in words without a password.
+"""Asks Sentinels for a master, with errors that show no password.
 
 redis-py's own error shows its clients of the Sentinels with all their options, passwords too.
 """
@@ -15,7 +15,7 @@ Address = tuple[str, int]
 
 
 class Sentinels:
-    """What redis-py's SentinelConnectionPool needs of a `redis.sentinel.Sentinel`."""
+    """The part of `redis.sentinel.Sentinel` that redis-py's SentinelConnectionPool uses."""
 
     def __init__(self, sentinel: Any) -> None:
         self._sentinel = sentinel
@@ -35,7 +35,7 @@ class Sentinels:
 
 
 class AsyncioSentinels:
-    """The same of a `redis.asyncio.sentinel.Sentinel`."""
+    """The same for `redis.asyncio.sentinel.Sentinel`."""
 
     def __init__(self, sentinel: Any) -> None:
         self._sentinel = sentinel

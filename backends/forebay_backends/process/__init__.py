@@ -1,1 +1,1 @@
-"""What Forebay sets up in its own processes: memory, and ending with the parent process."""
+"""Setup of Forebay's own processes: memory, and ending with the parent process."""

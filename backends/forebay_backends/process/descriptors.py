@@ -21,7 +21,7 @@ def limit() -> int:
 
 
 def in_use() -> int:
-    """How many are open; 0 on systems without /dev/fd."""
+    """The number of open descriptors; 0 on systems without /dev/fd."""
     try:
         return len(os.listdir("/dev/fd"))
     except OSError as error:  # the list takes a descriptor itself

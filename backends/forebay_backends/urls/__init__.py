@@ -1,4 +1,4 @@
-"""Where broker and ledger are: one URL each, in the forms that each library takes."""
+"""Parses the URLs of broker and ledger, and converts them to the forms of each library."""
 
 from forebay_backends.urls.amqp_server import AmqpServer, amqp_server
 from forebay_backends.urls.backends import Backends, backends, broker_server

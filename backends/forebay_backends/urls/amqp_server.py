@@ -39,14 +39,14 @@ class AmqpServer:
 
     @property
     def kombu_url(self) -> str:
-        """As kombu and Celery take it; TLS goes beside it."""
+        """The URL in kombu's and Celery's form; TLS is passed separately."""
         return ";".join(
             node.url(parsing.userinfo(node.username, node.password)) for node in self.nodes
         )
 
     @property
     def url(self) -> str:
-        """The URL in full, with its passwords; `amqp_server` takes it again."""
+        """The complete URL, with passwords; `amqp_server` can parse it."""
         options = parsing.query(self.tls.options if self.tls else {})
         return ";".join(f"{url}{options}" for url in self.kombu_url.split(";"))
 
@@ -87,6 +87,6 @@ def amqp_server(url: str, tls: Tls | None = None) -> AmqpServer:
 
 
 def _several(url: str) -> list[str]:
-    """Kombu's form of several nodes; a `;` before anything but a scheme is left to be refused."""
+    """Kombu's form of several nodes; a `;` that no scheme follows is kept, and rejected later."""
     urls = url.split(";")
     return urls if all(parsing.scheme_of(each) in _PORTS for each in urls) else [url]

@@ -20,7 +20,7 @@ SENTINEL_TIMEOUT_S = 1.0
 
 
 def kombu_url(server: RedisServer | AmqpServer) -> str:
-    """The server's URL as kombu and Celery take it; TLS and the master's name go beside it."""
+    """The URL in kombu's and Celery's form; TLS and the master's name are passed separately."""
     if isinstance(server, AmqpServer):
         return server.kombu_url
     if server.kind is Kind.SOCKET:

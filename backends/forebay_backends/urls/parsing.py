@@ -1,7 +1,7 @@
-"""The parts of a backend's URL, strictly: what a library would take for something else is refused.
+"""Splits a backend's URL, and rejects a URL that a library would parse in another way.
 
-Messages name no part of a URL but its scheme and the names of its options: anything else may be a
-piece of a password that was not percent-encoded.
+Error messages show only the scheme of a URL and the names of its options: anything else may be
+part of a password that was not percent-encoded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")
 
 
 class BackendUrlError(ValueError):
-    """A URL that is no backend's; the message shows nothing of it but its scheme."""
+    """An invalid URL of a backend; the message shows only its scheme."""
 
 
 @dataclass(frozen=True)

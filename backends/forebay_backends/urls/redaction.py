@@ -1,14 +1,14 @@
 """URLs for people to read, without any part of a password.
 
 A password that is not percent-encoded makes the rest of its URL ambiguous: in
-`redis://user:pa/ss@host` a parser takes `user` for the host, `pa` for its port. So a URL that is
-refused is shown as its scheme alone, and one that is taken is shown from what it was parsed into
+`redis://user:pa/ss@host` a parser takes `user` for the host, `pa` for its port. So of an invalid
+URL only the scheme is shown. A valid one is shown as built from its parsed parts
 (`RedisServer.shown`), never by cutting the password out of the text.
 """
 
 from __future__ import annotations
 
-# Any other word before `://` may be of a password, too.
+# Any other word before `://` may be part of a password, too.
 _SCHEMES = frozenset(
     (
         *("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"),
@@ -25,6 +25,6 @@ def scheme_only(url: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """The text up to its first URL's scheme: what follows a scheme may be of a password."""
+    """The text up to its first URL's scheme: the text after it may be part of a password."""
     before, found, _ = text.partition("://")
     return f"{before}://…" if found else text

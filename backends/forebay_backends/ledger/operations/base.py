@@ -41,7 +41,7 @@ class Operation(Generic[T]):
 
     @property
     def size(self) -> int:
-        """About the bytes that it sends."""
+        """The approximate number of bytes that it sends."""
         large = 0 if self.large_message is None else len(self.large_message.message)
         return large + sum(len(one) for one in self.arguments if isinstance(one, bytes))
 

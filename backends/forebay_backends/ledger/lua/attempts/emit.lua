@@ -8,7 +8,7 @@ local r = read(call, {'deadline', 'item_count', 'item_bytes', unpack(FLOW_FIELDS
 local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPIRED')
   or (ordinal > number(r.item_count) and 'GAP')
 if why then
-  turn_away('items', call, item, size)
+  refuse_message('items', call, item, size)
   return {why}
 end
 end_credit_wait(call, r)

@@ -1,5 +1,5 @@
--- How far readers are, for a handler that waits for credit. The record keeps since when it waits
--- for watchers: a gateway leaves the call if its caller has read nothing since then.
+-- The progress of readers, for a handler that waits for credit. The record keeps since when it waits
+-- for watchers: a gateway ends its watch if its caller has read nothing since then.
 -- ARGV: call, attempt
 -- Replies: OK items_read watchers | UNKNOWN | STALE | state
 local call, attempt = ARGV[1], ARGV[2]

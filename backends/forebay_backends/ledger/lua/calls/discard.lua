@@ -1,5 +1,5 @@
 -- Deletes a call whose message could not be sent. Refused if a worker has the call or another
--- caller was told of it: its message then counts as lost, and is sent again.
+-- caller attached to it: its message then counts as lost, and is sent again.
 -- ARGV: call
 -- Replies: OK | UNKNOWN | state
 local call = ARGV[1]

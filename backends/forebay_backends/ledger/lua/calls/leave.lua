@@ -1,4 +1,4 @@
--- A watcher has gone.
+-- A watcher has disconnected.
 -- ARGV: call, channel
 -- Replies: OK
 local call, channel = ARGV[1], ARGV[2]

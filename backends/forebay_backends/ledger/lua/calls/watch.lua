@@ -1,4 +1,4 @@
--- Registers or renews a watch, and reports where the call stands.
+-- Registers or renews a watch, and reports the call's state.
 -- ARGV: call, channel, lease_ms, attach ('1': another caller attached to the call)
 -- Replies: UNKNOWN | OK method digest ahead_bytes item_bytes trimmed_items outcome initial_metadata
 --   transient receiving credit_wait_ms (how long the handler has waited for watchers to read)

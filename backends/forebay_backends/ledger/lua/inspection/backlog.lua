@@ -1,4 +1,4 @@
--- What waits in each queue.
+-- The calls that wait in each queue.
 -- ARGV: queue, ...
 -- Replies, for each queue: how many calls no worker has claimed, and how long (ms) the oldest has
 --   waited of the ten whose messages are the oldest

@@ -1,5 +1,5 @@
--- Registers an observer: it gets the call's frames, and counts for nothing. Reports where the call
--- stands.
+-- Registers an observer: it gets the call's frames, and has no effect on the call. Reports the
+-- call's state.
 -- ARGV: call, channel, lease_ms
 -- Replies: UNKNOWN | OK state method trimmed_items item_count item_bytes
 local call, channel, lease_ms = ARGV[1], ARGV[2], ARGV[3]

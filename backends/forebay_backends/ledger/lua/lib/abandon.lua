@@ -1,6 +1,6 @@
 -- Calls that nobody watches.
 
--- The last watcher has gone: from grace_ms on, the call's linger runs, if it does not already.
+-- The last watcher has disconnected: the call's linger begins in grace_ms, unless it has begun.
 local function abandon(call, grace_ms)
   local since, now = redis.call('HGET', key('call', call), 'abandoned_at'), now_ms()
   if not since or tonumber(since) > now + grace_ms then

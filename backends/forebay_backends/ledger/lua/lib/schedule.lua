@@ -1,4 +1,4 @@
--- What is due, and when: deadlines, queue waits, idle limits, lost watchers and lost workers.
+-- Due times, and what happens then: deadlines, queue waits, idle limits, lost watchers and lost workers.
 
 -- No lease lapses before this time; sweep.lua sets it.
 local lapse_not_before = 0

@@ -15,7 +15,7 @@ end
 
 -- Refuses a message. The XADD of a large one then finds no stream; the last command of the
 -- transaction renames the stream back.
-local function turn_away(kind, call, message, size)
+local function refuse_message(kind, call, message, size)
   if #message < size and redis.call('EXISTS', key(kind, call)) == 1 then
     redis.call('RENAME', key(kind, call), key('parked', call))
   end

@@ -8,7 +8,7 @@ local function count_live_watchers(call)
 end
 
 -- Publishes to watchers and observers, and removes watchers that nobody reaches. Returns how many
--- watchers were reached, and how many there were. Observers count for nothing: they keep no call
+-- watchers were reached, and how many there were. Observers are not counted: they keep no call
 -- alive, and credit for items does not depend on them.
 local function publish(call, frame)
   local all, reached = watchers(call), 0

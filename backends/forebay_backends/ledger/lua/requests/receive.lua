@@ -22,7 +22,7 @@ if not why and r.live_requests and unread > 0 and unread + size > window then
 end
 if not why and bytes - number(r.trimmed_request_bytes) > limit then why = 'TOO_LARGE' end
 if why then
-  turn_away('inputs', call, request, size)
+  refuse_message('inputs', call, request, size)
   return {why}
 end
 add('inputs', call, ordinal, request, size)
