@@ -82,7 +82,7 @@ class CallService:
     async def list_queues(
         self, request: pb.ListQueuesRequest, context: Context
     ) -> pb.ListQueuesResponse:
-        """Every queue of a method that is no plain task."""
+        """Every queue of a method that is not a plain task."""
         methods = [method for method in self._methods.values() if not method.is_plain]
         queues = sorted({method.route.queue for method in methods})
         depths, by_partition = await asyncio.gather(

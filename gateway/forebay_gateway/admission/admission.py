@@ -134,7 +134,7 @@ class Admission:
         self._draining = True
 
     def _when_there_is_room(self, shares: FairShare, caller: str, amount: int) -> float:
-        """All calls in flight end within `in flight / rate` (Little's law), a part in its part."""
+        """All calls in flight end within `in flight / rate` (Little's law), half in half of it."""
         rate = self._completions.per_s()
         turnover_s = self.calls.held / rate if rate else None
         return retry_after_s(turnover_s and shares.excess(caller, amount) * turnover_s)

@@ -1,7 +1,7 @@
-"""Ends an RPC whose caller takes no message while the call's handler waits for it.
+"""Ends an RPC whose caller reads no message while the call's handler waits for it.
 
 Otherwise a caller that reads one item of a large stream and stops would hold a worker's slot for
-ever. A slow caller that no handler waits for holds none, and is left alone.
+ever. A slow caller that no handler waits for holds no slot, and may be as slow as it likes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class StallLimit:
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
     def is_reached(self, credit_wait_s: float) -> bool:
-        """Whether a caller stalls whose call's handler has waited for so long."""
+        """Whether the caller has stalled, given how long the call's handler has waited."""
         if self._writing_since is None or credit_wait_s < self._limit_s:
             return False
         return self._clock() - self._writing_since >= self._limit_s

@@ -55,7 +55,7 @@ class PlainCall:
     def is_silent_too_long(self, now: float) -> bool:
         """Whether there was no news for `max_silence_s`, and two queries were left unanswered.
 
-        Three queries were sent then, since there was no time yet to answer the last one.
+        By then three queries were sent, and the last one may still be answered.
         """
         return (
             self.unanswered_queries > 2

@@ -38,7 +38,7 @@ async def abort(
                 _CODES.get(error.code, grpc.StatusCode.UNKNOWN), message, tuple(metadata)
             )
     except TimeoutError:
-        # gRPC keeps the status for a caller that reads again; nothing else is to wait for it.
+        # gRPC keeps the status for a caller that reads again; nothing else may wait for it.
         raise asyncio.CancelledError from error
     except grpc.aio.InternalError as gone:
         raise asyncio.CancelledError from gone
