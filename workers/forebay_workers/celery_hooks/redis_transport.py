@@ -112,7 +112,7 @@ class _Subscribing:
 
 
 class _InvalidMessageError(ValueError):
-    """An entry of a queue that is no message of kombu's."""
+    """An entry of a queue that is not a message of kombu's."""
 
 
 class _Message(virtual.Message):
@@ -136,7 +136,7 @@ class _DroppingInvalid:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
         except (JSONDecodeError, UnicodeDecodeError, _InvalidMessageError) as error:
-            _log.warning("an entry of a queue is no Celery message; it is dropped: %s", error)
+            _log.warning("an entry of a queue is not a Celery message; it is dropped: %s", error)
             raise Empty from error  # as if the queue had been empty
 
 
@@ -184,7 +184,7 @@ class Transport(redis.Transport):
 
 
 class SentinelTransport(Transport):
-    """The same of kombu's Sentinel transport."""
+    """The same for kombu's Sentinel transport."""
 
     default_port = redis.SentinelTransport.default_port
     Channel = _SentinelChannel

@@ -35,7 +35,7 @@ from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.interrupted import Stopped
 from forebay_workers.handler.invoke import invoke
-from forebay_workers.handler.ledger_retry import retry_while_away
+from forebay_workers.handler.ledger_retry import retry_while_unavailable
 from forebay_workers.handler.requests import live_requests, stored_requests
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
@@ -66,7 +66,7 @@ def run_calls(
                     runtime, method, handler, call, attempt, begun, shares_task=shares_task
                 )
     if end is not None:
-        _log_refused_end(end, retry_while_away(partial(runtime.ledger.run, end)))
+        _log_refused_end(end, retry_while_unavailable(partial(runtime.ledger.run, end)))
 
 
 def _run_both(
@@ -74,8 +74,8 @@ def _run_both(
 ) -> Begun | Refused:
     """Ends one call, if `end` is given, and begins another; returns the latter's reply."""
     if end is None:
-        return retry_while_away(partial(runtime.ledger.run, begin))
-    ended, begun = retry_while_away(partial(runtime.ledger.run_all, [end, begin]))
+        return retry_while_unavailable(partial(runtime.ledger.run, begin))
+    ended, begun = retry_while_unavailable(partial(runtime.ledger.run_all, [end, begin]))
     _log_refused_end(end, ended)
     reply: Begun | Refused = begun
     return reply
@@ -211,7 +211,7 @@ class _Emitter:
                     context.on_flow(flow)
 
     def _run(self, operation: Operation[T]) -> T:
-        return retry_while_away(partial(self._ledger.run, operation))
+        return retry_while_unavailable(partial(self._ledger.run, operation))
 
     def _checked(self, reply: Flow | Refused | None) -> Flow | None:
         if isinstance(reply, Refused):

@@ -78,7 +78,7 @@ class CallContext(grpc.ServicerContext):
         self._run_callbacks()
 
     def on_credit(self, read_count: int) -> None:
-        """Records that the foremost watcher has read `read_count` items."""
+        """Records that the fastest watcher has read `read_count` items."""
         with self.changed:
             self.flow.on_credit(read_count)
             self.changed.notify_all()

@@ -41,7 +41,7 @@ class FlowControl:
         self.on_credit(flow.read_count)
 
     def on_credit(self, read_count: int) -> None:
-        """Records that the foremost watcher has read `read_count` items."""
+        """Records that the fastest watcher has read `read_count` items."""
         # Credit for an item may arrive before `sent` for it.
         self._credited_count = max(self._credited_count, read_count)
         while self._read_count < self._credited_count and self._unread:

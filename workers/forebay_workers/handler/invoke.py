@@ -39,7 +39,7 @@ def invoke(
     """Runs the handler, passes each response to `emit`, and returns the call's outcome.
 
     Returns None if the call ended before the handler did; `emit` and `requests` raise
-    `Stopped` then. Raises only other kinds of `Interrupted`, such as LedgerAway, and
+    `Stopped` then. Raises only other kinds of `Interrupted`, such as LedgerUnavailable, and
     exceptions that end the process. No pool but prefork ends a call whose task raised another
     BaseException, so `sys.exit()` and asyncio's CancelledError fail the call here.
 

@@ -25,19 +25,19 @@ _outage = OutageLog(
 T = TypeVar("T")
 
 
-class LedgerAway(Interrupted):
+class LedgerUnavailable(Interrupted):
     """The ledger stayed unavailable for too long; the attempt is lost."""
 
 
-def retry_while_away(operation: Callable[[], T]) -> T:
-    """Retries the operation until the ledger answers. It may run twice. Raises LedgerAway."""
+def retry_while_unavailable(operation: Callable[[], T]) -> T:
+    """Retries until the ledger answers; it may run twice. Raises LedgerUnavailable."""
     give_up = time.monotonic() + RETRY_FOR_S
     while True:
         try:
             result = operation()
         except BackendUnavailable as error:
             if time.monotonic() > give_up:
-                raise LedgerAway from error
+                raise LedgerUnavailable from error
             _outage.failed(error)
             time.sleep(_RETRY_DELAY_S)
         else:

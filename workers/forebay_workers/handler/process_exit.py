@@ -1,4 +1,4 @@
-"""Tells the end of a worker's process from an exception of a handler.
+"""Distinguishes the end of a worker's process from an exception of a handler.
 
 `sys.exit()` in a handler fails its call. SystemExit also ends the process itself: Celery raises
 WorkerShutdown and WorkerTerminate, and in a child of the prefork pool billiard's handler of
@@ -12,5 +12,5 @@ from celery.exceptions import WorkerShutdown, WorkerTerminate
 
 
 def ends_process(error: BaseException) -> bool:
-    """Whether the process is ending; whatever a handler raises then is no failure of its own."""
+    """Whether the process is ending: an exception is then not the handler's failure."""
     return isinstance(error, (WorkerShutdown, WorkerTerminate)) or terminate_handler_fired()

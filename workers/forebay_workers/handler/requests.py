@@ -13,7 +13,7 @@ from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.requests import take_requests
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.interrupted import Stopped
-from forebay_workers.handler.ledger_retry import retry_while_away
+from forebay_workers.handler.ledger_retry import retry_while_unavailable
 
 _PAGE_SIZE = 4
 
@@ -25,7 +25,7 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
         return
 
     def read(first: int) -> list[bytes]:
-        return retry_while_away(partial(ledger.inputs, call, first, _PAGE_SIZE))
+        return retry_while_unavailable(partial(ledger.inputs, call, first, _PAGE_SIZE))
 
     ordinal = 0
     next_page: Callable[[], list[bytes]] = partial(read, ordinal)
@@ -53,7 +53,7 @@ def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[byte
     while not context.has_finished():
         notices = context.request_notices
         asked = take_requests(context.call, context.attempt, ordinal, read_bytes)
-        taken = retry_while_away(partial(ledger.run, asked))
+        taken = retry_while_unavailable(partial(ledger.run, asked))
         if isinstance(taken, Refused):
             if context.has_finished():
                 return

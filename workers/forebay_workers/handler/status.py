@@ -1,7 +1,7 @@
 """The status and trailing metadata that a handler sets. Pure.
 
 As in `grpc.server`, a handler reads back what it has set: None at first, details as bytes, and a
-code of any type. A code that is no `grpc.StatusCode` reaches the caller as UNKNOWN.
+code of any type. A code that is not a `grpc.StatusCode` reaches the caller as UNKNOWN.
 """
 
 from __future__ import annotations
