@@ -281,7 +281,7 @@ class CallerIdle(CallEnded):
 
 
 class CallerStalled(CallEnded):
-    """This caller took no message for the `stall` limit while the handler waited for it.
+    """This caller read no message for the `stall` limit while the handler waited for it.
 
     The call itself may go on: attach again with its id.
     """

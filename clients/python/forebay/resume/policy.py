@@ -99,7 +99,7 @@ class ResumePolicy:
 
     @property
     def call_id(self) -> str | None:
-        """None if the call has no id, or one that is no text (gateways reject it)."""
+        """None if the call has no id, or one that is not text (gateways reject it)."""
         return self._call_id if isinstance(self._call_id, str) else None
 
     @property

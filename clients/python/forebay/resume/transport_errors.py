@@ -38,7 +38,7 @@ _RETRIES = {
     # Other RST_STREAM: nginx and Envoy, when a gateway is lost or silent after its headers.
     # Also grpc.aio's "Internal error from Core": a connection breaks while it sends a message.
     code_pb2.INTERNAL: Retry.ANY,
-    # A stream that ends without a status: HAProxy, for the same. Other HTTP statuses.
+    # A stream that ends without a status: HAProxy, in the same case. Other HTTP statuses.
     code_pb2.UNKNOWN: Retry.ANY,
     # A proxy's limit on the duration of a call: Envoy's `max_stream_duration`.
     code_pb2.DEADLINE_EXCEEDED: Retry.ATTACHING,
