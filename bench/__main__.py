@@ -53,7 +53,7 @@ def main(rows: tuple[int, ...], quick: bool, name: str | None) -> None:
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    """Leaves by the way that ends all that was started."""
+    """Exits by an exception, so that everything that was started is ended."""
     sys.exit(128 + number)
 
 

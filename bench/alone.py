@@ -1,4 +1,4 @@
-"""Add by one caller, one call after the other: how long a call takes."""
+"""The latency of Add for a single caller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WARM_UP_CALLS = 20
 
 @dataclass(frozen=True)
 class Plan:
-    """How many rounds, and each contender's calls in each."""
+    """The number of rounds, and of each contender's calls in a round."""
 
     rounds: int
     calls: int

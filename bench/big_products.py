@@ -1,4 +1,4 @@
-"""Products that are too large for a gateway: its memory, and when panels come."""
+"""Products larger than a gateway's memory: its peak memory, and the latency of panels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 _COMMON = 16384  # columns of the left operand, rows of the right one
 _STREAM_ROWS = 8000
 _MOST_MB = 256
-# Flat: what grows is a window of items in flight (8 MiB by default) with some copies of it.
+# The memory must not grow with the product: only by a window of items (8 MiB) and its copies.
 _FLAT_MB = 32
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows of the product of large operands, and how often; how many products stream through."""
+    """Rows of the product of large operands, repetitions, and the number of streamed products."""
 
     rows: int
     rounds: int
@@ -39,12 +39,12 @@ QUICK = Plan(rows=1024, rounds=1, streams=1)
 
 @dataclass(frozen=True)
 class Run:
-    """The gateway's memory at most, in MB; times in seconds after the last operand was taken."""
+    """The gateway's peak memory in MB; times in seconds after the last operand was received."""
 
     peak_mb: float
     first_panel_s: float
     multiplying_s: float
-    """When the last word came of a time at which the last panel was not begun."""
+    """The time of the last progress report before the last panel was begun."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
@@ -54,7 +54,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def _operands(plan: Plan) -> Iterator[Figure]:
-    """Of float64, `rows`×16384 and 16384×`rows`, each time on a fresh system."""
+    """Operands of float64, `rows`×16384 and 16384×`rows`, on a fresh system each time."""
     numbers = np.random.default_rng(0)
     left, right = numbers.random((plan.rows, _COMMON)), numbers.random((_COMMON, plan.rows))
     runs = [_run(left, right) for _ in range(plan.rounds)]
@@ -105,27 +105,27 @@ def _fresh_system() -> Iterator[tuple[ComputeServiceStub, int]]:
 
 
 class _Product:
-    """A call whose operands are sent, and whose panels are let go of as they come; its times."""
+    """A call that sends operands and drops the product's panels as they arrive; its times."""
 
     def __init__(self, left: callers.Matrix, right: callers.Matrix) -> None:
         self._requests = product_requests(left, right)
-        self._told: list[tuple[float, float]] = []  # fractions, and when they came
+        self._reports: list[tuple[float, float]] = []  # times and fractions
         self._last_panel_rows = 0
         self.uploaded = self.first_panel = 0.0
         self.rows = 0
 
     @property
     def multiplying(self) -> float:
-        """When the last word came of a time at which the last panel was not begun."""
+        """The time of the last progress report before the last panel was begun."""
         last_begins = 1 - self._last_panel_rows / self.rows
-        return max(when for when, fraction in self._told if fraction < last_begins)
+        return max(when for when, fraction in self._reports if fraction < last_begins)
 
     def take(self, stub: ComputeServiceStub) -> None:
-        """Makes the call, to its end."""
+        """Makes the call, and reads it to its end."""
         for response in stub.MatMul(self._uploading(), timeout=callers.TIMEOUT_S):
             part = response.WhichOneof("part")
             if part == "progress":
-                self._told.append((time.perf_counter(), response.progress.fraction))
+                self._reports.append((time.perf_counter(), response.progress.fraction))
             elif part == "panel":
                 self.first_panel = self.first_panel or time.perf_counter()
                 self._last_panel_rows = response.panel.rows

@@ -29,19 +29,19 @@ def channel(address: str) -> grpc.Channel:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long a piece of work takes."""
+    """The duration of the work."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
 
 
 def timed(work: Callable[[], object]) -> Callable[[], float]:
-    """The work, as something that tells how long it took."""
+    """A function that does the work and returns its duration."""
     return lambda: seconds_of(work)
 
 
 def p50_ms(call: Callable[[], object], count: int) -> float:
-    """The median time of a call, of so many, one after the other."""
+    """The median time of that many calls, made one after the other."""
     return statistics.median(seconds_of(call) for _ in range(count)) * 1000
 
 
@@ -57,7 +57,7 @@ def add_with_celery(task: Any) -> None:
 
 
 def random_product(stub: ComputeServiceStub, m: int, n: int) -> Matrix:
-    """A random m×m product through the gateway, each panel put in its place."""
+    """A random m×m product through the gateway, assembled from its panels."""
     request = pb.MatMulRequest(random=pb.RandomOperands(m=m, n=n))
     product = np.empty((m, m))
     rows = 0
@@ -73,7 +73,7 @@ def random_product(stub: ComputeServiceStub, m: int, n: int) -> Matrix:
 
 
 def random_product_bytes(stub: ComputeServiceStub, m: int) -> int:
-    """Streams a random m×m product through the gateway and lets go of it; its size."""
+    """Streams a random m×m product through the gateway, drops it, and returns its size."""
     request = pb.MatMulRequest(random=pb.RandomOperands(m=m, n=1))
     return sum(
         len(response.panel.data) for response in stub.MatMul(iter([request]), timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""How much processor time processes take."""
+"""The CPU time of processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def family(pid: int) -> tuple[int, ...]:
 
 
 def cpu_ms(pids: Iterable[int]) -> float:
-    """What the processes have taken so far, user and system, in ms.
+    """The CPU time of the processes so far, user and system, in ms.
 
     The system counts in steps of 10 ms a process, so differences want seconds.
     """

@@ -1,4 +1,4 @@
-"""What becomes of a figure as something grows: lines of the report, and a chart. Pure."""
+"""Figures as a function of a growing number: lines of the report, and a chart. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Curve:
             )
 
     def chart(self, *, log_x: bool = False) -> Chart:
-        """What was measured, and what was to be."""
+        """The measured values and the ideal ones."""
         measured = Line("measured", tuple((n, self._measured(n)) for n in self.values))
         ideal = Line(
             "linear" if self.linear else "flat",

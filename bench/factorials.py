@@ -1,4 +1,4 @@
-"""All digits of a factorial, against gmpy2 in one process; and when the first ones come."""
+"""All digits of a factorial, against gmpy2 in one process; and the time of the first digits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ N = 1_000_000
 
 @dataclass(frozen=True)
 class Plan:
-    """How often."""
+    """The number of repetitions."""
 
     rounds: int
 
@@ -29,7 +29,7 @@ QUICK = Plan(rounds=1)
 
 @dataclass(frozen=True)
 class Timing:
-    """When the first digits came, and the last, in seconds from the call."""
+    """The times of the first and the last digits, in seconds from the call."""
 
     first_s: float
     whole_s: float
@@ -65,7 +65,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def timed_digits(stub: ComputeServiceStub, n: int) -> tuple[str, Timing]:
-    """The digits of n!, joined, and when they came."""
+    """The digits of n!, joined, and their times."""
     begun = time.perf_counter()
     responses = stub.Factorial(pb.FactorialRequest(n=n), timeout=callers.TIMEOUT_S)
     digits = (response.digits for response in responses if response.digits)

@@ -21,7 +21,7 @@ A_BATCH = 1000
 _REWRITE_TIMEOUT_S = 120.0
 
 # ARGV: how many kinds of keys, of sorted sets, of hashes; their names; the model; the copies.
-# COPY takes the time to live along.
+# COPY also copies the time to live.
 _COPY = """
 local P, at = KEYS[1], 4
 local function names(count)
@@ -51,7 +51,7 @@ end
 
 @dataclass(frozen=True)
 class Traces:
-    """What a finished call left in its partition: names, without the partition's prefix."""
+    """The names that a finished call uses in its partition, without the partition's prefix."""
 
     kinds: tuple[str, ...]
     sorted_sets: tuple[str, ...]
@@ -96,7 +96,7 @@ def add_copies(client: redis.Redis, models: Sequence[CallKey], count: int) -> No
 
 
 def batches(count: int) -> Iterator[tuple[str, list[str]]]:
-    """So many new calls, each with those of its partition, at most 1,000 at a time. Pure."""
+    """`count` new calls, grouped by partition, at most 1,000 at a time. Pure."""
     waiting: dict[str, list[str]] = defaultdict(list)
     for number in range(count):
         call = CallKey(f"filled-{number:029}")  # as long as a UUID

@@ -1,4 +1,4 @@
-"""What a durable call costs as the ledger holds more and more finished ones."""
+"""The cost of a durable call as the ledger holds more and more finished calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNLIMITED_BYTES = 1 << 50
 
 @dataclass(frozen=True)
 class Plan:
-    """How many finished calls (the first: the models alone), how often, how many calls a time."""
+    """The numbers of finished calls (first: the models only), repetitions, and timed calls."""
 
     held: tuple[int, ...]
     rounds: int
@@ -41,14 +41,14 @@ QUICK = Plan(held=(100, 10_000), rounds=1, calls=100)
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call: the processor time of gateway, worker and ledger; and its own time, p50."""
+    """The CPU time of gateway, worker and ledger for one call, and the call's median time."""
 
     cpu_ms: float
     p50_ms: float
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
-    """Systems that hold so many calls, side by side, are called in turns."""
+    """Calls systems with different numbers of finished calls in turns."""
     with ExitStack() as stack:
         systems_by_held = {
             held: stack.enter_context(_system_with(held, plan.calls)) for held in plan.held
@@ -88,7 +88,7 @@ def _p50_ms(cost: Cost) -> float:
 
 @contextmanager
 def _system_with(held: int, calls: int) -> Iterator[Callable[[], Cost]]:
-    """A system whose ledger holds so many finished calls; called, it tells what a call costs."""
+    """A system whose ledger holds `held` finished calls; calling it measures a call's cost."""
     with (
         systems.backend(FOREBAY_RETENTION_BYTES=str(_UNLIMITED_BYTES)) as backend,
         systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,

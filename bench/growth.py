@@ -1,8 +1,8 @@
 """Growth: more workers for a handler that sleeps, more gateways for one load.
 
-A gateway that has more calls in flight has less work a call: messages, wake-ups and round trips
-are shared. So gateways are measured twice: sharing one load, each having the less of it, and
-each with as large a load, where what grows is what gateways cost each other.
+A gateway that has more calls in flight has less work per call, because calls share messages,
+wake-ups and round trips. So gateways are measured twice: sharing one load, of which each gets
+less; and each with a load of the same size, which shows what gateways cost each other.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WARM_UP_CALLS = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """How many workers and gateways; how often; calls a worker, calls over all gateways."""
+    """Numbers of workers and gateways, repetitions, calls per worker, calls over all gateways."""
 
     workers: tuple[int, ...]
     gateways: tuple[int, ...]
@@ -84,7 +84,7 @@ def _workers(plan: Plan) -> Curve:
 
 
 def _start_workers(stack: ExitStack, backend: systems.Backend, count: int) -> None:
-    """Starts workers until there are so many, and live."""
+    """Starts workers until `count` of them are live."""
     for _ in range(count - _live_workers(backend)):
         stack.enter_context(systems.celery_worker("tests.echo.worker", "echo", backend.product_env))
     eventually(lambda: _live_workers(backend) == count, f"{count} workers are live")
@@ -108,7 +108,7 @@ def _sleeps_per_s(stub: EchoServiceStub, workers: int, calls: int) -> float:
 
 
 def _gateways(plan: Plan) -> tuple[Curve, Curve]:
-    """What a call costs all gateways together: under one load, and with one for each."""
+    """The CPU time of all gateways per call: sharing one load, and with a load for each."""
     with systems.backend() as backend, ExitStack() as stack:
         stack.enter_context(systems.celery_worker("forebay_workers", "add", backend.product_env))
         running = [stack.enter_context(systems.gateway(backend)) for _ in range(max(plan.gateways))]
@@ -149,7 +149,7 @@ def _add_at(stack: ExitStack, address: str) -> Callable[[], object]:
 
 
 def _all_done(ways: Sequence[Callable[[], object]], calls: int, at_once: int) -> None:
-    """Makes so many calls, in turn by each of the ways, so many at a time."""
+    """Makes calls through the gateways in turn, with a fixed number in flight."""
     pool = ThreadPoolExecutor(at_once)
     try:
         futures = [pool.submit(way) for way in islice(cycle(ways), calls)]

@@ -1,4 +1,4 @@
-"""How long an item takes from the handler's `yield` to the caller's `next`."""
+"""The latency of an item, from the handler's `yield` to the caller's `next`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WARM_UP_ITEMS = 20
 
 @dataclass(frozen=True)
 class Plan:
-    """How many streams are timed, and how many items each has."""
+    """The number of timed streams, and of items in each."""
 
     rounds: int
     items: int
@@ -46,7 +46,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def latencies_ms(stub: EchoServiceStub, count: int) -> list[float]:
-    """Of each item of one stream."""
+    """The latency of each item of one stream."""
     request = EchoRequest(count=count, seconds=EVERY_S)
     latencies = [
         (time.monotonic_ns() - int(response.text)) / 1e6

@@ -1,4 +1,4 @@
-"""What the figures were taken on; nothing that names the host or its folders."""
+"""Describes the machine of a run, without the names of host or folders."""
 
 from __future__ import annotations
 

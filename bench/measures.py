@@ -1,4 +1,4 @@
-"""The measurements, in their order: which rows of the report each of them gives."""
+"""The list of measurements, with the rows of the report that each yields."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.stage import Stage
 
 @dataclass(frozen=True)
 class Measure:
-    """`measure(stage, plan)` yields figures and charts; the plan says how much of everything."""
+    """`measure(stage, plan)` yields figures and charts; the plan has sizes and repetitions."""
 
     rows: tuple[int, ...]
     measure: Callable[[Stage, Any], Iterator[Figure | Chart]]
@@ -49,7 +49,7 @@ MEASURES = (
 
 
 def run(rows: Collection[int], *, quick: bool) -> Generator[Figure | Chart, None, None]:
-    """What these rows' measurements give, as it comes; all of them where no row is named.
+    """Yields the results of these rows' measurements; of all if no row is given.
 
     What they need runs until this is exhausted or closed.
     """

@@ -1,4 +1,4 @@
-"""How much memory a process holds while something happens."""
+"""The memory of a process during a piece of work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MB = 1e6
 
 @dataclass(frozen=True)
 class Resident:
-    """Resident memory in MB: before, and at most while it happened."""
+    """Resident memory in MB: before the work, and its peak during the work."""
 
     before: float
     peak: float

@@ -1,4 +1,4 @@
-"""Products of the caller's own operands, against what NumPy and gRPC take for them."""
+"""Products of the caller's own operands, against NumPy and bare gRPC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.stage import Stage
 
 @dataclass(frozen=True)
 class Plan:
-    """How often, and the rows of the operands, which are square."""
+    """The number of repetitions, and of rows of the square operands."""
 
     rounds: int
     rows: tuple[int, ...]

@@ -63,13 +63,13 @@ def draw(folder: Path, results: Results) -> None:
 
 
 def distance(figure: Figure, value: float) -> float:
-    """How many times better than its goal a value is; below 1 it misses the goal."""
+    """The factor by which a value is better than its goal; below 1 it misses the goal."""
     assert figure.goal is not None
     return figure.goal.bound / value if figure.goal.at_most else value / figure.goal.bound
 
 
 def bars_of(figures: Sequence[Figure]) -> list[Series]:
-    """Every contender once, as the first figure has it; the best first."""
+    """Each contender once, with the value of its first figure; the best first."""
     by_name = {
         series.name: series
         for figure in reversed(figures)

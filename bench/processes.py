@@ -1,4 +1,4 @@
-"""What several processes on one port bring: Add saturated, by a gateway and by a bare server.
+"""The gain from several processes on one port, for saturated Add: a gateway and a bare server.
 
 All share the machine's cores with the load, and gateways with a worker and the ledger.
 """
@@ -19,7 +19,7 @@ PROCESSES = (1, 2)
 
 @dataclass(frozen=True)
 class Plan:
-    """How many rounds of how many seconds, and how many calls are in flight."""
+    """The number of rounds, their duration, and the number of calls in flight."""
 
     rounds: int
     load_s: float

@@ -22,7 +22,7 @@ _VHOST = "dispatch"
 
 @dataclass(frozen=True)
 class Plan:
-    """How often; whether a RabbitMQ node is started for the tutorial's own configuration."""
+    """The number of repetitions; whether to start RabbitMQ for the tutorial's own configuration."""
 
     rounds: int
     rabbitmq: bool
@@ -33,7 +33,7 @@ QUICK = Plan(rounds=1, rabbitmq=False)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """The task with Redis results, and as the tutorial has it: by RabbitMQ and `rpc://`."""
+    """The task with Redis results, and in the tutorial's configuration: RabbitMQ and `rpc://`."""
     m = ROWS
     with ExitStack() as stack:
         contenders: dict[str, Callable[[], object]] = {

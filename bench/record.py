@@ -1,4 +1,4 @@
-"""A run's results as JSON, with every round, and back: whatever is shown is made from that file."""
+"""Saves and loads a run's results, with every round, as JSON; all reports are made from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Results:
-    """What a run measured, on what (`machine`), with which workers, and how long all of it took."""
+    """The results of a run, with the machine, the workers and the total time."""
 
     command: str
     machine: dict[str, Any]

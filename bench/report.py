@@ -1,4 +1,4 @@
-"""A run's results as tables; `python -m bench.report NAME` makes what is shown from NAME.json."""
+"""A run's results as tables; `python -m bench.report NAME` makes page and plots from NAME.json."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def markdown(name: str, results: Results) -> str:
     workers = ", ".join(f"{key} {value}" for key, value in results.workers.items())
     return f"""# What Forebay costs and gains
 
-Written by `{results.command}`, which takes these figures anew; every round is in `{name}.json`.
+Written by `{results.command}`, which measures these figures again; every round is in `{name}.json`.
 
 {chr(10).join(lines)}
 

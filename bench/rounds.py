@@ -1,4 +1,4 @@
-"""Rounds in which contenders take turns, and what is made of their figures. Pure."""
+"""Rounds in which contenders take turns, and statistics of their figures. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _SATURATED = 0.95
-"""Of the best rate: what a load must reach to be called saturating."""
+"""The share of the best rate that a saturating load must reach."""
 
 
 def interleave(rounds: int, contenders: Mapping[K, Callable[[], T]]) -> dict[K, tuple[T, ...]]:
-    """Runs each contender once a round, in the mapping's order, A B A B …; what they return."""
+    """Runs each contender once a round, in the mapping's order (A B A B …); returns the results."""
     found: dict[K, list[T]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
@@ -30,16 +30,16 @@ def best_of(*series: Sequence[float]) -> tuple[float, ...]:
 
 
 def least_saturating(rates: Mapping[int, float]) -> int:
-    """Of loads and their rates, the least load whose rate is within 5% of the best.
+    """The smallest load whose rate is within 5% of the best; `rates` are by load.
 
-    A greater one would only lengthen the queue, and with it every call's time.
+    A larger load would only lengthen the queue, and so each call's time.
     """
     best = max(rates.values())
     return min(load for load, rate in rates.items() if rate >= _SATURATED * best)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The least value that so large a share of the values does not exceed (nearest rank)."""
+    """The quantile of the values, by nearest rank."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
@@ -66,7 +66,7 @@ class Absent:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Ours over theirs, round by round: neighbours in time, so noise strikes both."""
+    """Ours divided by theirs, in each round: both are measured at about the same time."""
 
     values: tuple[float, ...]
 
@@ -87,7 +87,7 @@ class Ratio:
 
 
 def ratio_of(ours: Series, theirs: Series) -> Ratio:
-    """The ratios of two series; raises ValueError where their rounds differ in number."""
+    """The ratios of two series; raises ValueError if their rounds differ in number."""
     return Ratio(tuple(a / b for a, b in zip(ours.values, theirs.values, strict=True)))
 
 
@@ -99,16 +99,16 @@ class Goal:
     at_most: bool = True
 
     def met(self, value: float) -> bool:
-        """Whether the value keeps to the bound."""
+        """Whether the value is within the bound."""
         return value <= self.bound if self.at_most else value >= self.bound
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the report: ours, a rival's where there is one, and the goal.
+    """One line of the report: ours, a rival's if there is one, and the goal.
 
-    The goal is on the median ratio, or, without a rival, on our highest value; whether it
-    is met can't be said where the rival is absent. `row` is the number of the goal.
+    The goal applies to the median ratio or, without a rival, to our highest value. If the
+    rival is absent, it is unknown whether the goal is met. `row` is the goal's number.
     """
 
     key: str
@@ -121,12 +121,12 @@ class Figure:
 
     @property
     def ratio(self) -> Ratio | None:
-        """Ours over theirs, where a rival has figures."""
+        """Ours divided by theirs, if the rival has figures."""
         return ratio_of(self.ours, self.theirs) if isinstance(self.theirs, Series) else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none, or nothing to hold it against."""
+        """Whether the goal is met; None without a goal, or without a rival's figures."""
         if self.goal is None or isinstance(self.theirs, Absent):
             return None
         ratio = self.ratio
@@ -135,7 +135,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart: a series at each x; `ideal` where it is what was hoped for."""
+    """A line of a chart: a series at each x; `ideal` marks the ideal line."""
 
     name: str
     points: tuple[tuple[float, Series], ...]

@@ -1,4 +1,4 @@
-"""Add by as many callers as a server can bear: calls a second, and how long they take then."""
+"""Add under a saturating load: calls a second, and their latency."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from bench.stage import Stage
 from tests.harness import environment
 
 CONNECTIONS = 8
-"""Of each load of gRPC calls, which it spreads over them evenly."""
+"""The connections of each load of gRPC calls, which are spread over them evenly."""
 _TITLE = "Add, saturated"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many rounds of how many seconds, and which loads are tried before the first.
+    """The rounds and their duration, and the loads that are tried before the first round.
 
-    `in_flight` are calls of gRPC at a time, `threads` those of the hand-written servicer;
-    `celery_threads` take turns, the best counts; Ray Serve is tried without and with HAProxy.
+    `in_flight` are numbers of gRPC calls, `threads` those of the hand-written servicer.
+    The `celery_threads` take turns, and the best counts. Ray Serve is tried without and with
+    HAProxy.
     """
 
     rounds: int
@@ -74,7 +75,7 @@ class _Contender:
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
-    """Ephemeral and durable calls against all that one would use instead, and a bare server."""
+    """Ephemeral and durable calls against the alternatives, and against a bare server."""
     with ExitStack() as stack:
         contenders = _contenders(stage, plan, stack)
         loads = _in_turns(contenders, plan.rounds, plan.load_s)
@@ -95,7 +96,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
 def _against_ray(
     name: str, ray: str | Absent, ours: _Contender, plan: Plan
 ) -> tuple[Figure, list[Line]]:
-    """Rounds of its own: an idle Ray takes a tenth of a core, which the others are to have."""
+    """Ray has its own rounds: while idle it uses a tenth of a core, which the others need."""
     goal, lines = Goal(8, at_most=False), []
     if isinstance(ray, str):
         contenders = {"ours": ours, "ray": _grpc(name, ray, "ephemeral", plan)}
@@ -124,7 +125,7 @@ def _for(contender: _Contender, seconds: float) -> Callable[[], Load]:
 
 
 def _contenders(stage: Stage, plan: Plan, stack: ExitStack) -> dict[str, _Contender]:
-    """Each at the load that saturates it."""
+    """The contenders, each with the load that saturates it."""
     return {
         "ephemeral": _grpc("ephemeral", stage.address, "ephemeral", plan),
         "durable": _grpc("durable", stage.address, "durable", plan),
@@ -168,21 +169,21 @@ def _client(stage: Stage, threads: int) -> _Contender:
 
 
 def _best(choices: Sequence[int], tried: Callable[[int], Load]) -> int:
-    """The least of the choices that saturates; the only one is not tried."""
+    """The lowest saturating choice; a single choice is not tried."""
     if len(choices) == 1:
         return choices[0]
     return least_saturating({choice: tried(choice).rate for choice in choices})
 
 
 def grpc_load(address: str, kind: str, in_flight: int, seconds: float) -> Load:
-    """So many calls of a kind (`bench.load.grpc`) in flight for so long."""
+    """A load of `bench.load.grpc`: a kind of call, the calls in flight, the duration."""
     connections = min(CONNECTIONS, in_flight)
     words = (address, kind, in_flight, connections)
     return load.run("bench.load.grpc", *words, env=environment(), seconds=seconds)
 
 
 def _celery(loads: Mapping[str, Sequence[Load]]) -> Series:
-    """Celery's client with whichever number of threads was best in a round."""
+    """Celery's client, with the best number of threads in each round."""
     by_threads = {key.split()[1]: loads[key] for key in loads if key.startswith("celery")}
     rates = ([load.rate for load in rounds] for rounds in by_threads.values())
     return Series(f"Celery's client, best of {', '.join(by_threads)} threads", best_of(*rates))

@@ -1,4 +1,4 @@
-"""What several measurements call, started when the first of them asks for it."""
+"""Systems that several measurements share, started on first use."""
 
 from __future__ import annotations
 

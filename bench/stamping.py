@@ -1,4 +1,4 @@
-"""`celery -A bench.stamping worker -Q echo`: items that say when they were yielded."""
+"""`celery -A bench.stamping worker -Q echo`: items with the time of their `yield`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 
 
 class StampingServicer(echo_pb2_grpc.EchoServiceServicer):
-    """One handler; the others are as in a servicer that has none: unimplemented."""
+    """A servicer with one handler; its other methods are unimplemented."""
 
     def ServerStream(  # noqa: N802 - named as in the contract
         self, request: EchoRequest, context: grpc.ServicerContext
     ) -> Iterator[EchoResponse]:
-        """`count` items, so many `seconds` apart; the text is the monotonic clock's time in ns.
+        """`count` items, `seconds` apart; the text is the monotonic clock's time in ns.
 
         That clock is one for all processes of a host.
         """

@@ -1,7 +1,7 @@
 """The product's processes: one embedded server, a worker for each queue, gateways.
 
-All of them by `forebay up`, or one by one, where a gateway's memory is to be its own; what
-runs in them is the same.
+`forebay up` starts all of them. They are started one by one if a gateway's memory is to be
+measured alone; the code in them is the same.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ CONCURRENCY = 1
 """Pool processes of each worker, ours and the rivals'; the pool is prefork, Celery's default."""
 QUEUES = ("add", "factorial", "mat_mul")
 BLAS_THREADS = max(1, (os.cpu_count() or 1) // CONCURRENCY)
-"""What a worker of ours gives NumPy; the rivals' get as many, by environment."""
+"""The BLAS threads of one of our workers; the rivals' workers get the same number."""
 
 WORKERS = {"pool": "prefork", "concurrency": CONCURRENCY, "blas_threads": BLAS_THREADS}
-"""What the report says of them."""
+"""The description of the workers in the report."""
 
 _BLAS = {
     name: str(BLAS_THREADS)
@@ -36,7 +36,7 @@ _RIVALS_DATABASE = 1  # beside the product's 0: both have a queue named add
 
 @dataclass(frozen=True)
 class Backend:
-    """The embedded server, as the product and as the rivals are told of it."""
+    """The embedded server, with the settings for Forebay and for the rivals."""
 
     product_env: dict[str, str]
     rivals_url: str
@@ -107,7 +107,7 @@ def celery_worker(app: str, queue: str, env: dict[str, str]) -> Iterator[Process
 
 
 def rivals_environment(backend: Backend, modules: str) -> dict[str, str]:
-    """What the tutorial's modules read, and where Python finds them."""
+    """The environment for the tutorial's modules: their URLs, and the import path."""
     return environment(
         TUTORIAL_BROKER_URL=backend.rivals_url,
         TUTORIAL_RESULT_BACKEND=backend.rivals_url,

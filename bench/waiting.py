@@ -1,4 +1,4 @@
-"""Callers that wait: what each holds in a gateway's memory, and what others notice of them."""
+"""Callers that wait: their memory in the gateway, and their effect on other calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KB = 1e3
 
 @dataclass(frozen=True)
 class Plan:
-    """How many wait, how often that is measured, and how many sums are timed a time."""
+    """The number of waiting callers, of repetitions, and of timed sums in each."""
 
     waiting: int
     rounds: int
@@ -38,7 +38,7 @@ QUICK = Plan(waiting=500, rounds=1, add_calls=100)
 
 @dataclass(frozen=True)
 class Waiting:
-    """Memory of one that waits, in kB; Add's p50 without those that wait, and beside them."""
+    """Memory of a waiting call in kB; Add's p50 without and with waiting calls."""
 
     kb: float
     alone_ms: float = 0.0
@@ -104,9 +104,9 @@ def _at_a_bare_server(plan: Plan) -> Waiting:
 def _with_waiting(
     address: str, pid: int, count: int, work: Callable[[], float]
 ) -> tuple[float, float]:
-    """How many kB each of so many callers takes, when the work beside them is done; its figure."""
+    """The kB of each waiting caller, and the result of the work that runs meanwhile."""
     with _callers(address, 20):
-        pass  # what a server makes once is made
+        pass  # warm-up: objects that a server creates once exist now
     before = psutil.Process(pid).memory_info().rss
     with _callers(address, count):
         figure = work()
@@ -123,7 +123,7 @@ def _callers(address: str, count: int) -> Iterator[None]:
 
 
 def _left(backend: systems.Backend) -> int:
-    """How many calls of the queue are there still."""
+    """The number of calls that are still in the queue."""
     return sum(
         int(backend.client.zcard(f"{partition_prefix(number)}:waiting:{_QUEUE}"))
         for number in range(PARTITIONS)

@@ -1,4 +1,4 @@
-"""How many of our files one call passes, and how many calls go from one package into another.
+"""Counts the files that run for one call, and the calls from one package into another.
 
 `python -m bench.walks [-v]` runs gateway, worker and client in one process; a profile hook
 records which of our functions call which. Only what every one of several calls does is counted, so
@@ -51,7 +51,7 @@ class Tracer:
         sys.setprofile(self._hook)
 
     def common(self, call: Callable[[], object]) -> Walk:
-        """What each of several calls does."""
+        """The part of the walk that all of several calls have in common."""
         walks = []
         for _ in range(ROUNDS):
             walk = self._walk = Walk()

@@ -8,7 +8,7 @@ _SMALL = 0.2
 
 
 def amount(value: float) -> str:
-    """Three digits that matter, and thousands apart."""
+    """Three significant digits, with separators between thousands."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -18,7 +18,7 @@ def times(ratio: float) -> str:
 
 
 def goal(figure: Figure) -> str:
-    """What is to be reached, such as "≤ 0.7×"; empty where there is no goal."""
+    """The goal, such as "≤ 0.7×"; empty if there is none."""
     if figure.goal is None:
         return ""
     bound = figure.goal.bound

@@ -1,4 +1,4 @@
-"""What a load process measures, and how one is run: a process of its own, which prints JSON."""
+"""Runs load processes, each of which prints its measurements as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START_AND_END_S = 60.0
 
 
 class Window:
-    """The time in which answers count, on the clock of `now`."""
+    """The time window in which responses are counted, on the clock of `now`."""
 
     def __init__(self, seconds: float) -> None:
         self.begin = time.perf_counter() + WARM_UP_S
@@ -27,7 +27,7 @@ class Window:
         self.seconds = seconds
 
     def counts(self, now: float) -> bool:
-        """Whether an answer at this time counts."""
+        """Whether a response at this time is counted."""
         return self.begin <= now < self.end
 
 
@@ -51,7 +51,7 @@ class Load:
 
     @property
     def p99_ms(self) -> float:
-        """What 99 of 100 calls don't exceed."""
+        """The 99th percentile."""
         return self.times_ms[SHARES.index(0.99)]
 
 
@@ -76,9 +76,9 @@ def as_json(load: Load) -> str:
 
 
 def run(program: str, *words: object, env: Mapping[str, str], seconds: float) -> Load:
-    """Runs a load process for so long and returns what it measured.
+    """Runs a load process for that time, and returns its measurements.
 
-    Raises RuntimeError where any call failed: a rate with failures is none.
+    Raises RuntimeError if any call failed: a rate with failures is none.
     """
     command = [sys.executable, "-m", program, *map(str, words), str(seconds)]
     done = subprocess.run(

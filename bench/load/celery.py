@@ -17,7 +17,7 @@ _TIMEOUT_S = 30.0
 
 
 def measured(threads: int, seconds: float) -> load.Load:
-    """So many threads, each with a call of its own in flight."""
+    """Calls from `threads` threads, each with one call in flight."""
     add = importlib.import_module("add_module").add_two_numbers
     window = load.Window(seconds)
     counted: list[float] = []

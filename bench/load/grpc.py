@@ -32,9 +32,9 @@ def call_of(kind: str) -> Call:
 def measured(
     address: str, call: Call, in_flight: int, connections: int, seconds: float
 ) -> load.Load:
-    """Keeps so many calls in flight over so many connections.
+    """Keeps `in_flight` calls in flight over `connections` connections.
 
-    Raises ConnectionLost where the server ends one, TimeoutError where it says nothing for 30 s.
+    Raises ConnectionLost if the server ends one, TimeoutError if it sends nothing for 30 s.
     """
     shares = [in_flight // connections + (i < in_flight % connections) for i in range(connections)]
     with selectors.DefaultSelector() as selector:
@@ -94,7 +94,7 @@ def _send(connection: socket.socket, session: Session) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints what was measured."""
+    """Prints the measurements."""
     address, kind, in_flight, connections, seconds = arguments
     gc.disable()  # nothing here has cycles; a collection would show as the server's latency
     found = measured(address, call_of(kind), int(in_flight), int(connections), float(seconds))

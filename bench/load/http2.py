@@ -1,11 +1,11 @@
 """Many equal unary gRPC calls on one HTTP/2 connection (RFC 9113), each for microseconds. No I/O.
 
-A client library spends more on a call than a fast server does, and would be what is
-measured. Here a request is a few prebuilt bytes: its headers are in the server's table
-after the first (HPACK, RFC 7541), as with any client that calls again, and what changes
-is the stream's id and, where asked for, a `forebay-call-id`. The server is told to keep
-no table of its own (SETTINGS_HEADER_TABLE_SIZE 0), so that its trailers can be
-read as they are.
+A client library spends more on a call than a fast server does, so it would dominate the
+measurement. Here a request is a few prebuilt bytes. After the first request, its headers
+are in the server's table (HPACK, RFC 7541), as with any client that calls again. Only
+the stream's id changes and, optionally, a `forebay-call-id`. The client asks the server
+for responses without a header table (SETTINGS_HEADER_TABLE_SIZE 0), so that it can
+compare trailers byte by byte.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STATUS_OK = b"\x0bgrpc-status\x010"
 
 
 class ConnectionLost(Exception):
-    """The server ended the connection, or said what HTTP/2 forbids."""
+    """The server ended the connection, or violated HTTP/2."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -65,7 +65,7 @@ class Call:
 
 
 class Session:
-    """One connection's calls. `outgoing` is what is to be sent; whoever sends it empties it."""
+    """One connection's calls. `outgoing` has the bytes to send; the sender clears it."""
 
     def __init__(self, call: Call) -> None:
         self._answer = call.answer
@@ -83,11 +83,11 @@ class Session:
 
     @property
     def in_flight(self) -> int:
-        """How many calls have begun and not ended, those that wait for credit among them."""
+        """The number of calls that have begun and not ended, also of those that wait for credit."""
         return len(self._begun) + self._owed
 
     def begin(self, calls: int, now: float) -> None:
-        """Begins so many calls, as far as the server gives credit for their bytes."""
+        """Begins that many calls, as far as the server's flow control window allows."""
         self._owed += calls
         able = min(self._owed, self._credit // self._requests.body_bytes)
         for _ in range(able):
@@ -97,9 +97,9 @@ class Session:
         self._credit -= able * self._requests.body_bytes
 
     def receive(self, data: bytes, now: float) -> list[float]:
-        """Takes what the server sent; the times, in s, of the calls that are answered by it.
+        """Handles bytes from the server; returns the times (s) of the calls that they complete.
 
-        Failed calls are not among them, but in `failures`, by what they failed with.
+        Failed calls are not among them, but are counted in `failures`, by their error.
         Raises ConnectionLost.
         """
         data = self._rest + data
@@ -191,7 +191,7 @@ def _window_update(size: int) -> bytes:
 
 
 def _status(block: bytes) -> str:
-    """What trailers say, read in full."""
+    """The status in the trailers, from a full decoding."""
     headers = dict(Decoder().decode(block, raw=True))
     status = headers.get(b"grpc-status", b"none").decode()
     if status == "0":

@@ -1,6 +1,6 @@
 """`python -m bench.load.waiting ADDRESS COUNT`: callers whose streams nobody answers.
 
-It says `waiting` when all are taken, and holds them until it is ended.
+It prints `waiting` when the server has accepted all streams, and holds them until it is ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 
 _A_CONNECTION = 100
-"""Streams that one connection carries: gRPC's servers allow about so many."""
+"""Streams that one connection carries: gRPC's servers allow about 100."""
 _AT_ONCE = 100
 
 

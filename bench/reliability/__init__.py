@@ -1,1 +1,1 @@
-"""How calls behave while things break, in figures: `python -m bench.reliability FIGURE`."""
+"""Measures calls under faults: `python -m bench.reliability FIGURE`."""

@@ -15,14 +15,14 @@ def main() -> None:
 @main.command()
 @click.option("--count", default=10_000, show_default=True)
 def cancelled(count: int) -> None:
-    """Cancelled calls that leave work behind."""
+    """Cancelled calls whose handlers still run."""
     click.echo(cancelling.many(count))
 
 
 @main.command()
 @click.option("--rounds", default=20, show_default=True)
 def cancel(rounds: int) -> None:
-    """Time from a cancel to the slot's being free."""
+    """Time from a cancellation until the slot is free."""
     click.echo(cancelling.soon(rounds))
 
 
@@ -30,21 +30,21 @@ def cancel(rounds: int) -> None:
 @click.option("--workers", default=5, show_default=True)
 @click.option("--children", default=10, show_default=True)
 def kill(workers: int, children: int) -> None:
-    """Time from a SIGKILL to the call's running again."""
+    """Time from a SIGKILL until the call runs again."""
     click.echo(losing.lost(workers, children))
 
 
 @main.command()
 @click.option("--count", default=2_000, show_default=True)
 def idle(count: int) -> None:
-    """Memory of streams that wait."""
+    """Memory of streams that wait for a worker."""
     click.echo(idling.idle(count))
 
 
 @main.command()
 @click.option("--rounds", default=7, show_default=True)
 def restart(rounds: int) -> None:
-    """Time from a Redis restart to calls being served."""
+    """Time from a Redis restart until calls are served."""
     click.echo(restarting.restarted(rounds))
 
 

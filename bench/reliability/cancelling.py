@@ -1,4 +1,4 @@
-"""Cancelled calls: that none leaves work behind, and how soon work stops."""
+"""Cancelled calls: whether handlers still run afterwards, and how soon they stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OVER = re.compile(r"Task echo\.\S+ (succeeded|raised)|Task handler raised error
 
 
 def many(count: int) -> str:
-    """Cancels so many calls at any moment of their lives; says what was left of them."""
+    """Cancels `count` calls, each at a random time; reports how many handlers ran on."""
     with echo_system() as system:
         worker = system.worker(_SLOTS)
         seconds = asyncio.run(_cancel(system.address, count))
@@ -45,7 +45,7 @@ def many(count: int) -> str:
 
 
 def soon(rounds: int) -> str:
-    """From a caller's cancel to the slot's being free, for handlers that heed it and others."""
+    """The time from a cancellation until the slot is free: handlers that check it, and others."""
     with echo_system() as system:
         system.worker(1)
         with grpc.insecure_channel(system.address) as channel:
@@ -54,8 +54,8 @@ def soon(rounds: int) -> str:
             heeding = [_until_free(system, stub, "sleep") for _ in range(rounds)]
             insisting = [_until_free(system, stub, "insist") for _ in range(max(3, rounds // 4))]
     return (
-        f"until the slot took the next call, median: handler that looks at is_active() every "
-        f"10 ms {_ms(heeding)}, one that never does {_ms(insisting)} (grace {GRACE_S:g} s); "
+        f"until the slot took the next call, median: handler that checks is_active() every "
+        f"10 ms {_ms(heeding)}, handler that never does {_ms(insisting)} (grace {GRACE_S:g} s); "
         f"with nothing to cancel {_ms(free)}"
     )
 
@@ -81,7 +81,7 @@ async def _cancel(address: str, count: int) -> float:
 
 
 def _until_free(system: EchoSystem, stub: EchoServiceStub, act: str) -> float:
-    """From the cancel of the one call that runs, if any, to the answer to the next."""
+    """The time from the cancellation of the running call, if any, to the next call's response."""
     call = None
     if act:
         call_id = f"cancelled-{time.monotonic_ns()}"

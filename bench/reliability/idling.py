@@ -1,4 +1,4 @@
-"""Streams that wait for a worker: what each holds in the gateway's memory."""
+"""The gateway's memory for each stream that waits for a worker."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually
 
 _A_CONNECTION = 100
-"""Streams that one connection carries: gRPC's servers allow about so many."""
+"""Streams that one connection carries: gRPC's servers allow about 100."""
 _KB = 1e3
 
 
 def idle(count: int) -> str:
-    """Opens so many streams that nobody answers."""
+    """Opens `count` streams that get no response."""
     with echo_system() as system:
-        asyncio.run(_held(system, 20))  # what is made once is made
+        asyncio.run(_held(system, 20))  # warm-up: objects that are created once exist now
         before, peak = asyncio.run(_held(system, count))
     return (
         f"{count} streams, each waiting: {(peak - before) / count / _KB:.1f} kB each in the "

@@ -1,4 +1,4 @@
-"""From a worker's SIGKILL, or its pool child's, to the call's running again."""
+"""The time from SIGKILL to a worker or a pool child until the call runs again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMEOUT_S = 120.0
 
 
 def lost(workers: int, children: int) -> str:
-    """Kills so many workers, and so many pool children, each in the middle of a call."""
+    """Kills that many workers and pool children, each in the middle of a call."""
     with echo_system() as system, grpc.insecure_channel(system.address) as channel:
         stub = EchoServiceStub(channel)
         worker = system.worker(1)

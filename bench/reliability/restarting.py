@@ -1,4 +1,4 @@
-"""From a Redis server's restart to calls being served again."""
+"""The time from a Redis server's restart until calls are served again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.faults.backend import Server, server
 from tests.harness import environment, eventually, forebay_gateway, worker
 
-_AWAY_S = 3.0
+_DOWN_S = 3.0
 _TIMEOUT_S = 60.0
 
 
 def restarted(rounds: int) -> str:
-    """Kills and restarts the server so often, broker and ledger in one.
+    """Kills and restarts the server, which is broker and ledger; repeats that.
 
-    The time begins when the new server has its first byte of work to do: when it is started.
+    Times are from the start of the new server.
     """
     with ExitStack() as stack:
         redis = stack.enter_context(server())
@@ -35,7 +35,7 @@ def restarted(rounds: int) -> str:
             *(_round(redis, channel, stub) for _ in range(rounds)), strict=True
         )
     return (
-        f"{rounds} restarts after {_AWAY_S:g} s away, from the server's start, median (longest): "
+        f"{rounds} restarts after {_DOWN_S:g} s of downtime, from the server's start, median (longest): "
         f"it answers {_figures(answering)}, health is SERVING {_figures(serving)}, "
         f"an Add is answered {_figures(added)}, a Factorial {_figures(calculated)}"
     )
@@ -43,8 +43,8 @@ def restarted(rounds: int) -> str:
 
 def _round(redis: Server, channel: grpc.Channel, stub: ComputeServiceStub) -> tuple[float, ...]:
     redis.kill()
-    eventually(lambda: not _serving(channel), "health says that it is away")
-    time.sleep(_AWAY_S)
+    eventually(lambda: not _serving(channel), "health is NOT_SERVING")
+    time.sleep(_DOWN_S)
     begun = time.monotonic()
     redis.start()
     marks = [time.monotonic() - begun]

@@ -1,4 +1,4 @@
-"""A gateway and prefork workers of the tests' echo service, which does as it is told."""
+"""A gateway and prefork workers of the tests' EchoService."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRACE_S = 1.0
 
 
 class EchoSystem:
-    """One gateway; workers are started, and killed, by who measures."""
+    """One gateway; the measurement starts and kills workers."""
 
     def __init__(self, stack: ExitStack, env: dict[str, str], gateway: Process, address: str):
         self._stack = stack

@@ -1,4 +1,4 @@
-"""What Forebay is measured against, each in a process of its own.
+"""The contenders that Forebay is compared with, each in a process of its own.
 
 `tutorial/` holds the tutorial's modules, word for word; they read two URLs from the environment.
 """
@@ -45,7 +45,7 @@ def task(env: dict[str, str], module: str, name: str) -> Any:
 
 @contextmanager
 def echo(processes: int = 1) -> Iterator[str]:
-    """A bare `grpc.aio` server that gives back what it gets; the address of all its processes."""
+    """A bare `grpc.aio` echo server; the address of all its processes."""
     with ExitStack() as stack:
         words: tuple[str, ...] = ()
         for _ in range(processes):
@@ -63,17 +63,17 @@ def bare_stream() -> Iterator[str]:
 
 @contextmanager
 def servicer(env: dict[str, str], threads: int) -> Iterator[str]:
-    """The hand-written servicer around the tutorial's task, with so many threads; its address."""
+    """The hand-written servicer around the tutorial's task, with `threads` threads; its address."""
     with _ready("bench.rivals.servicer", str(threads), env=env) as address:
         yield address
 
 
 @contextmanager
 def ray_serve(*, haproxy: bool) -> Iterator[str | Absent]:
-    """Ray Serve by gRPC, its address, or why it is not there.
+    """Ray Serve over gRPC: its address, or why it is absent.
 
-    Requests come by its own proxy, or, the fastest that its documentation has, by the HAProxy
-    that it brings, straight to the replica.
+    Requests go through Ray's own proxy or, in the fastest documented setup, through the HAProxy
+    that Ray includes, directly to the replica.
     """
     name = RAY_SERVE_HAPROXY if haproxy else RAY_SERVE
     with ExitStack() as stack:

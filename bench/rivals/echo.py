@@ -1,4 +1,4 @@
-"""A bare `grpc.aio` server under Add's name: what gRPC in Python costs by itself.
+"""A bare `grpc.aio` server with Add's path: it shows the cost of gRPC in Python alone.
 
 It answers with the request's bytes. An AddRequest reads as an AddResponse, since
 field 1 is a double in both, so that the same caller measures it.

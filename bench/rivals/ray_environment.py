@@ -1,4 +1,4 @@
-"""Ray Serve's own environment, made once and kept; nothing in it is the product's."""
+"""Ray Serve's own Python environment, created once and kept; Forebay is not in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NotInstalled(Exception):
 
 
 def python() -> str:
-    """The interpreter of an environment that holds what the lock says. Raises NotInstalled."""
+    """The interpreter of an environment with the locked packages. Raises NotInstalled."""
     interpreter = FOLDER / "bin" / "python"
     ready, wanted = FOLDER / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not ready.exists() or ready.read_text() != wanted:

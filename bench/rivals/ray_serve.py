@@ -1,7 +1,7 @@
 """`ray_serve.py PORT HTTP_PORT FOLDER`, run in Ray's own environment: Add behind Ray Serve.
 
 Set up as "Performance Tuning" in Ray Serve's documentation says: an `async` method, many
-ongoing requests, and `RAY_SERVE_THROUGHPUT_OPTIMIZED`, which whoever starts this sets.
+ongoing requests, and `RAY_SERVE_THROUGHPUT_OPTIMIZED`, which the starter of this process sets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ONGOING = 1000
 
 @serve.deployment(max_ongoing_requests=_ONGOING, ray_actor_options={"num_cpus": 0})
 class Compute:
-    """The sum, computed where the request arrives."""
+    """Computes the sum in the replica that receives the request."""
 
     async def Add(self, request: pb.AddRequest) -> pb.AddResponse:  # noqa: N802 - gRPC's name
         """One call; named as in the contract."""

@@ -1,7 +1,7 @@
 """A bare `grpc.aio` server of one method; it prints its address.
 
-That is its argument, which others may serve too (gRPC shares ports unless told otherwise), or
-a free one.
+The address is its argument, which several processes may share (gRPC uses SO_REUSEPORT), or a
+free one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`python -m bench.rivals.stream`: bytes up, then bytes down, in messages of 1 MiB, nothing else.
+"""`python -m bench.rivals.stream`: a bare server that takes bytes, then returns bytes.
 
-What moving operands and a product costs by gRPC in Python, without protobuf or
-computation: the messages are the bytes.
+It shows the cost of moving operands and a product by gRPC in Python, without protobuf
+and computation. The messages are plain bytes, 1 MiB each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TIMEOUT_S = 120.0
 
 
 def exchange(channel: grpc.Channel, up: Iterable[memoryview | bytes], down_bytes: int) -> int:
-    """Sends the buffers, chunk by chunk, then reads so many bytes; how many came."""
+    """Sends the buffers, chunk by chunk, then reads the response; returns its size."""
     call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(_PATH)
     metadata = ((_DOWN_BYTES, str(down_bytes)),)
     down = call(_chunks(up), timeout=_TIMEOUT_S, metadata=metadata)

@@ -1,4 +1,4 @@
-"""`python -m bench.rivals.waiter`: a bare `grpc.aio` server whose streams wait for ever.
+"""`python -m bench.rivals.waiter`: a bare `grpc.aio` server whose streams never end.
 
 It has the name of the echo service. As a gateway does, it sends initial metadata when it has
 taken a call.
