@@ -35,8 +35,8 @@ def restarted(rounds: int) -> str:
             *(_round(redis, channel, stub) for _ in range(rounds)), strict=True
         )
     return (
-        f"{rounds} restarts after {_DOWN_S:g} s of downtime, from the server's start, median (longest): "
-        f"it answers {_figures(answering)}, health is SERVING {_figures(serving)}, "
+        f"{rounds} restarts after {_DOWN_S:g} s of downtime, from the server's start, "
+        f"median (longest): it answers {_figures(answering)}, health is SERVING {_figures(serving)}, "
         f"an Add is answered {_figures(added)}, a Factorial {_figures(calculated)}"
     )
 
