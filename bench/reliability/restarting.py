@@ -36,7 +36,8 @@ def restarted(rounds: int) -> str:
         )
     return (
         f"{rounds} restarts after {_DOWN_S:g} s of downtime, from the server's start, "
-        f"median (longest): it answers {_figures(answering)}, health is SERVING {_figures(serving)}, "
+        f"median (longest): it answers {_figures(answering)}, "
+        f"health is SERVING {_figures(serving)}, "
         f"an Add is answered {_figures(added)}, a Factorial {_figures(calculated)}"
     )
 
