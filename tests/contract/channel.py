@@ -1,4 +1,4 @@
-"""A pub/sub channel that a test hears."""
+"""A pub/sub channel that a test listens to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIMEOUT_S = 10.0
 
 
 class Channel:
-    """A subscription; what was published is heard in order, and none is missed."""
+    """A subscription that receives all messages, in order."""
 
     def __init__(self, ledger: BlockingLedger, kind: str, name: str | None = None) -> None:
         self.name = name or f"test:{kind}:{uuid.uuid4()}"
@@ -33,7 +33,7 @@ class Channel:
     ) -> None:
         self._pubsub.close()
 
-    def heard(self) -> list[bytes]:
+    def received(self) -> list[bytes]:
         """All that was published since the last time.
 
         A server publishes in order, so what comes before a mark of ours is all.

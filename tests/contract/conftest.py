@@ -28,7 +28,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The variables that lead to a broker and a ledger: each test runs on every pair."""
+    """The settings of a broker and a ledger; each test runs on every pair."""
     *broker, ledger = str(request.param).split("+")
     variables: dict[str, str] = {}
     if broker:
@@ -45,7 +45,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def deserted(backend: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The same kinds of servers, where no worker ever comes."""
+    """The same pairs of servers, without workers."""
     variables = dict(backend)
     if "FOREBAY_BROKER_URL" in variables:
         variables["FOREBAY_BROKER_URL"] += "-deserted"
@@ -59,14 +59,14 @@ def deserted(backend: dict[str, str]) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session", params=CONFIGURATIONS)
 def plain(request: pytest.FixtureRequest) -> Iterator[PlainSite]:
-    """A Celery application that knows nothing of Forebay, behind a gateway."""
+    """A Celery application that does not use Forebay, behind a gateway."""
     with plain_site(backends_of(request.param, request)) as site:
         yield site
 
 
 @pytest.fixture(scope="session", params=("embedded", "redis"))
 def ledger_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server of each kind that a ledger may be, for the ledger alone."""
+    """A server of each kind that a ledger can use, without broker and processes."""
     if request.param == "redis":
         with redis_server() as url:
             yield url
@@ -100,14 +100,14 @@ async def aio_ledger(ledger: BlockingLedger, ledger_url: str) -> AsyncIterator[L
 
 @pytest.fixture
 def channel(ledger: BlockingLedger) -> Iterator[Channel]:
-    """A gateway's channel that is heard."""
+    """A subscribed gateway channel."""
     with Channel(ledger, "gateway") as channel:
         yield channel
 
 
 @pytest.fixture
 def control(ledger: BlockingLedger) -> Iterator[Channel]:
-    """A worker process's control channel that is heard."""
+    """A subscribed control channel of a worker process."""
     with Channel(ledger, "control") as channel:
         yield channel
 

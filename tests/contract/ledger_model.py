@@ -1,7 +1,7 @@
-"""What the ledger's scripts are to do with one call: the life cycle's table, in plain Python.
+"""A model of the ledger's scripts for one call: the life cycle's table, in plain Python.
 
-The model has no clock. A time in the record has come, or has not: the test puts it into
-the past on the server and says so here.
+The model has no clock. A time in the record has passed or not: the test moves it into the
+past on the server, and reports that to the model.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from enum import Enum
 from forebay_backends.ledger.lifecycle import Event, State, next_state
 from forebay_backends.ledger.operations.base import Refusal
 
-HEARD = "heard"
-"""The one channel on which somebody listens; a publish to any other reaches nobody."""
+SUBSCRIBED = "subscribed"
+"""The only channel with a subscriber."""
 
 
 class Time(Enum):
@@ -28,7 +28,7 @@ class Time(Enum):
 
 @dataclass(frozen=True)
 class Terms:
-    """What a call was accepted with."""
+    """The options that a call was accepted with."""
 
     receiving: bool
     live: bool
@@ -44,7 +44,7 @@ class Terms:
 
 @dataclass
 class Model:
-    """One call; its operations return None where they take place, else the word for why not."""
+    """One call. Its operations return None if they succeed, or the reason of the refusal."""
 
     terms: Terms
     watchers: set[str]
@@ -63,12 +63,12 @@ class Model:
     lapsed: set[str] = field(default_factory=set)
     """Watchers whose lease is over."""
     come: set[Time] = field(default_factory=set)
-    """Times that have come."""
+    """Times that are past."""
     left: str | None = None
-    """Since "now"; or, where the watchers can't be reached, "soon"."""
-    told: list[tuple[object, ...]] = field(default_factory=list)
-    ordered: list[tuple[object, ...]] = field(default_factory=list)
-    """What whoever runs the handler was told."""
+    """When the last watcher left: "now", or "soon" if the watchers can't be reached."""
+    published: list[tuple[object, ...]] = field(default_factory=list)
+    control_events: list[tuple[object, ...]] = field(default_factory=list)
+    """The control frames that the handler's process received."""
 
     def __post_init__(self) -> None:
         self.state = State.RECEIVING if self.terms.receiving else State.QUEUED
@@ -77,7 +77,7 @@ class Model:
 
     @property
     def live(self) -> set[str]:
-        """Watchers whose lease holds."""
+        """Watchers whose lease has not expired."""
         return self.watchers - self.lapsed
 
     @property
@@ -87,7 +87,7 @@ class Model:
 
     @property
     def has(self) -> set[Time]:
-        """The times that there are, and that may come."""
+        """The times that are set, and that may pass."""
         times = {Time.DEADLINE} if self.deadline else set()
         times |= {Time.QUEUE_WAIT} if self.state is State.QUEUED else set()
         times |= {Time.CLAIM} if self.worker else set()
@@ -227,7 +227,7 @@ class Model:
         if count > self.read_count:
             self.read_count = count
             if self.controlled:
-                self.ordered.append(("credit", self.attempt, count))
+                self.control_events.append(("credit", self.attempt, count))
         return None
 
     def sweep(self, *, consumed: bool) -> None:
@@ -262,7 +262,7 @@ class Model:
         self.come.discard(Time.ABANDONED)
 
     def _review(self, *, consumed: bool | None = None, swept: bool = False) -> None:
-        """What is due; `consumed` says whether workers consume the queue, None: nobody knows."""
+        """Does what is due; `consumed`: whether workers consume the queue, None if unknown."""
         if self.state.terminal:
             return
         if swept and not self.left and self.watchers and not self.live:
@@ -289,7 +289,7 @@ class Model:
                 self._settle(Event.FAIL, "WORKER_LOST")
                 return
             self._go(Event.LAPSE)
-            self.ordered.append(("stop", self.attempt, str(self.state)))
+            self.control_events.append(("stop", self.attempt, str(self.state)))
             self.attempt += 1
             self.come.discard(Time.QUEUE_WAIT)
             if self.terms.run_limit or not self.overall:
@@ -304,7 +304,7 @@ class Model:
         if state is None or not state.terminal:
             return False
         if self.controlled and event is not Event.SUCCEED:
-            self.ordered.append(("stop", self.attempt, str(state)))
+            self.control_events.append(("stop", self.attempt, str(state)))
         self.state, self.reason = state, reason
         self.worker, self.controlled = None, False
         self._tell("end", str(state))
@@ -314,12 +314,12 @@ class Model:
         self.waits_for_request = False
         self.come.discard(Time.IDLE)
         if self.controlled:
-            self.ordered.append(("requests", self.attempt, len(self.inputs)))
+            self.control_events.append(("requests", self.attempt, len(self.inputs)))
 
     def _tell(self, *words: object) -> None:
-        if HEARD in self.watchers:
-            self.told.append(words)
-        self.watchers &= {HEARD}
+        if SUBSCRIBED in self.watchers:
+            self.published.append(words)
+        self.watchers &= {SUBSCRIBED}
         self.lapsed &= self.watchers
 
     def _tell_watchers(self, *words: object) -> None:

@@ -1,4 +1,4 @@
-"""A ledger's server behind a link that can lose an answer."""
+"""A proxy in front of the ledger's server that can lose a reply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BUFFER_BYTES = 1 << 16
 
 
 class LossyLink:
-    """Passes bytes on, both ways; on demand it breaks between a request and its answer."""
+    """Forwards bytes in both directions; on demand it breaks between a request and its reply."""
 
     def __init__(self, server_url: str) -> None:
         self._server = urlsplit(server_url)
@@ -30,7 +30,7 @@ class LossyLink:
 
     @property
     def url(self) -> str:
-        """Where the server is reached through the link."""
+        """The URL of the server through the link."""
         database = self._server.path if self._server.scheme == "redis" else "/0"
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}{database}"
 

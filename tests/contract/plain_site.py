@@ -20,7 +20,7 @@ from tests.plain.v1.plain_pb2_grpc import PlainServiceStub
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATIONS = ("rabbitmq+rpc", "redis+rpc", "redis+redis")
-"""Broker and result backend, as the tutorial has them."""
+"""The tutorial's pairs of broker and result backend."""
 
 
 @dataclass(frozen=True)

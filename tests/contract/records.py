@@ -1,4 +1,4 @@
-"""Calls for the ledger's tests, and what the server holds of them."""
+"""Calls for the ledger's tests, and the data that the server has of them."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ _ORDINARY = NewCall(
 
 
 def new_call(**changes: Any) -> NewCall:
-    """An ordinary call's record, with changes."""
+    """The record of an ordinary call, with changes."""
     return replace(_ORDINARY, **changes)
 
 
 def new_key() -> CallKey:
-    """A call that the ledger has never seen."""
+    """The key of a call that is not in the ledger."""
     return CallKey(f"call-{uuid.uuid4()}")
 
 
 def with_lease(operation: Operation[T], seconds: float) -> Operation[T]:
-    """The operation, with a claim or a watch that lapses sooner than it would."""
+    """The operation, with a shorter lease."""
     lease_ms = int(LEASE_S * 1000)
     assert operation.arguments.count(lease_ms) == 1
     return replace(
@@ -75,30 +75,30 @@ def with_lease(operation: Operation[T], seconds: float) -> Operation[T]:
 
 @dataclass(frozen=True)
 class Record:
-    """A call in a ledger, and what the server says of it."""
+    """A call in a ledger, read from the server."""
 
     ledger: BlockingLedger
     call: CallKey
 
     @property
     def fields(self) -> dict[str, bytes]:
-        """The record itself."""
+        """The fields of the record."""
         found = cast(dict[bytes, bytes], self.ledger.redis.hgetall(self._key("call")))
         return {name.decode(): value for name, value in found.items()}
 
     @property
     def state(self) -> State:
-        """Where the call stands."""
+        """The state of the call."""
         return State(self.fields["state"].decode())
 
     @property
     def items(self) -> list[bytes]:
-        """The lasting items that are stored."""
+        """The stored items."""
         return self._stream("items")
 
     @property
     def inputs(self) -> list[bytes]:
-        """The requests that are spooled."""
+        """The stored requests."""
         return self._stream("inputs")
 
     @property
@@ -108,7 +108,7 @@ class Record:
         return [name.decode() for name in names]
 
     def snapshot(self, channel: str = NOBODY) -> CallSnapshot:
-        """Where the call stands, in the words of `watch`."""
+        """The state of the call, as `watch` reports it."""
         snapshot = self.ledger.run(watch(self.call, channel))
         assert isinstance(snapshot, CallSnapshot)
         return snapshot
@@ -120,7 +120,7 @@ class Record:
         return ending
 
     def is_past(self, field: str) -> bool:
-        """Whether the time in the field has come, by the server's clock."""
+        """Whether the time in the field has passed, by the server's clock."""
         seconds, microseconds = cast(tuple[int, int], self.ledger.redis.time())
         return seconds * 1000 + microseconds // 1000 > float(self.fields[field])
 
@@ -160,7 +160,7 @@ def running(
 
 
 def sweep_all(ledger: BlockingLedger, consumed: Collection[str] = ()) -> list[Swept]:
-    """A round over all partitions, as by one that has been making them for long."""
+    """Sweeps all partitions, as a process does that has swept them before."""
     seconds, _ = cast(tuple[int, int], ledger.redis.time())
     for number in range(PARTITIONS):
         swept = {"since": 0, "last": seconds * 1000}

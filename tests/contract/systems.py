@@ -1,4 +1,4 @@
-"""Brokers and ledgers of a running system, looked at from beside it."""
+"""Access to the broker and the ledger of a running system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness import environment, forebay_gateway
 
 
 def backends_of(variables: Mapping[str, str]) -> Backends:
-    """Broker and ledger, as gateway and workers take them from the variables."""
+    """Broker and ledger, as gateway and workers read them from the settings."""
     ledger = variables.get("FOREBAY_LEDGER_URL") or socket_url(Path(variables["FOREBAY_DATA_DIR"]))
     return backends(ledger, variables.get("FOREBAY_BROKER_URL"))
 
@@ -40,7 +40,7 @@ def gateway_stub(variables: Mapping[str, str], **more: str) -> Iterator[ComputeS
 
 @dataclass(frozen=True)
 class Waiting:
-    """A task message that waits on a broker, as it is there."""
+    """A task message that waits on a broker, in the broker's form."""
 
     content_type: str
     headers: dict[str, Any]
@@ -48,7 +48,7 @@ class Waiting:
 
 
 def take_messages(on: Backends, queue: str) -> list[Waiting]:
-    """All that waits in the queue, the most urgent first; it waits no longer."""
+    """Removes and returns all messages in the queue, the most urgent first."""
     if on.broker_is_redis:
         return list(_from_redis(on, queue))
     return list(_from_amqp(on.broker_url, queue))

@@ -1,4 +1,4 @@
-"""Finished calls that the benchmark puts into a ledger are as real ones."""
+"""Finished calls that the benchmark adds to a ledger equal real ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _listed(ledger: BlockingLedger) -> list[CallKey]:
     return [listed.call for stretch in stretches for listed in stretch.calls]
 
 
-def test_a_copy_is_all_that_a_finished_call_is(ledger: BlockingLedger) -> None:
+def test_a_copy_equals_a_finished_call(ledger: BlockingLedger) -> None:
     models = {model.partition: _finished(ledger, model) for model in MODELS}
     add_copies(ledger.redis, [record.call for record in models.values()], 200)
     copies = [call for call in _listed(ledger) if call not in MODELS]
@@ -34,11 +34,11 @@ def test_a_copy_is_all_that_a_finished_call_is(ledger: BlockingLedger) -> None:
         assert copy.state is State.SUCCEEDED
         assert (copy.fields, copy.items) == (model.fields, [b"item"])
         assert traces_of(ledger.redis, call) == traces_of(ledger.redis, model.call)
-    for call in copies:  # asking for it is to watch it, which changes the record
+    for call in copies:  # reading it would register a watch, which changes the record
         assert Record(ledger, call).ending() == models[call.partition].ending()
 
 
-def test_copies_count_among_what_the_ledger_holds_and_go_with_their_retention(
+def test_copies_count_as_finished_calls_and_expire_with_their_retention(
     ledger: BlockingLedger,
 ) -> None:
     for model in MODELS:

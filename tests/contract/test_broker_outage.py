@@ -1,4 +1,4 @@
-"""A broker that goes away and comes back, under a gateway that stays."""
+"""A broker that goes down and returns, while the gateway keeps running."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def is_unavailable(broker: Broker, sends: int) -> None:
 
 @pytest.fixture
 async def amqp(rabbitmq: RabbitMQ) -> AsyncIterator[AmqpBroker]:
-    """A client that stays while its broker does not."""
+    """A client that survives its broker."""
     broker = AmqpBroker(amqp_server(rabbitmq.url("outage")))
     yield broker
     await broker.close()
@@ -157,7 +157,7 @@ async def test_a_gateway_outlives_an_outage_of_its_broker(
         assert attached == "new", "RetryInfo was given, and the retry gets the stored failure"
 
 
-def test_attaching_while_the_broker_is_away_does_not_end_the_call(redis_url: str) -> None:
+def test_attaching_while_the_broker_is_down_does_not_end_the_call(redis_url: str) -> None:
     variables = {
         "FOREBAY_LEDGER_URL": f"{redis_url}12",
         "FOREBAY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0",

@@ -1,4 +1,4 @@
-"""What RabbitMQ refuses is named, to callers, in the log and by doctor."""
+"""Refusals of RabbitMQ are reported to callers, in the log and by `forebay doctor`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def declared(url: str, queue: str, arguments: dict[str, Any]) -> Iterator[None]:
             channel.queue_delete(queue)
 
 
-async def test_a_queue_that_is_declared_otherwise_is_named_with_the_fix(
+async def test_a_queue_that_is_declared_differently_is_reported_with_the_fix(
     rabbitmq: RabbitMQ, broker: AmqpBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     message = TaskMessage("id", "pkg.task", "quorum", 0, {})
@@ -74,7 +74,7 @@ async def test_an_alarm_is_named_and_makes_the_broker_unhealthy(
     rabbitmq: RabbitMQ, broker: AmqpBroker
 ) -> None:
     async def ping_until_refused() -> None:
-        while True:  # the broker still confirms what comes first
+        while True:  # the broker still confirms the first message
             await broker.ping()
 
     with rabbitmq.out_of_memory(), pytest.raises(BackendUnavailable, match="blocks publishers"):
@@ -89,7 +89,7 @@ async def test_an_alarm_is_named_and_makes_the_broker_unhealthy(
                 await asyncio.sleep(0.1)
 
 
-def test_doctor_names_a_queue_that_is_declared_otherwise(
+def test_doctor_names_a_queue_that_is_declared_differently(
     rabbitmq: RabbitMQ, redis_url: str
 ) -> None:
     nowhere = f"127.0.0.1:{free_port()}"

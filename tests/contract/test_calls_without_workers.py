@@ -1,4 +1,4 @@
-"""What a gateway does where no worker is, on every pair of backends."""
+"""A gateway without workers, on every pair of backends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def link(deserted: dict[str, str]) -> Iterator[LossyLink]:
 
 @pytest.fixture(scope="module")
 def stub(deserted: dict[str, str], link: LossyLink) -> Iterator[ComputeServiceStub]:
-    """A gateway that soon gives up waiting for workers, whose ledger is behind the link."""
+    """A gateway with a short queue wait, whose ledger is behind the link."""
     with gateway_stub(
         deserted | {"FOREBAY_LEDGER_URL": link.url}, FOREBAY_QUEUE_WAIT_S=str(QUEUE_WAIT_S)
     ) as stub:
@@ -78,7 +78,7 @@ CALLS: list[Call] = [*DURABLE, ephemeral_add]
 
 @dataclass(frozen=True)
 class Unserved:
-    """What became of a call that nobody served: its error, and its task message."""
+    """The result of a call without a worker: its error and its task message."""
 
     call_id: str
     error: ForebayError
@@ -113,7 +113,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: str(call.__n
 
 
 @each_call
-def test_without_live_workers_a_call_fails_and_says_so(
+def test_without_live_workers_a_call_fails_with_no_workers(
     unserved: dict[Call, Unserved], call: Call
 ) -> None:
     error = unserved[call].error
@@ -139,7 +139,7 @@ def test_a_task_message_is_json_and_holds_names_only(
         assert named == {"call": f"/{unserved[call].call_id}", "attempt": 1}
 
 
-def test_an_ephemeral_call_that_was_given_up_is_not_run_by_a_worker_that_comes(
+def test_a_failed_ephemeral_call_is_not_run_by_a_later_worker(
     unserved: dict[Call, Unserved], servers: Backends
 ) -> None:
     (_, named, _) = json.loads(unserved[ephemeral_add].message.body)

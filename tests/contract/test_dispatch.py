@@ -26,7 +26,7 @@ QUEUE = "queue"
 
 @dataclass(frozen=True)
 class Way:
-    """Ledger and broker."""
+    """A ledger and a broker."""
 
     servers: Backends
     ledger: Ledger

@@ -49,7 +49,7 @@ def dropped(redis_broker: bool) -> DroppedMessages:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers get no time to appear."""
+    """Without the grace in which workers may appear."""
     monkeypatch.setattr(unregistered, "START_GRACE_S", 0.0)
 
 
@@ -119,7 +119,7 @@ async def test_a_worker_that_starts_within_the_grace_gets_the_call(
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_a_call_that_another_message_started_elsewhere_goes_on(
+async def test_a_call_that_another_message_started_elsewhere_continues(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     record = accepted(ledger)
@@ -155,7 +155,7 @@ async def test_ephemeral_calls_get_a_reply(
 ) -> None:
     dropped.on_task_unknown(arrived(batch(channel.name)), TASK)
     await resend_or_fail(dropped, aio_ledger)
-    (frame,) = channel.heard()
+    (frame,) = channel.received()
     _, reply = parse_frame(frame)
     assert isinstance(reply, Reply)
     answers = call_pb2.BatchReply.FromString(reply.payload).members

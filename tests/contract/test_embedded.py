@@ -1,4 +1,4 @@
-"""The embedded server, as its gateways and workers look for it."""
+"""The embedded server, as gateways and workers find it."""
 
 from __future__ import annotations
 

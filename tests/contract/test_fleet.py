@@ -1,4 +1,4 @@
-"""What a gateway knows of the ledger's clock before and after its first health check."""
+"""A gateway's view of the ledger's clock before and after its first health check."""
 
 from __future__ import annotations
 

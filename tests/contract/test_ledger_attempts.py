@@ -44,7 +44,7 @@ SOON_S = 3.0
 
 
 def led_to(ledger: BlockingLedger, state: State, **changes: object) -> Record:
-    """A call that was led to the state."""
+    """A call in the given state."""
     if state is State.RECEIVING:
         return accepted(ledger, receiving=True, **changes)
     if state is State.QUEUED:
@@ -61,7 +61,7 @@ def led_to(ledger: BlockingLedger, state: State, **changes: object) -> Record:
     return record
 
 
-def test_a_claim_keeps_other_workers_out(ledger: BlockingLedger) -> None:
+def test_a_claim_blocks_other_workers(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     assert ledger.run(claim(record.call, 1, WORKER)) is None
     assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused(Refusal.TAKEN)
@@ -70,7 +70,7 @@ def test_a_claim_keeps_other_workers_out(ledger: BlockingLedger) -> None:
     assert isinstance(ledger.run(begin(record.call, 1, WORKER, "control")), Begun)
 
 
-def test_a_claim_that_lapsed_keeps_nobody_out(ledger: BlockingLedger) -> None:
+def test_an_expired_claim_does_not_block_other_workers(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     assert ledger.run(with_lease(claim(record.call, 1, WORKER), 0.05)) is None
     eventually(lambda: ledger.run(claim(record.call, 1, OTHER_WORKER)) is None, "it lapses", SOON_S)
@@ -155,26 +155,26 @@ def test_a_run_ends_at_the_sooner_of_deadline_and_run_time(
     assert begun.timeout_s == pytest.approx(expected_s, abs=5.0)
 
 
-def test_the_end_is_kept_and_told_to_whoever_watches(
+def test_the_end_is_stored_and_published_to_watchers(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name)
     ledger.run(emit(record.call, 1, 0, b"item"))
     assert ledger.run(finish(record.call, 1, Event.FAIL, "WHY", b"outcome")) is None
-    key, told = parse_frame(channel.heard()[-1])
-    assert isinstance(told, Ending)
-    assert (key, told.state, told.reason) == (str(record.call), State.FAILED, "WHY")
-    assert (told.count, told.attempts, told.outcome) == (1, 1, b"outcome")
-    assert record.ending() == told
+    key, ended = parse_frame(channel.received()[-1])
+    assert isinstance(ended, Ending)
+    assert (key, ended.state, ended.reason) == (str(record.call), State.FAILED, "WHY")
+    assert (ended.count, ended.attempts, ended.outcome) == (1, 1, b"outcome")
+    assert record.ending() == ended
 
 
-def test_an_end_without_a_reason_or_an_outcome_is_told_alike(
+def test_an_end_without_a_reason_or_an_outcome_is_published_too(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name)
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
-    _, told = parse_frame(channel.heard()[-1])
-    assert told == record.ending()
+    _, ended = parse_frame(channel.received()[-1])
+    assert ended == record.ending()
     assert (record.ending().reason, record.ending().outcome) == ("", b"")
 
 
@@ -191,29 +191,31 @@ def test_a_handler_that_is_late_finds_its_call_expired(
     )
     assert ledger.run(late) == Refused(State.EXPIRED)
     assert (record.state, record.items) == (State.EXPIRED, [])
-    assert parse_control(control.heard()[-1]) == (str(record.call), 1, Stop(State.EXPIRED))
+    assert parse_control(control.received()[-1]) == (str(record.call), 1, Stop(State.EXPIRED))
 
 
 @pytest.mark.parametrize("state", [State.RECEIVING, State.QUEUED, State.RUNNING])
-def test_a_call_that_lives_can_be_cancelled(ledger: BlockingLedger, state: State) -> None:
+def test_an_active_call_can_be_cancelled(ledger: BlockingLedger, state: State) -> None:
     record = led_to(ledger, state)
     assert ledger.run(cancel(record.call)) is None
     assert record.state is State.CANCELLED
     assert record.ending().reason == "CANCELLED"
 
 
-def test_a_running_handler_is_told_of_a_cancel(ledger: BlockingLedger, control: Channel) -> None:
+def test_a_running_handler_is_notified_of_a_cancellation(
+    ledger: BlockingLedger, control: Channel
+) -> None:
     record = running(ledger, control=control.name)
     ledger.run(cancel(record.call))
-    assert [parse_control(frame) for frame in control.heard()] == [
+    assert [parse_control(frame) for frame in control.received()] == [
         (str(record.call), 1, Stop(State.CANCELLED))
     ]
 
 
-def test_a_handler_that_succeeded_is_told_nothing(ledger: BlockingLedger, control: Channel) -> None:
+def test_a_handler_that_succeeded_gets_no_stop(ledger: BlockingLedger, control: Channel) -> None:
     record = running(ledger, control=control.name)
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
-    assert control.heard() == []
+    assert control.received() == []
 
 
 @pytest.mark.parametrize("state", TERMINAL)
@@ -221,7 +223,7 @@ def test_a_terminal_state_is_never_left(
     ledger: BlockingLedger, channel: Channel, state: State
 ) -> None:
     record = led_to(ledger, state, channel=channel.name)
-    channel.heard()
+    channel.received()
     before = record.fields
     operations: list[Operation[object]] = [
         cancel(record.call),
@@ -237,7 +239,7 @@ def test_a_terminal_state_is_never_left(
     replies = [ledger.run(operation) for operation in operations]
     assert replies == [Refused(state)] * len(operations)
     assert record.fields == before
-    assert (record.items, channel.heard(), ledger.redis.llen("queue")) == ([], [], 0)
+    assert (record.items, channel.received(), ledger.redis.llen("queue")) == ([], [], 0)
 
 
 def test_a_call_that_was_not_begun_cannot_succeed(ledger: BlockingLedger) -> None:
@@ -247,7 +249,7 @@ def test_a_call_that_was_not_begun_cannot_succeed(ledger: BlockingLedger) -> Non
     assert record.state is State.QUEUED
 
 
-async def test_a_whole_attempt_runs_over_asyncio_too(
+async def test_an_attempt_from_accept_to_finish_runs_over_asyncio(
     aio_ledger: Ledger, ledger: BlockingLedger
 ) -> None:
     record = accepted(ledger)

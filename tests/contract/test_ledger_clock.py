@@ -1,4 +1,4 @@
-"""The ledger's clock, on a server whose own clock is stepped: here, by its offset in the ledger."""
+"""The ledger's clock when the server's clock is stepped; the tests change the stored offset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.contract.records import WORKER, Record, running
 
 HOUR_MS = 3_600_000
 HOLD_MS = 2_000
-SLACK_MS = 5_000  # a busy machine between two commands
+SLACK_MS = 5_000  # the time between two commands on a busy machine
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Partition:
         return self.ledger.run(read_clock(self.number)).now_ms
 
     def step(self, by_ms: int) -> None:
-        """As if the server's clock was stepped: the ledger's is the server's and the offset."""
+        """Has the effect of a step of the server's clock: changes the offset between the clocks."""
         self.ledger.redis.hincrby(self.key, "offset", by_ms)
 
     def sweep(self, expected_ms: int | None = None) -> Swept:
@@ -79,7 +79,7 @@ def test_no_operation_ends_a_call_before_the_sweep_sees_the_step(
     assert record.snapshot().state is State.RUNNING
 
 
-def test_the_clock_goes_on_after_an_outage_that_the_process_has_counted(
+def test_the_clock_continues_after_an_outage_that_the_process_has_measured(
     partition: Partition,
 ) -> None:
     before_ms = partition.sweep().clock_ms
@@ -89,7 +89,7 @@ def test_the_clock_goes_on_after_an_outage_that_the_process_has_counted(
     assert after.clock_ms == pytest.approx(before_ms + HOUR_MS, abs=SLACK_MS)
 
 
-def test_a_later_time_that_nobody_can_confirm_is_accepted_after_five_sweeps(
+def test_an_unconfirmed_later_time_is_accepted_after_five_sweeps(
     record: Record, partition: Partition
 ) -> None:
     before_ms = partition.sweep().clock_ms
@@ -117,7 +117,7 @@ def test_a_process_that_was_paused_does_not_set_the_clock_back(partition: Partit
     assert after_ms >= before_ms
 
 
-def test_the_offset_goes_back_to_none_little_by_little(partition: Partition) -> None:
+def test_the_offset_shrinks_slowly(partition: Partition) -> None:
     now_ms = partition.sweep().clock_ms
     assert now_ms is not None
     partition.step(HOUR_MS)

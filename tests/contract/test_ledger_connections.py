@@ -1,4 +1,4 @@
-"""A ledger's connections: given up when closed, made anew when broken, bounded when refused."""
+"""A ledger's connections: closed, reopened after a break, and limited in retries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOUND_S = 10.0
 
 
 def connections(ledger: BlockingLedger) -> int:
-    """How many the server has."""
+    """The number of the server's connections."""
     return len(ledger.redis.client_list())
 
 
@@ -53,7 +53,7 @@ async def test_an_aio_ledger_that_is_closed_holds_no_connection(
     eventually(lambda: connections(ledger) == before, "its connection is closed", BOUND_S / 5)
 
 
-async def test_a_connection_that_broke_while_idle_is_made_anew(
+async def test_a_connection_that_broke_while_idle_is_replaced(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     record = accepted(ledger)
@@ -81,7 +81,7 @@ async def test_a_server_that_is_not_there_is_unavailable_within_a_bound(
     await aio.close()
 
 
-def test_a_fault_of_our_own_is_not_taken_for_an_outage(ledger: BlockingLedger) -> None:
+def test_a_bug_is_not_treated_as_an_outage(ledger: BlockingLedger) -> None:
     call = new_key()
     ledger.redis.set(f"{call.partition}:call:{call}", "no hash")
     wrong: Operation[object] = cancel(call)
@@ -101,11 +101,11 @@ REFUSALS = {
         ("REPLICAOF NO ONE", "CONFIG SET replica-serve-stale-data yes"),
     ),
 }
-"""What a server that answers may say instead of doing; how it gets so, and how it is mended."""
+"""Error replies of a server that answers: how to cause each, and how to undo that."""
 
 
 @pytest.mark.parametrize("word", REFUSALS)
-async def test_a_server_that_takes_no_writes_is_unavailable_until_it_does(
+async def test_a_server_that_rejects_writes_is_unavailable_until_it_accepts_them(
     ledger: BlockingLedger, aio_ledger: Ledger, word: str
 ) -> None:
     into, out_of = REFUSALS[word]
@@ -134,7 +134,7 @@ async def test_a_server_that_takes_no_writes_is_unavailable_until_it_does(
 def test_no_script_leaves_half_of_its_writes_where_the_server_is_full(
     ledger: BlockingLedger,
 ) -> None:
-    """A script is refused at its first write that takes memory, or is done whole."""
+    """A script is stopped at its first write that needs memory, or runs to its end."""
     record, finished = running(ledger), running(ledger)
     ledger.run(finish(finished.call, 1, Event.SUCCEED, "", b""))
     kept = everything(ledger)
@@ -171,7 +171,7 @@ def partition_of(call: CallKey) -> int:
 
 
 def everything(ledger: BlockingLedger) -> dict[bytes, bytes]:
-    """All that the server holds."""
+    """All data of the server."""
     server: Any = ledger.redis
     return {key: server.dump(key) for key in server.scan_iter(b"*", count=1000)}
 

@@ -1,4 +1,4 @@
-"""The tables of keys and of record fields hold what is on a server, and nothing else."""
+"""The tables of keys and of record fields match the data on a server exactly."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ ENDS = (Event.SUCCEED, Event.FAIL, Event.CANCEL, Event.EXPIRE)
 
 @dataclass
 class Found:
-    """What was on the server: key patterns, and the states in which a record had each field."""
+    """The data found on the server: key patterns, and the states in which each field was set."""
 
     ledger: BlockingLedger
     patterns: set[str] = field(default_factory=set)
     states: dict[str, set[State]] = field(default_factory=lambda: defaultdict(set))
 
     def look(self) -> None:
-        """Adds what is there now."""
+        """Adds the present data."""
         server = self.ledger.redis
         names = [cast(bytes, raw).decode() for raw in server.scan_iter("*", count=1000)]
         records = [name for name in names if ":call:" in name]
@@ -75,7 +75,7 @@ class Life:
     record: Record
 
     def does(self, *operations: Operation[Any], refused: Refusal | None = None) -> None:
-        """Runs each and looks; the last is refused, if so expected."""
+        """Runs each operation and looks; the last one must be refused if `refused`."""
         for operation in operations:
             reply = self.record.ledger.run(operation)
             expected = refused if operation is operations[-1] else None
@@ -91,7 +91,7 @@ class Life:
 
 
 def accepted(found: Found, *, piggybacked: bool = False, **changes: Any) -> Life:
-    """A call that runs on without watchers: another caller attached, and both have left."""
+    """A call that runs on without watchers: another caller attached, and both disconnected."""
     new = new_call(
         detach=True,
         timeout_s=600.0,

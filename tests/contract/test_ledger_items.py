@@ -1,4 +1,4 @@
-"""Items on their way from a handler to whoever watches."""
+"""Items on their way from a handler to its watchers."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from tests.harness import eventually
 
 
 def emitted(record: Record, *items: bytes) -> None:
-    """Emits the items as a handler does."""
+    """Emits items as a handler does."""
     first = record.snapshot().count
     for ordinal, item in enumerate(items, first):
         assert isinstance(record.ledger.run(emit(record.call, 1, ordinal, item)), Flow)
 
 
 def events(channel: Channel) -> list[object]:
-    return [parse_frame(frame)[1] for frame in channel.heard()]
+    return [parse_frame(frame)[1] for frame in channel.received()]
 
 
-def test_an_item_is_stored_and_told(ledger: BlockingLedger, channel: Channel) -> None:
+def test_an_item_is_stored_and_published(ledger: BlockingLedger, channel: Channel) -> None:
     record = running(ledger, channel.name)
     for ordinal, item in enumerate((b"a", b"", b"\n\x00c")):
         assert ledger.run(emit(record.call, 1, ordinal, item)) == Flow(0, 1)
@@ -55,7 +55,7 @@ def test_an_item_is_stored_and_told(ledger: BlockingLedger, channel: Channel) ->
     assert (record.snapshot().count, record.snapshot().sent) == (3, 4)
 
 
-def test_an_item_is_stored_and_told_once(ledger: BlockingLedger, channel: Channel) -> None:
+def test_an_item_is_stored_and_published_once(ledger: BlockingLedger, channel: Channel) -> None:
     record = running(ledger, channel.name)
     for ordinal, item in ((0, b"a"), (1, b"b"), (0, b"a"), (1, b"other")):
         assert isinstance(ledger.run(emit(record.call, 1, ordinal, item)), Flow)
@@ -67,12 +67,12 @@ def test_an_item_is_stored_and_told_once(ledger: BlockingLedger, channel: Channe
 def test_an_item_after_a_gap_is_refused(ledger: BlockingLedger, channel: Channel) -> None:
     record = running(ledger, channel.name)
     emitted(record, b"a")
-    channel.heard()
+    channel.received()
     assert ledger.run(emit(record.call, 1, 2, b"c")) == Refused(Refusal.GAP)
-    assert (record.items, channel.heard()) == ([b"a"], [])
+    assert (record.items, channel.received()) == ([b"a"], [])
 
 
-def test_a_large_item_is_announced_and_a_small_one_is_told_whole(
+def test_a_large_item_is_announced_and_a_small_one_is_published(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     small, large = b"x" * ANNOUNCE_ABOVE_BYTES, b"x" * (ANNOUNCE_ABOVE_BYTES + 1)
@@ -82,7 +82,7 @@ def test_a_large_item_is_announced_and_a_small_one_is_told_whole(
     assert record.items == [small, large]
 
 
-def test_every_watcher_is_told(ledger: BlockingLedger, channel: Channel) -> None:
+def test_every_watcher_gets_the_event(ledger: BlockingLedger, channel: Channel) -> None:
     record = running(ledger, channel.name)
     with Channel(ledger, "another") as another:
         ledger.run(watch(record.call, another.name))
@@ -90,7 +90,7 @@ def test_every_watcher_is_told(ledger: BlockingLedger, channel: Channel) -> None
         assert events(channel) == events(another) == [Item(0, b"a")]
 
 
-def test_a_transient_item_is_told_and_the_latest_is_kept(
+def test_a_transient_item_is_published_and_the_latest_is_kept(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name)
@@ -110,14 +110,14 @@ def test_a_transient_item_takes_no_ordinal(ledger: BlockingLedger) -> None:
     assert record.items == [b"a", b"b"]
 
 
-def test_the_latest_transient_item_goes_when_the_call_has_ended(ledger: BlockingLedger) -> None:
+def test_the_latest_transient_item_is_deleted_when_the_call_ends(ledger: BlockingLedger) -> None:
     record = running(ledger)
     ledger.run(emit_transient(record.call, 1, b"99 %"))
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
     assert record.snapshot().transient == b""
 
 
-def test_initial_metadata_is_told_and_kept_past_the_end(
+def test_initial_metadata_is_published_and_kept_after_the_end(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name)
@@ -134,8 +134,8 @@ def test_credit_goes_to_the_handler_and_only_forward(
     emitted(record, *[b"item"] * 5)
     for count in (2, 5, 3):
         assert ledger.run(credit(record.call, count)) is None
-    heard = [parse_control(frame) for frame in control.heard()]
-    assert heard == [(str(record.call), 1, Credit(2)), (str(record.call), 1, Credit(5))]
+    received = [parse_control(frame) for frame in control.received()]
+    assert received == [(str(record.call), 1, Credit(2)), (str(record.call), 1, Credit(5))]
     assert ledger.run(read_flow(record.call, 1)) == Flow(5, 0)
 
 
@@ -145,7 +145,7 @@ def test_credit_for_a_finished_call_is_refused(ledger: BlockingLedger) -> None:
     assert ledger.run(credit(record.call, 1)) == Refused(State.SUCCEEDED)
 
 
-def test_items_that_were_read_can_be_let_go(ledger: BlockingLedger) -> None:
+def test_read_items_can_be_trimmed(ledger: BlockingLedger) -> None:
     record = running(ledger)
     emitted(record, b"a", b"bb", b"ccc", b"d")
     assert ledger.run(trim(record.call, 1, 2, 3)) is None
@@ -157,7 +157,7 @@ def test_items_that_were_read_can_be_let_go(ledger: BlockingLedger) -> None:
     assert record.items == [b"ccc", b"d", b"e"]
 
 
-def test_a_repeated_item_that_was_let_go_does_not_come_back(ledger: BlockingLedger) -> None:
+def test_a_repeated_item_that_was_trimmed_is_not_stored_again(ledger: BlockingLedger) -> None:
     record = running(ledger)
     emitted(record, b"a", b"b")
     ledger.run(trim(record.call, 1, 2, 2))
@@ -165,7 +165,7 @@ def test_a_repeated_item_that_was_let_go_does_not_come_back(ledger: BlockingLedg
     assert record.items == []
 
 
-def test_a_finished_call_holds_the_bytes_that_were_not_let_go(ledger: BlockingLedger) -> None:
+def test_a_finished_call_holds_the_bytes_that_were_not_trimmed(ledger: BlockingLedger) -> None:
     record = running(ledger)
     emitted(record, b"x" * 10, b"x" * 20)
     ledger.run(trim(record.call, 1, 1, 10))
@@ -185,7 +185,7 @@ def test_a_unary_methods_response_is_stored_with_the_end(
     assert (ending.state, ending.count, ending.outcome) == (State.SUCCEEDED, 1, b"outcome")
 
 
-def test_a_channel_that_nobody_hears_stops_being_a_watcher(ledger: BlockingLedger) -> None:
+def test_a_channel_without_subscribers_stops_being_a_watcher(ledger: BlockingLedger) -> None:
     record = running(ledger, NOBODY)
     assert record.watchers == [NOBODY]
     assert ledger.run(emit(record.call, 1, 0, b"a")) == Flow(0, 0)
@@ -193,7 +193,7 @@ def test_a_channel_that_nobody_hears_stops_being_a_watcher(ledger: BlockingLedge
     assert "abandoned_at" in record.fields
 
 
-def test_a_transient_item_that_nobody_hears_counts_as_the_watcher_gone(
+def test_a_transient_item_without_a_subscriber_shows_that_the_watcher_is_lost(
     ledger: BlockingLedger,
 ) -> None:
     record = running(ledger, NOBODY)
@@ -215,7 +215,7 @@ async def test_items_are_read_by_ordinal_in_pages(
     assert await aio_ledger.items(record.call, 0, 2) == [(1, b"b"), (2, b"c")]
 
 
-def test_a_watcher_learns_how_long_the_handler_waits_for_watchers(ledger: BlockingLedger) -> None:
+def test_watching_reports_how_long_the_handler_waits(ledger: BlockingLedger) -> None:
     record = running(ledger)
     emitted(record, b"a", b"b")
     assert record.snapshot().credit_wait_s == 0

@@ -1,4 +1,4 @@
-"""Every end has its place in the life cycle's table; `test_ledger_model.py` has whole lives."""
+"""Ending a call from each state; `test_ledger_model.py` tests sequences of operations."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from tests.contract.records import accepted
 
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("event", [Event.SUCCEED, Event.FAIL, Event.CANCEL, Event.EXPIRE])
-def test_every_end_has_its_place_in_the_table(
-    ledger: BlockingLedger, state: State, event: Event
-) -> None:
+def test_every_end_follows_the_table(ledger: BlockingLedger, state: State, event: Event) -> None:
     record = accepted(ledger, receiving=True)
     ledger.redis.hset(f"{record.call.partition}:call:{record.call}", "state", str(state))
     successor = next_state(state, event)

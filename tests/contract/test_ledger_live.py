@@ -1,4 +1,4 @@
-"""Live calls: queued while their requests come, which a handler takes as they do."""
+"""Live calls: queued while their requests arrive; the handler reads them meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMIT = 1000
 
 
 def live(ledger: BlockingLedger, *requests: bytes, **changes: Any) -> Record:
-    """A running live call of which these requests have come."""
+    """A running live call that has these requests."""
     record = running(ledger, live=True, **changes)
     put(ledger, record, *requests)
     return record
@@ -45,8 +45,8 @@ def take(
     return ledger.run(take_requests(record.call, attempt, first, read_bytes))
 
 
-def heard(control: Channel) -> list[object]:
-    return [event for _, _, event in map(parse_control, control.heard())]
+def received(control: Channel) -> list[object]:
+    return [event for _, _, event in map(parse_control, control.received())]
 
 
 def test_a_live_call_is_queued_with_its_message_before_its_requests(ledger: BlockingLedger) -> None:
@@ -62,14 +62,14 @@ def test_a_live_call_is_queued_with_its_message_before_its_requests(ledger: Bloc
 
 def test_its_requests_come_until_they_are_complete(ledger: BlockingLedger) -> None:
     record = live(ledger, b"a", b"b")
-    for _ in range(2):  # said twice
+    for _ in range(2):  # sent twice
         assert ledger.run(complete(record.call, Push(), 2)) is None
     assert record.state is State.RUNNING
     assert ledger.run(receive(record.call, 2, b"c", LIMIT)) == Refused(State.RUNNING)
     assert take(ledger, record, 0, 0) == Requests(2, (b"a", b"b"))
 
 
-def test_a_watcher_hears_whether_requests_may_come(ledger: BlockingLedger) -> None:
+def test_watching_reports_whether_requests_may_come(ledger: BlockingLedger) -> None:
     record = live(ledger, b"a")
     assert record.snapshot().receiving
     ledger.run(complete(record.call, Push(), 1))
@@ -78,25 +78,25 @@ def test_a_watcher_hears_whether_requests_may_come(ledger: BlockingLedger) -> No
     assert not accepted(ledger).snapshot().receiving
 
 
-def test_requests_that_the_ledger_lost_are_missed_at_the_end(ledger: BlockingLedger) -> None:
+def test_requests_that_the_ledger_lost_are_detected_at_the_end(ledger: BlockingLedger) -> None:
     record = live(ledger, b"a")
     assert ledger.run(complete(record.call, Push(), 2)) == Refused(Refusal.GAP)
     assert take(ledger, record, 2, 2) == Refused(Refusal.GAP)
 
 
-def test_a_handler_that_waits_is_told_of_each_request_and_of_their_end(
+def test_a_waiting_handler_is_notified_of_each_request_and_of_their_end(
     ledger: BlockingLedger, control: Channel
 ) -> None:
     record = live(ledger, control=control.name)
     assert take(ledger, record, 0, 0) == Requests(None, ())
     put(ledger, record, b"a")
-    assert heard(control) == [RequestsCame(1)]
-    put(ledger, record, b"b")  # it has not taken the first
-    assert heard(control) == []
+    assert received(control) == [RequestsCame(1)]
+    put(ledger, record, b"b")  # the handler has not read the first
+    assert received(control) == []
     assert take(ledger, record, 0, 0) == Requests(None, (b"a", b"b"))
     assert take(ledger, record, 2, 2) == Requests(None, ())
     ledger.run(complete(record.call, Push(), 2))
-    assert heard(control) == [RequestsCame(2)]
+    assert received(control) == [RequestsCame(2)]
     assert take(ledger, record, 2, 2) == Requests(2, ())
 
 
@@ -121,16 +121,16 @@ def test_beyond_a_window_requests_wait_until_half_of_it_is_read(
     third = receive(record.call, 2, b"z", LIMIT)
     assert ledger.run(third) == Refused(Refusal.FULL)
     take(ledger, record, 0, 0)
-    assert channel.heard() == []
+    assert channel.received() == []
     take(ledger, record, 1, 60)
-    (frame,) = channel.heard()
+    (frame,) = channel.received()
     assert parse_frame(frame) == (str(record.call), RequestWindowOpen())
     assert ledger.run(third) is None
     take(ledger, record, 2, 100)
-    assert channel.heard() == []  # nobody waits
+    assert channel.received() == []  # nobody waits
 
 
-def test_a_request_larger_than_the_window_goes_in_by_itself(ledger: BlockingLedger) -> None:
+def test_a_request_larger_than_the_window_is_stored_alone(ledger: BlockingLedger) -> None:
     record = live(ledger, b"x" * 150, window_bytes=100)
     assert ledger.run(receive(record.call, 1, b"", LIMIT)) == Refused(Refusal.FULL)
     take(ledger, record, 1, 150)
@@ -146,7 +146,7 @@ def test_a_request_larger_than_the_window_goes_in_by_itself(ledger: BlockingLedg
         ({}, [b"a" * 60]),
     ],
 )
-def test_what_was_read_is_kept_while_the_call_may_be_run_again(
+def test_read_requests_are_kept_while_the_call_may_run_again(
     ledger: BlockingLedger, terms: dict[str, Any], kept: list[bytes]
 ) -> None:
     record = live(ledger, b"a" * 60, **terms)
@@ -180,15 +180,13 @@ def test_a_caller_that_is_idle_for_too_long_ends_the_call(
     take(ledger, record, 1, 1)
     eventually(lambda: record.is_past("idle_until"), "the time has come")
     sweep_all(ledger)
-    assert heard(control) == [RequestsCame(1), Stop(State.EXPIRED)]
+    assert received(control) == [RequestsCame(1), Stop(State.EXPIRED)]
     assert (record.ending().state, record.ending().reason) == (State.EXPIRED, "CALLER_IDLE")
     assert record.inputs == []
 
 
 @pytest.mark.parametrize("what", ["a request", "their end", "another worker"])
-def test_a_handler_that_has_something_to_do_is_not_kept_waiting(
-    ledger: BlockingLedger, what: str
-) -> None:
+def test_a_handler_with_stored_requests_does_not_wait(ledger: BlockingLedger, what: str) -> None:
     record = live(ledger, idle_s=0.001)
     take(ledger, record, 0, 0)
     eventually(lambda: record.is_past("idle_until"), "the time has come")
@@ -203,7 +201,7 @@ def test_a_handler_that_has_something_to_do_is_not_kept_waiting(
     assert not record.state.terminal
 
 
-def test_to_ask_again_is_not_to_wait_anew(ledger: BlockingLedger) -> None:
+def test_a_retry_of_the_handler_does_not_restart_the_wait(ledger: BlockingLedger) -> None:
     record = live(ledger, idle_s=50.0)
     take(ledger, record, 0, 0)
     until = record.fields["idle_until"]
@@ -212,7 +210,7 @@ def test_to_ask_again_is_not_to_wait_anew(ledger: BlockingLedger) -> None:
     assert record.fields["idle_until"] == until
 
 
-def test_the_requests_of_a_live_call_go_with_its_end(ledger: BlockingLedger) -> None:
+def test_the_requests_of_a_live_call_are_deleted_with_its_end(ledger: BlockingLedger) -> None:
     record = live(ledger, b"a")
     assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"")) is None
     assert record.inputs == []

@@ -1,4 +1,4 @@
-"""An operation whose answer was lost is run again, and must count once."""
+"""An operation whose reply was lost runs again, and must take effect once."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_request_is_spooled_once(
     assert record.inputs == [b"a"]
 
 
-def test_requests_end_once_and_the_gateway_hears_so(
+def test_requests_end_once_and_the_gateway_is_notified(
     link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
 ) -> None:
     record = accepted(ledger, receiving=True)
@@ -88,7 +88,7 @@ def test_a_worker_keeps_its_claim(
     assert run_losing_the_answer(link, behind, claim(record.call, 1, WORKER)) is None
 
 
-def test_a_worker_that_began_a_call_hears_so(
+def test_begin_returns_the_same_reply_after_a_lost_one(
     link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
 ) -> None:
     record = accepted(ledger)
@@ -106,7 +106,7 @@ def test_an_item_is_stored_once(
     assert (record.items, record.snapshot().sent) == ([b"item"], 4)
 
 
-def test_items_are_let_go_once(
+def test_items_are_released_once(
     link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
 ) -> None:
     record = running(ledger)
@@ -131,7 +131,7 @@ def test_a_call_ends_once(link: LossyLink, behind: BlockingLedger, ledger: Block
     assert (record.ending().state, record.ending().outcome) == (State.SUCCEEDED, b"done")
 
 
-async def test_an_answer_lost_over_asyncio_is_made_good_too(
+async def test_a_reply_lost_over_asyncio_is_retried(
     link: LossyLink, ledger: BlockingLedger
 ) -> None:
     behind = Ledger(link.url)
@@ -152,7 +152,7 @@ RUNS: dict[str, Callable[[BlockingLedger, Operation[Any]], Any]] = {
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_server_that_is_restarted_while_it_is_asked_may_have_forgotten_the_script(
+def test_a_server_that_restarts_during_an_operation_lacks_the_script(
     link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger, run: str
 ) -> None:
     record = running(ledger)
@@ -164,7 +164,7 @@ def test_a_server_that_is_restarted_while_it_is_asked_may_have_forgotten_the_scr
     assert record.ending().outcome == b"done"
 
 
-async def test_asyncios_ledger_bears_that_too(link: LossyLink, ledger: BlockingLedger) -> None:
+async def test_the_asyncio_ledger_handles_that_too(link: LossyLink, ledger: BlockingLedger) -> None:
     behind = Ledger(link.url)
     for run in (behind.run, lambda operation: behind.run_all([operation])):
         record = running(ledger)

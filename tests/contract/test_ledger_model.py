@@ -1,4 +1,4 @@
-"""The ledger's scripts, on a real server, do what the model does; whatever comes in what order."""
+"""The ledger's scripts, on a real server, agree with the model for random operations."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Re
 from forebay_backends.ledger.operations.calls import credit, end, leave
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from tests.contract.channel import Channel
-from tests.contract.ledger_model import HEARD, Model, Terms, Time
+from tests.contract.ledger_model import SUBSCRIBED, Model, Terms, Time
 from tests.contract.records import NOBODY, QUEUE, Record, accepted, sweep_all
 
 ENDS = [Event.SUCCEED, Event.FAIL, Event.CANCEL]
 WORKERS = st.sampled_from(["one", "one", "two"])
-CHANNELS = st.sampled_from([HEARD, NOBODY])
-BACK = st.sampled_from([0, 0, 0, 0, 1, -1])  # by how much an attempt is not the present one
-RARELY = st.sampled_from([False] * 7 + [True])  # for what ends a call: there is little after it
+CHANNELS = st.sampled_from([SUBSCRIBED, NOBODY])
+BACK = st.sampled_from([0, 0, 0, 0, 1, -1])  # the difference from the present attempt number
+RARELY = st.sampled_from([False] * 7 + [True])  # for operations that end a call
 KINDS = st.sampled_from(["one request", "one request", "spooled", "live"])
 TERMS = KINDS.flatmap(
     lambda kind: st.builds(
@@ -72,7 +72,7 @@ TERMS = KINDS.flatmap(
 
 
 class Life(RuleBasedStateMachine):
-    """A call on a real server, beside its model."""
+    """A call on a real server, and its model."""
 
     ledger: ClassVar[BlockingLedger]
     gateway: ClassVar[Channel]
@@ -270,38 +270,38 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def who_is_to_know_was_told(self) -> None:
-        told: list[tuple[object, ...]] = []
-        for _, event in map(parse_frame, self.gateway.heard()):
+        published: list[tuple[object, ...]] = []
+        for _, event in map(parse_frame, self.gateway.received()):
             match event:
                 case Item(ordinal):
-                    told.append(("item", ordinal))
+                    published.append(("item", ordinal))
                 case ItemsStored(count):
-                    told.append(("item", count - 1))
+                    published.append(("item", count - 1))
                 case Ending(state):
-                    told.append(("end", str(state)))
+                    published.append(("end", str(state)))
                 case RequestWindowOpen():
-                    told.append(("room",))
+                    published.append(("room",))
                 case _:
-                    told.append(("transient",))
-        assert told == self.model.told
-        ordered: list[tuple[object, ...]] = []
-        for _, attempt, event in map(parse_control, self.control.heard()):
+                    published.append(("transient",))
+        assert published == self.model.published
+        control_events: list[tuple[object, ...]] = []
+        for _, attempt, event in map(parse_control, self.control.received()):
             match event:
                 case Stop(state):
-                    ordered.append(("stop", attempt, str(state)))
+                    control_events.append(("stop", attempt, str(state)))
                 case Credit(read_count):
-                    ordered.append(("credit", attempt, read_count))
+                    control_events.append(("credit", attempt, read_count))
                 case RequestsCame(count):
-                    ordered.append(("requests", attempt, count))
-        assert ordered == self.model.ordered
-        self.model.told, self.model.ordered = [], []
+                    control_events.append(("requests", attempt, count))
+        assert control_events == self.model.control_events
+        self.model.published, self.model.control_events = [], []
 
     def teardown(self) -> None:
         if hasattr(self, "record"):
             self.ledger.redis.flushdb()
 
     def _named(self, channel: str) -> str:
-        return self.gateway.name if channel == HEARD else channel
+        return self.gateway.name if channel == SUBSCRIBED else channel
 
     def _is_due(self) -> None:
         self.ledger.redis.zadd(f"{self.call.partition}:due", {str(self.call): 1})

@@ -1,4 +1,4 @@
-"""Calls that ride on another's message are no messages that could be missed."""
+"""Calls that another call's message names do not count as missing messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.contract.records import NOBODY, QUEUE, WORKER, new_call, new_key, wit
 from tests.harness import eventually
 
 LEASE_S = 0.05
-"""Of these tests' looks at what waits."""
+"""The lease of these tests."""
 
 
 def accepted(ledger: BlockingLedger, *, piggybacked: bool) -> CallKey:
@@ -33,13 +33,13 @@ def accepted(ledger: BlockingLedger, *, piggybacked: bool) -> CallKey:
 
 
 def waiting(ledger: BlockingLedger) -> QueueBacklog:
-    """What waits, where a lease is short."""
+    """The waiting calls, with a short lease."""
     looks = [with_lease(unclaimed(n, [QUEUE]), LEASE_S) for n in range(PARTITIONS)]
     return sum((ledger.run(look)[QUEUE] for look in looks), QueueBacklog(0, ()))
 
 
 def old(ledger: BlockingLedger, count: int) -> QueueBacklog:
-    """What waits, when so many calls have waited for a lease."""
+    """The waiting calls, when that many have waited for a lease."""
     eventually(lambda: len(waiting(ledger).old) == count, f"{count} old calls", 20.0)
     return waiting(ledger)
 
@@ -48,7 +48,7 @@ def calls(found: list[UnclaimedCall]) -> list[CallKey]:
     return [one.call for one in found]
 
 
-def test_of_a_message_that_names_several_calls_one_is_counted(ledger: BlockingLedger) -> None:
+def test_a_message_for_several_calls_counts_once(ledger: BlockingLedger) -> None:
     for piggybacked in (False, True, True):
         accepted(ledger, piggybacked=piggybacked)
     found = old(ledger, 3)
@@ -57,7 +57,7 @@ def test_of_a_message_that_names_several_calls_one_is_counted(ledger: BlockingLe
     assert len(probably_lost(found, depth=0)) == 3
 
 
-def test_riders_are_overtaken_as_others_are(ledger: BlockingLedger) -> None:
+def test_piggybacked_calls_are_overtaken_like_others(ledger: BlockingLedger) -> None:
     rider = accepted(ledger, piggybacked=True)
     old(ledger, 1)
     later = new_key()
@@ -77,7 +77,9 @@ LEAVES: dict[str, Callable[[BlockingLedger, CallKey], object]] = {
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_a_rider_that_leaves_the_queue_is_counted_out(ledger: BlockingLedger, leave: str) -> None:
+def test_a_piggybacked_call_that_ends_is_not_counted_any_more(
+    ledger: BlockingLedger, leave: str
+) -> None:
     rider = accepted(ledger, piggybacked=True)
     stays = accepted(ledger, piggybacked=False)
     LEAVES[leave](ledger, rider)
@@ -85,7 +87,7 @@ def test_a_rider_that_leaves_the_queue_is_counted_out(ledger: BlockingLedger, le
     assert (found.count, calls(list(found.old))) == (1, [stays])
 
 
-def test_a_rider_that_is_sent_again_has_a_message_of_its_own(ledger: BlockingLedger) -> None:
+def test_a_resent_piggybacked_call_has_its_own_message(ledger: BlockingLedger) -> None:
     accepted(ledger, piggybacked=True)
     (rider,) = old(ledger, 1).old
     assert rider.piggybacked
@@ -96,7 +98,7 @@ def test_a_rider_that_is_sent_again_has_a_message_of_its_own(ledger: BlockingLed
 
 
 @pytest.mark.parametrize("claimed", [True, False])
-def test_a_rider_whose_worker_lets_go_of_it_has_a_message_of_its_own(
+def test_a_released_piggybacked_call_gets_its_own_message(
     ledger: BlockingLedger, claimed: bool
 ) -> None:
     rider = accepted(ledger, piggybacked=True)

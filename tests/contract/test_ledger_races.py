@@ -1,4 +1,4 @@
-"""Several who would end one call at the same moment."""
+"""Several clients that end one call at the same moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PUSH = Push("queue", b"message")
 
 
 def at_once(works: Sequence[Callable[[], object]]) -> list[object]:
-    """What each returned; all begin together."""
+    """The results of all functions, started at the same time."""
     barrier = Barrier(len(works))
 
     def begin_together(work: Callable[[], object]) -> object:
@@ -100,10 +100,10 @@ def test_one_of_several_workers_gets_a_call(ledger: BlockingLedger) -> None:
 
 
 def ends_once(record: Record, channel: Channel) -> None:
-    """It ended once, as was told, and stays so."""
+    """The call ended once, as reported, and does not change."""
     ends = [
         event
-        for key, event in map(parse_frame, channel.heard())
+        for key, event in map(parse_frame, channel.received())
         if isinstance(event, Ending) and key == str(record.call)
     ]
     assert ends == [record.ending()]

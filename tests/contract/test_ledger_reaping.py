@@ -1,4 +1,4 @@
-"""Claims that lapse, and what becomes of their calls."""
+"""Expired claims, and their calls."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SOON_S = 20.0
 
 
 def lapsed(ledger: BlockingLedger, record: Record, attempt: int = 1) -> None:
-    """The worker's claim on the call has lapsed, and a sweep has seen it."""
+    """Lets the worker's claim on the call expire, and sweeps."""
     operation = renew(record.call.partition, WORKER, [(record.call, attempt)])
     assert ledger.run(with_lease(operation, 0.001)) == [None]
 
@@ -61,13 +61,13 @@ def lapsed(ledger: BlockingLedger, record: Record, attempt: int = 1) -> None:
 
 
 def waiting(ledger: BlockingLedger) -> QueueBacklog:
-    """What waits unclaimed in the queue, of the whole ledger."""
+    """The queue's unclaimed calls, from all partitions."""
     found = [ledger.run(unclaimed(n, [QUEUE]))[QUEUE] for n in range(PARTITIONS)]
     return sum(found, QueueBacklog(0, ()))
 
 
 def unsent(ledger: BlockingLedger) -> list[tuple[CallKey, int]]:
-    """The calls, by their attempts, whose message is yet to be sent."""
+    """The attempts whose message has not been sent yet, by call."""
     return [(call.call, call.attempt) for call in waiting(ledger).old if not call.sent_ms]
 
 
@@ -167,7 +167,7 @@ def test_a_claim_that_is_renewed_does_not_lapse(ledger: BlockingLedger) -> None:
     assert record.state is State.RUNNING
 
 
-def test_renewing_claims_where_the_ledger_was_away_when_the_message_came(
+def test_renewing_claims_a_call_if_the_ledger_was_down_when_its_message_came(
     ledger: BlockingLedger,
 ) -> None:
     record = accepted(ledger)
@@ -176,7 +176,7 @@ def test_renewing_claims_where_the_ledger_was_away_when_the_message_came(
     assert waiting(ledger).count == 0
 
 
-def test_renewing_says_which_calls_are_the_workers_no_longer(ledger: BlockingLedger) -> None:
+def test_renewing_reports_lost_leases(ledger: BlockingLedger) -> None:
     record = running(ledger)
     stranger = CallKey(record.call.id, "stranger")
     ledger.run(cancel(record.call))
@@ -193,7 +193,7 @@ def test_renewing_says_which_calls_are_the_workers_no_longer(ledger: BlockingLed
     ]
 
 
-def test_a_worker_gives_back_what_it_had_claimed(ledger: BlockingLedger) -> None:
+def test_a_worker_releases_its_claimed_call(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     ledger.run(claim(record.call, 1, WORKER))
     assert ledger.run(release(record.call, 1, OTHER_WORKER)) == Refused(Refusal.TAKEN)
@@ -201,7 +201,7 @@ def test_a_worker_gives_back_what_it_had_claimed(ledger: BlockingLedger) -> None
     assert unsent(ledger) == [(record.call, 1)]
 
 
-def test_a_worker_whose_child_died_gives_back_what_that_ran(ledger: BlockingLedger) -> None:
+def test_a_worker_releases_the_calls_of_a_dead_child(ledger: BlockingLedger) -> None:
     movable, fixed = running(ledger), running(ledger, may_run_again=False)
     assert ledger.run(release(movable.call, 1, WORKER)) is None
     assert ledger.run(release(fixed.call, 1, WORKER)) is None
@@ -220,19 +220,19 @@ def test_an_attempts_run_time_does_not_shorten_the_next_ones(ledger: BlockingLed
     assert left_ms == pytest.approx(600_000, abs=10)
 
 
-def test_the_workers_main_process_is_told_of_a_stop(ledger: BlockingLedger) -> None:
+def test_the_workers_main_process_receives_a_stop(ledger: BlockingLedger) -> None:
     with Channel(ledger, "control", name=control_channel(WORKER)) as main:
         record = running(ledger)
         ledger.run(cancel(record.call))
         moved = running(ledger)
         ledger.run(release(moved.call, 1, WORKER))
-        assert [parse_control(frame) for frame in main.heard()] == [
+        assert [parse_control(frame) for frame in main.received()] == [
             (str(record.call), 1, Stop(State.CANCELLED)),
             (str(moved.call), 1, Stop(State.QUEUED)),
         ]
 
 
-async def test_the_reaper_sends_what_lapsed_again_once(
+async def test_the_reaper_resends_an_expired_call_once(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     record = running(ledger)
@@ -248,7 +248,7 @@ async def test_the_reaper_sends_what_lapsed_again_once(
     assert await broker.depth(QUEUE) == 1
 
 
-async def test_the_reaper_sends_again_what_the_queue_lost(
+async def test_the_reaper_resends_calls_whose_message_the_queue_lost(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     broker = RedisBroker(aio_ledger, is_ledger=True)
@@ -271,7 +271,7 @@ def test_a_call_is_unclaimed_when_its_message_was_sent_15_s_ago(ledger: Blocking
     assert waiting(ledger).count == 2
 
 
-async def test_the_reaper_sends_again_what_was_overtaken(
+async def test_the_reaper_resends_overtaken_calls(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     early = accepted(ledger)
@@ -286,7 +286,7 @@ async def test_the_reaper_sends_again_what_was_overtaken(
     }
 
 
-def test_a_call_of_a_higher_priority_overtakes_no_other(ledger: BlockingLedger) -> None:
+def test_a_claimed_call_of_another_priority_overtakes_none(ledger: BlockingLedger) -> None:
     early = accepted(ledger)
     sent_a_lease_ago(ledger, early)
     urgent = accepted(ledger, call=same_partition(early.call), priority=5)
@@ -300,7 +300,7 @@ async def test_one_process_at_a_time_is_elected(aio_ledger: Ledger) -> None:
 
 
 def is_due(ledger: BlockingLedger, record: Record) -> bool:
-    """Whether something must happen to the call now."""
+    """Whether the call is due for review now."""
     due = cast("float", ledger.redis.zscore(f"{record.call.partition}:due", str(record.call)))
     return due <= now_ms(ledger)
 
@@ -312,12 +312,12 @@ def now_ms(ledger: BlockingLedger) -> float:
 
 
 def sent_a_lease_ago(ledger: BlockingLedger, record: Record) -> None:
-    """The call's message was sent more than a lease ago, as far as the ledger knows."""
+    """Makes the ledger believe that the call's message was sent more than a lease ago."""
     sent_earlier(ledger, record, LEASE_S + 1)
 
 
 def sent_earlier(ledger: BlockingLedger, record: Record, seconds: float) -> None:
-    """The call's message was sent so much earlier, as far as the ledger knows."""
+    """Makes the ledger believe that the call's message was sent that much earlier."""
     waiting_set = f"{record.call.partition}:waiting:{QUEUE}"
     ledger.redis.zincrby(waiting_set, -1000 * seconds, str(record.call))
 
@@ -336,12 +336,12 @@ def test_after_a_pause_holders_get_the_time_of_a_lease_to_come_back(
     ledger.run(with_lease(lapse_now, 0.001))
     ledger.run(with_lease(watch(watched.call, NOBODY), 0.001))
     eventually(lambda: all(is_due(ledger, record) for record in (claimed, watched)), "they are due")
-    for number in range(PARTITIONS):  # as after an outage: none of these was swept of late
+    for number in range(PARTITIONS):  # as after an outage: none of these was swept recently
         ledger.run(sweep(number, ()))
         ledger.run(sweep(number, ()))
     assert claimed.state is State.RUNNING
     assert watched.state is State.QUEUED
-    for record in (claimed, watched):  # it is looked at again then; the time passes here
+    for record in (claimed, watched):  # it is reviewed then; the test moves the time
         due = f"{record.call.partition}:due"
         assert ledger.redis.zscore(due, str(record.call)) == pytest.approx(
             now_ms(ledger) + LEASE_S * 1000, abs=5000

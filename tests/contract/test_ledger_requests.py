@@ -1,4 +1,4 @@
-"""Accepting calls, and spooling the requests of those that stream them."""
+"""Accepting calls, and storing request streams."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_call_is_accepted_with_its_message(ledger: BlockingLedger) -> None:
     assert queue(ledger) == [b"message"]
 
 
-def test_a_known_id_is_told_and_changes_nothing(ledger: BlockingLedger) -> None:
+def test_a_known_id_is_reported_and_changes_nothing(ledger: BlockingLedger) -> None:
     first, second = new_call(), new_call(method="pkg.Other.Method", digest="d2", request=b"other")
     assert ledger.run(accept(CALL, first, NOBODY, PUSH)) is None
     assert ledger.run(accept(CALL, second, NOBODY, PUSH)) == ExistingCall(
@@ -178,7 +178,7 @@ def test_a_call_without_a_worker_ends_after_its_queue_wait_from_the_end_of_its_r
     assert (record.ending().state, record.ending().reason) == (State.FAILED, "NO_WORKERS")
 
 
-def test_a_handler_hears_how_many_requests_there_are(ledger: BlockingLedger) -> None:
+def test_a_handler_is_notified_of_the_number_of_requests(ledger: BlockingLedger) -> None:
     def begun(new: NewCall, *requests: bytes) -> Begun:
         call = new_key()
         ledger.run(accept(call, new, NOBODY, Push()))
@@ -195,7 +195,7 @@ def test_a_handler_hears_how_many_requests_there_are(ledger: BlockingLedger) -> 
     assert begun(new_call(receiving=True), b"a", b"b").inputs == 2
 
 
-def test_the_requests_go_when_the_call_has_ended(ledger: BlockingLedger) -> None:
+def test_the_requests_are_deleted_when_the_call_ends(ledger: BlockingLedger) -> None:
     record = accepted(ledger, receiving=True)
     ledger.run(receive(record.call, 0, b"a", 100))
     ledger.run(cancel(record.call))

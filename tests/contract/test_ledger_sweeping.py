@@ -1,4 +1,4 @@
-"""What time does to calls: what is due ends, what is over goes, and nothing stays behind."""
+"""The sweep: it ends overdue calls, drops expired records, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SOON_S = 3.0
 
 
 def finished(ledger: BlockingLedger, *items: bytes, **changes: object) -> Record:
-    """A call that succeeded with these items."""
+    """A call that has succeeded with these items."""
     record = running(ledger, **changes)
     for ordinal, item in enumerate(items):
         ledger.run(emit(record.call, 1, ordinal, item))
@@ -62,9 +62,7 @@ def held(ledger: BlockingLedger) -> int:
 
 
 @pytest.mark.parametrize("state", [State.RECEIVING, State.QUEUED, State.RUNNING])
-def test_a_call_ends_at_its_deadline_wherever_it_stands(
-    ledger: BlockingLedger, state: State
-) -> None:
+def test_a_call_ends_at_its_deadline_in_any_state(ledger: BlockingLedger, state: State) -> None:
     changes = {"timeout_s": 0.3, "receiving": state is State.RECEIVING}
     record = running(ledger, **changes) if state is State.RUNNING else accepted(ledger, **changes)
     assert record.state is state
@@ -92,7 +90,7 @@ def test_a_run_ends_when_its_time_is_used_up(ledger: BlockingLedger) -> None:
     ("consumed", "reason"),
     [((), "NO_WORKERS"), (("other",), "NO_WORKERS"), ((QUEUE,), "QUEUE_WAIT")],
 )
-def test_a_call_that_is_not_begun_in_time_fails_and_says_why(
+def test_a_call_that_does_not_begin_in_time_fails_with_the_reason(
     ledger: BlockingLedger, consumed: tuple[str, ...], reason: str
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
@@ -106,7 +104,7 @@ def test_a_call_that_is_not_begun_in_time_fails_and_says_why(
 
 
 @pytest.mark.parametrize("operation", ["claim", "begin"])
-def test_a_call_that_a_live_worker_takes_too_late_did_not_lack_workers(
+def test_a_late_start_by_a_live_worker_is_not_no_workers(
     ledger: BlockingLedger, operation: str
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
@@ -121,7 +119,7 @@ def test_a_call_that_a_live_worker_takes_too_late_did_not_lack_workers(
     assert (record.state, record.ending().reason) == (State.FAILED, "QUEUE_WAIT")
 
 
-def test_a_watcher_that_looks_after_the_wait_does_not_say_that_workers_lacked(
+def test_watching_after_the_queue_wait_does_not_report_no_workers(
     ledger: BlockingLedger,
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
@@ -143,14 +141,14 @@ def test_a_call_that_runs_no_longer_waits_for_a_worker(ledger: BlockingLedger) -
     assert record.state is State.RUNNING
 
 
-def test_a_sweep_leaves_alone_what_is_not_due(ledger: BlockingLedger) -> None:
+def test_a_sweep_does_not_change_calls_that_are_not_due(ledger: BlockingLedger) -> None:
     records = [accepted(ledger, timeout_s=600.0), running(ledger, timeout_s=600.0)]
     before = [record.fields for record in records]
     assert all(swept.reviewed == swept.dropped == 0 for swept in sweep_all(ledger))
     assert [record.fields for record in records] == before
 
 
-def test_a_sweep_takes_no_more_at_a_time_than_it_is_told(ledger: BlockingLedger) -> None:
+def test_a_sweep_reviews_no_more_calls_than_its_limit(ledger: BlockingLedger) -> None:
     partition = PARTITIONS - 1
     calls: list[CallKey] = []
     while len(calls) < 5:
@@ -174,7 +172,7 @@ def test_a_finished_call_is_dropped_when_its_retention_is_over(ledger: BlockingL
     assert kept.items == [b"item"]
 
 
-def test_an_id_can_be_used_anew_when_the_retention_is_over(ledger: BlockingLedger) -> None:
+def test_an_id_can_be_reused_after_the_retention(ledger: BlockingLedger) -> None:
     record = finished(ledger, b"item", retention_s=0.05)
 
     def accepted_anew() -> bool:
@@ -228,7 +226,7 @@ def test_the_oldest_finished_call_is_evicted_first(ledger: BlockingLedger) -> No
 
 
 def a_life_of_every_kind(ledger: BlockingLedger) -> None:
-    """Calls that used everything, each ended in another way."""
+    """Calls that used all features, each ended in another way."""
     transient = {"retention_s": 0.05, "timeout_s": 30.0}
     for event in (Event.SUCCEED, Event.FAIL, Event.CANCEL):
         record = accepted(ledger, receiving=True, **transient)
@@ -267,7 +265,7 @@ def test_nothing_is_left_in_the_server_after_retention(ledger: BlockingLedger) -
     assert len(left) <= PARTITIONS, "a counter and a clock a partition, whatever has been"
 
 
-def test_what_no_sweep_drops_expires_by_itself(ledger: BlockingLedger) -> None:
+def test_keys_that_no_sweep_drops_expire(ledger: BlockingLedger) -> None:
     record = finished(ledger, b"item", retention_s=0.05)
     record.snapshot("reader")
     for key in cast(list[bytes], ledger.redis.keys(f"*{record.call}")):

@@ -1,4 +1,4 @@
-"""Watching a call, and what follows when the last watcher has left."""
+"""Watching a call, and the consequences when the last watcher disconnects."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from tests.harness import eventually
 
 SOON_S = 3.0
 LINGER_S = 0.3
-"""Long enough for the looks of a test that comes before its end."""
+"""Long enough for a test to check the call before the linger ends."""
 
 
 def swept_to(record: Record, state: State) -> bool:
-    """Whether sweeping has led the call to the state."""
+    """Whether sweeping has changed the call to the state."""
     sweep_all(record.ledger)
     return record.state is state
 
 
-def test_a_watcher_hears_where_a_call_stands(ledger: BlockingLedger) -> None:
+def test_watching_returns_the_state_of_the_call(ledger: BlockingLedger) -> None:
     record = running(ledger)
     ledger.run(emit(record.call, 1, 0, b"item"))
     snapshot = ledger.run(watch(record.call, "channel"))
@@ -54,7 +54,7 @@ def test_a_watcher_hears_where_a_call_stands(ledger: BlockingLedger) -> None:
     assert "channel" in record.watchers
 
 
-def test_a_watcher_of_a_finished_call_hears_how_it_ended(ledger: BlockingLedger) -> None:
+def test_watching_a_finished_call_returns_its_ending(ledger: BlockingLedger) -> None:
     record = running(ledger)
     ledger.run(emit(record.call, 1, 0, b"item"))
     ledger.run(finish(record.call, 1, Event.FAIL, "WHY", b"outcome"))
@@ -63,7 +63,7 @@ def test_a_watcher_of_a_finished_call_hears_how_it_ended(ledger: BlockingLedger)
     assert (ending.count, ending.attempts) == (1, 1)
 
 
-def test_where_the_time_went_is_told_with_the_end(ledger: BlockingLedger) -> None:
+def test_timing_metadata_is_sent_with_the_end(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     ledger.redis.hincrby(f"{record.call.partition}:call:{record.call}", "queued_at", -700)
     ledger.run(finish(record.call, 1, Event.FAIL, "", b""))
@@ -72,7 +72,7 @@ def test_where_the_time_went_is_told_with_the_end(ledger: BlockingLedger) -> Non
 
 
 @pytest.mark.parametrize("state", [State.RECEIVING, State.QUEUED, State.RUNNING])
-def test_a_call_is_cancelled_at_once_when_its_last_watcher_left_and_nothing_lingers(
+def test_without_a_linger_a_call_is_cancelled_when_its_last_watcher_disconnects(
     ledger: BlockingLedger, state: State
 ) -> None:
     changes = {"linger_s": 0.0, "receiving": state is State.RECEIVING}
@@ -81,7 +81,7 @@ def test_a_call_is_cancelled_at_once_when_its_last_watcher_left_and_nothing_ling
     assert (record.state, record.ending().reason) == (State.CANCELLED, "CANCELLED")
 
 
-def test_a_call_lingers_when_its_last_watcher_left(ledger: BlockingLedger) -> None:
+def test_a_call_lingers_when_its_last_watcher_disconnects(ledger: BlockingLedger) -> None:
     record = running(ledger, linger_s=LINGER_S)
     ledger.run(leave(record.call, NOBODY))
     assert record.state is State.RUNNING
@@ -112,7 +112,7 @@ def test_a_call_lives_while_one_watcher_stays(ledger: BlockingLedger) -> None:
     assert record.state is State.CANCELLED
 
 
-def test_a_call_that_another_caller_was_told_of_is_not_discarded(ledger: BlockingLedger) -> None:
+def test_a_call_that_another_caller_attached_to_is_not_discarded(ledger: BlockingLedger) -> None:
     known, unknown = accepted(ledger), accepted(ledger)
     assert isinstance(ledger.run(attach(known.call, NOBODY)), CallSnapshot)
     assert ledger.run(watch(unknown.call, NOBODY)), "its first caller's watch is renewed"
@@ -189,7 +189,7 @@ def test_a_watch_that_is_renewed_does_not_lapse(ledger: BlockingLedger) -> None:
     assert renewed.state is State.QUEUED
 
 
-def test_a_lapsed_watch_does_not_count_when_the_last_live_watcher_leaves(
+def test_an_expired_watch_does_not_count_when_the_last_live_watcher_disconnects(
     ledger: BlockingLedger,
 ) -> None:
     record = accepted(ledger, "alive", linger_s=0.0)
@@ -216,15 +216,15 @@ async def test_watching_and_leaving_work_over_asyncio_too(
         await aio_ledger.run(watch(record.call, another.name))
         await aio_ledger.run(leave(record.call, channel.name))
         await aio_ledger.run(leave(record.call, another.name))
-        assert (channel.heard(), another.heard()) == ([], [])
+        assert (channel.received(), another.received()) == ([], [])
     assert record.state is State.CANCELLED
 
 
-def test_who_watches_hears_of_a_cancel_by_the_clock(
+def test_watchers_are_notified_of_a_cancellation_by_the_clock(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name, run_limit_s=0.05)
     eventually(lambda: swept_to(record, State.EXPIRED), "it expires", SOON_S)
-    _, told = parse_frame(channel.heard()[-1])
-    assert isinstance(told, Ending)
-    assert (told.state, told.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")
+    _, ended = parse_frame(channel.received()[-1])
+    assert isinstance(ended, Ending)
+    assert (ended.state, ended.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")

@@ -122,7 +122,7 @@ def test_a_listing_ends_at_the_oldest_requested_time(ledger: BlockingLedger) -> 
     assert (beyond.calls, beyond.read_to) == ((), None)
 
 
-def test_a_call_whose_record_is_gone_is_skipped_and_leaves_the_index(
+def test_a_call_without_a_record_is_skipped_and_removed_from_the_index(
     ledger: BlockingLedger,
 ) -> None:
     kept, gone = accept_at(ledger, 1000, 2)
@@ -165,16 +165,16 @@ def test_a_running_call_is_described_with_all_fields(ledger: BlockingLedger) -> 
     record = running(ledger, timeout_s=60.0)
     ledger.run(emit(record.call, 1, 0, b"lasting"))
     ledger.run(emit_transient(record.call, 1, b"progress"))
-    told, fields = described(record), record.fields
-    assert (told.state, told.reason, told.method) == (State.RUNNING, "", "pkg.Service.Method")
-    assert (told.queue, told.worker, told.attempt) == ("queue", WORKER, 1)
-    times = (told.created_ms, told.queued_ms, told.begun_ms, told.deadline_ms)
+    shown, fields = described(record), record.fields
+    assert (shown.state, shown.reason, shown.method) == (State.RUNNING, "", "pkg.Service.Method")
+    assert (shown.queue, shown.worker, shown.attempt) == ("queue", WORKER, 1)
+    times = (shown.created_ms, shown.queued_ms, shown.begun_ms, shown.deadline_ms)
     assert times == tuple(
         int(fields[name]) for name in ("created_at", "queued_at", "begun_at", "deadline")
     )
-    assert told.created_ms <= told.read_ms < told.deadline_ms
-    assert (told.finished_ms, told.first, told.count, told.sent) == (0, 0, 1, 7)
-    assert (told.last_item, told.progress, told.ending) == (None, b"progress", None)
+    assert shown.created_ms <= shown.read_ms < shown.deadline_ms
+    assert (shown.finished_ms, shown.first, shown.count, shown.sent) == (0, 0, 1, 7)
+    assert (shown.last_item, shown.progress, shown.ending) == (None, b"progress", None)
 
 
 def test_a_finished_call_is_described_with_its_last_item_and_without_progress(
@@ -185,21 +185,21 @@ def test_a_finished_call_is_described_with_its_last_item_and_without_progress(
         ledger.run(emit(record.call, 1, ordinal, item))
     ledger.run(emit_transient(record.call, 1, b"progress"))
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome"))
-    told = described(record)
-    assert (told.state, told.worker, told.count) == (State.SUCCEEDED, "", 2)
-    assert (told.last_item, told.progress) == (b"two", None)
-    assert told.finished_ms >= told.begun_ms
-    assert told.ending == Ending(State.SUCCEEDED, "", 2, 1, 0, 0, b"outcome")
+    shown = described(record)
+    assert (shown.state, shown.worker, shown.count) == (State.SUCCEEDED, "", 2)
+    assert (shown.last_item, shown.progress) == (b"two", None)
+    assert shown.finished_ms >= shown.begun_ms
+    assert shown.ending == Ending(State.SUCCEEDED, "", 2, 1, 0, 0, b"outcome")
 
 
 def test_a_described_item_may_be_empty_and_is_left_out_if_too_large(ledger: BlockingLedger) -> None:
-    for item, told in ((b"", b""), (b"1234", b"1234"), (b"12345", None)):
+    for item, shown in ((b"", b""), (b"1234", b"1234"), (b"12345", None)):
         record = running(ledger)
         ledger.run(emit_transient(record.call, 1, item))
-        assert described(record, most_bytes=4).progress == told
+        assert described(record, most_bytes=4).progress == shown
         ledger.run(emit(record.call, 1, 0, item))
         ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
-        assert described(record, most_bytes=4).last_item == told
+        assert described(record, most_bytes=4).last_item == shown
 
 
 def test_describe_ends_a_call_that_is_due_only_with_review(ledger: BlockingLedger) -> None:
@@ -209,8 +209,8 @@ def test_describe_ends_a_call_that_is_due_only_with_review(ledger: BlockingLedge
     as_it_is = ledger.run(describe(record.call, 0))
     assert isinstance(as_it_is, Description)
     assert as_it_is.state is State.QUEUED
-    told = described(record)
-    assert (told.state, told.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")
+    shown = described(record)
+    assert (shown.state, shown.reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")
 
 
 def test_an_observer_gets_items_and_the_ending(ledger: BlockingLedger, channel: Channel) -> None:
@@ -219,7 +219,7 @@ def test_an_observer_gets_items_and_the_ending(ledger: BlockingLedger, channel: 
     assert seen == ObservedCall(State.RUNNING, "pkg.Service.Method", first=0, count=0, sent=0)
     ledger.run(emit(record.call, 1, 0, b"item"))
     ledger.run(cancel(record.call))
-    events = [parse_frame(frame) for frame in channel.heard()]
+    events = [parse_frame(frame) for frame in channel.received()]
     assert [key for key, _ in events] == [str(record.call)] * 2
     assert events[0][1] == Item(0, b"item")
     assert isinstance(events[1][1], Ending)
@@ -232,7 +232,7 @@ def test_an_observer_that_also_watches_gets_each_event_once(
     record = running(ledger, channel.name)
     ledger.run(observe(record.call, channel.name))
     ledger.run(emit(record.call, 1, 0, b"item"))
-    assert len(channel.heard()) == 1
+    assert len(channel.received()) == 1
 
 
 def test_an_observer_does_not_take_part_in_flow_control_or_keep_a_call_alive(

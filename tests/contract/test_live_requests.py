@@ -1,4 +1,4 @@
-"""The requests of a live handler, each as soon as a real ledger has it."""
+"""A live handler reads its requests as they arrive in a real ledger."""
 
 from __future__ import annotations
 

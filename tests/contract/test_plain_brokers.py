@@ -132,7 +132,7 @@ async def test_a_queue_that_does_not_exist_is_reported_and_not_declared(
 
 
 @pytest.mark.parametrize("form", ["redis://127.0.0.1:{}/0", "amqp://guest:guest@127.0.0.1:{}//"])
-async def test_reading_replies_of_a_broker_that_is_away_logs_no_traceback(
+async def test_reading_replies_of_a_broker_that_is_down_logs_no_traceback(
     form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = form.format(free_port())

@@ -1,4 +1,4 @@
-"""Plain tasks whose callers leave, gateways end, or connections break."""
+"""Plain tasks whose callers disconnect, gateways end, or connections break."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Begun:
 
     @property
     def error(self) -> ForebayError:
-        """What the call ended with."""
+        """The error that the call ended with."""
         error = self.call.exception(TIMEOUT_S)
         assert isinstance(error, grpc.RpcError)
         return of_rpc_error(error)
@@ -57,7 +57,7 @@ def was_terminated(plain: PlainSite, task_id: str) -> None:
     plain.worker.wait_for(rf"Terminating {task_id} \(15\)")
 
 
-def test_a_caller_who_leaves_ends_the_process_that_runs_its_task(
+def test_a_disconnect_terminates_the_process_that_runs_the_task(
     plain: PlainSite, tmp_path: Path
 ) -> None:
     begun = Begun(plain.stub.Do, tmp_path)
@@ -67,14 +67,14 @@ def test_a_caller_who_leaves_ends_the_process_that_runs_its_task(
     assert not begun.has_ended
 
 
-def test_a_deadline_that_passes_does_likewise(plain: PlainSite, tmp_path: Path) -> None:
+def test_a_passed_deadline_stops_the_task_too(plain: PlainSite, tmp_path: Path) -> None:
     begun = Begun(plain.stub.Do, tmp_path, timeout=2.0)
     assert begun.error.code_name == "DEADLINE_EXCEEDED"
     plain.worker.wait_for(rf"(Terminating {begun.id}|Hard time limit .* for plain.do\[{begun.id})")
     assert not begun.has_ended
 
 
-def test_a_task_that_may_finish_does_though_its_caller_left(
+def test_a_task_with_let_finish_finishes_after_a_disconnect(
     plain: PlainSite, tmp_path: Path
 ) -> None:
     begun = Begun(plain.stub.DoAnyhow, tmp_path, seconds=1.0)
@@ -83,9 +83,7 @@ def test_a_task_that_may_finish_does_though_its_caller_left(
     assert f"Terminating {begun.id}" not in plain.worker.output
 
 
-def test_a_queued_task_never_begins_where_its_caller_has_left(
-    plain: PlainSite, tmp_path: Path
-) -> None:
+def test_a_queued_task_does_not_begin_after_a_disconnect(plain: PlainSite, tmp_path: Path) -> None:
     folders = [tmp_path / str(number) for number in range(2)]
     for folder in folders:
         folder.mkdir()
@@ -108,7 +106,7 @@ def test_a_queued_task_never_begins_where_its_caller_has_left(
     assert not (tmp_path / "queued" / "begun").exists()
 
 
-def test_an_operators_revoke_is_told_from_a_callers(plain: PlainSite, tmp_path: Path) -> None:
+def test_an_operators_revoke_differs_from_a_callers(plain: PlainSite, tmp_path: Path) -> None:
     begun = Begun(plain.stub.Do, tmp_path)
     operator = Celery(broker=plain.env["PLAIN_BROKER_URL"], set_as_current=False)
     with operator.connection_for_write() as connection:
@@ -119,7 +117,7 @@ def test_an_operators_revoke_is_told_from_a_callers(plain: PlainSite, tmp_path: 
 
 @contextmanager
 def another_gateway(plain: PlainSite, **more: str) -> Iterator[tuple[Any, PlainServiceStub, str]]:
-    """One more gateway before the same application."""
+    """Another gateway for the same application."""
     with (
         forebay_gateway(env={**plain.env, **more}, cwd=ROOT) as (gateway, address),
         grpc.insecure_channel(address) as channel,
@@ -139,7 +137,7 @@ def test_a_gateway_that_ends_cuts_its_calls_and_stops_their_tasks(
         assert gateway.ended() == 0
 
 
-def test_two_gateways_hear_each_its_own_results(plain: PlainSite) -> None:
+def test_each_of_two_gateways_receives_its_own_results(plain: PlainSite) -> None:
     with another_gateway(plain) as (_, stub, _):
         calls = [
             one.Add.future(pb.AddRequest(x=number, y=number), timeout=TIMEOUT_S)
@@ -225,7 +223,7 @@ def test_a_reply_that_is_not_json_ends_its_call_unread(
 
 
 @pytest.mark.parametrize("broker", ["amqp://guest:guest@127.0.0.1:{}//", "redis://127.0.0.1:{}/0"])
-def test_without_a_broker_calls_fail_soon_and_health_says_so(broker: str) -> None:
+def test_without_a_broker_calls_fail_soon_and_health_is_not_serving(broker: str) -> None:
     url = broker.format(free_port())
     env = environment(
         FOREBAY_BROKER_URL=url, FOREBAY_SERVICES='["tests.plain.v1.plain_pb2"]', FOREBAY_DRAIN_S="0"

@@ -1,4 +1,4 @@
-"""Plain tasks whose application keeps its results elsewhere than in Redis or on the broker."""
+"""Plain tasks of an application whose result backend is neither Redis nor the broker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def polled(
     folder = tmp_path_factory.mktemp("results")
     url = {"database": f"db+sqlite:///{folder}/results.db", "files": f"file://{folder}"}
     result = url[request.param]
-    # A database of its own: a worker of another site would keep results where nobody reads them.
+    # A database of its own: another site's worker stores results where this gateway does not look.
     broker = f"{request.getfixturevalue('redis_url')}13"
     more = {"PLAIN_RESULT_BACKEND": result, "FOREBAY_RESULT_URL": result}
     more |= {"PLAIN_BROKER_URL": broker, "FOREBAY_BROKER_URL": broker}
@@ -32,7 +32,7 @@ def polled(
         yield site
 
 
-def told(site: PlainSite, expression: str) -> str:
+def status_of(site: PlainSite, expression: str) -> str:
     error = error_of(lambda: site.stub.Do(wish("raise", expression), timeout=TIMEOUT_S))
     return f"{error.code_name}/{error.reason}"
 
@@ -42,9 +42,9 @@ def test_results_and_exceptions_come_from_any_backend(polled: PlainSite) -> None
     kinds = pb.Kinds(text="é", data=b"\xff", numbers=[2**62])
     kinds.at.FromJsonString("2026-11-27T12:30:15.250Z")
     assert polled.stub.Echo(kinds, timeout=TIMEOUT_S) == kinds
-    assert told(polled, "NoSuchOrder('order 7')") == "NOT_FOUND/NO_SUCH_ORDER"
-    assert told(polled, "NoSuchShelf(7, 'B')") == "NOT_FOUND/NO_SUCH_SHELF"
-    assert told(polled, "KeyError('secret')") == "INTERNAL/HANDLER_FAILED"
+    assert status_of(polled, "NoSuchOrder('order 7')") == "NOT_FOUND/NO_SUCH_ORDER"
+    assert status_of(polled, "NoSuchShelf(7, 'B')") == "NOT_FOUND/NO_SUCH_SHELF"
+    assert status_of(polled, "KeyError('secret')") == "INTERNAL/HANDLER_FAILED"
 
 
 def test_many_calls_at_once_have_each_its_own_result(polled: PlainSite) -> None:
@@ -63,13 +63,13 @@ def test_states_on_the_way_are_items_though_some_are_missed(polled: PlainSite) -
     assert [item.value for item in items if item.value] == [f"step {n}" for n in range(20)]
 
 
-def test_a_retry_is_waited_for(polled: PlainSite) -> None:
-    # At once, Celery itself may store RETRY over the next run's SUCCESS.
+def test_the_call_waits_for_a_retry_of_the_task(polled: PlainSite) -> None:
+    # Without a countdown, Celery itself may overwrite the next run's SUCCESS with RETRY.
     answer = polled.stub.Do(wish("retry_later", 1), timeout=TIMEOUT_S)
     assert MessageToDict(answer)["value"] == 1
 
 
-def test_what_is_not_json_ends_its_call_and_a_pickle_is_not_unpickled(
+def test_a_result_that_is_not_json_ends_its_call_and_is_not_unpickled(
     polled: PlainSite, tmp_path: Path
 ) -> None:
     url = polled.env["FOREBAY_RESULT_URL"]

@@ -1,4 +1,4 @@
-"""Plain tasks of a Celery application, on every broker and result backend that it may have."""
+"""Plain tasks of a Celery application, on every broker and result backend."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TIMEOUT_S = 30.0
 
 
 def done(plain: PlainSite, what: str, value: Any = None, method: str = "Do", **more: Any) -> Any:
-    """What a task answers, in JSON."""
+    """The task's result, as JSON."""
     answer = getattr(plain.stub, method)(wish(what, value), timeout=TIMEOUT_S, **more)
     return MessageToDict(answer).get("value")
 
 
-def told(plain: PlainSite, what: str, value: Any = None, method: str = "Do") -> str:
-    """Status and reason that a task ends with."""
+def status_of(plain: PlainSite, what: str, value: Any = None, method: str = "Do") -> str:
+    """The status and the reason that the call ends with."""
     call = getattr(plain.stub, method)
     error = error_of(lambda: call(wish(what, value), timeout=TIMEOUT_S))
     return f"{error.code_name}/{error.reason}"
@@ -38,11 +38,11 @@ def test_fields_are_arguments_by_name_and_the_result_is_the_response(plain: Plai
     assert plain.stub.Add(pb.AddRequest(x=2**62, y=-1), timeout=TIMEOUT_S).total == 2**62 - 1
 
 
-def test_an_unset_optional_field_leaves_the_tasks_default(plain: PlainSite) -> None:
+def test_an_unset_optional_field_keeps_the_tasks_default(plain: PlainSite) -> None:
     assert plain.stub.Add(pb.AddRequest(x=4), timeout=TIMEOUT_S).total == 5
 
 
-def test_fields_are_arguments_by_position_where_the_route_says_so(plain: PlainSite) -> None:
+def test_fields_are_positional_arguments_if_the_route_lists_them(plain: PlainSite) -> None:
     assert plain.stub.Subtract(pb.AddRequest(x=5, y=2), timeout=TIMEOUT_S).total == 3
 
 
@@ -106,7 +106,7 @@ def test_a_call_has_an_id_that_is_its_tasks(plain: PlainSite) -> None:
     assert (initial[CALL_ID], initial[ATTACHED]) == (task_id, "new")
 
 
-def test_a_callers_own_id_is_refused_since_it_would_promise_too_much(plain: PlainSite) -> None:
+def test_a_callers_own_id_is_refused_for_plain_tasks(plain: PlainSite) -> None:
     error = error_of(
         lambda: plain.stub.Add(pb.AddRequest(), timeout=TIMEOUT_S, metadata=[(CALL_ID, "mine")])
     )
@@ -131,9 +131,9 @@ def test_a_routes_run_time_is_the_tasks_time_limit(plain: PlainSite) -> None:
     assert done(plain, "limits", method="DoWithin")[0] == [1, None]
 
 
-def test_a_tasks_own_time_limits_hold_whatever_the_deadline(plain: PlainSite) -> None:
+def test_a_tasks_own_time_limits_apply_with_any_deadline(plain: PlainSite) -> None:
     assert done(plain, "sleep_until_soft_limit", method="DoLimited") == "stopped"
-    ended = told(plain, "sleep_past_soft_limit", method="DoLimited")
+    ended = status_of(plain, "sleep_past_soft_limit", method="DoLimited")
     assert ended == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"
 
 
@@ -170,19 +170,19 @@ def test_a_priority_is_celerys_and_none_is_none(plain: PlainSite) -> None:
         ("evaluate", "'x' * 5_000_000", "RESOURCE_EXHAUSTED/TOO_LARGE"),
     ],
 )
-def test_whatever_goes_wrong_has_a_status_of_its_own(
+def test_each_failure_has_its_own_status(
     plain: PlainSite, what: str, value: Any, expected: str
 ) -> None:
-    assert told(plain, what, value) == expected
+    assert status_of(plain, what, value) == expected
 
 
 def test_a_method_that_may_run_again_is_unavailable_where_its_worker_died(
     plain: PlainSite,
 ) -> None:
-    assert told(plain, "die", method="DoAgain") == "UNAVAILABLE/WORKER_LOST"
+    assert status_of(plain, "die", method="DoAgain") == "UNAVAILABLE/WORKER_LOST"
 
 
-def test_an_exceptions_message_goes_out_only_where_the_table_says_so(plain: PlainSite) -> None:
+def test_an_exceptions_message_is_sent_only_if_its_entry_allows_it(plain: PlainSite) -> None:
     def message(raised: str) -> str:
         do = plain.stub.Do
         return error_of(lambda: do(wish("raise", raised), timeout=TIMEOUT_S)).message
@@ -192,7 +192,7 @@ def test_an_exceptions_message_goes_out_only_where_the_table_says_so(plain: Plai
     assert message("KeyError('secret')") == "the task failed; its worker's log says how"
 
 
-def test_a_task_that_retries_answers_in_the_end(plain: PlainSite) -> None:
+def test_a_task_that_retries_returns_its_result_in_the_end(plain: PlainSite) -> None:
     assert done(plain, "retry_once") == 1
 
 
@@ -200,7 +200,9 @@ def test_a_retry_may_wait_in_its_worker_for_longer_than_the_queue_wait(plain: Pl
     assert done(plain, "retry_later", 5) == 1
 
 
-def test_a_task_that_waits_for_its_rate_limit_is_not_given_up_on_redis(plain: PlainSite) -> None:
+def test_on_redis_a_call_does_not_fail_while_its_task_waits_for_its_rate_limit(
+    plain: PlainSite,
+) -> None:
     first = plain.stub.DoRarely.future(wish("answer", 1), timeout=TIMEOUT_S)
     assert MessageToDict(first.result())["value"] == 1
     second = plain.stub.DoRarely.future(wish("answer", 2), timeout=TIMEOUT_S)
@@ -213,7 +215,8 @@ def test_a_task_that_waits_for_its_rate_limit_is_not_given_up_on_redis(plain: Pl
 
 def test_a_task_that_runs_for_too_long_ends_by_its_routes_limit(plain: PlainSite) -> None:
     assert (
-        told(plain, "evaluate", "time.sleep(20)", "DoWithin") == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"
+        status_of(plain, "evaluate", "time.sleep(20)", "DoWithin")
+        == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"
     )
 
 
@@ -229,15 +232,15 @@ def test_fields_that_the_task_does_not_take_are_an_invalid_argument(plain: Plain
     plain.gateway.wait_for(r"name the request's fields as the task's parameters")
 
 
-def test_a_queue_that_nobody_consumes_ends_the_call_in_bounded_time(plain: PlainSite) -> None:
+def test_a_queue_without_consumers_ends_the_call_in_bounded_time(plain: PlainSite) -> None:
     error = error_of(lambda: plain.stub.Deserted(pb.AddRequest(), timeout=TIMEOUT_S))
     assert error.code_name == "UNAVAILABLE"
     assert error.reason in ("QUEUE_WAIT", "NO_WORKERS")
 
 
-def test_a_chain_by_which_a_task_replaces_itself_answers(plain: PlainSite) -> None:
+def test_the_result_of_a_chain_that_replaces_its_task_is_the_response(plain: PlainSite) -> None:
     if plain.is_rpc:  # there Celery sends the result of a replaced task to the worker itself
-        assert told(plain, "replace_by_chain") == "ABORTED/TASK_UNANSWERED"
+        assert status_of(plain, "replace_by_chain") == "ABORTED/TASK_UNANSWERED"
     else:
         assert done(plain, "replace_by_chain") == 6
 
@@ -245,14 +248,16 @@ def test_a_chain_by_which_a_task_replaces_itself_answers(plain: PlainSite) -> No
 def test_a_route_that_says_so_has_such_a_chains_result_from_anywhere(plain: PlainSite) -> None:
     assert done(plain, "replace_by_chain", method="DoReplacing") == 6
     assert done(plain, "answer", 5, method="DoReplacing") == 5
-    failing = told(plain, "replace_by_failing_chain", method="DoReplacing")
+    failing = status_of(plain, "replace_by_failing_chain", method="DoReplacing")
     assert failing == "INTERNAL/HANDLER_FAILED"
 
 
-def test_groups_and_chords_by_which_a_task_replaces_itself_answer(plain: PlainSite) -> None:
+def test_results_of_groups_and_chords_that_replace_their_task_are_the_response(
+    plain: PlainSite,
+) -> None:
     if plain.is_rpc:  # Celery's rpc backend has no chords, and makes groups into such
-        assert told(plain, "replace_by_group") == "INTERNAL/HANDLER_FAILED"
-        assert told(plain, "replace_by_chord") == "INTERNAL/HANDLER_FAILED"
+        assert status_of(plain, "replace_by_group") == "INTERNAL/HANDLER_FAILED"
+        assert status_of(plain, "replace_by_chord") == "INTERNAL/HANDLER_FAILED"
     else:
         assert done(plain, "replace_by_group") == [3, 7]
         assert done(plain, "replace_by_chord") == 10

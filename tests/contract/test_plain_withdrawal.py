@@ -1,4 +1,4 @@
-"""A task does not run after its caller was refused or has left, though no worker was alive then."""
+"""A task does not run if its call failed or its caller disconnected while no worker was alive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUEUE = "plain-late"
 
 
 def mark(folder: Path, name: str) -> pb.DoRequest:
-    """A request whose task leaves a file of that name."""
+    """A request whose task creates a file of that name."""
     path = str(folder / name)
     return wish("touch_then_sleep", {"begun": path, "ended": path, "seconds": 0})
 
@@ -39,14 +39,14 @@ def queue_depth(plain: PlainSite) -> int:
 
 
 def run_what_is_queued(plain: PlainSite) -> None:
-    """Starts a worker, which also declares the queue, and waits until it is through with it."""
+    """Starts a worker, which also declares the queue, and waits until the queue is empty."""
     with plain_worker(plain.env, "-Q", QUEUE, "--concurrency", "1", "--hostname", "late@%h"):
         answer = plain.stub.DoLate(wish("answer", 7), timeout=TIMEOUT_S)
         assert MessageToDict(answer)["value"] == 7
 
 
 @pytest.mark.parametrize("timeout_s", [None, 0.7, TIMEOUT_S])
-def test_a_task_whose_caller_was_refused_never_runs(
+def test_a_task_does_not_run_after_its_call_failed(
     plain: PlainSite, tmp_path: Path, timeout_s: float | None
 ) -> None:
     run_what_is_queued(plain)
@@ -60,7 +60,7 @@ def test_a_task_whose_caller_was_refused_never_runs(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_task_whose_caller_has_left_never_runs(plain: PlainSite, tmp_path: Path) -> None:
+def test_a_task_does_not_run_after_a_disconnect(plain: PlainSite, tmp_path: Path) -> None:
     run_what_is_queued(plain)
     call = plain.stub.DoLate.future(mark(tmp_path, "ran"), timeout=None)
     call.initial_metadata()  # comes when the task is in the queue

@@ -1,4 +1,4 @@
-"""The node that the other tests run on."""
+"""The RabbitMQ node that other tests use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_each_virtual_host_accepts_connections(rabbitmq: RabbitMQ) -> None:
             assert connection.connect().connected
 
 
-def test_all_that_listens_for_the_node_is_on_loopback(rabbitmq: RabbitMQ) -> None:
+def test_all_ports_of_the_node_are_on_loopback(rabbitmq: RabbitMQ) -> None:
     ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
     listening = [
         connection.laddr.ip

@@ -1,4 +1,4 @@
-"""Redis users that may not do all that calls need: doctor names the missing ACL rule."""
+"""Redis users that lack permissions which calls need: doctor names the missing ACL rule."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_doctor_names_the_rule_that_a_brokers_user_lacks(server: redis.Redis) ->
 
 
 @pytest.mark.parametrize("rules", [("-config",), ("-info",), ("-@dangerous",), ()])
-def test_doctor_goes_on_without_commands_that_calls_do_not_need(
+def test_doctor_works_without_commands_that_calls_do_not_need(
     server: redis.Redis, rules: Sequence[str]
 ) -> None:
     ran = doctor(server, (*ALLOWED, *rules))

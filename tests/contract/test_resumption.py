@@ -101,7 +101,7 @@ class Reader:
     first: int
 
     async def whole(self) -> tuple[list[bytes], tuple[str, str, str], dict[str, Any]]:
-        """The items, the ending (code, reason, message), the trailing metadata of the call."""
+        """Reads to the end: items, ending (code, reason, message) and trailing metadata."""
         items, ending = [], ("OK", "", "")
         try:
             async for item in self.call:
@@ -225,7 +225,7 @@ async def test_an_empty_request_stream_resumes_from_every_index(system: System) 
 
 @pytest.mark.parametrize("method", ["Unary", "ClientStream"])
 def test_a_unary_method_refuses_resume_from(system: System, method: str) -> None:
-    """Nothing follows the only response: the RPC is refused, and the record stays."""
+    """Nothing follows the only response, so the RPC is refused; the record is kept."""
     metadata = (("forebay-call-id", f"resumed-{uuid.uuid4()}"),)
     request = EchoRequest(text="x").SerializeToString()
     with grpc.insecure_channel(system.addresses[0]) as channel:

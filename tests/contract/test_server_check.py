@@ -1,4 +1,4 @@
-"""What kind of server answers at a URL, and what the gateway does about a wrong one."""
+"""The kind of server that answers at a URL, and the gateway's error for a wrong one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_url_of_the_wrong_kind_is_a_problem_and_no_gateway_starts(
     assert (ran.code, expected in ran.err, "Traceback" in ran.err) == (1, True, False)
 
 
-async def test_what_a_managed_server_does_not_show_is_unknown() -> None:
+async def test_properties_that_a_managed_server_hides_are_unknown() -> None:
     with redis_server() as url, closing(redis.Redis.from_url(url)) as admin:
         ledger = Ledger(url)
         shown = await read_server_info(ledger)

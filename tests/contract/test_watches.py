@@ -39,7 +39,7 @@ async def watches(aio_ledger: Ledger, ledger_url: str) -> AsyncIterator[Watches]
 
 @asynccontextmanager
 async def before_the_next_renewal() -> AsyncIterator[None]:
-    """Fails where the block waits for the periodic renewal of all watches."""
+    """Fails if the block takes until the periodic renewal of all watches."""
     async with asyncio.timeout(LEASE_CHECK_INTERVAL_S * 0.6):
         yield
 

@@ -27,7 +27,7 @@ plain.conf.accept_content = ["json"]
 def _declare(app: Any) -> None:
     @app.task(name="report", shared=False, ignore_result=True)
     def report() -> None:
-        """Pushes what is true of this process, onto a list."""
+        """Pushes facts about this process onto a list."""
         report = {
             "run by": app.main,
             "ours": _transport(ours),
