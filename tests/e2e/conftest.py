@@ -33,7 +33,7 @@ class Gateway:
 
     @property
     def is_live(self) -> bool:
-        """Whether nobody has ended it."""
+        """Whether no test has ended it."""
         return self.process.popen.poll() is None
 
     def end(self, number: int = signal.SIGKILL) -> None:
@@ -42,7 +42,7 @@ class Gateway:
 
 
 class Site:
-    """A Redis and workers of EchoService and ComputeService; gateways come and go."""
+    """A Redis, and workers of EchoService and ComputeService. Tests start and end gateways."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -57,7 +57,7 @@ class Site:
         self._running = ExitStack()
 
     def gateway(self, listen: str = "127.0.0.1:0") -> Gateway:
-        """Starts one more."""
+        """Starts another gateway."""
         command = ("--listen", listen)
         running = forebay_gateway(*command, env=self.env, cwd=ROOT)
         gateway = Gateway(*self._running.enter_context(running))
@@ -65,7 +65,7 @@ class Site:
         return gateway
 
     def targets(self, count: int = 2) -> list[str]:
-        """The addresses of as many gateways, of which those still run that no test has ended."""
+        """The addresses of `count` running gateways; starts those that are missing."""
         live = [gateway for gateway in self._gateways if gateway.is_live]
         live += [self.gateway() for _ in range(count - len(live))]
         return [gateway.address for gateway in live[:count]]
@@ -84,7 +84,7 @@ class Site:
         return gateway
 
     def field(self, call_id: str, name: str) -> str:
-        """A field of the call's record, empty where there is none."""
+        """A field of the call's record, empty if there is none."""
         call = CallKey(call_id)
         return (self.ledger.hget(f"{call.partition}:call:{call}", name) or b"").decode()
 

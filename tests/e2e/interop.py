@@ -1,4 +1,4 @@
-"""One way to make calls of all kinds through either of gRPC's Python stubs."""
+"""A common interface to gRPC's two Python stubs, for calls of all kinds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METHODS = echo_pb2.DESCRIPTOR.services_by_name["EchoService"].methods_by_name
 
 @dataclass
 class Answer:
-    """All that a caller gets of a call."""
+    """Everything that a caller receives from a call."""
 
     responses: list[Any] = field(default_factory=list)
     code: grpc.StatusCode = grpc.StatusCode.OK
@@ -36,7 +36,7 @@ class Answer:
         return self.responses[0]
 
     def ended(self, call: Any, initial: Any, trailing: Any) -> Answer:
-        """The same, with what the call has besides responses."""
+        """The same answer with metadata and status."""
         self.initial, self.trailing = dict(initial or ()), dict(trailing or ())
         return self
 
@@ -55,11 +55,11 @@ class Caller(Protocol):
         """Sends the requests, and reads until the call has ended."""
 
     def ping_pong(self, method: str, requests: Iterable[Any], metadata: Metadata = ()) -> Answer:
-        """Sends each request when the response to the one before it has come."""
+        """Sends each request when the response to the previous one has arrived."""
 
 
 class SyncCaller:
-    """The stub that blocks."""
+    """The blocking stub."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address)
@@ -153,7 +153,7 @@ class AioCaller:
         return asyncio.run(whole())
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Does nothing: no channel is open between calls."""
 
 
 async def _read(call: Any, *, streaming: bool) -> Answer:
@@ -181,12 +181,12 @@ def _once(future: Any) -> Iterator[Any]:
 
 
 def durable() -> Metadata:
-    """A caller's own id: the call is a record in the ledger."""
+    """Metadata with a caller's own id, which gives the call a record in the ledger."""
     return (("forebay-call-id", f"interop-{uuid.uuid4()}"),)
 
 
 def ephemeral() -> Metadata:
-    """No id: a call of an ephemeral route lives in the gateway's memory."""
+    """Metadata without an id: a call of an ephemeral route stays in the gateway's memory."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""Calls that tests name, run and look at."""
+"""Calls with known ids, for tests that inspect them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add(stub: ComputeServiceStub, call_id: str, x: float = 1, y: float = 2) -> N
 
 @contextmanager
 def running(stub: ComputeServiceStub, client: OperationsClient) -> Iterator[str]:
-    """A call that runs, and would for long; its id."""
+    """A call that runs for long; yields its id."""
     call_id = new_id()
     call = stub.Factorial(
         pb.FactorialRequest(n=LONG), timeout=10 * TIMEOUT_S, metadata=named(call_id)

@@ -1,4 +1,4 @@
-"""A gateway that is full, a queue that is long, and callers who share both."""
+"""A full gateway, a full queue, and callers that share both."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TIMEOUT_S = 30.0
 ASLEEP = EchoRequest(act="sleep", seconds=20, count=1)
 MAX_CALLS = 18
 ONE_ALONE = 16
-"""What one caller gets of them."""
+"""The number of permits that a single caller gets."""
 FIRST_REQUEST_S = 8.0
 
 
 class Caller:
-    """A client with a connection of its own, which is what a caller is on loopback."""
+    """A client with its own connection: on loopback, each connection is a caller."""
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.insecure_channel(
@@ -38,7 +38,7 @@ class Caller:
         self.calls: list[Any] = []
 
     def flood(self, open_call: Callable[[], Any]) -> ForebayError:
-        """Opens calls until one is refused; how."""
+        """Opens calls until one is refused; returns its error."""
         while True:
             call = open_call()
             refusal = refused(call)
@@ -55,7 +55,7 @@ class Caller:
 
 
 def refused(call: Any) -> ForebayError | None:
-    """Why a durable call was refused; None for one that was accepted."""
+    """The error of a refused durable call; None if it was accepted."""
     if "forebay-attached" in dict(call.initial_metadata()):
         return None
     return error_of(lambda: list(call))
@@ -99,7 +99,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def small(server: str) -> Iterator[str]:
-    """A gateway of few places, and a worker behind it; its address."""
+    """A gateway with a low limit on calls, and a worker; its address."""
     limits = {
         "FOREBAY_MAX_CALLS": str(MAX_CALLS),
         "FOREBAY_FIRST_REQUEST_S": str(FIRST_REQUEST_S),
@@ -113,7 +113,7 @@ def small(server: str) -> Iterator[str]:
 
 @pytest.fixture
 def callers() -> Iterator[list[Caller]]:
-    """Callers that leave at the end."""
+    """Callers that disconnect at the end."""
     made: list[Caller] = []
     yield made
     for caller in made:
@@ -134,17 +134,17 @@ def other(small: str, callers: list[Caller]) -> Caller:
 
 
 def has_all_places(caller: Caller, open_call: Callable[[], Any]) -> None:
-    """Every place of one caller's can be had: none was lost."""
+    """Fails unless one caller can get its full share again: no permit may be lost."""
 
     def all_are_there() -> bool:
         caller.leave()
         caller.flood(open_call)
         return len(caller.calls) == ONE_ALONE
 
-    eventually(all_are_there, "all places are there again")
+    eventually(all_are_there, "all permits are released")
 
 
-def test_one_that_floods_is_refused_and_another_still_gets_in(
+def test_a_flooding_caller_is_refused_and_another_is_admitted(
     flooder: Caller, other: Caller
 ) -> None:
     refusal = flooder.flood(lambda: flooder.stub.ServerStream(ASLEEP))
@@ -158,7 +158,7 @@ def test_one_that_floods_is_refused_and_another_still_gets_in(
     assert error_of(lambda: flooder.stub.Quick(EchoRequest())).reason == "QUEUE_FULL"
 
 
-def test_places_come_back_however_calls_end(flooder: Caller) -> None:
+def test_permits_are_released_however_calls_end(flooder: Caller) -> None:
     stub = flooder.stub
     for _ in range(MAX_CALLS):
         stub.Unary(EchoRequest(), timeout=TIMEOUT_S)
@@ -188,7 +188,7 @@ def test_a_call_that_sends_nothing_counts_and_is_ended(
         probe = flooder.stub.ServerStream(ASLEEP)
         refusal = refused(probe)
         probe.cancel()
-        if refusal is None:  # one was refused, as a call before it had not quite left
+        if refusal is None:  # one was refused, because an earlier call had not ended yet
             silent.append(call(silence()))
         return refusal is not None and refusal.reason == "QUEUE_FULL"
 
@@ -252,7 +252,7 @@ def alone(callers: list[Caller]) -> Iterator[Caller]:
     with redis_server() as url, gateway(url, **settings) as address:
         callers.append(Caller(address))
         yield callers[-1]
-        callers[-1].leave()  # or the gateway would wait for its calls
+        callers[-1].leave()  # otherwise the gateway would wait for its calls
 
 
 def test_a_full_queue_refuses_new_calls_and_lets_attach(alone: Caller) -> None:
@@ -281,7 +281,7 @@ def test_a_deadline_behind_many_seconds_of_work_is_refused_at_once(callers: list
         errors: list[ForebayError] = []
 
         def is_refused() -> bool:
-            try:  # the first may still come before the others
+            try:  # the first may still arrive before the others
                 caller.stub.Unary(EchoRequest(), timeout=1.0)
             except grpc.RpcError as error:
                 errors.append(of_rpc_error(error))

@@ -45,7 +45,7 @@ class Site:
     redis_port: int
 
     def variables(self, **more: str) -> dict[str, str]:
-        """The settings that are right; `more` over them."""
+        """The correct settings, overridden by `more`."""
         return {
             "FOREBAY_TLS_CA": str(self.ours.ca),
             "FOREBAY_TLS_CERTIFICATE": str(self.client.certificate),
@@ -135,7 +135,9 @@ def test_options_of_the_url_do_the_same_in_the_spelling_of_celery(tls: Site) -> 
         ("client", "alert"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_reported(tls: Site, wrong: str, expected: str) -> None:
+def test_bytes_that_do_not_fit_are_refused_and_reported(
+    tls: Site, wrong: str, expected: str
+) -> None:
     variables = tls.variables()
     if wrong == "ca":
         variables["FOREBAY_TLS_CA"] = str(tls.others.ca)
@@ -194,14 +196,14 @@ def test_rabbitmq_with_tls_and_client_certificates(tls: Site) -> None:
 
 @pytest.fixture
 def shared() -> Iterator[tuple[str, Any]]:
-    """A Redis with a user that may use what begins with the prefix; the URL, and the admin."""
+    """A Redis with a user that is restricted to the prefix; its URL, and a client of the admin."""
     with redis_server() as url, contextlib.closing(redis.Redis.from_url(url)) as admin:
         rules = ["on", ">pw", f"~{PREFIX}*", f"&{PREFIX}*", "+@all", "-@dangerous", "+info"]
         admin.execute_command("ACL", "SETUSER", "app", *rules)
         yield url.replace("redis://", "redis://app:pw@"), admin
 
 
-def test_a_key_prefix_holds_for_every_key_and_channel(shared: tuple[str, Any]) -> None:
+def test_a_key_prefix_applies_to_every_key_and_channel(shared: tuple[str, Any]) -> None:
     url, admin = shared
     with stub_of({"FOREBAY_LEDGER_URL": url, "FOREBAY_KEY_PREFIX": PREFIX}) as stub:
         calls_succeed(stub)
@@ -229,7 +231,7 @@ def test_without_its_prefix_the_missing_permission_is_reported(shared: tuple[str
     assert "does not permit its user a command" in doctor({"FOREBAY_LEDGER_URL": url})
 
 
-def test_two_sites_share_a_server_by_their_prefixes(shared: tuple[str, Any]) -> None:
+def test_two_deployments_share_a_server_by_their_prefixes(shared: tuple[str, Any]) -> None:
     url, admin = shared
     admin.execute_command("ACL", "SETUSER", "app", "~other:*", "&other:*")
     with (

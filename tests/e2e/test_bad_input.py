@@ -1,4 +1,4 @@
-"""Bad input gets a clear error with details, nothing is queued, and serving goes on."""
+"""Bad input gets a clear error with details; nothing is queued, and the gateway goes on."""
 
 from __future__ import annotations
 
@@ -133,14 +133,14 @@ def _goes_on_and_queues_nothing(up: Up, stub: ComputeServiceStub) -> Iterator[No
 @pytest.mark.parametrize("case", MAT_MUL)
 def test_mat_mul_refuses(stub: ComputeServiceStub, case: str) -> None:
     requests, expected, field = MAT_MUL[case]
-    told, fields = refused(lambda: list(stub.MatMul(iter(requests), timeout=30)))
-    assert (told, fields) == (expected, {field})
+    status, fields = refused(lambda: list(stub.MatMul(iter(requests), timeout=30)))
+    assert (status, fields) == (expected, {field})
 
 
 @pytest.mark.parametrize("n", [10_000_001, (1 << 64) - 1])
 def test_factorial_refuses_n_over_the_limit(stub: ComputeServiceStub, n: int) -> None:
-    told, fields = refused(lambda: list(stub.Factorial(pb.FactorialRequest(n=n), timeout=30)))
-    assert (told, fields) == (("OUT_OF_RANGE", "INVALID_REQUEST"), {"n"})
+    status, fields = refused(lambda: list(stub.Factorial(pb.FactorialRequest(n=n), timeout=30)))
+    assert (status, fields) == (("OUT_OF_RANGE", "INVALID_REQUEST"), {"n"})
 
 
 def test_factorial_refuses_an_encoding_that_the_contract_lacks(stub: ComputeServiceStub) -> None:
@@ -155,11 +155,11 @@ def test_factorial_refuses_an_encoding_that_the_contract_lacks(stub: ComputeServ
         ("forebay-call-id", ""),
         ("forebay-call-id", "x" * 129),
         ("forebay-resume-from", "-1"),
-        ("forebay-resume-from", "1"),  # of which call?
+        ("forebay-resume-from", "1"),  # without a call id
         ("forebay-on-disconnect", "maybe"),
-        ("forebay-on-disconnect", "detach"),  # the route does not place it
+        ("forebay-on-disconnect", "detach"),  # the route does not allow the caller to choose
         ("forebay-priority", "10"),
-        ("forebay-priority", "9"),  # over the route's cap
+        ("forebay-priority", "9"),  # over the route's maximum
         ("forebay-surprise", "x"),
     ],
 )
@@ -171,8 +171,8 @@ def test_bad_metadata_is_refused_by_its_key(stub: ComputeServiceStub, key: str, 
 def test_garbage_in_place_of_a_message_is_refused(channel: grpc.Channel) -> None:
     for method in ("Add", "Factorial", "MatMul"):
         call = channel.stream_stream(f"{SERVICE}/{method}")
-        told, _ = refused(lambda call=call: list(call(iter([b"\xff\xff\xff"]), timeout=30)))
-        assert told == INVALID
+        status, _ = refused(lambda call=call: list(call(iter([b"\xff\xff\xff"]), timeout=30)))
+        assert status == INVALID
 
 
 @pytest.mark.parametrize("size", [5 << 20, 40 << 20])
@@ -185,21 +185,21 @@ def test_a_message_over_the_size_limit_is_refused(stub: ComputeServiceStub, size
 
 def test_a_message_over_the_size_limit_has_details(stub: ComputeServiceStub) -> None:
     requests = [own(matrix(1, 1 << 24), matrix(1 << 24, 1)), left(5 << 20)]
-    told, _ = refused(lambda: list(stub.MatMul(iter(requests), timeout=30)))
-    assert told == TOO_LARGE
+    status, _ = refused(lambda: list(stub.MatMul(iter(requests), timeout=30)))
+    assert status == TOO_LARGE
 
 
 @pytest.mark.parametrize("path", [f"{SERVICE}/Divide", "/no.such.Service/Method"])
 def test_an_unknown_method_is_refused(channel: grpc.Channel, path: str) -> None:
-    told, _ = refused(lambda: channel.unary_unary(path)(b"", timeout=30))
-    assert told == ("UNIMPLEMENTED", "METHOD_UNKNOWN")
+    status, _ = refused(lambda: channel.unary_unary(path)(b"", timeout=30))
+    assert status == ("UNIMPLEMENTED", "METHOD_UNKNOWN")
 
 
 def test_an_id_in_use_for_another_request_is_refused(stub: ComputeServiceStub) -> None:
     metadata = (("forebay-call-id", "taken"),)
     stub.Add(pb.AddRequest(x=1), timeout=30, metadata=metadata)
-    told, _ = refused(lambda: stub.Add(pb.AddRequest(x=2), timeout=30, metadata=metadata))
-    assert told == ("ALREADY_EXISTS", "CALL_ID_REUSED")
+    status, _ = refused(lambda: stub.Add(pb.AddRequest(x=2), timeout=30, metadata=metadata))
+    assert status == ("ALREADY_EXISTS", "CALL_ID_REUSED")
 
 
 def test_nan_and_infinities_are_data(stub: ComputeServiceStub) -> None:

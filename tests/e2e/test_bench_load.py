@@ -21,7 +21,7 @@ IN_FLIGHT = 8
 
 
 class Adding:
-    """Adds; every tenth call fails where it is told so. Counts the ids of calls."""
+    """Adds; with `failing`, every tenth call fails. Counts the ids of calls."""
 
     def __init__(self, *, failing: bool = False) -> None:
         self.ids: Counter[str] = Counter()
@@ -81,7 +81,7 @@ def test_calls_that_fail_are_failures() -> None:
     assert sum(found.failures.values()) > 0
 
 
-def test_another_answer_than_the_right_one_is_a_failure() -> None:
+def test_a_wrong_response_is_a_failure() -> None:
     with (
         Adding().served() as address,
         pytest.raises(SystemExit, match=r"no call was answered: \{'another answer'"),
@@ -89,7 +89,7 @@ def test_another_answer_than_the_right_one_is_a_failure() -> None:
         loaded(address, call_of("echo"))
 
 
-def test_a_load_in_a_process_of_its_own_tells_what_it_measured() -> None:
+def test_a_load_process_reports_its_measurements() -> None:
     words = ("ephemeral", IN_FLIGHT, 2)
     with Adding().served() as address:
         found = load.run("bench.load.grpc", address, *words, env=environment(), seconds=SECONDS)

@@ -1,4 +1,4 @@
-"""The service through `buf curl`, which asks reflection v1 where grpcurl asks v1alpha."""
+"""The service through `buf curl`, which uses reflection v1 (grpcurl uses v1alpha)."""
 
 from __future__ import annotations
 

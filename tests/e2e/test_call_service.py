@@ -1,4 +1,4 @@
-"""`forebay.v1.CallService`, and where the services that rule over calls are open."""
+"""`forebay.v1.CallService`, and the addresses on which the admin services are open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.harness import environment, eventually, forebay_gateway, short_folder
 
 @pytest.fixture
 def client(channel: grpc.Channel) -> OperationsClient:
-    """Google's own, on `up`."""
+    """Google's client, connected to `up`."""
     return OperationsClient(channel)
 
 
@@ -67,7 +67,7 @@ def test_items_are_followed_to_the_end(
     assert ordinals == list(range(len(ordinals)))
 
 
-def test_queues_tell_who_works_on_them(calls: CallServiceStub) -> None:
+def test_queues_show_their_consumers(calls: CallServiceStub) -> None:
     answer = calls.ListQueues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S)
     assert [queue.name for queue in answer.queues] == ["add", "factorial", "mat_mul"]
     for queue in answer.queues:
@@ -75,7 +75,7 @@ def test_queues_tell_who_works_on_them(calls: CallServiceStub) -> None:
     assert list(answer.queues[0].methods) == ["forebay.compute.v1.ComputeService.Add"]
 
 
-def test_queues_tell_what_waits_in_them() -> None:
+def test_queues_show_waiting_calls() -> None:
     with short_folder() as folder:
         env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
         with (
@@ -97,7 +97,7 @@ def test_queues_tell_what_waits_in_them() -> None:
             waiting.cancel()
 
 
-def test_waiting_ends_when_the_gateway_leaves() -> None:
+def test_waiting_ends_when_the_gateway_shuts_down() -> None:
     with short_folder() as folder:
         env = environment(FOREBAY_DATA_DIR=str(folder / "data"), FOREBAY_DRAIN_S="0")
         with (
@@ -123,7 +123,7 @@ def test_waiting_ends_when_the_gateway_leaves() -> None:
             assert gateway.ended() == 0
 
 
-def test_beyond_loopback_nobody_sees_or_ends_calls() -> None:
+def test_calls_can_be_seen_and_ended_on_loopback_only() -> None:
     with short_folder() as folder:
         env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
         with forebay_gateway("--listen", "0.0.0.0:0", env=env) as (_, address):
@@ -144,7 +144,9 @@ def test_beyond_loopback_nobody_sees_or_ends_calls() -> None:
             assert "CallService" not in listed.out
 
 
-def test_queues_tell_how_fast_tasks_begin(stub: ComputeServiceStub, calls: CallServiceStub) -> None:
+def test_queues_show_the_rate_at_which_tasks_begin(
+    stub: ComputeServiceStub, calls: CallServiceStub
+) -> None:
     def rate() -> float:
         stub.Add(pb.AddRequest(x=1, y=2), timeout=TIMEOUT_S)
         answer = calls.ListQueues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S)

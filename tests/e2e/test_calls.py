@@ -1,4 +1,4 @@
-"""Calls of all kinds, through whole servicers, on each pool."""
+"""Calls of all kinds, with servicers, on each pool."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Echo:
     def __init__(self, address: str, data_dir: str, worker: Process, pool: str) -> None:
         self.worker = worker
         self.pool = pool
-        # With a window that grows, the client alone may hold all that a test sends.
+        # With a growing flow control window, the client could buffer everything that a test sends.
         self.channel = grpc.insecure_channel(address, options=[("grpc.http2.bdp_probe", 0)])
         self.stub = EchoServiceStub(self.channel)
         self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
@@ -40,7 +40,7 @@ class Echo:
         return (self.ledger.hget(f"{call.partition}:call:{call}", "state") or b"").decode()
 
     def close(self) -> None:
-        """Closes what was opened here."""
+        """Closes the channel."""
         self.channel.close()
         self.ledger.close()
 
@@ -126,29 +126,29 @@ def test_a_handlers_own_details_and_metadata_arrive(echo: Echo, method: str) -> 
 
 
 @pytest.mark.parametrize("method", ["Unary", "Quick"])
-def test_a_handler_that_raises_gives_nothing_away(echo: Echo, method: str) -> None:
+def test_an_exception_of_a_handler_reveals_nothing_to_the_caller(echo: Echo, method: str) -> None:
     call = getattr(echo.stub, method)
-    told = failed(lambda: call(EchoRequest(act="raise"), timeout=TIMEOUT_S))
-    assert told[:2] == ("INTERNAL", "HANDLER_FAILED")
-    assert "secret" not in told[2]
+    error = failed(lambda: call(EchoRequest(act="raise"), timeout=TIMEOUT_S))
+    assert error[:2] == ("INTERNAL", "HANDLER_FAILED")
+    assert "secret" not in error[2]
     eventually(lambda: "a secret that must stay in the log" in echo.worker.output, "a traceback")
 
 
 def test_a_response_of_another_type_is_the_handlers_failure(echo: Echo) -> None:
-    told = failed(lambda: echo.stub.Unary(EchoRequest(act="wrong type"), timeout=TIMEOUT_S))
-    assert told[:2] == ("INTERNAL", "HANDLER_FAILED")
+    error = failed(lambda: echo.stub.Unary(EchoRequest(act="wrong type"), timeout=TIMEOUT_S))
+    assert error[:2] == ("INTERNAL", "HANDLER_FAILED")
 
 
 def test_a_response_over_the_size_limit_is_too_large(echo: Echo) -> None:
-    told = failed(lambda: echo.stub.Unary(EchoRequest(padding=5 << 20), timeout=TIMEOUT_S))
-    assert told[:2] == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
+    error = failed(lambda: echo.stub.Unary(EchoRequest(padding=5 << 20), timeout=TIMEOUT_S))
+    assert error[:2] == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
 
 
 @pytest.mark.parametrize("method", ["Unary", "Quick"])
 def test_a_code_that_was_set_is_the_calls_status(echo: Echo, method: str) -> None:
     call = getattr(echo.stub, method)
-    told = failed(lambda: call(EchoRequest(act="set code"), timeout=TIMEOUT_S))
-    assert told == ("ALREADY_EXISTS", "HANDLER_ABORTED", "as set")
+    error = failed(lambda: call(EchoRequest(act="set code"), timeout=TIMEOUT_S))
+    assert error == ("ALREADY_EXISTS", "HANDLER_ABORTED", "as set")
 
 
 @pytest.mark.parametrize("method", ["Unary", "Quick"])
@@ -206,13 +206,13 @@ def test_a_callers_cancellation_stops_the_handler(echo: Echo) -> None:
 def test_a_deadline_stops_the_handler(echo: Echo) -> None:
     metadata = (("forebay-call-id", "late"),)
     request = EchoRequest(act="sleep", seconds=60, count=1)
-    told = failed(lambda: list(echo.stub.ServerStream(request, timeout=0.5, metadata=metadata)))
-    assert told[0] == "DEADLINE_EXCEEDED"
+    error = failed(lambda: list(echo.stub.ServerStream(request, timeout=0.5, metadata=metadata)))
+    assert error[0] == "DEADLINE_EXCEEDED"
     eventually(lambda: echo.state("late") == "EXPIRED", "the call is expired", 5.0)
     eventually(lambda: "call /late was stopped" in echo.worker.output, "the handler stops", 5.0)
 
 
-def test_a_detached_call_goes_on_without_its_caller(echo: Echo) -> None:
+def test_a_detached_call_continues_without_its_caller(echo: Echo) -> None:
     call = echo.stub.Detached(
         EchoRequest(text="x", count=3, seconds=0.3), metadata=(("forebay-call-id", "alone"),)
     )
@@ -241,7 +241,7 @@ def test_a_slow_reader_makes_the_handler_wait(echo: Echo) -> None:
     assert [first.index, *(response.index for response in call)] == list(range(200))
 
 
-def test_items_that_were_read_are_let_go_over_the_limit(echo: Echo) -> None:
+def test_read_items_are_trimmed_over_the_limit(echo: Echo) -> None:
     call = echo.stub.ServerStream(
         EchoRequest(count=300, padding=100_000),
         timeout=60,
@@ -251,11 +251,11 @@ def test_items_that_were_read_are_let_go_over_the_limit(echo: Echo) -> None:
     assert echo.ledger.xlen(CallKey("long").items) <= 90  # of 8 MB
     metadata = (("forebay-call-id", "long"),)
     request = EchoRequest(count=300, padding=100_000)
-    told = failed(lambda: list(echo.stub.ServerStream(request, timeout=5, metadata=metadata)))
-    assert told[:2] == ("DATA_LOSS", "ITEMS_LOST")
+    error = failed(lambda: list(echo.stub.ServerStream(request, timeout=5, metadata=metadata)))
+    assert error[:2] == ("DATA_LOSS", "ITEMS_LOST")
 
 
-def test_a_route_that_holds_less_than_the_window_still_flows(echo: Echo) -> None:
+def test_a_route_with_a_limit_below_the_window_still_makes_progress(echo: Echo) -> None:
     metadata = (("forebay-call-id", "narrow"),)
     request = EchoRequest(count=40, padding=100_000)
     call = echo.stub.Narrow(request, timeout=TIMEOUT_S, metadata=metadata)
@@ -266,18 +266,18 @@ def test_a_route_that_holds_less_than_the_window_still_flows(echo: Echo) -> None
 def test_a_handler_cancels_its_own_call(echo: Echo) -> None:
     metadata = (("forebay-call-id", "own-cancel"),)
     request = EchoRequest(act="cancel", count=2)
-    told = failed(echo.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=metadata))
-    assert told[:2] == ("CANCELLED", "CANCELLED")
+    error = failed(echo.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=metadata))
+    assert error[:2] == ("CANCELLED", "CANCELLED")
     assert echo.state("own-cancel") == "CANCELLED"
 
 
 def test_requests_over_the_routes_limit_are_too_large(echo: Echo) -> None:
     requests = (EchoRequest(text="x" * 500_000) for _ in range(5))
-    told = failed(lambda: echo.stub.ClientStream(requests, timeout=TIMEOUT_S))
-    assert told[:2] == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
+    error = failed(lambda: echo.stub.ClientStream(requests, timeout=TIMEOUT_S))
+    assert error[:2] == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
 
 
-def test_a_known_id_attaches_and_answers_from_its_record(echo: Echo) -> None:
+def test_a_known_id_attaches_and_returns_the_stored_response(echo: Echo) -> None:
     metadata = (("forebay-call-id", "again"),)
     request = EchoRequest(text="x", count=3)
     first = list(echo.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=metadata))
@@ -288,7 +288,7 @@ def test_a_known_id_attaches_and_answers_from_its_record(echo: Echo) -> None:
     assert dict(call.initial_metadata())["forebay-attached"] == "finished"
 
 
-def test_many_calls_at_once_all_answer(echo: Echo) -> None:
+def test_many_concurrent_calls_all_succeed(echo: Echo) -> None:
     answers: list[str] = []
 
     def call(number: int) -> None:
@@ -307,18 +307,18 @@ def test_a_slot_that_is_taken_does_not_slow_the_other(echo: Echo) -> None:
         return  # there is no other
     long = echo.stub.ServerStream(EchoRequest(act="sleep", seconds=60, count=1), timeout=60)
     long.initial_metadata()
-    # One message a second would be too few.
+    # At one message a second, as when a free slot has to wait for its message, they time out.
     calls = [echo.stub.Unary.future(EchoRequest(text=str(n)), timeout=10) for n in range(20)]
     assert [call.result().text for call in calls] == [str(n) for n in range(20)]
     long.cancel()
 
 
 def test_a_method_without_a_route_is_not_served(echo: Echo) -> None:
-    told = failed(lambda: echo.stub.Unrouted(EchoRequest(), timeout=TIMEOUT_S))
-    assert told[:2] == ("UNIMPLEMENTED", "METHOD_UNKNOWN")
+    error = failed(lambda: echo.stub.Unrouted(EchoRequest(), timeout=TIMEOUT_S))
+    assert error[:2] == ("UNIMPLEMENTED", "METHOD_UNKNOWN")
 
 
-def test_where_the_time_went_is_told(echo: Echo) -> None:
+def test_timing_metadata_is_sent(echo: Echo) -> None:
     begun = time.monotonic()
     _, call = echo.stub.Unary.with_call(EchoRequest(act="sleep", seconds=0.2), timeout=TIMEOUT_S)
     took_ms = (time.monotonic() - begun) * 1000

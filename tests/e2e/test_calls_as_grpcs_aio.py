@@ -123,7 +123,7 @@ async def test_a_cancelled_call(start: Start) -> None:
     assert tuple(await call.trailing_metadata()) == ()
 
 
-async def test_callbacks_run_in_order_although_nobody_reads_the_call(start: Start) -> None:
+async def test_callbacks_run_in_order_even_if_the_call_is_not_read(start: Start) -> None:
     call = start(ABORT)
     order: list[str] = []
     last = asyncio.Event()

@@ -34,7 +34,7 @@ COMMANDS = {
 
 @pytest.fixture
 def long_call(stub: ComputeServiceStub, channel: grpc.Channel) -> Iterator[str]:
-    """A call that runs on; its id."""
+    """A call that keeps running; yields its id."""
     with running(stub, OperationsClient(channel)) as call_id:
         yield call_id
 
@@ -73,7 +73,7 @@ def test_ps_shows_calls_as_tab_separated_lines(
     assert re.fullmatch(r"\d+(\.\d)?s|\d+m\d+s", found[long_call]["run"])
 
 
-def test_ps_narrows_what_it_shows(up: Up, stub: ComputeServiceStub, long_call: str) -> None:
+def test_ps_filters_calls(up: Up, stub: ComputeServiceStub, long_call: str) -> None:
     done = new_id()
     add(stub, done)
     assert list(rows(forebay(up, "ps", "--state", "running"))) == [long_call]
@@ -85,7 +85,7 @@ def test_ps_narrows_what_it_shows(up: Up, stub: ComputeServiceStub, long_call: s
     assert {done, long_call} <= set(both)
 
 
-def test_ps_watches_what_changes_until_ctrl_c(
+def test_ps_watch_prints_changes_until_ctrl_c(
     up: Up, stub: ComputeServiceStub, long_call: str
 ) -> None:
     watching = begun(up, "ps", "--watch")
@@ -119,7 +119,7 @@ def test_ps_is_a_live_table_on_a_terminal(up: Up, stub: ComputeServiceStub) -> N
     os.close(end)
     output = b""
     try:
-        while output.count(done.encode()) < 2:  # it was drawn anew
+        while output.count(done.encode()) < 2:  # it was redrawn
             output += os.read(terminal, 1 << 16)
         shown.send_signal(signal.SIGINT)
         assert shown.wait(TIMEOUT_S) == 130
@@ -132,7 +132,7 @@ def test_ps_is_a_live_table_on_a_terminal(up: Up, stub: ComputeServiceStub) -> N
     assert b"Traceback" not in output
 
 
-def test_wait_says_how_a_call_ended(up: Up, stub: ComputeServiceStub) -> None:
+def test_wait_prints_the_outcome_of_a_call(up: Up, stub: ComputeServiceStub) -> None:
     call_id = new_id()
     add(stub, call_id)
     ran = forebay(up, "wait", call_id).succeeded()
@@ -172,7 +172,7 @@ def test_ctrl_c_ends_waiting_and_not_the_call(
     assert state_of(long_call, OperationsClient(channel)) == "RUNNING"
 
 
-def test_cancel_goes_on_after_a_call_that_is_unknown(up: Up, stub: ComputeServiceStub) -> None:
+def test_cancel_continues_after_an_unknown_call(up: Up, stub: ComputeServiceStub) -> None:
     done = new_id()
     add(stub, done)
     ran = forebay(up, "cancel", "no-such-call", done)
@@ -228,7 +228,7 @@ def test_queues_are_a_line_each(up: Up) -> None:
         (["cancel"], "Missing argument"),
     ],
 )
-def test_a_command_says_what_was_wrong(up: Up, arguments: list[str], said: str) -> None:
+def test_a_command_reports_the_error(up: Up, arguments: list[str], said: str) -> None:
     ran = forebay(up, *arguments)
     assert ran.code in (1, 2)
     assert said in ran.err
@@ -236,7 +236,7 @@ def test_a_command_says_what_was_wrong(up: Up, arguments: list[str], said: str) 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_gateway_that_is_away_is_said_so(command: str) -> None:
+def test_an_unreachable_gateway_is_reported(command: str) -> None:
     words = ["forebay", command, "--target", "127.0.0.1:1", *COMMANDS[command]]
     ran = run(*words, env=environment())
     assert ran.code == 1

@@ -100,12 +100,12 @@ def test_an_iterator_left_early_cancels_its_call(client: forebay.Client) -> None
     assert client.factorial(10, timeout=5) == 3_628_800  # the one slot is free again
 
 
-def test_a_gateway_that_is_not_there_is_a_backend_error() -> None:
+def test_a_missing_gateway_is_a_backend_error() -> None:
     with forebay.connect("127.0.0.1:1") as client, pytest.raises(forebay.BackendError):
         client.add(1, 2, timeout=10)
 
 
-async def test_the_asyncio_twin_does_the_same(async_client: forebay.aio.AsyncClient) -> None:
+async def test_the_asyncio_class_does_the_same(async_client: forebay.aio.AsyncClient) -> None:
     a = np.arange(6.0).reshape(2, 3)
     total, factorial, product, random = await asyncio.gather(
         async_client.add(4, 6, timeout=30),

@@ -23,7 +23,7 @@ def forebay(*arguments: str, env: dict[str, str], stdin: str = "") -> Ran:
 def call(up: Up, *arguments: str, stdin: str = "") -> list[dict[str, object]]:
     done = forebay("call", "-t", up.address, *arguments, env=up.env, stdin=stdin)
     assert done.code == 0, done.err
-    assert done.err == ""  # nothing but results where nobody looks
+    assert done.err == ""  # standard error is empty if it is not a terminal
     return [json.loads(line) for line in done.out.splitlines()]
 
 
@@ -80,7 +80,7 @@ def test_call_names_and_resumes_a_call(up: Up) -> None:
         (["MatMul", "--requests", "-"], "line 1"),
     ],
 )
-def test_call_says_what_was_wrong(up: Up, arguments: list[str], said: str) -> None:
+def test_call_reports_the_error(up: Up, arguments: list[str], said: str) -> None:
     done = forebay("call", "-t", up.address, *arguments, env=up.env, stdin="{nonsense")
     assert done.code == 1
     assert said in done.err
@@ -101,7 +101,7 @@ def test_call_shows_progress_and_shortens_on_a_terminal(up: Up) -> None:
     while True:
         try:
             output += os.read(terminal, 1 << 16)
-        except OSError:  # Linux says so when the last writer has gone
+        except OSError:  # Linux reports this when the last writer has closed the file
             break
     os.close(terminal)
     assert shown.wait(30) == 0
@@ -124,13 +124,13 @@ def test_routes_are_a_line_each_when_piped(up: Up) -> None:
     assert [row[5] for row in rows] == ["none"] * 3
 
 
-def test_doctor_finds_everything_well(up: Up) -> None:
+def test_doctor_finds_no_problem(up: Up) -> None:
     done = forebay("doctor", "--listen", up.address, env=up.env)
     assert done.code == 0, done.out
     assert done.out.count("ok ") == 6
 
 
-def test_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
+def test_doctor_reports_what_is_missing_and_the_fix(tmp_path: Path) -> None:
     env = environment(FOREBAY_DATA_DIR=str(tmp_path))
     done = forebay("doctor", "--listen", "127.0.0.1:1", env=env)
     assert done.code == 1
@@ -162,7 +162,7 @@ def test_a_bad_setting_is_refused_with_what_was_expected(
     assert "Traceback" not in done.err
 
 
-def test_all_that_is_wrong_with_the_services_is_said_before_anything_starts(
+def test_all_problems_of_the_services_are_reported_before_anything_starts(
     tmp_path: Path,
 ) -> None:
     garbage = tmp_path / "garbage.binpb"
@@ -181,7 +181,7 @@ def test_all_that_is_wrong_with_the_services_is_said_before_anything_starts(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_taken_port_is_said_so(up: Up, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(up: Up, tmp_path: Path) -> None:
     done = forebay("gateway", "--listen", up.address, env=up.env)
     assert done.code == 1
     assert f"can't listen on {up.address}" in done.err

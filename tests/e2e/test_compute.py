@@ -16,7 +16,7 @@ TIMEOUT_S = 30.0
 
 
 def product(responses: list[pb.MatMulResponse]) -> np.ndarray:
-    """The matrix that a stream of responses is."""
+    """The matrix in a stream of responses."""
     parts = [response for response in responses if response.WhichOneof("part") != "progress"]
     header = parts[0].header
     panels = [part.panel for part in parts[1:]]
@@ -36,7 +36,7 @@ def test_add_is_the_sum_of_doubles(stub: ComputeServiceStub, x: float, y: float)
     assert math.copysign(1, total) == math.copysign(1, x + y) or math.isnan(total)
 
 
-def test_add_with_a_callers_id_is_durable_and_says_so(stub: ComputeServiceStub) -> None:
+def test_add_with_a_callers_id_is_durable_and_returns_the_id(stub: ComputeServiceStub) -> None:
     response, call = stub.Add.with_call(
         pb.AddRequest(x=4, y=6), timeout=TIMEOUT_S, metadata=[("forebay-call-id", "sum-4-6")]
     )

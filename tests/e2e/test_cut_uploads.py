@@ -1,4 +1,4 @@
-"""Request streams that are cut off: sent again they go on, left alone they never look whole."""
+"""Interrupted request streams: they continue if sent again, and never count as complete."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def received(site: Site, call_id: str, count: int) -> bool:
     return int(site.field(call_id, "request_count") or 0) >= count
 
 
-def test_another_gateway_goes_on_receiving(site: Site) -> None:
+def test_another_gateway_keeps_receiving(site: Site) -> None:
     metadata = (("forebay-call-id", "half"),)
     held = threading.Event()
 
@@ -64,7 +64,7 @@ def test_another_gateway_goes_on_receiving(site: Site) -> None:
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_a_caller_that_dies_while_it_sends_has_not_sent_it_all(site: Site, attempt: int) -> None:
+def test_the_upload_of_a_caller_that_dies_is_incomplete(site: Site, attempt: int) -> None:
     name = f"cut-off-{attempt}"
     (address,) = site.targets(1)
     caller = subprocess.Popen([sys.executable, "-c", UPLOAD, address, name], cwd=ROOT)
@@ -79,7 +79,7 @@ def test_a_caller_that_dies_while_it_sends_has_not_sent_it_all(site: Site, attem
     assert site.ledger.xlen(f"{call.partition}:inputs:{call}") == 3
 
 
-def test_a_caller_that_cancels_while_it_sends_has_not_sent_it_all(site: Site) -> None:
+def test_a_cancelled_upload_is_incomplete(site: Site) -> None:
     held = threading.Event()
 
     def some() -> Iterator[EchoRequest]:

@@ -49,14 +49,18 @@ IN_TESTS_OF_THEIR_OWN = ("redis.md", "settings.md", "plain-tasks.md", "testing.m
 
 
 @pytest.mark.parametrize("page", ON_THEIR_OWN)
-def test_a_page_does_what_it_says(up: Up, tmp_path: Path, page: str) -> None:
+def test_the_code_of_a_page_gives_the_results_on_the_page(
+    up: Up, tmp_path: Path, page: str
+) -> None:
     gateways = dict.fromkeys((DEFAULT_ADDRESS, "gateway-1:50051", "gateway-2:50051"), up.address)
     with Reader(tmp_path, {**up.env, "FOREBAY_ADDRESS": up.address}, gateways) as reader:
         reader.read(DOCS / page)
 
 
 @pytest.mark.timeout(300)  # some thirty processes, one after the other
-def test_the_tutorial_and_what_goes_on_from_it_do_what_they_say(up: Up, tmp_path: Path) -> None:
+def test_the_tutorial_and_the_pages_that_continue_it_give_the_shown_results(
+    up: Up, tmp_path: Path
+) -> None:
     env = {**up.env, "FOREBAY_ADDRESS": up.address}
     with redis_server() as ledger:
         instead = {
@@ -73,7 +77,7 @@ def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
     rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
     here = f"127.0.0.1:{free_port()}"
-    # One gateway stands for all: on loopback it serves what the last one on the page is for.
+    # One gateway stands in for all gateways of the page: on loopback it serves what the last does.
     gateways = (
         "0.0.0.0:50051",
         "gateway-1.internal:50051",
@@ -168,7 +172,7 @@ def programs() -> list[str]:
 
 
 def commands() -> list[str]:
-    """The single calls among the README's shell lines; what starts servers is tested elsewhere."""
+    """The README's shell lines that make calls; those that start servers are tested elsewhere."""
     shells = [block.text for block in blocks(README) if block.language == "sh"]
     lines = [line for text in shells for line in text.splitlines()]
     return [
@@ -237,7 +241,7 @@ def test_the_demo_prints_what_the_readme_shows() -> None:
 
 
 def _without_figures(line: str) -> str:
-    """The line without what differs from run to run: the port, times, the seed and its product."""
+    """The line without the parts that differ from run to run: port, times, seed and product."""
     line = re.sub(r"\[\[.*\]\]", "[[…]]", line)
     return re.sub(r":\d{4,5}\b|\d+\.\d s|seed \d+|sha256 \w+|\(\d+ characters", "#", line)
 
@@ -248,7 +252,7 @@ def test_the_readme_shows_what_a_call_prints(up: Up) -> None:
     assert subprocess.check_output(command, env=up.env, text=True, timeout=60) == shown
 
 
-def test_the_readme_has_what_is_run_here() -> None:
+def test_the_readme_shows_the_tested_commands() -> None:
     assert len(programs()) == 2
     assert len(commands()) == 9
 
@@ -263,9 +267,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
             assert rows[name] == f"`{default}`"
 
 
-def test_the_settings_of_the_documentation_are_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_documented_settings_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Reader(tmp_path, {}, {}) as reader:
         reader.read(DOCS / "settings.md")
@@ -280,7 +282,7 @@ def test_the_settings_of_the_documentation_are_taken(
     assert settings.exceptions[0].fits("NoSuchOrder", "shop.errors")
 
 
-def test_every_command_that_looks_after_calls_is_one() -> None:
+def test_every_command_about_calls_is_registered() -> None:
     page = (DOCS / "calls.md").read_text()
     commands = set(re.findall(r"^\| `forebay (\w+)", page, re.MULTILINE))
     assert commands == {"ps", "wait", "cancel", "logs", "queues"}

@@ -1,4 +1,4 @@
-"""Deadlines at the ends of what gRPC can express: a long one is as none, a short one has passed."""
+"""The longest and the shortest deadlines that gRPC can express: no deadline, and a passed one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_short_deadline_has_passed(address: str, method: str, timeout: str) ->
 
 
 @pytest.mark.parametrize("timeout_s", LONG_S)
-def test_clients_take_long_timeouts(address: str, timeout_s: float) -> None:
+def test_clients_accept_long_timeouts(address: str, timeout_s: float) -> None:
     with forebay.channel([address]) as channel:
         stub = EchoServiceStub(channel)
         assert stub.Unary(EchoRequest(text="x"), timeout=timeout_s).text == "x"
@@ -66,7 +66,7 @@ def test_clients_take_long_timeouts(address: str, timeout_s: float) -> None:
 
 
 @pytest.mark.parametrize("timeout_s", LONG_S)
-def test_asyncio_clients_take_long_timeouts(address: str, timeout_s: float) -> None:
+def test_asyncio_clients_accept_long_timeouts(address: str, timeout_s: float) -> None:
     async def text() -> str:
         async with forebay.aio.channel([address]) as channel:
             response = await EchoServiceStub(channel).Unary(
@@ -86,7 +86,7 @@ def call_id(address: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 10**10, 315_576_000_000])
-def test_a_wait_takes_every_timeout(address: str, call_id: str, seconds: int) -> None:
+def test_a_wait_accepts_every_timeout(address: str, call_id: str, seconds: int) -> None:
     with grpc.insecure_channel(address) as channel:
         operations = operations_pb2_grpc.OperationsStub(channel)
         request = operations_pb2.WaitOperationRequest(
@@ -96,7 +96,9 @@ def test_a_wait_takes_every_timeout(address: str, call_id: str, seconds: int) ->
 
 
 @pytest.mark.parametrize("timeout", ["inf", "1e300"])
-def test_commands_take_long_timeouts(site: Site, address: str, call_id: str, timeout: str) -> None:
+def test_commands_accept_long_timeouts(
+    site: Site, address: str, call_id: str, timeout: str
+) -> None:
     for command in (
         ["call", "Add", "x=1", "y=2", "--timeout", timeout],
         ["wait", call_id, "--timeout", timeout],

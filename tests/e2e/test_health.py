@@ -1,4 +1,4 @@
-"""Health: overall and of a service, while the backends live, freeze, die and come back."""
+"""Health of the gateway and of a service, while backends run, freeze, die and return."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_health_of_an_unknown_service_is_not_found(channel: grpc.Channel) ->
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_watching_an_unknown_service_says_so(channel: grpc.Channel) -> None:
+def test_watching_an_unknown_service_reports_service_unknown(channel: grpc.Channel) -> None:
     with watching(channel, "no.such.Service") as statuses:
         assert next(statuses) == SERVICE_UNKNOWN
 
@@ -104,7 +104,7 @@ def test_health_follows_a_ledger_that_is_killed_and_comes_back() -> None:
                     watched.wait_for(SERVING)
 
 
-def test_a_gateway_without_its_ledger_is_not_serving_until_the_ledger_comes() -> None:
+def test_a_gateway_is_not_serving_until_its_ledger_starts() -> None:
     with short_folder() as folder:
         port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
@@ -117,7 +117,7 @@ def test_a_gateway_without_its_ledger_is_not_serving_until_the_ledger_comes() ->
                 watched.wait_for(SERVING)
 
 
-def test_a_gateway_that_is_told_to_stop_says_first_that_it_is_not_serving() -> None:
+def test_a_gateway_that_stops_first_reports_not_serving() -> None:
     with (
         redis_server() as url,
         forebay_gateway("--ledger-url", url, env=environment()) as (gateway, address),
@@ -130,14 +130,14 @@ def test_a_gateway_that_is_told_to_stop_says_first_that_it_is_not_serving() -> N
 
 
 class Watched:
-    """The health of the gateway and of ComputeService, watched from one moment on."""
+    """The health of the gateway and of ComputeService, recorded by Watch."""
 
     def __init__(self, channel: grpc.Channel, statuses: list[Iterator[int]]) -> None:
         self._channel = channel
         self._statuses = statuses
 
     def wait_to_hear(self, status: int) -> None:
-        """Returns when the streams of both have told that status."""
+        """Returns when both streams have reported that status."""
         for statuses in self._statuses:
             assert status in statuses, "the stream ended first"
 
@@ -151,7 +151,7 @@ class Watched:
 
 @contextlib.contextmanager
 def open_to(address: str) -> Iterator[Watched]:
-    """The health at an address."""
+    """The health service at an address."""
     with (
         grpc.insecure_channel(address) as channel,
         watching(channel, "") as overall,
@@ -162,7 +162,7 @@ def open_to(address: str) -> Iterator[Watched]:
 
 @contextlib.contextmanager
 def watching(channel: grpc.Channel, service: str) -> Iterator[Iterator[int]]:
-    """The statuses that Watch tells of, as they come."""
+    """The statuses that Watch reports, as they arrive."""
     request = health_pb2.HealthCheckRequest(service=service)
     stream = HealthStub(channel).Watch(request, timeout=2 * TIMEOUT_S)
     try:
@@ -173,7 +173,7 @@ def watching(channel: grpc.Channel, service: str) -> Iterator[Iterator[int]]:
 
 @contextlib.contextmanager
 def frozen(url: str) -> Iterator[None]:
-    """Keeps the Redis server at the URL from running, its connections open."""
+    """Stops the process of the Redis at the URL; its connections stay open."""
     with contextlib.closing(redis.Redis.from_url(url)) as client:
         pid = client.info("server")["process_id"]
     os.kill(pid, signal.SIGSTOP)

@@ -47,7 +47,7 @@ def stubs() -> Iterator[Sequence[EchoServiceStub]]:
 
 
 def seen(stub: EchoServiceStub, method: str, act: str = "") -> tuple[Any, ...]:
-    """All that a caller receives, and what the interceptors saw."""
+    """Everything that a caller receives, and that the interceptors saw."""
     SEEN.clear()
     descriptor = ECHO.methods_by_name[method]
     sent = [EchoRequest(text=letter, count=2, act=act) for letter in "abc"]
@@ -72,7 +72,7 @@ def seen(stub: EchoServiceStub, method: str, act: str = "") -> tuple[Any, ...]:
 
 
 def without_metadata(method: str) -> list[str]:
-    """What was seen; the routes of some methods pass no metadata on."""
+    """The results without metadata, which the routes of some methods don't forward."""
     forwards = method in ("Unary", "Quick", "Bidi")
     return [saw if forwards else saw.replace("[('x-wish', 'tea')]", "[]") for saw in SEEN]
 
@@ -87,7 +87,7 @@ def test_interceptors_do_the_same(stubs: Sequence[EchoServiceStub], name: str, m
 
 @pytest.mark.parametrize("act", ["abort", "abort with details", "set code", "raise", "metadata"])
 @pytest.mark.parametrize("name", ["watching", "wraps requests and responses"])
-def test_a_handler_ends_the_same_within_interceptors(
+def test_a_handler_ends_in_the_same_way_within_interceptors(
     stubs: Sequence[EchoServiceStub], name: str, act: str
 ) -> None:
     CHOSEN.interceptors = INTERCEPTORS[name]

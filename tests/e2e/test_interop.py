@@ -2,9 +2,9 @@ r"""gRPC's interop tests by their names, through the queue.
 
 Each case is the one of that name in
 https://github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md,
-on a real gateway and worker; what a gateway with a queue behind it does otherwise than
-a server with its handlers in it is said at the case. The sizes are gRPC's. Cases that are about
-compression on demand, authentication, or a channel's life are not of this service.
+on a real gateway and worker. A case that differs because a queue is between gateway and handler
+says so. The sizes are gRPC's. Cases about compression on demand, authentication, or the life of
+a channel are left out.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class System:
     server: redis.Redis
 
     def state(self, metadata: Metadata) -> str:
-        """Where the call of that id stands; empty where there is none."""
+        """The state of the call with that id; empty if there is none."""
         call = CallKey(str(dict(metadata)["forebay-call-id"]))
         return (self.server.hget(f"{call.partition}:call:{call}", "state") or b"").decode()
 
     def alive(self) -> set[bytes]:
-        """The calls that are due for anything."""
+        """The calls that have not ended."""
         prefixes = [partition_prefix(number) for number in range(PARTITIONS)]
         return {call for prefix in prefixes for call in self.server.zrange(f"{prefix}:due", 0, -1)}
 
@@ -99,7 +99,7 @@ def test_large_unary_compressed(caller: Caller, kind: Kind) -> None:
 @kinds
 @pytest.mark.parametrize("method", ["Unary", "Quick"])
 def test_large_unary_up_to_the_message_limit(caller: Caller, method: str, kind: Kind) -> None:
-    """The largest messages that may be, both ways; one byte more is refused, not cut off."""
+    """The largest allowed messages, in both directions; one byte more is refused."""
     head = EchoRequest(ballast=bytes(MESSAGE_LIMIT - 100)).ByteSize() - (MESSAGE_LIMIT - 100)
     largest = EchoRequest(ballast=bytes(MESSAGE_LIMIT - head))
     assert largest.ByteSize() == MESSAGE_LIMIT
@@ -129,7 +129,7 @@ def test_server_streaming(caller: Caller, kind: Kind) -> None:
 
 @kinds
 def test_ping_pong(caller: Caller, kind: Kind) -> None:
-    """Each ping when the pong before it has come; the method is a live one."""
+    """Sends each ping after the previous pong; the method is live."""
     requests = [
         EchoRequest(text=str(index), ballast=bytes(size), padding=back)
         for index, (size, back) in enumerate(zip(REQUEST_SIZES, RESPONSE_SIZES, strict=True))
@@ -143,7 +143,7 @@ def test_ping_pong(caller: Caller, kind: Kind) -> None:
 
 @kinds
 def test_all_pings_then_all_pongs(caller: Caller, kind: Kind) -> None:
-    """Of a method that is not live: requests are spooled, and the handler begins at their end."""
+    """The method is not live: requests are stored, and the handler begins after the last."""
     requests = [EchoRequest(text=str(index)) for index in range(4)]
     answer = caller.call("Bidi", requests, kind())
     assert [(r.text, r.index) for r in answer.responses] == [(str(n), n) for n in range(4)]
@@ -152,14 +152,14 @@ def test_all_pings_then_all_pongs(caller: Caller, kind: Kind) -> None:
 @kinds
 @pytest.mark.parametrize("method", ["Bidi", "Talk"])
 def test_empty_stream(caller: Caller, method: str, kind: Kind) -> None:
-    """Of no request comes no response; under an id that nobody knows, it attaches to no call."""
+    """An empty request stream gets no response; with an unknown id it attaches to no call."""
     answer = caller.call(method, [], kind())
     expected = grpc.StatusCode.NOT_FOUND if kind is durable else grpc.StatusCode.OK
     assert (answer.responses, answer.code) == ([], expected)
 
 
 def test_cancel_after_begin(system: System, stub: EchoServiceStub) -> None:
-    """Cancelled before a request was sent: there is nothing yet to be accepted."""
+    """Cancelled before the first request, so no call is accepted."""
     before, over = system.alive(), threading.Event()
 
     def requests() -> Iterator[EchoRequest]:
@@ -187,7 +187,7 @@ async def test_cancel_after_begin_of_asyncio(system: System) -> None:
 def test_cancel_after_begin_while_requests_are_spooled(
     system: System, stub: EchoServiceStub, kind: Kind
 ) -> None:
-    """Cancelled between two requests: the call that was accepted ends as CANCELLED, unrun."""
+    """Cancelled between two requests: the accepted call ends as CANCELLED and does not run."""
     before = system.alive()
 
     def requests() -> Iterator[EchoRequest]:
@@ -234,7 +234,7 @@ async def test_cancel_after_first_response_of_asyncio(system: System, kind: Kind
 def test_timeout_on_sleeping_server(
     system: System, caller: Caller, method: str, kind: Kind
 ) -> None:
-    """The handler sleeps on past the deadline; the caller hears of it, and the slot is free."""
+    """The handler sleeps past the deadline; the caller gets the status, and the slot is freed."""
     before = system.alive()
     request = EchoRequest(act="sleep", seconds=60, count=1)
     answer = caller.call(method, [request], kind(), timeout=0.3)
@@ -247,7 +247,7 @@ def test_timeout_on_sleeping_server(
 @pytest.mark.parametrize("method", ["Unary", "Quick", "ClientStream", "ServerStream", "Bidi"])
 @pytest.mark.parametrize("message", ["test status message", SPECIAL, ""], ids=["", "special", "no"])
 def test_status_code_and_message(caller: Caller, method: str, message: str, kind: Kind) -> None:
-    """Code 2 (UNKNOWN), as gRPC has it; with the special message, special_status_message."""
+    """Code 2 (UNKNOWN), as in gRPC's test. The special message is special_status_message."""
     request = EchoRequest(status=EchoStatus(code=2, message=message))
     answer = caller.call(method, [request], kind())
     assert (answer.code, answer.details) == (grpc.StatusCode.UNKNOWN, message)
@@ -266,7 +266,7 @@ def test_status_code_and_message_of_each_code(stub: EchoServiceStub) -> None:
 
 @pytest.mark.parametrize("method", ["ServerStream", "Bidi"])
 def test_status_code_and_message_after_responses(caller: Caller, method: str) -> None:
-    """What came before a failure comes first."""
+    """Responses before a failure arrive before the status."""
     request = EchoRequest(text="x", count=1, status=EchoStatus(code=2, message=SPECIAL))
     answer = caller.call(method, [request])
     assert [response.text for response in answer.responses] == ["x"]
@@ -276,7 +276,7 @@ def test_status_code_and_message_after_responses(caller: Caller, method: str) ->
 @kinds
 @pytest.mark.parametrize("method", ["Unary", "Quick", "Bidi"])
 def test_custom_metadata(caller: Caller, method: str, kind: Kind) -> None:
-    """Text comes back at the start, bytes at the end; the route names both keys."""
+    """Text returns as initial metadata, bytes as trailing metadata; the route lists both keys."""
     answer = caller.call(method, [EchoRequest(padding=314159)], kind() + METADATA)
     assert len(answer.response.padding) == 314159
     assert answer.initial["x-grpc-test-echo-initial"] == "test_initial_metadata_value"

@@ -1,4 +1,4 @@
-"""Live methods from the outside: requests go to the handler as they come, whatever happens."""
+"""Live methods through gRPC: requests reach the handler as they arrive, in spite of faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 class Pings(Iterator[EchoRequest]):
-    """Requests, each when a test says it; ends when it says so."""
+    """A request stream that a test feeds and ends."""
 
     def __init__(self, *texts: str) -> None:
         self._queue: SimpleQueue[EchoRequest | None] = SimpleQueue()
@@ -37,11 +37,11 @@ class Pings(Iterator[EchoRequest]):
             self.say(text)
 
     def say(self, text: str, **more: Any) -> None:
-        """One more request."""
+        """Sends another request."""
         self._queue.put(EchoRequest(text=text, **more))
 
     def end(self) -> None:
-        """There are no more."""
+        """Ends the stream."""
         self._queue.put(None)
 
     def __next__(self) -> EchoRequest:
@@ -53,7 +53,7 @@ class Pings(Iterator[EchoRequest]):
 
 @pytest.fixture
 def pings() -> Iterator[Pings]:
-    """A request "0", and what the test says later."""
+    """A stream with the request "0", to which the test adds more."""
     pings = Pings("0")
     yield pings
     pings.end()
@@ -74,7 +74,7 @@ def new_id() -> str:
 
 
 def failure(call: Any) -> ForebayError:
-    """What the call ends with."""
+    """The error that the call ends with."""
     with pytest.raises(ForebayError) as raised, mapped_rpc_errors():
         list(call)
     return raised.value
@@ -109,9 +109,7 @@ def test_the_end_of_the_requests_is_the_end_of_the_iterator(
     assert (future.result().text, future.result().index) == ("01", 2)
 
 
-def test_what_a_handler_says_in_the_middle_ends_the_call(
-    stub: EchoServiceStub, pings: Pings
-) -> None:
+def test_an_abort_in_the_middle_ends_the_call(stub: EchoServiceStub, pings: Pings) -> None:
     call = stub.Talk(pings, timeout=TIMEOUT_S)
     assert next(call).text == "0"
     pings.say("", act="abort")
@@ -132,9 +130,7 @@ def test_a_cancel_between_two_requests_frees_the_worker(
     assert slots_are_free(stub)
 
 
-def test_a_caller_that_leaves_takes_the_call_along(
-    site: Site, stub: EchoServiceStub, pings: Pings
-) -> None:
+def test_a_disconnect_cancels_the_call(site: Site, stub: EchoServiceStub, pings: Pings) -> None:
     call = stub.Talk(pings, timeout=TIMEOUT_S)
     assert next(call).text == "0"
     call_id = dict(call.initial_metadata())["forebay-call-id"]
@@ -176,7 +172,7 @@ def test_a_handler_that_works_does_not_make_its_caller_idle(
     assert [response.text for response in call] == ["0", "1"]
 
 
-def test_a_request_that_is_no_message_ends_the_call_on_record(site: Site) -> None:
+def test_an_invalid_request_ends_the_call_in_its_record(site: Site) -> None:
     call_id, gate = new_id(), threading.Event()
 
     def requests() -> Iterator[bytes]:
@@ -200,8 +196,8 @@ def test_requests_that_are_kept_for_another_attempt_have_a_limit(stub: EchoServi
     assert (error.code_name, error.reason) == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
 
 
-def test_a_flood_waits_with_its_caller(site: Site) -> None:
-    """200 MiB for a handler that reads 20 a second, at first: most of it is nowhere yet."""
+def test_unread_requests_wait_at_the_caller(site: Site) -> None:
+    """200 MiB for a handler that reads 20 messages a second: most must stay at the caller."""
     gateway = site.gateway()
     process, call_id, count = psutil.Process(gateway.process.popen.pid), new_id(), 800
     sent = 0
@@ -227,7 +223,7 @@ def test_a_flood_waits_with_its_caller(site: Site) -> None:
     gateway.end()
 
 
-def test_another_caller_follows_by_the_id(site: Site, stub: EchoServiceStub, pings: Pings) -> None:
+def test_another_caller_attaches_by_the_id(site: Site, stub: EchoServiceStub, pings: Pings) -> None:
     call_id = new_id()
     call = stub.Talk(pings, timeout=TIMEOUT_S, metadata=named(call_id))
     assert next(call).text == "0"
@@ -242,7 +238,7 @@ def test_another_caller_follows_by_the_id(site: Site, stub: EchoServiceStub, pin
         assert (list(call), list(follower)) == ([], [])
 
 
-def test_a_call_goes_on_at_another_gateway(site: Site) -> None:
+def test_a_call_continues_at_another_gateway(site: Site) -> None:
     call_id, pings = new_id(), Pings("0")
     with forebay.channel(site.targets(3)) as channel:
         call = EchoServiceStub(channel).Talk(pings, timeout=TIMEOUT_S, metadata=named(call_id))
@@ -258,8 +254,8 @@ def test_a_call_goes_on_at_another_gateway(site: Site) -> None:
     assert site.field(call_id, "attempt") == "1"
 
 
-def test_a_stream_that_is_cut_off_does_not_look_ended(site: Site) -> None:
-    """Its handler waits on, until somebody goes on with the call, here with all of it."""
+def test_an_interrupted_request_stream_does_not_count_as_complete(site: Site) -> None:
+    """Its handler waits until a caller continues the call, here with all requests."""
     call_id = new_id()
     with grpc.insecure_channel(*site.targets(1)) as channel:
         stub = EchoServiceStub(channel)

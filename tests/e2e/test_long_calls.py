@@ -1,4 +1,4 @@
-"""Calls whose caller is there but slow, for longer than a watch's lease."""
+"""Calls with a slow caller that last longer than a watch's lease."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def waits_for_a_silent_handler(stub: EchoServiceStub) -> bool:
     return stub.Unary(EchoRequest(act="sleep", seconds=LONG_S, text="x"), timeout=60).text == "x"
 
 
-def test_a_slow_caller_has_not_left() -> None:
+def test_a_slow_caller_does_not_count_as_disconnected() -> None:
     kinds = (
         uploads_with_a_pause,
         stops_reading_for_a_while,

@@ -44,7 +44,7 @@ COMPUTE = "forebay.compute.v1.ComputeService"
 
 @pytest.fixture
 def client(channel: grpc.Channel) -> OperationsClient:
-    """Google's own, on `up`."""
+    """Google's client, connected to `up`."""
     return OperationsClient(channel)
 
 
@@ -58,10 +58,16 @@ def test_a_unary_call_is_an_operation_with_its_response(
     assert operation.done
     assert operation.response.Unpack(response)
     assert response.sum == 10
-    told = metadata_of(operation)
-    assert (told.method, told.queue) == (f"{COMPUTE}.Add", "add")
-    assert (told.state, told.item_count, told.attempt) == (call_pb2.CALL_STATE_SUCCEEDED, 1, 1)
-    times = [told.create_time, told.queue_time, told.begin_time, told.finish_time, told.read_time]
+    shown = metadata_of(operation)
+    assert (shown.method, shown.queue) == (f"{COMPUTE}.Add", "add")
+    assert (shown.state, shown.item_count, shown.attempt) == (call_pb2.CALL_STATE_SUCCEEDED, 1, 1)
+    times = [
+        shown.create_time,
+        shown.queue_time,
+        shown.begin_time,
+        shown.finish_time,
+        shown.read_time,
+    ]
     assert times == sorted(times, key=lambda time: time.ToNanoseconds())
 
 
@@ -83,7 +89,7 @@ def test_a_streaming_call_is_an_operation_with_its_last_item(
     assert response.HasField("panel")
 
 
-def test_a_running_call_tells_its_progress_and_is_cancelled(
+def test_a_running_call_reports_progress_and_can_be_cancelled(
     stub: ComputeServiceStub, client: OperationsClient
 ) -> None:
     with running(stub, client) as call_id:
@@ -94,11 +100,11 @@ def test_a_running_call_tells_its_progress_and_is_cancelled(
 
         eventually(progress, "progress is told")
         operation = client.get_operation(name)
-        told = pb.FactorialResponse()
+        shown = pb.FactorialResponse()
         assert not operation.done
         assert operation.WhichOneof("result") is None
-        assert metadata_of(operation).progress.Unpack(told)
-        assert told.HasField("progress")
+        assert metadata_of(operation).progress.Unpack(shown)
+        assert shown.HasField("progress")
         assert metadata_of(operation).worker
         client.cancel_operation(name)
         ended = client.get_operation(name)
@@ -159,7 +165,7 @@ def test_a_listing_follows_its_filter(stub: ComputeServiceStub, client: Operatio
         assert found('create_time < "2000-01-01T00:00:00Z"') == set()
 
 
-def test_a_page_that_is_searched_in_vain_says_where_to_go_on(client: OperationsClient) -> None:
+def test_a_filter_without_a_match_gives_an_empty_list(client: OperationsClient) -> None:
     assert list(client.list_operations("", "method = no.such.Method")) == []
 
 
@@ -187,7 +193,8 @@ def test_waiting_ends_with_the_call(stub: ComputeServiceStub, client: Operations
         cancelled = time.monotonic()
         waiting.join(TIMEOUT_S)
         assert answers[0].done
-        assert time.monotonic() - cancelled < 4  # pushed: it is asked for every 5 s only
+        # It was notified: the ledger is polled every 5 s only.
+        assert time.monotonic() - cancelled < 4
 
 
 def test_waiting_answers_before_the_callers_deadline(

@@ -1,6 +1,6 @@
-"""A service of somebody's own: served from a descriptor set, run by workers without stubs.
+"""A user's own service: served from a descriptor set, run by workers without stubs.
 
-The gateway's set is newer than the workers', as while a fleet is brought up to date.
+The gateway's set is newer than the workers', as during a rolling upgrade.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Shop:
         return {one.name.rpartition(".")[2]: one for one in read_methods(self.source.services)}
 
     def message(self, name: str, **fields: Any) -> Message:
-        """A message of the set's."""
+        """A message of a type in the set."""
         descriptor = self.source.pool.FindMessageTypeByName(f"shop.v1.{name}")
         return message_factory.GetMessageClass(descriptor)(**fields)
 
@@ -81,15 +81,15 @@ class Shop:
         except grpc.RpcError as error:
             raise of_rpc_error(error) from error
 
-    def told(self) -> dict[str, calls_pb2.ServedMethod]:
-        """What the call service says of the methods, by their short names."""
+    def served(self) -> dict[str, calls_pb2.ServedMethod]:
+        """The methods as CallService lists them, by their short names."""
         answer = CallServiceStub(self.channel).ListMethods(
             calls_pb2.ListMethodsRequest(), timeout=TIMEOUT_S
         )
         return {method.name.rpartition(".")[2]: method for method in answer.methods}
 
     def run(self, *command: str) -> Ran:
-        """A command of ours, on the gateway."""
+        """Runs a `forebay` command on the gateway."""
         return run("forebay", *command, env=self.env)
 
 
@@ -112,7 +112,7 @@ def shop() -> Iterator[Shop]:
             worker.wait_for(r" ready\.")
             env["FOREBAY_ADDRESS"] = address
             shop = Shop(address, env, gateway, worker, read_source(str(now)), channel)
-            eventually(lambda: bool(shop.told()["Place"].workers), "the gateway sees the worker")
+            eventually(lambda: bool(shop.served()["Place"].workers), "the gateway sees the worker")
             yield shop
 
 
@@ -134,7 +134,7 @@ def test_calls_of_every_kind_are_served_from_a_descriptor_set(shop: Shop) -> Non
     assert many.text == "tea, milk"
 
 
-def test_a_handlers_status_and_the_routes_limits_hold(shop: Shop) -> None:
+def test_a_handlers_status_and_the_routes_limits_apply(shop: Shop) -> None:
     assert refused(lambda: shop.call("Place", {})) == ("INVALID_ARGUMENT", "HANDLER_ABORTED")
     large = {"item": "x" * 1000}
     assert refused(lambda: shop.call("Place", large)) == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
@@ -152,13 +152,13 @@ def test_an_ephemeral_call_ends_with_its_run_time(shop: Shop) -> None:
     assert shop.call("Quote", {"count": 1})[0].total == 2.5
 
 
-def test_an_ephemeral_call_that_is_to_outlive_its_caller_is_on_record(shop: Shop) -> None:
+def test_an_ephemeral_call_that_detaches_has_a_record(shop: Shop) -> None:
     shop.call("Quote", {"count": 1}, metadata=[("forebay-on-disconnect", "detach")])
     listed = OperationsClient(shop.channel).list_operations("operations", 'method = "*.Quote"')
     assert [operation.done for operation in listed] == [True]
 
 
-def test_a_real_client_finds_its_way_by_reflection_alone(shop: Shop) -> None:
+def test_a_client_can_call_by_reflection_alone(shop: Shop) -> None:
     def grpcurl(*words: str) -> str:
         return run("grpcurl", "-plaintext", *words, env=shop.env).succeeded().out
 
@@ -190,8 +190,8 @@ def test_the_command_line_reads_the_set_that_the_gateway_serves(shop: Shop) -> N
     assert called.succeeded().messages == [
         {"text": "2 tea for nobody", "due": "2030-01-02T03:04:05Z"}
     ]
-    shop.run("call", "Track", "item=milk", "count=2", "--id", "told").succeeded()
-    logs = shop.run("logs", "told").succeeded()
+    shop.run("call", "Track", "item=milk", "count=2", "--id", "tracked").succeeded()
+    logs = shop.run("logs", "tracked").succeeded()
     assert logs.messages == [{"step": "milk 0"}, {"step": "milk 1"}]
     assert "shop.v1.Orders.Track" in shop.run("ps", "--all").succeeded().out
 
@@ -217,9 +217,7 @@ def test_a_task_that_moved_to_another_method_is_not_run(shop: Shop, name: str) -
 
 
 @pytest.mark.parametrize("name", ["Quote", "Place", "Track", "PlaceMany"])
-def test_a_field_that_only_the_gateway_knows_is_refused_not_passed_over(
-    shop: Shop, name: str
-) -> None:
+def test_a_field_that_only_the_gateway_knows_is_refused_not_ignored(shop: Shop, name: str) -> None:
     assert refused(lambda: shop.call(name, {"item": "tea", "express": True})) == (
         "FAILED_PRECONDITION",
         "VERSION_MISMATCH",
@@ -227,22 +225,22 @@ def test_a_field_that_only_the_gateway_knows_is_refused_not_passed_over(
     shop.worker.wait_for("is not run: the request has fields of shop.v1.Order that the worker does")
 
 
-def test_the_call_service_tells_of_each_method_and_its_workers(shop: Shop) -> None:
-    told = shop.told()
-    assert sorted(told) == sorted(shop.methods)
-    place = told["Place"]
+def test_the_call_service_lists_each_method_and_its_workers(shop: Shop) -> None:
+    served = shop.served()
+    assert sorted(served) == sorted(shop.methods)
+    place = served["Place"]
     assert (place.task, place.queue, place.slots) == ("orders.place", "orders", 2)
     assert len(place.workers) == 1
     assert place.workers[0].startswith("celery@")
-    kinds = {name: [problem.kind for problem in method.problems] for name, method in told.items()}
+    kinds = {name: [problem.kind for problem in method.problems] for name, method in served.items()}
     assert kinds["Place"] == [calls_pb2.METHOD_PROBLEM_KIND_OTHER_MESSAGES]
     assert kinds["Forget"] == kinds["Cancel"] == [calls_pb2.METHOD_PROBLEM_KIND_TASK_UNREGISTERED]
     assert kinds["Ship"] == [calls_pb2.METHOD_PROBLEM_KIND_NO_CONSUMER]
-    assert not told["Ship"].workers
-    assert all(p.description and p.fix for method in told.values() for p in method.problems)
+    assert not served["Ship"].workers
+    assert all(p.description and p.fix for method in served.values() for p in method.problems)
 
 
-def test_routes_and_doctor_say_what_is_wrong_with_each_method(shop: Shop) -> None:
+def test_routes_and_doctor_report_the_problems_of_each_method(shop: Shop) -> None:
     lines = shop.run("routes").succeeded().out.splitlines()
     rows = {row[0].rpartition(".")[2]: row[4:] for row in (line.split("\t") for line in lines)}
     assert rows["method"] == ["consumers", "problems"]
@@ -256,7 +254,7 @@ def test_routes_and_doctor_say_what_is_wrong_with_each_method(shop: Shop) -> Non
     assert "queue docks: no live worker consumes it" in examined.out
 
 
-def test_the_gateway_warns_once_of_what_does_not_fit(shop: Shop) -> None:
+def test_the_gateway_warns_once_of_each_mismatch(shop: Shop) -> None:
     shop.gateway.wait_for("Orders.Ship: no live worker consumes queue 'docks'; to fix it: celery")
     shop.gateway.wait_for("Orders.Forget: celery@.* without task 'orders.forget'")
     shop.call("Quote", {"count": 1})

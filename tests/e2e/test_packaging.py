@@ -1,4 +1,4 @@
-"""The wheel: built once, installed where there is nothing else, called from there."""
+"""The wheel: built once, installed into empty environments, and used there."""
 
 from __future__ import annotations
 
@@ -92,16 +92,14 @@ def test_base_dependencies_are_enough_for_the_stub_and_the_client(
     assert "numpy" not in installed
 
 
-def test_the_command_line_says_what_it_needs(wheel: Path, tmp_path: Path) -> None:
+def test_the_command_line_names_the_missing_packages(wheel: Path, tmp_path: Path) -> None:
     python = install(tmp_path, str(wheel))
     done = subprocess.run([python.parent / "forebay"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "pip install 'forebay[cli]'" in done.stderr
 
 
-def test_with_its_command_line_alone_a_client_host_can_call(
-    up: Up, wheel: Path, tmp_path: Path
-) -> None:
+def test_the_extra_cli_is_enough_to_make_calls(up: Up, wheel: Path, tmp_path: Path) -> None:
     python = install(tmp_path, f"forebay[cli] @ {wheel.as_uri()}")
     forebay = python.parent / "forebay"
     assert run(forebay, "call", "-t", up.address, "Add", "x=4", "y=6") == '{"sum": 10.0}\n'
@@ -203,9 +201,7 @@ def test_a_new_project_is_set_up_and_passes_its_tests_on_the_wheel(
     )
 
 
-def test_without_a_compiler_of_protobuf_a_new_project_says_what_comes_next(
-    wheel: Path, tmp_path: Path
-) -> None:
+def test_without_protoc_a_new_project_prints_the_next_steps(wheel: Path, tmp_path: Path) -> None:
     python = install(tmp_path, f"forebay[cli] @ {wheel.as_uri()}")
     written = run(python.parent / "forebay", "new", "weather", cwd=tmp_path)
     assert written.endswith("next: cd weather && make setup proto test\n")

@@ -1,4 +1,4 @@
-"""`forebay gateway --processes N`: several processes, one port, one gateway to whoever calls."""
+"""`forebay gateway --processes N`: several processes on one port act as one gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.harness import Process, eventually, forebay_gateway
 
 TIMEOUT_S = 60.0
 PROCESSES = 2
-_CONNECTIONS = 24  # all of them at one of two processes: once in 2^23
+_CONNECTIONS = 24  # the probability that all reach the same process is 1 in 2^23
 SLOW = EchoRequest(text="x", count=40, seconds=0.05)
 
 
@@ -112,7 +112,7 @@ def test_connections_are_spread_over_the_processes(
         assert indexes(call) == list(range(40))
 
 
-def test_a_killed_process_is_replaced_and_calls_go_on(
+def test_a_killed_process_is_replaced_and_calls_continue(
     site: Site, gateway: Gateway, connected: Callable[[Gateway], EchoServiceStub]
 ) -> None:
     with forebay.channel(gateway.address) as channel:
@@ -182,7 +182,7 @@ def refused(site: Site, address: str, processes: str) -> None:
     assert "Traceback" not in done.err
 
 
-def test_what_keeps_a_process_from_starting_is_said_once_all_have_ended(site: Site) -> None:
+def test_start_errors_are_reported_when_all_processes_have_ended(site: Site) -> None:
     env = {**site.env, "FOREBAY_SERVICES": '["no.such"]'}
     listen = ("--listen", "127.0.0.1:0", "--processes", "2")
     done = run("forebay", "gateway", *listen, env=env)

@@ -29,11 +29,11 @@ class Reflection:
         self._path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
 
     def ask(self, *requests: pb.ServerReflectionRequest) -> list[pb.ServerReflectionResponse]:
-        """The answers to the requests, which are sent on one stream."""
+        """The responses to the requests, which are sent on one stream."""
         return self.send(*(request.SerializeToString() for request in requests))
 
     def send(self, *requests: bytes) -> list[pb.ServerReflectionResponse]:
-        """As `ask`, of messages that need not be any."""
+        """As `ask`, for any bytes as messages."""
         stream = self._channel.stream_stream(
             self._path,
             request_serializer=None,
@@ -128,7 +128,7 @@ def test_the_route_option_is_found_as_an_extension(reflection: Reflection) -> No
     assert reflection.files(Request(file_containing_extension=extension))[0] == ROUTE_FILE
 
 
-def test_the_extension_numbers_of_a_type_are_told(reflection: Reflection) -> None:
+def test_reflection_lists_the_extension_numbers_of_a_type(reflection: Reflection) -> None:
     options, add = reflection.ask(
         Request(all_extension_numbers_of_type=OPTIONS),
         Request(all_extension_numbers_of_type=f"{COMPUTE}.AddRequest"),
@@ -169,14 +169,14 @@ def test_the_extension_numbers_of_a_type_are_told(reflection: Reflection) -> Non
     ],
     ids=lambda request: str(request).replace("\n", " ").strip(),
 )
-def test_what_is_unknown_is_answered_with_not_found(
+def test_an_unknown_name_gets_not_found(
     reflection: Reflection, request_: pb.ServerReflectionRequest
 ) -> None:
     [answer] = reflection.ask(request_)
     assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
-def test_a_stream_goes_on_after_an_error_and_answers_in_order(reflection: Reflection) -> None:
+def test_a_reflection_stream_continues_after_an_error_in_order(reflection: Reflection) -> None:
     requests = [
         Request(host="here", file_containing_symbol="no.such.Symbol"),
         Request(host="here"),

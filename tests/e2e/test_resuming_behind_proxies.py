@@ -42,7 +42,7 @@ async def aio_stub(address: str) -> AsyncIterator[Any]:
 
 
 def named(request: pytest.FixtureRequest) -> tuple[str, tuple[tuple[str, str]]]:
-    """A call id of the test's own, and the metadata that has it."""
+    """A call id for the test, and metadata with that id."""
     name = "".join(c if c.isalnum() else "-" for c in request.node.name)
     return name, (("forebay-call-id", name),)
 

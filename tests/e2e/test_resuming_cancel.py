@@ -92,7 +92,7 @@ def test_closing_a_channel_cancels_its_calls(site: Site) -> None:
     cancelled(site, "closed")
 
 
-def test_a_detached_call_goes_on_after_its_caller_cancels(site: Site) -> None:
+def test_a_detached_call_continues_after_its_caller_cancels(site: Site) -> None:
     with forebay.channel(site.targets()) as channel:
         call = EchoServiceStub(channel).Detached(
             EchoRequest(text="x", count=3, seconds=0.3), metadata=named("left-alone")

@@ -1,4 +1,4 @@
-"""The same servicer looks at its context and requests on `grpc.server` and on Forebay.
+"""The same servicer inspects its context and requests on `grpc.server` and on Forebay.
 
 Both servers run in this process. Callers receive the same, and handlers see the same: values,
 types, and types of exceptions.
@@ -76,7 +76,7 @@ def own(metadata: Any) -> list[tuple[str, Any]]:
 
 
 def seen(stub: EchoServiceStub, method: str, act: str, timeout: float | None = TIMEOUT_S) -> Seen:
-    """All that a caller receives, and then what the handler's callbacks and threads saw."""
+    """Everything that a caller receives, and that the handler's callbacks and threads saw."""
     CALLED.clear()
     descriptor = ECHO.methods_by_name[method]
     detail = error_details_pb2.RequestInfo(request_id="1")

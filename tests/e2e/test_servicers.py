@@ -86,7 +86,7 @@ def guide(system: grpc.Channel) -> RouteGuideStub:
 
 
 def answer_of(call: Any, *, streams: bool = True) -> Answer:
-    """All that a caller gets, but for what Forebay adds."""
+    """Everything that a caller receives, without Forebay's additions."""
     answer = Answer()
     try:
         if streams:
@@ -142,7 +142,7 @@ def test_a_status_is_the_servicers(
     assert say_hello(greeter, name) == Answer([], code, details)
 
 
-def test_an_interceptor_turns_a_caller_away(greeter: GreeterStub) -> None:
+def test_an_interceptor_rejects_a_caller(greeter: GreeterStub) -> None:
     answer = say_hello(greeter, "world", ("x-tone", "rude"))
     assert answer == Answer([], grpc.StatusCode.PERMISSION_DENIED, "be polite")
 
@@ -188,13 +188,13 @@ def test_responses_come_before_the_status(greeter: GreeterStub) -> None:
     )
 
 
-def test_a_method_that_was_left_undone_is_unimplemented(greeter: GreeterStub) -> None:
+def test_a_method_without_an_implementation_is_unimplemented(greeter: GreeterStub) -> None:
     call = greeter.SayHelloBidiStream(iter([HelloRequest()]), timeout=TIMEOUT_S)
     expected = Answer([], grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!")
     assert answer_of(call) == expected
 
 
-def test_a_feature_is_found_at_its_place_alone(guide: RouteGuideStub) -> None:
+def test_a_feature_is_found_at_its_exact_place(guide: RouteGuideStub) -> None:
     assert guide.GetFeature(HERE, timeout=TIMEOUT_S) == FEATURES[0]
     assert guide.GetFeature(NOWHERE, timeout=TIMEOUT_S) == Feature(location=NOWHERE)
     call = guide.GetFeature.future(Point(latitude=91 * 10**7), timeout=TIMEOUT_S)

@@ -228,5 +228,5 @@ def test_the_health_of_an_unknown_service_is_not_found(recipe: Recipe) -> None:
 
 
 @of_recipe("health-watch.sh")
-def test_watching_the_health_ends_by_itself(recipe: Recipe) -> None:
+def test_the_health_recipe_ends(recipe: Recipe) -> None:
     assert recipe("1").succeeded().messages == [{"status": "SERVING"}]

@@ -1,4 +1,4 @@
-"""Callers that stop reading: they hold a worker's slot for the stall limit, and no longer."""
+"""Callers that stop reading: they hold a worker's slot for the stall limit only."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_callers_that_stop_reading_give_their_slots_back(echo: Echo) -> None:
         )
 
 
-def test_a_detached_call_goes_on_without_its_stalled_caller_and_can_be_resumed(echo: Echo) -> None:
+def test_a_detached_call_continues_without_its_stalled_caller_and_can_be_resumed(
+    echo: Echo,
+) -> None:
     call_id = new_id()
     metadata = [(CALL_ID, call_id), (ON_DISCONNECT, "detach")]
     call = echo.stub.Detached(LARGE, timeout=TIMEOUT_S, metadata=metadata)
@@ -125,7 +127,7 @@ def test_a_caller_with_an_id_resumes_within_the_linger(echo: Echo) -> None:
     assert [item.index for item in resumed] == list(range(1 + count, LARGE.count))
 
 
-def test_a_slow_caller_that_goes_on_reading_is_served(echo: Echo) -> None:
+def test_a_slow_caller_that_keeps_reading_is_served(echo: Echo) -> None:
     call_id = new_id()
     call = echo.stub.ServerStream(LARGE, timeout=TIMEOUT_S, metadata=[(CALL_ID, call_id)])
     next(call)
@@ -141,7 +143,7 @@ def test_a_slow_caller_that_goes_on_reading_is_served(echo: Echo) -> None:
     assert indices == list(range(LARGE.count))
 
 
-def test_a_caller_that_no_handler_waits_for_may_read_when_it_likes(echo: Echo) -> None:
+def test_a_caller_that_no_handler_waits_for_may_read_at_any_time(echo: Echo) -> None:
     request = EchoRequest(text="x", count=8, padding=100_000)
     call_id = new_id()
     call = echo.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=[(CALL_ID, call_id)])

@@ -1,4 +1,4 @@
-"""`forebay new`: a project that runs as it was written."""
+"""`forebay new`: the project runs without changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make(project: Path, *arguments: str) -> Ran:
     return run("make", *arguments, env=env, cwd=project)
 
 
-def test_it_passes_its_own_tests_as_it_was_generated(project: Path) -> None:
+def test_a_generated_project_passes_its_own_tests(project: Path) -> None:
     assert "4 passed" in make(project, "test").succeeded().out
 
 
@@ -48,7 +48,7 @@ def test_its_stubs_are_what_its_makefile_generates(project: Path) -> None:
     assert [stub.read_bytes() for stub in stubs] == before
 
 
-def test_a_change_of_its_contract_makes_its_stubs_anew(project: Path, tmp_path: Path) -> None:
+def test_a_change_of_the_contract_regenerates_the_stubs(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "weather"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data"))
     proto = copy / "protos" / "weather" / "v1" / "weather.proto"
@@ -64,14 +64,14 @@ def test_its_makefile_lists_its_targets(project: Path) -> None:
 
 
 def commands(project: Path) -> list[str]:
-    """What its README says to call it with."""
+    """The commands in the project's README."""
     readme = (project / "README.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith(("forebay ", "grpcurl "))]
 
 
-def test_it_runs_and_answers_what_its_readme_asks_until_ctrl_c(project: Path) -> None:
+def test_a_generated_project_runs_the_commands_of_its_readme(project: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     env = environment(FOREBAY_DATA_DIR=str(project / "data"), FOREBAY_LISTEN=address)
     said: dict[str, str] = {}
@@ -95,7 +95,9 @@ def test_it_runs_and_answers_what_its_readme_asks_until_ctrl_c(project: Path) ->
     assert doctor
 
 
-def test_what_the_page_on_testing_says_runs_in_it(project: Path, tmp_path: Path) -> None:
+def test_the_code_of_the_page_on_testing_runs_in_a_new_project(
+    project: Path, tmp_path: Path
+) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
     fenced = re.compile(r'^```python title="(\S+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
     blocks = fenced.findall(page)
@@ -117,7 +119,7 @@ def test_what_the_page_on_testing_says_runs_in_it(project: Path, tmp_path: Path)
         ("taken", "taken exists already"),
     ],
 )
-def test_a_name_that_can_not_be_is_refused_and_nothing_is_written(
+def test_an_invalid_name_is_refused_and_nothing_is_written(
     tmp_path: Path, name: str, why: str
 ) -> None:
     (tmp_path / "taken").mkdir()

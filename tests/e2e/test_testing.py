@@ -1,4 +1,4 @@
-"""`forebay_gateway.testing`: a whole service inside this very process."""
+"""`forebay_gateway.testing`: a whole service inside the test's process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TIMEOUT_S = 30.0
 
 @pytest.fixture(scope="module", autouse=True)
 def temporary() -> Iterator[Path]:
-    """A place for temporary files that no other process uses."""
+    """A folder for temporary files that no other process uses."""
     with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
         yield folder
@@ -50,7 +50,7 @@ def temporary() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """EchoService, for the tests that need no other; the others come before or after."""
+    """EchoService, for tests that need no other service; a process serves one set at a time."""
     with serving({ECHO: EchoServicer()}) as service:
         yield service
 
@@ -77,7 +77,7 @@ def test_a_service_answers_its_first_call_within_two_seconds() -> None:
     assert any(took_s() < 2.0 for _ in range(10))
 
 
-def test_nothing_is_left_of_a_service(temporary: Path) -> None:
+def test_a_service_leaves_nothing_behind(temporary: Path) -> None:
     def held() -> list[object]:
         gc.collect()
         children = sorted(child.pid for child in psutil.Process().children(recursive=True))
@@ -90,7 +90,7 @@ def test_nothing_is_left_of_a_service(temporary: Path) -> None:
         files = len(os.listdir("/proc/self/fd"))
         return [children, folders, threads, limits, apps, signals, logs, files]
 
-    with serving({ECHO: EchoServicer()}) as service:  # gRPC keeps what it makes once
+    with serving({ECHO: EchoServicer()}) as service:  # gRPC keeps objects that it creates once
         greet(service)
     before = held()
     with serving({ECHO: EchoServicer()}) as service:
@@ -98,7 +98,7 @@ def test_nothing_is_left_of_a_service(temporary: Path) -> None:
         during = held()
     assert held() == before
     assert all(one != other for one, other in zip(before[:3], during[:3], strict=True))
-    assert during[5:7] == before[5:7]  # signals and logging are nobody else's at any time
+    assert during[5:7] == before[5:7]  # signal handlers and logging never change
 
 
 KILLED = """
@@ -110,7 +110,7 @@ with serving({echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: EchoServicer(
 """
 
 
-def test_nothing_is_left_of_a_service_whose_process_was_killed(tmp_path: Path) -> None:
+def test_a_service_whose_process_was_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     with short_folder() as folder:
         env = environment(TMPDIR=str(folder), PYTHONPATH=str(ROOT))
         with process(sys.executable, "-c", KILLED, env=env, cwd=tmp_path) as killed:
@@ -138,7 +138,7 @@ def test_services_follow_one_another_each_with_its_own_handlers() -> None:
         assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_handler_that_does_not_end_is_named_and_holds_up_nothing(
+def test_a_handler_that_does_not_end_is_named_and_blocks_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(daemon_threads, "STOP_TIMEOUT_S", 0.2)
@@ -164,7 +164,7 @@ def test_a_handler_that_does_not_end_is_named_and_holds_up_nothing(
         assert greet(service) == "hello"
 
 
-def test_calls_that_still_run_are_told_that_they_are_over() -> None:
+def test_calls_that_still_run_are_stopped() -> None:
     over = threading.Event()
     begun = threading.Event()
 
@@ -178,14 +178,14 @@ def test_calls_that_still_run_are_told_that_they_are_over() -> None:
     servicer.Unary = heed  # type: ignore[method-assign, assignment]
     with serving({ECHO: servicer}) as service:
         stub = echo_pb2_grpc.EchoServiceStub(service.channel)
-        # With an id of its caller's a call lives on for a while after its last watcher.
+        # A call with its caller's id continues for a while after its last watcher has disconnected.
         call = stub.Unary.future(EchoRequest(), metadata=[("forebay-call-id", "lingering")])
         assert begun.wait(TIMEOUT_S), call
         assert not over.is_set()
     assert over.is_set()
 
 
-def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FOREBAY_LEDGER_URL", "redis://production.invalid/0")
     monkeypatch.setenv("FOREBAY_MAX_CALLS", "nonsense")
     (tmp_path / "forebay.toml").write_text('broker_url = "amqp://production.invalid//"\n')
@@ -247,7 +247,7 @@ def test_several_calls_run_at_a_time(stub: echo_pb2_grpc.EchoServiceStub, tmp_pa
     assert [len(list(responses)) for responses in waiting] == [1, 1, 1, 1]
 
 
-def test_a_status_of_the_handlers_comes_through(stub: echo_pb2_grpc.EchoServiceStub) -> None:
+def test_a_handlers_status_reaches_the_caller(stub: echo_pb2_grpc.EchoServiceStub) -> None:
     with pytest.raises(grpc.RpcError) as aborted:
         stub.Unary(EchoRequest(act="abort"), timeout=TIMEOUT_S)
     assert aborted.value.code() is grpc.StatusCode.NOT_FOUND

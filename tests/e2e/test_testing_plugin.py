@@ -1,4 +1,4 @@
-"""The plugin of `forebay_gateway.testing`, in a pytest of its own, where warnings are errors."""
+"""The plugin of `forebay_gateway.testing`, in a separate pytest with warnings as errors."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def test_services_that_are_the_same_for_all_modules_are_started_once(tmp_path: P
     assert "2 passed" in done.stdout
 
 
-def test_without_services_a_test_says_what_to_define(tmp_path: Path) -> None:
+def test_without_services_the_error_says_what_to_define(tmp_path: Path) -> None:
     write(tmp_path, conftest=CONFTEST, test_a="def test_it(forebay_channel): pass")
     done = run(tmp_path)
     assert done.returncode == 1
     assert "define a fixture `forebay_services`" in done.stdout
 
 
-def test_who_does_not_ask_for_the_plugin_has_none_of_it(tmp_path: Path) -> None:
+def test_the_plugin_is_not_loaded_unless_requested(tmp_path: Path) -> None:
     program = "import sys\ndef test_it(): assert not [m for m in sys.modules if 'forebay' in m]"
     write(tmp_path, test_a=program)
     done = run(tmp_path)

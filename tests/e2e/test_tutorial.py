@@ -29,20 +29,20 @@ LINES = [
 
 
 def lines(start: str) -> list[str]:
-    """The README's shell lines that begin so."""
+    """The README's shell lines with that prefix."""
     return [line for line in LINES if line.startswith(start)]
 
 
 @dataclass(frozen=True)
 class Tutorial:
-    """Everything, up: its environment and the gateway."""
+    """The running tutorial: its environment and the gateway."""
 
     env: dict[str, str]
     address: str
     gateway: Process
 
     def run(self, line: str) -> str:
-        """What a line of the README prints."""
+        """The output of a line of the README."""
         words = shlex.split(line.replace(DEFAULT_ADDRESS, self.address))
         words[0] = sys.executable if words[0] == "python" else words[0]
         return run(*words, env=self.env, cwd=FOLDER).succeeded().out
@@ -88,7 +88,7 @@ def tutorial(request: pytest.FixtureRequest) -> Iterator[Tutorial]:
         yield running
 
 
-def test_the_client_makes_its_three_calls_and_learns_why_one_fails(tutorial: Tutorial) -> None:
+def test_the_client_makes_its_three_calls_and_prints_an_error(tutorial: Tutorial) -> None:
     (line,) = lines("python")
     factorial, too_long, product, total = tutorial.run(line).splitlines()
     assert int(factorial) == math.factorial(1000)
@@ -128,7 +128,7 @@ def test_the_modules_are_the_tutorials_own() -> None:
         assert "forebay" not in path.read_text()
 
 
-def test_the_page_on_plain_tasks_shows_what_is_run_here() -> None:
+def test_the_page_on_plain_tasks_shows_the_tested_service() -> None:
     page = (FOLDER.parents[1] / "docs" / "plain-tasks.md").read_text()
     (rpc,) = re.findall(r"^```protobuf\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     commands, *_ = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

@@ -30,7 +30,7 @@ def env() -> Iterator[dict[str, str]]:
 
 
 def family(up: Process) -> list[psutil.Process]:
-    """All processes that come from `up`: its children, theirs, the guard's server."""
+    """All processes that `up` has started: its descendants, and the guard's server."""
     return psutil.Process(up.popen.pid).children(recursive=True)
 
 
@@ -38,7 +38,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
-def test_a_signal_stops_everything_cleanly_and_finished_calls_outlive_it(
+def test_a_signal_stops_everything_cleanly_and_finished_calls_are_kept(
     env: dict[str, str],
 ) -> None:
     metadata = (("forebay-call-id", "before"),)
@@ -119,7 +119,7 @@ def test_only_the_user_can_enter_the_servers_folder(up: Up) -> None:
     assert (folder / "ledger.sock").stat().st_mode & 0o077 == 0
 
 
-def test_a_drain_cuts_what_does_not_finish_and_says_so(env: dict[str, str]) -> None:
+def test_a_drain_aborts_calls_that_do_not_finish_with_draining(env: dict[str, str]) -> None:
     env["FOREBAY_DRAIN_S"] = "0.5"
     with (
         process("forebay", "gateway", "--listen", "127.0.0.1:0", env=env) as gateway,
@@ -139,7 +139,7 @@ def test_a_drain_cuts_what_does_not_finish_and_says_so(env: dict[str, str]) -> N
         assert gateway.ended() == 0
 
 
-def test_the_demo_runs_from_nothing_to_nothing() -> None:
+def test_the_demo_starts_and_stops_everything() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py"],
         env=environment(),
