@@ -1,4 +1,4 @@
-"""A Redis that can be broken in every way, and a network link that can."""
+"""A Redis, and a network link to it, that tests can break in several ways."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TICK_S = 0.02
 
 
 class Server:
-    """A Redis server that keeps its port and its data over its deaths."""
+    """A Redis server that keeps its port and its data when it is killed."""
 
     def __init__(self, folder: Path, appendfsync: str = "always") -> None:
         self.port = free_port()
@@ -58,7 +58,7 @@ class Server:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Keeps it from running, its connections open, in the block."""
+        """Stops the process during the block; its connections stay open."""
         assert self._process is not None
         pid = self._process.popen.pid
         os.kill(pid, signal.SIGSTOP)
@@ -69,7 +69,7 @@ class Server:
 
     @contextlib.contextmanager
     def refusing(self, into: str, out_of: str) -> Iterator[None]:
-        """Has it answer and take no writes in the block."""
+        """Makes it answer, but accept no writes, during the block."""
         self.do(into)
         try:
             yield
@@ -77,15 +77,15 @@ class Server:
             self.do(out_of)
 
     def do(self, command: str) -> Any:
-        """Runs a command, given as words."""
+        """Runs a command; returns its reply."""
         return self.client.execute_command(*command.split())
 
     def copy_data(self, to: Path) -> None:
-        """Copies what is on its disk now."""
+        """Copies its files."""
         shutil.copytree(self.data, to)
 
     def restore(self, copy: Path) -> None:
-        """Starts it, which was killed, with what was on its disk when it was copied."""
+        """Starts the killed server with the copied files."""
         shutil.rmtree(self.data)
         shutil.copytree(copy, self.data)
         self.start()
@@ -105,7 +105,7 @@ def server(appendfsync: str = "always") -> Iterator[Server]:
 
 
 class Link:
-    """A way to a server over TCP that may be slow, silent or cut."""
+    """A TCP proxy in front of a server, which can be slow, silent or cut."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -120,7 +120,7 @@ class Link:
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Nothing comes through in the block, and nobody is told; later it does, late."""
+        """Delays all bytes until the end of the block; connections stay open."""
         self._silent.set()
         try:
             yield
@@ -129,7 +129,7 @@ class Link:
 
     @contextlib.contextmanager
     def cut(self) -> Iterator[None]:
-        """All connections break, and no new one is made, in the block."""
+        """Breaks all connections, and refuses new ones, during the block."""
         self._cut.set()
         try:
             yield

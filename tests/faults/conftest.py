@@ -1,4 +1,4 @@
-"""A gateway of EchoService for tests that lose its workers, started once a module."""
+"""A gateway of EchoService for tests that kill its workers, started once a module."""
 
 from __future__ import annotations
 

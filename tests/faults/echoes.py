@@ -1,4 +1,4 @@
-"""A gateway and a worker of EchoService, each on a way of its own to the backends."""
+"""A gateway and a worker of EchoService, each with its own connection to the backends."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def worker(pool: str = "threads", **variables: str) -> Iterator[Process]:
 
 
 def named(call_id: str, seen: int = 0) -> Sequence[tuple[str, str]]:
-    """The metadata of a call with that id whose caller has seen so many items."""
+    """The metadata of a call with that id whose caller has received that many items."""
     return [(CALL_ID, call_id), *([("forebay-resume-from", str(seen))] if seen else [])]
 
 
@@ -72,19 +72,19 @@ def id_of(call: Any) -> str:
 
 
 def slow(count: int, seconds: float = 0.05, **more: Any) -> EchoRequest:
-    """A request for so many items, with a sleep before each."""
+    """A request for that many items, with a sleep before each."""
     return EchoRequest(text="slow", count=count, seconds=seconds, **more)
 
 
 def error_of(call: Any) -> ForebayError:
-    """The error that a call ends with, of which nothing is read; fails where it ends with OK."""
+    """The error that a call ends with; fails if it ends with OK. Reads no responses."""
     error = call.exception(TIMEOUT_S)
     assert error is not None, "the call ended with OK"
     return of_rpc_error(error)
 
 
 def rest_and_error(stream: Any) -> tuple[list[EchoResponse], ForebayError]:
-    """What still comes of a stream, and the error that it ends with."""
+    """The remaining responses of a stream, and the error that it ends with."""
     rest = []
     try:
         for response in stream:
@@ -95,12 +95,12 @@ def rest_and_error(stream: Any) -> tuple[list[EchoResponse], ForebayError]:
 
 
 def indexes(responses: Sequence[EchoResponse]) -> list[int]:
-    """The indexes of the lasting items among the responses."""
+    """The indexes of the stored items among the responses."""
     return [response.index for response in responses if response.WhichOneof("part") == "text"]
 
 
 def take(call: Any, count: int) -> list[EchoResponse]:
-    """The next so many lasting items of a stream."""
+    """The next `count` stored items of a stream."""
     taken: list[EchoResponse] = []
     while len(taken) < count:
         response = next(call)
@@ -110,7 +110,7 @@ def take(call: Any, count: int) -> list[EchoResponse]:
 
 
 def begun(worker: Process, call_id: str) -> int:
-    """How often the worker has taken up the call; its log may come after the answer."""
+    """How often the worker has begun the call; its log may be later than the response."""
     taken_up = f"[{call_id}] received"
     worker.wait_for(re.escape(taken_up))
     return worker.output.count(taken_up)

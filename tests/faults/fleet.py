@@ -1,4 +1,4 @@
-"""A gateway whose workers come and go."""
+"""A gateway whose workers the test starts and kills."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class FleetMonitor:
-    """A gateway, its ledger, and workers that a test starts and loses."""
+    """A gateway, its ledger, and workers that a test starts and kills."""
 
     def __init__(self, env: dict[str, str], channel: grpc.Channel, ledger: redis.Redis) -> None:
         self._env = env
@@ -27,7 +27,7 @@ class FleetMonitor:
         self._started = 0
 
     def worker(self, pool: str = "prefork", concurrency: int = 1) -> Process:
-        """One more worker, ready."""
+        """Starts another worker; returns when it is ready."""
         self._started += 1
         child = self._workers.enter_context(
             process(
@@ -53,6 +53,6 @@ class FleetMonitor:
         return (record.get("state"), record.get("attempt")) == ("RUNNING", str(attempt))
 
     def lose_all(self) -> None:
-        """Ends the workers, and forgets all that was: the next test's are the first."""
+        """Ends the workers and empties the ledger, for the next test."""
         self._workers.close()
         self.ledger.flushall()

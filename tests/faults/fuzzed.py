@@ -1,4 +1,4 @@
-"""A running system to be fuzzed, and what tells whether it took harm."""
+"""A running system to be fuzzed, with checks that it still works."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Fuzzed:
         self.process = psutil.Process(self.gateway.popen.pid)
 
     def works(self) -> None:
-        """The same process answers calls of both kinds, and says that it serves."""
+        """Whether the same process answers calls of both kinds, and reports SERVING."""
         assert self.gateway.popen.poll() is None, self.gateway.output
         request = AddRequest(x=4, y=6)
         add = ComputeServiceStub(self.channel).Add(request, timeout=30, wait_for_ready=True)
@@ -67,7 +67,7 @@ class Fuzzed:
             return False
 
     def warm_up(self) -> None:
-        """Calls alone and many at once: what is allocated once is allocated."""
+        """Makes single and concurrent calls, so that one-time allocations are done."""
         for _ in range(20):
             self.works()
         stub = EchoServiceStub(self.channel)
@@ -76,7 +76,7 @@ class Fuzzed:
 
     @contextmanager
     def unharmed(self, slack: int = RSS_SLACK_BYTES) -> Iterator[None]:
-        """Afterwards it works, and memory and file descriptors have come back."""
+        """Fails if it does not work after the block, or has not released memory and descriptors."""
         self.works()
         rss, fds = self.rss, self.fds
         yield
@@ -87,12 +87,12 @@ class Fuzzed:
 
     @property
     def rss(self) -> int:
-        """Bytes that the gateway's process holds."""
+        """The resident memory of the gateway's process, in bytes."""
         return int(self.process.memory_info().rss)
 
     @property
     def fds(self) -> int:
-        """Its file descriptors, but those to the ledger: that pool grows to its bound and stays."""
+        """Its file descriptors, except the ledger's, whose pool grows to its limit and stays."""
         return int(self.process.num_fds()) - self.ledger_fds
 
     @property
@@ -103,7 +103,7 @@ class Fuzzed:
     def ending(
         self, path: str, requests: list[bytes], metadata: Any = (), timeout: float = 1.0
     ) -> str:
-        """Makes a call of bytes, and returns its code's name; fails for an improper answer."""
+        """Makes a call with raw bytes; returns its code's name. Fails for an improper answer."""
         call = self.channel.stream_stream(path)
         try:
             for _ in call(iter(requests), timeout=timeout, metadata=metadata):
@@ -127,7 +127,7 @@ class Fuzzed:
 
 
 def ended(call: Any) -> str:
-    """Reads a stream to its end, and returns its code's name; fails where a traceback is told."""
+    """Reads a stream to its end, and returns its code's name; fails if it shows a traceback."""
     try:
         for _ in call:
             pass
@@ -138,7 +138,7 @@ def ended(call: Any) -> str:
 
 @contextmanager
 def fuzzed_system() -> Iterator[Fuzzed]:
-    """The system, warm: what is allocated once is allocated."""
+    """The system after its warm-up."""
     with short_folder() as folder:
         env = echo_environment(
             FOREBAY_DATA_DIR=str(folder / "data"),

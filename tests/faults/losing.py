@@ -1,4 +1,4 @@
-"""Calls that are made while their workers are lost, and ways to lose them."""
+"""Calls that are made while their workers are killed, and ways to kill them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT_S = 60.0
 
 @contextmanager
 def calling(call: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
-    """The call is made in a thread; its result, or error, is to be had from what is yielded."""
+    """Makes the call in a thread; yields a function that waits for its result or error."""
     results: list[Any] = []
 
     def run() -> None:
@@ -46,7 +46,7 @@ def pool_children(worker: Process) -> list[psutil.Process]:
 
 
 def kill_worker(worker: Process, number: int = signal.SIGKILL) -> None:
-    """The signal to the main process and, where it is fatal, to its pool at once."""
+    """Sends the signal to the main process and, if it is fatal, to the pool at the same time."""
     children = pool_children(worker)
     os.kill(worker.popen.pid, number)
     for child in children:

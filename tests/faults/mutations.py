@@ -1,4 +1,4 @@
-"""Strategies: messages of any type, and bytes that were valid once."""
+"""Strategies: messages of any type, and mutated valid bytes."""
 
 from __future__ import annotations
 

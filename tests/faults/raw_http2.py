@@ -1,4 +1,4 @@
-"""A minimal HTTP/2 client on a bare socket: it sends what no gRPC client would."""
+"""A minimal HTTP/2 client on a plain socket: it can send bytes that no gRPC client sends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def request_headers(path: bytes, *more: Header) -> list[Header]:
 
 
 def _connected(address: str, timeout_s: float) -> socket.socket:
-    """A socket to the address; a server that is started again may be away for a moment."""
+    """A socket to the address; retries while the server restarts."""
     host, _, port = address.rpartition(":")
     give_up = time.monotonic() + timeout_s
     while True:
@@ -62,7 +62,7 @@ def message(payload: bytes) -> bytes:
 def request_frames(
     encoder: Encoder, headers: Sequence[Header], body: bytes = b"", stream: int = 1
 ) -> list[bytes]:
-    """A whole request, a frame each; the headers are continued where they are long."""
+    """The frames of a whole request; long headers have CONTINUATION frames."""
     block = encoder.encode(headers, huffman=False)
     blocks = [block[at : at + _MOST_A_FRAME] for at in range(0, len(block), _MOST_A_FRAME)]
     frames: list[Frame] = [HeadersFrame(stream, blocks[0])]
@@ -75,9 +75,9 @@ def request_frames(
 
 @dataclass
 class Reply:
-    """What came back on a stream; `reset` where it was, `gone` where the connection was.
+    """The response on a stream. `reset`: the stream was reset; `gone`: the connection was closed.
 
-    `silent` where nothing more came in time.
+    `silent`: nothing more arrived in time.
     """
 
     headers: dict[bytes, bytes] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Reply:
 
     @property
     def ended_properly(self) -> bool:
-        """Whether it has a gRPC status or an HTTP one, or was refused below both."""
+        """Whether it has a gRPC or HTTP status, or HTTP/2 itself refused it."""
         status = self.headers.get(b"grpc-status", b"")
         http = self.headers.get(b":status", b"200")
         return status.isdigit() or http != b"200" or self.reset or self.gone
@@ -114,7 +114,7 @@ class RawConnection:
             connection.socket.close()
 
     def send(self, data: bytes) -> bool:
-        """Sends the bytes; False where the other side has closed."""
+        """Sends the bytes; False if the other side has closed."""
         try:
             self.socket.sendall(data)
         except OSError:
@@ -158,7 +158,7 @@ class RawConnection:
             self._take(next(self._frames()), stream, reply)
 
     def stays_open(self, seconds: float) -> bool:
-        """Reads for so long; False if the other side ends the connection."""
+        """Reads for that time; False if the other side ends the connection."""
         give_up = time.monotonic() + seconds
         try:
             while (left_s := give_up - time.monotonic()) > 0:

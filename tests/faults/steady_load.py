@@ -1,4 +1,4 @@
-"""Calls that are made one after the other while something is lost, and how long none succeeded."""
+"""A steady load of calls during a fault, and the longest time without a success."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Load:
         return [call_id for caller in self._callers for call_id in caller.lost]
 
     def wait_for(self, successes: int, timeout_s: float = 120.0) -> None:
-        """Returns when each caller has had so many more successes."""
+        """Returns when each caller has had that many more successes."""
         wanted = [len(caller.succeeded_at) + successes for caller in self._callers]
         give_up = time.monotonic() + timeout_s
         while any(

@@ -1,4 +1,4 @@
-"""A ledger that is away: new calls fail soon, calls in flight wait, all goes on by itself."""
+"""A ledger that is down: new calls fail soon, calls in flight wait, and both recover."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from tests.faults.echoes import (
 from tests.harness import Process, eventually
 
 BOUND_S = 5.0
-"""Within this a new call fails where the ledger is away."""
+"""The time within which a new call fails while the ledger is down."""
 SLACK_S = 5.0
 HEALTH_S = 3.5
 REQUEST = EchoRequest(text="hello")
 
 
 class System:
-    """A gateway and a worker, and their ways to one ledger."""
+    """A gateway and a worker, and their links to one ledger."""
 
     def __init__(self, server: Server, link: Link, gateway: Gateway, worker: Process) -> None:
         self.server = server
@@ -45,7 +45,7 @@ class System:
         self.worker = worker
 
     def spooled(self, call_id: str) -> int:
-        """How many requests of the call the ledger has."""
+        """The number of requests of the call that the ledger has."""
         call = CallKey(call_id)
         length: Any = self.server.client.xlen(f"{call.partition}:inputs:{call}")
         return int(length)
@@ -62,7 +62,7 @@ class System:
 
 @pytest.fixture(scope="module")
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
-    """Broker and ledger on one server, or on one each, of which the broker stays."""
+    """Broker and ledger on one server, or on two, of which the broker's keeps running."""
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(server())
         gateways = stack.enter_context(link(ledger.port))
@@ -100,7 +100,7 @@ def fresh() -> str:
 
 
 @pytest.mark.parametrize(("system", "outage"), CASES, indirect=["system"])
-def test_calls_fail_soon_while_the_ledger_is_away_and_go_on_when_it_is_back(
+def test_calls_fail_soon_while_the_ledger_is_down_and_succeed_when_it_is_back(
     system: System, outage: str
 ) -> None:
     stub, own_id, flying_id = system.gateway.stub, fresh(), fresh()
@@ -130,7 +130,7 @@ def test_calls_fail_soon_while_the_ledger_is_away_and_go_on_when_it_is_back(
 
 
 @pytest.mark.parametrize("system", [ONE], indirect=True)
-def test_a_slow_ledger_is_slow_and_no_more(system: System) -> None:
+def test_a_slow_ledger_causes_no_errors(system: System) -> None:
     system.link.delay_s = 0.2
     try:
         responses = list(system.gateway.stub.ServerStream(slow(5), timeout=TIMEOUT_S))

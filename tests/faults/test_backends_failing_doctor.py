@@ -1,4 +1,4 @@
-"""What `forebay doctor` says of a ledger that takes no writes."""
+"""The report of `forebay doctor` about a ledger that accepts no writes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ledger() -> Iterator[Server]:
         ),
     ],
 )
-def test_doctor_says_why_a_ledger_that_answers_is_of_no_use(
+def test_doctor_reports_why_a_ledger_that_answers_is_unusable(
     ledger: Server, into: str, out_of: str, said: str, fix: str
 ) -> None:
     nowhere = f"127.0.0.1:{free_port()}"

@@ -1,4 +1,4 @@
-"""What a ledger that dies may lose: nothing that it synced, and never without a word."""
+"""Losses of a killed ledger: never synced data, and never without an error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class System:
         self.worker = worker
 
     def record(self, call_id: str) -> dict[bytes, bytes]:
-        """The call's record, as it is in the server."""
+        """The call's record, read from the server."""
         call = CallKey(call_id)
         found: Any = self.server.client.hgetall(f"{call.partition}:call:{call}")
         return dict(found)
@@ -68,7 +68,7 @@ def system() -> Iterator[System]:
 
 @pytest.fixture
 def copy() -> Iterator[Path]:
-    """Where a copy of a server's data may go."""
+    """A folder for a copy of a server's data."""
     with short_folder() as folder:
         yield folder / "copy"
 
@@ -131,7 +131,7 @@ def test_a_call_whose_record_is_lost_while_it_is_watched_ends_with_data_loss(
     assert error_of(resumed).code_name == "NOT_FOUND"
 
 
-def test_items_that_went_out_and_are_lost_are_never_made_up_for(system: System, copy: Path) -> None:
+def test_sent_items_that_are_lost_end_the_call(system: System, copy: Path) -> None:
     call_id = fresh()
     stub = system.gateway.stub
     stream = stub.ServerStream(slow(200), timeout=TIMEOUT_S, metadata=named(call_id))
@@ -154,7 +154,7 @@ def test_items_that_went_out_and_are_lost_are_never_made_up_for(system: System, 
     assert error.code_name in ("ABORTED", "DATA_LOSS")
 
 
-def test_requests_that_are_lost_are_not_left_out(system: System, copy: Path) -> None:
+def test_lost_requests_are_an_error(system: System, copy: Path) -> None:
     call_id, kill, go_on = fresh(), threading.Event(), threading.Event()
 
     def requests() -> Iterator[EchoRequest]:
@@ -199,9 +199,7 @@ def states(server: Server) -> list[bytes]:
 
 
 @pytest.mark.parametrize("method", ["ServerStream", "Detached"])
-def test_an_accept_that_comes_too_late_is_taken_back(
-    deserted: tuple[Server, Link, Gateway], method: str
-) -> None:
+def test_a_late_accept_is_undone(deserted: tuple[Server, Link, Gateway], method: str) -> None:
     ledger, way, serving = deserted
     with way.silent():
         call = getattr(serving.stub, method)(slow(3), timeout=TIMEOUT_S)
@@ -217,7 +215,7 @@ def test_an_accept_that_comes_too_late_is_taken_back(
     marker.cancel()
 
 
-def test_a_retry_of_an_accept_that_came_too_late_attaches(
+def test_a_retry_after_a_late_accept_attaches(
     deserted: tuple[Server, Link, Gateway],
 ) -> None:
     ledger, way, serving = deserted

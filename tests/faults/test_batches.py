@@ -1,4 +1,4 @@
-"""Calls that share a message share no harm, ephemeral or durable."""
+"""A call that crashes its process does not fail the other calls of its message."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class System:
         self._worker = worker
 
     def call(self, request: EchoRequest) -> Any:
-        """A call that is under way."""
+        """A call in flight."""
         metadata = ((CALL_ID, str(uuid.uuid4())),) if self.durable else ()
         return self._stub.QuickAgain.future(request, timeout=TIMEOUT_S, metadata=metadata)
 
     @property
     def received(self) -> int:
-        """The messages that the worker got."""
+        """The number of messages that the worker received."""
         return self._worker.output.count("received")
 
     def share_a_message(self, *requests: EchoRequest) -> list[Any]:
-        """The calls, sent while the slot is taken, to a gateway that knows them to be quick."""
+        """Sends the calls while the slot is busy, so that they share a message."""
         for _ in range(WARM_UP):
             self.call(EchoRequest()).result()
         before = self.received
@@ -74,12 +74,12 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
 
 
 def attempts(call: Any) -> int:
-    """How often it was run; raises where it failed."""
+    """The number of its attempts; raises if it failed."""
     call.result()
     return int(dict(call.trailing_metadata())["forebay-attempts"])
 
 
-def test_a_call_that_kills_its_process_takes_no_other_with_it(system: System) -> None:
+def test_a_call_that_kills_its_process_does_not_fail_other_calls(system: System) -> None:
     begun = time.monotonic()
     before, deadly, *others = system.share_a_message(
         EchoRequest(text="before"),
@@ -96,7 +96,7 @@ def test_a_call_that_kills_its_process_takes_no_other_with_it(system: System) ->
     assert of_rpc_error(caught.value).reason == "WORKER_LOST"
 
 
-def test_a_call_whose_handler_exits_takes_no_other_with_it(system: System) -> None:
+def test_a_call_whose_handler_exits_does_not_fail_other_calls(system: System) -> None:
     before, exits, after = system.share_a_message(
         EchoRequest(text="before"),
         EchoRequest(text="exits", act="exit"),
@@ -108,7 +108,7 @@ def test_a_call_whose_handler_exits_takes_no_other_with_it(system: System) -> No
     assert of_rpc_error(caught.value).reason == "HANDLER_FAILED"
 
 
-def test_a_caller_who_leaves_before_its_turn_is_passed_over(system: System) -> None:
+def test_a_caller_that_disconnects_before_its_turn_is_skipped(system: System) -> None:
     running, leaver, other = system.share_a_message(
         EchoRequest(text="running", act="sleep", seconds=2.0),
         EchoRequest(text="leaver", act="insist", seconds=TIMEOUT_S),
@@ -118,7 +118,7 @@ def test_a_caller_who_leaves_before_its_turn_is_passed_over(system: System) -> N
     assert [attempts(running), attempts(other)] == [1, 1]
 
 
-def test_a_handler_that_is_deaf_to_its_callers_leaving_does_not_keep_the_others(
+def test_a_handler_that_ignores_its_stop_does_not_block_the_other_calls(
     system: System,
 ) -> None:
     begun = time.monotonic()

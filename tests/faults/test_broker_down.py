@@ -1,4 +1,4 @@
-"""A broker that is away for longer than a claim holds, while the ledger stays."""
+"""A broker that is down for longer than a lease, while the ledger runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def killed(broker: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("outage", [killed, Server.frozen], ids=["killed", "frozen"])
-def test_a_prefork_workers_claims_hold_while_its_loop_stands_still(
+def test_a_prefork_workers_leases_are_renewed_while_its_loop_blocks(
     outage: Callable[[Server], contextlib.AbstractContextManager[None]],
 ) -> None:
     call_id = f"call-{uuid.uuid4()}"

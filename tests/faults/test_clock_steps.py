@@ -1,4 +1,4 @@
-"""The clock of the ledger's server is stepped by an hour, either way: no call ends by it."""
+"""The clock of the ledger's server is stepped by an hour, in either direction: no call ends."""
 
 from __future__ import annotations
 

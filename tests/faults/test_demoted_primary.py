@@ -19,7 +19,7 @@ from tests.faults.steady_load import steady_load
 from tests.harness import eventually
 
 RECOVERY_S = 10.0
-"""The longest time in which no durable, or no ephemeral call, may succeed."""
+"""The limit on the time without a successful durable or ephemeral call."""
 
 
 class Pair:
@@ -31,13 +31,13 @@ class Pair:
         self.address = address
 
     def swap(self) -> None:
-        """Directs new connections to the former replica, a primary by now."""
+        """Directs new connections to the former replica, which is a primary by then."""
         self.address.port = self.replica.port
         self.primary, self.replica = self.replica, self.primary
 
 
 def swapped_roles(pair: Pair) -> None:
-    """REPLICAOF on both: what an operator does by hand."""
+    """REPLICAOF on both, as an operator does manually."""
     pair.replica.do("REPLICAOF NO ONE")
     pair.primary.do(f"REPLICAOF 127.0.0.1 {pair.replica.port}")
     pair.swap()

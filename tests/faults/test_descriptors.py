@@ -1,4 +1,4 @@
-"""A gateway whose file descriptors are used up refuses callers, and serves those that it has."""
+"""A gateway without free file descriptors refuses new callers, and serves the others."""
 
 from __future__ import annotations
 

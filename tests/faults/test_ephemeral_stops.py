@@ -1,4 +1,4 @@
-"""An ephemeral call has no record: its handler is stopped by a stop alone, not by a look."""
+"""An ephemeral call has no record, so only a stop message can stop its handler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLEEP = EchoRequest(text="x", act="sleep", seconds=1.0)
 
 
 def slept_s(call: grpc.Call) -> float:
-    """How long the handler ran: its sleep ends early when it is stopped."""
+    """How long the handler slept: a stop ends its sleep early."""
     return int(dict(call.trailing_metadata())["forebay-run-ms"]) / 1000
 
 

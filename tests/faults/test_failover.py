@@ -1,4 +1,4 @@
-"""A ledger that survives the loss of its master: Sentinel, Redis Cluster; calls go on meanwhile."""
+"""The loss of the ledger's master behind Sentinel and in a Redis Cluster, under load."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _QUEUES = ("-Q", "add,factorial,mat_mul", "-c", "2")
 
 @dataclass
 class Load:
-    """Calls of one kind, by a few callers; when each succeeded, and what went wrong."""
+    """Calls of one kind, by a few callers; the times of their successes, and their errors."""
 
     stub: ComputeServiceStub
     durable: bool
@@ -74,7 +74,7 @@ class Load:
 
 @contextlib.contextmanager
 def load(address: str) -> Iterator[list[Load]]:
-    """Durable and ephemeral calls that are made in the block; none may go wrong."""
+    """Makes durable and ephemeral calls during the block; none may fail."""
     stop = threading.Event()
     with grpc.insecure_channel(address) as channel:
         stub = ComputeServiceStub(channel)
@@ -97,7 +97,7 @@ def load(address: str) -> Iterator[list[Load]]:
 
 
 def wait_for_calls(loads: list[Load], count: int) -> None:
-    """Returns when each load has had so many more successes."""
+    """Returns when each load has had that many more successes."""
     wanted = [len(each.done_at) + count for each in loads]
 
     def is_done() -> bool:
@@ -107,9 +107,9 @@ def wait_for_calls(loads: list[Load], count: int) -> None:
 
 
 def time_to_serve(stub: ComputeServiceStub, durable: bool) -> float:
-    """How long it takes until a new call of the kind succeeds, in s.
+    """The time until a new call of the kind succeeds, in s.
 
-    Not how long the load is silent: its calls in flight may have lost their answers, all of them.
+    The load itself may be silent for longer: all its calls in flight may have lost their replies.
     """
     began = time.monotonic()
     for number in count():
@@ -124,7 +124,7 @@ def time_to_serve(stub: ComputeServiceStub, durable: bool) -> float:
 
 
 def lose(address: str, take_away: Callable[[], None]) -> dict[str, float]:
-    """Takes a master away under load: how long no new call succeeds, and the longest call, in s."""
+    """Kills a master under load; returns the time without a success and the longest call, in s."""
     with load(address) as loads:
         wait_for_calls(loads, 20)
         take_away()

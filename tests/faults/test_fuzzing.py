@@ -99,7 +99,7 @@ def test_any_metadata_gets_a_proper_status(system: Fuzzed) -> None:
     ids=["thousands of keys", "100 KB", "a long id", "a long value that is kept", "long bytes"],
 )
 def test_oversize_metadata_is_refused(system: Fuzzed, metadata: Any) -> None:
-    """By gRPC itself, before it reaches us: hence without details."""
+    """By gRPC itself, before it reaches the gateway, so without details."""
     call = system.channel.unary_unary(f"{ECHO}/Unary")
     with system.unharmed():
         for _ in range(5):
@@ -108,7 +108,7 @@ def test_oversize_metadata_is_refused(system: Fuzzed, metadata: Any) -> None:
             assert "Traceback" not in (error.details() or "")
 
 
-def test_frames_about_a_call_that_is_watched_stop_nothing_else(system: Fuzzed) -> None:
+def test_invalid_frames_of_a_watched_call_stop_nothing_else(system: Fuzzed) -> None:
     (channel,) = system.server.pubsub_channels("forebay:gateway:*")
     words = st.sampled_from(
         [
@@ -142,7 +142,7 @@ def test_frames_about_a_call_that_is_watched_stop_nothing_else(system: Fuzzed) -
     assert "OK" in codes
 
 
-def test_control_frames_of_any_kind_stop_no_worker(system: Fuzzed) -> None:
+def test_no_control_frame_stops_a_worker(system: Fuzzed) -> None:
     words = st.sampled_from([b"credit", b"requests", b"stop", b"caller_gone", b"", b"\xff"])
     rest = st.lists(
         st.sampled_from([b"/x", b"/", b"1", b"-1", b"RUNNING", b"GONE", b"9" * 30]), max_size=4
@@ -159,7 +159,7 @@ def test_control_frames_of_any_kind_stop_no_worker(system: Fuzzed) -> None:
         holds()
 
 
-def test_task_messages_of_any_content_stop_no_worker(system: Fuzzed) -> None:
+def test_no_task_message_stops_a_worker(system: Fuzzed) -> None:
     batch = call_pb2.Batch(members=[call_pb2.BatchMember(call_id="x", begin_by_ms=1 << 60)])
     bodies = mutated(st.just(batch.SerializeToString()), most=5)
 
@@ -198,7 +198,7 @@ GARBLED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), GARBLED)
-def test_a_garbled_record_spoils_its_own_call_only(
+def test_an_invalid_record_affects_its_own_call_only(
     system: Fuzzed, field: str, value: str | bytes
 ) -> None:
     name = f"garbled-{uuid.uuid4()}"
@@ -207,10 +207,10 @@ def test_a_garbled_record_spoils_its_own_call_only(
     with system.unharmed():
         assert system.ending(f"{ECHO}/ServerStream", [request], metadata, timeout=30) == "OK"
         system.server.hset(f"{call.partition}:call:{call}", field, value)
-        told = system.channel.unary_stream(f"{ECHO}/ServerStream")(
+        responses = system.channel.unary_stream(f"{ECHO}/ServerStream")(
             request, timeout=3, metadata=metadata
         )
-        assert ended(told) in (
+        assert ended(responses) in (
             *("OK", "INTERNAL", "DATA_LOSS", "ALREADY_EXISTS", "DEADLINE_EXCEEDED"),
             "NOT_FOUND",  # a state that this version does not know
         )
@@ -218,21 +218,21 @@ def test_a_garbled_record_spoils_its_own_call_only(
 
 
 @pytest.mark.parametrize("kind", ["call", "items", "watch"])
-def test_a_key_of_another_type_spoils_its_own_call_only(system: Fuzzed, kind: str) -> None:
+def test_a_key_of_another_type_affects_its_own_call_only(system: Fuzzed, kind: str) -> None:
     name = f"mistyped-{uuid.uuid4()}"
     call, metadata = CallKey(name), (("forebay-call-id", name),)
     key = f"{call.partition}:{kind}:{call}"
     system.server.set(key, "garbage")
     with system.unharmed():
-        told = system.channel.unary_stream(f"{ECHO}/ServerStream")(
+        responses = system.channel.unary_stream(f"{ECHO}/ServerStream")(
             EchoRequest(text="x", count=1).SerializeToString(), timeout=3, metadata=metadata
         )
-        assert ended(told) in ("INTERNAL", "DEADLINE_EXCEEDED")
+        assert ended(responses) in ("INTERNAL", "DEADLINE_EXCEEDED")
     system.server.delete(key)
 
 
 def test_garbage_in_the_indexes_does_not_stop_the_sweeping(system: Fuzzed) -> None:
-    """What is due next to it still happens."""
+    """Other due calls still end."""
     metadata = (("forebay-call-id", f"due-{uuid.uuid4()}"),)
     call = CallKey(metadata[0][1])
     with system.unharmed():

@@ -1,4 +1,4 @@
-"""Bytes on the gateway's port that are no gRPC; callers that are slow, absent, or too many."""
+"""Bytes on the gateway's port that are not gRPC; callers that are slow, silent, or too many."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def whole_request() -> bytes:
 
 
 def test_a_raw_request_is_answered(system: Fuzzed) -> None:
-    """The client does speak HTTP/2: what else it sends is refused for what it is."""
+    """A valid request succeeds: so this client's other requests are refused for their content."""
     with RawConnection.greeted(system.address) as connection:
         connection.send(b"".join(connection.request(request_headers(ADD), SUM)))
         reply = connection.reply()
@@ -60,8 +60,8 @@ def test_a_raw_request_is_answered(system: Fuzzed) -> None:
     assert len(reply.data) > 5
 
 
-def test_bytes_that_are_no_http2_harm_nobody(system: Fuzzed) -> None:
-    """Garbage before the preface, after it, and a request that was right before it was mutated."""
+def test_bytes_that_are_not_http2_do_no_harm(system: Fuzzed) -> None:
+    """Garbage before the preface and after it, and a mutated valid request."""
     garbage = st.binary(max_size=200)
     frames = st.builds(
         lambda kind, flags, stream, body: (
@@ -122,10 +122,10 @@ def test_odd_headers_get_a_status_or_a_closed_stream(system: Fuzzed, case: str) 
         connection.send(b"".join(connection.request(ODD_HEADERS[case], SUM)))
         reply = connection.reply()
     assert reply.ended_properly, reply
-    told = reply.headers.get(b"grpc-message", b"")
-    assert b"Traceback" not in told
-    assert b".py" not in told
-    assert reply.headers.get(b"grpc-status") != b"2", told
+    grpc_message = reply.headers.get(b"grpc-message", b"")
+    assert b"Traceback" not in grpc_message
+    assert b".py" not in grpc_message
+    assert reply.headers.get(b"grpc-status") != b"2", grpc_message
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_odd_bodies_get_a_status_or_a_closed_stream(system: Fuzzed, body: bytes)
 
 
 def test_a_path_that_is_no_utf8_does_not_end_the_gateway(system: Fuzzed) -> None:
-    """It ends grpc.aio's server, and with it the calls in flight; which is there again at once."""
+    """It ends one of grpc.aio's servers, which the gateway replaces at once."""
     before = system.gateway.output.count("failed; replacing it")
     for times in range(before + 1, before + 4):
         with RawConnection.greeted(system.address) as connection:
@@ -163,8 +163,8 @@ def test_a_path_that_is_no_utf8_does_not_end_the_gateway(system: Fuzzed) -> None
         pass
 
 
-def test_a_message_that_breaks_off_holds_up_nobody_else(system: Fuzzed) -> None:
-    """Core waits for the rest of a message whose stream has ended, as long as its caller stays."""
+def test_an_incomplete_message_does_not_delay_other_callers(system: Fuzzed) -> None:
+    """A message that breaks off occupies gRPC's core until its caller disconnects."""
     with system.unharmed(), ExitStack() as stack:
         for body in (b"\0", SUM[:-1]) * 20:
             connection = stack.enter_context(RawConnection.greeted(system.address))
@@ -172,8 +172,8 @@ def test_a_message_that_breaks_off_holds_up_nobody_else(system: Fuzzed) -> None:
         system.works()
 
 
-def test_clients_that_trickle_keep_nobody_from_the_gateway(system: Fuzzed) -> None:
-    """A byte each in turn, over many connections; they are answered in the end."""
+def test_slow_clients_do_not_block_the_gateway(system: Fuzzed) -> None:
+    """Many connections send one byte each in turn; all are answered in the end."""
     whole = whole_request()
     with system.unharmed(), ExitStack() as stack:
         slow = [RawConnection(system.address) for _ in range(30)]
@@ -188,9 +188,9 @@ def test_clients_that_trickle_keep_nobody_from_the_gateway(system: Fuzzed) -> No
 
 
 def test_streams_that_nobody_reads_hold_little_memory(system: Fuzzed) -> None:
-    """24 streams of 200 MB each: what the gateway holds of one is about a window and a fetch.
+    """24 streams of 200 MB each: the gateway holds about a window and a fetch of each.
 
-    Bounded by 4 MB a stream: the window of 1 MB, a fetch of 2 MB, and gRPC's own buffers.
+    The limit is 4 MB a stream: the window of 1 MB, a fetch of 2 MB, and gRPC's own buffers.
     """
     request = message(EchoRequest(count=2000, padding=100_000).SerializeToString())
     path = b"/tests.echo.v1.EchoService/ServerStream"
@@ -211,8 +211,8 @@ def test_streams_that_nobody_reads_hold_little_memory(system: Fuzzed) -> None:
         assert max(held) - before < 24 * (4 << 20)
 
 
-def test_thousands_of_connections_come_and_go(system: Fuzzed) -> None:
-    """Dropped at each point of a request, some with a reset."""
+def test_thousands_of_connections_are_opened_and_dropped(system: Fuzzed) -> None:
+    """Connections are dropped at each point of a request, some with a reset."""
     whole = whole_request()
     with system.unharmed():
         for start in range(0, CONNECTIONS, AT_ONCE):
@@ -227,18 +227,18 @@ def test_thousands_of_connections_come_and_go(system: Fuzzed) -> None:
 
 
 def test_thousands_of_streams_are_reset_at_once(system: Fuzzed) -> None:
-    """Begun and reset on one connection, faster than any could be answered."""
+    """Streams begin and are reset on one connection, faster than they can be answered."""
     with system.unharmed(), RawConnection.greeted(system.address) as connection:
         for stream in range(1, 2 * CONNECTIONS, 2):
             headers, *_ = connection.request(request_headers(ADD), stream=stream)
             reset = RstStreamFrame(stream, error_code=8).serialize()
             if not connection.send(headers + reset):
-                break  # the gateway may have enough of it
-        # While more than 1,000 calls wait to be taken, Core drops some, whosever they are.
+                break  # the gateway may close the connection
+        # While more than 1,000 calls wait to be accepted, gRPC's core drops some of any caller.
         eventually(lambda: all(system.answers() for _ in range(20)), "the flood has run off")
 
 
-def test_thousands_of_pings_and_settings_are_borne(system: Fuzzed) -> None:
+def test_thousands_of_pings_and_settings_do_no_harm(system: Fuzzed) -> None:
     with system.unharmed(), RawConnection.greeted(system.address) as connection:
         flood = PingFrame(0, b"12345678").serialize() + SettingsFrame(0).serialize()
         for _ in range(CONNECTIONS):
@@ -247,7 +247,7 @@ def test_thousands_of_pings_and_settings_are_borne(system: Fuzzed) -> None:
 
 
 async def abandoned(address: str, calls: int) -> None:
-    """A channel with calls that are begun and left."""
+    """A channel whose calls are begun and abandoned."""
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         stub = ComputeServiceStub(channel)
@@ -270,8 +270,8 @@ def test_channels_whose_calls_are_abandoned_leave_nothing(system: Fuzzed) -> Non
         thread.join()
 
 
-def test_callers_that_leave_as_their_call_ends_leave_no_error_in_the_log(system: Fuzzed) -> None:
-    """Core refuses a status to one who has gone; that is their leaving, and no failure of ours."""
+def test_a_disconnect_at_the_end_of_a_call_logs_no_error(system: Fuzzed) -> None:
+    """No status can be sent after a disconnect; the gateway must not log that as an error."""
 
     async def disconnects(stub: EchoServiceStub, timeout: float) -> None:
         with suppress(grpc.RpcError):

@@ -1,4 +1,4 @@
-"""Garbage where only Forebay writes: nothing ends, and calls go on."""
+"""Garbage in places to which only Forebay writes: no process ends, and calls succeed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GARBAGE = [b"", b"\xff\xff", b"item", b"item /x y\n", b"reply\n\xff\xff", b"end 
 
 
 class System:
-    """A running `forebay up`, with a way into its server."""
+    """A running `forebay up`, with access to its Redis server."""
 
     def __init__(self, up: Process, address: str, data_dir: str) -> None:
         self.up = up
@@ -36,7 +36,7 @@ class System:
         self.server = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
 
     def works(self) -> bool:
-        """Whether calls of both kinds are answered, and nothing had to be started again."""
+        """Whether calls of both kinds succeed, and no process was restarted."""
         assert self.stub.Add(AddRequest(x=4, y=6), timeout=30).sum == 10
         assert list(self.stub.Factorial(FactorialRequest(n=5), timeout=30))[-1].digits == "120"
         return not re.search("restarting it|replacing it", self.up.output)
@@ -54,7 +54,7 @@ def system() -> Iterator[System]:
 
 
 @pytest.mark.parametrize("pattern", ["forebay:gateway:*", "forebay:control:*"])
-def test_garbage_on_a_channel_is_passed_over(system: System, pattern: str) -> None:
+def test_garbage_on_a_channel_is_ignored(system: System, pattern: str) -> None:
     assert system.works()
     channels = system.server.pubsub_channels(pattern)
     assert channels
@@ -64,7 +64,7 @@ def test_garbage_on_a_channel_is_passed_over(system: System, pattern: str) -> No
     assert system.works()
 
 
-def test_a_worker_of_another_version_is_passed_over(system: System) -> None:
+def test_a_worker_of_another_version_is_skipped(system: System) -> None:
     system.server.zadd(PRESENCE_INDEX, {"strange": 2e9})
     system.server.set(presence_key("strange"), b'{"worker": "strange"}')
     eventually(lambda: "presence can't be read" in system.up.output, "the gateway has seen it")
@@ -83,9 +83,7 @@ def test_a_worker_of_another_version_is_passed_over(system: System) -> None:
         {"surprise": 1},
     ],
 )
-def test_a_task_message_that_is_none_of_ours_is_passed_over(
-    system: System, kwargs: dict[str, object]
-) -> None:
+def test_a_foreign_task_message_is_ignored(system: System, kwargs: dict[str, object]) -> None:
     from celery import Celery
 
     with Celery(broker=f"redis+socket://{_socket(system)}") as app:
@@ -94,7 +92,7 @@ def test_a_task_message_that_is_none_of_ours_is_passed_over(
 
 
 class Trap:
-    """What would show that somebody unpickled a message."""
+    """An object that leaves a trace if it is unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return os.system, ("touch unpickled",)
@@ -142,7 +140,7 @@ def test_an_entry_of_a_queue_that_is_no_message_is_dropped(system: System, entry
     assert "Unrecoverable" not in system.up.output
 
 
-def test_a_record_in_a_state_of_a_newer_version_breaks_no_list_and_no_other_call(
+def test_a_state_of_a_newer_version_affects_no_list_and_no_other_call(
     system: System,
 ) -> None:
     call = CallKey("newer")

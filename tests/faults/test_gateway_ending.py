@@ -1,4 +1,4 @@
-"""A gateway that ends, politely or not: its calls go on elsewhere, whole and once."""
+"""A gateway that ends, by SIGTERM or SIGKILL: its calls continue elsewhere, complete and once."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def resumed(on: Gateway, call_id: str, request: EchoRequest, seen: int) -> Any:
 
 
 @pytest.mark.parametrize("own_id", [True, False], ids=["caller's id", "gateway's id"])
-def test_a_stream_that_is_cut_goes_on_at_another_gateway(
+def test_an_interrupted_stream_continues_at_another_gateway(
     start: Start, echo: Process, own_id: bool
 ) -> None:
     one, other = start(), start()
@@ -100,7 +100,7 @@ def test_a_stream_that_is_cut_goes_on_at_another_gateway(
     assert begun(echo, call_id) == 1
 
 
-def test_while_it_drains_calls_in_flight_finish_and_new_ones_are_sent_elsewhere(
+def test_during_a_drain_calls_in_flight_finish_and_new_ones_are_refused(
     start: Start,
 ) -> None:
     draining = start(drain_s=60.0)
@@ -121,7 +121,7 @@ def test_while_it_drains_calls_in_flight_finish_and_new_ones_are_sent_elsewhere(
     assert draining.process.ended() == 0, "and it does not wait for longer than for them"
 
 
-def test_a_caller_that_does_not_read_does_not_hold_up_the_end(start: Start, echo: Process) -> None:
+def test_a_caller_that_does_not_read_does_not_delay_the_end(start: Start, echo: Process) -> None:
     one, other = start(), start()
     request = EchoRequest(text="large", count=60, padding=100_000)
     stream = one.stub.ServerStream(request, timeout=TIMEOUT_S)
@@ -137,7 +137,7 @@ def test_a_caller_that_does_not_read_does_not_hold_up_the_end(start: Start, echo
     assert begun(echo, call_id) == 1
 
 
-def test_a_caller_that_is_still_sending_is_told(start: Start) -> None:
+def test_a_caller_that_is_still_sending_gets_the_error(start: Start) -> None:
     one = start()
 
     def requests() -> Iterator[EchoRequest]:
@@ -146,13 +146,13 @@ def test_a_caller_that_is_still_sending_is_told(start: Start) -> None:
 
     call = one.stub.ClientStream.future(requests(), timeout=TIMEOUT_S)
     eventually(lambda: bool(call.initial_metadata), "the call is made")
-    time.sleep(0.5)  # let the first request come in: nothing tells the caller of it
+    time.sleep(0.5)  # time for the first request to arrive, which the caller can't observe
     tell_to_end(one)
     error = error_of(call)
     assert (error.code_name, error.reason) == DRAINING
 
 
-def test_a_second_signal_ends_it_at_once_and_the_call_goes_on_elsewhere(
+def test_a_second_signal_ends_it_at_once_and_the_call_continues_elsewhere(
     start: Start, echo: Process
 ) -> None:
     one, other = start(drain_s=600.0), start()
@@ -172,7 +172,7 @@ def test_a_second_signal_ends_it_at_once_and_the_call_goes_on_elsewhere(
     assert begun(echo, call_id) == 1
 
 
-def test_a_killed_gateways_watch_lapses_and_the_call_that_was_taken_up_goes_on(
+def test_a_killed_gateways_watch_expires_and_a_resumed_call_continues(
     start: Start, echo: Process
 ) -> None:
     one, other = start(), start()
@@ -194,7 +194,7 @@ def test_a_killed_gateways_watch_lapses_and_the_call_that_was_taken_up_goes_on(
     assert raised.value.code() is grpc.StatusCode.CANCELLED, "nobody came back for this one"
 
 
-def test_calls_on_the_connection_to_a_gateway_that_is_gone_fail_and_hang_not(start: Start) -> None:
+def test_calls_to_a_gateway_that_has_died_fail_at_once(start: Start) -> None:
     one = start()
     assert one.stub.Unary(EchoRequest(text="a"), timeout=TIMEOUT_S).text == "a"
     tell_to_end(one)

@@ -1,4 +1,4 @@
-"""Handlers that raise BaseExceptions, on each pool, against signals that end their process."""
+"""Handlers that raise a BaseException, and signals that end their process, on each pool."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def started(fleet: FleetMonitor, stack: ExitStack, seconds: float) -> str:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_that_is_told_to_end_lets_its_handler_return(
-    fleet: FleetMonitor, pool: str
-) -> None:
+def test_a_worker_that_gets_sigterm_lets_its_handler_return(fleet: FleetMonitor, pool: str) -> None:
     worker = fleet.worker(pool)
     with ExitStack() as stack:
         call_id = started(fleet, stack, seconds=1.0)
@@ -79,12 +77,12 @@ def test_a_worker_that_is_told_to_end_lets_its_handler_return(
         assert fleet.record(call_id)["state"] == "SUCCEEDED"
 
 
-def test_a_pool_child_that_is_told_to_end_loses_its_call(fleet: FleetMonitor) -> None:
+def test_a_pool_child_that_gets_sigterm_loses_its_call(fleet: FleetMonitor) -> None:
     worker = fleet.worker("prefork")
     request = EchoRequest(act="insist", seconds=TIMEOUT_S)
-    metadata = (("forebay-call-id", "told-to-end"),)
+    metadata = (("forebay-call-id", "sigterm-1"),)
     with calling(lambda: fleet.stub.Unary(request, metadata=metadata, timeout=TIMEOUT_S)) as result:
-        eventually(lambda: fleet.is_running("told-to-end"), "it runs")
+        eventually(lambda: fleet.is_running("sigterm-1"), "it runs")
         pool_children(worker)[0].terminate()
         with pytest.raises(grpc.RpcError) as caught:
             result()

@@ -19,7 +19,7 @@ METADATA = (("forebay-call-id", "live"),)
 
 
 class Talk(Iterator[Any]):
-    """A conversation, one request at a time."""
+    """A request stream that a test feeds one by one."""
 
     def __init__(self, method: Any) -> None:
         self._said: SimpleQueue[EchoRequest | None] = SimpleQueue()
@@ -27,11 +27,11 @@ class Talk(Iterator[Any]):
         self.call = method(said, timeout=TIMEOUT_S, metadata=METADATA)
 
     def say(self, text: str) -> None:
-        """One more request."""
+        """Sends another request."""
         self._said.put(EchoRequest(text=text))
 
     def end(self) -> None:
-        """No more."""
+        """Ends the stream."""
         self._said.put(None)
 
     def __next__(self) -> str:
@@ -53,7 +53,7 @@ def test_a_live_call_that_may_is_run_again_with_all_of_its_requests(fleet: Fleet
     assert talk.call.code() is grpc.StatusCode.OK
 
 
-def test_a_live_call_goes_on_at_another_worker(fleet: FleetMonitor) -> None:
+def test_a_live_call_continues_at_another_worker(fleet: FleetMonitor) -> None:
     first, talk = fleet.worker(), Talk(fleet.stub.TalkAgain)
     talk.say("0")
     assert next(talk) == "0"

@@ -1,4 +1,4 @@
-"""Workers and pool children that die, freeze, or are told to end."""
+"""Workers and pool children that die, freeze, or get SIGTERM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.harness import eventually
 
 
 def indexes(fleet: FleetMonitor, call_id: str, count: int, seconds: float) -> list[int]:
-    """Those of a steady stream's lasting items."""
+    """The indexes of a steady stream's stored items."""
     responses = fleet.stub.Steady(
         EchoRequest(count=count, seconds=seconds),
         metadata=(("forebay-call-id", call_id),),
@@ -72,7 +72,7 @@ def test_a_killed_workers_calls_run_elsewhere(fleet: FleetMonitor, pool: str) ->
         assert result() == list(range(200))
 
 
-def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_comes_to_nothing(
+def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_has_no_effect(
     fleet: FleetMonitor,
 ) -> None:
     first = fleet.worker()
@@ -104,14 +104,14 @@ def test_a_pool_child_ends_with_its_worker(fleet: FleetMonitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["Unary", "Quick"])
-def test_a_handler_that_heeds_no_cancel_is_ended_after_the_grace(
+def test_a_handler_that_ignores_its_cancellation_is_killed_after_the_grace(
     fleet: FleetMonitor, path: str
 ) -> None:
     worker = fleet.worker()
     before = {child.pid for child in pool_children(worker)}
     call = getattr(fleet.stub, path).future(EchoRequest(act="insist", seconds=TIMEOUT_S))
     eventually(lambda: "received" in worker.output, "it is there")
-    time.sleep(0.5)  # not synchronisation: it is to be under way for a moment
+    time.sleep(0.5)  # not synchronisation: the call should run for a moment
     call.cancel()
     eventually(
         lambda: not before & {child.pid for child in pool_children(worker)}, "its child ends", 20.0
@@ -119,7 +119,7 @@ def test_a_handler_that_heeds_no_cancel_is_ended_after_the_grace(
     assert fleet.stub.Unary(EchoRequest(text="free"), timeout=TIMEOUT_S).text == "free"
 
 
-def test_a_handler_that_heeds_a_cancel_keeps_its_child(fleet: FleetMonitor) -> None:
+def test_a_pool_child_survives_if_its_handler_stops_when_cancelled(fleet: FleetMonitor) -> None:
     worker = fleet.worker()
     before = {child.pid for child in pool_children(worker)}
     for path in ("Unary", "Quick"):
@@ -130,7 +130,7 @@ def test_a_handler_that_heeds_a_cancel_keeps_its_child(fleet: FleetMonitor) -> N
     assert {child.pid for child in pool_children(worker)} == before
 
 
-def test_a_deadline_ends_a_handler_that_does_not_heed_it(fleet: FleetMonitor) -> None:
+def test_a_deadline_ends_a_handler_that_ignores_it(fleet: FleetMonitor) -> None:
     worker = fleet.worker()
     before = {child.pid for child in pool_children(worker)}
     with pytest.raises(grpc.RpcError) as caught:
@@ -141,7 +141,7 @@ def test_a_deadline_ends_a_handler_that_does_not_heed_it(fleet: FleetMonitor) ->
     )
 
 
-def test_a_worker_told_to_end_finishes_what_it_began_and_gives_back_the_rest(
+def test_a_worker_that_gets_sigterm_finishes_begun_calls_and_releases_the_others(
     fleet: FleetMonitor,
 ) -> None:
     first = fleet.worker("threads")  # it prefetches
@@ -156,15 +156,15 @@ def test_a_worker_told_to_end_finishes_what_it_began_and_gives_back_the_rest(
         ]
         assert claimed
         fleet.worker("threads")
-        told = time.monotonic()
+        signalled_at = time.monotonic()
         assert first.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - told < 10.0
+        assert time.monotonic() - signalled_at < 10.0
         for result in results:
             assert result() == list(range(10))
     assert {fleet.record(f"warm-{n}")["attempt"] for n in range(2)} == {"1"}
 
 
-def test_an_ephemeral_call_whose_worker_was_killed_is_made_elsewhere(fleet: FleetMonitor) -> None:
+def test_an_ephemeral_call_whose_worker_was_killed_runs_elsewhere(fleet: FleetMonitor) -> None:
     first = fleet.worker()
     request = EchoRequest(act="insist", seconds=3, text="x")
     with calling(lambda: fleet.stub.QuickAgain(request, timeout=TIMEOUT_S).text) as result:
@@ -186,7 +186,7 @@ def test_an_ephemeral_call_with_effects_whose_worker_was_killed_fails(fleet: Fle
     assert of_rpc_error(caught.value).reason == "WORKER_LOST"
 
 
-def test_an_ephemeral_call_that_takes_longer_than_a_lease_is_not_taken_for_lost(
+def test_an_ephemeral_call_longer_than_a_lease_is_not_lost(
     fleet: FleetMonitor,
 ) -> None:
     worker = fleet.worker()

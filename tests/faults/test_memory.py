@@ -98,7 +98,7 @@ def burst(address: str, method: str, size: int, compression: grpc.Compression) -
 @pytest.mark.parametrize(
     "compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip], ids=["plain", "gzip"]
 )
-def test_a_burst_takes_bounded_memory_and_gives_it_back(
+def test_a_burst_uses_bounded_memory_and_releases_it(
     gateway: tuple[Memory, str], method: str, size: int, compression: grpc.Compression
 ) -> None:
     memory, address = gateway
@@ -132,7 +132,7 @@ def test_idle_calls_that_send_at_once_are_ended_before_they_fill_the_memory(
 
     with channel(address) as one:
         calls = [one.stream_stream(f"{PATH}/Quick")(requests(), timeout=20) for _ in range(CALLS)]
-        time.sleep(2 * IDLE_AFTER_S)  # nothing tells a caller that its read counts as idle
+        time.sleep(2 * IDLE_AFTER_S)  # a caller can't observe that its read counts as idle
         with memory.sampled():
             send.set()
             statuses = Counter(each.code().name for each in calls)

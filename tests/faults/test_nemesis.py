@@ -1,4 +1,4 @@
-"""Everything is killed, stopped and cut off while calls of all kinds run; nothing is lost."""
+"""Random faults hit all processes while calls of all kinds run; nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.nemesis.battle import Round, battle
 from tests.faults.nemesis.cluster import OTHER_SHAPES, Shape, cluster
-from tests.faults.nemesis.report import told
+from tests.faults.nemesis.report import breaches_text
 
 FIXED_SEED = 20_261_122
 SHAPES = [
@@ -29,11 +29,11 @@ def seeds() -> list[int]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_nothing_is_lost_whatever_is_killed(shape: Shape) -> None:
+def test_no_fault_loses_a_call(shape: Shape) -> None:
     chosen = seeds()
     with cluster(shape) as running:
         rounds = [Round(seed, calls=70, faults=6, within_s=6.0, longest_s=2.0) for seed in chosen]
         outcome = asyncio.run(battle(running, rounds, settle_s=60.0))
         left_over = running.end()
-    assert not outcome.breaches, told(outcome.breaches, chosen)
-    assert not left_over, told([], chosen) + f"\n{left_over}"
+    assert not outcome.breaches, breaches_text(outcome.breaches, chosen)
+    assert not left_over, breaches_text([], chosen) + f"\n{left_over}"

@@ -1,4 +1,4 @@
-"""An outage takes few lines of a log, however many calls wait for its end."""
+"""An outage produces few log lines, however many calls wait for its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ledger that confirms a call when its replicas have it: a failover loses no accepted call."""
+"""A ledger that confirms calls only when replicas have them: a failover loses no accepted call."""
 
 from __future__ import annotations
 

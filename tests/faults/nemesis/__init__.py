@@ -1,7 +1,7 @@
-"""The nemesis: calls of all kinds while everything they need is killed, stopped and cut off.
+"""The nemesis: makes calls of all kinds while it kills, stops and disconnects their processes.
 
-`plans` and `schedule` make calls and faults out of a seed; `client` makes the calls and
-writes down what it saw (`history`); `harm` does the faults to a `cluster` of real
-processes; `checker` and `remains` hold what was seen, what is on record and when
-handlers worked against the promises. `battle` puts them together.
+`plans` and `schedule` generate calls and faults from a seed. `client` makes the calls and
+records the results (`history`). `harm` injects the faults into a `cluster` of real
+processes. `checker` and `remains` compare the results, the records and the times at which
+handlers worked with the promises. `battle` runs all of this.
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.faults.nemesis.battle import Outcome, Round, battle
 from tests.faults.nemesis.cluster import OTHER_SHAPES, Cluster, Shape, cluster
-from tests.faults.nemesis.report import calls_table, faults_table, told
+from tests.faults.nemesis.report import breaches_text, calls_table, faults_table
 
 SHAPES = (Shape(), *OTHER_SHAPES)
 
@@ -44,7 +44,7 @@ def _fight(seed: int) -> Outcome:
         outcome = asyncio.run(battle(running, [one], settle_s=150.0))
         left_over = running.end()
         if outcome.breaches or left_over:
-            print(told(outcome.breaches, [seed]), *left_over, sep="\n")
+            print(breaches_text(outcome.breaches, [seed]), *left_over, sep="\n")
             _keep(running, seed)
     took = time.monotonic() - begun
     print(

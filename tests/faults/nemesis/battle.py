@@ -1,4 +1,4 @@
-"""Calls and faults at the same time, then peace, then the reckoning."""
+"""Runs calls and faults at the same time, then waits without faults, then checks the promises."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.survival.work_log import read_runs
 
 CLIENTS = 6
 AT_WORK_S = 0.5
-"""How long a member works between two faults, at least."""
+"""The minimum time between two faults of a member."""
 _CHECKS_AT_A_TIME = 16
 _TIDY_S = 30.0
 
 
 @dataclass(frozen=True)
 class Round:
-    """How many calls and faults, of which seed, within how many seconds."""
+    """The seed, the numbers of calls and faults, and the duration."""
 
     seed: int
     calls: int
@@ -41,14 +41,14 @@ class Round:
 
 @dataclass
 class Outcome:
-    """What came of a battle."""
+    """The result of a battle."""
 
     calls: list[Call] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
     reruns: int = 0
     peace_s: float = 0.0
-    """How long it took from the last fault's end until all calls were over."""
+    """The time from the end of the last fault until all calls had ended."""
 
 
 class Battle:
@@ -84,7 +84,7 @@ class Battle:
     async def _harm(self, fault: Fault) -> None:
         await self._until(fault.at_s)
         async with self._cluster.at_peace[fault.member]:
-            # One that is still starting has nothing to lose: it is let come to work first.
+            # A member that is still starting has no calls to lose, so it gets time to start.
             await well_again(self._cluster, fault.member)
             await asyncio.sleep(AT_WORK_S)
             if time.monotonic() < self._begun_s + self._round.within_s + self._round.longest_s:
@@ -97,7 +97,7 @@ class Battle:
             *(client.view(call.plan, viewer, self._give_up_s) for viewer in call.viewers)
         )
         cancelling = asyncio.create_task(self._cancel(call, client))
-        # Who waits on after that is told to the checker by a call without an end.
+        # The checker sees a caller that still waits then as a call without an end.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._give_up_s + 10):
                 await viewing
@@ -158,7 +158,7 @@ async def _reckon(cluster: Cluster, outcome: Outcome, settle_s: float) -> None:
 
 
 def _all_over(server: redis.Redis, calls: Sequence[Call]) -> bool:
-    """Whether every call with a record is over; the records are noted."""
+    """Whether every call with a record has ended; stores the records."""
     for call in calls:
         if call.plan.kind.durable and (call.record is None or call.record.finished_s is None):
             call.record = read_record(server, call.plan.id)
@@ -183,7 +183,7 @@ async def _ask_again(cluster: Cluster, calls: Sequence[Call]) -> None:
 
 
 async def _tidy(server: redis.Redis, calls: Sequence[Call]) -> list[Breach]:
-    """What is left beside the records and, when their retention is over, at all."""
+    """The keys that remain besides the records and, after their retention, all that remain."""
     records = {f"/{call.plan.id}": call.record.state for call in calls if call.record}
     await _within(_TIDY_S, lambda: not unfit(read_remains(server), records))
     breaches = [Breach("", "nothing left", what) for what in unfit(read_remains(server), records)]
@@ -194,7 +194,7 @@ async def _tidy(server: redis.Redis, calls: Sequence[Call]) -> list[Breach]:
 
 
 def _kept(server: redis.Redis) -> list[str]:
-    """Keys of calls, indexes and queues; without the words that expire."""
+    """Keys of calls, indexes and queues, without keys that expire."""
     keys = [raw.decode() for raw in server.scan_iter(count=1000)]
     return [
         key

@@ -1,4 +1,4 @@
-"""The history of a battle against the promises. Pure: a breach is a value.
+"""Checks the history of a battle against the promises. Pure: a breach is a value.
 
 The promises are those of the design's section 4; each function below is one.
 """
@@ -18,16 +18,16 @@ from tests.survival.v1.survival_pb2 import Part
 from tests.survival.work_log import Run
 
 CLOCKS_DIFFER_S = 0.1
-"""How far the ledger's clock, as it was converted, may be off."""
+"""The possible error of converted times of the ledger's clock."""
 LOST_AT_MOST_S = 2.0
-"""What a killed server may forget where it syncs once a second."""
+"""The time whose data a killed server may lose if it syncs once a second."""
 
 TOLD_WITHIN_S = 10.0
-"""A gateway looks into the ledger every 5 s, whatever it did not hear; and a busy machine."""
+"""A gateway reads the ledger every 5 s, even without events; the rest is for a busy machine."""
 
 _CODES = {"SUCCEEDED": "OK", "CANCELLED": "CANCELLED", "EXPIRED": "DEADLINE_EXCEEDED"}
 _PASSING = ("", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED")
-"""What an RPC may end with that does not tell how its call ended; a retry may help."""
+"""Errors of an RPC that do not show how its call ended; a retry may help."""
 _LOST = ("NOT_FOUND", "DATA_LOSS")
 
 
@@ -42,7 +42,7 @@ class Breach:
 
 @dataclass(frozen=True)
 class History:
-    """All that the checker looks at; `forgets` where the server syncs once a second."""
+    """The data that the checker uses; `forgets` if the server syncs once a second."""
 
     calls: Sequence[Call]
     runs: Sequence[Run]
@@ -88,7 +88,7 @@ def _was_fresh(call: Call, windows: Sequence[Window]) -> bool:
 
 
 def _one_end(call: Call, may_be_lost: bool) -> Iterator[Breach]:
-    """Once accepted, a call reaches exactly one terminal state, and everyone is told the same."""
+    """An accepted call reaches exactly one terminal state, and all callers receive the same."""
     promise, record = "one end", call.record
     if not call.accepted:
         return
@@ -104,8 +104,8 @@ def _one_end(call: Call, may_be_lost: bool) -> Iterator[Breach]:
             yield Breach(call.plan.id, promise, f"nobody tells how it ended: {_last(viewer)}")
     expected = _CODES.get(record.state)
     for end in call.endings:
-        told = end.code if expected else end.reason
-        if told != (expected or record.reason or told):
+        reported = end.code if expected else end.reason
+        if reported != (expected or record.reason or reported):
             yield Breach(call.plan.id, promise, f"{end.ending} told of {record}")
     if len({end.ending for end in call.endings}) > 1:
         yield Breach(call.plan.id, promise, f"told {[end.ending for end in call.endings]}")
@@ -115,7 +115,7 @@ def _one_end(call: Call, may_be_lost: bool) -> Iterator[Breach]:
 
 
 def _allowed_end(call: Call) -> Iterator[Breach]:
-    """It ends as it may: by its handler, its caller, its deadline, or the loss of its worker."""
+    """A call ends by its handler, its caller, its deadline, or the loss of its worker."""
     promise, record, plan = "allowed end", call.record, call.plan
     if record is None or record.finished_s is None:
         return
@@ -146,7 +146,7 @@ def _may_be_lost_with_its_worker(call: Call) -> bool:
 
 
 def _whole_streams(call: Call) -> Iterator[Breach]:
-    """Every stream is gap-free, in order, without duplicates and right to the byte."""
+    """Every stream is complete, in order, without duplicates, and has the right bytes."""
     promise, plan = "whole streams", call.plan
     for viewer in (*call.viewers, *call.checks):
         wrong = _first_wrong(call, viewer)
@@ -183,7 +183,7 @@ def _run_of(item: bytes) -> str:
 
 
 def _run_as_often_as_allowed(call: Call, runs: Sequence[Run]) -> Iterator[Breach]:
-    """What has effects is begun once at most; what succeeded was run to its end."""
+    """A call with side effects begins at most once; a call that succeeded ran to its end."""
     promise, plan = "runs", call.plan
     if plan.kind.has_effects and len(runs) > 1:
         yield Breach(plan.id, promise, f"a {plan.kind} was begun {len(runs)} times: {_where(runs)}")
@@ -195,7 +195,7 @@ def _run_as_often_as_allowed(call: Call, runs: Sequence[Run]) -> Iterator[Breach
 def _stopped_in_time(
     call: Call, runs: Sequence[Run], windows: Sequence[Window]
 ) -> Iterator[Breach]:
-    """No call does work after its end and the grace, except as `excuses` says."""
+    """No handler works after its call's end and the grace, apart from the cases in `excuses`."""
     record = call.record
     if record is None or record.finished_s is None:
         return
@@ -214,7 +214,7 @@ def _stopped_in_time(
 
 
 def _told_in_time(call: Call, windows: Sequence[Window]) -> Iterator[Breach]:
-    """Who waits is told of the end, unless his gateway or Redis was in no state to."""
+    """A waiting caller is notified of the end, unless its gateway or Redis was harmed."""
     record = call.record
     if record is None or record.finished_s is None:
         return
@@ -226,7 +226,7 @@ def _told_in_time(call: Call, windows: Sequence[Window]) -> Iterator[Breach]:
         members = (attach.gateway, REDIS)
         if late_s > TOLD_WITHIN_S and not hindered(windows, members, since_s, attach.ended_s):
             what = f"{attach.gateway} told {attach.ending} {late_s:.1f} s after the end"
-            yield Breach(call.plan.id, "told in time", what)
+            yield Breach(call.plan.id, "notified in time", what)
 
 
 def _ephemeral(call: Call) -> Iterator[Breach]:
@@ -248,5 +248,5 @@ def _where(runs: Sequence[Run]) -> str:
 
 
 def by_kind(calls: Sequence[Call]) -> dict[Kind, int]:
-    """How many calls of each kind there were."""
+    """The number of calls of each kind."""
     return {kind: sum(call.plan.kind is kind for call in calls) for kind in Kind}

@@ -1,7 +1,7 @@
-"""Callers that know one rule: call again with the id and the number of items seen.
+"""Callers that follow one rule: call again with the id and the number of items received.
 
-Deliberately not our client: what a caller in any language can do with a generated stub
-and metadata is done here, on bytes, and everything that happens is written down.
+This is deliberately not Forebay's client. It does what a caller in any language can do
+with a generated stub and metadata, on bytes, and records everything that happens.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _CANCEL_TIMEOUT_S = 5.0
 _SILENCE_S = (2.0, 8.0)
 _PATIENT_S = 60.0
 _PATIENT = 0.3
-"""How often a caller does not hang up at a silence: who hangs up hides a gateway that hangs."""
+"""The share of callers that wait on at a silence: hanging up would hide a gateway that hangs."""
 _RETRY_S = (0.05, 0.5)
 _HOP = 0.01
-"""How often a caller hangs up after an item, to go on elsewhere."""
+"""The probability that a caller hangs up after an item, to continue on another gateway."""
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -38,7 +38,7 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
 )
 _WROTE_TOO_LATE = "Internal error from Core"
-"""What grpc.aio makes of an RPC whose server ended it while a request was being written."""
+"""grpc.aio's error for an RPC that the server ended while a request was being written."""
 _Rpc = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
@@ -58,7 +58,7 @@ class Client:
             await channel.close(None)
 
     async def view(self, plan: Plan, viewer: Viewer, give_up_s: float) -> None:
-        """Calls, and calls again, until it is told how the call ended."""
+        """Calls, and calls again, until it knows how the call ended."""
         begun_s = time.monotonic()
         while time.monotonic() < give_up_s:
             gateway = self._chance.choice(list(self._channels))
@@ -71,7 +71,7 @@ class Client:
             await asyncio.sleep(self._chance.uniform(*_RETRY_S))
 
     async def cancel(self, call: Call, give_up_s: float) -> None:
-        """Cancels the call when it is accepted; notes when that was asked, and when taken."""
+        """Cancels the call once it is accepted; records when it asked, and when it got a reply."""
         request = CancelOperationRequest(name=f"operations/{call.plan.id}").SerializeToString()
         while time.monotonic() < give_up_s:
             if call.accepted:
@@ -84,7 +84,7 @@ class Client:
             await asyncio.sleep(self._chance.uniform(*_RETRY_S))
 
     async def check(self, plan: Plan, gateway: str) -> Viewer:
-        """Asks a gateway for the whole of a call that is over; streams of requests are empty."""
+        """Reads a call that has ended from the first item; request streams are empty."""
         viewer = Viewer()
         await self._attach(plan, viewer, gateway, CHECK_TIMEOUT_S, None, checks=True)
         return viewer
@@ -121,7 +121,7 @@ class Client:
             rpc.cancel()
             attach.ended_s = time.monotonic()
         if not plan.kind.streams and attach.code != "OK":
-            attach.items.clear()  # a unary response without its status is none
+            attach.items.clear()  # a unary response without a status does not count
         if attach.code:
             with contextlib.suppress(asyncio.CancelledError):
                 attach.final = ATTEMPTS in dict(await rpc.trailing_metadata() or ())
@@ -130,7 +130,7 @@ class Client:
     async def _read(
         self, rpc: _Rpc, attach: Attach, plan: Plan, leaving_s: float | None, *, hops: bool
     ) -> None:
-        """Reads to the end; returns before it where the caller hangs up."""
+        """Reads to the end, or until the caller hangs up."""
         patient = not plan.kind.durable or self._chance.random() < _PATIENT
         silence_s = _PATIENT_S if patient else self._chance.uniform(*_SILENCE_S)
         initial = await _within(rpc.initial_metadata(), silence_s, leaving_s)
@@ -146,13 +146,13 @@ class Client:
 
 
 def rpc_ending(error: grpc.RpcError) -> tuple[str, str]:
-    """Status and reason, or what gRPC itself says, of an RPC that failed."""
+    """The status and the reason, or gRPC's own message, of a failed RPC."""
     known = of_rpc_error(error)
     return known.code_name, known.reason or known.message
 
 
 def _gives_up(attach: Attach) -> bool:
-    """Whether a retry can't help: the deadline is over, or the answer is no."""
+    """Whether a retry can't help: the deadline has passed, or the error is final."""
     return attach.code not in ("", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED")
 
 

@@ -24,18 +24,18 @@ from tests.survival.work_log import MEMBER_VARIABLE, PATH_VARIABLE
 
 ROOT = Path(__file__).parents[3]
 LINGER_S = 120.0
-"""So long that no caller who tries to come back is taken for one who has left."""
+"""Long enough for every caller that reconnects."""
 SLOTS = 4
-"""Calls that a worker runs at a time: most of them sleep."""
+"""The concurrent calls of a worker; most of them sleep."""
 ATTEMPTS = 100
-"""So many that the nemesis does not use them up: then no loss of a worker is an excuse."""
+"""So high that it is never reached: then the loss of a worker does not excuse a failed call."""
 _MARK_VARIABLE = "NEMESIS_CLUSTER"
 _LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the cluster consists of."""
+    """The members of the cluster."""
 
     pools: tuple[str, ...] = ("prefork", "threads")
     gateways: int = 2
@@ -77,7 +77,7 @@ class Cluster:
             self._add_worker(f"worker-{number}", pool)
 
     def start(self) -> None:
-        """Starts everything; returns when all say that they are ready."""
+        """Starts all members; returns when they are ready."""
         servers = [name for name in self.members if name in ("redis", "rabbitmq")]
         for names in (servers, [name for name in self.members if name not in servers]):
             for name in names:
@@ -85,18 +85,18 @@ class Cluster:
             eventually(lambda names=names: self.ready(names), f"{names} are ready")  # type: ignore[misc]
 
     def ready(self, names: list[str] | None = None) -> bool:
-        """Whether the members, or all, are up."""
+        """Whether the given members, by default all, are ready."""
         return all(self.members[name].ready for name in names or self.members)
 
     async def keep_up(self) -> None:
-        """Until cancelled, starts again whatever has ended."""
+        """Restarts members that have ended, until cancelled."""
         while True:
             for member in self.members.values():
                 member.keep_up()
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def end(self) -> list[str]:
-        """Ends everything, servers last; what did not end as it should."""
+        """Ends all members, servers last; returns those that did not end properly."""
         unruly = [
             f"{name} had to be killed"
             for name in reversed(self.members)
@@ -111,7 +111,7 @@ class Cluster:
         return unruly
 
     def _left_over(self) -> list[psutil.Process]:
-        """Processes of the cluster that run, wherever they hang in the tree."""
+        """Processes of the cluster that still run, with any parent."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):

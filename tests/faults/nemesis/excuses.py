@@ -1,11 +1,11 @@
-"""When work may go on although its call is over: nobody could be told. Pure.
+"""Cases in which a handler may work although its call has ended. Pure.
 
-A worker stops a call's work within `ALLOWED_S` of the call's end (the cancel grace, and
-`SLACK_S` for a look into the ledger and a busy machine), **not counting** time in which
-it could not be told: while the worker itself or Redis was stopped, down or cut off, and
-`RECOVERY_S` after that, in which connections that are half open are noticed and made
-anew. So a beat of a handler is a breach where the `ALLOWED_S` before it all lay after
-the call's end and outside such times.
+A worker stops a call's handler within `ALLOWED_S` of the call's end: the cancel grace, and
+`SLACK_S` for a check of the ledger and a busy machine. This does not count time in which
+the worker could not be notified: while the worker or Redis was stopped, down or cut off,
+and `RECOVERY_S` after that, for the detection of half-open connections and reconnecting.
+So a beat of a handler is a breach if the whole `ALLOWED_S` before it was after the call's
+end and outside such times.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def hindered(windows: Sequence[Window], members: Sequence[str], from_s: float, t
 def past_its_end(
     beats: Sequence[float], end_s: float, member: str, windows: Sequence[Window]
 ) -> float | None:
-    """The first beat for which there is no excuse; None where there is none."""
+    """The first beat without an excuse; None if all have one."""
     for beat in beats:
         if beat <= end_s + ALLOWED_S:
             continue

@@ -1,4 +1,4 @@
-"""Doing a fault to a member of the cluster, and undoing it."""
+"""Injects a fault into a member of the cluster, and undoes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESTART_S = 30.0
 
 
 async def harm(cluster: Cluster, fault: Fault) -> Window:
-    """Does the fault, undoes it, and returns when the member is well again."""
+    """Injects the fault, undoes it, and returns when the member is ready again."""
     start_s = time.monotonic()
     member = cluster.members[fault.member]
     match fault.harm:
@@ -58,7 +58,7 @@ async def _kill(cluster: Cluster, fault: Fault, *, everything: bool) -> None:
 
 
 async def _restart(cluster: Cluster, fault: Fault) -> None:
-    """SIGTERM, and time to end as it wishes; then it is killed."""
+    """Sends SIGTERM, and kills the member if it does not end in time."""
     member = cluster.members[fault.member]
     member.down = True
     try:
@@ -74,7 +74,7 @@ async def _restart(cluster: Cluster, fault: Fault) -> None:
 
 
 async def _harm_child(cluster: Cluster, fault: Fault) -> None:
-    """A pool without children has none to lose: then nothing happens."""
+    """Harms a pool child; does nothing if the pool has no children."""
     children = cluster.members[fault.member].children()
     if not children:
         return
@@ -100,7 +100,7 @@ async def _part(cluster: Cluster, fault: Fault) -> None:
 
 
 async def well_again(cluster: Cluster, name: str) -> None:
-    """Returns when the member is up."""
+    """Returns when the member is ready."""
     async with asyncio.timeout(WELL_AGAIN_S):
         while not cluster.members[name].ready:
             await asyncio.sleep(0.05)

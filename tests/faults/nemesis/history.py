@@ -1,4 +1,4 @@
-"""What was seen of each call. Times are of the monotonic clock, in seconds."""
+"""The recorded history of each call. Times are seconds of the monotonic clock."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Attach:
     at_s: float
     gateway: str
     resume_from: int
-    attached: str = ""  # new, running or finished; empty where no initial metadata came
+    attached: str = ""  # new, running or finished; empty if no initial metadata came
     items: list[bytes] = field(default_factory=list)
-    code: str = ""  # empty where the caller ended it
+    code: str = ""  # empty if the caller ended it
     reason: str = ""
-    final: bool = False  # whether it told how the call ended, not only how the RPC did
+    final: bool = False  # whether it shows how the call ended, not only the RPC
     ended_s: float = 0.0
 
     @property
@@ -34,29 +34,29 @@ class Attach:
 
 @dataclass
 class Viewer:
-    """One caller of a call: its RPCs one after the other, each going on where the last ended."""
+    """One caller of a call: its successive RPCs, each continuing after the previous one."""
 
     attaches: list[Attach] = field(default_factory=list)
 
     @property
     def seen(self) -> int:
-        """How many items it has."""
+        """The number of items that it has received."""
         return sum(len(attach.items) for attach in self.attaches)
 
     @property
     def items(self) -> list[bytes]:
-        """All items that it has, in the order in which they came."""
+        """All items that it has received, in order of arrival."""
         return [item for attach in self.attaches for item in attach.items]
 
     @property
     def end(self) -> Attach | None:
-        """The RPC that told how the call ended."""
+        """The RPC that showed how the call ended."""
         return next((attach for attach in self.attaches if attach.final), None)
 
 
 @dataclass
 class Record:
-    """What the ledger says of a call that has a record."""
+    """The record of a call in the ledger."""
 
     state: str
     reason: str
@@ -70,7 +70,7 @@ class Record:
 
 @dataclass
 class Call:
-    """Everything that is known of one call."""
+    """The recorded history of one call."""
 
     plan: Plan
     viewers: list[Viewer] = field(default_factory=list)
@@ -87,18 +87,18 @@ class Call:
 
     @property
     def accepted(self) -> bool:
-        """Whether anyone was told that the call was accepted, or it is on record."""
+        """Whether a caller saw the call accepted, or it has a record."""
         return self.record is not None or any(attach.accepted for attach in self.attaches)
 
     @property
     def endings(self) -> list[Attach]:
-        """All that told how the call ended."""
+        """All RPCs that showed how the call ended."""
         return [viewer.end for viewer in (*self.viewers, *self.checks) if viewer.end is not None]
 
 
 @dataclass(frozen=True)
 class Window:
-    """When a member was harmed: no longer than until it was well again."""
+    """The time in which a member was harmed, until it was ready again."""
 
     member: str
     harm: str

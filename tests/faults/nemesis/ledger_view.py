@@ -1,4 +1,4 @@
-"""What is on record, read straight from the server."""
+"""Records, read directly from the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.nemesis.history import Record
 
 
 def read_record(server: redis.Redis, call_id: str) -> Record | None:
-    """The call's record; None where there is none."""
+    """The call's record; None if there is none."""
     key = CallKey(call_id)
     fields: dict[bytes, bytes] = server.hgetall(f"{key.partition}:call:{key}")  # type: ignore[assignment]
     if not fields:

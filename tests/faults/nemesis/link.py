@@ -1,4 +1,4 @@
-"""A member's way to Redis: a proxy that can be cut or silenced.
+"""A member's connection to Redis: a proxy that can be cut or silenced.
 
 All links share one thread with an event loop of its own, so that what the test does
 meanwhile does not hold up the members.
@@ -16,7 +16,7 @@ _BUFFER_BYTES = 1 << 16
 
 
 class Link:
-    """Passes bytes on, both ways, unless it is cut or silent. Made on the loop of `links`."""
+    """Forwards bytes in both directions, unless it is cut or silent. Uses the loop of `links`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target_port: int) -> None:
         self._loop = loop
@@ -38,11 +38,11 @@ class Link:
         self._loop.call_soon_threadsafe(self._do_cut)
 
     def silence(self) -> None:
-        """Passes nothing on; connections stay, and new ones are accepted."""
+        """Forwards nothing; connections stay open, and new ones are accepted."""
         self._loop.call_soon_threadsafe(self._passing.clear)
 
     def heal(self) -> None:
-        """Passes everything on again."""
+        """Forwards everything again."""
         self._loop.call_soon_threadsafe(self._do_heal)
 
     async def close(self) -> None:

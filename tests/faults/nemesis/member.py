@@ -1,4 +1,4 @@
-"""A process of the cluster that is kept up: started again whenever it has ended."""
+"""A process of the cluster that is restarted whenever it ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Member:
         self.name = name
         self.starts = 0
         self.down = False
-        """Whether it is to stay down, should it end."""
+        """Whether it must not be restarted when it ends."""
         self._command = list(command)
         self._env = env
         self._ready = re.compile(ready)
@@ -32,7 +32,7 @@ class Member:
         self._old: list[Process] = []
 
     def keep_up(self) -> None:
-        """Starts it where it has ended and is not to stay down."""
+        """Restarts it if it has ended, unless it must stay down."""
         if self.runs:
             return
         if self._process is not None:
@@ -49,13 +49,13 @@ class Member:
 
     @property
     def ready(self) -> bool:
-        """Whether it runs, and has said that it does its work."""
+        """Whether it runs, and has reported that it is ready."""
         lines = tuple(self._process.lines) if self._process is not None else ()
         return self.runs and any(self._ready.search(line) for line in lines)
 
     @property
     def output(self) -> str:
-        """What it printed, over all its lives."""
+        """The output of all its processes so far."""
         lives = (*self._old, *([self._process] if self._process else ()))
         return "\n".join(f"==== life {n}\n{life.output}" for n, life in enumerate(lives, 1))
 
@@ -79,7 +79,7 @@ class Member:
                 os.killpg(self._process.popen.pid, number)
 
     def end(self, timeout_s: float = 30.0) -> bool:
-        """Ends it by SIGTERM for good; False where it had to be killed."""
+        """Ends it by SIGTERM for good; False if it had to be killed."""
         self.down = True
         self.signal_all(signals.SIGCONT)
         self.signal(signals.SIGTERM)

@@ -1,4 +1,4 @@
-"""The calls that are to be made, out of a seed. Pure."""
+"""Generates the calls of a battle from a seed. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
     @property
     def streams(self) -> bool:
-        """Whether it answers with a stream."""
+        """Whether it streams responses."""
         return self in (
             *(Kind.COUNT, Kind.VARY, Kind.ACT),
             *(Kind.ANSWER, Kind.TALK, Kind.SAY),
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
     @property
     def takes_stream(self) -> bool:
-        """Whether its requests are a stream."""
+        """Whether it streams requests."""
         return self is Kind.GATHER or self.answers_each
 
     @property
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
     @property
     def varies(self) -> bool:
-        """Whether a second attempt answers with other bytes."""
+        """Whether a second attempt returns other bytes."""
         return self is Kind.VARY
 
     @property
@@ -71,12 +71,12 @@ class Plan:
     id: str
     kind: Kind
     at_s: float
-    count: int = 1  # of responses or, where they are a stream, of requests
+    count: int = 1  # of responses or, if they are a stream, of requests
     size: int = 10
     seconds: float = 0.0  # of work before each response
     deadline_s: float | None = None
     cancel_after_s: float | None = None
-    leave_after_s: float | None = None  # its caller goes, and does not come back
+    leave_after_s: float | None = None  # its caller disconnects, and does not return
     viewers: int = 1  # callers that attach at the same time
 
     @property
@@ -95,11 +95,11 @@ class Plan:
         ]
 
     def response_count(self) -> int:
-        """How many responses an OK comes with."""
+        """The number of responses of a successful call."""
         return self.count if self.kind.streams else 1
 
     def response(self, index: int, run: str = "") -> bytes:
-        """The response at an index, to the byte; `run` where they vary."""
+        """The exact response at an index; `run` is its attempt, if responses vary."""
         if self.kind is Kind.GATHER:
             texts = [f"{self.id}.{i}" for i in range(self.count)]
             return gathered(texts, self.size).SerializeToString()
@@ -125,7 +125,7 @@ _WEIGHTS = {
 
 
 def plans(seed: int, count: int, within_s: float) -> list[Plan]:
-    """So many calls, begun within so many seconds."""
+    """`count` calls that begin within `seconds`."""
     chance = random.Random(f"plans {seed}")  # noqa: S311 - to be repeated, not to be secret
     kinds = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=count)
     return [
@@ -163,7 +163,7 @@ def _plan(chance: random.Random, call_id: str, kind: Kind, at_s: float) -> Plan:
 
 
 def _shape(chance: random.Random, kind: Kind) -> tuple[int, int, float]:
-    """Count, size and seconds."""
+    """The number and size of responses, and the seconds before each."""
     if kind is Kind.GRIND:
         return 1, 10, chance.uniform(0.2, 1.0)
     if not (kind.streams or kind.takes_stream):
@@ -172,5 +172,5 @@ def _shape(chance: random.Random, kind: Kind) -> tuple[int, int, float]:
     if kind.takes_stream:
         count = max(1, min(count, 50))
     size = chance.choice((10, 1000, 1000, 100_000)) if count <= 50 else 1000
-    # So long in all that a fault finds calls that run.
+    # Long enough for faults to hit running calls.
     return count, size, chance.choice((0, 0.5, 2.0, 4.0)) / max(1, count)

@@ -1,4 +1,4 @@
-"""What is left in the server when all calls are over. Reading is apart from judging."""
+"""The keys that remain in the server when all calls have ended: reads them, and checks them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ALWAYS = (
     "forebay:{fleet}:probe",
     "_kombu.binding",
 )
-"""What does not grow with calls: workers' presence, who repairs, and kombu's bindings."""
+"""Keys that don't grow with calls: workers' presence, the elected reaper, kombu's bindings."""
 _EXPIRING = ("newest_claimed_sent", "sweep_state")
-"""What a partition says of queues and of itself, a word a queue at most, for a minute."""
+"""A partition's keys about queues and itself: at most one for each queue, for a minute."""
 _UNACKNOWLEDGED = ("unacked", "unacked_index", "unacked_mutex")
-"""What kombu keeps of messages that a killed worker had taken; it gives them back, and they
-die at `claim`."""
+"""kombu's copies of messages that a killed worker had taken; kombu returns them to the queue,
+and `claim` rejects them."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Partition:
 
 @dataclass
 class Remains:
-    """All that the server holds."""
+    """All keys of the server."""
 
     partitions: dict[str, Partition]
     others: Sequence[str]
@@ -76,7 +76,7 @@ def _members(server: redis.Redis, key: bytes) -> set[str]:
 
 
 def unfit(remains: Remains, records: Mapping[str, str]) -> list[str]:
-    """What should not be there, given the states of all calls that have a record."""
+    """The keys that should not exist, given the states of all calls that have a record."""
     return [
         *(what for name, partition in remains.partitions.items() for what in _of(name, partition)),
         *(

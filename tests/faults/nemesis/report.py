@@ -1,4 +1,4 @@
-"""What a battle came to, in words. Pure."""
+"""Formats the result of a battle. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.faults.nemesis.checker import Breach
 _MOST_SHOWN = 40
 
 
-def told(breaches: Sequence[Breach], seeds: Sequence[int]) -> str:
-    """The breaches, and how to see them again."""
+def breaches_text(breaches: Sequence[Breach], seeds: Sequence[int]) -> str:
+    """The breaches, and how to repeat the battle."""
     lines = [f"{breach.promise}: call {breach.call or '-'}: {breach.what}" for breach in breaches]
     more = len(lines) - _MOST_SHOWN
     again = f"NEMESIS_SEED={','.join(map(str, seeds))} repeats it"

@@ -1,4 +1,4 @@
-"""The faults that are to be done, out of a seed. Pure."""
+"""Generates the faults of a battle from a seed. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Harm(StrEnum):
-    """What is done to a member."""
+    """The kind of a fault."""
 
     KILL = "kill"  # SIGKILL to its main process; it is started again
     KILL_ALL = "kill with children"
@@ -37,7 +37,7 @@ RABBITMQ_HARMS = {Harm.KILL: 1, Harm.RESTART: 1, Harm.STOP: 1}
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: when, to whom, what, and for how long (a killed one stays down so long)."""
+    """One fault: its time, member, kind and duration (a killed member stays down that long)."""
 
     at_s: float
     member: str
@@ -46,7 +46,7 @@ class Fault:
 
 
 def harms_of(member: str) -> dict[Harm, int]:
-    """What may be done to a member, and how often in comparison."""
+    """The kinds of faults of a member, with their weights."""
     kind = member.rpartition("-")[0] or member
     return {
         "gateway": GATEWAY_HARMS,
@@ -84,5 +84,5 @@ def _length_s(chance: random.Random, harm: Harm, longest_s: float) -> float:
         return chance.choice((0.1, 0.1, min(2.0, longest_s)))
     if harm is Harm.KILL_CHILD:
         return 0.1
-    # Some are over before anyone notices, some outlast a lease.
+    # Some end before they are detected, some last longer than a lease.
     return min(longest_s, chance.choice((0.5, 1.0, 3.0, 6.0, 20.0)))
