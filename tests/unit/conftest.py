@@ -1,4 +1,4 @@
-"""How Hypothesis runs here: machines differ in speed, so no example is held to a time."""
+"""Hypothesis' settings: no deadline for an example, since machines differ in speed."""
 
 from hypothesis import settings
 

@@ -16,7 +16,7 @@ IMPORTS = tuple(
     FileDescriptorProto.FromString(known.DESCRIPTOR.serialized_pb)
     for known in (descriptor_pb2, duration_pb2, route_pb2)
 )
-"""What a file with a route imports, in order."""
+"""The imports of a file with a route, in order."""
 
 
 def file(

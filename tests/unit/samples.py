@@ -1,4 +1,4 @@
-"""Values and fakes that several files of tests are made of."""
+"""Values and fakes that several test modules share."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _STANDING = CallSnapshot(
 
 
 class FakeClock:
-    """A clock that goes on when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -72,7 +72,7 @@ class FakeClock:
 
 
 def route(**changes: Any) -> Route:
-    """An ordinary route, but for the changes."""
+    """An ordinary route, with changes."""
     return replace(_ROUTE, **changes)
 
 
@@ -83,12 +83,12 @@ def method(name: str, **route_changes: Any) -> Method:
 
 
 def ending(**changes: Any) -> Ending:
-    """How a call without items succeeded, but for the changes."""
+    """The ending of a successful call without items, with changes."""
     return replace(_ENDING, **changes)
 
 
 def snapshot(**changes: Any) -> CallSnapshot:
-    """A running call without items, but for the changes."""
+    """The snapshot of a running call without items, with changes."""
     return replace(_STANDING, **changes)
 
 
@@ -98,7 +98,7 @@ def context(
     timeout_s: float | None = None,
     send_initial: Callable[[bytes], None] = lambda metadata: None,
 ) -> CallContext:
-    """What a handler is given, with a wide flow-control window."""
+    """A handler's context, with a wide flow-control window."""
     return CallContext(
         CALL,
         1,
@@ -110,13 +110,13 @@ def context(
 
 
 def violated(error: ForebayError) -> list[str]:
-    """The fields that an error blames; each with something to say."""
+    """The fields in an error's violations, all of which must have a description."""
     assert all(violation.description for violation in error.violations)
     return [violation.field for violation in error.violations]
 
 
 class Attempt:
-    """One run of a handler, and all that came of it."""
+    """One run of a handler, and its results."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.context: CallContext = context()
@@ -131,12 +131,12 @@ class Attempt:
         check: Check | None = None,
         limit: int = 1 << 20,
     ) -> call_pb2.Outcome | None:
-        """What `invoke` returns."""
+        """Runs the handler; returns the result of `invoke`."""
         wire = (request.SerializeToString() for request in requests)
         return invoke(method, handler, wire, self.context, check or NoCheck(), self.emit, limit)
 
     def emit(self, response: Message, payload: bytes) -> None:
-        """Takes a response, or stops the handler."""
+        """Stores a response, or stops the handler."""
         assert payload == response.SerializeToString()
         if self._stop_at == len(self.emitted):
             raise Stopped

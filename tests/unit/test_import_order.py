@@ -78,7 +78,7 @@ def imports(name: str) -> Iterator[str]:
 
 
 def row_of(module: str) -> int:
-    """The line of the module or, where it has none of its own, of the folder around it."""
+    """The line of the module or, if it has none, that of its folder."""
     while module not in ROW_OF:
         module, dot, _ = module.rpartition(".")
         assert dot, f"{module} has no line in LAYERS"

@@ -1,4 +1,4 @@
-"""What the packages offer by name: changing it is meant to be noticed here."""
+"""The public names of the packages; a change must be made here, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import forebay_workers
 from forebay.errors import ForebayError
 
 
-def test_the_client_offers_connect_its_class_deadlines_and_every_error() -> None:
+def test_the_public_names_of_the_client() -> None:
     errors = {
         name
         for name, value in vars(forebay).items()
@@ -39,12 +39,12 @@ def test_every_error_of_the_module_is_offered() -> None:
     assert declared <= set(forebay.__all__)
 
 
-def test_the_workers_offer_the_making_of_an_application() -> None:
+def test_the_public_names_of_the_workers() -> None:
     assert forebay_workers.__all__ == ["application"]
     assert isinstance(forebay_workers.application, types.FunctionType)
 
 
-def test_testing_offers_the_serving_of_services() -> None:
+def test_the_public_names_of_testing() -> None:
     assert forebay_gateway.testing.__all__ == ["Service", "serving"]
 
 
@@ -60,9 +60,7 @@ def test_testing_offers_the_serving_of_services() -> None:
         ("forebay_workers", {"forebay_gateway", "pytest"}),
     ],
 )
-def test_a_module_imports_nothing_that_it_can_do_without(
-    module: str, not_imported: set[str]
-) -> None:
+def test_a_module_imports_no_optional_package(module: str, not_imported: set[str]) -> None:
     program = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

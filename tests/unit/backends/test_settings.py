@@ -1,4 +1,4 @@
-"""Settings: which source goes over which, and what is refused."""
+"""Settings: the precedence of sources, and invalid values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _refusal(flags: dict[str, object] | None = None) -> str:
     return str(caught.value)
 
 
-def test_nothing_need_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     settings = load_settings()
     assert settings.listen == "127.0.0.1:50051"
@@ -70,7 +70,7 @@ def test_the_limits_are_by_default_those_of_the_documentation() -> None:
     assert settings.run_time_s is None
 
 
-def test_the_data_is_under_the_home_where_no_state_folder_is_named(
+def test_the_data_is_under_the_home_without_a_state_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
@@ -89,7 +89,7 @@ def test_flags_go_over_variables_over_the_file_over_defaults(
     assert settings.drain_s == Settings.model_fields["drain_s"].default
 
 
-def test_given_settings_are_the_defaults_but_for_what_is_given(
+def test_given_settings_override_defaults_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FOREBAY_MAX_CALLS", "7")
@@ -135,7 +135,7 @@ def test_settings_do_not_change() -> None:
         settings.max_calls = 5
 
 
-def test_a_config_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_settings_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_CONFIG", "absent.toml")
     refusal = _refusal()
     assert "FOREBAY_CONFIG = 'absent.toml'" in refusal
@@ -241,7 +241,7 @@ def test_the_password_of_a_refused_url_is_not_shown(
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::1]:50051", "localhost:65535"])
-def test_host_and_port_are_taken(listen: str) -> None:
+def test_host_and_port_are_accepted(listen: str) -> None:
     assert load_settings({"listen": listen}).listen == listen
 
 
@@ -251,7 +251,7 @@ def test_urls_are_brought_into_one_form() -> None:
     assert (both.ledger_url, both.broker_url) == ("redis://h:6379/0", "unix:///r.sock")
 
 
-def test_a_password_in_what_is_unknown_is_not_shown(
+def test_a_password_in_an_unknown_setting_is_not_shown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FOREBAY_REDIS_URL", f"redis://:{SECRET}@h")
@@ -297,7 +297,7 @@ def test_a_bad_url_is_refused_with_its_scheme_and_what_was_expected(
     assert url not in refusal
 
 
-def test_a_key_prefix_and_tls_hold_for_ledger_broker_and_results(tmp_path: Path) -> None:
+def test_a_key_prefix_and_tls_apply_to_ledger_broker_and_results(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("")
     urls = {"ledger_url": "rediss://a", "broker_url": "amqps://b", "result_url": "rediss://c"}
@@ -320,24 +320,24 @@ def test_a_file_that_is_no_toml_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert _refusal().startswith(f"{tmp_path / 'bad.toml'}: ")
 
 
-def test_where_callers_find_a_gateway_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_callers_address_of_a_gateway_is_not_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_ADDRESS", "127.0.0.1:1")
     assert load_settings().listen == "127.0.0.1:50051"
 
 
-def test_what_calls_may_hold_has_room_for_messages() -> None:
+def test_the_limit_on_held_bytes_has_room_for_messages() -> None:
     settings = {"max_message_bytes": 1_000_000, "max_held_bytes": 3_999_999}
     assert _refusal(settings).startswith("max_held_bytes = 3999999: expected 4 times max_message")
     assert load_settings({**settings, "max_held_bytes": 4_000_000}).max_held_bytes == 4_000_000
 
 
-def test_processes_share_what_all_of_them_may_hold() -> None:
+def test_processes_share_the_limits() -> None:
     flags = {"processes": 4, "max_calls": 10, "max_held_bytes": 1 << 30}
     one = load_settings(flags).of_one_process()
     assert (one.max_calls, one.max_held_bytes, one.processes) == (3, 1 << 28, 4)
 
 
-def test_a_process_alone_has_all_of_it() -> None:
+def test_a_single_process_has_the_whole_limit() -> None:
     settings = load_settings()
     assert settings.of_one_process() == settings
 
@@ -348,7 +348,7 @@ def test_each_process_has_room_for_messages() -> None:
     assert load_settings({**settings, "max_held_bytes": 8_000_000}).processes == 2
 
 
-def test_the_data_folder_may_be_named_from_where_one_stands(
+def test_the_data_folder_may_be_a_relative_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

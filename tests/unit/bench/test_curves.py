@@ -1,4 +1,4 @@
-"""What the benchmark says of something that grows."""
+"""The benchmark's figures as functions of a growing number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.rounds import Goal
 RATES = {1: (5.0, 4.0), 2: (10.0, 8.0), 8: (20.0, 32.0)}
 
 
-def test_what_is_to_stay_is_measured_by_the_first_number() -> None:
+def test_a_constant_figure_is_compared_with_the_first() -> None:
     figures = list(Curve("key", "title", "ms", "gateways", RATES).figures(Goal(1.05), row=13))
     assert [figure.key for figure in figures] == ["key_2", "key_8"]
     assert [figure.ratio.values for figure in figures if figure.ratio] == [(2, 2), (4, 8)]
@@ -16,7 +16,7 @@ def test_what_is_to_stay_is_measured_by_the_first_number() -> None:
     assert [figure.row for figure in figures] == [13, 13]
 
 
-def test_what_is_to_grow_is_measured_by_so_many_times_the_first() -> None:
+def test_a_growing_figure_is_compared_with_a_multiple_of_the_first() -> None:
     curve = Curve("key", "title", "calls/s", "workers", RATES, linear=True)
     figures = list(curve.figures(Goal(0.95, at_most=False), row=13))
     assert [figure.ratio.values for figure in figures if figure.ratio] == [(1, 1), (0.5, 1)]

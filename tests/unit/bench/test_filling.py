@@ -1,4 +1,4 @@
-"""The names of the calls that the benchmark fills a ledger with."""
+"""The names of the calls that the benchmark adds to a ledger."""
 
 from __future__ import annotations
 

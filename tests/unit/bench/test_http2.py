@@ -1,4 +1,4 @@
-"""The calls of the benchmark's load: their frames, and what is counted of the answers."""
+"""The calls of the benchmark's load: their frames, and the counting of responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUEST, ANSWER = b"request", b"answer"
 
 
 def frames_of(sent: bytes) -> list[Frame]:
-    """The frames of what a session sent."""
+    """The frames that a session sent."""
     frames = []
     while sent:
         parsed, length = Frame.parse_frame_header(memoryview(sent[:9]))
@@ -28,7 +28,7 @@ def frames_of(sent: bytes) -> list[Frame]:
 
 
 def begun(calls: int, *, own_ids: bool = False) -> tuple[Session, list[Frame]]:
-    """A session with so many calls in flight, begun at 10 s; the frames of its requests."""
+    """A session with that many calls in flight, begun at 10 s; the frames of its requests."""
     session = Session(Call("/a.B/C", REQUEST, ANSWER, own_ids=own_ids))
     greeting = len(session.outgoing)
     session.begin(calls, now=10.0)
@@ -38,7 +38,7 @@ def begun(calls: int, *, own_ids: bool = False) -> tuple[Session, list[Frame]]:
 
 
 def answered(stream: int, status: str = "0", body: bytes = ANSWER) -> bytes:
-    """A whole answer on a stream, coded without a table, as the session asks for."""
+    """A complete response on a stream, encoded without a header table, as the session asks for."""
     encoder = Encoder()
     encoder.header_table_size = 0
     first = encoder.encode([(":status", "200")])
@@ -50,7 +50,7 @@ def answered(stream: int, status: str = "0", body: bytes = ANSWER) -> bytes:
     )
 
 
-def test_a_session_greets_and_tells_the_server_to_keep_no_table() -> None:
+def test_a_session_sends_the_preface_and_turns_the_header_table_off() -> None:
     greeting = bytes(Session(Call("/a.B/C", REQUEST, ANSWER)).outgoing)
     assert greeting.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     settings, window = frames_of(greeting[PREFACE_BYTES:])
@@ -81,7 +81,7 @@ def test_calls_with_ids_of_their_own_have_different_ids() -> None:
     assert len(ids) == 3
 
 
-def test_an_answer_counts_with_its_time_however_the_bytes_are_cut() -> None:
+def test_a_response_counts_however_its_bytes_are_split() -> None:
     for cut in range(len(answered(1))):
         session, _ = begun(1)
         answer = answered(1)
@@ -99,14 +99,14 @@ def test_an_answer_counts_with_its_time_however_the_bytes_are_cut() -> None:
         (frame(RST_STREAM, 0, 1, struct.pack(">I", 7)), "reset 7"),
     ],
 )
-def test_a_failed_call_is_a_failure_and_no_answer(answer: bytes, failure: str) -> None:
+def test_a_failed_call_counts_as_a_failure(answer: bytes, failure: str) -> None:
     session, _ = begun(1)
     assert session.receive(answer, now=11.0) == []
     assert session.failures == {failure: 1}
     assert session.in_flight == 0
 
 
-def test_a_status_without_a_message_is_no_answer() -> None:
+def test_an_ok_without_a_message_is_not_a_response() -> None:
     session, _ = begun(1)
     whole = answered(1)
     head = 9 + whole[2]
@@ -142,7 +142,7 @@ def test_pings_and_settings_are_acknowledged() -> None:
     assert settings.flags == {"ACK"}
 
 
-def test_a_server_that_says_goodbye_ends_the_load() -> None:
+def test_a_goaway_ends_the_load() -> None:
     session, _ = begun(1)
     with pytest.raises(ConnectionLost, match="GOAWAY"):
         session.receive(frame(GOAWAY, 0, 0, bytes(8)), now=11.0)

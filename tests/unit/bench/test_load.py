@@ -1,4 +1,4 @@
-"""What a load process makes of the calls that were answered."""
+"""The statistics of a load process."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def test_a_load_has_its_rate_and_the_times_of_its_calls() -> None:
     assert load.cpu_us == pytest.approx(20)
 
 
-def test_a_load_without_an_answer_says_what_calls_failed_with() -> None:
+def test_a_load_without_a_response_reports_the_errors_of_its_calls() -> None:
     with pytest.raises(SystemExit, match="grpc-status 14"):
         of_times([], Window(1.0), cpu_s=0.0, failures={"grpc-status 14: away": 3})

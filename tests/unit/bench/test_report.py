@@ -1,4 +1,4 @@
-"""What is made of a run's results: the file, the page, the plots."""
+"""The file, the page and the plots of a run's results."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_page_has_ratios_goals_and_why_a_rival_is_absent() -> None:
 @pytest.mark.parametrize(
     ("ratio", "words"), [(0.25, "0.25×"), (1 / 12, "1/12×"), (8.126, "8.13×"), (1234.5, "1,234×")]
 )
-def test_a_small_ratio_is_said_as_a_fraction(ratio: float, words: str) -> None:
+def test_a_small_ratio_is_shown_as_a_fraction(ratio: float, words: str) -> None:
     assert times(ratio) == words
 
 

@@ -72,7 +72,7 @@ def test_without_a_rival_the_goal_is_on_the_highest_figure() -> None:
     assert Figure("key", "title", "MB", peaks, goal=Goal(300)).met is False
 
 
-def test_a_load_saturates_where_a_greater_one_brings_no_more_than_5_percent() -> None:
+def test_a_load_saturates_if_a_larger_one_gains_at_most_5_percent() -> None:
     assert least_saturating({16: 500, 64: 960, 256: 1000}) == 64
     assert least_saturating({16: 500, 64: 900, 256: 1000}) == 256
     assert least_saturating({16: 1000, 64: 900}) == 16

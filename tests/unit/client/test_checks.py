@@ -37,7 +37,7 @@ def test_an_unknown_option_is_refused_with_method_and_name() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", -1, 1.5, None, True])
-def test_options_that_are_unfit_are_refused(value: object) -> None:
+def test_invalid_options_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"ComputeService\.Factorial.*expected a whole number"):
         load_checks({FACTORIAL: {"max_n": value}})
 

@@ -1,4 +1,4 @@
-"""Deadlines, on a clock that stands still until it is told to go on."""
+"""Deadlines, on a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forebay.deadline import LONGEST_S, Deadline
 from tests.unit.samples import FakeClock
 
 
-def test_what_remains_shrinks_with_the_clock_and_never_below_zero() -> None:
+def test_the_remaining_time_shrinks_and_is_never_negative() -> None:
     clock = FakeClock()
     deadline = Deadline.after(5.0, clock)
     assert (deadline.remaining_s(), deadline.passed) == (5.0, False)
@@ -20,14 +20,14 @@ def test_what_remains_shrinks_with_the_clock_and_never_below_zero() -> None:
     assert (deadline.remaining_s(), deadline.passed) == (0.0, True)
 
 
-def test_a_deadline_has_passed_at_its_very_moment() -> None:
+def test_a_deadline_has_passed_at_its_exact_time() -> None:
     clock = FakeClock()
     deadline = Deadline.after(5.0, clock)
     clock.now += 5.0
     assert deadline.passed
 
 
-def test_a_deadline_that_lies_behind_has_passed_at_once() -> None:
+def test_a_deadline_in_the_past_has_passed() -> None:
     assert Deadline.after(-1.0, FakeClock()).passed
 
 
@@ -40,7 +40,7 @@ def test_no_bound_never_passes_and_is_no_timeout() -> None:
     assert never.timeout_s() is None
 
 
-def test_a_bound_is_a_timeout_of_what_remains() -> None:
+def test_a_bound_becomes_a_timeout_of_the_remaining_time() -> None:
     clock = FakeClock()
     deadline = Deadline.after(2.0, clock)
     clock.now += 0.5
@@ -70,11 +70,11 @@ def test_the_real_clock_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("seconds", [LONGEST_S, 1e11, 1e300, math.inf])
-def test_100_years_and_more_are_no_bound(seconds: float) -> None:
+def test_100_years_and_more_count_as_infinite(seconds: float) -> None:
     assert Deadline.after(seconds, FakeClock()).timeout_s() is None
     assert Deadline.after(LONGEST_S - 1, FakeClock()).timeout_s() == LONGEST_S - 1
 
 
-def test_what_is_no_number_is_no_deadline() -> None:
+def test_nan_is_not_a_deadline() -> None:
     with pytest.raises(ValueError, match="NaN"):
         Deadline.after(math.nan)

@@ -76,14 +76,14 @@ def test_every_reason_of_the_contract_has_a_class_and_every_class_a_reason() -> 
 
 
 @pytest.mark.parametrize("reason", DESIGN)
-def test_a_reason_stands_for_the_status_and_family_of_the_design(reason: str) -> None:
+def test_a_reason_has_the_status_and_family_of_the_design(reason: str) -> None:
     code, family = DESIGN[reason]
     error = error_of(reason, "m")
     assert (error.code, error.reason) == (code, reason)
     assert isinstance(error, family)
 
 
-def test_the_table_of_the_design_is_whole() -> None:
+def test_every_reason_is_in_the_designs_table() -> None:
     assert set(DESIGN) == {cls.reason for cls in CLASSES}
 
 
@@ -104,7 +104,7 @@ def test_a_status_has_one_error_info_of_our_domain(cls: type[ForebayError]) -> N
     assert infos == [error_details_pb2.ErrorInfo(reason=cls.reason, domain="forebay")]
 
 
-def test_retry_info_and_bad_request_are_there_only_where_something_is_said() -> None:
+def test_retry_info_and_bad_request_are_present_only_with_content() -> None:
     bare = to_status(errors.BackendUnavailable("m"))
     assert not _details(bare, error_details_pb2.RetryInfo)
     assert not _details(bare, error_details_pb2.BadRequest)
@@ -112,7 +112,7 @@ def test_retry_info_and_bad_request_are_there_only_where_something_is_said() -> 
     assert len(_details(at_once, error_details_pb2.RetryInfo)) == 1
 
 
-def test_a_quota_failure_comes_with_a_full_queue_alone() -> None:
+def test_only_a_full_queue_has_a_quota_failure() -> None:
     with_quota = {
         cls for cls in CLASSES if _details(to_status(cls("m")), error_details_pb2.QuotaFailure)
     }
@@ -173,7 +173,7 @@ def test_an_error_reads_as_status_reason_and_message() -> None:
     assert error_of("", "m", code=99).code_name == "99"
 
 
-def test_what_is_full_comes_over_the_wire() -> None:
+def test_the_limit_that_was_reached_is_sent_to_the_caller() -> None:
     error = errors.QueueFull("full", retry_after_s=1.0, quota="queue add")
     there = from_status(error.code, error.message, to_status(error))
     assert isinstance(there, errors.QueueFull)

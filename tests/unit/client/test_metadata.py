@@ -1,4 +1,4 @@
-"""Metadata as gRPC has it and as it is stored."""
+"""Metadata in gRPC's form and in the stored form."""
 
 from __future__ import annotations
 

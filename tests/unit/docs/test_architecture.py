@@ -1,4 +1,4 @@
-"""What docs/architecture.md names exists."""
+"""The files and functions that docs/architecture.md names exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_page_names_files_and_functions() -> None:
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(set(NAMES)))
-def test_a_name_of_the_page_exists(path: str, name: str) -> None:
+def test_each_name_on_the_page_exists(path: str, name: str) -> None:
     file = next(ROOT / source / path for source in SOURCES if (ROOT / source / path).exists())
     body: list[ast.stmt] = ast.parse(file.read_text()).body
     for part in name.split("."):

@@ -1,4 +1,4 @@
-"""The pages of reference are made from the sources, and from nothing else."""
+"""The reference pages are generated from the sources only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
-def test_a_region_is_made_anew_and_the_rest_stays() -> None:
+def test_a_generated_region_is_replaced_and_the_rest_stays() -> None:
     page = filled(MADE)
     assert "stale" not in page
     assert "`forebay-call-id`" in page
@@ -57,7 +57,7 @@ def test_everything_in_a_proto_that_is_shown_has_a_comment() -> None:
             assert [entry.name for entry in one.entries if not entry.comment.strip()] == []
 
 
-def test_every_reason_has_a_class_and_says_its_status() -> None:
+def test_every_reason_has_a_class_and_documents_its_status() -> None:
     table = {
         reason.strip("`"): (status, python)
         for reason, status, _, python in rows(TABLES["reasons"]())

@@ -1,4 +1,4 @@
-"""Mutants of Python and of Lua, and which of them a run tests."""
+"""Mutants of Python and of Lua, and the sample that a run tests."""
 
 from __future__ import annotations
 

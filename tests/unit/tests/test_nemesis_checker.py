@@ -31,7 +31,7 @@ def attach(items: list[bytes], resume_from: int = 0, *, final: bool = True) -> A
 
 
 def viewer(items: list[bytes], cuts: tuple[int, ...] = ()) -> Viewer:
-    """A caller whose connection broke after so many items, each time."""
+    """A caller whose connection broke after that many items, each time."""
     bounds = [0, *sorted(min(cut, len(items)) for cut in cuts), len(items)]
     return Viewer(
         [
@@ -54,7 +54,7 @@ def good_call(kind: Kind, count: int = 3, cuts: tuple[int, ...] = ()) -> tuple[C
 
 
 def ended(call: Call, state: str, code: str, reason: str, items: int = 0) -> Call:
-    """The call, had it ended in that way after so many items."""
+    """The call, ended in that way after that many items."""
     assert call.record is not None
     call.record = replace(call.record, state=state, reason=reason, count=items)
     for one in (*call.viewers, *call.checks):
@@ -105,7 +105,7 @@ def change_byte(items: list[bytes], at: int) -> None:
     st.integers(2, 20),
     st.data(),
 )
-def test_an_item_dropped_repeated_swapped_or_changed_is_caught(
+def test_an_item_dropped_repeated_swapped_or_changed_is_a_breach(
     kind: Kind, spoil: Callable[[list[bytes], int], None], count: int, data: st.DataObject
 ) -> None:
     call, run = good_call(kind, count)
@@ -121,20 +121,20 @@ def test_items_of_two_attempts_that_differ_may_not_mix() -> None:
     assert breaches(call, run) == {"whole streams"}
 
 
-def test_another_unary_response_is_caught() -> None:
+def test_a_different_unary_response_is_a_breach() -> None:
     call, run = good_call(Kind.ASK)
     call.checks[1].attaches[0].items[0] = Plan("other", Kind.ASK, 0.0).response(0)
     assert breaches(call, run) == {"whole streams"}
 
 
-def test_a_stream_that_ends_early_with_ok_is_caught() -> None:
+def test_a_stream_that_ends_early_with_ok_is_a_breach() -> None:
     call, run = good_call(Kind.COUNT)
     call = ended(call, "SUCCEEDED", "OK", "", items=2)
     assert breaches(call, run) == {"whole streams"}
 
 
 @pytest.mark.parametrize("kind", DURABLE)
-def test_an_accepted_call_without_a_record_or_an_end_is_caught(kind: Kind) -> None:
+def test_an_accepted_call_without_a_record_or_an_end_is_a_breach(kind: Kind) -> None:
     call, run = good_call(kind)
     assert call.record is not None
     call.record.finished_s = None
@@ -143,32 +143,32 @@ def test_an_accepted_call_without_a_record_or_an_end_is_caught(kind: Kind) -> No
     assert breaches(call, run) >= {"one end"}
 
 
-def test_one_that_was_never_accepted_needs_no_record() -> None:
+def test_a_call_that_was_never_accepted_needs_no_record() -> None:
     refused = Attach(BEGUN_S, "gateway-1", 0, code="UNAVAILABLE", reason="BACKEND_UNAVAILABLE")
     assert breaches(Call(Plan("id", Kind.ASK, 0.0), [Viewer([refused])])) == set()
 
 
-def test_two_callers_who_are_told_different_ends_are_caught() -> None:
+def test_different_ends_for_two_callers_are_a_breach() -> None:
     call, run = good_call(Kind.COUNT)
     end = call.checks[1].attaches[-1]
     end.code, end.reason = "CANCELLED", "CANCELLED"
     assert "one end" in breaches(call, run)
 
 
-def test_an_end_that_nobody_tells_is_caught() -> None:
+def test_an_end_that_no_caller_receives_is_a_breach() -> None:
     call, run = good_call(Kind.COUNT)
     call.checks[0].attaches[-1].final = False
     assert breaches(call, run) == {"one end"}
 
 
 @pytest.mark.parametrize("code", ["NOT_FOUND", "DATA_LOSS", "INTERNAL", "ALREADY_EXISTS"])
-def test_an_rpc_that_fails_as_none_may_is_caught(code: str) -> None:
+def test_an_rpc_with_a_forbidden_error_is_a_breach(code: str) -> None:
     call, run = good_call(Kind.COUNT, cuts=(1,))
     call.viewers[0].attaches[0].code = code
     assert breaches(call, run) == {"one end"}
 
 
-def test_data_loss_is_allowed_only_just_after_a_forgetful_redis_was_killed() -> None:
+def test_data_loss_is_allowed_only_just_after_redis_was_killed() -> None:
     call, run = good_call(Kind.COUNT, cuts=(1,))
     call.viewers[0].attaches[0].code = "DATA_LOSS"
     killed = Window("redis", "kill", FINISHED_S + 1, FINISHED_S + 2)
@@ -179,12 +179,12 @@ def test_data_loss_is_allowed_only_just_after_a_forgetful_redis_was_killed() -> 
 
 
 @pytest.mark.parametrize("kind", [Kind.EFFECT, Kind.ACT])
-def test_effects_that_were_begun_twice_are_caught(kind: Kind) -> None:
+def test_effects_that_began_twice_are_a_breach(kind: Kind) -> None:
     call, run = good_call(kind)
     assert breaches(call, run, replace(run, id="again")) == {"runs"}
 
 
-def test_a_success_that_nobody_worked_for_is_caught() -> None:
+def test_a_success_without_a_run_is_a_breach() -> None:
     call, run = good_call(Kind.ASK)
     assert breaches(call) == {"runs"}
     assert breaches(call, replace(run, ended=False)) == {"runs"}
@@ -200,12 +200,12 @@ def test_a_success_that_nobody_worked_for_is_caught() -> None:
         ("FAILED", "INTERNAL", "HANDLER_FAILED"),
     ],
 )
-def test_an_end_that_nothing_justifies_is_caught(state: str, code: str, reason: str) -> None:
+def test_an_unjustified_end_is_a_breach(state: str, code: str, reason: str) -> None:
     call, run = good_call(Kind.COUNT)
     assert breaches(ended(call, state, code, reason), run) == {"allowed end"}
 
 
-def test_a_lost_worker_ends_what_had_effects_if_it_had_begun() -> None:
+def test_a_lost_worker_ends_a_begun_call_with_effects() -> None:
     call, run = good_call(Kind.EFFECT)
     call = ended(call, "FAILED", "ABORTED", "WORKER_LOST")
     assert breaches(call, run) == set()
@@ -215,13 +215,15 @@ def test_a_lost_worker_ends_what_had_effects_if_it_had_begun() -> None:
 
 
 @pytest.mark.parametrize(("items", "broken"), [(0, {"allowed end"}), (1, set())])
-def test_a_lost_worker_ends_what_varies_if_items_are_out(items: int, broken: set[str]) -> None:
+def test_a_lost_worker_ends_a_call_with_varying_items_if_some_were_sent(
+    items: int, broken: set[str]
+) -> None:
     call, run = good_call(Kind.VARY)
     call = ended(call, "FAILED", "UNAVAILABLE", "WORKER_LOST", items)
     assert breaches(call, run) == broken
 
 
-def test_a_call_that_expires_before_its_deadline_is_caught() -> None:
+def test_a_call_that_expires_before_its_deadline_is_a_breach() -> None:
     call, run = good_call(Kind.ASK)
     call = ended(call, "EXPIRED", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
     assert call.record is not None
@@ -231,7 +233,7 @@ def test_a_call_that_expires_before_its_deadline_is_caught() -> None:
     assert breaches(call, run) == {"allowed end"}
 
 
-def test_a_deadline_that_ends_its_call_late_is_caught_unless_redis_was_away() -> None:
+def test_a_deadline_that_ends_its_call_late_is_a_breach_unless_redis_was_down() -> None:
     call, run = good_call(Kind.ASK)
     call = ended(call, "EXPIRED", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
     assert call.record is not None
@@ -242,7 +244,7 @@ def test_a_deadline_that_ends_its_call_late_is_caught_unless_redis_was_away() ->
     assert breaches(call, run, windows=(away,)) == set()
 
 
-def test_a_cancel_that_was_taken_and_ended_nothing_is_caught() -> None:
+def test_an_accepted_cancellation_without_effect_is_a_breach() -> None:
     call, run = good_call(Kind.ASK)
     call.cancel_asked_s = call.cancelled_s = FINISHED_S - 1
     assert breaches(call, run) == {"allowed end"}
@@ -257,7 +259,7 @@ def late_work() -> tuple[Call, Run, float]:
     return ended(call, "CANCELLED", "CANCELLED", "CANCELLED"), run, beat_s
 
 
-def test_work_long_after_the_end_is_caught() -> None:
+def test_work_long_after_the_end_is_a_breach() -> None:
     call, run, _ = late_work()
     assert breaches(call, run) == {"stopped in time"}
     run.beats[-1] -= 2
@@ -265,13 +267,15 @@ def test_work_long_after_the_end_is_caught() -> None:
 
 
 @pytest.mark.parametrize(("member", "broken"), [("worker-1", 0), ("redis", 0), ("worker-2", 1)])
-def test_work_goes_on_only_while_its_own_worker_could_not_be_told(member: str, broken: int) -> None:
+def test_a_handler_may_work_on_only_while_its_worker_could_not_be_notified(
+    member: str, broken: int
+) -> None:
     call, run, beat_s = late_work()
     windows = (Window(member, "stop", FINISHED_S, beat_s - 1),)
     assert len(breaches(call, run, windows=windows)) == broken
 
 
-def test_a_worker_that_has_recovered_has_no_excuse_any_more() -> None:
+def test_a_recovered_worker_has_no_excuse() -> None:
     call, run, beat_s = late_work()
     run.beats.append(beat_s + RECOVERY_S + ALLOWED_S)
     windows = (Window("worker-1", "stop", FINISHED_S, beat_s - 1),)
@@ -279,15 +283,15 @@ def test_a_worker_that_has_recovered_has_no_excuse_any_more() -> None:
 
 
 @pytest.mark.parametrize(("member", "broken"), [("gateway-1", 0), ("redis", 0), ("worker-1", 1)])
-def test_a_caller_who_is_told_late_is_caught(member: str, broken: int) -> None:
+def test_a_late_notification_of_a_caller_is_a_breach(member: str, broken: int) -> None:
     call, run = good_call(Kind.COUNT)
     call.viewers[0].attaches[0].ended_s = FINISHED_S + TOLD_WITHIN_S + 1
-    assert breaches(call, run) == {"told in time"}
+    assert breaches(call, run) == {"notified in time"}
     windows = (Window(member, "stop", FINISHED_S, FINISHED_S + 1),)
     assert len(breaches(call, run, windows=windows)) == broken
 
 
-def test_an_ephemeral_call_may_fail_but_not_lie() -> None:
+def test_an_ephemeral_call_may_fail_but_not_return_a_wrong_response() -> None:
     plan = Plan("id", Kind.QUICK, 0.0)
     lost = Attach(BEGUN_S, "gateway-1", 0, code="UNAVAILABLE")
     right = Attach(BEGUN_S, "gateway-1", 0, items=[plan.response(0)], code="OK")

@@ -1,4 +1,4 @@
-"""What may be left in the server, and what is caught."""
+"""Keys that may remain in the server, and keys that are reported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ P = "forebay:{3}"
 
 
 def kept(*calls: str) -> Partition:
-    """A partition with these finished calls, as it should be."""
+    """A correct partition with these finished calls."""
     partition = Partition({name: set(calls) for name in ("calls", "done", "size")})
     partition.calls["call"] = set(calls)
     partition.sizes = partition.bytes = 2048 * len(calls)
@@ -18,11 +18,11 @@ def kept(*calls: str) -> Partition:
 
 
 def found(partition: Partition, *others: str) -> list[str]:
-    """What is unfit, where /a and /b are known."""
+    """The reported keys, if the calls /a and /b have records."""
     return unfit(Remains({P: partition}, others), {"/a": "SUCCEEDED", "/b": "FAILED"})
 
 
-def test_records_in_their_indexes_are_fit() -> None:
+def test_records_in_their_indexes_are_not_reported() -> None:
     partition = kept("/a", "/b")
     partition.calls["items"].add("/a")
     partition.indexes["newest_claimed_sent"] = {"survival 0"}
@@ -31,14 +31,14 @@ def test_records_in_their_indexes_are_fit() -> None:
 
 
 @pytest.mark.parametrize("index", ["due", "waiting:survival", "something new"])
-def test_a_call_that_is_over_is_in_no_index_of_calls_that_are_not(index: str) -> None:
+def test_an_ended_call_is_in_no_index_of_active_calls(index: str) -> None:
     partition = kept("/a")
     partition.indexes[index] = {"/a"}
     assert found(partition)
 
 
 @pytest.mark.parametrize("index", ["calls", "done", "size"])
-def test_an_index_has_all_records_and_no_others(index: str) -> None:
+def test_an_index_with_missing_or_additional_records_is_reported(index: str) -> None:
     missing, more = kept("/a", "/b"), kept("/a")
     missing.indexes[index].remove("/b")
     more.indexes[index].add("/b")
@@ -48,29 +48,29 @@ def test_an_index_has_all_records_and_no_others(index: str) -> None:
     assert found(missing)
 
 
-def test_bytes_that_do_not_add_up_are_caught() -> None:
+def test_a_wrong_sum_of_bytes_is_reported() -> None:
     partition = kept("/a")
     partition.bytes += 1
     assert found(partition)
 
 
 @pytest.mark.parametrize("kind", ["inputs", "items", "watch"])
-def test_keys_of_a_call_without_a_record_are_caught(kind: str) -> None:
+def test_keys_of_a_call_without_a_record_are_reported(kind: str) -> None:
     partition = kept("/a")
     partition.calls[kind].add("/b")
     assert found(partition)
 
 
-def test_requests_of_a_call_that_is_over_are_caught() -> None:
+def test_requests_of_an_ended_call_are_reported() -> None:
     partition = kept("/a")
     partition.calls["inputs"].add("/a")
     assert found(partition)
 
 
-def test_a_record_that_nobody_made_is_caught() -> None:
+def test_a_record_without_a_call_is_a_breach() -> None:
     assert found(kept("/a", "/stranger"))
 
 
 @pytest.mark.parametrize("key", ["survival", "survival\x06\x169", "forebay:strange"])
-def test_messages_in_a_queue_and_unknown_keys_are_caught(key: str) -> None:
+def test_messages_in_a_queue_and_unknown_keys_are_reported(key: str) -> None:
     assert found(kept("/a"), key)

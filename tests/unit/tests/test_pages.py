@@ -55,7 +55,7 @@ def test_files_commands_and_programs_are_run_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "greeting.py").read_text() == 'WHOM = "here:2"\n'
 
 
-def test_a_block_knows_where_it_is(tmp_path: Path) -> None:
+def test_a_block_has_its_page_and_line(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text(PAGE)
     assert [block.place for block in blocks(tmp_path / "page.md")][:2] == [
         "page.md:4",
@@ -103,10 +103,10 @@ def test_a_section_ends_at_the_next_heading(tmp_path: Path) -> None:
         ("false", "true"),
         ("import greeting", "import nothing"),
         ("```python\nimport", "```perl\nimport"),
-        ("Then", '```python title="greeting.py"\nWHOM = "me"\n```'),  # no part of the file
+        ("Then", '```python title="greeting.py"\nWHOM = "me"\n```'),  # not a part of the file
     ],
 )
-def test_what_is_not_as_the_page_says_fails(tmp_path: Path, right: str, wrong: str) -> None:
+def test_a_result_that_differs_from_the_page_fails(tmp_path: Path, right: str, wrong: str) -> None:
     assert right in PAGE
     with pytest.raises(AssertionError, match=r"page\.md:\d+"):
         read(tmp_path, PAGE.replace(right, wrong))

@@ -1,4 +1,4 @@
-"""A Celery application out of services and handlers."""
+"""A Celery application made from services and handlers."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_each_application_of_a_process_has_its_own_handlers() -> None:
 
 
 class Servicer(compute_pb2_grpc.ComputeServiceServicer):
-    """All of ComputeService's methods, left undone."""
+    """All of ComputeService's methods, unimplemented."""
 
 
 class Duck:
-    """Extends nothing that was generated."""
+    """Extends no generated class."""
 
     def Add(self, request: object, context: grpc.ServicerContext) -> None:
         """Adds."""

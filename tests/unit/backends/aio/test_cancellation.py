@@ -11,7 +11,7 @@ from forebay_backends.aio.cancellation import cancel_all, raise_lost_cancellatio
 
 
 async def losing(times: int) -> None:
-    """Waits for ever and swallows so many cancellations."""
+    """Waits forever and swallows that many cancellations."""
     for _ in range(times):
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Task messages, against what Celery and kombu themselves would put on a Redis queue."""
+"""Task messages, compared with those that Celery and kombu put on a Redis queue."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from forebay_backends.ledger.keys import CallKey
 
 RedisChannel: Any = redis_transport.Channel
 CALL = CallKey("call-1", "me")
-# What a producer may leave out, or say as it likes: a consumer has a default, or only shows it.
+# Optional or free for a producer: a consumer has a default, or only displays it.
 _OPTIONAL_HEADERS = {"shadow", "group_index", "replaced_task_nesting", "stamped_headers", "stamps"}
 _SHOWN_HEADERS = {"argsrepr", "kwargsrepr", "origin"}
 
 
 class _Pushed(Channel):
-    """Kombu's virtual channel, with the Redis one's way of naming lists, keeping what is put."""
+    """Kombu's virtual channel with the list names of the Redis one; keeps the messages."""
 
     sep = RedisChannel.sep
     priority_steps = RedisChannel.priority_steps

@@ -1,4 +1,4 @@
-"""Whether an embedded server runs."""
+"""The check whether an embedded server runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from forebay_backends.embedded.server import is_running
 from tests.harness import short_folder
 
 
-def test_who_hangs_up_is_asked_once() -> None:
+def test_a_caller_that_hangs_up_is_asked_once() -> None:
     asked: list[str] = []
 
     def refuse() -> None:

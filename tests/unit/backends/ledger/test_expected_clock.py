@@ -1,4 +1,4 @@
-"""What a process expects the ledger's clock to be."""
+"""The time that a process expects on the ledger's clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from forebay_backends.ledger.expected_clock import ExpectedClock, boot_time_s
 from tests.unit.samples import FakeClock
 
 
-def test_it_counts_on_from_the_last_reading() -> None:
+def test_the_time_advances_from_the_last_reading() -> None:
     monotonic = FakeClock()
     expected = ExpectedClock(monotonic)
     assert expected.now_ms() is None
@@ -18,7 +18,7 @@ def test_it_counts_on_from_the_last_reading() -> None:
     assert expected.now_ms() == 9_500
 
 
-def test_a_reading_in_doubt_teaches_nothing() -> None:
+def test_an_uncertain_reading_is_ignored() -> None:
     monotonic = FakeClock()
     expected = ExpectedClock(monotonic)
     expected.on_read(None)
@@ -29,7 +29,7 @@ def test_a_reading_in_doubt_teaches_nothing() -> None:
     assert expected.now_ms() == 6_000
 
 
-def test_an_old_reading_is_no_base() -> None:
+def test_an_old_reading_is_not_used() -> None:
     monotonic = FakeClock()
     expected = ExpectedClock(monotonic)
     expected.on_read(5_000)
@@ -37,5 +37,5 @@ def test_an_old_reading_is_no_base() -> None:
     assert expected.now_ms() is None
 
 
-def test_the_default_clock_goes_on() -> None:
+def test_the_default_clock_runs() -> None:
     assert boot_time_s() <= boot_time_s()

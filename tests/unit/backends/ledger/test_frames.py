@@ -1,4 +1,4 @@
-"""Frames: what gateways and handlers hear."""
+"""Frames: the messages to gateways and handlers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from forebay_backends.ledger.lifecycle import State
         (b"end o/c SUCCEEDED - 2 1 4 5\n", Ending(State.SUCCEEDED, "", 2, 1, 4, 5, b"")),
     ],
 )
-def test_a_frame_tells_its_call_and_event(frame: bytes, event: CallEvent) -> None:
+def test_a_frame_has_its_call_and_event(frame: bytes, event: CallEvent) -> None:
     assert parse_frame(frame) == ("o/c", event)
 
 
@@ -86,7 +86,7 @@ def test_a_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
         parse_frame(frame)
 
 
-def test_a_handlers_process_hears_of_credit_of_requests_and_of_stops() -> None:
+def test_a_handlers_process_receives_credit_requests_and_stops() -> None:
     assert parse_control(b"requests o/c 2 5") == ("o/c", 2, RequestsCame(5))
     assert parse_control(b"credit o/c 2 17") == ("o/c", 2, Credit(17))
     assert parse_control(b"stop o/c 1 CANCELLED") == ("o/c", 1, Stop(State.CANCELLED))
@@ -100,7 +100,7 @@ def test_a_control_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
         parse_control(frame)
 
 
-def test_what_workers_and_gateways_tell_each_other_of_ephemeral_calls_is_read_as_written() -> None:
+def test_frames_of_ephemeral_calls_are_parsed_as_written() -> None:
     for running in (True, False):
         holding = BatchHeartbeat("worker@host.1", ("a", "b"), running)
         assert parse_frame(batch_heartbeat_frame(holding)) == ("", holding)

@@ -41,7 +41,7 @@ def test_a_key_reads_back_as_it_was_written(call_id: str, owner: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "/", "id", "owner/", "owner/a b", "a/b/c"])
-def test_what_is_no_key_is_refused_and_shown(text: str) -> None:
+def test_an_invalid_key_is_refused_and_shown(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(text))):
         CallKey.parse(text)
 
@@ -56,7 +56,7 @@ def test_all_keys_of_a_call_share_the_hash_tag_of_its_partition(call_id: str, ow
     assert len(names) == 3
 
 
-def test_ids_of_two_owners_never_meet() -> None:
+def test_ids_of_two_owners_are_independent() -> None:
     assert CallKey("id", "a").items != CallKey("id", "b").items
     assert CallKey("id", "a").inputs != CallKey("id").inputs
 

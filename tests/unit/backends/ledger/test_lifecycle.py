@@ -1,4 +1,4 @@
-"""The life of a call, against the design's own words."""
+"""The life of a call, compared with the design's text."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_table_is_the_designs() -> None:
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", Event)
-def test_an_event_leads_where_the_design_says_or_nowhere(state: State, event: Event) -> None:
+def test_an_event_has_the_designs_successor_state_or_none(state: State, event: Event) -> None:
     targets = [end for start, name, end in ARROWS if (start, name) == (state, event)]
     assert next_state(state, event) == (State(targets[0]) if targets else None)
 
@@ -76,7 +76,7 @@ def test_four_states_are_terminal() -> None:
     assert {state for state in State if state.terminal} == TERMINAL
 
 
-def test_every_live_call_can_still_come_to_each_bad_end() -> None:
+def test_every_active_call_can_fail_be_cancelled_or_expire() -> None:
     for state in set(State) - TERMINAL:
         ends = {next_state(state, event) for event in (Event.FAIL, Event.CANCEL, Event.EXPIRE)}
         assert ends == TERMINAL - {State.SUCCEEDED}

@@ -1,4 +1,4 @@
-"""Which unclaimed calls are sent again."""
+"""Unclaimed calls that are resent, and those that are not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_oldest_are_lost_where_the_queue_is_too_short() -> None:
     assert probably_lost(waiting, depth=0) == [older, old]
 
 
-def test_a_call_that_rides_is_lost_where_it_was_overtaken_or_no_message_is_there() -> None:
+def test_a_piggybacked_call_is_lost_if_overtaken_or_if_the_queue_is_empty() -> None:
     rider, overtaken = call(1, 5, piggybacked=True), call(2, 5, overtaken=True, piggybacked=True)
     waiting = QueueBacklog(0, (rider, overtaken))
     assert certainly_lost(waiting) == [overtaken]

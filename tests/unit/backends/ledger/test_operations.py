@@ -1,4 +1,4 @@
-"""The ledger's operations: what they send, and how replies read."""
+"""The ledger's operations: their arguments, and the parsing of replies."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _fields(new: NewCall) -> dict[object, object]:
     return dict(zip(arguments[10::2], arguments[11::2], strict=True))
 
 
-def test_an_accept_sends_the_call_its_bounds_and_its_message_in_the_scripts_order() -> None:
+def test_an_accept_sends_its_arguments_in_the_scripts_order() -> None:
     operation = accept(CALL, NEW, "channel", PUSH)
     assert (operation.script, operation.partition) == ("calls/accept", CALL.partition)
     head = ("/call-1", "channel", 15_000, "QUEUED", 1500, 2000, "list", b"message", "q")
@@ -101,7 +101,7 @@ def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> N
     }
 
 
-def test_times_that_no_lua_number_prints_whole_are_cut() -> None:
+def test_times_that_lua_can_not_print_exactly_are_limited() -> None:
     absurd = replace(NEW, timeout_s=3.6e11, retention_s=math.inf, run_limit_s=1e300)
     longest_ms = round(LONGEST_S * 1000)
     assert accept(CALL, absurd, "channel", PUSH).arguments[4] == longest_ms
@@ -125,7 +125,7 @@ def test_a_deadline_is_never_rounded_to_none(timeout_s: float | None, ms: int) -
     assert accept(CALL, new, "channel", PUSH).arguments[4] == ms
 
 
-def test_accepting_tells_whether_the_id_was_known() -> None:
+def test_accepting_reports_whether_the_id_was_known() -> None:
     parse = accept(CALL, NEW, "channel", PUSH).parse
     assert parse([b"NEW"]) is None
     assert parse([b"KNOWN", b"m", b"d"]) == ExistingCall("m", "d")
@@ -151,7 +151,7 @@ CALLS_OPERATIONS: list[Operation[Any]] = [
 
 
 @pytest.mark.parametrize("operation", CALLS_OPERATIONS, ids=lambda operation: operation.script)
-def test_an_operation_on_a_call_stays_in_its_partition_and_tells_why_it_is_refused(
+def test_an_operation_on_a_call_stays_in_its_partition_and_returns_its_refusal(
     operation: Operation[Any],
 ) -> None:
     assert operation.partition == CALL.partition
@@ -169,7 +169,7 @@ def test_an_operation_on_a_call_stays_in_its_partition_and_tells_why_it_is_refus
     ],
     ids=lambda operation: operation.script,
 )
-def test_an_operation_without_an_answer_gives_none(operation: Operation[Any]) -> None:
+def test_an_operation_without_a_response_prints_none(operation: Operation[Any]) -> None:
     assert operation.parse([b"OK"]) is None
 
 
@@ -177,7 +177,7 @@ def test_a_cancel_ends_the_call_by_the_event_and_reason_of_its_name() -> None:
     assert cancel(CALL).arguments == (str(CALL), "cancel", "CANCELLED", b"")
 
 
-def test_a_begun_attempt_knows_its_request_or_how_many_there_are() -> None:
+def test_begin_returns_the_request_or_the_number_of_requests() -> None:
     parse = begin(CALL, 1, "worker", "control").parse
     unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"0", b"uu-1"]
     assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, False, "uu-1")
@@ -186,11 +186,11 @@ def test_a_begun_attempt_knows_its_request_or_how_many_there_are() -> None:
 
 
 @pytest.mark.parametrize("operation", [emit(CALL, 1, 0, b""), read_flow(CALL, 1)])
-def test_an_emitter_hears_how_far_readers_are(operation: Operation[Flow | Refused]) -> None:
+def test_emitting_returns_the_progress_of_readers(operation: Operation[Flow | Refused]) -> None:
     assert operation.parse([b"OK", b"7", b"2"]) == Flow(read_count=7, watchers=2)
 
 
-def test_a_watcher_hears_where_a_running_call_stands() -> None:
+def test_watching_returns_the_state_of_a_running_call() -> None:
     reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient", b"1", b"1500"]
     words = [b"RUNNING", b"", b"5", b"1", b"2", b"3"]
     assert watch(CALL, "channel").parse([*reply, *words]) == CallSnapshot(
@@ -210,7 +210,7 @@ def test_a_watcher_hears_where_a_running_call_stands() -> None:
     )
 
 
-def test_a_watcher_hears_how_a_finished_call_ended() -> None:
+def test_attaching_to_a_finished_call_returns_its_ending() -> None:
     reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"0", b"0"]
     words = [b"EXPIRED", b"DEADLINE_EXCEEDED", b"5", b"1", b"2", b"3"]
     found = watch(CALL, "channel").parse([*reply, *words])
@@ -228,13 +228,13 @@ def test_a_sweep_names_its_partition_and_the_queues_in_one_order() -> None:
 
 
 @pytest.mark.parametrize(("oldest", "ms"), [(b"", None), (b"1700000000123", 1700000000123)])
-def test_a_sweep_tells_what_it_did(oldest: bytes, ms: int | None) -> None:
+def test_a_sweep_reports_its_work(oldest: bytes, ms: int | None) -> None:
     parse: Callable[[list[bytes]], Swept] = sweep(0, ()).parse
     assert parse([b"4", b"2", b"1000", oldest, b""]) == Swept(4, 2, 1000, ms, None)
     assert parse([b"4", b"2", b"1000", oldest, b"17"]) == Swept(4, 2, 1000, ms, 17)
 
 
-def test_an_eviction_tells_how_many_bytes_it_freed() -> None:
+def test_an_eviction_returns_the_freed_bytes() -> None:
     operation = evict(5)
     assert (operation.partition, operation.parse([b"123"])) == (partition_prefix(5), 123)
 
@@ -244,7 +244,7 @@ def test_calls_of_one_id_and_two_owners_are_two_calls() -> None:
     assert cancel(mine).arguments != cancel(theirs).arguments
 
 
-def test_a_refusal_by_a_word_that_is_not_known_is_a_newer_versions_state() -> None:
+def test_an_unknown_refusal_is_the_state_of_a_newer_version() -> None:
     assert cancel(CALL).parse([b"SUSPENDED"]) == Refused(Refusal.NEWER)
 
 

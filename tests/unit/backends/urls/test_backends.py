@@ -116,7 +116,7 @@ def test_celery_verifies_certificates_of_a_redis() -> None:
     }
 
 
-def test_celery_is_told_of_the_key_prefix_and_the_master() -> None:
+def test_celery_gets_the_key_prefix_and_the_master() -> None:
     both = backends(f"sentinels://a/main?sentinel_password={SECRET}", None, key_prefix="myapp:")
     options: Any = celery_settings(both)["broker_transport_options"]
     assert (options["global_keyprefix"], options["master_name"]) == ("myapp:", "main")

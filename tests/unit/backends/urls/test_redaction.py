@@ -53,7 +53,7 @@ _FORMS = (
     "{scheme}://user:{password}@a,user:{password}@b/main",
     "{scheme}:///{password}",
 )
-# Letters that no text of ours has: a match is the password's then, not a word that is so too.
+# Letters that none of our texts has: so a match can only be the password.
 _LETTERS = "ÄÖÜßæøåñçþðЖЩЯΩΨΔ"
 _passwords = st.builds(
     "".join,
@@ -86,7 +86,7 @@ def urls(draw: st.DrawFn) -> tuple[str, str]:
 
 
 def seen_of(make: Callable[[], object], refusal: type[Exception]) -> str:
-    """What may be printed of an object, or of the error in its place: with all causes."""
+    """All texts of an object, or of the error that replaced it, with its causes."""
     try:
         made = make()
     except refusal as error:
@@ -97,7 +97,7 @@ def seen_of(make: Callable[[], object], refusal: type[Exception]) -> str:
 
 
 def _is_elsewhere(server: RedisServer | AmqpServer) -> bool:
-    """Whether the password is where a path or a virtual host goes: nothing can tell then."""
+    """Whether the password is in place of a path or a virtual host, where it can't be detected."""
     places = server.path if isinstance(server, RedisServer) else server.nodes[0].virtual_host
     return any(letter in unquote(places) for letter in _LETTERS)
 
@@ -135,7 +135,7 @@ def test_a_refused_url_is_shown_by_its_scheme_alone() -> None:
     assert "/ as %2F" in str(caught.value)
 
 
-def test_a_taken_url_is_shown_by_its_host() -> None:
+def test_a_valid_url_is_shown_with_its_host() -> None:
     assert broker_server("redis://user:s3cret@h:7/1").shown == "redis://***@h:7/1"
     assert broker_server("amqps://me:s3cret@h//").shown == "amqps://***@h:5671//"
     sentinel = broker_server("sentinel://a,b/main?sentinel_password=s3cret")

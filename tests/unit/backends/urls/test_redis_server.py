@@ -55,7 +55,7 @@ def test_sentinels_may_have_a_password_of_their_own() -> None:
     assert (server.username, server.password) == ("", "")
 
 
-def test_settings_of_tls_hold_where_the_url_says_nothing_else() -> None:
+def test_tls_settings_apply_unless_the_url_overrides_them() -> None:
     tls = Tls(ca="/ca.pem", certificate="/c.pem", key="/k.pem")
     assert redis_server("rediss://h", tls).tls == tls
     assert redis_server("redis://h", tls).tls is None

@@ -1,4 +1,4 @@
-"""Calls and queues in words: rows, durations, how far a call is."""
+"""Calls and queues as text: rows, durations, progress."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def packed(message: Any) -> any_pb2.Any:
 
 
 def operation(error: status_pb2.Status | None = None, **fields: Any) -> Operation:
-    """A call that was accepted at second 0 and looked at in second 100."""
+    """A call that was accepted at second 0 and read at second 100."""
     metadata = calls_pb2.CallMetadata(**{"method": "a.b.Service.Method", "attempt": 1, **fields})
     metadata.create_time.FromSeconds(1_000_000)
     metadata.read_time.FromSeconds(1_000_100)
@@ -54,7 +54,7 @@ def test_a_duration_has_two_units_at_most(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_a_running_call_tells_how_far_it_is() -> None:
+def test_a_running_call_shows_its_progress() -> None:
     progress = packed(pb.FactorialResponse(progress=pb.Progress(fraction=0.425)))
     call = operation(state=call_pb2.CALL_STATE_RUNNING, progress=progress, item_count=3)
     metadata = calls_pb2.CallMetadata()
@@ -68,14 +68,14 @@ def test_a_running_call_tells_how_far_it_is() -> None:
     assert row(call, short=True)["method"] == "Method"
 
 
-def test_a_queued_call_tells_where_it_waits_and_a_failed_one_why() -> None:
+def test_a_queued_call_shows_its_queue_and_a_failed_one_its_reason() -> None:
     queued = row(operation(state=call_pb2.CALL_STATE_QUEUED, queue="q"))
     assert (queued["run"], queued["note"]) == ("-", "in q")
     failed = row(operation(state=call_pb2.CALL_STATE_FAILED, reason="NO_WORKERS"))
     assert failed["note"] == "NO_WORKERS"
 
 
-def test_how_a_call_ended_is_one_line() -> None:
+def test_the_outcome_of_a_call_is_one_line() -> None:
     finish = {"seconds": 1_000_002}
     one = operation(state=call_pb2.CALL_STATE_SUCCEEDED, item_count=1, finish_time=finish)
     assert outcome_line(one) == "SUCCEEDED after 2.0s, 1 item"
@@ -107,17 +107,17 @@ def test_a_fraction_is_found_where_there_is_one(message: Any, fraction: float | 
     assert fraction_of(packed(message)) == fraction
 
 
-def test_a_message_of_an_unknown_type_is_told_in_base64() -> None:
+def test_a_message_of_an_unknown_type_is_shown_in_base64() -> None:
     unknown = any_pb2.Any(type_url="type.googleapis.com/no.such.Message", value=b"\x01")
     assert as_json(unknown) == {"@type": "type.googleapis.com/no.such.Message", "value": "AQ=="}
     assert fraction_of(unknown) is None
 
 
-def test_a_message_that_can_not_be_read_is_told_in_base64() -> None:
+def test_an_invalid_message_is_shown_in_base64() -> None:
     garbage = packed(EchoRequest())
     garbage.value = b"\xff"
     assert as_json(garbage)["value"] == "/w=="
 
 
-def test_a_known_message_is_told_by_its_fields() -> None:
+def test_a_known_message_is_shown_by_its_fields() -> None:
     assert as_json(packed(EchoRequest(text="x", count=2))) == {"text": "x", "count": 2}

@@ -47,7 +47,7 @@ def test_every_data_type_has_an_array_type_of_its_size_little_endian() -> None:
         (("uint64", "int64"), F64),
     ],
 )
-def test_the_one_type_that_holds_all_entries(
+def test_the_type_that_holds_all_entries(
     names: tuple[str, ...], data_type: pb.DataType.ValueType
 ) -> None:
     assert data_type_of(*(np.zeros((1, 1), name) for name in names)) == data_type

@@ -1,4 +1,4 @@
-"""The checks of ComputeService: what each wrong request is told."""
+"""The checks of ComputeService: the error of each invalid request."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_an_integer_matrix_has_whole_values_within_its_type(
         (pb.DATA_TYPE_INT64, [-(2**53) + 1, 2**53 - 1], [-(2**53) - 2, 2**53 + 2]),
     ],
 )
-def test_integer_values_are_held_to_what_type_and_double_can_hold(
+def test_integer_values_must_fit_the_type_and_a_double(
     dtype: pb.DataType.ValueType, inside: list[int], outside: list[int]
 ) -> None:
     for value in inside:
@@ -209,7 +209,7 @@ def test_the_product_is_readable_where_all_operands_were_inline_and_real() -> No
     assert product_format(_random().random) == DATA
 
 
-def test_a_format_that_was_asked_for_is_given() -> None:
+def test_the_requested_format_is_returned() -> None:
     inline = _matrix(values=[1, 2, 3, 4])
     assert product_format(_operands(inline, inline, format=DATA).operands) == DATA
     assert product_format(_random(format=VALUES).random) == VALUES

@@ -1,4 +1,4 @@
-"""The check of a MatMul's request stream: what may follow what, and how much of it."""
+"""The check of a MatMul's request stream: the order and the size of messages."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _wrong_totals(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 @given(_wrong_totals())
 def test_any_wrong_total_fails_and_names_the_matrix(sizes: tuple[list[int], list[int]]) -> None:
     left, right = sizes
-    # A right chunk that comes while bytes of the left matrix are missing is to blame itself.
+    # The error of a right chunk that comes before the left matrix is complete is about that chunk.
     blamed = "left_chunk" if sum(left) > LEFT_BYTES else "right_chunk"
     error = _refused(OPERANDS, *map(_left, left), *map(_right, right))
     assert violated(error) == [blamed]
@@ -106,7 +106,7 @@ def test_any_wrong_total_fails_and_names_the_matrix(sizes: tuple[list[int], list
         ((INLINE, _right(8)), "right_chunk", "inline"),
     ],
 )
-def test_what_is_out_of_place_is_refused_with_its_reason(
+def test_a_message_out_of_order_is_refused_with_its_reason(
     requests: tuple[pb.MatMulRequest, ...], field: str, says: str
 ) -> None:
     error = _refused(*requests)

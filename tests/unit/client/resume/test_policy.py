@@ -97,7 +97,7 @@ def foreign(error: ForebayError, domain: str, reason: str) -> ForebayError:
         foreign(Cancelled("RST_STREAM"), "", ""),
         from_status(code_pb2.INTERNAL, "Stream removed (RST_STREAM)", None),
         from_status(code_pb2.UNKNOWN, "Stream removed (END_STREAM)", None),
-        BackendUnavailable("the ledger is away", retry_after_s=1.0),
+        BackendUnavailable("the ledger is down", retry_after_s=1.0),
         Draining("leaving", retry_after_s=1.0),
         QueueFull("full", retry_after_s=1.0),
     ],
@@ -344,7 +344,7 @@ class Gateway:
     cuts=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.booleans()), max_size=12),
     targets=st.integers(1, 3),
 )
-def test_the_caller_gets_each_item_once_and_in_order_whatever_fails(
+def test_the_caller_gets_each_item_once_and_in_order_after_any_failure(
     items: int, cuts: list[tuple[int, int, bool]], targets: int
 ) -> None:
     gateway, call = Gateway(items), Call(targets=targets, timeout_s=10_000.0)

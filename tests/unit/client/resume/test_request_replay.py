@@ -1,4 +1,4 @@
-"""Every attempt gets all requests from the first on."""
+"""Every attempt gets all requests, from the first on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_each_replay_has_all_requests(requests: Iterator[int]) -> None:
     assert list(replay.replay()) == list(replay.replay()) == [0, 1, 2, 3, 4]
 
 
-def test_a_replay_under_way_goes_on_after_release() -> None:
+def test_a_running_replay_continues_after_release() -> None:
     replay = Replay(numbers())
     taker = replay.replay()
     assert next(taker) == 0
@@ -46,7 +46,7 @@ def test_a_replay_under_way_goes_on_after_release() -> None:
 
 
 class Request:
-    """A request that can be missed."""
+    """A request that can be weakly referenced."""
 
 
 def test_requests_are_not_kept_after_release() -> None:

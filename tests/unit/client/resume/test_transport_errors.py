@@ -1,4 +1,4 @@
-"""Failures of the way between client and gateway, and a gateway's own."""
+"""Failures between client and gateway, and a gateway's own failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HTTP = "Received http2 header with status: {}"
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        # A direct connection.
+        # a direct connection
         (code_pb2.UNAVAILABLE, "failed to connect to all addresses"),
         (code_pb2.UNAVAILABLE, "Socket closed"),
         (code_pb2.INTERNAL, "Internal error from Core"),
@@ -43,7 +43,7 @@ HTTP = "Received http2 header with status: {}"
         (code_pb2.UNAVAILABLE, HTTP.format(429)),
     ],
 )
-def test_a_failure_on_the_way_permits_any_call_to_be_retried(code: int, message: str) -> None:
+def test_a_transport_failure_permits_a_retry_of_any_call(code: int, message: str) -> None:
     assert retry_of(from_status(code, message, None)) is Retry.ANY
 
 

@@ -1,4 +1,4 @@
-"""Telling versions of a method's messages apart."""
+"""Fingerprints distinguish versions of a method's messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fingerprint_of(**changes: Any) -> str:
     return fingerprint(pool.FindServiceByName(f"{proto.package}.S").methods[0])
 
 
-def test_it_says_of_which_kind_the_method_is() -> None:
+def test_a_fingerprint_shows_the_kind_of_the_method() -> None:
     assert fingerprint_of().startswith("uu-")
     assert fingerprint_of(streams=True).startswith("us-")
     assert same_kind(fingerprint_of(), fingerprint_of(fields=("a", "b")))

@@ -1,4 +1,4 @@
-"""What is wrong with the plain part of a route is reported with file, method and fix."""
+"""Problems in the plain part of a route are reported with file, method and fix."""
 
 from __future__ import annotations
 
@@ -93,8 +93,13 @@ def test_a_plain_part_is_read_as_it_is_written() -> None:
     assert (plain.positional, plain.result) == (("y", "x"), "sum")
     assert plain.json_text
     assert plain.let_finish
-    (told,) = plain.exceptions
-    assert (told.type, told.code, told.reason, told.tell_message) == ("a.B", 10, "NO_LUCK", True)
+    (exception,) = plain.exceptions
+    assert (exception.type, exception.code, exception.reason, exception.tell_message) == (
+        "a.B",
+        10,
+        "NO_LUCK",
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_an_any_is_refused_however_deep_it_is() -> None:
         read("plain {}", response="Loose")
 
 
-def test_a_plain_task_is_called_so_in_the_table_of_routes() -> None:
+def test_the_table_of_routes_shows_plain_tasks() -> None:
     assert policy(read("plain {}")) == "plain task, runs once"
 
 

@@ -145,12 +145,12 @@ def test_an_ephemeral_method_may_be_batched() -> None:
     assert (route.ephemeral, route.max_batch) == (True, 32)
 
 
-def test_a_streaming_method_may_bound_how_long_its_handler_waits_for_readers() -> None:
+def test_a_streaming_method_may_limit_the_stall_time() -> None:
     route = _read(_route(limits={"stall": Duration(seconds=5)}), "<").route
     assert route.limits.stall_s == 5.0
 
 
-def test_a_live_method_may_bound_how_long_its_handler_waits() -> None:
+def test_a_live_method_may_limit_the_idle_time() -> None:
     route = _read(_route(live=True, limits={"idle": Duration(seconds=5)}), ">").route
     assert (route.live, route.limits.idle_s) == (True, 5.0)
 
@@ -160,7 +160,7 @@ def test_a_caller_may_always_ask_for_the_routes_own_priority() -> None:
 
 
 @pytest.mark.parametrize("streams", ["", ">", "<", "><"])
-def test_a_method_streams_where_its_descriptor_says(streams: str) -> None:
+def test_a_method_streams_as_its_descriptor_says(streams: str) -> None:
     method = _read(_route(), streams)
     assert (method.client_streaming, method.server_streaming) == (">" in streams, "<" in streams)
 
@@ -173,7 +173,7 @@ def test_a_method_streams_where_its_descriptor_says(streams: str) -> None:
         (_LEVELS.IDEMPOTENT, True),
     ],
 )
-def test_idempotency_says_whether_a_call_may_run_again(level: _Level, again: bool) -> None:
+def test_idempotency_decides_whether_a_call_may_run_again(level: _Level, again: bool) -> None:
     (method,) = read_methods([_service(_method("Run", _route(), idempotency=level))])
     assert method.may_run_again is again
 

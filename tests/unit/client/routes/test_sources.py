@@ -1,4 +1,4 @@
-"""Reading services from modules and descriptor sets, and saying all that is wrong with them."""
+"""Reading services from modules and descriptor sets, and reporting all their problems."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_source_has_one_pool_for_all_its_files(tmp_path: Path) -> None:
     assert read_source(COMPUTE).pool is Default()
 
 
-def test_a_sets_own_copies_of_our_files_need_not_be_ours(tmp_path: Path) -> None:
+def test_a_set_may_contain_other_versions_of_our_files(tmp_path: Path) -> None:
     descriptor, duration, ours = IMPORTS
     other = type(ours).FromString(ours.SerializeToString())
     other.message_type[0].field.add(name="later", number=99, type=9, label=1)
@@ -80,7 +80,7 @@ def test_a_field_of_a_later_forebays_route_is_refused_by_its_number(tmp_path: Pa
     )
 
 
-def test_ours_beside_anothers_service_are_taken_for_imports(tmp_path: Path) -> None:
+def test_our_services_are_ignored_beside_a_users_service(tmp_path: Path) -> None:
     compute = type(IMPORTS[0]).FromString(compute_pb2.DESCRIPTOR.serialized_pb)
     both = write_set(tmp_path / "both.binpb", *IMPORTS, compute, file(routes=RUN))
     assert [method.name for method in read_all_methods([both])] == ["shop.S.Run"]
@@ -112,13 +112,13 @@ def test_the_same_files_in_two_sources_are_no_clash(tmp_path: Path) -> None:
         (b"service S {}", "is not a descriptor set"),
     ],
 )
-def test_a_file_that_is_no_set_is_said_so(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_that_is_not_a_set_is_reported(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "x.binpb"
     path.write_bytes(content)
     assert says in problem(str(path))
 
 
-def test_a_set_that_is_not_sound_is_said_so(tmp_path: Path) -> None:
+def test_an_invalid_set_is_reported(tmp_path: Path) -> None:
     broken = file(routes=RUN)
     broken.service[0].method[0].input_type = ".shop.NoSuch"
     line = problem(write_set(tmp_path / "x.binpb", *IMPORTS, broken))
@@ -127,14 +127,14 @@ def test_a_set_that_is_not_sound_is_said_so(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_a_file_holds_is_read_or_refused(tmp_path_factory: object, raw: bytes) -> None:
+def test_any_file_is_read_or_refused(tmp_path_factory: object, raw: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.binpb"  # type: ignore[attr-defined]
     path.write_bytes(raw)
     with contextlib.suppress(SourceError):
         assert read_source(str(path)).files
 
 
-def test_a_set_without_its_imports_is_said_so(tmp_path: Path) -> None:
+def test_a_set_without_its_imports_is_reported(tmp_path: Path) -> None:
     line = problem(write_set(tmp_path / "x.binpb", file(routes=RUN)))
     assert f"lacks imported files ({ROUTE_FILE})" in line
     assert "--include_imports" in line
@@ -147,7 +147,7 @@ def test_a_set_over_the_limit_is_not_read_whole(
     assert "over 100 bytes" in problem(write_set(tmp_path / "x.binpb", *IMPORTS))
 
 
-def test_a_source_without_a_routed_method_is_said_so(tmp_path: Path) -> None:
+def test_a_source_without_a_routed_method_is_reported(tmp_path: Path) -> None:
     unrouted = file(routes={"Run": route_pb2.Route()})
     for name in (
         write_set(tmp_path / "x.binpb", *IMPORTS, unrouted),
@@ -168,7 +168,7 @@ def test_a_source_without_a_routed_method_is_said_so(tmp_path: Path) -> None:
         ("/", "the file can't be read: Is a directory"),
     ],
 )
-def test_a_name_that_stands_for_nothing_is_said_so(name: str, says: str) -> None:
+def test_a_name_without_a_source_is_reported(name: str, says: str) -> None:
     assert says in problem(name)
 
 
@@ -217,7 +217,7 @@ def test_one_name_in_two_files_is_a_clash(tmp_path: Path) -> None:
     assert all("is also in shop.proto of" in line for line in lines)
 
 
-def test_all_that_is_wrong_with_several_sources_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_several_sources_are_reported_at_once(tmp_path: Path) -> None:
     one = write_set(tmp_path / "one.binpb", *IMPORTS, file(routes={"Run": route(queue="")}))
     taken = file(
         "other.proto",

@@ -126,7 +126,7 @@ def test_no_matching_call_is_outside_of_a_filters_bounds(
         assert parsed.start is None or one.cursor < parsed.start
 
 
-def test_of_several_bounds_the_tightest_hold() -> None:
+def test_the_tightest_of_several_bounds_applies() -> None:
     times = [f'"2026-01-01T00:00:0{second}Z"' for second in range(6)]
     after = [f"create_time >= {time}" for time in (times[1], times[2], times[0])]
     before = [f"create_time <= {time}" for time in (times[5], times[3], times[4])]

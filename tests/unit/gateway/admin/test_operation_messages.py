@@ -55,9 +55,9 @@ def finished(state: State = State.SUCCEEDED, **changes: Any) -> Description:
     )
 
 
-def metadata(told: Description) -> calls_pb2.CallMetadata:
+def metadata(shown: Description) -> calls_pb2.CallMetadata:
     found = calls_pb2.CallMetadata()
-    assert operation_of(CALL, told, BY_NAME).metadata.Unpack(found)
+    assert operation_of(CALL, shown, BY_NAME).metadata.Unpack(found)
     return found
 
 
@@ -85,16 +85,21 @@ def test_a_running_call_has_metadata_and_no_result() -> None:
     operation = operation_of(CALL, running(progress=progress.SerializeToString()), BY_NAME)
     assert (operation.name, operation.done) == ("operations/call-1", False)
     assert operation.WhichOneof("result") is None
-    told = metadata(running(progress=progress.SerializeToString()))
-    assert (told.method, told.queue, told.worker, told.attempt) == (FACTORIAL, "factorial", "w", 2)
-    assert told.state == call_pb2.CALL_STATE_RUNNING
-    assert (told.item_count, told.item_bytes) == (1, 10)
-    assert told.create_time.ToMilliseconds() == 1_767_225_600_001
-    assert told.begin_time.ToMilliseconds() == 1_767_225_600_003
-    assert not told.HasField("finish_time")
-    assert not told.HasField("deadline")
+    shown = metadata(running(progress=progress.SerializeToString()))
+    assert (shown.method, shown.queue, shown.worker, shown.attempt) == (
+        FACTORIAL,
+        "factorial",
+        "w",
+        2,
+    )
+    assert shown.state == call_pb2.CALL_STATE_RUNNING
+    assert (shown.item_count, shown.item_bytes) == (1, 10)
+    assert shown.create_time.ToMilliseconds() == 1_767_225_600_001
+    assert shown.begin_time.ToMilliseconds() == 1_767_225_600_003
+    assert not shown.HasField("finish_time")
+    assert not shown.HasField("deadline")
     came = pb.FactorialResponse()
-    assert told.progress.Unpack(came)
+    assert shown.progress.Unpack(came)
     assert came == progress
 
 
@@ -113,7 +118,7 @@ def test_a_stream_without_items_has_an_empty_response() -> None:
     assert operation.response.Is(empty_pb2.Empty.DESCRIPTOR)
 
 
-def test_there_is_no_response_where_the_last_item_was_left_out() -> None:
+def test_there_is_no_response_if_the_last_item_was_left_out() -> None:
     operation = operation_of(CALL, finished(), BY_NAME)
     assert operation.done
     assert operation.WhichOneof("result") is None
@@ -149,8 +154,8 @@ def test_a_call_that_failed_has_the_status_that_its_caller_got(
 def test_a_lost_call_is_aborted_unless_its_method_may_run_again(
     methods: dict[str, Method], code: int
 ) -> None:
-    told = finished(State.FAILED, reason="WORKER_LOST")
-    assert operation_of(CALL, told, methods).error.code == code
+    shown = finished(State.FAILED, reason="WORKER_LOST")
+    assert operation_of(CALL, shown, methods).error.code == code
 
 
 def test_every_state_has_its_name_in_the_contract() -> None:

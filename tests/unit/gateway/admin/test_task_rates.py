@@ -1,4 +1,4 @@
-"""How fast tasks are begun, from counters that workers tell."""
+"""The rate at which tasks begin, from counters that workers report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_rate_is_what_was_begun_over_the_time_it_took() -> None:
     assert rates.per_second({"other"}) == 0.0
 
 
-def test_what_is_older_than_the_window_counts_no_more() -> None:
+def test_events_older_than_the_window_do_not_count() -> None:
     rates = TaskRates()
     for second in range(101):
         rates.observe(float(second), {"w": {"add": min(second, 50)}})
@@ -26,7 +26,7 @@ def test_what_is_older_than_the_window_counts_no_more() -> None:
     assert rates.per_second({"add"}) == pytest.approx(30 / WINDOW_S, rel=0.05)
 
 
-def test_workers_come_and_go() -> None:
+def test_workers_start_and_end() -> None:
     rates = TaskRates()
     rates.observe(0.0, {"one": {"add": 1000}})
     rates.observe(10.0, {"one": {"add": 1010}, "two": {"add": 5}})

@@ -1,4 +1,4 @@
-"""Whether a gateway has a place for a call, and for its messages."""
+"""Whether a gateway has room for a call, and for its messages."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def leave(permit: Permit) -> None:
 
 
 def fail_after_arriving(permit: Permit) -> None:
-    """As a handler that raises."""
+    """Ends as a handler that raises."""
     permit.arrived()
     permit.take(1000)
     raise KeyError
 
 
 def flood(on: Admission, caller: str = "flooder") -> list[Permit]:
-    """As many places as one caller gets."""
+    """The permits of a caller that takes as many as it gets."""
     places = []
     while True:
         try:
@@ -46,7 +46,7 @@ def flood(on: Admission, caller: str = "flooder") -> list[Permit]:
             return places
 
 
-def test_one_caller_alone_gets_eight_ninths_and_a_leaver_makes_room() -> None:
+def test_a_single_caller_gets_eight_ninths_and_an_ended_call_makes_room() -> None:
     full = admission(max_calls=90)
     places = flood(full)
     assert len(places) == full.calls.held == 80
@@ -56,7 +56,7 @@ def test_one_caller_alone_gets_eight_ninths_and_a_leaver_makes_room() -> None:
     assert len(flood(full)) == 1
 
 
-def test_a_newcomer_gets_in_while_a_flooder_has_its_fill() -> None:
+def test_a_new_caller_is_admitted_while_another_uses_its_full_share() -> None:
     full = admission(max_calls=90)
     flood(full)
     with full.admit("newcomer"), pytest.raises(QueueFull):
@@ -64,7 +64,7 @@ def test_a_newcomer_gets_in_while_a_flooder_has_its_fill() -> None:
     assert len(flood(full, "a second flooder")) == 8
 
 
-def test_a_gateway_of_one_place_gives_it() -> None:
+def test_a_gateway_with_a_limit_of_one_accepts_one_call() -> None:
     one = admission(max_calls=1)
     with one.admit("a"), pytest.raises(QueueFull):
         one.admit("b")
@@ -72,7 +72,7 @@ def test_a_gateway_of_one_place_gives_it() -> None:
         pass
 
 
-def test_a_call_that_fails_gives_its_place_back() -> None:
+def test_a_failed_call_releases_its_permit() -> None:
     one = admission()
     with pytest.raises(ZeroDivisionError), one.admit("a"):
         1 / 0  # noqa: B018
@@ -90,7 +90,7 @@ def test_a_call_holds_a_flat_cost_and_its_first_request_and_counts_as_accepted()
         assert (some.calls.held, some.bytes.held, some.accepted) == (1, CALL_BYTES + 1000, 1)
 
 
-def test_a_message_without_room_is_refused_and_an_item_is_told_of_it() -> None:
+def test_a_message_without_room_is_refused_and_an_item_can_ask_for_room() -> None:
     tight = admission(max_held_bytes=90_000)
     with tight.admit("a") as permit:
         permit.arrived()
@@ -99,7 +99,7 @@ def test_a_message_without_room_is_refused_and_an_item_is_told_of_it() -> None:
         assert caught.value.quota == "bytes held"
         assert not permit.has_room(50_000)
         assert permit.has_room(1000)
-        permit.hold(50_000)  # what must go on goes on, and counts
+        permit.hold(50_000)  # calls in flight continue, and count
         assert tight.bytes.held == CALL_BYTES + 50_000
         with pytest.raises(QueueFull, match="bytes") as of_calls:
             tight.admit("a")
@@ -116,7 +116,7 @@ def test_bytes_that_come_after_the_end_are_not_counted() -> None:
     assert (some.calls.held, some.bytes.held, some.accepted) == (0, 0, 0)
 
 
-def test_draining_lets_no_further_call_in_and_those_in_flight_go_on() -> None:
+def test_draining_refuses_new_calls_and_keeps_those_in_flight() -> None:
     some = admission()
     with some.admit("a") as permit, some.admit("silent") as silent:
         permit.arrived()
@@ -130,7 +130,7 @@ def test_draining_lets_no_further_call_in_and_those_in_flight_go_on() -> None:
     assert some.accepted == some.calls.held == 0
 
 
-def test_a_full_gateway_that_drains_says_that_it_drains() -> None:
+def test_a_full_gateway_that_drains_reports_draining() -> None:
     one = admission(max_calls=1)
     with one.admit("a"):
         one.drain()
@@ -145,7 +145,7 @@ def retry_after_s(on: Admission, caller: str) -> float:
     return caught.value.retry_after_s
 
 
-def test_when_to_come_again_follows_the_rate_at_which_calls_end() -> None:
+def test_the_retry_delay_follows_the_rate_at_which_calls_end() -> None:
     clock = FakeClock()
     busy = admission(max_calls=90, clock=clock)
     flood(busy)
@@ -161,9 +161,7 @@ def test_when_to_come_again_follows_the_rate_at_which_calls_end() -> None:
 
 
 @given(st.integers(100, 400), st.integers(2, 5))
-def test_callers_who_all_want_more_than_there_is_come_to_hold_the_same(
-    limit: int, callers: int
-) -> None:
+def test_greedy_callers_get_equal_shares(limit: int, callers: int) -> None:
     full = admission(max_calls=limit)
     held = {str(caller): flood(full, str(caller)) for caller in range(callers)}
     for _ in range(limit):
@@ -174,11 +172,11 @@ def test_callers_who_all_want_more_than_there_is_come_to_hold_the_same(
                 held[other] += flood(full, other)
     counts = [len(places) for places in held.values()]
     assert sum(counts) == full.calls.held <= limit
-    assert max(counts) - min(counts) <= TIMES  # what one free place more or less makes
+    assert max(counts) - min(counts) <= TIMES  # the effect of one free permit more or less
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """Calls come, hold, and leave in any order, however they end."""
+    """Calls arrive, hold bytes and end in any order and in any way."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +202,7 @@ class AnyHistory(RuleBasedStateMachine):
         refused = self.refused(lambda: self.places.append(self.admission.admit(caller)))
         if refused is not None:
             assert before == (self.admission.calls.held_by(caller), self.admission.calls.held)
-            # Who holds nothing is refused only where nothing is left.
+            # A caller that holds nothing is refused only if nothing is free.
             assert before[0] or before[1] == 20 or refused.quota == "bytes held"
 
     @precondition(lambda self: self.places)

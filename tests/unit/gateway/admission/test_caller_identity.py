@@ -1,4 +1,4 @@
-"""Who calls."""
+"""The identity of a caller, from its address."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_connections_of_one_host_are_one_caller(one: str, other: str) -> None:
         ("unix:/a", "unix:/b"),
     ],
 )
-def test_hosts_are_told_apart_and_on_loopback_connections(one: str, other: str) -> None:
+def test_callers_are_hosts_and_on_loopback_connections(one: str, other: str) -> None:
     assert caller_of(one) != caller_of(other)
 
 

@@ -24,7 +24,7 @@ def test_the_limit_is_never_passed(limit: int, asked: list[tuple[str, int]]) -> 
 
 
 @given(st.integers(1, 100_000))
-def test_one_alone_gets_all_but_what_is_kept_for_the_next(limit: int) -> None:
+def test_a_single_caller_gets_all_but_the_reserve(limit: int) -> None:
     shares = FairShare(limit)
     shares.add("a", max(1, TIMES * limit // (TIMES + 1)) - 1)
     assert shares.fits("a", 1)
@@ -34,7 +34,7 @@ def test_one_alone_gets_all_but_what_is_kept_for_the_next(limit: int) -> None:
 
 
 @given(st.integers(0, 500), st.integers(1, 50), st.integers(0, 1000))
-def test_who_holds_nothing_gets_what_is_free(held: int, amount: int, free: int) -> None:
+def test_a_caller_that_holds_nothing_gets_free_units(held: int, amount: int, free: int) -> None:
     assert fits(0, amount, free) == (amount <= free)
     assert fits(0, amount, free) or not fits(held, amount, free)
 
@@ -45,7 +45,7 @@ def test_who_holds_nothing_gets_what_is_free(held: int, amount: int, free: int) 
     st.sampled_from(CALLERS),
     sizes,
 )
-def test_what_is_said_to_be_over_is_what_must_go(
+def test_the_excess_is_the_part_that_must_be_released(
     limit: int, holdings: list[tuple[str, int]], caller: str, amount: int
 ) -> None:
     shares = FairShare(limit)
@@ -70,7 +70,7 @@ def test_the_excess_is_a_part_of_what_the_caller_holds_or_else_of_all() -> None:
     assert shares.excess("new", 20) == 1.0
 
 
-def test_nothing_is_kept_of_a_caller_who_holds_nothing() -> None:
+def test_a_caller_that_holds_nothing_uses_no_memory() -> None:
     shares = FairShare(10)
     shares.add("a", 3)
     shares.add("a", -3)

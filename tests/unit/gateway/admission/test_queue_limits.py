@@ -1,4 +1,4 @@
-"""How long a queue is, how long a call would wait in it, and whether it takes the call."""
+"""The depth of a queue, the expected wait in it, and whether it accepts a call."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Queue:
         self.begun = 0.0
         self.said = 0
 
-    def look(self, depth: int, seconds: int = 1) -> None:
-        """So many looks, a second apart, that find this depth; the workers are busy if any."""
+    def observe(self, depth: int, seconds: int = 1) -> None:
+        """Samples this depth once a second for `seconds`; the workers are busy if it is not 0."""
         for _ in range(seconds):
             self.clock.now += 1
             self.begun += self.rate if depth else 0
@@ -60,39 +60,39 @@ def spread_from(estimate_s: float) -> tuple[float, float]:
     return pytest.approx((estimate_s, 1.25 * estimate_s), rel=0.02)
 
 
-def test_a_queue_that_nobody_has_looked_at_takes_calls() -> None:
+def test_a_queue_that_was_not_sampled_yet_accepts_calls() -> None:
     queue = Queue()
     for _ in range(10 * LIMIT):
         queue.load.on_call_start()
     assert queue.refusal(deadline_s=0.001) is None
-    queue.look(LIMIT)
+    queue.observe(LIMIT)
     assert queue.refusal() is not None
     queue.clock.now += 5.1  # the broker does not answer any more
     assert queue.refusal(deadline_s=0.001) is None
 
 
-def test_a_queue_that_is_full_takes_no_call_and_says_which_it_is() -> None:
+def test_a_full_queue_refuses_calls_and_is_named() -> None:
     queue = Queue()
-    queue.look(LIMIT - 1)
+    queue.observe(LIMIT - 1)
     assert queue.refusal() is None
     queue.load.on_call_start()
     refusal = queue.refusal()
     assert isinstance(refusal, QueueFull)
     assert refusal.quota == "queue q"
-    assert 1 <= (refusal.retry_after_s or 0) <= 1.25  # nothing is known of the rate
+    assert 1 <= (refusal.retry_after_s or 0) <= 1.25  # the rate is unknown
 
 
-def test_one_who_has_many_calls_finds_a_queue_full_before_others_do() -> None:
+def test_a_caller_with_many_calls_reaches_the_queue_limit_before_others() -> None:
     queue = Queue()
-    queue.look(LIMIT - 10)
+    queue.observe(LIMIT - 10)
     assert queue.refusal(caller_holds=500) is not None
     assert queue.refusal(caller_holds=1) is None
 
 
-def test_calls_that_came_since_the_look_count_and_those_that_ended_do_not() -> None:
+def test_calls_since_the_last_sample_count_until_they_end() -> None:
     queue = Queue()
     with queue.queues.counted("q"), queue.queues.counted("q"):
-        queue.look(10)
+        queue.observe(10)
         assert queue.load.waiting == 10  # both are among them
         with queue.queues.counted("q"):
             assert queue.load.waiting == 11
@@ -102,14 +102,14 @@ def test_calls_that_came_since_the_look_count_and_those_that_ended_do_not() -> N
 
 def test_calls_that_share_a_message_are_not_counted() -> None:
     queue = Queue()
-    queue.look(10)
+    queue.observe(10)
     with queue.queues.counted("q", max_batch=64):
         assert queue.load.waiting == 10
 
 
 def test_calls_that_find_a_free_slot_do_not_wait() -> None:
     queue = Queue(slots=2)
-    queue.look(0)
+    queue.observe(0)
     for expected in (0, 0, 1):
         queue.load.on_call_start()
         assert queue.load.waiting == expected
@@ -118,16 +118,16 @@ def test_calls_that_find_a_free_slot_do_not_wait() -> None:
 def test_before_there_is_a_rate_no_wait_is_expected() -> None:
     queue = Queue()
     for _ in range(9):
-        queue.look(LIMIT // 2)
+        queue.observe(LIMIT // 2)
         assert queue.load.wait_s is None
         assert queue.refusal(deadline_s=0.001) is None
 
 
 def test_a_deadline_behind_clearly_more_work_is_refused() -> None:
     queue = Queue(slots=2, rate=4.0)
-    queue.look(100, 60)
+    queue.observe(100, 60)
     wait_s = queue.load.wait_s or 0
-    assert 18 < wait_s < 26  # the truth is 25 s; what is unsure makes it less
+    assert 18 < wait_s < 26  # really 25 s; uncertainty makes the estimate shorter
     refusal = queue.refusal(deadline_s=1.0)
     assert isinstance(refusal, WaitExceedsDeadline)
     assert wait_s - 1 <= (refusal.retry_after_s or 0) <= 1.25 * (wait_s - 1)
@@ -136,9 +136,9 @@ def test_a_deadline_behind_clearly_more_work_is_refused() -> None:
     assert queue.refusal(deadline_s=1.0, priority=1) is None
 
 
-def test_a_call_that_may_not_wait_as_long_finds_the_queue_full() -> None:
+def test_a_call_with_a_shorter_queue_wait_is_refused() -> None:
     queue = Queue()
-    queue.look(100, 60)
+    queue.observe(100, 60)
     refusal = queue.refusal(queue_wait_s=2.0)
     assert isinstance(refusal, QueueFull)
     assert refusal.quota == "queue q"
@@ -146,14 +146,14 @@ def test_a_call_that_may_not_wait_as_long_finds_the_queue_full() -> None:
 
 def test_callers_of_a_full_queue_retry_when_a_twentieth_of_it_is_free() -> None:
     queue = Queue(rate=10.0)
-    queue.look(LIMIT, 60)
+    queue.observe(LIMIT, 60)
     excess = 51  # with the refused call itself, over 950 of 1000
     assert queue.retry_after_s() == spread_from(excess / (queue.load.per_s or 0))
 
 
 def test_a_caller_with_many_calls_retries_soon_where_a_twentieth_is_free() -> None:
     queue = Queue()
-    queue.look(LIMIT // 2, 60)
+    queue.observe(LIMIT // 2, 60)
     assert queue.retry_after_s(caller_holds=10 * LIMIT) == spread_from(0.1)
 
 
@@ -162,26 +162,26 @@ def test_a_call_is_refused_for_more_than_twice_its_time_and_retried_when_it_woul
     limit: str,
 ) -> None:
     queue = Queue()
-    queue.look(100, 60)
+    queue.observe(100, 60)
     wait_s = queue.load.wait_s or 0
     assert queue.refusal(**{limit: wait_s / 2}) is None
     assert queue.refusal(**{limit: wait_s / 2 - 0.001}) is not None
     assert queue.retry_after_s(**{limit: 4.0}) == spread_from(wait_s - 4.0)
 
 
-def test_an_empty_queue_refuses_nobody() -> None:
+def test_an_empty_queue_refuses_no_call() -> None:
     queue = Queue()
-    queue.look(100, 60)
-    queue.look(0)
+    queue.observe(100, 60)
+    queue.observe(0)
     assert queue.refusal(deadline_s=0.001) is None
 
 
-def test_workers_that_had_nothing_to_do_are_not_taken_for_slow() -> None:
+def test_idle_workers_do_not_lower_the_rate() -> None:
     queue = Queue(rate=50)
     for _ in range(100):  # a call in ten seconds
-        queue.look(0, 9)
+        queue.observe(0, 9)
         queue.begun += 1
-    queue.look(100, 9)
+    queue.observe(100, 9)
     assert queue.refusal(deadline_s=0.001) is None
 
 
@@ -200,64 +200,64 @@ def test_a_rate_needs_10_s_and_5_calls() -> None:
 
 def test_without_workers_no_wait_is_expected() -> None:
     queue = Queue()
-    queue.look(100, 60)
+    queue.observe(100, 60)
     queue.slots = 0
-    queue.look(100)
+    queue.observe(100)
     assert queue.refusal(deadline_s=0.001) is None
 
 
 def test_workers_that_come_count_at_once() -> None:
     queue = Queue(slots=2)
-    queue.look(100, 60)
+    queue.observe(100, 60)
     before = queue.load.per_s or 0
     queue.slots = 20
-    queue.look(100)
+    queue.observe(100)
     assert (queue.load.per_s or 0) > 9 * before
 
 
 def test_a_rate_is_forgotten_a_minute_after_the_backlog() -> None:
     queue = Queue()
-    queue.look(100, 60)
-    queue.look(0, 59)
+    queue.observe(100, 60)
+    queue.observe(0, 59)
     assert queue.load.per_s is not None
-    queue.look(0, 2)
+    queue.observe(0, 2)
     assert queue.load.per_s is None
 
 
-def test_a_worker_that_restarts_or_comes_back_adds_nothing_that_it_did_not_begin() -> None:
+def test_a_restarted_worker_adds_only_tasks_that_it_began() -> None:
     queue = Queue(rate=4)
-    queue.look(100, 30)
+    queue.observe(100, 30)
     before = queue.load.per_s or 0
     queue.begun = 0  # it was restarted under the same name
-    queue.look(100, 30)
+    queue.observe(100, 30)
     assert (queue.load.per_s or 0) <= before * 1.2
     queue.clock.now += 1
     queue.load.observe(100, {"w": Work(2, queue.said), "old": Work(2, 10**6)})
     assert (queue.load.per_s or 0) <= 2 * before * 1.2  # as fast each
 
 
-def test_a_backlog_that_was_worked_off_between_is_not_one_stretch() -> None:
+def test_a_backlog_that_was_empty_in_between_is_measured_separately() -> None:
     queue = Queue(rate=4)
-    queue.look(100, 8)
-    queue.look(0, 2)
-    queue.look(100, 8)
+    queue.observe(100, 8)
+    queue.observe(0, 2)
+    queue.observe(100, 8)
     assert queue.load.per_s is None
 
 
-def test_a_stretch_that_nobody_looked_at_is_not_measured() -> None:
+def test_a_time_without_samples_is_not_measured() -> None:
     queue = Queue(rate=4)
-    queue.look(100, 9)
+    queue.observe(100, 9)
     queue.clock.now += 600
-    queue.look(100, 9)
+    queue.observe(100, 9)
     assert queue.load.per_s is None
 
 
 @given(st.floats(0.1, 500), st.integers(1, 64), st.integers(0, 4), st.integers(10, 120))
-def test_a_steady_rate_is_never_taken_for_much_less(
+def test_a_steady_rate_is_not_underestimated(
     rate: float, slots: int, phase_s: int, seconds: int
 ) -> None:
     queue = Queue(slots, rate, phase_s)
-    queue.look(10**6, seconds)
+    queue.observe(10**6, seconds)
     measured = queue.load.per_s
     if measured is not None:
         assert 0.8 * rate <= measured <= 4 * rate
@@ -274,7 +274,7 @@ class FixedDepth:
 
 
 @pytest.mark.parametrize(("queue", "begun"), [("a", 5 + 100), ("b", 7 + 100)])
-async def test_a_task_counts_for_its_own_queue_and_one_of_others_for_all(
+async def test_a_known_task_counts_for_its_queue_and_an_unknown_one_for_all(
     queue: str, begun: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = {"task a": 5, "task b": 7, "of another gateway": 100}

@@ -10,7 +10,7 @@ from tests.unit.samples import FakeClock
 
 
 def filled(window: RateWindow, seconds: int, events_each: float = 2) -> RateWindow:
-    """With a sample a second, from second 0."""
+    """A window with one sample a second, from second 0."""
     window.start(0)
     for second in range(1, seconds + 1):
         window.add(second, events_each)

@@ -70,7 +70,7 @@ def test_the_service_is_named_after_the_project(name: str, service: str, service
     assert f"class {servicer}(" in files[f"{name}/handlers.py"]
 
 
-def test_nothing_of_the_template_is_left() -> None:
+def test_no_placeholder_of_the_template_remains() -> None:
     for path, text in project_files("order_book", "1.2.3").items():
         assert "%" not in text, path
         assert "NAME" not in path

@@ -60,7 +60,7 @@ class Site:
         return asyncio.ensure_future(self.acceptor.accept(call, ADD, NEW))
 
     async def accepted(self) -> list[list[str]]:
-        """The calls that are accepted without any time passing."""
+        """The calls that are accepted at once."""
         for _ in range(10):
             await asyncio.sleep(0)
         return self.server.accepted

@@ -1,4 +1,4 @@
-"""The item sequence: one case each."""
+"""The item sequence, case by case."""
 
 from __future__ import annotations
 

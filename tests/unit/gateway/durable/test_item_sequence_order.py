@@ -108,7 +108,7 @@ class LossyChannel(RuleBasedStateMachine):
     @precondition(lambda self: self.channel)
     @rule(lost=st.booleans())
     def frame(self, lost: bool) -> None:
-        """The next frame arrives or is lost."""
+        """Delivers or loses the next frame."""
         event = self.channel.popleft()
         if not lost:
             self.sequence.on_event(event)

@@ -29,7 +29,7 @@ async def failing(error: Exception) -> AsyncIterator[bytes]:
 
 
 async def upload_error(error: Exception) -> ForebayError | None:
-    """The error that the watch gets where the request stream raises `error`."""
+    """The error that the watch gets if the request stream raises `error`."""
     watch = Watch(CallKey("call"), ItemSequence())
     ledger = Ledger("redis://127.0.0.1:1")  # never connected
     with Admission(max_calls=1, max_held_bytes=1 << 20).admit("caller") as permit:

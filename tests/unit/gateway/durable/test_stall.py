@@ -1,4 +1,4 @@
-"""When a caller that reads nothing counts as gone."""
+"""Detection of callers that have stopped reading."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_caller_stalls_where_write_and_handler_have_both_waited_for_the_
         await rpc
 
 
-async def test_each_message_that_is_taken_starts_the_limit_anew() -> None:
+async def test_each_message_that_is_read_restarts_the_limit() -> None:
     clock, caller = FakeClock(), Caller()
     limit = StallLimit(LIMIT_S, clock)
     caller.reads.set()

@@ -1,4 +1,4 @@
-"""Ephemeral calls in flight: which are lost, and which only take long."""
+"""Ephemeral calls in flight: lost ones, and long ones."""
 
 from __future__ import annotations
 

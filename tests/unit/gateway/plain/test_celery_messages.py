@@ -1,4 +1,4 @@
-"""Tasks, broadcasts and replies, in the forms that Celery and kombu themselves take."""
+"""Tasks, broadcasts and replies, in the forms of Celery and kombu."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MESSAGE = PlainMessage(
 
 
 def request(message: PlainMessage) -> Request:
-    """The task as a worker of Celery's takes it from kombu's Redis transport."""
+    """The task as a Celery worker receives it from kombu's Redis transport."""
     app = Celery("shop", broker="memory://", backend="rpc://", set_as_current=False)
 
     @app.task(name="shop.add")
@@ -86,7 +86,7 @@ def test_a_follower_replies_to_the_reply_queue_under_the_tasks_id() -> None:
 @pytest.mark.parametrize(
     ("priority", "step"), [(None, 0), (9, 0), (7, 0), (6, 3), (4, 3), (3, 6), (1, 6)]
 )
-def test_without_a_priority_a_task_goes_on_the_list_of_celerys_own(
+def test_without_a_priority_a_task_is_pushed_on_the_list_of_celerys_callers(
     priority: int | None, step: int
 ) -> None:
     message = PlainMessage("i", "t", "shop", priority, "r")

@@ -1,4 +1,4 @@
-"""Which plain calls are queried, and which fail for silence. Time is a number."""
+"""Plain calls that are queried, or fail, because there is no news. Time is a number."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_call_fails_after_its_limit_on_silence_and_two_queries_without_an_answ
     for now in (11, 15):
         in_flight.start_queries(now)
         assert in_flight.silent_too_long(now) == []
-    in_flight.start_queries(19)  # its answer is still to come; those of the others are not
+    in_flight.start_queries(19)  # its reply is still awaited, unlike those of the others
     assert in_flight.silent_too_long(19) == [silent]
 
 

@@ -199,7 +199,7 @@ def test_an_invalid_time_is_an_invalid_request_that_names_its_field(seconds: int
     assert [violation.field for violation in refused.value.violations] == ["inner.at"]
 
 
-# A value that is no mirror image of an argument, and the field that it fills.
+# Values that are not the inverse of an argument, and the field that they fill.
 RESULTS: list[tuple[str, Any, pb.Kinds]] = [
     ("small", 3.0, kinds(small=3)),
     ("small", Decimal("3"), kinds(small=3)),
@@ -419,14 +419,14 @@ def test_an_integer_must_be_in_the_range_of_its_field(field: str, least: int, mo
 
 @pytest.mark.parametrize(("field", "wanted"), [("at", "a time"), ("lasting", "seconds")])
 @pytest.mark.parametrize(("value", "name"), [(True, "a boolean"), ([], "a list")])
-def test_a_time_and_a_duration_are_no_truth_and_no_list(
+def test_a_bool_or_a_list_is_not_a_time_or_duration(
     field: str, wanted: str, value: Any, name: str
 ) -> None:
     with pytest.raises(Unfit, match=f"expected {wanted}; got {name}"):
         fill(pb.Kinds(), {field: value})
 
 
-def test_a_list_in_a_list_fits_as_deep_as_messages_go() -> None:
+def test_nested_lists_fit_nested_messages() -> None:
     deep = read_json("[" * 500 + "]" * 500)
     with pytest.raises(Unfit):
         answers("DoText", dumps(deep))
@@ -520,7 +520,7 @@ _KINDS = st.deferred(
 
 @given(_KINDS)
 @example(pb.Kinds(by_name={"true": 1}, by_flag={True: "x"}))
-def test_a_task_that_returns_its_arguments_answers_with_the_request(message: pb.Kinds) -> None:
+def test_a_task_that_returns_its_arguments_returns_the_request(message: pb.Kinds) -> None:
     _, kwargs = arguments(message, plain())
     filled = pb.Kinds()
     fill(filled, through_json(kwargs))
@@ -554,7 +554,7 @@ _JSON = st.recursive(
 
 
 @given(st.sampled_from(sorted(METHODS)), _JSON)
-def test_whatever_a_task_returns_answers_or_is_unfit(name: str, result: Any) -> None:
+def test_any_result_of_a_task_fits_or_is_unfit(name: str, result: Any) -> None:
     method: Method = METHODS[name]
     try:
         messages = list(responses(result, method))

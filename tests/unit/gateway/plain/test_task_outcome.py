@@ -70,22 +70,22 @@ CELERYS = [
 ]
 
 
-@pytest.mark.parametrize(("meta", "told"), CELERYS)
-def test_each_of_celerys_own_exceptions_has_a_status(meta: dict[str, Any], told: str) -> None:
-    assert str(failed(meta)).startswith(f"{told}: ")
+@pytest.mark.parametrize(("meta", "expected"), CELERYS)
+def test_each_of_celerys_own_exceptions_has_a_status(meta: dict[str, Any], expected: str) -> None:
+    assert str(failed(meta)).startswith(f"{expected}: ")
 
 
 @pytest.mark.parametrize(
-    ("why", "told"),
+    ("why", "expected"),
     [
         ("revoked", "CANCELLED/TASK_REVOKED"),
         ("terminated", "CANCELLED/TASK_REVOKED"),
         ("expired", "DEADLINE_EXCEEDED/DEADLINE_EXCEEDED"),
     ],
 )
-def test_a_revoked_task_and_an_expired_one_have_different_statuses(why: str, told: str) -> None:
+def test_a_revoked_task_and_an_expired_one_have_different_statuses(why: str, expected: str) -> None:
     meta = failure("celery.exceptions", "TaskRevokedError", why) | {"status": "REVOKED"}
-    assert str(failed(meta)).startswith(told)
+    assert str(failed(meta)).startswith(expected)
 
 
 def test_a_lost_worker_is_unavailable_only_where_the_method_may_run_again() -> None:
@@ -118,7 +118,7 @@ def test_a_type_error_of_the_signature_differs_from_one_raised_in_the_task() -> 
             ["celery/app/trace.py", "shop/tasks.py", "celery/local.py", "celery/app/task.py"],
             "HANDLER_FAILED",
         ),
-        ([], "HANDLER_FAILED"),  # nothing tells whose call it was
+        ([], "HANDLER_FAILED"),  # it is unknown which call it was
     ],
 )
 def test_only_a_call_of_the_task_itself_that_does_not_fit_is_the_callers_fault(
@@ -130,7 +130,7 @@ def test_only_a_call_of_the_task_itself_that_does_not_fit_is_the_callers_fault(
 
 
 def wrapped(module: str, name: str, *arguments: str) -> dict[str, Any]:
-    """What Celery stores of an exception that can't be pickled."""
+    """Celery's stored form of an exception that can't be pickled."""
     meta = failure("celery.utils.serialization", "UnpickleableExceptionWrapper")
     meta["result"]["exc_message"] = [module, name, list(arguments), f"{name}(...)"]
     return meta
@@ -225,7 +225,7 @@ def test_a_class_is_named_with_its_module_or_without() -> None:
     assert not ExceptionStatus("C", "OK").fits("C.D", "a.b")
 
 
-def test_a_message_that_is_told_is_whole_since_what_is_sent_is_cut_elsewhere() -> None:
+def test_the_message_of_an_error_is_complete_since_it_is_shortened_later() -> None:
     error = failed(failure("tests.plain.app", "NoSuchOrder", "x" * 10_000))
     assert to_status(error).message == "x" * 10_000
 

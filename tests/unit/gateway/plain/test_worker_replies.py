@@ -1,4 +1,4 @@
-"""What workers reply to the gateway's queries."""
+"""Workers' replies to the gateway's queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batching: calls gather only while all slots are busy, and never for long."""
+"""Batching: calls wait for each other only while all slots are busy, and not for long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = 1000.0
 
 
 class FakeClockQueue:
-    """A batch queue that a test fills and empties at times that it gives."""
+    """A batch queue on a clock that the test sets."""
 
     def __init__(self, max_batch: int = MOST) -> None:
         self.queue = BatchQueue(replace(ADD.route, max_batch=max_batch))

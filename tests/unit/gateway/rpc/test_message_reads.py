@@ -1,4 +1,4 @@
-"""Reads of request messages: room is taken before a read, waited for, and given back."""
+"""Reads of request messages: they wait for room, reserve it, and release it."""
 
 from __future__ import annotations
 

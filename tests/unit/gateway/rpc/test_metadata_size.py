@@ -1,4 +1,4 @@
-"""What is sent of a status and of metadata that are over the limit of gRPC clients."""
+"""Shortening of statuses and metadata that exceed the limit of gRPC clients."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_everything_sent_fits_and_message_and_code_match_the_details(
 
 
 @given(texts, details, pairs)
-def test_what_fits_is_sent_unchanged_and_what_is_omitted_is_counted(
+def test_fitting_metadata_is_unchanged_and_omitted_entries_are_counted(
     text: str, messages: list[Message], given_pairs: list[tuple[str, str | bytes]]
 ) -> None:
     whole = status(text, *messages)
@@ -115,7 +115,7 @@ def test_metadata_of_a_successful_call_keeps_the_first_pairs_that_fit(
     assert all(pair in rest for pair in kept)
 
 
-def test_a_long_text_gives_way_to_details_and_metadata() -> None:
+def test_a_long_text_is_shortened_before_details_and_metadata() -> None:
     retry = details_pb2.RetryInfo()
     retry.retry_delay.seconds = 3
     message, trailing = fit_status(
@@ -144,6 +144,6 @@ def test_the_error_info_stays_where_everything_is_too_large() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "short", "☃" * 100])
-def test_a_short_message_stays_whole(text: str) -> None:
+def test_a_short_message_is_not_shortened(text: str) -> None:
     message, _ = fit_status(status(text, INFO), [("x-large", "v" * 20_000)])
     assert message == text

@@ -87,7 +87,7 @@ def test_a_key_that_is_given_twice_is_refused() -> None:
     assert _refused(ID, ID) == ["forebay-call-id"]
 
 
-def test_resuming_needs_the_id_of_a_call() -> None:
+def test_resuming_requires_a_call_id() -> None:
     assert _refused(("forebay-resume-from", "1")) == ["forebay-resume-from"]
     assert read_call_options([("forebay-resume-from", "0")], route()).resume_from == 0
 

@@ -67,13 +67,13 @@ def test_an_ending_without_outcome_and_known_reason_is_an_internal_fault(reason:
 def test_a_stored_error_keeps_all_its_details() -> None:
     written = errors.OutOfRange("n: too large", violations=(FieldViolation("n", "too large"),))
     outcome = outcome_of_error(written).SerializeToString()
-    told = error_of_ending(
+    error = error_of_ending(
         ending(state=State.FAILED, reason="INVALID_REQUEST", outcome=outcome), may_run_again=True
     )
-    assert told is not None
-    assert type(told) is errors.OutOfRange
-    assert (told.message, told.violations) == (written.message, written.violations)
-    assert to_status(told) == to_status(written)
+    assert error is not None
+    assert type(error) is errors.OutOfRange
+    assert (error.message, error.violations) == (written.message, written.violations)
+    assert to_status(error) == to_status(written)
 
 
 def test_an_aborted_handler_keeps_its_status_and_gets_our_reason() -> None:
@@ -162,7 +162,7 @@ def test_a_lost_call_with_effects_is_aborted() -> None:
         assert (error.code_name, error.reason) == (code, "WORKER_LOST")
 
 
-def test_a_bug_of_the_gateway_is_internal_and_shows_nothing_of_it() -> None:
+def test_a_bug_of_the_gateway_is_internal_without_details() -> None:
     fault = gateway_fault()
     assert isinstance(fault, errors.InternalFault)
     assert (fault.code, fault.message) == (code_pb2.INTERNAL, "the gateway failed; see its log")

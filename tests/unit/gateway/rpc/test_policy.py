@@ -21,7 +21,7 @@ OPTIONS = CallOptions("id", resume_from=0, detach=False, priority=0, forwarded_m
 
 @pytest.fixture
 def settings() -> Settings:
-    """Settings with distinct values, so that a mix-up shows."""
+    """Settings with distinct values, so that a mix-up is detected."""
     return load_settings(
         {
             "queue_wait_s": 11.0,

@@ -11,13 +11,13 @@ from forebay_gateway.rpc import uuid7 as ids
 
 
 class _FakeTime:
-    """A `time` whose nanoseconds are set by hand."""
+    """A `time` whose nanoseconds the test sets."""
 
     def __init__(self, milliseconds: int) -> None:
         self.milliseconds = milliseconds
 
     def time_ns(self) -> int:
-        """Now."""
+        """The time that the test has set."""
         return self.milliseconds * 1_000_000 + 999_999
 
 

@@ -1,4 +1,4 @@
-"""The guard ends idle reads only where malloc has given out too much."""
+"""The guard ends idle reads only if malloc has given out too much."""
 
 from __future__ import annotations
 

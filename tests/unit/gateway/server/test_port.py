@@ -1,4 +1,4 @@
-"""A port that processes share: who gets in and who does not."""
+"""A port that the processes of one gateway share, and no others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANY = "127.0.0.1:0"
 
 @contextmanager
 def listening(address: str, *, shared: bool) -> Iterator[None]:
-    """A socket as gRPC makes it."""
+    """A listening socket with gRPC's options."""
     host, _, port = address.rpartition(":")
     with closing(socket.socket()) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -26,14 +26,14 @@ def listening(address: str, *, shared: bool) -> Iterator[None]:
         yield
 
 
-def test_those_who_share_get_in() -> None:
+def test_processes_of_one_gateway_share_the_port() -> None:
     with reserved_port(ANY) as address, ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(listening(address, shared=True))
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["before", "while others listen"])
-def test_nobody_else_gets_in(shared: bool) -> None:
+def test_no_other_process_can_share_the_port(shared: bool) -> None:
     with reserved_port(ANY) as address, ExitStack() as stack:
         if shared:
             stack.enter_context(listening(address, shared=True))
@@ -43,7 +43,7 @@ def test_nobody_else_gets_in(shared: bool) -> None:
             pass
 
 
-def test_those_who_share_may_all_end_and_the_port_is_kept() -> None:
+def test_the_port_stays_reserved_when_all_processes_have_ended() -> None:
     with reserved_port(ANY) as address:
         with listening(address, shared=True):
             pass
@@ -53,7 +53,7 @@ def test_those_who_share_may_all_end_and_the_port_is_kept() -> None:
             pass
 
 
-def test_a_port_on_which_somebody_listens_alone_is_refused() -> None:
+def test_a_port_with_an_exclusive_listener_is_refused() -> None:
     with reserved_port(ANY) as address:
         pass
     with (
@@ -64,7 +64,7 @@ def test_a_port_on_which_somebody_listens_alone_is_refused() -> None:
         pass
 
 
-def test_connections_of_an_earlier_gateway_are_in_nobodys_way() -> None:
+def test_connections_of_an_earlier_gateway_do_not_block_the_port() -> None:
     with reserved_port(ANY) as address:
         pass
     host, _, port = address.rpartition(":")
@@ -73,14 +73,14 @@ def test_connections_of_an_earlier_gateway_are_in_nobodys_way() -> None:
         server.bind((host, int(port)))
         server.listen()
         client = socket.create_connection((host, int(port)))
-        server.accept()[0].close()  # who closes first keeps the address for a minute
+        server.accept()[0].close()  # the side that closes first is in TIME_WAIT
         client.close()
     with reserved_port(address) as again, listening(again, shared=True):
         assert again == address
 
 
 @pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "[::]"])  # noqa: S104 - what is tested
-def test_hosts_are_taken_by_any_name(host: str) -> None:
+def test_host_names_of_any_form_are_accepted(host: str) -> None:
     with reserved_port(f"{host}:0") as address:
         assert address.startswith(f"{host}:")
         assert int(address.rpartition(":")[2]) > 0
@@ -97,12 +97,12 @@ def test_hosts_are_taken_by_any_name(host: str) -> None:
         ("192.0.2.1:50051", "can't listen on 192.0.2.1:50051: this host has no such address"),
     ],
 )
-def test_what_can_not_be_kept_is_said_so(listen: str, said: str) -> None:
+def test_a_port_that_can_not_be_reserved_is_reported(listen: str, said: str) -> None:
     with pytest.raises(GatewayError, match=said), reserved_port(listen):
         pass
 
 
-def test_a_path_is_one_servers_a_port_can_share_port() -> None:
+def test_a_path_has_one_server_and_a_port_can_be_shared() -> None:
     assert can_share_port("localhost:50051")
     assert can_share_port("[::1]:0")
     assert not can_share_port("unix:/run/forebay.sock")

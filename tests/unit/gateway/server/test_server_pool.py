@@ -1,4 +1,4 @@
-"""Servers that share an address: who gets connections, and what is left when one fails."""
+"""Servers that share an address: distribution of connections, and the failure of one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.faults.raw_http2 import RawConnection, request_headers
 from tests.harness import short_folder
 
 WHO, STAY = "/test.Service/Who", "/test.Service/Stay"
-CONNECTIONS = 24  # all of them at one of 32 servers: once in 32^23
+CONNECTIONS = 24  # the probability that all reach the same server is 1 in 32^23
 
 
 class Servers:
-    """Makes servers that say which they are; `Stay` says so, and again when it is let go."""
+    """Makes servers that return their number; `Stay` sends it at once, and again when released."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -63,7 +63,7 @@ async def serving(servers: Servers, listen: str, *, reuse_port: bool) -> AsyncIt
 
 @asynccontextmanager
 async def channels(target: str) -> AsyncIterator[list[grpc.aio.Channel]]:
-    """Of a connection each."""
+    """Channels, each with its own connection."""
     own = (("grpc.use_local_subchannel_pool", 1),)
     async with AsyncExitStack() as stack:
         made = [grpc.aio.insecure_channel(target, options=own) for _ in range(CONNECTIONS)]
@@ -71,7 +71,7 @@ async def channels(target: str) -> AsyncIterator[list[grpc.aio.Channel]]:
 
 
 async def asked(channel: grpc.aio.Channel) -> bytes:
-    """Who answers; a server that is about to fail may drop the call."""
+    """The number of the server that answers; a server that is about to fail may drop the call."""
     async with asyncio.timeout(30):
         while True:
             try:
@@ -91,15 +91,15 @@ async def test_connections_are_spread_over_the_servers_of_a_port() -> None:
             assert len({await asked(channel) for channel in several}) > 1
 
 
-async def test_what_can_not_be_shared_has_one_server() -> None:
+async def test_an_address_that_can_not_be_shared_has_one_server() -> None:
     with short_folder() as folder:
         listen = f"unix:{folder}/s"
         async with serving(Servers(), listen, reuse_port=False), channels(listen) as several:
             assert {await asked(channel) for channel in several} == {b"1"}
 
 
-async def test_a_server_that_fails_is_made_anew_and_its_calls_go_on() -> None:
-    """Those of the others do anyway; a call that goes on keeps a server from ending."""
+async def test_a_failed_server_is_replaced_and_its_calls_continue() -> None:
+    """A running call keeps the failed server from ending; other servers' calls are not affected."""
     servers = Servers()
     with reserved_port("127.0.0.1:0") as listen:
         async with (
@@ -127,7 +127,7 @@ async def test_calls_of_a_server_that_has_failed_end_with_the_others() -> None:
 
 
 def break_one(address: str) -> None:
-    """Ends one of the servers: by a path that is no UTF-8."""
+    """Ends one of the servers by a path that is not UTF-8."""
     with RawConnection.greeted(address) as connection:
         connection.send(b"".join(connection.request(request_headers(b"/\xff\xfe"))))
         assert connection.reply().ended_properly

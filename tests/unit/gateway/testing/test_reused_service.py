@@ -1,4 +1,4 @@
-"""Which services go on from one module of tests to the next."""
+"""Services that keep running from one test module to the next."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from forebay_gateway.testing.reused_service import ReusedService
 
 
 class Log:
-    """Starts services that say what becomes of them."""
+    """Starts services that log their start and stop."""
 
     def __init__(self) -> None:
         self.kept: ReusedService[str] = ReusedService()
         self.lines: list[str] = []
 
     def use(self, services: dict[Any, Any]) -> str:
-        """One module."""
+        """Uses the services as one test module does."""
         with self.kept.using(services, lambda: self.serve(str(services))) as service:
             return service
 
@@ -40,7 +40,7 @@ def test_the_same_services_are_started_once(log: Log) -> None:
     assert log.lines == ["start {1: 'a'}"]
 
 
-def test_other_services_end_those_before(log: Log) -> None:
+def test_other_services_stop_the_earlier_ones(log: Log) -> None:
     log.use({1: "a"})
     log.use({1: "b"})
     assert log.lines == ["start {1: 'a'}", "end {1: 'a'}", "start {1: 'b'}"]
@@ -53,7 +53,7 @@ def test_services_that_were_changed_are_other_services(log: Log) -> None:
     assert log.use(services) == "{1: 'b'}"
 
 
-def test_what_is_kept_makes_way_and_what_is_in_use_does_not(log: Log) -> None:
+def test_a_kept_service_is_stopped_and_a_used_one_is_not(log: Log) -> None:
     with log.kept.using({1: "a"}, lambda: log.serve("a")):
         log.kept.stop_if_unused()
         assert log.lines == ["start a"]
@@ -63,7 +63,7 @@ def test_what_is_kept_makes_way_and_what_is_in_use_does_not(log: Log) -> None:
     assert log.use({1: "a"}) == "{1: 'a'}"
 
 
-def test_a_start_that_fails_leaves_nothing(log: Log) -> None:
+def test_a_failed_start_leaves_nothing_behind(log: Log) -> None:
     @contextmanager
     def fail() -> Iterator[str]:
         raise RuntimeError("no")

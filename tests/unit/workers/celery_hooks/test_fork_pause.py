@@ -34,7 +34,7 @@ class Looped:
         await self._ended.wait()
 
     def do(self, what: Callable[[], object]) -> None:
-        """In the loop, soon."""
+        """Schedules the function in the loop."""
         self.loop.call_soon_threadsafe(what)
 
     def end(self) -> None:

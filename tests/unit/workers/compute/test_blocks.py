@@ -11,7 +11,7 @@ from forebay_workers.compute.blocks import Blocks
 
 
 def unmade(rows: int, cols: int, dtype: str = "<f8") -> Array:
-    """A matrix of that shape that takes no memory."""
+    """A matrix of that shape that uses no memory."""
     return np.broadcast_to(np.zeros(1, dtype), (rows, cols))
 
 

@@ -90,7 +90,7 @@ def test_numbers_of_many_leaves_have_the_digits_that_gmp_gives(
 
 @pytest.mark.parametrize("chunks", [1, 2, 3, 5])
 @pytest.mark.parametrize("offset", [-1, 0, 1])
-def test_decimal_chunks_are_whole_around_their_boundaries(chunks: int, offset: int) -> None:
+def test_decimal_chunks_are_correct_around_their_boundaries(chunks: int, offset: int) -> None:
     number = TEN ** (CHUNK_DIGITS * chunks) + offset
     found = _decimals(number)
     digits = CHUNK_DIGITS * chunks + (offset >= 0)

@@ -23,7 +23,7 @@ def _lasting(request: pb.FactorialRequest) -> list[pb.FactorialResponse]:
     ]
 
 
-# From one chunk to several, and from GMP's own factorial to one out of halves.
+# From one chunk to several, and from GMP's own factorial to the recursive one.
 @pytest.mark.parametrize("n", [0, 1, 1000, 40_000, 51_001, 150_000])
 def test_the_header_has_the_length_of_the_digits(n: int) -> None:
     number = gmpy2.fac(n)

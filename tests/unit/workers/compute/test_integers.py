@@ -35,7 +35,7 @@ def test_a_large_factorial_is_what_gmp_computes(n: int) -> None:
 
 
 @pytest.mark.parametrize("direct_n", [1, 2, 7])
-def test_a_factorial_computed_from_halves_is_exact(
+def test_a_factorial_computed_by_recursion_is_exact(
     monkeypatch: pytest.MonkeyPatch, direct_n: int
 ) -> None:
     monkeypatch.setattr(integers, "DIRECT_N", direct_n)
@@ -80,7 +80,7 @@ def test_binary_chunks_of_any_size_join_to_the_number(number: int, size: int) ->
 
 
 @pytest.mark.parametrize("chunks", [1, 2])
-def test_binary_chunks_are_whole_around_their_boundaries(chunks: int) -> None:
+def test_binary_chunks_are_correct_around_their_boundaries(chunks: int) -> None:
     bound = mpz(1) << (8 * CHUNK_BYTES * chunks)
     assert [len(chunk) for chunk in binary_chunks(bound - 1)] == [CHUNK_BYTES] * chunks
     assert [len(chunk) for chunk in binary_chunks(bound)] == [*[CHUNK_BYTES] * chunks, 1]

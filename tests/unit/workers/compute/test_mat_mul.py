@@ -91,7 +91,7 @@ def _requests(left: Array, right: Array, dtype: int) -> Iterator[pb.MatMulReques
 
 
 def test_the_golden_values_of_a_seed() -> None:
-    # Pinned: they may never change, or one seed would give two products.
+    # Pinned: they must never change, or one seed would give two products.
     left, right = random_operands(_random(1, 2), SEED)
     assert left.tolist() == [[0.8201981478608876, 0.18924562408645496]]
     assert right.tolist() == [[0.8676608148821462], [0.3945814702827203]]

@@ -263,7 +263,7 @@ def test_metadata_that_grpc_can_not_carry_raises_in_the_handler(pair: tuple[str,
         ([(b"\xff", "1")], ValueError),
     ],
 )
-def test_metadata_of_other_types_raises_and_leaves_what_was_set(
+def test_metadata_of_other_types_raises_and_keeps_the_earlier_value(
     name: str, metadata: object, error: type[Exception]
 ) -> None:
     said = context()

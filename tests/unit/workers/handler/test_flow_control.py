@@ -69,7 +69,7 @@ def test_only_read_items_are_trimmed_and_only_over_the_limit(sizes: list[int], r
 
 
 @given(_SIZES, st.integers(0, 30))
-def test_a_blocked_handler_waits_until_much_is_read(sizes: list[int], read: int) -> None:
+def test_a_blocked_handler_waits_until_a_large_part_is_read(sizes: list[int], read: int) -> None:
     flow = _sent(*sizes, window=1 << 20)
     flow.on_credit(read)
     trimmable = flow.trimmable()

@@ -30,7 +30,7 @@ UNARY, RESPONSES, BOTH = METHODS["Add"], METHODS["Factorial"], METHODS["MatMul"]
 def _failed(
     method: Method, handler: Callable[..., Any], *requests: Message, **more: Any
 ) -> ForebayError:
-    """The error that the outcome tells."""
+    """The error in the outcome."""
     outcome = Attempt().run(method, handler, *requests, **more)
     assert outcome is not None
     status = status_pb2.Status.FromString(outcome.details)

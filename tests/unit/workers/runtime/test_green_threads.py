@@ -1,4 +1,4 @@
-"""Which of Celery's pools are refused."""
+"""Celery's pools that are refused."""
 
 from __future__ import annotations
 

@@ -61,4 +61,4 @@ def test_a_task_that_never_returns_is_reported_and_does_not_block_the_end(
     for thread in (*threads, late):
         thread.join(TIMEOUT_S)
     assert pool.running() == []
-    assert ran == []  # what had no slot when the pool ended is not begun
+    assert ran == []  # a task without a slot when the pool ended is not begun
