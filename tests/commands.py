@@ -17,7 +17,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Ran:
-    """What a program left: its exit code, its standard output and its standard error."""
+    """The result of a program: exit code, standard output and standard error."""
 
     code: int
     out: str
@@ -29,7 +29,7 @@ class Ran:
         return list(json_values(self.out))
 
     def succeeded(self) -> Ran:
-        """Itself; fails the test where the exit code is not 0."""
+        """Returns itself; fails the test if the exit code is not 0."""
         assert self.code == 0, f"exit code {self.code}:\n{self.out}{self.err}"
         return self
 

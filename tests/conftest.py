@@ -1,4 +1,4 @@
-"""Fixtures that start real things."""
+"""Fixtures that start real processes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _level(item: pytest.Item) -> str:
 
 
 def _shared(item: Any) -> str | None:
-    """What the test shares with others, in words; None where that is nothing, or is cheap."""
+    """The name of the resource that the test shares; None if it shares none, or a cheap one."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
     brokers = [value for value in params.values() if isinstance(value, str)]
     if _level(item) == "unit":
@@ -84,7 +84,7 @@ class Up:
 
 @pytest.fixture(scope="session")
 def up() -> Iterator[Up]:
-    """Everything on an embedded backend: three workers and a gateway, once a session."""
+    """A gateway and three workers on an embedded backend, once a session."""
     with short_folder() as folder:
         env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
         with forebay_up(env=env) as (process, address):

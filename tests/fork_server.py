@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = {"forebay": ("forebay.cli", "main"), "celery": ("celery.__main__", "main")}
-"""Where each program's console script goes."""
+"""The entry point of each program's console script."""
 
-# Neither NumPy, whose BLAS starts threads, nor anything that a test's own application brings.
+# Not NumPy, whose BLAS starts threads, and no modules of a test's own application.
 _IMPORTED = (
     *("celery.__main__", "celery.bin.celery", "celery.apps.worker", "celery.worker.consumer"),
     *("celery.concurrency.prefork", "celery.concurrency.thread", "celery.concurrency.solo"),
@@ -78,15 +78,15 @@ def main() -> None:
 
 
 def _received(line: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """What is asked for next, and the streams that came along; None at the end."""
+    """The next request, and its streams; None at the end."""
     text, streams, _, _ = socket.recv_fds(line, _READ_BYTES, _STREAMS)
     while text and not text.endswith(b"\n"):
         text += line.recv(_READ_BYTES)
     return (json.loads(text) if text else None), streams
 
 
-def _tell(line: socket.socket, told: dict[str, Any]) -> None:
-    line.sendall(json.dumps(told).encode() + b"\n")
+def _tell(line: socket.socket, reply: dict[str, Any]) -> None:
+    line.sendall(json.dumps(reply).encode() + b"\n")
 
 
 def _tell_of_ended(line: socket.socket) -> None:
@@ -101,7 +101,7 @@ def _tell_of_ended(line: socket.socket) -> None:
 
 
 def _become(asked: dict[str, Any], streams: list[int]) -> None:
-    """The program that is asked for; ends as it does."""
+    """Runs the requested program, and exits with its exit code."""
     os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)

@@ -1,4 +1,4 @@
-"""Processes of `forebay` and `celery`, started by a fork server of the test session's own."""
+"""Processes of `forebay` and `celery`, started by the test session's fork server."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ENABLED = threading.Event()
 
 
 def enable() -> None:
-    """From now on this process forks what can be forked."""
+    """From now on this process starts programs by the fork server, if possible."""
     _ENABLED.set()
 
 
 def can_fork(command: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Whether the command is of a program that the fork server knows, and needs no other Python."""
+    """Whether the fork server has the command's program, and the Python is the same."""
     return (
         _ENABLED.is_set()
         and Path(command[0]).name in PROGRAMS
@@ -37,7 +37,7 @@ def can_fork(command: Sequence[str], env: Mapping[str, str]) -> bool:
 
 
 def _of_python(env: Mapping[str, str]) -> dict[str, str]:
-    """What Python reads when it starts."""
+    """The variables that Python reads when it starts."""
     return {name: value for name, value in env.items() if name.startswith("PYTHON")}
 
 
@@ -63,7 +63,7 @@ class Forked:
         self.pid = _server().start(self, asked, [stdin.fileno(), stdout.fileno(), stderr.fileno()])
 
     def has_ended(self, code: int) -> None:
-        """The fork server's word."""
+        """Records the exit code that the fork server has reported."""
         self.returncode = code
         self._ended.set()
 
@@ -127,8 +127,8 @@ class _Server:
         return pid
 
     def _hear(self) -> None:
-        with self._line.makefile("rb") as told:
-            for text in told:
+        with self._line.makefile("rb") as replies:
+            for text in replies:
                 word = json.loads(text)
                 if "pid" in word:
                     self._started.put(word["pid"])

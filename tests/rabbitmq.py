@@ -34,10 +34,10 @@ VHOSTS = (
     *("redis", "redis-deserted", "embedded", "embedded-deserted"),
     *("dispatch", "outage", "nemesis", "docs", "plain", "tutorial"),
 )
-"""The virtual hosts of a node, by what they are for: each has queues of its own."""
+"""The virtual hosts of a node, by purpose; each has its own queues."""
 
 READY = r"completed with \d+ plugins"
-"""What a node prints when it accepts connections."""
+"""The output of a node that accepts connections."""
 
 _STOP_TIMEOUT_S = 30.0
 
@@ -48,7 +48,7 @@ def is_installed() -> bool:
 
 
 def require_rabbitmq() -> None:
-    """Skips the test where no RabbitMQ is installed; fails it in CI."""
+    """Skips the test if no RabbitMQ is installed; fails it in CI."""
     if is_installed():
         return
     missing = "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
@@ -77,7 +77,7 @@ class RabbitMQ:
         return f"amqp://guest:guest@127.0.0.1:{self._port}/{vhost}"
 
     def tls_url(self, host: str, vhost: str) -> str:
-        """The same by its listener with TLS, which asks for a client's certificate."""
+        """The URL of its listener with TLS, which requires a client certificate."""
         return f"amqps://guest:guest@{host}:{self._tls_port}/{vhost}"
 
     def start(self) -> None:
@@ -88,7 +88,7 @@ class RabbitMQ:
 
     @contextlib.contextmanager
     def out_of_memory(self) -> Iterator[None]:
-        """The node's memory alarm is on in the block: it blocks who publishes, and says nothing."""
+        """Turns on the memory alarm during the block: publishers block, without an error."""
         self._control("set_vm_memory_high_watermark", "0.0000001")
         try:
             yield
@@ -112,7 +112,7 @@ class RabbitMQ:
         try:
             node.stop(signal.SIGTERM, _STOP_TIMEOUT_S)
         finally:
-            # The script's child, should the script have had to be killed.
+            # The script's child, in case the script had to be killed.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
                 os.kill(int((self.folder / "pid").read_text()), signal.SIGKILL)
 
@@ -144,7 +144,7 @@ def rabbitmq_folder(tls: tuple[Path, Issued] | None = None) -> Iterator[RabbitMQ
 def _node_environment(folder: Path, epmd_port: int) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
-        "HOME": str(folder),  # where Erlang's cookie is made
+        "HOME": str(folder),  # Erlang creates its cookie there
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_LOGS": "-",

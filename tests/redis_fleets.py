@@ -23,7 +23,7 @@ DOWN_AFTER_MS = 1000
 
 
 def require_redis() -> None:
-    """Skips the test where Debian's Redis is not installed; fails it in CI."""
+    """Skips the test if Debian's Redis is not installed; fails it in CI."""
     if shutil.which("redis-server") and shutil.which("redis-cli"):
         return
     missing = "Redis is not installed (Debian: apt-get install redis-server)"
@@ -70,13 +70,13 @@ class SentinelFleet:
 
     @property
     def master(self) -> Node:
-        """The node that takes writes."""
+        """The node that accepts writes."""
         return next(node for node in self.nodes if _role(node) == "master")
 
 
 @contextlib.contextmanager
 def sentinel_fleet(*options: str) -> Iterator[SentinelFleet]:
-    """A master and what watches over it, with these options of the servers."""
+    """A master, its replica and its Sentinels, with these server options."""
     require_redis()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(short_folder())
@@ -142,7 +142,7 @@ class Cluster:
         raise LookupError(f"no node has slot {slot}")
 
     def move(self, key: str) -> None:
-        """Moves the key's slot to another master, with all that is in it."""
+        """Moves the key's slot to another master, with all its keys."""
         slot = int(self._any.client.execute_command("CLUSTER", "KEYSLOT", key))
         source = self.owner(key)
         target = next(n for n in self.nodes if n is not source and _role(n) == "master")

@@ -19,7 +19,7 @@ from tests.echo.v1 import echo_pb2, echo_pb2_grpc
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, Gate
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-_MOST_PADDING = 16 << 20  # over any limit; who asks for 4 GiB gets no less an error
+_MOST_PADDING = 16 << 20  # over any limit; a request for 4 GiB gets the same error
 
 
 class _Status(grpc.Status):
@@ -33,14 +33,14 @@ class _Status(grpc.Status):
 
 
 def sleep(seconds: float, context: grpc.ServicerContext) -> None:
-    """Sleeps for so long, or until the call is over."""
+    """Sleeps for that time, or until the call is over."""
     give_up = time.monotonic() + seconds
     while context.is_active() and time.monotonic() < give_up:
         time.sleep(0.01)
 
 
 def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
-    """Does what the request says, before the response."""
+    """Does the request's `act` before the response."""
     match request.act:
         case "abort":
             context.abort(grpc.StatusCode.NOT_FOUND, "no such ☃")
@@ -85,12 +85,12 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
 
 
 def zeros(size: int) -> bytes:
-    """So many, up to what is too many anyway."""
+    """That many zero bytes, up to a limit."""
     return bytes(min(size, _MOST_PADDING))
 
 
 def echo_metadata(context: grpc.ServicerContext) -> None:
-    """Gives back what gRPC's interop tests ask for."""
+    """Returns the metadata that gRPC's interop tests ask for."""
     given = dict(context.invocation_metadata())
     initial = given.get("x-grpc-test-echo-initial")
     if initial is not None:
@@ -100,14 +100,14 @@ def echo_metadata(context: grpc.ServicerContext) -> None:
         context.set_trailing_metadata((("x-grpc-test-echo-trailing-bin", trailing),))
 
 
-def end_as_told(request: EchoRequest, context: grpc.ServicerContext) -> None:
+def end_as_asked(request: EchoRequest, context: grpc.ServicerContext) -> None:
     """Ends the call with the status that the request names, if any."""
     if request.HasField("status"):
         context.abort(_CODES[request.status.code], request.status.message)
 
 
 def pass_through(gate: Gate, index: int, context: grpc.ServicerContext) -> None:
-    """Waits at the gate, where it stands before this index, until it opens or the call is over."""
+    """If the gate is before this index, waits until it opens or the call is over."""
     if gate.path and gate.before == index:
         while context.is_active() and not Path(gate.path).exists():
             time.sleep(0.01)
@@ -119,7 +119,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
     def Unary(self, request: EchoRequest, context: grpc.ServicerContext) -> EchoResponse:
         act(request, context)
         echo_metadata(context)
-        end_as_told(request, context)
+        end_as_asked(request, context)
         if request.act == "wrong type":
             return request  # type: ignore[return-value]
         return EchoResponse(text=request.text, padding=zeros(request.padding))
@@ -139,7 +139,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
                 sleep(request.seconds, context)
             yield EchoResponse(text=request.text, index=index, padding=zeros(size))
         pass_through(request.gate, len(sizes), context)
-        end_as_told(request, context)
+        end_as_asked(request, context)
 
     Detached = ServerStream
     Narrow = ServerStream
@@ -151,7 +151,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         texts = []
         for request in requests:
             act(request, context)
-            end_as_told(request, context)
+            end_as_asked(request, context)
             texts.append(request.text)
             if request.act == "return":
                 break
@@ -164,7 +164,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         for index, request in enumerate(requests):
             act(request, context)
             yield EchoResponse(text=request.text, index=index, padding=zeros(request.padding))
-            end_as_told(request, context)
+            end_as_asked(request, context)
             if request.act == "return":
                 return
 

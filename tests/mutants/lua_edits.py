@@ -1,4 +1,4 @@
-"""Mutations of Lua, found by patterns: the scripts are a few lines each, and plain."""
+"""Mutations of Lua, found by patterns, since the scripts are short and simple."""
 
 from __future__ import annotations
 

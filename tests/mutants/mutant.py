@@ -31,7 +31,7 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """How `equivalent.toml` names it: without a position, which other changes move."""
+        """Its key in `equivalent.toml`: without a position, which other changes move."""
         return self.path, self.line, self.becomes
 
     def applied(self, source: str) -> str:
@@ -39,7 +39,7 @@ class Mutant:
 
 
 def mutants(path: str, source: str, edits: Iterable[Edit]) -> list[Mutant]:
-    """The mutants by these edits, without repetitions."""
+    """The mutants of these edits, without duplicates."""
     return list(dict.fromkeys(_mutant(path, source, edit) for edit in edits))
 
 

@@ -23,7 +23,7 @@ _LONGEST_S = 300.0
 
 
 class Fate(StrEnum):
-    """What became of a mutant."""
+    """The result of a mutant."""
 
     KILLED = "killed"
     TIMED_OUT = "timed out"
@@ -47,15 +47,15 @@ class Runner:
 
         Raises BrokenTestsError if the tests do not pass on the tree as it is.
         """
-        patience_s = self._patience_s({tests_of[mutant.path] for mutant in found})
+        timeouts_s = self._timeout_s({tests_of[mutant.path] for mutant in found})
         futures = {}
         for mutant in found:
             tests = tests_of[mutant.path]
-            futures[self._pool.submit(_fate, mutant, tests, patience_s[tests])] = mutant
+            futures[self._pool.submit(_fate, mutant, tests, timeouts_s[tests])] = mutant
         for future in as_completed(futures):
             yield futures[future], future.result()
 
-    def _patience_s(self, tests: Iterable[Tests]) -> dict[Tests, float]:
+    def _timeout_s(self, tests: Iterable[Tests]) -> dict[Tests, float]:
         """How long to wait for the tests of a mutant, which may make them slower or hang."""
         taken = {one: self._pool.submit(_time_s, one) for one in tests}
         return {one: 20.0 + 5.0 * future.result() for one, future in taken.items()}

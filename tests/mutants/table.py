@@ -1,4 +1,4 @@
-"""Which modules are mutated, and the tests that must notice."""
+"""The modules that are mutated, and the tests that must fail."""
 
 from __future__ import annotations
 
@@ -105,4 +105,4 @@ LUA = {
     str(path.relative_to(ROOT)): _LEDGER_TESTS
     for path in sorted((ROOT / LUA_FOLDER).rglob("*.lua"))
 }
-"""All scripts: any test of the ledger may notice."""
+"""All scripts: any test of the ledger may detect a change."""

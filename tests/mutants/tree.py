@@ -39,7 +39,7 @@ _OPTIONS = (
     "--hypothesis-seed=0",
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
-)  # of what was imported before
+)  # of modules that were imported before
 
 
 class Tree:

@@ -14,7 +14,7 @@ BUF_YAML = "version: v2\nmodules:\n  - path: own\n  - path: forebay\n"
 
 
 def build(version: str, folder: Path, *options: str) -> Path:
-    """The set of `now` or `before`, in a workspace in the folder that has our protos beside."""
+    """The set of `now` or `before`, built in a workspace that also contains our protos."""
     workspace = folder / version
     shutil.copytree(HERE / version, workspace / "own")
     shutil.copytree(PROTOS, workspace / "forebay")

@@ -41,7 +41,7 @@ def place(order: Any, context: grpc.ServicerContext) -> Any:
 
 
 def track(order: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-    """A step for each piece, with progress between."""
+    """Yields a step for each piece, with progress in between."""
     for number in range(order.count):
         yield _new("Event", progress={"fraction": number / order.count})
         yield _new("Event", step=f"{order.item} {number}")
@@ -53,7 +53,7 @@ def place_many(orders: Iterator[Any], context: grpc.ServicerContext) -> Any:
 
 
 def ponder(order: Any, context: grpc.ServicerContext) -> Any:
-    """Comes to no end before it is stopped."""
+    """Runs until it is stopped."""
     over = threading.Event()
     context.add_callback(over.set)
     over.wait()
@@ -62,7 +62,7 @@ def ponder(order: Any, context: grpc.ServicerContext) -> Any:
 
 
 def done(order: Any, context: grpc.ServicerContext) -> Any:
-    """Says that it was done."""
+    """Reports that it is done."""
     return _new("Receipt", text="done")
 
 

@@ -1,4 +1,4 @@
-"""A Celery application that knows nothing of Forebay, its tasks good and bad.
+"""A Celery application that does not use Forebay, with tasks that succeed and tasks that fail.
 
 `celery -A tests.plain.app worker -Q plain` runs it.
 """
@@ -105,7 +105,7 @@ def _raise(_: Task[Any, Any], expression: str) -> None:
 
 
 def _touch_then_sleep(self: Task[Any, Any], value: dict[str, Any]) -> None:
-    """Leaves its mark, with its id, when it begins, and another when it ends."""
+    """Creates a file with the task's id when it begins, and another when it ends."""
     begun = Path(value["begun"])
     begun.with_suffix(".new").write_text(str(self.request.id))
     begun.with_suffix(".new").rename(begun)

@@ -1,4 +1,4 @@
-"""An ordinary servicer of gRPC's Greeter: it knows of gRPC alone."""
+"""An ordinary servicer of gRPC's Greeter, which uses nothing of Forebay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _too_many() -> _Refusal:
 
 
 class Greeter(helloworld_pb2_grpc.GreeterServicer):
-    """Greets, and uses most of what a context has; SayHelloBidiStream is left undone."""
+    """Greets, and uses most methods of a context; SayHelloBidiStream is not implemented."""
 
     def SayHello(self, request: HelloRequest, context: grpc.ServicerContext) -> HelloReply:
         match request.name:

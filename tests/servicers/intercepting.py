@@ -1,4 +1,4 @@
-"""Interceptors as they are written for `grpc.server`; they know of gRPC alone."""
+"""Interceptors written for `grpc.server`, which use nothing of Forebay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 
 SEEN: list[str] = []
-"""What interceptors saw; the servers are in process."""
+"""Observations of interceptors; the servers run in this process."""
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 
@@ -19,7 +19,7 @@ Continuation = Callable[[grpc.HandlerCallDetails], Any]
 
 
 class Intercepting(grpc.ServerInterceptor):
-    """An interceptor made of a function."""
+    """An interceptor made from a function."""
 
     def __init__(self, intercept: Callable[[Continuation, Any], Any]) -> None:
         self._intercept = intercept
@@ -29,7 +29,7 @@ class Intercepting(grpc.ServerInterceptor):
 
 
 class Chosen(grpc.ServerInterceptor):
-    """Runs the interceptors that a test has chosen last."""
+    """Runs the interceptors that the test has chosen."""
 
     def __init__(self) -> None:
         self.interceptors: tuple[grpc.ServerInterceptor, ...] = ()
@@ -146,7 +146,7 @@ def _with_variable(continuation: Continuation, details: Any) -> Any:
 
 
 def _watching(continuation: Continuation, details: Any) -> Any:
-    """Reports how each call ended, as those that log or count calls do."""
+    """Reports how each call ended, as interceptors for logs or metrics do."""
 
     def wrap(behavior: Any) -> Any:
         def call(argument: Any, context: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An ordinary interceptor that turns rude callers away; it knows of gRPC alone."""
+"""An ordinary interceptor that rejects rude callers, and uses nothing of Forebay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ordinary servicer of gRPC's RouteGuide: it knows of gRPC alone."""
+"""An ordinary servicer of gRPC's RouteGuide, which uses nothing of Forebay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`celery -A tests.servicers.worker worker`: two servicers, as they are, on the fleet."""
+"""`celery -A tests.servicers.worker worker`: two unchanged servicers on Celery workers."""
 
 from __future__ import annotations
 

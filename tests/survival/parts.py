@@ -1,4 +1,4 @@
-"""What the service answers: a response follows from text, index and size alone. Pure."""
+"""The service's responses: each depends only on text, index and size. Pure."""
 
 from __future__ import annotations
 

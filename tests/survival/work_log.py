@@ -1,4 +1,4 @@
-"""When handlers worked: a file that all processes append to, a line at a time.
+"""Logs when handlers worked, to a file that all processes append to, a line at a time.
 
 A line is one `write` to a file opened for appending, so lines of several processes
 never mix, and a process that is killed has written all it said. Times are of the
@@ -42,14 +42,14 @@ class Worklog:
         self._file = os.open(os.environ[PATH_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def beat(self) -> None:
-        """The handler is at work."""
+        """Records that the handler is working."""
         now = time.monotonic()
         if now - self._last >= BEAT_EVERY_S:
             self._last = now
             self._write("beat")
 
     def close(self, *, ended: bool) -> None:
-        """The handler works no more; `ended` where it came to its own end."""
+        """Records that the handler has stopped; `ended` if it finished by itself."""
         self._write("end" if ended else "stop")
         os.close(self._file)
 

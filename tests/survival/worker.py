@@ -1,4 +1,4 @@
-"""`celery -A tests.survival.worker worker -Q survival`: handlers that say when they work."""
+"""`celery -A tests.survival.worker worker -Q survival`: handlers that log when they work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.survival.work_log import Worklog, working
 
 
 class _Stopped(Exception):
-    """The call is over; what the handler returns is of no interest."""
+    """The call is over, so the handler's result is ignored."""
 
 
 def _work(seconds: float, context: grpc.ServicerContext, log: Worklog) -> None:

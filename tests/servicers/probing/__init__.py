@@ -1,1 +1,1 @@
-"""A servicer that looks at its context and requests; it knows of gRPC alone."""
+"""A servicer that inspects its context and requests, and uses nothing of Forebay."""

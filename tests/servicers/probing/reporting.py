@@ -9,7 +9,7 @@ from typing import Any
 from tests.echo.v1.echo_pb2 import EchoResponse
 
 CALLED: list[str] = []
-"""What callbacks and threads saw after their handlers had returned; the servers are in process."""
+"""Observations of callbacks and threads after their handlers returned; servers are in process."""
 
 
 def text(value: object) -> EchoResponse:
@@ -17,7 +17,7 @@ def text(value: object) -> EchoResponse:
 
 
 def result(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
-    """The type of what the function returns, and it; or of what it raises."""
+    """The function's result and its type, or the type of its exception."""
     try:
         returned = function(*arguments)
     except Exception as error:

@@ -13,7 +13,7 @@ from tests.servicers.probing.unary import PROBES
 
 
 class Probing(echo_pb2_grpc.EchoServiceServicer):
-    """All four kinds; what a probe returns is what the handler returns."""
+    """All four kinds of methods; a handler returns the result of its probe."""
 
     def Unary(self, request: EchoRequest, context: grpc.ServicerContext) -> Any:
         return PROBES[request.act](request, context)

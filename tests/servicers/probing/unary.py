@@ -21,7 +21,7 @@ class Refusal(grpc.Status):
 
 
 def at_first(request: EchoRequest, context: Any) -> EchoResponse:
-    """Everything before anything was set, but for values that are the connection's."""
+    """All properties before the first setter, except those of the connection."""
     return text(
         [
             result(context.code),
