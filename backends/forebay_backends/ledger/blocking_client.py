@@ -67,7 +67,7 @@ class BlockingLedger:
         return operation.parse(reply)
 
     def run_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Runs independent operations in one round trip; in a cluster, in one a partition.
+        """Runs independent operations in one round trip; in a cluster, in one for each partition.
 
         Raises BackendUnavailable if any of them fails.
         """

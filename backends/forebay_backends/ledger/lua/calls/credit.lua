@@ -1,4 +1,4 @@
--- A watcher has read so many items.
+-- A watcher has read `count` items.
 -- ARGV: call, count
 -- Replies: OK | UNKNOWN | state
 local call, count = ARGV[1], ARGV[2]
