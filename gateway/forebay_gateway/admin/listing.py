@@ -25,7 +25,7 @@ from forebay_gateway.admin.pages import merged
 _MAX_LISTED_ITEM_BYTES = 4096
 _MAX_PAGE_BYTES = 1 << 20  # gRPC clients accept messages up to 4 MiB by default
 _DESCRIPTIONS_PER_ROUND_TRIP = 50
-# A filtered page reads at most so many calls of each partition, this many times.
+# A filtered page reads at most this many calls of each partition, in this many rounds.
 _FILTERED_SCAN_SIZE = 64
 _MAX_SCANS = 16
 

@@ -40,7 +40,7 @@ SERVICE = "google.longrunning.Operations"
 MAX_WAIT_S = 30 * 60.0
 """How long WaitOperation waits for a call if its caller sets no bound."""
 
-_MAX_ITEM_BYTES = 1 << 30  # no limit: the response is the last item, whole
+_MAX_ITEM_BYTES = 1 << 30  # no limit: the response is the complete last item
 _REPLY_MARGIN_S = 1.0
 
 
@@ -143,7 +143,7 @@ def found(answer: T | Refused) -> T:
 
 
 def _wait_s(request: pb.WaitOperationRequest, context: Context) -> float:
-    """The time to wait: what the request asks for, but not until the RPC's deadline.
+    """The time to wait: the request's timeout, but less than the time to the RPC's deadline.
 
     The reply is sent `_REPLY_MARGIN_S` before the deadline, or in the middle of a short one.
     """

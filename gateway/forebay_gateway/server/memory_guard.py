@@ -17,9 +17,9 @@ from forebay_gateway.rpc.message_reads import MessageReads
 _CHECK_INTERVAL_S = 0.02
 _TRIM_INTERVAL_S = 5.0
 SLACK_BYTES = 256 << 20
-"""For what admission does not count: copies of messages that are being passed on, responses."""
+"""For memory that admission does not count: copies of messages in transit, and responses."""
 _EVICT_ABOVE_BYTES = 32 << 20
-"""Over `max_held_bytes`, well below the slack: messages go on arriving until their reads end."""
+"""Above `max_held_bytes`. Well below the slack, because messages arrive until their reads end."""
 
 _log = logging.getLogger(__name__)
 

@@ -1,9 +1,9 @@
 """Several gRPC servers on one port, each replaced when it fails.
 
-Why several: a grpc.aio server accepts one call per turn or two of the event loop. Under
-load most calls would wait to be accepted, and too few would be there at a time to share
-messages. Several servers on one event loop accept as many calls at a time: with an echo handler,
-1.5 times as many calls/s.
+Why several: a grpc.aio server accepts one call in every one or two iterations of the event loop.
+Under load most calls would wait to be accepted, and few accepted calls could share messages.
+Several servers on one event loop accept several calls at a time: with an echo handler, 1.5 times
+as many calls/s.
 
 Why replaced: a request whose path is not UTF-8 ends the main loop of a grpc.aio server, which
 decodes the path before any handler or interceptor of ours. The process stays up, but that server

@@ -3,7 +3,7 @@
 Task queues belong to the application and are never declared here: RabbitMQ refuses to declare a
 queue with other arguments than it has. The reply queue survives a broken connection, and a restart
 of the broker with those of its messages that are persistent (Celery's `result_persistent`). It
-expires a minute after its gateway has gone.
+expires a minute after its gateway has ended.
 """
 
 from __future__ import annotations
