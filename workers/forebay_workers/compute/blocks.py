@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from forebay.compute.arrays import CHUNK_BYTES, Array
 
 WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
-"""A product of at most so many operations is computed whole, by NumPy's `matmul`, in about 1 s."""
+"""A product of at most that many operations is computed whole, by NumPy's `matmul`: about 1 s."""
 
 _BLOCK_ROWS = 256
 _BLOCK_PANELS = 16  # 16 MiB, or 48 if a row is a panel of its own

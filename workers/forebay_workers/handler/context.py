@@ -1,4 +1,4 @@
-"""The context that a handler receives beside its request: a whole `grpc.ServicerContext`.
+"""The context that a handler receives with its request: a complete `grpc.ServicerContext`.
 
 A handler written for `grpc.server` runs unchanged. Metadata and status that it sets go to
 the ledger instead of a socket.
