@@ -1,4 +1,4 @@
-"""What the site shows beside `docs/`, and that it loads nothing from elsewhere; a hook of mkdocs.
+"""A hook of mkdocs: adds files from outside `docs/`, and checks that the site is self-contained.
 
 In `docs/`, links lead to files elsewhere in the repository, as a forge has them. Here pictures and
 texts that are linked go with the site, below `source/` (texts as `.txt`, which browsers show), a

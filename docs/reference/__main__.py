@@ -14,7 +14,7 @@ _REGION = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(page: str) -> str:
-    """The page with its regions made anew."""
+    """The page with its generated regions updated."""
 
     def region(match: re.Match[str]) -> str:
         table, *arguments = match[2].split()
