@@ -31,5 +31,5 @@ def _uv(*words: str) -> None:
     command = [sys.executable, "-m", "uv", *words, "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip() or f"uv ended with {done.returncode}"
-        raise NotInstalled(said.splitlines()[-1].strip())
+        message = (done.stderr or done.stdout).strip() or f"uv ended with {done.returncode}"
+        raise NotInstalled(message.splitlines()[-1].strip())

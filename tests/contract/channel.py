@@ -34,9 +34,9 @@ class Channel:
         self._pubsub.close()
 
     def received(self) -> list[bytes]:
-        """All that was published since the last time.
+        """The messages that were published since the last call.
 
-        A server publishes in order, so what comes before a mark of ours is all.
+        A server publishes in order, so all of them arrive before a mark that is published now.
         """
         mark = uuid.uuid4().bytes
         self._ledger.publish(self.name, mark)

@@ -35,8 +35,8 @@ class LossyLink:
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}{database}"
 
     def lose_answer_to(self, operation: str, then: Callable[[], object] = lambda: None) -> None:
-        """The next run of the ledger's script is done, but its answer never arrives; what
-        else happens to the server is done before it is asked again.
+        """Loses the reply to the next run of the ledger's script, and then calls `then`, before
+        the client retries.
         """
         self.lost.clear()
         self._then = then

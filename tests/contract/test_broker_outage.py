@@ -141,7 +141,7 @@ async def test_a_gateway_outlives_an_outage_of_its_broker(
                 error = of_rpc_error(call.exception(BOUND_S))
                 assert (error.code_name, error.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
                 assert error.retry_after_s is not None
-            eventually(lambda: not serving(channel), "health says so", BOUND_S)
+            eventually(lambda: not serving(channel), "health is NOT_SERVING", BOUND_S)
         finally:
             rabbitmq.start()
         await use(amqp)

@@ -39,7 +39,7 @@ def requests() -> Iterator[EchoRequest]:
 
 
 def received(site: Site, call_id: str, count: int) -> bool:
-    """Whether the ledger has so many requests of the call."""
+    """Whether the ledger has that many requests of the call."""
     return int(site.field(call_id, "request_count") or 0) >= count
 
 

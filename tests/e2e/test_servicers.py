@@ -101,7 +101,7 @@ def answer_of(call: Any, *, streams: bool = True) -> Answer:
 
 
 def own(metadata: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The servicer's own metadata. Forebay's errors have an ErrorInfo beside its details."""
+    """The servicer's own metadata. Forebay's errors also have an ErrorInfo."""
     found = {key: value for key, value in metadata if not key.startswith("forebay-")}
     if STATUS in found:
         status = status_pb2.Status.FromString(found.pop(STATUS))

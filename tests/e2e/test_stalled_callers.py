@@ -90,7 +90,7 @@ def test_callers_that_stop_reading_give_their_slots_back(echo: Echo) -> None:
         assert call_id in error.message
         eventually(
             lambda call_id=call_id: echo.field(call_id, "state") == "CANCELLED",
-            "the call is cancelled: its caller counts as gone",
+            "the call is cancelled: its caller counts as disconnected",
         )
 
 
@@ -117,7 +117,9 @@ def test_a_caller_with_an_id_resumes_within_the_linger(echo: Echo) -> None:
     call_id = new_id()
     call = echo.stub.ServerStream(LARGE, timeout=TIMEOUT_S, metadata=[(CALL_ID, call_id)])
     next(call)
-    eventually(lambda: bool(echo.field(call_id, "abandoned_at")), "the caller counts as gone")
+    eventually(
+        lambda: bool(echo.field(call_id, "abandoned_at")), "the caller counts as disconnected"
+    )
     count, _ = rest_of(call)
     resumed = echo.stub.ServerStream(
         LARGE,
@@ -137,7 +139,7 @@ def test_a_slow_caller_that_keeps_reading_is_served(echo: Echo) -> None:
     for item in call:
         indices.append(item.index)
         if len(indices) < LARGE.count // 2:
-            # The caller's own pace is what is tested.
+            # This sleep is the slow caller that the test needs.
             time.sleep(STALL_S / 5)
     assert time.monotonic() > give_up
     assert indices == list(range(LARGE.count))

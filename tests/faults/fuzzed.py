@@ -146,7 +146,7 @@ def fuzzed_system() -> Iterator[Fuzzed]:
             FOREBAY_CHECKS=_CHECKS,
             FOREBAY_LINGER_S="0.1",
             FOREBAY_WINDOW_BYTES="1000000",
-            FOREBAY_RUN_TIME_S="10",  # a detached call that sleeps for ever would hold its worker
+            FOREBAY_RUN_TIME_S="10",  # a detached call that sleeps forever would hold its worker
         )
         queues = ["-Q", "add,factorial,mat_mul", "--pool", "threads", "-c", "4"]
         with (

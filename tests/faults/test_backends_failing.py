@@ -120,7 +120,9 @@ def test_calls_fail_soon_while_the_ledger_is_down_and_succeed_when_it_is_back(
             assert (error.code_name, error.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
             assert error.retry_after_s is not None
         assert time.monotonic() - began < BOUND_S + SLACK_S
-        eventually(lambda: not system.gateway.serving(), "health says so", HEALTH_S + SLACK_S)
+        eventually(
+            lambda: not system.gateway.serving(), "health is NOT_SERVING", HEALTH_S + SLACK_S
+        )
     eventually(system.gateway.serving, "health says that it is back", HEALTH_S + SLACK_S)
     assert indexes(first + list(flying)) == list(range(100))
     assert begun(system.worker, flying_id) == 1

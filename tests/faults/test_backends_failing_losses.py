@@ -210,7 +210,7 @@ def test_a_late_accept_is_undone(deserted: tuple[Server, Link, Gateway], method:
     assert id_of(marker) == "marker"
     eventually(
         lambda: sorted(states(ledger)) in ([b"QUEUED"], [b"CANCELLED", b"QUEUED"]),
-        "the call, of which nobody knows, is gone or cancelled",
+        "the call, which no caller knows, is deleted or cancelled",
     )
     marker.cancel()
 

@@ -90,7 +90,9 @@ def test_a_call_that_kills_its_process_does_not_fail_other_calls(system: System)
     # Of a durable call it is known that it had not begun.
     assert [attempts(call) for call in others] == [1, 1] if system.durable else [2, 2]
     assert attempts(before) <= 2
-    assert time.monotonic() - begun < LEASE_S  # its worker says so; nobody waits for a silence
+    assert (
+        time.monotonic() - begun < LEASE_S
+    )  # its worker reports it; nothing waits for a lease to expire
     with pytest.raises(grpc.RpcError) as caught:
         deadly.result()
     assert of_rpc_error(caught.value).reason == "WORKER_LOST"

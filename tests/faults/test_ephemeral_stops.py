@@ -48,7 +48,7 @@ def test_an_ephemeral_call_runs_on_when_pubsub_is_subscribed_and_when_it_breaks(
             server.client_kill_filter(_type="pubsub")
             eventually(
                 lambda: channels <= set(server.pubsub_channels("forebay:control:*")),
-                "the worker has subscribed anew",
+                "the worker has subscribed again",
             )
             second.result()
             assert slept_s(second) >= SLEEP.seconds

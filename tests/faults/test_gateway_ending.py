@@ -107,7 +107,7 @@ def test_during_a_drain_calls_in_flight_finish_and_new_ones_are_refused(
     stream = draining.stub.ServerStream(slow(40), timeout=TIMEOUT_S)
     seen = take(stream, 1)
     tell_to_end(draining)
-    eventually(lambda: not draining.serving(), "health says so at once", 5.0)
+    eventually(lambda: not draining.serving(), "health is NOT_SERVING at once", 5.0)
     eventually(lambda: is_refused(draining), "it takes in no more calls", 5.0)
     for refused in (
         draining.stub.Unary.future(EchoRequest(text="late"), timeout=TIMEOUT_S),

@@ -44,7 +44,7 @@ def mutants(path: str, source: str, edits: Iterable[Edit]) -> list[Mutant]:
 
 
 def sample(found: Iterable[Mutant], most: int, seed: int) -> list[Mutant]:
-    """At most so many mutants, in the order of the file.
+    """At most `most` mutants, in the order of the file.
 
     A change elsewhere in the file leaves most of the sample as it was: the choice depends on
     the seed and on each mutant's own lines.

@@ -63,7 +63,7 @@ class Runner:
 
 @contextmanager
 def runner(jobs: int) -> Iterator[Runner]:
-    """Starts so many processes; ends them and removes their copies of the tree."""
+    """Starts the processes; at the end stops them and removes their copies of the tree."""
     with tempfile.TemporaryDirectory(prefix="forebay-mutants-") as folder:
         pool = ProcessPoolExecutor(
             jobs, multiprocessing.get_context("spawn"), _make_tree, (folder,)

@@ -153,7 +153,7 @@ class EchoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Talk(self, request_iterator, context):
-        """A response to each request, as soon as that is here.
+        """A response to each request, as soon as it arrives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,28 +167,28 @@ class EchoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TalkFast(self, request_iterator, context):
-        """As Talk, for callers who don't think for long.
+        """As Talk, with a short idle limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Listen(self, request_iterator, context):
-        """As ClientStream, read as it comes.
+        """As ClientStream, but live.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Detached(self, request, context):
-        """`count` responses; goes on when its caller has left.
+        """`count` responses; continues when its caller has disconnected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Narrow(self, request, context):
-        """As ServerStream, where the ledger holds little.
+        """As ServerStream, with a low limit on items in the ledger.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,7 +209,7 @@ class EchoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Nothing(self, request, context):
-        """Nothing in, nothing out: messages of no bytes.
+        """Empty messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

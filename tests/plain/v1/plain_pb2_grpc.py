@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class PlainServiceStub:
-    """Fronts `tests/plain/app.py`.
+    """The tasks of `tests/plain/app.py`.
     """
 
     def __init__(self, channel):
@@ -124,11 +124,11 @@ class PlainServiceStub:
 
 
 class PlainServiceServicer:
-    """Fronts `tests/plain/app.py`.
+    """The tasks of `tests/plain/app.py`.
     """
 
     def Add(self, request, context):
-        """A number of two, by name.
+        """A number from two, passed by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,56 +142,56 @@ class PlainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Echo(self, request, context):
-        """What came as arguments comes back as the result.
+        """Returns the arguments as the result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Do(self, request, context):
-        """What the task is told to do, in the response's only field.
+        """Does what the request asks; the result is in the response's only field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DoAgain(self, request, context):
-        """The same, of a method that may be run again.
+        """The same, for a method that may run again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DoWithin(self, request, context):
-        """The same, with a bound on its run.
+        """The same, with a limit on its run time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DoLimited(self, request, context):
-        """The same, of a task with time limits of its own.
+        """The same, for a task with its own time limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DoRarely(self, request, context):
-        """The same, of a task that starts once in ten seconds.
+        """The same, for a task with a rate limit of one start in ten seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DoLate(self, request, context):
-        """The same, on a queue that is consumed now and then.
+        """The same, on a queue without a permanent worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DoAnyhow(self, request, context):
-        """The same; a task that runs is left to end.
+        """The same, with `let_finish`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,7 +212,7 @@ class PlainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DoInSteps(self, request, context):
-        """The same, with states on the way and one item for each element of a list.
+        """The same; custom states and the elements of a list become items.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,7 +233,7 @@ class PlainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Misnamed(self, request, context):
-        """A task whose parameters are named otherwise.
+        """A task whose parameters have other names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -343,7 +343,7 @@ def add_PlainServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PlainService:
-    """Fronts `tests/plain/app.py`.
+    """The tasks of `tests/plain/app.py`.
     """
 
     @staticmethod

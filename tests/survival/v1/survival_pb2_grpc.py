@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SurvivalServiceStub:
-    """Every handler writes down when it worked (`tests/survival/work_log.py`).
+    """Every handler logs when it works (`tests/survival/work_log.py`).
     """
 
     def __init__(self, channel):
@@ -103,7 +103,7 @@ class SurvivalServiceStub:
 
 
 class SurvivalServiceServicer:
-    """Every handler writes down when it worked (`tests/survival/work_log.py`).
+    """Every handler logs when it works (`tests/survival/work_log.py`).
     """
 
     def Ask(self, request, context):
@@ -128,7 +128,7 @@ class SurvivalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Vary(self, request, context):
-        """`count` responses, which tell the attempts apart; may be run again until one is out.
+        """`count` responses that differ between attempts; may be run again until one is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +156,7 @@ class SurvivalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Talk(self, request_iterator, context):
-        """As Answer, to each request when it is there.
+        """As Answer, to each request as it arrives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,28 +170,28 @@ class SurvivalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Detach(self, request, context):
-        """As Count; goes on when its caller has left.
+        """As Count; continues when its caller has disconnected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """As Count; ends soon after its caller has left.
+        """As Count; ends soon after its caller has disconnected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Grind(self, request, context):
-        """One response after a loop that heeds nothing; for pools of processes.
+        """One response after a loop that ignores cancellation; for pools of processes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Quick(self, request, context):
-        """One response; kept in the gateway's memory where its caller gives no id.
+        """One response; kept in the gateway's memory if its caller gives no id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -274,7 +274,7 @@ def add_SurvivalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SurvivalService:
-    """Every handler writes down when it worked (`tests/survival/work_log.py`).
+    """Every handler logs when it works (`tests/survival/work_log.py`).
     """
 
     @staticmethod

@@ -29,4 +29,4 @@ def test_a_load_has_its_rate_and_the_times_of_its_calls() -> None:
 
 def test_a_load_without_a_response_reports_the_errors_of_its_calls() -> None:
     with pytest.raises(SystemExit, match="grpc-status 14"):
-        of_times([], Window(1.0), cpu_s=0.0, failures={"grpc-status 14: away": 3})
+        of_times([], Window(1.0), cpu_s=0.0, failures={"grpc-status 14: down": 3})

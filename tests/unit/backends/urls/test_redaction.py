@@ -1,7 +1,7 @@
 """No part of a password is shown, however its URL is written.
 
-`PIECE` characters of the password in a row must not be seen; each example puts a random
-password, encoded or not, into each place that people take for the right one.
+No `PIECE` characters of the password in a row may be shown. Each example puts a random password,
+percent-encoded or not, into a place where users might write it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _passwords = st.builds(
 
 
 def shows(text: str, password: str) -> bool:
-    """Whether `PIECE` of the password's own characters in a row are in the text, in any form."""
+    """Whether the text has `PIECE` characters of the password in a row, in any encoding."""
     pieces = {password[i : i + PIECE] for i in range(len(password) - PIECE + 1)}
     secret = {piece for piece in pieces if set(piece) & set(_LETTERS)}
     forms = {form for piece in secret for form in (piece, quote(piece), repr(piece)[1:-1])}

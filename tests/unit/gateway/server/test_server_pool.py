@@ -24,7 +24,7 @@ class Servers:
 
     def __init__(self) -> None:
         self.made = 0
-        self.let_go = asyncio.Event()
+        self.released = asyncio.Event()
 
     def make(self) -> grpc.aio.Server:
         self.made += 1
@@ -35,7 +35,7 @@ class Servers:
 
         async def stay(request: bytes, context: Any) -> AsyncIterator[bytes]:
             yield number
-            await self.let_go.wait()
+            await self.released.wait()
             yield number
 
         server = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
@@ -70,7 +70,7 @@ async def channels(target: str) -> AsyncIterator[list[grpc.aio.Channel]]:
         yield [await stack.enter_async_context(channel) for channel in made]
 
 
-async def asked(channel: grpc.aio.Channel) -> bytes:
+async def answering_server(channel: grpc.aio.Channel) -> bytes:
     """The number of the server that answers; a server that is about to fail may drop the call."""
     async with asyncio.timeout(30):
         while True:
@@ -88,14 +88,14 @@ async def test_connections_are_spread_over_the_servers_of_a_port() -> None:
             channels(address) as several,
         ):
             assert address == listen
-            assert len({await asked(channel) for channel in several}) > 1
+            assert len({await answering_server(channel) for channel in several}) > 1
 
 
 async def test_an_address_that_can_not_be_shared_has_one_server() -> None:
     with short_folder() as folder:
         listen = f"unix:{folder}/s"
         async with serving(Servers(), listen, reuse_port=False), channels(listen) as several:
-            assert {await asked(channel) for channel in several} == {b"1"}
+            assert {await answering_server(channel) for channel in several} == {b"1"}
 
 
 async def test_a_failed_server_is_replaced_and_its_calls_continue() -> None:
@@ -109,8 +109,8 @@ async def test_a_failed_server_is_replaced_and_its_calls_continue() -> None:
             calls = [channel.unary_stream(STAY)(b"") for channel in several]
             assert [await call.read() for call in calls] == [b"1"] * CONNECTIONS
             await asyncio.to_thread(break_one, address)
-            assert [await asked(channel) for channel in several] == [b"2"] * CONNECTIONS
-            servers.let_go.set()
+            assert [await answering_server(channel) for channel in several] == [b"2"] * CONNECTIONS
+            servers.released.set()
             assert [await call.read() for call in calls] == [b"1"] * CONNECTIONS
 
 
@@ -121,7 +121,7 @@ async def test_calls_of_a_server_that_has_failed_end_with_the_others() -> None:
                 call = several[0].unary_stream(STAY)(b"")
                 assert await call.read() == b"1"
                 await asyncio.to_thread(break_one, listen)
-                assert await asked(several[0]) == b"2"
+                assert await answering_server(several[0]) == b"2"
             with pytest.raises(grpc.RpcError):
                 await call.read()
 

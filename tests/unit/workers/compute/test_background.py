@@ -46,11 +46,11 @@ def test_it_runs_in_a_thread_of_its_own() -> None:
 
 
 def test_progress_is_reported_while_no_parts_come() -> None:
-    heard = threading.Event()
+    reported = threading.Event()
 
     def compute(mark: ProgressMark) -> Iterator[int]:
         mark.at(0.5, "multiply")
-        assert heard.wait(TIMEOUT_S)
+        assert reported.wait(TIMEOUT_S)
         yield 1
 
     with Background(compute, _is_active) as parts:
@@ -59,7 +59,7 @@ def test_progress_is_reported_while_no_parts_come() -> None:
         while part == pb.Progress(fraction=0.0, stage="begin"):  # the thread is still starting
             part = next(found)
         assert part == pb.Progress(fraction=0.5, stage="multiply")
-        heard.set()
+        reported.set()
         assert [part for part in found if not isinstance(part, pb.Progress)] == [1]
 
 

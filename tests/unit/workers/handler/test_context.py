@@ -1,4 +1,4 @@
-"""The context of a handler: a whole `grpc.ServicerContext`."""
+"""The context of a handler: a complete `grpc.ServicerContext`."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_the_surface_is_a_servicer_contexts() -> None:
 
 
 def test_a_handler_that_sets_no_status_ends_with_ok() -> None:
-    said = context()
-    assert (said.code(), said.details(), said.trailing_metadata()) == (None, None, None)
-    assert said.outcome == call_pb2.Outcome()
+    subject = context()
+    assert (subject.code(), subject.details(), subject.trailing_metadata()) == (None, None, None)
+    assert subject.outcome == call_pb2.Outcome()
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])
@@ -93,19 +93,19 @@ def test_abort_with_a_status_without_metadata_sets_code_and_message() -> None:
 
 
 def test_code_and_details_may_be_set_and_read() -> None:
-    said = context()
-    said.set_code(grpc.StatusCode.NOT_FOUND)
-    said.set_details("no such order")
-    assert (said.code(), said.details()) == (grpc.StatusCode.NOT_FOUND, b"no such order")
+    subject = context()
+    subject.set_code(grpc.StatusCode.NOT_FOUND)
+    subject.set_details("no such order")
+    assert (subject.code(), subject.details()) == (grpc.StatusCode.NOT_FOUND, b"no such order")
 
 
 def test_the_last_trailing_metadata_counts() -> None:
-    said = context()
-    said.set_trailing_metadata((("a", "1"),))
-    said.set_trailing_metadata((("b", "2"), ("c-bin", b"\xff")))
-    assert said.trailing_metadata() is not None
-    assert list(said.trailing_metadata()) == [("b", "2"), ("c-bin", b"\xff")]
-    assert to_pairs(said.outcome.trailing_metadata) == [("b", "2"), ("c-bin", b"\xff")]
+    subject = context()
+    subject.set_trailing_metadata((("a", "1"),))
+    subject.set_trailing_metadata((("b", "2"), ("c-bin", b"\xff")))
+    assert subject.trailing_metadata() is not None
+    assert list(subject.trailing_metadata()) == [("b", "2"), ("c-bin", b"\xff")]
+    assert to_pairs(subject.outcome.trailing_metadata) == [("b", "2"), ("c-bin", b"\xff")]
 
 
 def test_initial_metadata_is_sent_at_once_and_only_once() -> None:
@@ -135,7 +135,7 @@ def test_a_handler_that_waits_for_requests_is_woken_by_a_notice_and_by_every_end
     for wake in (
         CallContext.requests_changed,
         CallContext.finish,
-        lambda said: said.stop("CANCELLED"),
+        lambda subject: subject.stop("CANCELLED"),
     ):
         waiting = context()
         waiter = threading.Thread(target=waiting.wait_for_requests, args=(0, 60.0))
@@ -151,18 +151,18 @@ def test_a_handler_reads_the_metadata_that_was_passed_on() -> None:
 
 
 def test_the_peer_is_the_call_and_has_no_identity() -> None:
-    asked: grpc.ServicerContext = context()
-    assert asked.peer_identities() is None
-    assert asked.peer_identity_key() is None
-    assert asked.peer() == "forebay:/call-1"
-    assert asked.auth_context() == {}
+    subject: grpc.ServicerContext = context()
+    assert subject.peer_identities() is None
+    assert subject.peer_identity_key() is None
+    assert subject.peer() == "forebay:/call-1"
+    assert subject.auth_context() == {}
 
 
 def test_compression_is_accepted_and_changes_nothing() -> None:
-    asked = context()
-    asked.set_compression(grpc.Compression.Gzip)
-    asked.disable_next_message_compression()
-    assert asked.outcome == call_pb2.Outcome()
+    subject = context()
+    subject.set_compression(grpc.Compression.Gzip)
+    subject.disable_next_message_compression()
+    assert subject.outcome == call_pb2.Outcome()
 
 
 def test_the_time_that_remains_is_bounded_by_the_deadline() -> None:
@@ -231,14 +231,14 @@ def test_credit_and_the_ledgers_flow_state_reach_flow_control() -> None:
 def test_the_next_callback_runs_after_one_that_raises(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said, called = context(), []
+    subject, called = context(), []
 
     def fails() -> None:
         raise error
 
-    said.add_callback(fails)
-    said.add_callback(lambda: called.append("second"))
-    said.stop("CANCELLED")
+    subject.add_callback(fails)
+    subject.add_callback(lambda: called.append("second"))
+    subject.stop("CANCELLED")
     assert called == ["second"]
     assert "a callback of its handler failed" in caplog.text
 
@@ -266,18 +266,18 @@ def test_metadata_that_grpc_can_not_carry_raises_in_the_handler(pair: tuple[str,
 def test_metadata_of_other_types_raises_and_keeps_the_earlier_value(
     name: str, metadata: object, error: type[Exception]
 ) -> None:
-    said = context()
-    said.set_trailing_metadata([("x-before", "1")])
+    subject = context()
+    subject.set_trailing_metadata([("x-before", "1")])
     with pytest.raises(error):
-        getattr(said, name)(metadata)
-    assert said.trailing_metadata() == [("x-before", "1")]
+        getattr(subject, name)(metadata)
+    assert subject.trailing_metadata() == [("x-before", "1")]
 
 
 @pytest.mark.parametrize("code", [5, 0, "NOT_FOUND"])
 def test_a_code_that_is_no_status_code_is_unknown_to_the_caller(code: object) -> None:
-    said = context()
-    said.set_code(code)  # type: ignore[arg-type]
-    assert (said.code(), said.outcome.code) == (code, code_pb2.UNKNOWN)
+    subject = context()
+    subject.set_code(code)  # type: ignore[arg-type]
+    assert (subject.code(), subject.outcome.code) == (code, code_pb2.UNKNOWN)
 
 
 def test_a_context_is_not_active_after_its_handler_has_returned() -> None:
