@@ -201,7 +201,7 @@ def test_a_handler_with_stored_requests_does_not_wait(ledger: BlockingLedger, wh
     assert not record.state.terminal
 
 
-def test_a_retry_of_the_handler_does_not_restart_the_wait(ledger: BlockingLedger) -> None:
+def test_asking_for_requests_again_does_not_restart_the_wait(ledger: BlockingLedger) -> None:
     record = live(ledger, idle_s=50.0)
     take(ledger, record, 0, 0)
     until = record.fields["idle_until"]

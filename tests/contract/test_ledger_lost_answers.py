@@ -106,7 +106,7 @@ def test_an_item_is_stored_once(
     assert (record.items, record.snapshot().sent) == ([b"item"], 4)
 
 
-def test_items_are_released_once(
+def test_items_are_trimmed_once(
     link: LossyLink, behind: BlockingLedger, ledger: BlockingLedger
 ) -> None:
     record = running(ledger)

@@ -232,7 +232,7 @@ def test_the_workers_main_process_receives_a_stop(ledger: BlockingLedger) -> Non
         ]
 
 
-async def test_the_reaper_resends_an_expired_call_once(
+async def test_the_reaper_resends_a_released_call_once(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     record = running(ledger)

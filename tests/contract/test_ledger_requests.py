@@ -178,7 +178,7 @@ def test_a_call_without_a_worker_ends_after_its_queue_wait_from_the_end_of_its_r
     assert (record.ending().state, record.ending().reason) == (State.FAILED, "NO_WORKERS")
 
 
-def test_a_handler_is_notified_of_the_number_of_requests(ledger: BlockingLedger) -> None:
+def test_begin_returns_the_number_of_requests(ledger: BlockingLedger) -> None:
     def begun(new: NewCall, *requests: bytes) -> Begun:
         call = new_key()
         ledger.run(accept(call, new, NOBODY, Push()))

@@ -220,7 +220,7 @@ async def test_watching_and_leaving_work_over_asyncio_too(
     assert record.state is State.CANCELLED
 
 
-def test_watchers_are_notified_of_a_cancellation_by_the_clock(
+def test_watchers_are_notified_when_a_call_expires(
     ledger: BlockingLedger, channel: Channel
 ) -> None:
     record = running(ledger, channel.name, run_limit_s=0.05)

@@ -102,7 +102,7 @@ def calls_succeed(stub: ComputeServiceStub) -> None:
 
 
 def doctor(variables: dict[str, str]) -> str:
-    """What `forebay doctor` prints about the backends."""
+    """The output of `forebay doctor` about the backends."""
     command = ["forebay", "doctor", "--listen", "127.0.0.1:1"]
     env = environment(**variables)
     ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
@@ -135,9 +135,7 @@ def test_options_of_the_url_do_the_same_in_the_spelling_of_celery(tls: Site) -> 
         ("client", "alert"),
     ],
 )
-def test_bytes_that_do_not_fit_are_refused_and_reported(
-    tls: Site, wrong: str, expected: str
-) -> None:
+def test_wrong_tls_settings_are_refused_and_reported(tls: Site, wrong: str, expected: str) -> None:
     variables = tls.variables()
     if wrong == "ca":
         variables["FOREBAY_TLS_CA"] = str(tls.others.ca)
@@ -148,10 +146,10 @@ def test_bytes_that_do_not_fit_are_refused_and_reported(
     else:
         variables["FOREBAY_TLS_CERTIFICATE"] = str(tls.stranger.certificate)
         variables["FOREBAY_TLS_KEY"] = str(tls.stranger.key)
-    said = doctor(variables)
-    assert "problem ledger: rediss://" in said
-    assert expected in said
-    assert "Traceback" not in said
+    output = doctor(variables)
+    assert "problem ledger: rediss://" in output
+    assert expected in output
+    assert "Traceback" not in output
 
 
 def test_verification_is_turned_off_by_the_url_alone(tls: Site) -> None:
@@ -189,9 +187,9 @@ def test_rabbitmq_with_tls_and_client_certificates(tls: Site) -> None:
                 "does not answer",
             ),
         ):
-            said = doctor({**right, **change})
-            assert "problem broker: amqps://" in said
-            assert expected in said
+            output = doctor({**right, **change})
+            assert "problem broker: amqps://" in output
+            assert expected in output
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ def test_the_documented_settings_are_valid(tmp_path: Path, monkeypatch: pytest.M
     assert settings.exceptions[0].fits("NoSuchOrder", "shop.errors")
 
 
-def test_every_command_about_calls_is_registered() -> None:
+def test_the_page_on_calls_lists_every_command() -> None:
     page = (DOCS / "calls.md").read_text()
     commands = set(re.findall(r"^\| `forebay (\w+)", page, re.MULTILINE))
     assert commands == {"ps", "wait", "cancel", "logs", "queues"}

@@ -119,7 +119,7 @@ def test_only_the_user_can_enter_the_servers_folder(up: Up) -> None:
     assert (folder / "ledger.sock").stat().st_mode & 0o077 == 0
 
 
-def test_a_drain_aborts_calls_that_do_not_finish_with_draining(env: dict[str, str]) -> None:
+def test_a_drain_aborts_unfinished_calls_as_draining(env: dict[str, str]) -> None:
     env["FOREBAY_DRAIN_S"] = "0.5"
     with (
         process("forebay", "gateway", "--listen", "127.0.0.1:0", env=env) as gateway,

@@ -111,12 +111,12 @@ def test_a_call_whose_handler_exits_does_not_fail_other_calls(system: System) ->
 
 
 def test_a_caller_that_disconnects_before_its_turn_is_skipped(system: System) -> None:
-    running, leaver, other = system.share_a_message(
+    running, disconnecting, other = system.share_a_message(
         EchoRequest(text="running", act="sleep", seconds=2.0),
-        EchoRequest(text="leaver", act="insist", seconds=TIMEOUT_S),
+        EchoRequest(text="disconnecting", act="insist", seconds=TIMEOUT_S),
         EchoRequest(text="other"),
     )
-    leaver.cancel()
+    disconnecting.cancel()
     assert [attempts(running), attempts(other)] == [1, 1]
 
 
@@ -124,10 +124,10 @@ def test_a_handler_that_ignores_its_stop_does_not_block_the_other_calls(
     system: System,
 ) -> None:
     begun = time.monotonic()
-    deaf, other = system.share_a_message(
-        EchoRequest(text="deaf", act="insist", seconds=TIMEOUT_S),
+    ignoring, other = system.share_a_message(
+        EchoRequest(text="ignoring", act="insist", seconds=TIMEOUT_S),
         EchoRequest(text="other"),
     )
-    deaf.cancel()
+    ignoring.cancel()
     assert attempts(other) == (1 if system.durable else 2)
     assert time.monotonic() - begun < LEASE_S

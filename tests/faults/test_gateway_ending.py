@@ -194,7 +194,7 @@ def test_a_killed_gateways_watch_expires_and_a_resumed_call_continues(
     assert raised.value.code() is grpc.StatusCode.CANCELLED, "nobody came back for this one"
 
 
-def test_calls_to_a_gateway_that_has_died_fail_at_once(start: Start) -> None:
+def test_calls_to_a_gateway_that_has_ended_fail_at_once(start: Start) -> None:
     one = start()
     assert one.stub.Unary(EchoRequest(text="a"), timeout=TIMEOUT_S).text == "a"
     tell_to_end(one)

@@ -67,7 +67,7 @@ def test_requests_of_an_ended_call_are_reported() -> None:
     assert found(partition)
 
 
-def test_a_record_without_a_call_is_a_breach() -> None:
+def test_a_record_without_a_call_is_reported() -> None:
     assert found(kept("/a", "/stranger"))
 
 

@@ -9,7 +9,7 @@ from forebay_backends.embedded.server import is_running
 from tests.harness import short_folder
 
 
-def test_a_caller_that_hangs_up_is_asked_once() -> None:
+def test_a_server_that_closes_the_connection_is_asked_once() -> None:
     asked: list[str] = []
 
     def refuse() -> None:

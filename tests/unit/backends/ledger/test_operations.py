@@ -169,7 +169,7 @@ def test_an_operation_on_a_call_stays_in_its_partition_and_returns_its_refusal(
     ],
     ids=lambda operation: operation.script,
 )
-def test_an_operation_without_a_response_prints_none(operation: Operation[Any]) -> None:
+def test_an_operation_without_a_result_returns_none(operation: Operation[Any]) -> None:
     assert operation.parse([b"OK"]) is None
 
 

@@ -100,12 +100,12 @@ async def test_a_call_whose_caller_disconnects_before_its_batch_is_sent_is_not_a
 ) -> None:
     a, b, c = (CallKey(name) for name in "abc")
     await site.accept(a)
-    leaver, stays = site.accept(b), site.accept(c)
+    disconnecting, waiting = site.accept(b), site.accept(c)
     await site.accepted()
-    leaver.cancel()
+    disconnecting.cancel()
     await site.accepted()
     site.acceptor.on_ended(a, QUICK)
-    await stays
+    await waiting
     assert site.server.accepted[-1] == [str(c)]
 
 

@@ -426,7 +426,7 @@ def test_a_bool_or_a_list_is_not_a_time_or_duration(
         fill(pb.Kinds(), {field: value})
 
 
-def test_nested_lists_fit_nested_messages() -> None:
+def test_lists_that_are_nested_deeper_than_messages_do_not_fit() -> None:
     deep = read_json("[" * 500 + "]" * 500)
     with pytest.raises(Unfit):
         answers("DoText", dumps(deep))

@@ -98,7 +98,7 @@ async def test_a_batch_runs_no_longer_than_the_maximum_run_time(fake_queue: Fake
     assert fake_queue.sizes(at=MAX_DELAY_S) == [1] * (MOST - 3)
 
 
-async def test_a_run_time_counts_by_a_fifth() -> None:
+async def test_the_latest_run_time_has_a_weight_of_a_fifth() -> None:
     fake_queue = FakeClockQueue()
     for run_s in (MAX_RUN_S / 2, 0.0, 0.0):  # on average 0.5, 0.4, 0.32 of the maximum
         fake_queue.queue.record_run_time(run_s)
@@ -131,8 +131,8 @@ async def test_calls_whose_callers_disconnected_are_not_sent(fake_queue: FakeClo
     fake_queue.call()
     fake_queue.take()
     fake_queue.call(4)
-    for left in (1, 3):
-        fake_queue.calls[left].reply.cancel()
+    for disconnected in (1, 3):
+        fake_queue.calls[disconnected].reply.cancel()
     (batch,) = fake_queue.take(at=MAX_DELAY_S)
     assert list(batch.calls) == ["2", "4"]
 
