@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ class Node:
         """Starts it; returns when it answers."""
         self._process = Process(self._command, environment())
         eventually(lambda: answers(self.client), f"the server on port {self.port} answers")
+
+    @property
+    def id(self) -> str:
+        """Its name in a cluster."""
+        return str(self.client.execute_command("CLUSTER", "MYID").decode())
 
     def kill(self) -> None:
         """Ends it by SIGKILL, if it runs."""
@@ -122,11 +128,28 @@ def _role(node: Node) -> str:
         return "away"
 
 
+@dataclass(frozen=True)
+class Move:
+    """A slot that is being moved from one master to another."""
+
+    slot: int
+    source: Node
+    target: Node
+
+    def some_keys(self, count: int = 100) -> int:
+        """Moves so many of the slot's keys; how many were left."""
+        keys = self.source.client.execute_command("CLUSTER", "GETKEYSINSLOT", self.slot, count)
+        if keys:
+            self.source.client.migrate(_HOST, self.target.port, keys, 0, 5000)
+        return len(keys)
+
+
 class Cluster:
     """Three masters with a replica each, or one master alone."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: list[Node], start: Callable[[], Node]) -> None:
         self.nodes = nodes
+        self._start = start
 
     @property
     def url(self) -> str:
@@ -141,18 +164,45 @@ class Cluster:
                 return node
         raise LookupError(f"no node has slot {slot}")
 
-    def move(self, key: str) -> None:
-        """Moves the key's slot to another master, with all its keys."""
+    def move(self, key: str, to: Node | None = None, keys_at_once: int = 100) -> None:
+        """Moves the key's slot to another master, with all that is in it."""
+        with self.moving(key, to) as move:
+            while move.some_keys(keys_at_once):
+                pass
+
+    @contextlib.contextmanager
+    def moving(self, key: str, to: Node | None = None) -> Iterator[Move]:
+        """A move of the key's slot, as redis-cli does it; in the block its keys are moved."""
         slot = int(self._any.client.execute_command("CLUSTER", "KEYSLOT", key))
         source = self.owner(key)
-        target = next(n for n in self.nodes if n is not source and _role(n) == "master")
-        ids = {n: n.client.execute_command("CLUSTER", "MYID").decode() for n in (source, target)}
-        target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
-        source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
-        while keys := source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            source.client.migrate(_HOST, target.port, keys, 0, 5000)
-        for node in (target, source):
-            node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+        target = to or next(n for n in self.nodes if n is not source and _role(n) == "master")
+        target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        yield Move(slot, source, target)
+        others = [n for n in self.nodes if n not in (source, target) and _role(n) == "master"]
+        for node in (target, source, *others):
+            node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+
+    def join(self) -> Node:
+        """One more master, without slots."""
+        node = self._start()
+        known = self.nodes[0]
+        bus_port = known.client.config_get("cluster-port")["cluster-port"]
+        node.client.execute_command("CLUSTER", "MEET", _HOST, known.port, bus_port)
+        self.nodes.append(node)
+        eventually(lambda: all(map(self._knows_all, self.nodes)), "all know the new node")
+        return node
+
+    def leave(self, node: Node) -> None:
+        """Takes a node without slots out of the cluster; it runs on."""
+        self.nodes.remove(node)
+        for other in self.nodes:
+            other.client.execute_command("CLUSTER", "FORGET", node.id)
+        node.client.execute_command("CLUSTER", "RESET")
+
+    def _knows_all(self, node: Node) -> bool:
+        known = node.client.execute_command("CLUSTER", "NODES").splitlines()
+        return len(known) == len(self.nodes) and _is_ok(node)
 
     @property
     def _any(self) -> Node:
@@ -160,26 +210,32 @@ class Cluster:
 
 
 def _has(node: Node, slot: int) -> bool:
-    own = node.client.execute_command("CLUSTER", "MYID")
     for first, last, primary, *_ in node.client.execute_command("CLUSTER", "SLOTS"):
         if first <= slot <= last:
-            return bool(primary[2] == own)
+            return bool(primary[2].decode() == node.id)
     return False
 
 
 @contextlib.contextmanager
-def redis_cluster(masters: int = 3, replicas: int = 1) -> Iterator[Cluster]:
+def redis_cluster(
+    masters: int = 3, replicas: int = 1, node_timeout_ms: int = DOWN_AFTER_MS
+) -> Iterator[Cluster]:
     """A cluster that has all slots and agrees on it."""
     require_redis()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(short_folder())
-        nodes = []
-        for _ in range(masters * (1 + replicas)):
+
+        def start() -> Node:
             options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
-            options += ["--cluster-node-timeout", str(DOWN_AFTER_MS)]
-            nodes.append(Node(folder, *options))
-            stack.callback(nodes[-1].kill)
-            nodes[-1].start()
+            options += ["--cluster-node-timeout", str(node_timeout_ms)]
+            # A master that gives its last slot away stays one.
+            options += ["--cluster-allow-replica-migration", "no"]
+            node = Node(folder, *options)
+            stack.callback(node.kill)
+            node.start()
+            return node
+
+        nodes = [start() for _ in range(masters * (1 + replicas))]
         if len(nodes) == 1:
             nodes[0].client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         else:
@@ -187,13 +243,15 @@ def redis_cluster(masters: int = 3, replicas: int = 1) -> Iterator[Cluster]:
             command += [f"{_HOST}:{node.port}" for node in nodes]
             command += ["--cluster-replicas", str(replicas), "--cluster-yes"]
             subprocess.run(command, check=True, capture_output=True)
-        cluster = Cluster(nodes)
+        cluster = Cluster(nodes, start)
         eventually(lambda: all(_is_whole(node, replicas) for node in nodes), "the cluster is whole")
         yield cluster
 
 
 def _is_whole(node: Node, replicas: int) -> bool:
     slots = node.client.execute_command("CLUSTER", "SLOTS")
-    info = node.client.execute_command("CLUSTER", "INFO")
-    state = info["cluster_state"] if isinstance(info, dict) else info.decode()
-    return "ok" in state and all(len(entry) == 3 + replicas for entry in slots)
+    return _is_ok(node) and all(len(entry) == 3 + replicas for entry in slots)
+
+
+def _is_ok(node: Node) -> bool:
+    return b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO")

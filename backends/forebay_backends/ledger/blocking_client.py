@@ -12,9 +12,7 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.commands import (
     Commands,
     by_partition,
-    needs_transaction,
     parse_entry,
-    script_replies,
 )
 from forebay_backends.ledger.connections import blocking_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
@@ -56,7 +54,7 @@ class BlockingLedger:
 
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        if operation.large_message is not None or self._replicas.needed([operation]):
+        if self._commands.needs_transaction([operation]) or self._replicas.needed([operation]):
             result: T = self.run_all([operation])[0]
             return result
         with self._mapped_errors():
@@ -81,10 +79,11 @@ class BlockingLedger:
     def _run_together(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         if self._replicas.needed(operations):
             return self._run_replicated(operations)
-        transaction = needs_transaction(operations)
+        transaction = self._commands.needs_transaction(operations)
         with self._mapped_errors(), self.redis.pipeline(transaction=transaction) as pipeline:
             self._commands.add(pipeline, operations)
-            replies = script_replies(operations, pipeline.execute(raise_on_error=False))
+            sent = pipeline.execute(raise_on_error=False)
+        replies = self._commands.script_replies(operations, sent)
         return [
             self._result(operation, reply)
             for operation, reply in zip(operations, replies, strict=True)
@@ -98,7 +97,7 @@ class BlockingLedger:
                 self._commands, pipeline, operations, None, send_scripts=send_scripts
             )
             sent = pipeline.execute(raise_on_error=False)
-        replies = self._replicas.replies(operations, sent)
+        replies = self._replicas.replies(self._commands, operations, sent)
         if any(isinstance(reply, redis_errors.NoScriptError) for reply in replies):
             # The transaction's other operations have run; a second run of them is harmless.
             return self._run_replicated(operations, send_scripts=True)

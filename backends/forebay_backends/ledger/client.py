@@ -20,14 +20,13 @@ from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.ledger.commands import (
     Commands,
     by_partition,
-    needs_transaction,
     parse_entry,
-    script_replies,
 )
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, asyncio_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
+from forebay_backends.ledger.moved_slots import follow, sent_after_moves
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
 from forebay_backends.ledger.replication import Replicas
@@ -64,9 +63,14 @@ class Ledger:
         self._redis = asyncio_client(self._server)
         self._large_sends = asyncio.Semaphore(_LARGE_SENDS)
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether partitions may be on different servers."""
+        return self._server.is_cluster
+
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        if operation.large_message is not None or self._replicas.needed([operation]):
+        if self._needs_pipeline(operation):
             return (await self.run_all([operation]))[0]
         try:
             reply = await self._execute(self._commands.evalsha(operation), operation.size)
@@ -88,7 +92,7 @@ class Ledger:
 
     async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         """Like `run_all`, but returns the exception of each operation that failed."""
-        if not self._server.is_cluster:
+        if not self.is_cluster:
             return await self._run_together(operations)
         groups = by_partition(operations)
         found = await asyncio.gather(
@@ -100,15 +104,46 @@ class Ledger:
     async def _run_together(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         if self._replicas.needed(operations):
             return await self._run_replicated(operations)
-        async with self._redis.pipeline(transaction=needs_transaction(operations)) as pipeline:
-            self._commands.add(pipeline, operations)
-            try:
-                execute = pipeline.execute(raise_on_error=False)
-                size = sum(operation.size for operation in operations)
-                replies = await self.within_timeout(execute, size)
-            except Exception as error:
-                return [error for _ in operations]
-        return await self._results(operations, list(script_replies(operations, replies)))
+        try:
+            replies = await self._send(operations)
+        except Exception as error:
+            return [error for _ in operations]
+        return await self._results(operations, replies)
+
+    def _needs_pipeline(self, operation: Operation[Any]) -> bool:
+        return (
+            self.is_cluster
+            or self._commands.needs_transaction([operation])
+            or self._replicas.needed([operation])
+        )
+
+    async def _send(
+        self, operations: Sequence[Operation[Any]], *, send_scripts: bool = False
+    ) -> list[Any]:
+        """The scripts' replies."""
+
+        def send(indexes: Sequence[int]) -> Awaitable[list[Any]]:
+            return self._send_once([operations[index] for index in indexes], send_scripts)
+
+        if self.is_cluster:
+            return await sent_after_moves(send, len(operations), self._follow, COMMAND_TIMEOUT_S)
+        return await send(range(len(operations)))
+
+    async def _follow(self, replies: Sequence[Any]) -> None:
+        await self.within_timeout(follow(self._redis, replies))
+
+    async def _send_once(
+        self, operations: Sequence[Operation[Any]], send_scripts: bool
+    ) -> list[Any]:
+        """The scripts' replies, in one round trip."""
+        transaction = self._commands.needs_transaction(operations)
+        options = {"allow_redirections": False} if self.is_cluster else {}
+        async with self._redis.pipeline(transaction=transaction) as pipeline:
+            self._commands.add(pipeline, operations, send_scripts=send_scripts)
+            execute = pipeline.execute(raise_on_error=False, **options)
+            size = sum(operation.size for operation in operations)
+            replies = await self.within_timeout(execute, size)
+            return list(self._commands.script_replies(operations, replies))
 
     async def run_with_push(
         self, operations: Sequence[Operation[T]], push: Push
@@ -148,7 +183,7 @@ class Ledger:
                 sent = await self.within_timeout(pipeline.execute(raise_on_error=False))
             except Exception as error:
                 return [error for _ in operations]
-        replies = self._replicas.replies(operations, sent)
+        replies = self._replicas.replies(self._commands, operations, sent)
         if any(isinstance(reply, redis_errors.NoScriptError) for reply in replies):
             # The transaction's other operations have run; a second run of them is harmless.
             return await self._run_replicated(operations, push, send_scripts=True)
@@ -168,7 +203,7 @@ class Ledger:
     async def _result(self, operation: Operation[T], reply: Any) -> T | Exception:
         if isinstance(reply, redis_errors.NoScriptError):
             try:
-                return await self.run(operation)
+                (reply,) = await self._send([operation], send_scripts=True)
             except Exception as error:
                 return error
         if isinstance(reply, Exception):
@@ -186,7 +221,7 @@ class Ledger:
         Raises BackendUnavailable, also if the server is a replica: its subscribers are few.
         """
         name = self.name(channel)
-        if self._server.is_cluster:
+        if self.is_cluster:
             return max(int(await self.within_timeout(self._redis.publish(name, frame))), 1)
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.delete(self.name(PROBE))
@@ -252,7 +287,7 @@ class Ledger:
 
         A cluster's client follows its nodes' roles by itself.
         """
-        if not self._server.is_cluster:
+        if not self.is_cluster:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def _large(self, command: Awaitable[R]) -> R:
@@ -274,7 +309,7 @@ class Ledger:
 
     def node_command(self, *command: str) -> Awaitable[Any]:
         """A command about a server rather than a key, in a cluster sent to one of its nodes."""
-        node = {"target_nodes": self._redis.DEFAULT_NODE} if self._server.is_cluster else {}
+        node = {"target_nodes": self._redis.DEFAULT_NODE} if self.is_cluster else {}
         return cast("Awaitable[Any]", self._redis.execute_command(*command, **node))
 
     async def _execute(self, command: tuple[Any, ...], size: int = 0) -> Any:
@@ -286,5 +321,5 @@ class Ledger:
 
     async def close(self) -> None:
         await self._redis.aclose()
-        if not self._server.is_cluster:
+        if not self.is_cluster:
             await self._redis.connection_pool.aclose()

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forebay_backends.ledger.large_messages import LargeMessage
+from forebay_backends.ledger.moved_slots import never_a_key
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.scripts import digest, script
 
@@ -38,22 +40,51 @@ class Commands:
     ) -> None:
         """Adds the operations' commands to redis-py's pipeline."""
         for operation in operations:
-            if operation.large_message is None:
+            large = self._large_message(operation)
+            if large is None:
                 command = self.eval(operation) if send_scripts else self.evalsha(operation)
                 pipeline.execute_command(*command)
             else:
                 # If EVALSHA failed with NOSCRIPT, the XADD after it would run without validation.
                 pipeline.execute_command(*self.eval(operation))
-                for command in operation.large_message.commands(self.name):
+                for command in large.commands(self.name):
                     pipeline.execute_command(*command)
 
+    def needs_transaction(self, operations: Sequence[Operation[Any]]) -> bool:
+        """Whether any operation has a large message; see `large_messages`."""
+        return any(self._large_message(operation) is not None for operation in operations)
+
+    def script_replies(
+        self, operations: Sequence[Operation[Any]], replies: Sequence[Any]
+    ) -> Iterator[Any]:
+        """The scripts' replies, without those to a large message's XADD and RENAMENX.
+
+        Errors among the latter are expected: of XADD if the entry exists, of RENAMENX if nothing is
+        parked.
+        """
+        each = iter(replies)
+        for operation in operations:
+            yield next(each)
+            large = self._large_message(operation)
+            if large is not None:
+                for _ in range(large.command_count):
+                    next(each)
+
+    def _large_message(self, operation: Operation[Any]) -> LargeMessage | None:
+        """The message that is sent apart from the script.
+
+        None in a cluster: there redis-py follows no redirections within a transaction.
+        """
+        return None if self.is_cluster else operation.large_message
+
     def _arguments(self, operation: Operation[Any]) -> tuple[Any, ...]:
-        return (1, self.name(operation.partition), *operation.arguments)
-
-
-def needs_transaction(operations: Sequence[Operation[Any]]) -> bool:
-    """Whether any operation has a large message; see `large_messages`."""
-    return any(operation.large_message is not None for operation in operations)
+        partition = self.name(operation.partition)
+        if self.is_cluster:
+            return (2, partition, never_a_key(partition), *operation.arguments)
+        large = self._large_message(operation)
+        if large is None:
+            return (1, partition, *operation.arguments)
+        return (1, partition, *large.taken_out_of(operation.arguments))
 
 
 def by_partition(operations: Sequence[Operation[Any]]) -> list[list[int]]:
@@ -62,20 +93,6 @@ def by_partition(operations: Sequence[Operation[Any]]) -> list[list[int]]:
     for index, operation in enumerate(operations):
         groups.setdefault(operation.partition, []).append(index)
     return list(groups.values())
-
-
-def script_replies(operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> Iterator[Any]:
-    """The scripts' replies, without those to a large message's XADD and RENAMENX.
-
-    Errors among the latter are expected: of XADD if the entry exists, of RENAMENX if nothing is
-    parked.
-    """
-    each = iter(replies)
-    for operation in operations:
-        yield next(each)
-        if operation.large_message is not None:
-            for _ in range(operation.large_message.command_count):
-                next(each)
 
 
 def parse_entry(entry: Any) -> tuple[int, bytes]:

@@ -2,7 +2,7 @@
 
 A command is retried once, and only if its connection breaks. Behind Sentinel each new connection
 asks the Sentinels for the master, and a server that turned into a replica breaks its connections;
-in a cluster redis-py follows moved slots. So all three follow a failover without a restart.
+in a cluster redis-py asks the other nodes. So all three follow a failover without a restart.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def asyncio_client(server: RedisServer) -> Any:
         return redis.asyncio.RedisCluster(
             startup_nodes=nodes,
             retry=AsyncioRetry(NoBackoff(), 2),
+            reinitialize_steps=0,  # see moved_slots.py
             max_connections=_MAX_CONNECTIONS,
             ssl=server.tls is not None,
             **options,

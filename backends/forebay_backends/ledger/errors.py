@@ -22,6 +22,8 @@ _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
     redis_errors.ClusterDownError: "is a cluster that is down",
     redis_errors.TryAgainError: "is moving its keys",
     redis_errors.MovedError: "is a node of a Redis Cluster: write its URL as redis-cluster://…",
+    redis_errors.AskError: "is moving its keys",
+    redis_errors.ClusterError: "is moving its keys",  # redis-py met one redirection after another
     redis_errors.AuthenticationError: "refuses the user or the password",
     "NOREPLICAS": "has too few replicas to take writes",
     "MISCONF": "can't write to its disk",

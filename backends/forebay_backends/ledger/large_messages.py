@@ -12,15 +12,19 @@ If the script accepts the message, it makes sure that the stream exists, and XAD
 message. If it refuses, it renames the stream to PARKED: XADD finds no stream and stores nothing
 (NOMKSTREAM), and RENAMENX restores the stream. If the operation runs twice, the second XADD fails,
 because entry ids only grow.
+
+In a Redis Cluster all messages are arguments of the script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from forebay_backends.ledger.keys import CallKey
+
+T = TypeVar("T")
 
 LARGE_ABOVE_BYTES = 64 * 1024
 """Smaller messages are an argument of the script. At most `ANNOUNCE_ABOVE_BYTES`, since the
@@ -37,6 +41,10 @@ class LargeMessage:
     message: bytes
 
     command_count: ClassVar = 2
+
+    def taken_out_of(self, arguments: Sequence[T]) -> list[T | bytes]:
+        """The script's arguments with an empty message in place of this one."""
+        return [b"" if argument is self.message else argument for argument in arguments]
 
     def commands(self, name: Callable[[str], str]) -> tuple[tuple[str | bytes, ...], ...]:
         """The commands that follow the script; `name` is a key's name on the server."""

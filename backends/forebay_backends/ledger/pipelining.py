@@ -1,4 +1,7 @@
-"""Pipelining: operations that arrive while a round trip is under way share the next one."""
+"""Pipelining: operations that arrive while a round trip is under way share the next one.
+
+In a cluster each partition has round trips of its own: its node may be away, or its slot moves.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +23,39 @@ _MAX_OPERATIONS = 64
 class Pipeliner:
     """Runs small, independent operations; under load they share round trips.
 
-    The server gets operations in the order in which `run` was called. If a round trip times out,
-    the operations that wait behind it fail with the same error, so none waits for longer than
-    `Ledger.run` would.
+    The server gets a partition's operations in the order in which `run` was called. If a round
+    trip times out, the operations that wait behind it fail with the same error, so none waits for
+    longer than `Ledger.run` would.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._waiting: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._queues: dict[str, _Queue] = {}
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable.
 
         If the caller is cancelled, the operation may or may not still run.
         """
+        name = operation.partition if self._ledger.is_cluster else ""
+        queue = self._queues.setdefault(name, _Queue(self._ledger))
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        queue.put(operation, result)
+        return await result
+
+
+class _Queue:
+    """The operations that wait for the next round trip."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    def put(self, operation: Operation[T], result: asyncio.Future[T]) -> None:
         self._waiting.append((operation, result))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send())
-        return await result
 
     async def _send(self) -> None:
         try:

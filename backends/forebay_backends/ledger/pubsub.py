@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio
+from redis.exceptions import ClusterDownError
 
 from forebay_backends.aio.cancellation import cancellable
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, server_of
@@ -127,7 +128,8 @@ class _Subscription:
             pipeline.publish(self.check_channel, _CHECK)
             replies = await cancellable(pipeline.execute(raise_on_error=False))
         for reply in replies:
-            if is_demotion(reply):
+            # A node that was taken out of its cluster takes messages, but none from the cluster.
+            if is_demotion(reply) or isinstance(reply, ClusterDownError):
                 raise reply
         *_, reached = replies
         if isinstance(reached, Exception):

@@ -15,7 +15,7 @@ from typing import Any
 from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.ledger.commands import Commands, script_replies
+from forebay_backends.ledger.commands import Commands
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S
 from forebay_backends.ledger.errors import RETRY_AFTER_S
 from forebay_backends.ledger.operations.base import Operation, Push
@@ -53,13 +53,15 @@ class Replicas:
         timeout_s = min(self.timeout_s, COMMAND_TIMEOUT_S - 1.0)
         pipeline.execute_command("WAIT", self.count, max(1, round(timeout_s * 1000)))
 
-    def replies(self, operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> list[Any]:
+    def replies(
+        self, commands: Commands, operations: Sequence[Operation[Any]], replies: Sequence[Any]
+    ) -> list[Any]:
         """The scripts' replies; BackendUnavailable for those that too few replicas have."""
         *queued, executed, acknowledged = replies
         if isinstance(executed, Exception):  # EXECABORT: a command was refused when it was queued
             error = next((reply for reply in queued if isinstance(reply, Exception)), executed)
             return [error for _ in operations]
-        scripts = list(script_replies(operations, executed))
+        scripts = list(commands.script_replies(operations, executed))
         if not isinstance(acknowledged, Exception) and acknowledged >= self.count:
             return scripts
         return [

@@ -85,7 +85,7 @@ def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | Non
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
     """Stores an item, once, and publishes it to watchers."""
     large = large_message(call, call.items, ordinal, item)
-    arguments = attempt, ordinal, b"" if large else item, ANNOUNCE_ABOVE_BYTES, len(item)
+    arguments = attempt, ordinal, item, ANNOUNCE_ABOVE_BYTES, len(item)
     return about(call, "attempts/emit", _flow, *arguments, large=large)
 
 

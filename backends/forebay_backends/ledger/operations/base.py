@@ -28,7 +28,8 @@ LEASE_MS = int(LEASE_S * 1000)
 class Operation(Generic[T]):
     """One run of a script on one partition; `parse` turns its reply into a value.
 
-    A `large_message` follows the script in one transaction; see `large_messages`. With
+    A `large_message`, which is among the arguments, follows the script in one transaction
+    instead, where the server is no cluster; see `large_messages`. With
     `waits_for_replicas`, a failover must not lose what it writes; see `replication`.
     """
 
@@ -41,9 +42,8 @@ class Operation(Generic[T]):
 
     @property
     def size(self) -> int:
-        """The approximate number of bytes that it sends."""
-        large = 0 if self.large_message is None else len(self.large_message.message)
-        return large + sum(len(one) for one in self.arguments if isinstance(one, bytes))
+        """About the bytes that it sends."""
+        return sum(len(one) for one in self.arguments if isinstance(one, bytes))
 
 
 class Refusal(StrEnum):

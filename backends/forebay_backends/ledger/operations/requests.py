@@ -44,7 +44,7 @@ def receive(
     is stored. Watchers get `RequestWindowOpen` when it has.
     """
     large = large_message(call, call.inputs, ordinal, request)
-    arguments = ordinal, b"" if large else request, limit_bytes, len(request)
+    arguments = ordinal, request, limit_bytes, len(request)
     return about(call, "requests/receive", parse_refused, *arguments, large=large)
 
 
