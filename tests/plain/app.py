@@ -24,6 +24,9 @@ app.conf.update(
     task_routes={"plain.*": {"queue": "plain"}},
     worker_prefetch_multiplier=1,
 )
+if "PLAIN_KEY_PREFIX" in os.environ:
+    _prefixed = {"global_keyprefix": os.environ["PLAIN_KEY_PREFIX"]}
+    app.conf.update(broker_transport_options=_prefixed, result_backend_transport_options=_prefixed)
 
 
 class NoSuchOrder(Exception):

@@ -30,6 +30,8 @@ _TICKET = "forebay"
 _MAX_TASKS_PER_QUERY = 1000
 _FIRST_SUBSCRIPTION_S = 5.0
 
+_KEY_PREFIX = "Is the application's global_keyprefix, if it has one, in FOREBAY_KEY_PREFIX?"
+
 _log = logging.getLogger(__name__)
 
 
@@ -146,7 +148,8 @@ class Watchdog:
             return (
                 NoWorkers("no live worker reports that it has the task"),
                 f"no worker answers; start one for the queue {queue!r}, with its remote control "
-                "on (a solo pool can't answer while it works: give the route a longer queue_wait)",
+                "on (a solo pool can't answer while it works: give the route a longer queue_wait). "
+                f"{_KEY_PREFIX}",
             )
         if depth:
             return (
@@ -160,7 +163,7 @@ class Watchdog:
             ),
             "no worker has it and no result came. Did it raise Ignore, or replace itself by tasks "
             "that take longer (raise the route's queue_wait)? Did its worker die? Is the "
-            "application's result_backend the one in FOREBAY_RESULT_URL?",
+            f"application's result_backend the one in FOREBAY_RESULT_URL? {_KEY_PREFIX}",
         )
 
 
