@@ -291,7 +291,7 @@ def test_the_page_on_calls_lists_every_command() -> None:
 def test_every_path_of_the_contributors_guide_exists() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
     paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", page)
-    assert "backends/forebay_backends/settings.py" in paths
+    assert "backends/forebay_backends/settings/" in paths
     assert [path for path in paths if path != "site/" and not (ROOT / path).exists()] == []
 
 

@@ -1,0 +1,21 @@
+"""The settings of gateway and worker: flags over `FOREBAY_*` variables over a TOML file.
+
+Gateway and worker read the same settings, so that one file and one environment serve both. Nothing
+is read before `load_settings` is called.
+"""
+
+from forebay_backends.settings.load import given_settings, load_settings
+from forebay_backends.settings.problems import SettingsError
+from forebay_backends.settings.settings import Settings
+from forebay_backends.settings.sources import CONFIG_VARIABLE, PREFIX
+from forebay_backends.settings.values import RPC
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "PREFIX",
+    "RPC",
+    "Settings",
+    "SettingsError",
+    "given_settings",
+    "load_settings",
+]

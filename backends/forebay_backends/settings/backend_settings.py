@@ -1,0 +1,94 @@
+"""The settings of broker, ledger and result backend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+
+from forebay_backends.embedded.server import socket_url
+from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl, Seconds
+from forebay_backends.urls import Backends, RedisServer, Tls, backends, is_redis, redis_server
+
+
+def _default_data_dir() -> Path:
+    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`"""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "forebay"
+
+
+class BackendSettings(BaseModel):
+    """Where broker, ledger and results are, and how to connect to them."""
+
+    tls_ca: PemFile | None = Field(
+        None,
+        description="PEM file of the CAs that sign certificates of backends; unset: the system's",
+    )
+    tls_certificate: PemFile | None = Field(
+        None, description="PEM file of the certificate that this process shows to backends"
+    )
+    tls_key: PemFile | None = Field(None, description="PEM file of that certificate's key")
+    key_prefix: KeyPrefix = Field(
+        "", description="first part of the name of every key and channel on a Redis or Valkey"
+    )
+    ledger_url: str | None = Field(
+        None, repr=False, description="URL of a Redis or Valkey; unset: the embedded server"
+    )
+    ledger_min_replicas: int = Field(
+        0, ge=0, description="replicas that must confirm accept, begin and finish; 0: none"
+    )
+    ledger_replica_timeout_s: Seconds = Field(
+        1.0, gt=0, description="time limit for `ledger_min_replicas` to confirm, 4 s at most"
+    )
+    broker_url: BrokerUrl | None = Field(
+        None,
+        repr=False,
+        description="URL of a Redis, Valkey or RabbitMQ; unset: the ledger's server",
+    )
+    result_url: ResultUrl = Field(
+        RPC, repr=False, description="result backend of plain tasks, as Celery's `result_backend`"
+    )
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="the embedded server's folder"
+    )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _whole_path(cls, value: Path) -> Path:
+        return value.expanduser().absolute()  # it is in the URL of the server's socket
+
+    @field_validator("ledger_url", "broker_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _ledger_url(cls, value: str | None) -> str | None:
+        return redis_server(value).url if value else None
+
+    @field_validator("ledger_min_replicas")
+    @classmethod
+    def _server_with_replicas(cls, value: int, info: ValidationInfo) -> int:
+        url = info.data.get("ledger_url")
+        if value and (url is None or "-cluster" in url.partition(":")[0]):
+            raise ValueError(
+                "expected 0 with the embedded server or a Redis Cluster; more needs a ledger_url "
+                "that is redis://… or sentinel://…"
+            )
+        return value
+
+    def backends(self) -> Backends:
+        """Broker and ledger; the embedded server's if none is set."""
+        url = self.ledger_url or socket_url(self.data_dir)
+        return backends(url, self.broker_url, self._tls(), self.key_prefix)
+
+    def result_server(self) -> RedisServer | None:
+        """The Redis or Valkey that keeps the results of plain tasks; None for other backends."""
+        if not is_redis(self.result_url):
+            return None
+        return redis_server(self.result_url, self._tls(), self.key_prefix)
+
+    def _tls(self) -> Tls:
+        return Tls(str(self.tls_ca or ""), str(self.tls_certificate or ""), str(self.tls_key or ""))

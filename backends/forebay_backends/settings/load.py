@@ -1,0 +1,51 @@
+"""Makes settings of flags, environment and file. Whatever is unknown or unfit is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from tomllib import TOMLDecodeError
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError as UnreadableSettingsError
+
+from forebay_backends.settings.problems import SettingsError, json_expected, problem_line
+from forebay_backends.settings.settings import GivenAlone, Settings
+from forebay_backends.settings.sources import PREFIX, config_file, refuse_unknown_variables
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings from flags (None: not given), environment and file.
+
+    Raises SettingsError.
+    """
+    refuse_unknown_variables(Settings.model_fields)
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return _made(Settings, given)
+
+
+def given_settings(**given: Any) -> Settings:
+    """The settings as given, over the defaults alone; raises SettingsError."""
+    return _made(GivenAlone, given)
+
+
+def _made(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        lines = (problem_line(problem, Settings.model_fields) for problem in error.errors())
+        problem = "\n".join(lines)
+    except UnreadableSettingsError as error:
+        problem = _unreadable(str(error))
+    except (OSError, TOMLDecodeError) as error:
+        problem = f"{config_file()}: {error}"
+    raise SettingsError(problem)  # not `from`: a traceback would show values, passwords with them
+
+
+def _unreadable(problem: str) -> str:
+    for name in Settings.model_fields:
+        if f'"{name}"' in problem:
+            variable = PREFIX + name.upper()
+            return json_expected(variable, os.environ.get(variable, ""), name)
+    return problem

@@ -1,0 +1,53 @@
+"""The settings of what a gateway serves, and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, field_validator
+
+from forebay.routes.plain import ExceptionStatus
+from forebay_backends.settings.values import Seconds
+
+
+class ServingSettings(BaseModel):
+    """Address, services and processes of a gateway."""
+
+    listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
+    services: tuple[str, ...] = Field(
+        ("forebay.compute.v1.compute_pb2",),
+        min_length=1,
+        description="compiled protobuf modules and descriptor sets to serve",
+    )
+    checks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options for checks, by the method's full name"
+    )
+    exceptions: tuple[ExceptionStatus, ...] = Field(
+        (), description="statuses for exceptions of plain tasks that the route does not list"
+    )
+    processes: int = Field(1, ge=1, description="number of gateway processes that share the port")
+    lame_duck_s: Seconds = Field(
+        5.0,
+        ge=0,
+        description="how long a gateway accepts calls after SIGTERM, while health is NOT_SERVING",
+    )
+    drain_s: Seconds = Field(
+        10.0, ge=0, description="time that calls in flight have to finish at shutdown"
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="log level")
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not (colon and host and port.isdecimal() and int(port) < 65536):
+            raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
+        return value
+
+    @field_validator("exceptions")
+    @classmethod
+    def _exceptions(cls, value: tuple[ExceptionStatus, ...]) -> tuple[ExceptionStatus, ...]:
+        problems = [problem for one in value for problem in one.problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value

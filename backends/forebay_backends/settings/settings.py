@@ -1,0 +1,65 @@
+"""All settings in one class."""
+
+from __future__ import annotations
+
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from forebay_backends.settings.backend_settings import BackendSettings
+from forebay_backends.settings.limit_settings import LimitSettings
+from forebay_backends.settings.serving_settings import ServingSettings
+from forebay_backends.settings.sources import PREFIX, config_file
+
+
+# The order of the bases is the reverse of the order of the fields, in which they are validated.
+class Settings(LimitSettings, BackendSettings, ServingSettings, BaseSettings):
+    """Everything that can be set; times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,  # it may be a password
+    )
+
+    def of_one_process(self) -> Settings:
+        """The settings for one of the gateway's processes, with its share of the limits."""
+        return self.model_copy(
+            update={
+                "max_calls": -(-self.max_calls // self.processes),
+                "max_held_bytes": self.max_held_bytes // self.processes,
+            }
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then variables, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+
+
+class GivenAlone(Settings):
+    """Settings that ignore the environment and the file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The arguments of the constructor only."""
+        return (init_settings,)

@@ -1,0 +1,41 @@
+"""Where settings come from: the environment and a TOML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from forebay_backends.settings.problems import SettingsError
+
+PREFIX = "FOREBAY_"
+CONFIG_VARIABLE = "FOREBAY_CONFIG"
+DEFAULT_CONFIG = Path("forebay.toml")
+# Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
+_CALLERS_VARIABLE = "FOREBAY_ADDRESS"
+
+
+def config_file() -> Path | None:
+    """The file of the settings; None if there is none. Raises SettingsError."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(
+                f"{CONFIG_VARIABLE} = {named!r}: expected a TOML file; there is none"
+            )
+        return Path(named)
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+
+
+def refuse_unknown_variables(fields: Collection[str]) -> None:
+    """Raises SettingsError for `FOREBAY_*` variables that are for none of the settings."""
+    known = {PREFIX + name.upper() for name in fields} | {CONFIG_VARIABLE}
+    given = {name for name in os.environ if name.startswith(PREFIX)} - {_CALLERS_VARIABLE}
+    unknown = sorted(given - known)
+    if unknown:
+        raise SettingsError(
+            "\n".join(
+                f"{name}: no such setting; expected one of " + ", ".join(sorted(known))
+                for name in unknown
+            )
+        )
