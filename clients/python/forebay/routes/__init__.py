@@ -4,24 +4,28 @@
 `RouteError`. `forebay.routes.sources` finds the descriptors.
 """
 
+from forebay.routes.file import NO_ROUTES, RouteFile, read_route_file
 from forebay.routes.methods import (
     Method,
-    RouteError,
     has_service,
     method_of,
     read_methods,
     services_of,
 )
+from forebay.routes.problems import RouteError
 from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
 
 __all__ = [
     "HIGHEST_PRIORITY",
+    "NO_ROUTES",
     "Limits",
     "Method",
     "Route",
     "RouteError",
+    "RouteFile",
     "has_service",
     "method_of",
     "read_methods",
+    "read_route_file",
     "services_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,22 +11,16 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.protobuf.message import Message
 
+from forebay.routes.fields import suggestion
+from forebay.routes.file import NO_ROUTES, FileRoute, RouteFile
 from forebay.routes.fingerprints import fingerprint
-from forebay.routes.problems import route_problems
+from forebay.routes.problems import RouteError, route_problems
 from forebay.routes.route import Route, read_route
 from forebay.v1 import route_pb2
 
 _REPEATABLE = frozenset(
     {descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS, descriptor_pb2.MethodOptions.IDEMPOTENT}
 )
-
-
-class RouteError(ValueError):
-    """Some routes can't be served; `problems` has one line for each problem."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,11 @@ class Method:
         return self.route.plain is not None
 
     @property
+    def application(self) -> str:
+        """The name, in the settings, of its plain task's application; empty for the main one."""
+        return "" if self.route.plain is None else self.route.plain.application
+
+    @property
     def pool(self) -> DescriptorPool:
         """The descriptor pool of its messages."""
         return cast(DescriptorPool, self.request_class.DESCRIPTOR.file.pool)
@@ -68,33 +67,45 @@ class Method:
         return bool(self.route.transient) and response.HasField(self.route.transient)
 
 
-def read_methods(services: Iterable[ServiceDescriptor]) -> tuple[Method, ...]:
-    """The methods with a route, in the order of their declaration.
+def read_methods(
+    services: Iterable[ServiceDescriptor],
+    routes: RouteFile = NO_ROUTES,
+    applications: Collection[str] | None = None,
+) -> tuple[Method, ...]:
+    """The methods with a route, by option or in the file, in the order of their declaration.
 
-    Raises `RouteError` with all problems if a route can't be served.
+    `applications` are the names that `plain.application` may have; None: any. Raises `RouteError`
+    with all problems if a route can't be served. Routes for methods of other services are no
+    problem here.
     """
     methods: list[Method] = []
-    problems: list[str] = []
+    problems = [f"{routes.name}: {problem}" for problem in routes.problems]
     method_of_task: dict[str, str] = {}
     for service in services:
+        problems += _unknown_methods(service, routes)
         for descriptor in service.methods:
-            if not is_routed(descriptor):
+            if not is_routed(descriptor, routes):
                 continue
-            method = _read(descriptor)
+            given = routes.routes.get(descriptor.full_name)
+            method = _read(descriptor, given)
             methods.append(method)
-            problems += [
-                f"{service.file.name}: {descriptor.full_name}: {problem}"
-                for problem in route_problems(descriptor, method.route, method_of_task)
+            where = service.file.name if given is None else routes.name
+            option = _option(descriptor, given)
+            found = [
+                *_file_problems(descriptor, given),
+                *route_problems(descriptor, option, method.route, method_of_task, applications),
             ]
-            method_of_task.setdefault(method.route.task, method.name)
+            problems += [f"{where}: {descriptor.full_name}: {problem}" for problem in found]
+            if not method.application:
+                method_of_task.setdefault(method.route.task, method.name)
     if problems:
         raise RouteError(problems)
     return tuple(methods)
 
 
-def is_routed(descriptor: MethodDescriptor) -> bool:
-    """Whether the method carries a route."""
-    return bool(descriptor.GetOptions().HasExtension(route_pb2.route))
+def is_routed(descriptor: MethodDescriptor, routes: RouteFile = NO_ROUTES) -> bool:
+    """Whether the method carries a route, or has one in the file."""
+    return descriptor.full_name in routes.routes or _has_option(descriptor)
 
 
 def services_of(files: Iterable[FileDescriptor]) -> Iterator[ServiceDescriptor]:
@@ -103,7 +114,9 @@ def services_of(files: Iterable[FileDescriptor]) -> Iterator[ServiceDescriptor]:
         yield from file.services_by_name.values()
 
 
-def method_of(path: str, pool: DescriptorPool | None = None) -> Method | None:
+def method_of(
+    path: str, pool: DescriptorPool | None = None, routes: RouteFile = NO_ROUTES
+) -> Method | None:
     """The routed method at an HTTP/2 path; None if the pool has none.
 
     Without a pool, protobuf's default pool is searched; generated code registers itself there.
@@ -111,7 +124,9 @@ def method_of(path: str, pool: DescriptorPool | None = None) -> Method | None:
     found = _service_of(path, pool)
     name = path.rpartition("/")[2]
     descriptor = None if found is None else found.methods_by_name.get(name)
-    return None if descriptor is None or not is_routed(descriptor) else _read(descriptor)
+    if descriptor is None or not is_routed(descriptor, routes):
+        return None
+    return _read(descriptor, routes.routes.get(descriptor.full_name))
 
 
 def has_service(path: str, pool: DescriptorPool | None = None) -> bool:
@@ -126,18 +141,51 @@ def _service_of(path: str, pool: DescriptorPool | None) -> ServiceDescriptor | N
         return None
 
 
-def _read(descriptor: MethodDescriptor) -> Method:
-    options = descriptor.GetOptions()
+def _has_option(descriptor: MethodDescriptor) -> bool:
+    return bool(descriptor.GetOptions().HasExtension(route_pb2.route))
+
+
+def _option(descriptor: MethodDescriptor, given: FileRoute | None) -> route_pb2.Route:
+    if given is not None:
+        return given.option
+    option: route_pb2.Route = descriptor.GetOptions().Extensions[route_pb2.route]
+    return option
+
+
+def _read(descriptor: MethodDescriptor, given: FileRoute | None) -> Method:
     service = descriptor.containing_service.full_name
+    level = descriptor.GetOptions().idempotency_level or (given.idempotency_level if given else 0)
     return Method(
         service=service,
         name=descriptor.full_name,
         path=f"/{service}/{descriptor.name}",
         client_streaming=descriptor.client_streaming,
         server_streaming=descriptor.server_streaming,
-        may_run_again=options.idempotency_level in _REPEATABLE,
+        may_run_again=level in _REPEATABLE,
         request_class=message_factory.GetMessageClass(descriptor.input_type),
         response_class=message_factory.GetMessageClass(descriptor.output_type),
         fingerprint=fingerprint(descriptor),
-        route=read_route(options.Extensions[route_pb2.route]),
+        route=read_route(_option(descriptor, given)),
     )
+
+
+def _file_problems(descriptor: MethodDescriptor, given: FileRoute | None) -> Iterator[str]:
+    """Problems of the table in the file, and conflicts with the options in the `.proto`."""
+    if given is None:
+        return
+    file = descriptor.containing_service.file.name
+    if _has_option(descriptor):
+        yield f"it has a route in {file}, too; remove one of them"
+    if given.idempotency_level and descriptor.GetOptions().HasField("idempotency_level"):
+        yield f"`idempotency_level` is set in {file}; remove it here"
+    yield from given.problems
+
+
+def _unknown_methods(service: ServiceDescriptor, routes: RouteFile) -> Iterator[str]:
+    """A line for each route in the file for a method that the service does not have."""
+    names = list(service.methods_by_name)
+    for full_name in routes.routes:
+        declarer, _, name = full_name.rpartition(".")
+        if declarer == service.full_name and name not in names:
+            hint = suggestion(name, names) or f"; it has {', '.join(names)}"
+            yield f"{routes.name}: {full_name}: {declarer} has no such method{hint}"

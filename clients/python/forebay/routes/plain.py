@@ -58,6 +58,7 @@ class PlainTask:
     exceptions: tuple[ExceptionStatus, ...]
     let_finish: bool
     replaces: bool = False
+    application: str = ""
 
 
 def read_plain_task(option: route_pb2.Route) -> PlainTask | None:
@@ -75,4 +76,5 @@ def read_plain_task(option: route_pb2.Route) -> PlainTask | None:
         ),
         let_finish=plain.let_finish,
         replaces=plain.replaces,
+        application=plain.application,
     )

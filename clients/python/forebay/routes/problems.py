@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from google.protobuf import unknown_fields
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
+from forebay.routes.fields import suggestion
 from forebay.routes.plain import PlainTask
 from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
 from forebay.v1 import route_pb2
@@ -17,17 +18,33 @@ _NEVER_KEPT = frozenset({"authorization", "cookie", "proxy-authorization", "set-
 _ANY = "google.protobuf.Any"
 
 
+class RouteError(ValueError):
+    """Some routes can't be served; `problems` has one line for each problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
 def route_problems(
-    method: MethodDescriptor, route: Route, method_of_task: Mapping[str, str]
+    method: MethodDescriptor,
+    option: route_pb2.Route,
+    route: Route,
+    method_of_task: Mapping[str, str],
+    applications: Collection[str] | None,
 ) -> Iterator[str]:
-    """Everything that is wrong with the route; `method_of_task` has the tasks already taken."""
-    option = method.GetOptions().Extensions[route_pb2.route]
+    """Everything that is wrong with the route that was read from the option.
+
+    `method_of_task` has the tasks already taken, `applications` the names of the applications of
+    plain tasks; None if they are not known here.
+    """
     yield from _unknown_fields("the route", option)
     yield from _unknown_fields("`limits`", option.limits)
     yield from _task_problems(route, method_of_task)
     yield from _kind_problems(method, route)
     if route.plain is not None:
         yield from _plain_problems(method, route, route.plain)
+        yield from _application_problems(route.plain.application, applications)
     yield from _disconnect_problems(route, option.on_disconnect)
     if route.max_priority > HIGHEST_PRIORITY:
         yield (
@@ -141,6 +158,13 @@ def _plain_problems(method: MethodDescriptor, route: Route, plain: PlainTask) ->
         yield from _any_fields(message, {message.full_name})
     for exception in plain.exceptions:
         yield from (f"`plain.exceptions`: {problem}" for problem in exception.problems())
+
+
+def _application_problems(name: str, known: Collection[str] | None) -> Iterator[str]:
+    if not name or known is None or name in known:
+        return
+    hint = suggestion(name, known) or f"; add [applications.{name}] with its broker_url there"
+    yield f"`plain.application` names {name!r}, which is no application of the settings{hint}"
 
 
 def _any_fields(message: Descriptor, seen: set[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ this process has imported. Options are always read with this process's `forebay.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 from forebay.routes.descriptor_conflicts import conflicts
-from forebay.routes.methods import Method, RouteError, is_routed, read_methods, services_of
+from forebay.routes.fields import suggestion
+from forebay.routes.file import NO_ROUTES, RouteFile, read_route_file
+from forebay.routes.methods import Method, is_routed, read_methods, services_of
+from forebay.routes.problems import RouteError
 
 DESCRIPTOR_SET_SUFFIXES = (".binpb", ".desc", ".protoset")
 MAX_SET_BYTES = 64 << 20
@@ -31,7 +34,10 @@ MAX_SET_BYTES = 64 << 20
 _HOW_TO_WRITE = (
     "write it with `protoc --include_imports --descriptor_set_out=FILE` or `buf build -o FILE`"
 )
-_HOW_TO_ROUTE = 'put `option (forebay.v1.route) = {task: "…", queue: "…"};` on a method'
+_HOW_TO_ROUTE = (
+    'put `option (forebay.v1.route) = {task: "…", queue: "…"};` on a method, or add a table of the '
+    "method's full name to the routes file (the setting `routes`)"
+)
 
 
 class SourceError(ValueError):
@@ -53,16 +59,23 @@ class Source:
 
     @property
     def services(self) -> tuple[ServiceDescriptor, ...]:
-        """The services with a routed method.
+        """The services with a method that has a route by option."""
+        return self.services_with(NO_ROUTES)
 
-        Forebay's own services are left out if there are others: a workspace that imports
-        `forebay/v1/route.proto` may compile them into the same descriptor set.
+    def services_with(self, routes: RouteFile) -> tuple[ServiceDescriptor, ...]:
+        """The services with a routed method, by option, and those with a table in the file.
+
+        Forebay's own services are left out if there are others, unless the file has a route for
+        them: a workspace that imports `forebay/v1/route.proto` may compile them into the same
+        descriptor set.
         """
-        others = [file for file in self.files if not file.name.startswith(("forebay/", "google/"))]
+        names = [file.name for file in self.files]
+        others = [name for name in names if not name.startswith(("forebay/", "google/"))]
         return tuple(
             service
-            for service in services_of(others or self.files)
-            if any(map(is_routed, service.methods))
+            for service in services_of(self.files)
+            if service.full_name in routes.services
+            or (service.file.name in (others or names) and any(map(is_routed, service.methods)))
         )
 
 
@@ -76,33 +89,62 @@ def is_descriptor_set(name: str) -> bool:
     return os.sep in name or name.endswith(DESCRIPTOR_SET_SUFFIXES) or Path(name).is_file()
 
 
-def read_all_methods(names: Sequence[str], setting: str = "services") -> tuple[Method, ...]:
-    """The routed methods of all sources.
+def read_all_methods(
+    names: Sequence[str],
+    setting: str = "services",
+    routes: str | Path | None = None,
+    applications: Collection[str] | None = None,
+) -> tuple[Method, ...]:
+    """The methods of all sources that have a route, by option or in the file `routes`.
+
+    `applications` are the names that `plain.application` may have; None: any.
 
     Raises RouteError with all problems: sources that can't be used or have no route (as
     `setting = NAME: …`), sources that conflict, and routes that can't be served.
     """
+    file = read_route_file(routes)
     problems: list[str] = []
     sources: list[Source] = []
     for name in dict.fromkeys(names):
         try:
-            source = read_source(name)
-            if not source.services:
-                raise SourceError(f"no method of it has a route; {_HOW_TO_ROUTE}")
+            sources.append(read_source(name))
         except SourceError as error:
             problems.append(f"{setting} = {name!r}: {error}")
-        else:
-            sources.append(source)
+            continue
+        if not (file.problems or sources[-1].services_with(file)):
+            problems.append(f"{setting} = {name!r}: no method of it has a route; {_HOW_TO_ROUTE}")
     problems += conflicts({source.name: source.files for source in sources})
-    services = {service.full_name: service for one in sources for service in one.services}
+    services = {
+        service.full_name: service for one in sources for service in one.services_with(file)
+    }
+    problems += _unknown_services(sources, file, all_read=len(sources) == len(set(names)))
     methods: tuple[Method, ...] = ()
     try:
-        methods = read_methods(services.values())
+        methods = read_methods(services.values(), file, applications)
     except RouteError as error:
         problems += error.problems
     if problems:
         raise RouteError(problems)
     return methods
+
+
+def _unknown_services(
+    sources: Sequence[Source], routes: RouteFile, *, all_read: bool
+) -> Iterator[str]:
+    """A line for each route in the file for a service that no source has, and for its problems.
+
+    Unless `all_read`, the service may be in a source that can't be used.
+    """
+    services = [service for source in sources for service in services_of(source.files)]
+    known = {service.full_name for service in services}
+    methods = [method.full_name for service in services for method in service.methods]
+    for name, route in routes.routes.items():
+        if name.rpartition(".")[0] in known:
+            continue
+        if all_read:
+            hint = suggestion(name, methods) or "; add its module or descriptor set to `services`"
+            yield f"{routes.name}: {name}: no service has this method{hint}"
+        yield from (f"{routes.name}: {name}: {problem}" for problem in route.problems)
 
 
 def _import(name: str) -> Source:

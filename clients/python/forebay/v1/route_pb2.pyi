@@ -177,6 +177,7 @@ class PlainTask(_message.Message):
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
     LET_FINISH_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
+    APPLICATION_FIELD_NUMBER: _builtins.int
     result: _builtins.str
     """The name of the response field for the whole result. Unset: the items of a dict go to the
     fields of their keys' names, any other result to the response's only field. On a streaming
@@ -196,6 +197,10 @@ class PlainTask(_message.Message):
     the result of such a chain to the worker instead of the gateway; if set, one of Celery's own
     tasks follows each call in the queue and forwards the result. Not needed if Redis is the result
     backend. Unset: no.
+    """
+    application: _builtins.str
+    """The name of the application that has the task, as in the gateway's setting `applications`.
+    Unset: the application at the gateway's own `broker_url` and `result_url`.
     """
     @_builtins.property
     def positional(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -219,10 +224,11 @@ class PlainTask(_message.Message):
         exceptions: _abc.Iterable[Global___ExceptionStatus] | None = ...,
         let_finish: _builtins.bool = ...,
         replaces: _builtins.bool = ...,
+        application: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "json_text", b"json_text", "let_finish", b"let_finish", "positional", b"positional", "replaces", b"replaces", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application", b"application", "exceptions", b"exceptions", "json_text", b"json_text", "let_finish", b"let_finish", "positional", b"positional", "replaces", b"replaces", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
