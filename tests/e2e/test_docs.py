@@ -45,7 +45,10 @@ FROM_THE_TUTORIAL_ON = (
     "routes.md",
 )
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
-IN_TESTS_OF_THEIR_OWN = ("redis.md", "settings.md", "plain-tasks.md", "testing.md")
+IN_TESTS_OF_THEIR_OWN = (
+    *("redis.md", "settings.md", "plain-tasks.md", "testing.md"),
+    "routes-file.md",  # tests/e2e/test_foreign_services.py
+)
 
 
 @pytest.mark.parametrize("page", ON_THEIR_OWN)

@@ -215,9 +215,9 @@ def test_settings_that_are_wrong_are_named(
 
 
 def test_services_that_are_wrong_are_named() -> None:
-    with pytest.raises(LookupError, match=r"EchoService\.Unary carries a route, but no handler"):
+    with pytest.raises(LookupError, match=r"EchoService\.Unary has a route, but no handler"):
         serving({ECHO: {}}).__enter__()
-    with pytest.raises(SettingsError, match="none of their methods carries a route"):
+    with pytest.raises(SettingsError, match="none of their methods has a route"):
         serving({}).__enter__()
 
 

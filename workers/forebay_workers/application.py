@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import grpc
 from celery import Celery, Task
 from google.protobuf.descriptor import ServiceDescriptor
 
-from forebay.routes import Method, read_methods
+from forebay.routes import NO_ROUTES, Method, RouteFile, read_methods, read_route_file
+from forebay.routes.methods import is_routed
 from forebay.v1 import call_pb2
 from forebay_backends.urls import celery_settings
 from forebay_workers.celery_hooks.request import attempts_of
@@ -30,8 +33,14 @@ class Application(Celery):
 
     amqp_cls = "forebay_workers.celery_hooks.redis_transport:AMQP"
 
-    def __init__(self, name: str, interceptors: Sequence[grpc.ServerInterceptor] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        routes: str | Path | None = None,
+    ) -> None:
         super().__init__(name)
+        self._route_path = routes
         self.add_defaults(_celery_defaults)
         signals.follow(self)
         refuse_other_interceptors(interceptors)
@@ -55,9 +64,11 @@ class Application(Celery):
         """
         for service in services or services_of(servicer):
             refuse_coroutines(servicer, service)
-            methods = read_methods([service])
+            methods = read_methods([service], self._routes([service]))
             if not methods:
-                raise LookupError(f"no method of {service.full_name} carries a route")
+                raise LookupError(
+                    f"no method of {service.full_name} has a route, by option or in a routes file"
+                )
             if all(method.is_plain for method in methods):
                 raise LookupError(
                     f"all routes of {service.full_name} name plain tasks, which have no handlers "
@@ -76,7 +87,7 @@ class Application(Celery):
         added = {service.full_name for service in services}
         methods = [
             method
-            for method in read_methods(served)
+            for method in read_methods(served, self._routes(served))
             if method.service in added and not method.is_plain
         ]
         by_name = {service.full_name: handlers for service, handlers in services.items()}
@@ -86,22 +97,37 @@ class Application(Celery):
             around = (*self._interceptors, *interceptors)
             _register(self, method, intercepted(method, handler, around))
 
+    def _routes(self, services: Iterable[ServiceDescriptor]) -> RouteFile:
+        """The file with routes: the one given or, if a method has no option, the settings'."""
+        if self._route_path is None and all(
+            is_routed(method) for service in services for method in service.methods
+        ):
+            return NO_ROUTES
+        return self._route_file
+
+    @cached_property
+    def _route_file(self) -> RouteFile:
+        return read_route_file(self._route_path or process.settings().routes)
+
 
 def application(
     name: str,
     services: Mapping[ServiceDescriptor, Handlers] | None = None,
     *,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
+    routes: str | Path | None = None,
 ) -> Application:
     """Returns an application with a task for each method with a route; more can be added.
 
     `interceptors` run in the worker around all its handlers, as in `grpc.server`; the first is
     the outermost. Methods with a `plain` route are left out: other applications have their tasks.
-    Forebay's settings are read when the worker starts, not here. Raises RouteError for invalid
-    routes, LookupError if a method with a route has no handler, and TypeError for objects that
-    are no `grpc.ServerInterceptor`.
+    `routes` is a file with routes for methods that have no option (docs/routes.md); unset: the
+    setting of that name. Forebay's settings are read when the worker starts; here only for
+    `routes`, if it is needed. Raises RouteError for invalid routes, LookupError if a method with
+    a route has no handler, TypeError for objects that are no `grpc.ServerInterceptor`, and
+    SettingsError.
     """
-    app = Application(name, interceptors)
+    app = Application(name, interceptors, routes)
     app.serve(services or {})
     return app
 
@@ -122,7 +148,7 @@ def _handler(method: Method, handlers: Handlers) -> Handler:
     name = method.name.rpartition(".")[2]
     found = handlers.get(name) if isinstance(handlers, Mapping) else getattr(handlers, name, None)
     if found is None:
-        raise LookupError(f"{method.name} carries a route, but no handler is given for it")
+        raise LookupError(f"{method.name} has a route, but no handler is given for it")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, field_validator
@@ -18,6 +19,9 @@ class ServingSettings(BaseModel):
         ("forebay.compute.v1.compute_pb2",),
         min_length=1,
         description="compiled protobuf modules and descriptor sets to serve",
+    )
+    routes: Path | None = Field(
+        None, description="TOML file with routes for services whose `.proto` has none"
     )
     checks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options for checks, by the method's full name"
@@ -43,6 +47,11 @@ class ServingSettings(BaseModel):
         if not (colon and host and port.isdecimal() and int(port) < 65536):
             raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
         return value
+
+    @field_validator("routes", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value or None
 
     @field_validator("exceptions")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -24,6 +25,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.metadata import call_metadata
 from forebay.resume.aio_channel import ResumingChannel
 from forebay.resume.targets import read_targets
+from forebay.routes.file import usable_routes
 from forebay.rpc_errors import Cancellable, cancelled_on_exit, mapped_rpc_errors
 
 if TYPE_CHECKING:
@@ -45,12 +47,14 @@ def channel(
     credentials: grpc.ChannelCredentials | None = None,
     options: Sequence[tuple[str, Any]] = (),
     pool: DescriptorPool | None = None,
+    routes: str | Path | None = None,
 ) -> grpc.aio.Channel:
     """As `forebay.channel`. Call it in the event loop that will use the channel."""
     return ResumingChannel(
         [dial(grpc.aio, one, credentials, options) for one in read_targets(target)],
         resumes=resume,
         pool=pool,
+        routes=usable_routes(routes),
     )
 
 

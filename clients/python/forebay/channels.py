@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.resume.channel import ResumingChannel
 from forebay.resume.targets import read_targets
+from forebay.routes.file import usable_routes
 
 MAX_MESSAGE_BYTES = 64 << 20
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
@@ -35,6 +37,7 @@ def channel(
     credentials: grpc.ChannelCredentials | None = None,
     options: Sequence[tuple[str, Any]] = (),
     pool: DescriptorPool | None = None,
+    routes: str | Path | None = None,
 ) -> grpc.Channel:
     """A channel for any generated stub, to "HOST:PORT", "HOST:PORT,HOST:PORT" or a sequence.
 
@@ -44,14 +47,17 @@ def channel(
     call's `timeout` or, if it has none, after 60 s without a response (10 s if no gateway has
     accepted the call). Then the call raises `grpc.RpcError`. `resume=False` turns retries off.
 
-    Routes are read from compiled modules, or from `pool`, such as the one of a descriptor set. If
-    the service is in neither, its first call warns (RuntimeWarning) and its calls are not retried.
-    `credentials` turns TLS on. Raises ValueError if there is no target. The caller closes it.
+    Routes are read from compiled modules, or from `pool`, such as the one of a descriptor set, and
+    from the file `routes` if the gateway has one. If the service is in neither modules nor pool,
+    its first call warns (RuntimeWarning) and its calls are not retried. `credentials` turns TLS
+    on. Raises ValueError if there is no target, and RouteError if the file can't be used. The
+    caller closes it.
     """
     return ResumingChannel(
         [dial(grpc, one, credentials, options) for one in read_targets(target)],
         resumes=resume,
         pool=pool,
+        routes=usable_routes(routes),
     )
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from forebay.routes.file import read_route_file
 from forebay.routes.methods import Method, read_methods
 
 _RETRY_POLICY = {
@@ -27,20 +29,23 @@ _RETRY_POLICY = {
 
 
 def service_config(
-    services: Iterable[ServiceDescriptor] = (), *, calls_have_ids: bool = False
+    services: Iterable[ServiceDescriptor] = (),
+    *,
+    calls_have_ids: bool = False,
+    routes: str | Path | None = None,
 ) -> str:
     """JSON for the channel option `grpc.service_config`; without services, that of ComputeService.
 
     Set `calls_have_ids` if the caller gives each call an id of its own: then all methods are
-    covered but those of plain tasks, which take no id. Raises `RouteError` if a route can't be
-    served.
+    covered but those of plain tasks, which take no id. `routes` is the gateway's file of that
+    name, if it has one. Raises `RouteError` if a route can't be served.
     """
     services = tuple(services)
     if not services:
         return files("forebay").joinpath("service_config.json").read_text()
     covered = [
         method
-        for method in read_methods(services)
+        for method in read_methods(services, read_route_file(routes))
         if (calls_have_ids and not method.is_plain) or method.may_run_again
     ]
     config = {

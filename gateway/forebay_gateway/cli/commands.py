@@ -38,6 +38,9 @@ def _options(command: F) -> F:
             metavar="MODULE|FILE",
             help="Compiled protobuf module, or descriptor set, to serve; repeatable.",
         ),
+        click.option(
+            "--routes", metavar="FILE", help="Routes for services whose .proto has none (TOML)."
+        ),
         click.option("--listen", metavar="HOST:PORT", help="Where to listen [127.0.0.1:50051]."),
         click.option(
             "--ledger-url",
@@ -137,7 +140,7 @@ def doctor(**flags: Any) -> None:
 
 def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
-        methods = load_methods(settings.services)
+        methods = load_methods(settings)
         if any(method.is_plain for method in methods):
             make_results(settings)  # reports one that can't be read
         return methods

@@ -50,7 +50,7 @@ async def everything_up(
     The workers run `application`, named as for `celery -A`. Raises UpError if a worker
     does not start, or has not registered the tasks of its queue.
     """
-    methods = load_methods(settings.services)
+    methods = load_methods(settings)
     # Plain tasks are run by the workers of their own application.
     ours = [method for method in methods if not method.is_plain]
     queues = sorted({method.route.queue for method in ours})
@@ -109,6 +109,7 @@ def _worker(
         env={
             "FOREBAY_LEDGER_URL": backends.ledger_url,
             "FOREBAY_BROKER_URL": backends.broker_url,
+            "FOREBAY_ROUTES": str(settings.routes or ""),
         },
         stdout=asyncio.subprocess.DEVNULL,  # Celery's banner; its log is on stderr
     )

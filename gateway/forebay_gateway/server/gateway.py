@@ -65,7 +65,7 @@ async def running_gateway(
     """
     keep_freed_memory()
     raise_limit()
-    methods = methods or load_methods(settings.services)
+    methods = methods or load_methods(settings)
     await check_backend_urls(settings, methods)
     with _port(settings) as listen:
         gateway = _Gateway(settings.of_one_process(), methods, listen)

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 from forebay.routes import Method, RouteError
 from forebay.routes.sources import read_all_methods
+from forebay_backends.settings import Settings
 from forebay_gateway.admin.services import SERVICES as ADMIN_SERVICES
 from forebay_gateway.server.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.server.reflection import SERVICES as REFLECTION_SERVICES
 
 
-def load_methods(sources: Sequence[str]) -> tuple[Method, ...]:
+def load_methods(settings: Settings) -> tuple[Method, ...]:
     """The routed methods of compiled protobuf modules and of descriptor sets.
 
     Raises RouteError with every problem found.
     """
-    methods = read_all_methods(sources)
+    methods = read_all_methods(settings.services, routes=settings.routes)
     own = (*ADMIN_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
     taken = sorted({method.service for method in methods} & set(own))
     if taken:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
-from forebay.routes import read_methods
+from forebay.routes import read_methods, read_route_file
 from forebay_backends.embedded.server import EmbeddedServer
 from forebay_backends.settings import SettingsError, given_settings
 from forebay_gateway.testing.gateway_thread import gateway_in_thread
@@ -35,12 +35,12 @@ def running_service(
     Shutdown order: the channel, which cancels its calls; the gateway; the worker, which
     may still write the outcomes of calls; last the ledger.
     """
-    methods = read_methods(services)
-    if not methods:
-        raise SettingsError("services: none of their methods carries a route")
     refused = sorted(_OWN & given.keys())
     if refused:
         raise SettingsError(f"settings: a service in a test has its own {', '.join(refused)}")
+    methods = read_methods(services, read_route_file(given.get("routes")))
+    if not methods:
+        raise SettingsError("services: none of their methods has a route")
     queues = sorted({method.route.queue for method in methods})
     folder = Path(tempfile.mkdtemp(prefix="forebay-"))
     with EmbeddedServer(folder, remove=True) as server:

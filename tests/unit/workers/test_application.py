@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.compute.v1 import compute_pb2, compute_pb2_grpc
 from forebay.routes import RouteError
-from forebay.v1 import calls_pb2_grpc, route_pb2
+from forebay.v1 import calls_pb2, calls_pb2_grpc, route_pb2
 from forebay_workers import application
 from tests.echo.v1 import echo_pb2
 
@@ -76,12 +77,12 @@ def test_a_service_without_routes_is_refused() -> None:
     class Calls(calls_pb2_grpc.CallServiceServicer):
         pass
 
-    with pytest.raises(LookupError, match=r"no method of forebay\.v1\.CallService carries a route"):
+    with pytest.raises(LookupError, match=r"no method of forebay\.v1\.CallService has a route"):
         application("one").register(Calls())
 
 
 def test_a_servicer_without_a_method_that_has_a_route_is_refused() -> None:
-    with pytest.raises(LookupError, match=r"EchoService\.Unary carries a route"):
+    with pytest.raises(LookupError, match=r"EchoService\.Unary has a route"):
         application("one").register(Duck(), echo_pb2.DESCRIPTOR.services_by_name["EchoService"])
 
 
@@ -119,7 +120,7 @@ def test_a_method_with_a_plain_task_needs_no_handler() -> None:
     by_servicer = application("one")
     by_servicer.register(Orders(), service)
     assert tasks(by_mapping) == tasks(by_servicer) == {"orders.new"}
-    with pytest.raises(LookupError, match=r"mixed\.Orders\.New carries a route"):
+    with pytest.raises(LookupError, match=r"mixed\.Orders\.New has a route"):
         application("one", {service: {}})
 
 
@@ -167,3 +168,29 @@ def test_two_servicers_may_not_share_a_task() -> None:
         RouteError, match=r"already belongs to forebay\.compute\.v1\.ComputeService\.Add"
     ):
         app.register(Duck(), pool.FindServiceByName("other.Other"))
+
+
+def test_routes_come_from_a_file_that_is_given_or_from_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = calls_pb2.DESCRIPTOR.services_by_name["CallService"]
+    handlers = {service: {"ListQueues": Orders().New}}
+    table = '["forebay.v1.CallService.ListQueues"]\ntask = "{}"\nqueue = "q"\n[other.S.M]\nx = 1\n'
+    (tmp_path / "given.toml").write_text(table.format("orders.given"))
+    (tmp_path / "set.toml").write_text(table.format("orders.set"))
+    given = application("one", handlers, routes=tmp_path / "given.toml")
+    monkeypatch.setenv("FOREBAY_ROUTES", str(tmp_path / "set.toml"))
+    by_setting = application("one")
+    by_setting.serve(handlers)
+    assert (tasks(given), tasks(by_setting)) == ({"orders.given"}, {"orders.set"})
+    with pytest.raises(RouteError, match=r"absent\.toml: the routes can't be read"):
+        application("one", handlers, routes="absent.toml")
+
+
+def test_settings_are_not_read_where_every_method_has_its_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FOREBAY_NO_SUCH_SETTING", "1")
+    app = application("one", {mixed(): {"Old": print, "New": print}})
+    monkeypatch.undo()
+    assert tasks(app) == {"orders.old", "orders.new"}

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import channel_to, fail
 from forebay.cli.message_json import as_dict
-from forebay.cli.options import SERVICE_FORMS, service_option, target_option
+from forebay.cli.options import SERVICE_FORMS, routes_option, service_option, target_option
 from forebay.deadline import Deadline
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, QUEUE_MS, RESUME_FROM, RUN_MS
 from forebay.routes import Method, RouteError
@@ -54,6 +54,7 @@ _SHOWN_AT_EACH_END = 24
     help="More request messages, one line of JSON each; - is standard input.",
 )
 @service_option(f"{SERVICE_FORMS} of the service; repeatable.")
+@routes_option
 def call(
     method: str,
     fields: tuple[str, ...],
@@ -66,6 +67,7 @@ def call(
     headers: tuple[str, ...],
     requests: TextIO | None,
     services: tuple[str, ...],
+    routes: str | None,
 ) -> None:
     """Call METHOD, such as Add or forebay.compute.v1.ComputeService.Add.
 
@@ -73,10 +75,10 @@ def call(
     `forebay call MatMul random.m=200 random.n=200`. Dots name nested fields. Each response is
     printed as a line of JSON; on a terminal, long values are shortened and progress is a bar.
     """
-    found = _method(method, services)
+    found = _method(method, services, routes)
     messages = list(_messages(found, fields, requests))
     metadata = _metadata(call_id, resume_from, priority, headers)
-    with channel_to(target, resume=resume, pool=found.pool) as channel:
+    with channel_to(target, resume=resume, pool=found.pool, routes=routes) as channel:
         try:
             _run(channel, found, messages, metadata, timeout)
         except grpc.RpcError as error:
@@ -169,9 +171,9 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def _method(name: str, modules: Sequence[str]) -> Method:
+def _method(name: str, modules: Sequence[str], routes: str | None) -> Method:
     try:
-        methods = read_all_methods(modules, setting="--service")
+        methods = read_all_methods(modules, setting="--service", routes=routes)
     except RouteError as error:
         raise click.ClickException(str(error)) from error
     found = [m for m in methods if name in (m.name, m.name.rpartition(".")[2], m.path[1:])]

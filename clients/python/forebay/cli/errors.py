@@ -14,11 +14,15 @@ from forebay.resume.targets import read_targets
 
 
 def channel_to(
-    target: str, *, resume: bool = False, pool: DescriptorPool | None = None
+    target: str,
+    *,
+    resume: bool = False,
+    pool: DescriptorPool | None = None,
+    routes: str | None = None,
 ) -> grpc.Channel:
     """A channel to the gateways of `--target`."""
     try:
-        return channel(target, resume=resume, pool=pool)
+        return channel(target, resume=resume, pool=pool, routes=routes)
     except ValueError as error:
         raise click.ClickException(f"--target: {error}") from error
 

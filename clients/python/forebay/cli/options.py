@@ -43,6 +43,17 @@ def service_option(help_text: str) -> Callable[[F], F]:
     )
 
 
+def routes_option(command: F) -> F:
+    """The file of routes, by default that of the gateway's settings."""
+    return click.option(
+        "--routes",
+        envvar="FOREBAY_ROUTES",
+        show_envvar=True,
+        metavar="FILE",
+        help="Routes for services whose .proto has none.",
+    )(command)
+
+
 def _services_of_environment() -> tuple[str, ...]:
     """The gateway's setting, a list in JSON, if it is in the environment."""
     value = os.environ.get(_SERVICES_VARIABLE)

@@ -13,7 +13,9 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from forebay.resume.aio_calls import AsyncAttempts, Response, ResponseStream
 from forebay.resume.cancel_request import TIMEOUT_S
 from forebay.resume.request_replay import AsyncReplay, RequestWriter
+from forebay.resume.stub_services import StubServices
 from forebay.resume.target_set import Rpc, TargetSet
+from forebay.routes import NO_ROUTES, RouteFile
 
 _BEST_FIRST = (
     grpc.ChannelConnectivity.READY,
@@ -33,11 +35,16 @@ class ResumingChannel(grpc.aio.Channel):
         *,
         resumes: bool = True,
         pool: DescriptorPool | None = None,
+        routes: RouteFile = NO_ROUTES,
     ) -> None:
         self._channels = tuple(channels)
         self._cancels = _CancelSender()
         self._targets = TargetSet(
-            self._channels, AsyncAttempts, self._cancels, resumes=resumes, pool=pool
+            self._channels,
+            AsyncAttempts,
+            self._cancels,
+            resumes=resumes,
+            services=StubServices(pool, routes),
         )
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:

@@ -21,14 +21,16 @@ from forebay.resume.calls import (
 )
 from forebay.resume.cancel_request import TIMEOUT_S
 from forebay.resume.request_replay import Replay
+from forebay.resume.stub_services import StubServices
 from forebay.resume.target_set import Rpc, TargetSet
+from forebay.routes import NO_ROUTES, RouteFile
 
 
 class ResumingChannel(grpc.Channel):
     """Spreads calls over channels, and retries the calls of one that fails on the others.
 
-    Owns the channels. With `resumes` false, calls are never retried. Routes are read in `pool`;
-    None means protobuf's default pool.
+    Owns the channels. With `resumes` false, calls are never retried. Routes are read in `pool`
+    (None means protobuf's default pool) and in `routes`.
     """
 
     def __init__(
@@ -37,11 +39,16 @@ class ResumingChannel(grpc.Channel):
         *,
         resumes: bool = True,
         pool: DescriptorPool | None = None,
+        routes: RouteFile = NO_ROUTES,
     ) -> None:
         self._channels = tuple(channels)
         self._cancels = _CancelSender()
         self._targets = TargetSet(
-            self._channels, BlockingAttempts, self._cancels, resumes=resumes, pool=pool
+            self._channels,
+            BlockingAttempts,
+            self._cancels,
+            resumes=resumes,
+            services=StubServices(pool, routes),
         )
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:

@@ -13,7 +13,7 @@ from importlib import import_module
 
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from forebay.routes import Method, has_service, method_of
+from forebay.routes import Method, RouteFile, has_service, method_of
 
 _STUB_MODULE = "_pb2_grpc"
 
@@ -21,8 +21,9 @@ _STUB_MODULE = "_pb2_grpc"
 class StubServices:
     """The routed methods in a pool, by path; None means protobuf's default pool."""
 
-    def __init__(self, pool: DescriptorPool | None) -> None:
+    def __init__(self, pool: DescriptorPool | None, routes: RouteFile) -> None:
         self._pool = pool
+        self._routes = routes
         self._methods: dict[str, Method | None] = {}
         self._reported: set[str] = set()
 
@@ -37,7 +38,7 @@ class StubServices:
             if not has_service(path, self._pool):
                 self._warn(path)
                 return None  # its module may be imported later
-            self._methods[path] = method_of(path, self._pool)
+            self._methods[path] = method_of(path, self._pool, self._routes)
         return self._methods[path]
 
     def _warn(self, path: str) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from google.protobuf.descriptor_pool import DescriptorPool
-
 from forebay.deadline import Deadline
 from forebay.resume.attempts import Attempts
 from forebay.resume.cancel_request import PATH, cancel_request
@@ -43,8 +41,8 @@ class Rpc:
 class TargetSet(Generic[A]):
     """Starts calls with the policy that the channel has for them.
 
-    With `resumes` false, calls are spread over the targets and never retried. Routes are read
-    in `pool`; None means protobuf's default pool.
+    With `resumes` false, calls are spread over the targets and never retried. `services` has the
+    routes of the methods.
     """
 
     def __init__(
@@ -54,13 +52,13 @@ class TargetSet(Generic[A]):
         cancels: CancelSender,
         *,
         resumes: bool,
-        pool: DescriptorPool | None,
+        services: StubServices,
     ) -> None:
         self._channels = channels
         self._new_attempts = new_attempts
         self._cancels = cancels
         self._resumes = resumes
-        self._services = StubServices(pool)
+        self._services = services
         self._rotation = Rotation(
             len(channels),
             time.monotonic,

@@ -23,6 +23,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2
 
 from forebay.routes.fields import fill, suggestion
+from forebay.routes.problems import RouteError
 from forebay.v1 import route_pb2
 
 MAX_FILE_BYTES = 4 << 20
@@ -84,6 +85,15 @@ def read_route_file(path: str | Path | None) -> RouteFile:
         return _routes(str(path), tomllib.loads(raw.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         return _unusable(path, f"the file is not TOML: {error}")
+
+
+def usable_routes(path: str | Path | None) -> RouteFile:
+    """As `read_route_file`; raises RouteError with all problems of the file."""
+    routes = read_route_file(path)
+    problems = routes.all_problems()
+    if problems:
+        raise RouteError(problems)
+    return routes
 
 
 def _unusable(path: str | Path, problem: str) -> RouteFile:

@@ -25,7 +25,7 @@ _REPEATABLE = frozenset(
 
 @dataclass(frozen=True)
 class Method:
-    """A method that carries a route.
+    """A method that has a route.
 
     `name` is protobuf's full name, `path` the HTTP/2 path. `may_run_again` follows from
     `idempotency_level`. `fingerprint` changes when the method's messages change.
@@ -104,7 +104,7 @@ def read_methods(
 
 
 def is_routed(descriptor: MethodDescriptor, routes: RouteFile = NO_ROUTES) -> bool:
-    """Whether the method carries a route, or has one in the file."""
+    """Whether the method has a route, or has one in the file."""
     return descriptor.full_name in routes.routes or _has_option(descriptor)
 
 
