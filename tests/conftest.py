@@ -23,7 +23,7 @@ _SHARED_BY_ALL = ("up", "site", "backend", "plain")
 _SHARED_IN_MODULE = (
     *("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel"),
     *("temporary", "project", "shop", "tutorial", "gateway"),
-    *("polled", "foreign"),
+    *("polled", "foreign", "several"),
 )
 
 forking.enable()

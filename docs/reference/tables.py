@@ -18,7 +18,7 @@ from forebay import errors, metadata
 from forebay.cli.group import ENTRY_POINTS
 from forebay_backends.ledger.keys import KEYS
 from forebay_backends.ledger.record import ACTIVE, ALL, ENDED, FIELDS, Field
-from forebay_backends.settings import PREFIX, Settings
+from forebay_backends.settings import NESTED, PREFIX, ApplicationSettings, Settings
 
 
 def protobuf(file: str, *names: str) -> str:
@@ -86,6 +86,20 @@ def settings() -> str:
         for name, field in Settings.model_fields.items()
     ]
     return _table(("setting", "variable", "default", "description"), rows)
+
+
+def application_settings() -> str:
+    """The fields of `ApplicationSettings`, with their defaults."""
+    rows = [
+        (
+            f"`{name}`",
+            f"`{PREFIX}APPLICATIONS{NESTED}NAME{NESTED}{name.upper()}`",
+            "required" if field.is_required() else _default(field),
+            field.description or "",
+        )
+        for name, field in ApplicationSettings.model_fields.items()
+    ]
+    return _table(("setting", "variable", "default", "what"), rows)
 
 
 def _default(field: Any) -> str:
@@ -186,6 +200,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "reasons": reasons,
     "families": families,
     "settings": settings,
+    "application_settings": application_settings,
     "metadata": metadata_keys,
     "commands": commands,
     "ledger_keys": ledger_keys,

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forebay_backends.settings import Settings, load_settings
 from tests.certificates import Authority
+from tests.commands import run
 from tests.conftest import Up
 from tests.harness import (
     BIN,
@@ -47,6 +48,7 @@ FROM_THE_TUTORIAL_ON = (
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 IN_TESTS_OF_THEIR_OWN = (
     *("redis.md", "settings.md", "plain-tasks.md", "testing.md"),
+    "several-applications.md",
     "routes-file.md",  # tests/e2e/test_foreign_services.py
 )
 
@@ -285,7 +287,17 @@ def test_the_documented_settings_are_valid(tmp_path: Path, monkeypatch: pytest.M
     assert settings.exceptions[0].fits("NoSuchOrder", "shop.errors")
 
 
-def test_the_page_on_calls_lists_every_command() -> None:
+def test_several_applications_are_set_up_as_the_page_says(tmp_path: Path) -> None:
+    with Reader(tmp_path, environment(), {}) as reader:
+        reader.read(DOCS / "several-applications.md")
+        for name in ("SHOP__BROKER_URL", "MAIL__RESULT_URL"):
+            assert f"FOREBAY_APPLICATIONS__{name}" in reader.env
+        shown = run("forebay", "routes", env={**reader.env, "COLUMNS": "250"}, cwd=tmp_path).out
+        assert "plain task of shop" in shown
+        assert "plain task of mail" in shown
+
+
+def test_every_command_that_looks_after_calls_is_one() -> None:
     page = (DOCS / "calls.md").read_text()
     commands = set(re.findall(r"^\| `forebay (\w+)", page, re.MULTILINE))
     assert commands == {"ps", "wait", "cancel", "logs", "queues"}

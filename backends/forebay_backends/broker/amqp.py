@@ -15,12 +15,12 @@ _MAX_TTL_S = 4_294_967  # RabbitMQ takes milliseconds of at most 32 bits
 
 
 class AmqpBroker:
-    """A `Broker`; messages are persistent and confirmed."""
+    """A `Broker`, named `called` in messages; what it sends is persistent and confirmed."""
 
     is_ledger = False
 
-    def __init__(self, server: AmqpServer) -> None:
-        self._channels = AmqpChannels(server)
+    def __init__(self, server: AmqpServer, called: str = "broker") -> None:
+        self._channels = AmqpChannels(server, called)
 
     async def send(self, message: Message) -> bool:
         try:

@@ -44,8 +44,9 @@ _TRANSPORT_OPTIONS = {
 class AmqpChannels:
     """Runs functions that need a channel, each within `SEND_TIMEOUT_S`. `close` it."""
 
-    def __init__(self, server: AmqpServer) -> None:
+    def __init__(self, server: AmqpServer, called: str = "broker") -> None:
         self._server = server
+        self._called = called
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-amqp")
         self._local = local()
         self._connections: set[Connection] = set()
@@ -65,7 +66,9 @@ class AmqpChannels:
         except (KombuError, AMQPError, OSError, TimeoutError) as error:
             state = BLOCKED if self._blocked_threads else broker_state(error)
             self._log_refusal(state, error)
-            raise BackendUnavailable(f"the broker {state}", retry_after_s=RETRY_AFTER_S) from error
+            raise BackendUnavailable(
+                f"the {self._called} {state}", retry_after_s=RETRY_AFTER_S
+            ) from error
 
     def _log_refusal(self, state: str, error: Exception) -> None:
         """Logs each refusal of the broker once a minute; the health check logs its silence."""
@@ -75,7 +78,7 @@ class AmqpChannels:
         now = time.monotonic()
         if now - self._logged_at.get(state, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
             self._logged_at[state] = now
-            _log.warning("the broker %s%s", state, f"; to fix it: {fix}" if fix else "")
+            _log.warning("the %s %s%s", self._called, state, f"; to fix it: {fix}" if fix else "")
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

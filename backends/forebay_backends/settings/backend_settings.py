@@ -8,8 +8,14 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from forebay_backends.embedded.server import socket_url
+from forebay_backends.settings.applications import (
+    Applications,
+    CeleryApplication,
+    celery_application,
+    result_server,
+)
 from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl, Seconds
-from forebay_backends.urls import Backends, RedisServer, Tls, backends, is_redis, redis_server
+from forebay_backends.urls import Backends, Tls, backends, redis_server
 
 
 def _default_data_dir() -> Path:
@@ -49,6 +55,10 @@ class BackendSettings(BaseModel):
     result_url: ResultUrl = Field(
         RPC, repr=False, description="result backend of plain tasks, as Celery's `result_backend`"
     )
+    applications: Applications = Field(
+        default_factory=dict,
+        description="other applications with plain tasks, by name: broker, result backend, TLS",
+    )
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="the embedded server's folder"
     )
@@ -84,11 +94,12 @@ class BackendSettings(BaseModel):
         url = self.ledger_url or socket_url(self.data_dir)
         return backends(url, self.broker_url, self._tls(), self.key_prefix)
 
-    def result_server(self) -> RedisServer | None:
-        """The Redis or Valkey that keeps the results of plain tasks; None for other backends."""
-        if not is_redis(self.result_url):
-            return None
-        return redis_server(self.result_url, self._tls(), self.key_prefix)
+    def application(self, name: str = "") -> CeleryApplication:
+        """The application of that name, which must be known; without a name, the main one."""
+        if name:
+            return celery_application(name, self.applications, self._tls())
+        results = result_server(self.result_url, self._tls(), self.key_prefix)
+        return CeleryApplication("", self.backends().broker, self.result_url, results)
 
     def _tls(self) -> Tls:
         return Tls(str(self.tls_ca or ""), str(self.tls_certificate or ""), str(self.tls_key or ""))

@@ -12,7 +12,7 @@ from pydantic_settings import SettingsError as UnreadableSettingsError
 
 from forebay_backends.settings.problems import SettingsError, json_expected, problem_line
 from forebay_backends.settings.settings import GivenAlone, Settings
-from forebay_backends.settings.sources import PREFIX, config_file, refuse_unknown_variables
+from forebay_backends.settings.sources import NESTED, PREFIX, config_file, refuse_unknown_variables
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
@@ -47,5 +47,7 @@ def _unreadable(problem: str) -> str:
     for name in Settings.model_fields:
         if f'"{name}"' in problem:
             variable = PREFIX + name.upper()
+            if variable not in os.environ:  # it is a variable for a part of the setting
+                variable += NESTED + "…"
             return json_expected(variable, os.environ.get(variable, ""), name)
     return problem

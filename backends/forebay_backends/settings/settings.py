@@ -12,7 +12,7 @@ from pydantic_settings import (
 from forebay_backends.settings.backend_settings import BackendSettings
 from forebay_backends.settings.limit_settings import LimitSettings
 from forebay_backends.settings.serving_settings import ServingSettings
-from forebay_backends.settings.sources import PREFIX, config_file
+from forebay_backends.settings.sources import NESTED, PREFIX, config_file
 
 
 # The order of the bases is the reverse of the order of the fields, in which they are validated.
@@ -21,6 +21,7 @@ class Settings(LimitSettings, BackendSettings, ServingSettings, BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
         extra="forbid",
         frozen=True,
         validate_default=True,

@@ -9,6 +9,9 @@ from pathlib import Path
 from forebay_backends.settings.problems import SettingsError
 
 PREFIX = "FOREBAY_"
+NESTED = "__"
+"""Between the parts of a variable for a part of `applications`."""
+_APPLICATION_VARIABLES = f"{PREFIX}APPLICATIONS{NESTED}"
 CONFIG_VARIABLE = "FOREBAY_CONFIG"
 DEFAULT_CONFIG = Path("forebay.toml")
 # Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
@@ -31,7 +34,7 @@ def refuse_unknown_variables(fields: Collection[str]) -> None:
     """Raises SettingsError for `FOREBAY_*` variables that are for none of the settings."""
     known = {PREFIX + name.upper() for name in fields} | {CONFIG_VARIABLE}
     given = {name for name in os.environ if name.startswith(PREFIX)} - {_CALLERS_VARIABLE}
-    unknown = sorted(given - known)
+    unknown = sorted(name for name in given - known if not name.startswith(_APPLICATION_VARIABLES))
     if unknown:
         raise SettingsError(
             "\n".join(

@@ -128,7 +128,11 @@ class CallService:
         return [payload for _, payload in items]
 
     def _queue(self, name: str, depth: int, backlog: Backlog) -> pb.Queue:
-        methods = [method for method in self._methods.values() if method.route.queue == name]
+        methods = [
+            method
+            for method in self._methods.values()
+            if method.route.queue == name and not method.application  # else on another broker
+        ]
         consumers = [worker for worker in self._fleet.workers if name in worker.queues]
         queue = pb.Queue(
             name=name,

@@ -18,7 +18,12 @@ from forebay_gateway.cli.run import error_text, log_to_stderr, run, stop_signal
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
 from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.lame_duck import LameDuck
-from forebay_gateway.server.methods import load_methods, needs_ledger
+from forebay_gateway.server.methods import (
+    applications_of,
+    load_methods,
+    needs_ledger,
+    needs_main_broker,
+)
 from forebay_gateway.server.processes import running_gateways
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -141,8 +146,8 @@ def doctor(**flags: Any) -> None:
 def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
         methods = load_methods(settings)
-        if any(method.is_plain for method in methods):
-            make_results(settings)  # reports one that can't be read
+        for name in applications_of(methods):
+            make_results(settings.application(name))  # reports one that can't be read
         return methods
     except (SettingsError, RouteError) as error:
         raise click.ClickException(error_text(error)) from error
@@ -156,7 +161,8 @@ def _needs_embedded(settings: Settings, methods: tuple[Method, ...]) -> bool:
     """
     if settings.ledger_url is not None:
         return False
-    return settings.broker_url is None or needs_ledger(methods)
+    own_broker = settings.broker_url is None and needs_main_broker(methods)
+    return own_broker or needs_ledger(methods)
 
 
 def _default_concurrency() -> int:

@@ -46,7 +46,7 @@ def policy(method: Method) -> str:
     route = method.route
     kind = "ephemeral" if route.ephemeral else "durable"
     words = [
-        kind if not method.is_plain else "plain task",
+        kind if not method.is_plain else _plain_task(method),
         "may run again" if method.may_run_again else "runs once",
     ]
     if route.detach:
@@ -56,6 +56,10 @@ def policy(method: Method) -> str:
     if route.transient:
         words.append(f"{route.transient} is live only")
     return ", ".join(words)
+
+
+def _plain_task(method: Method) -> str:
+    return f"plain task of {method.application}" if method.application else "plain task"
 
 
 def _consumers(method: Method, workers: Sequence[WorkerPresence] | None) -> tuple[str, str]:

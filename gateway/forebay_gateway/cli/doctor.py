@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,12 +19,13 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.permissions import missing_rule
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, live_workers
 from forebay_backends.ledger.server_check import read_server_info, url_problem
-from forebay_backends.settings import Settings
+from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
 from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
 from forebay_gateway.plain.brokers.base import PlainResults
 from forebay_gateway.plain.brokers.choice import make_results
+from forebay_gateway.server.methods import applications_of, needs_main_broker
 
 _HEALTH_TIMEOUT_S = 2.0
 
@@ -54,10 +56,11 @@ async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding
     ours = [method for method in methods if not method.is_plain]
     queues = sorted({method.route.queue for method in ours})
     findings = [await _checked("ledger", _ledger(settings))] if ours else []
-    findings.append(await _checked("broker", _broker(settings, queues)))
-    results = make_results(settings) if len(ours) < len(methods) else None
-    if results is not None:
-        findings.append(await _checked("result backend", _result_backend(settings, results)))
+    if needs_main_broker(methods):
+        findings.append(await _checked("broker", _broker(settings, queues)))
+    applications = [settings.application(name) for name in applications_of(methods)]
+    found = await asyncio.gather(*map(_application, applications))
+    findings += [finding for several in found for finding in several]
     if ours:
         findings += _workers(ours, await find_workers(settings))
     return [*findings, await _gateway(settings)]
@@ -151,10 +154,7 @@ async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:
     backends = settings.backends()
     where = backends.broker
     try:
-        if isinstance(where, RedisServer):
-            await try_redis_broker(where, queues)
-        else:
-            await try_amqp_broker(where, queues)
+        await _try_broker(where, queues)
     except BackendUnavailable as error:
         return Finding("broker", False, *_problem(where, error, "FOREBAY_BROKER_URL"))
     shown = where.shown
@@ -163,18 +163,46 @@ async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:
     )
 
 
-async def _result_backend(settings: Settings, server: PlainResults) -> Finding:
-    where = settings.result_server()
-    shown = redacted(settings.result_url) if where is None else where.shown
+async def _try_broker(where: RedisServer | AmqpServer, queues: Sequence[str]) -> None:
+    if isinstance(where, RedisServer):
+        await try_redis_broker(where, queues)
+    else:
+        await try_amqp_broker(where, queues)
+
+
+async def _application(application: CeleryApplication) -> list[Finding]:
+    """The broker of an application with plain tasks, unless it is the main one, and its results."""
+    broker, backend = application.called("broker"), application.called("result backend")
+    findings = []
+    if application.name:
+        findings.append(await _checked(broker, _application_broker(application)))
+    results = make_results(application)
+    if results is not None:
+        findings.append(await _checked(backend, _result_backend(application, results)))
+    return findings
+
+
+async def _application_broker(application: CeleryApplication) -> Finding:
+    subject, where = application.called("broker"), application.broker
+    try:
+        await _try_broker(where, ())
+    except BackendUnavailable as error:
+        return Finding(subject, False, *_problem(where, error, application.setting("broker_url")))
+    return Finding(subject, True, where.shown)
+
+
+async def _result_backend(application: CeleryApplication, server: PlainResults) -> Finding:
+    subject, where = application.called("result backend"), application.result_server
+    shown = redacted(application.result_url) if where is None else where.shown
     try:
         await server.ping()
     except BackendUnavailable as error:
-        fix = "start it, or set FOREBAY_RESULT_URL to the application's result_backend"
-        description = f"{shown} does not answer: {error.__cause__}"
-        return Finding("result backend", False, description, fix)
+        setting = application.setting("result_url")
+        fix = f"start it, or set {setting} to the application's result_backend"
+        return Finding(subject, False, f"{shown} does not answer: {error.__cause__}", fix)
     finally:
         await server.close()
-    return Finding("result backend", True, shown)
+    return Finding(subject, True, shown)
 
 
 def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None) -> list[Finding]:

@@ -1,5 +1,8 @@
 """Serves calls of plain Celery tasks: sends the task, waits for its result, returns the responses.
 
+Each application has an object of its own here, with its connections, its calls in flight and its
+health, so that an outage of one does not affect the others.
+
 The calls live in this gateway's memory and have no record. A call's id is its task's id; the
 gateway always makes it, never the caller, so that no caller can name another's task.
 """
@@ -29,7 +32,7 @@ from forebay.errors import (
 from forebay.metadata import ATTACHED, CALL_ID
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
-from forebay_backends.settings import Settings
+from forebay_backends.settings import CeleryApplication, Settings
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
@@ -62,29 +65,39 @@ _log = logging.getLogger(__name__)
 
 
 class PlainCalls:
-    """Serves calls of plain tasks. One object a gateway."""
+    """Serves calls of plain tasks of one application, with connections of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, application: CeleryApplication) -> None:
         self._settings = settings
+        self._called = application.called("broker")
         self._prefix = f"{os.urandom(4).hex()}-"
         self._in_flight = InFlight()
         self._background_tasks = BackgroundTasks()
         self._large_sends = LargeSends()
         self._reply_queue = f"forebay.reply.{self._prefix}{uuid7()}"
-        self.broker = make_plain_broker(settings, self._reply_queue, self._on_reply)
+        self.broker = make_plain_broker(application, self._reply_queue, self._on_reply)
         self._results = make_results(
-            settings,
+            application,
             self._prefix,
             self._on_meta,
             lambda: [call.id for call in self._in_flight if call.sent],
         )
-        self._watchdog = Watchdog(self._in_flight, self.broker, self._results, self._reply_queue)
+        self._watchdog = Watchdog(
+            self._in_flight, self.broker, self._results, self._reply_queue, application
+        )
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Sends the call's task and returns or streams its responses; raises a ForebayError."""
         method, limits = incoming.method, self._settings
         task_id = f"{self._prefix}{uuid7()}"
-        message = task_of(incoming, task_id, self._reply_queue, limits, datetime.now(UTC))
+        message = task_of(
+            incoming,
+            task_id,
+            self._reply_queue,
+            limits,
+            datetime.now(UTC),
+            by_rpc=self._results is None,
+        )
         call = PlainCall(
             task_id,
             method,
@@ -291,4 +304,6 @@ class PlainCalls:
                 if time.monotonic() > give_up_at:
                     break
             await asyncio.sleep(RECONNECT_DELAY_S)
-        _log.warning("the broker is unavailable: the task %s could not be revoked", call.id)
+        _log.warning(
+            "the %s is unavailable: the task %s could not be revoked", self._called, call.id
+        )

@@ -6,7 +6,7 @@ import base64
 from datetime import datetime, timedelta
 
 from forebay.metadata import to_pairs
-from forebay_backends.settings import RPC, Settings
+from forebay_backends.settings import Settings
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.mapping.arguments import arguments
 from forebay_gateway.rpc.incoming import IncomingCall
@@ -20,7 +20,13 @@ _SHORTEST_WAIT_S = 3.0  # a silent call is queried three times, once a second, b
 
 
 def task_of(
-    incoming: IncomingCall, task_id: str, reply_to: str, settings: Settings, now: datetime
+    incoming: IncomingCall,
+    task_id: str,
+    reply_to: str,
+    settings: Settings,
+    now: datetime,
+    *,
+    by_rpc: bool,
 ) -> PlainMessage:
     """The task's message; raises InvalidRequest if the request can't become arguments.
 
@@ -30,7 +36,8 @@ def task_of(
 
     On RabbitMQ, the message leaves its queue after the queue wait. `expires` does not cover that:
     Celery copies it to the task's retries, and applies it to tasks that wait in a worker. `now`
-    must have a time zone; workers compare the expiry with their own clocks.
+    must have a time zone; workers compare the expiry with their own clocks. `by_rpc`: the result
+    comes to the reply queue.
     """
     method, options = incoming.method, incoming.options
     plain = method.route.plain
@@ -54,7 +61,7 @@ def task_of(
             for key, value in to_pairs(options.forwarded_metadata)
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
-        is_followed=plain.replaces and settings.result_url == RPC,
+        is_followed=plain.replaces and by_rpc,
         max_queue_s=None if options.detach else max_queue_s,
         time_limit_s=None if run_time_s is None else max(_MIN_TIME_LIMIT_S, round(run_time_s, 3)),
     )

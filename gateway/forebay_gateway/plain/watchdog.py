@@ -17,6 +17,7 @@ from forebay.errors import (
     TaskUnanswered,
 )
 from forebay_backends.aio.periodic import run_periodically
+from forebay_backends.settings import CeleryApplication
 from forebay_gateway.fleet.health_check import HealthCheck
 from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults, Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import Reply, listings, query, rate_limits
@@ -44,14 +45,18 @@ class Watchdog:
         broker: PlainBroker,
         results: PlainResults | None,
         reply_queue: str,
+        application: CeleryApplication,
     ) -> None:
+        self._application = application
         self._in_flight = in_flight
         self._broker = broker
         self._results = results
         self._reply_queue = reply_queue
-        self._sources: dict[str, PlainBroker | PlainResults] = {"broker": broker}
+        self._sources: dict[str, PlainBroker | PlainResults] = {
+            application.called("broker"): broker
+        }
         if results is not None:
-            self._sources["result backend"] = results
+            self._sources[application.called("result backend")] = results
         self.health = HealthCheck(
             {name: partial(_probe, source) for name, source in self._sources.items()}
         )
@@ -81,7 +86,7 @@ class Watchdog:
                 for source in self._sources.values():
                     await _listening(source)
         except TimeoutError:
-            _log.warning("the broker or the result backend does not answer; retrying")
+            _log.warning("the %s does not answer; retrying", " or the ".join(self._sources))
 
     async def _check(self) -> None:
         silent = self._in_flight.start_queries(time.monotonic())
@@ -136,7 +141,7 @@ class Watchdog:
         except BackendUnavailable as unavailable:
             if not call.method.may_run_again:
                 unavailable.retry_after_s = None
-            return unavailable, "the broker is unavailable"
+            return unavailable, f"the {self._application.called('broker')} is unavailable"
         error, note = self._diagnosis(call, depth + (withdrawal is Withdrawal.REMOVED))
         if withdrawal in (Withdrawal.HELD, Withdrawal.ABSENT):
             error = aborted_if_effects(error, call.method)  # a worker may have started it
@@ -163,7 +168,7 @@ class Watchdog:
             ),
             "no worker has it and no result came. Did it raise Ignore, or replace itself by tasks "
             "that take longer (raise the route's queue_wait)? Did its worker die? Is the "
-            f"application's result_backend the one in FOREBAY_RESULT_URL? {_KEY_PREFIX}",
+            f"application's result_backend the one in {self._application.setting('result_url')}?",
         )
 
 

@@ -10,7 +10,7 @@ from forebay_backends.ledger.server_check import url_problem
 from forebay_backends.settings import Settings
 from forebay_backends.urls import RedisServer
 from forebay_gateway.server.errors import GatewayError
-from forebay_gateway.server.methods import needs_ledger
+from forebay_gateway.server.methods import applications_of, needs_ledger, needs_main_broker
 
 _TIMEOUT_S = 2.0
 
@@ -21,11 +21,14 @@ async def check_backend_urls(settings: Settings, methods: Sequence[Method]) -> N
     A server that does not answer is no reason: the gateway starts, and connects when it can.
     """
     backends = settings.backends()
-    used = {
-        "ledger": backends.ledger if needs_ledger(methods) else None,
-        "broker": None if backends.broker_is_ledger else backends.broker,
-        "result backend": settings.result_server(),
-    }
+    used: dict[str, object] = {"ledger": backends.ledger} if needs_ledger(methods) else {}
+    if needs_main_broker(methods) and not backends.broker_is_ledger:
+        used["broker"] = backends.broker
+    for name in applications_of(methods):
+        application = settings.application(name)
+        if name:
+            used[application.called("broker")] = application.broker
+        used[application.called("result backend")] = application.result_server
     servers = {name: server for name, server in used.items() if isinstance(server, RedisServer)}
     problems = await asyncio.gather(*(_problem(server) for server in servers.values()))
     found = [f"{name}: {text}" for name, text in zip(servers, problems, strict=True) if text]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
@@ -50,7 +50,8 @@ class CallLimits:
 
     admission: Admission
     reads: MessageReads
-    queues: QueueLimits
+    queues: Mapping[str, QueueLimits]
+    """By application: queues of one name may be on several brokers. "" is the main broker."""
     requests: RequestLimits
     queue_wait_s: Callable[[Method], float]
 
@@ -60,14 +61,14 @@ class _Calls(Protocol):
 
 
 class CallHandler:
-    """One per gateway. `ledger_calls` and `plain` are None if no method needs them."""
+    """One per gateway. `ledger_calls` is None if no method needs it; `plain` is by application."""
 
     def __init__(
         self,
         limits: CallLimits,
         checks: dict[str, CheckFactory],
         ledger_calls: LedgerCalls | None,
-        plain: PlainCalls | None,
+        plain: Mapping[str, PlainCalls],
     ) -> None:
         self._limits = limits
         self._checks = checks
@@ -100,7 +101,8 @@ class CallHandler:
                 if self._ledger_calls is not None and not method.is_plain:
                     await self._ledger_calls.ready()
                 max_batch = method.route.max_batch if incoming.ephemeral else 1
-                with self._limits.queues.counted(method.route.queue, max_batch):
+                queues = self._limits.queues[method.application]
+                with queues.counted(method.route.queue, max_batch):
                     return await calls.serve(incoming, context)
         except ForebayError as error:
             await abort(context, error)
@@ -116,7 +118,7 @@ class CallHandler:
 
     def _calls_of(self, incoming: IncomingCall) -> _Calls:
         if incoming.method.is_plain:
-            calls: _Calls | None = self._plain
+            calls: _Calls | None = self._plain.get(incoming.method.application)
         elif self._ledger_calls is None:
             calls = None
         elif incoming.ephemeral:
@@ -146,7 +148,7 @@ class CallHandler:
         be refused.
         """
         method, options = incoming.method, incoming.options
-        refusal = self._limits.queues.refusal(
+        refusal = self._limits.queues[method.application].refusal(
             QueueRequest(
                 method.route.queue,
                 caller_holds=self._limits.admission.calls.held_by(incoming.permit.caller),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -35,7 +36,7 @@ from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.ledger_calls import LedgerCalls
 from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
-from forebay_gateway.server.methods import load_methods, needs_ledger
+from forebay_gateway.server.methods import applications_of, load_methods, needs_ledger
 from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
 from forebay_gateway.server.server_pool import SERVERS, ServerPool
@@ -69,7 +70,7 @@ async def running_gateway(
     await check_backend_urls(settings, methods)
     with _port(settings) as listen:
         gateway = _Gateway(settings.of_one_process(), methods, listen)
-        await gateway.health.set_serving(False)
+        await gateway.health.publish()
         async with asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
             await gateway.subscribed()
@@ -107,16 +108,21 @@ class _Gateway:
             if needs_ledger(methods)
             else None
         )
-        self._plain = PlainCalls(settings) if any(method.is_plain for method in methods) else None
-        queues = QueueLimits({method.route.queue for method in methods}, settings.max_queue_depth)
-        self._queue_monitor = _queue_monitor(queues, methods, self._ledger_calls, self._plain)
+        self._plain = {
+            name: PlainCalls(settings, settings.application(name))
+            for name in applications_of(methods)
+        }
+        queues = _queue_limits(methods, settings.max_queue_depth)
+        self._queue_monitors = [
+            _queue_monitor(name, limits, methods, self._ledger_calls, self._plain.get(name))
+            for name, limits in queues.items()
+        ]
         limits = _limits(settings, queues)
         self._admission = limits.admission
         self._memory_guard = MemoryGuard(limits.reads, settings.max_held_bytes)
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
-        services = sorted({method.service for method in methods})
-        self.health = HealthService((*services, *(() if admin is None else admin.services)))
-        self._backend_is_up = {"ledger": self._ledger_calls is None, "plain": self._plain is None}
+        self.health = HealthService(_parts(methods, () if admin is None else admin.services))
+        self._main_is_up = {"ledger": self._ledger_calls is None, "plain": "" not in self._plain}
         call_handler = CallHandler(limits, _checks(settings), self._ledger_calls, self._plain)
         handlers = gateway_handlers(
             methods, call_handler, self.health, admin, _own_service_reads(settings)
@@ -126,18 +132,18 @@ class _Gateway:
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that run as long as the gateway does."""
         if self._ledger_calls is not None:
-            yield from self._ledger_calls.loops(lambda is_up: self._set_health("ledger", is_up))
-        if self._plain is not None:
-            yield from self._plain.loops(lambda is_up: self._set_health("plain", is_up))
-        yield self._queue_monitor.run()
+            yield from self._ledger_calls.loops(partial(self._set_main, "ledger"))
+        for name, plain in self._plain.items():
+            on_health = partial(self.health.set_up, name)
+            yield from plain.loops(on_health if name else partial(self._set_main, "plain"))
+        yield from (monitor.run() for monitor in self._queue_monitors)
         yield self._memory_guard.watch()
         yield return_freed_memory()
         yield report_limit()
 
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""
-        for calls in self._calls():
-            await calls.subscribed()
+        await asyncio.gather(*(calls.subscribed() for calls in self._calls()))
         if not _is_loopback(self.servers.address):
             _log.warning(
                 "listening on %s, without authentication: trusted networks only",
@@ -155,19 +161,19 @@ class _Gateway:
 
     async def join(self) -> None:
         """Waits for the background work of calls that are over."""
-        for calls in self._calls():
-            await calls.join()
+        await asyncio.gather(*(calls.join() for calls in self._calls()))
 
     async def close(self) -> None:
-        for calls in self._calls():
-            await calls.close()
+        await asyncio.gather(*(calls.close() for calls in self._calls()))
 
     def _calls(self) -> Iterator[LedgerCalls | PlainCalls]:
-        yield from (calls for calls in (self._ledger_calls, self._plain) if calls is not None)
+        if self._ledger_calls is not None:
+            yield self._ledger_calls
+        yield from self._plain.values()
 
-    async def _set_health(self, backend: str, is_up: bool) -> None:
-        self._backend_is_up[backend] = is_up
-        await self.health.set_serving(all(self._backend_is_up.values()))
+    async def _set_main(self, backend: str, is_up: bool) -> None:
+        self._main_is_up[backend] = is_up
+        await self.health.set_up("", all(self._main_is_up.values()))
 
 
 def _checks(settings: Settings) -> dict[str, CheckFactory]:
@@ -177,7 +183,23 @@ def _checks(settings: Settings) -> dict[str, CheckFactory]:
         raise SettingsError(str(error)) from error
 
 
-def _limits(settings: Settings, queues: QueueLimits) -> CallLimits:
+def _parts(methods: Sequence[Method], admin_services: Sequence[str]) -> dict[str, set[str]]:
+    """The applications that each service needs; "" stands for the ledger and the main broker."""
+    parts: dict[str, set[str]] = {service: {""} for service in admin_services}
+    for method in methods:
+        parts.setdefault(method.service, set()).add(method.application)
+    return parts
+
+
+def _queue_limits(methods: Sequence[Method], max_depth: int) -> dict[str, QueueLimits]:
+    """By application, since each has its own broker."""
+    queues: dict[str, set[str]] = {}
+    for method in methods:
+        queues.setdefault(method.application, set()).add(method.route.queue)
+    return {name: QueueLimits(names, max_depth) for name, names in queues.items()}
+
+
+def _limits(settings: Settings, queues: Mapping[str, QueueLimits]) -> CallLimits:
     admission = Admission(settings.max_calls, settings.max_held_bytes)
     room = ReadRoom(admission.bytes, largest_received_bytes(settings.max_message_bytes))
     return CallLimits(
@@ -199,14 +221,21 @@ def _own_service_reads(settings: Settings) -> MessageReads:
 
 
 def _queue_monitor(
+    application: str,
     queues: QueueLimits,
     methods: Sequence[Method],
     ledger_calls: LedgerCalls | None,
     plain: PlainCalls | None,
 ) -> QueueMonitor:
-    queue_of_task = {method.route.task: method.route.queue for method in methods}
-    brokers = [calls.broker for calls in (ledger_calls, plain) if calls is not None]
-    workers = (lambda: ledger_calls.fleet.workers) if ledger_calls is not None else tuple
+    """Watches the queues of one broker: one that does not answer delays no samples of others."""
+    queue_of_task = {
+        method.route.task: method.route.queue
+        for method in methods
+        if method.application == application
+    }
+    ours = None if application else ledger_calls  # workers of other applications don't report
+    brokers = [calls.broker for calls in (ours, plain) if calls is not None]
+    workers = (lambda: ours.fleet.workers) if ours is not None else tuple
     return QueueMonitor(queues, brokers[0], workers, queue_of_task)
 
 

@@ -7,7 +7,7 @@ https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -23,24 +23,41 @@ _pb: Any = health_pb2  # types-grpcio-health-checking lacks List's messages
 
 
 class HealthService:
-    """One status, which all services share: they depend on the same backends."""
+    """The status of each service, and that of the gateway under the name "".
 
-    def __init__(self, services: Sequence[str]) -> None:
-        self._names = ("", *services)
+    `parts` has, for each service, the names of the parts of the gateway that run its methods: the
+    main one is "", the others are applications of plain tasks. A service is SERVING while one of
+    its parts is up, the gateway while one of its services is: so that an outage of one application
+    takes no callers from the others.
+    """
+
+    def __init__(self, parts: Mapping[str, Collection[str]]) -> None:
+        self._parts = parts
+        self._up: set[str] = set()
+        self._statuses: dict[str, Any] = {}
         self._servicer = health.aio.HealthServicer()
-        self._serving = False
         self._draining = False
 
-    async def set_serving(self, serving: bool) -> None:
-        """Sets the status of the gateway and of each service, which sends it to all watchers."""
-        self._serving = serving and not self._draining
-        status = _Response.SERVING if serving else _Response.NOT_SERVING
-        for name in self._names:
-            await self._servicer.set(name, status)
+    async def set_up(self, part: str, is_up: bool) -> None:
+        """Notes whether a part is up, and sends each status that changes to its watchers."""
+        (self._up.add if is_up else self._up.discard)(part)
+        await self.publish()
+
+    async def publish(self) -> None:
+        """Sends each status that has changed since the last time."""
+        serving = {name: not self._up.isdisjoint(parts) for name, parts in self._parts.items()}
+        serving[""] = any(serving.values())
+        for name, is_serving in serving.items():
+            up = is_serving and not self._draining
+            status = _Response.SERVING if up else _Response.NOT_SERVING
+            if self._statuses.get(name) != status:
+                self._statuses[name] = status
+                await self._servicer.set(name, status)
 
     async def drain(self) -> None:
         """Sets NOT_SERVING for good."""
-        self._serving, self._draining = False, True
+        self._draining = True
+        self._statuses = dict.fromkeys(self._statuses, _Response.NOT_SERVING)
         await self._servicer.enter_graceful_shutdown()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -55,9 +72,8 @@ class HealthService:
 
         async def list_all(request: bytes, context: _Context) -> object:
             await parse_list(request, context)
-            status = _Response.SERVING if self._serving else _Response.NOT_SERVING
             return _pb.HealthListResponse(
-                statuses={name: _Response(status=status) for name in self._names}
+                statuses={name: _Response(status=status) for name, status in self._statuses.items()}
             )
 
         serialize = _Response.SerializeToString

@@ -17,12 +17,24 @@ def load_methods(settings: Settings) -> tuple[Method, ...]:
 
     Raises RouteError with every problem found.
     """
-    methods = read_all_methods(settings.services, routes=settings.routes)
+    methods = read_all_methods(
+        settings.services, routes=settings.routes, applications=settings.applications
+    )
     own = (*ADMIN_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
     taken = sorted({method.service for method in methods} & set(own))
     if taken:
         raise RouteError([f"{name} is a service of the gateway's own; rename it" for name in taken])
     return methods
+
+
+def applications_of(methods: Sequence[Method]) -> list[str]:
+    """The names of the applications whose plain tasks the methods run, the main one's first."""
+    return sorted({method.application for method in methods if method.is_plain})
+
+
+def needs_main_broker(methods: Sequence[Method]) -> bool:
+    """Whether any method uses the gateway's own broker, not that of a named application."""
+    return any(not method.application for method in methods)
 
 
 def needs_ledger(methods: Sequence[Method]) -> bool:

@@ -38,7 +38,9 @@ def running_service(
     refused = sorted(_OWN & given.keys())
     if refused:
         raise SettingsError(f"settings: a service in a test has its own {', '.join(refused)}")
-    methods = read_methods(services, read_route_file(given.get("routes")))
+    methods = read_methods(
+        services, read_route_file(given.get("routes")), given.get("applications", ())
+    )
     if not methods:
         raise SettingsError("services: none of their methods has a route")
     queues = sorted({method.route.queue for method in methods})

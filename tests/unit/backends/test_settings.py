@@ -302,7 +302,11 @@ def test_a_key_prefix_and_tls_apply_to_ledger_broker_and_results(tmp_path: Path)
     ca.write_text("")
     urls = {"ledger_url": "rediss://a", "broker_url": "amqps://b", "result_url": "rediss://c"}
     settings = load_settings({**urls, "key_prefix": "myapp:", "tls_ca": str(ca)})
-    servers = settings.backends().ledger, settings.backends().broker, settings.result_server()
+    servers = (
+        settings.backends().ledger,
+        settings.backends().broker,
+        settings.application().result_server,
+    )
     assert [server and server.tls and server.tls.ca for server in servers] == [str(ca)] * 3
     assert settings.backends().ledger.key_prefix == "myapp:"
 
@@ -373,3 +377,127 @@ def test_replicas_are_waited_for_on_one_server_only(url: str | None) -> None:
     with pytest.raises(SettingsError, match="ledger_min_replicas = 1: expected 0"):
         given_settings(ledger_url=url, broker_url="amqp://rabbit//", ledger_min_replicas=1)
     assert given_settings(ledger_url="redis://one", ledger_min_replicas=1).ledger_min_replicas == 1
+
+
+TWO = """
+[applications.shop]
+broker_url = "redis://:secret@shop/1"
+result_url = "rediss://shop/2"
+key_prefix = "shop:"
+[applications.mail]
+broker_url = "amqps://user:secret@mail//"
+"""
+
+
+def test_applications_have_brokers_result_backends_and_prefixes_of_their_own() -> None:
+    Path("forebay.toml").write_text(f'key_prefix = "main:"\n{TWO}')
+    settings = load_settings({"broker_url": "redis://main", "result_url": "redis://results"})
+    main, shop, mail = (settings.application(name) for name in ("", "shop", "mail"))
+    assert [one.broker.shown for one in (main, shop, mail)] == [
+        "redis://main:6379/0",
+        "redis://***@shop:6379/1",
+        "amqps://***@mail:5671//",
+    ]
+    assert [one.result_url for one in (main, shop, mail)] == [
+        "redis://results:6379/0",
+        "rediss://shop:6379/2",
+        "rpc://",
+    ]
+    results = [one.result_server and one.result_server.key_prefix for one in (main, shop, mail)]
+    assert results == ["main:", "shop:", None]
+    assert "secret" not in repr(settings)
+
+
+def test_an_application_has_the_main_certificates_or_its_own(tmp_path: Path) -> None:
+    names = ("ca", "certificate", "key", "own_ca", "own_certificate")
+    pem = {name: tmp_path / f"{name}.pem" for name in names}
+    for path in pem.values():
+        path.touch()
+    Path("forebay.toml").write_text(
+        f'tls_ca = "{pem["ca"]}"\ntls_certificate = "{pem["certificate"]}"\n'
+        f'tls_key = "{pem["key"]}"\n'
+        '[applications.shop]\nbroker_url = "rediss://shop"\n'
+        f'tls_ca = "{pem["own_ca"]}"\n'
+        '[applications.mail]\nbroker_url = "amqps://mail?ssl_cert_reqs=none"\n'
+        f'tls_certificate = "{pem["own_certificate"]}"\n'
+    )
+    settings = load_settings()
+    found = {}
+    for name in ("shop", "mail"):
+        tls = settings.application(name).broker.tls
+        assert tls is not None
+        found[name] = [Path(path).stem for path in (tls.ca, tls.certificate, tls.key)], tls.verify
+    assert found == {
+        "shop": (["own_ca", "certificate", "key"], True),
+        "mail": (["ca", "own_certificate", ""], False),  # one file may have both
+    }
+
+
+def test_variables_set_applications_or_parts_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("forebay.toml").write_text(TWO)
+    monkeypatch.setenv("FOREBAY_APPLICATIONS__SHOP__BROKER_URL", "redis://elsewhere")
+    monkeypatch.setenv("FOREBAY_APPLICATIONS__MY_REPORTS__BROKER_URL", "redis://reports")
+    settings = load_settings()
+    assert settings.application("shop").broker.shown == "redis://elsewhere:6379/0"
+    assert settings.application("shop").result_url == "rediss://shop:6379/2"
+    assert set(settings.applications) == {"shop", "mail", "my_reports"}
+    monkeypatch.setenv("FOREBAY_APPLICATIONS", '{"late": {"broker_url": "redis://late"}}')
+    assert "late" in load_settings().applications
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[applications.shop]\nresult_url = "redis://:{}@h"', "shop.broker_url: it is required"),
+        ('[applications.shop]\nbroker_url = "http://:{}@h"', "shop.broker_url: 'http://…' is not"),
+        (
+            '[applications.shop]\nbroker_url = "redis://h"\nbroker = "{}"',
+            "shop.broker: no such setting; expected one of broker_url, key_prefix, result_url",
+        ),
+        ('[applications]\nshop = "redis://:{}@h"', "shop: expected a table, such as {broker_url"),
+        ('[applications]\nshop = ["{}"]', "shop: expected a table, such as {broker_url ="),
+        ('[applications.Shop]\nbroker_url = "redis://:{}@h"', "Shop: expected a name of a-z"),
+        ('[applications.a__b]\nbroker_url = "redis://:{}@h"', "a__b: expected a name of a-z"),
+        ('[applications._a]\nbroker_url = "redis://:{}@h"', "_a: expected a name of a-z"),
+        (
+            '[applications.shop]\nbroker_url = "redis-cluster://:{}@h"',
+            "shop.broker_url: a Redis Cluster can't be the broker",
+        ),
+        (
+            '[applications.shop]\nbroker_url = "redis://h"\nresult_url = "redis-cluster://:{}@h"',
+            "shop.result_url: Celery keeps no results in a Redis Cluster",
+        ),
+        (
+            '[applications.shop]\nbroker_url = "redis://:{}@h"\nkey_prefix = "my app:"',
+            "shop.key_prefix = 'my app:': String should match pattern",
+        ),
+        (
+            '[applications.shop]\nbroker_url = "redis://:{}@h"\ntls_ca = "absent.pem"',
+            "shop.tls_ca = 'absent.pem': expected a PEM file",
+        ),
+    ],
+)
+def test_a_bad_application_is_refused_without_any_password(text: str, expected: str) -> None:
+    Path("forebay.toml").write_text(text.format(SECRET))
+    (line,) = _refusal().splitlines()
+    assert line.startswith(f"applications.{expected}")
+    assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("APPLICATIONS", f'{{"shop": "redis://:{SECRET}', "FOREBAY_APPLICATIONS: expected JSON"),
+        ("APPLICATIONS", f'"redis://:{SECRET}@h"', "applications: "),
+        ("APPLICATIONS__SHOP", f"redis://:{SECRET}@h", "applications.shop: expected a table"),
+        ("APPLICATIONS__SHOP__URL", f"redis://:{SECRET}@h", "applications.shop.url: no such set"),
+        ("CHECKS__SHOP", SECRET, "FOREBAY_CHECKS__SHOP: no such setting"),
+    ],
+)
+def test_a_bad_variable_of_an_application_is_refused_without_any_password(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(f"FOREBAY_{variable}", value)
+    refusal = _refusal()
+    assert expected in refusal
+    assert SECRET not in refusal

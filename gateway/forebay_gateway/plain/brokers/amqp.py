@@ -48,18 +48,21 @@ class PlainAmqpBroker(AmqpBroker):
     can_withdraw = False
 
     def __init__(
-        self, server: AmqpServer, reply_queue: str, on_reply: Callable[[Reply], None]
+        self,
+        server: AmqpServer,
+        reply_queue: str,
+        on_reply: Callable[[Reply], None],
+        called: str = "broker",
     ) -> None:
-        super().__init__(server)
+        super().__init__(server, called)
         self._server = server
         self._reply_queue = reply_queue
         self._on_reply = on_reply
         self._reader: Thread | None = None
         self._stop = Event()
+        self._reading = f"reading the reply queue of the {called}"
         self._outage = OutageLog(
-            _log,
-            "reading the broker's reply queue is interrupted",
-            "reading the broker's reply queue resumes",
+            _log, f"{self._reading} is interrupted", f"{self._reading} resumes"
         )
         self.is_listening = False
 
@@ -98,7 +101,7 @@ class PlainAmqpBroker(AmqpBroker):
             except (KombuError, AMQPError, OSError) as error:
                 self._outage.failed(error)
             except Exception:  # a bug must not end the gateway
-                _log.exception("reading the broker's reply queue failed; it is retried")
+                _log.exception("%s failed; it is retried", self._reading)
             self.is_listening = False
             self._stop.wait(RECONNECT_DELAY_S)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from forebay_backends.settings import RPC, Settings
+from forebay_backends.settings import RPC, CeleryApplication
 from forebay_backends.urls import RedisServer
 from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
 from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults
@@ -15,17 +15,17 @@ from forebay_gateway.plain.brokers.redis_results import RedisResults
 
 
 def make_plain_broker(
-    settings: Settings, reply_queue: str, on_reply: Callable[[Reply], None]
+    application: CeleryApplication, reply_queue: str, on_reply: Callable[[Reply], None]
 ) -> PlainBroker:
     """The broker; it connects when it is first used."""
-    broker = settings.backends().broker
+    broker, called = application.broker, application.called("broker")
     if isinstance(broker, RedisServer):
-        return PlainRedisBroker(broker, reply_queue, on_reply)
-    return PlainAmqpBroker(broker, reply_queue, on_reply)
+        return PlainRedisBroker(broker, reply_queue, on_reply, called)
+    return PlainAmqpBroker(broker, reply_queue, on_reply, called)
 
 
 def make_results(
-    settings: Settings,
+    application: CeleryApplication,
     prefix: str = "",
     on_meta: Callable[[str, bytes, str], None] = lambda *_: None,
     pending: Callable[[], Sequence[str]] = tuple,
@@ -36,9 +36,9 @@ def make_results(
     whose ids start with `prefix`. Raises SettingsError if Celery has no such backend, or the
     gateway lacks its library.
     """
-    if settings.result_url == RPC:
+    if application.result_url == RPC:
         return None
-    server = settings.result_server()
+    server, called = application.result_server, application.called("result backend")
     if server is not None:
-        return RedisResults(server, prefix, on_meta, pending)
-    return PolledResults(settings.result_url, on_meta, pending)
+        return RedisResults(server, prefix, on_meta, pending, called)
+    return PolledResults(application, on_meta, pending)

@@ -23,7 +23,7 @@ from kombu.utils.json import dumps
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.task_messages import JSON
-from forebay_backends.settings import SettingsError
+from forebay_backends.settings import CeleryApplication, SettingsError
 from forebay_backends.urls import redacted
 
 _THREADS = 4
@@ -58,18 +58,18 @@ class PolledResults:
 
     def __init__(
         self,
-        url: str,
+        application: CeleryApplication,
         on_meta: Callable[[str, bytes, str], None],
         pending: Callable[[], Sequence[str]],
     ) -> None:
-        self._app = _application(url)
+        self._called = application.called("result backend")
+        self._app = _results_app(application)
         self._on_meta = on_meta
         self._pending = pending
         self._polls: dict[str, _Poll] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-results")
-        self._outage = OutageLog(
-            _log, "reading the result backend is interrupted", "reading the result backend resumes"
-        )
+        reading = f"reading the {self._called}"
+        self._outage = OutageLog(_log, f"{reading} is interrupted", f"{reading} resumes")
         self.is_listening = False
 
     async def listen(self) -> None:
@@ -128,10 +128,12 @@ class PolledResults:
             async with asyncio.timeout(_READ_TIMEOUT_S):
                 return await loop.run_in_executor(self._threads, _read_meta, self._app, task_id)
         except Exception as error:  # each backend has exceptions of its own
-            raise BackendUnavailable("the result backend does not answer") from error
+            raise BackendUnavailable(f"the {self._called} does not answer") from error
 
 
-def _application(url: str) -> Celery:
+def _results_app(application: CeleryApplication) -> Celery:
+    """Celery's client of the result backend."""
+    url, setting = application.result_url, application.setting("result_url")
     app = Celery("forebay-results", set_as_current=False, fixups=[])
     app.conf.update(
         result_backend=url,
@@ -143,12 +145,12 @@ def _application(url: str) -> Celery:
         backend = app.backend
     except Exception as error:  # whatever a library raises that is missing or misconfigured
         raise SettingsError(
-            f"result_url: {redacted(url)!r} can't be used: {redacted(str(error))}; expected "
+            f"{setting}: {redacted(url)!r} can't be used: {redacted(str(error))}; expected "
             "the application's result_backend, and its library in the gateway's environment"
         ) from error
     if isinstance(backend, DisabledBackend):
         raise SettingsError(
-            f"result_url: {redacted(url)!r} stores no results; set the application's result_backend"
+            f"{setting}: {redacted(url)!r} stores no results; set the application's result_backend"
         )
     return app
 

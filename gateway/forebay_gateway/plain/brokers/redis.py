@@ -58,9 +58,14 @@ class PlainRedisBroker(RedisBroker):
     can_withdraw = True
 
     def __init__(
-        self, server: RedisServer, reply_queue: str, on_reply: Callable[[Reply], None]
+        self,
+        server: RedisServer,
+        reply_queue: str,
+        on_reply: Callable[[Reply], None],
+        called: str = "broker",
     ) -> None:
-        super().__init__(Ledger(server, "the broker"))
+        super().__init__(Ledger(server, f"the {called}"))
+        self._called = called
         self._where = server
         self._reply_queue = reply_queue
         self._on_reply = on_reply
@@ -72,7 +77,7 @@ class PlainRedisBroker(RedisBroker):
             self._where,
             self._read_replies,
             _log,
-            "reading the broker's reply queue",
+            f"reading the reply queue of the {self._called}",
             on_broken=self._on_broken,
             socket_timeout_s=_POP_TIMEOUT_S + COMMAND_TIMEOUT_S,  # BRPOP answers after the first
         )
@@ -94,7 +99,9 @@ class PlainRedisBroker(RedisBroker):
         try:
             await self._delete_reply_queues([self._reply_queue])
         except BackendUnavailable:
-            _log.info("the broker is unavailable; another gateway will delete the reply queue")
+            _log.info(
+                "the %s is unavailable; another gateway will delete the reply queue", self._called
+            )
         await super().close()
 
     def _on_broken(self) -> None:

@@ -32,11 +32,13 @@ class RedisResults:
         prefix: str,
         on_meta: Callable[[str, bytes, str], None],
         pending: Callable[[], Sequence[str]],
+        called: str = "result backend",
     ) -> None:
+        self._called = called
         self._where = server
         self._key = f"{_celery_prefix(server.key_prefix)}celery-task-meta-"
         self._pattern = f"{self._key}{prefix}*"
-        self._server = Ledger(server, "the result backend")
+        self._server = Ledger(server, f"the {called}")
         self._on_meta = on_meta
         self._pending = pending
         self._background_tasks = BackgroundTasks()
@@ -50,7 +52,7 @@ class RedisResults:
             self._on_message,
             self._on_subscribed,
             self._on_broken,
-            called="result backend",
+            called=self._called,
         )
 
     async def read(self, task_ids: Sequence[str]) -> None:
@@ -62,7 +64,7 @@ class RedisResults:
                 self._server.redis.mget([f"{self._key}{task_id}" for task_id in task_ids])
             )
         except BackendUnavailable:
-            _log.info("the result backend does not answer; results are read later")
+            _log.info("the %s does not answer; results are read later", self._called)
             return
         for task_id, meta in zip(task_ids, metas, strict=True):
             if meta is not None:

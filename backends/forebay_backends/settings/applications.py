@@ -1,0 +1,107 @@
+"""The applications of plain tasks: their settings, and what the gateway makes of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl
+from forebay_backends.urls import (
+    AmqpServer,
+    RedisServer,
+    Tls,
+    broker_server,
+    is_redis,
+    redis_server,
+)
+
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+_LONGEST_NAME = 64
+
+
+def _name(value: str) -> str:
+    # Variables have the names in capitals, with `__` behind them.
+    fits = set(value) <= _LETTERS and "__" not in value and value[:1].isalnum()
+    if not fits or value.endswith("_") or len(value) > _LONGEST_NAME:
+        raise ValueError("expected a name of a-z, 0-9, single _ and -, such as shop")
+    return value
+
+
+class ApplicationSettings(BaseModel):
+    """Where the broker and the results of one application are, and how to connect to them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    broker_url: BrokerUrl = Field(
+        repr=False, description="the application's broker: URL of a Redis, Valkey or RabbitMQ"
+    )
+    result_url: ResultUrl = Field(RPC, repr=False, description="its `result_backend`")
+    key_prefix: KeyPrefix = Field(
+        "", description="its `global_keyprefix`: first part of the keys on a Redis or Valkey"
+    )
+    tls_ca: PemFile | None = Field(None, description="as the setting `tls_ca`; unset: that one")
+    tls_certificate: PemFile | None = Field(
+        None, description="as `tls_certificate`; unset: that one and its key"
+    )
+    tls_key: PemFile | None = Field(None, description="as `tls_key`")
+
+    def tls(self, default: Tls) -> Tls:
+        """How to connect to its servers; what is not set is as in `default`."""
+        own = self.tls_certificate or self.tls_key
+        certificate, key = (
+            (self.tls_certificate, self.tls_key) if own else (default.certificate, default.key)
+        )
+        return Tls(_path(self.tls_ca or default.ca), _path(certificate), _path(key))
+
+
+ApplicationName = Annotated[str, AfterValidator(_name)]
+Applications = dict[ApplicationName, ApplicationSettings]
+
+
+@dataclass(frozen=True)
+class CeleryApplication:
+    """An application with plain tasks: its broker and its result backend.
+
+    `name` is empty for the main one, which is at the gateway's own `broker_url` and `result_url`.
+    `result_server` is None if results are kept in no Redis or Valkey.
+    """
+
+    name: str
+    broker: RedisServer | AmqpServer
+    result_url: str = field(repr=False)
+    result_server: RedisServer | None
+
+    def called(self, backend: str) -> str:
+        """The name of a backend, such as "broker", in messages."""
+        return f"{backend} of application {self.name!r}" if self.name else backend
+
+    def setting(self, name: str) -> str:
+        """The name of its setting `name`, such as "broker_url", in messages."""
+        return f"applications.{self.name}.{name}" if self.name else f"FOREBAY_{name.upper()}"
+
+
+def celery_application(
+    name: str, applications: Mapping[str, ApplicationSettings], tls: Tls
+) -> CeleryApplication:
+    """The application of that name in the settings; `tls` are the main settings'."""
+    given = applications[name]
+    own = given.tls(tls)
+    return CeleryApplication(
+        name,
+        broker_server(given.broker_url, own, given.key_prefix),
+        given.result_url,
+        result_server(given.result_url, own, given.key_prefix),
+    )
+
+
+def result_server(url: str, tls: Tls, key_prefix: str) -> RedisServer | None:
+    """The Redis or Valkey of a result backend's URL; None for other backends."""
+    return redis_server(url, tls, key_prefix) if is_redis(url) else None
+
+
+def _path(value: Path | str | None) -> str:
+    return str(value or "")
