@@ -297,7 +297,7 @@ def test_several_applications_are_set_up_as_the_page_says(tmp_path: Path) -> Non
         assert "plain task of mail" in shown
 
 
-def test_every_command_that_looks_after_calls_is_one() -> None:
+def test_the_page_on_calls_lists_every_command() -> None:
     page = (DOCS / "calls.md").read_text()
     commands = set(re.findall(r"^\| `forebay (\w+)", page, re.MULTILINE))
     assert commands == {"ps", "wait", "cancel", "logs", "queues"}

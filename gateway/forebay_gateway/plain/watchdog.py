@@ -168,7 +168,8 @@ class Watchdog:
             ),
             "no worker has it and no result came. Did it raise Ignore, or replace itself by tasks "
             "that take longer (raise the route's queue_wait)? Did its worker die? Is the "
-            f"application's result_backend the one in {self._application.setting('result_url')}?",
+            f"application's result_backend the one in {self._application.setting('result_url')}? "
+            f"{_KEY_PREFIX}",
         )
 
 
