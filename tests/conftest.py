@@ -15,13 +15,14 @@ import pytest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests import forking
 from tests.harness import Process, environment, forebay_up, short_folder
+from tests.installed import Wheel
 from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 _RABBITMQ = "one node, whatever ledger it serves with"
 _LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
-_SHARED_BY_ALL = ("up", "site", "backend", "plain")
+_SHARED_BY_ALL = ("up", "site", "backend", "plain", "wheel")
 _SHARED_IN_MODULE = (
-    *("system", "fleet", "pair", "echo", "small", "ledger", "steps", "wheel"),
+    *("system", "fleet", "pair", "echo", "small", "ledger", "steps"),
     *("temporary", "project", "shop", "tutorial", "gateway"),
     *("polled", "foreign", "several"),
 )
@@ -102,6 +103,12 @@ def channel(up: Up) -> Iterator[grpc.Channel]:
 def stub(channel: grpc.Channel) -> ComputeServiceStub:
     """The generated stub, on `up`."""
     return ComputeServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    """The wheel, and the environments that it is installed in."""
+    return Wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

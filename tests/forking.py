@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,8 +33,15 @@ def can_fork(command: Sequence[str], env: Mapping[str, str]) -> bool:
     return (
         _ENABLED.is_set()
         and Path(command[0]).name in PROGRAMS
+        and _is_ours(command[0], env)
         and _of_python(env) == _of_python(os.environ)
     )
+
+
+def _is_ours(program: str, env: Mapping[str, str]) -> bool:
+    """Whether the program is in this process's environment, not in one with the wheel."""
+    found = shutil.which(program, path=env.get("PATH"))
+    return found is not None and Path(found).parent == Path(sys.executable).parent
 
 
 def _of_python(env: Mapping[str, str]) -> dict[str, str]:

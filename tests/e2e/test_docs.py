@@ -47,7 +47,7 @@ FROM_THE_TUTORIAL_ON = (
 )
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 IN_TESTS_OF_THEIR_OWN = (
-    *("redis.md", "settings.md", "plain-tasks.md", "testing.md"),
+    *("install.md", "redis.md", "settings.md", "plain-tasks.md", "testing.md"),
     "several-applications.md",
     "routes-file.md",  # tests/e2e/test_foreign_services.py
 )

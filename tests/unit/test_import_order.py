@@ -43,7 +43,7 @@ LAYERS = (
     "forebay.channels",
     "forebay.resume forebay.service_config",
     "forebay.routes forebay.rpc_errors forebay.compute forebay.metadata forebay.checks",
-    "forebay.deadline forebay.errors",
+    "forebay.deadline forebay.errors forebay.extras",
     "forebay.v1",
 )
 ROW_OF = {name: row for row, names in enumerate(LAYERS) for name in names.split()}

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from forebay.extras import command_to_install, missing_of
 from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.presence import consumed_queues, live_workers
@@ -53,6 +54,11 @@ async def everything_up(
     methods = load_methods(settings)
     # Plain tasks are run by the workers of their own application.
     ours = [method for method in methods if not method.is_plain]
+    if ours and (missing := missing_of("workers")):
+        raise UpError(
+            f"the workers need {', '.join(missing)}: {command_to_install('workers')}, or run "
+            "`forebay gateway` here and workers elsewhere"
+        )
     queues = sorted({method.route.queue for method in ours})
     workers = [_worker(application, queue, settings, concurrency) for queue in queues]
     async with started(workers):

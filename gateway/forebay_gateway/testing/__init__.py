@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from forebay.extras import explained
 from forebay_gateway.testing.reused_service import ReusedService
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def serving(
     try:
         from forebay_gateway.testing.service import running_service
     except ImportError as error:
-        raise ImportError(f"testing needs {error.name}: pip install 'forebay[testing]'") from error
+        raise explained(error, "forebay_gateway.testing", "testing") from None
 
     reused_service.stop_if_unused()
     running = running_service(services, concurrency, settings or {}, interceptors)

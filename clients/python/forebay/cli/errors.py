@@ -10,6 +10,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from forebay.channels import channel
 from forebay.errors import BackendError, DeadlineExceeded, ForebayError
+from forebay.extras import command_to_install, missing_of
 from forebay.resume.targets import read_targets
 
 
@@ -38,5 +39,7 @@ def fail(error: ForebayError, target: str) -> NoReturn:
     if error.retry_after_s is not None:
         lines.append(f"  retry after {error.retry_after_s:g} s")
     if isinstance(error, (BackendError, DeadlineExceeded)):
-        lines.append(f"  run `forebay doctor --listen {read_targets(target)[0]}` to find the cause")
+        doctor = f"`forebay doctor --listen {read_targets(target)[0]}`"
+        here = "" if not missing_of("gateway") else f" (needs {command_to_install('gateway')})"
+        lines.append(f"  run {doctor}{here} to find the cause")
     raise click.ClickException("\n".join(lines))

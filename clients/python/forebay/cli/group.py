@@ -6,7 +6,11 @@ from importlib.metadata import EntryPoint, entry_points, version
 
 import click
 
+from forebay.extras import command_to_install, explained
+
 ENTRY_POINTS = "forebay.commands"
+_EXTRAS = {"forebay": "cli", "forebay_gateway": "gateway"}
+"""What the commands of our packages need; other packages install what their commands need."""
 
 
 class EntryPointGroup(click.Group):
@@ -26,19 +30,35 @@ def _load(point: EntryPoint) -> click.Command:
     try:
         command = point.load()
     except ImportError as error:
-        problem = f"{point.name} needs {error.name}: pip install 'forebay[gateway]'"
-
-        @click.command(point.name, short_help=f"(not installed: {problem})")
-        def missing() -> None:
-            raise click.ClickException(problem)
-
-        return missing
+        return _not_installed(point, error)
     if not isinstance(command, click.Command):
         raise TypeError(
             f"the entry point {point.value} of {ENTRY_POINTS} is not a click.Command; "
             "uninstall or fix the package that declares it"
         )
     return command
+
+
+def _not_installed(point: EntryPoint, error: ImportError) -> click.Command:
+    """A command that takes any arguments and fails with what to install."""
+    extra = _EXTRAS.get(point.module.partition(".")[0])
+    if extra is None:
+        problem, summary = error, f"(can't be imported: {error})"
+    else:
+        problem = explained(error, point.name, extra)
+        summary = f"(not installed: {command_to_install(extra)})"
+
+    @click.command(
+        point.name,
+        short_help=summary,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def not_installed(arguments: tuple[str, ...]) -> None:
+        raise click.ClickException(str(problem))
+
+    return not_installed
 
 
 @click.command(cls=EntryPointGroup, context_settings={"help_option_names": ["-h", "--help"]})

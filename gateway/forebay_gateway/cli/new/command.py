@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import distribution
 from pathlib import Path
 
 import click
 
 from forebay.cli.protos import include_path
+from forebay_gateway.cli.new.origin import pip_arguments
 from forebay_gateway.cli.new.project import NameRefused, checked_name, project_files, proto_path
 
 
@@ -23,7 +24,9 @@ def new(name: str) -> None:
     start all of it, and a Makefile.
     """
     folder = _folder(name)
-    _write(folder, project_files(name, version("forebay")))
+    forebay = distribution("forebay")
+    source = pip_arguments(forebay.read_text("direct_url.json"))
+    _write(folder, project_files(name, forebay.version, source))
     has_compiler = importlib.util.find_spec("grpc_tools") is not None
     if has_compiler:
         _generate(folder, proto_path(name))

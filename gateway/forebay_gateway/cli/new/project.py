@@ -38,14 +38,18 @@ def checked_name(name: str) -> str:
     return name
 
 
-def project_files(name: str, version: str) -> dict[str, str]:
-    """The text of each file, by its path within the project; `version` is Forebay's."""
+def project_files(name: str, version: str, source: str) -> dict[str, str]:
+    """The text of each file, by its path within the project.
+
+    `version` is Forebay's; `source` are the arguments with which pip installs it.
+    """
     class_name = "".join(part.capitalize() for part in name.split("_"))
     words = {
         "name": name,
         "class_name": class_name.removesuffix("Service") or class_name,
         "service": class_name.removesuffix("Service") + "Service",
         "version": version,
+        "forebay": source.replace("$", "$$").replace("#", r"\#"),  # for a Makefile
     }
     return {
         path.removesuffix(_SUFFIX).replace("NAME", name): _Template(text).substitute(words)
