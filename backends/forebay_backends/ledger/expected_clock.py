@@ -1,8 +1,8 @@
 """The time that a process expects on the ledger's clock: shows steps of the server's clock. Pure.
 
 The server's clock alone can't show a step: an hour may have passed, or somebody set the clock. So
-each process that may sweep counts on from its last reading with its own monotonic clock, and passes
-what it expects to the sweep; `lua/lib/clock.lua` compares.
+each process that may sweep adds the time of its own monotonic clock to its last reading, and passes
+the sum to the sweep; `lua/lib/clock.lua` compares.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _VALID_S = 600.0
 
 
 def boot_time_s() -> float:
-    """A monotonic clock that counts the sleep of the machine, where there is one."""
+    """A monotonic clock; on Linux it includes the time in which the machine was suspended."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -37,6 +37,6 @@ class ExpectedClock:
         return clock_ms + round(passed_s * 1000) if passed_s <= _VALID_S else None
 
     def on_read(self, clock_ms: int | None) -> None:
-        """The clock was read; None if it is in doubt."""
+        """Stores a reading of the clock; None, a reading in doubt, is ignored."""
         if clock_ms is not None:
             self._read = self._monotonic_s(), clock_ms

@@ -45,9 +45,9 @@ def _rounds(*outcomes: BaseException | None) -> None:
 def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    away = BackendUnavailable("the ledger is full", retry_after_s=1.0)
+    outage = BackendUnavailable("the ledger is full", retry_after_s=1.0)
     with caplog.at_level(logging.INFO, _LOG.name):
-        _rounds(None, away, away, None, None, away)
+        _rounds(None, outage, outage, None, None, outage)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
     assert caplog.messages[0].startswith("the repair is interrupted: ")
     assert "the ledger is full" in caplog.messages[0]
@@ -82,4 +82,4 @@ def test_an_event_starts_the_next_run_early() -> None:
 
 
 def test_after_an_outage_the_next_run_follows_in_the_retry_interval() -> None:
-    _second_run(BackendUnavailable("away", retry_after_s=1.0), retry_interval_s=0.0)
+    _second_run(BackendUnavailable("down", retry_after_s=1.0), retry_interval_s=0.0)
