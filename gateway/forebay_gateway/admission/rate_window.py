@@ -19,8 +19,8 @@ class _Sample:
 class RateWindow:
     """Events per second of busy time: all of the time, or for example slots times time.
 
-    The window is as short as it can be with `window_s` and `enough_events` in it, and at most
-    `longest_s`; it gives a rate once it has `shortest_s` and `fewest_events`. Samples
+    The window covers the last `window_s`, or longer until it has `enough_events`, but at most
+    `longest_s`. It gives a rate only if it covers `shortest_s` and has `fewest_events`. Samples
     closer than `resolution_s` are merged, which bounds the window's memory.
     """
 

@@ -26,7 +26,7 @@ from forebay_backends.ledger.operations.calls import CallSnapshot
 BUFFER_BYTES = 1 << 20
 """Published items are buffered up to this size; later ones are fetched from the ledger."""
 FETCH_BYTES = 2 << 20
-"""The size that one fetch aims at."""
+"""The target size of one fetch."""
 
 
 @dataclass(frozen=True)
