@@ -21,7 +21,7 @@ def services_of(servicer: object) -> tuple[ServiceDescriptor, ...]:
     if not services:
         what = f"the class {servicer.__name__}" if isinstance(servicer, type) else repr(servicer)
         raise LookupError(
-            f"{what} is no object of a class that extends a generated …Servicer; pass such an "
+            f"{what} is not an object of a class that extends a generated …Servicer; pass such an "
             "object, or the service's descriptor as second argument"
         )
     return services
