@@ -62,7 +62,7 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
     """One response as a future, and the common part with a response stream.
 
     `_inner` is the call of the latest attempt. When it ends, gRPC's thread decides about a retry,
-    and a thread of its own waits for the retry; nobody need read or wait for the call.
+    and a thread of its own waits for the retry; the caller need not read from the call or wait for it.
     """
 
     _with_callbacks: ClassVar[set[ResumingCall]] = set()
@@ -159,7 +159,7 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
             return self._inner is not inner
 
     def _watch(self, inner: Any) -> None:
-        """Not with the lock held: gRPC calls back at once if the attempt has ended."""
+        """Must be called without the lock: gRPC calls back at once if the attempt has ended."""
         inner.add_done_callback(weakly(self._on_attempt_done))
 
     def _on_attempt_done(self, inner: Any) -> None:

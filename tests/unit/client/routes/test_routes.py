@@ -265,7 +265,7 @@ def test_the_services_of_a_file_are_found() -> None:
     assert list(services_of([COMPUTE.file])) == [COMPUTE]
 
 
-def test_the_tutorials_names_stay() -> None:
+def test_the_routes_keep_the_tutorials_names() -> None:
     assert {(m.route.task, m.route.queue) for m in METHODS.values()} == {
         ("add_module.tasks.add", "add"),
         ("factorial_module.tasks.factorial", "factorial"),
