@@ -156,7 +156,7 @@ def test_a_state_of_a_newer_version_affects_no_list_and_no_other_call(
     assert found.state == call_pb2.CALL_STATE_UNSPECIFIED
     assert not operation.done
     due = f"{call.partition}:due"
-    eventually(lambda: system.server.zscore(due, str(call)) != 1.0, "the sweep has passed it over")
+    eventually(lambda: system.server.zscore(due, str(call)) != 1.0, "the sweep has skipped it")
     assert system.works()
     assert "the repair failed" not in system.up.output
 
