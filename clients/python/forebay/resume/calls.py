@@ -62,7 +62,8 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
     """One response as a future, and the common part with a response stream.
 
     `_inner` is the call of the latest attempt. When it ends, gRPC's thread decides about a retry,
-    and a thread of its own waits for the retry; the caller need not read from the call or wait for it.
+    and a thread of its own waits for the retry; the caller need not read from the call or wait for
+    it.
     """
 
     _with_callbacks: ClassVar[set[ResumingCall]] = set()
