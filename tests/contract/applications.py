@@ -30,6 +30,7 @@ from tests.unit.described import write_set
 
 NAMES = ("shop", "mail", "reports")
 TIMEOUT_S = 30.0
+MAX_QUEUE_DEPTH = 5
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _configuration(folder: Path, urls: dict[str, tuple[str, str]]) -> dict[str, 
     write_services(folder, NAMES)
     services = [str(folder / "apps.binpb"), "forebay.compute.v1.compute_pb2"]
     text = f'services = {json.dumps(services)}\nroutes = "routes.toml"\ndata_dir = "data"\n'
-    text += "lame_duck_s = 0\ndrain_s = 0.2\n"
+    text += f"lame_duck_s = 0\ndrain_s = 0.2\nmax_queue_depth = {MAX_QUEUE_DEPTH}\n"
     for name, (broker, results) in urls.items():
         text += f'[applications.{name}]\nresult_url = "{results}"\n'
         text += f'broker_url = "{broker}"\n' if name != "mail" else ""
@@ -121,7 +122,6 @@ def _routes(name: str) -> str:
 task = "plain.do"
 queue = "plain"
 plain = {{application = "{name}"}}
-limits = {{queue_wait = "3s"}}
 ["apps.{name.title()}.Late"]
 task = "plain.do"
 queue = "late"

@@ -12,7 +12,13 @@ import redis
 
 from forebay.errors import ForebayError
 from forebay.rpc_errors import of_rpc_error
-from tests.contract.applications import NAMES, Applications, applications, write_services
+from tests.contract.applications import (
+    MAX_QUEUE_DEPTH,
+    NAMES,
+    Applications,
+    applications,
+    write_services,
+)
 from tests.contract.plain_site import error_of
 from tests.harness import environment, eventually, forebay_gateway, process
 from tests.rabbitmq import RabbitMQ
@@ -48,6 +54,17 @@ def test_a_refused_task_is_withdrawn_from_its_applications_broker(several: Appli
         assert (error.code_name, error.reason) == ("UNAVAILABLE", "QUEUE_WAIT"), name
     with redis.Redis.from_url(several.shop.url) as broker:
         assert broker.llen("late") == 0
+
+
+def test_a_full_queue_refuses_calls_of_its_application_only(several: Applications) -> None:
+    def reason(name: str) -> str | None:
+        return error_of(lambda: several.call(f"{name}.Late", "answer", 1)).reason
+
+    with redis.Redis.from_url(several.shop.url) as broker:
+        broker.lpush("late", *range(MAX_QUEUE_DEPTH))
+        eventually(lambda: reason("Shop") == "QUEUE_FULL", "the gateway has seen the full queue")
+        assert reason("Reports") == "QUEUE_WAIT"
+        broker.delete("late")
 
 
 def test_commands_show_each_application(several: Applications) -> None:

@@ -185,6 +185,18 @@ def test_a_service_in_a_test_takes_the_file_as_a_setting() -> None:
         pass
 
 
+def test_an_application_that_a_test_does_not_know_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "routes.toml"
+    text = f'["{EXPORT}"]\ntask = "t"\nqueue = "q"\nplain = {{application = "shop"}}\n'
+    path.write_text(text)
+    services = {service(TRACES, "TraceService"): Traces()}
+    with (
+        pytest.raises(RouteError, match="'shop', which is no application of the settings"),
+        serving(services, settings={"routes": path}),  # type: ignore[arg-type]
+    ):
+        pass
+
+
 def test_the_levels_of_the_file_are_those_of_the_methods() -> None:
     services = [service(CHANNELZ, "Channelz"), service(TRACES, "TraceService")]
     methods = read_methods(services, read_route_file(ROUTES))  # type: ignore[arg-type]
