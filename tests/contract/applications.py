@@ -22,14 +22,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from forebay.routes import Method
 from forebay.routes.sources import read_all_methods
 from tests.commands import Ran, run
-from tests.contract.plain_site import plain_worker
+from tests.contract.plain_site import ROOT
 from tests.faults.backend import Server, server
-from tests.harness import Process, environment, forebay_gateway
+from tests.harness import Process, environment, forebay_gateway, process
 from tests.rabbitmq import RabbitMQ
 from tests.unit.described import write_set
 
 NAMES = ("shop", "mail", "reports")
 TIMEOUT_S = 30.0
+PREFIX = "shop-team:"
+"""Of the keys of one application on its Redis."""
 MAX_QUEUE_DEPTH = 5
 
 
@@ -81,17 +83,28 @@ def applications(folder: Path, redis_url: str, rabbitmq: RabbitMQ) -> Iterator[A
             "reports": (f"{redis_url}14", f"db+sqlite:///{folder}/results.db"),
         }
         env = _configuration(folder, urls)
-        for name, (broker, results) in urls.items():
-            theirs = {"PLAIN_BROKER_URL": broker, "PLAIN_RESULT_BACKEND": results}
-            own = environment(**theirs, PLAIN_NAME=name)
-            options = ("--hostname", f"{name}@%h", "--pool", "threads", "--concurrency", "2")
-            stack.enter_context(plain_worker(own, *options))
+        workers = [
+            stack.enter_context(_worker(name, broker, results))
+            for name, (broker, results) in urls.items()
+        ]
+        for worker in workers:
+            worker.wait_for(r" ready\.")
         gateway, address = stack.enter_context(forebay_gateway(env=env, cwd=folder))
         channel = stack.enter_context(grpc.insecure_channel(address))
         found = read_all_methods([str(folder / "apps.binpb")], routes=folder / "routes.toml")
         methods = {method.name: method for method in found}
         env |= {"FOREBAY_LISTEN": address}
         yield Applications(folder, env, address, gateway, channel, shop, methods)
+
+
+def _worker(name: str, broker: str, results: str) -> contextlib.AbstractContextManager[Process]:
+    """Starts the worker of an application."""
+    theirs = {"PLAIN_BROKER_URL": broker, "PLAIN_RESULT_BACKEND": results, "PLAIN_NAME": name}
+    if name == "shop":
+        theirs["PLAIN_KEY_PREFIX"] = PREFIX
+    command = ["celery", "-A", "tests.plain.app", "worker", "-Q", "plain", "--without-mingle"]
+    options = ["--hostname", f"{name}@%h", "--pool", "threads", "--concurrency", "2", "-l", "INFO"]
+    return process(*command, *options, env=environment(**theirs), cwd=ROOT)
 
 
 def _configuration(folder: Path, urls: dict[str, tuple[str, str]]) -> dict[str, str]:
@@ -103,6 +116,7 @@ def _configuration(folder: Path, urls: dict[str, tuple[str, str]]) -> dict[str, 
     for name, (broker, results) in urls.items():
         text += f'[applications.{name}]\nresult_url = "{results}"\n'
         text += f'broker_url = "{broker}"\n' if name != "mail" else ""
+        text += f'key_prefix = "{PREFIX}"\n' if name == "shop" else ""
     (folder / "forebay.toml").write_text(text)
     return environment(
         FOREBAY_CONFIG=str(folder / "forebay.toml"),

@@ -15,6 +15,7 @@ from forebay.rpc_errors import of_rpc_error
 from tests.contract.applications import (
     MAX_QUEUE_DEPTH,
     NAMES,
+    PREFIX,
     Applications,
     applications,
     write_services,
@@ -46,6 +47,9 @@ def test_a_call_runs_in_the_application_of_its_route(several: Applications) -> N
     assert [name_of(several, name) for name in NAMES] == list(NAMES)
     error = error_of(lambda: several.call("Mail.Do", "raise", "KeyError('x')"))
     assert (error.code_name, error.reason) == ("INTERNAL", "HANDLER_FAILED")
+    for database in (several.shop.url, several.shop.url.removesuffix("0") + "1"):
+        with redis.Redis.from_url(database) as server:
+            assert all(key.startswith(PREFIX.encode()) for key in server.scan_iter())
 
 
 def test_a_refused_task_is_withdrawn_from_its_applications_broker(several: Applications) -> None:
@@ -53,7 +57,7 @@ def test_a_refused_task_is_withdrawn_from_its_applications_broker(several: Appli
         error = error_of(lambda name=name: several.call(f"{name}.Late", "answer", 1))
         assert (error.code_name, error.reason) == ("UNAVAILABLE", "QUEUE_WAIT"), name
     with redis.Redis.from_url(several.shop.url) as broker:
-        assert broker.llen("late") == 0
+        assert broker.llen(f"{PREFIX}late") == 0
 
 
 def test_a_full_queue_refuses_calls_of_its_application_only(several: Applications) -> None:
@@ -61,10 +65,10 @@ def test_a_full_queue_refuses_calls_of_its_application_only(several: Application
         return error_of(lambda: several.call(f"{name}.Late", "answer", 1)).reason
 
     with redis.Redis.from_url(several.shop.url) as broker:
-        broker.lpush("late", *range(MAX_QUEUE_DEPTH))
+        broker.lpush(f"{PREFIX}late", *range(MAX_QUEUE_DEPTH))
         eventually(lambda: reason("Shop") == "QUEUE_FULL", "the gateway has seen the full queue")
         assert reason("Reports") == "QUEUE_WAIT"
-        broker.delete("late")
+        broker.delete(f"{PREFIX}late")
 
 
 def test_commands_show_each_application(several: Applications) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ import redis
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.certificates import Authority, Issued
+from tests.contract.applications import write_services
 from tests.harness import (
     answers,
     environment,
@@ -114,6 +116,31 @@ def test_one_setting_serves_gateway_worker_and_doctor(tls: Site) -> None:
     assert f"ok      ledger: rediss://localhost:{tls.redis_port}/0" in doctor(variables)
     with stub_of(variables) as stub:
         calls_succeed(stub)
+
+
+def test_an_application_has_certificates_of_its_own(tls: Site, tmp_path: Path) -> None:
+    write_services(tmp_path, ["shop"])
+    own = {
+        "BROKER_URL": f"rediss://localhost:{tls.redis_port}/4",
+        "RESULT_URL": f"rediss://localhost:{tls.redis_port}/5",
+        "TLS_CA": str(tls.ours.ca),
+        "TLS_CERTIFICATE": str(tls.client.certificate),
+        "TLS_KEY": str(tls.client.key),
+    }
+    variables = {
+        "FOREBAY_SERVICES": f'["{tmp_path}/apps.binpb"]',
+        "FOREBAY_ROUTES": str(tmp_path / "routes.toml"),
+        # The main ones are another CA's, so that they don't help.
+        "FOREBAY_TLS_CA": str(tls.others.ca),
+        "FOREBAY_TLS_CERTIFICATE": str(tls.stranger.certificate),
+        "FOREBAY_TLS_KEY": str(tls.stranger.key),
+        **{f"FOREBAY_APPLICATIONS__SHOP__{name}": value for name, value in own.items()},
+    }
+    found = doctor(variables)
+    assert f"ok      broker of application 'shop': rediss://localhost:{tls.redis_port}/4" in found
+    assert "ok      result backend of application 'shop': rediss://localhost" in found
+    del variables["FOREBAY_APPLICATIONS__SHOP__TLS_CA"]
+    assert "problem broker of application 'shop'" in doctor(variables)
 
 
 def test_options_of_the_url_do_the_same_in_the_spelling_of_celery(tls: Site) -> None:

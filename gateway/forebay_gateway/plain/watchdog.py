@@ -31,8 +31,6 @@ _TICKET = "forebay"
 _MAX_TASKS_PER_QUERY = 1000
 _FIRST_SUBSCRIPTION_S = 5.0
 
-_KEY_PREFIX = "Is the application's global_keyprefix, if it has one, in FOREBAY_KEY_PREFIX?"
-
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +46,10 @@ class Watchdog:
         application: CeleryApplication,
     ) -> None:
         self._application = application
+        self._about_key_prefix = (
+            "Is the application's global_keyprefix, if it has one, in "
+            f"{application.setting('key_prefix')}?"
+        )
         self._in_flight = in_flight
         self._broker = broker
         self._results = results
@@ -154,7 +156,7 @@ class Watchdog:
                 NoWorkers("no live worker reports that it has the task"),
                 f"no worker answers; start one for the queue {queue!r}, with its remote control "
                 "on (a solo pool can't answer while it works: give the route a longer queue_wait). "
-                f"{_KEY_PREFIX}",
+                f"{self._about_key_prefix}",
             )
         if depth:
             return (
@@ -169,7 +171,7 @@ class Watchdog:
             "no worker has it and no result came. Did it raise Ignore, or replace itself by tasks "
             "that take longer (raise the route's queue_wait)? Did its worker die? Is the "
             f"application's result_backend the one in {self._application.setting('result_url')}? "
-            f"{_KEY_PREFIX}",
+            f"{self._about_key_prefix}",
         )
 
 
