@@ -123,10 +123,8 @@ def test_routes_and_doctor_know_the_methods_and_their_workers(foreign: Site) -> 
 
 
 def test_the_commands_of_callers_take_the_file_too(foreign: Site) -> None:
-    path = Path(foreign.env["FOREBAY_CONFIG"]).with_name("channelz.toml")
-    path.write_text(CHANNELZ_ROUTES)
     command = ["forebay", "call", "GetServer", "server_id=5", "--service", CHANNELZ]
-    answer = run(*command, "--routes", str(path), env=foreign.env).succeeded()
+    answer = run(*command, "--routes", str(ROUTES), env=foreign.env).succeeded()
     assert answer.messages[0]["server"]["ref"]["server_id"] == "5"
 
 

@@ -18,7 +18,10 @@ def load_methods(settings: Settings) -> tuple[Method, ...]:
     Raises RouteError with every problem found.
     """
     methods = read_all_methods(
-        settings.services, routes=settings.routes, applications=settings.applications
+        settings.services,
+        routes=settings.routes,
+        applications=settings.applications,
+        every_route=True,
     )
     own = (*ADMIN_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
     taken = sorted({method.service for method in methods} & set(own))

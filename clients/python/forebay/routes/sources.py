@@ -94,10 +94,14 @@ def read_all_methods(
     setting: str = "services",
     routes: str | Path | None = None,
     applications: Collection[str] | None = None,
+    *,
+    every_route: bool = False,
 ) -> tuple[Method, ...]:
     """The methods of all sources that have a route, by option or in the file `routes`.
 
-    `applications` are the names that `plain.application` may have; None: any.
+    `applications` are the names that `plain.application` may have; None: any. If `every_route` in
+    the file must be for one of the sources, because a gateway has no others, one that isn't is a
+    problem.
 
     Raises RouteError with all problems: sources that can't be used or have no route (as
     `setting = NAME: …`), sources that conflict, and routes that can't be served.
@@ -117,7 +121,8 @@ def read_all_methods(
     services = {
         service.full_name: service for one in sources for service in one.services_with(file)
     }
-    problems += _unknown_services(sources, file, all_read=len(sources) == len(set(names)))
+    if every_route:
+        problems += _unknown_services(sources, file, all_read=len(sources) == len(set(names)))
     methods: tuple[Method, ...] = ()
     try:
         methods = read_methods(services.values(), file, applications)

@@ -45,7 +45,7 @@ def served(folder: Path, text: str, *protos: FileDescriptorProto) -> tuple[Metho
     (folder / "routes.toml").write_text(text)
     protos = protos or (described(routes={"Run": NONE}, imports=()),)
     name = write_set(folder / "x.binpb", *IMPORTS, *protos)
-    return read_all_methods([name], routes=folder / "routes.toml")
+    return read_all_methods([name], routes=folder / "routes.toml", every_route=True)
 
 
 def problems(folder: Path, text: str, *protos: FileDescriptorProto) -> list[str]:
@@ -167,6 +167,13 @@ def test_a_method_that_no_service_has_is_a_problem(tmp_path: Path, name: str, sa
     assert any(line.startswith(f"routes.toml: {name}: {says}") for line in problems(tmp_path, text))
 
 
+def test_a_caller_may_name_some_of_the_services(tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text(FULL + "[acme.Other.Do]\ntsk = 1\n")
+    name = write_set(tmp_path / "x.binpb", *IMPORTS, described(routes={"Run": NONE}))
+    (method,) = read_all_methods([name], routes=tmp_path / "routes.toml")
+    assert method.name == "shop.S.Run"
+
+
 def test_all_problems_of_sources_options_and_file_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "routes.toml").write_text(
         'queue = "q"\n["shop.S.Run"]\ntask = "same"\nlive = true\nquee = "q"\n'
@@ -174,8 +181,9 @@ def test_all_problems_of_sources_options_and_file_are_told_at_once(tmp_path: Pat
     )
     proto = described(routes={"First": route("same", queue=""), "Run": NONE})
     name = write_set(tmp_path / "x.binpb", *IMPORTS, proto)
+    path = str(tmp_path / "routes.toml")
     with pytest.raises(RouteError) as caught:
-        read_all_methods(["no.such", name], routes=str(tmp_path / "routes.toml"))
+        read_all_methods(["no.such", name], routes=path, every_route=True)
     lines = [line.replace(f"{tmp_path}/", "") for line in caught.value.problems]
     assert [line[:48] for line in lines] == [
         "services = 'no.such': expected a compiled protob",
