@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl
 from forebay_backends.urls import (
@@ -23,12 +22,17 @@ _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 _LONGEST_NAME = 64
 
 
-def _name(value: str) -> str:
+def check_names(names: Iterable[str]) -> None:
+    """Raises ValueError for names that applications can't have."""
+    unfit = ", ".join(repr(name) for name in names if not _is_name(name))
+    if unfit:
+        raise ValueError(f"{unfit}: expected a name of a-z, 0-9, single _ and -, such as shop")
+
+
+def _is_name(name: str) -> bool:
     # Variables have the names in capitals, with `__` behind them.
-    fits = set(value) <= _LETTERS and "__" not in value and value[:1].isalnum()
-    if not fits or value.endswith("_") or len(value) > _LONGEST_NAME:
-        raise ValueError("expected a name of a-z, 0-9, single _ and -, such as shop")
-    return value
+    fits = set(name) <= _LETTERS and "__" not in name and name[:1].isalnum()
+    return fits and not name.endswith("_") and len(name) <= _LONGEST_NAME
 
 
 class ApplicationSettings(BaseModel):
@@ -56,10 +60,6 @@ class ApplicationSettings(BaseModel):
             (self.tls_certificate, self.tls_key) if own else (default.certificate, default.key)
         )
         return Tls(_path(self.tls_ca or default.ca), _path(certificate), _path(key))
-
-
-ApplicationName = Annotated[str, AfterValidator(_name)]
-Applications = dict[ApplicationName, ApplicationSettings]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from forebay_backends.embedded.server import socket_url
 from forebay_backends.settings.applications import (
-    Applications,
+    ApplicationSettings,
     CeleryApplication,
     celery_application,
+    check_names,
     result_server,
 )
 from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl, Seconds
@@ -55,7 +56,7 @@ class BackendSettings(BaseModel):
     result_url: ResultUrl = Field(
         RPC, repr=False, description="result backend of plain tasks, as Celery's `result_backend`"
     )
-    applications: Applications = Field(
+    applications: dict[str, ApplicationSettings] = Field(
         default_factory=dict,
         description="other applications with plain tasks, by name: broker, result backend, TLS",
     )
@@ -77,6 +78,12 @@ class BackendSettings(BaseModel):
     @classmethod
     def _ledger_url(cls, value: str | None) -> str | None:
         return redis_server(value).url if value else None
+
+    @field_validator("applications")
+    @classmethod
+    def _names(cls, value: dict[str, ApplicationSettings]) -> dict[str, ApplicationSettings]:
+        check_names(value)
+        return value
 
     @field_validator("ledger_min_replicas")
     @classmethod

@@ -30,8 +30,6 @@ class SettingsError(ValueError):
 def problem_line(problem: Any, fields: Collection[str]) -> str:
     """The line for one of pydantic's errors; `fields` are the settings that there are."""
     *place, last = problem["loc"]
-    if last == "[key]":  # pydantic's name for a key that is unfit
-        place, last = place[:-1], place[-1]
     name = ".".join(str(part) for part in (*place, last))
     if problem["type"] == "extra_forbidden":
         known = ApplicationSettings.model_fields if place[:1] == [_APPLICATIONS] else fields
