@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -26,7 +26,7 @@ from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.item_sequence import items_per_fetch
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
-from forebay_gateway.fleet.worker_problems import consumers_of
+from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
 from forebay_gateway.rpc.message_reads import Context
 
 SERVICE = "forebay.v1.CallService"
@@ -44,6 +44,7 @@ class CallService:
         observers: Observers,
         rates: TaskRates,
         channel: str,
+        plain_consumers_of: Callable[[Method], Consumers],
     ) -> None:
         self._ledger = ledger
         self._broker = broker
@@ -52,6 +53,7 @@ class CallService:
         self._observers = observers
         self._rates = rates
         self._channel = channel
+        self._plain_consumers_of = plain_consumers_of
         self._version = version("forebay")
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -74,10 +76,15 @@ class CallService:
             )
         return pb.ListMethodsResponse(
             methods=[
-                served_method(consumers_of(method, self._fleet.workers, self._version))
+                served_method(self._consumers_of(method))
                 for _, method in sorted(self._methods.items())
             ]
         )
+
+    def _consumers_of(self, method: Method) -> Consumers:
+        if method.is_plain:
+            return self._plain_consumers_of(method)
+        return consumers_of(method, self._fleet.workers, self._version)
 
     async def list_queues(
         self, request: pb.ListQueuesRequest, context: Context

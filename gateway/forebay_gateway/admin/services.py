@@ -24,6 +24,7 @@ from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.fleet.monitor import FleetMonitor
+from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.status import abort
 
@@ -44,6 +45,7 @@ class AdminServices:
         fleet: FleetMonitor,
         channel: str,
         methods: Sequence[Method],
+        plain_consumers_of: Callable[[Method], Consumers],
         *,
         is_open: bool,
     ) -> None:
@@ -54,7 +56,8 @@ class AdminServices:
         by_name = {method.name: method for method in methods}
         self._operations = Operations(ledger, by_name, self._observers, channel)
         self._calls = CallService(
-            ledger, broker, fleet, by_name, self._observers, self._rates, channel
+            *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
+            plain_consumers_of,
         )
 
     @property

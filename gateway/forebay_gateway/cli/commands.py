@@ -14,6 +14,7 @@ from forebay_backends.embedded.server import EmbeddedServer, EmbeddedServerError
 from forebay_backends.settings import Settings, SettingsError, load_settings
 from forebay_gateway.cli.display import show_findings, show_routes
 from forebay_gateway.cli.doctor import examine, find_workers
+from forebay_gateway.cli.plain_checks import find_plain_consumers
 from forebay_gateway.cli.run import error_text, log_to_stderr, run, stop_signal
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
 from forebay_gateway.plain.brokers.choice import make_results
@@ -129,7 +130,8 @@ def routes(**flags: Any) -> None:
     """Show the task, queue, policy and workers of each method."""
     settings = _settings(flags)
     methods = _loaded(settings)
-    show_routes(Console(), methods, run(find_workers(settings)))
+    workers = run(find_workers(settings)) if needs_ledger(methods) else ()
+    show_routes(Console(), methods, workers, run(find_plain_consumers(settings, methods)))
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from rich.console import Console
@@ -11,8 +11,8 @@ from rich.text import Text
 from forebay.cli.tables import show
 from forebay.routes import Method
 from forebay_backends.ledger.presence import WorkerPresence
-from forebay_gateway.cli.doctor import Finding
-from forebay_gateway.fleet.worker_problems import consumers_of
+from forebay_gateway.cli.finding import Finding
+from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
 
 
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:
@@ -25,7 +25,10 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 
 def show_routes(
-    console: Console, methods: Sequence[Method], workers: Sequence[WorkerPresence] | None
+    console: Console,
+    methods: Sequence[Method],
+    workers: Sequence[WorkerPresence] | None,
+    plain: Mapping[str, Consumers],
 ) -> None:
     """A row for each method: its route, the slots of its live workers, and their problems."""
     show(
@@ -34,7 +37,7 @@ def show_routes(
         [
             (
                 *(method.name, method.route.task, method.route.queue, policy(method)),
-                *_consumers(method, workers),
+                *_consumers(method, workers, plain),
             )
             for method in methods
         ],
@@ -62,10 +65,17 @@ def _plain_task(method: Method) -> str:
     return f"plain task of {method.application}" if method.application else "plain task"
 
 
-def _consumers(method: Method, workers: Sequence[WorkerPresence] | None) -> tuple[str, str]:
+def _consumers(
+    method: Method,
+    workers: Sequence[WorkerPresence] | None,
+    plain: Mapping[str, Consumers],
+) -> tuple[str, str]:
     if method.is_plain:
-        return "its application's", "none"
-    if workers is None:
+        if method.name not in plain:
+            return "unknown", "the broker does not answer"
+        found = plain[method.name]
+    elif workers is None:
         return "unknown", "the ledger does not answer"
-    found = consumers_of(method, workers, version("forebay"))
+    else:
+        found = consumers_of(method, workers, version("forebay"))
     return str(found.slots), "; ".join(problem.description for problem in found.problems) or "none"

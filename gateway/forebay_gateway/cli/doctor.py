@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +20,8 @@ from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, li
 from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
+from forebay_gateway.cli.finding import Finding
+from forebay_gateway.cli.plain_checks import consumers_of_application, plain_findings
 from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
 from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
 from forebay_gateway.plain.brokers.base import PlainResults
@@ -28,16 +29,6 @@ from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.methods import applications_of, needs_main_broker
 
 _HEALTH_TIMEOUT_S = 2.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The state of one subject, such as the ledger or a queue; `fix` is set for problems."""
-
-    subject: str
-    good: bool
-    description: str
-    fix: str = ""
 
 
 async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
@@ -59,7 +50,7 @@ async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding
     if needs_main_broker(methods):
         findings.append(await _checked("broker", _broker(settings, queues)))
     applications = [settings.application(name) for name in applications_of(methods)]
-    found = await asyncio.gather(*map(_application, applications))
+    found = await asyncio.gather(*(_application(each, methods) for each in applications))
     findings += [finding for several in found for finding in several]
     if ours:
         findings += _workers(ours, await find_workers(settings))
@@ -170,8 +161,8 @@ async def _try_broker(where: RedisServer | AmqpServer, queues: Sequence[str]) ->
         await try_amqp_broker(where, queues)
 
 
-async def _application(application: CeleryApplication) -> list[Finding]:
-    """The broker of an application with plain tasks, unless it is the main one, and its results."""
+async def _application(application: CeleryApplication, methods: Sequence[Method]) -> list[Finding]:
+    """The result backend and workers of an application, and its broker if it has a name."""
     broker, backend = application.called("broker"), application.called("result backend")
     findings = []
     if application.name:
@@ -179,7 +170,9 @@ async def _application(application: CeleryApplication) -> list[Finding]:
     results = make_results(application)
     if results is not None:
         findings.append(await _checked(backend, _result_backend(application, results)))
-    return findings
+    return findings + plain_findings(
+        application, await consumers_of_application(application, methods)
+    )
 
 
 async def _application_broker(application: CeleryApplication) -> Finding:

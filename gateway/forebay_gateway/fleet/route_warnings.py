@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from forebay.routes import Method
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_gateway.fleet.monitor import FleetMonitor
-from forebay_gateway.fleet.worker_problems import consumers_of
+from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind, consumers_of
 
 SETTLED_S = 5.0
 WORKER_CHECK_INTERVAL_S = 1.0
@@ -46,12 +46,19 @@ class RouteWarnings:
 def route_problems(
     methods: Sequence[Method], workers: Sequence[WorkerPresence], version: str
 ) -> list[str]:
-    """A line for each problem; methods with the same problem share one."""
+    """A line for each problem of the methods' workers."""
+    return problem_lines(consumers_of(method, workers, version) for method in methods)
+
+
+def problem_lines(
+    consumers: Iterable[Consumers], kinds: Collection[ProblemKind] = tuple(ProblemKind)
+) -> list[str]:
+    """A line for each problem of these kinds; methods with the same problem share one."""
     names_by_problem: dict[str, list[str]] = {}
-    for method in methods:
-        for problem in consumers_of(method, workers, version).problems:
+    for found in consumers:
+        for problem in (one for one in found.problems if one.kind in kinds):
             line = f"{problem.description}; to fix it: {problem.fix}"
-            names_by_problem.setdefault(line, []).append(method.name)
+            names_by_problem.setdefault(line, []).append(found.method.name)
     return [f"{', '.join(names)}: {line}" for line, names in names_by_problem.items()]
 
 

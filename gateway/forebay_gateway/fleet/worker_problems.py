@@ -24,6 +24,9 @@ class ProblemKind(StrEnum):
     TASK_UNREGISTERED_BY_SOME = "TASK_UNREGISTERED_BY_SOME"
     OTHER_MESSAGES = "OTHER_MESSAGES"
     OTHER_VERSION = "OTHER_VERSION"
+    OTHER_RESULT_BACKEND = "OTHER_RESULT_BACKEND"
+    UNSURE_RESULT_BACKEND = "UNSURE_RESULT_BACKEND"
+    NOT_JSON = "NOT_JSON"
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,18 @@ class Consumers:
     slots: int
     problems: tuple[Problem, ...]
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a problem keeps calls from succeeding, for all that is known."""
+        return any(
+            problem.kind is not ProblemKind.UNSURE_RESULT_BACKEND for problem in self.problems
+        )
+
 
 def consumers_of(method: Method, workers: Iterable[WorkerPresence], version: str) -> Consumers:
     """Compares the method with the live `workers`; `version` is this gateway's of Forebay.
 
-    Nothing is known about the workers of plain tasks: they announce no presence.
+    The workers of plain tasks announce no presence: see `plain_workers.plain_consumers_of`.
     """
     if method.is_plain:
         return Consumers(method, (), 0, ())

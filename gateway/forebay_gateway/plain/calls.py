@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, NoReturn
@@ -30,6 +30,7 @@ from forebay.errors import (
     TooLarge,
 )
 from forebay.metadata import ATTACHED, CALL_ID
+from forebay.routes import Method
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
 from forebay_backends.settings import CeleryApplication, Settings
@@ -42,6 +43,7 @@ from forebay_gateway.plain.brokers.celery_messages import (
 )
 from forebay_gateway.plain.brokers.choice import make_plain_broker, make_results
 from forebay_gateway.plain.in_flight import InFlight, PlainCall
+from forebay_gateway.plain.inspection import PlainWorkers
 from forebay_gateway.plain.mapping.result_meta import read_meta, too_large
 from forebay_gateway.plain.mapping.results import response, responses
 from forebay_gateway.plain.mapping.scalars import Unfit
@@ -67,8 +69,13 @@ _log = logging.getLogger(__name__)
 class PlainCalls:
     """Serves calls of plain tasks of one application, with connections of its own."""
 
-    def __init__(self, settings: Settings, application: CeleryApplication) -> None:
+    def __init__(
+        self, settings: Settings, application: CeleryApplication, methods: Sequence[Method] = ()
+    ) -> None:
         self._settings = settings
+        self._methods = [
+            each for each in methods if each.is_plain and each.application == application.name
+        ]
         self._called = application.called("broker")
         self._prefix = f"{os.urandom(4).hex()}-"
         self._in_flight = InFlight()
@@ -84,6 +91,9 @@ class PlainCalls:
         )
         self._watchdog = Watchdog(
             self._in_flight, self.broker, self._results, self._reply_queue, application
+        )
+        self.workers = PlainWorkers(
+            self.broker, self._reply_queue, application, settings.max_message_bytes
         )
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
@@ -134,6 +144,7 @@ class PlainCalls:
         """The loops that run as long as the gateway does."""
         yield self.broker.listen()
         yield self._watchdog.run()
+        yield self.workers.watch(self._methods)
         yield self._watchdog.health.run(on_health)
         if self._results is not None:
             yield self._results.listen()
@@ -250,6 +261,8 @@ class PlainCalls:
         raise ResultUnfit(f"the task's result does not fit {name}: {error}") from error
 
     def _on_reply(self, reply: Reply) -> None:
+        if self.workers.on_reply(reply):
+            return
         if reply.ticket:
             self._watchdog.on_worker_reply(reply, self._settings.max_message_bytes)
         elif self._results is None:

@@ -22,6 +22,7 @@ from forebay_gateway.admission.admission import Admission
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_monitor import QueueMonitor
 from forebay_gateway.admission.read_room import ReadRoom
+from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.incoming import RequestLimits
 from forebay_gateway.rpc.message_reads import MessageReads
@@ -103,15 +104,20 @@ def _port(settings: Settings) -> AbstractContextManager[str]:
 
 class _Gateway:
     def __init__(self, settings: Settings, methods: Sequence[Method], listen: str) -> None:
+        self._plain = {
+            name: PlainCalls(settings, settings.application(name), methods)
+            for name in applications_of(methods)
+        }
         self._ledger_calls = (
-            LedgerCalls(settings, methods, on_loopback=_is_loopback(listen))
+            LedgerCalls(
+                settings,
+                methods,
+                on_loopback=_is_loopback(listen),
+                plain_consumers_of=self._plain_consumers_of,
+            )
             if needs_ledger(methods)
             else None
         )
-        self._plain = {
-            name: PlainCalls(settings, settings.application(name))
-            for name in applications_of(methods)
-        }
         queues = _queue_limits(methods, settings.max_queue_depth)
         self._queue_monitors = [
             _queue_monitor(name, limits, methods, self._ledger_calls, self._plain.get(name))
@@ -170,6 +176,9 @@ class _Gateway:
         if self._ledger_calls is not None:
             yield self._ledger_calls
         yield from self._plain.values()
+
+    def _plain_consumers_of(self, method: Method) -> Consumers:
+        return self._plain[method.application].workers.consumers_of(method)
 
     async def _set_main(self, backend: str, is_up: bool) -> None:
         self._main_is_up[backend] = is_up

@@ -22,6 +22,7 @@ from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.route_warnings import watch_routes
+from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _FIRST_SUBSCRIPTION_S = 5.0
@@ -32,10 +33,18 @@ _log = logging.getLogger(__name__)
 class LedgerCalls:
     """One per gateway that serves durable or ephemeral methods.
 
-    `methods` are all methods of the gateway: CallService lists plain ones, too.
+    `methods` are all methods of the gateway: CallService lists plain ones, too, with the workers
+    that `plain_consumers_of` finds.
     """
 
-    def __init__(self, settings: Settings, methods: Sequence[Method], *, on_loopback: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        methods: Sequence[Method],
+        *,
+        on_loopback: bool,
+        plain_consumers_of: Callable[[Method], Consumers],
+    ) -> None:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
         self._ledger = Ledger(backends.ledger, replicas=replicas)
@@ -46,7 +55,13 @@ class LedgerCalls:
         self._methods = methods
         self.ephemeral = EphemeralCalls(settings, self._ledger, self.broker, self.fleet, channel)
         self.admin = AdminServices(
-            self._ledger, self.broker, self.fleet, channel, methods, is_open=on_loopback
+            self._ledger,
+            self.broker,
+            self.fleet,
+            channel,
+            methods,
+            plain_consumers_of,
+            is_open=on_loopback,
         )
         self._watches = Watches(
             self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)

@@ -90,6 +90,14 @@ class _MethodProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Met
     """
     METHOD_PROBLEM_KIND_OTHER_VERSION: _MethodProblemKind.ValueType  # 5
     """A worker runs another version of Forebay than the gateway."""
+    METHOD_PROBLEM_KIND_OTHER_RESULT_BACKEND: _MethodProblemKind.ValueType  # 6
+    """Plain tasks: the workers keep results elsewhere than where the gateway reads them, or keep none.
+    Calls fail with TASK_UNANSWERED after the queue wait.
+    """
+    METHOD_PROBLEM_KIND_UNSURE_RESULT_BACKEND: _MethodProblemKind.ValueType  # 7
+    """Plain tasks: as OTHER_RESULT_BACKEND, unless both names of hosts lead to one server."""
+    METHOD_PROBLEM_KIND_NOT_JSON: _MethodProblemKind.ValueType  # 8
+    """Plain tasks: the workers do not accept messages in JSON, or write results in another format."""
 
 class MethodProblemKind(_MethodProblemKind, metaclass=_MethodProblemKindEnumTypeWrapper):
     """The kinds of problems that a method's workers may have."""
@@ -114,6 +122,14 @@ know fail with VERSION_MISMATCH.
 """
 METHOD_PROBLEM_KIND_OTHER_VERSION: MethodProblemKind.ValueType  # 5
 """A worker runs another version of Forebay than the gateway."""
+METHOD_PROBLEM_KIND_OTHER_RESULT_BACKEND: MethodProblemKind.ValueType  # 6
+"""Plain tasks: the workers keep results elsewhere than where the gateway reads them, or keep none.
+Calls fail with TASK_UNANSWERED after the queue wait.
+"""
+METHOD_PROBLEM_KIND_UNSURE_RESULT_BACKEND: MethodProblemKind.ValueType  # 7
+"""Plain tasks: as OTHER_RESULT_BACKEND, unless both names of hosts lead to one server."""
+METHOD_PROBLEM_KIND_NOT_JSON: MethodProblemKind.ValueType  # 8
+"""Plain tasks: the workers do not accept messages in JSON, or write results in another format."""
 Global___MethodProblemKind: _TypeAlias = MethodProblemKind  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,97 @@
+"""The workers of plain tasks, for `forebay doctor` and `forebay routes`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+
+from forebay.errors import BackendUnavailable
+from forebay.routes import Method
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.settings import CeleryApplication, Settings
+from forebay_gateway.cli.finding import Finding
+from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind
+from forebay_gateway.plain.brokers.base import PlainBroker
+from forebay_gateway.plain.brokers.celery_messages import Reply
+from forebay_gateway.plain.brokers.choice import make_plain_broker
+from forebay_gateway.plain.inspection import PlainWorkers
+from forebay_gateway.server.methods import applications_of
+
+_CONNECT_TIMEOUT_S = 5.0
+_MAX_REPLY_BYTES = 4 << 20
+_ROUNDS = 2
+"""Busy workers may answer late."""
+
+
+async def find_plain_consumers(
+    settings: Settings, methods: Sequence[Method]
+) -> Mapping[str, Consumers]:
+    """The workers of each plain method, by its name; without those whose broker is unavailable."""
+    applications = [settings.application(name) for name in applications_of(methods)]
+    found = await asyncio.gather(
+        *(consumers_of_application(application, methods) for application in applications)
+    )
+    return {name: one for several in found for name, one in (several or {}).items()}
+
+
+async def consumers_of_application(
+    application: CeleryApplication, methods: Sequence[Method]
+) -> Mapping[str, Consumers] | None:
+    """The workers of each of the application's methods; None if its broker is unavailable."""
+    reply_queue = f"forebay.reply.inspect-{os.urandom(8).hex()}"
+    workers: PlainWorkers
+
+    def on_reply(reply: Reply) -> None:
+        workers.on_reply(reply)
+
+    broker = make_plain_broker(application, reply_queue, on_reply)
+    workers = PlainWorkers(broker, reply_queue, application, _MAX_REPLY_BYTES)
+    listening = asyncio.create_task(broker.listen())
+    try:
+        await _listens(broker)
+        for _ in range(_ROUNDS):
+            await workers.inspect()
+            found = {
+                method.name: workers.consumers_of(method)
+                for method in methods
+                if method.is_plain and method.application == application.name
+            }
+            kinds = {problem.kind for one in found.values() for problem in one.problems}
+            if ProblemKind.NO_CONSUMER not in kinds:
+                break
+        return found
+    except (BackendUnavailable, TimeoutError):
+        return None
+    finally:
+        await cancel_all([listening])
+        await broker.close()
+
+
+def plain_findings(
+    application: CeleryApplication, consumers: Mapping[str, Consumers] | None
+) -> list[Finding]:
+    """A finding for each queue with a worker, and one for each problem of a method's workers."""
+    if consumers is None:
+        subject, broker = application.called("workers"), application.called("broker")
+        return [Finding(subject, False, f"unknown: the {broker} does not answer", "fix that")]
+    slots = {one.method.route.queue: one.slots for one in consumers.values() if one.slots}
+    return [
+        Finding(application.called(f"queue {queue}"), True, f"{count} tasks at a time")
+        for queue, count in sorted(slots.items())
+    ] + [
+        Finding(
+            f"method {name}",
+            problem.kind is ProblemKind.UNSURE_RESULT_BACKEND,
+            problem.description,
+            problem.fix,
+        )
+        for name, one in consumers.items()
+        for problem in one.problems
+    ]
+
+
+async def _listens(broker: PlainBroker) -> None:
+    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+        while not broker.is_listening:  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.01)
