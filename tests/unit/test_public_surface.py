@@ -18,7 +18,7 @@ from forebay.errors import ForebayError
 def test_the_public_names_of_the_client() -> None:
     errors = {
         name
-        for name, value in vars(forebay).items()
+        for name, value in ((name, getattr(forebay, name)) for name in dir(forebay))
         if isinstance(value, type) and issubclass(value, ForebayError)
     }
     assert set(forebay.__all__) == errors | {
@@ -51,7 +51,7 @@ def test_the_public_names_of_testing() -> None:
 @pytest.mark.parametrize(
     ("module", "not_imported"),
     [
-        ("forebay", {"celery", "redis", "numpy", "click"}),
+        ("forebay.client", {"celery", "redis", "numpy", "click"}),
         ("forebay_gateway.server.gateway", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
         ("forebay_gateway.cli.commands", {"forebay_workers", "numpy", "gmpy2", "pytest"}),
         ("forebay_gateway.cli.new.command", {"forebay_workers", "celery"}),
@@ -66,6 +66,11 @@ def test_a_module_imports_no_optional_package(module: str, not_imported: set[str
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert not not_imported & set(done.stdout.split())
+
+
+def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'forebay' has no attribute 'conect'"):
+        forebay.conect  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_both_clients_have_the_same_methods() -> None:

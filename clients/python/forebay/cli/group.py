@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 
 import click
 
-from forebay.extras import command_to_install, explained
+from forebay.cli.summaries import docstring_of
+from forebay.extras import command_to_install, explained, missing_of
 
 ENTRY_POINTS = "forebay.commands"
 _EXTRAS = {"forebay": "cli", "forebay_gateway": "gateway"}
 """What the commands of our packages need; other packages install what their commands need."""
+_LONGEST_SUMMARY = 200
 
 
 class EntryPointGroup(click.Group):
@@ -24,6 +26,25 @@ class EntryPointGroup(click.Group):
             if point.name == cmd_name:
                 return _load(point)
         return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands with the summaries of their docstrings; imports those without."""
+        points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+        with formatter.section("Commands"):
+            formatter.write_dl([(point.name, _summary(point)) for point in points])
+
+
+def _summary(point: EntryPoint) -> str:
+    """The first sentence of the command's help, which click would cut off at the line's end.
+
+    For a command whose extra is missing, what to install.
+    """
+    extra = _EXTRAS.get(point.module.partition(".")[0])
+    if extra is not None and missing_of(extra):
+        return _not_installed_summary(extra)
+    text = docstring_of(point)
+    command = _load(point) if text is None else click.Command(point.name, help=text)
+    return command.get_short_help_str(_LONGEST_SUMMARY)
 
 
 def _load(point: EntryPoint) -> click.Command:
@@ -39,6 +60,10 @@ def _load(point: EntryPoint) -> click.Command:
     return command
 
 
+def _not_installed_summary(extra: str) -> str:
+    return f"(not installed: {command_to_install(extra)})"
+
+
 def _not_installed(point: EntryPoint, error: ImportError) -> click.Command:
     """A command that takes any arguments and fails with what to install."""
     extra = _EXTRAS.get(point.module.partition(".")[0])
@@ -46,7 +71,7 @@ def _not_installed(point: EntryPoint, error: ImportError) -> click.Command:
         problem, summary = error, f"(can't be imported: {error})"
     else:
         problem = explained(error, point.name, extra)
-        summary = f"(not installed: {command_to_install(extra)})"
+        summary = _not_installed_summary(extra)
 
     @click.command(
         point.name,
@@ -62,6 +87,6 @@ def _not_installed(point: EntryPoint, error: ImportError) -> click.Command:
 
 
 @click.command(cls=EntryPointGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("forebay"), prog_name="forebay")
+@click.version_option(package_name="forebay", prog_name="forebay")
 def forebay() -> None:
     """A gRPC gateway onto Celery workers."""
