@@ -1,4 +1,4 @@
-"""`forebay call METHOD FIELD=VALUE …`: a call from the shell, with a progress bar."""
+"""`forebay call METHOD FIELD=VALUE …`: a call from the shell."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import channel_to, fail
 from forebay.cli.message_json import as_dict
 from forebay.cli.options import SERVICE_FORMS, routes_option, service_option, target_option
+from forebay.cli.progress_bar import ProgressBar
 from forebay.deadline import Deadline
 from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, QUEUE_MS, RESUME_FROM, RUN_MS
 from forebay.routes import Method, RouteError
@@ -73,7 +73,8 @@ def call(
 
     Examples: `forebay call Factorial n=1000`,
     `forebay call MatMul random.m=200 random.n=200`. Dots name nested fields. Each response is
-    printed as a line of JSON; on a terminal, long values are shortened and progress is a bar.
+    printed as a line of JSON; on a terminal, long values are shortened, and a bar shows the
+    progress of a stream until its first response.
     """
     found = _method(method, services, routes)
     messages = list(_messages(found, fields, requests))
@@ -116,31 +117,24 @@ class _Output:
         self._method = method
         self._err = Console(stderr=True)
         self._shorten = sys.stdout.isatty()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            console=self._err,
-            transient=True,
-            disable=not self._err.is_terminal,
-        )
-        self._task = self._bar.add_task(method.name.rpartition(".")[2], total=None)
+        self._bar = ProgressBar(self._err, method.name.rpartition(".")[2])
 
     def __enter__(self) -> _Output:
-        self._bar.start()
+        if self._method.server_streaming:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._bar.remove()
 
     def show(self, response: Message) -> None:
         if self._method.is_transient(response):
             progress = getattr(response, self._method.route.transient)
             fraction = getattr(progress, "fraction", None)  # the field may have any type
-            if fraction is not None:
-                self._bar.update(self._task, total=1.0, completed=fraction)
+            if isinstance(fraction, int | float):
+                self._bar.update(fraction)
             return
+        self._bar.remove()
         value = as_dict(response)
         if not self._method.server_streaming or not value:
             value = as_dict(response, defaults=True)
