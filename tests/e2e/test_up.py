@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from forebay.compute.v1.compute_pb2 import AddRequest, FactorialRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.rpc_errors import of_rpc_error
+from tests.commands import run
 from tests.conftest import Up
 from tests.harness import Process, environment, eventually, forebay_up, process, short_folder
 
@@ -55,6 +57,7 @@ def test_a_signal_stops_everything_cleanly_and_finished_calls_are_kept(
             assert up.stop(number) == 0
             assert all_gone(processes)
             assert "Traceback" not in up.output
+            assert up.output.endswith("forebay is stopping\nforebay has stopped\n")
 
 
 def test_ctrl_c_to_the_whole_process_group_lets_calls_finish(env: dict[str, str]) -> None:
@@ -137,6 +140,27 @@ def test_a_drain_aborts_unfinished_calls_as_draining(env: dict[str, str]) -> Non
         assert (error.code_name, error.reason) == ("UNAVAILABLE", "DRAINING")
         assert error.retry_after_s
         assert gateway.ended() == 0
+        assert "\nforebay gateway is stopping\n" in gateway.output
+        assert gateway.output.endswith("forebay gateway has stopped\n")
+
+
+def test_a_signal_during_the_start_stops_what_has_been_started(env: dict[str, str]) -> None:
+    with process("forebay", "up", "--listen", "127.0.0.1:0", env=env) as up:
+        lock = Path(env["FOREBAY_DATA_DIR"]) / "lock"
+        eventually(lock.exists, "the embedded server is being started")
+        processes = family(up)
+        assert up.stop() == 1
+        assert all_gone(processes)
+        assert "Traceback" not in up.output
+
+
+def test_up_says_what_it_serves_and_its_commands_work_as_printed(up: Up) -> None:
+    up.process.wait_for("Ctrl-C stops everything")
+    assert "serves forebay.compute.v1.ComputeService: Add, Factorial, MatMul\n" in up.process.output
+    printed = re.findall(r"^    (forebay .+)$", up.process.output, re.MULTILINE)
+    call, ps = (run(*shlex.split(command), env=up.env).succeeded() for command in printed)
+    assert call.out == '{"sum": 3.0}\n'
+    assert ps.out.startswith("id\t")
 
 
 def test_the_demo_starts_and_stops_everything() -> None:

@@ -1,31 +1,47 @@
-"""A worker that a parent process supervises: `python -m forebay_workers.supervised FD APP ARGS…`.
+"""A worker that a parent process supervises:
+`python -m forebay_workers.supervised FD NAME APP ARGS…`.
 
-It runs `celery -A APP worker ARGS…` with two differences. It ignores Ctrl-C, which the
-terminal sends to the parent too: the parent shuts things down in their order. And it shuts
-down, as at SIGTERM, when the parent has ended: FD is its end of a socket to the parent.
+It runs `celery -A APP worker ARGS…` with three differences. It ignores Ctrl-C, which the
+terminal sends to the parent too: the parent shuts things down in their order. It shuts
+down, as at SIGTERM, when the parent has ended: FD is its end of a socket to the parent. And its
+log is one with the parent's: the lines of handlers, under NAME, without those that Celery and
+Forebay write for each task.
 """
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import warnings
 
 from celery.app.utils import find_app
 from celery.exceptions import SecurityWarning
-from celery.signals import worker_ready
+from celery.signals import after_setup_logger, worker_ready
 
 from forebay_backends.process.parent_link import exit_with_parent
 
+_LIBRARIES = ("celery", "kombu", "amqp", "redis", "forebay_workers", "forebay_backends", "forebay")
+
 
 def main() -> None:
-    """Runs the worker; `sys.argv` has FD, APP and Celery's arguments."""
-    parent_fd, name, *arguments = sys.argv[1:]
+    """Runs the worker; `sys.argv` has FD, NAME, APP and Celery's arguments."""
+    parent_fd, name, application, *arguments = sys.argv[1:]
     exit_with_parent(int(parent_fd))
     # Celery warns of running as root because of pickle, which our workers do not accept.
     warnings.simplefilter("ignore", SecurityWarning)
     worker_ready.connect(_ignore_interrupts)
-    find_app(name).worker_main(["worker", *arguments])
+    after_setup_logger.connect(_quieten_libraries)
+    app = find_app(application)
+    line = f"%(asctime)s [{name}] %(levelname)s %(name)s: %(message)s"
+    app.add_defaults(lambda: {"worker_log_format": line, "worker_task_log_format": line})
+    app.worker_main(["worker", *arguments])
+
+
+def _quieten_libraries(loglevel: int, **_: object) -> None:
+    if loglevel > logging.DEBUG:
+        for library in _LIBRARIES:
+            logging.getLogger(library).setLevel(max(loglevel, logging.WARNING))
 
 
 def _ignore_interrupts(**_: object) -> None:

@@ -82,7 +82,11 @@ class EmbeddedServer:
         finally:
             os.close(reader)
             os.close(lock)
-        self._wait_until_ready(data_dir)
+        try:
+            self._wait_until_ready(data_dir)
+        except BaseException:  # Ctrl-C too
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Ends the server, which writes its data first; returns when it has ended."""
@@ -106,7 +110,6 @@ class EmbeddedServer:
         give_up = time.monotonic() + START_TIMEOUT_S
         while not is_running(data_dir):
             if self._guard.poll() is not None or time.monotonic() > give_up:
-                self.stop()
                 raise EmbeddedServerError(
                     f"the embedded server did not start; its log is {self._log}"
                 )

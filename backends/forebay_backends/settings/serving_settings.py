@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, field_validator
 from forebay.routes.plain import ExceptionStatus
 from forebay_backends.settings.values import Seconds
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 class ServingSettings(BaseModel):
     """Address, services and processes of a gateway."""
@@ -38,7 +40,7 @@ class ServingSettings(BaseModel):
     drain_s: Seconds = Field(
         10.0, ge=0, description="time that calls in flight have to finish at shutdown"
     )
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="log level")
+    log_level: str = Field("INFO", pattern=f"^({'|'.join(LOG_LEVELS)})$", description="log level")
 
     @field_validator("listen")
     @classmethod

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,11 +15,19 @@ from rich.console import Console
 
 from forebay.routes import Method, RouteError
 from forebay_backends.embedded.server import EmbeddedServer, EmbeddedServerError, is_running
-from forebay_backends.settings import Settings, SettingsError, load_settings
+from forebay_backends.settings import LOG_LEVELS, Settings, SettingsError, load_settings
 from forebay_gateway.cli.display import show_findings, show_routes
 from forebay_gateway.cli.doctor import examine, find_workers
+from forebay_gateway.cli.greeting import greeting
 from forebay_gateway.cli.plain_checks import find_plain_consumers
-from forebay_gateway.cli.run import error_text, log_to_stderr, run, stop_signal
+from forebay_gateway.cli.reload import FLAG, reloading
+from forebay_gateway.cli.run import (
+    error_text,
+    interrupt_at_sigterm,
+    log_to_stderr,
+    run,
+    stop_signal,
+)
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
 from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.lame_duck import LameDuck
@@ -31,6 +43,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _processes = click.option(
     "--processes", type=click.IntRange(1), metavar="N", help="Gateway processes on the port [1]."
+)
+
+_log_level = click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
+    help="The least severe messages to log [INFO].",
 )
 
 
@@ -68,12 +86,14 @@ def _options(command: F) -> F:
 @click.command()
 @_options
 @_processes
+@_log_level
 def gateway(**flags: Any) -> None:
     """Serve gRPC, and send calls to Celery workers.
 
     Without --ledger-url, the gateway starts the embedded server, unless `forebay up` or
     another gateway of this user already runs it.
     """
+    interrupt_at_sigterm()
     settings = _settings(flags)
     embedded = _needs_embedded(settings, _loaded(settings))
 
@@ -82,17 +102,19 @@ def gateway(**flags: Any) -> None:
         async with running_gateways(settings, lame_duck) as address:
             click.echo(f"forebay gateway ready on {address}")
             await stop_signal(lame_duck)
+            accepts_s = 0.0 if lame_duck.is_over else lame_duck.lame_duck_s
+            accepts = f"; it accepts calls for {accepts_s:g} s" if accepts_s else ""
+            click.echo(f"forebay gateway is stopping{accepts}", err=True)
 
-    if not embedded or is_running(settings.data_dir):
+    with nullcontext() if not embedded or is_running(settings.data_dir) else _embedded(settings):
         run(serve())
-        return
-    with _embedded(settings):
-        run(serve())
+    click.echo("forebay gateway has stopped", err=True)
 
 
 @click.command()
 @_options
 @_processes
+@_log_level
 @click.option("--concurrency", type=click.IntRange(1), help="Concurrent calls per queue.")
 @click.option(
     "--app",
@@ -102,26 +124,36 @@ def gateway(**flags: Any) -> None:
     metavar="APP",
     help="As for `celery -A`.",
 )
-def up(concurrency: int | None, app: str, **flags: Any) -> None:
+@click.option(
+    FLAG, is_flag=True, help="Restart when a .py, .toml or .binpb file of this folder changes."
+)
+def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
     """Run everything: the embedded server, a worker for each queue, the gateway.
 
-    Ctrl-C stops it: the gateway drains, then the workers stop, then the server.
+    Ctrl-C stops it: the gateway drains, then the workers stop, then the server. The log has what
+    the handlers log and print; Celery's own lines only from WARNING on, or with DEBUG.
     """
+    interrupt_at_sigterm()
+    if reload:
+        run(reloading(sys.argv, Path.cwd()))
+        return
     settings = _settings(flags)
-    embedded = _needs_embedded(settings, _loaded(settings))
+    methods = _loaded(settings)
+    embedded = _needs_embedded(settings, methods)
     slots = concurrency or _default_concurrency()
+    # Another terminal's `forebay call` has its own default.
+    names_address = flags["listen"] is not None or "FOREBAY_ADDRESS" in os.environ
 
     async def serve() -> None:
         async with everything_up(settings, slots, app) as address:
             click.echo(f"forebay up and ready on {address}")
+            click.echo(greeting(methods, address, _program(), names_address=names_address))
             await stop_signal()
             click.echo("forebay is stopping", err=True)
 
-    if not embedded:
+    with _embedded(settings) if embedded else nullcontext():
         run(serve())
-        return
-    with _embedded(settings):
-        run(serve())
+    click.echo("forebay has stopped", err=True)
 
 
 @click.command()
@@ -169,6 +201,17 @@ def _needs_embedded(settings: Settings, methods: tuple[Method, ...]) -> bool:
 
 def _default_concurrency() -> int:
     return max(1, (os.cpu_count() or 1) // 2)
+
+
+def _program() -> str:
+    """`forebay`, or its path if that is not on the PATH."""
+    path = sys.argv[0]
+    found = shutil.which("forebay")
+    return (
+        "forebay"
+        if found is not None and os.path.realpath(found) == os.path.realpath(path)
+        else path
+    )
 
 
 def _settings(flags: dict[str, Any]) -> Settings:

@@ -50,6 +50,11 @@ def error_text(error: BaseException) -> str:
     return "\n  ".join([f"the services can't be served, for {len(problems)} reasons:", *problems])
 
 
+def interrupt_at_sigterm() -> None:
+    """Until `stop_signal` waits, SIGTERM interrupts as Ctrl-C does, so that all is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 async def stop_signal(lame_duck: LameDuck | None = None) -> None:
     """Returns at the first SIGINT or SIGTERM.
 

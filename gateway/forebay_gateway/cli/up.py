@@ -105,11 +105,12 @@ def _worker(
     backends = settings.backends()
     child = ChildProcess(
         "forebay_workers.supervised",
+        f"worker {queue}",
         application,
         *("--queues", queue),
         *("--hostname", f"forebay-{queue}-{os.getpid()}@%h"),
         *("--concurrency", str(concurrency)),
-        *("--loglevel", "WARNING"),
+        *("--loglevel", settings.log_level),
         *("--without-mingle", "--without-gossip", "--without-heartbeat"),
         # Flags of the command line may have set these.
         env={

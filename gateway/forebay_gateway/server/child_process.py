@@ -22,16 +22,23 @@ StopStep = tuple[signal.Signals, float]
 class ChildProcess:
     """Runs a Python module with the socket's file descriptor and `arguments` as its arguments.
 
-    `env` is added to this process's environment; `stdout` is as for `subprocess.Popen`.
+    `env` is added to this process's environment; `stdout` is as for `subprocess.Popen`. With
+    `own_group`, a terminal's Ctrl-C does not reach the process.
     """
 
     def __init__(
-        self, module: str, *arguments: str, env: Mapping[str, str], stdout: int | None = None
+        self,
+        module: str,
+        *arguments: str,
+        env: Mapping[str, str],
+        stdout: int | None = None,
+        own_group: bool = False,
     ) -> None:
         self._module = module
         self._arguments = arguments
         self._env = env
         self._stdout = stdout
+        self._own_group = own_group
         self._process: asyncio.subprocess.Process | None = None
         self._link: socket.socket | None = None
 
@@ -46,6 +53,7 @@ class ChildProcess:
                 pass_fds=(childs_end.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=self._stdout,
+                process_group=0 if self._own_group else None,
                 env={**os.environ, **self._env},
             )
 

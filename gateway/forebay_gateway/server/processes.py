@@ -72,6 +72,7 @@ def _gateway_process(number: int, settings: Settings, address: str) -> Supervise
             "FOREBAY_PROCESSES": str(settings.processes),
             "FOREBAY_SERVICES": json.dumps(settings.services),
             "FOREBAY_ROUTES": str(settings.routes or ""),
+            "FOREBAY_LOG_LEVEL": settings.log_level,
         },
     )
     stop_s = settings.lame_duck_s + settings.drain_s + _STOP_AFTER_DRAIN_S

@@ -64,6 +64,7 @@ class ProgressBar:
                 console=self._console,
                 transient=True,
             )
-            total = None if self._fraction is None else 1.0
-            self._bar.add_task(self._name, total=total, completed=self._fraction or 0)
+            task = self._bar.add_task(self._name, total=None)
+            if self._fraction is not None:
+                self._bar.update(task, total=1.0, completed=self._fraction)
             self._bar.start()

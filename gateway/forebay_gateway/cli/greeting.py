@@ -1,0 +1,88 @@
+"""What `forebay up` says once it is ready: what it serves, and what to type next. Pure.
+
+The commands work as they are printed: they have the program as it was typed, and the address
+unless it is the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from forebay.routes import Method
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+_EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - it is read, not bound
+_NUMBERS = frozenset(
+    {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
+    | {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
+    | {FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64}
+)
+
+
+def greeting(
+    methods: Sequence[Method],
+    address: str,
+    program: str = "forebay",
+    *,
+    names_address: bool = False,
+) -> str:
+    """Several lines; with `names_address`, commands name even the default address."""
+    reachable = _reachable(address)
+    target = f" -t {reachable}" if names_address or reachable != DEFAULT_ADDRESS else ""
+    commands = [f"{program} call{target} {sample_call(methods)}"]
+    if reachable == address and any(not method.is_plain for method in methods):
+        commands.append(f"{program} ps{target}")
+    return "\n".join(
+        [
+            *(f"  serves {service}: {names}" for service, names in _served(methods)),
+            "  try, in another terminal:",
+            *(f"    {command}" for command in commands),
+            "  Ctrl-C stops everything",
+        ]
+    )
+
+
+def sample_call(methods: Sequence[Method]) -> str:
+    """A method and values for its fields, such as `Add x=1 y=2`; a unary method if there is one."""
+    ordered = sorted(methods, key=lambda method: (method.client_streaming, method.server_streaming))
+    method = ordered[0]
+    short = method.name.rpartition(".")[2]
+    is_unique = [each.name.rpartition(".")[2] for each in methods].count(short) == 1
+    fields = _sample_fields(method.request_class)
+    return " ".join([short if is_unique else method.name, *fields])
+
+
+def _served(methods: Sequence[Method]) -> Iterator[tuple[str, str]]:
+    for service, group in groupby(sorted(methods, key=_service_of), _service_of):
+        yield service, ", ".join(method.name.rpartition(".")[2] for method in group)
+
+
+def _service_of(method: Method) -> str:
+    return method.service
+
+
+def _sample_fields(request: type[Message]) -> Iterator[str]:
+    """Values of single numbers, booleans and strings; of each oneof, its first field."""
+    number = 0
+    for field in request.DESCRIPTOR.fields:
+        oneof = field.containing_oneof
+        if field.is_repeated or (oneof is not None and oneof.fields[0] is not field):
+            continue
+        if field.cpp_type in _NUMBERS:
+            number += 1
+            yield f"{field.name}={number}"
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+            yield f"{field.name}=true"
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            yield f"{field.name}=text"
+
+
+def _reachable(address: str) -> str:
+    """The address for callers on this host."""
+    host, _, port = address.rpartition(":")
+    return f"{_EVERY_INTERFACE.get(host, host)}:{port}"

@@ -1,0 +1,67 @@
+"""`forebay up --reload`: restarts everything when a file of the current folder changes.
+
+Each time it is a new `forebay up`, a child process (`reloaded.py`) with a process group of its own,
+so that a terminal's Ctrl-C reaches this process alone, and that one ends in its order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from watchfiles import Change, PythonFilter, awatch
+
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_gateway.cli.run import stop_signal
+from forebay_gateway.server.child_process import ChildProcess
+
+FLAG = "--reload"
+_WATCHED = PythonFilter(extra_extensions=(".toml", ".binpb"))
+"""Python files, the settings, and descriptor sets; not those of .venv and the like."""
+_STOP_STEPS = ((signal.SIGTERM, 60.0),)
+_MAX_NAMED = 3
+
+
+async def reloading(words: Sequence[str], folder: Path) -> None:
+    """Runs `forebay` with these words until SIGINT or SIGTERM, and anew after each change.
+
+    If it ends by itself, because of an error in a file for example, a change starts it again.
+    """
+    words = [word for word in words if word != FLAG]
+    stop = asyncio.create_task(stop_signal())
+    changes = awatch(folder, watch_filter=_WATCHED, ignore_permission_denied=True)
+    try:
+        while not stop.done():
+            child = ChildProcess("forebay_gateway.cli.reloaded", *words, env={}, own_group=True)
+            await child.start()
+            changed = asyncio.create_task(anext(changes))
+            try:
+                await _until_stop_or_change(child, stop, changed)
+                if changed.done():
+                    click.echo(f"{_names(changed.result(), folder)} changed: restarting", err=True)
+            finally:
+                await child.stop(_STOP_STEPS)
+                await cancel_all([changed])
+    finally:
+        await cancel_all([stop])
+
+
+async def _until_stop_or_change(
+    child: ChildProcess, stop: asyncio.Task[None], changed: asyncio.Task[set[tuple[Change, str]]]
+) -> None:
+    ended = asyncio.create_task(child.wait())
+    await asyncio.wait({stop, changed, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if ended.done() and not (stop.done() or changed.done()):
+        click.echo("forebay has ended; it starts again when a file changes", err=True)
+        await asyncio.wait({stop, changed}, return_when=asyncio.FIRST_COMPLETED)
+    await cancel_all([ended])
+
+
+def _names(changes: set[tuple[Change, str]], folder: Path) -> str:
+    names = sorted({os.path.relpath(path, folder) for _, path in changes})
+    more = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
