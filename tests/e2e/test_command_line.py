@@ -142,6 +142,11 @@ def test_doctor_reports_what_is_missing_and_the_fix(tmp_path: Path) -> None:
     [
         ("FOREBAY_LISTEN", "nowhere", "listen = 'nowhere': expected HOST:PORT"),
         ("FOREBAY_LISEN", "x", "FOREBAY_LISEN: no such setting"),
+        (
+            "FOREBAY_DATA_DIR",
+            "~no-such-user/x",
+            "data_dir = '~no-such-user/x': no user of this name",
+        ),
         ("FOREBAY_SERVICES", '["no.such"]', "expected a compiled protobuf module"),
         ("FOREBAY_BROKER_URL", "ftp://x", "is not a Redis or Valkey URL"),
         (
@@ -154,11 +159,22 @@ def test_doctor_reports_what_is_missing_and_the_fix(tmp_path: Path) -> None:
 def test_a_bad_setting_is_refused_with_what_was_expected(
     tmp_path: Path, variable: str, value: str, said: str
 ) -> None:
-    env = environment(FOREBAY_DATA_DIR=str(tmp_path), **{variable: value})
+    env = environment(**{"FOREBAY_DATA_DIR": str(tmp_path), variable: value})
     done = forebay("gateway", env=env)
     assert done.code == 1
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("command", ["gateway", "up"])
+def test_a_home_that_cannot_be_written_is_said_so_with_the_setting_to_change(command: str) -> None:
+    env = environment(HOME="/proc/no-such-home")
+    env.pop("XDG_STATE_HOME", None)
+    done = forebay(command, "--listen", "127.0.0.1:0", env=env)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.startswith("Error: data_dir = /proc/no-such-home/.local/state/forebay: ")
+    assert "set data_dir (FOREBAY_DATA_DIR or --data-dir)" in line
 
 
 def test_all_problems_of_the_services_are_reported_before_anything_starts(

@@ -21,24 +21,21 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from forebay_backends.embedded import guard
+from forebay_backends.embedded.data_dir import log_path, make_data_dir, socket_path, unusable
+from forebay_backends.embedded.errors import EmbeddedServerError
 
 START_TIMEOUT_S = 30.0
-_MAX_SOCKET_PATH = 100  # of the 108 bytes of sockaddr_un, some are kept for a suffix
-
-
-class EmbeddedServerError(RuntimeError):
-    """The embedded server could not be started; the message says why and what to do."""
 
 
 def socket_url(data_dir: Path) -> str:
     """Where the embedded server of a folder listens."""
-    return f"unix://{data_dir / 'ledger.sock'}"
+    return f"unix://{socket_path(data_dir)}"
 
 
 def is_running(data_dir: Path) -> bool:
     """Whether the embedded server of a folder answers; one that is slow gets 10 s."""
     client = redis.Redis(
-        unix_socket_path=str(data_dir / "ledger.sock"),
+        unix_socket_path=str(socket_path(data_dir)),
         socket_timeout=1.0,
         retry=Retry(NoBackoff(), 9, (redis.TimeoutError,)),
     )
@@ -59,7 +56,6 @@ class EmbeddedServer:
         Raises EmbeddedServerError.
         """
         self.url = socket_url(data_dir)
-        self._log = data_dir / "server.log"
         command = [str(_binary()), *_arguments(data_dir)]
         lock = _lock(data_dir)
         reader, self._pipe = os.pipe()
@@ -111,9 +107,19 @@ class EmbeddedServer:
         while not is_running(data_dir):
             if self._guard.poll() is not None or time.monotonic() > give_up:
                 raise EmbeddedServerError(
-                    f"the embedded server did not start; its log is {self._log}"
+                    f"the embedded server did not start: {_last_words(data_dir)}"
                 )
             time.sleep(0.01)
+
+
+def _last_words(data_dir: Path) -> str:
+    """The end of the server's log, and where that is."""
+    log = log_path(data_dir)
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-1:]
+    except OSError as error:
+        lines = [f"its log can't be read ({error.strerror})"]
+    return f"{''.join(lines)} (its log is {log}; data_dir sets the folder)"
 
 
 def _binary() -> Path:
@@ -129,10 +135,10 @@ def _binary() -> Path:
 def _arguments(data_dir: Path) -> list[str]:
     options = {
         "port": "0",
-        "unixsocket": str(data_dir / "ledger.sock"),
+        "unixsocket": str(socket_path(data_dir)),
         "unixsocketperm": "700",
         "dir": str(data_dir),
-        "logfile": str(data_dir / "server.log"),
+        "logfile": str(log_path(data_dir)),
         "daemonize": "no",
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -145,26 +151,17 @@ def _arguments(data_dir: Path) -> list[str]:
 
 
 def _lock(data_dir: Path) -> int:
-    if len(os.fsencode(data_dir / "ledger.sock")) > _MAX_SOCKET_PATH:
-        raise EmbeddedServerError(
-            f"{data_dir} is too long a path for a Unix socket; "
-            "set FOREBAY_DATA_DIR to a shorter one"
-        )
+    make_data_dir(data_dir)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        data_dir.chmod(0o700)
         lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise EmbeddedServerError(
-            f"the embedded server's folder can't be used: {error}; set FOREBAY_DATA_DIR to a "
-            "folder of this user's"
-        ) from error
+        raise unusable(data_dir, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
         raise EmbeddedServerError(
             f"another forebay runs the embedded server in {data_dir}; stop it, or set "
-            "FOREBAY_DATA_DIR to another folder"
+            "data_dir (FOREBAY_DATA_DIR or --data-dir) to another folder"
         ) from error
     return lock

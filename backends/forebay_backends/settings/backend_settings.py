@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from forebay_backends.embedded.data_dir import default_data_dir
 from forebay_backends.embedded.server import socket_url
 from forebay_backends.settings.applications import (
     ApplicationSettings,
@@ -15,14 +13,16 @@ from forebay_backends.settings.applications import (
     check_names,
     result_server,
 )
-from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl, Seconds
+from forebay_backends.settings.values import (
+    RPC,
+    BrokerUrl,
+    KeyPrefix,
+    PemFile,
+    ResultUrl,
+    Seconds,
+    WholePath,
+)
 from forebay_backends.urls import Backends, Tls, backends, redis_server
-
-
-def _default_data_dir() -> Path:
-    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`"""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "forebay"
 
 
 class BackendSettings(BaseModel):
@@ -60,14 +60,9 @@ class BackendSettings(BaseModel):
         default_factory=dict,
         description="other applications with plain tasks, by name: broker, result backend, TLS",
     )
-    data_dir: Path = Field(
-        default_factory=_default_data_dir, description="the embedded server's folder"
+    data_dir: WholePath = Field(  # it is in the URL of the server's socket
+        default_factory=default_data_dir, description="the embedded server's folder"
     )
-
-    @field_validator("data_dir")
-    @classmethod
-    def _whole_path(cls, value: Path) -> Path:
-        return value.expanduser().absolute()  # it is in the URL of the server's socket
 
     @field_validator("ledger_url", "broker_url", mode="before")
     @classmethod

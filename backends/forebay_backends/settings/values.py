@@ -30,8 +30,15 @@ def _result_url(value: str) -> str:
     return server.url
 
 
+def _whole_path(value: Path) -> Path:
+    try:
+        return value.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("no user of this name has a home folder here") from None
+
+
 def _readable(value: Path) -> Path:
-    path = value.expanduser().absolute()
+    path = _whole_path(value)
     if not os.access(path, os.R_OK) or not path.is_file():
         raise ValueError("expected a PEM file that this user can read")
     return path
@@ -40,5 +47,6 @@ def _readable(value: Path) -> Path:
 Seconds = Annotated[float, AfterValidator(clamped_s)]
 BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
 ResultUrl = Annotated[str, AfterValidator(_result_url)]
+WholePath = Annotated[Path, AfterValidator(_whole_path)]
 PemFile = Annotated[Path, AfterValidator(_readable)]
 KeyPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{0,64}$")]

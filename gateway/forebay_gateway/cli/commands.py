@@ -14,7 +14,8 @@ import click
 from rich.console import Console
 
 from forebay.routes import Method, RouteError
-from forebay_backends.embedded.server import EmbeddedServer, EmbeddedServerError, is_running
+from forebay_backends.embedded.errors import EmbeddedServerError
+from forebay_backends.embedded.server import EmbeddedServer, is_running
 from forebay_backends.settings import LOG_LEVELS, Settings, SettingsError, load_settings
 from forebay_gateway.cli.display import show_findings, show_routes
 from forebay_gateway.cli.doctor import examine, find_workers

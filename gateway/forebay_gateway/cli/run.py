@@ -12,7 +12,7 @@ import click
 
 from forebay.errors import ForebayError
 from forebay.routes import RouteError
-from forebay_backends.embedded.server import EmbeddedServerError
+from forebay_backends.embedded.errors import EmbeddedServerError
 from forebay_backends.settings import SettingsError
 from forebay_gateway.cli.up import UpError
 from forebay_gateway.server.errors import GatewayError
