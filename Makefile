@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .venv-proto
-UV := $(BIN)/uv
+# Without a home that can be written, uv has no place for its cache.
+UV_CACHE := $${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/uv}
+UV := $(shell mkdir -p "$(UV_CACHE)" 2>/dev/null || echo UV_NO_CACHE=1) $(BIN)/uv
 
 PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
@@ -22,17 +24,25 @@ GENERATED := .
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-setup: $(VENV)/.ready ## Make the environment in .venv.
-
-# uv comes by pip, with its hash checked; it then installs the rest likewise.
-$(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+# `setup` may be interrupted at any moment, and run twice at once: the second waits for the first.
+setup: ## Make the environment in .venv.
 	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Forebay needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) requirements/locked.py $(VENV).lock $(MAKE) --no-print-directory environment
+
+.PHONY: environment
+environment: $(VENV)/.ready
+	@:
+
+# An environment without .ready was interrupted, and is made anew: what it has may be in part.
+# uv comes by pip, with its hash checked; it then installs the rest likewise.
+$(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+	test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $@
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --compile-bytecode --require-hashes --requirement requirements/dev.txt
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@touch $@
 
 demo: setup ## Run the tutorial's three calls, from nothing to nothing.
 	$(BIN)/python examples/demo.py
@@ -67,14 +77,23 @@ docs: setup ## Build the documentation into site/, to be read from there.
 reference: setup ## Make the pages of reference from the sources.
 	$(BIN)/python -m docs.reference
 
-proto: $(PROTO_VENV)/.ready ## Generate code from the contract.
+proto: proto-setup ## Generate code from the contract.
 	@$(MAKE) --no-print-directory generate GENERATED=$(GENERATED)
 
+.PHONY: proto-setup
+proto-setup: setup
+	@$(PYTHON) requirements/locked.py $(PROTO_VENV).lock $(MAKE) --no-print-directory proto-environment
+
+.PHONY: proto-environment
+proto-environment: $(PROTO_VENV)/.ready
+	@:
+
 # The generator is older than the runtime on purpose; see requirements/proto.in.
-$(PROTO_VENV)/.ready: setup requirements/proto.txt
-	test -x $(PROTO_VENV)/bin/python || $(PYTHON) -m venv --without-pip $(PROTO_VENV)
+$(PROTO_VENV)/.ready: requirements/proto.txt
+	test -e $@ || $(PYTHON) -m venv --clear --without-pip $(PROTO_VENV)
+	@rm -f $@
 	VIRTUAL_ENV=$(PROTO_VENV) $(UV) pip install --quiet --require-hashes --requirement requirements/proto.txt
-	touch $@
+	@touch $@
 
 PROTOC := PATH=$(CURDIR)/$(PROTO_VENV)/bin:$$PATH $(PROTO_VENV)/bin/python -m grpc_tools.protoc
 MESSAGES = --python_out=$(1) --mypy_out=quiet:$(1)
@@ -91,7 +110,7 @@ generate:
 	@$(PROTOC) -I$(TUTORIAL) -Iprotos $(call MESSAGES,$(GENERATED)/$(TUTORIAL)) \
 	  $(call STUBS,$(GENERATED)/$(TUTORIAL)) tutorial.proto
 
-proto-check: $(PROTO_VENV)/.ready ## Fail where the generated code is stale.
+proto-check: proto-setup ## Fail where the generated code is stale.
 	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && \
 	  $(MAKE) --no-print-directory generate GENERATED=$$fresh && \
 	  cd $$fresh && for file in $$(find . -type f); do \

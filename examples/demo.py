@@ -60,6 +60,7 @@ def forebay_up(folder: str) -> Iterator[str]:
         env=env,
         cwd=folder,
         text=True,
+        process_group=0,  # a terminal's Ctrl-C is for the demo, which then stops it
     ) as up:
         try:
             line = up.stdout.readline() if up.stdout else ""
@@ -134,5 +135,12 @@ def show(what: str, text: str) -> None:
     console.print(f"{what} = {text}", markup=False, soft_wrap=True)
 
 
+def interrupted(number: int, _: object) -> None:
+    """Ends the demo as its end does: what it started is stopped, and its folder removed."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, interrupted)
     main()

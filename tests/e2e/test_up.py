@@ -177,3 +177,15 @@ def test_the_demo_starts_and_stops_everything() -> None:
     assert "MatMul(20, 20) = [[" in done.stdout
     assert "Add(4, 6) = 10" in done.stdout
     assert "all stopped" in done.stdout
+
+
+def test_ctrl_c_in_the_demo_leaves_nothing_behind() -> None:
+    demo = (sys.executable, str(ROOT / "examples" / "demo.py"))
+    with short_folder() as folder, process(*demo, env=environment(TMPDIR=str(folder))) as running:
+        running.wait_for("forebay is up on")
+        processes = family(running)
+        os.killpg(running.popen.pid, signal.SIGINT)
+        assert running.ended() == 128 + signal.SIGINT
+        assert all_gone(processes)
+        assert list(folder.iterdir()) == []
+    assert "Traceback" not in running.output
