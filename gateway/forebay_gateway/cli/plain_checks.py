@@ -12,7 +12,7 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_gateway.cli.finding import Finding
 from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind
-from forebay_gateway.plain.brokers.base import PlainBroker
+from forebay_gateway.plain.brokers.base import listening
 from forebay_gateway.plain.brokers.celery_messages import Reply
 from forebay_gateway.plain.brokers.choice import make_plain_broker
 from forebay_gateway.plain.inspection import PlainWorkers
@@ -47,9 +47,10 @@ async def consumers_of_application(
 
     broker = make_plain_broker(application, reply_queue, on_reply)
     workers = PlainWorkers(broker, reply_queue, application, _MAX_REPLY_BYTES)
-    listening = asyncio.create_task(broker.listen())
+    reading = asyncio.create_task(broker.listen())
     try:
-        await _listens(broker)
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            await listening(broker)
         for _ in range(_ROUNDS):
             await workers.inspect()
             found = {
@@ -64,7 +65,7 @@ async def consumers_of_application(
     except (BackendUnavailable, TimeoutError):
         return None
     finally:
-        await cancel_all([listening])
+        await cancel_all([reading])
         await broker.close()
 
 
@@ -89,9 +90,3 @@ def plain_findings(
         for name, one in consumers.items()
         for problem in one.problems
     ]
-
-
-async def _listens(broker: PlainBroker) -> None:
-    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-        while not broker.is_listening:  # noqa: ASYNC110 - a thread sets it
-            await asyncio.sleep(0.01)

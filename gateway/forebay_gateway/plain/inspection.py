@@ -24,7 +24,7 @@ from forebay_gateway.fleet.plain_workers import PlainWorker, plain_consumers_of
 from forebay_gateway.fleet.result_backends import DISABLED, Match, compared
 from forebay_gateway.fleet.route_warnings import RouteWarnings, problem_lines
 from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind
-from forebay_gateway.plain.brokers.base import PlainBroker
+from forebay_gateway.plain.brokers.base import PlainBroker, listening
 from forebay_gateway.plain.brokers.celery_messages import ControlMessage, Reply
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
 
@@ -128,6 +128,7 @@ class PlainWorkers:
             absent.update(now, problem_lines(found, _MAY_COME))
             due_at = 0.0 if any(one.is_broken for one in found) else now + INTERVAL_S
 
+        await listening(self._broker)
         await run_periodically(
             PROBLEM_INTERVAL_S, check, _log, self._application.called("inspecting the workers")
         )

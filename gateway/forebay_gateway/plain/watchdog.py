@@ -19,7 +19,7 @@ from forebay.errors import (
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.settings import CeleryApplication
 from forebay_gateway.fleet.health_check import HealthCheck
-from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults, Withdrawal
+from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults, Withdrawal, listening
 from forebay_gateway.plain.brokers.celery_messages import Reply, listings, query, rate_limits
 from forebay_gateway.plain.brokers.worker_replies import rate_limited_tasks_of, tasks_of
 from forebay_gateway.plain.in_flight import InFlight, PlainCall
@@ -86,7 +86,7 @@ class Watchdog:
         try:
             async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
                 for source in self._sources.values():
-                    await _listening(source)
+                    await listening(source)
         except TimeoutError:
             _log.warning("the %s does not answer; retrying", " or the ".join(self._sources))
 
@@ -178,9 +178,4 @@ class Watchdog:
 async def _probe(source: PlainBroker | PlainResults) -> None:
     """Returns when the backend answers and its messages are being read."""
     await source.ping()
-    await _listening(source)
-
-
-async def _listening(source: PlainBroker | PlainResults) -> None:
-    while not source.is_listening:  # noqa: ASYNC110 - a thread sets it
-        await asyncio.sleep(0.01)
+    await listening(source)

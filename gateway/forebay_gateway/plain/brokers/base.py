@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Protocol
@@ -69,3 +70,9 @@ class PlainResults(Protocol):
 
     async def close(self) -> None:
         """Closes all connections."""
+
+
+async def listening(source: PlainBroker | PlainResults) -> None:
+    """Returns when the source is being read."""
+    while not source.is_listening:  # noqa: ASYNC110 - a thread sets it
+        await asyncio.sleep(0.01)
