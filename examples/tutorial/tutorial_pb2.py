@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from forebay.v1 import route_pb2 as forebay_dot_v1_dot_route__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0etutorial.proto\x12\x08tutorial\x1a\x16\x66orebay/v1/route.proto\"\"\n\nAddRequest\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"\x1a\n\x0b\x41\x64\x64Response\x12\x0b\n\x03sum\x18\x01 \x01(\x01\"\x1d\n\x10\x46\x61\x63torialRequest\x12\t\n\x01n\x18\x01 \x01(\r\"#\n\x11\x46\x61\x63torialResponse\x12\x0e\n\x06\x64igits\x18\x01 \x01(\t\"%\n\rMatMulRequest\x12\t\n\x01m\x18\x01 \x01(\r\x12\t\n\x01n\x18\x02 \x01(\r\"-\n\x0eMatMulResponse\x12\x1b\n\x04rows\x18\x01 \x03(\x0b\x32\r.tutorial.Row\"\x15\n\x03Row\x12\x0e\n\x06values\x18\x01 \x03(\x01\x32\xd3\x02\n\x08Tutorial\x12X\n\x03\x41\x64\x64\x12\x14.tutorial.AddRequest\x1a\x15.tutorial.AddResponse\"$\x90\x02\x01\x9a\xb8\x18\x1d\n\x14\x61\x64\x64_module.tasks.add\x12\x03\x61\x64\x64r\x00\x12|\n\tFactorial\x12\x1a.tutorial.FactorialRequest\x1a\x1b.tutorial.FactorialResponse\"6\x90\x02\x01\x9a\xb8\x18/\n factorial_module.tasks.factorial\x12\tfactorialr\x00\x12o\n\x06MatMul\x12\x17.tutorial.MatMulRequest\x1a\x18.tutorial.MatMulResponse\"2\x90\x02\x01\x9a\xb8\x18+\n\x1cmat_mul_module.tasks.mat_mul\x12\x07mat_mulr\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0etutorial.proto\x12\x08tutorial\x1a\x16\x66orebay/v1/route.proto\"\"\n\nAddRequest\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"\x1a\n\x0b\x41\x64\x64Response\x12\x0b\n\x03sum\x18\x01 \x01(\x01\"\x1d\n\x10\x46\x61\x63torialRequest\x12\t\n\x01n\x18\x01 \x01(\r\"#\n\x11\x46\x61\x63torialResponse\x12\x0e\n\x06\x64igits\x18\x01 \x01(\t\"%\n\rMatMulRequest\x12\t\n\x01m\x18\x01 \x01(\r\x12\t\n\x01n\x18\x02 \x01(\r\"-\n\x0eMatMulResponse\x12\x1b\n\x04rows\x18\x01 \x03(\x0b\x32\r.tutorial.Row\"\x15\n\x03Row\x12\x0e\n\x06values\x18\x01 \x03(\x01\x32\xd3\x02\n\x08Tutorial\x12X\n\x03\x41\x64\x64\x12\x14.tutorial.AddRequest\x1a\x15.tutorial.AddResponse\"$\x90\x02\x01\x9a\xb8\x18\x1d\n\x14\x61\x64\x64_module.tasks.add\x12\x03\x61\x64\x64r\x00\x12|\n\tFactorial\x12\x1a.tutorial.FactorialRequest\x1a\x1b.tutorial.FactorialResponse\"6\x90\x02\x01\x9a\xb8\x18/\n factorial_module.tasks.factorial\x12\tfactorialr\x00\x12o\n\x06MatMul\x12\x17.tutorial.MatMulRequest\x1a\x18.tutorial.MatMulResponse\"2\x90\x02\x01\x9a\xb8\x18+\n\x1cmat_mul_module.tasks.mat_mul\x12\x07mat_mulr\x02\x18\x01\x42\'\n\x08tutorialP\x01Z\x19\x66orebay/examples/tutorialb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tutorial_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\010tutorialP\001Z\031forebay/examples/tutorial'
   _globals['_TUTORIAL'].methods_by_name['Add']._loaded_options = None
   _globals['_TUTORIAL'].methods_by_name['Add']._serialized_options = b'\220\002\001\232\270\030\035\n\024add_module.tasks.add\022\003addr\000'
   _globals['_TUTORIAL'].methods_by_name['Factorial']._loaded_options = None

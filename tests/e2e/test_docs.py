@@ -36,7 +36,14 @@ README = ROOT / "README.md"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 OWN_ADDRESS = "127.0.0.1:50052"
 
-ON_THEIR_OWN = ("calls.md", "errors.md", "metadata.md", "retries.md", "servicers.md")
+ON_THEIR_OWN = (
+    "calls.md",
+    "errors.md",
+    "metadata.md",
+    "other-languages.md",
+    "retries.md",
+    "servicers.md",
+)
 FROM_THE_TUTORIAL_ON = (
     "tutorial.md",
     "own-service.md",
@@ -50,6 +57,8 @@ IN_TESTS_OF_THEIR_OWN = (
     *("install.md", "redis.md", "settings.md", "plain-tasks.md", "testing.md"),
     "several-applications.md",
     "routes-file.md",  # tests/e2e/test_foreign_services.py
+    "go.md",  # tests/e2e/test_go_client.py
+    "typescript.md",  # tests/e2e/test_typescript_client.py
 )
 
 

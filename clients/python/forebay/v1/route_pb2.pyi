@@ -352,6 +352,7 @@ Global___Limits: _TypeAlias = Limits  # noqa: Y015
 
 ROUTE_FIELD_NUMBER: _builtins.int
 route: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Route]
-"""The route of the method. The number is from the range that protobuf reserves for use within
-organisations (50000-99999).
+"""The route of the method. The number is Forebay's and does not change. It is from the range that
+protobuf leaves to organisations (50000-99999): no other extension of MethodOptions in your
+`.proto` files may have it.
 """
