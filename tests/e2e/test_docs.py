@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -40,7 +42,6 @@ ON_THEIR_OWN = (
     "calls.md",
     "errors.md",
     "metadata.md",
-    "other-languages.md",
     "retries.md",
     "servicers.md",
 )
@@ -59,6 +60,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "routes-file.md",  # tests/e2e/test_foreign_services.py
     "go.md",  # tests/e2e/test_go_client.py
     "typescript.md",  # tests/e2e/test_typescript_client.py
+    "other-languages.md",
 )
 
 
@@ -170,6 +172,23 @@ def assert_healthy(env: dict[str, str]) -> None:
         eventually(
             lambda: check.Check(health_pb2.HealthCheckRequest()).status == serving, "it serves"
         )
+
+
+def test_code_of_other_languages_has_the_names_that_the_page_says(tmp_path: Path) -> None:
+    if shutil.which("protoc") is None:
+        missing = "protoc is not installed (Debian: apt-get install protobuf-compiler)"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    with Reader(tmp_path, environment(), {}) as reader:
+        reader.read(DOCS / "other-languages.md")
+    for path, declared in (
+        ("java/forebay/compute/v1/AddRequest.java", "package forebay.compute.v1;"),
+        ("csharp/Compute.cs", "namespace Forebay.Compute.V1 {"),
+        ("ruby/forebay/compute/v1/compute_pb.rb", "    module V1\n      AddRequest ="),
+        ("php/Forebay/Compute/V1/AddRequest.php", r"namespace Forebay\Compute\V1;"),
+        ("objc/forebay/compute/v1/Compute.pbobjc.h", "@interface FBCAddRequest :"),
+        ("cpp/forebay/compute/v1/compute.pb.h", "namespace forebay {\nnamespace compute {"),
+    ):
+        assert declared in (tmp_path / path).read_text(), path
 
 
 def test_every_page_with_something_to_run_is_read() -> None:
