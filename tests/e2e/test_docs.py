@@ -61,6 +61,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "go.md",  # tests/e2e/test_go_client.py
     "typescript.md",  # tests/e2e/test_typescript_client.py
     "other-languages.md",
+    *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
 )
 
 
