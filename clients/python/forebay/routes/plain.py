@@ -58,6 +58,8 @@ class PlainTask:
     exceptions: tuple[ExceptionStatus, ...]
     let_finish: bool
     replaces: bool = False
+    args: str = ""
+    kwargs: str = ""
     application: str = ""
 
 
@@ -76,5 +78,7 @@ def read_plain_task(option: route_pb2.Route) -> PlainTask | None:
         ),
         let_finish=plain.let_finish,
         replaces=plain.replaces,
+        args=plain.args,
+        kwargs=plain.kwargs,
         application=plain.application,
     )

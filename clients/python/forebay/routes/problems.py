@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from forebay.routes.fields import suggestion
 from forebay.routes.plain import PlainTask
+from forebay.routes.plain_problems import plain_form_problems
 from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
 from forebay.v1 import route_pb2
 
@@ -154,6 +155,7 @@ def _plain_problems(method: MethodDescriptor, route: Route, plain: PlainTask) ->
             f"`plain.result` names {plain.result!r}, which is not a field of "
             f"{method.output_type.full_name}"
         )
+    yield from plain_form_problems(method, plain)
     for message in (method.input_type, method.output_type):
         yield from _any_fields(message, {message.full_name})
     for exception in plain.exceptions:

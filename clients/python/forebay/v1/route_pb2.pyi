@@ -177,6 +177,8 @@ class PlainTask(_message.Message):
     EXCEPTIONS_FIELD_NUMBER: _builtins.int
     LET_FINISH_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
+    ARGS_FIELD_NUMBER: _builtins.int
+    KWARGS_FIELD_NUMBER: _builtins.int
     APPLICATION_FIELD_NUMBER: _builtins.int
     result: _builtins.str
     """The name of the response field for the whole result. Unset: the items of a dict go to the
@@ -197,6 +199,14 @@ class PlainTask(_message.Message):
     the result of such a chain to the worker instead of the gateway; if set, one of Celery's own
     tasks follows each call in the queue and forwards the result. Not needed if Redis is the result
     backend. Unset: no.
+    """
+    args: _builtins.str
+    """The name of a `repeated` request field whose elements are passed by position, after those of
+    `positional`: for a task with `*args`. Unset: none.
+    """
+    kwargs: _builtins.str
+    """The name of a request field, a `map` with keys of type `string` or a `google.protobuf.Struct`,
+    whose entries are passed by name: for a task with `**kwargs`. Unset: none.
     """
     application: _builtins.str
     """The name of the application that has the task, as in the gateway's setting `applications`.
@@ -224,11 +234,13 @@ class PlainTask(_message.Message):
         exceptions: _abc.Iterable[Global___ExceptionStatus] | None = ...,
         let_finish: _builtins.bool = ...,
         replaces: _builtins.bool = ...,
+        args: _builtins.str = ...,
+        kwargs: _builtins.str = ...,
         application: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application", b"application", "exceptions", b"exceptions", "json_text", b"json_text", "let_finish", b"let_finish", "positional", b"positional", "replaces", b"replaces", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application", b"application", "args", b"args", "exceptions", b"exceptions", "json_text", b"json_text", "kwargs", b"kwargs", "let_finish", b"let_finish", "positional", b"positional", "replaces", b"replaces", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

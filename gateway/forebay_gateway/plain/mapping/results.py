@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 
 from forebay.routes import Method
 from forebay.routes.plain import PlainTask
+from forebay.routes.plain_forms import message_form
+from forebay.v1.plain_pb2 import PLAIN_SHAPE_LIST, PLAIN_SHAPE_VALUE
 from forebay_gateway.plain.mapping.celery_json import Unreadable, kind, read_json
 from forebay_gateway.plain.mapping.scalars import Unfit, scalar
 from forebay_gateway.plain.mapping.well_known import WELL_KNOWN
@@ -58,8 +60,13 @@ def fill(message: Message, value: Any, path: str = "") -> None:
     """Sets the message's fields; raises Unfit."""
     descriptor: Any = message.DESCRIPTOR
     well_known = WELL_KNOWN.get(descriptor.full_name)
+    shape = message_form(descriptor).shape
     if well_known is not None:
         well_known(message, value, path)
+    elif shape == PLAIN_SHAPE_VALUE:
+        _fill_field(message, descriptor.fields[0], value, path)
+    elif shape == PLAIN_SHAPE_LIST and isinstance(value, list):
+        _fill_in_order(message, value, path)
     elif isinstance(value, dict) and (not value or _names_a_field(value, descriptor)):
         _fill_fields(message, value, path)
     else:
@@ -96,29 +103,32 @@ def _only_field(descriptor: Descriptor, value: Any, path: str) -> FieldDescripto
 
 
 def _names_a_field(value: Mapping[str, Any], descriptor: Descriptor) -> bool:
-    return any(_field_of(key, descriptor) is not None for key in value)
-
-
-def _field_of(key: str, descriptor: Any) -> FieldDescriptor | None:
-    found: FieldDescriptor | None = descriptor.fields_by_name.get(
-        key
-    ) or descriptor.fields_by_camelcase_name.get(key)
-    return found
+    keys = message_form(descriptor).by_key
+    return any(key in keys for key in value)
 
 
 def _fill_fields(message: Message, value: Mapping[str, Any], path: str) -> None:
     descriptor: Any = message.DESCRIPTOR
     of_oneof: dict[str, str] = {}
+    keys = message_form(descriptor).by_key
     for key, inner in value.items():
-        field = _field_of(key, descriptor)
-        if field is None:
+        if key not in keys:
             continue
+        field = keys[key].field
         oneof = field.containing_oneof
         if oneof is not None and inner is not None:
             other = of_oneof.setdefault(oneof.name, field.name)
             if other != field.name:
                 raise Unfit(path, f"expected one of {other!r} and {field.name!r}; got both")
         _fill_field(message, field, inner, f"{path}.{field.name}")
+
+
+def _fill_in_order(message: Message, values: list[Any], path: str) -> None:
+    fields = message_form(message.DESCRIPTOR).fields
+    if len(values) != len(fields):
+        raise Unfit(path, f"expected a list of {len(fields)} elements; got {len(values)}")
+    for index, form in enumerate(fields):
+        _fill_field(message, form.field, values[index], f"{path}[{index}]")
 
 
 def _fill_field(message: Message, field: FieldDescriptor, value: Any, path: str) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from forebay.routes.plain_forms import enum_form
 from forebay_gateway.plain.mapping.celery_json import LongInteger, kind
 
 _MAX_INT_DIGITS = 4300  # Python refuses to parse longer integers
@@ -114,7 +115,7 @@ def _bytes(_: FieldDescriptor, value: Any, path: str) -> bytes:
         return value.to_bytes((value.bit_length() + 7) // 8, "big")
     if isinstance(value, str) and not isinstance(value, LongInteger):
         try:
-            return base64.b64decode(value, validate=True)
+            return base64.b64decode(value.translate(_URL_SAFE), validate=True)
         except (binascii.Error, ValueError):
             raise Unfit(path, "expected bytes or base64; got another string") from None
     raise Unfit(path, f"expected bytes or base64; got {kind(value)}")
@@ -122,6 +123,13 @@ def _bytes(_: FieldDescriptor, value: Any, path: str) -> bytes:
 
 def _enum(field: FieldDescriptor, value: Any, path: str) -> int:
     enum: Any = field.enum_type
+    form = enum_form(enum)
+    if form is not None and isinstance(value, (str, int)) and not isinstance(value, bool):
+        number = form.numbers.get(value)
+        if number is not None:
+            return number
+        if isinstance(value, int):
+            raise Unfit(path, f"expected a value of {enum.full_name}; got another number")
     if isinstance(value, str) and value in enum.values_by_name:
         return int(enum.values_by_name[value].number)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -131,6 +139,7 @@ def _enum(field: FieldDescriptor, value: Any, path: str) -> int:
     return value
 
 
+_URL_SAFE = str.maketrans("-_", "+/")
 _BYTES = -1
 _READERS: Mapping[int, Callable[[FieldDescriptor, Any, str], Any]] = {
     FieldDescriptor.CPPTYPE_INT32: _integer(32, signed=True),

@@ -5,17 +5,21 @@ Wrappers (`Int64Value` and so on) and FieldMask need no rule of their own: they 
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from google.protobuf.message import Message
+from pydantic import TypeAdapter
 
 from forebay_gateway.plain.mapping.celery_json import LongInteger, kind
 from forebay_gateway.plain.mapping.scalars import Unfit
 
+_TIMEDELTA = TypeAdapter(timedelta)
 EXACT = 1 << 53
 """Doubles hold all integers up to this one exactly."""
 
@@ -25,7 +29,7 @@ def _timestamp(message: Any, value: Any, path: str) -> None:
         if isinstance(value, datetime):
             message.FromDatetime(value if value.tzinfo else value.replace(tzinfo=UTC))
         elif isinstance(value, str):
-            message.FromJsonString(value)
+            _timestamp_of_text(message, value)
         elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
             message.FromNanoseconds(_nanoseconds(value))
         else:
@@ -35,14 +39,25 @@ def _timestamp(message: Any, value: Any, path: str) -> None:
         raise
     except (ValueError, OverflowError, ArithmeticError):
         raise Unfit(
-            path, "expected a datetime, RFC 3339 or seconds since 1970; got another"
+            path, "expected a datetime, ISO 8601 or seconds since 1970; got another"
         ) from None
+
+
+def _timestamp_of_text(message: Any, text: str) -> None:
+    """Reads RFC 3339, or ISO 8601 without a time zone, as pydantic writes naive datetimes."""
+    try:
+        message.FromJsonString(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        message.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _duration(message: Any, value: Any, path: str) -> None:
     try:
-        if isinstance(value, str):
+        if isinstance(value, str) and value.endswith("s"):
             message.FromJsonString(value)
+        elif isinstance(value, str):
+            message.FromTimedelta(_TIMEDELTA.validate_strings(value))
         elif isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
             message.FromNanoseconds(_nanoseconds(value))
         else:
@@ -51,7 +66,7 @@ def _duration(message: Any, value: Any, path: str) -> None:
     except Unfit:
         raise
     except (ValueError, OverflowError, ArithmeticError):
-        raise Unfit(path, 'expected a number of seconds, or a string such as "3.5s"') from None
+        raise Unfit(path, 'expected a number of seconds, or "3.5s" or "PT3.5S"') from None
 
 
 def _nanoseconds(seconds: float | Decimal) -> int:
@@ -87,6 +102,12 @@ def _value(message: Any, value: Any, path: str) -> None:
             message.number_value = value
         case str():
             message.string_value = value
+        case datetime() | date() | time():
+            message.string_value = value.isoformat()
+        case Decimal() | UUID():
+            message.string_value = str(value)
+        case bytes():
+            message.string_value = base64.b64encode(value).decode()
         case dict():
             message.struct_value.SetInParent()
             _struct(message.struct_value, value, path)

@@ -124,6 +124,7 @@ NUMBERS: list[tuple[float, int | float]] = [
     (7.0, 7),
     (-3.0, -3),
     (0.0, 0),
+    (-0.0, -0.0),
     (2.0**53, 2**53),
     (-(2.0**53), -(2**53)),
     (2.0**54, 2.0**54),
@@ -223,7 +224,12 @@ RESULTS: list[tuple[str, Any, pb.Kinds]] = [
     ("at", "2026-11-27T12:30:15.25Z", moment()),
     ("at", MOMENT.timestamp(), moment()),
     ("at", MOMENT.replace(tzinfo=None), moment()),
+    ("at", "2026-11-27T12:30:15.250000", moment()),
+    ("at", "2026-11-27 12:30:15.25", moment()),
+    ("at", "2026-11-27T13:30:15.25+01:00", moment()),
     ("lasting", "1.5s", lasting()),
+    ("lasting", "PT1.5S", lasting()),
+    ("data", "_wA=", kinds(data=b"\xff\x00")),
     ("wrapped", {"value": 4}, wrapped(4)),
     ("byName", {"a": 1}, kinds(by_name={"a": 1})),
     ("numbers", None, kinds()),
@@ -267,9 +273,9 @@ UNFIT: list[tuple[str, Any, str]] = [
     ("inner", {"small": "x"}, "inner.small: expected a 32-bit integer; got a string"),
     ("inner", {"nothing": 1}, "inner: none of its keys is a field of tests.plain.v1.Kinds"),
     ("tree", {"t": {"flag": 1}}, "tree.t.flag: expected a boolean; got a number"),
-    ("at", "yesterday", "at: expected a datetime, RFC 3339 or seconds since 1970; got another"),
-    ("at", 1e18, "at: expected a datetime, RFC 3339 or seconds since 1970; got another"),
-    ("lasting", "long", 'lasting: expected a number of seconds, or a string such as "3.5s"'),
+    ("at", "yesterday", "at: expected a datetime, ISO 8601 or seconds since 1970; got another"),
+    ("at", 1e18, "at: expected a datetime, ISO 8601 or seconds since 1970; got another"),
+    ("lasting", "long", 'lasting: expected a number of seconds, or "3.5s" or "PT3.5S"'),
     ("anything", [], "anything: expected an object; got a list"),
     (
         "anything",
@@ -281,8 +287,25 @@ UNFIT: list[tuple[str, Any, str]] = [
         {"a": 2**60 + 1},
         "anything.a: expected a finite number that a double holds exactly",
     ),
-    ("anything", {"a": MOMENT}, "anything.a: expected a value that JSON can hold; got a datetime"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (MOMENT, "2026-11-27T12:30:15.250000+00:00"),
+        (date(2026, 11, 27), "2026-11-27"),
+        (time(12, 30), "12:30:00"),
+        (Decimal("0.10"), "0.10"),
+        (UUID(int=5), str(UUID(int=5))),
+        (b"text", "dGV4dA=="),
+        (b"\xff", "/w=="),
+    ],
+)
+def test_what_json_has_no_type_for_is_a_string_in_a_value(value: Any, text: str) -> None:
+    filled = pb.Kinds()
+    fill(filled, through_json({"anything": {"a": [value]}}))
+    assert filled.anything["a"][0] == text
 
 
 @pytest.mark.parametrize(("name", "value", "problem"), UNFIT)
