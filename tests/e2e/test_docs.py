@@ -56,7 +56,7 @@ FROM_THE_TUTORIAL_ON = (
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 IN_TESTS_OF_THEIR_OWN = (
     *("install.md", "redis.md", "settings.md", "plain-tasks.md", "testing.md"),
-    "several-applications.md",
+    *("several-applications.md", "import.md"),
     "routes-file.md",  # tests/e2e/test_foreign_services.py
     "go.md",  # tests/e2e/test_go_client.py
     "typescript.md",  # tests/e2e/test_typescript_client.py
@@ -110,6 +110,22 @@ def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
         with Reader(tmp_path, environment(), instead) as reader:
             for page in ON_A_FLEET:
                 reader.read(DOCS / page)
+
+
+def test_an_application_is_imported_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with redis_server() as url:
+        instead = {DEFAULT_ADDRESS: address, "redis://localhost:6379/0": url}
+        with Reader(tmp_path, environment(FOREBAY_ADDRESS=address), instead) as reader:
+            reader.read(DOCS / "import.md")
+
+
+def test_the_readme_imports_an_application_as_the_page_does() -> None:
+    (command,) = [block.text for block in blocks(README) if block.text.startswith("forebay import")]
+    shown = [block.text for block in blocks(DOCS / "import.md")]
+    assert any(
+        command.replace("mypkg.app", "shop").replace("app.p", "shop.p") in text for text in shown
+    )
 
 
 def test_a_ledger_behind_sentinel_is_set_up_as_the_page_says(tmp_path: Path) -> None:

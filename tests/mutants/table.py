@@ -10,7 +10,13 @@ _GATEWAY = "gateway/forebay_gateway"
 _WORKERS = "workers/forebay_workers"
 _UNIT = "tests/unit"
 _ADMISSION = f"{_UNIT}/gateway/admission"
-_MAPPING = (f"{_UNIT}/gateway/plain/test_mapping.py",)
+_MAPPING = (
+    f"{_UNIT}/gateway/plain/test_mapping.py",
+    f"{_UNIT}/gateway/plain/test_plain_options.py",
+)
+_IMPORT = tuple(
+    f"{_UNIT}/gateway/cli/test_import_{name}.py" for name in ("names", "tasks", "types")
+)
 _URLS = (f"{_UNIT}/backends/urls",)
 _ROUTES = (f"{_UNIT}/client/routes",)
 
@@ -29,6 +35,8 @@ PYTHON = {
     f"{_CLIENT}/routes/fingerprints.py": _ROUTES,
     f"{_CLIENT}/routes/methods.py": _ROUTES,
     f"{_CLIENT}/routes/plain.py": _ROUTES,
+    f"{_CLIENT}/routes/plain_forms.py": _MAPPING[1:],
+    f"{_CLIENT}/routes/plain_problems.py": _MAPPING[1:],
     f"{_CLIENT}/routes/problems.py": _ROUTES,
     f"{_CLIENT}/routes/route.py": _ROUTES,
     f"{_CLIENT}/routes/sources.py": _ROUTES,
@@ -59,6 +67,14 @@ PYTHON = {
         f"{_ADMISSION}/test_retry_after.py",
         f"{_ADMISSION}/test_rate_window.py",
     ),
+    f"{_GATEWAY}/cli/import_app/classes.py": _IMPORT,
+    f"{_GATEWAY}/cli/import_app/descriptions.py": _IMPORT,
+    f"{_GATEWAY}/cli/import_app/enums.py": _IMPORT,
+    f"{_GATEWAY}/cli/import_app/mapping.py": _IMPORT,
+    f"{_GATEWAY}/cli/import_app/names.py": _IMPORT,
+    f"{_GATEWAY}/cli/import_app/render.py": _IMPORT,
+    f"{_GATEWAY}/cli/import_app/routes.py": _IMPORT,
+    f"{_GATEWAY}/cli/import_app/signatures.py": _IMPORT,
     f"{_GATEWAY}/durable/item_sequence.py": (
         f"{_UNIT}/gateway/durable/test_item_sequence.py",
         f"{_UNIT}/gateway/durable/test_item_sequence_order.py",

@@ -1,0 +1,1 @@
+"""A Celery application that knows nothing of Forebay, for `forebay import`."""
