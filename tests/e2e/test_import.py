@@ -318,6 +318,13 @@ app.task(name="shop.other")(f)
 """
 
 
+def test_a_result_backend_that_does_not_exist_is_a_warning(tmp_path: Path) -> None:
+    text = "app = Celery('shop', backend='nothing://')\n@app.task\ndef f(): pass"
+    done = imported("shop", cwd=written(tmp_path, text)).succeeded()
+    assert "warning: its result backend can't be used: " in done.err
+    assert "Traceback" not in done.err
+
+
 def queues(text: str) -> dict[str, str]:
     return dict(re.findall(r'task: "(.*)"\n +queue: "(.*)"', text))
 
@@ -342,9 +349,19 @@ def test_a_task_has_the_queue_that_the_application_sends_it_to(tmp_path: Path) -
 
 def test_options_choose_tasks_and_names(tmp_path: Path) -> None:
     options = ["--include", "shop.o*", "--include", "shop.b*", "--exclude", "*.other"]
-    names = ["--package", "acme.shop.v2", "--service", "Front", "--queue", "all"]
+    names = [
+        "--package",
+        "acme.shop.v2",
+        "--service",
+        "Front",
+        "--queue",
+        "all",
+        "--application",
+        "acme",
+    ]
     done = imported("shop", *options, *names, cwd=written(tmp_path, TASKS)).succeeded()
     assert queues(done.out) == {"shop.own": "all", "shop.bound": "all"}
     assert "package acme.shop.v2;\n" in done.out
     assert "service Front {\n" in done.out
+    assert done.out.count('plain: {application: "acme", result: "result"}') == 2
     assert "depends on the call" not in done.err

@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import Celery
 from celery.app.utils import find_app
+from celery.backends.base import DisabledBackend
 
 from forebay_gateway.cli.import_app.signatures import Task, read_task
 
@@ -71,8 +72,13 @@ def configuration_problems(app: Any) -> Iterator[str]:
             f"its results are {app.conf.result_serializer}, which gateways don't read: set "
             "`result_serializer` to json"
         )
-    if type(app.backend).__name__ == "DisabledBackend":
-        yield "it has no result backend, so results never arrive: set `result_backend`"
+    try:
+        has_backend = not isinstance(app.backend, DisabledBackend)
+    except Exception as error:  # its library is missing, for example
+        yield f"its result backend can't be used: {_cause(error)}"
+    else:
+        if not has_backend:
+            yield "it has no result backend, so results never arrive: set `result_backend`"
 
 
 def _tasks(app: Any) -> Iterator[Task]:

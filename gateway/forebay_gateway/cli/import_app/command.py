@@ -39,6 +39,9 @@ _SERVICE = re.compile(r"[a-zA-Z]\w*", re.ASCII)
 )
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these tasks; repeatable.")
 @click.option("--queue", metavar="NAME", help="The queue of all tasks [each task's own].")
+@click.option(
+    "--application", metavar="NAME", help="Its name in the gateway's setting `applications`."
+)
 def import_(
     app: str,
     package: str | None,
@@ -46,6 +49,7 @@ def import_(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     queue: str | None,
+    application: str | None,
 ) -> None:
     """Print a .proto with a route for each task of the Celery application APP.
 
@@ -66,7 +70,7 @@ def import_(
         if queue:
             tasks = [replace(task, queue=queue, queue_is_known=True) for task in tasks]
         problems += _queue_problems(tasks)
-        rpcs = make_rpcs(tasks)
+        rpcs = [replace(rpc, application=application or "") for rpc in make_rpcs(tasks)]
         command = shlex.join(["forebay", "import", *sys.argv[2:]])
         text = render(
             rpcs,

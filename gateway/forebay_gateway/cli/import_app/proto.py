@@ -101,6 +101,7 @@ class Rpc:
     args: str = ""
     kwargs: str = ""
     result: str = ""
+    application: str = ""
     comment: str = ""
 
 

@@ -182,6 +182,8 @@ def _plain(rpc: Rpc) -> str:
     if rpc.positional:
         quoted = ", ".join(_quoted(names[one]) for one in rpc.positional)
         parts.append(f"positional: [{quoted}]")
+    if rpc.application:
+        parts.append(f"application: {_quoted(rpc.application)}")
     for key, name in (("args", rpc.args), ("kwargs", rpc.kwargs)):
         if name:
             parts.append(f"{key}: {_quoted(names[name])}")
