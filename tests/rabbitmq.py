@@ -95,14 +95,21 @@ class RabbitMQ:
         finally:
             self._control("set_vm_memory_high_watermark", "0.4")
 
-    def _control(self, *command: str) -> None:
+    def connections(self, *columns: str) -> list[list[str]]:
+        """What the node says of each of its connections."""
+        listed = self._control("list_connections", "--quiet", "--no-table-headers", *columns)
+        return [line.split("\t") for line in listed.splitlines()]
+
+    def _control(self, *command: str) -> str:
         node = self.env["RABBITMQ_NODENAME"]
-        subprocess.run(
+        ran = subprocess.run(
             [str(SERVER.parent / "rabbitmqctl"), "--node", node, *command],
             env=self.env,
             check=True,
             capture_output=True,
+            text=True,
         )
+        return ran.stdout
 
     def stop(self) -> None:
         """Ends the node, if it runs; returns when it has ended."""

@@ -120,8 +120,7 @@ class AmqpChannels:
         if connection is None:
             connection = Connection(
                 self._server.kombu_url,
-                ssl=self._server.ssl,
-                connect_timeout=CONNECT_TIMEOUT_S,
+                **{"connect_timeout": CONNECT_TIMEOUT_S} | self._server.for_kombu(),
                 transport_options=_TRANSPORT_OPTIONS
                 | {"on_blocked": self._on_blocked, "on_unblocked": self._on_unblocked},
             )

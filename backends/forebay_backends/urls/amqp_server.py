@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from forebay_backends.urls import parsing
+from forebay_backends.urls.amqp_options import OPTIONS, AmqpOptions
 from forebay_backends.urls.parsing import BackendUrlError
 from forebay_backends.urls.redaction import scheme_only
 from forebay_backends.urls.redis_server import host_and_port
@@ -32,14 +34,18 @@ class AmqpNode:
 
 @dataclass(frozen=True)
 class AmqpServer:
-    """A RabbitMQ: one node, or several to be tried in turn, with `;` between their URLs."""
+    """A RabbitMQ: one node, or several to be tried in turn, with `;` between their URLs.
+
+    Options are of all nodes, whichever URL has them.
+    """
 
     nodes: tuple[AmqpNode, ...]
     tls: Tls | None = None
+    options: AmqpOptions = field(default_factory=AmqpOptions)
 
     @property
     def kombu_url(self) -> str:
-        """The URL in kombu's and Celery's form; TLS is passed separately."""
+        """The URL in kombu's and Celery's form; TLS and options are passed separately."""
         return ";".join(
             node.url(parsing.userinfo(node.username, node.password)) for node in self.nodes
         )
@@ -47,13 +53,18 @@ class AmqpServer:
     @property
     def url(self) -> str:
         """The complete URL, with passwords; `amqp_server` can parse it."""
-        options = parsing.query(self.tls.options if self.tls else {})
+        tls = self.tls.options if self.tls else {}
+        options = parsing.query({**self.options.options, **tls})
         return ";".join(f"{url}{options}" for url in self.kombu_url.split(";"))
 
     @property
     def shown(self) -> str:
         """The URL for people to read: without user, passwords and options."""
         return ";".join(node.url("***@" if node.username else "") for node in self.nodes)
+
+    def for_kombu(self) -> dict[str, Any]:
+        """Arguments of kombu's `Connection` beside the URL, but for the heartbeat."""
+        return {"ssl": self.ssl, **self.options.for_kombu()}
 
     @property
     def ssl(self) -> dict[str, object] | bool:
@@ -68,22 +79,26 @@ def is_amqp(url: str) -> bool:
 
 def amqp_server(url: str, tls: Tls | None = None) -> AmqpServer:
     """The server of a URL; raises BackendUrlError."""
-    nodes, layers = [], None
+    nodes: list[AmqpNode] = []
+    layers: Tls | None = None
+    given: dict[str, str] = {}
     for each in _several(url):
         scheme = parsing.scheme_of(each)
         if scheme not in _PORTS:
             raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}{parsing.ENCODE}")
         secure = scheme == "amqps"
-        parts = parsing.split(each, _FORM, _PORTS[scheme], TLS_OPTIONS if secure else ())
+        known = (*OPTIONS, *TLS_OPTIONS) if secure else OPTIONS
+        parts = parsing.split(each, _FORM, _PORTS[scheme], known)
         if len(parts.hosts) > 1:
             raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}, `;` between URLs")
         try:
+            given |= AmqpOptions.parse(parts.options).options
             layers = (tls or Tls()).with_options(parts.options) if secure else None
         except ValueError as error:
             raise BackendUrlError(f"{scheme_only(url)!r}: {error}") from None
         host, port = parts.hosts[0]
         nodes.append(AmqpNode(scheme, host, port, parts.path, parts.username, parts.password))
-    return AmqpServer(tuple(nodes), layers)
+    return AmqpServer(tuple(nodes), layers, AmqpOptions.parse(given))
 
 
 def _several(url: str) -> list[str]:

@@ -68,6 +68,7 @@ def celery_settings(backends: Backends) -> dict[str, object]:
         "task_serializer": "json",
         "task_ignore_result": True,
         "task_queue_max_priority": None if redis else HIGHEST_PRIORITY,
+        **(broker.options.for_celery() if isinstance(broker, AmqpServer) else {}),
     }
 
 

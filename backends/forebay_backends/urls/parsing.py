@@ -7,7 +7,7 @@ part of a password that was not percent-encoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -75,6 +75,16 @@ def userinfo(username: str, password: str) -> str:
 def query(options: dict[str, str]) -> str:
     """The options as a URL ends with them."""
     return f"?{urlencode(options, quote_via=quote, safe='/')}" if options else ""
+
+
+def number(options: Mapping[str, str], name: str, least: float, most: float) -> float | None:
+    """An option's number; None where it is not given. Raises ValueError, without the text."""
+    text = options.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not least <= float(text) <= most:
+        raise ValueError(f"{name}: expected seconds, {least:g} to {most:g}")
+    return float(text)
 
 
 def _refuse(wrong: object, url: str, form: str) -> None:

@@ -89,13 +89,13 @@ class PlainAmqpBroker(AmqpBroker):
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """The reader's thread."""
+        given_s = self._server.options.heartbeat_s
         while not self._stop.is_set():
             try:
                 with Connection(
                     self._server.kombu_url,
-                    ssl=self._server.ssl,
-                    heartbeat=_HEARTBEAT_S,
-                    connect_timeout=CONNECT_TIMEOUT_S,
+                    heartbeat=_HEARTBEAT_S if given_s is None else given_s,
+                    **{"connect_timeout": CONNECT_TIMEOUT_S} | self._server.for_kombu(),
                 ) as connection:
                     self._read_replies(connection, loop)
             except (KombuError, AMQPError, OSError) as error:

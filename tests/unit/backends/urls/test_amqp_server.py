@@ -6,7 +6,14 @@ import ssl
 
 import pytest
 
-from forebay_backends.urls import BackendUrlError, Tls, amqp_server
+from forebay_backends.urls import (
+    Backends,
+    BackendUrlError,
+    Tls,
+    amqp_server,
+    celery_settings,
+    redis_server,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,30 @@ def test_verification_is_turned_off_by_the_url_alone() -> None:
     assert amqp_server("amqp://h", Tls("/ca.pem")).ssl is False
 
 
+def test_options_of_the_connection_are_for_kombu_and_celery() -> None:
+    server = amqp_server("amqp://h/v?heartbeat=30&connect_timeout=2.5&login_method=AMQPLAIN")
+    assert server.kombu_url == "amqp://h:5672/v"
+    assert amqp_server(server.url) == server
+    given = {"connect_timeout": 2.5, "login_method": "AMQPLAIN"}
+    assert server.for_kombu() == {"ssl": False, **given}
+    settings = celery_settings(Backends(redis_server("redis://h"), server))
+    assert settings["broker_heartbeat"] == 30
+    assert settings["broker_connection_timeout"] == 2.5
+    assert settings["broker_login_method"] == "AMQPLAIN"
+    assert amqp_server("amqp://h?heartbeat=0").options.heartbeat_s == 0
+
+
+def test_options_hold_for_all_nodes() -> None:
+    server = amqp_server("amqps://a?heartbeat=30;amqps://b?connect_timeout=2")
+    assert amqp_server(server.url) == server
+    assert (server.options.heartbeat_s, server.options.connect_timeout_s) == (30, 2.0)
+
+
+def test_an_option_that_there_is_not_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(BackendUrlError, match=r"no such option: 'channel_max'; expected of hear"):
+        amqp_server("amqp://u:secret@h?channel_max=5")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -56,6 +87,12 @@ def test_verification_is_turned_off_by_the_url_alone() -> None:
         "amqp://u:a/b@h",
         "amqp://u:a;b/c@h",
         "amqp://h?heartbeat=soon",
+        "amqp://h?heartbeat=1.5",
+        "amqp://h?heartbeat=65536",
+        "amqp://h?connect_timeout=0",
+        "amqp://h?login_method=KERBEROS",
+        "amqp://h?channel_max=5",
+        "amqp://h?ssl=true",
         "amqp://h?ssl_ca_certs=/ca.pem",
         "amqps://h?ssl_cert_reqs=maybe",
         "amqp://a,b",
