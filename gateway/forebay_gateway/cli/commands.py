@@ -30,7 +30,7 @@ from forebay_gateway.cli.run import (
     stop_signal,
 )
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
-from forebay_gateway.plain.brokers.choice import make_results
+from forebay_gateway.plain.brokers.choice import check_results
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.methods import (
     applications_of,
@@ -182,7 +182,7 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
         methods = load_methods(settings)
         for name in applications_of(methods):
-            make_results(settings.application(name))  # reports one that can't be read
+            check_results(settings.application(name))
         return methods
     except (SettingsError, RouteError) as error:
         raise click.ClickException(error_text(error)) from error

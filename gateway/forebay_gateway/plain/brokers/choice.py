@@ -9,7 +9,7 @@ from forebay_backends.urls import RedisServer
 from forebay_gateway.plain.brokers.amqp import PlainAmqpBroker
 from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults
 from forebay_gateway.plain.brokers.celery_messages import Reply
-from forebay_gateway.plain.brokers.polled_results import PolledResults
+from forebay_gateway.plain.brokers.polled_results import PolledResults, results_app
 from forebay_gateway.plain.brokers.redis import PlainRedisBroker
 from forebay_gateway.plain.brokers.redis_results import RedisResults
 
@@ -22,6 +22,12 @@ def make_plain_broker(
     if isinstance(broker, RedisServer):
         return PlainRedisBroker(broker, reply_queue, on_reply, called)
     return PlainAmqpBroker(broker, reply_queue, on_reply, called)
+
+
+def check_results(application: CeleryApplication) -> None:
+    """Raises SettingsError as `make_results` does; connects to nothing and starts no thread."""
+    if application.result_url != RPC and application.result_server is None:
+        results_app(application)
 
 
 def make_results(

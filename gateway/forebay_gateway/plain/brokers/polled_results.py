@@ -53,7 +53,7 @@ class _Poll:
 class PolledResults:
     """The results of the tasks that `pending` lists; see `PlainResults`.
 
-    Raises SettingsError if Celery has no such backend, or the gateway lacks its library.
+    Raises SettingsError as `application` does.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PolledResults:
         pending: Callable[[], Sequence[str]],
     ) -> None:
         self._called = application.called("result backend")
-        self._app = _results_app(application)
+        self._app = results_app(application)
         self._on_meta = on_meta
         self._pending = pending
         self._polls: dict[str, _Poll] = {}
@@ -131,8 +131,11 @@ class PolledResults:
             raise BackendUnavailable(f"the {self._called} does not answer") from error
 
 
-def _results_app(application: CeleryApplication) -> Celery:
-    """Celery's client of the result backend."""
+def results_app(application: CeleryApplication) -> Celery:
+    """Celery's client of the result backend; it does not connect yet.
+
+    Raises SettingsError if Celery has no such backend, or the gateway lacks its library.
+    """
     url, setting = application.result_url, application.setting("result_url")
     app = Celery("forebay-results", set_as_current=False, fixups=[])
     app.conf.update(
