@@ -61,6 +61,28 @@ async def test_a_url_of_the_wrong_kind_is_a_problem_and_no_gateway_starts(
     assert (ran.code, expected in ran.err, "Traceback" in ran.err) == (1, True, False)
 
 
+def test_doctor_says_of_each_backend_that_celery_can_not_use_a_cluster(cluster: Cluster) -> None:
+    url = f"redis://127.0.0.1:{cluster.nodes[0].port}"
+    said = doctor(FOREBAY_LEDGER_URL=url)
+    assert "problem ledger: redis://127.0.0.1" in said
+    assert "problem broker: redis://127.0.0.1" in said
+    assert said.count("Celery can't use a Cluster") == 2
+    plain = doctor(
+        FOREBAY_BROKER_URL=url,
+        FOREBAY_RESULT_URL=url,
+        FOREBAY_SERVICES='["tests.plain.v1.plain_pb2"]',
+    )
+    assert "problem result backend: redis://127.0.0.1" in plain
+    assert plain.count("Celery can't use a Cluster") == 2
+
+
+def doctor(**variables: str) -> str:
+    """What `forebay doctor` says."""
+    ran = run("forebay", "doctor", "--listen", "127.0.0.1:1", env=environment(**variables))
+    assert "Traceback" not in ran.out + ran.err
+    return ran.out + ran.err
+
+
 async def test_properties_that_a_managed_server_hides_are_unknown() -> None:
     with redis_server() as url, closing(redis.Redis.from_url(url)) as admin:
         ledger = Ledger(url)
@@ -73,8 +95,6 @@ async def test_properties_that_a_managed_server_hides_are_unknown() -> None:
 
 def test_an_unreachable_sentinel_is_reported_without_its_password(tmp_path: Path) -> None:
     url = f"sentinel://u:topsecret@127.0.0.1:{free_port()}/main?sentinel_password=verysecret"
-    env = environment(FOREBAY_LEDGER_URL=url, HOME=str(tmp_path))
-    ran = run("forebay", "doctor", "--listen", "127.0.0.1:1", env=env)
-    said = ran.out + ran.err
+    said = doctor(FOREBAY_LEDGER_URL=url, HOME=str(tmp_path))
     assert "no Sentinel names a master 'main'" in said
     assert "secret" not in said

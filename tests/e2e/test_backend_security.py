@@ -176,6 +176,7 @@ def test_wrong_tls_settings_are_refused_and_reported(tls: Site, wrong: str, expe
     output = doctor(variables)
     assert "problem ledger: rediss://" in output
     assert expected in output
+    assert ("fix: set FOREBAY_TLS_CA" in output) == (wrong != "client")
     assert "Traceback" not in output
 
 

@@ -24,8 +24,8 @@ _EXPECTED_KINDS = {
     ),
     "cluster": (
         {Kind.CLUSTER},
-        "is a node of a Redis Cluster; write its URL as redis-cluster://HOST:PORT,HOST:PORT, "
-        "and set broker_url to RabbitMQ or to another Redis",
+        "is a node of a Redis Cluster; write its URL as redis-cluster://HOST:PORT,HOST:PORT for "
+        "the ledger, and set broker_url and result_url to others: Celery can't use a Cluster",
     ),
     "standalone": (
         {Kind.TCP, Kind.SOCKET, Kind.SENTINEL},

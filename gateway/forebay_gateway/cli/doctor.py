@@ -119,6 +119,8 @@ def _problem(
     description = f"{server.shown} {state}: {redacted(str(error.__cause__))}"
     is_ledger = setting == "FOREBAY_LEDGER_URL"
     fix = fix_of(error.__cause__) or _acl_fix(server, error, is_ledger=is_ledger)
+    if "certificate verify failed" in str(error.__cause__):
+        fix = "set FOREBAY_TLS_CA to the file of its CA, and name the host as its certificate does"
     if fix is not None:
         return description, fix
     for kind, fix in _FIXES.items():
@@ -145,6 +147,9 @@ async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:
     backends = settings.backends()
     where = backends.broker
     try:
+        wrong = await _wrong_server("broker", where, "FOREBAY_BROKER_URL")
+        if wrong is not None:
+            return wrong
         await _try_broker(where, queues)
     except BackendUnavailable as error:
         return Finding("broker", False, *_problem(where, error, "FOREBAY_BROKER_URL"))
@@ -152,6 +157,14 @@ async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:
     return Finding(
         "broker", True, f"{shown}, the ledger's server" if backends.broker_is_ledger else shown
     )
+
+
+async def _wrong_server(
+    subject: str, where: RedisServer | AmqpServer | None, setting: str
+) -> Finding | None:
+    """The finding about a Redis of another kind than its URL says; None for all others."""
+    problem = await url_problem(where) if isinstance(where, RedisServer) else None
+    return None if problem is None else Finding(subject, False, problem, f"set {setting} to that")
 
 
 async def _try_broker(where: RedisServer | AmqpServer, queues: Sequence[str]) -> None:
@@ -178,6 +191,9 @@ async def _application(application: CeleryApplication, methods: Sequence[Method]
 async def _application_broker(application: CeleryApplication) -> Finding:
     subject, where = application.called("broker"), application.broker
     try:
+        wrong = await _wrong_server(subject, where, application.setting("broker_url"))
+        if wrong is not None:
+            return wrong
         await _try_broker(where, ())
     except BackendUnavailable as error:
         return Finding(subject, False, *_problem(where, error, application.setting("broker_url")))
@@ -188,6 +204,9 @@ async def _result_backend(application: CeleryApplication, server: PlainResults) 
     subject, where = application.called("result backend"), application.result_server
     shown = redacted(application.result_url) if where is None else where.shown
     try:
+        wrong = await _wrong_server(subject, where, application.setting("result_url"))
+        if wrong is not None:
+            return wrong
         await server.ping()
     except BackendUnavailable as error:
         setting = application.setting("result_url")
