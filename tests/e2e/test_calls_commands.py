@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import grpc
@@ -21,6 +18,7 @@ from tests.commands import Ran, run
 from tests.conftest import Up
 from tests.e2e.known_calls import TIMEOUT_S, add, named, new_id, running, state_of
 from tests.harness import Process, environment, eventually
+from tests.terminal import in_terminal
 
 HEADER = ["id", "method", "state", "age", "run", "attempt", "items", "bytes", "note"]
 COMMANDS = {
@@ -108,28 +106,16 @@ def test_ps_watch_prints_changes_until_ctrl_c(
 def test_ps_is_a_live_table_on_a_terminal(up: Up, stub: ComputeServiceStub) -> None:
     done = new_id()
     add(stub, done)
-    terminal, end = pty.openpty()
-    shown = subprocess.Popen(
-        ["forebay", "ps", "--target", up.address, "--watch"],
-        env={**up.env, "TERM": "xterm", "COLUMNS": "160"},
-        stdin=end,
-        stdout=end,
-        stderr=end,
-    )
-    os.close(end)
-    output = b""
-    try:
-        while output.count(done.encode()) < 2:  # it was redrawn
-            output += os.read(terminal, 1 << 16)
-        shown.send_signal(signal.SIGINT)
-        assert shown.wait(TIMEOUT_S) == 130
-    finally:
-        shown.kill()
-        shown.wait()
-        os.close(terminal)
-    assert b"Add" in output
-    assert b"ComputeService" not in output
-    assert b"Traceback" not in output
+    output = ""
+    command = ["forebay", "ps", "--target", up.address, "--watch"]
+    with in_terminal(*command, env=up.env, columns=160) as shown:
+        while output.count(done) < 2:  # it was redrawn
+            output += shown.read()
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.process.wait(TIMEOUT_S) == 130
+    assert "Add" in output
+    assert "ComputeService" not in output
+    assert "Traceback" not in output
 
 
 def test_wait_prints_the_outcome_of_a_call(up: Up, stub: ComputeServiceStub) -> None:
@@ -181,6 +167,33 @@ def test_cancel_continues_after_an_unknown_call(up: Up, stub: ComputeServiceStub
     assert "Error: no-such-call: NOT_FOUND/CALL_UNKNOWN" in ran.err
 
 
+def test_the_start_of_an_id_is_enough(up: Up, stub: ComputeServiceStub) -> None:
+    call_id = new_id()
+    add(stub, call_id)
+    start = call_id[:-4]
+    assert forebay(up, "wait", start).succeeded().out.startswith("SUCCEEDED after ")
+    assert forebay(up, "wait", f"operations/{start}").succeeded().out
+    assert forebay(up, "logs", start).succeeded().messages == [{"sum": 3.0}]
+    assert forebay(up, "cancel", start).succeeded().out == f"{call_id}\tSUCCEEDED\n"
+
+
+def test_the_start_of_several_ids_is_refused_and_a_whole_id_is_not(
+    up: Up, stub: ComputeServiceStub
+) -> None:
+    call_id = new_id()
+    ids = [call_id, *(f"{call_id}-{number}" for number in range(6))]
+    for each in ids:
+        add(stub, each)
+    for command in ("wait", "cancel", "logs"):
+        ran = forebay(up, command, call_id[:-1])
+        assert ran.code == 1
+        newest = ", ".join(reversed(ids[2:]))
+        several = "several calls have an id that starts so"
+        assert ran.err == f"Error: {call_id[:-1]}: {several}: {newest}, …\n"
+        assert ran.out == ""
+    assert forebay(up, "cancel", call_id).succeeded().out == f"{call_id}\tSUCCEEDED\n"
+
+
 def test_logs_prints_items_as_forebay_call_does(up: Up) -> None:
     call_id = new_id()
     called = forebay(up, "call", "Factorial", "n=25", "--id", call_id).succeeded()
@@ -216,7 +229,10 @@ def test_queues_are_a_line_each(up: Up) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["wait", "no-such-call"], "NOT_FOUND/CALL_UNKNOWN: no call of that id is known"),
+        (
+            ["wait", "no-such-call"],
+            "no-such-call: NOT_FOUND/CALL_UNKNOWN: no call of that id is known",
+        ),
         (["logs", "no-such-call"], "NOT_FOUND/CALL_UNKNOWN"),
         (["logs", "bad/id"], "expected operations/ID"),
         (["cancel", "ü"], "INVALID_ARGUMENT/INVALID_REQUEST: name is 'operations/ü'"),

@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.inspection import Cursor, Listed
+from forebay_gateway.admin.operation_messages import name_of
 
 MAX_CHARACTERS = 4096
 
@@ -39,6 +40,7 @@ _TIMES: dict[str, Callable[[Listed], int]] = {
     "finish_time": lambda one: one.finished_ms,
 }
 _TEXTS: dict[str, Callable[[Listed], str]] = {
+    "name": lambda one: name_of(one.call),
     "method": lambda one: one.method,
     "queue": lambda one: one.queue,
 }

@@ -12,6 +12,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 
+from forebay.cli.call_rows import id_of
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import channel_to, fail
 from forebay.cli.message_json import COMPILED
@@ -21,6 +22,7 @@ from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 
 _RPC_TIMEOUT_S = 10.0
+_COLLECTION = "operations/"
 
 
 class Gateway:
@@ -49,9 +51,11 @@ class Gateway:
                 break
         return found
 
-    def cancel(self, call_id: str) -> None:
+    def cancel(self, call_id: str) -> operations_pb2.Operation:
+        """The call after it was cancelled."""
         request = operations_pb2.CancelOperationRequest(name=_name(call_id))
         self._unary(self._operations.CancelOperation, request)
+        return self.operation(call_id)
 
     def wait(self, call_id: str, seconds: float) -> operations_pb2.Operation:
         """The call when it has ended, or after that many seconds."""
@@ -65,6 +69,10 @@ class Gateway:
     ) -> Iterator[calls_pb2.ReadItemsResponse]:
         request = calls_pb2.ReadItemsRequest(name=_name(call_id), first=first, follow=follow)
         return self._ctrl_c.responses(self._calls.ReadItems(request))
+
+    def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
+        """At most `limit` ids of calls, newest first; the characters must be those of ids."""
+        return [id_of(found) for found in self.operations(f'name = "{_name(prefix)}*"', limit)]
 
     def queues(self) -> Sequence[calls_pb2.Queue]:
         listed: calls_pb2.ListQueuesResponse = self._unary(
@@ -101,4 +109,4 @@ def pools_of(sources: Sequence[str]) -> tuple[DescriptorPool, ...]:
 
 
 def _name(call_id: str) -> str:
-    return f"operations/{call_id.removeprefix('operations/')}"
+    return f"{_COLLECTION}{call_id.removeprefix(_COLLECTION)}"

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
-
 import click
-import grpc
+from google.longrunning.operations_pb2 import Operation
 from rich.console import Console
 
-from forebay.cli.call_rows import QUEUES, outcome_line, queue_row, state_of
+from forebay.cli.call_ids import NoSuchCall, with_call
+from forebay.cli.call_rows import (
+    QUEUES,
+    call_json,
+    id_of,
+    outcome_line,
+    queue_json,
+    queue_row,
+    state_of,
+)
 from forebay.cli.gateway import gateway_at, pools_of
-from forebay.cli.message_json import as_json
-from forebay.cli.options import DECODES_MESSAGES, service_option, target_option
-from forebay.cli.tables import show
+from forebay.cli.message_json import as_json as item_json
+from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
+from forebay.cli.tables import show, show_json, show_lines
 from forebay.deadline import Deadline
-from forebay.errors import CallUnknown
-from forebay.rpc_errors import of_rpc_error
 
 TIMED_OUT = 124
 """The exit code of `forebay wait` if the call has not ended in time, as of timeout(1)."""
@@ -29,21 +34,31 @@ _MAX_WAIT_PER_RPC_S = 60.0
 @click.option(
     "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up after this time."
 )
-def wait(target: str, call_id: str, timeout: float | None) -> None:
+@json_option
+def wait(target: str, call_id: str, timeout: float | None, as_json: bool) -> None:
     """Wait until the call has ended, and print its outcome.
+
+    The start of an ID is enough if no other call's starts so.
 
     The exit code is 0 if it succeeded, 1 if it failed, and 124 if it has not ended in time.
     """
     deadline = Deadline.after(timeout)
+
+    def once(call_id: str) -> Operation:
+        return gateway.wait(call_id, min(deadline.remaining_s(), _MAX_WAIT_PER_RPC_S))
+
     with gateway_at(target) as gateway:
-        while True:
-            operation = gateway.wait(call_id, min(deadline.remaining_s(), _MAX_WAIT_PER_RPC_S))
-            if operation.done:
-                break
-            if deadline.passed:
-                click.echo(f"{call_id} is {state_of(operation)} after {timeout:g} s", err=True)
-                raise SystemExit(TIMED_OUT)
-    click.echo(outcome_line(operation))
+        operation = with_call(gateway, call_id, once)
+        while not operation.done and not deadline.passed:
+            operation = once(id_of(operation))
+    if not operation.done:
+        state = state_of(operation)
+        click.echo(f"{id_of(operation)} is {state} after {timeout:g} s", err=True)
+        raise SystemExit(TIMED_OUT)
+    if as_json:
+        show_json([call_json(operation)])
+    else:
+        click.echo(outcome_line(operation))
     if operation.HasField("error"):
         raise SystemExit(1)
 
@@ -51,22 +66,31 @@ def wait(target: str, call_id: str, timeout: float | None) -> None:
 @click.command()
 @target_option()
 @click.argument("call_ids", nargs=-1, required=True, metavar="ID...")
-def cancel(target: str, call_ids: tuple[str, ...]) -> None:
-    """Cancel calls; calls that have ended are left unchanged."""
+@json_option
+def cancel(target: str, call_ids: tuple[str, ...], as_json: bool) -> None:
+    """Cancel calls; calls that have ended are left unchanged.
+
+    The start of an ID is enough if no other call's starts so.
+    """
     failed = False
     with gateway_at(target) as gateway:
         for call_id in call_ids:
             try:
-                gateway.cancel(call_id)
-                click.echo(f"{call_id}\t{state_of(gateway.operation(call_id))}")
-            except grpc.RpcError as error:
-                problem = of_rpc_error(error)
-                if not isinstance(problem, CallUnknown):
-                    raise
-                click.echo(f"Error: {call_id}: {problem}", err=True)
+                operation = with_call(gateway, call_id, gateway.cancel)
+            except NoSuchCall as error:
+                error.show()
                 failed = True
+            else:
+                _show_cancelled(operation, as_json)
     if failed:
         raise SystemExit(1)
+
+
+def _show_cancelled(operation: Operation, as_json: bool) -> None:
+    if as_json:
+        show_json([call_json(operation)])
+    else:
+        show_lines([(id_of(operation), state_of(operation))])
 
 
 @click.command()
@@ -78,16 +102,28 @@ def cancel(target: str, call_ids: tuple[str, ...]) -> None:
     "--first", type=click.IntRange(0), default=0, metavar="N", help="Skip the first N items."
 )
 def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, first: int) -> None:
-    """Print the call's items, one line of JSON each, without progress; see `forebay ps`."""
+    """Print the call's items, one line of JSON each, without progress; see `forebay ps`.
+
+    The start of an ID is enough if no other call's starts so.
+    """
     pools = pools_of(services)
     with gateway_at(target) as gateway:
-        for response in gateway.items(call_id, first, follow):
-            click.echo(json.dumps(as_json(response.item, pools), ensure_ascii=False))
+
+        def show_items(call_id: str) -> None:
+            for response in gateway.items(call_id, first, follow):
+                show_json([item_json(response.item, pools)])
+
+        with_call(gateway, call_id, show_items)
 
 
 @click.command()
 @target_option()
-def queues(target: str) -> None:
+@json_option
+def queues(target: str, as_json: bool) -> None:
     """Show queues: waiting calls, consumers, and the rate at which calls start."""
     with gateway_at(target) as gateway:
-        show(Console(), QUEUES, [queue_row(queue) for queue in gateway.queues()])
+        found = gateway.queues()
+    if as_json:
+        show_json(map(queue_json, found))
+    else:
+        show(Console(), QUEUES, map(queue_row, found))

@@ -31,6 +31,10 @@ def target_option(help_text: str | None = None) -> Callable[[F], F]:
     )
 
 
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print lines of JSON.")(command)
+
+
 def service_option(help_text: str) -> Callable[[F], F]:
     """The sources of services, by default those of the gateway's settings."""
     return click.option(

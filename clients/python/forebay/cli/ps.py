@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import click
+from google.longrunning.operations_pb2 import Operation
+from google.protobuf.descriptor_pool import DescriptorPool
 from rich.console import Console
 from rich.live import Live
 
-from forebay.cli.call_rows import CALLS, call_row
+from forebay.cli.call_rows import CALLS, call_json, call_row, metadata_of
 from forebay.cli.gateway import Gateway, gateway_at, pools_of
-from forebay.cli.options import DECODES_MESSAGES, service_option, target_option
-from forebay.cli.tables import line, show, table
+from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
+from forebay.cli.tables import Row, show, show_json, show_lines, table
 from forebay.v1 import call_pb2
+from forebay.v1.calls_pb2 import CallMetadata
 
 RECENT = timedelta(minutes=5)
 
@@ -48,6 +52,7 @@ _STATES = [name.removeprefix("CALL_STATE_") for name in call_pb2.CallState.keys(
     help="Show at most N calls.",
 )
 @click.option("--watch", "-w", is_flag=True, help="Refresh every second.")
+@json_option
 def ps(
     target: str,
     services: tuple[str, ...],
@@ -56,45 +61,67 @@ def ps(
     all_calls: bool,
     limit: int,
     watch: bool,
+    as_json: bool,
 ) -> None:
     """Show calls, newest first: those that have not ended, and those of the last 5 minutes.
 
-    If the output is not a terminal, rows are tab-separated, and --watch prints new and changed
-    rows only.
+    If the output is not a terminal, rows are tab-separated. With --json or without a terminal,
+    --watch prints new and changed calls only.
     """
     pools = pools_of(services)
     console = Console()
-
-    def rows(gateway: Gateway) -> list[tuple[str, ...]]:
-        return [
-            call_row(operation, short=console.is_terminal, pools=pools)
-            for operation in gateway.operations(_filter(states, method, all_calls), limit)
-        ]
-
     with gateway_at(target) as gateway:
-        if not watch:
-            show(console, CALLS, rows(gateway))
-        elif console.is_terminal:
-            with Live(table(CALLS, rows(gateway)), console=console, auto_refresh=False) as live:
-                while True:
-                    gateway.sleep(_REFRESH_INTERVAL_S)
-                    live.update(table(CALLS, rows(gateway)), refresh=True)
+        listings = _listings(gateway, partial(_filter, states, method, all_calls), limit, watch)
+        if as_json or not console.is_terminal:
+            _print_lines(_changed(listings) if watch else listings, pools, as_json)
+        elif watch:
+            with Live(console=console, auto_refresh=False) as live:
+                for rows in _rows_for_terminal(listings, pools):
+                    live.update(table(CALLS, rows, console.width), refresh=True)
         else:
-            _print_changes(gateway, rows)
+            for rows in _rows_for_terminal(listings, pools):
+                show(console, CALLS, rows)
 
 
-def _print_changes(gateway: Gateway, rows: Callable[[Gateway], list[tuple[str, ...]]]) -> None:
-    click.echo(line(CALLS), nl=False)
-    age = CALLS.index("age")
-    shown: dict[str, tuple[str, ...]] = {}
-    while True:
-        now = {row[0]: row for row in reversed(rows(gateway))}
-        for call_id, row in now.items():
-            before = shown.get(call_id)
-            if before is None or before[:age] + before[age + 1 :] != row[:age] + row[age + 1 :]:
-                click.echo(line(row), nl=False)
-        shown = now
+def _listings(
+    gateway: Gateway, filter_text: Callable[[], str], limit: int, watch: bool
+) -> Iterator[list[Operation]]:
+    """The calls now and, with `watch`, again and again."""
+    yield gateway.operations(filter_text(), limit)
+    while watch:
         gateway.sleep(_REFRESH_INTERVAL_S)
+        yield gateway.operations(filter_text(), limit)
+
+
+def _rows_for_terminal(
+    listings: Iterable[list[Operation]], pools: Sequence[DescriptorPool]
+) -> Iterator[list[Row]]:
+    for calls in listings:
+        yield [call_row(one, short=True, pools=pools) for one in calls]
+
+
+def _print_lines(
+    listings: Iterable[list[Operation]], pools: Sequence[DescriptorPool], as_json: bool
+) -> None:
+    if not as_json:
+        show_lines([CALLS])
+    for calls in listings:
+        if as_json:
+            show_json(call_json(one, pools) for one in calls)
+        else:
+            show_lines(call_row(one, short=False, pools=pools) for one in calls)
+
+
+def _changed(listings: Iterable[list[Operation]]) -> Iterator[list[Operation]]:
+    """The calls of each listing that are new or have changed, oldest first."""
+    shown: dict[str, CallMetadata] = {}
+    for calls in listings:
+        now = {}
+        for call in calls:
+            now[call.name] = metadata_of(call)
+            now[call.name].ClearField("read_time")
+        yield [call for call in reversed(calls) if shown.get(call.name) != now[call.name]]
+        shown = now
 
 
 def _filter(states: Sequence[str], method: str | None, all_calls: bool) -> str:

@@ -20,9 +20,10 @@ calls do not affect the paging. Example of a `filter`:
 `state = RUNNING AND create_time > "2026-01-01T00:00:00Z"`
 
 Filters are a subset of https://google.aip.dev/160: comparisons joined by AND and OR (OR binds
-closer). The fields are `state` (a CallState without its prefix), `done`, `method` and `queue`
-(= and != only; a `*` at the start or end of the text matches anything), and `create_time`,
-`begin_time` and `finish_time` (RFC 3339 in quotes).
+closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method` and
+`queue` (= and != only; a `*` at the start or end of the text matches anything, so
+`name = "operations/0193*"` finds the ids that start with 0193), and `create_time`, `begin_time`
+and `finish_time` (RFC 3339 in quotes).
 
 CancelOperation returns OK without an effect if the call has ended. DeleteOperation deletes a
 call that has ended; clients that are reading its items get DATA_LOSS. WaitOperation returns when

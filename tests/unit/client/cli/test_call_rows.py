@@ -9,7 +9,15 @@ from google.longrunning.operations_pb2 import Operation
 from google.protobuf import any_pb2
 from google.rpc import status_pb2
 
-from forebay.cli.call_rows import CALLS, QUEUES, call_row, duration, outcome_line, queue_row
+from forebay.cli.call_rows import (
+    CALLS,
+    QUEUES,
+    call_json,
+    call_row,
+    duration,
+    outcome_line,
+    queue_row,
+)
 from forebay.cli.message_json import as_json, fraction_of
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import NoWorkers
@@ -71,8 +79,27 @@ def test_a_running_call_shows_its_progress() -> None:
 def test_a_queued_call_shows_its_queue_and_a_failed_one_its_reason() -> None:
     queued = row(operation(state=call_pb2.CALL_STATE_QUEUED, queue="q"))
     assert (queued["run"], queued["note"]) == ("-", "in q")
-    failed = row(operation(state=call_pb2.CALL_STATE_FAILED, reason="NO_WORKERS"))
-    assert failed["note"] == "NO_WORKERS"
+    error = to_status(NoWorkers("nobody is there"))
+    failed = row(operation(error, state=call_pb2.CALL_STATE_FAILED, reason="NO_WORKERS"))
+    assert failed["note"] == "UNAVAILABLE/NO_WORKERS: nobody is there"
+
+
+def test_the_attempt_is_left_out_on_a_terminal_if_it_is_the_first() -> None:
+    assert row(operation(attempt=1))["attempt"] == "1"
+    assert row(operation(attempt=1), short=True)["attempt"] == ""
+    assert row(operation(attempt=2), short=True)["attempt"] == "2"
+
+
+def test_a_call_is_json_with_numbers_and_null_for_what_is_not_there() -> None:
+    queued = call_json(operation(state=call_pb2.CALL_STATE_QUEUED, queue="q", item_bytes=7))
+    assert (queued["id"], queued["state"], queued["queue"]) == ("x", "QUEUED", "q")
+    assert (queued["age_s"], queued["run_s"], queued["bytes"]) == (100.0, None, 7)
+    assert queued["create_time"] == "1970-01-12T13:46:40Z"
+    assert queued["finish_time"] is queued["status"] is queued["worker"] is None
+    error = to_status(NoWorkers("nobody is there"))
+    failed = call_json(operation(error, state=call_pb2.CALL_STATE_FAILED))
+    assert (failed["status"], failed["reason"]) == ("UNAVAILABLE", "NO_WORKERS")
+    assert failed["message"] == "nobody is there"
 
 
 def test_the_outcome_of_a_call_is_one_line() -> None:
