@@ -7,12 +7,15 @@ import itertools
 import math
 from collections.abc import AsyncIterator, Iterator
 
+import grpc
 import numpy as np
 import pytest
 
 import forebay
 import forebay.aio
 from forebay.compute.arrays import DTYPES
+from forebay.compute.v1 import compute_pb2 as pb
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.conftest import Up
 from tests.matrices import exact
 
@@ -98,6 +101,13 @@ def test_an_iterator_left_early_cancels_its_call(client: forebay.Client) -> None
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert client.factorial(10, timeout=5) == 3_628_800  # the one slot is free again
+
+
+def test_a_channels_options_are_the_callers_first(up: Up) -> None:
+    options = [("grpc.max_receive_message_length", 8)]
+    with forebay.channel(up.address, options=options, resume=False) as channel:
+        add = ComputeServiceStub(channel).Add.future(pb.AddRequest(x=1), timeout=30)
+        assert add.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_a_missing_gateway_is_a_backend_error() -> None:

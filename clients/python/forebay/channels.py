@@ -68,7 +68,7 @@ def dial(
     options: Sequence[tuple[str, Any]],
 ) -> Any:
     """A channel of `module`, which is `grpc` or `grpc.aio`, to one target."""
-    options = (*CHANNEL_OPTIONS, *options)
+    options = (*options, *CHANNEL_OPTIONS)  # of two with one name, gRPC takes the first
     if credentials is None:
         return module.insecure_channel(target, options=options)
     return module.secure_channel(target, credentials, options=options)
