@@ -60,9 +60,11 @@ class Found:
         for name, kind in zip(names, replies, strict=False):
             matching = [pattern for pattern in KEYS if pattern.matches(name)]
             assert len(matching) == 1, f"{name}: {matching}"
+            if kind == b"none":  # it has expired since the scan
+                continue
             assert kind == matching[0].type.encode(), name
             self.patterns.add(matching[0].pattern)
-        for record in replies[len(names) :]:
+        for record in filter(None, replies[len(names) :]):
             for found in record:
                 self.states[found.decode()].add(State(record[b"state"].decode()))
 

@@ -17,6 +17,7 @@ _MAPPING = (
 _IMPORT = tuple(
     f"{_UNIT}/gateway/cli/test_import_{name}.py" for name in ("names", "tasks", "types")
 )
+_SETTINGS = (f"{_UNIT}/backends/test_settings.py",)
 _URLS = (f"{_UNIT}/backends/urls",)
 _ROUTES = (f"{_UNIT}/client/routes",)
 
@@ -32,6 +33,7 @@ PYTHON = {
         f"{_UNIT}/client/resume/test_policy.py",
     ),
     f"{_CLIENT}/routes/descriptor_conflicts.py": _ROUTES,
+    f"{_CLIENT}/routes/file.py": _ROUTES,
     f"{_CLIENT}/routes/fingerprints.py": _ROUTES,
     f"{_CLIENT}/routes/methods.py": _ROUTES,
     f"{_CLIENT}/routes/plain.py": _ROUTES,
@@ -44,7 +46,12 @@ PYTHON = {
     f"{_BACKENDS}/ledger/keys.py": (f"{_UNIT}/backends/ledger/test_keys.py",),
     f"{_BACKENDS}/ledger/lifecycle.py": (f"{_UNIT}/backends/ledger/test_lifecycle.py",),
     f"{_BACKENDS}/ledger/lost_calls.py": (f"{_UNIT}/backends/ledger/test_lost_calls.py",),
-    f"{_BACKENDS}/settings.py": (f"{_UNIT}/backends/test_settings.py",),
+    f"{_BACKENDS}/settings/applications.py": _SETTINGS,
+    f"{_BACKENDS}/settings/backend_settings.py": _SETTINGS,
+    f"{_BACKENDS}/settings/limit_settings.py": _SETTINGS,
+    f"{_BACKENDS}/settings/problems.py": _SETTINGS,
+    f"{_BACKENDS}/settings/serving_settings.py": _SETTINGS,
+    f"{_BACKENDS}/settings/values.py": _SETTINGS,
     f"{_BACKENDS}/urls/amqp_server.py": _URLS,
     f"{_BACKENDS}/urls/backends.py": _URLS,
     f"{_BACKENDS}/urls/celery.py": _URLS,
