@@ -4,8 +4,9 @@ From the outside in; a folder imports only from those below it:
 
 - `cli/`: the commands `forebay gateway`, `up`, `routes`, `doctor` and `new`.
 - `testing/`: public; a whole service inside a test.
-- `server/`: one gateway: servers on a port, health, reflection, and every routed RPC's handler.
+- `server/`: one gateway: its front, health, reflection, and every routed RPC's handler.
 - `admin/`: google.longrunning.Operations and forebay.v1.CallService over the ledger's records.
+- `fronts/`: the servers that callers reach; the one on `grpc.aio`.
 - `durable/`, `ephemeral/`, `plain/`: the three ways to serve a call: by a record in the ledger, in
   the gateway's memory, or by a Celery task that knows nothing of Forebay.
 - `rpc/`: what every routed RPC is before that: its options, requests, policy, status, batching.

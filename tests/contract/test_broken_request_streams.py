@@ -12,8 +12,9 @@ import pytest
 from forebay.errors import QueueFull
 from forebay_gateway.admission.fair_share import FairShare
 from forebay_gateway.admission.read_room import ReadRoom
+from forebay_gateway.fronts.grpc.front import GrpcContext
 from forebay_gateway.rpc.incoming import RequestStream
-from forebay_gateway.rpc.message_reads import Context, MessageReads
+from forebay_gateway.rpc.message_reads import MessageReads
 
 PATH = "/tests.Uploads/Upload"
 MIB = 1 << 20
@@ -35,7 +36,10 @@ class Uploads(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         return grpc.stream_stream_rpc_method_handler(self._upload)
 
-    async def _upload(self, _: AsyncIterator[bytes], context: Context) -> None:
+    async def _upload(
+        self, _: AsyncIterator[bytes], servicer_context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> None:
+        context = GrpcContext(servicer_context)
         requests = RequestStream(context, self._reads, "caller", lambda _: None)
         reading = asyncio.create_task(self._read(requests))
         try:

@@ -22,6 +22,7 @@ LAYERS = (
     "forebay_gateway.server",
     "forebay_gateway.admin",
     "forebay_gateway.durable forebay_gateway.ephemeral forebay_gateway.plain",
+    "forebay_gateway.fronts",
     "forebay_gateway.rpc",
     "forebay_gateway.admission forebay_gateway.fleet",
     "forebay_workers.testing forebay_workers.celery",

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
-from typing import Any
-
-import grpc
 
 from forebay.errors import BackendUnavailable, Draining, ItemsLost
 from forebay.routes import Method
@@ -20,14 +17,14 @@ from forebay_backends.ledger.operations.inspection import Backlog, ObservedCall,
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import call_of, response_of, served_method
 from forebay_gateway.admin.operations import found
-from forebay_gateway.admin.rpc_handlers import streaming, unary
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.item_sequence import items_per_fetch
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
-from forebay_gateway.rpc.message_reads import Context
+from forebay_gateway.rpc.context import Context
+from forebay_gateway.rpc.own_methods import OwnMethod, server_streaming, unary
 
 SERVICE = "forebay.v1.CallService"
 
@@ -56,14 +53,14 @@ class CallService:
         self._plain_consumers_of = plain_consumers_of
         self._version = version("forebay")
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The gRPC handler of the service."""
-        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+    def own_methods(self) -> dict[str, OwnMethod]:
+        """The methods of the service, by their paths."""
+        methods = {
             "ListMethods": unary(pb.ListMethodsRequest, self.list_methods),
             "ListQueues": unary(pb.ListQueuesRequest, self.list_queues),
-            "ReadItems": streaming(pb.ReadItemsRequest, self.read_items),
+            "ReadItems": server_streaming(pb.ReadItemsRequest, self.read_items),
         }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
 
     async def list_methods(
         self, request: pb.ListMethodsRequest, context: Context

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import grpc
 from google.longrunning import operations_pb2 as pb
 from google.protobuf import empty_pb2
 
@@ -29,10 +28,10 @@ from forebay_gateway.admin.operation_messages import (
     operation_of,
 )
 from forebay_gateway.admin.pages import cursor_of, page_size, token_of
-from forebay_gateway.admin.rpc_handlers import unary
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
-from forebay_gateway.rpc.message_reads import Context
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.outcomes import call_unknown
+from forebay_gateway.rpc.own_methods import OwnMethod, unary
 
 T = TypeVar("T")
 
@@ -61,16 +60,16 @@ class Operations:
         self._channel = channel
         self._listing = Listing(ledger, methods, owner)
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The gRPC handler of the service."""
-        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+    def own_methods(self) -> dict[str, OwnMethod]:
+        """The methods of the service, by their paths."""
+        methods = {
             "GetOperation": unary(pb.GetOperationRequest, self.get),
             "ListOperations": unary(pb.ListOperationsRequest, self.list_page),
             "CancelOperation": unary(pb.CancelOperationRequest, self.cancel),
             "DeleteOperation": unary(pb.DeleteOperationRequest, self.delete),
             "WaitOperation": unary(pb.WaitOperationRequest, self.wait),
         }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
 
     async def get(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
         """The call's current state."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-
-import grpc
+from collections.abc import Callable, Sequence
 
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
@@ -25,8 +23,7 @@ from forebay_gateway.admin.operations import Operations
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import Consumers
-from forebay_gateway.rpc.message_reads import Context
-from forebay_gateway.rpc.status import abort
+from forebay_gateway.rpc.own_methods import OwnMethod, refused
 
 SERVICES = (operations.SERVICE, call_service.SERVICE)
 
@@ -65,11 +62,10 @@ class AdminServices:
         """The services that are open, for health and reflection."""
         return SERVICES if self._is_open else ()
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """The gRPC handlers of the services."""
-        if self._is_open:
-            return [self._operations.handler(), self._calls.handler()]
-        return [_Closed()]
+    def own_methods(self) -> dict[str, OwnMethod]:
+        """The methods of the services, by their paths; where closed, each says why."""
+        methods = self._operations.own_methods() | self._calls.own_methods()
+        return methods if self._is_open else {path: _closed(path) for path in methods}
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:
         """Implements `FrameListener`."""
@@ -90,24 +86,11 @@ class AdminServices:
         self._observers.drain()
 
 
-class _Closed(grpc.GenericRpcHandler):
-    """Rejects RPCs of the closed services, with the reason."""
-
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        service = handler_call_details.method.strip("/").partition("/")[0]
-        if service not in SERVICES:
-            return None
-
-        async def refuse(requests: AsyncIterator[bytes], context: Context) -> None:
-            await abort(
-                context,
-                MethodUnknown(
-                    f"{service} is open only if the gateway listens on a loopback address, "
-                    "since there is no authorization yet: run another with --listen 127.0.0.1:PORT"
-                ),
-            )
-
-        behavior: Callable[..., object] = refuse
-        return grpc.stream_stream_rpc_method_handler(behavior)
+def _closed(path: str) -> OwnMethod:
+    service = path.strip("/").partition("/")[0]
+    return refused(
+        MethodUnknown(
+            f"{service} is open only if the gateway listens on a loopback address, "
+            "since there is no authorization yet: run another with --listen 127.0.0.1:PORT"
+        )
+    )

@@ -34,8 +34,8 @@ from forebay_gateway.durable.response_writer import ResponseWriter
 from forebay_gateway.durable.stall import StallLimit
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
-from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.outcomes import call_unknown
 from forebay_gateway.rpc.policy import new_call, stall_s
 from forebay_gateway.rpc.uuid7 import uuid7

@@ -19,7 +19,7 @@ from forebay_gateway.durable.item_sequence import Done, Fetch, Send, Wait
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
-from forebay_gateway.rpc.message_reads import Context
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import error_of_ending, trailing_metadata
 from forebay_gateway.rpc.status import abort

@@ -16,7 +16,7 @@ from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import CallSnapshot
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-from forebay_gateway.rpc.message_reads import Context
+from forebay_gateway.rpc.context import Context
 
 
 class StallLimit:

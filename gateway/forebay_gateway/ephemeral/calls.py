@@ -44,9 +44,9 @@ from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES, LargeSends
-from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import gateway_fault, timing_metadata
 from forebay_gateway.rpc.policy import attempts_limit, queue_wait_s

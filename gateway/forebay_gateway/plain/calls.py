@@ -50,9 +50,9 @@ from forebay_gateway.plain.mapping.scalars import Unfit
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
 from forebay_gateway.plain.task_request import task_of
 from forebay_gateway.plain.watchdog import Watchdog
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.large_sends import LargeSends
-from forebay_gateway.rpc.message_reads import Context
 from forebay_gateway.rpc.policy import queue_wait_s, run_time_s
 from forebay_gateway.rpc.uuid7 import uuid7
 

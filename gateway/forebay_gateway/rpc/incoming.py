@@ -15,15 +15,14 @@ from forebay.deadline import Deadline
 from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
 from forebay_gateway.admission.admission import Permit
-from forebay_gateway.rpc.message_reads import Context, MessageReads
+from forebay_gateway.rpc.context import Context
+from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions
 from forebay_gateway.rpc.status import parsed
 
-_UNWINDING_CHECK_S = 0.05
-
 
 class RequestStream:
-    """The request messages of an RPC, made in its task; `count` gets the size of each.
+    """The request messages of an RPC; `count` gets the size of each.
 
     Not an async generator: the event loop needs a task to close a generator that is not
     exhausted, and here that is so after every unary request.
@@ -36,7 +35,6 @@ class RequestStream:
         self._reads = reads
         self._caller = caller
         self._count = count
-        self._rpc = asyncio.current_task()
 
     def __aiter__(self) -> RequestStream:
         return self
@@ -44,20 +42,8 @@ class RequestStream:
     async def __anext__(self) -> bytes:
         request: Any = await self._reads.read(self._context, self._caller, self._count)
         if request is grpc.aio.EOF:
-            await self._raise_if_broken()
             raise StopAsyncIteration
         return bytes(request)
-
-    async def _raise_if_broken(self) -> None:
-        """Waits for the cancellation of this read where the stream broke.
-
-        gRPC reports the end of a stream that broke like that of a complete one, shortly before
-        it cancels the RPC's task. By the end of a second read it has. That task may take a while
-        to cancel a task of its own that reads here.
-        """
-        await self._context.read()
-        while self._rpc is not None and self._rpc.cancelling():  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(_UNWINDING_CHECK_S)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,17 @@
-"""Reads request messages from gRPC, as many at a time as there is room for (`read_room.py`)."""
+"""Reads request messages, as many at a time as there is room for (`read_room.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 
 from forebay.errors import QueueFull
 from forebay_gateway.admission.read_room import IDLE_AFTER_S, ReadRoom
-
-Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
+from forebay_gateway.rpc.context import Context
 
 
 class _Read:

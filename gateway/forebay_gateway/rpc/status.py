@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -13,6 +12,7 @@ from google.rpc import code_pb2
 from forebay.errors import ForebayError, InvalidRequest
 from forebay.errors.status import to_status
 from forebay.metadata import Pairs
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.metadata_size import fit_status
 
 M = TypeVar("M", bound=Message)
@@ -23,13 +23,10 @@ _SENDING_S = 5.0
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-async def abort(
-    context: grpc.aio.ServicerContext[bytes, bytes], error: ForebayError, trailing: Pairs = ()
-) -> NoReturn:
+async def abort(context: Context, error: ForebayError, trailing: Pairs = ()) -> NoReturn:
     """Ends the RPC with the error's status and details, shortened to what every client accepts.
 
-    Raises CancelledError if the caller has disconnected, since gRPC refuses to send a status
-    then, and if the caller reads nothing.
+    Raises CancelledError if the caller has disconnected, and if the caller reads nothing.
     """
     message, metadata = fit_status(to_status(error), (*trailing, *_pushback(error)))
     try:
@@ -40,8 +37,6 @@ async def abort(
     except TimeoutError:
         # gRPC keeps the status for a caller that reads again; nothing else may wait for it.
         raise asyncio.CancelledError from error
-    except grpc.aio.InternalError as gone:
-        raise asyncio.CancelledError from gone
 
 
 def _pushback(error: ForebayError) -> Pairs:
@@ -58,20 +53,3 @@ def parsed(request_class: type[M], request: bytes) -> M:
     except DecodeError as error:
         name = request_class.DESCRIPTOR.full_name
         raise InvalidRequest(f"the request is not a valid {name} message") from error
-
-
-def request_parser(
-    request_class: type[M],
-) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[M]]:
-    """Returns a parser that ends the RPC with INVALID_ARGUMENT if a request is malformed.
-
-    gRPC's own deserializers end it with INTERNAL or UNKNOWN, and log a traceback each time.
-    """
-
-    async def parse(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> M:
-        try:
-            return parsed(request_class, request)
-        except InvalidRequest as error:
-            await abort(context, error)
-
-    return parse

@@ -6,12 +6,11 @@ parses the requests of durable and ephemeral calls, to check them, and never the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
 
@@ -29,13 +28,14 @@ from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
 from forebay_gateway.plain.calls import PlainCalls
+from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.rpc.incoming import (
     IncomingCall,
     RequestLimits,
     RequestStream,
     receive,
 )
-from forebay_gateway.rpc.message_reads import Context, MessageReads
+from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort
@@ -75,20 +75,13 @@ class CallHandler:
         self._ledger_calls = ledger_calls
         self._plain = plain
 
-    def handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """The gRPC handler of the method; messages are bytes.
+    def handler(self, method: Method) -> Handler:
+        """Serves the method's RPCs."""
 
-        It reads unary requests as a stream, too: gRPC calls a unary handler only once the
-        request is there, so that calls whose clients never send it would escape admission.
-        """
-
-        async def behavior(_: object, context: Context) -> bytes | None:
+        async def serve(context: Context) -> bytes | None:
             return await self._serve(method, context)
 
-        untyped: Any = behavior
-        if method.server_streaming:
-            return grpc.stream_stream_rpc_method_handler(untyped)
-        return grpc.stream_unary_rpc_method_handler(untyped)
+        return Handler(serve, method.server_streaming)
 
     async def _serve(self, method: Method, context: Context) -> bytes | None:
         try:
@@ -106,13 +99,9 @@ class CallHandler:
                     return await calls.serve(incoming, context)
         except ForebayError as error:
             await abort(context, error)
-        except (asyncio.CancelledError, grpc.aio.AbortError):
+        except grpc.aio.AbortError:
             raise
-        except grpc.aio.InternalError as error:  # gRPC can't send: the caller has disconnected
-            raise asyncio.CancelledError from error
-        except Exception as error:
-            if context.cancelled():  # gRPC raises other errors after a disconnect
-                raise asyncio.CancelledError from error
+        except Exception:
             _log.exception("%s failed in the gateway", method.name)
             await abort(context, gateway_fault())
 

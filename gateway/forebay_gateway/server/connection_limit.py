@@ -1,8 +1,8 @@
 """Bounds the connections of callers by the limit on file descriptors.
 
 If connections used up all descriptors, the gateway could not reach its backends, and gRPC would
-leave new callers waiting. Instead gRPC closes connections over the bound at once: their callers
-get UNAVAILABLE, and can go elsewhere.
+leave new callers waiting. Instead the front closes connections over the bound at once: their
+callers get UNAVAILABLE, and can go elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from forebay_backends.process import descriptors
 
 _RESERVED = 160
 """For backends (64 to the ledger, and pub/sub), log, event loop, and gRPC's listeners."""
-_LEAST_PER_SERVER = 16
+_LEAST = 16
 _CHECK_INTERVAL_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -23,12 +23,7 @@ _log = logging.getLogger(__name__)
 
 def max_connections() -> int:
     """How many connections callers may have with this process, by its limit now."""
-    return max(_LEAST_PER_SERVER, descriptors.limit() - _RESERVED)
-
-
-def servers_that_fit(wanted: int) -> int:
-    """How many gRPC servers can share the connections, which Linux spreads at random."""
-    return max(1, min(wanted, max_connections() // _LEAST_PER_SERVER))
+    return max(_LEAST, descriptors.limit() - _RESERVED)
 
 
 async def report_limit() -> None:

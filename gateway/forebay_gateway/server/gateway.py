@@ -10,8 +10,6 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-import grpc
-
 from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
 from forebay_backends.aio.cancellation import cancel_all
@@ -23,16 +21,19 @@ from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_monitor import QueueMonitor
 from forebay_gateway.admission.read_room import ReadRoom
 from forebay_gateway.fleet.worker_problems import Consumers
+from forebay_gateway.fronts.front import Front
+from forebay_gateway.fronts.grpc.front import grpc_front
+from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
 from forebay_gateway.plain.calls import PlainCalls
+from forebay_gateway.rpc.context import FindHandler
 from forebay_gateway.rpc.incoming import RequestLimits
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
-from forebay_gateway.server.connection_limit import max_connections, report_limit, servers_that_fit
+from forebay_gateway.server.connection_limit import max_connections, report_limit
 from forebay_gateway.server.errors import address_in_use
-from forebay_gateway.server.grpc_options import largest_received_bytes, server_options
-from forebay_gateway.server.handlers import gateway_handlers
+from forebay_gateway.server.handlers import find_handler
 from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.ledger_calls import LedgerCalls
@@ -40,7 +41,6 @@ from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
 from forebay_gateway.server.methods import applications_of, load_methods, needs_ledger
 from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
-from forebay_gateway.server.server_pool import SERVERS, ServerPool
 
 _CANCEL_GRACE_S = 1.0
 _DRAIN_POLL_S = 0.02
@@ -71,24 +71,23 @@ async def running_gateway(
     await check_backend_urls(settings, methods)
     with _port(settings) as listen:
         gateway = _Gateway(settings.of_one_process(), methods, listen)
-        await gateway.health.publish()
         async with asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
             await gateway.subscribed()
-            await gateway.servers.start()
-            restarts = background.create_task(gateway.servers.replace_failed())
+            await gateway.front.start()
+            repairs = background.create_task(gateway.front.keep_serving())
             try:
-                yield gateway.servers.address
+                yield gateway.front.address
             finally:
-                await gateway.health.drain()
+                gateway.health.drain()
                 if lame_duck is not None:
                     await lame_duck.wait()
-                await cancel_all([restarts])
+                await cancel_all([repairs])
                 going_away = background.create_task(
-                    gateway.servers.stop(settings.drain_s + _CANCEL_GRACE_S)
+                    gateway.front.stop(settings.drain_s + _CANCEL_GRACE_S)
                 )
                 await gateway.drain(settings.drain_s)
-                await gateway.servers.stop(_CANCEL_GRACE_S)
+                await gateway.front.stop(_CANCEL_GRACE_S)
                 await going_away
                 await gateway.join()
                 await cancel_all(loops)
@@ -130,10 +129,9 @@ class _Gateway:
         self.health = HealthService(_parts(methods, () if admin is None else admin.services))
         self._main_is_up = {"ledger": self._ledger_calls is None, "plain": "" not in self._plain}
         call_handler = CallHandler(limits, _checks(settings), self._ledger_calls, self._plain)
-        handlers = gateway_handlers(
-            methods, call_handler, self.health, admin, _own_service_reads(settings)
-        )
-        self.servers = _server_pool(settings, handlers, listen)
+        reads = _own_service_reads(settings)
+        find = find_handler(methods, call_handler, self.health, admin, reads)
+        self.front = _front(settings, find, listen)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that run as long as the gateway does."""
@@ -150,10 +148,10 @@ class _Gateway:
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""
         await asyncio.gather(*(calls.subscribed() for calls in self._calls()))
-        if not _is_loopback(self.servers.address):
+        if not _is_loopback(self.front.address):
             _log.warning(
                 "listening on %s, without authentication: trusted networks only",
-                self.servers.address,
+                self.front.address,
             )
 
     async def drain(self, grace_s: float) -> None:
@@ -210,7 +208,7 @@ def _queue_limits(methods: Sequence[Method], max_depth: int) -> dict[str, QueueL
 
 def _limits(settings: Settings, queues: Mapping[str, QueueLimits]) -> CallLimits:
     admission = Admission(settings.max_calls, settings.max_held_bytes)
-    room = ReadRoom(admission.bytes, largest_received_bytes(settings.max_message_bytes))
+    room = ReadRoom(admission.bytes, largest_request_bytes(settings.max_message_bytes))
     return CallLimits(
         admission,
         MessageReads(room, admission.full_of_bytes, settings.first_request_s),
@@ -225,7 +223,7 @@ def _limits(settings: Settings, queues: Mapping[str, QueueLimits]) -> CallLimits
 
 
 def _own_service_reads(settings: Settings) -> MessageReads:
-    message_bytes = largest_received_bytes(settings.max_message_bytes)
+    message_bytes = largest_request_bytes(settings.max_message_bytes)
     return own_service_reads(message_bytes, settings.first_request_s)
 
 
@@ -274,21 +272,9 @@ async def _until(condition: Callable[[], bool], within_s: float) -> None:
         await asyncio.sleep(_DRAIN_POLL_S)  # admission is pure: it has no event to wait for
 
 
-def _server_pool(
-    settings: Settings, handlers: Sequence[grpc.GenericRpcHandler], listen: str
-) -> ServerPool:
-    reuse_port = can_share_port(listen)
-    count = servers_that_fit(SERVERS) if reuse_port else 1
-    options = server_options(
-        settings, reuse_port=reuse_port, max_connections=max_connections() // count
-    )
-
-    def make() -> grpc.aio.Server:
-        server = grpc.aio.server(options=options)
-        server.add_generic_rpc_handlers(tuple(handlers))
-        return server
-
+def _front(settings: Settings, find: FindHandler, listen: str) -> Front:
+    limits = front_limits(settings.max_message_bytes, max_connections())
     try:
-        return ServerPool(make, listen, count=count)
+        return grpc_front(find, listen, limits, reuse_port=can_share_port(listen))
     except RuntimeError as error:
         raise address_in_use(listen) from error

@@ -1,24 +1,24 @@
 """`grpc.health.v1`: Check, Watch and List, for the gateway and for each service.
 
-grpcio's servicer keeps the statuses and serves Check and Watch. This module adds List, and an
-INVALID_ARGUMENT error for requests that can't be parsed.
+Not by grpcio's servicer: it writes to a watcher while all others, and the next status, wait.
 https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, TypeAlias
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from forebay_gateway.rpc.status import request_parser
+from forebay_gateway.rpc.context import Context
+from forebay_gateway.rpc.own_methods import OwnMethod, server_streaming, unary
 
 SERVICE = health.SERVICE_NAME
 
-_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-_Response = health_pb2.HealthCheckResponse
+_Request, _Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
 _pb: Any = health_pb2  # types-grpcio-health-checking lacks List's messages
 
 
@@ -32,59 +32,67 @@ class HealthService:
     """
 
     def __init__(self, parts: Mapping[str, Collection[str]]) -> None:
-        self._parts = parts
+        self._parts = {**parts, "": {part for names in parts.values() for part in names}}
         self._up: set[str] = set()
-        self._statuses: dict[str, Any] = {}
-        self._servicer = health.aio.HealthServicer()
+        self._changed = asyncio.Event()
         self._draining = False
 
     async def set_up(self, part: str, is_up: bool) -> None:
-        """Notes whether a part is up, and sends each status that changes to its watchers."""
+        """Notes whether a part is up; each watcher gets its status if that changes."""
         (self._up.add if is_up else self._up.discard)(part)
-        await self.publish()
+        self._wake_watchers()
 
-    async def publish(self) -> None:
-        """Sends each status that has changed since the last time."""
-        serving = {name: not self._up.isdisjoint(parts) for name, parts in self._parts.items()}
-        serving[""] = any(serving.values())
-        for name, is_serving in serving.items():
-            up = is_serving and not self._draining
-            status = _Response.SERVING if up else _Response.NOT_SERVING
-            if self._statuses.get(name) != status:
-                self._statuses[name] = status
-                await self._servicer.set(name, status)
-
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """Sets NOT_SERVING for good."""
         self._draining = True
-        self._statuses = dict.fromkeys(self._statuses, _Response.NOT_SERVING)
-        await self._servicer.enter_graceful_shutdown()
+        self._wake_watchers()
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        parse = request_parser(health_pb2.HealthCheckRequest)
-        parse_list = request_parser(_pb.HealthListRequest)
+    def own_methods(self) -> dict[str, OwnMethod]:
+        """The methods of the service, by their paths."""
+        methods = {
+            "Check": unary(_Request, self._check),
+            "Watch": server_streaming(_Request, self._watch),
+            "List": unary(_pb.HealthListRequest, self._list),
+        }
+        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
 
-        async def check(request: bytes, context: _Context) -> object:
-            return await self._servicer.Check(await parse(request, context), context)
+    @property
+    def statuses(self) -> dict[str, Any]:
+        """The statuses by the names of the services."""
+        return {name: self._status(name) for name in self._parts}
 
-        async def watch(request: bytes, context: _Context) -> None:
-            await self._servicer.Watch(await parse(request, context), context)
+    async def _check(
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> health_pb2.HealthCheckResponse:
+        if request.service not in self._parts:
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        return _Response(status=self._status(request.service))
 
-        async def list_all(request: bytes, context: _Context) -> object:
-            await parse_list(request, context)
-            return _pb.HealthListResponse(
-                statuses={name: _Response(status=status) for name, status in self._statuses.items()}
-            )
+    async def _watch(
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        sent = None
+        while True:
+            changed = self._changed
+            status = self._status(request.service)
+            if status != sent:
+                sent = status
+                yield _Response(status=status)
+            else:
+                await changed.wait()
 
-        serialize = _Response.SerializeToString
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(check, response_serializer=serialize),
-                "Watch": grpc.unary_stream_rpc_method_handler(watch, response_serializer=serialize),
-                "List": grpc.unary_unary_rpc_method_handler(
-                    list_all,
-                    response_serializer=_pb.HealthListResponse.SerializeToString,
-                ),
-            },
+    async def _list(self, request: Any, context: Context) -> Any:
+        return _pb.HealthListResponse(
+            statuses={name: _Response(status=status) for name, status in self.statuses.items()}
         )
+
+    def _status(self, name: str) -> Any:
+        parts = self._parts.get(name)
+        if parts is None:
+            return _Response.SERVICE_UNKNOWN
+        is_up = not self._draining and not self._up.isdisjoint(parts)
+        return _Response.SERVING if is_up else _Response.NOT_SERVING
+
+    def _wake_watchers(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -10,7 +10,7 @@ https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -23,7 +23,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as pb
 from forebay.routes import Method
 from forebay.routes.descriptor_conflicts import with_dependencies
 from forebay.v1 import errors_pb2
-from forebay_gateway.rpc.status import request_parser
+from forebay_gateway.rpc.own_methods import OwnMethod, each_answered
 
 V1_SERVICE = "grpc.reflection.v1.ServerReflection"
 V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
@@ -34,26 +34,19 @@ _ERROR_FILES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.
 
 _log = logging.getLogger(__name__)
 
-_parse = request_parser(pb.ServerReflectionRequest)
 
-
-def reflection_handlers(
+def reflection_methods(
     methods: Iterable[Method], own_services: Iterable[str]
-) -> list[grpc.GenericRpcHandler]:
-    """The handlers of both protocols, for the services of `methods` and `own_services`."""
+) -> dict[str, OwnMethod]:
+    """The method of both protocols, by its paths; for the services of `methods` and own ones."""
     own = sorted({*own_services, V1ALPHA_SERVICE})
     served = {method.service: method.file for method in methods}
     own_files = (Default().FindServiceByName(name).file for name in own)
     files = _Files((*served.values(), *_ERROR_FILES, *own_files))
     files.add(_v1())
     reflection = _Reflection(files, sorted({*served, *own, V1_SERVICE}))
-    method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
-        reflection.info,
-        response_serializer=pb.ServerReflectionResponse.SerializeToString,
-    )
-    return [
-        grpc.method_handlers_generic_handler(service, {_METHOD: method}) for service in SERVICES
-    ]
+    method = each_answered(pb.ServerReflectionRequest, reflection.answer)
+    return {f"/{service}/{_METHOD}": method for service in SERVICES}
 
 
 class _Files:
@@ -83,15 +76,7 @@ class _Reflection:
         self._pool = files.pool
         self._services = services
 
-    async def info(
-        self,
-        requests: AsyncIterator[bytes],
-        context: grpc.aio.ServicerContext[bytes, bytes],
-    ) -> AsyncIterator[pb.ServerReflectionResponse]:
-        async for request in requests:
-            yield self._answer(await _parse(request, context))
-
-    def _answer(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
+    def answer(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
         response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
         try:
             match request.WhichOneof("message_request"):

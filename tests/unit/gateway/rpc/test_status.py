@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -20,7 +19,7 @@ from forebay.errors import (
 )
 from forebay.errors.status import STATUS_DETAILS_KEY, from_status
 from forebay.metadata import Pairs
-from forebay_gateway.rpc.status import abort, parsed, request_parser
+from forebay_gateway.rpc.status import abort, parsed
 
 PUSHBACK_MS = "grpc-retry-pushback-ms"
 
@@ -32,15 +31,14 @@ class Ended(Exception):
 class Rpc:
     """An RPC that keeps the status that it ended with."""
 
-    def __init__(self, raises: type[Exception] = Ended) -> None:
+    def __init__(self) -> None:
         self.code: grpc.StatusCode | None = None
         self.message = ""
         self.trailing: dict[str, str | bytes] = {}
-        self._raises = raises
 
     async def abort(self, code: grpc.StatusCode, message: str, trailing: Pairs) -> NoReturn:
         self.code, self.message, self.trailing = code, message, dict(trailing)
-        raise self._raises
+        raise Ended
 
 
 async def aborted(error: ForebayError, trailing: Pairs = ()) -> Rpc:
@@ -84,22 +82,8 @@ async def test_a_code_that_grpc_does_not_have_is_unknown() -> None:
     assert (await aborted(error)).code is grpc.StatusCode.UNKNOWN
 
 
-async def test_an_rpc_whose_caller_has_disconnected_is_cancelled() -> None:
-    rpc = Rpc(raises=grpc.aio.InternalError)
-    with pytest.raises(asyncio.CancelledError):
-        await abort(cast(Any, rpc), InvalidRequest("wrong"))
-
-
 def test_a_request_is_parsed_as_its_message() -> None:
     request = pb.FactorialRequest(n=3)
     assert parsed(pb.FactorialRequest, request.SerializeToString()) == request
     with pytest.raises(InvalidRequest, match=r"not a valid forebay\.compute\.v1\.FactorialRequest"):
         parsed(pb.FactorialRequest, b"\xff")
-
-
-async def test_a_malformed_request_ends_its_rpc_with_invalid_argument() -> None:
-    parse, rpc = request_parser(pb.FactorialRequest), Rpc()
-    assert await parse(b"\x08\x03", cast(Any, rpc)) == pb.FactorialRequest(n=3)
-    with pytest.raises(Ended):
-        await parse(b"\xff", cast(Any, rpc))
-    assert rpc.code is grpc.StatusCode.INVALID_ARGUMENT

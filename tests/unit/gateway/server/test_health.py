@@ -11,14 +11,13 @@ PARTS = {"Own": {""}, "Shop": {"shop"}, "Mixed": {"", "shop"}}
 
 
 def serving(health: HealthService) -> set[str]:
-    return {name for name, status in health._statuses.items() if status == SERVING}
+    return {name for name, status in health.statuses.items() if status == SERVING}
 
 
-async def test_nothing_is_serving_at_first() -> None:
+def test_nothing_is_serving_at_first() -> None:
     health = HealthService(PARTS)
-    await health.publish()
     assert serving(health) == set()
-    assert health._statuses.keys() == {"", *PARTS}
+    assert health.statuses.keys() == {"", *PARTS}
 
 
 async def test_an_outage_of_one_part_is_that_of_the_services_that_need_it_alone() -> None:
@@ -36,6 +35,6 @@ async def test_an_outage_of_one_part_is_that_of_the_services_that_need_it_alone(
 async def test_a_gateway_that_drains_is_not_serving_whatever_is_up() -> None:
     health = HealthService(PARTS)
     await health.set_up("shop", True)
-    await health.drain()
+    health.drain()
     await health.set_up("", True)
     assert serving(health) == set()

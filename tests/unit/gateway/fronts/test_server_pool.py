@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
+from forebay_gateway.fronts.grpc.server_pool import ServerPool
 from forebay_gateway.server.port import reserved_port
-from forebay_gateway.server.server_pool import ServerPool
 from tests.faults.raw_http2 import RawConnection, request_headers
 from tests.harness import short_folder
 
@@ -52,7 +52,7 @@ class Servers:
 async def serving(servers: Servers, listen: str, *, reuse_port: bool) -> AsyncIterator[str]:
     several = ServerPool(servers.make, listen, count=32 if reuse_port else 1)
     await several.start()
-    keeping = asyncio.create_task(several.replace_failed())
+    keeping = asyncio.create_task(several.keep_serving())
     try:
         yield several.address
     finally:

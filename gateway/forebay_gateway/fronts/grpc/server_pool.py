@@ -47,14 +47,14 @@ class ServerPool:
         for server in self._servers:
             await server.start()
 
-    async def replace_failed(self) -> None:
+    async def keep_serving(self) -> None:
         """Replaces servers that fail, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for server in self._servers:
-                group.create_task(server.replace_failed())
+                group.create_task(server.keep_serving())
 
     async def stop(self, grace_s: float) -> None:
-        """Stops the servers; calls in flight get the grace. Cancel `replace_failed` first."""
+        """Stops the servers; calls in flight get the grace. Cancel `keep_serving` first."""
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
 
@@ -70,7 +70,7 @@ class _Server:
     async def start(self) -> None:
         await self._server.start()
 
-    async def replace_failed(self) -> None:
+    async def keep_serving(self) -> None:
         while True:
             try:
                 await self._server.wait_for_termination(_FAILURE_CHECK_INTERVAL_S)

@@ -1,0 +1,25 @@
+"""What the gateway knows of a front."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Front(Protocol):
+    """Listens from the moment it is made; each method is called from one event loop."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT, or `unix:PATH`."""
+
+    async def start(self) -> None:
+        """Accepts connections from now on."""
+
+    async def keep_serving(self) -> None:
+        """Repairs what fails, until it is cancelled."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Closes the port, sends each connection a GOAWAY, and gives RPCs in flight the grace.
+
+        May be called again, with a shorter grace. Cancel `keep_serving` first.
+        """

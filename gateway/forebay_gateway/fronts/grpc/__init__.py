@@ -1,0 +1,1 @@
+"""The front on `grpc.aio`."""

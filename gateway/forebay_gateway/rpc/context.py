@@ -1,0 +1,80 @@
+"""The seam between the fronts and everything behind them: what a handler knows of its RPC.
+
+A front receives RPCs: `fronts/` has them. It finds the `Handler` of a path, and gives it a
+`Context`. Fronts know nothing of calls, ledgers and routes; nothing behind them knows by which
+front an RPC came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+import grpc
+
+from forebay.metadata import Pairs
+
+
+class Context(Protocol):
+    """One RPC: a part of `grpc.aio.ServicerContext`, whose messages are bytes.
+
+    Where the caller disconnects, cancels or reaches its deadline, the front cancels the task that
+    runs the handler. Whatever would send something after that raises CancelledError.
+    """
+
+    def peer(self) -> str:
+        """The caller's address, as gRPC writes it: `ipv4:10.0.0.7:50312`, `unix:`."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """GRPC's properties of a secure connection, such as `x509_subject_alternative_name`.
+
+        Empty for a connection without TLS.
+        """
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """The caller's metadata in its order, without gRPC's own; bytes under `-bin`."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline, 0 after it; None without one."""
+
+    async def read(self) -> object:
+        """The next request, bytes; `grpc.aio.EOF` where the caller sends no more.
+
+        One task reads at a time. A caller that broke off is no end: the task is cancelled. A
+        read that is cancelled loses no message.
+        """
+
+    async def send_initial_metadata(self, pairs: Pairs) -> None:
+        """Sends the initial metadata; the first message would otherwise send an empty one."""
+
+    async def write(self, message: bytes) -> None:
+        """Sends a response; waits while the caller reads too slowly."""
+
+    def set_trailing_metadata(self, pairs: Pairs) -> None:
+        """Sets what goes out with the status."""
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()
+    ) -> NoReturn:
+        """Ends the RPC with the status; raises `grpc.aio.AbortError`, to be passed on."""
+
+
+Serve = Callable[[Context], Awaitable[bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Serves the RPCs of one method.
+
+    `serve` reads the requests from the context, a unary one as well: a caller may never send it.
+    Where it returns normally, the status is OK.
+    """
+
+    serve: Serve
+    streams_responses: bool
+    """`serve` writes the responses to the context. Otherwise it returns the only one."""
+
+
+FindHandler = Callable[[str], Handler]
+"""Returns the handler for a path, such as `/package.Service/Method`; for any path, there is one."""
