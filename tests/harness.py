@@ -47,12 +47,16 @@ def short_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+VARIANT = ("FOREBAY_FRONT",)
+"""Variables by which all tests run on another variant of Forebay."""
+
+
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without settings of Forebay and make, plus these variables."""
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("FOREBAY_", "MAKE", "MFLAGS"))
+        if name in VARIANT or not name.startswith(("FOREBAY_", "MAKE", "MFLAGS"))
     }
     own = {"PATH": f"{BIN}:{os.environ['PATH']}", "FOREBAY_LAME_DUCK_S": "0"}
     return {**inherited, **own, **variables}

@@ -34,7 +34,10 @@ class Gateway:
     def serving(self) -> bool:
         """Whether its health is SERVING."""
         health = health_pb2_grpc.HealthStub(self.channel)
-        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5.0, wait_for_ready=True)
+        try:
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5.0)
+        except grpc.RpcError:  # its port is closed
+            return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 

@@ -42,7 +42,8 @@ KEYS = st.sampled_from(
     ]
 )
 METADATA = st.lists(st.tuples(KEYS, VALUES), max_size=6).map(
-    lambda pairs: tuple((k, v.encode() if k.endswith("-bin") else v) for k, v in pairs)
+    # HTTP/2 has no blanks at the ends of a value, and gRPC lets servers strip or refuse them.
+    lambda pairs: tuple((k, v.encode() if k.endswith("-bin") else v.strip()) for k, v in pairs)
 )
 
 

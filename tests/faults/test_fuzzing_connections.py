@@ -147,17 +147,12 @@ def test_odd_bodies_get_a_status_or_a_closed_stream(system: Fuzzed, body: bytes)
 
 
 def test_a_path_that_is_no_utf8_does_not_end_the_gateway(system: Fuzzed) -> None:
-    """It ends one of grpc.aio's servers, which the gateway replaces at once."""
-    before = system.gateway.output.count("failed; replacing it")
-    for times in range(before + 1, before + 4):
+    """It ends a server of grpc.aio, and with it the calls in flight; another takes its place."""
+    for _ in range(3):
         with RawConnection.greeted(system.address) as connection:
             frames = connection.request(request_headers(b"/\xff\xfe/\x80"), SUM)
             connection.send(b"".join(frames))
             assert connection.reply().ended_properly
-        eventually(
-            lambda times=times: system.gateway.output.count("failed; replacing it") == times,  # type: ignore[misc]
-            "the server is started again",
-        )
     eventually(system.answers, "callers reach it again")
     with system.unharmed():
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -17,6 +17,11 @@ class ServingSettings(BaseModel):
     """Address, services and processes of a gateway."""
 
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
+    front: Literal["auto", "native", "grpc"] = Field(
+        "grpc",
+        description="gRPC server: `native` on nghttp2, `grpc` on grpc.aio; `auto`: `native` if "
+        "its package is installed",
+    )
     services: tuple[str, ...] = Field(
         ("forebay.compute.v1.compute_pb2",),
         min_length=1,

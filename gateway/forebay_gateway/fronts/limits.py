@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 _RECEIVE_SLACK = 1.5
 _SEND_SLACK = 4
+_OTHER_STREAMS = 1_000
+"""Over `max_calls`, so that calls over it are rejected and do not wait at their clients."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class FrontLimits:
     """The size of a request message, on the wire and decompressed."""
     max_response_bytes: int
     max_connections: int
+    max_streams: int
+    """RPCs of one connection."""
     min_ping_interval_s: float = 10.0
     """Clients may ping so often, with or without RPCs."""
     keepalive_time_s: float = 30.0
@@ -36,9 +40,10 @@ def largest_request_bytes(max_message_bytes: int) -> int:
     return int(max_message_bytes * _RECEIVE_SLACK)
 
 
-def front_limits(max_message_bytes: int, max_connections: int) -> FrontLimits:
+def front_limits(max_message_bytes: int, max_connections: int, max_calls: int) -> FrontLimits:
     return FrontLimits(
         largest_request_bytes(max_message_bytes),
         max_message_bytes * _SEND_SLACK,
         max_connections,
+        max_calls + _OTHER_STREAMS,
     )

@@ -21,8 +21,8 @@ from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_monitor import QueueMonitor
 from forebay_gateway.admission.read_room import ReadRoom
 from forebay_gateway.fleet.worker_problems import Consumers
+from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
-from forebay_gateway.fronts.grpc.front import grpc_front
 from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.context import FindHandler
@@ -32,7 +32,7 @@ from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
 from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
 from forebay_gateway.server.connection_limit import max_connections, report_limit
-from forebay_gateway.server.errors import address_in_use
+from forebay_gateway.server.errors import GatewayError, address_in_use
 from forebay_gateway.server.handlers import find_handler
 from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.lame_duck import LameDuck
@@ -273,8 +273,10 @@ async def _until(condition: Callable[[], bool], within_s: float) -> None:
 
 
 def _front(settings: Settings, find: FindHandler, listen: str) -> Front:
-    limits = front_limits(settings.max_message_bytes, max_connections())
+    limits = front_limits(settings.max_message_bytes, max_connections(), settings.max_calls)
     try:
-        return grpc_front(find, listen, limits, reuse_port=can_share_port(listen))
-    except RuntimeError as error:
+        return make_front(settings.front, find, listen, limits, reuse_port=can_share_port(listen))
+    except FrontMissing as error:
+        raise GatewayError(str(error)) from error
+    except (OSError, RuntimeError) as error:
         raise address_in_use(listen) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -17,6 +18,8 @@ from forebay_gateway.rpc.context import FindHandler
 _UNWINDING_CHECK_S = 0.05
 _LEAST_CONNECTIONS = 16
 """Of one server: Linux spreads connections over the servers at random."""
+
+_log = logging.getLogger(__name__)
 
 
 def grpc_front(
@@ -126,7 +129,14 @@ class _Handlers(grpc.GenericRpcHandler):
         handler = self._find(handler_call_details.method)
 
         async def behavior(_: object, context: Any) -> bytes | None:
-            return await handler.serve(GrpcContext(context))
+            try:
+                return await handler.serve(GrpcContext(context))
+            except grpc.aio.AbortError:
+                raise
+            except Exception:  # gRPC would send its text
+                _log.exception("%s failed", handler_call_details.method)
+                await context.abort(grpc.StatusCode.UNKNOWN, "the handler failed")
+                raise
 
         untyped: Callable[..., Any] = behavior
         if handler.streams_responses:

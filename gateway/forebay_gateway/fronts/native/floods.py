@@ -1,0 +1,60 @@
+"""Limits on frames that cost more than they bring. Pure.
+
+nghttp2 limits resets, CONTINUATION frames, entries of SETTINGS, and acknowledgements that wait;
+`http2.py` sets these limits.
+"""
+
+from __future__ import annotations
+
+_IDLE_FRAMES, _IDLE_FRAMES_PER_S = 10_000.0, 1_000.0
+_BYTES_PER_IDLE_FRAME = 16
+"""A caller may send a WINDOW_UPDATE for each frame of a response, and so few bytes have a frame."""
+_MAX_PING_STRIKES = 2
+
+
+class IdleFrames:
+    """Frames that carry nothing: SETTINGS, PING, WINDOW_UPDATE, empty DATA.
+
+    A connection has 10,000, gets 1,000 a second, and one for each 16 bytes that are sent to it.
+    """
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self, now: float) -> None:
+        self._at = now
+        self._left = _IDLE_FRAMES
+
+    def sent(self, size: int) -> None:
+        self._left = min(_IDLE_FRAMES, self._left + size / _BYTES_PER_IDLE_FRAME)
+
+    def received(self, count: int, now: float) -> bool:
+        """Whether the connection may go on."""
+        refill = (now - self._at) * _IDLE_FRAMES_PER_S
+        self._left = min(_IDLE_FRAMES, self._left + refill) - count
+        self._at = now
+        return self._left >= 0
+
+
+class PingStrikes:
+    """gRPC's policy: two pings may come too early; the next one ends the connection.
+
+    Responses forgive: clients estimate the bandwidth by pings while they receive.
+    https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md
+    """
+
+    __slots__ = ("_last", "_min_interval_s", "_strikes")
+
+    def __init__(self, min_interval_s: float) -> None:
+        self._min_interval_s = min_interval_s
+        self._last: float | None = None
+        self._strikes = 0
+
+    def forgive(self) -> None:
+        self._last, self._strikes = None, 0
+
+    def received(self, now: float) -> bool:
+        """Whether the connection may go on."""
+        if self._last is not None and now - self._last < self._min_interval_s:
+            self._strikes += 1
+        self._last = now
+        return self._strikes <= _MAX_PING_STRIKES

@@ -1,0 +1,120 @@
+"""All connections of a gateway process, from their acceptance to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from grpc import StatusCode
+
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_gateway.fronts.limits import FrontLimits
+from forebay_gateway.fronts.native.connection import Connections, NativeConnection
+from forebay_gateway.fronts.native.head import RpcError
+from forebay_gateway.fronts.native.listeners import listening_sockets
+from forebay_gateway.rpc.context import FindHandler
+
+_BACKLOG = 1024
+_TICK_S = 1.0
+_HANDSHAKE_S = 20.0
+_CLOSING_S = 1.0
+"""How long callers may take to close their connections, after the GOAWAY."""
+_SHUT_DOWN = RpcError(StatusCode.UNAVAILABLE, "the gateway is shutting down")
+
+
+class NativeFront:
+    """Implements `Front`; one event loop, any number of addresses.
+
+    With `tls`, all connections are secure; ALPN is `h2`. Raises OSError if it can't listen.
+    """
+
+    def __init__(
+        self,
+        find: FindHandler,
+        listen: Sequence[str],
+        limits: FrontLimits,
+        *,
+        reuse_port: bool,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._connections = Connections(find, limits)
+        self._tls = _with_alpn(tls)
+        self._servers: list[asyncio.Server] = []
+        self._ticks: asyncio.Task[None] | None = None
+        self.addresses: list[str] = []
+        self._sockets: list[socket.socket] = []
+        for one in listen:
+            address, sockets = listening_sockets(one, reuse_port=reuse_port)
+            self.addresses.append(address)
+            self._sockets.extend(sockets)
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    async def start(self) -> None:
+        self._servers = await self._listen()
+        self._ticks = asyncio.create_task(self._tick())
+
+    async def use_certificates(self, tls: ssl.SSLContext) -> None:
+        """New connections get these certificates; those that are open keep theirs."""
+        self._tls = _with_alpn(tls)
+        before, self._servers = self._servers, await self._listen()
+        for server in before:
+            server.close()
+
+    async def keep_serving(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self, grace_s: float) -> None:
+        for server in self._servers:
+            server.close()
+        for sock in self._sockets:
+            sock.close()
+        for connection in tuple(self._connections.open):
+            connection.go_away()
+        await _until(lambda: not self._connections.tasks, grace_s)
+        for connection in tuple(self._connections.open):
+            connection.end_rpcs(_SHUT_DOWN)
+        await cancel_all(tuple(self._connections.tasks))
+        for connection in tuple(self._connections.open):
+            connection.close()
+        if self._ticks is not None:
+            await cancel_all([self._ticks])
+        await _until(lambda: not self._connections.open, _CLOSING_S)
+
+    async def _listen(self) -> list[asyncio.Server]:
+        """On duplicates of the sockets: another server can take over from this one."""
+        loop = asyncio.get_running_loop()
+        return [
+            await loop.create_server(
+                lambda: NativeConnection(self._connections),
+                sock=sock.dup(),
+                backlog=_BACKLOG,
+                ssl=self._tls,
+                ssl_handshake_timeout=_HANDSHAKE_S if self._tls is not None else None,
+            )
+            for sock in self._sockets
+        ]
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self._connections.open):
+                connection.tick(now)
+
+
+def _with_alpn(tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if tls is not None:
+        tls.set_alpn_protocols(["h2"])
+        tls.minimum_version = max(tls.minimum_version, ssl.TLSVersion.TLSv1_2)
+    return tls
+
+
+async def _until(condition: Callable[[], bool], within_s: float) -> None:
+    give_up = asyncio.get_running_loop().time() + within_s
+    while not condition() and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)

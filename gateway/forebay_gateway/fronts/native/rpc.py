@@ -1,0 +1,336 @@
+"""One RPC of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NoReturn, Protocol
+
+import grpc
+
+from forebay.metadata import Pairs
+from forebay_gateway.fronts.limits import FrontLimits
+from forebay_gateway.fronts.native.head import (
+    RESPONSE_HEADERS,
+    Headers,
+    RequestHead,
+    RpcError,
+    metadata_headers,
+    status_headers,
+)
+from forebay_gateway.fronts.native.http2 import STREAM_WINDOW_BYTES, Connection, NGH2Error
+from forebay_gateway.fronts.native.messages import MessageReader
+from forebay_gateway.rpc.context import Handler
+
+_LARGE_WINDOW_BYTES = 1 << 20
+"""For the rest of a large message that is being read; else its caller would wait a round trip for
+each 64 KiB."""
+_BUFFERED_BYTES = 64 << 10
+"""A write waits while more of the RPC's responses wait for the caller to read."""
+_STALL_S = 60
+"""How long responses of an RPC that is over may wait for a caller that reads nothing."""
+
+_log = logging.getLogger(__name__)
+
+
+class Link(Protocol):
+    """What an RPC needs of its connection."""
+
+    h2: Connection
+    loop: asyncio.AbstractEventLoop
+    limits: FrontLimits
+    peer: str
+    auth_context: Mapping[str, Iterable[bytes]]
+
+    def flush_soon(self, *, forgive: bool = False) -> None:
+        """Sends what there is at the end of this turn of the event loop.
+
+        `forgive`: it answers a call, so that earlier pings were none too many.
+        """
+
+    def give_back(self, stream_id: int, size: int) -> None:
+        """Lets the caller send so many bytes more, which were read."""
+
+    def set_window(self, stream_id: int, size: int) -> None:
+        """Sets what the caller may send before it is read."""
+
+    async def wait_for_room(self, rpc: NativeRpc, size: int) -> None:
+        """Returns when no more of the RPC's responses wait, or the RPC is over."""
+
+    def on_finished(self, rpc: NativeRpc) -> None:
+        """Its status is on the way."""
+
+
+class NativeRpc:
+    """Implements `Context` on a stream of HTTP/2.
+
+    `is_over`: the status was sent, or the caller has disconnected. The connection then has it
+    until the stream is closed.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_deadline",
+        "_handler",
+        "_messages",
+        "_reading",
+        "_sent_headers",
+        "_stall",
+        "_task",
+        "_timer",
+        "_trailing",
+        "_unread",
+        "_window_is_large",
+        "ended",
+        "head",
+        "is_over",
+        "room",
+        "stream_id",
+    )
+
+    def __init__(
+        self, connection: Link, stream_id: int, head: RequestHead, handler: Handler
+    ) -> None:
+        self.stream_id = stream_id
+        self.head = head
+        self.is_over = False
+        self.ended = False
+        """The caller sends no more."""
+        self.room: asyncio.Future[None] | None = None
+        """Of a write that waits for the caller to read."""
+        self._stall = (0, 0)
+        self._connection = connection
+        self._handler = handler
+        self._messages = MessageReader(head.encoding, connection.limits.max_request_bytes)
+        self._reading: asyncio.Future[None] | None = None
+        self._unread = 0
+        """Bytes on the wire that the flow control has not given back."""
+        self._window_is_large = False
+        self._sent_headers = False
+        self._trailing: Headers = []
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        loop = self._connection.loop
+        timeout_s = self.head.timeout_s
+        if timeout_s is not None:
+            self._deadline = loop.time() + timeout_s
+            self._timer = loop.call_later(timeout_s, self._expire)
+        self._task = loop.create_task(self._run())
+        return self._task
+
+    # Context
+
+    def peer(self) -> str:
+        return self._connection.peer
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        return self._connection.auth_context
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        return self.head.metadata
+
+    def time_remaining(self) -> float | None:
+        if self._deadline is None:
+            return None
+        return max(0.0, self._deadline - self._connection.loop.time())
+
+    async def read(self) -> object:
+        messages = self._messages
+        while not messages:
+            if self.ended:
+                return grpc.aio.EOF
+            if self.is_over:
+                raise asyncio.CancelledError
+            self._reading = self._connection.loop.create_future()
+            self._give_back(self._unread)
+            self._widen()
+            try:
+                await self._reading
+            finally:
+                self._reading = None
+        message, size = messages.pop()
+        if self._window_is_large:
+            self._set_window(STREAM_WINDOW_BYTES)
+        self._give_back(min(size, self._unread))
+        return message
+
+    async def send_initial_metadata(self, pairs: Pairs) -> None:
+        self._send_headers(metadata_headers(pairs))
+
+    async def write(self, message: bytes) -> None:
+        self._send_headers()
+        await self._check_size(message)
+        if self._send_message(message) > _BUFFERED_BYTES:
+            await self._connection.wait_for_room(self, _BUFFERED_BYTES)
+            if self.is_over:
+                raise asyncio.CancelledError
+
+    def set_trailing_metadata(self, pairs: Pairs) -> None:
+        self._trailing = metadata_headers(pairs)
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()
+    ) -> NoReturn:
+        if self.is_over:
+            raise asyncio.CancelledError
+        if trailing_metadata:
+            self._trailing = metadata_headers(trailing_metadata)
+        self._finish(code, details)
+        raise grpc.aio.AbortError("Locally aborted.")
+
+    # The connection
+
+    def receive(self, data: bytes, ended: bool) -> None:
+        """Takes a DATA frame."""
+        if self.is_over:
+            self.ended = self.ended or ended
+            self._connection.give_back(self.stream_id, len(data))
+            return
+        self._unread += len(data)
+        if ended:
+            self.ended = True
+        try:
+            if data:
+                self._messages.feed(data)
+            if ended and self._messages.has_part:
+                raise RpcError(
+                    grpc.StatusCode.INTERNAL, "the request stream ended within a message"
+                )
+        except RpcError as error:
+            self.refuse(error)
+            return
+        reading = self._reading
+        if reading is None:
+            return
+        if self._messages or ended:
+            if not reading.done():
+                reading.set_result(None)
+        else:
+            self._give_back(self._unread)
+            self._widen()
+
+    def refuse(self, error: RpcError) -> None:
+        """Ends the RPC with the error, and cancels its handler."""
+        if not self.is_over:
+            self._finish(error.code, error.text)
+            self._cancel()
+
+    def disconnect(self) -> None:
+        """The stream was closed: cancels the handler, if it still runs."""
+        if not self.is_over:
+            self._be_over()
+            self._cancel()
+
+    def stalls(self, size: int) -> bool:
+        """Whether the caller reads nothing of what is left, `size`; asked once a second."""
+        before, seconds = self._stall
+        self._stall = (size, seconds + 1 if size and size == before else 0)
+        return self._stall[1] >= _STALL_S
+
+    async def _run(self) -> None:
+        try:
+            response = await self._handler.serve(self)
+            if response is not None and not self.is_over:
+                await self._check_size(response)
+            self._finish(grpc.StatusCode.OK, "", response)
+        except grpc.aio.AbortError:
+            pass  # the status was sent
+        except asyncio.CancelledError:
+            self._finish(grpc.StatusCode.CANCELLED, "the server cancelled the RPC")
+            raise
+        except Exception:
+            _log.exception("%s failed", self.head.path)
+            self._finish(grpc.StatusCode.UNKNOWN, "the handler failed")
+        finally:
+            self._task = None  # else a cycle would keep the request until it is collected
+
+    def _expire(self) -> None:
+        self.refuse(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+    async def _check_size(self, message: bytes) -> None:
+        limit = self._connection.limits.max_response_bytes
+        if len(message) > limit:
+            text = f"Sent message larger than max ({len(message)} vs. {limit})"
+            await self.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+
+    def _send_headers(self, headers: Headers | None = None) -> None:
+        """Raises CancelledError after a disconnect."""
+        if self.is_over:
+            raise asyncio.CancelledError
+        if self._sent_headers:
+            return
+        self._sent_headers = True
+        every = RESPONSE_HEADERS + headers if headers else RESPONSE_HEADERS
+        try:
+            self._connection.h2.send_response(self.stream_id, every)
+        except NGH2Error as error:
+            raise asyncio.CancelledError from error
+        self._connection.flush_soon(forgive=True)
+
+    def _send_message(self, message: bytes) -> int:
+        """Returns how many bytes of responses wait to be sent."""
+        connection = self._connection
+        framed = b"\0" + len(message).to_bytes(4, "big") + message
+        try:
+            connection.h2.send_data(self.stream_id, framed)
+        except NGH2Error as error:
+            raise asyncio.CancelledError from error
+        connection.flush_soon(forgive=True)
+        size: int = connection.h2.queued_body_size(self.stream_id)
+        return size
+
+    def _finish(self, code: grpc.StatusCode, text: str = "", response: bytes | None = None) -> None:
+        if self.is_over:
+            return
+        connection, h2 = self._connection, self._connection.h2
+        trailers = status_headers(code, text, self._trailing)
+        try:
+            if response is not None:
+                self._send_headers()
+                self._send_message(response)
+            if self._sent_headers:
+                h2.send_trailers(self.stream_id, trailers)
+            elif code is grpc.StatusCode.OK:
+                h2.send_response(self.stream_id, RESPONSE_HEADERS)
+                h2.send_trailers(self.stream_id, trailers)
+            else:
+                h2.send_response(self.stream_id, RESPONSE_HEADERS + trailers, end_stream=True)
+        except (NGH2Error, asyncio.CancelledError):
+            pass  # the stream is gone; its end is reported next
+        self._be_over()
+        if self._unread:
+            connection.give_back(self.stream_id, self._unread)
+            self._unread = 0
+        connection.on_finished(self)
+
+    def _be_over(self) -> None:
+        self.is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._messages = MessageReader(b"", 0)
+        if self.room is not None and not self.room.done():
+            self.room.set_result(None)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    # Flow control
+
+    def _give_back(self, size: int) -> None:
+        if size:
+            self._unread -= size
+            self._connection.give_back(self.stream_id, size)
+
+    def _widen(self) -> None:
+        size = self._messages.message_bytes
+        if size is not None and size > STREAM_WINDOW_BYTES and not self._window_is_large:
+            self._set_window(min(size, _LARGE_WINDOW_BYTES))
+
+    def _set_window(self, size: int) -> None:
+        self._window_is_large = size > STREAM_WINDOW_BYTES
+        self._connection.set_window(self.stream_id, size)
