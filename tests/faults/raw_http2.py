@@ -20,6 +20,7 @@ from hyperframe.frame import (
     PingFrame,
     RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -136,6 +137,29 @@ class RawConnection:
         except (StopIteration, OSError):
             reply.gone = True
         return reply
+
+    def encoded(self, headers: Sequence[Header]) -> bytes:
+        """A header block."""
+        block: bytes = self._encoder.encode(headers, huffman=False)
+        return block
+
+    def decoded(self, frame: Frame) -> dict[bytes, bytes]:
+        """The headers of a frame; each must be decoded once, in order."""
+        assert isinstance(frame, HeadersFrame)
+        return dict(self._decoder.decode(frame.data, raw=True))
+
+    def next_frame(self, stream: int) -> Frame:
+        """The next frame of the stream."""
+        return next(frame for frame in self._frames() if frame.stream_id == stream)
+
+    def frames_until_end(self, stream: int) -> list[Frame]:
+        """The frames of the stream until its end, but WINDOW_UPDATE."""
+        frames: list[Frame] = []
+        while not frames or "END_STREAM" not in frames[-1].flags:
+            frame = self.next_frame(stream)
+            if not isinstance(frame, WindowUpdateFrame):
+                frames.append(frame)
+        return frames
 
     def ping(self, payload: bytes = bytes(8)) -> bool:
         """Sends a PING and reads until its answer; False if the other side ends the connection."""

@@ -1,0 +1,355 @@
+"""Connections: limits, keepalive, age, GOAWAY, the end of a front, addresses, TLS."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
+
+from forebay_gateway.fronts.native.front import NativeFront
+from forebay_gateway.fronts.native.listeners import listening_sockets
+from tests.certificates import Authority, Issued
+from tests.contract.fronts.site import KINDS, LIMITS, Handlers, Site, path, serving
+from tests.faults.raw_http2 import RawConnection, message, request_headers
+from tests.harness import short_folder
+
+ECHO, HANG, CHAT = (path(name).encode() for name in ("Echo", "Hang", "Chat"))
+EVERY_STREAM = 2**31 - 1
+REFUSED_STREAM = 7
+_TIMEOUT_S = 20.0
+
+
+def whole(connection: RawConnection, to: bytes, stream: int, body: bytes = b"x") -> bytes:
+    return b"".join(connection.request(request_headers(to), message(body), stream))
+
+
+def opened(connection: RawConnection, to: bytes, stream: int) -> bytes:
+    return connection.request(request_headers(to), b"", stream)[0]
+
+
+def until_closed(connection: RawConnection) -> None:
+    """Reads until the other side closes."""
+    connection.socket.settimeout(_TIMEOUT_S)
+    try:
+        while connection.socket.recv(65_536):
+            pass
+    except ConnectionResetError:
+        pass
+
+
+def test_streams_over_the_limit_are_refused_and_may_come_later() -> None:
+    with serving("native", max_streams=5) as site, RawConnection.greeted(site.address) as caller:
+        for stream in range(1, 11, 2):
+            caller.send(opened(caller, HANG, stream))
+            assert site.event() == "began"
+        caller.send(whole(caller, ECHO, 11))
+        refused = caller.next_frame(11)
+        assert isinstance(refused, RstStreamFrame)
+        assert refused.error_code == REFUSED_STREAM
+        caller.send(RstStreamFrame(1, 8).serialize() + whole(caller, ECHO, 13))
+        assert caller.reply(13).data == message(b"x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_connections_over_the_limit_are_closed_and_others_go_on(kind: str) -> None:
+    with serving(kind, max_connections=3) as site:
+        callers = [RawConnection(site.address) for _ in range(6)]
+        closed = 0
+        for caller in callers:
+            caller.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        for caller in callers:
+            caller.send(whole(caller, ECHO, 1))
+            closed += caller.reply().data != message(b"x")
+        assert closed == 3
+        for caller in callers:
+            caller.socket.close()
+
+
+def test_a_caller_that_answers_no_ping_is_given_up() -> None:
+    with (
+        serving("native", keepalive_time_s=1.0, keepalive_timeout_s=1.0) as site,
+        RawConnection.greeted(site.address) as dead,
+    ):
+        dead.send(opened(dead, HANG, 1))
+        assert site.event() == "began"
+        assert site.event() == "cancelled"
+        until_closed(dead)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_caller_that_answers_pings_may_be_silent(kind: str) -> None:
+    with (
+        serving(kind, keepalive_time_s=1.0, keepalive_timeout_s=1.0) as site,
+        RawConnection.greeted(site.address) as caller,
+    ):
+        caller.send(opened(caller, HANG, 1))
+        assert site.event() == "began"
+        pings = 0
+        while pings < 2:
+            frame = caller.next_frame(0)
+            if isinstance(frame, PingFrame):
+                pings += 1
+                caller.send(PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize())
+        caller.send(whole(caller, ECHO, 3))
+        assert caller.reply(3).data == message(b"x")
+
+
+def goaway(connection: RawConnection) -> GoAwayFrame:
+    """The next GOAWAY; answers no ping."""
+    while True:
+        frame = connection.next_frame(0)
+        if isinstance(frame, GoAwayFrame):
+            return frame
+
+
+def ping(connection: RawConnection) -> PingFrame:
+    """The next ping of the server's."""
+    while True:
+        frame = connection.next_frame(0)
+        if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
+            return frame
+
+
+def test_a_goaway_comes_in_two_steps_so_that_no_call_is_lost() -> None:
+    """A call that crosses the first GOAWAY is served; grpc.aio would refuse it."""
+    with serving("native") as site, RawConnection.greeted(site.address) as caller:
+        caller.send(opened(caller, CHAT, 1) + DataFrame(1, message(b"a")).serialize())
+        caller.until_message()
+        with stopping(site):
+            first = goaway(caller)
+            assert (first.last_stream_id, first.error_code) == (EVERY_STREAM, 0)
+            asked = ping(caller)
+            caller.send(whole(caller, ECHO, 3))
+            assert caller.reply(3).data == message(b"x")
+            caller.send(PingFrame(0, asked.opaque_data, flags=["ACK"]).serialize())
+            last = goaway(caller)
+            assert (last.last_stream_id, last.error_code) == (3, 0)
+            end = DataFrame(1, message(b"b"))
+            end.flags.add("END_STREAM")
+            caller.send(end.serialize())
+            assert caller.reply(1).headers[b"grpc-status"] == b"0"
+            until_closed(caller)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_front_that_stops_ends_what_is_left_after_the_grace(kind: str) -> None:
+    with serving(kind) as site, grpc.insecure_channel(site.address) as channel:
+        call = channel.unary_unary(path("Hang")).future(b"", timeout=_TIMEOUT_S)
+        assert site.event() == "began"
+        with stopping(site, grace_s=0.2):
+            assert call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        assert site.event() == "cancelled"
+        with pytest.raises(grpc.RpcError) as raised, grpc.insecure_channel(site.address) as late:
+            late.unary_unary(path("Echo"))(b"", timeout=_TIMEOUT_S)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_connection_is_renewed_when_it_is_old(kind: str) -> None:
+    """Its calls have the grace to end."""
+    limits = {"max_connection_age_s": 1.0, "max_connection_age_grace_s": 1.0}
+    with serving(kind, **limits) as site, RawConnection.greeted(site.address) as caller:
+        caller.send(opened(caller, HANG, 1))
+        assert site.event() == "began"
+        assert goaway(caller).last_stream_id == EVERY_STREAM
+        assert site.event() == "cancelled"
+        until_closed(caller)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clients_go_on_over_connections_that_are_renewed(kind: str) -> None:
+    with serving(kind, max_connection_age_s=1.0) as site:
+        peers = set()
+        with grpc.insecure_channel(site.address) as channel:
+            headers = channel.unary_unary(path("Headers"))
+            give_up = time.monotonic() + _TIMEOUT_S
+            while len(peers) < 3 and time.monotonic() < give_up:
+                peers.add(json.loads(headers(b"", timeout=_TIMEOUT_S))["peer"])
+        assert len(peers) == 3
+
+
+class stopping:  # noqa: N801
+    """Stops the front in its loop while the block runs, and waits for that."""
+
+    def __init__(self, site: Site, grace_s: float = 15.0) -> None:
+        self._thread = threading.Thread(target=lambda: site.run(lambda: site.stop(grace_s)))
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(_TIMEOUT_S)
+        assert not self._thread.is_alive()
+
+
+# Addresses
+
+
+def test_a_unix_socket_serves_and_a_dead_one_is_replaced() -> None:
+    with short_folder() as folder:
+        listen = f"unix:{folder}/s"
+        for _ in range(2):  # the socket stays behind
+            with serving("native", listen) as site, grpc.insecure_channel(listen) as channel:
+                assert site.address == listen
+                reply = channel.unary_unary(path("Headers"))(b"", timeout=_TIMEOUT_S)
+                assert json.loads(reply)["peer"].startswith("unix:")
+                with pytest.raises(OSError, match="in use"):
+                    listening_sockets(listen, reuse_port=False)
+
+
+def test_ipv6_and_names_with_several_addresses() -> None:
+    if not socket.has_ipv6 or not _has_ipv6_loopback():
+        with serving("native", "localhost:0") as site, grpc.insecure_channel(site.address) as one:
+            assert one.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
+        return
+    with serving("native", "[::1]:0") as site, grpc.insecure_channel(site.address) as channel:
+        reply = channel.unary_unary(path("Headers"))(b"", timeout=_TIMEOUT_S)
+        assert json.loads(reply)["peer"].startswith("ipv6:%5B::1%5D:")
+
+
+async def test_a_front_serves_several_addresses() -> None:
+    front = NativeFront(
+        Handlers(Site("native")).find, ["127.0.0.1:0", "127.0.0.2:0"], LIMITS, reuse_port=False
+    )
+    await front.start()
+    try:
+        for address in front.addresses:
+            async with grpc.aio.insecure_channel(address) as channel:
+                assert await channel.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
+    finally:
+        await front.stop(0)
+
+
+def test_an_address_in_use_is_an_error() -> None:
+    with serving("native") as site, pytest.raises(OSError, match="in use"):
+        listening_sockets(site.address, reuse_port=False)[1][0].listen()
+
+
+def _has_ipv6_loopback() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+# TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def server_context(authority: Authority, issued: Issued, *, verify: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+    if verify:
+        context.load_verify_locations(authority.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def secure_channel(
+    address: str, authority: Authority, client: Issued | None = None
+) -> grpc.Channel:
+    key = client.key.read_bytes() if client else None
+    chain = client.certificate.read_bytes() if client else None
+    credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes(), key, chain)
+    return grpc.secure_channel(address, credentials)
+
+
+@pytest.fixture
+def secure(authority: Authority) -> Iterator[Site]:
+    tls = server_context(authority, authority.issue("server", "127.0.0.1"))
+    with serving("native", tls=tls) as site:
+        yield site
+
+
+def test_calls_of_any_size_over_tls(secure: Site, authority: Authority) -> None:
+    with secure_channel(secure.address, authority) as channel:
+        for size in (0, 100, 4 << 20):
+            reply = channel.unary_unary(path("Echo"))(bytes(size), timeout=_TIMEOUT_S)
+            assert reply == bytes(size)
+        context = json.loads(channel.unary_unary(path("Headers"))(b"", timeout=_TIMEOUT_S))["auth"]
+    assert context == {"transport_security_type": ["ssl"]}
+
+
+def test_a_client_certificate_is_shown_to_handlers(authority: Authority) -> None:
+    spiffe = "spiffe://example.org/worker"
+    tls = server_context(authority, authority.issue("server", "127.0.0.1"), verify=True)
+    client = authority.issue("client", "client.example.org", spiffe)
+    with serving("native", tls=tls) as site:
+        with secure_channel(site.address, authority, client) as channel:
+            reply = channel.unary_unary(path("Headers"))(b"", timeout=_TIMEOUT_S)
+        auth = json.loads(reply)["auth"]
+        assert auth["x509_common_name"] == ["client"]
+        assert auth["x509_subject_alternative_name"] == ["client.example.org", spiffe]
+        assert auth["peer_spiffe_id"] == [spiffe]
+        assert auth["x509_pem_cert"][0].startswith("-----BEGIN CERTIFICATE-----")
+        with (
+            secure_channel(site.address, authority) as stranger,
+            pytest.raises(grpc.RpcError) as raised,
+        ):
+            stranger.unary_unary(path("Echo"))(b"", timeout=_TIMEOUT_S)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_new_certificates_are_for_new_connections(secure: Site, authority: Authority) -> None:
+    front = secure.front
+    assert isinstance(front, NativeFront)
+    with secure_channel(secure.address, authority) as before:
+        assert before.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
+        assert _certificate_of(secure.address, authority)["subject"][0][0][1] == "server"
+        renewed = server_context(authority, authority.issue("renewed", "127.0.0.1"))
+        secure.run(lambda: front.use_certificates(renewed))
+        assert _certificate_of(secure.address, authority)["subject"][0][0][1] == "renewed"
+        assert before.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
+
+
+@pytest.mark.parametrize("protocols", [["http/1.1"], []])
+def test_a_client_without_alpn_h2_is_turned_away(
+    secure: Site, authority: Authority, protocols: list[str]
+) -> None:
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    host, _, port = secure.address.rpartition(":")
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=host) as connection,
+        ):
+            assert connection.recv(100) == b""
+    except OSError:
+        pass  # turned away in the handshake
+
+
+def test_plain_text_on_a_secure_port_is_turned_away(secure: Site, authority: Authority) -> None:
+    plain = RawConnection(secure.address)
+    plain.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    until_closed(plain)
+    plain.socket.close()
+    with secure_channel(secure.address, authority) as channel:
+        assert channel.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
+
+
+def _certificate_of(address: str, authority: Authority) -> Any:
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    context.set_alpn_protocols(["h2"])
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as plain,
+        context.wrap_socket(plain, server_hostname=host) as connection,
+    ):
+        return connection.getpeercert()
