@@ -69,6 +69,34 @@ def test_arguments_of_any_number_are_a_list_and_a_map() -> None:
     assert "google.protobuf.Struct kwargs = 2;" in text
 
 
+def test_a_method_has_the_route_of_its_task() -> None:
+    text = render([rpc_of(variadic)], "t.v1", "T", "A file.", "A service.")
+    assert text.startswith("""\
+// A file.
+syntax = "proto3";
+
+package t.v1;
+
+import "forebay/v1/plain.proto";
+import "forebay/v1/route.proto";
+
+// A service.
+service T {
+  // Calls the task t.run.
+  rpc Run(RunRequest) returns (RunResponse) {
+    option (forebay.v1.route) = {
+      task: "t.run"
+      queue: "q"
+      plain: {positional: ["a", "b"], args: "args", kwargs: "kwargs"}
+    };
+  }
+}
+
+// The arguments of t.run.
+message RunRequest {
+""")
+
+
 def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:

@@ -79,6 +79,13 @@ class Sign(enum.IntEnum):
     PLUS = 1
 
 
+class Large(enum.IntEnum):
+    """One is more than the number of a value can be."""
+
+    FITS = 2**31 - 1
+    LARGER = 2**31
+
+
 class Size(enum.Enum):
     """No string and no integer."""
 
@@ -214,7 +221,8 @@ DEFAULTS: list[tuple[Any, Any, str, str]] = [
     (int, None, "optional int64 it = 1;", ""),
     (int | None, 5, "optional int64 it = 1;", "Default: 5."),
     (str, "EUR", "optional string it = 1;", "Default: 'EUR'."),
-    (str, "x" * 100, "optional string it = 1;", ""),
+    (str, "x" * 58, "optional string it = 1;", f"Default: '{'x' * 58}'."),
+    (str, "x" * 59, "optional string it = 1;", ""),
     (Level, Level.LOW, "optional Level it = 1;", "Default: LOW."),
     (datetime, None, "google.protobuf.Timestamp it = 1;", ""),
     (list[int], (), f"repeated int64 it = 1 {OMITTED};", "Empty: the default applies."),
@@ -244,7 +252,11 @@ def test_an_enum_has_a_zero_value_of_its_own_and_the_values_of_python() -> None:
 
 @pytest.mark.parametrize(
     ("cls", "numbers"),
-    [(Level, {"LOW": (10, 10), "HIGH": (20, 20)}), (Sign, {"MINUS": (1, -1), "PLUS": (3, 1)})],
+    [
+        (Level, {"LOW": (10, 10), "HIGH": (20, 20)}),
+        (Sign, {"MINUS": (1, -1), "PLUS": (3, 1)}),
+        (Large, {"FITS": (1, 2**31 - 1), "LARGER": (2, 2**31)}),
+    ],
 )
 def test_an_enum_keeps_numbers_that_are_positive(
     cls: type[enum.Enum], numbers: dict[str, tuple[int, int]]
@@ -285,6 +297,14 @@ class Box(Generic[T]):
 
     it: T
     more: dict[str, T]
+
+
+@dataclass
+class Crate(Generic[T]):
+    """Of boxes."""
+
+    box: Box[T]
+    boxes: list[Box[T]]
 
 
 class Page(BaseModel, Generic[T]):
@@ -335,6 +355,8 @@ MESSAGES: list[tuple[Any, str, str]] = [
     (Settings, "Settings", "bool fast = 1; optional int64 depth = 2;"),
     (Box[int], "BoxInt", "int64 it = 1; map<string, int64> more = 2;"),
     (Box[list[Pair]], "BoxListPair", "repeated Pair it = 1; map<string, PairList> more = 2;"),
+    (Crate[int], "CrateInt", "BoxInt box = 1; repeated BoxInt boxes = 2;"),
+    (Crate[int], "BoxInt", "int64 it = 1; map<string, int64> more = 2;"),
     (Page[Pair], "PagePair", "repeated Pair items = 1;"),
     (
         Account,
