@@ -11,10 +11,13 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileOptions, MethodOptions
 
 from forebay.compute.v1 import compute_pb2
-from forebay.v1 import call_pb2, calls_pb2, errors_pb2, route_pb2
+from forebay.v1 import call_pb2, calls_pb2, errors_pb2, plain_pb2, route_pb2
 
 PROTOS = Path(__file__).parents[3] / "protos"
-FILES = [module.DESCRIPTOR for module in (call_pb2, calls_pb2, compute_pb2, errors_pb2, route_pb2)]
+FILES = [
+    module.DESCRIPTOR
+    for module in (call_pb2, calls_pb2, compute_pb2, errors_pb2, plain_pb2, route_pb2)
+]
 OTHER_EXTENSION = """
 syntax = "proto3";
 package acme;
