@@ -39,6 +39,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def inside(link: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join("docs", folder, link[2]))
         source = ROOT / path
+        if path in PAGES:
+            return f"[{link[1]}]({posixpath.relpath(path, folder or '.')})"
         if source.is_dir():
             return link[1]
         name = f"source/{path}" + ("" if source.suffix in _PICTURES else ".txt")

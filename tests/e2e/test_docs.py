@@ -39,8 +39,10 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 OWN_ADDRESS = "127.0.0.1:50052"
 
 ON_THEIR_OWN = (
+    "call-ids.md",
     "calls.md",
     "errors.md",
+    "live-calls.md",
     "metadata.md",
     "retries.md",
     "servicers.md",
@@ -61,6 +63,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "go.md",  # tests/e2e/test_go_client.py
     "typescript.md",  # tests/e2e/test_typescript_client.py
     "other-languages.md",
+    "README.md",  # the home page
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
 )
 
@@ -271,6 +274,14 @@ def test_the_service_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
         )
         with Reader(tmp_path, env, {}) as reader:
             reader.read(README, "Example")
+
+
+def test_the_home_page_shows_the_example_of_the_readme() -> None:
+    shown, run_above = (
+        [(block.title, block.text) for block in blocks(page, "Example")]
+        for page in (DOCS / "README.md", README)
+    )
+    assert shown == run_above
 
 
 def test_the_demo_prints_what_the_readme_shows() -> None:
