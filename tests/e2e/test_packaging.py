@@ -74,6 +74,19 @@ def test_all_of_it_runs_from_the_wheel_at_its_lowest_versions(wheel: Wheel, tmp_
     lowest.install(wheel.requirement("all"), "--resolution", "lowest-direct")
     printed = lowest.succeeds("python", ROOT / "examples" / "demo.py", cwd=tmp_path)
     assert "Add(4, 6) = 10" in printed
+    # Nested variables and the options in a routes file need most of pydantic-settings and protobuf.
+    (tmp_path / "routes.toml").write_text(
+        '["google.cloud.location.Locations.GetLocation"]\ntask = "locations.get"\nqueue = "q"\n'
+        'on_disconnect = "ON_DISCONNECT_DETACH"\nlimits = {queue_wait = "1s"}\n'
+    )
+    shown = lowest.succeeds(
+        *("forebay", "routes", "--routes", "routes.toml"),
+        *("--service", "google.cloud.location.locations_pb2"),
+        cwd=tmp_path,
+        COLUMNS="250",
+        FOREBAY_APPLICATIONS__SHOP__BROKER_URL="redis://127.0.0.1:1/0",
+    )
+    assert "outlives its caller" in shown
 
 
 def test_the_source_distribution_has_the_contract(tmp_path: Path) -> None:
