@@ -140,7 +140,9 @@ def test_an_application_has_certificates_of_its_own(tls: Site, tmp_path: Path) -
     assert f"ok      broker of application 'shop': rediss://localhost:{tls.redis_port}/4" in found
     assert "ok      result backend of application 'shop': rediss://localhost" in found
     del variables["FOREBAY_APPLICATIONS__SHOP__TLS_CA"]
-    assert "problem broker of application 'shop'" in doctor(variables)
+    found = doctor(variables)
+    assert "problem broker of application 'shop'" in found
+    assert found.count("fix: set applications.shop.tls_ca to the file of its CA") == 2
 
 
 def test_options_of_the_url_do_the_same_in_the_spelling_of_celery(tls: Site) -> None:

@@ -118,9 +118,11 @@ def _problem(
     state = error.message.removeprefix("the ledger ").removeprefix("the broker ")
     description = f"{server.shown} {state}: {redacted(str(error.__cause__))}"
     is_ledger = setting == "FOREBAY_LEDGER_URL"
-    fix = fix_of(error.__cause__) or _acl_fix(server, error, is_ledger=is_ledger)
-    if "certificate verify failed" in str(error.__cause__):
-        fix = "set FOREBAY_TLS_CA to the file of its CA, and name the host as its certificate does"
+    fix = (
+        _tls_fix(error, setting)
+        or fix_of(error.__cause__)
+        or _acl_fix(server, error, is_ledger=is_ledger)
+    )
     if fix is not None:
         return description, fix
     for kind, fix in _FIXES.items():
@@ -132,6 +134,15 @@ def _problem(
             "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs",
         )
     return description, f"start it, or set {setting} to one that runs"
+
+
+def _tls_fix(error: BackendUnavailable, setting: str) -> str | None:
+    """For a certificate that can't be verified; `setting` is that of the URL."""
+    if "certificate verify failed" not in str(error.__cause__):
+        return None
+    application, dot, _ = setting.rpartition(".")
+    tls_ca = f"{application}.tls_ca" if dot else "FOREBAY_TLS_CA"
+    return f"set {tls_ca} to the file of its CA, and name the host as its certificate does"
 
 
 def _acl_fix(
@@ -210,7 +221,9 @@ async def _result_backend(application: CeleryApplication, server: PlainResults) 
         await server.ping()
     except BackendUnavailable as error:
         setting = application.setting("result_url")
-        fix = f"start it, or set {setting} to the application's result_backend"
+        fix = _tls_fix(error, setting) or (
+            f"start it, or set {setting} to the application's result_backend"
+        )
         return Finding(subject, False, f"{shown} does not answer: {error.__cause__}", fix)
     finally:
         await server.close()
