@@ -33,6 +33,7 @@ PYTHON = {
         f"{_UNIT}/client/resume/test_policy.py",
     ),
     f"{_CLIENT}/routes/descriptor_conflicts.py": _ROUTES,
+    f"{_CLIENT}/routes/fields.py": _ROUTES,
     f"{_CLIENT}/routes/file.py": _ROUTES,
     f"{_CLIENT}/routes/fingerprints.py": _ROUTES,
     f"{_CLIENT}/routes/methods.py": _ROUTES,

@@ -38,9 +38,12 @@ def fill(
 
 def suggestion(name: object, names: Iterable[str]) -> str:
     """Such as "; did you mean `queue`?"; empty if none of the names is similar."""
-    close = get_close_matches(str(name), list(names), 1)
+    names = list(names)
     # A constant may be written by its last part: DETACH for ON_DISCONNECT_DETACH.
-    close = close or [one for one in names if one.endswith(f"_{name}")][:1]
+    close = [
+        *get_close_matches(str(name), names, 1),
+        *(one for one in names if one.endswith(f"_{name}")),
+    ]
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
