@@ -38,7 +38,7 @@ def _is_name(name: str) -> bool:
 class ApplicationSettings(BaseModel):
     """Where the broker and the results of one application are, and how to connect to them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     broker_url: BrokerUrl = Field(
         repr=False, description="the application's broker: URL of a Redis, Valkey or RabbitMQ"

@@ -50,4 +50,4 @@ def _may_be_shown(place: Sequence[object], last: object) -> bool:
     if last in _URLS:
         return False
     # An application's table has URLs, and so may have whatever is in its place.
-    return last != _APPLICATIONS and (place[:1] != [_APPLICATIONS] or len(place) > 1)
+    return last != _APPLICATIONS and place != [_APPLICATIONS]

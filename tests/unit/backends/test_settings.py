@@ -408,6 +408,22 @@ def test_applications_have_brokers_result_backends_and_prefixes_of_their_own() -
     assert "secret" not in repr(settings)
 
 
+def test_messages_name_the_application_and_its_settings() -> None:
+    Path("forebay.toml").write_text(TWO)
+    main, shop = (load_settings().application(name) for name in ("", "shop"))
+    assert (main.called("broker"), main.setting("result_url")) == ("broker", "FOREBAY_RESULT_URL")
+    assert shop.called("broker") == "broker of application 'shop'"
+    assert shop.setting("result_url") == "applications.shop.result_url"
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a-b_c", "a" * 64])
+def test_a_name_of_an_application_is_taken(name: str) -> None:
+    assert given_settings(applications={name: {"broker_url": "redis://h"}}).application(name)
+    for unfit in (f"{name}_", f"-{name}", f"{name}__{name}", f"{name}.", name + "a" * 64):
+        with pytest.raises(SettingsError, match="expected a name of a-z"):
+            given_settings(applications={unfit: {"broker_url": "redis://h"}})
+
+
 def test_an_application_has_the_main_certificates_or_its_own(tmp_path: Path) -> None:
     names = ("ca", "certificate", "key", "own_ca", "own_certificate")
     pem = {name: tmp_path / f"{name}.pem" for name in names}
