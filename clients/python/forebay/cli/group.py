@@ -37,12 +37,10 @@ class EntryPointGroup(click.Group):
 def _summary(point: EntryPoint) -> str:
     """The first sentence of the command's help, which click would cut off at the line's end.
 
-    For a command whose extra is missing, what to install.
+    A command is imported if that may fail: then the summary says what to install.
     """
     extra = _EXTRAS.get(point.module.partition(".")[0])
-    if extra is not None and missing_of(extra):
-        return _not_installed_summary(extra)
-    text = docstring_of(point)
+    text = None if extra is not None and missing_of(extra) else docstring_of(point)
     command = _load(point) if text is None else click.Command(point.name, help=text)
     return command.get_short_help_str(_LONGEST_SUMMARY)
 
@@ -60,10 +58,6 @@ def _load(point: EntryPoint) -> click.Command:
     return command
 
 
-def _not_installed_summary(extra: str) -> str:
-    return f"(not installed: {command_to_install(extra)})"
-
-
 def _not_installed(point: EntryPoint, error: ImportError) -> click.Command:
     """A command that takes any arguments and fails with what to install."""
     extra = _EXTRAS.get(point.module.partition(".")[0])
@@ -71,7 +65,7 @@ def _not_installed(point: EntryPoint, error: ImportError) -> click.Command:
         problem, summary = error, f"(can't be imported: {error})"
     else:
         problem = explained(error, point.name, extra)
-        summary = _not_installed_summary(extra)
+        summary = f"(not installed: {command_to_install(extra)})"
 
     @click.command(
         point.name,
