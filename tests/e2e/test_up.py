@@ -91,7 +91,8 @@ def test_a_killed_worker_is_replaced(up: Up, stub: ComputeServiceStub) -> None:
 
 
 def test_the_gateway_may_be_several_processes(env: dict[str, str]) -> None:
-    with forebay_up("--processes", "2", env=env) as (up, address):
+    with forebay_up("--processes", "2", "--log-level", "debug", env=env) as (up, address):
+        up.wait_for(r"\[gateway 2\] DEBUG ")
         processes = family(up)
         assert (
             sum("forebay_gateway.cli.gateway_process" in process.cmdline() for process in processes)

@@ -42,7 +42,7 @@ async def reloading(words: Sequence[str], folder: Path) -> None:
             try:
                 await _until_stop_or_change(child, stop, changed)
                 if changed.done():
-                    click.echo(f"{_names(changed.result(), folder)} changed: restarting", err=True)
+                    click.echo(f"{_changes(changed, folder)} changed: restarting", err=True)
             finally:
                 await child.stop(_STOP_STEPS)
                 await cancel_all([changed])
@@ -61,7 +61,12 @@ async def _until_stop_or_change(
     await cancel_all([ended])
 
 
-def _names(changes: set[tuple[Change, str]], folder: Path) -> str:
+def _changes(changed: asyncio.Task[set[tuple[Change, str]]], folder: Path) -> str:
+    """The names of the changed files; raises ClickException if the folder can't be watched."""
+    try:
+        changes = changed.result()
+    except (OSError, RuntimeError) as error:  # the kernel limits how many folders are watched
+        raise click.ClickException(f"{FLAG}: {folder} can't be watched: {error}") from error
     names = sorted({os.path.relpath(path, folder) for _, path in changes})
     more = len(names) - _MAX_NAMED
     return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
