@@ -57,7 +57,7 @@ class ServingSettings(BaseModel):
 
     @field_validator("routes", mode="before")
     @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
+    def _empty_routes_are_unset(cls, value: object) -> object:
         return value or None
 
     @field_validator("exceptions")

@@ -262,6 +262,19 @@ def test_a_password_in_an_unknown_setting_is_not_shown(
     assert SECRET not in _refusal()
 
 
+def test_an_empty_variable_names_no_routes_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_ROUTES", "")
+    assert load_settings().routes is None
+
+
+def test_no_two_groups_of_settings_have_a_validator_of_the_same_name() -> None:
+    groups = [group for group in Settings.__mro__ if group.__module__.endswith("_settings")]
+    assert len(groups) >= 3
+    names = [name for group in groups for name in vars(group) if name.startswith("_")]
+    own = [name for name in names if not name.startswith(("__", "_abc_"))]
+    assert len(set(own)) == len(own)
+
+
 def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_BROKER_URL", "")
     monkeypatch.setenv("FOREBAY_LEDGER_URL", "")
