@@ -101,8 +101,9 @@ def gateway(**flags: Any) -> None:
     async def serve() -> None:
         lame_duck = LameDuck(settings.lame_duck_s)
         async with running_gateways(settings, lame_duck) as address:
+            stopped = stop_signal(lame_duck)
             click.echo(f"forebay gateway ready on {address}")
-            await stop_signal(lame_duck)
+            await stopped
             accepts_s = 0.0 if lame_duck.is_over else lame_duck.lame_duck_s
             accepts = f"; it accepts calls for {accepts_s:g} s" if accepts_s else ""
             click.echo(f"forebay gateway is stopping{accepts}", err=True)
@@ -147,9 +148,10 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
 
     async def serve() -> None:
         async with everything_up(settings, slots, app) as address:
+            stopped = stop_signal()
             click.echo(f"forebay up and ready on {address}")
             click.echo(greeting(methods, address, _program(), names_address=names_address))
-            await stop_signal()
+            await stopped
             click.echo("forebay is stopping", err=True)
 
     with _embedded(settings) if embedded else nullcontext():

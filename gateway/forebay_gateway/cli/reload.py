@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from watchfiles import Change, PythonFilter, awatch
@@ -32,7 +33,7 @@ async def reloading(words: Sequence[str], folder: Path) -> None:
     If it ends by itself, because of an error in a file for example, a change starts it again.
     """
     words = [word for word in words if word != FLAG]
-    stop = asyncio.create_task(stop_signal())
+    stop = stop_signal()
     changes = awatch(folder, watch_filter=_WATCHED, ignore_permission_denied=True)
     try:
         while not stop.done():
@@ -47,17 +48,20 @@ async def reloading(words: Sequence[str], folder: Path) -> None:
                 await child.stop(_STOP_STEPS)
                 await cancel_all([changed])
     finally:
-        await cancel_all([stop])
+        stop.cancel()
 
 
 async def _until_stop_or_change(
-    child: ChildProcess, stop: asyncio.Task[None], changed: asyncio.Task[set[tuple[Change, str]]]
+    child: ChildProcess,
+    stop: asyncio.Future[signal.Signals],
+    changed: asyncio.Task[set[tuple[Change, str]]],
 ) -> None:
     ended = asyncio.create_task(child.wait())
-    await asyncio.wait({stop, changed, ended}, return_when=asyncio.FIRST_COMPLETED)
+    reasons: set[asyncio.Future[Any]] = {stop, changed}
+    await asyncio.wait({*reasons, ended}, return_when=asyncio.FIRST_COMPLETED)
     if ended.done() and not (stop.done() or changed.done()):
         click.echo("forebay has ended; it starts again when a file changes", err=True)
-        await asyncio.wait({stop, changed}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
     await cancel_all([ended])
 
 

@@ -51,15 +51,15 @@ def error_text(error: BaseException) -> str:
 
 
 def interrupt_at_sigterm() -> None:
-    """Until `stop_signal` waits, SIGTERM interrupts as Ctrl-C does, so that all is stopped."""
+    """Until `stop_signal`, SIGTERM interrupts as Ctrl-C does, so that all is stopped."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
-async def stop_signal(lame_duck: LameDuck | None = None) -> None:
-    """Returns at the first SIGINT or SIGTERM.
+def stop_signal(lame_duck: LameDuck | None = None) -> asyncio.Future[signal.Signals]:
+    """The first SIGINT or SIGTERM from now on.
 
-    SIGINT skips the lame-duck time; after SIGTERM the next signal of either kind does. A signal
-    after that ends the process.
+    Call it before the command says that it is ready. SIGINT skips the lame-duck time; after
+    SIGTERM the next signal of either kind does. A signal after that ends the process.
     """
     first: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
     loop = asyncio.get_running_loop()
@@ -83,7 +83,7 @@ async def stop_signal(lame_duck: LameDuck | None = None) -> None:
         lame_duck.on_over.append(remove_handlers)
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
-    await first
+    return first
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
