@@ -530,3 +530,19 @@ def test_a_bad_variable_of_an_application_is_refused_without_any_password(
     refusal = _refusal()
     assert expected in refusal
     assert SECRET not in refusal
+
+
+@pytest.mark.parametrize("name", ["ledger_url", "broker_url", "routes"])
+def test_an_empty_variable_is_an_unset_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a parent unsets it for its processes."""
+    monkeypatch.setenv(f"FOREBAY_{name.upper()}", "")
+    assert getattr(load_settings(), name) is None
+
+
+def test_each_validator_has_a_name_of_its_own() -> None:
+    """Of two with one name in different parts of the settings, only one would run."""
+    parts = [part for part in Settings.__mro__ if part.__module__.startswith("forebay_backends.")]
+    own = [(name, value) for part in parts for name, value in vars(part).items()]
+    names = [name for name, value in own if isinstance(value, classmethod)]
+    assert len(names) > 3
+    assert sorted(set(names)) == sorted(names)
