@@ -257,7 +257,7 @@ def test_an_unreachable_gateway_is_reported(command: str) -> None:
     ran = run(*words, env=environment())
     assert ran.code == 1
     assert "UNAVAILABLE" in ran.err
-    assert "run `forebay doctor --listen 127.0.0.1:1` to find the cause" in ran.err
+    assert "run `forebay doctor --target 127.0.0.1:1` to find the cause" in ran.err
     assert "Traceback" not in ran.err
 
 

@@ -17,6 +17,7 @@ from forebay.routes import Method
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey, is_call_id
 from forebay_backends.ledger.operations.inspection import Description
+from forebay_gateway.admin.policy import policy
 from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.rpc.outcomes import error_of_ending
 
@@ -116,6 +117,7 @@ def served_method(found: Consumers) -> calls_pb2.ServedMethod:
             )
             for problem in found.problems
         ],
+        policy=policy(found.method),
     )
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
+from click.core import ParameterSource
 
+from forebay.cli.options import json_option, target_option
+from forebay.cli.targets import checked_target
 from forebay.routes import Method, RouteError
 from forebay_backends.embedded.errors import EmbeddedServerError
 from forebay_backends.embedded.server import EmbeddedServer, is_running
@@ -29,6 +31,7 @@ from forebay_gateway.cli.run import (
     run,
     stop_signal,
 )
+from forebay_gateway.cli.served_methods import Answers, ask, routed_methods, served_methods
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
 from forebay_gateway.plain.brokers.choice import check_results
 from forebay_gateway.server.lame_duck import LameDuck
@@ -82,6 +85,16 @@ def _options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def _target_of_listen(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """The option `--target`; by default `--listen`, if it is given."""
+    listen = ctx.params.get("listen")
+    is_default = ctx.get_parameter_source("target") is ParameterSource.DEFAULT
+    return checked_target(ctx, param, listen if is_default and listen else value)
+
+
+_asked = target_option("The gateways to ask.", callback=_target_of_listen)
 
 
 @click.command()
@@ -161,23 +174,50 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
 
 @click.command()
 @_options
-def routes(**flags: Any) -> None:
-    """Show the task, queue, policy and workers of each method."""
+@_asked
+@json_option
+def routes(target: str, as_json: bool, **flags: Any) -> None:
+    """Show the task, queue, policy and workers of each method.
+
+    The gateway is asked. If it does not tell, or if there are options for settings, these are the
+    routes of the settings and the workers of their ledger.
+    """
     settings = _settings(flags)
-    methods = _loaded(settings)
-    workers = run(find_workers(settings)) if needs_ledger(methods) else ()
-    show_routes(Console(), methods, workers, run(find_plain_consumers(settings, methods)))
+    answers = _ask(target, flags)
+    if answers.problem:
+        click.echo(f"{answers.problem}; these are the routes of the settings", err=True)
+    served = answers.served
+    if served is None:
+        methods = _loaded(settings)
+        workers = run(find_workers(settings)) if needs_ledger(methods) else ()
+        plain = run(find_plain_consumers(settings, methods))
+        served = served_methods(methods, workers, plain)
+    show_routes(served, as_json=as_json)
 
 
 @click.command()
 @_options
-def doctor(**flags: Any) -> None:
-    """Check everything that a call needs; report each problem and how to fix it."""
+@_asked
+@json_option
+def doctor(target: str, as_json: bool, **flags: Any) -> None:
+    """Check everything that a call needs; report each problem and how to fix it.
+
+    The methods and workers are those of the gateway or, if it does not tell or there are options
+    for settings, of the settings.
+    """
     settings = _settings(flags)
-    findings = run(examine(settings, _loaded(settings)))
-    show_findings(Console(), findings)
+    answers = _ask(target, flags)
+    methods = routed_methods(answers, lambda: _loaded(settings))
+    findings = run(examine(settings, methods, target, answers.served))
+    show_findings(findings, as_json=as_json)
     if not all(finding.good for finding in findings):
         raise SystemExit(1)
+
+
+def _ask(target: str, flags: dict[str, Any]) -> Answers:
+    """What the gateway tells; nothing if flags describe another one."""
+    others = any(value for name, value in flags.items() if name != "listen")
+    return Answers() if others else ask(target)
 
 
 def _loaded(settings: Settings) -> tuple[Method, ...]:

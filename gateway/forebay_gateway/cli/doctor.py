@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from importlib.metadata import version
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -12,23 +12,27 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import exceptions as redis_errors
 
 from forebay.errors import BackendUnavailable
+from forebay.resume.targets import read_targets
 from forebay.routes import Method
+from forebay.v1.calls_pb2 import MethodProblemKind, ServedMethod
 from forebay_backends.broker.amqp_errors import fix_of
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.permissions import missing_rule
-from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, live_workers
+from forebay_backends.ledger.presence import WorkerPresence, live_workers
 from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.finding import Finding
 from forebay_gateway.cli.plain_checks import consumers_of_application, plain_findings
+from forebay_gateway.cli.served_methods import is_known, served_methods
 from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
-from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of, start_worker
 from forebay_gateway.plain.brokers.base import PlainResults
 from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.methods import applications_of, needs_main_broker
 
 _HEALTH_TIMEOUT_S = 2.0
+_BACKENDS = ("ledger", "broker", "result backend")
+_NO_CONSUMER = MethodProblemKind.METHOD_PROBLEM_KIND_NO_CONSUMER
 
 
 async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
@@ -42,8 +46,16 @@ async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
         await ledger.close()
 
 
-async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding]:
-    """Checks ledger, broker, result backend, workers and gateway, as far as `methods` need them."""
+async def examine(
+    settings: Settings,
+    methods: Sequence[Method],
+    target: str,
+    served: Sequence[ServedMethod] | None = None,
+) -> list[Finding]:
+    """Checks ledger, broker, result backend, workers and gateway, as far as `methods` need them.
+
+    `served` is what the gateways at `target` know of the workers; None: the ledger tells.
+    """
     ours = [method for method in methods if not method.is_plain]
     queues = sorted({method.route.queue for method in ours})
     findings = [await _checked("ledger", _ledger(settings))] if ours else []
@@ -53,8 +65,22 @@ async def examine(settings: Settings, methods: Sequence[Method]) -> list[Finding
     found = await asyncio.gather(*(_application(each, methods) for each in applications))
     findings += [finding for several in found for finding in several]
     if ours:
-        findings += _workers(ours, await find_workers(settings))
-    return [*findings, await _gateway(settings)]
+        if served is None:
+            served = served_methods(ours, await find_workers(settings), {})
+        names = {method.name for method in ours}
+        findings += _workers([method for method in served if method.name in names])
+    gateways = [await _gateway(one) for one in read_targets(target)]
+    if all(gateway.good for gateway in gateways):
+        findings = [_with_other_settings(finding) for finding in findings]
+    return [*findings, *gateways]
+
+
+def _with_other_settings(finding: Finding) -> Finding:
+    """A backend's problem that the gateways don't have may be one of the wrong settings."""
+    if finding.good or finding.subject not in _BACKENDS:
+        return finding
+    hint = "if the gateway has other settings than these, name its file in FOREBAY_CONFIG"
+    return replace(finding, fix=f"{finding.fix}; {hint}")
 
 
 async def _checked(subject: str, check: Coroutine[Any, Any, Finding]) -> Finding:
@@ -230,32 +256,35 @@ async def _result_backend(application: CeleryApplication, server: PlainResults) 
     return Finding(subject, True, shown)
 
 
-def _workers(methods: Sequence[Method], workers: Sequence[WorkerPresence] | None) -> list[Finding]:
+def _workers(methods: Sequence[ServedMethod]) -> list[Finding]:
     """A finding for each queue, and one for each other problem with a method's workers."""
-    if workers is None:
+    if not all(map(is_known, methods)):
         return [Finding("workers", False, "unknown: the ledger does not answer", "fix the ledger")]
-    slots = consumed_queues(workers)
+    unconsumed = {
+        method.queue: problem.fix
+        for method in methods
+        for problem in method.problems
+        if problem.kind == _NO_CONSUMER
+    }
+    slots: dict[str, int] = {}
+    for method in methods:
+        slots[method.queue] = max(method.slots, slots.get(method.queue, 0))
     queues = [
         Finding(f"queue {queue}", True, f"{slots[queue]} calls at a time")
-        if queue in slots
-        else Finding(
-            f"queue {queue}",
-            False,
-            "no live worker consumes it",
-            start_worker(queue),
-        )
-        for queue in sorted({method.route.queue for method in methods})
+        if queue not in unconsumed
+        else Finding(f"queue {queue}", False, "no live worker consumes it", unconsumed[queue])
+        for queue in sorted(slots)
     ]
     return queues + [
         Finding(f"method {method.name}", False, problem.description, problem.fix)
         for method in methods
-        for problem in consumers_of(method, workers, version("forebay")).problems
-        if problem.kind is not ProblemKind.NO_CONSUMER
+        for problem in method.problems
+        if problem.kind != _NO_CONSUMER
     ]
 
 
-async def _gateway(settings: Settings) -> Finding:
-    async with grpc.aio.insecure_channel(settings.listen) as channel:
+async def _gateway(target: str) -> Finding:
+    async with grpc.aio.insecure_channel(target) as channel:
         try:
             answer = await _health_stub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
@@ -264,13 +293,13 @@ async def _gateway(settings: Settings) -> Finding:
             return Finding(
                 "gateway",
                 False,
-                f"{settings.listen} does not answer: {error.code().name}",
-                "start `forebay gateway` or `forebay up`, or give its address with --listen",
+                f"{target} does not answer: {error.code().name}",
+                "start `forebay gateway` or `forebay up`, or give its address with --target",
             )
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     fix = "" if serving else "fix ledger and broker; the gateway then recovers by itself"
-    return Finding("gateway", serving, f"{settings.listen}, {name}", fix)
+    return Finding("gateway", serving, f"{target}, {name}", fix)
 
 
 def _health_stub(channel: grpc.aio.Channel) -> Any:  # types-grpcio-health-checking lacks it

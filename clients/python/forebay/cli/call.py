@@ -5,24 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import click
 import grpc
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
 
+from forebay.channels import channel
+from forebay.cli.call_requests import request_messages, request_metadata
+from forebay.cli.connection import server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
-from forebay.cli.errors import channel_to, fail
+from forebay.cli.errors import fail, show_id
 from forebay.cli.message_json import as_dict
 from forebay.cli.options import SERVICE_FORMS, routes_option, service_option, target_option
 from forebay.cli.progress_bar import ProgressBar
+from forebay.cli.services import methods_of
 from forebay.deadline import Deadline
-from forebay.metadata import ATTACHED, CALL_ID, PRIORITY, QUEUE_MS, RESUME_FROM, RUN_MS
-from forebay.routes import Method, RouteError
-from forebay.routes.sources import read_all_methods
+from forebay.metadata import ATTACHED, CALL_ID, QUEUE_MS, RUN_MS
+from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 
 # On a terminal, longer texts and lists are shortened.
@@ -76,38 +78,55 @@ def call(
     printed as a line of JSON; on a terminal, long values are shortened, and a bar shows the
     progress of a stream until its first response.
     """
-    found = _method(method, services, routes)
-    messages = list(_messages(found, fields, requests))
-    metadata = _metadata(call_id, resume_from, priority, headers)
-    with channel_to(target, resume=resume, pool=found.pool, routes=routes) as channel:
-        try:
-            _run(channel, found, messages, metadata, timeout)
-        except grpc.RpcError as error:
-            fail(of_rpc_error(error), target)
+    found = _method(method, _methods(target, services, routes))
+    messages = list(request_messages(found, fields, requests))
+    metadata = request_metadata(call_id, resume_from, priority, headers)
+    with channel(target, resume=resume, pool=found.pool, routes=routes) as gateways:
+        _run(gateways, target, found, messages, metadata, timeout)
+
+
+def _methods(target: str, services: Sequence[str], routes: str | None) -> tuple[Method, ...]:
+    try:
+        with CancelOnCtrlC() as ctrl_c, server_at(target, ctrl_c) as server:
+            return methods_of(server, services, routes, ctrl_c)
+    except grpc.RpcError as error:
+        fail(of_rpc_error(error), target)
 
 
 def _run(
-    channel: grpc.Channel,
+    gateways: grpc.Channel,
+    target: str,
     method: Method,
     messages: Sequence[Message],
     metadata: tuple[tuple[str, str], ...],
     timeout_s: float | None,
 ) -> None:
     # On the wire all four kinds of RPC are the same, so one multi-callable serves for all.
-    invoke = channel.stream_stream(
+    invoke = gateways.stream_stream(
         method.path,
         request_serializer=method.request_class.SerializeToString,
         response_deserializer=method.response_class.FromString,
     )
-    with _Output(method) as output, CancelOnCtrlC() as ctrl_c:
-        timeout_s = Deadline.after(timeout_s).timeout_s()
-        call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
-        try:
-            for response in ctrl_c.responses(call):
-                output.show(response)
-        finally:
-            call.cancel()
-    output.show_summary(call)
+    timeout_s = Deadline.after(timeout_s).timeout_s()
+    try:
+        with _Output(method) as output, CancelOnCtrlC() as ctrl_c:
+            call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
+            try:
+                for response in ctrl_c.responses(call):
+                    output.show(response)
+            finally:
+                call.cancel()
+    except grpc.RpcError as error:
+        fail(of_rpc_error(error), target, _metadata_of(call).get(CALL_ID))
+    except SystemExit:  # by Ctrl-C
+        show_id(_metadata_of(call).get(CALL_ID))
+        raise
+    output.show_summary(_metadata_of(call))
+
+
+def _metadata_of(call: Any) -> dict[str, str]:
+    """The initial and trailing metadata."""
+    return {**dict(call.initial_metadata() or ()), **dict(call.trailing_metadata() or ())}
 
 
 class _Output:
@@ -140,11 +159,10 @@ class _Output:
             value = as_dict(response, defaults=True)
         click.echo(json.dumps(_shortened(value) if self._shorten else value, ensure_ascii=False))
 
-    def show_summary(self, call: Any) -> None:
+    def show_summary(self, metadata: Mapping[str, str]) -> None:
         """Prints the call's id and times, if standard error is a terminal."""
         if not self._err.is_terminal:
             return
-        metadata = {**dict(call.initial_metadata() or ()), **dict(call.trailing_metadata() or ())}
         parts = [
             f"{key.removeprefix('forebay-')} {metadata[key]}"
             for key in (CALL_ID, ATTACHED, QUEUE_MS, RUN_MS)
@@ -165,72 +183,10 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def _method(name: str, modules: Sequence[str], routes: str | None) -> Method:
-    try:
-        methods = read_all_methods(modules, setting="--service", routes=routes)
-    except RouteError as error:
-        raise click.ClickException(str(error)) from error
+def _method(name: str, methods: Sequence[Method]) -> Method:
     found = [m for m in methods if name in (m.name, m.name.rpartition(".")[2], m.path[1:])]
     if len(found) != 1:
         served = ", ".join(method.name for method in methods)
         problem = "no such method" if not found else "several methods have this name"
         raise click.ClickException(f"{name}: {problem}; give one of: {served}")
     return found[0]
-
-
-def _messages(method: Method, fields: Sequence[str], more: TextIO | None) -> Iterator[Message]:
-    if fields or more is None:
-        yield _parsed(method, _nested(fields), "the fields")
-    for number, line in enumerate(more or (), start=1):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise click.ClickException(f"--requests, line {number}: {error}") from error
-            yield _parsed(method, value, f"--requests, line {number}")
-
-
-def _parsed(method: Method, value: Any, where: str) -> Message:
-    try:
-        return json_format.ParseDict(value, method.request_class(), descriptor_pool=method.pool)
-    except json_format.ParseError as error:
-        name = method.request_class.DESCRIPTOR.full_name
-        raise click.ClickException(f"{where}: expected a {name}: {error}") from error
-
-
-def _nested(fields: Sequence[str]) -> dict[str, Any]:
-    root: dict[str, Any] = {}
-    for field in fields:
-        path, equals, text = field.partition("=")
-        if not equals:
-            raise click.ClickException(f"{field}: expected FIELD=VALUE")
-        *parents, last = path.split(".")
-        message = root
-        for parent in parents:
-            message = message.setdefault(parent, {})
-        message[last] = _value(text)
-    return root
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=str)
-    except ValueError:
-        return text
-
-
-def _metadata(
-    call_id: str | None, resume_from: int | None, priority: int | None, headers: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
-    given: list[tuple[str, object]] = [
-        (CALL_ID, call_id),
-        (RESUME_FROM, resume_from),
-        (PRIORITY, priority),
-    ]
-    pairs = [(key, str(value)) for key, value in given if value is not None]
-    for header in headers:
-        key, colon, value = header.partition(":")
-        if not colon:
-            raise click.ClickException(f"-H {header}: expected KEY:VALUE")
-        pairs.append((key.strip().lower(), value.strip()))
-    return tuple(pairs)

@@ -11,10 +11,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
+
+T = TypeVar("T")
 
 INTERRUPTED = 128 + signal.SIGINT
 _CHECK_INTERVAL_S = 0.05
@@ -36,6 +40,13 @@ class CancelOnCtrlC:
     def responses(self, call: Any) -> Iterator[Any]:
         """The responses of a streaming RPC."""
         yield from self._track(call)
+
+    def next_of(self, queue: SimpleQueue[T]) -> T:
+        """The next entry of a queue."""
+        while not self._interrupted:
+            with suppress(Empty):
+                return queue.get(timeout=_CHECK_INTERVAL_S)
+        raise SystemExit(INTERRUPTED)
 
     def sleep(self, seconds: float) -> None:
         wake_at = time.monotonic() + seconds

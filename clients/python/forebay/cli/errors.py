@@ -5,32 +5,16 @@ from __future__ import annotations
 from typing import NoReturn
 
 import click
-import grpc
-from google.protobuf.descriptor_pool import DescriptorPool
 
-from forebay.channels import channel
 from forebay.errors import BackendError, DeadlineExceeded, ForebayError
 from forebay.extras import command_to_install, missing_of
-from forebay.resume.targets import read_targets
 
 
-def channel_to(
-    target: str,
-    *,
-    resume: bool = False,
-    pool: DescriptorPool | None = None,
-    routes: str | None = None,
-) -> grpc.Channel:
-    """A channel to the gateways of `--target`."""
-    try:
-        return channel(target, resume=resume, pool=pool, routes=routes)
-    except ValueError as error:
-        raise click.ClickException(f"--target: {error}") from error
-
-
-def fail(error: ForebayError, target: str) -> NoReturn:
-    """Ends the command with the error and what to do about it."""
+def fail(error: ForebayError, target: str, call_id: str | None = None) -> NoReturn:
+    """Ends the command with the error, the id of the call that failed, and what to do about it."""
     lines = [str(error)]
+    if call_id is not None:
+        lines.append(f"  id: {call_id}")
     lines += [
         f"  {violation.field}: {violation.description}"
         for violation in error.violations
@@ -39,7 +23,17 @@ def fail(error: ForebayError, target: str) -> NoReturn:
     if error.retry_after_s is not None:
         lines.append(f"  retry after {error.retry_after_s:g} s")
     if isinstance(error, (BackendError, DeadlineExceeded)):
-        doctor = f"`forebay doctor --listen {read_targets(target)[0]}`"
-        here = "" if not missing_of("gateway") else f" (needs {command_to_install('gateway')})"
-        lines.append(f"  run {doctor}{here} to find the cause")
+        lines.append(f"  {doctor_hint(target)}")
     raise click.ClickException("\n".join(lines))
+
+
+def doctor_hint(target: str) -> str:
+    """The command that finds out why the gateways of `--target` don't answer."""
+    here = "" if not missing_of("gateway") else f" (needs {command_to_install('gateway')})"
+    return f"run `forebay doctor --target {target}`{here} to find the cause"
+
+
+def show_id(call_id: str | None) -> None:
+    """Prints the id of a call that was left, if it has one."""
+    if call_id is not None:
+        click.echo(f"id: {call_id}", err=True)

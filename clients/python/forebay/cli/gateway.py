@@ -6,17 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import click
 import grpc
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 
 from forebay.cli.call_rows import id_of
+from forebay.cli.connection import Server, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
-from forebay.cli.errors import channel_to, fail
-from forebay.cli.message_json import COMPILED
-from forebay.routes.sources import SourceError, read_source
+from forebay.cli.errors import fail
+from forebay.cli.reflection import reflected
+from forebay.cli.services import pools_of
+from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
@@ -28,9 +29,10 @@ _COLLECTION = "operations/"
 class Gateway:
     """The Operations and CallService of a gateway; Ctrl-C cancels their RPCs."""
 
-    def __init__(self, channel: grpc.Channel, ctrl_c: CancelOnCtrlC) -> None:
-        self._operations: Any = operations_pb2.OperationsStub(channel)
-        self._calls = CallServiceStub(channel)
+    def __init__(self, server: Server, ctrl_c: CancelOnCtrlC) -> None:
+        self._operations: Any = operations_pb2.OperationsStub(server.channel)
+        self._calls = CallServiceStub(server.channel)
+        self._server = server
         self._ctrl_c = ctrl_c
         self.sleep = ctrl_c.sleep
 
@@ -80,32 +82,34 @@ class Gateway:
         )
         return listed.queues
 
+    def served_methods(self) -> Sequence[calls_pb2.ServedMethod]:
+        """The methods that it serves, with their workers."""
+        listed: calls_pb2.ListMethodsResponse = self._unary(
+            self._calls.ListMethods, calls_pb2.ListMethodsRequest()
+        )
+        return listed.methods
+
+    def described_methods(self) -> Sequence[Method] | None:
+        """The methods that reflection has; None if the server has no reflection."""
+        found = reflected(self._server, self._ctrl_c)
+        return None if found is None else found.methods
+
+    def pools(self, services: Sequence[str]) -> tuple[DescriptorPool, ...]:
+        """The descriptor pools of its messages or, if given, those of `services`."""
+        return pools_of(self._server, services, self._ctrl_c)
+
     def _unary(self, method: Any, request: Any, seconds: float = 0.0) -> Any:
         return self._ctrl_c.result(method.future(request, timeout=seconds + _RPC_TIMEOUT_S))
 
 
 @contextmanager
 def gateway_at(target: str) -> Iterator[Gateway]:
-    """A gateway; a failed RPC ends the command with a message."""
+    """The first gateway of `--target` that answers; an RPC that fails ends the command."""
     try:
-        with (
-            channel_to(target) as channel,
-            CancelOnCtrlC() as ctrl_c,
-        ):
-            yield Gateway(channel, ctrl_c)
+        with CancelOnCtrlC() as ctrl_c, server_at(target, ctrl_c) as server:
+            yield Gateway(server, ctrl_c)
     except grpc.RpcError as error:
         fail(of_rpc_error(error), target)
-
-
-def pools_of(sources: Sequence[str]) -> tuple[DescriptorPool, ...]:
-    """The descriptor pools of the sources and of imported modules."""
-    pools = list(COMPILED)
-    for name in sources:
-        try:
-            pools.append(read_source(name).pool)
-        except SourceError as error:
-            raise click.ClickException(f"--service = {name!r}: {error}") from error
-    return tuple(dict.fromkeys(pools))
 
 
 def _name(call_id: str) -> str:

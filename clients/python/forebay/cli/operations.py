@@ -16,7 +16,7 @@ from forebay.cli.call_rows import (
     queue_row,
     state_of,
 )
-from forebay.cli.gateway import gateway_at, pools_of
+from forebay.cli.gateway import gateway_at
 from forebay.cli.message_json import as_json as item_json
 from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
 from forebay.cli.tables import show, show_json, show_lines
@@ -106,8 +106,8 @@ def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, fir
 
     The start of an ID is enough if no other call's starts so.
     """
-    pools = pools_of(services)
     with gateway_at(target) as gateway:
+        pools = gateway.pools(services)
 
         def show_items(call_id: str) -> None:
             for response in gateway.items(call_id, first, follow):

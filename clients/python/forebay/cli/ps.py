@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from forebay.cli.call_rows import CALLS, call_json, call_row, metadata_of
-from forebay.cli.gateway import Gateway, gateway_at, pools_of
+from forebay.cli.gateway import Gateway, gateway_at
 from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
 from forebay.cli.tables import Row, show, show_json, show_lines, table
 from forebay.v1 import call_pb2
@@ -68,9 +68,9 @@ def ps(
     If the output is not a terminal, rows are tab-separated. With --json or without a terminal,
     --watch prints new and changed calls only.
     """
-    pools = pools_of(services)
     console = Console()
     with gateway_at(target) as gateway:
+        pools = gateway.pools(services)
         listings = _listings(gateway, partial(_filter, states, method, all_calls), limit, watch)
         if as_json or not console.is_terminal:
             _print_lines(_changed(listings) if watch else listings, pools, as_json)

@@ -7,6 +7,7 @@
 from forebay.routes.file import NO_ROUTES, RouteFile, read_route_file
 from forebay.routes.methods import (
     Method,
+    all_methods,
     has_service,
     method_of,
     read_methods,
@@ -23,6 +24,7 @@ __all__ = [
     "Route",
     "RouteError",
     "RouteFile",
+    "all_methods",
     "has_service",
     "method_of",
     "read_methods",

@@ -103,6 +103,20 @@ def read_methods(
     return tuple(methods)
 
 
+def all_methods(
+    services: Iterable[ServiceDescriptor], routes: RouteFile = NO_ROUTES
+) -> tuple[Method, ...]:
+    """All methods, in the order of their declaration; an empty route if there is none.
+
+    The routes are not checked: they may be those of a gateway of another version.
+    """
+    return tuple(
+        _read(descriptor, routes.routes.get(descriptor.full_name))
+        for service in services
+        for descriptor in service.methods
+    )
+
+
 def is_routed(descriptor: MethodDescriptor, routes: RouteFile = NO_ROUTES) -> bool:
     """Whether the method has a route, or has one in the file."""
     return descriptor.full_name in routes.routes or _has_option(descriptor)

@@ -177,18 +177,28 @@ def _read_set(path: str) -> Source:
         raise SourceError(f"the file is not a descriptor set; {_HOW_TO_WRITE}") from error
     if not protos:
         raise SourceError(f"the file is empty, or not a descriptor set; {_HOW_TO_WRITE}")
+    try:
+        return source_of_files(path, protos)
+    except SourceError as error:
+        raise SourceError(f"the descriptor set {error}; {_HOW_TO_WRITE}") from error
+
+
+def source_of_files(name: str, protos: Mapping[str, FileDescriptorProto]) -> Source:
+    """The source with these files, by their names, in a pool of its own.
+
+    Raises SourceError if an import is missing or a file is invalid.
+    """
     missing = {need for file in protos.values() for need in file.dependency} - protos.keys()
     if missing:
-        lacks = ", ".join(sorted(missing))
-        raise SourceError(f"the descriptor set lacks imported files ({lacks}); {_HOW_TO_WRITE}")
+        raise SourceError(f"lacks imported files ({', '.join(sorted(missing))})")
     pool = DescriptorPool()
     try:
         for file in _in_order(protos):
             pool.AddSerializedFile(file)
         files = tuple(pool.FindFileByName(name) for name in protos)
     except (TypeError, KeyError) as error:  # protobuf in C raises TypeError, in Python KeyError
-        raise SourceError(f"the descriptor set is invalid: {error}; {_HOW_TO_WRITE}") from error
-    return Source(path, files)
+        raise SourceError(f"is invalid: {error}") from error
+    return Source(name, files)
 
 
 def _in_order(protos: Mapping[str, FileDescriptorProto]) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from google.protobuf import (
 from forebay.routes import Method, RouteError, read_methods
 from forebay.routes.plain import ExceptionStatus, PlainTask
 from forebay.v1 import route_pb2
-from forebay_gateway.cli.display import policy
+from forebay_gateway.admin.policy import policy
 from forebay_gateway.server.methods import needs_ledger
 from tests.unit.samples import METHODS
 

@@ -1,0 +1,76 @@
+"""The messages and the metadata of a call, from the arguments of `forebay call`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+import click
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from forebay.metadata import CALL_ID, PRIORITY, RESUME_FROM
+from forebay.routes import Method
+
+
+def request_messages(
+    method: Method, fields: Sequence[str], more: TextIO | None
+) -> Iterator[Message]:
+    """A message of FIELD=VALUE arguments, then those of a file. Raises ClickException."""
+    if fields or more is None:
+        yield _parsed(method, _nested(fields), "the fields")
+    for number, line in enumerate(more or (), start=1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise click.ClickException(f"--requests, line {number}: {error}") from error
+            yield _parsed(method, value, f"--requests, line {number}")
+
+
+def _parsed(method: Method, value: Any, where: str) -> Message:
+    try:
+        return json_format.ParseDict(value, method.request_class(), descriptor_pool=method.pool)
+    except json_format.ParseError as error:
+        name = method.request_class.DESCRIPTOR.full_name
+        raise click.ClickException(f"{where}: expected a {name}: {error}") from error
+
+
+def _nested(fields: Sequence[str]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for field in fields:
+        path, equals, text = field.partition("=")
+        if not equals:
+            raise click.ClickException(f"{field}: expected FIELD=VALUE")
+        *parents, last = path.split(".")
+        message = root
+        for parent in parents:
+            message = message.setdefault(parent, {})
+        message[last] = _value(text)
+    return root
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
+
+
+def request_metadata(
+    call_id: str | None, resume_from: int | None, priority: int | None, headers: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """The metadata for the options that are given. Raises ClickException."""
+    given: list[tuple[str, object]] = [
+        (CALL_ID, call_id),
+        (RESUME_FROM, resume_from),
+        (PRIORITY, priority),
+    ]
+    pairs = [(key, str(value)) for key, value in given if value is not None]
+    for header in headers:
+        key, colon, value = header.partition(":")
+        if not colon:
+            raise click.ClickException(f"-H {header}: expected KEY:VALUE")
+        pairs.append((key.strip().lower(), value.strip()))
+    return tuple(pairs)

@@ -1,0 +1,82 @@
+"""The settings of a gateway that the commands of callers read, too: `listen`, `routes`, `services`.
+
+As for the gateway, variables win over the file, which is `forebay.toml` or the one that
+FOREBAY_CONFIG names. Other settings in the file are left to the gateway.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+_PREFIX = "FOREBAY_"
+_CONFIG_VARIABLE = "FOREBAY_CONFIG"
+_DEFAULT_CONFIG = "forebay.toml"
+_COMPUTE = ("forebay.compute.v1.compute_pb2",)
+
+
+class Services(NamedTuple):
+    """The sources of the services, and where they are set."""
+
+    names: tuple[str, ...]
+    setting: str
+
+
+def read_listen() -> str | None:
+    """Where the gateway listens; None if that is not set. Raises ClickException."""
+    return os.environ.get(f"{_PREFIX}LISTEN") or _in_file("listen", str, "HOST:PORT")
+
+
+def read_routes() -> str | None:
+    """The file of routes; None if that is not set. Raises ClickException."""
+    return os.environ.get(f"{_PREFIX}ROUTES") or _in_file("routes", str, "the name of a file")
+
+
+def read_services() -> Services:
+    """What the gateway serves; the default is ComputeService. Raises ClickException."""
+    variable = f"{_PREFIX}SERVICES"
+    value = os.environ.get(variable)
+    if value:
+        try:
+            names = json.loads(value)
+        except ValueError:
+            names = None
+        expected = f'{variable} = {value!r}: expected a list in JSON, such as ["mypkg.my_pb2"]'
+        return Services(_names(names, expected), variable)
+    expected = 'a list of names, such as ["mypkg.my_pb2"]'
+    names = _in_file("services", list, expected)
+    if names is None:
+        return Services(_COMPUTE, "services")
+    where = f"{_config()}: services"
+    return Services(_names(names, f"{where} = {names!r}: expected {expected}"), where)
+
+
+def _names(value: Any, expected: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise click.ClickException(expected)
+    return tuple(value)
+
+
+def _in_file(name: str, kind: type[Any], expected: str) -> Any:
+    path = _config()
+    try:
+        value = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
+    except FileNotFoundError as error:
+        if not os.environ.get(_CONFIG_VARIABLE):
+            return None
+        problem = f"{_CONFIG_VARIABLE} = {str(path)!r}: expected a TOML file; there is none"
+        raise click.ClickException(problem) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.ClickException(f"{path}: {error}") from error
+    if value is not None and not isinstance(value, kind):
+        raise click.ClickException(f"{path}: {name} = {value!r}: expected {expected}")
+    return value
+
+
+def _config() -> Path:
+    return Path(os.environ.get(_CONFIG_VARIABLE) or _DEFAULT_CONFIG)

@@ -1,0 +1,175 @@
+"""Commands know the services of the gateway that they address; then those of the settings.
+
+The gateway serves EchoService; the commands run in a folder and an environment without it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Ran, run
+from tests.e2e.conftest import Site
+from tests.e2e.known_calls import new_id
+from tests.harness import environment, process
+
+ECHO = "tests.echo.v1.EchoService"
+
+
+class Elsewhere:
+    """A folder from which commands address the gateway; they can't import its services."""
+
+    def __init__(self, site: Site, folder: Path) -> None:
+        self.folder = folder
+        self.address = site.targets(1)[0]
+
+    def run(self, *command: str, **variables: str) -> Ran:
+        env = environment(FOREBAY_ADDRESS=self.address, **variables)
+        return run("forebay", *command, env=env, cwd=self.folder)
+
+
+@pytest.fixture
+def elsewhere(site: Site, tmp_path: Path) -> Elsewhere:
+    return Elsewhere(site, tmp_path)
+
+
+def test_call_knows_the_methods_of_the_gateway(elsewhere: Elsewhere) -> None:
+    called = elsewhere.run("call", "ServerStream", "text=hello", "count=2").succeeded()
+    assert [message["text"] for message in called.messages] == ["hello", "hello"]
+    assert called.err == ""
+
+
+def test_call_lists_the_methods_of_the_gateway(elsewhere: Elsewhere) -> None:
+    ran = elsewhere.run("call", "Divide")
+    assert ran.code == 1
+    assert "Error: Divide: no such method; give one of: " in ran.err
+    assert f"{ECHO}.ServerStream" in ran.err
+    assert "forebay.compute.v1.ComputeService.Add" in ran.err
+    assert "Reflection" not in ran.err
+
+
+def test_logs_and_ps_decode_the_messages_of_the_gateway(elsewhere: Elsewhere) -> None:
+    call_id = new_id()
+    arguments = ["text=hello", "count=3", "--id", call_id]
+    called = elsewhere.run("call", "ServerStream", *arguments).succeeded()
+    assert elsewhere.run("logs", call_id).succeeded().out == called.out
+    [row] = [row for row in elsewhere.run("ps").succeeded().out.splitlines() if call_id in row]
+    assert f"{ECHO}.ServerStream\tSUCCEEDED" in row
+
+
+@pytest.mark.parametrize("arguments", [["--service", "no.such.module"], []])
+def test_services_that_are_given_win_over_those_of_the_gateway_and_settings_do_not(
+    elsewhere: Elsewhere, arguments: Sequence[str]
+) -> None:
+    (elsewhere.folder / "forebay.toml").write_text('services = ["also.no.such"]')
+    ran = elsewhere.run(
+        "call", "Unary", "text=x", *arguments, FOREBAY_SERVICES='["no.such.either"]'
+    )
+    if arguments:
+        assert ran.code == 1
+        assert "--service = 'no.such.module': expected a compiled protobuf module" in ran.err
+    else:
+        assert ran.succeeded().messages[0]["text"] == "x"
+
+
+def test_routes_are_those_of_the_gateway_with_its_workers(elsewhere: Elsewhere) -> None:
+    ran = elsewhere.run("routes", "--json").succeeded()
+    assert ran.err == ""
+    routes = {route["method"]: route for route in ran.messages}
+    echo = routes[f"{ECHO}.Unary"]
+    assert (echo["task"], echo["queue"], echo["consumers"]) == ("echo.unary", "echo", 4)
+    assert (echo["policy"], echo["problems"]) == ("durable, runs once", [])
+    assert echo["workers"]
+    assert routes["forebay.compute.v1.ComputeService.Add"]["consumers"] == 1
+    assert f"{ECHO}.Unrouted" not in routes
+
+
+def test_options_for_settings_show_the_routes_of_these_settings(elsewhere: Elsewhere) -> None:
+    ran = elsewhere.run("routes", "--service", "forebay.compute.v1.compute_pb2", "--json")
+    [add, *_] = ran.succeeded().messages
+    assert add["method"] == "forebay.compute.v1.ComputeService.Add"
+    assert add["consumers"] is None
+    assert add["problems"][0]["description"] == "the ledger does not answer"
+
+
+def test_doctor_examines_what_the_gateway_serves(elsewhere: Elsewhere, site: Site) -> None:
+    ran = elsewhere.run("doctor", "--json", FOREBAY_LEDGER_URL=site.url).succeeded()
+    found = {finding["subject"]: finding for finding in ran.messages}
+    assert found["queue echo"]["description"] == "4 calls at a time"
+    assert found["gateway"]["description"] == f"{elsewhere.address}, SERVING"
+    assert {"ledger", "broker", "queue add"} <= found.keys()
+    assert all(finding["good"] and not finding["fix"] for finding in found.values())
+
+
+def test_doctor_tells_problems_of_other_settings_from_those_of_the_gateway(
+    elsewhere: Elsewhere,
+) -> None:
+    ran = elsewhere.run("doctor", FOREBAY_DATA_DIR=str(elsewhere.folder))
+    assert ran.code == 1
+    assert "problem ledger: " in ran.out
+    assert (
+        "if the gateway has other settings than these, name its file in FOREBAY_CONFIG" in ran.out
+    )
+    assert f"ok      gateway: {elsewhere.address}, SERVING" in ran.out
+    assert "ok      queue echo: 4 calls at a time" in ran.out
+
+
+def test_commands_address_the_gateway_of_the_settings_file(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    port = elsewhere.address.rpartition(":")[2]
+    (tmp_path / "forebay.toml").write_text(f'listen = "0.0.0.0:{port}"\ndata_dir = "data"')
+    env = environment()
+    for command in (["call", "Unary", "text=x"], ["ps"], ["queues"], ["routes"]):
+        ran = run("forebay", *command, env=env, cwd=tmp_path).succeeded()
+        assert ran.err == ""
+    doctor = run("forebay", "doctor", env=env, cwd=tmp_path)
+    assert f"gateway: 127.0.0.1:{port}, SERVING" in doctor.out
+
+
+def test_without_a_gateway_routes_and_doctor_read_the_settings_file(tmp_path: Path) -> None:
+    settings = 'services = ["forebay.compute.v1.compute_pb2"]\ndata_dir = "data"'
+    (tmp_path / "forebay.toml").write_text(settings)
+    env = environment(FOREBAY_ADDRESS="127.0.0.1:1")
+    ran = run("forebay", "routes", env=env, cwd=tmp_path).succeeded()
+    assert ran.err == (
+        "no gateway answers at 127.0.0.1:1: Connection refused; "
+        "these are the routes of the settings\n"
+    )
+    assert "ComputeService.Add\tadd_module.tasks.add\tadd\t" in ran.out
+    doctor = run("forebay", "doctor", env=env, cwd=tmp_path)
+    assert "gateway: 127.0.0.1:1 does not answer: UNAVAILABLE" in doctor.out
+
+
+@pytest.mark.parametrize("method", ["Unary", "ServerStream", "Quick"])
+def test_a_call_that_fails_prints_its_id(elsewhere: Elsewhere, method: str) -> None:
+    ran = elsewhere.run("call", method, "act=raise")
+    assert (ran.code, ran.out) == (1, "")
+    error, called = ran.err.splitlines()
+    assert error.startswith("Error: INTERNAL/HANDLER_FAILED: ")
+    assert called.startswith("  id: ")
+    if method != "Quick":  # which is ephemeral
+        waited = elsewhere.run("wait", called.removeprefix("  id: "))
+        assert waited.code == 1
+        assert waited.out.startswith("FAILED: INTERNAL/HANDLER_FAILED")
+
+
+def test_a_call_that_is_refused_has_no_id(elsewhere: Elsewhere) -> None:
+    ran = elsewhere.run("call", "Factorial", "n=99999999")
+    assert ran.code == 1
+    assert "id: " not in ran.err
+
+
+def test_ctrl_c_prints_the_id_of_the_call(elsewhere: Elsewhere) -> None:
+    call_id = new_id()
+    env = environment(FOREBAY_ADDRESS=elsewhere.address)
+    arguments = ["text=x", "count=1000", "seconds=0.1", "--id", call_id]
+    command = ("forebay", "call", "ServerStream", *arguments)
+    with process(*command, env=env, cwd=elsewhere.folder) as calling:
+        calling.wait_for('"text"')
+        calling.popen.send_signal(signal.SIGINT)
+        assert calling.ended() == 130
+    assert calling.output.splitlines()[-1] == f"id: {call_id}"
