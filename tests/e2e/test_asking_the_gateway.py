@@ -88,7 +88,8 @@ def test_routes_are_those_of_the_gateway_with_its_workers(elsewhere: Elsewhere) 
 
 
 def test_options_for_settings_show_the_routes_of_these_settings(elsewhere: Elsewhere) -> None:
-    ran = elsewhere.run("routes", "--service", "forebay.compute.v1.compute_pb2", "--json")
+    arguments = ["--service", "forebay.compute.v1.compute_pb2", "--json"]
+    ran = elsewhere.run("routes", *arguments, FOREBAY_DATA_DIR=str(elsewhere.folder))
     [add, *_] = ran.succeeded().messages
     assert add["method"] == "forebay.compute.v1.ComputeService.Add"
     assert add["consumers"] is None
@@ -137,7 +138,7 @@ def test_without_a_gateway_routes_and_doctor_read_the_settings_file(tmp_path: Pa
     ran = run("forebay", "routes", env=env, cwd=tmp_path).succeeded()
     assert ran.err == (
         "no gateway answers at 127.0.0.1:1: Connection refused; "
-        "these are the routes of the settings\n"
+        "what it did not say is from the settings\n"
     )
     assert "ComputeService.Add\tadd_module.tasks.add\tadd\t" in ran.out
     doctor = run("forebay", "doctor", env=env, cwd=tmp_path)
@@ -173,3 +174,20 @@ def test_ctrl_c_prints_the_id_of_the_call(elsewhere: Elsewhere) -> None:
         calling.popen.send_signal(signal.SIGINT)
         assert calling.ended() == 130
     assert calling.output.splitlines()[-1] == f"id: {call_id}"
+
+
+def test_a_gateway_without_call_service_tells_its_methods_by_reflection(
+    site: Site, elsewhere: Elsewhere
+) -> None:
+    gateway = site.gateway("0.0.0.0:0")  # CallService is for loopback addresses only
+    target = f"127.0.0.1:{gateway.address.rpartition(':')[2]}"
+    called = elsewhere.run("call", "Unary", "text=x", "--target", target)
+    assert called.succeeded().messages[0]["text"] == "x"
+    settings = {"FOREBAY_LEDGER_URL": site.url}
+    routes = elsewhere.run("routes", "--target", target, **settings).succeeded()
+    assert "METHOD_UNKNOWN: forebay.v1.CallService is open only" in routes.err
+    assert "what it did not say is from the settings" in routes.err
+    assert f"{ECHO}.Unary\techo.unary\techo\tdurable, runs once\t4\tnone\n" in routes.out
+    doctor = elsewhere.run("doctor", "--target", target, **settings).succeeded()
+    assert "queue echo: 4 calls at a time" in doctor.out
+    gateway.end()

@@ -179,16 +179,16 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
 def routes(target: str, as_json: bool, **flags: Any) -> None:
     """Show the task, queue, policy and workers of each method.
 
-    The gateway is asked. If it does not tell, or if there are options for settings, these are the
-    routes of the settings and the workers of their ledger.
+    The gateway is asked. What it does not say is from the settings and from their ledger; all of
+    it, if there are options for settings.
     """
     settings = _settings(flags)
     answers = _ask(target, flags)
-    if answers.problem:
-        click.echo(f"{answers.problem}; these are the routes of the settings", err=True)
     served = answers.served
     if served is None:
-        methods = _loaded(settings)
+        if answers.problem:
+            click.echo(f"{answers.problem}; what it did not say is from the settings", err=True)
+        methods = routed_methods(answers, lambda: _loaded(settings))
         workers = run(find_workers(settings)) if needs_ledger(methods) else ()
         plain = run(find_plain_consumers(settings, methods))
         served = served_methods(methods, workers, plain)
@@ -202,8 +202,8 @@ def routes(target: str, as_json: bool, **flags: Any) -> None:
 def doctor(target: str, as_json: bool, **flags: Any) -> None:
     """Check everything that a call needs; report each problem and how to fix it.
 
-    The methods and workers are those of the gateway or, if it does not tell or there are options
-    for settings, of the settings.
+    The gateway is asked for methods and workers. What it does not say is from the settings and
+    from their ledger; all of it, if there are options for settings.
     """
     settings = _settings(flags)
     answers = _ask(target, flags)
