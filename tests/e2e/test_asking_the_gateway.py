@@ -158,6 +158,19 @@ def test_a_call_that_fails_prints_its_id(elsewhere: Elsewhere, method: str) -> N
         assert waited.out.startswith("FAILED: INTERNAL/HANDLER_FAILED")
 
 
+def test_a_call_that_fails_while_its_requests_arrive_prints_its_id(elsewhere: Elsewhere) -> None:
+    (elsewhere.folder / "chunk").write_text('{"left_chunk": "AAAA"}')  # 3 bytes of 8
+    operands = [
+        f"operands.{side}.{size}=1" for side in ("left", "right") for size in ("rows", "cols")
+    ]
+    ran = elsewhere.run("call", "MatMul", *operands, "--requests", "chunk")
+    assert ran.code == 1
+    error, *_, called = ran.err.splitlines()
+    assert error.startswith("Error: INVALID_ARGUMENT/INVALID_REQUEST: left_chunk 5 bytes")
+    waited = elsewhere.run("wait", called.removeprefix("  id: "))
+    assert waited.out.startswith("FAILED: INVALID_ARGUMENT/INVALID_REQUEST: left_chunk 5 bytes")
+
+
 def test_a_call_that_is_refused_has_no_id(elsewhere: Elsewhere) -> None:
     ran = elsewhere.run("call", "Factorial", "n=99999999")
     assert ran.code == 1

@@ -65,8 +65,8 @@ class RequestUpload:
     async def upload(self, push: Push) -> bool:
         """Stores all requests, then completes them, which queues a call that is not live.
 
-        False if the call has ended before: the watch gets its ending. Raises errors of the
-        requests; those of a live call only if they do not end the call.
+        False if the call has ended before, or because of its requests: the watch gets its ending.
+        Raises errors that do not end the call.
         """
         try:
             count = await self._store()
@@ -74,7 +74,7 @@ class RequestUpload:
             raise  # the caller can still complete the requests, under the call's id
         except ForebayError as error:
             await self._end(error)
-            if self._is_live and error.retry_after_s is None:
+            if error.retry_after_s is None:
                 return False
             raise
         if count is None:
