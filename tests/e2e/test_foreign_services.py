@@ -128,6 +128,15 @@ def test_the_commands_of_callers_take_the_file_too(foreign: Site) -> None:
     assert answer.messages[0]["server"]["ref"]["server_id"] == "5"
 
 
+def test_commands_elsewhere_ask_the_gateway(foreign: Site, tmp_path: Path) -> None:
+    env = environment(FOREBAY_ADDRESS=foreign.address, FOREBAY_DATA_DIR=str(tmp_path))
+    called = run("forebay", "call", "GetServer", "server_id=7", env=env, cwd=tmp_path).succeeded()
+    assert called.messages[0]["server"]["ref"]["server_id"] == "7"
+    routes = run("forebay", "routes", "--json", env=env, cwd=tmp_path).succeeded()
+    policies = {route["method"]: route["policy"] for route in routes.messages}
+    assert policies == {GET_SERVER: "durable, may run again", EXPORT: "ephemeral, runs once"}
+
+
 def test_a_descriptor_set_may_have_its_routes_in_a_file(tmp_path: Path) -> None:
     files = []
     for descriptor in with_dependencies([channelz.DESCRIPTOR]):

@@ -23,7 +23,11 @@ from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.finding import Finding
-from forebay_gateway.cli.plain_checks import consumers_of_application, plain_findings
+from forebay_gateway.cli.plain_checks import (
+    consumers_of_application,
+    known_applications,
+    plain_findings,
+)
 from forebay_gateway.cli.served_methods import is_known, served_methods
 from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
 from forebay_gateway.plain.brokers.base import PlainResults
@@ -32,6 +36,7 @@ from forebay_gateway.server.methods import applications_of, needs_main_broker
 
 _HEALTH_TIMEOUT_S = 2.0
 _BACKENDS = ("ledger", "broker", "result backend")
+_OTHER_SETTINGS = "if the gateway has other settings than these, name its file in FOREBAY_CONFIG"
 _NO_CONSUMER = MethodProblemKind.METHOD_PROBLEM_KIND_NO_CONSUMER
 
 
@@ -61,9 +66,7 @@ async def examine(
     findings = [await _checked("ledger", _ledger(settings))] if ours else []
     if needs_main_broker(methods):
         findings.append(await _checked("broker", _broker(settings, queues)))
-    applications = [settings.application(name) for name in applications_of(methods)]
-    found = await asyncio.gather(*(_application(each, methods) for each in applications))
-    findings += [finding for several in found for finding in several]
+    findings += await _applications(settings, methods)
     if ours:
         if served is None:
             served = served_methods(ours, await find_workers(settings), {})
@@ -77,10 +80,9 @@ async def examine(
 
 def _with_other_settings(finding: Finding) -> Finding:
     """A backend's problem that the gateways don't have may be one of the wrong settings."""
-    if finding.good or finding.subject not in _BACKENDS:
+    if finding.good or not finding.subject.startswith(_BACKENDS):
         return finding
-    hint = "if the gateway has other settings than these, name its file in FOREBAY_CONFIG"
-    return replace(finding, fix=f"{finding.fix}; {hint}")
+    return replace(finding, fix=f"{finding.fix}; {_OTHER_SETTINGS}")
 
 
 async def _checked(subject: str, check: Coroutine[Any, Any, Finding]) -> Finding:
@@ -209,6 +211,19 @@ async def _try_broker(where: RedisServer | AmqpServer, queues: Sequence[str]) ->
         await try_redis_broker(where, queues)
     else:
         await try_amqp_broker(where, queues)
+
+
+async def _applications(settings: Settings, methods: Sequence[Method]) -> list[Finding]:
+    """The applications of plain tasks; a gateway may have some that these settings lack."""
+    known = known_applications(settings, methods)
+    lacking = set(applications_of(methods)) - {application.name for application in known}
+    description = "the gateway has it, and these settings don't"
+    findings = [
+        Finding(f"application {name}", False, description, _OTHER_SETTINGS)
+        for name in sorted(lacking)
+    ]
+    found = await asyncio.gather(*(_application(each, methods) for each in known))
+    return findings + [finding for several in found for finding in several]
 
 
 async def _application(application: CeleryApplication, methods: Sequence[Method]) -> list[Finding]:

@@ -28,11 +28,22 @@ async def find_plain_consumers(
     settings: Settings, methods: Sequence[Method]
 ) -> Mapping[str, Consumers]:
     """The workers of each plain method, by its name; without those whose broker is unavailable."""
-    applications = [settings.application(name) for name in applications_of(methods)]
+    applications = known_applications(settings, methods)
     found = await asyncio.gather(
         *(consumers_of_application(application, methods) for application in applications)
     )
     return {name: one for several in found for name, one in (several or {}).items()}
+
+
+def known_applications(settings: Settings, methods: Sequence[Method]) -> list[CeleryApplication]:
+    """The applications of plain methods, without those that the settings lack.
+
+    The methods may be those of a gateway with other settings.
+    """
+    names = applications_of(methods)
+    return [
+        settings.application(name) for name in names if not name or name in settings.applications
+    ]
 
 
 async def consumers_of_application(

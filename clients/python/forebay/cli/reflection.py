@@ -27,7 +27,13 @@ _PATHS = (
 )
 _TIMEOUT_S = 10.0
 # Services of any gateway, which a user does not mean by the name of a method.
-_OWN = ("google.longrunning.Operations", "forebay.v1.CallService")
+_OWN = (
+    "forebay.v1.CallService",
+    "google.longrunning.Operations",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class _Reflection:
             for answer in self._answers([pb.ServerReflectionRequest(list_services="")])
             for service in answer.list_services_response.service
         ]
-        return [name for name in names if name not in _OWN and not name.startswith("grpc.")]
+        return [name for name in names if name not in _OWN]
 
     def files(self, services: Iterable[str]) -> dict[str, FileDescriptorProto]:
         """The files that declare the services, and what they import, by name."""
