@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from tests.plain.v1 import plain_pb2
 
 
 def forebay(command: str, plain: PlainSite, variables: dict[str, str]) -> Ran:
-    return run("forebay", command, "--listen", plain.address, env=plain.env | variables, cwd=ROOT)
+    """The command with the service of the variables; without `--service` it asks the gateway."""
+    [service] = json.loads(variables["FOREBAY_SERVICES"])
+    arguments = ["--listen", plain.address, "--service", service]
+    return run("forebay", command, *arguments, env=plain.env | variables, cwd=ROOT)
 
 
 def _service(folder: Path, task: str = "plain.add", queue: str = "plain") -> dict[str, str]:
@@ -74,6 +78,21 @@ def test_doctor_and_a_starting_gateway_name_wrong_routes_and_a_wrong_result_url(
         for pattern in said:
             assert re.search(pattern, found.out), found.out
             gateway.wait_for(pattern.removeprefix("method "), 30.0)
+
+
+def test_routes_of_a_gateway_without_a_ledger_have_the_workers_of_the_settings(
+    plain: PlainSite, tmp_path: Path
+) -> None:
+    env = plain.env | {"FOREBAY_SERVICES": '["no.such.module"]'}
+    listed = run("forebay", "routes", "--target", plain.address, env=env, cwd=tmp_path).succeeded()
+    rows = {row[0]: row for row in (line.split("\t") for line in listed.out.splitlines())}
+    assert rows["tests.plain.v1.PlainService.Subtract"][2:] == [
+        "plain",
+        "plain task, runs once",
+        "2",
+        "none",
+    ]
+    assert "what it did not say is from the settings" in listed.err
 
 
 def test_routes_name_a_wrong_task(plain: PlainSite, tmp_path: Path) -> None:
