@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_up_shows_what_handlers_log_and_restarts_when_a_file_changes(
 ) -> None:
     up, file, env = shop
     assert call(up, env, 1) == "first version"
-    up.wait_for(r"\[worker echo\] INFO shop: asked for hello")
+    up.wait_for(r"\[worker echo\] INFO shop: asked for text")
     up.wait_for("printed by the handler")
     assert "a detail" not in up.output
     assert "INFO celery" not in up.output
@@ -68,8 +69,9 @@ def test_up_shows_what_handlers_log_and_restarts_when_a_file_changes(
 
 
 def call(up: Process, env: dict[str, str], start: int) -> str:
-    """Calls the gateway of this start, counted from 1."""
+    """Runs the call that this start has printed, counted from 1, without the gateway's settings."""
     up.wait_for(rf"(?s)(ready on .*){{{start}}}Ctrl-C")
-    address = re.findall(r"ready on (\S+)", up.output)[-1]
-    ran = run("forebay", "call", "-t", address, "Unary", "text=hello", env=env, cwd=ROOT)
+    printed = re.findall(r"^    (forebay call .+)$", up.output, re.MULTILINE)[-1]
+    own = {name: value for name, value in env.items() if not name.startswith("FOREBAY_")}
+    ran = run(*shlex.split(printed), env=own, cwd=ROOT)
     return str(ran.succeeded().messages[0]["text"])
