@@ -66,6 +66,8 @@ def test_a_file_has_names_for_each_language(file: FileDescriptor) -> None:
 def test_the_options_number_is_as_documented() -> None:
     assert route_pb2.route.number == 50051
     assert route_pb2.route.containing_type is MethodOptions.DESCRIPTOR
+    plain = plain_pb2.DESCRIPTOR.extensions_by_name.values()
+    assert {extension.number for extension in plain} == {route_pb2.route.number}
     page = (PROTOS.parent / "docs" / "routes.md").read_text()
     assert f"number {route_pb2.route.number} of `google.protobuf.MethodOptions`" in page
 
