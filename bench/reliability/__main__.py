@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.reliability import cancelling, idling, losing, restarting
+from bench.reliability import attacking, cancelling, idling, losing, restarting
 
 
 @click.group()
@@ -46,6 +46,13 @@ def idle(count: int) -> None:
 def restart(rounds: int) -> None:
     """Time from a Redis restart until calls are served."""
     click.echo(restarting.restarted(rounds))
+
+
+@main.command()
+@click.option("--front", default="native", show_default=True)
+def attacks(front: str) -> None:
+    """Attacks by HTTP/2: when they end, and their cost."""
+    click.echo(attacking.attacked(front))
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class Handlers:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        streams = {"Count", "Chat", "HangAfter", "Flood", "Nothing"}
+        streams = {"Count", "Chat", "HangAfter", "Flood", "Nothing", "Quiet"}
         unary = {"Echo", "Sum", "Headers", "Abort", "Hang", "Lazy", "Fail", "Silent", "Big"}
         self._handlers = {
             path(name): Handler(getattr(self, f"_{_snake(name)}"), name in streams)
@@ -180,6 +180,9 @@ class Handlers:
     async def _hang(self, context: Context) -> bytes:
         self._site.events.put("began")
         return await self._until_cancelled()
+
+    async def _quiet(self, context: Context) -> None:
+        await asyncio.Event().wait()
 
     async def _hang_after(self, context: Context) -> None:
         await _read(context)

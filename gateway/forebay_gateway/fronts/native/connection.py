@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -42,6 +43,8 @@ from forebay_gateway.fronts.native.rpc import NativeRpc
 from forebay_gateway.rpc.context import FindHandler
 
 _SENT_AT_ONCE_BYTES = 128 << 10
+_FIRST_SLICE_BYTES, _STARTED_A_TURN = 4 << 10, 64
+"""A read of 256 KiB may have thousands of requests; other callers would wait for all of them."""
 _MAX_QUEUED_BYTES = 256 << 20
 """Of responses that the callers of one connection do not read."""
 _KEEPALIVE_PING, _GOAWAY_PING = b"keepaliv", b"goaway\0\0"
@@ -75,6 +78,9 @@ class NativeConnection(asyncio.Protocol):
         self._unfinished_requests: set[int] = set()
         self._paused = False
         self._flush_is_due = False
+        self._untaken: deque[memoryview] = deque()
+        self._started = 0
+        """How many RPCs, in all."""
         self._pings = PingStrikes(shared.limits.min_ping_interval_s)
         self.h2 = server_connection(shared.limits.max_streams, MAX_METADATA_BYTES)
 
@@ -107,18 +113,45 @@ class NativeConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes what the caller sends."""
-        if self.transport.is_closing():
-            return
+        self._untaken.append(memoryview(data))
+        if len(self._untaken) == 1:
+            self._take()
+
+    def _take(self) -> None:
+        """Takes what came, but no more new RPCs in a turn of the event loop than it can bear."""
+        started, size = self._started, _FIRST_SLICE_BYTES
+        while self._untaken and not self.transport.is_closing():
+            data = self._untaken.popleft()
+            if len(data) > size:
+                self._untaken.appendleft(data[size:])
+            before = self._started
+            if not self._receive(data[:size]):
+                break
+            if self._started - started >= _STARTED_A_TURN and self._untaken:
+                self.transport.pause_reading()
+                self.loop.call_soon(self._take_rest)
+                break
+            if self._started == before:
+                size *= 4
+        self.flush_soon()
+
+    def _take_rest(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._take()
+
+    def _receive(self, data: memoryview) -> bool:
+        """Whether the connection goes on."""
         try:
             self.h2.receive_data(data)
         except DenialOfServiceError as error:
             self._fail(ENHANCE_YOUR_CALM, str(error))
-            return
+            return False
         except NGH2Error as error:
             self._fail(PROTOCOL_ERROR, str(error))
-            return
+            return False
         self._handle_events(read=True)
-        self.flush_soon()
+        return True
 
     def pause_writing(self) -> None:
         """The caller, or the network, is slower than its responses."""
@@ -275,6 +308,7 @@ class NativeConnection(asyncio.Protocol):
             return
         rpc = NativeRpc(self, stream_id, head, self._shared.find(head.path))
         self._rpcs[stream_id] = rpc
+        self._started += 1
         task = rpc.start()
         self._shared.tasks.add(task)
         task.add_done_callback(self._shared.tasks.discard)

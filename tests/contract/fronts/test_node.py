@@ -1,0 +1,35 @@
+"""RPCs of grpc-js, which has an HTTP/2 of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.commands import run
+from tests.contract.fronts.site import Site
+from tests.e2e.test_node_client import node_client
+from tests.harness import environment
+
+__all__ = ("node_client",)
+
+SOURCE = Path(__file__).with_name("client.mjs")
+NOT_FOUND, DEADLINE_EXCEEDED = 5, 4
+
+
+def test_grpc_js_makes_calls_of_all_kinds(site: Site, node_client: Path) -> None:
+    script = node_client / SOURCE.name
+    shutil.copy(SOURCE, script)
+    printed = run("node", script.name, site.address, env=environment(), cwd=node_client).succeeded()
+    said = {line["step"]: line["value"] for line in map(json.loads, printed.out.splitlines())}
+    assert said == {
+        "echo": 3_000_000,
+        "sum": "10 1000000",
+        "count": [100_000] * 5,
+        "chat": [1, 20, 300],
+        "headers": [["text", "a"], ["text", "b"], ["raw-bin", "00ff"]],
+        "abort": [NOT_FOUND, "kein Eintrag: ü 100%", ["so"]],
+        "deadline": DEADLINE_EXCEEDED,
+        "gzip": 100_000,
+    }
+    assert [site.event(), site.event()] == ["began", "cancelled"]
