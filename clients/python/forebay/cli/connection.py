@@ -57,14 +57,15 @@ def server_at(target: str, ctrl_c: CancelOnCtrlC) -> Iterator[Server]:
             # Any answer shows that a server is there; it may not have the service.
             call = channel.unary_unary(_HEALTH).future(b"", timeout=_ANSWER_TIMEOUT_S)
             call.add_done_callback(lambda call, one=one: answers.put((one, call)))
-        problems = []
+        problems = {}
         for _ in channels:
             one, call = ctrl_c.next_of(answers)
             if call.code() not in _AWAY:
                 yield Server(one, channels[one])
                 return
-            problems.append(f"{one}: {_reason(call)}")
-    raise NoServer(f"no gateway answers at {'; '.join(problems)}", doctor_hint(target))
+            problems[one] = _reason(call)
+    described = "; ".join(f"{one}: {problems[one]}" for one in channels)
+    raise NoServer(f"no gateway answers at {described}", doctor_hint(target))
 
 
 def _reason(call: Any) -> str:
