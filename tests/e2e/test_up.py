@@ -62,10 +62,10 @@ def test_a_signal_stops_everything_cleanly_and_finished_calls_are_kept(
 
 def test_ctrl_c_to_the_whole_process_group_lets_calls_finish(env: dict[str, str]) -> None:
     with forebay_up(env=env) as (up, address), grpc.insecure_channel(address) as channel:
-        call = ComputeServiceStub(channel).Factorial(FactorialRequest(n=2_000_000), timeout=60)
+        call = ComputeServiceStub(channel).Factorial(FactorialRequest(n=1_000_000), timeout=60)
         next(call)
         os.killpg(up.popen.pid, signal.SIGINT)
-        assert sum(len(response.digits) for response in call) > 10_000_000
+        assert sum(len(response.digits) for response in call) > 5_000_000
         assert up.ended() == 0
 
 
