@@ -23,7 +23,10 @@ import pytest
 from tests.mutants.mutant import Mutant
 
 ROOT = Path(__file__).parents[2]
-_COPIED = ("clients/python", "backends", "gateway", "workers", "protos", "tests", "pyproject.toml")
+_COPIED = (
+    *("clients/python", "backends", "gateway", "workers", "protos", "docs", "tests"),
+    "pyproject.toml",
+)
 _SOURCES = ("clients/python", "backends", "gateway", "workers", ".")
 _OURS = ("tests", "forebay", "forebay_backends", "forebay_gateway", "forebay_workers")
 _IMPORTED_ONCE = (
