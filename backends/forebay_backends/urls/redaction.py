@@ -14,8 +14,12 @@ _SCHEMES = frozenset(
         *("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"),
         *("sentinel", "sentinels", "redis+sentinel", "redis-cluster", "rediss-cluster"),
         *("amqp", "amqps", "pyamqp", "rpc", "http", "https", "tcp", "sqs", "memcached"),
+        *("mongodb", "mongodb+srv", "cassandra", "elasticsearch", "couchdb", "s3", "file"),
+        *("db+sqlite", "db+mysql", "db+postgresql", "cache+memcached", "dynamodb", "gs"),
     )
 )
+_AROUND = " \t\n'\"`(<=,;"
+"""What may stand before a URL in a text."""
 
 
 def scheme_only(url: str) -> str:
@@ -25,6 +29,13 @@ def scheme_only(url: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """The text up to its first URL's scheme: the text after it may be part of a password."""
+    """The text up to its first URL's scheme: the text after it may be part of a password.
+
+    If no known scheme comes before the first `://`, that may be in the middle of a password, as in
+    `redis:user:a://b@host`. Then nothing of the text is shown.
+    """
     before, found, _ = text.partition("://")
-    return f"{before}://…" if found else text
+    if not found:
+        return text
+    start = max(map(before.rfind, _AROUND)) + 1
+    return f"{before}://…" if before[start:].lower() in _SCHEMES else "…"

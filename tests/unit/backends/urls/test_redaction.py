@@ -128,6 +128,21 @@ def test_variables_show_no_password(case: tuple[str, str], name: str) -> None:
         assert not shows(seen_of(load_settings, SettingsError), password)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("can't reach redis://user:s3cret@host", "can't reach redis://…"),
+        ("'amqp://user:s3cret@host' is refused", "'amqp://…"),
+        ("redis:user:s3cret://@host", "…"),
+        ("see redis:user:s3 cret://@host", "…"),
+        ("see s3cret://@host", "…"),
+        ("no URL at all", "no URL at all"),
+    ],
+)
+def test_a_text_is_shown_up_to_a_known_scheme(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
 def test_a_refused_url_is_shown_by_its_scheme_alone() -> None:
     with pytest.raises(BackendUrlError) as caught:
         broker_server("redis://user:s3cret/word@host")
