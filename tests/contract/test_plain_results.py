@@ -96,7 +96,7 @@ def test_a_result_that_is_not_json_ends_its_call_and_is_not_unpickled(
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("reddis://host", "'reddis://…' can't be used: No module named 'reddis'"),
+        ("reddis://host", "'…' can't be used: No module named 'reddis'"),
         ("mongodb://host/db", "You need to install the pymongo library"),
         ("disabled://", "stores no results"),
     ],
