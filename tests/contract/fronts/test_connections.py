@@ -204,6 +204,7 @@ def test_a_unix_socket_serves_and_a_dead_one_is_replaced() -> None:
                 assert json.loads(reply)["peer"].startswith("unix:")
                 with pytest.raises(OSError, match="in use"):
                     listening_sockets(listen, reuse_port=False)
+                channel.unary_unary(path("Echo"))(b"", timeout=_TIMEOUT_S)  # after the probe's end
 
 
 def test_ipv6_and_names_with_several_addresses() -> None:

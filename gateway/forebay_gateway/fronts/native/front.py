@@ -19,6 +19,8 @@ from forebay_gateway.rpc.context import FindHandler
 _BACKLOG = 1024
 _TICK_S = 1.0
 _HANDSHAKE_S = 20.0
+_ACCEPTING_S = 0.02
+"""A few turns of the event loop: until then asyncio hands over connections that it has accepted."""
 _CLOSING_S = 1.0
 """How long callers may take to close their connections, after the GOAWAY."""
 _SHUT_DOWN = RpcError(StatusCode.UNAVAILABLE, "the gateway is shutting down")
@@ -45,10 +47,14 @@ class NativeFront:
         self._ticks: asyncio.Task[None] | None = None
         self.addresses: list[str] = []
         self._sockets: list[socket.socket] = []
-        for one in listen:
-            address, sockets = listening_sockets(one, reuse_port=reuse_port)
-            self.addresses.append(address)
-            self._sockets.extend(sockets)
+        try:
+            for one in listen:
+                address, sockets = listening_sockets(one, reuse_port=reuse_port)
+                self.addresses.append(address)
+                self._sockets.extend(sockets)
+        except BaseException:
+            self._close_sockets()
+            raise
 
     @property
     def address(self) -> str:
@@ -71,8 +77,8 @@ class NativeFront:
     async def stop(self, grace_s: float) -> None:
         for server in self._servers:
             server.close()
-        for sock in self._sockets:
-            sock.close()
+        self._close_sockets()
+        await asyncio.sleep(_ACCEPTING_S)
         for connection in tuple(self._connections.open):
             connection.go_away()
         await _until(lambda: not self._connections.tasks, grace_s)
@@ -84,6 +90,13 @@ class NativeFront:
         if self._ticks is not None:
             await cancel_all([self._ticks])
         await _until(lambda: not self._connections.open, _CLOSING_S)
+        for connection in tuple(self._connections.open):
+            connection.transport.abort()
+        await _until(lambda: not self._connections.open, _CLOSING_S)
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
 
     async def _listen(self) -> list[asyncio.Server]:
         """On duplicates of the sockets: another server can take over from this one."""
