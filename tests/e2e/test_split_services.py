@@ -62,11 +62,13 @@ def address() -> Iterator[str]:
 def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a service's file, generated into a folder of the import path."""
     name = f"parrot{next(_numbers)}"
-    (tmp_path / f"{name}.proto").write_text(PROTO.format(name=name))
+    source = tmp_path / f"{name}.proto"
+    source.write_text(PROTO.format(name=name))
     includes = (f"-I{tmp_path}", f"-I{ROOT}", f"-I{include_path()}")
     outputs = (f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}")
     command = (sys.executable, "-m", "grpc_tools.protoc", *includes, *outputs, f"{name}.proto")
     subprocess.run(command, check=True)
+    source.unlink()  # if a test has imported grpc_tools, its importer compiles such files
     monkeypatch.syspath_prepend(tmp_path)
     return name
 
@@ -97,6 +99,14 @@ def test_a_service_whose_module_is_missing_is_reported_once(
     assert f"calls of /tests.{name}.Parrot/Repeat are not resumed" in str(warning.message)
     assert "import the module that protoc made" in str(warning.message)
     assert warning.filename == __file__
+
+
+def test_a_service_whose_module_fails_is_reported(name: str, address: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}_pb2.py").write_text("raise RuntimeError('no')\n")
+    with forebay.channel(address) as channel:
+        stub = stub_of(name, channel)
+        with pytest.warns(RuntimeWarning, match="are not resumed"):
+            assert stub.Repeat(EchoRequest(), timeout=10).text == "none"
 
 
 async def test_a_service_whose_module_is_missing_is_reported_once_over_asyncio(

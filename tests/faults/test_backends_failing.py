@@ -92,7 +92,15 @@ OUTAGES: dict[str, Outage] = {
 
 
 ONE, TWO = "one server", "two servers"
-CASES = [(servers, outage) for servers in (ONE, TWO) for outage in OUTAGES]
+CASES = [
+    *((ONE, outage) for outage in OUTAGES),
+    *((TWO, outage) for outage in ("killed", "unheard")),
+    *(
+        pytest.param(TWO, outage, marks=pytest.mark.variant)
+        for outage in OUTAGES
+        if outage not in ("killed", "unheard")
+    ),
+]
 
 
 def fresh() -> str:

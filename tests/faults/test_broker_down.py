@@ -28,7 +28,13 @@ def killed(broker: Server) -> Iterator[None]:
     broker.start()
 
 
-@pytest.mark.parametrize("outage", [killed, Server.frozen], ids=["killed", "frozen"])
+@pytest.mark.parametrize(
+    "outage",
+    [
+        pytest.param(killed, id="killed"),
+        pytest.param(Server.frozen, id="frozen", marks=pytest.mark.variant),
+    ],
+)
 def test_a_prefork_workers_leases_are_renewed_while_its_loop_blocks(
     outage: Callable[[Server], contextlib.AbstractContextManager[None]],
 ) -> None:

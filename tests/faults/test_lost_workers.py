@@ -61,7 +61,10 @@ def any_running(fleet: FleetMonitor) -> bool:
     return any(fleet.ledger.hget(key, "state") == b"RUNNING" for key in keys)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize(
+    "pool",
+    ["prefork", *(pytest.param(pool, marks=pytest.mark.variant) for pool in ("threads", "solo"))],
+)
 def test_a_killed_workers_calls_run_elsewhere(fleet: FleetMonitor, pool: str) -> None:
     first = fleet.worker(pool)
     with calling(lambda: indexes(fleet, "kill-worker", 200, 0.05)) as result:

@@ -31,6 +31,17 @@ BURSTS = 2
 ACCEPTED = {"DEADLINE_EXCEEDED", "UNAVAILABLE"}
 """No worker runs calls, and a loaded machine may send their messages too slowly."""
 PATH = "/tests.echo.v1.EchoService"
+PLAIN, GZIP = grpc.Compression.NoCompression, grpc.Compression.Gzip
+CASES = [
+    ("Unary", LEGAL_BYTES, PLAIN),
+    ("Unary", REFUSED_BYTES, GZIP),
+    ("Quick", LEGAL_BYTES, GZIP),
+    ("Quick", REFUSED_BYTES, PLAIN),
+    pytest.param("Unary", LEGAL_BYTES, GZIP, marks=pytest.mark.variant),
+    pytest.param("Unary", REFUSED_BYTES, PLAIN, marks=pytest.mark.variant),
+    pytest.param("Quick", LEGAL_BYTES, PLAIN, marks=pytest.mark.variant),
+    pytest.param("Quick", REFUSED_BYTES, GZIP, marks=pytest.mark.variant),
+]
 
 
 class Memory:
@@ -93,11 +104,7 @@ def burst(address: str, method: str, size: int, compression: grpc.Compression) -
         return Counter(each.code().name for each in calls)
 
 
-@pytest.mark.parametrize("method", ["Unary", "Quick"])
-@pytest.mark.parametrize("size", [LEGAL_BYTES, REFUSED_BYTES], ids=["legal", "over the limit"])
-@pytest.mark.parametrize(
-    "compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip], ids=["plain", "gzip"]
-)
+@pytest.mark.parametrize(("method", "size", "compression"), CASES)
 def test_a_burst_uses_bounded_memory_and_releases_it(
     gateway: tuple[Memory, str], method: str, size: int, compression: grpc.Compression
 ) -> None:

@@ -6,6 +6,8 @@ import re
 import time
 from contextlib import ExitStack
 
+import pytest
+
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import server
 from tests.faults.echoes import gateway, slow, take, worker
@@ -18,6 +20,7 @@ MOST_LINES = {"gateway": 12, "worker": 16}
 """A process has a few loops that log an outage each; before, 40 s took 200 and 760 lines."""
 
 
+@pytest.mark.variant
 def test_an_outage_of_40_s_takes_few_lines_and_its_end_is_logged() -> None:
     with ExitStack() as stack:
         ledger = stack.enter_context(server())

@@ -71,6 +71,7 @@ class CallService:
                 "the ledger does not answer, so the gateway has no list of workers",
                 retry_after_s=RETRY_AFTER_S,
             )
+        await self._fleet.refresh()  # the caller may have started a worker just now
         return pb.ListMethodsResponse(
             methods=[
                 served_method(self._consumers_of(method))

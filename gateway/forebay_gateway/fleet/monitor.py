@@ -19,7 +19,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.errors import mapped_errors
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, survey
 from forebay_backends.reaper import REAP_INTERVAL_S, Reaper
-from forebay_gateway.fleet.health_check import HealthCheck
+from forebay_gateway.fleet.health_check import HEALTH_TIMEOUT_S, HealthCheck
 
 _CLOCK_TIMEOUT_S = 5.0
 
@@ -61,6 +61,12 @@ class FleetMonitor:
         with mapped_errors():
             async with asyncio.timeout(_CLOCK_TIMEOUT_S):
                 await self._clock_is_known.wait()
+
+    async def refresh(self) -> None:
+        """Reads the workers now; raises BackendUnavailable."""
+        with mapped_errors():
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                await self._read_ledger()
 
     def ledger_time_ms(self, in_s: float) -> int:
         """The time `in_s` seconds from now on the ledger's clock, once that is known."""

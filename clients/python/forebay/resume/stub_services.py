@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -65,10 +66,10 @@ def _import_service_of_stub() -> None:
         frame = frame.f_back
         name = str(frame.f_globals.get("__name__", ""))
         if name.endswith(_STUB_MODULE):
-            try:
+            # It may be missing, conflict with a loaded file, or be compiled by grpc_tools' importer
+            # and fail. Then the first call warns.
+            with suppress(Exception):
                 import_module(name.removesuffix("_grpc"))
-            except (ImportError, TypeError):  # TypeError: it conflicts with a loaded file
-                return  # the first call warns
             return
 
 
