@@ -49,6 +49,9 @@ class Site:
     def event(self) -> str:
         return self.events.get(timeout=_TIMEOUT_S)
 
+    def forget_events(self) -> None:
+        self.events.queue.clear()
+
     async def stop(self, grace_s: float) -> None:
         """Ends the front, in its loop."""
         assert self.front is not None
