@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,8 +181,17 @@ class Cluster:
         source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
         yield Move(slot, source, target)
         others = [n for n in self.nodes if n not in (source, target) and _role(n) == "master"]
-        for node in (target, source, *others):
-            node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        nodes = (target, source, *others)
+
+        def given() -> bool:
+            for node in nodes:
+                node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+            time.sleep(0.02)
+            return all(_owner_id(node, slot) == target.id for node in nodes)
+
+        # The target believes the source instead if that has a newer epoch, of which the target
+        # had not heard, and claims the slot once more. So it is with moves in quick succession.
+        eventually(given, f"all know the new owner of slot {slot}")
 
     def join(self) -> Node:
         """One more master, without slots."""
@@ -216,10 +226,15 @@ class Cluster:
 
 
 def _has(node: Node, slot: int) -> bool:
+    return _owner_id(node, slot) == node.id
+
+
+def _owner_id(node: Node, slot: int) -> str | None:
+    """The master that has the slot, as far as the node knows."""
     for first, last, primary, *_ in node.client.execute_command("CLUSTER", "SLOTS"):
         if first <= slot <= last:
-            return bool(primary[2].decode() == node.id)
-    return False
+            return str(primary[2].decode())
+    return None
 
 
 @contextlib.contextmanager
