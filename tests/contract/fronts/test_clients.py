@@ -243,7 +243,7 @@ async def test_grpclib_makes_calls_of_all_kinds(site: Site) -> None:
         assert (raised.value.status, raised.value.message) == (grpclib.const.Status.NOT_FOUND, "nö")
         # The server's clock and the client's end the call at about the same time.
         with pytest.raises(
-            (asyncio.TimeoutError, grpclib.exceptions.GRPCError), match="^$|Deadline"
+            (asyncio.TimeoutError, grpclib.exceptions.GRPCError), match=r"^$|Deadline"
         ):
             await talk("Hang", timeout=0.3)
     assert [site.event(), site.event()] == ["began", "cancelled"]
