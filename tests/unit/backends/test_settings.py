@@ -546,3 +546,8 @@ def test_each_validator_has_a_name_of_its_own() -> None:
     names = [name for name, value in own if isinstance(value, classmethod)]
     assert len(names) > 3
     assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["lame_duck_s", "drain_s"])
+def test_a_gateway_may_stop_at_once(name: str) -> None:
+    assert getattr(given_settings(**{name: 0}), name) == 0

@@ -78,3 +78,7 @@ def test_100_years_and_more_count_as_infinite(seconds: float) -> None:
 def test_nan_is_not_a_deadline() -> None:
     with pytest.raises(ValueError, match="NaN"):
         Deadline.after(math.nan)
+
+
+def test_the_longest_time_is_100_years() -> None:
+    assert LONGEST_S == 3_153_600_000.0

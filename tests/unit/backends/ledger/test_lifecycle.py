@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.v1 import call_pb2
-from forebay_backends.ledger.lifecycle import TRANSITIONS, Event, State, lua_table, next_state
+from forebay_backends.ledger.lifecycle import (
+    TRANSITIONS,
+    Event,
+    State,
+    known_state,
+    lua_table,
+    next_state,
+)
 
 # Section 4 of the design, read again by hand: "RECEIVING → QUEUED → RUNNING → SUCCEEDED |
 # FAILED | CANCELLED | EXPIRED, and RUNNING → QUEUED when a claim lapses"; requests of a live
@@ -106,3 +113,8 @@ def test_the_lua_table_is_one_expression_of_names_and_strings() -> None:
     skeleton = re.sub(r"\w+ = \{(p(, p)*)?\}", "r", skeleton)
     assert re.fullmatch(r"\{r(, r)*\}", skeleton)
     assert not LUA_WORDS & set(re.findall(r"\w+", text))
+
+
+def test_a_state_of_a_newer_version_is_none() -> None:
+    assert known_state("RUNNING") is State.RUNNING
+    assert known_state("DREAMING") is None

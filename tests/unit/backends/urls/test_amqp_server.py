@@ -102,3 +102,8 @@ def test_a_url_that_kombu_would_misread_is_refused(url: str) -> None:
     with pytest.raises(BackendUrlError) as caught:
         amqp_server(url)
     assert caught.value.__cause__ is None
+
+
+def test_a_url_of_another_scheme_is_refused_with_the_right_form() -> None:
+    with pytest.raises(BackendUrlError, match=r"'redis://…': expected amqp://"):
+        amqp_server("redis://h")

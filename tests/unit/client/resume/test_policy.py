@@ -358,3 +358,19 @@ def test_the_caller_gets_each_item_once_and_in_order_after_any_failure(
             error = Draining("leaving", retry_after_s=1.0) if draining else lost()
             assert call.wait_s(error, accepted=length > 0) is not None
     assert got == [item.digits for item in gateway.items]
+
+
+@pytest.mark.parametrize(
+    ("error", "next_calls"),
+    [(Draining("", retry_after_s=0.1), [1, 1]), (QueueFull("", retry_after_s=0.1), [1, 0])],
+    ids=["down", "full"],
+)
+def test_other_calls_avoid_only_a_gateway_that_is_down(
+    error: ForebayError, next_calls: list[int]
+) -> None:
+    clock = FakeClock()
+    rotation = Rotation(2, clock)
+    policy = ResumePolicy(METHODS["Factorial"], (), Deadline.after(None, clock), rotation)
+    assert policy.attempt().target == 0
+    assert policy.on_failure(error) is not None
+    assert [rotation.next() for _ in range(2)] == next_calls

@@ -12,7 +12,7 @@ from itertools import islice
 
 import pytest
 
-from forebay.resume.request_replay import AsyncReplay, Replay
+from forebay.resume.request_replay import AsyncReplay, Replay, RequestWriter
 
 
 def numbers() -> Iterator[int]:
@@ -136,3 +136,13 @@ async def test_every_async_replay_of_a_broken_stream_raises() -> None:
         assert await anext(taker) == 0
         with pytest.raises(RuntimeError):
             await anext(taker)
+
+
+async def test_a_writer_yields_what_was_written_until_its_end() -> None:
+    writer = RequestWriter()
+    writer.write(1)
+    writer.write(None)
+    writer.end()
+    writer.end()
+    async with asyncio.timeout(10):
+        assert [request async for request in writer] == [1, None]
