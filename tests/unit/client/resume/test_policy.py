@@ -370,7 +370,11 @@ def test_other_calls_avoid_only_a_gateway_that_is_down(
 ) -> None:
     clock = FakeClock()
     rotation = Rotation(2, clock)
-    policy = ResumePolicy(METHODS["Factorial"], (), Deadline.after(None, clock), rotation)
+    deadline, options = (
+        Deadline.after(None, clock),
+        {"random": lambda: 1.0, "new_id": lambda: "made"},
+    )
+    policy = ResumePolicy(METHODS["Factorial"], (), deadline, rotation, **options)
     assert policy.attempt().target == 0
     assert policy.on_failure(error) is not None
     assert [rotation.next() for _ in range(2)] == next_calls
