@@ -25,7 +25,7 @@ MAX_HELD_BYTES = 128 * MIB
 CALLS = 60
 IDLE_CALLS = 200
 IDLE_PEAK_BYTES = 640 * MIB
-"""They are ended only after they began to send: of 800 MB, and as much in copies, 450 MiB arrive."""
+"""They are ended after they began to send: of 800 MB, and as much in copies, 450 MiB arrive."""
 HELD_S = 3.0
 LEGAL_BYTES, REFUSED_BYTES = 4_000_000, 15_000_000
 RETURNED_WITHIN_S = 30.0
