@@ -12,7 +12,7 @@ from forebay.routes import Limits, Method
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings, load_settings
 from forebay_gateway.rpc.options import CallOptions
-from forebay_gateway.rpc.policy import new_call, request_limit_bytes
+from forebay_gateway.rpc.policy import new_call, request_limit_bytes, stall_s
 from tests.unit.samples import method
 
 METADATA = from_pairs([("x-tenant", "a")])
@@ -117,3 +117,8 @@ def test_a_detached_call_is_not_bound_by_its_callers_deadline(settings: Settings
 def test_a_call_with_a_request_stream_starts_by_receiving(settings: Settings) -> None:
     assert _new(settings, method("MatMul")).receiving
     assert request_limit_bytes(method("MatMul"), settings) == 2 << 30
+
+
+def test_a_route_may_wait_longer_for_its_callers(settings: Settings) -> None:
+    assert stall_s(method("Factorial", limits=Limits()), settings) == settings.stall_s > 0
+    assert stall_s(method("Factorial", limits=Limits(stall_s=7.0)), settings) == 7.0
