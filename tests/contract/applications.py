@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Applications:
     gateway: Process
     channel: grpc.Channel
     shop: Server
+    restart_shops_worker: Callable[[], None]
     methods: dict[str, Method] = field(repr=False)
 
     def call(self, method: str, what: str, value: Any, timeout_s: float | None = TIMEOUT_S) -> Any:
@@ -89,12 +91,21 @@ def applications(folder: Path, redis_url: str, rabbitmq: RabbitMQ) -> Iterator[A
         ]
         for worker in workers:
             worker.wait_for(r" ready\.")
+
+        def restart_shops_worker() -> None:
+            """As its supervisor does: a Celery worker may end with its Redis, or wait long."""
+            workers[0].stop(signal.SIGKILL)
+            workers[0] = stack.enter_context(_worker("shop", *urls["shop"]))
+            workers[0].wait_for(r" ready\.")
+
         gateway, address = stack.enter_context(forebay_gateway(env=env, cwd=folder))
         channel = stack.enter_context(grpc.insecure_channel(address))
         found = read_all_methods([str(folder / "apps.binpb")], routes=folder / "routes.toml")
         methods = {method.name: method for method in found}
         env |= {"FOREBAY_LISTEN": address}
-        yield Applications(folder, env, address, gateway, channel, shop, methods)
+        yield Applications(
+            folder, env, address, gateway, channel, shop, restart_shops_worker, methods
+        )
 
 
 def _worker(name: str, broker: str, results: str) -> contextlib.AbstractContextManager[Process]:
