@@ -65,7 +65,9 @@ async def examine(
     queues = sorted({method.route.queue for method in ours})
     findings = [await _checked("ledger", _ledger(settings))] if ours else []
     if needs_main_broker(methods):
-        findings.append(await _checked("broker", _broker(settings, queues)))
+        note = ", the ledger's server" if settings.backends().broker_is_ledger else ""
+        broker = _broker(settings.application(), queues, note)
+        findings.append(await _checked("broker", broker))
     findings += await _applications(settings, methods)
     if ours:
         if served is None:
@@ -182,20 +184,20 @@ def _acl_fix(
     return rule and f"give the user the rule `{rule}` (ACL SETUSER USER {rule}); docs/redis.md"
 
 
-async def _broker(settings: Settings, queues: Sequence[str]) -> Finding:
-    backends = settings.backends()
-    where = backends.broker
+async def _broker(
+    application: CeleryApplication, queues: Sequence[str] = (), note: str = ""
+) -> Finding:
+    """The broker of an application; `note` is added to the address of one that works."""
+    subject, where = application.called("broker"), application.broker
+    setting = application.setting("broker_url")
     try:
-        wrong = await _wrong_server("broker", where, "FOREBAY_BROKER_URL")
+        wrong = await _wrong_server(subject, where, setting)
         if wrong is not None:
             return wrong
         await _try_broker(where, queues)
     except BackendUnavailable as error:
-        return Finding("broker", False, *_problem(where, error, "FOREBAY_BROKER_URL"))
-    shown = where.shown
-    return Finding(
-        "broker", True, f"{shown}, the ledger's server" if backends.broker_is_ledger else shown
-    )
+        return Finding(subject, False, *_problem(where, error, setting))
+    return Finding(subject, True, f"{where.shown}{note}")
 
 
 async def _wrong_server(
@@ -231,25 +233,13 @@ async def _application(application: CeleryApplication, methods: Sequence[Method]
     broker, backend = application.called("broker"), application.called("result backend")
     findings = []
     if application.name:
-        findings.append(await _checked(broker, _application_broker(application)))
+        findings.append(await _checked(broker, _broker(application)))
     results = make_results(application)
     if results is not None:
         findings.append(await _checked(backend, _result_backend(application, results)))
     return findings + plain_findings(
         application, await consumers_of_application(application, methods)
     )
-
-
-async def _application_broker(application: CeleryApplication) -> Finding:
-    subject, where = application.called("broker"), application.broker
-    try:
-        wrong = await _wrong_server(subject, where, application.setting("broker_url"))
-        if wrong is not None:
-            return wrong
-        await _try_broker(where, ())
-    except BackendUnavailable as error:
-        return Finding(subject, False, *_problem(where, error, application.setting("broker_url")))
-    return Finding(subject, True, where.shown)
 
 
 async def _result_backend(application: CeleryApplication, server: PlainResults) -> Finding:
