@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from ipaddress import ip_address
@@ -13,6 +13,7 @@ from typing import Any
 from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
 from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.aio.polling import poll_until
 from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
@@ -42,8 +43,8 @@ from forebay_gateway.server.methods import applications_of, load_methods, needs_
 from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
 
+_HAND_OVER_S = 0.02
 _CANCEL_GRACE_S = 1.0
-_DRAIN_POLL_S = 0.02
 _FIRST_REQUESTS_S = 0.2
 
 _log = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class _Gateway:
 
     async def drain(self, grace_s: float) -> None:
         """Waits for calls in flight, and aborts the rest."""
-        await asyncio.sleep(_DRAIN_POLL_S)  # until then gRPC may hand over calls it has accepted
+        await asyncio.sleep(_HAND_OVER_S)  # until then gRPC may hand over calls it has accepted
         await _arrived(self._admission)
         self._admission.drain()
         await _drained(self._admission, grace_s)
@@ -256,20 +257,14 @@ def _is_loopback(address: str) -> bool:
 
 async def _arrived(admission: Admission) -> None:
     """Waits for the first requests of calls that have begun, but not for silent callers."""
-    await _until(lambda: admission.calls.held <= admission.accepted, _FIRST_REQUESTS_S)
+    await poll_until(lambda: admission.calls.held <= admission.accepted, _FIRST_REQUESTS_S)
 
 
 async def _drained(admission: Admission, grace_s: float) -> None:
     """Waits until no call is in flight, at most for the grace."""
     if admission.accepted:
         _log.info("draining: %d calls in flight, %g s of grace", admission.accepted, grace_s)
-    await _until(lambda: not admission.accepted, grace_s)
-
-
-async def _until(condition: Callable[[], bool], within_s: float) -> None:
-    give_up = asyncio.get_running_loop().time() + within_s
-    while not condition() and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
-        await asyncio.sleep(_DRAIN_POLL_S)  # admission is pure: it has no event to wait for
+    await poll_until(lambda: not admission.accepted, grace_s)
 
 
 def _front(settings: Settings, find: FindHandler, listen: str) -> Front:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from grpc import StatusCode
 
 from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.aio.polling import poll_until
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.connection import Connections, NativeConnection
 from forebay_gateway.fronts.native.head import RpcError
@@ -81,7 +82,7 @@ class NativeFront:
         await asyncio.sleep(_ACCEPTING_S)
         for connection in tuple(self._connections.open):
             connection.go_away()
-        await _until(lambda: not self._connections.tasks, grace_s)
+        await poll_until(lambda: not self._connections.tasks, grace_s)
         for connection in tuple(self._connections.open):
             connection.end_rpcs(_SHUT_DOWN)
         await cancel_all(tuple(self._connections.tasks))
@@ -89,10 +90,10 @@ class NativeFront:
             connection.close()
         if self._ticks is not None:
             await cancel_all([self._ticks])
-        await _until(lambda: not self._connections.open, _CLOSING_S)
+        await poll_until(lambda: not self._connections.open, _CLOSING_S)
         for connection in tuple(self._connections.open):
             connection.transport.abort()
-        await _until(lambda: not self._connections.open, _CLOSING_S)
+        await poll_until(lambda: not self._connections.open, _CLOSING_S)
 
     def _close_sockets(self) -> None:
         for sock in self._sockets:
@@ -125,9 +126,3 @@ def _with_alpn(tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
         tls.set_alpn_protocols(["h2"])
         tls.minimum_version = max(tls.minimum_version, ssl.TLSVersion.TLSv1_2)
     return tls
-
-
-async def _until(condition: Callable[[], bool], within_s: float) -> None:
-    give_up = asyncio.get_running_loop().time() + within_s
-    while not condition() and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
