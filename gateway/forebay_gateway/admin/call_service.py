@@ -24,7 +24,7 @@ from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
 from forebay_gateway.rpc.context import Context
-from forebay_gateway.rpc.own_methods import OwnMethod, server_streaming, unary
+from forebay_gateway.rpc.own_methods import OwnMethod, by_path, server_streaming, unary
 
 SERVICE = "forebay.v1.CallService"
 
@@ -60,7 +60,7 @@ class CallService:
             "ListQueues": unary(pb.ListQueuesRequest, self.list_queues),
             "ReadItems": server_streaming(pb.ReadItemsRequest, self.read_items),
         }
-        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
+        return by_path(SERVICE, methods)
 
     async def list_methods(
         self, request: pb.ListMethodsRequest, context: Context

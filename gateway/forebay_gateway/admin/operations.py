@@ -31,7 +31,7 @@ from forebay_gateway.admin.pages import cursor_of, page_size, token_of
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.outcomes import call_unknown
-from forebay_gateway.rpc.own_methods import OwnMethod, unary
+from forebay_gateway.rpc.own_methods import OwnMethod, by_path, unary
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Operations:
             "DeleteOperation": unary(pb.DeleteOperationRequest, self.delete),
             "WaitOperation": unary(pb.WaitOperationRequest, self.wait),
         }
-        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
+        return by_path(SERVICE, methods)
 
     async def get(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
         """The call's current state."""

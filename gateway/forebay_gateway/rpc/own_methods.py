@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
@@ -28,6 +28,11 @@ class OwnMethod:
 
     serve: Callable[[Requests, Context], Awaitable[bytes | None]]
     streams_responses: bool = False
+
+
+def by_path(service: str, methods: Mapping[str, OwnMethod]) -> dict[str, OwnMethod]:
+    """The methods of a service by their paths; `methods` has them by their names."""
+    return {f"/{service}/{name}": method for name, method in methods.items()}
 
 
 def unary(request_class: type[M], serve: Callable[[M, Context], Awaitable[Message]]) -> OwnMethod:

@@ -14,7 +14,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 
 from forebay_gateway.rpc.context import Context
-from forebay_gateway.rpc.own_methods import OwnMethod, server_streaming, unary
+from forebay_gateway.rpc.own_methods import OwnMethod, by_path, server_streaming, unary
 
 SERVICE = health.SERVICE_NAME
 
@@ -54,7 +54,7 @@ class HealthService:
             "Watch": server_streaming(_Request, self._watch),
             "List": unary(_pb.HealthListRequest, self._list),
         }
-        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
+        return by_path(SERVICE, methods)
 
     @property
     def statuses(self) -> dict[str, Any]:
