@@ -4,12 +4,13 @@ Gateway and worker read the same settings, so that one file and one environment 
 is read before `load_settings` is called.
 """
 
+from forebay.defaults import CONFIG_VARIABLE, PREFIX
 from forebay_backends.settings.applications import ApplicationSettings, CeleryApplication
 from forebay_backends.settings.load import given_settings, load_settings
 from forebay_backends.settings.problems import SettingsError
 from forebay_backends.settings.serving_settings import LOG_LEVELS
 from forebay_backends.settings.settings import Settings
-from forebay_backends.settings.sources import CONFIG_VARIABLE, NESTED, PREFIX
+from forebay_backends.settings.sources import NESTED
 from forebay_backends.settings.values import RPC
 
 __all__ = [

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSettingsError
 
+from forebay.defaults import PREFIX
 from forebay_backends.settings.problems import SettingsError, json_expected, problem_line
 from forebay_backends.settings.settings import GivenAlone, Settings
-from forebay_backends.settings.sources import NESTED, PREFIX, config_file, refuse_unknown_variables
+from forebay_backends.settings.sources import NESTED, config_file, refuse_unknown_variables
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from forebay.defaults import LISTEN, SERVICES
 from forebay.routes.plain import ExceptionStatus
 from forebay_backends.settings.values import Seconds
 
@@ -16,14 +17,14 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 class ServingSettings(BaseModel):
     """Address, services and processes of a gateway."""
 
-    listen: str = Field("127.0.0.1:50051", description="HOST:PORT that the gateway listens on")
+    listen: str = Field(LISTEN, description="HOST:PORT that the gateway listens on")
     front: Literal["auto", "native", "grpc"] = Field(
         "grpc",
         description="gRPC server: `native` on nghttp2, `grpc` on grpc.aio; `auto`: `native` if "
         "its package is installed",
     )
     services: tuple[str, ...] = Field(
-        ("forebay.compute.v1.compute_pb2",),
+        SERVICES,
         min_length=1,
         description="compiled protobuf modules and descriptor sets to serve",
     )

@@ -9,10 +9,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from forebay.defaults import PREFIX
 from forebay_backends.settings.backend_settings import BackendSettings
 from forebay_backends.settings.limit_settings import LimitSettings
 from forebay_backends.settings.serving_settings import ServingSettings
-from forebay_backends.settings.sources import NESTED, PREFIX, config_file
+from forebay_backends.settings.sources import NESTED, config_file
 
 
 # The order of the bases is the reverse of the order of the fields, in which they are validated.

@@ -6,14 +6,12 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from forebay.defaults import CONFIG_FILE, CONFIG_VARIABLE, PREFIX
 from forebay_backends.settings.problems import SettingsError
 
-PREFIX = "FOREBAY_"
 NESTED = "__"
 """Between the parts of a variable for a part of `applications`."""
 _APPLICATION_VARIABLES = f"{PREFIX}APPLICATIONS{NESTED}"
-CONFIG_VARIABLE = "FOREBAY_CONFIG"
-DEFAULT_CONFIG = Path("forebay.toml")
 # Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
 _CALLERS_VARIABLE = "FOREBAY_ADDRESS"
 
@@ -27,7 +25,8 @@ def config_file() -> Path | None:
                 f"{CONFIG_VARIABLE} = {named!r}: expected a TOML file; there is none"
             )
         return Path(named)
-    return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    default = Path(CONFIG_FILE)
+    return default if default.is_file() else None
 
 
 def refuse_unknown_variables(fields: Collection[str]) -> None:

@@ -12,11 +12,10 @@ from itertools import groupby
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from forebay.cli.targets import reachable
+from forebay.defaults import LISTEN
 from forebay.routes import Method
 
-DEFAULT_ADDRESS = "127.0.0.1:50051"
-
-_EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - it is read, not bound
 _NUMBERS = frozenset(
     {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
     | {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
@@ -32,10 +31,10 @@ def greeting(
     names_address: bool = False,
 ) -> str:
     """Several lines; with `names_address`, commands name even the default address."""
-    reachable = _reachable(address)
-    target = f" -t {reachable}" if names_address or reachable != DEFAULT_ADDRESS else ""
+    reachable_at = reachable(address)
+    target = f" -t {reachable_at}" if names_address or reachable_at != LISTEN else ""
     commands = [f"{program} call{target} {sample_call(methods)}"]
-    if reachable == address and any(not method.is_plain for method in methods):
+    if reachable_at == address and any(not method.is_plain for method in methods):
         commands.append(f"{program} ps{target}")
     return "\n".join(
         [
@@ -80,9 +79,3 @@ def _sample_fields(request: type[Message]) -> Iterator[str]:
             yield f"{field.name}=true"
         elif field.type == FieldDescriptor.TYPE_STRING:
             yield f"{field.name}=text"
-
-
-def _reachable(address: str) -> str:
-    """The address for callers on this host."""
-    host, _, port = address.rpartition(":")
-    return f"{_EVERY_INTERFACE.get(host, host)}:{port}"

@@ -14,10 +14,7 @@ from typing import Any, NamedTuple
 
 import click
 
-_PREFIX = "FOREBAY_"
-_CONFIG_VARIABLE = "FOREBAY_CONFIG"
-_DEFAULT_CONFIG = "forebay.toml"
-_COMPUTE = ("forebay.compute.v1.compute_pb2",)
+from forebay.defaults import CONFIG_FILE, CONFIG_VARIABLE, PREFIX, SERVICES
 
 
 class Services(NamedTuple):
@@ -29,17 +26,17 @@ class Services(NamedTuple):
 
 def read_listen() -> str | None:
     """Where the gateway listens; None if that is not set. Raises ClickException."""
-    return os.environ.get(f"{_PREFIX}LISTEN") or _in_file("listen", str, "HOST:PORT")
+    return os.environ.get(f"{PREFIX}LISTEN") or _in_file("listen", str, "HOST:PORT")
 
 
 def read_routes() -> str | None:
     """The file of routes; None if that is not set. Raises ClickException."""
-    return os.environ.get(f"{_PREFIX}ROUTES") or _in_file("routes", str, "the name of a file")
+    return os.environ.get(f"{PREFIX}ROUTES") or _in_file("routes", str, "the name of a file")
 
 
 def read_services() -> Services:
-    """What the gateway serves; the default is ComputeService. Raises ClickException."""
-    variable = f"{_PREFIX}SERVICES"
+    """The services of the gateway; the default is ComputeService. Raises ClickException."""
+    variable = f"{PREFIX}SERVICES"
     value = os.environ.get(variable)
     if value:
         try:
@@ -51,7 +48,7 @@ def read_services() -> Services:
     expected = 'a list of names, such as ["mypkg.my_pb2"]'
     names = _in_file("services", list, expected)
     if names is None:
-        return Services(_COMPUTE, "services")
+        return Services(SERVICES, "services")
     where = f"{_config()}: services"
     return Services(_names(names, f"{where} = {names!r}: expected {expected}"), where)
 
@@ -67,9 +64,9 @@ def _in_file(name: str, kind: type[Any], expected: str) -> Any:
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
     except FileNotFoundError as error:
-        if not os.environ.get(_CONFIG_VARIABLE):
+        if not os.environ.get(CONFIG_VARIABLE):
             return None
-        problem = f"{_CONFIG_VARIABLE} = {str(path)!r}: expected a TOML file; there is none"
+        problem = f"{CONFIG_VARIABLE} = {str(path)!r}: expected a TOML file; there is none"
         raise click.ClickException(problem) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.ClickException(f"{path}: {error}") from error
@@ -79,4 +76,4 @@ def _in_file(name: str, kind: type[Any], expected: str) -> Any:
 
 
 def _config() -> Path:
-    return Path(os.environ.get(_CONFIG_VARIABLE) or _DEFAULT_CONFIG)
+    return Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)

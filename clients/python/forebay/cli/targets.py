@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from forebay.cli.shared_settings import read_listen
+from forebay.defaults import LISTEN
 from forebay.resume.targets import read_targets
 
-_DEFAULT = "127.0.0.1:50051"
-_PORT = _DEFAULT.rpartition(":")[2]
+_PORT = LISTEN.rpartition(":")[2]
 # gRPC's own; addresses of these kinds are left to it.
 _URI_SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds")
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "*": "127.0.0.1"}  # noqa: S104  # not bound
@@ -45,8 +45,14 @@ def check_target(target: str) -> None:
 
 def default_target() -> str:
     """Where the gateway with the settings of this folder listens, unless it chooses a port."""
-    host, _, port = (read_listen() or _DEFAULT).rpartition(":")
-    return _DEFAULT if port == "0" else f"{_ANY_ADDRESS.get(host, host)}:{port}"
+    listen = read_listen() or LISTEN
+    return LISTEN if listen.endswith(":0") else reachable(listen)
+
+
+def reachable(listen: str) -> str:
+    """The address at which callers on this host reach a gateway that listens there."""
+    host, _, port = listen.rpartition(":")
+    return f"{_ANY_ADDRESS.get(host, host)}:{port}"
 
 
 def _with_port(address: str) -> str:
