@@ -59,7 +59,7 @@ class ApplicationSettings(BaseModel):
         certificate, key = (
             (self.tls_certificate, self.tls_key) if own else (default.certificate, default.key)
         )
-        return Tls(_path(self.tls_ca or default.ca), _path(certificate), _path(key))
+        return tls_of(self.tls_ca or default.ca, certificate, key)
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,6 @@ def result_server(url: str, tls: Tls, key_prefix: str) -> RedisServer | None:
     return redis_server(url, tls, key_prefix) if is_redis(url) else None
 
 
-def _path(value: Path | str | None) -> str:
-    return str(value or "")
+def tls_of(ca: Path | str | None, certificate: Path | str | None, key: Path | str | None) -> Tls:
+    """How to connect, by settings that may be unset."""
+    return Tls(str(ca or ""), str(certificate or ""), str(key or ""))

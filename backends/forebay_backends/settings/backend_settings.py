@@ -12,6 +12,7 @@ from forebay_backends.settings.applications import (
     celery_application,
     check_names,
     result_server,
+    tls_of,
 )
 from forebay_backends.settings.values import (
     RPC,
@@ -104,4 +105,4 @@ class BackendSettings(BaseModel):
         return CeleryApplication("", self.backends().broker, self.result_url, results)
 
     def _tls(self) -> Tls:
-        return Tls(str(self.tls_ca or ""), str(self.tls_certificate or ""), str(self.tls_key or ""))
+        return tls_of(self.tls_ca, self.tls_certificate, self.tls_key)

@@ -125,7 +125,7 @@ def _chosen(tasks: Sequence[Task], include: Sequence[str], exclude: Sequence[str
         )
     for option, patterns in (("--include", include), ("--exclude", exclude)):
         for pattern in patterns:
-            if not any(fnmatchcase(task.name, pattern) for task in tasks):
+            if not any(_matches(task, [pattern]) for task in tasks):
                 raise click.ClickException(
                     f"{option} {pattern!r} matches none of {len(tasks)} tasks, "
                     f"such as {tasks[0].name}"
@@ -133,12 +133,15 @@ def _chosen(tasks: Sequence[Task], include: Sequence[str], exclude: Sequence[str
     chosen = [
         task
         for task in tasks
-        if (not include or any(fnmatchcase(task.name, one) for one in include))
-        and not any(fnmatchcase(task.name, one) for one in exclude)
+        if (not include or _matches(task, include)) and not _matches(task, exclude)
     ]
     if not chosen:
         raise click.ClickException(f"--include and --exclude leave none of {len(tasks)} tasks")
     return chosen
+
+
+def _matches(task: Task, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(task.name, pattern) for pattern in patterns)
 
 
 def _queue_problems(tasks: Sequence[Task]) -> Iterator[str]:

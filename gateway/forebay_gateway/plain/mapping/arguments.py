@@ -56,14 +56,12 @@ def _positional(forms: list[FieldForm], values: dict[str, Any], rest: list[Any])
 def _fields(message: Message, path: str) -> Iterator[tuple[str, Any]]:
     """The message's fields as the items of a dict."""
     for form in message_form(message.DESCRIPTOR).fields:
-        field, unset = form.field, form.unset
-        if field.has_presence or unset != pb.PLAIN_UNSET_UNSPECIFIED:
-            if _is_set(message, field):
-                yield form.name, _field(message, form, f"{path}{field.name}")
-            elif unset == pb.PLAIN_UNSET_NONE:
-                yield form.name, None
-        else:
+        field = form.field
+        may_be_unset = field.has_presence or form.unset != pb.PLAIN_UNSET_UNSPECIFIED
+        if not may_be_unset or _is_set(message, field):
             yield form.name, _field(message, form, f"{path}{field.name}")
+        elif form.unset == pb.PLAIN_UNSET_NONE:
+            yield form.name, None
 
 
 def _is_set(message: Message, field: FieldDescriptor) -> bool:
@@ -98,9 +96,9 @@ def _value(field: FieldDescriptor, text_type: int, value: Any, path: str) -> Any
 def _message(message: Message, path: str) -> Any:
     """A dict or, if the message has a shape, what it stands for."""
     form = message_form(message.DESCRIPTOR)
-    if form.shape == pb.PLAIN_SHAPE_UNSPECIFIED:
-        return dict(_fields(message, f"{path}."))
     values = dict(_fields(message, f"{path}."))
+    if form.shape == pb.PLAIN_SHAPE_UNSPECIFIED:
+        return values
     elements = [values.get(field.name) for field in form.fields]
     return elements if form.shape == pb.PLAIN_SHAPE_LIST else elements[0]
 
