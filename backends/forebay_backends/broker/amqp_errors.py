@@ -42,7 +42,7 @@ def broker_state(error: BaseException) -> str:
 
 
 def fix_of(error: BaseException | None) -> str | None:
-    """What an operator can do; None for a broker that does not answer."""
+    """The way to fix it, for an operator; None for a broker that does not answer."""
     for kind, _, fix in _PROBLEMS:
         if isinstance(error, kind):
             return fix

@@ -1,4 +1,4 @@
-"""Makes settings of flags, environment and file. Whatever is unknown or unfit is refused."""
+"""Makes settings of flags, environment and file. Unknown and unfit ones are refused."""
 
 from __future__ import annotations
 

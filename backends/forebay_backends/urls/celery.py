@@ -38,7 +38,7 @@ def sentinel_options(
 ) -> dict[str, Any]:
     """redis-py's options for connections to the Sentinels themselves.
 
-    One that does not answer is skipped at once; redis-py would try it for 10 s.
+    A Sentinel that does not answer is skipped at once; redis-py would try it for 10 s.
     """
     tls = {"ssl": True, **server.tls.for_redis()} if server.tls else {}
     return {

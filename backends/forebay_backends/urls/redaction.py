@@ -19,7 +19,7 @@ _SCHEMES = frozenset(
     )
 )
 _AROUND = " \t\n'\"`(<=,;"
-"""What may stand before a URL in a text."""
+"""Characters that may stand before a URL in a text."""
 
 
 def scheme_only(url: str) -> str:

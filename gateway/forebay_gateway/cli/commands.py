@@ -179,8 +179,8 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
 def routes(target: str, as_json: bool, **flags: Any) -> None:
     """Show the task, queue, policy and workers of each method.
 
-    The gateway is asked. What it does not say is from the settings and from their ledger; all of
-    it, if there are options for settings.
+    The gateway is asked. The settings and their ledger fill in the rest, or tell all of it if there
+    are options for settings.
     """
     settings = _settings(flags)
     answers = _ask(target, flags)
@@ -202,8 +202,8 @@ def routes(target: str, as_json: bool, **flags: Any) -> None:
 def doctor(target: str, as_json: bool, **flags: Any) -> None:
     """Check everything that a call needs; report each problem and how to fix it.
 
-    The gateway is asked for methods and workers. What it does not say is from the settings and
-    from their ledger; all of it, if there are options for settings.
+    The gateway is asked for methods and workers. The settings and their ledger fill in the rest, or
+    tell all of it if there are options for settings.
     """
     settings = _settings(flags)
     answers = _ask(target, flags)
@@ -215,7 +215,7 @@ def doctor(target: str, as_json: bool, **flags: Any) -> None:
 
 
 def _ask(target: str, flags: dict[str, Any]) -> Answers:
-    """What the gateway tells; nothing if flags describe another one."""
+    """The gateway's answers; none if flags describe another gateway."""
     others = any(value for name, value in flags.items() if name != "listen")
     return Answers() if others else ask(target)
 

@@ -1,4 +1,4 @@
-"""What a check of `forebay doctor` has found."""
+"""The result of a check of `forebay doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `forebay up` says once it is ready: what it serves, and what to type next. Pure.
+"""The greeting of `forebay up` once it is ready: its services, and what to type next. Pure.
 
 The commands work as they are printed: they have the program as it was typed, and the address
 unless it is the default.

@@ -25,7 +25,7 @@ from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
 
 @dataclass(frozen=True)
 class Answers:
-    """What a gateway told.
+    """The answers of a gateway.
 
     `described` are the methods that reflection has, an empty route where their option has none.
     `served` are those that the gateway serves, with their workers. Both are None if the gateway

@@ -1,6 +1,6 @@
 """Which workers of an existing application can run a plain task, and what keeps the others. Pure.
 
-The workers know nothing of Forebay. What is known of them are their answers to Celery's `inspect`.
+The workers know nothing of Forebay; their answers to Celery's `inspect` are compared here.
 """
 
 from __future__ import annotations

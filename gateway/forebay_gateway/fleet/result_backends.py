@@ -13,7 +13,7 @@ from forebay_backends.urls import RedisServer, is_redis, redacted, redis_server
 from forebay_backends.urls.parsing import BackendUrlError
 
 DISABLED = "disabled"
-"""What a worker reports that stores no results."""
+"""The report of a worker that stores no results."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", ""})
 

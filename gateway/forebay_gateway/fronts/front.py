@@ -1,4 +1,4 @@
-"""What the gateway knows of a front."""
+"""The part of a front that the gateway knows."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from forebay.extras import command_to_install, explained, missing_of
 
 ENTRY_POINTS = "forebay.commands"
 _EXTRAS = {"forebay": "cli", "forebay_gateway": "gateway"}
-"""What the commands of our packages need; other packages install what their commands need."""
+"""The extras of our packages' commands; other packages install what theirs need."""
 _LONGEST_SUMMARY = 200
 
 

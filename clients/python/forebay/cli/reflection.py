@@ -47,7 +47,7 @@ class Reflected:
 def reflected(
     server: Server, ctrl_c: CancelOnCtrlC, routes: RouteFile = NO_ROUTES
 ) -> Reflected | None:
-    """What reflection has; the file `routes` may have the routes of methods without an option.
+    """The methods by reflection; the file `routes` may have the routes of those without an option.
 
     None if the server has no reflection, or no services but a gateway's own.
 

@@ -97,7 +97,7 @@ def _fill_inner(inner: Message, value: Any, path: str) -> Iterator[str]:
 
 
 def _unfit(field: FieldDescriptor, value: Any) -> str:
-    """What the field expects, if the value is not that."""
+    """The kind of value that the field expects; empty if the value is of that kind."""
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return "" if isinstance(value, bool) else "true or false"
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:

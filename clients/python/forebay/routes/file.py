@@ -71,7 +71,7 @@ NO_ROUTES = RouteFile()
 
 
 def read_route_file(path: str | Path | None) -> RouteFile:
-    """Reads a TOML file, None as an empty one. Whatever is wrong with it is among its problems."""
+    """Reads a TOML file, None as an empty one. Its problems are among what it returns."""
     if path is None:
         return NO_ROUTES
     try:

@@ -1,4 +1,4 @@
-"""What the file says of a type: names, comments, and reasons why a type is any JSON. Pure."""
+"""Names and comments of types, and the reasons why a type is any JSON. Pure."""
 
 from __future__ import annotations
 

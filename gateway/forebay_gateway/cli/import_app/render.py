@@ -163,7 +163,7 @@ def _named(message: MessageType) -> Iterator[tuple[Field, str]]:
 
 
 def _field_options(field: Field, field_name: str) -> list[tuple[str, str]]:
-    """What the field's `plain_field` has."""
+    """The parts of the field's option `plain_field`."""
     kind = single(field.type)
     plain_type = kind.plain_type if isinstance(kind, Scalar) else ""
     key = field.key or field.name

@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Connections:
-    """What the connections of a front share."""
+    """The objects that the connections of a front share."""
 
     find: FindHandler
     limits: FrontLimits

@@ -24,7 +24,7 @@ RESPONSE_HEADERS: Headers = [
     (b"content-type", _CONTENT_TYPE),
     (b"grpc-accept-encoding", b",".join(ACCEPTED_ENCODINGS)),
 ]
-# What gRPC itself reads, and its clients send; handlers see the rest.
+# Headers that gRPC reads itself, or that its clients send; handlers see the rest.
 _PROTOCOL_HEADERS = frozenset(
     (
         b":method",
@@ -68,7 +68,7 @@ class NoGrpcRequest(Exception):
 
 @dataclass(slots=True)
 class RequestHead:
-    """What the headers of a request say; `encoding` is that of its compressed messages."""
+    """The content of a request's headers; `encoding` is that of its compressed messages."""
 
     path: str
     metadata: list[tuple[str, str | bytes]]

@@ -44,9 +44,9 @@ NO_ERROR, PROTOCOL_ERROR, CANCEL, ENHANCE_YOUR_CALM = 0x0, 0x1, 0x8, 0xB
 """https://www.rfc-editor.org/rfc/rfc9113#section-7"""
 
 STREAM_WINDOW_BYTES = 65_535
-"""What a caller may send of an RPC that nobody reads."""
+"""Bytes that a caller may send of an RPC that nobody reads."""
 _CONNECTION_WINDOW_BYTES = 64 << 20
-"""What all RPCs of a connection may hold unread: 1,024 full ones before they block each other."""
+"""Bytes that a connection's RPCs may hold unread: 1,024 full ones before they block each other."""
 _MAX_FRAME_BYTES = 64 << 10
 """ngh2 reports a DATA frame when it is whole."""
 _MAX_RESETS, _RESETS_PER_S = 10_000, 1_000

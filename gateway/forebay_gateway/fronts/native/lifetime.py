@@ -20,7 +20,7 @@ _AGE_JITTER = 0.1
 
 
 class Action(Enum):
-    """What is due for a connection."""
+    """An action that is due for a connection."""
 
     PING = auto()
     GO_AWAY = auto()
@@ -65,7 +65,7 @@ class Lifetime:
         return self._notice_at is not None and not self.final_goaway_sent
 
     def due(self, now: float) -> Action:
-        """What to do, one thing at a time."""
+        """The next action, one at a time."""
         limits = self._limits
         if not self.greeted:
             return Action.ABORT if now - self._opened > _GREETING_S else Action.NONE

@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, in gRPC's words."""
+"""The other end of a connection, in gRPC's words."""
 
 from __future__ import annotations
 
