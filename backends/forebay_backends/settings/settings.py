@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +31,9 @@ class Settings(LimitSettings, BackendSettings, ServingSettings, BaseSettings):
         hide_input_in_errors=True,  # it may be a password
     )
 
+    reads_sources: ClassVar[bool] = True
+    """Whether variables and the file count, besides the arguments."""
+
     def of_one_process(self) -> Settings:
         """The settings for one of the gateway's processes, with its share of the limits."""
         return self.model_copy(
@@ -48,20 +53,12 @@ class Settings(LimitSettings, BackendSettings, ServingSettings, BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then variables, then the file."""
+        if not cls.reads_sources:
+            return (init_settings,)
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
 
 
 class GivenAlone(Settings):
     """Settings that ignore the environment and the file."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The arguments of the constructor only."""
-        return (init_settings,)
+    reads_sources = False
