@@ -22,6 +22,7 @@ import redis
 from tests.forking import Forked, can_fork
 
 BIN = Path(sys.executable).parent
+_SHOWN_LINES = 200
 START_TIMEOUT_S = 60.0
 
 
@@ -155,12 +156,13 @@ def _started(
 
 @contextlib.contextmanager
 def process(*command: str, env: dict[str, str], cwd: Path | None = None) -> Iterator[Process]:
-    """A process, ended at the end of the block."""
+    """A process, ended at the end of the block. pytest shows its last output where a test fails."""
     child = Process(command, env, cwd)
     try:
         yield child
     finally:
         child.stop()
+        sys.stdout.writelines([f"{command} printed:\n", *child.lines[-_SHOWN_LINES:]])
 
 
 @contextlib.contextmanager
