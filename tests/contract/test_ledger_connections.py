@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from forebay_backends.ledger.operations.attempts import emit, emit_transient, fi
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.calls import accept, cancel, credit, leave, watch
 from forebay_backends.ledger.operations.maintenance import evict, sweep
+from forebay_backends.ledger.presence import WorkerPresence, announce, live_workers
 from tests.contract.records import NOBODY, accepted, new_call, new_key, running
 from tests.harness import eventually, free_port
 
@@ -63,19 +65,30 @@ async def test_a_connection_that_broke_while_idle_is_replaced(
     assert record.ending().reason == "CANCELLED"
 
 
-@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("kind", ["tcp", "unix", "cluster"])
 async def test_a_server_that_is_not_there_is_unavailable_within_a_bound(
     kind: str, tmp_path: Path
 ) -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0" if kind == "tcp" else f"unix://{tmp_path}/none"
-    operation = accept(new_key(), new_call(), NOBODY, Push())
-    began = time.monotonic()
+    server = f"127.0.0.1:{free_port()}"
+    urls = {"tcp": f"redis://{server}/0", "unix": f"unix://{tmp_path}/none"}
+    url = urls.get(kind, f"redis-cluster://{server}")
+    operation, push = accept(new_key(), new_call(), NOBODY, Push()), Push("list", b"message")
+    presence = WorkerPresence("worker", ("queue",), (), 1, "solo", "1")
     blocking, aio = BlockingLedger(url), Ledger(url)
+    commands: list[Awaitable[object]] = [
+        *(aio.run(operation), aio.run_all([operation]), aio.push(push), aio.ping()),
+        *(aio.publish("channel", b"frame"), aio.elected("one", 1.0), aio.items(new_key(), 0, 1)),
+        *(aio.queue_depths(["list"]), aio.now_ms(), announce(aio, presence), live_workers(aio)),
+    ]
     with pytest.raises(BackendUnavailable) as raised:
         blocking.run(operation)
     assert raised.value.retry_after_s is not None
-    with pytest.raises(BackendUnavailable):
-        await aio.run(operation)
+    began = time.monotonic()
+    results = await asyncio.gather(*commands, return_exceptions=True)
+    results += await aio.run_each([operation])
+    if kind != "cluster":  # where a push belongs to no partition
+        results += await aio.run_with_push([operation], push)
+    assert {type(result) for result in results} == {BackendUnavailable}
     assert time.monotonic() - began < BOUND_S
     blocking.close()
     await aio.close()

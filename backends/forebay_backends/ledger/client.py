@@ -9,7 +9,7 @@ make the second run harmless.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any, TypeVar, cast
 
@@ -136,14 +136,19 @@ class Ledger:
         self, operations: Sequence[Operation[Any]], send_scripts: bool
     ) -> list[Any]:
         """The scripts' replies, in one round trip."""
-        transaction = self._commands.needs_transaction(operations)
-        options = {"allow_redirections": False} if self.is_cluster else {}
-        async with self._redis.pipeline(transaction=transaction) as pipeline:
+
+        def add(pipeline: Any) -> None:
             self._commands.add(pipeline, operations, send_scripts=send_scripts)
-            execute = pipeline.execute(raise_on_error=False, **options)
-            size = sum(operation.size for operation in operations)
-            replies = await self.within_timeout(execute, size)
-            return list(self._commands.script_replies(operations, replies))
+
+        redirections = {"allow_redirections": False} if self.is_cluster else {}
+        replies = await self.pipeline(
+            add,
+            sum(operation.size for operation in operations),
+            transaction=self._commands.needs_transaction(operations),
+            raise_on_error=False,
+            **redirections,
+        )
+        return list(self._commands.script_replies(operations, replies))
 
     async def run_with_push(
         self, operations: Sequence[Operation[T]], push: Push
@@ -155,14 +160,16 @@ class Ledger:
         """
         if self._replicas.needed(operations):
             return await self._run_replicated(operations, push)
-        async with self._redis.pipeline(transaction=True) as pipeline:
+
+        def add(pipeline: Any) -> None:
             for operation in operations:
                 pipeline.execute_command(*self._commands.evalsha(operation))
             pipeline.lpush(self.name(push.queue_list), push.message)
-            try:
-                *replies, _ = await self.within_timeout(pipeline.execute(raise_on_error=False))
-            except Exception as error:
-                return [error for _ in operations]
+
+        try:
+            *replies, _ = await self.pipeline(add, transaction=True, raise_on_error=False)
+        except Exception as error:
+            return [error for _ in operations]
         results = await self._results(operations, replies)
         if any(isinstance(reply, Exception) for reply in replies):
             await self.push(push)
@@ -175,14 +182,15 @@ class Ledger:
         *,
         send_scripts: bool = False,
     ) -> list[T | Exception]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
+        def add(pipeline: Any) -> None:
             self._replicas.add_commands(
                 self._commands, pipeline, operations, push, send_scripts=send_scripts
             )
-            try:
-                sent = await self.within_timeout(pipeline.execute(raise_on_error=False))
-            except Exception as error:
-                return [error for _ in operations]
+
+        try:
+            sent = await self.pipeline(add, raise_on_error=False)
+        except Exception as error:
+            return [error for _ in operations]
         replies = self._replicas.replies(self._commands, operations, sent)
         if any(isinstance(reply, redis_errors.NoScriptError) for reply in replies):
             # The transaction's other operations have run; a second run of them is harmless.
@@ -223,10 +231,9 @@ class Ledger:
         name = self.name(channel)
         if self.is_cluster:
             return max(int(await self.within_timeout(self._redis.publish(name, frame))), 1)
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.delete(self.name(PROBE))
-            pipeline.publish(name, frame)
-            *_, reached = await self.within_timeout(pipeline.execute())
+        *_, reached = await self.pipeline(
+            lambda pipeline: pipeline.delete(self.name(PROBE)).publish(name, frame)
+        )
         return int(reached)
 
     async def elected(self, name: str, for_s: float) -> bool:
@@ -234,14 +241,13 @@ class Ledger:
 
         While the server is full it elects every process, because their work frees memory.
         """
-        for_ms = int(for_s * 1000)
+        key, for_ms = self.name(name), int(for_s * 1000)
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.set(self.name(name), b"", px=for_ms, nx=True)
-                pipeline.pttl(self.name(name))
-                is_elected, left_ms = await self.within_timeout(pipeline.execute())
+            is_elected, left_ms = await self.pipeline(
+                lambda pipeline: pipeline.set(key, b"", px=for_ms, nx=True).pttl(key)
+            )
             if left_ms > for_ms:  # the server's clock was stepped back
-                await self.within_timeout(self._redis.delete(self.name(name)))
+                await self.within_timeout(self._redis.delete(key))
             return bool(is_elected)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, redis_errors.OutOfMemoryError):
@@ -257,14 +263,38 @@ class Ledger:
 
     async def queue_depths(self, lists: Sequence[str]) -> list[int]:
         """The lengths of Redis lists."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
+
+        def add(pipeline: Any) -> None:
             for name in lists:
                 pipeline.llen(self.name(name))
-            return [int(length) for length in await self.within_timeout(pipeline.execute())]
+
+        return [int(length) for length in await self.pipeline(add)]
 
     async def ping(self) -> None:
         """Checks that the server takes writes; raises BackendUnavailable if it doesn't."""
         await self.within_timeout(self._redis.set(self.name(PROBE), b"", px=PROBE_MS))
+
+    async def pipeline(
+        self,
+        add: Callable[[Any], object],
+        size: int = 0,
+        *,
+        transaction: bool = False,
+        **options: bool,
+    ) -> list[Any]:
+        """The replies to the commands that `add` adds to redis-py's pipeline, in one round trip.
+
+        Raises BackendUnavailable as `within_timeout` does. The options are those of the pipeline's
+        `execute`.
+        """
+
+        async def execute() -> list[Any]:
+            # A cluster's pipeline connects when it is entered.
+            async with self._redis.pipeline(transaction=transaction) as pipeline:
+                add(pipeline)
+                return list(await pipeline.execute(**options))
+
+        return await self.within_timeout(execute(), size)
 
     async def within_timeout(self, command: Awaitable[R], size: int = 0) -> R:
         """The reply to a redis-py command, within COMMAND_TIMEOUT_S; raises BackendUnavailable.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,6 +53,19 @@ def mapped_errors(server: str = "the ledger") -> Iterator[None]:
         if raised is error:
             raise
         raise raised from error
+    except AttributeError as error:
+        if not _is_closed_connection(error):
+            raise
+        raise mapped(redis_errors.ConnectionError("closed by another command"), server) from error
+
+
+def _is_closed_connection(error: AttributeError) -> bool:
+    """Whether redis-py stumbled over a connection that was closed while it was being used.
+
+    After an error, its asyncio client of a cluster closes the connections of other commands, too.
+    """
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return error.obj is None and frame.f_globals["__name__"].startswith("redis.")
 
 
 def mapped(error: Exception, server: str = "the ledger") -> Exception:

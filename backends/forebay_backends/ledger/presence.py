@@ -44,12 +44,14 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
     """Writes the worker's presence for the time of a lease; raises BackendUnavailable."""
     # Two round trips: the index is ordered by the ledger's clock, not ours.
     now_s = await ledger.now_ms() / 1000
-    async with ledger.redis.pipeline(transaction=False) as pipeline:
-        index, text = ledger.name(PRESENCE_INDEX), json.dumps(asdict(presence))
-        pipeline.set(ledger.name(presence_key(presence.worker)), text, ex=_KEPT_S)
-        pipeline.zadd(index, {presence.worker: now_s + LEASE_S})
-        pipeline.zrangebyscore(index, "-inf", now_s - LEASE_S)
-        *_, gone = await ledger.within_timeout(pipeline.execute())
+    index, text = ledger.name(PRESENCE_INDEX), json.dumps(asdict(presence))
+    *_, gone = await ledger.pipeline(
+        lambda pipeline: (
+            pipeline.set(ledger.name(presence_key(presence.worker)), text, ex=_KEPT_S)
+            .zadd(index, {presence.worker: now_s + LEASE_S})
+            .zrangebyscore(index, "-inf", now_s - LEASE_S)
+        )
+    )
     for worker in gone:
         await withdraw(ledger, worker.decode())
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from redis import exceptions as redis_errors
+from redis.asyncio.connection import Connection
 
 from forebay.errors import BackendUnavailable
-from forebay_backends.ledger.errors import is_demotion, mapped
+from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.permissions import missing_rule
 
 
@@ -75,3 +79,19 @@ def test_an_error_that_means_a_bug_stays_as_it_is() -> None:
     bug = redis_errors.ResponseError("wrong number of arguments for 'xadd' command")
     assert mapped(bug) is bug
     assert missing_rule(bug) is None
+
+
+async def test_a_connection_that_is_closed_while_a_command_is_sent_is_an_outage() -> None:
+    """redis-py's client of a cluster closes connections that other commands use."""
+    connection = Connection(retry=None)
+    reader, writer = asyncio.StreamReader(), None
+    connection._reader, connection._writer = reader, writer  # type: ignore[assignment]
+    connection._parser.on_connect(connection)
+    with pytest.raises(BackendUnavailable, match="does not answer"), mapped_errors():
+        await connection.send_packed_command([b"PING"], check_health=False)
+
+
+def test_our_own_bugs_are_no_outage() -> None:
+    nothing: Any = None
+    with pytest.raises(AttributeError, match="writelines"), mapped_errors():
+        nothing.writelines([])
