@@ -145,8 +145,12 @@ def test_a_drain_aborts_unfinished_calls_as_draining(env: dict[str, str]) -> Non
         assert gateway.output.endswith("forebay gateway has stopped\n")
 
 
-def test_a_signal_during_the_start_stops_what_has_been_started(env: dict[str, str]) -> None:
-    with process("forebay", "up", "--listen", "127.0.0.1:0", env=env) as up:
+@pytest.mark.parametrize("trap", ["", "trap '' INT; "], ids=["in a terminal", "a script's job"])
+def test_a_signal_during_the_start_stops_what_has_been_started(
+    env: dict[str, str], trap: str
+) -> None:
+    command = f"{trap}exec forebay up --listen 127.0.0.1:0"
+    with process("sh", "-c", command, env=env) as up:
         lock = Path(env["FOREBAY_DATA_DIR"]) / "lock"
         eventually(lock.exists, "the embedded server is being started")
         processes = family(up)

@@ -51,7 +51,11 @@ def error_text(error: BaseException) -> str:
 
 
 def interrupt_at_sigterm() -> None:
-    """Until `stop_signal`, SIGTERM interrupts as Ctrl-C does, so that all is stopped."""
+    """Until `stop_signal`, SIGTERM interrupts as Ctrl-C does, so that all is stopped.
+
+    Shells start background jobs of scripts with SIGINT ignored; `asyncio.run` would leave it so.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
