@@ -12,7 +12,7 @@ import pytest
 from forebay.errors import QueueFull
 from forebay_gateway.admission.fair_share import FairShare
 from forebay_gateway.admission.read_room import ReadRoom
-from forebay_gateway.fronts.grpc.front import GrpcContext
+from forebay_gateway.fronts.grpc.context import GrpcContext
 from forebay_gateway.rpc.incoming import RequestStream
 from forebay_gateway.rpc.message_reads import MessageReads
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Up
-from tests.harness import free_port, process, redis_server
+from tests.harness import BIN, free_port, process, redis_server, short_folder
 from tests.installed import Installed, Wheel
 
 OF_CLI = {"call", "cancel", "logs", "ps", "queues", "wait"}
@@ -116,3 +116,17 @@ def test_a_client_a_gateway_and_a_worker_run_with_their_extras_alone(wheel: Whee
         assert forebay("logs", "product-1")
         assert "mat_mul" in forebay("queues")
         assert gateway.succeeds("forebay", "doctor", "--listen", address, **settings)
+
+
+def test_a_gateway_whose_system_has_no_ngh2_serves_by_grpc(wheel: Wheel, tmp_path: Path) -> None:
+    gateway = wheel.installed("gateway")
+    (tmp_path / "ngh2.py").write_text('raise ImportError("no wheel for this system")')
+    command = [str(gateway.bin / "forebay"), "gateway", "--listen", "127.0.0.1:0"]
+    with short_folder() as data:
+        env = {**gateway.env, "FOREBAY_DATA_DIR": str(data), "PYTHONPATH": str(tmp_path)}
+        env.pop("FOREBAY_FRONT", None)
+        with process(*command, env=env, cwd=gateway.bin) as running:
+            address = running.wait_for(r"ready on (\S+)")[1]
+            listed = gateway.succeeds(BIN / "grpcurl", "-plaintext", address, "list")
+        assert "forebay.compute.v1.ComputeService" in listed
+        assert running.output.count("no wheel for this system") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.commands import run
 from tests.conftest import Up
@@ -50,6 +52,37 @@ def test_the_wheel_holds_our_four_packages_and_nothing_else(wheel: Wheel) -> Non
     shipped = {name for name in names if name.startswith("forebay/protos/")}
     assert shipped == {f"forebay/{proto}" for proto in contract()}
     assert "forebay_gateway/cli/new/template/Makefile.template" in names
+
+
+@pytest.mark.parametrize(
+    ("machine", "python", "implementation", "needed"),
+    [
+        ("x86_64", "3.11", "CPython", True),
+        ("aarch64", "3.14", "CPython", True),
+        ("arm64", "3.13", "CPython", True),
+        ("riscv64", "3.13", "CPython", False),
+        ("ppc64le", "3.13", "CPython", False),
+        ("AMD64", "3.13", "CPython", False),  # Windows, where Forebay has no gateway
+        ("x86_64", "3.16", "CPython", False),
+        ("x86_64", "3.11", "PyPy", False),
+    ],
+)
+def test_ngh2_is_needed_only_where_it_has_a_wheel(
+    wheel: Wheel, machine: str, python: str, implementation: str, needed: bool
+) -> None:
+    """Elsewhere pip would compile it, or fail; the gateway serves by grpc.aio there."""
+    (name,) = (one for one in zipfile.ZipFile(wheel.path).namelist() if one.endswith("/METADATA"))
+    metadata = zipfile.ZipFile(wheel.path).read(name).decode()
+    lines = re.findall(r"^Requires-Dist: (ngh2==.*)$", metadata, re.M)  # one for each extra
+    markers = [Requirement(line).marker for line in lines]
+    system = {
+        "platform_machine": machine,
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "platform_python_implementation": implementation,
+        "extra": "gateway",
+    }
+    assert any(marker.evaluate(system) for marker in markers if marker) == needed
 
 
 @pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])

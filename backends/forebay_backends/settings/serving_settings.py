@@ -19,9 +19,9 @@ class ServingSettings(BaseModel):
 
     listen: str = Field(LISTEN, description="HOST:PORT that the gateway listens on")
     front: Literal["auto", "native", "grpc"] = Field(
-        "grpc",
-        description="gRPC server: `native` on nghttp2, `grpc` on grpc.aio; `auto`: `native` if "
-        "its package is installed",
+        "auto",
+        description="gRPC server: `native` on nghttp2, `grpc` on grpc.aio; `auto`: `native`, or "
+        "`grpc` where the package ngh2 can't be imported",
     )
     services: tuple[str, ...] = Field(
         SERVICES,

@@ -1,8 +1,9 @@
-"""Which front serves: `native` where ngh2 is installed, else `grpc`."""
+"""Which front serves: `native` where it can, else `grpc`."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import logging
+from importlib import import_module
 from typing import Literal
 
 from forebay_gateway.fronts.front import Front
@@ -10,6 +11,11 @@ from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.rpc.context import FindHandler
 
 Kind = Literal["auto", "native", "grpc"]
+
+_ONLY_GRPC = ("unix-abstract:", "vsock:")
+"""Addresses that the native front does not listen on."""
+
+_log = logging.getLogger(__name__)
 
 
 class FrontMissing(Exception):
@@ -23,16 +29,34 @@ def make_front(
 
     Raises FrontMissing; OSError or RuntimeError if the address is in use.
     """
-    is_installed = find_spec("ngh2") is not None
-    if kind == "native" and not is_installed:
-        raise FrontMissing(
-            "front = native needs the package ngh2, which has no wheel for every system: "
-            "install it, or set front to auto"
-        )
-    if kind == "grpc" or not is_installed:
+    if kind == "grpc" or not _native_can_serve(kind, listen):
         from forebay_gateway.fronts.grpc.front import grpc_front
 
         return grpc_front(find, listen, limits, reuse_port=reuse_port)
     from forebay_gateway.fronts.native.front import NativeFront
 
     return NativeFront(find, [listen], limits, reuse_port=reuse_port)
+
+
+def _native_can_serve(kind: Kind, listen: str) -> bool:
+    obstacle = _obstacle_to_native(listen)
+    if obstacle is None:
+        return True
+    if kind == "native":
+        raise FrontMissing(f"front = native: {obstacle}; set front to auto or grpc")
+    _log.warning(
+        "serving by grpc.aio, with fewer calls a second than the native front: %s "
+        "(no warning with front = grpc)",
+        obstacle,
+    )
+    return False
+
+
+def _obstacle_to_native(listen: str) -> str | None:
+    if listen.startswith(_ONLY_GRPC):
+        return f"it does not listen on {listen}"
+    try:
+        import_module("forebay_gateway.fronts.native.http2")
+    except ImportError as error:  # missing, or of another version
+        return f"the package ngh2 can't be used ({error})"
+    return None

@@ -292,7 +292,7 @@ def test_large_headers_end_their_call_alone(connection: RawConnection) -> None:
 
 @ONLY_NATIVE
 def test_a_path_that_is_no_text_is_unimplemented(connection: RawConnection) -> None:
-    """A server of grpc.aio fails, and is replaced: test_server_pool.py."""
+    """A server of grpc.aio fails, and is replaced: test_replaced_server.py."""
     reply = ask(connection, message(b"abc"), to=b"/\xff\xfe")
     assert reply.headers[b"grpc-status"] == UNIMPLEMENTED
     assert still_serves(connection)

@@ -8,15 +8,13 @@ from __future__ import annotations
 from forebay_gateway.fronts.limits import FrontLimits
 
 
-def server_options(
-    limits: FrontLimits, *, reuse_port: bool, max_connections: int
-) -> list[tuple[str, int]]:
+def server_options(limits: FrontLimits, *, reuse_port: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", limits.max_request_bytes),
         ("grpc.max_send_message_length", limits.max_response_bytes),
         # Else gRPC buffers megabytes of each message that nobody reads yet, not 64 KiB.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.max_allowed_incoming_connections", max_connections),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
         ("grpc.so_reuseport", int(reuse_port)),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(limits.min_ping_interval_s)),
         ("grpc.keepalive_permit_without_calls", 1),

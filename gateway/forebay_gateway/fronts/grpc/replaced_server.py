@@ -1,14 +1,9 @@
-"""Several gRPC servers on one port, each replaced when it fails.
+"""A gRPC server that is replaced when it fails.
 
-Why several: a grpc.aio server accepts one call in every one or two iterations of the event loop.
-Under load most calls would wait to be accepted, and few accepted calls could share messages.
-Several servers on one event loop accept several calls at a time: with an echo handler, 1.5 times
-as many calls/s.
-
-Why replaced: a request whose path is not UTF-8 ends the main loop of a grpc.aio server, which
-decodes the path before any handler or interceptor of ours. The process stays up, but that server
-accepts no further call. So anyone who reaches the port could stop the gateway. A new server on
-the same port replaces it; the calls of the failed one go on.
+A request whose path is not UTF-8 ends the main loop of a grpc.aio server, which decodes the path
+before any handler or interceptor of ours. The process stays up, but the server accepts no further
+call. So anyone who reaches the port could stop the gateway. A new server on the same port replaces
+it; the calls of the failed one go on.
 """
 
 from __future__ import annotations
@@ -21,8 +16,6 @@ import grpc
 
 from forebay_backends.aio.background_tasks import BackgroundTasks
 
-SERVERS = 32
-"""Linux spreads connections at random: with 32 servers, few connections share one."""
 _LISTEN_RETRY_DELAY_S = 0.05
 _FAILURE_CHECK_INTERVAL_S = 1.0
 """`wait_for_termination` raises a server's failure when its last call ends, or at its timeout."""
@@ -31,34 +24,12 @@ _FAILED_SERVER_GRACE_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
-class ServerPool:
-    """`count` servers on the same port; more than one only if it can be shared.
+class ReplacedServer:
+    """Implements `Front`.
 
     `make` returns a server without ports. Raises RuntimeError if it can't listen.
     """
 
-    def __init__(self, make: Callable[[], grpc.aio.Server], listen: str, *, count: int) -> None:
-        first = _Server(make, listen)
-        self.address = first.address
-        others = [_Server(make, first.address) for _ in range(1, count)]
-        self._servers = [first, *others]
-
-    async def start(self) -> None:
-        for server in self._servers:
-            await server.start()
-
-    async def keep_serving(self) -> None:
-        """Replaces servers that fail, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for server in self._servers:
-                group.create_task(server.keep_serving())
-
-    async def stop(self, grace_s: float) -> None:
-        """Stops the servers; calls in flight get the grace. Cancel `keep_serving` first."""
-        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
-
-
-class _Server:
     def __init__(self, make: Callable[[], grpc.aio.Server], listen: str) -> None:
         self._make = make
         self._server = make()
@@ -71,11 +42,12 @@ class _Server:
         await self._server.start()
 
     async def keep_serving(self) -> None:
+        """Replaces the server when it fails, until cancelled."""
         while True:
             try:
                 await self._server.wait_for_termination(_FAILURE_CHECK_INTERVAL_S)
             except Exception:
-                _log.exception("a gRPC server failed; replacing it")
+                _log.exception("the gRPC server failed; replacing it")
                 self._failed.add(self._server)
                 self._background_tasks.start(self._retire(self._server))
                 await self._replace()

@@ -1,4 +1,4 @@
-"""Servers that share an address: distribution of connections, and the failure of one."""
+"""A gRPC server that fails is replaced."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
-from forebay_gateway.fronts.grpc.server_pool import ServerPool
+from forebay_gateway.fronts.grpc.replaced_server import ReplacedServer
 from forebay_gateway.server.port import reserved_port
 from tests.faults.raw_http2 import RawConnection, request_headers
 from tests.harness import short_folder
 
 WHO, STAY = "/test.Service/Who", "/test.Service/Stay"
-CONNECTIONS = 24  # the probability that all reach the same server is 1 in 32^23
+CONNECTIONS = 4
 
 
 class Servers:
@@ -49,16 +49,16 @@ class Servers:
 
 
 @asynccontextmanager
-async def serving(servers: Servers, listen: str, *, reuse_port: bool) -> AsyncIterator[str]:
-    several = ServerPool(servers.make, listen, count=32 if reuse_port else 1)
-    await several.start()
-    keeping = asyncio.create_task(several.keep_serving())
+async def serving(servers: Servers, listen: str) -> AsyncIterator[str]:
+    replaced = ReplacedServer(servers.make, listen)
+    await replaced.start()
+    keeping = asyncio.create_task(replaced.keep_serving())
     try:
-        yield several.address
+        yield replaced.address
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
-        await several.stop(0)
+        await replaced.stop(0)
 
 
 @asynccontextmanager
@@ -81,53 +81,40 @@ async def answering_server(channel: grpc.aio.Channel) -> bytes:
             return answer
 
 
-async def test_connections_are_spread_over_the_servers_of_a_port() -> None:
-    with reserved_port("127.0.0.1:0") as listen:
-        async with (
-            serving(Servers(), listen, reuse_port=True) as address,
-            channels(address) as several,
-        ):
-            assert address == listen
-            assert len({await answering_server(channel) for channel in several}) > 1
-
-
-async def test_an_address_that_can_not_be_shared_has_one_server() -> None:
+async def test_a_server_listens_on_a_unix_socket() -> None:
     with short_folder() as folder:
         listen = f"unix:{folder}/s"
-        async with serving(Servers(), listen, reuse_port=False), channels(listen) as several:
+        async with serving(Servers(), listen), channels(listen) as several:
             assert {await answering_server(channel) for channel in several} == {b"1"}
 
 
 async def test_a_failed_server_is_replaced_and_its_calls_continue() -> None:
-    """A running call keeps the failed server from ending; other servers' calls are not affected."""
+    """A running call keeps the failed server from ending."""
     servers = Servers()
     with reserved_port("127.0.0.1:0") as listen:
-        async with (
-            serving(servers, listen, reuse_port=False) as address,
-            channels(address) as several,
-        ):
+        async with serving(servers, listen) as address, channels(address) as several:
             calls = [channel.unary_stream(STAY)(b"") for channel in several]
             assert [await call.read() for call in calls] == [b"1"] * CONNECTIONS
-            await asyncio.to_thread(break_one, address)
+            await asyncio.to_thread(break_it, address)
             assert [await answering_server(channel) for channel in several] == [b"2"] * CONNECTIONS
             servers.released.set()
             assert [await call.read() for call in calls] == [b"1"] * CONNECTIONS
 
 
-async def test_calls_of_a_server_that_has_failed_end_with_the_others() -> None:
+async def test_calls_of_a_server_that_has_failed_end_with_its_replacement() -> None:
     with reserved_port("127.0.0.1:0") as listen:
         async with channels(listen) as several:
-            async with serving(Servers(), listen, reuse_port=False):
+            async with serving(Servers(), listen):
                 call = several[0].unary_stream(STAY)(b"")
                 assert await call.read() == b"1"
-                await asyncio.to_thread(break_one, listen)
+                await asyncio.to_thread(break_it, listen)
                 assert await answering_server(several[0]) == b"2"
             with pytest.raises(grpc.RpcError):
                 await call.read()
 
 
-def break_one(address: str) -> None:
-    """Ends one of the servers by a path that is not UTF-8."""
+def break_it(address: str) -> None:
+    """Ends the server by a path that is not UTF-8."""
     with RawConnection.greeted(address) as connection:
         connection.send(b"".join(connection.request(request_headers(b"/\xff\xfe"))))
         assert connection.reply().ended_properly

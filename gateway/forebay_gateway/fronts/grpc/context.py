@@ -1,0 +1,85 @@
+"""`Context` by gRPC's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import grpc
+
+from forebay.metadata import Pairs
+
+_UNWINDING_CHECK_S = 0.05
+
+
+class GrpcContext:
+    """Implements `Context` by gRPC's own; made in the RPC's task.
+
+    `grpc.aio` raises InternalError or UsageError where something is sent to a caller that has
+    disconnected, and cancels the task a moment later.
+    """
+
+    __slots__ = ("_context", "_rpc")
+
+    def __init__(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        self._context = context
+        self._rpc = asyncio.current_task()
+
+    def peer(self) -> str:
+        return self._context.peer()
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        return self._context.auth_context()
+
+    def invocation_metadata(self) -> Any:
+        return self._context.invocation_metadata()
+
+    def time_remaining(self) -> float | None:
+        return self._context.time_remaining()
+
+    async def read(self) -> object:
+        message: object = await self._context.read()
+        if message is grpc.aio.EOF:
+            await self._raise_if_broken()
+        return message
+
+    async def send_initial_metadata(self, pairs: Pairs) -> None:
+        try:
+            await self._context.send_initial_metadata(tuple(pairs))
+        except grpc.aio.BaseError as error:
+            raise self._disconnected(error) from error
+
+    async def write(self, message: bytes) -> None:
+        try:
+            await self._context.write(message)
+        except grpc.aio.BaseError as error:
+            raise self._disconnected(error) from error
+
+    def set_trailing_metadata(self, pairs: Pairs) -> None:
+        self._context.set_trailing_metadata(tuple(pairs))
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()
+    ) -> NoReturn:
+        try:
+            await self._context.abort(code, details, tuple(trailing_metadata))
+        except grpc.aio.AbortError:
+            raise
+        except grpc.aio.BaseError as error:
+            raise self._disconnected(error) from error
+
+    async def _raise_if_broken(self) -> None:
+        """Waits for the cancellation of this read where the stream broke.
+
+        gRPC reports the end of a stream that broke like that of a complete one, shortly before
+        it cancels the RPC's task. By the end of a second read it has. That task may take a while
+        to cancel a task of its own that reads here.
+        """
+        await self._context.read()
+        while self._rpc is not None and self._rpc.cancelling():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(_UNWINDING_CHECK_S)
+
+    def _disconnected(self, error: grpc.aio.BaseError) -> BaseException:
+        is_gone = isinstance(error, grpc.aio.InternalError) or self._context.cancelled()
+        return asyncio.CancelledError() if is_gone else error
