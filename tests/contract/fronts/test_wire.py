@@ -7,9 +7,10 @@ import json
 import zlib
 from collections.abc import Iterator
 
+import grpc
 import pytest
 from hpack import Encoder
-from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame
 
 from tests.contract.fronts.site import KINDS, MIB, Site, path, serving
 from tests.faults.raw_http2 import (
@@ -24,6 +25,7 @@ from tests.faults.raw_http2 import (
 
 OK, CANCELLED, INVALID_ARGUMENT, DEADLINE_EXCEEDED = b"0", b"1", b"3", b"4"
 RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = b"8", b"12", b"13"
+ENHANCE_YOUR_CALM = 0xB
 ECHO, HEADERS, HANG, QUIET = (path(name).encode() for name in ("Echo", "Headers", "Hang", "Quiet"))
 
 ONLY_NATIVE = pytest.mark.parametrize("site", ["native"], indirect=True, scope="session")
@@ -275,6 +277,42 @@ def test_an_odd_value_harms_at_most_its_own_call(connection: RawConnection, valu
     assert still_serves(connection)
 
 
+@ONLY_NATIVE
+@pytest.mark.parametrize(
+    "odd",
+    [(b"a", b" x"), (b"a", b"x "), (b"a", b"\tx"), (b"A", b"x"), (b"a", b"\0"), (b":a", b"x")],
+)
+def test_headers_that_http2_does_not_allow_get_a_status(
+    connection: RawConnection, odd: Header
+) -> None:
+    """nghttp2 resets the stream; gRPC clients would show INTERNAL without a reason."""
+    for stream in (1, 3):
+        reply = ask(connection, message(b"abc"), odd, stream=stream)
+        assert reply.headers[b"grpc-status"] == INVALID_ARGUMENT
+        assert b"blank" in reply.headers[b"grpc-message"]
+        assert not reply.reset
+    assert still_serves(connection, stream=5)
+
+
+def test_a_blank_at_an_end_of_a_value_is_kept_or_has_a_clear_status(
+    channel: grpc.Channel,
+) -> None:
+    call = channel.unary_unary(path("Echo")).future(b"x", 20.0, metadata=(("a", " x "),))
+    if call.code() is grpc.StatusCode.OK:
+        assert call.result() == b"x"
+    else:
+        assert call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "blank" in call.details()
+
+
+def test_a_request_that_is_none_and_is_reset_at_once_harms_nothing(
+    connection: RawConnection,
+) -> None:
+    reset = RstStreamFrame(1, 8).serialize()
+    connection.send(head(connection, ECHO, (b"a-bin", b"!!")) + reset)
+    assert still_serves(connection)
+
+
 def test_bytes_that_are_no_base64_end_their_call_alone(connection: RawConnection) -> None:
     reply = ask(connection, message(b"abc"), (b"a-bin", b"!!"))
     assert reply.ended_properly
@@ -288,6 +326,22 @@ def test_large_headers_end_their_call_alone(connection: RawConnection) -> None:
     assert reply.ended_properly
     assert reply.headers.get(b"grpc-status", RESOURCE_EXHAUSTED) == RESOURCE_EXHAUSTED
     assert still_serves(connection)
+
+
+@ONLY_NATIVE
+def test_headers_beyond_all_limits_end_the_connection_and_say_which_calls_were_served(
+    site: Site, connection: RawConnection
+) -> None:
+    """A client may repeat calls over the last stream of a GOAWAY, since they were not served."""
+    assert ask(connection, message(b"abc"), stream=1).data
+    connection.send(head(connection, HANG, stream=3) + data(message(b""), 3))
+    assert site.event() == "began"
+    large = [(b"a%d" % number, b"x" * 30_000) for number in range(20)]
+    connection.send(b"".join(connection.request(request_headers(ECHO, *large), b"", 5)))
+    while not isinstance(frame := connection.next_frame(0), GoAwayFrame):
+        pass
+    assert (frame.last_stream_id, frame.error_code) == (3, ENHANCE_YOUR_CALM)
+    assert site.event() == "cancelled"
 
 
 @ONLY_NATIVE

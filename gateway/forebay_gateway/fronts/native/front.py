@@ -12,9 +12,10 @@ from grpc import StatusCode
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.polling import poll_until
 from forebay_gateway.fronts.limits import FrontLimits
-from forebay_gateway.fronts.native.connection import Connections, NativeConnection
+from forebay_gateway.fronts.native.connection import NativeConnection
 from forebay_gateway.fronts.native.head import RpcError
 from forebay_gateway.fronts.native.listeners import listening_sockets
+from forebay_gateway.fronts.native.streams import Serving
 from forebay_gateway.rpc.context import FindHandler
 
 _BACKLOG = 1024
@@ -42,7 +43,8 @@ class NativeFront:
         reuse_port: bool,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._connections = Connections(find, limits)
+        self._serving = Serving(find, limits)
+        self._open: set[NativeConnection] = set()
         self._tls = _with_alpn(tls)
         self._servers: list[asyncio.Server] = []
         self._ticks: asyncio.Task[None] | None = None
@@ -80,20 +82,20 @@ class NativeFront:
             server.close()
         self._close_sockets()
         await asyncio.sleep(_ACCEPTING_S)
-        for connection in tuple(self._connections.open):
+        for connection in tuple(self._open):
             connection.go_away()
-        await poll_until(lambda: not self._connections.tasks, grace_s)
-        for connection in tuple(self._connections.open):
+        await poll_until(lambda: not self._serving.tasks, grace_s)
+        for connection in tuple(self._open):
             connection.end_rpcs(_SHUT_DOWN)
-        await cancel_all(tuple(self._connections.tasks))
-        for connection in tuple(self._connections.open):
+        await cancel_all(tuple(self._serving.tasks))
+        for connection in tuple(self._open):
             connection.close()
         if self._ticks is not None:
             await cancel_all([self._ticks])
-        await poll_until(lambda: not self._connections.open, _CLOSING_S)
-        for connection in tuple(self._connections.open):
+        await poll_until(lambda: not self._open, _CLOSING_S)
+        for connection in tuple(self._open):
             connection.transport.abort()
-        await poll_until(lambda: not self._connections.open, _CLOSING_S)
+        await poll_until(lambda: not self._open, _CLOSING_S)
 
     def _close_sockets(self) -> None:
         for sock in self._sockets:
@@ -104,7 +106,7 @@ class NativeFront:
         loop = asyncio.get_running_loop()
         return [
             await loop.create_server(
-                lambda: NativeConnection(self._connections),
+                lambda: NativeConnection(self._serving, self._open),
                 sock=sock.dup(),
                 backlog=_BACKLOG,
                 ssl=self._tls,
@@ -117,7 +119,7 @@ class NativeFront:
         while True:
             await asyncio.sleep(_TICK_S)
             now = asyncio.get_running_loop().time()
-            for connection in tuple(self._connections.open):
+            for connection in tuple(self._open):
                 connection.tick(now)
 
 

@@ -8,6 +8,7 @@ from ngh2 import (
     ConnectionClosed,
     DataReceived,
     DenialOfServiceError,
+    Event,
     NGH2Error,
     PingAcknowledged,
     PingReceived,
@@ -29,6 +30,7 @@ __all__ = (
     "ConnectionClosed",
     "DataReceived",
     "DenialOfServiceError",
+    "Event",
     "NGH2Error",
     "PingAcknowledged",
     "PingReceived",
@@ -78,7 +80,7 @@ def server_connection(max_streams: int, max_header_list_bytes: int) -> Connectio
     return connection
 
 
-def goaway_frame(error_code: int, text: bytes) -> bytes:
+def goaway_frame(last_stream_id: int, error_code: int, text: bytes) -> bytes:
     """A GOAWAY for a connection whose state ngh2 has discarded after a fatal error."""
-    payload = bytes(4) + error_code.to_bytes(4, "big") + text
+    payload = last_stream_id.to_bytes(4, "big") + error_code.to_bytes(4, "big") + text
     return len(payload).to_bytes(3, "big") + b"\x07\x00" + bytes(4) + payload

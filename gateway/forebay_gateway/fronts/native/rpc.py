@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from typing import NoReturn, Protocol
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, NoReturn, Protocol
 
 import grpc
 
@@ -19,13 +19,10 @@ from forebay_gateway.fronts.native.head import (
     metadata_headers,
     status_headers,
 )
-from forebay_gateway.fronts.native.http2 import STREAM_WINDOW_BYTES, Connection, NGH2Error
-from forebay_gateway.fronts.native.messages import MessageReader
+from forebay_gateway.fronts.native.http2 import Connection, NGH2Error
+from forebay_gateway.fronts.native.requests import FlowControl, Requests
 from forebay_gateway.rpc.context import Handler
 
-_LARGE_WINDOW_BYTES = 1 << 20
-"""For the rest of a large message that is being read; else its caller would wait a round trip for
-each 64 KiB."""
 _BUFFERED_BYTES = 64 << 10
 """A write waits while more of the RPC's responses wait for the caller to read."""
 _STALL_S = 60
@@ -34,11 +31,10 @@ _STALL_S = 60
 _log = logging.getLogger(__name__)
 
 
-class Link(Protocol):
+class Link(FlowControl, Protocol):
     """What an RPC needs of its connection."""
 
     h2: Connection
-    loop: asyncio.AbstractEventLoop
     limits: FrontLimits
     peer: str
     auth_context: Mapping[str, Iterable[bytes]]
@@ -48,12 +44,6 @@ class Link(Protocol):
 
         `forgive`: it answers a call, so that earlier pings were none too many.
         """
-
-    def give_back(self, stream_id: int, size: int) -> None:
-        """Lets the caller send so many bytes more, which were read."""
-
-    def set_window(self, stream_id: int, size: int) -> None:
-        """Sets what the caller may send before it is read."""
 
     async def wait_for_room(self, rpc: NativeRpc, size: int) -> None:
         """Returns when no more of the RPC's responses wait, or the RPC is over."""
@@ -73,16 +63,12 @@ class NativeRpc:
         "_connection",
         "_deadline",
         "_handler",
-        "_messages",
-        "_reading",
+        "_requests",
         "_sent_headers",
         "_stall",
         "_task",
         "_timer",
         "_trailing",
-        "_unread",
-        "_window_is_large",
-        "ended",
         "head",
         "is_over",
         "room",
@@ -95,18 +81,14 @@ class NativeRpc:
         self.stream_id = stream_id
         self.head = head
         self.is_over = False
-        self.ended = False
-        """The caller sends no more."""
         self.room: asyncio.Future[None] | None = None
         """Of a write that waits for the caller to read."""
         self._stall = (0, 0)
         self._connection = connection
         self._handler = handler
-        self._messages = MessageReader(head.encoding, connection.limits.max_request_bytes)
-        self._reading: asyncio.Future[None] | None = None
-        self._unread = 0
-        """Bytes on the wire that the flow control has not given back."""
-        self._window_is_large = False
+        self._requests = Requests(
+            connection, stream_id, head.encoding, connection.limits.max_request_bytes
+        )
         self._sent_headers = False
         self._trailing: Headers = []
         self._deadline: float | None = None
@@ -138,25 +120,8 @@ class NativeRpc:
             return None
         return max(0.0, self._deadline - self._connection.loop.time())
 
-    async def read(self) -> object:
-        messages = self._messages
-        while not messages:
-            if self.ended:
-                return grpc.aio.EOF
-            if self.is_over:
-                raise asyncio.CancelledError
-            self._reading = self._connection.loop.create_future()
-            self._give_back(self._unread)
-            self._widen()
-            try:
-                await self._reading
-            finally:
-                self._reading = None
-        message, size = messages.pop()
-        if self._window_is_large:
-            self._set_window(STREAM_WINDOW_BYTES)
-        self._give_back(min(size, self._unread))
-        return message
+    def read(self) -> Coroutine[Any, Any, object]:
+        return self._requests.read()
 
     async def send_initial_metadata(self, pairs: Pairs) -> None:
         self._send_headers(metadata_headers(pairs))
@@ -184,34 +149,17 @@ class NativeRpc:
 
     # The connection
 
+    @property
+    def requests_ended(self) -> bool:
+        """Whether the caller sends no more."""
+        return self._requests.ended
+
     def receive(self, data: bytes, ended: bool) -> None:
         """Takes a DATA frame."""
-        if self.is_over:
-            self.ended = self.ended or ended
-            self._connection.give_back(self.stream_id, len(data))
-            return
-        self._unread += len(data)
-        if ended:
-            self.ended = True
         try:
-            if data:
-                self._messages.feed(data)
-            if ended and self._messages.has_part:
-                raise RpcError(
-                    grpc.StatusCode.INTERNAL, "the request stream ended within a message"
-                )
+            self._requests.feed(data, ended)
         except RpcError as error:
             self.refuse(error)
-            return
-        reading = self._reading
-        if reading is None:
-            return
-        if self._messages or ended:
-            if not reading.done():
-                reading.set_result(None)
-        else:
-            self._give_back(self._unread)
-            self._widen()
 
     def refuse(self, error: RpcError) -> None:
         """Ends the RPC with the error, and cancels its handler."""
@@ -302,35 +250,16 @@ class NativeRpc:
         except (NGH2Error, asyncio.CancelledError):
             pass  # the stream is gone; its end is reported next
         self._be_over()
-        if self._unread:
-            connection.give_back(self.stream_id, self._unread)
-            self._unread = 0
         connection.on_finished(self)
 
     def _be_over(self) -> None:
         self.is_over = True
         if self._timer is not None:
             self._timer.cancel()
-        self._messages = MessageReader(b"", 0)
+        self._requests.close()
         if self.room is not None and not self.room.done():
             self.room.set_result(None)
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
-
-    # Flow control
-
-    def _give_back(self, size: int) -> None:
-        if size:
-            self._unread -= size
-            self._connection.give_back(self.stream_id, size)
-
-    def _widen(self) -> None:
-        size = self._messages.message_bytes
-        if size is not None and size > STREAM_WINDOW_BYTES and not self._window_is_large:
-            self._set_window(min(size, _LARGE_WINDOW_BYTES))
-
-    def _set_window(self, size: int) -> None:
-        self._window_is_large = size > STREAM_WINDOW_BYTES
-        self._connection.set_window(self.stream_id, size)

@@ -1,0 +1,61 @@
+"""Statuses for requests whose headers nghttp2 refuses. Pure.
+
+nghttp2 resets such a stream, and ngh2 reports only its end. gRPC clients show a bare reset as
+INTERNAL, without a reason. A server may send a response before the reset
+(https://www.rfc-editor.org/rfc/rfc9113#section-8.1.1), so one is put into the bytes that are sent.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+
+from grpc import StatusCode
+
+from forebay_gateway.fronts.native.head import RESPONSE_HEADERS, status_headers
+from forebay_gateway.fronts.native.http2 import NO_ERROR
+
+_HEAD_BYTES = 9
+_HEADERS, _RST_STREAM = 1, 3
+_END_STREAM_AND_HEADERS = 5
+_REASON = (
+    "the request's headers are not valid in HTTP/2; for example, a metadata value begins or ends "
+    "with a blank"
+)
+
+
+def _literal(name: bytes, value: bytes) -> bytes:
+    """A header of less than 127 bytes that is not indexed, so that it leaves HPACK's state alone.
+
+    https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2
+    """
+    return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
+
+
+_BLOCK = b"".join(
+    _literal(name, value)
+    for name, value in RESPONSE_HEADERS + status_headers(StatusCode.INVALID_ARGUMENT, _REASON, [])
+)
+
+
+def with_statuses(sent: bytes, refused: Collection[int]) -> bytes:
+    """The frames, with a response before the reset of each refused stream."""
+    parts: list[bytes] = []
+    at = 0
+    while at + _HEAD_BYTES <= len(sent):
+        end = at + _HEAD_BYTES + int.from_bytes(sent[at : at + 3], "big")
+        stream_id = int.from_bytes(sent[at + 5 : at + _HEAD_BYTES], "big")
+        if sent[at + 3] == _RST_STREAM and stream_id in refused:
+            parts.append(_frame(_HEADERS, _END_STREAM_AND_HEADERS, stream_id, _BLOCK))
+            parts.append(_frame(_RST_STREAM, 0, stream_id, struct.pack(">I", NO_ERROR)))
+        else:
+            parts.append(sent[at:end])
+        at = end
+    parts.append(sent[at:])
+    return b"".join(parts)
+
+
+def _frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream_id) + payload
+    )
