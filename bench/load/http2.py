@@ -26,8 +26,9 @@ _HEADER_TABLE_SIZE, _INITIAL_WINDOW_SIZE = 0x1, 0x4
 _HEAD_BYTES = 9
 _DEFAULT_WINDOW = 65_535
 _MOST_WINDOW = (1 << 31) - 1
-_STATUS_OK = b"\x0bgrpc-status\x010"
-"""`grpc-status: 0` as a literal without Huffman coding, the way that gRPC's servers write it."""
+_STATUS_OK = (b"\x0bgrpc-status\x010", b"\x88\x9a\xca\xc8\xb2\x124\xda\x8f\x010")
+"""`grpc-status: 0` as a literal: as gRPC's servers write it, and with the name Huffman-coded, as
+nghttp2 does."""
 
 
 class ConnectionLost(Exception):
@@ -115,7 +116,7 @@ class Session:
             at = stop
             if kind == _HEADERS:
                 if flags & _END_STREAM and stream in begun:
-                    if _STATUS_OK in payload and stream in right:
+                    if stream in right and _is_ok(payload):
                         right.remove(stream)
                         times.append(now - begun.pop(stream))
                     else:
@@ -188,6 +189,11 @@ def _literal(name: bytes, value: bytes) -> bytes:
 
 def _window_update(size: int) -> bytes:
     return frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", size))
+
+
+def _is_ok(trailers: bytes) -> bool:
+    plain, coded = _STATUS_OK
+    return coded in trailers or plain in trailers
 
 
 def _status(block: bytes) -> str:
