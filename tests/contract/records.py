@@ -94,7 +94,8 @@ class Record:
     @property
     def items(self) -> list[bytes]:
         """The stored items."""
-        return self._stream("items")
+        response = self.fields.get("response")
+        return self._stream("items") if response is None else [response]
 
     @property
     def inputs(self) -> list[bytes]:
@@ -104,8 +105,19 @@ class Record:
     @property
     def watchers(self) -> list[str]:
         """The channels that watch the call."""
-        names = cast(list[bytes], self.ledger.redis.zrange(self._key("watch"), 0, -1))
-        return [name.decode() for name in names]
+        return list(self.watches)
+
+    @property
+    def watches(self) -> dict[str, int]:
+        """The ends of the watchers' leases (ms), by channel."""
+        words = self.fields.get("watchers", b"").decode().split()
+        return dict(zip(words[1::2], map(int, words[::2]), strict=True))
+
+    def set_watch(self, channel: str, until_ms: int) -> None:
+        """Moves the end of a watcher's lease."""
+        watches = self.watches | {channel: until_ms}
+        text = " ".join(f"{until} {name}" for name, until in watches.items())
+        self.ledger.redis.hset(self._key("call"), "watchers", text)
 
     def snapshot(self, channel: str = NOBODY) -> CallSnapshot:
         """The state of the call, as `watch` reports it."""

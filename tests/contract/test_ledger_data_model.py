@@ -84,18 +84,19 @@ class Life:
             assert (reply.why if isinstance(reply, Refused) else None) == expected, operation
             self.found.look()
 
-    def ends(self, event: Event, attempt: int = 1) -> None:
+    def ends(self, event: Event, attempt: int = 1, response: bytes | None = None) -> None:
         call, reason = self.record.call, "WHY"
         if event is Event.EXPIRE:
             self.does(end(call, event, reason, b"outcome"))
         else:
-            self.does(finish(call, attempt, event, reason, b"outcome"))
+            self.does(finish(call, attempt, event, reason, b"outcome", response))
 
 
 def accepted(found: Found, *, piggybacked: bool = False, **changes: Any) -> Life:
     """A call that runs on without watchers: another caller attached, and both disconnected."""
     new = new_call(
         detach=True,
+        priority=1,
         timeout_s=600.0,
         run_limit_s=300.0,
         window_bytes=WINDOW_BYTES,
@@ -136,10 +137,11 @@ def unary(found: Found, event: Event) -> None:
 
 
 def piggybacked(found: Found, event: Event) -> None:
-    """A call that another call's message names keeps its first worker."""
+    """A call that another call's message names keeps its first worker, and gets a response."""
     life = accepted(found, piggybacked=True)
     life.does(claim(life.record.call, 1, WORKER), begin(life.record.call, 1, WORKER, "control"))
-    life.ends(event)
+    life.ends(event, response=b"response")
+    life.does(attach(life.record.call, OTHER_GATEWAY))
 
 
 def spooled(found: Found, event: Event) -> None:

@@ -179,10 +179,22 @@ def test_a_unary_methods_response_is_stored_with_the_end(
     record = running(ledger, channel.name)
     assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome", b"response")) is None
     assert record.items == [b"response"]
-    item, ending = events(channel)
-    assert item == Item(0, b"response")
+    (ending,) = events(channel)
     assert isinstance(ending, Ending)
     assert (ending.state, ending.count, ending.outcome) == (State.SUCCEEDED, 1, b"outcome")
+    assert ending.response == b"response"
+
+
+async def test_a_large_response_is_read_from_the_record(
+    ledger: BlockingLedger, aio_ledger: Ledger, channel: Channel
+) -> None:
+    record, response = running(ledger, channel.name), bytes(ANNOUNCE_ABOVE_BYTES + 1)
+    assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"outcome", response)) is None
+    (ending,) = events(channel)
+    assert isinstance(ending, Ending)
+    assert (ending.count, ending.outcome, ending.response) == (1, b"outcome", None)
+    assert await aio_ledger.items(record.call, 0, 1) == [(0, response)]
+    assert await aio_ledger.items(record.call, 1, 1) == []
 
 
 def test_a_channel_without_subscribers_stops_being_a_watcher(ledger: BlockingLedger) -> None:

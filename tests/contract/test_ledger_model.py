@@ -230,8 +230,8 @@ class Life(RuleBasedStateMachine):
     def a_watch_lapses(self, data: st.DataObject) -> None:
         channel = data.draw(st.sampled_from(sorted(self.model.live)))
         self.model.lapsed.add(channel)
-        watchers = {self._named(channel): 1}
-        self.ledger.redis.zadd(f"{self.call.partition}:watch:{self.call}", watchers, xx=True)
+        if self._named(channel) in self.record.watchers:
+            self.record.set_watch(self._named(channel), 1)
         if not self.model.live:
             self._is_due()
 
@@ -277,7 +277,9 @@ class Life(RuleBasedStateMachine):
                     published.append(("item", ordinal))
                 case ItemsStored(count):
                     published.append(("item", count - 1))
-                case Ending(state):
+                case Ending(state, response=response):
+                    if response is not None:
+                        published.append(("item", 0))
                     published.append(("end", str(state)))
                 case RequestWindowOpen():
                     published.append(("room",))

@@ -284,7 +284,7 @@ def test_all_keys_of_a_call_share_its_partitions_hash_tag(ledger: BlockingLedger
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
     keys |= set(cast(list[bytes], ledger.redis.keys("*")))
     assert {key.removeprefix(record.call.partition.encode()).split(b":")[1] for key in keys} == {
-        *[b"call", b"inputs", b"items", b"watch"],
+        *[b"call", b"inputs", b"items"],
         *[b"calls", b"due", b"done", b"size", b"bytes", b"waiting", b"newest_claimed_sent"],
     }
     tags = {re.findall(rb"\{(.*?)\}", key)[0] for key in keys}

@@ -197,8 +197,7 @@ def test_an_expired_watch_does_not_count_when_the_last_live_watcher_disconnects(
 
     def lapsed() -> bool:
         seconds, microseconds = ledger.redis.time()  # type: ignore[misc]
-        until = ledger.redis.zscore(f"{record.call.partition}:watch:{record.call}", NOBODY)
-        return bool(seconds * 1000 + microseconds // 1000 > until)
+        return bool(seconds * 1000 + microseconds // 1000 > record.watches[NOBODY])
 
     eventually(lapsed, "the dead gateway's watch lapses", SOON_S)
     ledger.run(leave(record.call, "alive"))

@@ -259,6 +259,11 @@ class Ledger:
         entries = await self.within_timeout(
             self._redis.xrange(self.name(call.items), min=f"{first + 1}-0", count=count)
         )
+        if not entries and first == 0:
+            # A unary method's response is in the record.
+            record = self._redis.hget(self.name(call.record), "response")
+            response = await self.within_timeout(record)
+            return [] if response is None else [(0, response)]
         return [parse_entry(entry) for entry in entries or ()]
 
     async def queue_depths(self, lists: Sequence[str]) -> list[int]:

@@ -52,7 +52,8 @@ class Ending:
     """The call ended, with `count` items.
 
     `outcome` is a serialized `forebay.v1.Outcome`, empty if the ledger ended the call: then
-    `reason` is set.
+    `reason` is set. `response` is the response of a unary method, its only item; None if there is
+    none, or if it is to be read from the ledger.
     """
 
     state: State
@@ -62,6 +63,7 @@ class Ending:
     queue_ms: int
     run_ms: int
     outcome: bytes
+    response: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,10 @@ def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
             return key, Initial(payload)
         case ["window_open", key]:
             return key, RequestWindowOpen()
-        case ["end", key, *ending]:
+        case ["end", key, *ending, "-"]:
             return key, parse_ending(ending, payload)
+        case ["end", key, *ending, size]:
+            return key, parse_ending(ending, payload[int(size) :], payload[: int(size)])
         case ["reply"]:
             return "", Reply(payload)
         case ["heartbeat", worker, "reserved" | "running" as state, *call_ids]:
@@ -122,7 +126,7 @@ def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
     raise ValueError(f"an unknown frame: {head[:40]!r}")
 
 
-def parse_ending(words: list[str], outcome: bytes) -> Ending:
+def parse_ending(words: list[str], outcome: bytes, response: bytes | None = None) -> Ending:
     """Parses the words of an `end` frame, and of `watch`'s reply."""
     state, reason, count, attempts, queue_ms, run_ms = words
     return Ending(
@@ -133,6 +137,7 @@ def parse_ending(words: list[str], outcome: bytes) -> Ending:
         int(queue_ms),
         int(run_ms),
         outcome,
+        response,
     )
 
 

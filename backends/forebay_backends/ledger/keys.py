@@ -45,6 +45,11 @@ class CallKey:
         return partition_prefix(zlib.crc32(str(self).encode()) % PARTITIONS)
 
     @property
+    def record(self) -> str:
+        """The hash of the call's record."""
+        return f"{self.partition}:call:{self}"
+
+    @property
     def items(self) -> str:
         """The stream of the call's stored items; ids are ordinal + 1."""
         return f"{self.partition}:items:{self}"
@@ -140,13 +145,6 @@ KEYS = (
         "all",
         "within a transaction",
         "A stream that refuses a message; see `large_messages.py`",
-    ),
-    KeyPattern(
-        "forebay:{N}:watch:CALL",
-        "zset",
-        "gateway",
-        "as the record; a lease after the end of the call if it is watched then",
-        "Channels of the gateways that watch the call, by the end of their lease",
     ),
     KeyPattern(
         "forebay:{N}:observers:CALL",

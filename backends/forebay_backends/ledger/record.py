@@ -105,6 +105,14 @@ FIELDS = (
     ),
     Field("queue_wait_until", _TIME, _WITH_REQUESTS, "gateway, reaper", "When a queued call fails"),
     Field(
+        "watchers",
+        _TEXT,
+        ALL,
+        "gateway",
+        "Gateways that watch the call: the end of the lease (ms) and the channel of each",
+    ),
+    Field("observed", _FLAG, ALL, "gateway", "1: gateways observe the call, or did"),
+    Field(
         "abandoned_at",
         _TIME,
         ALL,
@@ -151,6 +159,13 @@ FIELDS = (
         "1: the gateway stores no more requests until the handler has read some",
     ),
     # Its items.
+    Field(
+        "response",
+        _BYTES,
+        ENDED - {State.EXPIRED},
+        "worker",
+        "The response of a unary method, which is its only item",
+    ),
     Field("item_count", _COUNT, ALL, "gateway, worker", "Items that were stored"),
     Field("item_bytes", _SIZE, ALL, "gateway, worker", "Their size"),
     Field("trimmed_items", _COUNT, _WITH_REQUESTS | ENDED, "worker", "Items that were deleted"),

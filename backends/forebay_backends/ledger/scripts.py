@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -29,7 +30,12 @@ _LIB = (
     "streams",
     "guards",
 )
-"""The files that are part of every script, in this order: each uses functions of earlier ones."""
+"""The library's files, in this order: each uses functions of earlier ones."""
+
+_COMMENT = re.compile(r"^ *--.*\n|  --.*$", re.MULTILINE)
+_STATEMENT = re.compile(r"^(?=local |setmetatable)", re.MULTILINE)
+_NAME = re.compile(r"local (?:function )?(\w+)")
+_WORD = re.compile(r"\w+")
 
 
 @cache
@@ -43,20 +49,41 @@ def digest(name: str, in_cluster: bool = False) -> str:
 def script(name: str, in_cluster: bool = False) -> str:
     """The whole text of a script, as a server runs it; `name` is its path in `lua`."""
     lua = files("forebay_backends.ledger") / "lua"
-    return "\n".join(
-        (
-            f"local NEXT = {lua_table()}",
-            f"local LEASE_MS = {LEASE_S * 1000:.0f}",
-            # In a cluster a node counts only its own subscribers.
-            f"local COUNTS_SUBSCRIBERS = {str(not in_cluster).lower()}",
-            f"local CONTROL = '{control_channel('')}'",
-            f"local RECORD_BYTES = {RECORD_BYTES}",
-            f"local FIELDS_OF_ACTIVE_CALLS = {_lua_list(fields_of_active_calls())}",
-            f"local FIELDS_OF_A_CLAIM = {_lua_list(fields_of_a_claim())}",
-            *((lua / "lib" / f"{part}.lua").read_text() for part in _LIB),
-            (lua / f"{name}.lua").read_text(),
-        )
+    operation = _COMMENT.sub("", (lua / f"{name}.lua").read_text())
+    return "".join((*_needed(_library(in_cluster), operation), operation))
+
+
+@cache
+def _library(in_cluster: bool) -> tuple[str, ...]:
+    """The statements that all scripts share, each a constant, a function or a variable."""
+    lua = files("forebay_backends.ledger") / "lua"
+    constants = (
+        f"local NEXT = {lua_table()}",
+        f"local LEASE_MS = {LEASE_S * 1000:.0f}",
+        # In a cluster a node counts only its own subscribers.
+        f"local COUNTS_SUBSCRIBERS = {str(not in_cluster).lower()}",
+        f"local CONTROL = '{control_channel('')}'",
+        f"local RECORD_BYTES = {RECORD_BYTES}",
+        f"local FIELDS_OF_ACTIVE_CALLS = {_lua_list(fields_of_active_calls())}",
+        f"local FIELDS_OF_A_CLAIM = {_lua_list(fields_of_a_claim())}\n",
     )
+    files_of_lib = ((lua / "lib" / f"{part}.lua").read_text() for part in _LIB)
+    text = _COMMENT.sub("", "\n".join((*constants, *files_of_lib)))
+    return tuple(filter(str.strip, _STATEMENT.split(text)))
+
+
+def _needed(library: Sequence[str], operation: str) -> list[str]:
+    """The statements that the operation uses, itself or through others, in their order.
+
+    A server runs a script from the top each time: a function that is not used costs time, too.
+    """
+    words, needed = set(_WORD.findall(operation)), list[str]()
+    for statement in reversed(library):
+        name = _NAME.match(statement)
+        if name is None or name[1] in words:
+            needed.append(statement)
+            words.update(_WORD.findall(statement))
+    return needed[::-1]
 
 
 def _lua_list(words: Iterable[str]) -> str:

@@ -120,10 +120,7 @@ class ItemSequence:
         """Applies an event from pub/sub."""
         match event:
             case Item(ordinal, payload):
-                if ordinal >= self._stored_count:
-                    self._on_stored(ordinal + 1, self._stored_bytes + len(payload))
-                if ordinal == self._next_ordinal and self._has_room(len(payload)):
-                    self._append(payload)
+                self._on_item(ordinal, payload)
             case ItemsStored(count, sent):
                 self._on_stored(count, sent)
             case TransientItem(payload):
@@ -131,6 +128,8 @@ class ItemSequence:
             case Initial(payload):
                 self.initial_metadata = payload
             case Ending():
+                if event.response is not None:
+                    self._on_item(0, event.response)
                 self._on_stored(event.count, self._stored_bytes)
                 self.ending = event
 
@@ -222,6 +221,12 @@ class ItemSequence:
     def _fetch(self) -> Fetch:
         most = items_per_fetch(self._stored_count, self._stored_bytes)
         return Fetch(self._next_ordinal, min(self._stored_count - self._next_ordinal, most))
+
+    def _on_item(self, ordinal: int, payload: bytes) -> None:
+        if ordinal >= self._stored_count:
+            self._on_stored(ordinal + 1, self._stored_bytes + len(payload))
+        if ordinal == self._next_ordinal and self._has_room(len(payload)):
+            self._append(payload)
 
     def _on_stored(self, count: int, size: int) -> None:
         self._stored_count = max(self._stored_count, count)

@@ -12,7 +12,7 @@ import redis
 from tests.faults.nemesis.plans import QUEUES
 
 _KEY = re.compile(r"(forebay:\{\d+\}):([a-z_]+)(?::(.*))?", re.DOTALL)
-_OF_CALLS = {"call", "items", "watch", "observers"}
+_OF_CALLS = {"call", "items", "observers"}
 _ALWAYS = (
     "forebay:{fleet}:workers",
     "forebay:{fleet}:worker:",
@@ -95,7 +95,7 @@ def _is_known(key: str) -> bool:
 
 def _of(name: str, partition: Partition) -> Iterable[str]:
     records = partition.calls["call"]
-    for kind in ("items", "watch", "observers"):
+    for kind in ("items", "observers"):
         for call in partition.calls[kind] - records:
             yield f"{name}:{kind} of {call}, which has no record"
     for call in partition.calls["inputs"]:

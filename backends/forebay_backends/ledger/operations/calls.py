@@ -91,20 +91,13 @@ def accept(
     fields: dict[str, Argument] = {
         "method": new.method,
         "task": new.task,
-        "priority": new.priority,
         "digest": new.digest,
-        "metadata": new.metadata,
-        "run_limit_ms": milliseconds(new.run_limit_s, at_least=1),
-        "linger_ms": milliseconds(new.linger_s),
-        "detach": int(new.detach),
         "item_limit_bytes": new.item_limit_bytes,
         "window_bytes": new.window_bytes,
         "retention_ms": milliseconds(new.retention_s),
         "attempts_limit": new.attempts_limit,
-        "may_run_again": int(new.may_run_again),
-        "deterministic": int(new.deterministic),
-        "fingerprint": new.fingerprint,
     }
+    fields |= {name: value for name, value in _unset_if_default(new).items() if value}
     if new.receiving or new.live:
         fields["request_count"] = 0
     else:
@@ -130,6 +123,20 @@ def accept(
         *(part for pair in fields.items() for part in pair),
         waits_for_replicas=True,
     )
+
+
+def _unset_if_default(new: NewCall) -> dict[str, Argument]:
+    """The fields that mean 0 or nothing where they are not set."""
+    return {
+        "priority": new.priority,
+        "metadata": new.metadata,
+        "run_limit_ms": milliseconds(new.run_limit_s, at_least=1),
+        "linger_ms": milliseconds(new.linger_s),
+        "detach": int(new.detach),
+        "may_run_again": int(new.may_run_again),
+        "deterministic": int(new.deterministic),
+        "fingerprint": new.fingerprint,
+    }
 
 
 def discard(call: CallKey) -> Operation[Refused | None]:

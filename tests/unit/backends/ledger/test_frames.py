@@ -47,10 +47,15 @@ from forebay_backends.ledger.lifecycle import State
         (b"initial_metadata o/c\nmeta", Initial(b"meta")),
         (b"window_open o/c\n", RequestWindowOpen()),
         (
-            b"end o/c FAILED NO_WORKERS 2 3 40 50\nout",
+            b"end o/c FAILED NO_WORKERS 2 3 40 50 -\nout",
             Ending(State.FAILED, "NO_WORKERS", 2, 3, 40, 50, b"out"),
         ),
-        (b"end o/c SUCCEEDED - 2 1 4 5\n", Ending(State.SUCCEEDED, "", 2, 1, 4, 5, b"")),
+        (b"end o/c SUCCEEDED - 2 1 4 5 -\n", Ending(State.SUCCEEDED, "", 2, 1, 4, 5, b"")),
+        (
+            b"end o/c SUCCEEDED - 1 1 4 5 6\nanswerout",
+            Ending(State.SUCCEEDED, "", 1, 1, 4, 5, b"out", b"answer"),
+        ),
+        (b"end o/c SUCCEEDED - 1 1 4 5 0\n", Ending(State.SUCCEEDED, "", 1, 1, 4, 5, b"", b"")),
     ],
 )
 def test_a_frame_has_its_call_and_event(frame: bytes, event: CallEvent) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from forebay_backends.ledger.scripts import script
+
 LUA = Path(str(files("forebay_backends.ledger"))) / "lua"
 SCRIPTS = sorted(
     str(path.relative_to(LUA).with_suffix(""))
     for path in LUA.rglob("*.lua")
     if path.parent.name != "lib"
 )
+LIBRARY = "".join(path.read_text() for path in (LUA / "lib").glob("*.lua"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -32,3 +35,14 @@ def test_every_script_is_run_by_an_operation() -> None:
     operations = Path(str(files("forebay_backends.ledger"))) / "operations"
     texts = "".join(path.read_text() for path in operations.glob("*.py"))
     assert sorted(set(re.findall(r'"(\w+/\w+)"', texts))) == SCRIPTS
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_has_the_shared_functions_that_it_uses_and_no_others(name: str) -> None:
+    text = script(name)
+    for shared in re.findall(r"^local function (\w+)", LIBRARY, re.MULTILINE):
+        is_defined = re.search(rf"^local function {shared}\(", text, re.MULTILINE) is not None
+        calls = re.findall(rf"(?<!function )\b{shared}\(", text)
+        mentions = re.findall(rf"(?<!function )\b{shared}\b", text)
+        assert is_defined or not calls, shared
+        assert not is_defined or mentions, shared

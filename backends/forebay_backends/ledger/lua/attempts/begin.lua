@@ -24,6 +24,7 @@ end
 if r.state == 'RUNNING' and r.attempt == attempt and r.begin_token == token then return begun() end
 local why = refusal(r, attempt, 'begin') or (taken(r, worker) and 'TAKEN')
 if why then return {why} end
+local was_due = due_at(r)
 local call_deadline, run_until = number(r.deadline), now + number(r.run_limit_ms)
 local limited = run_until > now and (call_deadline == 0 or call_deadline > run_until)
 r.deadline = limited and run_until or call_deadline
@@ -33,5 +34,5 @@ redis.call('HSET', key('call', call), 'state', r.state, 'begun_at', now, 'worker
   'control_channel', control_channel, 'begin_token', token, 'call_deadline', call_deadline,
   'deadline', r.deadline, 'lease_until', r.lease_until)
 mark_claimed(call, r)
-schedule(call, r)
+schedule(call, r, was_due)
 return begun()

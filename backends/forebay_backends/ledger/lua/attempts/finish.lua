@@ -4,9 +4,8 @@
 local call, attempt, event, reason, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local item, announce_above = ARGV[6], tonumber(ARGV[7])
 
-local r = read(call, {'state', 'attempt', 'deadline', 'item_count', 'item_bytes'})
+local r = read(call, {'deadline', unpack(SETTLE_FIELDS)})
 local why = refusal(r, attempt, event) or (expire_if_overdue(call, r) and 'EXPIRED')
 if why then return {why} end
-if item then store_item(call, r, 0, item, announce_above, #item) end
-settle(call, event, reason, outcome)
+settle(call, event, reason, outcome, r, item, announce_above)
 return {'OK'}

@@ -8,7 +8,7 @@ review(call)
 local r = read(call, FLOW_FIELDS)
 local why = refusal(r, attempt, 'emit')
 if why then return {why} end
-if not r.credit_wait_since and count_live_watchers(call) > 0 then
+if not r.credit_wait_since and count_live_watchers(r) > 0 then
   redis.call('HSET', key('call', call), 'credit_wait_since', now_ms())
 end
 return flow(call, r)

@@ -34,9 +34,10 @@ if piggybacked then
   set('piggybacked', '1')
   redis.call('HINCRBY', index('piggybacked'), queue, 1)
 end
+due.watchers = (now + lease_ms) .. ' ' .. channel
+set('watchers', due.watchers)
 redis.call('HSET', key('call', call), unpack(fields))
 redis.call('ZADD', index('calls'), now, call)
-redis.call('ZADD', key('watch', call), now + lease_ms, channel)
 schedule(call, due)
 if list ~= '' then push(list, message) end
 return {'NEW'}

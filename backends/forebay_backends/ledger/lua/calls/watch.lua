@@ -5,8 +5,9 @@
 --   state reason item_count attempt queue_ms run_ms
 local call, channel, lease_ms, attach = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
-if redis.call('EXISTS', key('call', call)) == 0 then return {'UNKNOWN'} end
-redis.call('ZADD', key('watch', call), now_ms() + lease_ms, channel)
+local watched = read(call, {'state', 'watchers'})
+if not watched.state then return {'UNKNOWN'} end
+add_watcher(call, watched, channel, now_ms() + lease_ms)
 redis.call('HDEL', key('call', call), 'abandoned_at')
 if attach then redis.call('HSET', key('call', call), 'attached', 1) end
 review(call)
@@ -14,7 +15,6 @@ local r = read(call, {
   'method', 'digest', 'item_bytes', 'trimmed_items', 'outcome', 'initial_metadata', 'transient',
   'window_bytes', 'item_limit_bytes', 'live_requests', 'credit_wait_since', unpack(ENDING)
 })
-if not active(r.state) then redis.call('PEXPIRE', key('watch', call), lease_ms) end
 local credit_wait_ms = r.credit_wait_since and now_ms() - r.credit_wait_since or 0
 local ahead_bytes = math.min(number(r.window_bytes), number(r.item_limit_bytes))
 return {

@@ -20,8 +20,11 @@ local function small(item)
 end
 local last
 if r.state == 'SUCCEEDED' then
-  local entry = redis.call('XREVRANGE', key('items', call), '+', '-', 'COUNT', 1)[1]
-  last = entry and entry[2][2]
+  last = read(call, {'response'}).response
+  if not last then
+    local entry = redis.call('XREVRANGE', key('items', call), '+', '-', 'COUNT', 1)[1]
+    last = entry and entry[2][2]
+  end
 end
 reply[#reply + 1] = small(last)
 reply[#reply + 1] = small(redis.call('HGET', key('call', call), 'transient'))

@@ -5,10 +5,13 @@
 local call, channel, lease_ms = ARGV[1], ARGV[2], ARGV[3]
 
 review(call)
-local r = read(call, {'state', 'method', 'trimmed_items', 'item_count', 'item_bytes'})
+local r = read(call, {
+  'state', 'method', 'trimmed_items', 'item_count', 'item_bytes', 'observed',
+})
 if not r.state then return {'UNKNOWN'} end
 if active(r.state) then
   redis.call('SADD', key('observers', call), channel)
   redis.call('PEXPIRE', key('observers', call), lease_ms)
+  if not r.observed then redis.call('HSET', key('call', call), 'observed', 1) end
 end
 return {'OK', r.state, r.method, r.trimmed_items or '0', r.item_count or '0', r.item_bytes or '0'}

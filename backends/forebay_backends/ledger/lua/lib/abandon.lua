@@ -10,8 +10,8 @@ local function abandon(call, grace_ms)
 end
 
 -- Publishes what the handler sent. A watcher that can't be reached has the time of a lease to come
--- back before the call counts as abandoned.
-local function publish_or_abandon(call, frame)
-  local reached, all = publish(call, frame)
+-- back before the call counts as abandoned. r: the WATCH_FIELDS.
+local function publish_or_abandon(call, r, frame)
+  local reached, all = publish(call, r, frame)
   if all > 0 and reached == 0 then abandon(call, LEASE_MS) end
 end

@@ -10,9 +10,14 @@ local STEP_MS = 10000
 -- accepted: no process was running.
 local DOUBTS = 5
 
+local server_time = nil  -- a script runs at one moment
+
 local function server_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  if not server_time then
+    local t = redis.call('TIME')
+    server_time = t[1] * 1000 + math.floor(t[2] / 1000)
+  end
+  return server_time
 end
 
 local clock = nil  -- the offset, and the time of the last sweep (0: none)

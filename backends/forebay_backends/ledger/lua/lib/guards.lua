@@ -26,7 +26,7 @@ local function announce_requests(call, r, count)
   end
 end
 
-local FLOW_FIELDS = {'state', 'attempt', 'items_read', 'credit_wait_since'}
+local FLOW_FIELDS = {'state', 'attempt', 'items_read', 'credit_wait_since', unpack(WATCH_FIELDS)}
 
 -- The handler does not wait for watchers, or they have read more; r: its credit_wait_since.
 local function end_credit_wait(call, r)
@@ -35,5 +35,5 @@ end
 
 -- How many items the watcher that is furthest has read, and how many watch; r: the FLOW_FIELDS.
 local function flow(call, r)
-  return {'OK', r.items_read or '0', tostring(count_live_watchers(call))}
+  return {'OK', r.items_read or '0', tostring(count_live_watchers(r))}
 end

@@ -5,7 +5,7 @@ local lapse_not_before = 0
 
 local SCHEDULE_FIELDS = {
   'state', 'deadline', 'queue_wait_until', 'queue', 'abandoned_at', 'linger_ms', 'detach',
-  'lease_until', 'idle_until',
+  'lease_until', 'idle_until', 'watchers',
 }
 
 -- When the call is to be cancelled since nobody watches it; nil if it is not.
@@ -15,11 +15,8 @@ local function cancel_at(r)
   end
 end
 
--- Keeps in the partition's index when the call must be reviewed next; r: the SCHEDULE_FIELDS, if
--- they were read.
-local function schedule(call, r)
-  r = r or read(call, SCHEDULE_FIELDS)
-  if not active(r.state) then return end
+-- When the call must be reviewed next; infinite if it need not. r: the SCHEDULE_FIELDS.
+local function due_at(r)
   local due = math.huge
   local function at(time)
     if time > 0 and time < due then due = time end
@@ -29,8 +26,19 @@ local function schedule(call, r)
   if r.lease_until then at(math.max(number(r.lease_until), lapse_not_before)) end
   if r.state == 'QUEUED' then at(number(r.queue_wait_until)) end
   at(cancel_at(r) or 0)
-  local last = redis.call('ZRANGE', key('watch', call), -1, -1, 'WITHSCORES')
-  if last[2] then at(math.max(tonumber(last[2]), lapse_not_before)) end
+  local last = watched_until(r)
+  if last > 0 then at(math.max(last, lapse_not_before)) end
+  return due
+end
+
+-- Keeps in the partition's index when the call must be reviewed next; r: the SCHEDULE_FIELDS, if
+-- they were read. With `indexed`, a time not after the one in the index, it writes only an earlier
+-- one: the sweep then reviews the call too early, and schedules it again.
+local function schedule(call, r, indexed)
+  r = r or read(call, SCHEDULE_FIELDS)
+  if not active(r.state) then return end
+  local due = due_at(r)
+  if indexed and due >= indexed then return end
   if due < math.huge then
     redis.call('ZADD', index('due'), due, call)
   else
@@ -73,8 +81,8 @@ local function review(call, consumed, lapsing)
     return
   end
   local now = now_ms()
-  if lapsing and not r.abandoned_at and #watchers(call) > 0 and count_live_watchers(call) == 0 then
-    redis.call('DEL', key('watch', call))
+  if lapsing and not r.abandoned_at and r.watchers and count_live_watchers(r) == 0 then
+    keep_watchers(call, r, function() return false end)
     redis.call('HSET', key('call', call), 'abandoned_at', now)
     r.abandoned_at = now
   end

@@ -19,22 +19,37 @@ local function stop_worker(call, r, state)
   if r.worker then publish_on(CONTROL .. r.worker, frame) end
 end
 
--- Leads the call to a terminal state by an event; false if the event does not apply.
-local function settle(call, event, reason, outcome)
-  local r = read(call, {
-    'state', 'attempt', 'worker', 'control_channel', 'queue', 'retention_ms', 'item_bytes',
-    'trimmed_bytes', 'item_count', 'queued_at', 'begun_at', 'piggybacked',
-  })
+local SETTLE_FIELDS = {
+  'state', 'attempt', 'worker', 'control_channel', 'queue', 'retention_ms', 'item_bytes',
+  'trimmed_bytes', 'item_count', 'queued_at', 'begun_at', 'piggybacked', 'request_count',
+  unpack(WATCH_FIELDS)
+}
+
+-- Leads the call to a terminal state by an event; false if the event does not apply. r: the
+-- SETTLE_FIELDS, if they were read. A unary method's response is its only item; its frame has the
+-- response too, unless that is larger than announce_above.
+local function settle(call, event, reason, outcome, r, response, announce_above)
+  r = r or read(call, SETTLE_FIELDS)
   local state = r.state and NEXT[r.state][event]
   if not state or active(state) then return false end
   local now = now_ms()
   local record = key('call', call)
-  redis.call('HSET', record, 'state', state, 'reason', reason, 'outcome', outcome,
-    'finished_at', now)
+  local fields = {
+    'state', state, 'reason', reason, 'outcome', outcome, 'finished_at', now,
+  }
+  if response and number(r.item_count) == 0 then
+    r.item_count, r.item_bytes = 1, #response
+    for _, word in ipairs({'item_count', 1, 'item_bytes', #response, 'response', response}) do
+      fields[#fields + 1] = word
+    end
+  else
+    response = nil
+  end
+  redis.call('HSET', record, unpack(fields))
   redis.call('HDEL', record, unpack(FIELDS_OF_ACTIVE_CALLS))
-  redis.call('DEL', key('inputs', call))
+  if r.request_count then redis.call('DEL', key('inputs', call)) end
   redis.call('ZREM', index('due'), call)
-  leave_queue(call, r)
+  if NEXT[r.state].claim then leave_queue(call, r) end
   local retention = number(r.retention_ms)
   local size = RECORD_BYTES + number(r.item_bytes) - number(r.trimmed_bytes)
   redis.call('ZADD', index('done'), now + retention, call)
@@ -42,12 +57,15 @@ local function settle(call, event, reason, outcome)
   redis.call('INCRBY', index('bytes'), size)
   -- The sweep drops the call; if nothing sweeps, the keys expire. That is by the server's clock,
   -- which may be stepped forward by hours.
-  for _, kind in ipairs({'call', 'items', 'watch'}) do
-    redis.call('PEXPIRE', key(kind, call), retention + 86400000)
+  redis.call('PEXPIRE', record, retention + 86400000)
+  if number(r.item_count) > 0 and not response then
+    redis.call('PEXPIRE', key('items', call), retention + 86400000)
   end
   if event ~= 'succeed' then stop_worker(call, r, state) end
   r.state, r.reason, r.finished_at = state, reason ~= '' and reason or '-', now
-  publish(call, 'end ' .. call .. ' ' .. table.concat(ending(r), ' ') .. '\n' .. outcome)
+  if not response or #response > announce_above then response = nil end
+  publish(call, r, 'end ' .. call .. ' ' .. table.concat(ending(r), ' ') .. ' '
+    .. (response and #response or '-') .. '\n' .. (response or '') .. outcome)
   return true
 end
 
@@ -56,7 +74,7 @@ local function drop(call)
   local r = read(call, {'queue', 'piggybacked'})
   if r.queue then leave_queue(call, r) end
   redis.call('ZREM', index('calls'), call)
-  redis.call('DEL', key('call', call), key('inputs', call), key('items', call), key('watch', call),
+  redis.call('DEL', key('call', call), key('inputs', call), key('items', call),
     key('observers', call))
   redis.call('ZREM', index('due'), call)
   redis.call('ZREM', index('done'), call)

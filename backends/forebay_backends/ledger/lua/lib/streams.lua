@@ -21,7 +21,7 @@ local function refuse_message(kind, call, message, size)
   end
 end
 
--- Stores an item, once, and publishes it; r: the record's item_count and item_bytes. Items of
+-- Stores an item, once, and publishes it; r: item_count, item_bytes and the WATCH_FIELDS. Items of
 -- more than announce_above bytes are announced instead: gateways read them from the stream.
 local function store_item(call, r, ordinal, item, announce_above, size)
   local count = number(r.item_count)
@@ -30,8 +30,8 @@ local function store_item(call, r, ordinal, item, announce_above, size)
   local bytes = number(r.item_bytes) + size
   redis.call('HSET', key('call', call), 'item_count', count + 1, 'item_bytes', bytes)
   if size > math.min(#item, announce_above) then
-    publish_or_abandon(call, 'stored ' .. call .. ' ' .. (count + 1) .. ' ' .. bytes .. '\n')
+    publish_or_abandon(call, r, 'stored ' .. call .. ' ' .. (count + 1) .. ' ' .. bytes .. '\n')
   else
-    publish_or_abandon(call, 'item ' .. call .. ' ' .. ordinal .. '\n' .. item)
+    publish_or_abandon(call, r, 'item ' .. call .. ' ' .. ordinal .. '\n' .. item)
   end
 end

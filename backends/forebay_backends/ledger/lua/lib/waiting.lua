@@ -15,12 +15,13 @@ local function leave_queue(call, r)
 end
 
 -- A worker received the call's message; r: its queue, priority and piggybacked. Calls of the same
--- queue and priority whose messages are a lease older were overtaken: see unclaimed.lua.
+-- queue and priority whose messages are a lease older were overtaken: see unclaimed.lua. The time is
+-- written once a second, which is exact enough for that.
 local function mark_claimed(call, r)
   local sent = leave_queue(call, r)
   if not sent then return end
   local lane = r.queue .. ' ' .. (r.priority or '0')
-  if tonumber(sent) > number(redis.call('HGET', index('newest_claimed_sent'), lane)) then
+  if tonumber(sent) > number(redis.call('HGET', index('newest_claimed_sent'), lane)) + 1000 then
     redis.call('HSET', index('newest_claimed_sent'), lane, sent)
     redis.call('PEXPIRE', index('newest_claimed_sent'), 4 * LEASE_MS)
   end

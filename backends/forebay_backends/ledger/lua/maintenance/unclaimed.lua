@@ -17,11 +17,12 @@ for _, queue in ipairs(queues) do
     local call, sent = calls[n], calls[n + 1]
     local r = read(call, {'state', 'attempt', 'task', 'priority', 'piggybacked'})
     if r.state then
-      local lane = queue .. ' ' .. r.priority
+      local priority = r.priority or '0'
+      local lane = queue .. ' ' .. priority
       local newest = number(redis.call('HGET', index('newest_claimed_sent'), lane))
       local overtaken = tonumber(sent) + lease_ms < newest
       for _, word in ipairs({
-        call, sent, r.attempt, r.task, r.priority, overtaken and '1' or '0', r.piggybacked or '0',
+        call, sent, r.attempt, r.task, priority, overtaken and '1' or '0', r.piggybacked or '0',
       }) do found[#found + 1] = word end
     else
       redis.call('ZREM', waiting(queue), call)

@@ -7,7 +7,8 @@ local most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local r = read(call, {
   'state', 'deadline', 'live_requests', 'request_count', 'request_bytes', 'window_bytes',
-  'upload_waits', 'trimmed_request_bytes', 'idle_limit_ms', 'idle_until', unpack(RERUN_FIELDS)
+  'upload_waits', 'trimmed_request_bytes', 'idle_limit_ms', 'idle_until', 'watchers', 'observed',
+  unpack(RERUN_FIELDS)
 })
 local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPIRED')
 if why then return {why} end
@@ -35,6 +36,6 @@ if read_bytes > number(r.trimmed_request_bytes) and not may_run_again(r) then
 end
 if r.upload_waits and 2 * (number(r.request_bytes) - read_bytes) <= number(r.window_bytes) then
   redis.call('HDEL', record, 'upload_waits')
-  publish_or_abandon(call, 'window_open ' .. call .. '\n')
+  publish_or_abandon(call, r, 'window_open ' .. call .. '\n')
 end
 return reply
