@@ -5,5 +5,6 @@
 - `broker/`: Celery messages onto Redis or RabbitMQ.
 - `embedded/`: the Valkey server that Forebay starts when no ledger is configured.
 - `reaper`: the periodic repair of the ledger: what is due ends, lost messages are sent again.
+- `metrics/`: the table of all metrics, and the text that Prometheus reads.
 - `aio/`, `process/`: small tools for event loops and for processes.
 """

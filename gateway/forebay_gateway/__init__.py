@@ -6,10 +6,12 @@ From the outside in; a folder imports only from those below it:
 - `testing/`: public; a whole service inside a test.
 - `server/`: one gateway: its front, health, reflection, and every routed RPC's handler.
 - `admin/`: google.longrunning.Operations and forebay.v1.CallService over the ledger's records.
+- `admin_server/`: the operators' port: HTTP and gRPC on one address, metrics and probes.
 - `fronts/`: the servers that callers reach; the one on `grpc.aio`.
 - `durable/`, `ephemeral/`, `plain/`: the three ways to serve a call: by a record in the ledger, in
   the gateway's memory, or by a Celery task that knows nothing of Forebay.
 - `rpc/`: what every routed RPC is before that: its options, requests, policy, status, batching.
 - `admission/`: which calls get in: limits, fair shares, full queues.
 - `fleet/`: what the gateway knows of the live workers.
+- `metrics/`: what the gateway counts.
 """

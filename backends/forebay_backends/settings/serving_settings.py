@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from forebay.defaults import LISTEN, SERVICES
 from forebay.routes.plain import ExceptionStatus
+from forebay_backends.settings.addresses import is_host_and_port, is_loopback, is_socket_path
 from forebay_backends.settings.values import Seconds
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -18,6 +19,11 @@ class ServingSettings(BaseModel):
     """Address, services and processes of a gateway."""
 
     listen: str = Field(LISTEN, description="HOST:PORT that the gateway listens on")
+    admin_listen: str | None = Field(
+        None,
+        description="HOST:PORT or unix:PATH for operators: `/metrics`, `/healthz`, `/readyz`; "
+        "loopback only",
+    )
     front: Literal["auto", "native", "grpc"] = Field(
         "auto",
         description="gRPC server: `native` on nghttp2, `grpc` on grpc.aio; `auto`: `native`, or "
@@ -51,9 +57,24 @@ class ServingSettings(BaseModel):
     @field_validator("listen")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
-        host, colon, port = value.rpartition(":")
-        if not (colon and host and port.isdecimal() and int(port) < 65536):
+        if not is_host_and_port(value):
             raise ValueError("expected HOST:PORT, such as 127.0.0.1:50051 or [::1]:0")
+        return value
+
+    @field_validator("admin_listen")
+    @classmethod
+    def _own_loopback_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value:
+            return None
+        if not (is_host_and_port(value) or is_socket_path(value)):
+            raise ValueError("expected HOST:PORT or unix:PATH, such as 127.0.0.1:50052")
+        if value == info.data.get("listen") and not value.endswith(":0"):
+            raise ValueError("expected another address than listen, such as 127.0.0.1:50052")
+        if not is_loopback(value):
+            raise ValueError(
+                "expected a loopback address or unix:PATH, such as 127.0.0.1:50052: anyone who "
+                "reaches the admin port can read what it shows"
+            )
         return value
 
     @field_validator("routes", mode="before")

@@ -1,7 +1,7 @@
 """The admin services of one gateway: `google.longrunning.Operations` and `CallService`.
 
 They can read and cancel the calls of every caller. Since there is no authorization yet, they
-are open only on loopback addresses.
+are open only on loopback addresses, which the operators' port always is.
 """
 
 from __future__ import annotations
@@ -62,10 +62,14 @@ class AdminServices:
         """The services that are open, for health and reflection."""
         return SERVICES if self._is_open else ()
 
-    def own_methods(self) -> dict[str, OwnMethod]:
-        """The methods of the services, by their paths; where closed, each says why."""
+    def own_methods(self, *, for_operators: bool = False) -> dict[str, OwnMethod]:
+        """The methods of the services, by their paths; where closed, each says why.
+
+        They are always open on the operators' port.
+        """
         methods = self._operations.own_methods() | self._calls.own_methods()
-        return methods if self._is_open else {path: _closed(path) for path in methods}
+        is_open = self._is_open or for_operators
+        return methods if is_open else {path: _closed(path) for path in methods}
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:
         """Implements `FrameListener`."""

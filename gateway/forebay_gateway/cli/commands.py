@@ -49,6 +49,10 @@ _processes = click.option(
     "--processes", type=click.IntRange(1), metavar="N", help="Gateway processes on the port [1]."
 )
 
+_admin_listen = click.option(
+    "--admin-listen", metavar="HOST:PORT", help="Metrics and probes, on loopback; unset: none."
+)
+
 _log_level = click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -100,6 +104,7 @@ _asked = target_option("The gateways to ask.", callback=_target_of_listen)
 @click.command()
 @_options
 @_processes
+@_admin_listen
 @_log_level
 def gateway(**flags: Any) -> None:
     """Serve gRPC, and send calls to Celery workers.
@@ -129,6 +134,7 @@ def gateway(**flags: Any) -> None:
 @click.command()
 @_options
 @_processes
+@_admin_listen
 @_log_level
 @click.option("--concurrency", type=click.IntRange(1), help="Concurrent calls per queue.")
 @click.option(

@@ -31,20 +31,20 @@ def main() -> None:
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level, f"gateway {number}")
-        run(_serve(settings, link))
+        run(_serve(settings, link, number))
     except (SettingsError, click.ClickException) as error:
         os.write(link, str(error).encode())
         sys.exit(1)
 
 
-async def _serve(settings: Settings, link: int) -> None:
+async def _serve(settings: Settings, link: int, number: str) -> None:
     stop = asyncio.Event()
     # A second SIGTERM changes nothing: a signal to the whole process group arrives here
     # both directly and from the parent.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     lame_duck = LameDuck(settings.lame_duck_s)
     asyncio.get_running_loop().add_signal_handler(SKIP_LAME_DUCK, lame_duck.skip)
-    async with running_gateway(settings, lame_duck=lame_duck):
+    async with running_gateway(settings, lame_duck=lame_duck, process=number):
         freeze_startup_objects()
         os.write(link, READY.encode())
         await stop.wait()

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 from forebay.checks import CheckFactory, load_checks
@@ -17,6 +16,7 @@ from forebay_backends.aio.polling import poll_until
 from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
+from forebay_backends.settings.addresses import is_loopback
 from forebay_gateway.admission.admission import Admission
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_monitor import QueueMonitor
@@ -25,6 +25,7 @@ from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.context import FindHandler
 from forebay_gateway.rpc.incoming import RequestLimits
@@ -34,7 +35,7 @@ from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
 from forebay_gateway.server.connection_limit import max_connections, report_limit
 from forebay_gateway.server.errors import GatewayError, address_in_use
-from forebay_gateway.server.handlers import find_handler
+from forebay_gateway.server.handlers import find_handler, own_handlers
 from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.ledger_calls import LedgerCalls
@@ -52,11 +53,15 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def running_gateway(
-    settings: Settings, methods: Sequence[Method] = (), lame_duck: LameDuck | None = None
+    settings: Settings,
+    methods: Sequence[Method] = (),
+    lame_duck: LameDuck | None = None,
+    process: str = "1",
 ) -> AsyncIterator[str]:
     """Serves until the block is left, then drains; yields the address, HOST:PORT.
 
-    Without `methods`, the gateway serves those of the settings' services.
+    Without `methods`, the gateway serves those of the settings' services. `process` is its number
+    among several, for its metrics.
 
     Shutdown order: health reports NOT_SERVING; during the lame-duck time, if there is one, calls
     are still accepted; then the port closes and each connection gets a GOAWAY, so that clients
@@ -71,8 +76,8 @@ async def running_gateway(
     methods = methods or load_methods(settings)
     await check_backend_urls(settings, methods)
     with _port(settings) as listen:
-        gateway = _Gateway(settings.of_one_process(), methods, listen)
-        async with asyncio.TaskGroup() as background:
+        gateway = _Gateway(settings.of_one_process(), methods, listen, process)
+        async with gateway.admin_port(), asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
             await gateway.subscribed()
             await gateway.front.start()
@@ -103,7 +108,11 @@ def _port(settings: Settings) -> AbstractContextManager[str]:
 
 
 class _Gateway:
-    def __init__(self, settings: Settings, methods: Sequence[Method], listen: str) -> None:
+    def __init__(
+        self, settings: Settings, methods: Sequence[Method], listen: str, process: str
+    ) -> None:
+        self._settings = settings
+        self._metrics = GatewayMetrics([method.name for method in methods], process)
         self._plain = {
             name: PlainCalls(settings, settings.application(name), methods)
             for name in applications_of(methods)
@@ -112,7 +121,7 @@ class _Gateway:
             LedgerCalls(
                 settings,
                 methods,
-                on_loopback=_is_loopback(listen),
+                on_loopback=is_loopback(listen),
                 plain_consumers_of=self._plain_consumers_of,
             )
             if needs_ledger(methods)
@@ -131,8 +140,26 @@ class _Gateway:
         self._main_is_up = {"ledger": self._ledger_calls is None, "plain": "" not in self._plain}
         call_handler = CallHandler(limits, _checks(settings), self._ledger_calls, self._plain)
         reads = _own_service_reads(settings)
-        find = find_handler(methods, call_handler, self.health, admin, reads)
-        self.front = _front(settings, find, listen)
+        own = own_handlers(methods, self.health, admin, reads)
+        self.front = _front(settings, find_handler(methods, call_handler, own), listen)
+        for_operators = own_handlers((), self.health, admin, reads, for_operators=True)
+        self._find_for_operators = find_handler((), call_handler, for_operators)
+
+    @asynccontextmanager
+    async def admin_port(self) -> AsyncIterator[None]:
+        """Serves operators until the block is left, if there is an address for it."""
+        if self._settings.admin_listen is None:
+            yield
+            return
+        from forebay_gateway.server.admin_port import AdminServices, admin_port
+
+        services = AdminServices(self._metrics, self._is_ready, self._find_for_operators)
+        async with admin_port(self._settings, services) as address:
+            _log.info("metrics and probes on %s", address)
+            yield
+
+    async def _is_ready(self) -> bool:
+        return self.health.is_serving
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that run as long as the gateway does."""
@@ -149,7 +176,7 @@ class _Gateway:
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""
         await asyncio.gather(*(calls.subscribed() for calls in self._calls()))
-        if not _is_loopback(self.front.address):
+        if not is_loopback(self.front.address):
             _log.warning(
                 "listening on %s, without authentication: trusted networks only",
                 self.front.address,
@@ -245,14 +272,6 @@ def _queue_monitor(
     brokers = [calls.broker for calls in (ours, plain) if calls is not None]
     workers = (lambda: ours.fleet.workers) if ours is not None else tuple
     return QueueMonitor(queues, brokers[0], workers, queue_of_task)
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or address.startswith("unix:")
 
 
 async def _arrived(admission: Admission) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
-from forebay_gateway.admin.services import AdminServices
+from forebay_gateway.admin.services import SERVICES, AdminServices
 from forebay_gateway.rpc.context import Context, FindHandler, Handler
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.status import abort
@@ -17,23 +17,32 @@ from forebay_gateway.server.own_services import bounded
 from forebay_gateway.server.reflection import reflection_methods
 
 
-def find_handler(
+def own_handlers(
     methods: Sequence[Method],
-    call_handler: CallHandler,
     health: HealthService,
     admin: AdminServices | None,
     own_reads: MessageReads,
-) -> FindHandler:
-    """Finds the handler of a path; `admin` is None without a ledger."""
-    admin_services = () if admin is None else admin.services
+    *,
+    for_operators: bool = False,
+) -> dict[str, Handler]:
+    """The handlers of the gateway's own services, by path; `admin` is None without a ledger.
+
+    `for_operators` opens the admin services, whatever address the gateway listens on.
+    """
+    admin_services = () if admin is None else SERVICES if for_operators else admin.services
     own = {
-        **({} if admin is None else admin.own_methods()),
+        **({} if admin is None else admin.own_methods(for_operators=for_operators)),
         **health.own_methods(),
         **reflection_methods(methods, (*admin_services, HEALTH_SERVICE)),
     }
-    handlers = {path: bounded(method, own_reads) for path, method in own.items()} | {
-        method.path: call_handler.handler(method) for method in methods
-    }
+    return {path: bounded(method, own_reads) for path, method in own.items()}
+
+
+def find_handler(
+    methods: Sequence[Method], call_handler: CallHandler, own: Mapping[str, Handler]
+) -> FindHandler:
+    """Finds the handler of a path: of a routed method, or of the gateway's own services."""
+    handlers = dict(own) | {method.path: call_handler.handler(method) for method in methods}
 
     def find(path: str) -> Handler:
         return handlers.get(path) or _unknown(path)

@@ -57,6 +57,11 @@ class HealthService:
         return by_path(SERVICE, methods)
 
     @property
+    def is_serving(self) -> bool:
+        """Whether the gateway's status is SERVING."""
+        return bool(self._status("") == _Response.SERVING)
+
+    @property
     def statuses(self) -> dict[str, Any]:
         """The statuses by the names of the services."""
         return {name: self._status(name) for name in self._parts}

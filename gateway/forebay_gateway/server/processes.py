@@ -39,12 +39,14 @@ async def running_gateways(
             yield address
         return
     with reserved_port(settings.listen) as address:
-        processes = [
-            _gateway_process(number + 1, settings, address) for number in range(settings.processes)
-        ]
-        async with started(processes), restarted(processes):
-            yield address
-            _share_lame_duck(lame_duck or LameDuck(0.0), processes)
+        async with _admin_port(settings) as admin_addresses:
+            processes = [
+                _gateway_process(number + 1, settings, address, admin_address)
+                for number, admin_address in enumerate(admin_addresses)
+            ]
+            async with started(processes), restarted(processes):
+                yield address
+                _share_lame_duck(lame_duck or LameDuck(0.0), processes)
 
 
 def _share_lame_duck(lame_duck: LameDuck, processes: Sequence[SupervisedProcess]) -> None:
@@ -59,7 +61,21 @@ def _share_lame_duck(lame_duck: LameDuck, processes: Sequence[SupervisedProcess]
         skip()
 
 
-def _gateway_process(number: int, settings: Settings, address: str) -> SupervisedProcess:
+@asynccontextmanager
+async def _admin_port(settings: Settings) -> AsyncIterator[list[str]]:
+    """The address for each process's operators; empty strings without the setting."""
+    if settings.admin_listen is None:
+        yield [""] * settings.processes
+        return
+    from forebay_gateway.server.admin_port import admin_port_of_processes
+
+    async with admin_port_of_processes(settings) as addresses:
+        yield addresses
+
+
+def _gateway_process(
+    number: int, settings: Settings, address: str, admin_address: str
+) -> SupervisedProcess:
     backends = settings.backends()
     child = ChildProcess(
         "forebay_gateway.cli.gateway_process",
@@ -67,6 +83,7 @@ def _gateway_process(number: int, settings: Settings, address: str) -> Supervise
         # Flags of the command line may have set these.
         env={
             "FOREBAY_LISTEN": address,
+            "FOREBAY_ADMIN_LISTEN": admin_address,
             "FOREBAY_LEDGER_URL": backends.ledger_url,
             "FOREBAY_BROKER_URL": backends.broker_url,
             "FOREBAY_PROCESSES": str(settings.processes),

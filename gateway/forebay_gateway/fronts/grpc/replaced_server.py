@@ -36,7 +36,8 @@ class ReplacedServer:
         self._failed: set[grpc.aio.Server] = set()
         self._background_tasks = BackgroundTasks()
         port = self._server.add_insecure_port(listen)
-        self.address = f"{listen.rpartition(':')[0]}:{port}"
+        is_path = listen.startswith("unix:")
+        self.address = listen if is_path else f"{listen.rpartition(':')[0]}:{port}"
 
     async def start(self) -> None:
         await self._server.start()

@@ -1,0 +1,238 @@
+"""Every metric, as data.
+
+Names follow OpenTelemetry's conventions for RPCs where there is one, and end with the unit:
+https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/
+
+Labels have few values: a method that is not served is `other`, and no label has an id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+OTHER = "other"
+"""The value of a label whose real value would be one of too many."""
+
+DURATION_BUCKETS = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+"""Seconds: from half a millisecond to ten minutes."""
+SIZE_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+
+
+class Kind(StrEnum):
+    """As in Prometheus."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Source(StrEnum):
+    """Which processes report a metric.
+
+    Those of `GATEWAY` and `WORKER` are counted in the process. `FLEET` figures are read from ledger
+    and broker at a scrape: each gateway reports the same ones, so that queries take the maximum.
+    """
+
+    GATEWAY = "gateway"
+    WORKER = "worker"
+    BOTH = "gateway, worker"
+    FLEET = "gateway, of the fleet"
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A metric; `buckets` are a histogram's."""
+
+    name: str
+    kind: Kind
+    source: Source
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+def _seconds(name: str, source: Source, labels: tuple[str, ...], text: str) -> Instrument:
+    return Instrument(name, Kind.HISTOGRAM, source, "seconds", labels, text, DURATION_BUCKETS)
+
+
+INSTRUMENTS = (
+    _seconds(
+        "rpc_server_call_duration_seconds",
+        Source.GATEWAY,
+        ("rpc_method", "rpc_response_status_code"),
+        "RPCs of all services, from their headers to their status",
+    ),
+    Instrument(
+        "forebay_calls_accepted_total",
+        Kind.COUNTER,
+        Source.GATEWAY,
+        "calls",
+        ("method",),
+        "Calls that the gateway took on; attaching to a known call does not count",
+    ),
+    Instrument(
+        "forebay_calls_ended_total",
+        Kind.COUNTER,
+        Source.GATEWAY,
+        "calls",
+        ("method", "reason"),
+        "Accepted calls whose RPC ended here: OK, an error's reason, or DISCONNECTED if the caller "
+        "left first",
+    ),
+    _seconds(
+        "forebay_queue_wait_seconds",
+        Source.GATEWAY,
+        ("method",),
+        "From the acceptance of a call to its handler's start",
+    ),
+    _seconds(
+        "forebay_run_seconds", Source.GATEWAY, ("method",), "Run time of a call's last attempt"
+    ),
+    _seconds(
+        "forebay_first_item_seconds",
+        Source.GATEWAY,
+        ("method",),
+        "From the acceptance of a call to its first item, of methods that stream responses",
+    ),
+    Instrument(
+        "forebay_items_total",
+        Kind.COUNTER,
+        Source.GATEWAY,
+        "items",
+        ("method", "kind"),
+        "Items that were sent to callers; kind: lasting, transient",
+    ),
+    Instrument(
+        "forebay_item_bytes_total",
+        Kind.COUNTER,
+        Source.GATEWAY,
+        "bytes",
+        ("method", "kind"),
+        "Bytes of these items",
+    ),
+    Instrument(
+        "forebay_calls",
+        Kind.GAUGE,
+        Source.BOTH,
+        "calls",
+        ("method", "state"),
+        "Calls now, by state",
+    ),
+    Instrument(
+        "forebay_queue_calls",
+        Kind.GAUGE,
+        Source.FLEET,
+        "calls",
+        ("queue",),
+        "Calls that wait for a worker",
+    ),
+    Instrument(
+        "forebay_queue_oldest_wait_seconds",
+        Kind.GAUGE,
+        Source.FLEET,
+        "seconds",
+        ("queue",),
+        "How long the oldest of them has waited",
+    ),
+    Instrument(
+        "forebay_queue_expected_wait_seconds",
+        Kind.GAUGE,
+        Source.FLEET,
+        "seconds",
+        ("queue",),
+        "How long the next call would wait; absent while that is unknown",
+    ),
+    Instrument(
+        "forebay_slots",
+        Kind.GAUGE,
+        Source.FLEET,
+        "calls",
+        ("queue",),
+        "How many calls of the queue the live workers can run at a time",
+    ),
+    Instrument(
+        "forebay_batch_size",
+        Kind.HISTOGRAM,
+        Source.GATEWAY,
+        "calls",
+        ("method",),
+        "Calls in one message",
+        SIZE_BUCKETS,
+    ),
+    Instrument(
+        "forebay_attempts_lost_total",
+        Kind.COUNTER,
+        Source.BOTH,
+        "attempts",
+        ("queue",),
+        "Attempts whose worker, or message, was lost",
+    ),
+    Instrument(
+        "forebay_reruns_total",
+        Kind.COUNTER,
+        Source.BOTH,
+        "calls",
+        ("queue",),
+        "Calls that were queued again after a lost attempt",
+    ),
+    Instrument(
+        "forebay_messages_resent_total",
+        Kind.COUNTER,
+        Source.BOTH,
+        "messages",
+        ("queue",),
+        "Messages that were sent again, because the broker or a worker had lost them",
+    ),
+    Instrument(
+        "forebay_refused_total",
+        Kind.COUNTER,
+        Source.GATEWAY,
+        "calls",
+        ("method", "reason"),
+        "Calls that were refused before they were accepted, by the error's reason",
+    ),
+    _seconds("forebay_ledger_seconds", Source.BOTH, ("operation",), "Round trips to the ledger"),
+    Instrument(
+        "forebay_ledger_up",
+        Kind.GAUGE,
+        Source.GATEWAY,
+        "",
+        (),
+        "1 if the ledger answered the last health check, else 0",
+    ),
+    Instrument(
+        "forebay_broker_up", Kind.GAUGE, Source.GATEWAY, "", (), "Likewise, of the main broker"
+    ),
+    Instrument(
+        "forebay_held_bytes",
+        Kind.GAUGE,
+        Source.GATEWAY,
+        "bytes",
+        (),
+        "Memory that calls and arriving requests hold; max_held_bytes is its limit",
+    ),
+    Instrument(
+        "forebay_watches",
+        Kind.GAUGE,
+        Source.GATEWAY,
+        "RPCs",
+        (),
+        "RPCs that follow durable calls",
+    ),
+    Instrument(
+        "forebay_event_loop_lag_seconds",
+        Kind.HISTOGRAM,
+        Source.GATEWAY,
+        "seconds",
+        (),
+        "How late the event loop runs what is due",
+        DURATION_BUCKETS,
+    ),
+    # Those of authentication, keys and certificates (forebay_auth_total, forebay_jwks_age_seconds,
+    # forebay_certificate_expiry_seconds) belong here, with what they measure.
+)
