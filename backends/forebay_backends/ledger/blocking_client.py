@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from redis import exceptions as redis_errors
@@ -17,6 +17,7 @@ from forebay_backends.ledger.commands import (
 from forebay_backends.ledger.connections import blocking_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
+from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.urls import RedisServer
@@ -29,10 +30,17 @@ _NO_REPLICAS = Replicas()
 class BlockingLedger:
     """Runs operations on the ledger's server. Connects when first used; the owner closes it.
 
-    Threads may share one; processes may not, so make it after a fork.
+    Threads may share one; processes may not, so make it after a fork. `observe` gets each round
+    trip of operations.
     """
 
-    def __init__(self, server: RedisServer | str, replicas: Replicas = _NO_REPLICAS) -> None:
+    def __init__(
+        self,
+        server: RedisServer | str,
+        replicas: Replicas = _NO_REPLICAS,
+        observe: Observe | None = None,
+    ) -> None:
+        self._observe = observe
         self._replicas = replicas
         self._server = server_of(server)
         self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
@@ -57,7 +65,7 @@ class BlockingLedger:
         if self._commands.needs_transaction([operation]) or self._replicas.needed([operation]):
             result: T = self.run_all([operation])[0]
             return result
-        with self._mapped_errors():
+        with self._mapped_errors(), self._observed([operation]):
             try:
                 reply: Any = self.redis.execute_command(*self._commands.evalsha(operation))
             except redis_errors.NoScriptError:
@@ -80,7 +88,11 @@ class BlockingLedger:
         if self._replicas.needed(operations):
             return self._run_replicated(operations)
         transaction = self._commands.needs_transaction(operations)
-        with self._mapped_errors(), self.redis.pipeline(transaction=transaction) as pipeline:
+        with (
+            self._mapped_errors(),
+            self._observed(operations),
+            self.redis.pipeline(transaction=transaction) as pipeline,
+        ):
             self._commands.add(pipeline, operations)
             sent = pipeline.execute(raise_on_error=False)
         replies = self._commands.script_replies(operations, sent)
@@ -92,7 +104,11 @@ class BlockingLedger:
     def _run_replicated(
         self, operations: Sequence[Operation[Any]], *, send_scripts: bool = False
     ) -> list[Any]:
-        with self._mapped_errors(), self.redis.pipeline(transaction=False) as pipeline:
+        with (
+            self._mapped_errors(),
+            self._observed(operations),
+            self.redis.pipeline(transaction=False) as pipeline,
+        ):
             self._replicas.add_commands(
                 self._commands, pipeline, operations, None, send_scripts=send_scripts
             )
@@ -136,6 +152,9 @@ class BlockingLedger:
                 pipeline.publish(name, frame)
                 *_, reached = pipeline.execute()
         return int(reached)
+
+    def _observed(self, operations: Sequence[Operation[Any]]) -> AbstractContextManager[object]:
+        return nullcontext() if self._observe is None else observed(self._observe, operations)
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, TypeVar, cast
 
@@ -26,6 +27,7 @@ from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, asyncio_clien
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
+from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.moved_slots import follow, sent_after_moves
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
@@ -47,6 +49,7 @@ class Ledger:
     """Runs operations on the ledger's server. Connects when first used; the owner closes it.
 
     Errors call the server by `name`: brokers and result backends are reached by this class too.
+    `observe` gets each round trip of operations.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class Ledger:
         server: RedisServer | str,
         name: str = "the ledger",
         replicas: Replicas = _NO_REPLICAS,
+        observe: Observe | None = None,
     ) -> None:
+        self._observe = observe
         self._replicas = replicas
         self._name = name
         self._server = server_of(server)
@@ -72,10 +77,11 @@ class Ledger:
         """Runs the operation; raises BackendUnavailable."""
         if self._needs_pipeline(operation):
             return (await self.run_all([operation]))[0]
-        try:
-            reply = await self._execute(self._commands.evalsha(operation), operation.size)
-        except redis_errors.NoScriptError:
-            reply = await self._execute(self._commands.eval(operation), operation.size)
+        with self._observed([operation]):
+            try:
+                reply = await self._execute(self._commands.evalsha(operation), operation.size)
+            except redis_errors.NoScriptError:
+                reply = await self._execute(self._commands.eval(operation), operation.size)
         return operation.parse(reply)
 
     async def run_all(self, operations: Sequence[Operation[T]]) -> list[T]:
@@ -92,6 +98,10 @@ class Ledger:
 
     async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         """Like `run_all`, but returns the exception of each operation that failed."""
+        with self._observed(operations):
+            return await self._run_each(operations)
+
+    async def _run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         if not self.is_cluster:
             return await self._run_together(operations)
         groups = by_partition(operations)
@@ -109,6 +119,9 @@ class Ledger:
         except Exception as error:
             return [error for _ in operations]
         return await self._results(operations, replies)
+
+    def _observed(self, operations: Sequence[Operation[Any]]) -> AbstractContextManager[object]:
+        return nullcontext() if self._observe is None else observed(self._observe, operations)
 
     def _needs_pipeline(self, operation: Operation[Any]) -> bool:
         return (
@@ -158,6 +171,12 @@ class Ledger:
         If an operation fails, the message is pushed a second time after that operation's retry:
         a worker may have taken the first one before the record existed.
         """
+        with self._observed(operations):
+            return await self._run_with_push(operations, push)
+
+    async def _run_with_push(
+        self, operations: Sequence[Operation[T]], push: Push
+    ) -> list[T | Exception]:
         if self._replicas.needed(operations):
             return await self._run_replicated(operations, push)
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
@@ -26,8 +27,9 @@ _log = logging.getLogger(__name__)
 class WorkerPresence:
     """A worker: its queues, its tasks, and how many calls it runs at a time.
 
-    `begun` counts the tasks that it has begun since its start, by name. `serves` has, for each task
-    of a method, the method and the fingerprint of its messages in the worker.
+    `begun` counts the tasks that it has begun since its start, by name, and `running` those that
+    run now. `serves` has, for each task of a method, the method and the fingerprint of its messages
+    in the worker.
     """
 
     worker: str
@@ -38,6 +40,7 @@ class WorkerPresence:
     version: str
     begun: dict[str, int] = field(default_factory=dict, hash=False)
     serves: dict[str, tuple[str, str]] = field(default_factory=dict, hash=False)
+    running: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
@@ -102,6 +105,10 @@ def consumed_queues(workers: Iterable[WorkerPresence]) -> dict[str, int]:
     return slots
 
 
+def _counts(said: Any) -> dict[str, int]:
+    return {str(task): int(count) for task, count in dict(said).items()}
+
+
 def _presence(text: bytes | str) -> WorkerPresence | None:
     """Parses a presence; None if a worker of another version wrote another format."""
     try:
@@ -113,7 +120,8 @@ def _presence(text: bytes | str) -> WorkerPresence | None:
             slots=said["slots"],
             pool=said["pool"],
             version=said["version"],
-            begun={str(task): int(count) for task, count in dict(said.get("begun", {})).items()},
+            begun=_counts(said.get("begun", {})),
+            running=_counts(said.get("running", {})),
             serves={
                 str(task): (str(method), str(fingerprint))
                 for task, (method, fingerprint) in dict(said.get("serves", {})).items()

@@ -33,14 +33,13 @@ class Kind(StrEnum):
 class Source(StrEnum):
     """Which processes report a metric.
 
-    Those of `GATEWAY` and `WORKER` are counted in the process. `FLEET` figures are read from ledger
-    and broker at a scrape: each gateway reports the same ones, so that queries take the maximum.
+    `GATEWAY` and `WORKER` metrics are a process's own. `FLEET` figures are read from ledger and
+    broker at a scrape: each gateway reports the same ones, so that queries take the maximum.
     """
 
     GATEWAY = "gateway"
     WORKER = "worker"
-    BOTH = "gateway, worker"
-    FLEET = "gateway, of the fleet"
+    FLEET = "fleet"
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,35 @@ class Instrument:
 
     name: str
     kind: Kind
-    source: Source
+    sources: frozenset[Source]
     unit: str
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...] = ()
 
 
-def _seconds(name: str, source: Source, labels: tuple[str, ...], text: str) -> Instrument:
-    return Instrument(name, Kind.HISTOGRAM, source, "seconds", labels, text, DURATION_BUCKETS)
+_GATEWAY = frozenset({Source.GATEWAY})
+_BOTH = frozenset({Source.GATEWAY, Source.WORKER})
+_FLEET = frozenset({Source.FLEET})
+
+
+def _seconds(
+    name: str, sources: frozenset[Source], labels: tuple[str, ...], text: str
+) -> Instrument:
+    return Instrument(name, Kind.HISTOGRAM, sources, "seconds", labels, text, DURATION_BUCKETS)
 
 
 INSTRUMENTS = (
     _seconds(
         "rpc_server_call_duration_seconds",
-        Source.GATEWAY,
+        _GATEWAY,
         ("rpc_method", "rpc_response_status_code"),
         "RPCs of all services, from their headers to their status",
     ),
     Instrument(
         "forebay_calls_accepted_total",
         Kind.COUNTER,
-        Source.GATEWAY,
+        _GATEWAY,
         "calls",
         ("method",),
         "Calls that the gateway took on; attaching to a known call does not count",
@@ -78,7 +84,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_calls_ended_total",
         Kind.COUNTER,
-        Source.GATEWAY,
+        _GATEWAY,
         "calls",
         ("method", "reason"),
         "Accepted calls whose RPC ended here: OK, an error's reason, or DISCONNECTED if the caller "
@@ -86,23 +92,26 @@ INSTRUMENTS = (
     ),
     _seconds(
         "forebay_queue_wait_seconds",
-        Source.GATEWAY,
+        _GATEWAY,
         ("method",),
         "From the acceptance of a call to its handler's start",
     ),
     _seconds(
-        "forebay_run_seconds", Source.GATEWAY, ("method",), "Run time of a call's last attempt"
+        "forebay_run_seconds",
+        _BOTH,
+        ("method",),
+        "Run time of a call's last attempt; at workers, of each attempt",
     ),
     _seconds(
         "forebay_first_item_seconds",
-        Source.GATEWAY,
+        _GATEWAY,
         ("method",),
         "From the acceptance of a call to its first item, of methods that stream responses",
     ),
     Instrument(
         "forebay_items_total",
         Kind.COUNTER,
-        Source.GATEWAY,
+        _GATEWAY,
         "items",
         ("method", "kind"),
         "Items that were sent to callers; kind: lasting, transient",
@@ -110,7 +119,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_item_bytes_total",
         Kind.COUNTER,
-        Source.GATEWAY,
+        _GATEWAY,
         "bytes",
         ("method", "kind"),
         "Bytes of these items",
@@ -118,15 +127,17 @@ INSTRUMENTS = (
     Instrument(
         "forebay_calls",
         Kind.GAUGE,
-        Source.BOTH,
+        _BOTH | _FLEET,
         "calls",
         ("method", "state"),
-        "Calls now, by state",
+        "Calls now. IN_FLIGHT: accepted by this process, and its RPC is open. RUNNING: handlers "
+        "that run, at this worker or, from a gateway, in the fleet. RESERVED: taken from the queue "
+        "by this worker, and not begun",
     ),
     Instrument(
         "forebay_queue_calls",
         Kind.GAUGE,
-        Source.FLEET,
+        _FLEET,
         "calls",
         ("queue",),
         "Calls that wait for a worker",
@@ -134,7 +145,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_queue_oldest_wait_seconds",
         Kind.GAUGE,
-        Source.FLEET,
+        _FLEET,
         "seconds",
         ("queue",),
         "How long the oldest of them has waited",
@@ -142,15 +153,15 @@ INSTRUMENTS = (
     Instrument(
         "forebay_queue_expected_wait_seconds",
         Kind.GAUGE,
-        Source.FLEET,
+        _GATEWAY,
         "seconds",
         ("queue",),
-        "How long the next call would wait; absent while that is unknown",
+        "How long the next call would wait, as this process expects; absent while that is unknown",
     ),
     Instrument(
         "forebay_slots",
         Kind.GAUGE,
-        Source.FLEET,
+        _FLEET,
         "calls",
         ("queue",),
         "How many calls of the queue the live workers can run at a time",
@@ -158,7 +169,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_batch_size",
         Kind.HISTOGRAM,
-        Source.GATEWAY,
+        _GATEWAY,
         "calls",
         ("method",),
         "Calls in one message",
@@ -167,7 +178,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_attempts_lost_total",
         Kind.COUNTER,
-        Source.BOTH,
+        _BOTH,
         "attempts",
         ("queue",),
         "Attempts whose worker, or message, was lost",
@@ -175,7 +186,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_reruns_total",
         Kind.COUNTER,
-        Source.BOTH,
+        _BOTH,
         "calls",
         ("queue",),
         "Calls that were queued again after a lost attempt",
@@ -183,7 +194,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_messages_resent_total",
         Kind.COUNTER,
-        Source.BOTH,
+        _BOTH,
         "messages",
         ("queue",),
         "Messages that were sent again, because the broker or a worker had lost them",
@@ -191,27 +202,25 @@ INSTRUMENTS = (
     Instrument(
         "forebay_refused_total",
         Kind.COUNTER,
-        Source.GATEWAY,
+        _GATEWAY,
         "calls",
         ("method", "reason"),
         "Calls that were refused before they were accepted, by the error's reason",
     ),
-    _seconds("forebay_ledger_seconds", Source.BOTH, ("operation",), "Round trips to the ledger"),
+    _seconds("forebay_ledger_seconds", _BOTH, ("operation",), "Round trips to the ledger"),
     Instrument(
         "forebay_ledger_up",
         Kind.GAUGE,
-        Source.GATEWAY,
+        _GATEWAY,
         "",
         (),
         "1 if the ledger answered the last health check, else 0",
     ),
-    Instrument(
-        "forebay_broker_up", Kind.GAUGE, Source.GATEWAY, "", (), "Likewise, of the main broker"
-    ),
+    Instrument("forebay_broker_up", Kind.GAUGE, _GATEWAY, "", (), "Likewise, of the main broker"),
     Instrument(
         "forebay_held_bytes",
         Kind.GAUGE,
-        Source.GATEWAY,
+        _GATEWAY,
         "bytes",
         (),
         "Memory that calls and arriving requests hold; max_held_bytes is its limit",
@@ -219,7 +228,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_watches",
         Kind.GAUGE,
-        Source.GATEWAY,
+        _GATEWAY,
         "RPCs",
         (),
         "RPCs that follow durable calls",
@@ -227,7 +236,7 @@ INSTRUMENTS = (
     Instrument(
         "forebay_event_loop_lag_seconds",
         Kind.HISTOGRAM,
-        Source.GATEWAY,
+        _GATEWAY,
         "seconds",
         (),
         "How late the event loop runs what is due",
@@ -236,3 +245,4 @@ INSTRUMENTS = (
     # Those of authentication, keys and certificates (forebay_auth_total, forebay_jwks_age_seconds,
     # forebay_certificate_expiry_seconds) belong here, with what they measure.
 )
+BY_NAME = {one.name: one for one in INSTRUMENTS}

@@ -1,4 +1,4 @@
-"""The instruments of one process, in a registry of their own.
+"""The counters and histograms of one process, in a registry of their own; gauges are read.
 
 Not prometheus-client's default registry, which belongs to the application that may embed a gateway;
 and not its multiprocess mode, in whose files the gauges of a process that was killed stay forever.
@@ -6,43 +6,88 @@ and not its multiprocess mode, in whose files the gauges of a process that was k
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from forebay_backends.metrics.instruments import INSTRUMENTS, Instrument, Kind, Source
+from forebay_backends.metrics.instruments import BY_NAME, INSTRUMENTS, Instrument, Kind, Source
+
+Labels = tuple[str, ...]
+Figures = Mapping[str, Mapping[Labels, float]]
+"""The values of gauges, by metric and labels."""
 
 
 class Metrics:
-    """The instruments whose source is one of `sources`, by their names."""
+    """The counters and histograms whose source is one of `sources`, by their names.
 
-    def __init__(self, sources: Collection[Source]) -> None:
+    Gauges have no object: `read_figures` has functions that are called at each scrape. Where
+    metrics are off, the instruments count nothing.
+    """
+
+    def __init__(self, sources: Collection[Source], *, is_on: bool = True) -> None:
         self.registry = CollectorRegistry()
+        self.read_figures: list[Callable[[], Figures]] = []
         self._made = {
-            one.name: _made(one, self.registry) for one in INSTRUMENTS if one.source in sources
+            one.name: _made(one, self.registry) if is_on else _OFF
+            for one in INSTRUMENTS
+            if one.kind is not Kind.GAUGE and not one.sources.isdisjoint(sources)
         }
+        self.registry.register(_Read(self.read_figures))
 
     def counter(self, name: str) -> Counter:
-        found = self._made[name]
-        assert isinstance(found, Counter)  # noqa: S101 - of the table, not of input
-        return found
-
-    def gauge(self, name: str) -> Gauge:
-        found = self._made[name]
-        assert isinstance(found, Gauge)  # noqa: S101
-        return found
+        return cast("Counter", self._made[name])
 
     def histogram(self, name: str) -> Histogram:
-        found = self._made[name]
-        assert isinstance(found, Histogram)  # noqa: S101
-        return found
+        return cast("Histogram", self._made[name])
 
 
-def _made(one: Instrument, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
-    match one.kind:
-        case Kind.COUNTER:
-            return Counter(one.name, one.help, one.labels, registry=registry)
-        case Kind.GAUGE:
-            return Gauge(one.name, one.help, one.labels, registry=registry)
-        case Kind.HISTOGRAM:
-            return Histogram(one.name, one.help, one.labels, registry=registry, buckets=one.buckets)
+class FamiliesOf(Collector):
+    """The gauges of these figures."""
+
+    def __init__(self, figures: Iterable[Figures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        for figures in self._figures:
+            for name, values in figures.items():
+                instrument = BY_NAME[name]
+                family = GaugeMetricFamily(name, instrument.help, labels=instrument.labels)
+                for labels, value in values.items():
+                    family.add_metric(labels, value)
+                yield family
+
+
+class _Read(Collector):
+    def __init__(self, functions: Iterable[Callable[[], Figures]]) -> None:
+        self._functions = functions
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        return FamiliesOf(read() for read in self._functions).collect()
+
+
+class _Off:
+    """An instrument that counts nothing."""
+
+    def labels(self, *_: str) -> _Off:
+        return self
+
+    def inc(self, amount: float = 1) -> None:
+        pass
+
+    def observe(self, amount: float, exemplar: object = None) -> None:
+        pass
+
+
+_OFF = _Off()
+
+
+def _made(one: Instrument, registry: CollectorRegistry) -> Counter | Histogram:
+    if one.kind is Kind.COUNTER:
+        return Counter(one.name, one.help, one.labels, registry=registry)
+    return Histogram(one.name, one.help, one.labels, registry=registry, buckets=one.buckets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
 
@@ -12,8 +11,8 @@ from forebay.v1 import calls_pb2 as pb
 from forebay_backends.broker.base import Broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, Item, ItemsStored
-from forebay_backends.ledger.keys import PARTITIONS, CallKey
-from forebay_backends.ledger.operations.inspection import Backlog, ObservedCall, backlog, observe
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.operations.inspection import Backlog, ObservedCall, observe
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import call_of, response_of, served_method
 from forebay_gateway.admin.operations import found
@@ -22,6 +21,7 @@ from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.item_sequence import items_per_fetch
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
+from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.own_methods import OwnMethod, by_path, server_streaming, unary
@@ -90,13 +90,11 @@ class CallService:
         """Every queue of a method that is not a plain task."""
         methods = [method for method in self._methods.values() if not method.is_plain]
         queues = sorted({method.route.queue for method in methods})
-        depths, by_partition = await asyncio.gather(
-            asyncio.gather(*(self._broker.depth(queue) for queue in queues)),
-            self._ledger.run_all([backlog(number, queues) for number in range(PARTITIONS)]),
-        )
-        backlogs = [sum(parts, Backlog()) for parts in zip(*by_partition, strict=True)]
+        backlogs = await read_backlogs(self._ledger, self._broker, queues)
         return pb.ListQueuesResponse(
-            queues=[self._queue(*one) for one in zip(queues, depths, backlogs, strict=True)]
+            queues=[
+                self._queue(name, found.messages, found.durable) for name, found in backlogs.items()
+            ]
         )
 
     async def read_items(

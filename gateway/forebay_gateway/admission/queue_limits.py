@@ -50,6 +50,10 @@ class QueueLimits:
     def __getitem__(self, name: str) -> QueueLoad:
         return self._loads[name]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._loads)
+
     def in_use(self) -> list[str]:
         """The queues that had a call within the last minute."""
         now = self._clock()

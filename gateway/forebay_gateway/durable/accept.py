@@ -22,6 +22,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Push
 from forebay_backends.ledger.operations.calls import ExistingCall, NewCall, accept
 from forebay_backends.ledger.pipelining import Pipeliner
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.uuid7 import uuid7
 
@@ -56,7 +57,9 @@ class Acceptor:
         broker: Broker,
         channel: str,
         slots: Callable[[str], int],
+        metrics: GatewayMetrics,
     ) -> None:
+        self._metrics = metrics
         self._ledger = ledger
         self._pipeliner = pipeliner
         self._broker = broker
@@ -98,6 +101,7 @@ class Acceptor:
         return await reply
 
     def _start_batch(self, queue: BatchQueue[_Accept], calls: list[_Accept]) -> None:
+        self._metrics.method(calls[0].new.method).batch_size(len(calls))
         batch = _Batch({one.call for one in calls})
         queue.on_batch_sent(batch)
         for one in calls:

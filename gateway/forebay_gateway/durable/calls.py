@@ -34,6 +34,7 @@ from forebay_gateway.durable.response_writer import ResponseWriter
 from forebay_gateway.durable.stall import StallLimit
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.outcomes import call_unknown
@@ -53,6 +54,7 @@ class DurableCalls:
         broker: Broker,
         watches: Watches,
         slots: Callable[[str], int],
+        metrics: GatewayMetrics,
     ) -> None:
         self.settings = settings
         self.ledger = ledger
@@ -63,7 +65,7 @@ class DurableCalls:
             _log, "the broker does not answer; calls stay queued", "the broker takes calls again"
         )
         pipeliner = Pipeliner(ledger)
-        self.acceptor = Acceptor(ledger, pipeliner, broker, watches.channel, slots)
+        self.acceptor = Acceptor(ledger, pipeliner, broker, watches.channel, slots, metrics)
         self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
@@ -123,6 +125,7 @@ class _DurableRpc:
             ledger=self._calls.ledger,
             watches=self._calls.watches,
             ledger_retry=self._calls.ledger_retry,
+            meter=self._incoming.meter,
         )
 
     def _request_upload(self) -> RequestUpload:
@@ -149,6 +152,7 @@ class _DurableRpc:
         accepted = existing is None or self._incoming.options.call_id is None
         if accepted:
             self._calls.watches.on_registered(self._watch)
+            self._incoming.meter.accepted()
         if accepted and not new.receiving:
             await self._send_or_discard()
         return accepted
@@ -176,6 +180,7 @@ class _DurableRpc:
             raise call_unknown()
         self._calls.watches.on_registered(self._watch)
         incoming = self._incoming
+        incoming.meter.attached()
         if snapshot.method != self._method.name or (
             incoming.first is not None and snapshot.digest != incoming.digest
         ):

@@ -9,7 +9,7 @@ bounded.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from forebay.errors import ItemsLost
@@ -31,9 +31,10 @@ FETCH_BYTES = 2 << 20
 
 @dataclass(frozen=True)
 class Send:
-    """Send a message to the caller."""
+    """Send a message to the caller; a transient one is not stored."""
 
     payload: bytes
+    is_transient: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class ItemSequence:
                 self._sending_bytes = len(payload)
                 self.read_count += 1
                 self._uncredited_bytes += len(payload)
-            return Send(payload)
+            return Send(payload, is_transient=not is_stored)
         if self._stored_count > self._next_ordinal:
             has_room = self._budget.has_room(FETCH_BYTES)
             return self._fetch() if has_room else Fetch(self._next_ordinal, 1)

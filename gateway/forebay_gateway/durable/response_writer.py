@@ -19,6 +19,7 @@ from forebay_gateway.durable.item_sequence import Done, Fetch, Send, Wait
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
+from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import error_of_ending, trailing_metadata
@@ -50,7 +51,9 @@ class ResponseWriter:
         ledger: Ledger,
         watches: Watches,
         ledger_retry: LedgerRetry,
+        meter: CallMeter,
     ) -> None:
+        self._meter = meter
         self._watch = watch
         self._call = watch.call
         self._items = watch.items
@@ -83,7 +86,8 @@ class ResponseWriter:
                 self._ledger_retry.raise_if_draining(self._call)
                 self._watch.raise_if_upload_failed()
             match action:
-                case Send(payload):
+                case Send(payload, is_transient):
+                    self._meter.item(len(payload), transient=is_transient)
                     if self._method.server_streaming:
                         self._start_prefetch()
                         await self._watch.stall_limit.write(self._context, payload)
@@ -166,6 +170,7 @@ class ResponseWriter:
             )
 
     async def _end(self, ending: Ending) -> None:
+        self._meter.ran(ending.queue_ms / 1000, ending.run_ms / 1000)
         trailing = trailing_metadata(ending)
         error = error_of_ending(ending, may_run_again=self._method.may_run_again)
         if error is not None:

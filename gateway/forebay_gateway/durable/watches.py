@@ -101,6 +101,11 @@ class Watches:
         if watch.confirmed_subscription != self.subscription:
             self._renew_now.set()
 
+    @property
+    def count(self) -> int:
+        """How many watches are open."""
+        return sum(len(watches) for watches in self._watches.values())
+
     def is_watched(self, call: CallKey) -> bool:
         """Whether an RPC of this gateway watches the call."""
         return str(call) in self._watches

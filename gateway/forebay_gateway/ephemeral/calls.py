@@ -43,6 +43,7 @@ from forebay_backends.settings import Settings
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fleet.monitor import FleetMonitor
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
@@ -68,7 +69,9 @@ class EphemeralCalls:
         broker: Broker,
         fleet: FleetMonitor,
         reply_channel: str,
+        metrics: GatewayMetrics,
     ) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._ledger = ledger
         self._broker = broker
@@ -89,18 +92,20 @@ class EphemeralCalls:
             reply = await self._reply(incoming, call)
         except ForebayError as error:
             await abort(context, error, ((CALL_ID, member.call_id),))
-        waited_ms = round((time.monotonic() - call.begun_at) * 1000) - reply.run_ms
+        waited_ms = max(0, round((time.monotonic() - call.begun_at) * 1000) - reply.run_ms)
+        incoming.meter.ran(waited_ms / 1000, reply.run_ms / 1000)
         if reply.initial_metadata.entries:
             await context.send_initial_metadata(tuple(fit_pairs(to_pairs(reply.initial_metadata))))
         trailing: Pairs = (
             (CALL_ID, member.call_id),
-            *timing_metadata(max(0, waited_ms), reply.run_ms, call.attempt),
+            *timing_metadata(waited_ms, reply.run_ms, call.attempt),
             *to_pairs(reply.outcome.trailing_metadata),
         )
         failure = error_of_outcome(reply.outcome)
         if failure is not None:
             await abort(context, failure, trailing)
         context.set_trailing_metadata(tuple(fit_pairs(trailing)))
+        incoming.meter.response(len(reply.response))
         return reply.response
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:
@@ -165,6 +170,7 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
+        incoming.meter.accepted()
         self._submit(call)
         try:
             async with asyncio.timeout(wait_s) as call.queue_wait:
@@ -185,6 +191,7 @@ class EphemeralCalls:
             self._batcher.submit(call.method, call.priority, call)
 
     def _start_batch(self, queue: BatchQueue[EphemeralCall], calls: list[EphemeralCall]) -> None:
+        self._metrics.method(calls[0].method.name).batch_size(len(calls))
         batch = Batch(calls[0].id if len(calls) == 1 else uuid7(), calls, time.monotonic())
         queue.on_batch_sent(batch)
         self._send(batch)
@@ -235,11 +242,14 @@ class EphemeralCalls:
         limit = attempts_limit(batch.method, self._settings)
         for call in tuple(batch.calls.values()):
             self._remove(call)
+            self._metrics.attempt_lost(batch.queue)
             if not call.method.may_run_again or call.attempt >= limit:
                 call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
                 continue
             _log.info("call %s is resent: its worker, or its message, was lost", call.id)
             call.attempt += 1
+            self._metrics.rerun(batch.queue)
+            self._metrics.message_resent(batch.queue)
             # Alone in its message: a call that crashes its process must not fail others again.
             self._send(Batch(uuid7(), [call], time.monotonic()))
 

@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
 
 from forebay_backends.metrics.exposition import Labelled, merged, rendered
 from forebay_backends.metrics.instruments import Source
-from forebay_backends.metrics.registry import Metrics
+from forebay_backends.metrics.registry import FamiliesOf, Figures, Labels, Metrics
+from forebay_gateway.metrics.method_meter import MethodMeter
 
-ReadFleet = Callable[[], Awaitable[Sequence[Metric]]]
+ReadFleet = Callable[[], Awaitable[Figures]]
 
 
 class GatewayMetrics:
     """One per gateway process; `process` is its number, from 1.
 
-    Figures that others have, such as bytes held, are gauges whose function is set with
-    `instruments.gauge(name).set_function`. Those of the fleet are read by the functions of
-    `read_fleet`, once for each scrape.
+    `read_process` has functions whose figures are this process's own, such as bytes held;
+    `read_fleet` those that ask ledger or broker, once for each scrape. Where metrics are off,
+    nothing is counted.
     """
 
-    def __init__(self, methods: Collection[str], process: str = "1") -> None:
-        self.methods = frozenset(methods)
-        self.instruments = Metrics({Source.GATEWAY, Source.BOTH})
+    def __init__(
+        self, methods: Collection[str] = (), process: str = "1", *, is_on: bool = True
+    ) -> None:
+        metrics = Metrics({Source.GATEWAY}, is_on=is_on)
+        self.is_on = is_on
+        self.read_process = metrics.read_figures
         self.read_fleet: list[ReadFleet] = []
-        self._own = Labelled(self.instruments.registry, {"process": process})
+        self.rpc_seconds = metrics.histogram("rpc_server_call_duration_seconds")
+        self.event_loop_lag = metrics.histogram("forebay_event_loop_lag_seconds").observe
+        self._ledger = metrics.histogram("forebay_ledger_seconds")
+        self._by_queue = {
+            name: metrics.counter(name)
+            for name in (
+                "forebay_attempts_lost_total",
+                "forebay_reruns_total",
+                "forebay_messages_resent_total",
+            )
+        }
+        self._methods = {name: MethodMeter(metrics, name) for name in methods}
+        self._own = Labelled(metrics.registry, {"process": process})
+        self.read_process.append(self._in_flight)
+
+    def method(self, name: str) -> MethodMeter:
+        """The instruments of a method that is served."""
+        return self._methods[name]
+
+    def ledger(self, operation: str, seconds: float) -> None:
+        """Counts a round trip to the ledger."""
+        self._ledger.labels(operation).observe(seconds)
+
+    def attempt_lost(self, queue: str) -> None:
+        self._by_queue["forebay_attempts_lost_total"].labels(queue).inc()
+
+    def rerun(self, queue: str) -> None:
+        self._by_queue["forebay_reruns_total"].labels(queue).inc()
+
+    def message_resent(self, queue: str) -> None:
+        self._by_queue["forebay_messages_resent_total"].labels(queue).inc()
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that the client accepts, and its content type."""
@@ -40,13 +72,11 @@ class GatewayMetrics:
 
     async def scrape_fleet(self, accept: str) -> tuple[bytes, str]:
         """What ledger and broker know of all processes."""
-        families = [family for read in self.read_fleet for family in await read()]
-        return rendered(_Read(families), accept)
+        figures = await asyncio.gather(*(read() for read in self.read_fleet))
+        return rendered(FamiliesOf(figures), accept)
 
-
-class _Read(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+    def _in_flight(self) -> Figures:
+        calls: dict[Labels, float] = {
+            (name, "IN_FLIGHT"): meter.in_flight for name, meter in self._methods.items()
+        }
+        return {"forebay_calls": calls}

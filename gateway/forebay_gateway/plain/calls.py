@@ -76,6 +76,7 @@ class PlainCalls:
         self._methods = [
             each for each in methods if each.is_plain and each.application == application.name
         ]
+        self.queues = sorted({each.route.queue for each in self._methods})
         self._called = application.called("broker")
         self._prefix = f"{os.urandom(4).hex()}-"
         self._in_flight = InFlight()
@@ -122,11 +123,16 @@ class PlainCalls:
             async with asyncio.timeout(incoming.deadline.timeout_s()):
                 async with self._large_sends.turn(len(incoming.first or b"")):
                     await self._send(call)
+                incoming.meter.accepted()
                 await context.send_initial_metadata(((CALL_ID, call.id), (ATTACHED, "new")))
                 if not method.server_streaming:
-                    return self._checked(await self._response(call))
+                    only = self._checked(await self._response(call))
+                    incoming.meter.response(len(only))
+                    return only
                 async for item in self._items(call):
-                    await context.write(self._checked(item))
+                    payload = self._checked(item)
+                    incoming.meter.item(len(payload))
+                    await context.write(payload)
                 return None
         except TimeoutError:
             raise DeadlineExceeded("the call's deadline passed") from None

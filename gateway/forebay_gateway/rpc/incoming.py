@@ -15,6 +15,7 @@ from forebay.deadline import Deadline
 from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
 from forebay_gateway.admission.admission import Permit
+from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions
@@ -60,6 +61,7 @@ class IncomingCall:
     first: bytes | None
     rest: AsyncIterator[bytes]
     permit: Permit
+    meter: CallMeter
 
     @property
     def is_attach_only(self) -> bool:
@@ -97,6 +99,7 @@ async def receive(
     check: Check,
     permit: Permit,
     limits: RequestLimits,
+    meter: CallMeter,
 ) -> IncomingCall:
     """Reads and checks the first request; raises a `ForebayError` if it is invalid.
 
@@ -116,7 +119,7 @@ async def receive(
         if not method.client_streaming:
             raise InvalidRequest("the request message is missing: the method takes one")
     rest = _rest(method, requests, check, limits.max_message_bytes)
-    return IncomingCall(method, options, deadline, first, rest, permit)
+    return IncomingCall(method, options, deadline, first, rest, permit, meter)
 
 
 async def _first(requests: RequestStream, within_s: float) -> bytes | None:

@@ -26,7 +26,8 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 async def abort(context: Context, error: ForebayError, trailing: Pairs = ()) -> NoReturn:
     """Ends the RPC with the error's status and details, shortened to what every client accepts.
 
-    Raises CancelledError if the caller has disconnected, and if the caller reads nothing.
+    The AbortError has the error as its cause. Raises CancelledError if the caller has disconnected,
+    and if the caller reads nothing.
     """
     message, metadata = fit_status(to_status(error), (*trailing, *_pushback(error)))
     try:
@@ -34,6 +35,8 @@ async def abort(context: Context, error: ForebayError, trailing: Pairs = ()) -> 
             await context.abort(
                 _CODES.get(error.code, grpc.StatusCode.UNKNOWN), message, tuple(metadata)
             )
+    except grpc.aio.AbortError as aborted:
+        raise aborted from error
     except TimeoutError:
         # gRPC keeps the status for a caller that reads again; nothing else may wait for it.
         raise asyncio.CancelledError from error

@@ -27,6 +27,8 @@ from forebay.routes import Method
 from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
+from forebay_gateway.metrics.call_meter import CallMeter
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.rpc.incoming import (
@@ -69,7 +71,9 @@ class CallHandler:
         checks: dict[str, CheckFactory],
         ledger_calls: LedgerCalls | None,
         plain: Mapping[str, PlainCalls],
+        metrics: GatewayMetrics,
     ) -> None:
+        self._metrics = metrics
         self._limits = limits
         self._checks = checks
         self._ledger_calls = ledger_calls
@@ -84,9 +88,10 @@ class CallHandler:
         return Handler(serve, method.server_streaming)
 
     async def _serve(self, method: Method, context: Context) -> bytes | None:
+        meter = CallMeter(self._metrics.method(method.name), context.time_remaining)
         try:
-            with self._limits.admission.admit(caller_of(context.peer())) as permit:
-                incoming = await self._receive(method, context, permit)
+            with meter, self._limits.admission.admit(caller_of(context.peer())) as permit:
+                incoming = await self._receive(method, context, permit, meter)
                 calls = self._calls_of(incoming)
                 if incoming.is_attach_only:
                     return await calls.serve(incoming, context)
@@ -118,7 +123,9 @@ class CallHandler:
             raise RuntimeError(f"nothing was set up for {incoming.method.name}")
         return calls
 
-    async def _receive(self, method: Method, context: Context, permit: Permit) -> IncomingCall:
+    async def _receive(
+        self, method: Method, context: Context, permit: Permit, meter: CallMeter
+    ) -> IncomingCall:
         options = read_call_options(context.invocation_metadata() or (), method.route)
         _check_options(method, options)
         deadline = Deadline.after(context.time_remaining())
@@ -127,7 +134,7 @@ class CallHandler:
         check = self._checks.get(method.name, NoCheck)()
         requests = RequestStream(context, self._limits.reads, permit.caller, permit.take)
         return await receive(
-            method, options, deadline, requests, check, permit, self._limits.requests
+            method, options, deadline, requests, check, permit, self._limits.requests, meter
         )
 
     async def _check_queue(self, incoming: IncomingCall) -> None:

@@ -13,6 +13,7 @@ from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.polling import poll_until
+from forebay_backends.metrics.registry import Figures
 from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
@@ -25,6 +26,7 @@ from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
+from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.context import FindHandler
@@ -35,6 +37,7 @@ from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
 from forebay_gateway.server.connection_limit import max_connections, report_limit
 from forebay_gateway.server.errors import GatewayError, address_in_use
+from forebay_gateway.server.figures import expected_waits, plain_queue_figures
 from forebay_gateway.server.handlers import find_handler, own_handlers
 from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.lame_duck import LameDuck
@@ -43,6 +46,7 @@ from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
 from forebay_gateway.server.methods import applications_of, load_methods, needs_ledger
 from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
+from forebay_gateway.server.rpc_meter import RpcMeter
 
 _HAND_OVER_S = 0.02
 _CANCEL_GRACE_S = 1.0
@@ -112,7 +116,8 @@ class _Gateway:
         self, settings: Settings, methods: Sequence[Method], listen: str, process: str
     ) -> None:
         self._settings = settings
-        self._metrics = GatewayMetrics([method.name for method in methods], process)
+        is_on = settings.admin_listen is not None
+        self._metrics = GatewayMetrics([method.name for method in methods], process, is_on=is_on)
         self._plain = {
             name: PlainCalls(settings, settings.application(name), methods)
             for name in applications_of(methods)
@@ -123,6 +128,7 @@ class _Gateway:
                 methods,
                 on_loopback=is_loopback(listen),
                 plain_consumers_of=self._plain_consumers_of,
+                metrics=self._metrics,
             )
             if needs_ledger(methods)
             else None
@@ -134,14 +140,23 @@ class _Gateway:
         ]
         limits = _limits(settings, queues)
         self._admission = limits.admission
+        self._metrics.read_process.append(partial(self._process_figures, queues))
+        self._metrics.read_fleet += [
+            partial(plain_queue_figures, plain.broker, name, plain.queues)
+            for name, plain in self._plain.items()
+        ]
         self._memory_guard = MemoryGuard(limits.reads, settings.max_held_bytes)
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
         self.health = HealthService(_parts(methods, () if admin is None else admin.services))
         self._main_is_up = {"ledger": self._ledger_calls is None, "plain": "" not in self._plain}
-        call_handler = CallHandler(limits, _checks(settings), self._ledger_calls, self._plain)
+        call_handler = CallHandler(
+            limits, _checks(settings), self._ledger_calls, self._plain, self._metrics
+        )
         reads = _own_service_reads(settings)
         own = own_handlers(methods, self.health, admin, reads)
-        self.front = _front(settings, find_handler(methods, call_handler, own), listen)
+        measure = RpcMeter(self._metrics.rpc_seconds).measured
+        find = find_handler(methods, call_handler, own, *([measure] if is_on else []))
+        self.front = _front(settings, find, listen)
         for_operators = own_handlers((), self.health, admin, reads, for_operators=True)
         self._find_for_operators = find_handler((), call_handler, for_operators)
 
@@ -161,6 +176,12 @@ class _Gateway:
     async def _is_ready(self) -> bool:
         return self.health.is_serving
 
+    def _process_figures(self, queues: Mapping[str, QueueLimits]) -> Figures:
+        return {
+            "forebay_held_bytes": {(): self._admission.bytes.held},
+            **expected_waits(queues),
+        }
+
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that run as long as the gateway does."""
         if self._ledger_calls is not None:
@@ -169,6 +190,8 @@ class _Gateway:
             on_health = partial(self.health.set_up, name)
             yield from plain.loops(on_health if name else partial(self._set_main, "plain"))
         yield from (monitor.run() for monitor in self._queue_monitors)
+        if self._metrics.is_on:
+            yield watch_event_loop_lag(self._metrics.event_loop_lag)
         yield self._memory_guard.watch()
         yield return_freed_memory()
         yield report_limit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
@@ -38,14 +38,22 @@ def own_handlers(
     return {path: bounded(method, own_reads) for path, method in own.items()}
 
 
+Measure = Callable[[Handler, str], Handler]
+"""Gets a handler and its path, which is empty for a path that is not served."""
+
+
 def find_handler(
-    methods: Sequence[Method], call_handler: CallHandler, own: Mapping[str, Handler]
+    methods: Sequence[Method],
+    call_handler: CallHandler,
+    own: Mapping[str, Handler],
+    measure: Measure = lambda handler, path: handler,
 ) -> FindHandler:
     """Finds the handler of a path: of a routed method, or of the gateway's own services."""
-    handlers = dict(own) | {method.path: call_handler.handler(method) for method in methods}
+    routed = {method.path: call_handler.handler(method) for method in methods}
+    handlers = {path: measure(handler, path) for path, handler in {**own, **routed}.items()}
 
     def find(path: str) -> Handler:
-        return handlers.get(path) or _unknown(path)
+        return handlers.get(path) or measure(_unknown(path), "")
 
     return find
 

@@ -15,15 +15,19 @@ from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.replication import Replicas
+from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import Settings
 from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
 from forebay_gateway.fleet.monitor import FleetMonitor
+from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.route_warnings import watch_routes
 from forebay_gateway.fleet.worker_problems import Consumers
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.uuid7 import uuid7
+from forebay_gateway.server.figures import queue_figures, running_calls
 
 _FIRST_SUBSCRIPTION_S = 5.0
 
@@ -44,16 +48,23 @@ class LedgerCalls:
         *,
         on_loopback: bool,
         plain_consumers_of: Callable[[Method], Consumers],
+        metrics: GatewayMetrics,
     ) -> None:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
-        self._ledger = Ledger(backends.ledger, replicas=replicas)
+        observe = metrics.ledger if metrics.is_on else None
+        self._ledger = Ledger(backends.ledger, replicas=replicas, observe=observe)
         self.broker = make_broker(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
         self.fleet = FleetMonitor(self._ledger, self.broker, queues, settings.retention_bytes)
         channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
         self._methods = methods
-        self.ephemeral = EphemeralCalls(settings, self._ledger, self.broker, self.fleet, channel)
+        self._queues = sorted(queues)
+        metrics.read_process.append(self._process_figures)
+        metrics.read_fleet.append(self._fleet_figures)
+        self.ephemeral = EphemeralCalls(
+            settings, self._ledger, self.broker, self.fleet, channel, metrics
+        )
         self.admin = AdminServices(
             self._ledger,
             self.broker,
@@ -68,7 +79,7 @@ class LedgerCalls:
         )
         self.fleet.health.add("ledger's pub/sub", self._watches.subscribed)
         self.durable = DurableCalls(
-            settings, self._ledger, self.broker, self._watches, self.fleet.slots
+            settings, self._ledger, self.broker, self._watches, self.fleet.slots, metrics
         )
 
     def loops(
@@ -82,6 +93,25 @@ class LedgerCalls:
         yield self.fleet.reap()
         yield self.admin.watch_rates()
         yield watch_routes(self._methods, self.fleet, version("forebay"))
+
+    def _process_figures(self) -> Figures:
+        health = self.fleet.health
+        return {
+            "forebay_ledger_up": {(): health.answers("ledger")},
+            "forebay_broker_up": {(): health.answers("broker")},
+            "forebay_watches": {(): self._watches.count},
+        }
+
+    async def _fleet_figures(self) -> Figures:
+        try:
+            backlogs = await read_backlogs(self._ledger, self.broker, self._queues)
+        except BackendUnavailable:
+            return {}  # `forebay_ledger_up` says so
+        tasks = {one.route.task: one.name for one in self._methods if not one.is_plain}
+        return {
+            **queue_figures(backlogs, self.fleet),
+            **running_calls(self.fleet.workers, tasks),
+        }
 
     async def subscribed(self) -> None:
         """Waits for the subscription to call events; gives up after 5 s without a ledger."""

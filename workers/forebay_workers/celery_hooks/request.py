@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -107,6 +108,11 @@ def reserved_calls() -> list[CallRequest]:
 def begun_tasks() -> dict[str, int]:
     """Returns the number of tasks that the worker has begun since its start, by name."""
     return dict(state.total_count)
+
+
+def running_tasks() -> dict[str, int]:
+    """Returns the number of tasks of ours that run, by name."""
+    return dict(Counter(str(request.name) for request in reserved_calls() if request.begun))
 
 
 def drained(queue: SimpleQueue[T]) -> list[T]:

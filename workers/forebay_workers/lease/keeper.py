@@ -47,6 +47,7 @@ from forebay_workers.celery_hooks.request import (
     failed_attempts,
     lost_batches,
     reserved_calls,
+    running_tasks,
 )
 from forebay_workers.lease.abandoned_calls import AbandonedCalls
 from forebay_workers.lease.batch_heartbeats import (
@@ -181,7 +182,8 @@ class LeaseKeeper:
             await self._announce()
 
     async def _announce(self) -> None:
-        await announce(self._ledger, replace(self._presence, begun=begun_tasks()))
+        presence = replace(self._presence, begun=begun_tasks(), running=running_tasks())
+        await announce(self._ledger, presence)
 
     async def _renew(self) -> None:
         """Renews all leases in one round trip; stops the calls whose lease is lost."""

@@ -20,9 +20,10 @@ class GrpcContext:
     disconnected, and cancels the task a moment later.
     """
 
-    __slots__ = ("_context", "_rpc")
+    __slots__ = ("_context", "_rpc", "code")
 
     def __init__(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        self.code: grpc.StatusCode | None = None
         self._context = context
         self._rpc = asyncio.current_task()
 
@@ -62,6 +63,7 @@ class GrpcContext:
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()
     ) -> NoReturn:
+        self.code = code
         try:
             await self._context.abort(code, details, tuple(trailing_metadata))
         except grpc.aio.AbortError:

@@ -69,6 +69,7 @@ class NativeRpc:
         "_task",
         "_timer",
         "_trailing",
+        "code",
         "head",
         "is_over",
         "room",
@@ -81,6 +82,7 @@ class NativeRpc:
         self.stream_id = stream_id
         self.head = head
         self.is_over = False
+        self.code: grpc.StatusCode | None = None
         self.room: asyncio.Future[None] | None = None
         """Of a write that waits for the caller to read."""
         self._stall = (0, 0)
@@ -234,6 +236,7 @@ class NativeRpc:
     def _finish(self, code: grpc.StatusCode, text: str = "", response: bytes | None = None) -> None:
         if self.is_over:
             return
+        self.code = code
         connection, h2 = self._connection, self._connection.h2
         trailers = status_headers(code, text, self._trailing)
         try:

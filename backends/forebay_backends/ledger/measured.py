@@ -1,0 +1,25 @@
+"""How long round trips of operations take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from forebay_backends.ledger.operations.base import Operation
+
+Observe = Callable[[str, float], None]
+"""Gets the name of an operation's script, and the seconds of the round trip that it was in."""
+
+
+@contextmanager
+def observed(observe: Observe, operations: Sequence[Operation[Any]]) -> Iterator[None]:
+    """Observes the block, which is one round trip, once for each kind of operation in it."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = time.monotonic() - began
+        for script in {operation.script for operation in operations}:
+            observe(script, seconds)

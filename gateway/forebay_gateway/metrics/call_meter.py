@@ -1,0 +1,92 @@
+"""One RPC on one call, from its arrival to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import grpc
+
+from forebay.errors import DeadlineExceeded, ForebayError, InternalFault
+from forebay_gateway.metrics.method_meter import DISCONNECTED, OK, MethodMeter
+
+
+class CallMeter:
+    """Counts one RPC on one call; a context manager, which learns of its end.
+
+    `time_remaining` is the context's: it tells a deadline from a disconnect.
+    """
+
+    __slots__ = ("_accepted_at", "_has_item", "_is_attached", "_method", "_time_remaining")
+
+    def __init__(
+        self, method: MethodMeter, time_remaining: Callable[[], float | None] = lambda: None
+    ) -> None:
+        self._method = method
+        self._time_remaining = time_remaining
+        self._accepted_at: float | None = None
+        self._is_attached = False
+        self._has_item = False
+
+    def accepted(self) -> None:
+        """The gateway has taken on the call."""
+        self._accepted_at = time.monotonic()
+        self._method.accepted()
+
+    def attached(self) -> None:
+        """The RPC follows a call that another one began."""
+        self._is_attached = True
+
+    def item(self, size: int, *, transient: bool = False) -> None:
+        """An item goes to the caller."""
+        if not self._has_item:
+            self._has_item = True
+            if self._accepted_at is not None:
+                self._method.first_item(time.monotonic() - self._accepted_at)
+        if transient:
+            self._method.transient()
+            self._method.transient_bytes(size)
+        else:
+            self._method.lasting()
+            self._method.lasting_bytes(size)
+
+    def response(self, size: int) -> None:
+        """The only item of a unary call goes to the caller."""
+        self._method.lasting()
+        self._method.lasting_bytes(size)
+
+    def ran(self, queue_wait_s: float, run_s: float) -> None:
+        """The call has ended, after these times."""
+        if self._accepted_at is not None:
+            self._method.queue_wait(queue_wait_s)
+            self._method.run(run_s)
+
+    def __enter__(self) -> CallMeter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            if self._accepted_at is not None:
+                self._method.ended(OK)
+            return
+        reason = self._reason(error)
+        if self._accepted_at is not None:
+            self._method.ended(reason)
+        elif reason != DISCONNECTED and not self._is_attached:
+            self._method.refused(reason)
+
+    def _reason(self, error: BaseException) -> str:
+        if isinstance(error, grpc.aio.AbortError) and error.__cause__ is not None:
+            error = error.__cause__  # rpc/status.py sets it
+        if isinstance(error, ForebayError):
+            return error.reason
+        if isinstance(error, asyncio.CancelledError):
+            return DeadlineExceeded.reason if self._time_remaining() == 0 else DISCONNECTED
+        return InternalFault.reason

@@ -1,0 +1,17 @@
+"""How late the event loop runs what is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+_INTERVAL_S = 0.1
+
+
+async def watch_event_loop_lag(observe: Callable[[float], None]) -> None:
+    """Observes the lag, in seconds, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _INTERVAL_S
+        await asyncio.sleep(_INTERVAL_S)
+        observe(max(0.0, loop.time() - due))

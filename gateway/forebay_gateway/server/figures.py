@@ -1,0 +1,71 @@
+"""The gauges of a gateway, read at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from forebay.errors import BackendUnavailable
+from forebay_backends.ledger.presence import WorkerPresence
+from forebay_backends.metrics.registry import Figures, Labels
+from forebay_gateway.admission.queue_limits import QueueLimits
+from forebay_gateway.fleet.queue_backlogs import QueueBacklog
+
+
+class _Fleet(Protocol):
+    def slots(self, queue: str) -> int: ...
+
+
+class _Broker(Protocol):
+    async def depth(self, queue: str) -> int: ...
+
+
+def queue_label(application: str, queue: str) -> str:
+    """Queues of one name may be on the brokers of several applications."""
+    return f"{application}/{queue}" if application else queue
+
+
+def expected_waits(limits: Mapping[str, QueueLimits]) -> Figures:
+    """How long the next call of each queue would wait, where that is known."""
+    waits = {
+        (queue_label(application, name),): queues[name].wait_s
+        for application, queues in limits.items()
+        for name in queues.names
+    }
+    known: dict[Labels, float] = {
+        labels: wait_s for labels, wait_s in waits.items() if wait_s is not None
+    }
+    return {"forebay_queue_expected_wait_seconds": known}
+
+
+def queue_figures(backlogs: Mapping[str, QueueBacklog], fleet: _Fleet) -> Figures:
+    """What waits in the queues of durable and ephemeral methods, and the slots for it."""
+    return {
+        "forebay_queue_calls": {(name,): found.calls for name, found in backlogs.items()},
+        "forebay_queue_oldest_wait_seconds": {
+            (name,): found.durable.oldest_ms / 1000 for name, found in backlogs.items()
+        },
+        "forebay_slots": {(name,): fleet.slots(name) for name in backlogs},
+    }
+
+
+def running_calls(workers: Iterable[WorkerPresence], method_of_task: Mapping[str, str]) -> Figures:
+    """The calls that the live workers run, by their last announcements."""
+    running = dict.fromkeys(method_of_task.values(), 0)
+    for worker in workers:
+        for task, count in worker.running.items():
+            method = method_of_task.get(task)
+            if method is not None:
+                running[method] += count
+    return {"forebay_calls": {(method, "RUNNING"): count for method, count in running.items()}}
+
+
+async def plain_queue_figures(broker: _Broker, application: str, queues: Iterable[str]) -> Figures:
+    """What waits in the queues of an application's plain tasks."""
+    depths: dict[Labels, float] = {}
+    for queue in queues:
+        try:
+            depths[(queue_label(application, queue),)] = await broker.depth(queue)
+        except BackendUnavailable:
+            break
+    return {"forebay_queue_calls": depths}

@@ -1,0 +1,53 @@
+"""The duration and status of every RPC, of methods that are served and of others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import grpc
+from prometheus_client import Histogram
+
+from forebay_backends.metrics.instruments import OTHER
+from forebay_gateway.rpc.context import Context, Handler
+
+_Code = grpc.StatusCode
+
+
+class RpcMeter:
+    """Measures handlers; one per gateway process."""
+
+    def __init__(self, seconds: Histogram) -> None:
+        self._seconds = seconds
+
+    def measured(self, handler: Handler, path: str = "") -> Handler:
+        """The handler, measured under its path; without one, under `other`."""
+        method = path.removeprefix("/") or OTHER
+        observers: dict[_Code, Callable[[float], None]] = {}
+
+        def observe(code: _Code, seconds: float) -> None:
+            found = observers.get(code)
+            if found is None:
+                found = observers[code] = self._seconds.labels(method, code.name).observe
+            found(seconds)
+
+        async def serve(context: Context) -> bytes | None:
+            began, code = time.monotonic(), _Code.OK
+            try:
+                return await handler.serve(context)
+            except asyncio.CancelledError:
+                code = context.code or cancelled_code(context)
+                raise
+            except BaseException:
+                code = context.code or _Code.UNKNOWN
+                raise
+            finally:
+                observe(code, time.monotonic() - began)
+
+        return Handler(serve, handler.streams_responses)
+
+
+def cancelled_code(context: Context) -> _Code:
+    """The status of an RPC whose task the front has cancelled."""
+    return _Code.DEADLINE_EXCEEDED if context.time_remaining() == 0 else _Code.CANCELLED
