@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
+from typing import Protocol
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.outage_log import OutageLog
@@ -18,6 +19,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
+from forebay_backends.ledger.operations.base import Lapse
 from forebay_backends.ledger.operations.maintenance import (
     QueueBacklog,
     Swept,
@@ -38,10 +40,37 @@ _MAX_EVICTIONS = 1000
 _log = logging.getLogger(__name__)
 
 
+class RepairCounts(Protocol):
+    """Counts what was lost, by queue."""
+
+    def attempt_lost(self, queue: str) -> None: ...
+
+    def rerun(self, queue: str) -> None: ...
+
+    def message_resent(self, queue: str) -> None: ...
+
+
+def count_lapses(counts: RepairCounts | None, lapses: Iterable[Lapse]) -> None:
+    """Counts attempts that were lost, where anything is counted."""
+    if counts is None:
+        return
+    for lapse in lapses:
+        counts.attempt_lost(lapse.queue)
+        if lapse.runs_again:
+            counts.rerun(lapse.queue)
+
+
 class Reaper:
     """One process's share of the repair."""
 
-    def __init__(self, ledger: Ledger, broker: Broker, retention_bytes: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        broker: Broker,
+        retention_bytes: int,
+        counts: RepairCounts | None = None,
+    ) -> None:
+        self._counts = counts
         self._ledger = ledger
         self._broker = broker
         self._outage = OutageLog(
@@ -72,6 +101,7 @@ class Reaper:
             [sweep(n, consumed, expected_ms=expected_ms) for n in range(PARTITIONS)]
         )
         self._expected_clock.on_read(swept[0].clock_ms)
+        count_lapses(self._counts, (lapse for one in swept for lapse in one.lapses))
         return swept
 
     async def _evict_over_cap(self, swept: list[Swept], consumed: Collection[str]) -> None:
@@ -115,3 +145,5 @@ class Reaper:
                 )
             )
             await self._ledger.run(mark_resent(call))
+            if self._counts is not None:
+                self._counts.message_resent(call.queue)

@@ -163,7 +163,7 @@ def test_read_requests_are_kept_while_the_call_may_run_again(
 def test_a_second_attempt_reads_from_the_first_request_on(ledger: BlockingLedger) -> None:
     record = live(ledger, b"a", b"b")
     take(ledger, record, 2, 2)
-    assert ledger.run(release(record.call, 1, WORKER)) is None
+    assert ledger.run(release(record.call, 1, WORKER)) == Lapse(QUEUE, runs_again=True)
     assert record.state is State.QUEUED
     put(ledger, record, b"c")
     ledger.run(begin(record.call, 2, WORKER, "control"))

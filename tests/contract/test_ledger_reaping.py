@@ -26,7 +26,7 @@ from forebay_backends.ledger.operations.attempts import (
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.operations.base import Refusal, Refused
+from forebay_backends.ledger.operations.base import Lapse, Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel, watch
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, sweep, unclaimed
 from forebay_backends.ledger.scripts import LEASE_S
@@ -203,8 +203,8 @@ def test_a_worker_releases_its_claimed_call(ledger: BlockingLedger) -> None:
 
 def test_a_worker_releases_the_calls_of_a_dead_child(ledger: BlockingLedger) -> None:
     movable, fixed = running(ledger), running(ledger, may_run_again=False)
-    assert ledger.run(release(movable.call, 1, WORKER)) is None
-    assert ledger.run(release(fixed.call, 1, WORKER)) is None
+    assert ledger.run(release(movable.call, 1, WORKER)) == Lapse(QUEUE, runs_again=True)
+    assert ledger.run(release(fixed.call, 1, WORKER)) == Lapse(QUEUE, runs_again=False)
     assert unsent(ledger) == [(movable.call, 2)]
     assert fixed.snapshot().ending is not None
 
@@ -230,6 +230,19 @@ def test_the_workers_main_process_receives_a_stop(ledger: BlockingLedger) -> Non
             (str(record.call), 1, Stop(State.CANCELLED)),
             (str(moved.call), 1, Stop(State.QUEUED)),
         ]
+
+
+def test_the_sweep_reports_the_attempts_that_were_lost(ledger: BlockingLedger) -> None:
+    for may_run_again in (True, False):
+        lapse_due(running(ledger, may_run_again=may_run_again))
+    claimed = accepted(ledger)
+    ledger.run(claim(claimed.call, 1, WORKER))
+    lapse_due(claimed)
+    lapses = [lapse for swept in sweep_all(ledger, [QUEUE]) for lapse in swept.lapses]
+    assert sorted(lapses, key=lambda lapse: lapse.runs_again) == [
+        Lapse(QUEUE, runs_again=False),
+        Lapse(QUEUE, runs_again=True),
+    ]
 
 
 async def test_the_reaper_resends_a_released_call_once(

@@ -29,7 +29,7 @@ from forebay_gateway.durable.watch import Watch
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.options import CallOptions
 from tests.contract.records import Record, accepted, running
-from tests.unit.samples import method
+from tests.unit.samples import method, uncounted
 
 T = TypeVar("T")
 
@@ -89,7 +89,8 @@ def spool(
 ) -> RequestSpool:
     options = CallOptions(None, 0, detach=False, priority=0, forwarded_metadata=call_pb2.Metadata())
     incoming = IncomingCall(
-        method("MatMul"), options, Deadline.after(None), first, aiter(source), permit
+        *(method("MatMul"), options, Deadline.after(None), first, aiter(source), permit),
+        uncounted(),
     )
     return RequestSpool(
         watch or Watch(record.call, ItemSequence()),

@@ -17,6 +17,10 @@ from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.calls import CallSnapshot
+from forebay_backends.metrics.instruments import Source
+from forebay_backends.metrics.registry import Metrics
+from forebay_gateway.metrics.call_meter import CallMeter
+from forebay_gateway.metrics.method_meter import MethodMeter
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.interrupted import Stopped
@@ -141,3 +145,8 @@ class Attempt:
         if self._stop_at == len(self.emitted):
             raise Stopped
         self.emitted.append(response)
+
+
+def uncounted() -> CallMeter:
+    """A meter that counts nothing."""
+    return CallMeter(MethodMeter(Metrics({Source.GATEWAY}, is_on=False), "method"))

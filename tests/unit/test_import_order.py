@@ -30,7 +30,7 @@ LAYERS = (
     "forebay_workers.application forebay_workers.compute",
     "forebay_workers.execution",
     "forebay_workers.runtime",
-    "forebay_workers.lease",
+    "forebay_workers.lease forebay_workers.metrics",
     "forebay_workers.handler forebay_workers.celery_hooks",
     "forebay_workers.servicers forebay_workers.supervised forebay_workers.native",
     "forebay_backends.reaper forebay_backends.settings",

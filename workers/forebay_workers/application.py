@@ -160,10 +160,13 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
     ) -> None:
         """Runs durable calls by their keys, or a batch of ephemeral calls."""
         runtime = process.runtime()
-        if batch is not None:
-            run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
-        else:
-            run_calls(runtime, method, handler, attempts_of(durable))
+        try:
+            if batch is not None:
+                run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
+            else:
+                run_calls(runtime, method, handler, attempts_of(durable))
+        finally:
+            runtime.report()
 
     declare: Any = app.task  # celery-types declares it as a decorator only
     declare(

@@ -18,7 +18,7 @@ from forebay_backends.broker.base import Broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.errors import mapped_errors
 from forebay_backends.ledger.presence import WorkerPresence, consumed_queues, survey
-from forebay_backends.reaper import REAP_INTERVAL_S, Reaper
+from forebay_backends.reaper import REAP_INTERVAL_S, Reaper, RepairCounts
 from forebay_gateway.fleet.health_check import HEALTH_TIMEOUT_S, HealthCheck
 
 _CLOCK_TIMEOUT_S = 5.0
@@ -30,11 +30,16 @@ class FleetMonitor:
     """Workers and clock as of the last health check, which runs with `health.run`."""
 
     def __init__(
-        self, ledger: Ledger, broker: Broker, queues: Collection[str], retention_bytes: int
+        self,
+        ledger: Ledger,
+        broker: Broker,
+        queues: Collection[str],
+        retention_bytes: int,
+        counts: RepairCounts | None = None,
     ) -> None:
         self._ledger = ledger
         self._queues = queues
-        self._reaper = Reaper(ledger, broker, retention_bytes)
+        self._reaper = Reaper(ledger, broker, retention_bytes, counts)
         self._clock_offset_ms = 0.0
         self._clock_is_known = asyncio.Event()
         self.workers: tuple[WorkerPresence, ...] = ()

@@ -56,7 +56,9 @@ class LedgerCalls:
         self._ledger = Ledger(backends.ledger, replicas=replicas, observe=observe)
         self.broker = make_broker(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
-        self.fleet = FleetMonitor(self._ledger, self.broker, queues, settings.retention_bytes)
+        self.fleet = FleetMonitor(
+            self._ledger, self.broker, queues, settings.retention_bytes, metrics
+        )
         channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
         self._methods = methods
         self._queues = sorted(queues)

@@ -81,8 +81,8 @@ def _run_both(
     return reply
 
 
-def _log_refused_end(end: Operation[Any], refused: Refused | None) -> None:
-    if refused is not None:
+def _log_refused_end(end: Operation[Any], refused: object) -> None:
+    if isinstance(refused, Refused):
         _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
 
 
@@ -106,7 +106,10 @@ def _run_call(
         send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
     )
     emitter = _Emitter(runtime, method, context)
-    with runtime.control.running(context, durable=True, shares_task=shares_task):
+    with (
+        runtime.control.running(context, durable=True, shares_task=shares_task),
+        runtime.measured(method.name),
+    ):
         outcome = _run_handler(runtime, method, handler, begun, context, emitter)
     if outcome is None:
         _log.info("call %s was stopped: %s", call, context.stopped)

@@ -86,7 +86,8 @@ class _Run:
             return reply
         context = self._context(call, member, now_ms, reply)
         begun = time.monotonic()
-        outcome = self._invoke(context, member, reply)
+        with self._runtime.measured(self._method.name):
+            outcome = self._invoke(context, member, reply)
         if outcome is None:
             return None
         reply.run_ms = round((time.monotonic() - begun) * 1000)

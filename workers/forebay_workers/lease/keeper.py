@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
@@ -33,9 +34,10 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import CallerGone, Lost, lost_frame, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.operations.attempts import release, renew
+from forebay_backends.ledger.operations.base import Lapse
 from forebay_backends.ledger.presence import WorkerPresence, announce, withdraw
 from forebay_backends.ledger.pubsub import listen
-from forebay_backends.reaper import REAP_INTERVAL_S, Reaper
+from forebay_backends.reaper import REAP_INTERVAL_S, Reaper, RepairCounts, count_lapses
 from forebay_backends.settings import Settings
 from forebay_backends.urls import RedisServer
 from forebay_workers.celery_hooks.fork_pause import ForkPause
@@ -65,6 +67,12 @@ _CLOSE_TIMEOUT_S = 5.0
 _log = logging.getLogger(__name__)
 
 
+class KeeperMetrics(RepairCounts, Protocol):
+    """What the keeper counts."""
+
+    def ledger(self, operation: str, seconds: float) -> None: ...
+
+
 class LeaseKeeper:
     """Keeps a worker's leases from when the worker is ready until it has shut down."""
 
@@ -73,8 +81,10 @@ class LeaseKeeper:
         presence: WorkerPresence,
         settings: Settings,
         consumed: Callable[[], tuple[str, ...]] | None = None,
+        metrics: KeeperMetrics | None = None,
     ) -> None:
         """`consumed` returns the worker's queues, which remote control can change."""
+        self._metrics = metrics
         self._presence = presence
         self._consumed = consumed or (lambda: presence.queues)
         self._settings = settings
@@ -121,9 +131,10 @@ class LeaseKeeper:
     async def _keep(self) -> None:
         self.fork_pause.attach()
         backends = self._settings.backends()
-        self._ledger = Ledger(backends.ledger)
+        observe = self._metrics.ledger if self._metrics is not None else None
+        self._ledger = Ledger(backends.ledger, observe=observe)
         broker = make_broker(backends, self._ledger)
-        reaper = Reaper(self._ledger, broker, self._settings.retention_bytes)
+        reaper = Reaper(self._ledger, broker, self._settings.retention_bytes, self._metrics)
         loops = [
             run_periodically(HEARTBEAT_INTERVAL_S, self._announce, _log, "the announcement"),
             run_periodically(HEARTBEAT_INTERVAL_S, self._renew, _log, "the renewal of leases"),
@@ -228,7 +239,9 @@ class LeaseKeeper:
 
     async def _release(self) -> None:
         for attempt in self._to_release - self._released:
-            await self._ledger.run(release(*attempt, self._worker))
+            released = await self._ledger.run(release(*attempt, self._worker))
+            if isinstance(released, Lapse):
+                count_lapses(self._metrics, [released])
             self._released.add(attempt)
         self._to_release.clear()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from forebay_workers.handler.control_channel import ControlChannel
 from forebay_workers.handler.ledger_clock import LedgerClock
 from forebay_workers.handler.native_threads import share_threads, unshare_threads
 from forebay_workers.lease.keeper import LeaseKeeper
+from forebay_workers.metrics.worker_metrics import WorkerMetrics
 
 T = TypeVar("T")
 
@@ -60,6 +62,24 @@ class Runtime:
         """The same checks that the gateway runs."""
         return self._once(self._make_checks)
 
+    @contextmanager
+    def measured(self, method: str) -> Iterator[None]:
+        """The block is the run of an attempt."""
+        metrics = _worker.metrics
+        if metrics is None:
+            yield
+            return
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            metrics.ran(method, time.monotonic() - began)
+
+    def report(self) -> None:
+        """Reports what this process has counted; to be called at the end of a task."""
+        if _worker.metrics is not None:
+            _worker.metrics.report()
+
     def close(self) -> None:
         with self._making:
             if self._make_control_channel in self._made:
@@ -71,7 +91,9 @@ class Runtime:
     def _make_ledger(self) -> BlockingLedger:
         settings = self.settings
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
-        return BlockingLedger(settings.backends().ledger, replicas)
+        metrics = _worker.metrics
+        observe = metrics.ledger if metrics is not None else None
+        return BlockingLedger(settings.backends().ledger, replicas, observe)
 
     def _make_control_channel(self) -> ControlChannel:
         parent = _worker.pid if os.getpid() != _worker.pid else None
@@ -110,6 +132,7 @@ class Worker:
         self.runtime_pid = 0
         self.lock = threading.Lock()
         self.keeper: LeaseKeeper | None = None
+        self.metrics: WorkerMetrics | None = None
 
     @property
     def is_hosted(self) -> bool:

@@ -23,6 +23,8 @@ from forebay_backends.aio.outage_log import RepeatFilter
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.process.memory import freeze_startup_objects
 from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
+from forebay_workers.metrics.option import add_option
+from forebay_workers.metrics.worker_metrics import WorkerMetrics
 from forebay_workers.runtime.green_threads import green_threads_problem
 from forebay_workers.runtime.process import current_worker, settings
 
@@ -40,6 +42,7 @@ def follow(app: Celery) -> None:
     Celery sends each signal to the whole process: other applications' are ignored.
     """
     _applications.add(app)
+    add_option(app, _set_metrics)
     worker_init.connect(on_worker_init)
     worker_ready.connect(on_worker_ready)
     task_unknown.connect(on_task_unknown)
@@ -67,6 +70,10 @@ def on_worker_init(sender: Any, **_: object) -> None:
         sender.app.conf.worker_disable_prefetch = False
 
 
+def _set_metrics(metrics: WorkerMetrics) -> None:
+    current_worker().metrics = metrics
+
+
 def _fold_repeated_warnings() -> None:
     """Celery and kombu log every failed try to reach a broker."""
     for name in _REPEATING_LOGGERS:
@@ -84,7 +91,7 @@ def on_worker_ready(sender: Any, **_: object) -> None:
     if presence.pool == "prefork" and sender.hub is not None:
         # By default Celery checks its children every 5 s.
         sender.hub.call_repeatedly(CHECK_INTERVAL_S, sender.pool.maintain_pool)
-    worker.keeper = LeaseKeeper(presence, settings(), lambda: _consumed(sender))
+    worker.keeper = LeaseKeeper(presence, settings(), lambda: _consumed(sender), worker.metrics)
     worker.keeper.start()
 
 
@@ -143,6 +150,8 @@ def _in_child() -> None:
     """A child has no keeper; another thread may have held the lock during the fork."""
     worker = current_worker()
     worker.keeper = None
+    if worker.metrics is not None:
+        worker.metrics.in_child()
     worker.lock = threading.Lock()
 
 

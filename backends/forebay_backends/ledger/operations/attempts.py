@@ -11,10 +11,12 @@ from forebay_backends.ledger.large_messages import large_message
 from forebay_backends.ledger.lifecycle import Event
 from forebay_backends.ledger.operations.base import (
     LEASE_MS,
+    Lapse,
     Operation,
     Refused,
     Reply,
     about,
+    parse_lapses,
     parse_refused,
     refused,
 )
@@ -77,9 +79,12 @@ def renew(
     return Operation("attempts/renew", partition, (worker, LEASE_MS, *named), _renewed)
 
 
-def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | None]:
-    """The worker gives the call back: it is queued again, or fails with WORKER_LOST."""
-    return about(call, "attempts/release", parse_refused, attempt, worker)
+def release(call: CallKey, attempt: int, worker: str) -> Operation[Refused | Lapse | None]:
+    """The worker gives the call back: it is queued again, or fails with WORKER_LOST.
+
+    Returns a Lapse if the attempt had begun.
+    """
+    return about(call, "attempts/release", _released, attempt, worker)
 
 
 def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Flow | Refused]:
@@ -152,3 +157,8 @@ def _flow(reply: Reply) -> Flow | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
     return Flow(int(reply[1]), int(reply[2]))
+
+
+def _released(reply: Reply) -> Refused | Lapse | None:
+    word, *lapses = reply
+    return next(iter(parse_lapses(lapses)), None) if word == b"OK" else refused(word)

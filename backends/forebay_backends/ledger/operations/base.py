@@ -73,6 +73,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Lapse:
+    """An attempt that had begun was lost; its call is queued again, or has failed."""
+
+    queue: str
+    runs_again: bool
+
+
+@dataclass(frozen=True)
 class Push:
     """A task message and its Redis list, if the broker is the ledger's server."""
 
@@ -102,6 +110,13 @@ def refused(word: bytes) -> Refused:
     """Parses a script's refusal; a word that is not known is the state of a newer version."""
     why = word.decode()
     return Refused(Refusal(why) if why in set(Refusal) else known_state(why) or Refusal.NEWER)
+
+
+def parse_lapses(words: Reply) -> tuple[Lapse, ...]:
+    return tuple(
+        Lapse(queue.decode(), again == b"1")
+        for queue, again in zip(words[::2], words[1::2], strict=True)
+    )
 
 
 def parse_refused(reply: Reply) -> Refused | None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from forebay_backends.ledger.keys import CallKey, partition_prefix
-from forebay_backends.ledger.operations.base import LEASE_MS, Argument, Operation, Refused, Reply
+from forebay_backends.ledger.operations.base import (
+    LEASE_MS,
+    Argument,
+    Lapse,
+    Operation,
+    Refused,
+    Reply,
+    parse_lapses,
+)
 
 _MOST_A_PARTITION = 100
 _WORDS = 7
@@ -18,6 +27,7 @@ class Swept:
     """The result of sweeping one partition, and the bytes that its ended calls hold.
 
     `clock_ms` is the partition's clock; None if the sweep could not tell a step from an outage.
+    `lapses` are the attempts whose workers were lost.
     """
 
     reviewed: int
@@ -25,6 +35,7 @@ class Swept:
     held_bytes: int
     oldest_ms: int | None
     clock_ms: int | None = None
+    lapses: tuple[Lapse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,12 +154,13 @@ def _backlog(queue: str, found: Sequence[bytes] | bytes) -> QueueBacklog:
     )
 
 
-def _swept(reply: Reply) -> Swept:
-    reviewed, dropped, held, oldest, clock = reply
+def _swept(reply: Sequence[Any]) -> Swept:
+    reviewed, dropped, held, oldest, clock, lapses = reply
     return Swept(
         int(reviewed),
         int(dropped),
         int(held),
         int(float(oldest)) if oldest else None,
         int(float(clock)) if clock else None,
+        parse_lapses(lapses),
     )

@@ -25,7 +25,7 @@ from forebay_backends.ledger.operations.attempts import (
     send_initial_metadata,
     trim,
 )
-from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
+from forebay_backends.ledger.operations.base import Lapse, Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     ExistingCall,
@@ -228,8 +228,10 @@ def test_a_sweep_names_its_partition_and_the_queues_in_one_order() -> None:
 @pytest.mark.parametrize(("oldest", "ms"), [(b"", None), (b"1700000000123", 1700000000123)])
 def test_a_sweep_reports_its_work(oldest: bytes, ms: int | None) -> None:
     parse: Callable[[list[bytes]], Swept] = sweep(0, ()).parse
-    assert parse([b"4", b"2", b"1000", oldest, b""]) == Swept(4, 2, 1000, ms, None)
-    assert parse([b"4", b"2", b"1000", oldest, b"17"]) == Swept(4, 2, 1000, ms, 17)
+    assert parse([b"4", b"2", b"1000", oldest, b"", []]) == Swept(4, 2, 1000, ms, None)
+    lost = [b"add", b"1", b"mat_mul", b"0"]
+    lapses = (Lapse("add", runs_again=True), Lapse("mat_mul", runs_again=False))
+    assert parse([b"4", b"2", b"1000", oldest, b"17", lost]) == Swept(4, 2, 1000, ms, 17, lapses)
 
 
 def test_an_eviction_returns_the_freed_bytes() -> None:

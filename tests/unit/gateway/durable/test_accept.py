@@ -19,6 +19,7 @@ from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_gateway.durable.accept import Acceptor
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from tests.contract.records import new_call
 
 ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
@@ -54,6 +55,7 @@ class Site:
             RedisBroker(ledger, is_ledger=True),
             "channel",
             slots=lambda queue: 1,
+            metrics=GatewayMetrics([NEW.method], is_on=False),
         )
 
     def accept(self, call: CallKey) -> asyncio.Task[Any]:

@@ -20,7 +20,7 @@ from forebay_gateway.durable.request_upload import RequestUpload
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.options import CallOptions
-from tests.unit.samples import method
+from tests.unit.samples import method, uncounted
 
 
 async def failing(error: Exception) -> AsyncIterator[bytes]:
@@ -38,7 +38,9 @@ async def upload_error(error: Exception) -> ForebayError | None:
         )
         requests = failing(error)
         deadline = Deadline.after(None)
-        incoming = IncomingCall(method("MatMul"), options, deadline, None, requests, permit)
+        incoming = IncomingCall(
+            method("MatMul"), options, deadline, None, requests, permit, uncounted()
+        )
         upload = RequestUpload(
             watch,
             incoming,

@@ -1,6 +1,9 @@
 -- The end of an attempt whose worker has lost or released the call.
 local RERUN_FIELDS = {'attempt', 'attempts_limit', 'item_count', 'may_run_again', 'deterministic'}
 
+-- Of the attempts that have begun and are lost: the queue, and '1' if the call runs again, else '0'.
+local lapses = {}
+
 -- Whether another attempt may follow this one, which has begun; r: the RERUN_FIELDS.
 local function may_run_again(r)
   return r.may_run_again == '1' and number(r.attempt) < number(r.attempts_limit)
@@ -16,7 +19,10 @@ local function lapse(call)
   })
   local state = NEXT[r.state].lapse
   if state ~= r.state then
-    if not may_run_again(r) then
+    local again = may_run_again(r)
+    lapses[#lapses + 1] = r.queue
+    lapses[#lapses + 1] = again and '1' or '0'
+    if not again then
       settle(call, 'fail', 'WORKER_LOST', '')
       return
     end

@@ -1,0 +1,6 @@
+"""What a worker counts: its main process has the instruments, and a pool's children report to it.
+
+- `worker_metrics.py`: counts in either kind of process, and serves what was counted
+- `reports.py`: from child to main process
+- `option.py`: the worker's option `--metrics HOST:PORT`
+"""

@@ -1,0 +1,110 @@
+"""Counts in a worker's main process and in a pool's children, and serves what was counted."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from forebay_backends.metrics.exposition import Labelled
+from forebay_backends.metrics.instruments import BY_NAME, Kind, Source
+from forebay_backends.metrics.registry import Figures, Labels, Metrics
+from forebay_backends.settings.addresses import is_host_and_port, is_loopback
+from forebay_workers.celery_hooks.request import CallRequest, reserved_calls
+from forebay_workers.metrics.reports import Reports
+
+_log = logging.getLogger(__name__)
+
+
+class MetricsError(Exception):
+    """Metrics can't be served; the message says why and what to do."""
+
+
+class WorkerMetrics:
+    """Made in the main process, before any fork; serves on HOST:PORT, which must be loopback.
+
+    Raises MetricsError if it can't.
+    """
+
+    def __init__(self, listen: str) -> None:
+        if not is_host_and_port(listen):
+            raise MetricsError(f"--metrics {listen}: expected HOST:PORT, such as 127.0.0.1:9464")
+        if not is_loopback(listen):
+            raise MetricsError(
+                f"--metrics {listen}: expected a loopback address, such as 127.0.0.1:9464: anyone "
+                "who reaches the port can read the metrics"
+            )
+        self._metrics = Metrics({Source.WORKER})
+        self._metrics.read_figures.append(_calls)
+        self._reports = Reports()
+        self._is_child = False
+        host, _, port = listen.rpartition(":")
+        try:
+            self._server, _ = start_http_server(
+                int(port), host.strip("[]"), _served(self._metrics.registry)
+            )
+        except OSError as error:
+            raise MetricsError(
+                f"can't serve metrics on {listen}: {error.strerror}; choose another --metrics "
+                "HOST:PORT"
+            ) from error
+        self._reports.receive(self.observe)
+        _log.info("metrics on %s:%d", host, self._server.server_port)
+
+    def observe(self, name: str, labels: Labels, value: float = 1) -> None:
+        """Adds `value` to a counter, or observes it in a histogram."""
+        if self._is_child:
+            self._reports.add(name, labels, value)
+        elif BY_NAME[name].kind is Kind.COUNTER:
+            self._metrics.counter(name).labels(*labels).inc(value)
+        else:
+            self._metrics.histogram(name).labels(*labels).observe(value)
+
+    def ledger(self, operation: str, seconds: float) -> None:
+        """Counts a round trip to the ledger."""
+        self.observe("forebay_ledger_seconds", (operation,), seconds)
+
+    def ran(self, method: str, seconds: float) -> None:
+        """Counts an attempt's run."""
+        self.observe("forebay_run_seconds", (method,), seconds)
+
+    def attempt_lost(self, queue: str) -> None:
+        self.observe("forebay_attempts_lost_total", (queue,))
+
+    def rerun(self, queue: str) -> None:
+        self.observe("forebay_reruns_total", (queue,))
+
+    def message_resent(self, queue: str) -> None:
+        self.observe("forebay_messages_resent_total", (queue,))
+
+    def report(self) -> None:
+        """Reports what a child has counted; does nothing in the main process."""
+        if self._is_child:
+            self._reports.send()
+
+    def in_child(self) -> None:
+        """To be called in a child after the fork."""
+        self._is_child = True
+        self._reports.in_child()
+        self._server.socket.close()  # else it would hold the port after the main process
+
+
+def _served(registry: CollectorRegistry) -> CollectorRegistry:
+    served = CollectorRegistry()
+    served.register(Labelled(registry, {}))
+    return served
+
+
+def _calls() -> Figures:
+    calls: dict[Labels, float] = {}
+    for request in reserved_calls():
+        labels = (_method(request), "RUNNING" if request.begun else "RESERVED")
+        calls[labels] = calls.get(labels, 0) + len(request.call_ids)
+    return {"forebay_calls": calls}
+
+
+def _method(request: CallRequest) -> str:
+    task: Any = request.task
+    method, _ = task.serves
+    return str(method)
