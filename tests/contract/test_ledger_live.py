@@ -16,11 +16,11 @@ from forebay_backends.ledger.frames import (
 )
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import Begun, begin, emit, finish, release
-from forebay_backends.ledger.operations.base import Push, Refusal, Refused
+from forebay_backends.ledger.operations.base import Lapse, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import watch
 from forebay_backends.ledger.operations.requests import Requests, complete, receive, take_requests
 from tests.contract.channel import Channel
-from tests.contract.records import NOBODY, WORKER, Record, accepted, running, sweep_all
+from tests.contract.records import NOBODY, QUEUE, WORKER, Record, accepted, running, sweep_all
 from tests.harness import eventually
 
 LIMIT = 1000

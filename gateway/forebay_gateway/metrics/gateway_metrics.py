@@ -40,6 +40,7 @@ class GatewayMetrics:
             )
         }
         self._methods = {name: MethodMeter(metrics, name) for name in methods}
+        self.registry = metrics.registry
         self._own = Labelled(metrics.registry, {"process": process})
         self.read_process.append(self._in_flight)
 

@@ -1,0 +1,128 @@
+"""What is counted of one RPC on one call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import grpc
+import pytest
+
+from forebay.errors import HandlerFailed, InternalFault, QueueFull
+from forebay_gateway.metrics.call_meter import CallMeter
+from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
+
+METHOD = "p.S.M"
+
+
+class Counted:
+    """A gateway's counts, by name and labels but the method's."""
+
+    def __init__(self) -> None:
+        self.metrics = GatewayMetrics([METHOD])
+
+    def meter(self, remaining_s: float | None = None) -> CallMeter:
+        return CallMeter(self.metrics.method(METHOD), lambda: remaining_s)
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        value = self.metrics.registry.get_sample_value(name, {"method": METHOD, **labels})
+        return value or None
+
+
+def fails(meter: CallMeter, error: BaseException, *, accepted: bool = True) -> None:
+    """The RPC ends with the error, before or after the gateway has taken on the call."""
+    with contextlib.suppress(type(error)), meter:
+        if accepted:
+            meter.accepted()
+        raise error
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+def test_a_call_that_ends_well(counted: Counted) -> None:
+    with counted.meter() as meter:
+        meter.accepted()
+        assert counted("forebay_calls", state="IN_FLIGHT") == 1
+        meter.item(10, transient=True)
+        meter.item(20)
+        meter.item(30)
+        meter.ran(0.5, 2.0)
+    assert counted("forebay_calls", state="IN_FLIGHT") is None
+    assert counted("forebay_calls_accepted_total") == 1
+    assert counted("forebay_calls_ended_total", reason="OK") == 1
+    assert counted("forebay_first_item_seconds_count") == 1
+    assert counted("forebay_items_total", kind="lasting") == 2
+    assert counted("forebay_item_bytes_total", kind="lasting") == 50
+    assert counted("forebay_item_bytes_total", kind="transient") == 10
+    assert counted("forebay_queue_wait_seconds_sum") == 0.5
+    assert counted("forebay_run_seconds_sum") == 2.0
+
+
+def test_an_error_before_the_acceptance_is_a_refusal(counted: Counted) -> None:
+    fails(counted.meter(), QueueFull("full", retry_after_s=1.0, quota="q"), accepted=False)
+    assert counted("forebay_refused_total", reason="QUEUE_FULL") == 1
+    assert counted("forebay_calls_accepted_total") is None
+    assert counted("forebay_calls", state="IN_FLIGHT") is None
+
+
+def test_an_error_after_it_ends_the_call(counted: Counted) -> None:
+    aborted = grpc.aio.AbortError()
+    aborted.__cause__ = HandlerFailed("failed")
+    fails(counted.meter(), aborted)
+    assert counted("forebay_calls_ended_total", reason="HANDLER_FAILED") == 1
+    assert counted("forebay_refused_total", reason="HANDLER_FAILED") is None
+
+
+@pytest.mark.parametrize(
+    ("remaining_s", "reason"),
+    [(None, "DISCONNECTED"), (3.0, "DISCONNECTED"), (0.0, "DEADLINE_EXCEEDED")],
+)
+def test_a_deadline_is_told_from_a_disconnect(
+    counted: Counted, remaining_s: float | None, reason: str
+) -> None:
+    fails(counted.meter(remaining_s), asyncio.CancelledError())
+    assert counted("forebay_calls_ended_total", reason=reason) == 1
+
+
+def test_an_rpc_that_attaches_accepts_and_refuses_nothing(counted: Counted) -> None:
+    meter = counted.meter()
+    meter.attached()
+    meter.item(5)
+    meter.ran(1.0, 1.0)
+    fails(meter, HandlerFailed("failed"), accepted=False)
+    assert counted("forebay_items_total", kind="lasting") == 1
+    assert counted("forebay_calls_accepted_total") is None
+    assert counted("forebay_refused_total", reason="HANDLER_FAILED") is None
+    assert counted("forebay_run_seconds_count") is None
+
+
+def test_a_bug_is_counted_as_the_gateways(counted: Counted) -> None:
+    fails(counted.meter(), KeyError())
+    assert counted("forebay_calls_ended_total", reason=InternalFault.reason) == 1
+
+
+def test_ten_thousand_reasons_of_handlers_add_one_series(counted: Counted) -> None:
+    for number in range(10_000):
+        error = HandlerFailed("failed")
+        error.reason = f"MY_REASON_{number}"
+        fails(counted.meter(), error)
+    assert counted("forebay_calls_ended_total", reason="other") == 10_000
+    reasons = {
+        sample.labels["reason"]
+        for family in counted.metrics.registry.collect()
+        if family.name == "forebay_calls_ended"
+        for sample in family.samples
+    }
+    assert reasons == {"OK", "other"}
+
+
+async def test_metrics_that_are_off_count_nothing() -> None:
+    metrics = GatewayMetrics([METHOD], is_on=False)
+    meter = CallMeter(metrics.method(METHOD))
+    meter.accepted()
+    meter.item(1)
+    text, _ = await metrics.scrape("")
+    assert b"forebay_items_total" not in text
