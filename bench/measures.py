@@ -13,6 +13,7 @@ from bench import (
     finished,
     growth,
     items,
+    metrics,
     own_products,
     processes,
     random_products,
@@ -44,6 +45,7 @@ MEASURES = (
     Measure((12,), waiting.measure, waiting.FULL, waiting.QUICK),
     Measure((13,), growth.measure, growth.FULL, growth.QUICK),
     Measure((14,), finished.measure, finished.FULL, finished.QUICK),
+    Measure((15, 16), metrics.measure, metrics.FULL, metrics.QUICK),
     Measure((), processes.measure, processes.FULL, processes.QUICK),
 )
 

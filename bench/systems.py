@@ -71,10 +71,10 @@ def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
 
 
 @contextmanager
-def gateway(backend: Backend, processes: int = 1) -> Iterator[tuple[str, int]]:
+def gateway(backend: Backend, processes: int = 1, *options: str) -> Iterator[tuple[str, int]]:
     """A `forebay gateway` of its own; its address and its process id."""
     command = ("forebay", "gateway", "--listen", "127.0.0.1:0", "--processes", str(processes))
-    with process(*command, env=backend.product_env) as running:
+    with process(*command, *options, env=backend.product_env) as running:
         yield running.wait_for(r"ready on (\S+)")[1], running.popen.pid
 
 
@@ -95,12 +95,13 @@ def workers(backend: Backend) -> Iterator[None]:
 
 
 @contextmanager
-def celery_worker(app: str, queue: str, env: dict[str, str]) -> Iterator[Process]:
+def celery_worker(app: str, queue: str, env: dict[str, str], *options: str) -> Iterator[Process]:
     """`celery worker` on one queue, with the flags that `forebay up` gives, for all contenders."""
     with process(
         *["celery", "-A", app, "worker", "-Q", queue, "-n", f"{app}-{queue}-{uuid.uuid4()}@%h"],
         *["--pool", "prefork", "--concurrency", str(CONCURRENCY), "--loglevel", "WARNING"],
         *["--without-mingle", "--without-gossip", "--without-heartbeat"],
+        *options,
         env=env,
     ) as running:
         yield running
