@@ -54,7 +54,7 @@ def test_a_wrong_sum_of_bytes_is_reported() -> None:
     assert found(partition)
 
 
-@pytest.mark.parametrize("kind", ["inputs", "items", "watch"])
+@pytest.mark.parametrize("kind", ["inputs", "items"])
 def test_keys_of_a_call_without_a_record_are_reported(kind: str) -> None:
     partition = kept("/a")
     partition.calls[kind].add("/b")
