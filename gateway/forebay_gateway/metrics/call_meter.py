@@ -46,16 +46,13 @@ class CallMeter:
             if self._accepted_at is not None:
                 self._method.first_item(time.monotonic() - self._accepted_at)
         if transient:
-            self._method.transient()
-            self._method.transient_bytes(size)
+            self._method.transient(size)
         else:
-            self._method.lasting()
-            self._method.lasting_bytes(size)
+            self._method.lasting(size)
 
     def response(self, size: int) -> None:
         """The only item of a unary call goes to the caller."""
-        self._method.lasting()
-        self._method.lasting_bytes(size)
+        self._method.lasting(size)
 
     def ran(self, queue_wait_s: float, run_s: float) -> None:
         """The call has ended, after these times."""

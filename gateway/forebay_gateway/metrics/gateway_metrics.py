@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from forebay_backends.metrics.exposition import Labelled, merged, rendered
 from forebay_backends.metrics.instruments import Source
-from forebay_backends.metrics.registry import FamiliesOf, Figures, Labels, Metrics
+from forebay_backends.metrics.registry import FamiliesOf, Figures, Metrics
 from forebay_gateway.metrics.method_meter import MethodMeter
 
 ReadFleet = Callable[[], Awaitable[Figures]]
@@ -42,7 +42,6 @@ class GatewayMetrics:
         self._methods = {name: MethodMeter(metrics, name) for name in methods}
         self.registry = metrics.registry
         self._own = Labelled(metrics.registry, {"process": process})
-        self.read_process.append(self._in_flight)
 
     def method(self, name: str) -> MethodMeter:
         """The instruments of a method that is served."""
@@ -75,9 +74,3 @@ class GatewayMetrics:
         """What ledger and broker know of all processes."""
         figures = await asyncio.gather(*(read() for read in self.read_fleet))
         return rendered(FamiliesOf(figures), accept)
-
-    def _in_flight(self) -> Figures:
-        calls: dict[Labels, float] = {
-            (name, "IN_FLIGHT"): meter.in_flight for name, meter in self._methods.items()
-        }
-        return {"forebay_calls": calls}

@@ -1,65 +1,77 @@
-"""The instruments of one method: its labels are bound when the gateway starts.
+"""What is counted of one method.
 
-So counting takes no look-up: 0.3 µs a counter, measured.
+Its counters are plain numbers, which are read at a scrape: a gateway counts in one thread, and an
+instrument's lock would take 0.3 µs of each count.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
 from forebay.v1 import errors_pb2
 from forebay_backends.metrics.instruments import OTHER
-from forebay_backends.metrics.registry import Metrics
+from forebay_backends.metrics.registry import Figures, Metrics
 
 OK, DISCONNECTED = "OK", "DISCONNECTED"
-_REASONS = {
-    OK,
-    DISCONNECTED,
-    *(
-        name.removeprefix("ERROR_REASON_")
-        for name in errors_pb2.ErrorReason.DESCRIPTOR.values_by_name
-    ),
-}
-_LASTING, _TRANSIENT = "lasting", "transient"
+_NAMES = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name
+_REASONS = {OK, DISCONNECTED, *(name.removeprefix("ERROR_REASON_") for name in _NAMES)}
 
 
 class MethodMeter:
-    """The instruments of one method; `method` is its full name."""
+    """One per method of a gateway; `method` is its full name."""
 
     def __init__(self, metrics: Metrics, method: str) -> None:
-        self._ended = metrics.counter("forebay_calls_ended_total")
-        self._refused = metrics.counter("forebay_refused_total")
         self._method = method
         self.in_flight = 0
         """Calls that were accepted and have not ended."""
-        self._accepted = metrics.counter("forebay_calls_accepted_total").labels(method).inc
+        self._accepted = 0
+        self._ended: Counter[str] = Counter({OK: 0})
+        self._refused: Counter[str] = Counter()
+        self._lasting = self._lasting_bytes = 0
+        self._transient = self._transient_bytes = 0
         self.queue_wait = metrics.histogram("forebay_queue_wait_seconds").labels(method).observe
         self.run = metrics.histogram("forebay_run_seconds").labels(method).observe
         self.first_item = metrics.histogram("forebay_first_item_seconds").labels(method).observe
         self.batch_size = metrics.histogram("forebay_batch_size").labels(method).observe
-        items, item_bytes = (
-            metrics.counter("forebay_items_total"),
-            metrics.counter("forebay_item_bytes_total"),
-        )
-        self.lasting = items.labels(method, _LASTING).inc
-        self.lasting_bytes = item_bytes.labels(method, _LASTING).inc
-        self.transient = items.labels(method, _TRANSIENT).inc
-        self.transient_bytes = item_bytes.labels(method, _TRANSIENT).inc
-        self._ended_ok = self._ended.labels(method, OK).inc
+        metrics.read_figures.append(self._figures)
 
     def accepted(self) -> None:
         self.in_flight += 1
-        self._accepted()
+        self._accepted += 1
 
     def ended(self, reason: str) -> None:
         """`reason` is `OK`, `DISCONNECTED` or an error's; a handler's own counts as `other`."""
         self.in_flight -= 1
-        if reason == OK:
-            self._ended_ok()
-        else:
-            self._ended.labels(self._method, _bounded(reason)).inc()
+        self._ended[reason if reason in _REASONS else OTHER] += 1
 
     def refused(self, reason: str) -> None:
-        self._refused.labels(self._method, _bounded(reason)).inc()
+        self._refused[reason if reason in _REASONS else OTHER] += 1
 
+    def lasting(self, size: int) -> None:
+        """An item of `size` bytes goes to a caller."""
+        self._lasting += 1
+        self._lasting_bytes += size
 
-def _bounded(reason: str) -> str:
-    return reason if reason in _REASONS else OTHER
+    def transient(self, size: int) -> None:
+        """Likewise, one that the ledger does not keep."""
+        self._transient += 1
+        self._transient_bytes += size
+
+    def _figures(self) -> Figures:
+        method = self._method
+        lasting, transient = (method, "lasting"), (method, "transient")
+        return {
+            "forebay_calls": {(method, "IN_FLIGHT"): self.in_flight},
+            "forebay_calls_accepted_total": {(method,): self._accepted},
+            "forebay_calls_ended_total": {
+                (method, reason): count for reason, count in self._ended.items()
+            },
+            "forebay_refused_total": {
+                (method, reason): count for reason, count in self._refused.items()
+            },
+            "forebay_items_total": {lasting: self._lasting, transient: self._transient},
+            "forebay_item_bytes_total": {
+                lasting: self._lasting_bytes,
+                transient: self._transient_bytes,
+            },
+        }

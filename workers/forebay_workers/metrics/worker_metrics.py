@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -38,6 +39,7 @@ class WorkerMetrics:
         self._metrics = Metrics({Source.WORKER})
         self._metrics.read_figures.append(_calls)
         self._reports = Reports()
+        self._instruments: dict[tuple[str, Labels], Callable[[float], None]] = {}
         self._is_child = False
         host, _, port = listen.rpartition(":")
         try:
@@ -49,17 +51,15 @@ class WorkerMetrics:
                 f"can't serve metrics on {listen}: {error.strerror}; choose another --metrics "
                 "HOST:PORT"
             ) from error
-        self._reports.receive(self.observe)
+        self._reports.receive(self._apply)
         _log.info("metrics on %s:%d", host, self._server.server_port)
 
     def observe(self, name: str, labels: Labels, value: float = 1) -> None:
         """Adds `value` to a counter, or observes it in a histogram."""
         if self._is_child:
             self._reports.add(name, labels, value)
-        elif BY_NAME[name].kind is Kind.COUNTER:
-            self._metrics.counter(name).labels(*labels).inc(value)
         else:
-            self._metrics.histogram(name).labels(*labels).observe(value)
+            self._apply(name, labels, (value,))
 
     def ledger(self, operation: str, seconds: float) -> None:
         """Counts a round trip to the ledger."""
@@ -79,15 +79,28 @@ class WorkerMetrics:
         self.observe("forebay_messages_resent_total", (queue,))
 
     def report(self) -> None:
-        """Reports what a child has counted; does nothing in the main process."""
+        """Reports what a child has counted, soon; does nothing in the main process."""
         if self._is_child:
-            self._reports.send()
+            self._reports.task_ended()
 
     def in_child(self) -> None:
         """To be called in a child after the fork."""
         self._is_child = True
         self._reports.in_child()
         self._server.socket.close()  # else it would hold the port after the main process
+
+    def _apply(self, name: str, labels: Labels, values: Iterable[float]) -> None:
+        add = self._instruments.get((name, labels))
+        if add is None:
+            metrics = self._metrics
+            add = (
+                metrics.counter(name).labels(*labels).inc
+                if BY_NAME[name].kind is Kind.COUNTER
+                else metrics.histogram(name).labels(*labels).observe
+            )
+            self._instruments[name, labels] = add
+        for value in values:
+            add(value)
 
 
 def _served(registry: CollectorRegistry) -> CollectorRegistry:

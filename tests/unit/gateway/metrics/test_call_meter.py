@@ -119,10 +119,10 @@ def test_ten_thousand_reasons_of_handlers_add_one_series(counted: Counted) -> No
     assert reasons == {"OK", "other"}
 
 
-async def test_metrics_that_are_off_count_nothing() -> None:
+async def test_histograms_that_are_off_observe_nothing() -> None:
     metrics = GatewayMetrics([METHOD], is_on=False)
     meter = CallMeter(metrics.method(METHOD))
     meter.accepted()
-    meter.item(1)
+    meter.ran(1.0, 1.0)
     text, _ = await metrics.scrape("")
-    assert b"forebay_items_total" not in text
+    assert b"forebay_run_seconds" not in text
