@@ -71,15 +71,13 @@ class NativeFront:
         """New connections get these certificates; those that are open keep theirs."""
         self._tls = _with_alpn(tls)
         before, self._servers = self._servers, await self._listen()
-        for server in before:
-            server.close()
+        await _close(before)
 
     async def keep_serving(self) -> None:
         await asyncio.Event().wait()
 
     async def stop(self, grace_s: float) -> None:
-        for server in self._servers:
-            server.close()
+        await _close(self._servers)
         self._close_sockets()
         await asyncio.sleep(_ACCEPTING_S)
         for connection in tuple(self._open):
@@ -121,6 +119,16 @@ class NativeFront:
             now = asyncio.get_running_loop().time()
             for connection in tuple(self._open):
                 connection.tick(now)
+
+
+async def _close(servers: Sequence[asyncio.Server]) -> None:
+    """Asyncio leaves a connection open that it accepts in the turn before a server's close."""
+    for server in servers:
+        for sock in server.sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+    await asyncio.sleep(0)
+    for server in servers:
+        server.close()
 
 
 def _with_alpn(tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
