@@ -34,11 +34,18 @@ class Gateway:
     def serving(self) -> bool:
         """Whether its health is SERVING."""
         health = health_pb2_grpc.HealthStub(self.channel)
-        try:
-            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5.0)
-        except grpc.RpcError:  # its port is closed
-            return False
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def draining(self) -> bool:
+        """Whether its health is NOT_SERVING, or its port closed already."""
+        try:
+            return not self.serving()
+        except grpc.RpcError as error:
+            # gRPC cancels a call that crosses the GOAWAY; later ones find the port closed.
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+                return True
+            raise
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ def test_during_a_drain_calls_in_flight_finish_and_new_ones_are_refused(
     stream = draining.stub.ServerStream(slow(40), timeout=TIMEOUT_S)
     seen = take(stream, 1)
     tell_to_end(draining)
-    eventually(lambda: not draining.serving(), "health is NOT_SERVING at once", 5.0)
+    eventually(draining.draining, "health is NOT_SERVING at once", 5.0)
     eventually(lambda: is_refused(draining), "it takes in no more calls", 5.0)
     for refused in (
         draining.stub.Unary.future(EchoRequest(text="late"), timeout=TIMEOUT_S),
@@ -161,7 +161,7 @@ def test_a_second_signal_ends_it_at_once_and_the_call_continues_elsewhere(
     call_id = id_of(stream)
     seen = take(stream, 5)
     tell_to_end(one)
-    eventually(lambda: not one.serving(), "it drains")
+    eventually(one.draining, "it drains")
     tell_to_end(one)
     assert one.process.ended() == -signal.SIGTERM
     more, error = rest_and_error(stream)
