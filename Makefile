@@ -51,11 +51,19 @@ demo: setup ## Run the tutorial's three calls, from nothing to nothing.
 # processes, so bytecode is written whatever the environment says.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
 
-test: setup ## Run all tests but further variants.
+test: setup ## Run all tests but further variants, on the front native.
 	$(PYTEST) -m "not variant"
 
-test-variants: setup ## Run further variants of tests: other failovers, longer battles.
+# What shows differences between the fronts: all kinds of calls, metadata, deadlines, errors, health,
+# reflection, draining, several processes, slow and broken callers, bytes that are not gRPC.
+ON_GRPC := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs calls_as_grpcs_aio \
+  extreme_deadlines health lame_duck long_statuses pings processes reflection stalled_callers)) \
+  $(addprefix tests/faults/test_,$(addsuffix .py,fuzzing_connections gateway_ending)) \
+  $(addprefix tests/contract/test_,$(addsuffix .py,calls resumption))
+
+test-variants: setup ## Run further variants of tests: other failovers, longer battles, the front grpc.
 	$(PYTEST) -m variant
+	FOREBAY_FRONT=grpc $(PYTEST) -m "not variant" $(ON_GRPC)
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis
