@@ -7,6 +7,7 @@ import json
 import queue
 import ssl
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,13 @@ def path(name: str) -> str:
     return f"/{SERVICE}/{name}"
 
 
+class Request:
+    """A part of a call that must not outlive it; refers to the call's task."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self.limit = limit
+
+
 @dataclass
 class Site:
     """A front that serves. Handlers report to `events`; `Lazy` goes on at `go`."""
@@ -42,6 +50,7 @@ class Site:
     front: Front | None = None
     events: queue.Queue[str] = field(default_factory=queue.Queue)
     written: int = 0
+    held: list[weakref.ref[Request]] = field(default_factory=list)
     loop: asyncio.AbstractEventLoop | None = None
     going: asyncio.Event | None = None
     keeping: asyncio.Task[None] | None = None
@@ -125,7 +134,7 @@ class Handlers:
     def __init__(self, site: Site) -> None:
         self._site = site
         streams = {"Count", "Chat", "HangAfter", "Flood", "Nothing", "Quiet"}
-        unary = {"Echo", "Sum", "Headers", "Abort", "Hang", "Lazy", "Fail", "Silent", "Big"}
+        unary = {"Echo", "Sum", "Headers", "Abort", "Hang", "Lazy", "Fail", "Silent", "Big", "Hold"}
         self._handlers = {
             path(name): Handler(getattr(self, f"_{_snake(name)}"), name in streams)
             for name in streams | unary
@@ -195,6 +204,16 @@ class Handlers:
     async def _silent(self, context: Context) -> bytes:
         """Reads nothing."""
         return b"done"
+
+    async def _hold(self, context: Context) -> bytes:
+        """Hangs, with a local variable that refers to its task."""
+        await _read(context)
+        async with asyncio.timeout(None) as limit:
+            request = Request(limit)
+            self._site.held.append(weakref.ref(request))
+            self._site.events.put("began")
+            await self._until_cancelled()
+        return b""
 
     async def _lazy(self, context: Context) -> bytes:
         """Reads the second request when the test says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import time
@@ -15,6 +16,7 @@ import grpclib.exceptions
 import pytest
 
 from tests.contract.fronts.site import MIB, Site, path
+from tests.harness import eventually
 
 CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 _TIMEOUT_S = 20.0
@@ -182,6 +184,21 @@ def test_a_cancel_frees_a_handler_that_waits_for_a_slow_reader(
     assert len(next(call)) == MIB // 16
     call.cancel()
     assert site.event() == "cancelled"
+
+
+def test_a_cancelled_call_frees_its_request_without_the_garbage_collector(
+    site: Site, channel: grpc.Channel
+) -> None:
+    """A burst of large requests would stay in memory until the collector happens to run."""
+    site.held.clear()
+    gc.disable()
+    try:
+        assert failure(channel, "Hold", timeout=0.5).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert [site.event(), site.event()] == ["began", "cancelled"]
+        (request,) = site.held
+        eventually(lambda: request() is None, "it is freed")
+    finally:
+        gc.enable()
 
 
 def test_a_connection_that_closes_cancels_its_handlers(site: Site) -> None:

@@ -190,8 +190,9 @@ class NativeRpc:
         except grpc.aio.AbortError:
             pass  # the status was sent
         except asyncio.CancelledError:
+            # Not raised on: the task would keep its traceback, whose frames keep the request until
+            # the garbage collector runs, if one of them refers to the task.
             self._finish(grpc.StatusCode.CANCELLED, "the server cancelled the RPC")
-            raise
         except Exception:
             _log.exception("%s failed", self.head.path)
             self._finish(grpc.StatusCode.UNKNOWN, "the handler failed")
