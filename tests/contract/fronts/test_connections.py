@@ -17,12 +17,13 @@ import grpc
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
 
+from forebay_gateway.fronts.native.connection import NativeConnection
 from forebay_gateway.fronts.native.front import NativeFront
 from forebay_gateway.fronts.native.listeners import listening_sockets
 from tests.certificates import Authority, Issued
 from tests.contract.fronts.site import KINDS, LIMITS, Handlers, Site, path, serving
 from tests.faults.raw_http2 import RawConnection, message, request_headers
-from tests.harness import short_folder
+from tests.harness import eventually, short_folder
 
 ECHO, HANG, CHAT = (path(name).encode() for name in ("Echo", "Hang", "Chat"))
 EVERY_STREAM = 2**31 - 1
@@ -241,6 +242,25 @@ def test_a_connection_that_comes_as_the_front_stops_is_closed() -> None:
             while late.recv(65_536):
                 pass
     gc.collect()  # warns of a transport that is open
+
+
+def test_a_connection_is_freed_at_its_end_without_the_garbage_collector() -> None:
+    def connections() -> int:
+        return sum(isinstance(one, NativeConnection) for one in gc.get_objects())
+
+    with serving("native") as site:
+        gc.collect()
+        gc.disable()
+        try:
+            before = connections()
+            with RawConnection.greeted(site.address) as caller:
+                caller.send(opened(caller, HANG, 1))
+                assert site.event() == "began"
+                assert connections() == before + 1
+            assert site.event() == "cancelled"
+            eventually(lambda: connections() == before, "it is freed")
+        finally:
+            gc.enable()
 
 
 def test_an_address_in_use_is_an_error() -> None:

@@ -92,6 +92,7 @@ class NativeConnection(asyncio.Protocol):
         """Cancels the handlers."""
         self._open.discard(self)
         self.streams.drop()
+        del self.streams  # it refers to us: only the garbage collector would find the two
 
     def data_received(self, data: bytes) -> None:
         """Takes what the caller sends."""
