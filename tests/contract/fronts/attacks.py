@@ -109,11 +109,16 @@ def _opened(path: bytes, encoder: Encoder, stream: int = 1) -> bytes:
 
 def _rapid_reset(path: bytes) -> Iterator[bytes]:
     encoder = Encoder()
-    streams = itertools.count(1, 2)
+    streams = itertools.count(3, 2)
+    yield _opened(path, encoder)
+    # From now on all headers are in HPACK's table, so the block is always the same.
+    block = encoder.encode(request_headers(path), huffman=False)
     while True:
         chunk = b""
         for stream in itertools.islice(streams, _FRAMES_A_CHUNK):
-            chunk += _opened(path, encoder, stream) + RstStreamFrame(stream, 8).serialize()
+            frame = HeadersFrame(stream, block)
+            frame.flags.add("END_HEADERS")
+            chunk += frame.serialize() + RstStreamFrame(stream, 8).serialize()
         yield chunk
 
 
