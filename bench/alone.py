@@ -39,8 +39,8 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     celery = Series("Celery's apply_async().get()", p50s["celery"])
     ephemeral = Series("ephemeral", p50s["ephemeral"])
     durable = Series("durable", p50s["durable"])
-    yield Figure("add_p50_ephemeral", title, "ms", ephemeral, celery, Goal(0.7), row=1)
-    yield Figure("add_p50_durable", title, "ms", durable, celery, Goal(1.0), row=5)
+    yield Figure("add_p50_ephemeral", title, "ms", ephemeral, celery, Goal(0.55), row=1)
+    yield Figure("add_p50_durable", title, "ms", durable, celery, Goal(0.85), row=6)
 
 
 def _timed(call: Callable[[], object], count: int) -> Callable[[], float]:

@@ -65,7 +65,7 @@ def _operands(plan: Plan) -> Iterator[Figure]:
         "MB",
         Series("the gateway's memory at most", tuple(run.peak_mb for run in runs)),
         goal=Goal(_MOST_MB),
-        row=8,
+        row=18,
     )
     yield Figure(
         "big_product_first_panel",
@@ -74,7 +74,7 @@ def _operands(plan: Plan) -> Iterator[Figure]:
         Series("the first panel has come", tuple(run.first_panel_s for run in runs)),
         Series("the last is yet to be computed", tuple(run.multiplying_s for run in runs)),
         Goal(1.0),
-        row=8,
+        row=18,
     )
 
 
@@ -147,9 +147,9 @@ def _streams(plan: Plan) -> Iterator[Figure]:
         streams = [resident_while(pid, stream) for _ in range(plan.streams)]
     title = f"Gateway's memory while {size / 1e6:.0f} MB stream"
     peaks = Series("peak", tuple(stream.peak for stream in streams))
-    yield Figure("gateway_memory", title, "MB", peaks, goal=Goal(_MOST_MB), row=8)
+    yield Figure("gateway_memory", title, "MB", peaks, goal=Goal(_MOST_MB), row=18)
     growth = Series(
         "peak over that before the first round",
         tuple(stream.peak - streams[0].before for stream in streams),
     )
-    yield Figure("gateway_memory_growth", title, "MB", growth, goal=Goal(_FLAT_MB), row=8)
+    yield Figure("gateway_memory_growth", title, "MB", growth, goal=Goal(_FLAT_MB), row=18)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable
 
 import psutil
+
+_OF_ALL_THREADS = 2
 
 
 def family(pid: int) -> tuple[int, ...]:
@@ -16,11 +20,18 @@ def family(pid: int) -> tuple[int, ...]:
 def cpu_ms(pids: Iterable[int]) -> float:
     """The CPU time of the processes so far, user and system, in ms.
 
-    The system counts in steps of 10 ms a process, so differences want seconds.
+    On Linux by each process's own clock, elsewhere in the system's steps of 10 ms.
     """
     return sum(_own_ms(pid) for pid in pids)
 
 
 def _own_ms(pid: int) -> float:
+    if sys.platform == "linux":
+        return time.clock_gettime(_clock(pid)) * 1000
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system) * 1000
+
+
+def _clock(pid: int) -> int:
+    """The process's CPU clock, as clock_getcpuclockid(3) makes it; Python lacks that function."""
+    return (~pid << 3) | _OF_ALL_THREADS

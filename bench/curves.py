@@ -22,7 +22,7 @@ class Curve:
     values: Mapping[int, Sequence[float]]
     linear: bool = False
 
-    def figures(self, goal: Goal, row: int) -> Iterator[Figure]:
+    def figures(self, goal: Goal | None, row: int) -> Iterator[Figure]:
         """One for each number but the first."""
         for number in list(self.values)[1:]:
             yield Figure(

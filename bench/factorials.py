@@ -51,7 +51,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
         Series("all digits", whole),
         Series("gmpy2 in one process", tuple(timing.whole_s for timing in timings["theirs"])),
         Goal(1.0),
-        row=9,
+        row=19,
     )
     yield Figure(
         "factorial_first_digits",
@@ -60,7 +60,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
         Series("the first digits", tuple(timing.first_s for timing in timings["ours"])),
         Series("all of them", whole),
         Goal(0.6),
-        row=10,
+        row=20,
     )
 
 

@@ -70,7 +70,7 @@ def _system(front: str, seconds: float, *, is_on: bool) -> Iterator[Callable[[],
         def cost() -> float:
             before = cpu_ms(pids)
             load = grpc_load(address, "ephemeral", _IN_FLIGHT, seconds)
-            return (cpu_ms(pids) - before) * 1000 / (load.rate * seconds)
+            return (cpu_ms(pids) - before) * 1000 / load.calls
 
         yield cost
 

@@ -65,7 +65,7 @@ def _of_size(
             Series(f"append-only file {name}", times[name]),
             limits,
             Goal(bound),
-            row=7,
+            row=9,
         )
 
 

@@ -108,13 +108,15 @@ def _goals(axes: Axes, figures: Sequence[Figure]) -> None:
 
 def _goal(axes: Axes, at: int, figure: Figure) -> None:
     """A dot for the median, a line over the spread, and both in words beside it."""
-    measured = figure.ours if figure.ratio is None else figure.ratio
+    is_absolute = figure.goal is not None and figure.goal.absolute
+    ratio = None if is_absolute else figure.ratio
+    measured = figure.ours if ratio is None else ratio
     median = measured.median
     values = [distance(figure, value) for value in measured.values]
     colour, marker = (_MET, "o") if figure.met else (_MISSED, "D")
     axes.plot([min(values), max(values)], [at, at], color=colour, linewidth=2, alpha=0.5)
     axes.plot(distance(figure, median), at, marker, color=colour, markersize=7)
-    said = times(median) if figure.ratio else f"{amount(median)} {figure.unit}"
+    said = times(median) if ratio else f"{amount(median)} {figure.unit}"
     axes.annotate(
         f"{said} ({goal(figure)})",
         (1.01, at),

@@ -39,7 +39,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
         for number in PROCESSES:
             gateway = systems.gateway(backend, processes=number)
             servers["ephemeral"][number] = stack.enter_context(gateway)[0]
-            servers["echo"][number] = stack.enter_context(rivals.echo(processes=number))
+            servers["echo"][number] = stack.enter_context(rivals.echo(processes=number)).address
         for in_flight in plan.in_flight:
             yield from _figures(servers, in_flight, plan)
 
@@ -57,7 +57,7 @@ def _figures(servers: dict[str, dict[int, str]], in_flight: int, plan: Plan) -> 
             for number in PROCESSES
         )
         key, title = f"processes_{kind}_{in_flight}", f"Add, {in_flight} in flight, ephemeral"
-        yield Figure(key, title, "calls/s", many, one)
+        yield Figure(key, title, "calls/s", many, one, row=22)
 
 
 def _rate(address: str, kind: str, in_flight: int, seconds: float) -> Callable[[], float]:

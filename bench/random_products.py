@@ -52,10 +52,10 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     title = "MatMul, random"
     ours = Series(f"{m}×{m} float64, to an array", times["forebay"])
     redis = Series("the tutorial's task, Redis results", times["redis"])
-    yield Figure("mat_mul_random_redis", title, "s", ours, redis, Goal(1 / 8), row=6)
+    yield Figure("mat_mul_random_redis", title, "s", ours, redis, Goal(1 / 8), row=17)
     name = "the tutorial's task, RabbitMQ and rpc:// results"
     rpc = Series(name, times["rpc"]) if without is None else Absent(name, without)
-    yield Figure("mat_mul_random_rpc", title, "s", ours, rpc, Goal(1 / 12), row=6)
+    yield Figure("mat_mul_random_rpc", title, "s", ours, rpc, Goal(1 / 12), row=17)
 
 
 def _reason_for_no_rabbitmq(plan: Plan) -> str | None:

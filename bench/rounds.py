@@ -93,10 +93,14 @@ def ratio_of(ours: Series, theirs: Series) -> Ratio:
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on a ratio, or on a figure that has no rival."""
+    """A bound on a ratio, or on a figure that has no rival.
+
+    An `absolute` goal is one on our figure although a rival's stands beside it.
+    """
 
     bound: float
     at_most: bool = True
+    absolute: bool = False
 
     def met(self, value: float) -> bool:
         """Whether the value is within the bound."""
@@ -107,8 +111,9 @@ class Goal:
 class Figure:
     """One line of the report: ours, a rival's if there is one, and the goal.
 
-    The goal applies to the median ratio or, without a rival, to our highest value. If the
-    rival is absent, it is unknown whether the goal is met. `row` is the goal's number.
+    The goal applies to the median ratio; without a rival, to our highest value; an absolute one to
+    our median. If the rival is absent, it is unknown whether a goal on the ratio is met. `row` is
+    the goal's number.
     """
 
     key: str
@@ -127,7 +132,11 @@ class Figure:
     @property
     def met(self) -> bool | None:
         """Whether the goal is met; None without a goal, or without a rival's figures."""
-        if self.goal is None or isinstance(self.theirs, Absent):
+        if self.goal is None:
+            return None
+        if self.goal.absolute:
+            return self.goal.met(self.ours.median)
+        if isinstance(self.theirs, Absent):
             return None
         ratio = self.ratio
         return self.goal.met(max(self.ours.values) if ratio is None else ratio.median)

@@ -58,8 +58,8 @@ class Stage:
         return self._stack.enter_context(rivals.tutorial(self.backend))
 
     @cached_property
-    def echo_address(self) -> str:
-        """The bare `grpc.aio` server's."""
+    def echo(self) -> rivals.Server:
+        """The bare `grpc.aio` server."""
         return self._stack.enter_context(rivals.echo())
 
     @cached_property

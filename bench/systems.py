@@ -95,11 +95,13 @@ def workers(backend: Backend) -> Iterator[None]:
 
 
 @contextmanager
-def celery_worker(app: str, queue: str, env: dict[str, str], *options: str) -> Iterator[Process]:
+def celery_worker(
+    app: str, queue: str, env: dict[str, str], *options: str, pool: str = "prefork"
+) -> Iterator[Process]:
     """`celery worker` on one queue, with the flags that `forebay up` gives, for all contenders."""
     with process(
         *["celery", "-A", app, "worker", "-Q", queue, "-n", f"{app}-{queue}-{uuid.uuid4()}@%h"],
-        *["--pool", "prefork", "--concurrency", str(CONCURRENCY), "--loglevel", "WARNING"],
+        *["--pool", pool, "--concurrency", str(CONCURRENCY), "--loglevel", "WARNING"],
         *["--without-mingle", "--without-gossip", "--without-heartbeat"],
         *options,
         env=env,

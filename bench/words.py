@@ -22,5 +22,6 @@ def goal(figure: Figure) -> str:
     if figure.goal is None:
         return ""
     bound = figure.goal.bound
-    words = f"{amount(bound)} {figure.unit}" if figure.theirs is None else times(bound)
+    is_ratio = figure.theirs is not None and not figure.goal.absolute
+    words = times(bound) if is_ratio else f"{amount(bound)} {figure.unit}"
     return f"{'≤' if figure.goal.at_most else '≥'} {words}"

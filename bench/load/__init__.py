@@ -36,12 +36,13 @@ class Load:
     """Calls answered per second, their times, and what they failed with.
 
     `times_ms` are those of the shares of `SHARES`; `cpu_us` is what a call costs the load
-    process itself.
+    process itself; `calls` are all that were answered, in the warm-up too.
     """
 
     rate: float
     times_ms: tuple[float, ...]
     cpu_us: float
+    calls: int
     failures: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -56,7 +57,7 @@ class Load:
 
 
 def of_times(
-    times: Sequence[float], window: Window, cpu_s: float, failures: Mapping[str, int]
+    times: Sequence[float], window: Window, cpu_s: float, calls: int, failures: Mapping[str, int]
 ) -> Load:
     """The load of calls that took these times, in seconds, and were answered in the window."""
     if not times:
@@ -66,6 +67,7 @@ def of_times(
         len(ordered) / window.seconds,
         tuple(quantile(ordered, share) * 1000 for share in SHARES),
         cpu_s * 1e6 / len(ordered),
+        calls,
         dict(failures),
     )
 

@@ -21,6 +21,7 @@ def measured(threads: int, seconds: float) -> load.Load:
     add = importlib.import_module("add_module").add_two_numbers
     window = load.Window(seconds)
     counted: list[float] = []
+    calls: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     cpu_at_begin = time.process_time()
 
@@ -30,6 +31,7 @@ def measured(threads: int, seconds: float) -> load.Load:
             begun = now
             try:
                 assert add.apply_async((4, 6)).get(timeout=_TIMEOUT_S) == 10
+                calls["answered"] += 1
             except Exception as error:
                 failures[repr(error)] += 1
             now = time.perf_counter()
@@ -41,7 +43,8 @@ def measured(threads: int, seconds: float) -> load.Load:
         caller.start()
     for caller in callers:
         caller.join()
-    return load.of_times(counted, window, time.process_time() - cpu_at_begin, failures)
+    cpu_s = time.process_time() - cpu_at_begin
+    return load.of_times(counted, window, cpu_s, calls["answered"], failures)
 
 
 if __name__ == "__main__":

@@ -46,17 +46,18 @@ def measured(
             selector.register(connection, selectors.EVENT_READ, session)
             session.begin(share, time.perf_counter())
             _send(connection, session)
-        times, cpu_s = _calls(selector, window)
+        times, cpu_s, calls = _calls(selector, window)
         failures = sum((session.failures for session in sessions), Counter[str]())
         for key in list(selector.get_map().values()):
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
-    return load.of_times(times, window, cpu_s, failures)
+    return load.of_times(times, window, cpu_s, calls, failures)
 
 
-def _calls(selector: selectors.BaseSelector, window: load.Window) -> tuple[list[float], float]:
-    """The times of the calls that were answered in the window; and its CPU seconds."""
+def _calls(selector: selectors.BaseSelector, window: load.Window) -> tuple[list[float], float, int]:
+    """The times of the calls that were answered in the window, its CPU seconds, and all calls."""
     counted: list[float] = []
+    calls = 0
     cpu_at_begin = 0.0
     now = time.perf_counter()
     while now < window.end:
@@ -72,12 +73,13 @@ def _calls(selector: selectors.BaseSelector, window: load.Window) -> tuple[list[
                 raise ConnectionLost("the server closed the connection")
             now = time.perf_counter()
             times = session.receive(data, now)
+            calls += len(times)
             if window.counts(now):
                 cpu_at_begin = cpu_at_begin or time.process_time()
                 counted += times
             session.begin(before - session.in_flight, now)
             _send(connection, session)
-    return counted, time.process_time() - cpu_at_begin
+    return counted, time.process_time() - cpu_at_begin, calls
 
 
 def _connected(address: str) -> socket.socket:

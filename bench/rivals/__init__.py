@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ MODULES = str(Path(__file__).parents[2] / "examples" / "tutorial")
 RAY_SERVE = "Ray Serve's gRPC proxy"
 RAY_SERVE_HAPROXY = "Ray Serve behind its HAProxy"
 _RAY_START_S = 90.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """The address that a server's processes share, and their ids."""
+
+    address: str
+    pids: tuple[int, ...]
 
 
 @contextmanager
@@ -44,20 +53,30 @@ def task(env: dict[str, str], module: str, name: str) -> Any:
 
 
 @contextmanager
-def echo(processes: int = 1) -> Iterator[str]:
-    """A bare `grpc.aio` echo server; the address of all its processes."""
+def echo(processes: int = 1) -> Iterator[Server]:
+    """A bare `grpc.aio` echo server of one process or several."""
     with ExitStack() as stack:
         words: tuple[str, ...] = ()
+        pids: list[int] = []
         for _ in range(processes):
-            started = _ready("bench.rivals.echo", *words, env=environment())
-            words = (stack.enter_context(started),)
-        yield words[0]
+            command = (sys.executable, "-m", "bench.rivals.echo", *words)
+            running = stack.enter_context(process(*command, env=environment()))
+            words = (running.wait_for(r"ready on (\S+)")[1],)
+            pids.append(running.popen.pid)
+        yield Server(words[0], tuple(pids))
 
 
 @contextmanager
 def bare_stream() -> Iterator[str]:
     """A bare `grpc.aio` server of `bench.rivals.stream.exchange`; its address."""
     with _ready("bench.rivals.stream", env=environment()) as address:
+        yield address
+
+
+@contextmanager
+def bare_items() -> Iterator[str]:
+    """A bare `grpc.aio` server that streams items as `bench.stamping` does; its address."""
+    with _ready("bench.rivals.stamping", env=environment()) as address:
         yield address
 
 

@@ -30,6 +30,15 @@ RAY = Figure(
     row=2,
 )
 MEMORY = Figure("rss", "Memory", "MB", Series("peak", (80.0, 81.0)), goal=Goal(256), row=8)
+WAITING = Figure(
+    "waiting",
+    "A call that waits",
+    "kB",
+    Series("in a gateway", (19.0,)),
+    Series("in a bare server", (22.0,)),
+    Goal(20, absolute=True),
+    row=10,
+)
 COST = Figure("cpu", "The load", "µs", Series("a call", (12.0,)))
 TIMES = Chart(
     "times",
@@ -53,7 +62,7 @@ MACHINE = {
 
 def measured() -> Results:
     return record.results(
-        (ECHO, TIMES, COST, RAY, MEMORY),
+        (ECHO, TIMES, COST, RAY, MEMORY, WAITING),
         command="make bench",
         machine=MACHINE,
         workers={"pool": "prefork"},
@@ -62,7 +71,7 @@ def measured() -> Results:
 
 
 def test_figures_are_ordered_by_row_and_those_without_one_come_last() -> None:
-    assert [figure.row for figure in measured().figures] == [2, 3, 8, None]
+    assert [figure.row for figure in measured().figures] == [2, 3, 8, 10, None]
 
 
 def test_results_are_the_same_after_a_file(tmp_path: Path) -> None:
@@ -74,6 +83,7 @@ def test_the_page_has_ratios_goals_and_why_a_rival_is_absent() -> None:
     page = report.markdown("it", measured())
     assert "1,000 calls/s, an echo | 0.9× (0.5× to 1.1×) | ≥ 0.7× | yes |" in page
     assert "| Ray Serve: not installed: no wheel | (900 to 1,100) | ≥ 8× |  |" in page
+    assert "22 kB, in a bare server | 0.864× (0.864× to 0.864×) | ≤ 20 kB | yes |" in page
     assert "| 8 | Memory: peak | 80.5 MB |  | (80 to 81) | ≤ 256 MB | yes |" in page
 
 

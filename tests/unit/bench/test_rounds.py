@@ -72,6 +72,13 @@ def test_without_a_rival_the_goal_is_on_the_highest_figure() -> None:
     assert Figure("key", "title", "MB", peaks, goal=Goal(300)).met is False
 
 
+def test_an_absolute_goal_is_on_our_median_whatever_the_rival_has() -> None:
+    ours, goal = Series("ours", (1, 2, 9)), Goal(2, absolute=True)
+    assert Figure("key", "title", "ms", ours, Series("theirs", (1, 1, 1)), goal).met is True
+    assert Figure("key", "title", "ms", ours, Absent("it", "why"), goal).met is True
+    assert Figure("key", "title", "ms", ours, None, Goal(1.9, absolute=True)).met is False
+
+
 def test_a_load_saturates_if_a_larger_one_gains_at_most_5_percent() -> None:
     assert least_saturating({16: 500, 64: 960, 256: 1000}) == 64
     assert least_saturating({16: 500, 64: 900, 256: 1000}) == 256
