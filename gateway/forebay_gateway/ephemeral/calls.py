@@ -171,17 +171,18 @@ class EphemeralCalls:
             incoming.deadline.sooner(wait_s).remaining_s()
         )
         incoming.meter.accepted()
+        # A timer, and no asyncio.timeout: that takes three times the CPU.
+        queue_wait = asyncio.get_running_loop().call_later(wait_s, self._on_queue_wait, call)
+        call.queue_wait = queue_wait
         self._submit(call)
         try:
-            async with asyncio.timeout(wait_s) as call.queue_wait:
-                return await call.reply
-        except TimeoutError:
-            raise self._queue_wait_error(call.method.route.queue) from None
+            return await call.reply
         except asyncio.CancelledError:
             if call.batch is not None:
                 self._stop(call.id, call.batch.worker, call.batch.queue)
             raise
         finally:
+            queue_wait.cancel()
             self._remove(call)
 
     def _submit(self, call: EphemeralCall) -> None:
@@ -268,7 +269,8 @@ class EphemeralCalls:
         except BackendUnavailable:
             _log.info("a call was not stopped: the ledger does not answer; its heartbeat retries")
 
-    def _queue_wait_error(self, queue: str) -> ForebayError:
-        if self._fleet.consumes(queue):
-            return QueueWait("no worker answered within the method's queue wait")
-        return NoWorkers("no live worker consumes the method's queue")
+    def _on_queue_wait(self, call: EphemeralCall) -> None:
+        if self._fleet.consumes(call.method.route.queue):
+            call.fail(QueueWait("no worker answered within the method's queue wait"))
+        else:
+            call.fail(NoWorkers("no live worker consumes the method's queue"))

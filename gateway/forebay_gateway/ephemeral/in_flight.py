@@ -33,8 +33,8 @@ class EphemeralCall:
         self.begun_at = begun_at
         self.reply: asyncio.Future[call_pb2.BatchMemberReply]
         self.reply = asyncio.get_running_loop().create_future()
-        self.queue_wait: asyncio.Timeout | None = None
-        """The timeout of the wait for a worker."""
+        self.queue_wait: asyncio.TimerHandle | None = None
+        """The timer that ends the wait for a worker."""
         self.attempt = 1
         self.batch: Batch | None = None
         """The batch that it was sent with; None until then."""
@@ -133,7 +133,7 @@ class InFlight:
             return False
         call.batch.worker = worker
         if running and call.queue_wait is not None:
-            call.queue_wait.reschedule(None)
+            call.queue_wait.cancel()
         return True
 
     def stale_queues(self, now: float) -> set[str]:

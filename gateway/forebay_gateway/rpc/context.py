@@ -50,6 +50,12 @@ class Context(Protocol):
         read that is cancelled loses no message.
         """
 
+    def read_now(self) -> bytes | None:
+        """The next request if it is here; None if `read` may have to wait, or is to find the end.
+
+        Most unary requests arrive with the headers: their handlers need no timeouts to read them.
+        """
+
     async def send_initial_metadata(self, pairs: Pairs) -> None:
         """Sends the initial metadata; the first message would otherwise send an empty one."""
 

@@ -37,6 +37,10 @@ class RequestStream:
         self._caller = caller
         self._count = count
 
+    def read_now(self) -> bytes | None:
+        """The next request if it is here; else None, and iterating waits for it."""
+        return self._reads.read_now(self._context, self._caller, self._count)
+
     def __aiter__(self) -> RequestStream:
         return self
 
@@ -105,7 +109,9 @@ async def receive(
 
     An empty request stream is allowed with a caller's call id, since that attaches to a call.
     """
-    first = await _first(requests, limits.first_request_s)
+    first = requests.read_now()
+    if first is None:
+        first = await _first(requests, limits.first_request_s)
     permit.arrived()
     if first is not None:
         _check(method, first, check, limits.max_message_bytes)

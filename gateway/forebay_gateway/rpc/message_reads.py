@@ -69,6 +69,15 @@ class MessageReads:
         finally:
             self._end(read)
 
+    def read_now(self, context: Context, caller: str, count: Callable[[int], None]) -> bytes | None:
+        """As `read`, but returns None if the message, or room for it, would have to be awaited."""
+        if caller in self._waiting or not self._room.fits(caller):
+            return None
+        message = context.read_now()
+        if message is not None:
+            count(len(message))
+        return message
+
     def evict_idle(self) -> int:
         """Fails the idle reads of the caller with the most of them; returns how many."""
         counts = Counter(read.caller for read in self._idle)

@@ -25,12 +25,16 @@ _FIRST_MESSAGE_BYTES = 1024
 _ERROR_INFO_BYTES = 2048
 _ERROR_INFO_CHARACTERS = 256
 _ENTRY_BYTES = 32
+_LEAST_ROOM = METADATA_BYTES - _ENTRY_BYTES - len(OMITTED) - 20
+"""The size that fits however many entries are omitted."""
 _OWN_KEYS = ("forebay-", "grpc-")
 _UNESCAPED = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("%"))
 
 
 def fit_pairs(pairs: Pairs) -> Pairs:
     """The pairs that fit, in their order. A pair `OMITTED` has the number of the others."""
+    if _size(pairs) <= _LEAST_ROOM:  # as almost all do
+        return pairs
     kept, omitted = _kept((), pairs, lambda some: _size(some) <= _room(len(pairs)))
     return kept if not omitted else (*kept, (OMITTED, str(omitted)))
 
@@ -151,10 +155,11 @@ def _message_size(message: str) -> int:
 
 
 def _size(pairs: Pairs) -> int:
-    return sum(
-        len(key) + _ENTRY_BYTES + (_base64_size(len(value)) if key.endswith("-bin") else len(value))
-        for key, value in pairs
-    )
+    size = _ENTRY_BYTES * len(pairs)
+    for key, value in pairs:
+        size += len(key)
+        size += _base64_size(len(value)) if key.endswith("-bin") else len(value)
+    return size
 
 
 def _base64_size(size: int) -> int:

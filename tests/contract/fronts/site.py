@@ -134,7 +134,8 @@ class Handlers:
     def __init__(self, site: Site) -> None:
         self._site = site
         streams = {"Count", "Chat", "HangAfter", "Flood", "Nothing", "Quiet"}
-        unary = {"Echo", "Sum", "Headers", "Abort", "Hang", "Lazy", "Fail", "Silent", "Big", "Hold"}
+        unary = {"Echo", "Sum", "Headers", "Abort", "Hang", "Lazy", "Fail", "Silent", "Big"}
+        unary |= {"Hold", "Here"}
         self._handlers = {
             path(name): Handler(getattr(self, f"_{_snake(name)}"), name in streams)
             for name in streams | unary
@@ -223,6 +224,22 @@ class Handlers:
         await self._site.going.wait()
         self._site.going.clear()
         return await self._sum(context)
+
+    async def _here(self, context: Context) -> bytes:
+        """Takes what has arrived when the test says so, then waits for the rest."""
+        taken = [await _read(context)]
+        self._site.events.put("one")
+        assert self._site.going is not None
+        await self._site.going.wait()
+        self._site.going.clear()
+        while (here := context.read_now()) is not None:
+            taken.append(here)
+        self._site.events.put(f"{len(taken)} are here")
+        while (request := await context.read()) is not grpc.aio.EOF:
+            assert isinstance(request, bytes)
+            taken.append(request)
+        assert context.read_now() is None
+        return b" ".join(taken)
 
     async def _fail(self, context: Context) -> bytes:
         await _read(context)

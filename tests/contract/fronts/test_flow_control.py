@@ -13,7 +13,7 @@ from tests.faults.raw_http2 import PREFACE, RawConnection, message, request_head
 
 WINDOW = 65_535
 FRAME = 16_000
-LAZY, FLOOD, ECHO = (path(name).encode() for name in ("Lazy", "Flood", "Echo"))
+LAZY, FLOOD, ECHO, HERE = (path(name).encode() for name in ("Lazy", "Flood", "Echo", "Here"))
 
 
 @pytest.fixture
@@ -59,6 +59,22 @@ def test_a_caller_gets_credit_when_its_requests_are_read(
     end.flags.add("END_STREAM")
     connection.send(end.serialize())
     assert connection.reply().data == message(b"4 160000")
+
+
+def test_requests_that_have_arrived_are_read_in_order_with_and_without_waiting(
+    site: Site, connection: RawConnection
+) -> None:
+    connection.send(opened(connection, HERE) + DataFrame(1, message(b"a")).serialize())
+    assert site.event() == "one"
+    connection.send(DataFrame(1, message(b"b") + message(b"c")).serialize())
+    assert connection.ping(), "the server has taken them in"
+    site.go()
+    # gRPC's server does not tell what has arrived.
+    assert site.event() == ("3 are here" if site.kind == "native" else "1 are here")
+    end = DataFrame(1, message(b"d"))
+    end.flags.add("END_STREAM")
+    connection.send(end.serialize())
+    assert connection.reply().data == message(b"a b c d")
 
 
 def test_unread_requests_hold_up_no_other_call(site: Site, connection: RawConnection) -> None:

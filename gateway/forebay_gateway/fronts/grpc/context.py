@@ -45,6 +45,9 @@ class GrpcContext:
             await self._raise_if_broken()
         return message
 
+    def read_now(self) -> None:
+        """None: gRPC's server tells nobody what has arrived."""
+
     async def send_initial_metadata(self, pairs: Pairs) -> None:
         try:
             await self._context.send_initial_metadata(tuple(pairs))

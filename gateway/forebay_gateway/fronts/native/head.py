@@ -7,6 +7,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from grpc import StatusCode
 
@@ -152,6 +153,7 @@ def _timeout_s(value: bytes) -> float:
     return min(int(digits) * _UNIT_S[unit], _LONGEST_TIMEOUT_S)
 
 
+@lru_cache(maxsize=1024)
 def _checked_key(key: str) -> bytes:
     if _KEY.fullmatch(key) is None:
         raise ValueError(f"{key!r} is no metadata key")

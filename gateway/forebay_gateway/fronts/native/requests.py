@@ -15,6 +15,9 @@ _LARGE_WINDOW_BYTES = 1 << 20
 """For the rest of a large message that is being read; else its caller would wait a round trip for
 each 64 KiB."""
 
+_NO_MESSAGES = MessageReader(b"", 0)
+"""Of all RPCs that are over: they take none."""
+
 
 class FlowControl(Protocol):
     """What the requests of an RPC need of its connection."""
@@ -57,8 +60,7 @@ class Requests:
 
     async def read(self) -> object:
         """The next message, or `grpc.aio.EOF`; raises CancelledError once it is closed."""
-        messages = self._messages
-        while not messages:
+        while (message := self.read_now()) is None:
             if self.ended:
                 return grpc.aio.EOF
             if self._is_closed:
@@ -70,7 +72,13 @@ class Requests:
                 await self._reading
             finally:
                 self._reading = None
-        message, size = messages.pop()
+        return message
+
+    def read_now(self) -> bytes | None:
+        """The next message if it is here."""
+        if not self._messages:
+            return None
+        message, size = self._messages.pop()
         if self._window_is_large:
             self._set_window(STREAM_WINDOW_BYTES)
         self._give_back(min(size, self._unread))
@@ -101,7 +109,7 @@ class Requests:
     def close(self) -> None:
         """Drops what was not read, and all that still comes."""
         self._is_closed = True
-        self._messages = MessageReader(b"", 0)
+        self._messages = _NO_MESSAGES
         self._give_back(self._unread)
 
     def _give_back(self, size: int) -> None:

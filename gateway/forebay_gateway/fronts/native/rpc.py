@@ -125,6 +125,9 @@ class NativeRpc:
     def read(self) -> Coroutine[Any, Any, object]:
         return self._requests.read()
 
+    def read_now(self) -> bytes | None:
+        return self._requests.read_now()
+
     async def send_initial_metadata(self, pairs: Pairs) -> None:
         self._send_headers(metadata_headers(pairs))
 

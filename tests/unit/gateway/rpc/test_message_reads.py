@@ -29,6 +29,9 @@ class Stream:
         self.is_read.set()
         return await self._messages.get()
 
+    def read_now(self) -> Any:
+        return None if self._messages.empty() else self._messages.get_nowait()
+
     def send(self, message: object) -> None:
         self._messages.put_nowait(message)
 
@@ -45,6 +48,13 @@ class Site:
         count = lambda size: self.held.add(caller, size)  # noqa: E731
         return stream, asyncio.create_task(self.reads.read(stream, caller, count))
 
+    def read_now(self, *messages: bytes, caller: str = "a") -> bytes | None:
+        """Reads from a stream that has these messages."""
+        stream: Any = Stream()
+        for message in messages:
+            stream.send(message)
+        return self.reads.read_now(stream, caller, lambda size: self.held.add(caller, size))
+
     def _full(self, caller: str, size: int) -> QueueFull:
         return QueueFull(f"{caller} has no room for {size}", retry_after_s=1.0, quota="bytes held")
 
@@ -57,6 +67,29 @@ async def test_a_read_takes_room_for_the_largest_message_and_keeps_that_of_its_o
     stream.send(b"abc")
     assert await reading == b"abc"
     assert site.held.held == 3
+
+
+async def test_a_message_that_is_here_is_counted_and_none_is_no_message() -> None:
+    site = Site(limit=100)
+    assert site.read_now(b"abc") == b"abc"
+    assert site.held.held == 3
+    assert site.read_now() is None
+    assert site.held.held == 3
+
+
+async def test_a_message_that_is_here_waits_where_a_read_would_wait_for_room() -> None:
+    site = Site(limit=15)
+    first, reading = site.start()
+    await first.is_read.wait()
+    assert site.read_now(b"abc") is None, "the largest message would not fit"
+    (_, waiting) = site.start()
+    await asyncio.sleep(0)
+    first.send(b"")
+    await reading
+    assert site.read_now(b"abc") is None, "the other read of the caller is next"
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert site.read_now(b"abc") == b"abc"
 
 
 async def test_the_end_of_a_stream_and_a_cancelled_read_keep_no_room() -> None:
