@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from forebay_backends.broker.amqp import AmqpBroker
 from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.broker.task_messages import Message, TaskMessage, redis_push
 from forebay_backends.ledger.client import Ledger
@@ -47,6 +46,9 @@ def make_broker(backends: Backends, ledger: Ledger) -> Broker:
         return RedisBroker(ledger, is_ledger=True)
     if isinstance(backends.broker, RedisServer):
         return RedisBroker(Ledger(backends.broker, "the broker"))
+    # kombu takes 10 MB of memory, which only RabbitMQ's client needs.
+    from forebay_backends.broker.amqp import AmqpBroker
+
     return AmqpBroker(backends.broker)
 
 

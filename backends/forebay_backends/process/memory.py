@@ -50,7 +50,8 @@ class _Mallinfo2(ctypes.Structure):
 def resident_bytes() -> int:
     """The memory of this process; 0 on systems other than Linux."""
     try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with _STATM.open("rb", buffering=0) as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
 

@@ -1,4 +1,7 @@
-"""The commands `forebay gateway`, `up`, `routes` and `doctor`."""
+"""The commands `forebay gateway`, `up`, `routes` and `doctor`.
+
+Modules that only some of them need are imported there: a gateway would keep them in memory.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -19,11 +22,7 @@ from forebay.routes import Method, RouteError
 from forebay_backends.embedded.errors import EmbeddedServerError
 from forebay_backends.embedded.server import EmbeddedServer, is_running
 from forebay_backends.settings import LOG_LEVELS, Settings, SettingsError, load_settings
-from forebay_gateway.cli.display import show_findings, show_routes
-from forebay_gateway.cli.doctor import examine, find_workers
 from forebay_gateway.cli.greeting import greeting
-from forebay_gateway.cli.plain_checks import find_plain_consumers
-from forebay_gateway.cli.reload import FLAG, reloading
 from forebay_gateway.cli.run import (
     error_text,
     interrupt_at_sigterm,
@@ -31,9 +30,7 @@ from forebay_gateway.cli.run import (
     run,
     stop_signal,
 )
-from forebay_gateway.cli.served_methods import Answers, ask, routed_methods, served_methods
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
-from forebay_gateway.plain.brokers.choice import check_results
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.methods import (
     applications_of,
@@ -42,6 +39,9 @@ from forebay_gateway.server.methods import (
     needs_main_broker,
 )
 from forebay_gateway.server.processes import running_gateways
+
+if TYPE_CHECKING:
+    from forebay_gateway.cli.served_methods import Answers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -146,7 +146,9 @@ def gateway(**flags: Any) -> None:
     help="As for `celery -A`.",
 )
 @click.option(
-    FLAG, is_flag=True, help="Restart when a .py, .toml or .binpb file of this folder changes."
+    "--reload",
+    is_flag=True,
+    help="Restart when a .py, .toml or .binpb file of this folder changes.",
 )
 def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
     """Run everything: the embedded server, a worker for each queue, the gateway.
@@ -156,6 +158,8 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
     """
     interrupt_at_sigterm()
     if reload:
+        from forebay_gateway.cli.reload import reloading
+
         run(reloading(sys.argv, Path.cwd()))
         return
     settings = _settings(flags)
@@ -188,6 +192,11 @@ def routes(target: str, as_json: bool, **flags: Any) -> None:
     The gateway is asked. The settings and their ledger fill in the rest, or tell all of it if there
     are options for settings.
     """
+    from forebay_gateway.cli.display import show_routes
+    from forebay_gateway.cli.doctor import find_workers
+    from forebay_gateway.cli.plain_checks import find_plain_consumers
+    from forebay_gateway.cli.served_methods import routed_methods, served_methods
+
     settings = _settings(flags)
     answers = _ask(target, flags)
     served = answers.served
@@ -211,6 +220,10 @@ def doctor(target: str, as_json: bool, **flags: Any) -> None:
     The gateway is asked for methods and workers. The settings and their ledger fill in the rest, or
     tell all of it if there are options for settings.
     """
+    from forebay_gateway.cli.display import show_findings
+    from forebay_gateway.cli.doctor import examine
+    from forebay_gateway.cli.served_methods import routed_methods
+
     settings = _settings(flags)
     answers = _ask(target, flags)
     methods = routed_methods(answers, lambda: _loaded(settings))
@@ -222,6 +235,8 @@ def doctor(target: str, as_json: bool, **flags: Any) -> None:
 
 def _ask(target: str, flags: dict[str, Any]) -> Answers:
     """The gateway's answers; none if flags describe another gateway."""
+    from forebay_gateway.cli.served_methods import Answers, ask
+
     others = any(value for name, value in flags.items() if name != "listen")
     return Answers() if others else ask(target)
 
@@ -230,6 +245,8 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
     try:
         methods = load_methods(settings)
         for name in applications_of(methods):
+            from forebay_gateway.plain.brokers.choice import check_results
+
             check_results(settings.application(name))
         return methods
     except (SettingsError, RouteError) as error:

@@ -51,6 +51,7 @@ class MessageReads:
         self._wait_s = wait_s
         self._waiting: dict[str, deque[tuple[_Read, asyncio.Future[None]]]] = {}
         self._idle: set[_Read] = set()
+        self._some_are_idle = asyncio.Event()
 
     async def read(self, context: Context, caller: str, count: Callable[[int], None]) -> Any:
         """Returns the next message, or EOF.
@@ -77,6 +78,10 @@ class MessageReads:
         if message is not None:
             count(len(message))
         return message
+
+    async def some_are_idle(self) -> None:
+        """Returns while there are idle reads, or when there are again."""
+        await self._some_are_idle.wait()
 
     def evict_idle(self) -> int:
         """Fails the idle reads of the caller with the most of them; returns how many."""
@@ -117,11 +122,14 @@ class MessageReads:
 
     def _on_idle(self, read: _Read) -> None:
         self._idle.add(read)
+        self._some_are_idle.set()
         read.end()
         self._wake()
 
     def _end(self, read: _Read) -> None:
         self._idle.discard(read)
+        if not self._idle:
+            self._some_are_idle.clear()
         read.end()
         self._wake()
 

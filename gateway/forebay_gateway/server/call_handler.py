@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
@@ -29,7 +29,6 @@ from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
 from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
-from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.rpc.incoming import (
     IncomingCall,
@@ -42,6 +41,9 @@ from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.server.ledger_calls import LedgerCalls
+
+if TYPE_CHECKING:
+    from forebay_gateway.plain.calls import PlainCalls
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
@@ -28,7 +28,6 @@ from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
 from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
-from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.rpc.context import FindHandler
 from forebay_gateway.rpc.incoming import RequestLimits
 from forebay_gateway.rpc.message_reads import MessageReads
@@ -47,6 +46,9 @@ from forebay_gateway.server.methods import applications_of, load_methods, needs_
 from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
 from forebay_gateway.server.rpc_meter import RpcMeter
+
+if TYPE_CHECKING:
+    from forebay_gateway.plain.calls import PlainCalls
 
 _HAND_OVER_S = 0.02
 _CANCEL_GRACE_S = 1.0
@@ -118,10 +120,7 @@ class _Gateway:
         self._settings = settings
         is_on = settings.admin_listen is not None
         self._metrics = GatewayMetrics([method.name for method in methods], process, is_on=is_on)
-        self._plain = {
-            name: PlainCalls(settings, settings.application(name), methods)
-            for name in applications_of(methods)
-        }
+        self._plain = _plain_calls(settings, methods)
         self._ledger_calls = (
             LedgerCalls(
                 settings,
@@ -232,6 +231,19 @@ class _Gateway:
     async def _set_main(self, backend: str, is_up: bool) -> None:
         self._main_is_up[backend] = is_up
         await self.health.set_up("", all(self._main_is_up.values()))
+
+
+def _plain_calls(settings: Settings, methods: Sequence[Method]) -> dict[str, PlainCalls]:
+    """By application."""
+    applications = applications_of(methods)
+    if not applications:
+        return {}
+    # Celery takes 10 MB of memory, which only plain tasks need.
+    from forebay_gateway.plain.calls import PlainCalls
+
+    return {
+        name: PlainCalls(settings, settings.application(name), methods) for name in applications
+    }
 
 
 def _checks(settings: Settings) -> dict[str, CheckFactory]:

@@ -49,10 +49,11 @@ class MemoryGuard:
                 _log.warning("idle calls sent more than fits in memory; ended %d of them", ended)
 
     async def watch(self) -> None:
-        """Guards, until cancelled."""
+        """Guards, until cancelled. Without idle reads there is nothing to end: it sleeps."""
         while True:
-            await asyncio.sleep(_CHECK_INTERVAL_S)
+            await self._reads.some_are_idle()
             self.check()
+            await asyncio.sleep(_CHECK_INTERVAL_S)
 
 
 async def return_freed_memory() -> None:

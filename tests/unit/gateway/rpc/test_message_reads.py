@@ -164,6 +164,7 @@ async def test_idle_reads_give_their_room_back_and_can_be_ended(
     await stream.is_read.wait()
     await asyncio.sleep(0.01)  # the timers of reads that are idle at once
     assert site.held.held == 0
+    await site.reads.some_are_idle()
     assert site.reads.evict_idle() == 3
     for _, reading in idle:
         with pytest.raises(QueueFull):
@@ -171,4 +172,11 @@ async def test_idle_reads_give_their_room_back_and_can_be_ended(
     stream.send(b"late")
     assert await other == b"late"
     assert site.reads.evict_idle() == 0
+    idle_again = asyncio.create_task(site.reads.some_are_idle())
+    await asyncio.sleep(0)
+    assert not idle_again.done()
+    _, another = site.start("one")
+    await idle_again
+    another.cancel()
+    await asyncio.wait([another])
     assert site.held.held == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +18,10 @@ class Reads:
 
     def __init__(self) -> None:
         self.evictions = 0
+        self.idle = asyncio.Event()
+
+    async def some_are_idle(self) -> None:
+        await self.idle.wait()
 
     def evict_idle(self) -> int:
         self.evictions += 1
@@ -35,3 +41,23 @@ def test_it_acts_on_memory_in_use(more_resident: int, more_allocated: int, evict
     used["allocated"] += more_allocated
     guard.check()
     assert reads.evictions == evictions
+
+
+async def test_it_looks_at_the_memory_only_while_reads_are_idle() -> None:
+    reads: Any = Reads()
+    looks = count()
+    seen = asyncio.Event()
+
+    def resident() -> int:
+        if next(looks):  # not the one when the guard is made
+            seen.set()
+        return 0
+
+    guard = MemoryGuard(reads, HELD, resident, lambda: 0)
+    watching = asyncio.create_task(guard.watch())
+    await asyncio.sleep(0)
+    assert not seen.is_set()
+    reads.idle.set()
+    await seen.wait()
+    watching.cancel()
+    await asyncio.wait([watching])
