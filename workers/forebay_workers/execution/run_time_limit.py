@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from forebay.errors import BackendUnavailable, DeadlineExceeded
 from forebay.routes import Method
@@ -29,14 +29,19 @@ def run_limit_s(runtime: Runtime, method: Method) -> float | None:
     return method.route.limits.run_time_s or runtime.settings.run_time_s
 
 
-@contextmanager
 def limited(
     runtime: Runtime, context: CallContext, limit_s: float | None, reply_channel: str
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Ends the call if the block takes longer than `limit_s`."""
     if limit_s is None:
-        yield
-        return
+        return nullcontext()
+    return _limited(runtime, context, limit_s, reply_channel)
+
+
+@contextmanager
+def _limited(
+    runtime: Runtime, context: CallContext, limit_s: float, reply_channel: str
+) -> Iterator[None]:
     timer = threading.Timer(limit_s, _expire, (runtime, context, reply_channel))
     timer.daemon = True
     timer.start()

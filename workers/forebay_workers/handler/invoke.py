@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -130,17 +129,13 @@ def _checked(method: Method, requests: Iterable[bytes], check: Check) -> Iterato
             message = method.request_class.FromString(request)
         except DecodeError as error:
             raise Refused(unreadable(method)) from error
-        with _refusals():
+        try:
             check.feed(message)
+        except ForebayError as error:
+            raise Refused(error) from error
         yield message
-    with _refusals():
-        check.end()
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
     try:
-        yield
+        check.end()
     except ForebayError as error:
         raise Refused(error) from error
 
