@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from forebay_backends.ledger.chunked_send import chunked
+from forebay_backends.ledger.packing import packed_by_hiredis
 from forebay_backends.ledger.sentinels import AsyncioSentinels, Sentinels
 from forebay_backends.urls import Kind, RedisServer, redis_server, sentinel_options
 
@@ -82,6 +83,7 @@ def asyncio_client(server: RedisServer) -> Any:
         "retry": AsyncioRetry(NoBackoff(), 1, _RETRIED),
     }
     pool = _asyncio_pool(server, redis.asyncio.BlockingConnectionPool, _MasterPool, options)
+    pool.connection_class = packed_by_hiredis(pool.connection_class)
     if sys.version_info < (3, 12):
         pool.connection_class = chunked(pool.connection_class)
     return _client_of(server, pool)
