@@ -20,7 +20,22 @@ from forebay_backends.ledger.scripts import LEASE_S
 
 _KEPT_S = 24 * 3600
 
+MAX_LISTED = 64
+"""A presence is read once a second by each gateway, so it must stay small."""
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunningTask:
+    """A task in a slot of a worker: its durable calls (none for a batch, or a plain task).
+
+    `run_ms` is for how long it had run when the worker announced it.
+    """
+
+    task: str
+    run_ms: int
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,8 @@ class WorkerPresence:
 
     `begun` counts the tasks that it has begun since its start, by name, and `running` those that
     run now. `serves` has, for each task of a method, the method and the fingerprint of its messages
-    in the worker.
+    in the worker. `longest_running` are the tasks that have run for longest, at most
+    `MAX_LISTED`. `seen_ms` is when it announced itself, by the ledger's clock.
     """
 
     worker: str
@@ -41,13 +57,17 @@ class WorkerPresence:
     begun: dict[str, int] = field(default_factory=dict, hash=False)
     serves: dict[str, tuple[str, str]] = field(default_factory=dict, hash=False)
     running: dict[str, int] = field(default_factory=dict, hash=False)
+    longest_running: tuple[RunningTask, ...] = ()
+    seen_ms: int = field(default=0, compare=False)
 
 
 async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
     """Writes the worker's presence for the time of a lease; raises BackendUnavailable."""
     # Two round trips: the index is ordered by the ledger's clock, not ours.
     now_s = await ledger.now_ms() / 1000
-    index, text = ledger.name(PRESENCE_INDEX), json.dumps(asdict(presence))
+    written = asdict(presence)
+    del written["seen_ms"]  # the index has it
+    index, text = ledger.name(PRESENCE_INDEX), json.dumps(written)
     *_, gone = await ledger.pipeline(
         lambda pipeline: (
             pipeline.set(ledger.name(presence_key(presence.worker)), text, ex=_KEPT_S)
@@ -84,15 +104,19 @@ async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
 
 async def _live(ledger: Ledger, now_s: float) -> tuple[WorkerPresence, ...]:
     index = ledger.name(PRESENCE_INDEX)
-    names: list[bytes] = await ledger.within_timeout(
-        ledger.redis.zrangebyscore(index, f"({now_s}", "+inf")
+    live: list[tuple[bytes, float]] = await ledger.within_timeout(
+        ledger.redis.zrangebyscore(index, f"({now_s}", "+inf", withscores=True)
     )
-    if not names:
+    if not live:
         return ()
     texts = await ledger.within_timeout(
-        ledger.redis.mget([ledger.name(presence_key(name.decode())) for name in names])
+        ledger.redis.mget([ledger.name(presence_key(name.decode())) for name, _ in live])
     )
-    found = (_presence(text) for text in texts if text is not None)
+    found = (
+        _presence(text, round((until_s - LEASE_S) * 1000))
+        for (_, until_s), text in zip(live, texts, strict=True)
+        if text is not None
+    )
     return tuple(presence for presence in found if presence is not None)
 
 
@@ -109,7 +133,7 @@ def _counts(said: Any) -> dict[str, int]:
     return {str(task): int(count) for task, count in dict(said).items()}
 
 
-def _presence(text: bytes | str) -> WorkerPresence | None:
+def _presence(text: bytes | str, seen_ms: int) -> WorkerPresence | None:
     """Parses a presence; None if a worker of another version wrote another format."""
     try:
         said = json.loads(text)
@@ -126,6 +150,11 @@ def _presence(text: bytes | str) -> WorkerPresence | None:
                 str(task): (str(method), str(fingerprint))
                 for task, (method, fingerprint) in dict(said.get("serves", {})).items()
             },
+            longest_running=tuple(
+                RunningTask(str(one["task"]), int(one["run_ms"]), tuple(map(str, one["calls"])))
+                for one in said.get("longest_running", ())
+            ),
+            seen_ms=seen_ms,
         )
     except (KeyError, TypeError, ValueError):
         _log.warning("a worker's presence can't be read: %r", text[:200])

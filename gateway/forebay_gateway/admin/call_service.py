@@ -1,4 +1,4 @@
-"""`forebay.v1.CallService`: lists methods and queues with their workers; reads calls' items."""
+"""`forebay.v1.CallService`: lists methods, queues and workers; reads calls' items."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, Item, ItemsStored
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Backlog, ObservedCall, observe
+from forebay_gateway.admin.fleet_messages import length, queue_message, stamp, worker_message
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import call_of, response_of, served_method
 from forebay_gateway.admin.operations import found
@@ -42,6 +43,7 @@ class CallService:
         rates: TaskRates,
         channel: str,
         plain_consumers_of: Callable[[Method], Consumers],
+        expected_wait_s: Callable[[str], float | None],
     ) -> None:
         self._ledger = ledger
         self._broker = broker
@@ -51,6 +53,7 @@ class CallService:
         self._rates = rates
         self._channel = channel
         self._plain_consumers_of = plain_consumers_of
+        self._expected_wait_s = expected_wait_s
         self._version = version("forebay")
 
     def own_methods(self) -> dict[str, OwnMethod]:
@@ -58,6 +61,7 @@ class CallService:
         methods = {
             "ListMethods": unary(pb.ListMethodsRequest, self.list_methods),
             "ListQueues": unary(pb.ListQueuesRequest, self.list_queues),
+            "ListWorkers": unary(pb.ListWorkersRequest, self.list_workers),
             "ReadItems": server_streaming(pb.ReadItemsRequest, self.read_items),
         }
         return by_path(SERVICE, methods)
@@ -83,6 +87,20 @@ class CallService:
         if method.is_plain:
             return self._plain_consumers_of(method)
         return consumers_of(method, self._fleet.workers, self._version)
+
+    async def list_workers(
+        self, request: pb.ListWorkersRequest, context: Context
+    ) -> pb.ListWorkersResponse:
+        """Every live worker and what it runs; raises BackendUnavailable."""
+        await self._fleet.refresh()
+        method_of_task = {method.route.task: method.name for method in self._methods.values()}
+        return pb.ListWorkersResponse(
+            workers=[
+                worker_message(worker, method_of_task)
+                for worker in sorted(self._fleet.workers, key=lambda one: one.worker)
+            ],
+            read_time=stamp(self._fleet.ledger_time_ms(0.0)),
+        )
 
     async def list_queues(
         self, request: pb.ListQueuesRequest, context: Context
@@ -136,16 +154,10 @@ class CallService:
             for method in self._methods.values()
             if method.route.queue == name and not method.application  # else on another broker
         ]
-        consumers = [worker for worker in self._fleet.workers if name in worker.queues]
-        queue = pb.Queue(
-            name=name,
-            methods=[method.name for method in methods],
-            depth=depth,
-            waiting_calls=backlog.calls,
-            consumers=len(consumers),
-            slots=sum(worker.slots for worker in consumers),
-            begun_per_second=self._rates.per_second({method.route.task for method in methods}),
-        )
-        if backlog.calls:
-            queue.oldest_wait.FromMilliseconds(backlog.oldest_ms)
+        queue = queue_message(name, methods, self._fleet.workers, backlog)
+        queue.depth = depth
+        queue.begun_per_second = self._rates.per_second({method.route.task for method in methods})
+        expected_wait = length(self._expected_wait_s(name))
+        if expected_wait is not None:
+            queue.expected_wait.CopyFrom(expected_wait)
         return queue

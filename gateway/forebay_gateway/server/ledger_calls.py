@@ -38,7 +38,8 @@ class LedgerCalls:
     """One per gateway that serves durable or ephemeral methods.
 
     `methods` are all methods of the gateway: CallService lists plain ones, too, with the workers
-    that `plain_consumers_of` finds.
+    that `plain_consumers_of` finds. `expected_wait_s` tells for each queue how long its next call
+    would wait.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LedgerCalls:
         on_loopback: bool,
         plain_consumers_of: Callable[[Method], Consumers],
         metrics: GatewayMetrics,
+        expected_wait_s: Callable[[str], float | None],
     ) -> None:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
@@ -74,6 +76,7 @@ class LedgerCalls:
             channel,
             methods,
             plain_consumers_of,
+            expected_wait_s,
             is_open=on_loopback,
         )
         self._watches = Watches(

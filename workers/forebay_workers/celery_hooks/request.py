@@ -17,6 +17,7 @@ from celery.worker.request import Request
 
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.presence import RunningTask
 
 Attempt = tuple[CallKey, int]
 """A durable call and an attempt's number."""
@@ -113,6 +114,21 @@ def begun_tasks() -> dict[str, int]:
 def running_tasks() -> dict[str, int]:
     """Returns the number of tasks of ours that run, by name."""
     return dict(Counter(str(request.name) for request in reserved_calls() if request.begun))
+
+
+def longest_running() -> list[RunningTask]:
+    """Returns what runs of ours, the task that has run for longest first."""
+    now_s = time.time()  # Celery's `time_start` is of this clock
+    running = [
+        RunningTask(
+            str(request.name),
+            max(0, round((now_s - request.time_start) * 1000)),
+            tuple(str(call) for call, _ in request.durable),
+        )
+        for request in reserved_calls()
+        if request.begun
+    ]
+    return sorted(running, key=lambda one: one.run_ms, reverse=True)
 
 
 def drained(queue: SimpleQueue[T]) -> list[T]:

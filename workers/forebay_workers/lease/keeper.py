@@ -35,7 +35,7 @@ from forebay_backends.ledger.frames import CallerGone, Lost, lost_frame, parse_c
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.operations.attempts import release, renew
 from forebay_backends.ledger.operations.base import Lapse
-from forebay_backends.ledger.presence import WorkerPresence, announce, withdraw
+from forebay_backends.ledger.presence import MAX_LISTED, WorkerPresence, announce, withdraw
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.reaper import REAP_INTERVAL_S, Reaper, RepairCounts, count_lapses
 from forebay_backends.settings import Settings
@@ -47,6 +47,7 @@ from forebay_workers.celery_hooks.request import (
     begun_tasks,
     drained,
     failed_attempts,
+    longest_running,
     lost_batches,
     reserved_calls,
     running_tasks,
@@ -193,7 +194,12 @@ class LeaseKeeper:
             await self._announce()
 
     async def _announce(self) -> None:
-        presence = replace(self._presence, begun=begun_tasks(), running=running_tasks())
+        presence = replace(
+            self._presence,
+            begun=begun_tasks(),
+            running=running_tasks(),
+            longest_running=tuple(longest_running()[:MAX_LISTED]),
+        )
         await announce(self._ledger, presence)
 
     async def _renew(self) -> None:

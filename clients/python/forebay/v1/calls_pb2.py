@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/calls.proto\x12\nforebay.v1\x1a\x15\x66orebay/v1/call.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x03\n\x0c\x43\x61llMetadata\x12\x0e\n\x06method\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.forebay.v1.CallState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x0e\n\x06worker\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nqueue_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nbegin_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tread_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nitem_count\x18\r \x01(\x04\x12\x12\n\nitem_bytes\x18\x0e \x01(\x04\x12&\n\x08progress\x18\x0f \x01(\x0b\x32\x14.google.protobuf.Any\"\x14\n\x12ListMethodsRequest\"@\n\x13ListMethodsResponse\x12)\n\x07methods\x18\x01 \x03(\x0b\x32\x18.forebay.v1.ServedMethod\"\x96\x01\n\x0cServedMethod\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\x0f\n\x07workers\x18\x04 \x03(\t\x12\r\n\x05slots\x18\x05 \x01(\r\x12+\n\x08problems\x18\x06 \x03(\x0b\x32\x19.forebay.v1.MethodProblem\x12\x0e\n\x06policy\x18\x07 \x01(\t\"o\n\rMethodProblem\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.forebay.v1.MethodProblemKind\x12\x0f\n\x07workers\x18\x02 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"\x13\n\x11ListQueuesRequest\"7\n\x12ListQueuesResponse\x12!\n\x06queues\x18\x01 \x03(\x0b\x32\x11.forebay.v1.Queue\"\xb8\x01\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x04\x12\x15\n\rwaiting_calls\x18\x04 \x01(\x04\x12.\n\x0boldest_wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tconsumers\x18\x06 \x01(\r\x12\r\n\x05slots\x18\x07 \x01(\r\x12\x18\n\x10\x62\x65gun_per_second\x18\x08 \x01(\x01\"?\n\x10ReadItemsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"H\n\x11ReadItemsResponse\x12\x0f\n\x07ordinal\x18\x01 \x01(\x04\x12\"\n\x04item\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any*\x89\x03\n\x11MethodProblemKind\x12#\n\x1fMETHOD_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fMETHOD_PROBLEM_KIND_NO_CONSUMER\x10\x01\x12)\n%METHOD_PROBLEM_KIND_TASK_UNREGISTERED\x10\x02\x12\x31\n-METHOD_PROBLEM_KIND_TASK_UNREGISTERED_BY_SOME\x10\x03\x12&\n\"METHOD_PROBLEM_KIND_OTHER_MESSAGES\x10\x04\x12%\n!METHOD_PROBLEM_KIND_OTHER_VERSION\x10\x05\x12,\n(METHOD_PROBLEM_KIND_OTHER_RESULT_BACKEND\x10\x06\x12-\n)METHOD_PROBLEM_KIND_UNSURE_RESULT_BACKEND\x10\x07\x12 \n\x1cMETHOD_PROBLEM_KIND_NOT_JSON\x10\x08\x32\x85\x02\n\x0b\x43\x61llService\x12S\n\x0bListMethods\x12\x1e.forebay.v1.ListMethodsRequest\x1a\x1f.forebay.v1.ListMethodsResponse\"\x03\x90\x02\x01\x12P\n\nListQueues\x12\x1d.forebay.v1.ListQueuesRequest\x1a\x1e.forebay.v1.ListQueuesResponse\"\x03\x90\x02\x01\x12O\n\tReadItems\x12\x1c.forebay.v1.ReadItemsRequest\x1a\x1d.forebay.v1.ReadItemsResponse\"\x03\x90\x02\x01\x30\x01\x42j\n\nforebay.v1B\nCallsProtoP\x01Z\x14\x66orebay/v1;forebayv1\xa2\x02\x03\x46\x42Y\xaa\x02\nForebay.V1\xba\x02\tForebayV1\xca\x02\nForebay\\V1\xea\x02\x0b\x46orebay::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/calls.proto\x12\nforebay.v1\x1a\x15\x66orebay/v1/call.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x03\n\x0c\x43\x61llMetadata\x12\x0e\n\x06method\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.forebay.v1.CallState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x0e\n\x06worker\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nqueue_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nbegin_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tread_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nitem_count\x18\r \x01(\x04\x12\x12\n\nitem_bytes\x18\x0e \x01(\x04\x12&\n\x08progress\x18\x0f \x01(\x0b\x32\x14.google.protobuf.Any\"\x14\n\x12ListMethodsRequest\"@\n\x13ListMethodsResponse\x12)\n\x07methods\x18\x01 \x03(\x0b\x32\x18.forebay.v1.ServedMethod\"\x96\x01\n\x0cServedMethod\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\x0f\n\x07workers\x18\x04 \x03(\t\x12\r\n\x05slots\x18\x05 \x01(\r\x12+\n\x08problems\x18\x06 \x03(\x0b\x32\x19.forebay.v1.MethodProblem\x12\x0e\n\x06policy\x18\x07 \x01(\t\"o\n\rMethodProblem\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.forebay.v1.MethodProblemKind\x12\x0f\n\x07workers\x18\x02 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"\x13\n\x11ListQueuesRequest\"7\n\x12ListQueuesResponse\x12!\n\x06queues\x18\x01 \x03(\x0b\x32\x11.forebay.v1.Queue\"\xfe\x01\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x04\x12\x15\n\rwaiting_calls\x18\x04 \x01(\x04\x12.\n\x0boldest_wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tconsumers\x18\x06 \x01(\r\x12\r\n\x05slots\x18\x07 \x01(\r\x12\x18\n\x10\x62\x65gun_per_second\x18\x08 \x01(\x01\x12\x30\n\rexpected_wait\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nbusy_slots\x18\n \x01(\r\"\x14\n\x12ListWorkersRequest\"i\n\x13ListWorkersResponse\x12#\n\x07workers\x18\x01 \x03(\x0b\x32\x12.forebay.v1.Worker\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x01\n\x06Worker\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06queues\x18\x02 \x03(\t\x12\r\n\x05slots\x18\x03 \x01(\r\x12\x12\n\nbusy_slots\x18\x04 \x01(\r\x12\x0c\n\x04pool\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12-\n\tseen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07running\x18\x08 \x03(\x0b\x32\x17.forebay.v1.RunningTask\"j\n\x0bRunningTask\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12.\n\nbegin_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61lls\x18\x04 \x03(\t\"i\n\x13ReadActivityRequest\x12)\n\x06window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04step\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"Z\n\x14ReadActivityResponse\x12/\n\tintervals\x18\x01 \x03(\x0b\x32\x1c.forebay.v1.ActivityInterval\x12\x11\n\tprocesses\x18\x02 \x01(\r\"\xef\x01\n\x10\x41\x63tivityInterval\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05total\x18\x03 \x01(\x0b\x32\x18.forebay.v1.CallActivity\x12)\n\x07methods\x18\x04 \x03(\x0b\x32\x18.forebay.v1.CallActivity\x12)\n\x06queues\x18\x05 \x03(\x0b\x32\x19.forebay.v1.QueueActivity\"\x8d\x01\n\x0c\x43\x61llActivity\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x65nded\x18\x02 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x04\x12&\n\x03p50\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x80\x01\n\rQueueActivity\x12\r\n\x05queue\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\x04\x12.\n\x0boldest_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05slots\x18\x04 \x01(\r\x12\x12\n\nbusy_slots\x18\x05 \x01(\r\"A\n\x12ReadProfileRequest\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa4\x02\n\x13ReadProfileResponse\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x16\n\x0epython_version\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x63pu_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fsample_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\tfunctions\x18\x06 \x03(\x0b\x32\x1c.forebay.v1.ProfiledFunction\x12)\n\x06stacks\x18\x07 \x03(\x0b\x32\x19.forebay.v1.ProfiledStack\">\n\x10ProfiledFunction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06module\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\r\"3\n\rProfiledStack\x12\x11\n\tfunctions\x18\x01 \x03(\r\x12\x0f\n\x07samples\x18\x02 \x01(\x04\"?\n\x10ReadItemsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"H\n\x11ReadItemsResponse\x12\x0f\n\x07ordinal\x18\x01 \x01(\x04\x12\"\n\x04item\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any*\x89\x03\n\x11MethodProblemKind\x12#\n\x1fMETHOD_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fMETHOD_PROBLEM_KIND_NO_CONSUMER\x10\x01\x12)\n%METHOD_PROBLEM_KIND_TASK_UNREGISTERED\x10\x02\x12\x31\n-METHOD_PROBLEM_KIND_TASK_UNREGISTERED_BY_SOME\x10\x03\x12&\n\"METHOD_PROBLEM_KIND_OTHER_MESSAGES\x10\x04\x12%\n!METHOD_PROBLEM_KIND_OTHER_VERSION\x10\x05\x12,\n(METHOD_PROBLEM_KIND_OTHER_RESULT_BACKEND\x10\x06\x12-\n)METHOD_PROBLEM_KIND_UNSURE_RESULT_BACKEND\x10\x07\x12 \n\x1cMETHOD_PROBLEM_KIND_NOT_JSON\x10\x08\x32\x87\x04\n\x0b\x43\x61llService\x12S\n\x0bListMethods\x12\x1e.forebay.v1.ListMethodsRequest\x1a\x1f.forebay.v1.ListMethodsResponse\"\x03\x90\x02\x01\x12P\n\nListQueues\x12\x1d.forebay.v1.ListQueuesRequest\x1a\x1e.forebay.v1.ListQueuesResponse\"\x03\x90\x02\x01\x12S\n\x0bListWorkers\x12\x1e.forebay.v1.ListWorkersRequest\x1a\x1f.forebay.v1.ListWorkersResponse\"\x03\x90\x02\x01\x12V\n\x0cReadActivity\x12\x1f.forebay.v1.ReadActivityRequest\x1a .forebay.v1.ReadActivityResponse\"\x03\x90\x02\x01\x12S\n\x0bReadProfile\x12\x1e.forebay.v1.ReadProfileRequest\x1a\x1f.forebay.v1.ReadProfileResponse\"\x03\x90\x02\x01\x12O\n\tReadItems\x12\x1c.forebay.v1.ReadItemsRequest\x1a\x1d.forebay.v1.ReadItemsResponse\"\x03\x90\x02\x01\x30\x01\x42j\n\nforebay.v1B\nCallsProtoP\x01Z\x14\x66orebay/v1;forebayv1\xa2\x02\x03\x46\x42Y\xaa\x02\nForebay.V1\xba\x02\tForebayV1\xca\x02\nForebay\\V1\xea\x02\x0b\x46orebay::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLSERVICE'].methods_by_name['ListMethods']._serialized_options = b'\220\002\001'
   _globals['_CALLSERVICE'].methods_by_name['ListQueues']._loaded_options = None
   _globals['_CALLSERVICE'].methods_by_name['ListQueues']._serialized_options = b'\220\002\001'
+  _globals['_CALLSERVICE'].methods_by_name['ListWorkers']._loaded_options = None
+  _globals['_CALLSERVICE'].methods_by_name['ListWorkers']._serialized_options = b'\220\002\001'
+  _globals['_CALLSERVICE'].methods_by_name['ReadActivity']._loaded_options = None
+  _globals['_CALLSERVICE'].methods_by_name['ReadActivity']._serialized_options = b'\220\002\001'
+  _globals['_CALLSERVICE'].methods_by_name['ReadProfile']._loaded_options = None
+  _globals['_CALLSERVICE'].methods_by_name['ReadProfile']._serialized_options = b'\220\002\001'
   _globals['_CALLSERVICE'].methods_by_name['ReadItems']._loaded_options = None
   _globals['_CALLSERVICE'].methods_by_name['ReadItems']._serialized_options = b'\220\002\001'
-  _globals['_METHODPROBLEMKIND']._serialized_start=1414
-  _globals['_METHODPROBLEMKIND']._serialized_end=1807
+  _globals['_METHODPROBLEMKIND']._serialized_start=3112
+  _globals['_METHODPROBLEMKIND']._serialized_end=3505
   _globals['_CALLMETADATA']._serialized_start=154
   _globals['_CALLMETADATA']._serialized_end=653
   _globals['_LISTMETHODSREQUEST']._serialized_start=655
@@ -59,11 +65,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTQUEUESRESPONSE']._serialized_start=1030
   _globals['_LISTQUEUESRESPONSE']._serialized_end=1085
   _globals['_QUEUE']._serialized_start=1088
-  _globals['_QUEUE']._serialized_end=1272
-  _globals['_READITEMSREQUEST']._serialized_start=1274
-  _globals['_READITEMSREQUEST']._serialized_end=1337
-  _globals['_READITEMSRESPONSE']._serialized_start=1339
-  _globals['_READITEMSRESPONSE']._serialized_end=1411
-  _globals['_CALLSERVICE']._serialized_start=1810
-  _globals['_CALLSERVICE']._serialized_end=2071
+  _globals['_QUEUE']._serialized_end=1342
+  _globals['_LISTWORKERSREQUEST']._serialized_start=1344
+  _globals['_LISTWORKERSREQUEST']._serialized_end=1364
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1366
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1471
+  _globals['_WORKER']._serialized_start=1474
+  _globals['_WORKER']._serialized_end=1667
+  _globals['_RUNNINGTASK']._serialized_start=1669
+  _globals['_RUNNINGTASK']._serialized_end=1775
+  _globals['_READACTIVITYREQUEST']._serialized_start=1777
+  _globals['_READACTIVITYREQUEST']._serialized_end=1882
+  _globals['_READACTIVITYRESPONSE']._serialized_start=1884
+  _globals['_READACTIVITYRESPONSE']._serialized_end=1974
+  _globals['_ACTIVITYINTERVAL']._serialized_start=1977
+  _globals['_ACTIVITYINTERVAL']._serialized_end=2216
+  _globals['_CALLACTIVITY']._serialized_start=2219
+  _globals['_CALLACTIVITY']._serialized_end=2360
+  _globals['_QUEUEACTIVITY']._serialized_start=2363
+  _globals['_QUEUEACTIVITY']._serialized_end=2491
+  _globals['_READPROFILEREQUEST']._serialized_start=2493
+  _globals['_READPROFILEREQUEST']._serialized_end=2558
+  _globals['_READPROFILERESPONSE']._serialized_start=2561
+  _globals['_READPROFILERESPONSE']._serialized_end=2853
+  _globals['_PROFILEDFUNCTION']._serialized_start=2855
+  _globals['_PROFILEDFUNCTION']._serialized_end=2917
+  _globals['_PROFILEDSTACK']._serialized_start=2919
+  _globals['_PROFILEDSTACK']._serialized_end=2970
+  _globals['_READITEMSREQUEST']._serialized_start=2972
+  _globals['_READITEMSREQUEST']._serialized_end=3035
+  _globals['_READITEMSRESPONSE']._serialized_start=3037
+  _globals['_READITEMSRESPONSE']._serialized_end=3109
+  _globals['_CALLSERVICE']._serialized_start=3508
+  _globals['_CALLSERVICE']._serialized_end=4027
 # @@protoc_insertion_point(module_scope)

@@ -415,6 +415,8 @@ class Queue(_message.Message):
     CONSUMERS_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     BEGUN_PER_SECOND_FIELD_NUMBER: _builtins.int
+    EXPECTED_WAIT_FIELD_NUMBER: _builtins.int
+    BUSY_SLOTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name of the Celery queue."""
     depth: _builtins.int
@@ -429,6 +431,8 @@ class Queue(_message.Message):
     """
     begun_per_second: _builtins.float
     """Tasks started per second, over the last 30 s that this gateway has observed."""
+    busy_slots: _builtins.int
+    """How many of the slots run a call, as the workers last reported: at most 6 s ago."""
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The full names of the methods of this gateway that use it."""
@@ -436,6 +440,12 @@ class Queue(_message.Message):
     @_builtins.property
     def oldest_wait(self) -> _duration_pb2.Duration:
         """How long the oldest of these calls has waited. Unset: no call waits."""
+
+    @_builtins.property
+    def expected_wait(self) -> _duration_pb2.Duration:
+        """About how long the next call would wait. Unset: unknown, since the queue has had no backlog for
+        long enough, or this gateway has sent it no call within the last minute.
+        """
 
     def __init__(
         self,
@@ -448,14 +458,487 @@ class Queue(_message.Message):
         consumers: _builtins.int = ...,
         slots: _builtins.int = ...,
         begun_per_second: _builtins.float = ...,
+        expected_wait: _duration_pb2.Duration | None = ...,
+        busy_slots: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_wait", b"oldest_wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_wait", b"expected_wait", "oldest_wait", b"oldest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun_per_second", b"begun_per_second", "consumers", b"consumers", "depth", b"depth", "methods", b"methods", "name", b"name", "oldest_wait", b"oldest_wait", "slots", b"slots", "waiting_calls", b"waiting_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun_per_second", b"begun_per_second", "busy_slots", b"busy_slots", "consumers", b"consumers", "depth", b"depth", "expected_wait", b"expected_wait", "methods", b"methods", "name", b"name", "oldest_wait", b"oldest_wait", "slots", b"slots", "waiting_calls", b"waiting_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Queue: _TypeAlias = Queue  # noqa: Y015
+
+@_typing.final
+class ListWorkersRequest(_message.Message):
+    """Has no fields: all live workers are listed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkersRequest: _TypeAlias = ListWorkersRequest  # noqa: Y015
+
+@_typing.final
+class ListWorkersResponse(_message.Message):
+    """The live workers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKERS_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
+        """One entry for each worker, in order of name."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When the gateway read this, by the ledger's clock."""
+
+    def __init__(
+        self,
+        *,
+        workers: _abc.Iterable[Global___Worker] | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkersResponse: _TypeAlias = ListWorkersResponse  # noqa: Y015
+
+@_typing.final
+class Worker(_message.Message):
+    """A live worker, as it reported itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    BUSY_SLOTS_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEEN_TIME_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The Celery name, such as "celery@host"."""
+    slots: _builtins.int
+    """How many calls it runs at the same time."""
+    busy_slots: _builtins.int
+    """How many of the slots run a call. A batch of ephemeral calls takes one slot."""
+    pool: _builtins.str
+    """The pool, such as "prefork", "thread" or "solo"."""
+    version: _builtins.str
+    """The version of Forebay."""
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The queues that it consumes."""
+
+    @_builtins.property
+    def seen_time(self) -> _timestamp_pb2.Timestamp:
+        """When it reported this, by the ledger's clock."""
+
+    @_builtins.property
+    def running(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunningTask]:
+        """What the slots run, the longest first; at most 64."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        queues: _abc.Iterable[_builtins.str] | None = ...,
+        slots: _builtins.int = ...,
+        busy_slots: _builtins.int = ...,
+        pool: _builtins.str = ...,
+        version: _builtins.str = ...,
+        seen_time: _timestamp_pb2.Timestamp | None = ...,
+        running: _abc.Iterable[Global___RunningTask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seen_time", b"seen_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_slots", b"busy_slots", "name", b"name", "pool", b"pool", "queues", b"queues", "running", b"running", "seen_time", b"seen_time", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Worker: _TypeAlias = Worker  # noqa: Y015
+
+@_typing.final
+class RunningTask(_message.Message):
+    """A task in a slot of a worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """The name of the Celery task."""
+    method: _builtins.str
+    """The full name of the method. Empty: the task is of no method."""
+    @_builtins.property
+    def begin_time(self) -> _timestamp_pb2.Timestamp:
+        """When the worker started it, by the ledger's clock."""
+
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The durable calls, as "operations/ID". Empty: ephemeral calls, or a plain task."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        method: _builtins.str = ...,
+        begin_time: _timestamp_pb2.Timestamp | None = ...,
+        calls: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "calls", b"calls", "method", b"method", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunningTask: _TypeAlias = RunningTask  # noqa: Y015
+
+@_typing.final
+class ReadActivityRequest(_message.Message):
+    """The time to read about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """How far to look back, at most an hour. Unset: an hour."""
+
+    @_builtins.property
+    def step(self) -> _duration_pb2.Duration:
+        """The length of an interval; the gateway rounds it up to a multiple of 5 s. Unset: one interval."""
+
+    def __init__(
+        self,
+        *,
+        window: _duration_pb2.Duration | None = ...,
+        step: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["step", b"step", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadActivityRequest: _TypeAlias = ReadActivityRequest  # noqa: Y015
+
+@_typing.final
+class ReadActivityResponse(_message.Message):
+    """What happened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVALS_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    processes: _builtins.int
+    """How many processes the gateway has."""
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityInterval]:
+        """The intervals, oldest first, one after the other; none before the gateway started."""
+
+    def __init__(
+        self,
+        *,
+        intervals: _abc.Iterable[Global___ActivityInterval] | None = ...,
+        processes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["intervals", b"intervals", "processes", b"processes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadActivityResponse: _TypeAlias = ReadActivityResponse  # noqa: Y015
+
+@_typing.final
+class ActivityInterval(_message.Message):
+    """What happened in an interval of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    METHODS_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """The start, by the gateway's clock."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """The end, by the gateway's clock."""
+
+    @_builtins.property
+    def total(self) -> Global___CallActivity:
+        """The calls of all methods together."""
+
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallActivity]:
+        """One entry for each method with calls in the interval, in order of name. "other" has the calls
+        of methods that the gateway does not serve.
+        """
+
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueActivity]:
+        """One entry for each queue of the gateway's methods, in order of name."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        total: Global___CallActivity | None = ...,
+        methods: _abc.Iterable[Global___CallActivity] | None = ...,
+        queues: _abc.Iterable[Global___QueueActivity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "methods", b"methods", "queues", b"queues", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivityInterval: _TypeAlias = ActivityInterval  # noqa: Y015
+
+@_typing.final
+class CallActivity(_message.Message):
+    """The calls that ended in an interval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The full name of the method. Empty: all methods."""
+    ended: _builtins.int
+    """How many RPCs ended, with any status."""
+    failed: _builtins.int
+    """How many of them failed by the service's fault: with UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+    INTERNAL, UNAVAILABLE or DATA_LOSS, as OpenTelemetry counts errors of servers.
+    """
+    @_builtins.property
+    def p50(self) -> _duration_pb2.Duration:
+        """How long half of them took at most, estimated from a histogram. Unset: none ended."""
+
+    @_builtins.property
+    def p99(self) -> _duration_pb2.Duration:
+        """How long 99 in 100 of them took at most. Unset: none ended."""
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        ended: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        p50: _duration_pb2.Duration | None = ...,
+        p99: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["p50", b"p50", "p99", b"p99"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "failed", b"failed", "method", b"method", "p50", b"p50", "p99", b"p99"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallActivity: _TypeAlias = CallActivity  # noqa: Y015
+
+@_typing.final
+class QueueActivity(_message.Message):
+    """A queue at the end of an interval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    OLDEST_WAIT_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    BUSY_SLOTS_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """The name of the Celery queue."""
+    depth: _builtins.int
+    """As in Queue."""
+    slots: _builtins.int
+    """As in Queue."""
+    busy_slots: _builtins.int
+    """As in Queue."""
+    @_builtins.property
+    def oldest_wait(self) -> _duration_pb2.Duration:
+        """As in Queue."""
+
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        depth: _builtins.int = ...,
+        oldest_wait: _duration_pb2.Duration | None = ...,
+        slots: _builtins.int = ...,
+        busy_slots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_wait", b"oldest_wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_slots", b"busy_slots", "depth", b"depth", "oldest_wait", b"oldest_wait", "queue", b"queue", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueActivity: _TypeAlias = QueueActivity  # noqa: Y015
+
+@_typing.final
+class ReadProfileRequest(_message.Message):
+    """The profile to take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """For how long to sample: more than 0, at most 5 minutes. Required."""
+
+    def __init__(
+        self,
+        *,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadProfileRequest: _TypeAlias = ReadProfileRequest  # noqa: Y015
+
+@_typing.final
+class ReadProfileResponse(_message.Message):
+    """A profile: where the process spent its CPU time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PID_FIELD_NUMBER: _builtins.int
+    PYTHON_VERSION_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    SAMPLE_INTERVAL_FIELD_NUMBER: _builtins.int
+    FUNCTIONS_FIELD_NUMBER: _builtins.int
+    STACKS_FIELD_NUMBER: _builtins.int
+    pid: _builtins.int
+    """The system's id of the process."""
+    python_version: _builtins.str
+    """The version of Python."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """For how long it was sampled."""
+
+    @_builtins.property
+    def cpu_time(self) -> _duration_pb2.Duration:
+        """The CPU time that the process used meanwhile, in all its threads."""
+
+    @_builtins.property
+    def sample_interval(self) -> _duration_pb2.Duration:
+        """The CPU time between two samples."""
+
+    @_builtins.property
+    def functions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfiledFunction]:
+        """The functions that occur in `stacks`."""
+
+    @_builtins.property
+    def stacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfiledStack]:
+        """The stacks that were seen, at most 4,096; any further ones count as a stack without functions."""
+
+    def __init__(
+        self,
+        *,
+        pid: _builtins.int = ...,
+        python_version: _builtins.str = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        cpu_time: _duration_pb2.Duration | None = ...,
+        sample_interval: _duration_pb2.Duration | None = ...,
+        functions: _abc.Iterable[Global___ProfiledFunction] | None = ...,
+        stacks: _abc.Iterable[Global___ProfiledStack] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "duration", b"duration", "sample_interval", b"sample_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "duration", b"duration", "functions", b"functions", "pid", b"pid", "python_version", b"python_version", "sample_interval", b"sample_interval", "stacks", b"stacks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadProfileResponse: _TypeAlias = ReadProfileResponse  # noqa: Y015
+
+@_typing.final
+class ProfiledFunction(_message.Message):
+    """A function that was on a stack."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODULE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The qualified name, such as "DurableCalls.serve"."""
+    module: _builtins.str
+    """The module, such as "forebay_gateway.durable.calls"."""
+    line: _builtins.int
+    """The line on which it starts."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        module: _builtins.str = ...,
+        line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line", b"line", "module", b"module", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfiledFunction: _TypeAlias = ProfiledFunction  # noqa: Y015
+
+@_typing.final
+class ProfiledStack(_message.Message):
+    """A stack, and how often it was seen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTIONS_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    samples: _builtins.int
+    """How many samples found it."""
+    @_builtins.property
+    def functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indexes into `functions`, the outermost first; at most 128."""
+
+    def __init__(
+        self,
+        *,
+        functions: _abc.Iterable[_builtins.int] | None = ...,
+        samples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["functions", b"functions", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfiledStack: _TypeAlias = ProfiledStack  # noqa: Y015
 
 @_typing.final
 class ReadItemsRequest(_message.Message):

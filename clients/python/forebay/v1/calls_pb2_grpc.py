@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
-    calls. A retry of any RPC is safe.
+    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
+    of calls, and profiles. A retry of any RPC is safe.
     """
 
     def __init__(self, channel):
@@ -46,6 +46,21 @@ class CallServiceStub:
                 request_serializer=forebay_dot_v1_dot_calls__pb2.ListQueuesRequest.SerializeToString,
                 response_deserializer=forebay_dot_v1_dot_calls__pb2.ListQueuesResponse.FromString,
                 _registered_method=True)
+        self.ListWorkers = channel.unary_unary(
+                '/forebay.v1.CallService/ListWorkers',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.ListWorkersRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.ListWorkersResponse.FromString,
+                _registered_method=True)
+        self.ReadActivity = channel.unary_unary(
+                '/forebay.v1.CallService/ReadActivity',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.ReadActivityRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.ReadActivityResponse.FromString,
+                _registered_method=True)
+        self.ReadProfile = channel.unary_unary(
+                '/forebay.v1.CallService/ReadProfile',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.ReadProfileResponse.FromString,
+                _registered_method=True)
         self.ReadItems = channel.unary_stream(
                 '/forebay.v1.CallService/ReadItems',
                 request_serializer=forebay_dot_v1_dot_calls__pb2.ReadItemsRequest.SerializeToString,
@@ -54,8 +69,8 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
-    calls. A retry of any RPC is safe.
+    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
+    of calls, and profiles. A retry of any RPC is safe.
     """
 
     def ListMethods(self, request, context):
@@ -75,6 +90,43 @@ class CallServiceServicer:
         out: their workers do not report.
 
         UNAVAILABLE: the broker or the ledger does not answer. Retry after RetryInfo's delay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWorkers(self, request, context):
+        """Lists the live workers, in order of name, and what they run. Workers of plain tasks are left
+        out: they do not report.
+
+        The reports are at most 6 s old; a worker counts as live for 15 s after its last one.
+        UNAVAILABLE: the ledger does not answer. Retry after RetryInfo's delay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadActivity(self, request, context):
+        """Reads how many calls ended, how long they took, and how full the queues were, over the last
+        hour or less. The figures are those of this gateway, of all its processes; those of queues are
+        of the fleet. They start when the gateway starts, and the first come after 5 s.
+
+        INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
+        UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadProfile(self, request, context):
+        """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
+        over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+
+        INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
+        (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
+        UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not run in the main thread of its process, as
+        in a test; only there can signals interrupt it. UNAVAILABLE (DRAINING): the gateway is shutting
+        down.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,6 +157,21 @@ def add_CallServiceServicer_to_server(servicer, server):
                     request_deserializer=forebay_dot_v1_dot_calls__pb2.ListQueuesRequest.FromString,
                     response_serializer=forebay_dot_v1_dot_calls__pb2.ListQueuesResponse.SerializeToString,
             ),
+            'ListWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkers,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.ListWorkersRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'ReadActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadActivity,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.ReadActivityRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.ReadActivityResponse.SerializeToString,
+            ),
+            'ReadProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadProfile,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.ReadProfileResponse.SerializeToString,
+            ),
             'ReadItems': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadItems,
                     request_deserializer=forebay_dot_v1_dot_calls__pb2.ReadItemsRequest.FromString,
@@ -119,8 +186,8 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
-    calls. A retry of any RPC is safe.
+    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
+    of calls, and profiles. A retry of any RPC is safe.
     """
 
     @staticmethod
@@ -167,6 +234,87 @@ class CallService:
             '/forebay.v1.CallService/ListQueues',
             forebay_dot_v1_dot_calls__pb2.ListQueuesRequest.SerializeToString,
             forebay_dot_v1_dot_calls__pb2.ListQueuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/ListWorkers',
+            forebay_dot_v1_dot_calls__pb2.ListWorkersRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/ReadActivity',
+            forebay_dot_v1_dot_calls__pb2.ReadActivityRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.ReadActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/ReadProfile',
+            forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.ReadProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,8 +69,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
-    calls. A retry of any RPC is safe.
+    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
+    of calls, and profiles. A retry of any RPC is safe.
     """
 
     @_typing.overload
@@ -91,6 +91,31 @@ class CallServiceStub:
 
     UNAVAILABLE: the broker or the ledger does not answer. Retry after RetryInfo's delay.
     """
+    ListWorkers: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListWorkersRequest, _calls_pb2.ListWorkersResponse]
+    """Lists the live workers, in order of name, and what they run. Workers of plain tasks are left
+    out: they do not report.
+
+    The reports are at most 6 s old; a worker counts as live for 15 s after its last one.
+    UNAVAILABLE: the ledger does not answer. Retry after RetryInfo's delay.
+    """
+    ReadActivity: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ReadActivityRequest, _calls_pb2.ReadActivityResponse]
+    """Reads how many calls ended, how long they took, and how full the queues were, over the last
+    hour or less. The figures are those of this gateway, of all its processes; those of queues are
+    of the fleet. They start when the gateway starts, and the first come after 5 s.
+
+    INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
+    UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+    """
+    ReadProfile: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]
+    """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
+    over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+
+    INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
+    (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
+    UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not run in the main thread of its process, as
+    in a test; only there can signals interrupt it. UNAVAILABLE (DRAINING): the gateway is shutting
+    down.
+    """
     ReadItems: _grpc.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]
     """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
     alive nor takes part in its flow control. Transient items, such as progress, are not included.
@@ -102,8 +127,8 @@ class CallServiceStub:
 
 @_typing.type_check_only
 class CallServiceAsyncStub(CallServiceStub):
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
-    calls. A retry of any RPC is safe.
+    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
+    of calls, and profiles. A retry of any RPC is safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -121,6 +146,31 @@ class CallServiceAsyncStub(CallServiceStub):
 
     UNAVAILABLE: the broker or the ledger does not answer. Retry after RetryInfo's delay.
     """
+    ListWorkers: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListWorkersRequest, _calls_pb2.ListWorkersResponse]  # type: ignore[assignment]
+    """Lists the live workers, in order of name, and what they run. Workers of plain tasks are left
+    out: they do not report.
+
+    The reports are at most 6 s old; a worker counts as live for 15 s after its last one.
+    UNAVAILABLE: the ledger does not answer. Retry after RetryInfo's delay.
+    """
+    ReadActivity: _aio.UnaryUnaryMultiCallable[_calls_pb2.ReadActivityRequest, _calls_pb2.ReadActivityResponse]  # type: ignore[assignment]
+    """Reads how many calls ended, how long they took, and how full the queues were, over the last
+    hour or less. The figures are those of this gateway, of all its processes; those of queues are
+    of the fleet. They start when the gateway starts, and the first come after 5 s.
+
+    INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
+    UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+    """
+    ReadProfile: _aio.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]  # type: ignore[assignment]
+    """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
+    over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+
+    INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
+    (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
+    UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not run in the main thread of its process, as
+    in a test; only there can signals interrupt it. UNAVAILABLE (DRAINING): the gateway is shutting
+    down.
+    """
     ReadItems: _aio.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]  # type: ignore[assignment]
     """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
     alive nor takes part in its flow control. Transient items, such as progress, are not included.
@@ -131,8 +181,8 @@ class CallServiceAsyncStub(CallServiceStub):
     """
 
 class CallServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What google.longrunning.Operations lacks: methods and queues with their workers, and the items of
-    calls. A retry of any RPC is safe.
+    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
+    of calls, and profiles. A retry of any RPC is safe.
     """
 
     @_abc_1.abstractmethod
@@ -159,6 +209,49 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         out: their workers do not report.
 
         UNAVAILABLE: the broker or the ledger does not answer. Retry after RetryInfo's delay.
+        """
+
+    @_abc_1.abstractmethod
+    def ListWorkers(
+        self,
+        request: _calls_pb2.ListWorkersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ListWorkersResponse, _abc.Awaitable[_calls_pb2.ListWorkersResponse]]:
+        """Lists the live workers, in order of name, and what they run. Workers of plain tasks are left
+        out: they do not report.
+
+        The reports are at most 6 s old; a worker counts as live for 15 s after its last one.
+        UNAVAILABLE: the ledger does not answer. Retry after RetryInfo's delay.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadActivity(
+        self,
+        request: _calls_pb2.ReadActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ReadActivityResponse, _abc.Awaitable[_calls_pb2.ReadActivityResponse]]:
+        """Reads how many calls ended, how long they took, and how full the queues were, over the last
+        hour or less. The figures are those of this gateway, of all its processes; those of queues are
+        of the fleet. They start when the gateway starts, and the first come after 5 s.
+
+        INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
+        UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadProfile(
+        self,
+        request: _calls_pb2.ReadProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ReadProfileResponse, _abc.Awaitable[_calls_pb2.ReadProfileResponse]]:
+        """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
+        over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+
+        INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
+        (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
+        UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not run in the main thread of its process, as
+        in a test; only there can signals interrupt it. UNAVAILABLE (DRAINING): the gateway is shutting
+        down.
         """
 
     @_abc_1.abstractmethod
