@@ -14,4 +14,5 @@ From the outside in; a folder imports only from those below it:
 - `admission/`: which calls get in: limits, fair shares, full queues.
 - `fleet/`: what the gateway knows of the live workers.
 - `metrics/`: what the gateway counts.
+- `profiling/`: where a gateway process spends its time.
 """

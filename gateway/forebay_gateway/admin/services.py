@@ -20,6 +20,7 @@ from forebay_gateway.admin import call_service, operations
 from forebay_gateway.admin.call_service import CallService
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
+from forebay_gateway.admin.process_service import ProcessService
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import Consumers
@@ -43,6 +44,7 @@ class AdminServices:
         channel: str,
         methods: Sequence[Method],
         plain_consumers_of: Callable[[Method], Consumers],
+        expected_wait_s: Callable[[str], float | None],
         *,
         is_open: bool,
     ) -> None:
@@ -55,7 +57,9 @@ class AdminServices:
         self._calls = CallService(
             *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
             plain_consumers_of,
+            expected_wait_s,
         )
+        self._process = ProcessService()
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -67,7 +71,9 @@ class AdminServices:
 
         They are always open on the operators' port.
         """
-        methods = self._operations.own_methods() | self._calls.own_methods()
+        methods = (
+            self._operations.own_methods() | self._calls.own_methods() | self._process.own_methods()
+        )
         is_open = self._is_open or for_operators
         return methods if is_open else {path: _closed(path) for path in methods}
 
@@ -88,6 +94,7 @@ class AdminServices:
     def abort_remaining(self) -> None:
         """Ends the RPCs that wait for calls: the gateway is shutting down."""
         self._observers.drain()
+        self._process.abort_remaining()
 
 
 def _closed(path: str) -> OwnMethod:

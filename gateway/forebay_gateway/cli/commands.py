@@ -31,6 +31,7 @@ from forebay_gateway.cli.run import (
     stop_signal,
 )
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
+from forebay_gateway.profiling.profiler import MAX_DURATION_S
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.methods import (
     applications_of,
@@ -213,8 +214,24 @@ def routes(target: str, as_json: bool, **flags: Any) -> None:
 @click.command()
 @_options
 @_asked
+@click.option(
+    "--profile",
+    "profile_s",
+    type=click.FloatRange(0, MAX_DURATION_S, min_open=True),
+    metavar="SECONDS",
+    help="Check nothing: sample where the gateway spends its CPU time, and write a flame graph.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write the flame graph [forebay-profile-TIME.html].",
+)
 @json_option
-def doctor(target: str, as_json: bool, **flags: Any) -> None:
+def doctor(
+    target: str, profile_s: float | None, output: Path | None, as_json: bool, **flags: Any
+) -> None:
     """Check everything that a call needs; report each problem and how to fix it.
 
     The gateway is asked for methods and workers. The settings and their ledger fill in the rest, or
@@ -224,6 +241,13 @@ def doctor(target: str, as_json: bool, **flags: Any) -> None:
     from forebay_gateway.cli.doctor import examine
     from forebay_gateway.cli.served_methods import routed_methods
 
+    if profile_s is not None:
+        from forebay_gateway.cli.profile import write_profile
+
+        write_profile(target, profile_s, output)
+        return
+    if output is not None:
+        raise click.UsageError("--output needs --profile")
     settings = _settings(flags)
     answers = _ask(target, flags)
     methods = routed_methods(answers, lambda: _loaded(settings))

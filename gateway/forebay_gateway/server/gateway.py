@@ -28,6 +28,7 @@ from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
 from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
+from forebay_gateway.profiling.slow_callbacks import SlowCallbacks
 from forebay_gateway.rpc.context import FindHandler
 from forebay_gateway.rpc.incoming import RequestLimits
 from forebay_gateway.rpc.message_reads import MessageReads
@@ -121,6 +122,7 @@ class _Gateway:
         is_on = settings.admin_listen is not None
         self._metrics = GatewayMetrics([method.name for method in methods], process, is_on=is_on)
         self._plain = _plain_calls(settings, methods)
+        queues = _queue_limits(methods, settings.max_queue_depth)
         self._ledger_calls = (
             LedgerCalls(
                 settings,
@@ -128,11 +130,11 @@ class _Gateway:
                 on_loopback=is_loopback(listen),
                 plain_consumers_of=self._plain_consumers_of,
                 metrics=self._metrics,
+                expected_wait_s=lambda queue: queues[""][queue].wait_s,
             )
             if needs_ledger(methods)
             else None
         )
-        queues = _queue_limits(methods, settings.max_queue_depth)
         self._queue_monitors = [
             _queue_monitor(name, limits, methods, self._ledger_calls, self._plain.get(name))
             for name, limits in queues.items()
@@ -194,6 +196,7 @@ class _Gateway:
         yield self._memory_guard.watch()
         yield return_freed_memory()
         yield report_limit()
+        yield SlowCallbacks().watch()
 
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""

@@ -1,0 +1,1 @@
+"""Where a gateway process spends its time: profiles, and callbacks that block the event loop."""
