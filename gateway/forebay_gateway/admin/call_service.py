@@ -106,14 +106,16 @@ class CallService:
         self, request: pb.ListQueuesRequest, context: Context
     ) -> pb.ListQueuesResponse:
         """Every queue of a method that is not a plain task."""
+        return pb.ListQueuesResponse(queues=await self.queues())
+
+    async def queues(self) -> list[pb.Queue]:
+        """Reads the queues, in order of name; raises BackendUnavailable."""
         methods = [method for method in self._methods.values() if not method.is_plain]
         queues = sorted({method.route.queue for method in methods})
         backlogs = await read_backlogs(self._ledger, self._broker, queues)
-        return pb.ListQueuesResponse(
-            queues=[
-                self._queue(name, found.messages, found.durable) for name, found in backlogs.items()
-            ]
-        )
+        return [
+            self._queue(name, found.messages, found.durable) for name, found in backlogs.items()
+        ]
 
     async def read_items(
         self, request: pb.ReadItemsRequest, context: Context

@@ -10,6 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from prometheus_client.registry import Collector
+
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
 from forebay_backends.aio.periodic import run_periodically
@@ -45,6 +47,7 @@ class AdminServices:
         methods: Sequence[Method],
         plain_consumers_of: Callable[[Method], Consumers],
         expected_wait_s: Callable[[str], float | None],
+        durations: Collector,
         *,
         is_open: bool,
     ) -> None:
@@ -59,7 +62,7 @@ class AdminServices:
             plain_consumers_of,
             expected_wait_s,
         )
-        self._process = ProcessService()
+        self.process = ProcessService(durations, by_name, self._calls.queues)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -72,7 +75,7 @@ class AdminServices:
         They are always open on the operators' port.
         """
         methods = (
-            self._operations.own_methods() | self._calls.own_methods() | self._process.own_methods()
+            self._operations.own_methods() | self._calls.own_methods() | self.process.own_methods()
         )
         is_open = self._is_open or for_operators
         return methods if is_open else {path: _closed(path) for path in methods}
@@ -94,7 +97,7 @@ class AdminServices:
     def abort_remaining(self) -> None:
         """Ends the RPCs that wait for calls: the gateway is shutting down."""
         self._observers.drain()
-        self._process.abort_remaining()
+        self.process.abort_remaining()
 
 
 def _closed(path: str) -> OwnMethod:

@@ -38,6 +38,11 @@ class Processes:
                 break
         return merged(texts), content_type_of(accept)
 
+    async def answers(self, target: str) -> list[bytes]:
+        """The answers to a GET of those that answer."""
+        answers = await asyncio.gather(*(_get(path, target, "") for path in self._sockets))
+        return [answer for answer in answers if answer is not None]
+
     async def is_ready(self) -> bool:
         """Whether any of them is."""
         answers = await asyncio.gather(*(_get(path, READYZ, "") for path in self._sockets))

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.settings import Settings
 from forebay_backends.settings.addresses import is_socket_path
+from forebay_gateway.admin.process_service import ProcessService
 from forebay_gateway.admin_server.app import (
     FLEET,
     HEALTHZ,
@@ -41,6 +44,7 @@ from forebay_gateway.server.errors import GatewayError
 
 _PARENTS = (METRICS, HEALTHZ, READYZ)
 """Answered by the parent: also while a process hangs."""
+_ACTIVITY = "/activity/process"
 _MAX_CALLS, _MAX_CONNECTIONS = 100, 100
 _STOP_GRACE_S = 1.0
 
@@ -55,6 +59,8 @@ class AdminServices:
     """Of the gRPC services."""
     routes: Sequence[BaseRoute] = field(default=())
     """Of HTTP, besides metrics and probes."""
+    process: ProcessService | None = None
+    """Tells its activity to the other processes of the gateway, and asks for theirs."""
 
 
 @asynccontextmanager
@@ -67,12 +73,15 @@ async def admin_port(settings: Settings, services: AdminServices) -> AsyncIterat
     metrics = services.metrics
     with _folder() as folder:
         grpc_socket = str(folder / "grpc")
-        routes = [
+        routes: list[BaseRoute] = [
             metrics_route(PROCESS, metrics.scrape_process),
             metrics_route(FLEET, metrics.scrape_fleet),
             *services.routes,
         ]
         siblings = _siblings(settings)
+        if siblings and services.process is not None:
+            others = [path for path in siblings if path != _own_socket(settings)]
+            routes.append(_share_activity(services.process, Processes(others)))
         scrape = Processes(siblings).scrape if siblings else metrics.scrape
         app = admin_app(scrape, services.is_ready, routes)
         listener = _listener(listen, app, lambda what: (grpc_socket,) if what == HTTP2 else ())
@@ -128,8 +137,23 @@ def _siblings(settings: Settings) -> list[Path]:
     """The sockets of all processes, of which this is one; none if it is the only one."""
     if settings.processes == 1:
         return []
-    own = Path(_given(settings).removeprefix("unix:"))
-    return _sockets(own.parent, settings.processes)
+    return _sockets(_own_socket(settings).parent, settings.processes)
+
+
+def _own_socket(settings: Settings) -> Path:
+    return Path(_given(settings).removeprefix("unix:"))
+
+
+def _share_activity(process: ProcessService, others: Processes) -> Route:
+    process.read_siblings = lambda first: others.answers(f"{_ACTIVITY}?first={first}")
+
+    async def activity(request: Request) -> Response:
+        first = request.query_params.get("first", "")
+        if not first.isdecimal():
+            return PlainTextResponse("expected ?first=NUMBER\n", 400)
+        return Response(process.activity_of_process(int(first)), media_type="application/json")
+
+    return Route(_ACTIVITY, activity)
 
 
 @contextmanager

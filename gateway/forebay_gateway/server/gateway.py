@@ -131,6 +131,7 @@ class _Gateway:
                 plain_consumers_of=self._plain_consumers_of,
                 metrics=self._metrics,
                 expected_wait_s=lambda queue: queues[""][queue].wait_s,
+                durations=self._metrics.instruments.histogram("rpc_server_call_duration_seconds"),
             )
             if needs_ledger(methods)
             else None
@@ -169,7 +170,13 @@ class _Gateway:
             return
         from forebay_gateway.server.admin_port import AdminServices, admin_port
 
-        services = AdminServices(self._metrics, self._is_ready, self._find_for_operators)
+        calls = self._ledger_calls
+        services = AdminServices(
+            self._metrics,
+            self._is_ready,
+            self._find_for_operators,
+            process=None if calls is None else calls.admin.process,
+        )
         async with admin_port(self._settings, services) as address:
             _log.info("metrics and probes on %s", address)
             yield

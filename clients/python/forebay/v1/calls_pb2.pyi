@@ -649,7 +649,7 @@ class ReadActivityResponse(_message.Message):
     INTERVALS_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
     processes: _builtins.int
-    """How many processes the gateway has."""
+    """How many processes of the gateway the calls are of."""
     @_builtins.property
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityInterval]:
         """The intervals, oldest first, one after the other; none before the gateway started."""
@@ -689,7 +689,9 @@ class ActivityInterval(_message.Message):
 
     @_builtins.property
     def total(self) -> Global___CallActivity:
-        """The calls of all methods together."""
+        """The calls of all methods together. RPCs of the gateway's own services, such as this one, are
+        not counted.
+        """
 
     @_builtins.property
     def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallActivity]:

@@ -108,11 +108,11 @@ class CallServiceServicer:
 
     def ReadActivity(self, request, context):
         """Reads how many calls ended, how long they took, and how full the queues were, over the last
-        hour or less. The figures are those of this gateway, of all its processes; those of queues are
-        of the fleet. They start when the gateway starts, and the first come after 5 s.
+        hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
+        of several processes adds up those of all of them if it has `admin_listen`; without, this
+        process tells its own. The figures start when the gateway starts, and are at most 5 s old.
 
-        INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
-        UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+        INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

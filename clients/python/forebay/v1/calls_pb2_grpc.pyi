@@ -100,11 +100,11 @@ class CallServiceStub:
     """
     ReadActivity: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ReadActivityRequest, _calls_pb2.ReadActivityResponse]
     """Reads how many calls ended, how long they took, and how full the queues were, over the last
-    hour or less. The figures are those of this gateway, of all its processes; those of queues are
-    of the fleet. They start when the gateway starts, and the first come after 5 s.
+    hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
+    of several processes adds up those of all of them if it has `admin_listen`; without, this
+    process tells its own. The figures start when the gateway starts, and are at most 5 s old.
 
-    INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
-    UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+    INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
     """
     ReadProfile: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]
     """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
@@ -155,11 +155,11 @@ class CallServiceAsyncStub(CallServiceStub):
     """
     ReadActivity: _aio.UnaryUnaryMultiCallable[_calls_pb2.ReadActivityRequest, _calls_pb2.ReadActivityResponse]  # type: ignore[assignment]
     """Reads how many calls ended, how long they took, and how full the queues were, over the last
-    hour or less. The figures are those of this gateway, of all its processes; those of queues are
-    of the fleet. They start when the gateway starts, and the first come after 5 s.
+    hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
+    of several processes adds up those of all of them if it has `admin_listen`; without, this
+    process tells its own. The figures start when the gateway starts, and are at most 5 s old.
 
-    INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
-    UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+    INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
     """
     ReadProfile: _aio.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]  # type: ignore[assignment]
     """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
@@ -231,11 +231,11 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.ReadActivityResponse, _abc.Awaitable[_calls_pb2.ReadActivityResponse]]:
         """Reads how many calls ended, how long they took, and how full the queues were, over the last
-        hour or less. The figures are those of this gateway, of all its processes; those of queues are
-        of the fleet. They start when the gateway starts, and the first come after 5 s.
+        hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
+        of several processes adds up those of all of them if it has `admin_listen`; without, this
+        process tells its own. The figures start when the gateway starts, and are at most 5 s old.
 
-        INVALID_ARGUMENT: `window` or `step` is negative, or both make over 720 intervals. Fix it.
-        UNAVAILABLE: another process of the gateway does not answer. Retry after RetryInfo's delay.
+        INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
         """
 
     @_abc_1.abstractmethod
