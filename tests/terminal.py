@@ -13,12 +13,13 @@ import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.forking import Forked, can_fork
 
 TIMEOUT_S = 60.0
-_LINES = 50
-_STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+LINES = 50
+STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,17 @@ class Shown:
     @property
     def lines(self) -> list[str]:
         """The lines, which the terminal would fold where they are wider than it."""
-        return _STYLES.sub("", self.raw).replace("\r\n", "\n").splitlines()
+        return STYLES.sub("", self.raw).replace("\r\n", "\n").splitlines()
 
 
 class Terminal:
     """A command that runs in a terminal; `read` returns what it has written since."""
 
-    def __init__(self, command: list[str], env: dict[str, str], columns: int, cwd: Path) -> None:
+    def __init__(
+        self, command: list[str], env: dict[str, str], columns: int, lines: int, cwd: Path
+    ) -> None:
         self._terminal, end = pty.openpty()
-        size = struct.pack("HHHH", _LINES, columns, 0, 0)
-        fcntl.ioctl(end, termios.TIOCSWINSZ, size)
+        self.resize(columns, lines)
         env = {"TERM": "xterm", **{k: v for k, v in env.items() if k not in ("COLUMNS", "LINES")}}
         with os.fdopen(end, "r+b", buffering=0) as stream:
             if can_fork(command, env):
@@ -59,6 +61,20 @@ class Terminal:
         except OSError:  # Linux's word for: nobody writes to it any more
             return ""
 
+    def press(self, keys: str) -> None:
+        """Sends what the keys of a terminal send."""
+        os.write(self._terminal, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Changes the size; the command gets no SIGWINCH, since it is not its terminal."""
+        size = struct.pack("HHHH", lines, columns, 0, 0)
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+
+    @property
+    def modes(self) -> list[Any]:
+        """The terminal's modes, such as whether it echoes keys."""
+        return termios.tcgetattr(self._terminal)
+
     def close(self) -> None:
         """Ends the command."""
         self.process.kill()
@@ -68,10 +84,14 @@ class Terminal:
 
 @contextlib.contextmanager
 def in_terminal(
-    *command: str, env: dict[str, str], columns: int = 80, cwd: Path | None = None
+    *command: str,
+    env: dict[str, str],
+    columns: int = 80,
+    lines: int = LINES,
+    cwd: Path | None = None,
 ) -> Iterator[Terminal]:
     """A command in a terminal, until the block ends."""
-    terminal = Terminal(list(command), env, columns, cwd or Path.cwd())
+    terminal = Terminal(list(command), env, columns, lines, cwd or Path.cwd())
     try:
         yield terminal
     finally:

@@ -55,6 +55,13 @@ class CancelOnCtrlC:
         if self._interrupted:
             raise SystemExit(INTERRUPTED)
 
+    def interrupt(self) -> None:
+        """Does what the first Ctrl-C does; may be called from any thread."""
+        self._interrupted = True
+        if self._call is not None:
+            # In a thread: the interrupted code may hold a lock that `cancel` needs.
+            threading.Thread(target=self._call.cancel, daemon=True).start()
+
     def __enter__(self) -> Self:
         self._previous_handler = signal.signal(signal.SIGINT, self._on_sigint)
         return self
@@ -76,8 +83,5 @@ class CancelOnCtrlC:
         return call
 
     def _on_sigint(self, *_: object) -> None:
-        self._interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self._call is not None:
-            # In a thread: the interrupted code may hold a lock that `cancel` needs.
-            threading.Thread(target=self._call.cancel, daemon=True).start()
+        self.interrupt()

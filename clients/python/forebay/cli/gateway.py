@@ -35,6 +35,7 @@ class Gateway:
         self._server = server
         self._ctrl_c = ctrl_c
         self.sleep = ctrl_c.sleep
+        self.target = server.target
 
     def operation(self, call_id: str) -> operations_pb2.Operation:
         request = operations_pb2.GetOperationRequest(name=_name(call_id))
@@ -51,6 +52,13 @@ class Gateway:
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 break
+        return found
+
+    def newest_operations(self, filter_text: str, limit: int) -> Sequence[operations_pb2.Operation]:
+        """As `operations`, of one page: those that the gateway finds with bounded work."""
+        request = operations_pb2.ListOperationsRequest(filter=filter_text, page_size=limit)
+        page = self._unary(self._operations.ListOperations, request)
+        found: Sequence[operations_pb2.Operation] = page.operations
         return found
 
     def cancel(self, call_id: str) -> operations_pb2.Operation:
@@ -81,6 +89,21 @@ class Gateway:
             self._calls.ListQueues, calls_pb2.ListQueuesRequest()
         )
         return listed.queues
+
+    def workers(self) -> calls_pb2.ListWorkersResponse:
+        """The live workers, and what they run."""
+        listed: calls_pb2.ListWorkersResponse = self._unary(
+            self._calls.ListWorkers, calls_pb2.ListWorkersRequest()
+        )
+        return listed
+
+    def activity(self, window_s: int) -> calls_pb2.ReadActivityResponse:
+        """The calls that ended within the last seconds, as one interval."""
+        window = Duration(seconds=window_s)
+        read: calls_pb2.ReadActivityResponse = self._unary(
+            self._calls.ReadActivity, calls_pb2.ReadActivityRequest(window=window)
+        )
+        return read
 
     def served_methods(self) -> Sequence[calls_pb2.ServedMethod]:
         """The methods that it serves, with their workers."""

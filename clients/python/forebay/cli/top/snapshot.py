@@ -1,0 +1,78 @@
+"""Everything that `forebay top` shows, read from a gateway once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import grpc
+from google.longrunning.operations_pb2 import Operation
+
+from forebay.cli.gateway import Gateway
+from forebay.errors import CallUnknown
+from forebay.rpc_errors import of_rpc_error
+from forebay.v1 import calls_pb2 as pb
+
+WINDOW_S = 15
+"""Rates and latencies are those of so long."""
+_ACTIVE = "done = false"
+_MOST_LONG_CALLS = 20
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A gateway's queues, workers, rates and calls at one moment.
+
+    `calls` are the newest that have not ended, and those that have run for longest.
+    """
+
+    target: str
+    taken_at: datetime
+    queues: Sequence[pb.Queue]
+    workers: Sequence[pb.Worker]
+    read_time_s: float
+    activity: pb.ActivityInterval
+    calls: Sequence[Operation]
+
+
+def read_snapshot(gateway: Gateway, limit: int) -> Snapshot:
+    """Reads it, with at most `limit` of the newest calls; raises `grpc.RpcError`."""
+    listed = gateway.workers()
+    newest = gateway.newest_operations(_ACTIVE, limit)
+    return Snapshot(
+        gateway.target,
+        datetime.now(),
+        gateway.queues(),
+        listed.workers,
+        listed.read_time.ToMilliseconds() / 1000,
+        _latest(gateway.activity(WINDOW_S)),
+        [*newest, *_long_running(gateway, listed.workers, newest)],
+    )
+
+
+def _latest(activity: pb.ReadActivityResponse) -> pb.ActivityInterval:
+    """The only interval; an empty one if the gateway has just started."""
+    return activity.intervals[-1] if activity.intervals else pb.ActivityInterval()
+
+
+def _long_running(
+    gateway: Gateway, workers: Sequence[pb.Worker], newest: Sequence[Operation]
+) -> list[Operation]:
+    """The calls that run for longest, by the workers' reports, without those that are listed."""
+    listed = {one.name for one in newest}
+    running = [one for worker in workers for one in worker.running]
+    running.sort(key=lambda one: one.begin_time.ToMilliseconds())
+    names = [name for one in running for name in one.calls if name not in listed]
+    found = [_operation(gateway, name) for name in names[:_MOST_LONG_CALLS]]
+    return [one for one in found if one is not None and not one.done]
+
+
+def _operation(gateway: Gateway, name: str) -> Operation | None:
+    """The call; None if it has ended, and its retention is over."""
+    try:
+        return gateway.operation(name)
+    except grpc.RpcError as error:
+        if isinstance(of_rpc_error(error), CallUnknown):
+            return None
+        raise
