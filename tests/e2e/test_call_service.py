@@ -16,7 +16,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 from tests.commands import run
-from tests.e2e.known_calls import TIMEOUT_S, named, new_id, refusal, running
+from tests.e2e.known_calls import LONG, TIMEOUT_S, add, named, new_id, refusal, running
 from tests.harness import environment, eventually, forebay_gateway, short_folder
 
 
@@ -73,6 +73,87 @@ def test_queues_show_their_consumers(calls: CallServiceStub) -> None:
     for queue in answer.queues:
         assert (queue.consumers, queue.slots >= 1) == (1, True)
     assert list(answer.queues[0].methods) == ["forebay.compute.v1.ComputeService.Add"]
+
+
+def test_workers_show_what_they_run(
+    stub: ComputeServiceStub, calls: CallServiceStub, client: OperationsClient
+) -> None:
+    def workers() -> dict[str, calls_pb2.Worker]:
+        answer = calls.ListWorkers(calls_pb2.ListWorkersRequest(), timeout=TIMEOUT_S)
+        for worker in answer.workers:
+            assert 0 <= answer.read_time.seconds - worker.seen_time.seconds <= 15
+        return {worker.queues[0]: worker for worker in answer.workers}
+
+    assert {name: worker.slots for name, worker in workers().items()} == {
+        "add": 1,
+        "factorial": 1,
+        "mat_mul": 1,
+    }
+    with running(stub, client) as call_id:
+        eventually(lambda: workers()["factorial"].busy_slots == 1, "the worker reports")
+        worker = workers()["factorial"]
+        [task] = worker.running
+        assert task.task == "factorial_module.tasks.factorial"
+        assert task.method == "forebay.compute.v1.ComputeService.Factorial"
+        assert list(task.calls) == [f"operations/{call_id}"]
+        began_ms = task.begin_time.ToMilliseconds()
+        assert 0 <= worker.seen_time.ToMilliseconds() - began_ms < TIMEOUT_S * 1000
+        assert (worker.pool, worker.name.startswith("forebay-factorial-")) == ("prefork", True)
+        queues = calls.ListQueues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S).queues
+        assert {queue.name: queue.busy_slots for queue in queues}["factorial"] == 1
+
+
+def test_activity_shows_calls_by_method_and_queues(
+    stub: ComputeServiceStub, calls: CallServiceStub
+) -> None:
+    def read() -> calls_pb2.ActivityInterval:
+        request = calls_pb2.ReadActivityRequest()
+        request.window.seconds = 3600
+        [interval] = calls.ReadActivity(request, timeout=TIMEOUT_S).intervals
+        return interval
+
+    def failed() -> dict[str, int]:
+        return {one.method: one.failed for one in read().methods}
+
+    name = "forebay.compute.v1.ComputeService.Add"
+    add(stub, new_id())
+    eventually(lambda: name in failed(), "the next sample")
+    found = {one.method: one for one in read().methods}
+    assert not any(method.startswith("forebay.v1.") for method in found)
+    assert 0 < found[name].p50.ToMicroseconds() <= found[name].p99.ToMicroseconds()
+    assert read().total.ended == sum(one.ended for one in read().methods)
+    assert [queue.queue for queue in read().queues] == ["add", "factorial", "mat_mul"]
+    before = failed()
+    unserved = calls_pb2.ReadItemsRequest(name="operations/none")
+    refusal(lambda: list(calls.ReadItems(unserved, timeout=TIMEOUT_S)))  # not counted
+    request = pb.FactorialRequest(n=LONG)
+    refusal(lambda: list(stub.Factorial(request, timeout=0.2)))
+    slow = "forebay.compute.v1.ComputeService.Factorial"
+    eventually(lambda: failed().get(slow, 0) > before.get(slow, 0), "the failure is counted")
+
+
+def test_activity_is_divided_into_steps(calls: CallServiceStub) -> None:
+    def steps() -> list[calls_pb2.ActivityInterval]:
+        request = calls_pb2.ReadActivityRequest()
+        request.window.seconds, request.step.seconds = 20, 7  # which is rounded up to 10
+        return list(calls.ReadActivity(request, timeout=TIMEOUT_S).intervals)
+
+    eventually(lambda: len(steps()) > 0, "the first sample")
+    for step in steps():
+        assert step.end_time.seconds - step.start_time.seconds == 10
+    assert len(steps()) <= 2
+
+
+@pytest.mark.parametrize("field", ["window", "step"])
+@pytest.mark.parametrize("seconds", [-1, 3601])
+def test_activity_is_bounded(calls: CallServiceStub, field: str, seconds: int) -> None:
+    request = calls_pb2.ReadActivityRequest()
+    getattr(request, field).seconds = seconds
+    code, _, message = refusal(lambda: calls.ReadActivity(request, timeout=TIMEOUT_S))
+    assert (code, message) == (
+        "INVALID_ARGUMENT",
+        f"{field} is {seconds} s; expected 0 to 3600 s",
+    )
 
 
 def test_queues_show_waiting_calls() -> None:

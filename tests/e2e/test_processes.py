@@ -16,6 +16,8 @@ import psutil
 import pytest
 
 import forebay
+from forebay.v1 import calls_pb2
+from forebay.v1.calls_pb2_grpc import CallServiceStub
 from tests.commands import run
 from tests.e2e.conftest import ROOT, Site
 from tests.echo.v1.echo_pb2 import EchoRequest
@@ -50,7 +52,7 @@ def running(site: Site, **variables: str) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def gateway(site: Site) -> Iterator[Gateway]:
-    with running(site) as started:
+    with running(site, FOREBAY_ADMIN_LISTEN="127.0.0.1:0") as started:
         yield started
 
 
@@ -189,3 +191,27 @@ def test_start_errors_are_reported_when_all_processes_have_ended(site: Site) -> 
     assert done.code == 1
     assert "expected a compiled protobuf module" in done.err
     assert "Traceback" not in done.err
+
+
+def test_the_activity_is_that_of_all_processes(
+    gateway: Gateway, connected: Callable[[Gateway], EchoServiceStub]
+) -> None:
+    def activity() -> calls_pb2.ReadActivityResponse:
+        request = calls_pb2.ReadActivityRequest()
+        with grpc.insecure_channel(gateway.address) as channel:
+            return CallServiceStub(channel).ReadActivity(request, timeout=TIMEOUT_S)
+
+    def ended() -> int:
+        return sum(
+            one.ended
+            for interval in activity().intervals
+            for one in interval.methods
+            if one.method == "tests.echo.v1.EchoService.Unary"
+        )
+
+    before = ended()
+    for _ in range(_CONNECTIONS):
+        connected(gateway).Unary(EchoRequest(text="x"), timeout=TIMEOUT_S)
+    eventually(lambda: ended() - before >= _CONNECTIONS, "each process counts its calls")
+    assert ended() - before == _CONNECTIONS
+    assert activity().processes == PROCESSES

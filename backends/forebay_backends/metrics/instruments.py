@@ -242,6 +242,14 @@ INSTRUMENTS = (
         "How late the event loop runs what is due",
         DURATION_BUCKETS,
     ),
+    Instrument(
+        "forebay_event_loop_slow_callbacks_total",
+        Kind.COUNTER,
+        _GATEWAY,
+        "callbacks",
+        (),
+        "Callbacks that ran for over 100 ms, so that no other call went on; the log names some",
+    ),
     # Those of authentication, keys and certificates (forebay_auth_total, forebay_jwks_age_seconds,
     # forebay_certificate_expiry_seconds) belong here, with what they measure.
 )

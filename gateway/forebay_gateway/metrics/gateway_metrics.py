@@ -18,18 +18,26 @@ class GatewayMetrics:
 
     `read_process` has functions whose figures are this process's own, such as bytes held;
     `read_fleet` those that ask ledger or broker, once for each scrape. Where metrics are off,
-    nothing is counted.
+    nothing is counted but, with `has_activity`, the RPCs, which `ReadActivity` reads.
     """
 
     def __init__(
-        self, methods: Collection[str] = (), process: str = "1", *, is_on: bool = True
+        self,
+        methods: Collection[str] = (),
+        process: str = "1",
+        *,
+        is_on: bool = True,
+        has_activity: bool = False,
     ) -> None:
         metrics = Metrics({Source.GATEWAY}, is_on=is_on)
         self.is_on = is_on
+        self.counts_rpcs = is_on or has_activity
         self.read_process = metrics.read_figures
         self.read_fleet: list[ReadFleet] = []
-        self.rpc_seconds = metrics.histogram("rpc_server_call_duration_seconds")
+        of_rpcs = metrics if is_on else Metrics({Source.GATEWAY}, is_on=has_activity)
+        self.rpc_seconds = of_rpcs.histogram("rpc_server_call_duration_seconds")
         self.event_loop_lag = metrics.histogram("forebay_event_loop_lag_seconds").observe
+        self.slow_callback = metrics.counter("forebay_event_loop_slow_callbacks_total").inc
         self._ledger = metrics.histogram("forebay_ledger_seconds")
         self._by_queue = {
             name: metrics.counter(name)

@@ -119,8 +119,12 @@ class _Gateway:
         self, settings: Settings, methods: Sequence[Method], listen: str, process: str
     ) -> None:
         self._settings = settings
-        is_on = settings.admin_listen is not None
-        self._metrics = GatewayMetrics([method.name for method in methods], process, is_on=is_on)
+        self._metrics = GatewayMetrics(
+            [method.name for method in methods],
+            process,
+            is_on=settings.admin_listen is not None,
+            has_activity=is_loopback(listen),  # there the admin services are open
+        )
         self._plain = _plain_calls(settings, methods)
         queues = _queue_limits(methods, settings.max_queue_depth)
         self._ledger_calls = (
@@ -131,7 +135,6 @@ class _Gateway:
                 plain_consumers_of=self._plain_consumers_of,
                 metrics=self._metrics,
                 expected_wait_s=lambda queue: queues[""][queue].wait_s,
-                durations=self._metrics.instruments.histogram("rpc_server_call_duration_seconds"),
             )
             if needs_ledger(methods)
             else None
@@ -156,8 +159,10 @@ class _Gateway:
         )
         reads = _own_service_reads(settings)
         own = own_handlers(methods, self.health, admin, reads)
-        measure = RpcMeter(self._metrics.rpc_seconds).measured
-        find = find_handler(methods, call_handler, own, *([measure] if is_on else []))
+        measures = [RpcMeter(self._metrics.rpc_seconds).measured]
+        find = find_handler(
+            methods, call_handler, own, *(measures if self._metrics.counts_rpcs else [])
+        )
         self.front = _front(settings, find, listen)
         for_operators = own_handlers((), self.health, admin, reads, for_operators=True)
         self._find_for_operators = find_handler((), call_handler, for_operators)
@@ -203,7 +208,7 @@ class _Gateway:
         yield self._memory_guard.watch()
         yield return_freed_memory()
         yield report_limit()
-        yield SlowCallbacks().watch()
+        yield SlowCallbacks(self._metrics.slow_callback).watch()
 
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from prometheus_client.registry import Collector
-
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
 from forebay_backends.broker.base import make_broker
@@ -41,7 +39,7 @@ class LedgerCalls:
 
     `methods` are all methods of the gateway: CallService lists plain ones, too, with the workers
     that `plain_consumers_of` finds. `expected_wait_s` tells for each queue how long its next call
-    would wait. `durations` is the metric with the durations of all RPCs.
+    would wait.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class LedgerCalls:
         plain_consumers_of: Callable[[Method], Consumers],
         metrics: GatewayMetrics,
         expected_wait_s: Callable[[str], float | None],
-        durations: Collector,
     ) -> None:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
@@ -66,6 +63,7 @@ class LedgerCalls:
         )
         channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
         self._methods = methods
+        self._is_counting = metrics.counts_rpcs
         self._queues = sorted(queues)
         metrics.read_process.append(self._process_figures)
         metrics.read_fleet.append(self._fleet_figures)
@@ -80,7 +78,7 @@ class LedgerCalls:
             methods,
             plain_consumers_of,
             expected_wait_s,
-            durations,
+            metrics.rpc_seconds,
             is_open=on_loopback,
         )
         self._watches = Watches(
@@ -101,7 +99,8 @@ class LedgerCalls:
         yield self.fleet.health.run(on_health)
         yield self.fleet.reap()
         yield self.admin.watch_rates()
-        yield self.admin.process.watch_activity()
+        if self._is_counting:
+            yield self.admin.process.watch_activity()
         yield watch_routes(self._methods, self.fleet, version("forebay"))
 
     def _process_figures(self) -> Figures:

@@ -126,7 +126,7 @@ def longest_running() -> list[RunningTask]:
             tuple(str(call) for call, _ in request.durable),
         )
         for request in reserved_calls()
-        if request.begun
+        if request.time_start is not None
     ]
     return sorted(running, key=lambda one: one.run_ms, reverse=True)
 
