@@ -9,7 +9,7 @@ from google.longrunning.operations_pb2 import Operation
 from rich.cells import cell_len
 
 from forebay.cli.top.screen import screen_of, shares
-from forebay.cli.top.snapshot import WINDOW_S, Snapshot
+from forebay.cli.top.snapshot import WINDOW_S, Snapshot, SnapshotReader
 from forebay.cli.top.tables import COLUMNS, json_of, summary_of, tables_of
 from forebay.cli.top.terminal import keys_of
 from forebay.cli.top.view import View, ordered_by, pressed
@@ -196,3 +196,36 @@ def test_lines_that_a_table_does_not_need_go_to_others(
 )
 def test_keys_are_read_from_what_a_terminal_sends(text: str, keys: list[str]) -> None:
     assert keys_of(text) == keys
+
+
+class SlowGateway:
+    """Takes a second for each listing of calls; everything else is empty."""
+
+    target = "some:1"
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.listings = 0
+
+    def newest_operations(self, filter_text: str, limit: int) -> list[Operation]:
+        self.now_s += 1.0
+        self.listings += 1
+        return [call("id", 1)]
+
+    def workers(self) -> pb.ListWorkersResponse:
+        return pb.ListWorkersResponse()
+
+    def queues(self) -> list[pb.Queue]:
+        return []
+
+    def activity(self, window_s: int) -> pb.ReadActivityResponse:
+        return pb.ReadActivityResponse()
+
+
+def test_calls_that_take_long_to_list_are_listed_less_often() -> None:
+    gateway = SlowGateway()
+    reader = SnapshotReader(gateway, 10, lambda: gateway.now_s)  # type: ignore[arg-type]
+    for _ in range(20):
+        assert len(reader.read().calls) == 1
+        gateway.now_s += 2.0
+    assert gateway.listings == 2

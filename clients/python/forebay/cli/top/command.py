@@ -15,7 +15,7 @@ from forebay.cli.options import json_option, target_option
 from forebay.cli.tables import show, show_json
 from forebay.cli.top.poller import Poller
 from forebay.cli.top.screen import page_of, screen_of
-from forebay.cli.top.snapshot import Snapshot, read_snapshot
+from forebay.cli.top.snapshot import Snapshot, SnapshotReader
 from forebay.cli.top.tables import COLUMNS, json_of, tables_of
 from forebay.cli.top.terminal import Terminal
 from forebay.cli.top.view import ALL, NAMES, View, ordered_by, pressed
@@ -79,7 +79,7 @@ def top(
             raise click.BadParameter(str(error), param_hint="--sort") from error
     console = Console(highlight=False, markup=False, emoji=False)
     with gateway_at(target) as gateway:
-        first = read_snapshot(gateway, limit)
+        first = SnapshotReader(gateway, limit).read()
     is_live = console.is_terminal and not console.is_dumb_terminal and sys.stdin.isatty()
     if as_json:
         show_json(json_of(first, list(COLUMNS) if name == ALL else [name]))

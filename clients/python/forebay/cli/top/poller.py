@@ -10,7 +10,7 @@ import grpc
 from forebay.cli.connection import NoServer, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.gateway import Gateway
-from forebay.cli.top.snapshot import Snapshot, read_snapshot
+from forebay.cli.top.snapshot import Snapshot, SnapshotReader
 from forebay.rpc_errors import of_rpc_error
 
 _RETRY_INTERVAL_S = 1.0
@@ -47,9 +47,9 @@ class Poller:
         while True:
             try:
                 with server_at(self._target, self._rpcs) as server:
-                    gateway = Gateway(server, self._rpcs)
+                    reader = SnapshotReader(Gateway(server, self._rpcs), self._limit)
                     while True:
-                        self._on_news(read_snapshot(gateway, self._limit))
+                        self._on_news(reader.read())
                         self._rpcs.sleep(self._interval_s)
             except NoServer as error:
                 self._on_news(error.problem)

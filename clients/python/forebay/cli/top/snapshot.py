@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 
 import grpc
 from google.longrunning.operations_pb2 import Operation
@@ -17,6 +19,7 @@ from forebay.v1 import calls_pb2 as pb
 WINDOW_S = 15
 """Rates and latencies are those of so long."""
 _ACTIVE = "done = false"
+_REST = 20.0
 _MOST_LONG_CALLS = 20
 
 
@@ -36,19 +39,39 @@ class Snapshot:
     calls: Sequence[Operation]
 
 
-def read_snapshot(gateway: Gateway, limit: int) -> Snapshot:
-    """Reads it, with at most `limit` of the newest calls; raises `grpc.RpcError`."""
-    listed = gateway.workers()
-    newest = gateway.newest_operations(_ACTIVE, limit)
-    return Snapshot(
-        gateway.target,
-        datetime.now(),
-        gateway.queues(),
-        listed.workers,
-        listed.read_time.ToMilliseconds() / 1000,
-        _latest(gateway.activity(WINDOW_S)),
-        [*newest, *_long_running(gateway, listed.workers, newest)],
-    )
+class SnapshotReader:
+    """Reads snapshots of a gateway, with at most `limit` of the newest calls.
+
+    Where few of very many calls have not ended, the gateway reads up to 16,000 to find them: 0.3 s
+    of CPU, measured. So calls are not read again before 20 times the time that this took.
+    """
+
+    def __init__(
+        self, gateway: Gateway, limit: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._gateway = gateway
+        self._limit = limit
+        self._clock = clock
+        self._newest: Sequence[Operation] = ()
+        self._read_again_at = -inf
+
+    def read(self) -> Snapshot:
+        """Raises `grpc.RpcError`."""
+        gateway, listed = self._gateway, self._gateway.workers()
+        began = self._clock()
+        if began >= self._read_again_at:
+            self._newest = gateway.newest_operations(_ACTIVE, self._limit)
+            ended = self._clock()
+            self._read_again_at = ended + _REST * (ended - began)
+        return Snapshot(
+            gateway.target,
+            datetime.now(),
+            gateway.queues(),
+            listed.workers,
+            listed.read_time.ToMilliseconds() / 1000,
+            _latest(gateway.activity(WINDOW_S)),
+            [*self._newest, *_long_running(gateway, listed.workers, self._newest)],
+        )
 
 
 def _latest(activity: pb.ReadActivityResponse) -> pb.ActivityInterval:
