@@ -46,6 +46,7 @@ ON_THEIR_OWN = (
     "metadata.md",
     "retries.md",
     "servicers.md",
+    "top.md",
 )
 FROM_THE_TUTORIAL_ON = (
     "tutorial.md",

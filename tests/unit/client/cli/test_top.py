@@ -81,9 +81,9 @@ def typed(view: View, *keys: str) -> View:
 def test_rows_have_the_figures_of_the_gateway() -> None:
     queues, workers, methods, calls = (one.texts for one in tables_of(snapshot(), short=True))
     assert queues[0] == ("b", "7", "0", "1.5s", "-", "3/4", "0", "0.0")
-    assert workers[0] == ("celery@one", "2/4", "prefork", "-", "2.0s", "q", "Service.Add×2")
+    assert workers[0] == ("celery@one", "2/4", "prefork", "-", "2.0s", "q", "Add×2")
     assert methods == [("Service.Add", "2.0", "1.0", "4.0ms", "2.5s")]
-    assert calls[1] == ("id-1", "Service.Add", "RUNNING", "2.0s", "1.0s", "2", "q", "celery@host")
+    assert calls[1] == ("id-1", "Add", "RUNNING", "2.0s", "1.0s", "2", "q", "celery@host")
     assert ("slots", "2/8") in summary_of(snapshot())
     rows = list(json_of(snapshot(), ["workers", "methods"]))
     assert [row["table"] for row in rows] == ["workers", "workers", "methods"]

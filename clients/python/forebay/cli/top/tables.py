@@ -62,7 +62,7 @@ COLUMNS = {"queues": QUEUES, "workers": WORKERS, "methods": METHODS, "calls": CA
 
 
 def tables_of(snapshot: Snapshot, *, short: bool) -> list[Table]:
-    """The four tables. With `short`, methods are without their packages."""
+    """The four tables. With `short`, names of methods are short."""
     return [
         Table("queues", QUEUES, [_queue(one) for one in snapshot.queues]),
         Table("workers", WORKERS, [_worker(one, snapshot, short) for one in snapshot.workers]),
@@ -90,13 +90,13 @@ def summary_of(snapshot: Snapshot) -> list[tuple[str, str]]:
     busy = sum(worker.busy_slots for worker in snapshot.workers)
     waits = [_seconds(queue, "oldest_wait") or 0.0 for queue in snapshot.queues]
     return [
-        ("calls/s", f"{total.ended / WINDOW_S:.1f}"),
-        ("failed/s", f"{total.failed / WINDOW_S:.1f}"),
+        ("calls/s", _rate(total.ended / WINDOW_S)),
+        ("failed/s", _rate(total.failed / WINDOW_S)),
         ("p50", _latency(_seconds(total, "p50"))),
         ("p99", _latency(_seconds(total, "p99"))),
         ("depth", str(sum(queue.depth for queue in snapshot.queues))),
-        ("oldest", duration(max(waits, default=0.0))),
         ("slots", f"{busy}/{slots}"),
+        ("oldest", duration(max(waits, default=0.0))),
         ("workers", str(len(snapshot.workers))),
     ]
 
@@ -117,14 +117,14 @@ def _queue(queue: pb.Queue) -> tuple[Cell, ...]:
         _duration(_seconds(queue, "expected_wait")),
         Cell(f"{queue.busy_slots}/{queue.slots}", queue.busy_slots),
         _number(queue.consumers),
-        Cell(f"{queue.begun_per_second:.1f}", queue.begun_per_second),
+        Cell(_rate(queue.begun_per_second), queue.begun_per_second),
     )
 
 
 def _worker(worker: pb.Worker, snapshot: Snapshot, short: bool) -> tuple[Cell, ...]:
     runs: dict[str, int] = {}
     for one in worker.running:
-        name = _named(one.method, short) or one.task
+        name = _named(one.method, 1 if short else 0) or one.task
         runs[name] = runs.get(name, 0) + 1
     running = " ".join(name if count == 1 else f"{name}×{count}" for name, count in runs.items())
     return (
@@ -142,9 +142,9 @@ def _method(activity: pb.CallActivity, short: bool) -> tuple[Cell, ...]:
     per_s, failed = activity.ended / WINDOW_S, activity.failed / WINDOW_S
     p50, p99 = _seconds(activity, "p50"), _seconds(activity, "p99")
     return (
-        _text(_named(activity.method, short)),
-        Cell(f"{per_s:.1f}", per_s),
-        Cell(f"{failed:.1f}", failed),
+        _text(_named(activity.method, 2 if short else 0)),
+        Cell(_rate(per_s), per_s),
+        Cell(_rate(failed), failed),
         Cell(_latency(p50), p50),
         Cell(_latency(p99), p99),
     )
@@ -157,7 +157,7 @@ def _call(operation: Operation, short: bool) -> tuple[Cell, ...]:
     run_s = now_s - metadata.begin_time.ToMilliseconds() / 1000 if has_begun else None
     return (
         _text(id_of(operation)),
-        _text(_named(metadata.method, short)),
+        _text(_named(metadata.method, 1 if short else 0)),
         _text(state_of(operation)),
         _duration(now_s - metadata.create_time.ToMilliseconds() / 1000),
         _duration(run_s),
@@ -206,9 +206,13 @@ def _method_json(activity: pb.CallActivity) -> dict[str, Any]:
     }
 
 
-def _named(method: str, short: bool) -> str:
-    """With `short`, without the package: `ComputeService.Add`."""
-    return ".".join(method.split(".")[-2:]) if short else method
+def _named(method: str, parts: int) -> str:
+    """The last parts of a method's name, such as `ComputeService.Add`; 0: the whole name."""
+    return ".".join(method.split(".")[-parts:])
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:.1f}" if per_s < 100 else f"{per_s:.0f}"
 
 
 def _text(text: str) -> Cell:
@@ -226,7 +230,9 @@ def _duration(seconds: float | None) -> Cell:
 def _latency(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
-    return f"{seconds * 1000:.1f}ms" if seconds < 1 else duration(seconds)
+    if seconds >= 1:
+        return duration(seconds)
+    return f"{seconds * 1000:.1f}ms" if seconds < 0.01 else f"{seconds * 1000:.0f}ms"
 
 
 def _seconds(message: Message, field: str) -> float | None:
