@@ -18,6 +18,7 @@ from forebay import errors, metadata
 from forebay.cli.group import ENTRY_POINTS
 from forebay_backends.ledger.keys import KEYS
 from forebay_backends.ledger.record import ACTIVE, ALL, ENDED, FIELDS, Field
+from forebay_backends.metrics.instruments import INSTRUMENTS, Source
 from forebay_backends.settings import NESTED, PREFIX, ApplicationSettings, Settings
 
 
@@ -168,6 +169,21 @@ def ledger_record() -> str:
     return _table(("field", "type, unit", "set in", "written by", "description"), rows)
 
 
+def metrics() -> str:
+    """All metrics, from the table that they are made of."""
+    rows = [
+        (
+            f"`{one.name}`",
+            ", ".join(filter(None, (str(one.kind), one.unit))),
+            ", ".join(f"`{label}`" for label in one.labels),
+            ", ".join(str(source) for source in Source if source in one.sources),
+            one.help,
+        )
+        for one in INSTRUMENTS
+    ]
+    return _table(("metric", "type, unit", "labels", "from", "description"), rows)
+
+
 def _states(field: Field) -> str:
     if field.states == ALL:
         return "any state"
@@ -205,5 +221,6 @@ TABLES: dict[str, Callable[..., str]] = {
     "commands": commands,
     "ledger_keys": ledger_keys,
     "ledger_record": ledger_record,
+    "metrics": metrics,
 }
 """By the name that a page's region has."""

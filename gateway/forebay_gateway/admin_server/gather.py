@@ -24,24 +24,24 @@ class Processes:
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The metrics of all processes that answer, and the fleet's by the first of them."""
-        answers = await asyncio.gather(*(_get(path, PROCESS, accept) for path in self._sockets))
-        alive = [
-            (path, answer)
-            for path, answer in zip(self._sockets, answers, strict=True)
-            if answer is not None
-        ]
-        texts = [answer for _, answer in alive]
-        for path, _ in alive:
-            fleet = await _get(path, FLEET, accept)
-            if fleet is not None:
-                texts.append(fleet)
-                break
+        answers = await asyncio.gather(
+            self._fleet(accept), *(_get(path, PROCESS, accept) for path in self._sockets)
+        )
+        fleet, *own = answers
+        texts = [text for text in (*own, fleet) if text is not None]
         return merged(texts), content_type_of(accept)
 
     async def answers(self, target: str) -> list[bytes]:
         """The answers to a GET of those that answer."""
         answers = await asyncio.gather(*(_get(path, target, "") for path in self._sockets))
         return [answer for answer in answers if answer is not None]
+
+    async def _fleet(self, accept: str) -> bytes | None:
+        for path in self._sockets:
+            text = await _get(path, FLEET, accept)
+            if text is not None:
+                return text
+        return None
 
     async def is_ready(self) -> bool:
         """Whether any of them is."""

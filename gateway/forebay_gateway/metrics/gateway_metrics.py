@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
-from forebay_backends.metrics.exposition import Labelled, merged, rendered
+from forebay_backends.metrics.exposition import Renderer, merged
 from forebay_backends.metrics.instruments import Source
 from forebay_backends.metrics.registry import FamiliesOf, Figures, Metrics
 from forebay_gateway.metrics.method_meter import MethodMeter
@@ -49,7 +49,7 @@ class GatewayMetrics:
         }
         self._methods = {name: MethodMeter(metrics, name) for name in methods}
         self.registry = metrics.registry
-        self._own = Labelled(metrics.registry, {"process": process})
+        self._own, self._fleet = Renderer({"process": process}), Renderer()
 
     def method(self, name: str) -> MethodMeter:
         """The instruments of a method that is served."""
@@ -76,9 +76,9 @@ class GatewayMetrics:
 
     async def scrape_process(self, accept: str) -> tuple[bytes, str]:
         """What this process has counted."""
-        return rendered(self._own, accept)
+        return self._own.render(self.registry, accept)
 
     async def scrape_fleet(self, accept: str) -> tuple[bytes, str]:
         """What ledger and broker know of all processes."""
         figures = await asyncio.gather(*(read() for read in self.read_fleet))
-        return rendered(FamiliesOf(figures), accept)
+        return self._fleet.render(FamiliesOf(figures), accept)

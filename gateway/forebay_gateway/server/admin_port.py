@@ -104,8 +104,8 @@ async def admin_port(settings: Settings, services: AdminServices) -> AsyncIterat
 
 
 @asynccontextmanager
-async def admin_port_of_processes(settings: Settings) -> AsyncIterator[list[str]]:
-    """Serves on `admin_listen` for all processes; yields the address for each of them.
+async def admin_port_of_processes(settings: Settings) -> AsyncIterator[tuple[str, list[str]]]:
+    """Serves on `admin_listen` for all processes; yields its address, and one for each of them.
 
     Raises GatewayError if it can't.
     """
@@ -118,7 +118,7 @@ async def admin_port_of_processes(settings: Settings) -> AsyncIterator[list[str]
         listener = _listener(listen, app, lambda what: () if what in _PARENTS else paths)
         await listener.start()
         try:
-            yield [f"unix:{path}" for path in paths]
+            yield listener.address, [f"unix:{path}" for path in paths]
         finally:
             await listener.stop()
 

@@ -10,6 +10,7 @@ their lame-duck time.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from forebay_gateway.server.port import reserved_port
 from forebay_gateway.server.supervisor import SupervisedProcess, restarted, started
 
 _STOP_AFTER_DRAIN_S = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -69,7 +72,8 @@ async def _admin_port(settings: Settings) -> AsyncIterator[list[str]]:
         return
     from forebay_gateway.server.admin_port import admin_port_of_processes
 
-    async with admin_port_of_processes(settings) as addresses:
+    async with admin_port_of_processes(settings) as (address, addresses):
+        _log.info("metrics and probes on %s", address)
         yield addresses
 
 

@@ -6,13 +6,11 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
-
-from forebay_backends.metrics.exposition import Labelled
 from forebay_backends.metrics.instruments import BY_NAME, Kind, Source
 from forebay_backends.metrics.registry import Figures, Labels, Metrics
 from forebay_backends.settings.addresses import is_host_and_port, is_loopback
 from forebay_workers.celery_hooks.request import CallRequest, reserved_calls
+from forebay_workers.metrics.http_server import MetricsServer
 from forebay_workers.metrics.reports import Reports
 
 _log = logging.getLogger(__name__)
@@ -41,18 +39,15 @@ class WorkerMetrics:
         self._reports = Reports()
         self._instruments: dict[tuple[str, Labels], Callable[[float], None]] = {}
         self._is_child = False
-        host, _, port = listen.rpartition(":")
         try:
-            self._server, _ = start_http_server(
-                int(port), host.strip("[]"), _served(self._metrics.registry)
-            )
+            self._server = MetricsServer(listen, self._metrics.registry)
         except OSError as error:
             raise MetricsError(
                 f"can't serve metrics on {listen}: {error.strerror}; choose another --metrics "
                 "HOST:PORT"
             ) from error
         self._reports.receive(self._apply)
-        _log.info("metrics on %s:%d", host, self._server.server_port)
+        _log.info("metrics on %s", self._server.address)
 
     def observe(self, name: str, labels: Labels, value: float = 1) -> None:
         """Adds `value` to a counter, or observes it in a histogram."""
@@ -87,7 +82,7 @@ class WorkerMetrics:
         """To be called in a child after the fork."""
         self._is_child = True
         self._reports.in_child()
-        self._server.socket.close()  # else it would hold the port after the main process
+        self._server.close_in_child()
 
     def _apply(self, name: str, labels: Labels, values: Iterable[float]) -> None:
         add = self._instruments.get((name, labels))
@@ -101,12 +96,6 @@ class WorkerMetrics:
             self._instruments[name, labels] = add
         for value in values:
             add(value)
-
-
-def _served(registry: CollectorRegistry) -> CollectorRegistry:
-    served = CollectorRegistry()
-    served.register(Labelled(registry, {}))
-    return served
 
 
 def _calls() -> Figures:

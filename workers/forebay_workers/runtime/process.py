@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,18 +61,10 @@ class Runtime:
         """The same checks that the gateway runs."""
         return self._once(self._make_checks)
 
-    @contextmanager
-    def measured(self, method: str) -> Iterator[None]:
-        """The block is the run of an attempt."""
-        metrics = _worker.metrics
-        if metrics is None:
-            yield
-            return
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            metrics.ran(method, time.monotonic() - began)
+    def ran(self, method: str, seconds: float) -> None:
+        """Counts the run of an attempt."""
+        if _worker.metrics is not None:
+            _worker.metrics.ran(method, seconds)
 
     def report(self) -> None:
         """Reports what this process has counted; to be called at the end of a task."""

@@ -36,6 +36,7 @@ class Worker:
             running=lambda *_, **__: nullcontext(),
             was_stopped=lambda *_: False,
         )
+        self.ran = lambda method, seconds: None
         self.replies: dict[str, call_pb2.BatchMemberReply] = {}
 
     def run(self, handler: Any, *members: call_pb2.BatchMember) -> None:
