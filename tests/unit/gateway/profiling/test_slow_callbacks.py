@@ -44,8 +44,10 @@ def test_a_run_that_waits_for_a_cpu_is_not_slow() -> None:
 
 
 def test_c_code_that_held_the_gil_is_of_the_run_that_is_found_after_it() -> None:
-    assert RunTime().observe(object(), 0.3, 0.3, is_blocked=False)
-    assert not RunTime().observe(object(), 0.3, 0.01, is_blocked=False)  # a starved process
+    assert RunTime().observe(object(), 0.3, 0.3, is_blocked=False, is_late=True)
+    assert not RunTime().observe(object(), 0.3, 0.3, is_blocked=False)  # of other callbacks
+    starved = RunTime().observe(object(), 0.3, 0.01, is_blocked=False, is_late=True)
+    assert not starved
 
 
 @contextlib.contextmanager
