@@ -73,6 +73,12 @@ def with_lease(operation: Operation[T], seconds: float) -> Operation[T]:
     )
 
 
+def parse_watches(field: str) -> dict[str, int]:
+    """The ends of the watchers' leases (ms), by channel, from a record's field `watchers`."""
+    words = field.split()
+    return dict(zip(words[1::2], map(int, words[::2]), strict=True))
+
+
 @dataclass(frozen=True)
 class Record:
     """A call in a ledger, read from the server."""
@@ -110,8 +116,7 @@ class Record:
     @property
     def watches(self) -> dict[str, int]:
         """The ends of the watchers' leases (ms), by channel."""
-        words = self.fields.get("watchers", b"").decode().split()
-        return dict(zip(words[1::2], map(int, words[::2]), strict=True))
+        return parse_watches(self.fields.get("watchers", b"").decode())
 
     def set_watch(self, channel: str, until_ms: int) -> None:
         """Moves the end of a watcher's lease."""

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from forebay_backends.ledger.keys import CallKey
+from tests.contract.records import parse_watches
 from tests.harness import (
     Process,
     environment,
@@ -90,9 +91,7 @@ class Site:
 
     def watchers(self, call_id: str) -> set[str]:
         """The channels of the gateways that watch the call."""
-        call = CallKey(call_id)
-        watchers = self.ledger.zrange(f"{call.partition}:watch:{call}", 0, -1)
-        return {watcher.decode() for watcher in watchers}
+        return set(parse_watches(self.field(call_id, "watchers")))
 
     def close(self) -> None:
         """Ends the gateways."""

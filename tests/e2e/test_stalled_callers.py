@@ -15,6 +15,7 @@ from forebay.errors import CallerStalled
 from forebay.metadata import CALL_ID, ON_DISCONNECT, RESUME_FROM
 from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.keys import CallKey
+from tests.contract.records import parse_watches
 from tests.e2e.known_calls import new_id
 from tests.echo.running import ROOT
 from tests.echo.v1.echo_pb2 import EchoRequest
@@ -152,10 +153,9 @@ def test_a_caller_that_no_handler_waits_for_may_read_at_any_time(echo: Echo) -> 
     next(call)
     eventually(lambda: echo.field(call_id, "state") == "SUCCEEDED", "the handler has ended")
     renewed = echo.ledger.time()[0]
-    key = f"{CallKey(call_id).partition}:watch:{CallKey(call_id)}"
 
     def is_renewed_twice() -> bool:
-        (lease,) = [end for _, end in echo.ledger.zrange(key, 0, -1, withscores=True)]
+        (lease,) = parse_watches(echo.field(call_id, "watchers")).values()
         return bool(lease / 1000 > renewed + 15 + 2 * STALL_S)
 
     eventually(is_renewed_twice, "the gateway has read the call's state since")
