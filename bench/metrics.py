@@ -32,8 +32,8 @@ class Plan:
     fronts: tuple[str, ...]
 
 
-FULL = Plan(rounds=7, load_s=3.0, fronts=("grpc",))
-QUICK = Plan(rounds=1, load_s=0.5, fronts=("grpc",))
+FULL = Plan(rounds=7, load_s=3.0, fronts=("grpc", "native"))
+QUICK = Plan(rounds=1, load_s=0.5, fronts=("native",))
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
@@ -64,8 +64,9 @@ def _system(front: str, seconds: float, *, is_on: bool) -> Iterator[Callable[[],
     with (
         systems.backend(FOREBAY_FRONT=front) as backend,
         systems.celery_worker("forebay_workers", "add", backend.product_env, *metrics) as worker,
-        systems.gateway(backend, 1, *admin) as (address, gateway_pid),
+        systems.gateway(backend, 1, *admin) as (listen, gateway_pid),
     ):
+        address = f"127.0.0.1:{listen.rpartition(':')[2]}"
         grpc_load(address, "ephemeral", _IN_FLIGHT, _WARM_UP_S)
         pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
 
