@@ -22,6 +22,7 @@ from bench import (
     processes,
     random_products,
     saturated,
+    tracing,
     waiting,
 )
 from bench.rounds import Chart, Figure
@@ -55,6 +56,7 @@ MEASURES = (
     Measure((19, 20), factorials.measure, factorials.FULL, factorials.QUICK),
     Measure((21,), pools.measure, pools.FULL, pools.QUICK),
     Measure((22,), processes.measure, processes.FULL, processes.QUICK),
+    Measure((23,), tracing.measure, tracing.FULL, tracing.QUICK),
 )
 
 

@@ -31,6 +31,7 @@ from forebay_backends.ledger.operations.maintenance import (
     unclaimed,
 )
 from forebay_backends.ledger.presence import consumed_queues, live_workers
+from forebay_backends.telemetry.call_labels import about_call
 
 REAP_INTERVAL_S = 1.0
 _ELECTED_FOR_S = 0.7
@@ -134,7 +135,8 @@ class Reaper:
 
     async def _resend(self, calls: Iterable[UnclaimedCall], reason: str) -> None:
         for call in calls:
-            _log.info("resending call %s, attempt %d: %s", call.call, call.attempt, reason)
+            with about_call(call.call.id, call.attempt):
+                _log.info("resending call %s, attempt %d: %s", call.call, call.attempt, reason)
             await self._broker.send(
                 call_message(
                     call.call,

@@ -76,6 +76,7 @@ def test_call_names_and_resumes_a_call(up: Up) -> None:
         (["Factorial", "n"], "expected FIELD=VALUE"),
         (["Divide"], "no such method; give one of: forebay.compute.v1.ComputeService.Add"),
         (["Add", "-H", "nonsense"], "expected KEY:VALUE"),
+        (["Add", "--trace", "-H", "traceparent:1"], "is not a W3C trace context"),
         (["Add", "--service", "no.such.module"], "expected a compiled protobuf module"),
         (["MatMul", "--requests", "-"], "line 1"),
     ],

@@ -30,6 +30,7 @@ from tests.harness import (
     redis_server,
     short_folder,
 )
+from tests.otlp import otlp_receiver
 from tests.pages import DOCS, ROOT, Reader, blocks
 from tests.rabbitmq import RabbitMQ
 from tests.redis_fleets import redis_cluster, sentinel_fleet
@@ -65,6 +66,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "typescript.md",  # tests/e2e/test_typescript_client.py
     "other-languages.md",
     "README.md",  # the home page
+    "traces-and-logs.md",
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
 )
 
@@ -122,6 +124,22 @@ def test_an_application_is_imported_as_the_page_says(tmp_path: Path) -> None:
         instead = {DEFAULT_ADDRESS: address, "redis://localhost:6379/0": url}
         with Reader(tmp_path, environment(FOREBAY_ADDRESS=address), instead) as reader:
             reader.read(DOCS / "import.md")
+
+
+def test_spans_and_lines_of_a_call_are_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data, otlp_receiver() as receiver:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        instead = {"127.0.0.1:4317": f"127.0.0.1:{receiver.grpc_port}"}
+        with Reader(tmp_path, env, instead) as reader:
+            reader.read(DOCS / "traces-and-logs.md")
+        spans = {span.kind: span for span in receiver.spans}
+    names = ["hello.Hello/Count", "send hello", "process hello", "count"]
+    tree = [spans[kind] for kind in ("SERVER", "PRODUCER", "CONSUMER", "INTERNAL")]
+    assert [span.name for span in tree] == names
+    assert [span.parent for span in tree[1:]] == [span.id for span in tree[:-1]]
 
 
 def test_the_readme_imports_an_application_as_the_page_does() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import grpc
 from google.protobuf import any_pb2, empty_pb2
 from google.rpc import error_details_pb2, status_pb2
+from opentelemetry import trace
 
 from forebay_workers import application
 from tests.echo.v1 import echo_pb2, echo_pb2_grpc
@@ -78,6 +80,14 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             time.sleep(request.seconds)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "die once" if not Path(request.text).exists():
+            Path(request.text).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "log":
+            logging.getLogger("shop.orders").warning("no stock")
+        case "span":
+            with trace.get_tracer("shop").start_as_current_span("look up"):
+                logging.getLogger("shop.orders").info("looked up")
         case "cancel":
             context.cancel()
         case "time remaining":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 
 
 class BackgroundTasks:
@@ -13,8 +14,11 @@ class BackgroundTasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, coroutine: Coroutine[None, None, None]) -> None:
-        """Starts the coroutine as a task."""
-        task = asyncio.create_task(coroutine)
+        """Starts the coroutine as a task.
+
+        It gets none of the caller's context variables: it may serve other calls than the caller.
+        """
+        task = asyncio.create_task(coroutine, context=Context())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

@@ -141,4 +141,4 @@ class _Subscription:
         try:
             self.on_message(channel, payload)
         except Exception:  # one bad message must not end the listening to all others
-            _log.exception("a pub/sub message can't be handled: %r", payload[:80])
+            _log.exception("a pub/sub message of %d bytes can't be handled", len(payload))

@@ -13,6 +13,7 @@ from forebay_backends.settings.addresses import is_host_and_port, is_loopback, i
 from forebay_backends.settings.values import Seconds
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
 
 
 class ServingSettings(BaseModel):
@@ -53,6 +54,14 @@ class ServingSettings(BaseModel):
         10.0, ge=0, description="time that calls in flight have to finish at shutdown"
     )
     log_level: str = Field("INFO", pattern=f"^({'|'.join(LOG_LEVELS)})$", description="log level")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="lines of the log: `text`, or `json`, an object a line"
+    )
+    trace_trust: Literal["always", "authenticated", "never"] = Field(
+        "authenticated",
+        description="callers whose `traceparent` decides if a call is sampled; for others the "
+        "gateway's own sampler does",
+    )
 
     @field_validator("listen")
     @classmethod

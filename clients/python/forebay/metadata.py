@@ -23,7 +23,8 @@ PRIORITY = "forebay-priority"
 """Request: 0 to 9, up to the route's `max_priority`; 9 is the most urgent. Default: its
 `priority`."""
 TRACEPARENT = "traceparent"
-"""Request: W3C trace context, passed to the handler."""
+"""Request: W3C trace context. The handler gets the caller's or, if the gateway traces calls, that
+of the call's own span."""
 TRACESTATE = "tracestate"
 """Request: W3C trace state, passed to the handler."""
 ATTACHED = "forebay-attached"

@@ -21,7 +21,13 @@ from forebay.cli.targets import checked_target
 from forebay.routes import Method, RouteError
 from forebay_backends.embedded.errors import EmbeddedServerError
 from forebay_backends.embedded.server import EmbeddedServer, is_running
-from forebay_backends.settings import LOG_LEVELS, Settings, SettingsError, load_settings
+from forebay_backends.settings import (
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Settings,
+    SettingsError,
+    load_settings,
+)
 from forebay_gateway.cli.greeting import greeting
 from forebay_gateway.cli.run import (
     error_text,
@@ -58,6 +64,10 @@ _log_level = click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
     help="The least severe messages to log [INFO].",
+)
+
+_log_format = click.option(
+    "--log-format", type=click.Choice(LOG_FORMATS), help="Lines of the log [text]."
 )
 
 
@@ -107,6 +117,7 @@ _asked = target_option("The gateways to ask.", callback=_target_of_listen)
 @_processes
 @_admin_listen
 @_log_level
+@_log_format
 def gateway(**flags: Any) -> None:
     """Serve gRPC, and send calls to Celery workers.
 
@@ -137,6 +148,7 @@ def gateway(**flags: Any) -> None:
 @_processes
 @_admin_listen
 @_log_level
+@_log_format
 @click.option("--concurrency", type=click.IntRange(1), help="Concurrent calls per queue.")
 @click.option(
     "--app",
@@ -310,7 +322,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         settings = load_settings(flags)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.log_format)
     return settings
 
 

@@ -30,7 +30,7 @@ def main() -> None:
     exit_with_parent(link)
     try:
         settings = load_settings()
-        log_to_stderr(settings.log_level, f"gateway {number}")
+        log_to_stderr(settings.log_level, settings.log_format, f"gateway {number}")
         run(_serve(settings, link, number))
     except (SettingsError, click.ClickException) as error:
         os.write(link, str(error).encode())

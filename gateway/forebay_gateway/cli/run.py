@@ -14,6 +14,7 @@ from forebay.errors import ForebayError
 from forebay.routes import RouteError
 from forebay_backends.embedded.errors import EmbeddedServerError
 from forebay_backends.settings import SettingsError
+from forebay_backends.telemetry.log_lines import JsonLines, TextLines, label_log_records
 from forebay_gateway.cli.up import UpError
 from forebay_gateway.server.errors import GatewayError
 from forebay_gateway.server.lame_duck import LameDuck
@@ -24,10 +25,14 @@ _EXPECTED = (SettingsError, RouteError, GatewayError, EmbeddedServerError, UpErr
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def log_to_stderr(level: str, process: str = "") -> None:
-    """`process` is shown in each line, if several processes share a log."""
+def log_to_stderr(level: str, form: str, process: str = "") -> None:
+    """`form` is "text" or "json". `process` is in each line, if several processes share a log."""
     tag = f" [{process}]" if process else ""
-    logging.basicConfig(level=level, format=f"%(asctime)s{tag} %(levelname)s %(name)s: %(message)s")
+    text = logging.Formatter(f"%(asctime)s{tag} %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines(process or "gateway") if form == "json" else TextLines(text))
+    label_log_records()
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -117,6 +117,7 @@ def _worker(
             "FOREBAY_LEDGER_URL": backends.ledger_url,
             "FOREBAY_BROKER_URL": backends.broker_url,
             "FOREBAY_ROUTES": str(settings.routes or ""),
+            "FOREBAY_LOG_FORMAT": settings.log_format,
         },
         stdout=asyncio.subprocess.DEVNULL,  # Celery's banner; its log is on stderr
     )

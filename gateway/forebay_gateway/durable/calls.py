@@ -25,6 +25,7 @@ from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.calls import NewCall, attach, discard, watch
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.settings import Settings
+from forebay_backends.telemetry.call_labels import name_call
 from forebay_gateway.durable.accept import Acceptor
 from forebay_gateway.durable.disconnect import Disconnects
 from forebay_gateway.durable.item_sequence import ItemSequence
@@ -99,6 +100,7 @@ class _DurableRpc:
         self._method = incoming.method
         self._context = context
         self._call = CallKey(incoming.options.call_id or uuid7())
+        name_call(self._call.id)
         self._items = ItemSequence(incoming.options.resume_from, incoming.permit)
         stall_limit = StallLimit(stall_s(incoming.method, calls.settings))
         self._watch = Watch(self._call, self._items, stall_limit)
@@ -115,6 +117,7 @@ class _DurableRpc:
                     return await writer.write(attached)
             if has_requests:
                 await self._upload()
+                self._sent()
             return await writer.write(attached)
 
     def _response_writer(self) -> ResponseWriter:
@@ -155,7 +158,12 @@ class _DurableRpc:
             self._incoming.meter.accepted()
         if accepted and not new.receiving:
             await self._send_or_discard()
+            self._sent()
         return accepted
+
+    def _sent(self) -> None:
+        if self._incoming.span is not None:
+            self._incoming.span.sent()
 
     def _new_call(self) -> NewCall:
         incoming = self._incoming
@@ -166,6 +174,7 @@ class _DurableRpc:
             timeout_s=incoming.deadline.timeout_s(),
             request=b"" if self._method.client_streaming else incoming.first or b"",
             digest=incoming.digest,
+            traceparent="" if incoming.span is None else incoming.span.producer_traceparent,
         )
 
     async def _attach(self) -> tuple[str, bool]:
@@ -187,6 +196,9 @@ class _DurableRpc:
             raise CallIdReused(
                 f"the call id {self._call.id!r} stands for another call: give every call its own"
             )
+        name_call(self._call.id, snapshot.attempt)
+        if incoming.span is not None:
+            incoming.span.attached(snapshot.traceparent)
         self._items.attach(snapshot)
         if snapshot.state is State.QUEUED:
             await self._resend(snapshot.attempt)

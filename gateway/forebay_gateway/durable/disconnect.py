@@ -11,6 +11,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import cancel, discard, leave
 from forebay_backends.ledger.pipelining import Pipeliner
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watches import Watches
@@ -60,7 +61,8 @@ class Disconnects:
             await self._ledger_retry.retry(attempt)
             self._outage.succeeded()
         except BackendUnavailable as error:
-            _log.debug("call %s: its caller disconnected; its watch will expire", call)
+            with about_call(call.id):
+                _log.debug("call %s: its caller disconnected; its watch will expire", call)
             self._outage.failed(error)
 
     async def _discard_or_cancel(self, call: CallKey) -> None:
@@ -72,5 +74,6 @@ class Disconnects:
             await self._ledger_retry.retry(attempt)
             self._outage.succeeded()
         except BackendUnavailable as error:
-            _log.debug("call %s failed; if it was accepted, its watch will expire", call)
+            with about_call(call.id):
+                _log.debug("call %s failed; if it was accepted, its watch will expire", call)
             self._outage.failed(error)

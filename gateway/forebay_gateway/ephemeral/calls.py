@@ -40,6 +40,7 @@ from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import error_of_outcome
 from forebay_backends.settings import Settings
+from forebay_backends.telemetry.call_labels import about_call, name_call, stored_traceparent
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fleet.monitor import FleetMonitor
@@ -87,7 +88,10 @@ class EphemeralCalls:
         options = incoming.options
         member = call_pb2.BatchMember(call_id=uuid7(), metadata=options.forwarded_metadata)
         request = incoming.first or b""
-        call = EphemeralCall(incoming.method, options.priority, member, request, time.monotonic())
+        name_call(member.call_id)
+        call = EphemeralCall(
+            *(incoming.method, options.priority, member, request, time.monotonic()), incoming.span
+        )
         try:
             reply = await self._reply(incoming, call)
         except ForebayError as error:
@@ -125,7 +129,8 @@ class EphemeralCalls:
         for member in call_pb2.BatchReply.FromString(payload).members:
             call = self._in_flight.touch(member.call_id, now)
             if call is None:
-                _log.info("call %s: a reply came, but no caller waits for it", member.call_id)
+                with about_call(member.call_id):
+                    _log.info("call %s: a reply came, but no caller waits", member.call_id)
                 continue
             queue = self._batcher.queue_of(call.method, call.priority)
             queue.record_run_time(member.run_ms / 1000)
@@ -205,6 +210,9 @@ class EphemeralCalls:
         try:
             async with self._large_sends.turn(max(call.size for call in batch.calls.values())):
                 await self._broker.send(self._message(batch))
+            for call in batch.calls.values():
+                if call.span is not None:
+                    call.span.sent()
         except BackendUnavailable as error:
             self._fail(batch, error)
         except Exception:  # a bug must not leave the callers waiting
@@ -247,8 +255,11 @@ class EphemeralCalls:
             if not call.method.may_run_again or call.attempt >= limit:
                 call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
                 continue
-            _log.info("call %s is resent: its worker, or its message, was lost", call.id)
+            traceparent = stored_traceparent(call.member.metadata)
+            with about_call(call.id, call.attempt, call.method.name, traceparent):
+                _log.info("call %s is resent: its worker, or its message, was lost", call.id)
             call.attempt += 1
+            call.member.attempt = call.attempt
             self._metrics.rerun(batch.queue)
             self._metrics.message_resent(batch.queue)
             # Alone in its message: a call that crashes its process must not fail others again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from forebay.errors import ForebayError
 from forebay.routes import Method
@@ -12,6 +13,9 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, UnclaimedCall
 from forebay_backends.ledger.scripts import LEASE_S
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import RpcSpan
 
 
 class EphemeralCall:
@@ -24,6 +28,7 @@ class EphemeralCall:
         member: call_pb2.BatchMember,
         request: bytes,
         begun_at: float,
+        span: RpcSpan | None = None,
     ) -> None:
         self.method = method
         self.priority = priority
@@ -31,6 +36,7 @@ class EphemeralCall:
         """Without its request, which would be a second copy while the call waits."""
         self.request = request
         self.begun_at = begun_at
+        self.span = span
         self.reply: asyncio.Future[call_pb2.BatchMemberReply]
         self.reply = asyncio.get_running_loop().create_future()
         self.queue_wait: asyncio.TimerHandle | None = None

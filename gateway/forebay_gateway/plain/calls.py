@@ -34,6 +34,7 @@ from forebay.routes import Method
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
 from forebay_backends.settings import CeleryApplication, Settings
+from forebay_backends.telemetry.call_labels import name_call
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
@@ -42,7 +43,7 @@ from forebay_gateway.plain.brokers.celery_messages import (
     revoke,
 )
 from forebay_gateway.plain.brokers.choice import make_plain_broker, make_results
-from forebay_gateway.plain.in_flight import InFlight, PlainCall
+from forebay_gateway.plain.in_flight import InFlight, PlainCall, labelled
 from forebay_gateway.plain.inspection import PlainWorkers
 from forebay_gateway.plain.mapping.result_meta import read_meta, too_large
 from forebay_gateway.plain.mapping.results import response, responses
@@ -101,6 +102,7 @@ class PlainCalls:
         """Sends the call's task and returns or streams its responses; raises a ForebayError."""
         method, limits = incoming.method, self._settings
         task_id = f"{self._prefix}{uuid7()}"
+        name_call(task_id)
         message = task_of(
             incoming,
             task_id,
@@ -124,6 +126,8 @@ class PlainCalls:
                 async with self._large_sends.turn(len(incoming.first or b"")):
                     await self._send(call)
                 incoming.meter.accepted()
+                if incoming.span is not None:
+                    incoming.span.sent()
                 await context.send_initial_metadata(((CALL_ID, call.id), (ATTACHED, "new")))
                 if not method.server_streaming:
                     only = self._checked(await self._response(call))
@@ -282,6 +286,10 @@ class PlainCalls:
         if call is None:
             _log.debug("a state of a task that is not in flight: %s", task_id)
             return
+        with labelled(call):
+            self._on_news(call, body, content_type)
+
+    def _on_news(self, call: PlainCall, body: bytes, content_type: str) -> None:
         try:
             meta = read_meta(body, self._settings.max_message_bytes, content_type)
         except ForebayError as error:
@@ -323,6 +331,7 @@ class PlainCalls:
                 if time.monotonic() > give_up_at:
                     break
             await asyncio.sleep(RECONNECT_DELAY_S)
-        _log.warning(
-            "the %s is unavailable: the task %s could not be revoked", self._called, call.id
-        )
+        with labelled(call):
+            _log.warning(
+                "the %s is unavailable: the task %s could not be revoked", self._called, call.id
+            )

@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import inf
 
 from forebay.errors import ForebayError
+from forebay.metadata import TRACEPARENT
 from forebay.routes import Method
+from forebay_backends.telemetry.call_labels import CallLabels, about_call
 from forebay_gateway.admission.admission import Permit
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.task_outcome import Progress, Result
@@ -78,6 +81,12 @@ class PlainCall:
     @property
     def _query_interval_s(self) -> float:
         return min(_QUERY_INTERVAL_S, self.max_silence_s / 3)
+
+
+def labelled(call: PlainCall) -> AbstractContextManager[CallLabels]:
+    """Labels the lines that are logged in the block: no task of the call's RPC logs them."""
+    traceparent = call.message.extra_headers.get(TRACEPARENT, "")
+    return about_call(call.id, 1, call.method.name, traceparent)
 
 
 class InFlight:

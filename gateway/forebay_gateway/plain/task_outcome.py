@@ -129,7 +129,7 @@ def _celery_failure(raised: Raised, method: Method) -> Failed | None:
                 f"{method.route.task!r}; fix the route, or start the worker that has it",
             )
         case "celery", "Reject":
-            return Failed(TaskRejected("the task rejected its message"), raised.message)
+            return Failed(TaskRejected("the task rejected its message"), "it rejected its message")
         case "celery", "MaxRetriesExceededError":
             return Failed(
                 TaskRetriesExceeded("the task failed as often as it may be retried"),

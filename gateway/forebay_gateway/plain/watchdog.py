@@ -22,7 +22,7 @@ from forebay_gateway.fleet.health_check import HealthCheck
 from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults, Withdrawal, listening
 from forebay_gateway.plain.brokers.celery_messages import Reply, listings, query, rate_limits
 from forebay_gateway.plain.brokers.worker_replies import rate_limited_tasks_of, tasks_of
-from forebay_gateway.plain.in_flight import InFlight, PlainCall
+from forebay_gateway.plain.in_flight import InFlight, PlainCall, labelled
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
 from forebay_gateway.plain.task_outcome import aborted_if_effects
 
@@ -125,10 +125,11 @@ class Watchdog:
         if not (call.task_ended or call.is_silent_too_long(now)):
             return  # news came meanwhile
         error, note = call.refusal
-        _log.warning(
-            "call %s of %s: no news of the task %s for %g s: %s",
-            *(call.id, call.method.name, call.method.route.task, call.max_silence_s, note),
-        )
+        with labelled(call):
+            _log.warning(
+                "call %s of %s: no news of the task %s for %g s: %s",
+                *(call.id, call.method.name, call.method.route.task, call.max_silence_s, note),
+            )
         call.end(error)
 
     async def _refusal(self, call: PlainCall) -> tuple[ForebayError, str] | None:

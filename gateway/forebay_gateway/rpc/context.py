@@ -21,12 +21,13 @@ class Context(Protocol):
 
     Where the caller disconnects, cancels or reaches its deadline, the front cancels the task that
     runs the handler. Whatever would send something after that raises CancelledError.
-
-    `code` is the status that the RPC was ended with; None until then, and where the front knows
-    none, as after a disconnect.
     """
 
-    code: grpc.StatusCode | None
+    @property
+    def code(self) -> grpc.StatusCode | None:
+        """The status that the RPC was ended with; None until then, and where the front knows none,
+        as after a disconnect.
+        """
 
     def peer(self) -> str:
         """The caller's address, as gRPC writes it: `ipv4:10.0.0.7:50312`, `unix:`."""

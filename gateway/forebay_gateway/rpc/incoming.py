@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -20,6 +20,9 @@ from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions
 from forebay_gateway.rpc.status import parsed
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import RpcSpan
 
 
 class RequestStream:
@@ -56,7 +59,8 @@ class IncomingCall:
     """A call that was not accepted yet.
 
     `first` is None if the request stream is empty. `rest` yields the further requests; it
-    raises a `ForebayError` if one is invalid or the stream ends too early.
+    raises a `ForebayError` if one is invalid or the stream ends too early. `span` is None if the
+    gateway traces nothing.
     """
 
     method: Method
@@ -66,6 +70,7 @@ class IncomingCall:
     rest: AsyncIterator[bytes]
     permit: Permit
     meter: CallMeter
+    span: RpcSpan | None = None
 
     @property
     def is_attach_only(self) -> bool:
@@ -104,6 +109,7 @@ async def receive(
     permit: Permit,
     limits: RequestLimits,
     meter: CallMeter,
+    span: RpcSpan | None = None,
 ) -> IncomingCall:
     """Reads and checks the first request; raises a `ForebayError` if it is invalid.
 
@@ -125,7 +131,7 @@ async def receive(
         if not method.client_streaming:
             raise InvalidRequest("the request message is missing: the method takes one")
     rest = _rest(method, requests, check, limits.max_message_bytes)
-    return IncomingCall(method, options, deadline, first, rest, permit, meter)
+    return IncomingCall(method, options, deadline, first, rest, permit, meter, span)
 
 
 async def _first(requests: RequestStream, within_s: float) -> bytes | None:

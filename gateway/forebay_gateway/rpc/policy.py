@@ -16,6 +16,7 @@ def new_call(
     timeout_s: float | None,
     request: bytes,
     digest: str,
+    traceparent: str = "",
 ) -> NewCall:
     """The record of a call that is being accepted; `timeout_s` is the caller's."""
     limits = method.route.limits
@@ -43,6 +44,7 @@ def new_call(
         live=method.route.live,
         idle_s=limits.idle_s or settings.idle_s,
         fingerprint=method.fingerprint,
+        traceparent=traceparent,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,12 @@ from forebay.errors import (
 )
 from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay.routes import Method
+from forebay_backends.telemetry.call_labels import (
+    CallLabels,
+    current_call,
+    label_task,
+    stored_traceparent,
+)
 from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
@@ -40,9 +47,11 @@ from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.status import abort
+from forebay_gateway.rpc.traced import Trust, serve_traced
 from forebay_gateway.server.ledger_calls import LedgerCalls
 
 if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import RpcSpan, Tracing
     from forebay_gateway.plain.calls import PlainCalls
 
 _log = logging.getLogger(__name__)
@@ -65,7 +74,10 @@ class _Calls(Protocol):
 
 
 class CallHandler:
-    """One per gateway. `ledger_calls` is None if no method needs it; `plain` is by application."""
+    """One per gateway. `ledger_calls` is None if no method needs it; `plain` is by application.
+
+    `tracing` is None if the gateway traces nothing; `trust` says whose sampling it follows.
+    """
 
     def __init__(
         self,
@@ -74,26 +86,34 @@ class CallHandler:
         ledger_calls: LedgerCalls | None,
         plain: Mapping[str, PlainCalls],
         metrics: GatewayMetrics,
+        tracing: Tracing | None = None,
+        trust: Trust = "authenticated",
     ) -> None:
         self._metrics = metrics
         self._limits = limits
         self._checks = checks
         self._ledger_calls = ledger_calls
         self._plain = plain
+        self._tracing = tracing
+        self._trust = trust
 
     def handler(self, method: Method) -> Handler:
         """Serves the method's RPCs."""
 
         async def serve(context: Context) -> bytes | None:
-            return await self._serve(method, context)
+            label_task(CallLabels(method.name))
+            if self._tracing is None:
+                return await self._serve(method, context, None)
+            run = partial(self._serve, method)
+            return await serve_traced(self._tracing, self._trust, method.name, context, run)
 
         return Handler(serve, method.server_streaming)
 
-    async def _serve(self, method: Method, context: Context) -> bytes | None:
+    async def _serve(self, method: Method, context: Context, span: RpcSpan | None) -> bytes | None:
         meter = CallMeter(self._metrics.method(method.name), context.time_remaining)
         try:
             with meter, self._limits.admission.admit(caller_of(context.peer())) as permit:
-                incoming = await self._receive(method, context, permit, meter)
+                incoming = await self._receive(method, context, permit, meter, span)
                 calls = self._calls_of(incoming)
                 if incoming.is_attach_only:
                     return await calls.serve(incoming, context)
@@ -102,6 +122,8 @@ class CallHandler:
                     await self._ledger_calls.ready()
                 max_batch = method.route.max_batch if incoming.ephemeral else 1
                 queues = self._limits.queues[method.application]
+                if span is not None:
+                    span.publish(method.route.queue, incoming.options.forwarded_metadata)
                 with queues.counted(method.route.queue, max_batch):
                     return await calls.serve(incoming, context)
         except ForebayError as error:
@@ -126,9 +148,16 @@ class CallHandler:
         return calls
 
     async def _receive(
-        self, method: Method, context: Context, permit: Permit, meter: CallMeter
+        self,
+        method: Method,
+        context: Context,
+        permit: Permit,
+        meter: CallMeter,
+        span: RpcSpan | None,
     ) -> IncomingCall:
         options = read_call_options(context.invocation_metadata() or (), method.route)
+        if span is None:
+            current_call().traceparent = stored_traceparent(options.forwarded_metadata)
         _check_options(method, options)
         deadline = Deadline.after(context.time_remaining())
         if deadline.passed:
@@ -136,7 +165,8 @@ class CallHandler:
         check = self._checks.get(method.name, NoCheck)()
         requests = RequestStream(context, self._limits.reads, permit.caller, permit.take)
         return await receive(
-            method, options, deadline, requests, check, permit, self._limits.requests, meter
+            *(method, options, deadline, requests, check, permit, self._limits.requests),
+            *(meter, span),
         )
 
     async def _check_queue(self, incoming: IncomingCall) -> None:

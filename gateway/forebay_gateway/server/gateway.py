@@ -18,6 +18,7 @@ from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
 from forebay_backends.settings.addresses import is_loopback
+from forebay_backends.telemetry.tracing import TracingError, make_tracing
 from forebay_gateway.admission.admission import Admission
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.admission.queue_monitor import QueueMonitor
@@ -49,6 +50,7 @@ from forebay_gateway.server.port import can_share_port, reserved_port
 from forebay_gateway.server.rpc_meter import RpcMeter
 
 if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import Tracing
     from forebay_gateway.plain.calls import PlainCalls
 
 _HAND_OVER_S = 0.02
@@ -154,8 +156,10 @@ class _Gateway:
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
         self.health = HealthService(_parts(methods, () if admin is None else admin.services))
         self._main_is_up = {"ledger": self._ledger_calls is None, "plain": "" not in self._plain}
+        self._tracing = _tracing()
         call_handler = CallHandler(
-            limits, _checks(settings), self._ledger_calls, self._plain, self._metrics
+            *(limits, _checks(settings), self._ledger_calls, self._plain, self._metrics),
+            *(self._tracing, settings.trace_trust),
         )
         reads = _own_service_reads(settings)
         own = own_handlers(methods, self.health, admin, reads)
@@ -234,6 +238,8 @@ class _Gateway:
 
     async def close(self) -> None:
         await asyncio.gather(*(calls.close() for calls in self._calls()))
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.flush)
 
     def _calls(self) -> Iterator[LedgerCalls | PlainCalls]:
         if self._ledger_calls is not None:
@@ -265,6 +271,13 @@ def _checks(settings: Settings) -> dict[str, CheckFactory]:
     try:
         return load_checks(settings.checks)
     except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _tracing() -> Tracing | None:
+    try:
+        return make_tracing("forebay-gateway")
+    except TracingError as error:
         raise SettingsError(str(error)) from error
 
 

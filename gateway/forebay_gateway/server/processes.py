@@ -94,6 +94,7 @@ def _gateway_process(
             "FOREBAY_SERVICES": json.dumps(settings.services),
             "FOREBAY_ROUTES": str(settings.routes or ""),
             "FOREBAY_LOG_LEVEL": settings.log_level,
+            "FOREBAY_LOG_FORMAT": settings.log_format,
         },
     )
     stop_s = settings.lame_duck_s + settings.drain_s + _STOP_AFTER_DRAIN_S

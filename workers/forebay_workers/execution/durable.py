@@ -31,6 +31,7 @@ from forebay_backends.ledger.operations.attempts import (
 )
 from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.outcome import outcome_of_error
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_workers.celery_hooks.request import Attempt
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -54,18 +55,21 @@ def run_calls(
     One round trip ends an attempt and begins the next.
     """
     shares_task = len(attempts) > 1
+    trace = runtime.task_trace(len(attempts))
     end: Operation[Any] | None = None
     with runtime.control.reserved(attempts):
         for call, attempt in attempts:
             operation = begin(call, attempt, runtime.worker, runtime.control.channel)
             begun = _run_both(runtime, end, operation)
-            if isinstance(begun, Refused):
-                _log.info("call %s is not begun: %s", call, begun.why)
-                end = None
-            else:
-                end = _run_call(
-                    runtime, method, handler, call, attempt, begun, shares_task=shares_task
-                )
+            with about_call(call.id, attempt, method.name) as labels:
+                if isinstance(begun, Refused):
+                    _log.info("call %s is not begun: %s", call, begun.why)
+                    end = None
+                    continue
+                metadata = to_pairs(call_pb2.Metadata.FromString(begun.metadata))
+                context = _context(runtime, call, attempt, begun, metadata)
+                context.trace(trace, method, labels)
+                end = _run_call(runtime, method, handler, begun, context, shares_task=shares_task)
     if end is not None:
         _log_refused_end(end, retry_while_unavailable(partial(runtime.ledger.run, end)))
 
@@ -84,28 +88,39 @@ def _run_both(
 
 def _log_refused_end(end: Operation[Any], refused: object) -> None:
     if isinstance(refused, Refused):
-        _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
+        call = CallKey.parse(str(end.arguments[0]))
+        with about_call(call.id):
+            _log.info("call %s ended before its handler: %s", call, refused.why)
+
+
+def _context(
+    runtime: Runtime,
+    call: CallKey,
+    attempt: int,
+    begun: Begun,
+    metadata: Sequence[tuple[str, str | bytes]],
+) -> CallContext:
+    return CallContext(
+        call,
+        attempt,
+        metadata=((CALL_ID, call.id), *metadata),
+        timeout_s=begun.timeout_s,
+        flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
+        send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
+    )
 
 
 def _run_call(
     runtime: Runtime,
     method: Method,
     handler: Callable[..., Any],
-    call: CallKey,
-    attempt: int,
     begun: Begun,
+    context: CallContext,
     *,
     shares_task: bool,
 ) -> Operation[Any]:
     """Runs one attempt; returns the operation that ends it in the ledger."""
-    context = CallContext(
-        call,
-        attempt,
-        metadata=((CALL_ID, call.id), *to_pairs(call_pb2.Metadata.FromString(begun.metadata))),
-        timeout_s=begun.timeout_s,
-        flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
-        send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
-    )
+    call, attempt = context.call, context.attempt
     emitter = _Emitter(runtime, method, context)
     started = time.monotonic()
     with runtime.control.running(context, durable=True, shares_task=shares_task):

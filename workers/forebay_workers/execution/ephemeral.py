@@ -17,6 +17,7 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.outcome import outcome_of_error
+from forebay_backends.telemetry.call_labels import CallLabels, about_call
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -47,6 +48,7 @@ class _Run:
         self._handler = handler
         self._batch = batch
         self._limit_s = run_limit_s(runtime, method)
+        self._trace = runtime.task_trace(len(batch.members))
         # A call that kills its process makes the others run again, which their method must allow.
         self._shares_task = len(batch.members) > 1 and method.may_run_again
 
@@ -67,15 +69,16 @@ class _Run:
         control = self._runtime.control
         with control.reserved((call, 1) for call in calls):
             for call, member in zip(calls, self._batch.members, strict=True):
-                if control.was_stopped(call, 1):
-                    _log.info("call %s is not begun: its caller has disconnected", call)
-                    continue
-                reply = self._run_member(call, member)
+                with about_call(call.id, member.attempt or 1, self._method.name) as labels:
+                    if control.was_stopped(call, 1):
+                        _log.info("call %s is not begun: its caller has disconnected", call)
+                        continue
+                    reply = self._run_member(call, member, labels)
                 if reply is not None:
                     replies.add(reply)
 
     def _run_member(
-        self, call: CallKey, member: call_pb2.BatchMember
+        self, call: CallKey, member: call_pb2.BatchMember, labels: CallLabels
     ) -> call_pb2.BatchMemberReply | None:
         """Runs a call; returns None if it was stopped, since no caller waits for it then."""
         reply = call_pb2.BatchMemberReply(call_id=member.call_id)
@@ -85,6 +88,7 @@ class _Run:
             reply.outcome.CopyFrom(_expired())
             return reply
         context = self._context(call, member, now_ms, reply)
+        context.trace(self._trace, self._method, labels, member.attempt)
         begun = time.monotonic()
         outcome = self._invoke(context, member, reply)
         run_s = time.monotonic() - begun

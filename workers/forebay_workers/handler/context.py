@@ -9,20 +9,25 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import grpc
 
 from forebay.deadline import Deadline
 from forebay.metadata import GrpcMetadata, from_pairs
+from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Flow
 from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.telemetry.call_labels import CallLabels, traceparent_of
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.interrupted import Aborted, Stopped
 from forebay_workers.handler.process_exit import ends_process
 from forebay_workers.handler.status import HandlerStatus
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import AttemptSpan, TaskTrace
 
 POLL_INTERVAL_S = LEASE_S / 3
 """How often a waiting handler reads the ledger, since notices may be lost."""
@@ -55,6 +60,7 @@ class CallContext(grpc.ServicerContext):
     ) -> None:
         self.call = call
         self.attempt = attempt
+        self.span: AttemptSpan | None = None
         self.stopped: str | None = None
         self.cancelled = False  # by the handler itself, with `cancel`
         self.flow = flow
@@ -69,6 +75,20 @@ class CallContext(grpc.ServicerContext):
         self._callbacks: list[Callable[[], None]] | None = []
 
     # Called by the worker.
+
+    def trace(
+        self, trace: TaskTrace | None, method: Method, labels: CallLabels, number: int = 0
+    ) -> None:
+        """Starts the attempt's span, if calls are traced, and labels its lines of the log.
+
+        `number` is the attempt's, if it is not that of the context.
+        """
+        if trace is None:
+            labels.traceparent = traceparent_of(self._metadata)
+            return
+        queue, attempt = method.route.queue, number or self.attempt
+        self.span = trace.attempt(method.name, queue, self.call.id, attempt, self._metadata)
+        labels.traceparent = self.span.traceparent
 
     def stop(self, reason: str) -> None:
         """Asks the handler to end: the call is over. The first reason is kept."""

@@ -26,6 +26,7 @@ from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.attempts import read_flow
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.pubsub import listen
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_backends.urls import RedisServer
 from forebay_workers.handler.context import CallContext
 
@@ -152,7 +153,8 @@ class ControlChannel:
 
     def _kill_if_running(self, key: str, attempt: int) -> None:
         if (key, attempt) in self._shared:
-            _log.warning("call %s was stopped and still runs; its pool child kills itself", key)
+            with about_call(CallKey.parse(key).id, attempt):
+                _log.warning("call %s was stopped and still runs; its pool child kills itself", key)
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _read_all(self) -> None:

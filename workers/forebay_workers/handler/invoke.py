@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError, Message
 
@@ -20,6 +20,9 @@ from forebay_workers.handler.interrupted import Aborted, Interrupted, Refused, S
 from forebay_workers.handler.process_exit import ends_process
 from forebay_workers.handler.request_iterator import RequestIterator
 from forebay_workers.handler.version_check import unreadable
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import AttemptSpan
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +45,24 @@ def invoke(
     exceptions that end the process. No pool but prefork ends a call whose task raised another
     BaseException, so `sys.exit()` and asyncio's CancelledError fail the call here.
 
-    Context variables that the handler or an interceptor sets hold for this call only.
+    Context variables that the handler or an interceptor sets hold for this call only. One of them
+    is OpenTelemetry's current span, the attempt's.
     """
     run = partial(_invoke, method, handler, requests, context, check, emit, max_message_bytes)
-    return copy_context().run(run)
+    if context.span is None:
+        return copy_context().run(run)
+    return copy_context().run(_traced, context.span, run, context)
+
+
+def _traced(
+    span: AttemptSpan, run: Callable[[], call_pb2.Outcome | None], context: CallContext
+) -> call_pb2.Outcome | None:
+    outcome = None
+    try:
+        outcome = span.run(run)
+        return outcome
+    finally:
+        span.end(None if outcome is None else outcome.code, context.stopped)
 
 
 def _invoke(
@@ -67,6 +84,8 @@ def _invoke(
                 raise Stopped
             context.response_started()
             emit(response, _serialized(method, response, max_message_bytes))
+            if context.span is not None and method.server_streaming:
+                context.span.on_item()
     except Aborted:
         pass
     except Stopped:
@@ -81,6 +100,8 @@ def _invoke(
     except BaseException as error:
         if ends_process(error):
             raise
+        if context.span is not None:
+            context.span.failed(error)
         return _failure(method, context, error)
     finally:
         context.finish()
@@ -96,7 +117,8 @@ def _own_outcome(context: CallContext) -> call_pb2.Outcome:
 def _failure(method: Method, context: CallContext, error: BaseException) -> call_pb2.Outcome | None:
     """Returns the outcome of a handler that raised; None if that was because it was stopped."""
     if context.stopped is not None and not context.cancelled:
-        _log.info("call %s: after it was stopped, its handler raised %r", context.call, error)
+        kind = type(error).__name__  # the log of a stopped call needs no more of it
+        _log.info("call %s: after it was stopped, its handler raised %s", context.call, kind)
         return None
     _log.exception("call %s: the handler of %s failed", context.call, method.name)
     if not context.status.number:

@@ -21,6 +21,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -39,6 +40,7 @@ from forebay_backends.ledger.presence import MAX_LISTED, WorkerPresence, announc
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.reaper import REAP_INTERVAL_S, Reaper, RepairCounts, count_lapses
 from forebay_backends.settings import Settings
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
 from forebay_backends.urls import RedisServer
 from forebay_workers.celery_hooks.fork_pause import ForkPause
 from forebay_workers.celery_hooks.request import (
@@ -218,7 +220,9 @@ class LeaseKeeper:
         for claims, refusals in zip(by_partition.values(), answers, strict=True):
             for (request, attempt), refused in zip(claims, refusals, strict=True):
                 if refused is not None:
-                    _log.info("call %s: the lease on attempt %d is lost: %s", *attempt, refused.why)
+                    call, number = attempt
+                    with about_call(call.id, number):
+                        _log.info("call %s: its lease is lost: %s", call, refused.why)
                     self._stops.start(request.id, time.monotonic())
                     self._to_stop.add(attempt)
 
@@ -276,17 +280,27 @@ def _kill(request: CallRequest) -> None:
     """Kills the pool child that runs a request whose grace has passed, if that is safe."""
     if request.pool_pid is None:
         if request.begun:
-            _log.warning(
-                "call %s was stopped and its handler still runs: only the prefork pool can end "
-                "it; let the handler check context.is_active()",
-                request.id,
-            )
+            with _about(request):
+                _log.warning(
+                    "call %s was stopped and its handler still runs: only the prefork pool can "
+                    "end it; let the handler check context.is_active()",
+                    request.id,
+                )
         return
     if len(request.call_ids) > 1:
         return  # the child knows which of the calls runs, and kills itself (control_channel.py)
-    _log.warning("call %s was stopped and still runs; its pool child is killed", request.id)
+    with _about(request):
+        _log.warning("call %s was stopped and still runs; its pool child is killed", request.id)
     with contextlib.suppress(ProcessLookupError):
         os.kill(request.pool_pid, signal.SIGKILL)
+
+
+def _about(request: CallRequest) -> AbstractContextManager[CallLabels]:
+    """Labels lines about the only call of a request; about the first, if there are more."""
+    call, attempt = request.attempts[0]
+    metadata = request.batch.members[0].metadata if request.batch is not None else None
+    traceparent = "" if metadata is None else stored_traceparent(metadata)
+    return about_call(call.id, attempt, traceparent=traceparent)
 
 
 def _has_died(pid: int) -> bool:

@@ -62,7 +62,8 @@ class DroppedMessages:
             _, kwargs, _ = message.payload
             self._new.put(_dropped(message, name, kwargs, self._redis_broker))
         except Exception as error:  # anyone may write to the queue; consuming must go on
-            _log.warning("a message for task %r is not Forebay's: %r", name, error)
+            kind = type(error).__name__
+            _log.warning("a message for task %r is not Forebay's: %s", name, kind)
 
     async def resend_or_fail(self, ledger: Ledger, broker: Broker, worker: str) -> None:
         """Resends messages that a live worker can run; ends the calls of the others.

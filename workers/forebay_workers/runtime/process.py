@@ -12,18 +12,22 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from forebay.checks import CheckFactory, load_checks
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, load_settings
+from forebay_backends.telemetry.tracing import make_tracing
 from forebay_workers.handler.control_channel import ControlChannel
 from forebay_workers.handler.ledger_clock import LedgerClock
 from forebay_workers.handler.native_threads import share_threads, unshare_threads
 from forebay_workers.lease.keeper import LeaseKeeper
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import TaskTrace, Tracing
 
 T = TypeVar("T")
 
@@ -71,7 +75,19 @@ class Runtime:
         if _worker.metrics is not None:
             _worker.metrics.report()
 
+    def task_trace(self, size: int) -> TaskTrace | None:
+        """The trace of a task of `size` calls; None if the process traces nothing."""
+        tracing = self._once(self._make_tracing)
+        return None if tracing is None else tracing.task(size)
+
+    def flush_spans(self) -> None:
+        """Exports the spans that have ended."""
+        tracing: Tracing | None = self._made.get(self._make_tracing)
+        if tracing is not None:
+            tracing.flush()
+
     def close(self) -> None:
+        self.flush_spans()
         with self._making:
             if self._make_control_channel in self._made:
                 self.control.close()
@@ -98,6 +114,9 @@ class Runtime:
 
     def _make_clock(self) -> LedgerClock:
         return LedgerClock(self.ledger)
+
+    def _make_tracing(self) -> Tracing | None:
+        return make_tracing("forebay-worker")
 
     def _make_checks(self) -> dict[str, CheckFactory]:
         return load_checks(self.settings.checks)
@@ -167,3 +186,9 @@ def runtime() -> Runtime:
             _worker.runtime = Runtime(_worker.id, _worker.slots)
             _worker.runtime_pid = os.getpid()
         return _worker.runtime
+
+
+def flush_spans() -> None:
+    """Exports the spans of this process that have ended."""
+    if _worker.runtime is not None and _worker.runtime_pid == os.getpid():
+        _worker.runtime.flush_spans()

@@ -10,10 +10,14 @@ from importlib.metadata import version
 from typing import Any
 from weakref import WeakSet
 
+from billiard.util import get_logger as billiard_logger
 from celery import Celery
 from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
     task_unknown,
     worker_init,
+    worker_process_shutdown,
     worker_ready,
     worker_shutdown,
     worker_shutting_down,
@@ -22,14 +26,18 @@ from celery.signals import (
 from forebay_backends.aio.outage_log import RepeatFilter
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.process.memory import freeze_startup_objects
+from forebay_backends.telemetry.log_lines import JsonLines, TextLines, label_log_records
+from forebay_backends.telemetry.tracing import TracingError, import_tracing
+from forebay_workers.celery_hooks.hidden_bodies import HiddenBodies
 from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
 from forebay_workers.metrics.option import add_option
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
 from forebay_workers.runtime.green_threads import green_threads_problem
-from forebay_workers.runtime.process import current_worker, settings
+from forebay_workers.runtime.process import current_worker, flush_spans, settings
 
+_DROPPING_LOGGER = "celery.worker.consumer.consumer"
 _REPEATING_LOGGERS = (
-    *("celery.worker.consumer.consumer", "celery.worker.consumer.connection"),
+    *(_DROPPING_LOGGER, "celery.worker.consumer.connection"),
     *("kombu.connection", "kombu.common", "kombu.transport.redis", "kombu.transport.virtual.base"),
 )
 
@@ -43,10 +51,13 @@ def follow(app: Celery) -> None:
     """
     _applications.add(app)
     add_option(app, _set_metrics)
+    after_setup_logger.connect(on_logger_set_up)
+    after_setup_task_logger.connect(on_logger_set_up)
     worker_init.connect(on_worker_init)
     worker_ready.connect(on_worker_ready)
     task_unknown.connect(on_task_unknown)
     worker_shutting_down.connect(on_worker_shutting_down)
+    worker_process_shutdown.connect(on_child_shutdown)
     worker_shutdown.connect(on_worker_shutdown)
 
 
@@ -59,8 +70,10 @@ def on_worker_init(sender: Any, **_: object) -> None:
         raise SystemExit(f"forebay: {problem}")  # Celery would log an Exception, and go on
     worker = current_worker()
     if not worker.is_hosted:
+        label_log_records()
+        _import_tracing()
         freeze_startup_objects()  # before any fork, so that children share it
-        _fold_repeated_warnings()
+        _filter_logs()
     worker.id = f"{sender.hostname}.{uuid.uuid4()}"
     worker.pid = os.getpid()
     worker.slots = max(1, sender.concurrency or 1)
@@ -74,12 +87,30 @@ def _set_metrics(metrics: WorkerMetrics) -> None:
     current_worker().metrics = metrics
 
 
-def _fold_repeated_warnings() -> None:
-    """Celery and kombu log every failed try to reach a broker."""
+def _import_tracing() -> None:
+    """Celery would log an exception of a child, and start the next one."""
+    try:
+        import_tracing()
+    except TracingError as error:
+        raise SystemExit(f"forebay: {error}") from error
+
+
+def on_logger_set_up(logger: logging.Logger, **_: object) -> None:
+    """Gives Celery's handlers lines that show the call; an application's own are left alone."""
+    as_json = settings().log_format == "json"
+    for handler in (*logger.handlers, *billiard_logger().handlers):
+        formatter = handler.formatter
+        if formatter is not None and not isinstance(formatter, TextLines | JsonLines):
+            handler.setFormatter(JsonLines() if as_json else TextLines(formatter))
+
+
+def _filter_logs() -> None:
+    """Celery and kombu log every failed try to reach a broker, and messages that they drop."""
     for name in _REPEATING_LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(each, RepeatFilter) for each in logger.filters):
             logger.addFilter(RepeatFilter())
+    logging.getLogger(_DROPPING_LOGGER).addFilter(HiddenBodies())
 
 
 def on_worker_ready(sender: Any, **_: object) -> None:
@@ -114,6 +145,13 @@ def on_worker_shutdown(sender: Any, **_: object) -> None:
     keeper = current_worker().keeper
     if keeper is not None and sender.app in _applications:
         keeper.close()
+    if sender.app in _applications:
+        flush_spans()
+
+
+def on_child_shutdown(**_: object) -> None:
+    """Exports the spans of a pool's child that ends."""
+    flush_spans()
 
 
 def _presence(consumer: Any) -> WorkerPresence:

@@ -16,6 +16,7 @@ from celery.worker import strategy as celery_strategy
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.operations.attempts import claim
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_workers.celery_hooks.request import Attempt, attempts_of, reserved_calls
 from forebay_workers.runtime import process
 
@@ -31,7 +32,9 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
     ) -> Any:
         refusal = _refusal(message)
         if refusal is not None:
-            _log.info("call %s is not begun: %s", message.headers.get("id"), refusal)
+            task_id = message.headers.get("id")
+            with about_call(str(task_id).partition("#")[0]):
+                _log.info("call %s is not begun: %s", task_id, refusal)
             ack(_log, consumer.connection_errors)
             return None
         return handle(message, body, ack, reject, callbacks, **options)
@@ -56,7 +59,7 @@ def _refusal(message: Any) -> str | None:
         if not attempts:
             raise KeyError("call")
     except Exception as error:  # anyone may write to the queue; pickle, too, is refused here
-        return f"its message is not Forebay's: {error!r}"
+        return f"its message is not Forebay's: {type(error).__name__}"
     reserved = reserved_calls()
     reserved_attempts = {attempt for request in reserved for attempt in request.durable}
     if reserved_attempts.issuperset(attempts):

@@ -56,6 +56,7 @@ class NewCall:
     live: bool
     idle_s: float
     fingerprint: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class CallSnapshot:
     receiving: bool
     ending: Ending | None
     credit_wait_s: float = 0.0
+    traceparent: str = ""
 
 
 def accept(
@@ -104,6 +106,8 @@ def accept(
         fields["request"] = new.request
     if new.live:
         fields |= {"live_requests": "open", "idle_limit_ms": milliseconds(new.idle_s, at_least=1)}
+    if new.traceparent:
+        fields["traceparent"] = new.traceparent
     state = State.RECEIVING if new.receiving else State.QUEUED
     return about(
         call,
@@ -183,7 +187,7 @@ def _snapshot(reply: Reply) -> CallSnapshot | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
     _, method, digest, ahead, sent, first, outcome, initial, transient, *words_of_state = reply
-    receiving, credit_wait_ms, *words = [word.decode() for word in words_of_state]
+    traceparent, receiving, credit_wait_ms, *words = [word.decode() for word in words_of_state]
     state = known_state(words[0])
     if state is None:
         return Refused(Refusal.NEWER)
@@ -201,4 +205,5 @@ def _snapshot(reply: Reply) -> CallSnapshot | Refused:
         receiving == "1",
         parse_ending(words, outcome) if state.terminal else None,
         int(credit_wait_ms) / 1000,
+        traceparent,
     )

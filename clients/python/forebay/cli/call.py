@@ -14,7 +14,12 @@ from google.protobuf.message import Message
 from rich.console import Console
 
 from forebay.channels import channel
-from forebay.cli.call_requests import request_messages, request_metadata
+from forebay.cli.call_requests import (
+    request_messages,
+    request_metadata,
+    trace_id,
+    traced,
+)
 from forebay.cli.connection import server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail, show_id
@@ -48,6 +53,7 @@ _SHOWN_AT_EACH_END = 24
 @click.option("--id", "call_id", metavar="ID", help="The call's id; makes the call durable.")
 @click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Skip the first N items.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is the most urgent.")
+@click.option("--trace", is_flag=True, help="Trace the call, and print the trace's id.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
 @click.option(
     "--requests",
@@ -66,6 +72,7 @@ def call(
     call_id: str | None,
     resume_from: int | None,
     priority: int | None,
+    trace: bool,
     headers: tuple[str, ...],
     requests: TextIO | None,
     services: tuple[str, ...],
@@ -81,6 +88,9 @@ def call(
     found = _method(method, _methods(target, services, routes))
     messages = list(request_messages(found, fields, requests))
     metadata = request_metadata(call_id, resume_from, priority, headers)
+    if trace:
+        metadata = traced(metadata)
+        click.echo(f"trace {trace_id(metadata)}", err=True)
     with channel(target, resume=resume, pool=found.pool, routes=routes) as gateways:
         _run(gateways, target, found, messages, metadata, timeout)
 

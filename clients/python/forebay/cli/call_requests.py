@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
@@ -10,8 +12,12 @@ import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from forebay.metadata import CALL_ID, PRIORITY, RESUME_FROM
+from forebay.metadata import CALL_ID, PRIORITY, RESUME_FROM, TRACEPARENT
 from forebay.routes import Method
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+TextPairs = tuple[tuple[str, str], ...]
 
 
 def request_messages(
@@ -74,3 +80,24 @@ def request_metadata(
             raise click.ClickException(f"-H {header}: expected KEY:VALUE")
         pairs.append((key.strip().lower(), value.strip()))
     return tuple(pairs)
+
+
+def traced(metadata: TextPairs) -> TextPairs:
+    """The metadata with a W3C trace context, unless it has one, that asks for the call's spans.
+
+    https://www.w3.org/TR/trace-context/
+    """
+    if any(key == TRACEPARENT for key, _ in metadata):
+        return metadata
+    return (*metadata, (TRACEPARENT, f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"))
+
+
+def trace_id(metadata: TextPairs) -> str:
+    """The id of the trace in the metadata; raises ClickException for another form."""
+    (traceparent,) = [value for key, value in metadata if key == TRACEPARENT] or [""]
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None:
+        raise click.ClickException(
+            f"-H {TRACEPARENT}: {traceparent} is not a W3C trace context, 00-TRACE-SPAN-FLAGS"
+        )
+    return found[1]

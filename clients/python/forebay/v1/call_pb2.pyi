@@ -202,6 +202,7 @@ class BatchMember(_message.Message):
     DEADLINE_MS_FIELD_NUMBER: _builtins.int
     BEGIN_BY_MS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id."""
     request: _builtins.bytes
@@ -212,9 +213,13 @@ class BatchMember(_message.Message):
     """The end of the call's queue wait, in ms of the ledger's clock; after it the call must not
     start.
     """
+    attempt: _builtins.int
+    """The number of the attempt, for logs and traces. 0: the first."""
     @_builtins.property
     def metadata(self) -> Global___Metadata:
-        """The request metadata that the route passes to the handler."""
+        """The request metadata that the route passes to the handler. Its `traceparent` is the gateway's, if
+        the gateway traces calls.
+        """
 
     def __init__(
         self,
@@ -224,10 +229,11 @@ class BatchMember(_message.Message):
         deadline_ms: _builtins.int = ...,
         begin_by_ms: _builtins.int = ...,
         metadata: Global___Metadata | None = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_by_ms", b"begin_by_ms", "call_id", b"call_id", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "call_id", b"call_id", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

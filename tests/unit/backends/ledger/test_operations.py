@@ -189,7 +189,8 @@ def test_emitting_returns_the_progress_of_readers(operation: Operation[Flow | Re
 
 
 def test_watching_returns_the_state_of_a_running_call() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient", b"1", b"1500"]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient"]
+    reply += [b"00-1-2-01", b"1", b"1500"]
     words = [b"RUNNING", b"", b"5", b"1", b"2", b"3"]
     assert watch(CALL, "channel").parse([*reply, *words]) == CallSnapshot(
         "m",
@@ -205,11 +206,12 @@ def test_watching_returns_the_state_of_a_running_call() -> None:
         receiving=True,
         ending=None,
         credit_wait_s=1.5,
+        traceparent="00-1-2-01",
     )
 
 
 def test_attaching_to_a_finished_call_returns_its_ending() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"0", b"0"]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"", b"0", b"0"]
     words = [b"EXPIRED", b"DEADLINE_EXCEEDED", b"5", b"1", b"2", b"3"]
     found = watch(CALL, "channel").parse([*reply, *words])
     assert isinstance(found, CallSnapshot)

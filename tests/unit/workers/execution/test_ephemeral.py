@@ -37,6 +37,7 @@ class Worker:
             was_stopped=lambda *_: False,
         )
         self.ran = lambda method, seconds: None
+        self.task_trace = lambda _: None
         self.replies: dict[str, call_pb2.BatchMemberReply] = {}
 
     def run(self, handler: Any, *members: call_pb2.BatchMember) -> None:

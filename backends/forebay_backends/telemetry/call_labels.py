@@ -1,0 +1,90 @@
+"""Which call, attempt and trace a line of the log belongs to.
+
+A context variable has the labels of the call that the current task or thread serves. So every line
+that is logged meanwhile gets them, also a handler's own: `log_lines.py` puts them into the
+records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from forebay.metadata import TRACEPARENT
+from forebay.v1 import call_pb2
+
+
+class CallLabels:
+    """The labels of one RPC or attempt; they are filled in as they become known."""
+
+    __slots__ = ("attempt", "call_id", "method", "traceparent")
+
+    def __init__(
+        self, method: str = "", call_id: str = "", attempt: int = 0, traceparent: str = ""
+    ) -> None:
+        self.method = method
+        self.call_id = call_id
+        self.attempt = attempt
+        """0 while it is unknown."""
+        self.traceparent = traceparent
+        """W3C trace context of the current span; empty without one."""
+
+    @property
+    def trace_id(self) -> str:
+        return self.traceparent[3:35]
+
+    @property
+    def span_id(self) -> str:
+        return self.traceparent[36:52]
+
+
+NO_CALL = CallLabels()
+
+_labels: ContextVar[CallLabels] = ContextVar("forebay_call", default=NO_CALL)
+
+
+def current_call() -> CallLabels:
+    """The labels of the call that the current task or thread serves; empty without one."""
+    return _labels.get()
+
+
+def label_task(labels: CallLabels) -> None:
+    """Labels the current task until it ends."""
+    _labels.set(labels)
+
+
+def name_call(call_id: str, attempt: int = 1) -> None:
+    """Adds the call's id and attempt to the labels of the current task."""
+    labels = _labels.get()
+    if labels is not NO_CALL:
+        labels.call_id, labels.attempt = call_id, attempt
+
+
+@contextmanager
+def about_call(
+    call_id: str, attempt: int = 0, method: str = "", traceparent: str = ""
+) -> Iterator[CallLabels]:
+    """Labels the lines that are logged in the block."""
+    labels = CallLabels(method, call_id, attempt, traceparent)
+    token = _labels.set(labels)
+    try:
+        yield labels
+    finally:
+        _labels.reset(token)
+
+
+def stored_traceparent(metadata: call_pb2.Metadata) -> str:
+    """The trace context in stored metadata; empty without one."""
+    for entry in metadata.entries:
+        if entry.key == TRACEPARENT:
+            return entry.value.decode("ascii", "replace")
+    return ""
+
+
+def traceparent_of(pairs: Iterable[tuple[str, str | bytes]]) -> str:
+    """The trace context in metadata; empty without one."""
+    for key, value in pairs:
+        if key == TRACEPARENT:
+            return value if isinstance(value, str) else value.decode("ascii", "replace")
+    return ""

@@ -1,0 +1,102 @@
+"""The lines of the log, as text or as JSON, with the call, attempt and trace that each belongs to.
+
+A factory puts the labels into every `LogRecord`, also those of handlers and libraries, so that any
+formatter can use them: `%(forebay_call_id)s`, `%(forebay_attempt)s`, `%(forebay_method)s`,
+`%(forebay_trace_id)s`, `%(forebay_span_id)s`. Their names can't meet those that programs give in
+`extra`, which `logging` refuses.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from forebay_backends.telemetry.call_labels import current_call
+
+_LABELS = ("call_id", "attempt", "method", "trace_id", "span_id")
+_PREFIX = "forebay_"
+_installed: Callable[..., logging.LogRecord] | None = None
+
+
+def label_log_records() -> None:
+    """Puts the labels of the current call into all records of this process from now on."""
+    global _installed
+    make_record = logging.getLogRecordFactory()
+    if make_record is _installed:
+        return
+
+    def labelled(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make_record(*args, **kwargs)
+        call = current_call()
+        fields = record.__dict__
+        fields["forebay_call_id"] = call.call_id
+        fields["forebay_attempt"] = call.attempt or ""
+        fields["forebay_method"] = call.method
+        fields["forebay_trace_id"] = call.trace_id
+        fields["forebay_span_id"] = call.span_id
+        return record
+
+    _installed = labelled
+    logging.setLogRecordFactory(labelled)
+
+
+class TextLines(logging.Formatter):
+    """Lines of another formatter, each with what is known of its call in brackets.
+
+    For example, `… WARNING shop.orders: no stock [call=01HX attempt=1 method=shop.Orders.Place]`.
+    A traceback stays behind the brackets.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        labels = _labels_of(record)
+        text = self._inner.format(record)
+        if not labels:
+            return text
+        names = {"call_id": "call", "trace_id": "trace", "span_id": "span"}
+        words = " ".join(f"{names.get(name, name)}={value}" for name, value in labels.items())
+        line, newline, rest = text.partition("\n")
+        return f"{line} [{words}]{newline}{rest}"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line; `process` in it is the process's name in Python if none is given."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_labels_of(record),
+            "process": self._process or record.processName,
+            "pid": record.process,
+        }
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            line["exception"] = record.exc_text
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _labels_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The labels that are known; of Celery's own lines, the task's id."""
+    fields = record.__dict__
+    found = {name: fields[_PREFIX + name] for name in _LABELS if fields.get(_PREFIX + name)}
+    task = fields.get("data")  # where `celery.app.trace` and `celery.worker.strategy` have it
+    if not found and isinstance(task, dict) and task.get("id"):
+        return {"task_id": task["id"]}
+    return found

@@ -1,0 +1,101 @@
+"""What traces cost a saturated ephemeral Add: the CPU of gateway, worker and ledger for each call.
+
+Systems without traces, and with none, 1% and all of the calls sampled, take turns. Spans go by
+OTLP over gRPC to a receiver in this process, which does not read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import grpc
+
+from bench import callers, systems
+from bench.cpu import cpu_ms, family
+from bench.load import WARM_UP_S
+from bench.rounds import Figure, Goal, Series, interleave
+from bench.saturated import grpc_load
+from bench.stage import Stage
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+
+_OFF = "no traces"
+SAMPLED = {
+    "no call sampled": (("parentbased_always_off", ""), Goal(1.03)),
+    "1% of the calls sampled": (("parentbased_traceidratio", "0.01"), Goal(1.05)),
+    "all calls sampled": (("parentbased_always_on", ""), Goal(1.3)),
+}
+"""Each sampler, and what a call may cost then against one without traces."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The number of rounds, their duration, and the number of calls in flight."""
+
+    rounds: int
+    load_s: float
+    in_flight: int
+
+
+FULL = Plan(rounds=7, load_s=3.0, in_flight=64)
+QUICK = Plan(rounds=1, load_s=0.5, in_flight=64)
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """A system of its own for each sampler, and one that traces nothing."""
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(_receiver())
+        costs = {_OFF: stack.enter_context(_system({}, plan))}
+        for name, ((sampler, argument), _) in SAMPLED.items():
+            env = {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+                "OTEL_TRACES_SAMPLER": sampler,
+                "OTEL_TRACES_SAMPLER_ARG": argument,
+            }
+            costs[name] = stack.enter_context(_system(env, plan))
+        found = interleave(plan.rounds, costs)
+    off = Series(_OFF, found[_OFF])
+    for number, (name, (_, goal)) in enumerate(SAMPLED.items()):
+        key, title = f"traces_{number}", "Add, saturated, in gateway, worker and ledger"
+        yield Figure(key, title, "µs of CPU", Series(name, found[name]), off, goal, row=23)
+
+
+@contextmanager
+def _system(env: dict[str, str], plan: Plan) -> Iterator[Callable[[], float]]:
+    """Makes a load, and returns the µs of CPU that a call took."""
+    with systems.backend() as plain:
+        backend = replace(plain, product_env={**plain.product_env, **env})
+        with (
+            systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,
+            systems.gateway(backend) as (address, gateway_pid),
+        ):
+
+            def cost() -> float:
+                pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
+                before = cpu_ms(pids)
+                load = grpc_load(address, "ephemeral", plan.in_flight, plan.load_s)
+                calls = load.rate * (plan.load_s + WARM_UP_S)
+                return (cpu_ms(pids) - before) * 1000 / calls
+
+            with callers.channel(address) as channel:
+                callers.add(ComputeServiceStub(channel), durable=False)  # waits for the worker
+            yield cost
+
+
+@contextmanager
+def _receiver() -> Iterator[str]:
+    """An OTLP receiver that throws away what it gets; its endpoint."""
+    take = grpc.unary_unary_rpc_method_handler(lambda spans, context: b"")
+    service = "opentelemetry.proto.collector.trace.v1.TraceService"
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {"Export": take}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

@@ -1,0 +1,80 @@
+"""Serves an RPC with a SERVER span: its parent, its status, and its responses as events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import grpc
+
+from forebay_backends.telemetry.call_labels import current_call
+from forebay_gateway.rpc.context import Context
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.spans import RpcSpan, Tracing
+
+Trust = Literal["always", "authenticated", "never"]
+TracedServe = Callable[[Context, "RpcSpan | None"], Awaitable[bytes | None]]
+
+_IDENTITIES = ("x509_common_name", "x509_subject_alternative_name", "peer_spiffe_id")
+"""What gRPC knows of a caller whose certificate it has verified."""
+
+
+async def serve_traced(
+    tracing: Tracing, trust: Trust, method: str, context: Context, serve: TracedServe
+) -> bytes | None:
+    """Runs `serve` with the span of its RPC; the labels of the current task get the span's."""
+    metadata = context.invocation_metadata() or ()
+    span = tracing.rpc(method, metadata, partial(_is_trusted, trust, context))
+    labels = current_call()
+    labels.traceparent = span.traceparent
+    if not span.is_recording:
+        return await serve(context, span)
+    code = grpc.StatusCode.OK
+    try:
+        return await serve(_TracedContext(context, span), span)
+    except asyncio.CancelledError:
+        late = context.time_remaining() == 0
+        cancelled = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+        code = context.code or cancelled
+        raise
+    except BaseException:
+        code = context.code or grpc.StatusCode.UNKNOWN
+        raise
+    finally:
+        span.end(labels.call_id, code.name)
+
+
+def _is_trusted(trust: Trust, context: Context) -> bool:
+    if trust == "authenticated":
+        known = context.auth_context()
+        return any(known.get(name) for name in _IDENTITIES)
+    return trust == "always"
+
+
+class _TracedContext:
+    """The context of a sampled RPC: takes note of the responses."""
+
+    def __init__(self, context: Context, span: RpcSpan) -> None:
+        self._context = context
+        self._span = span
+        # Nothing else of the context matters to the span.
+        self.peer = context.peer
+        self.auth_context = context.auth_context
+        self.invocation_metadata = context.invocation_metadata
+        self.time_remaining = context.time_remaining
+        self.read = context.read
+        self.read_now = context.read_now
+        self.send_initial_metadata = context.send_initial_metadata
+        self.set_trailing_metadata = context.set_trailing_metadata
+        self.abort = context.abort
+
+    @property
+    def code(self) -> grpc.StatusCode | None:
+        return self._context.code
+
+    async def write(self, message: bytes) -> None:
+        await self._context.write(message)
+        self._span.on_response()
