@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -42,6 +43,19 @@ def test_a_blocking_ledger_that_is_closed_holds_no_connection(
     assert connections(ledger) == before + 1
     closed.close()
     eventually(lambda: connections(ledger) == before, "its connection is closed", BOUND_S / 5)
+
+
+def test_threads_take_over_the_connections_of_threads_that_have_ended(
+    ledger: BlockingLedger, ledger_url: str
+) -> None:
+    before = connections(ledger)
+    shared = BlockingLedger(ledger_url)
+    for _ in range(5):
+        thread = threading.Thread(target=accepted, args=(shared,))
+        thread.start()
+        thread.join()
+    assert connections(ledger) == before + 1
+    shared.close()
 
 
 async def test_an_aio_ledger_that_is_closed_holds_no_connection(

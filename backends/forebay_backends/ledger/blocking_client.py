@@ -20,6 +20,7 @@ from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.replication import Replicas
+from forebay_backends.ledger.round_trips import RoundTrips
 from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class BlockingLedger:
         self._server = server_of(server)
         self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
         self._client: Any = None
+        self._round_trips = RoundTrips(lambda: self.redis.connection_pool.make_connection())
 
     @property
     def redis(self) -> Any:
@@ -62,7 +64,7 @@ class BlockingLedger:
 
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        if self._commands.needs_transaction([operation]) or self._replicas.needed([operation]):
+        if not self._server.is_cluster or self._replicas.needed([operation]):
             result: T = self.run_all([operation])[0]
             return result
         with self._mapped_errors(), self._observed([operation]):
@@ -87,19 +89,31 @@ class BlockingLedger:
     def _run_together(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         if self._replicas.needed(operations):
             return self._run_replicated(operations)
-        transaction = self._commands.needs_transaction(operations)
-        with (
-            self._mapped_errors(),
-            self._observed(operations),
-            self.redis.pipeline(transaction=transaction) as pipeline,
-        ):
-            self._commands.add(pipeline, operations)
-            sent = pipeline.execute(raise_on_error=False)
-        replies = self._commands.script_replies(operations, sent)
+        if self._server.is_cluster or self._commands.needs_transaction(operations):
+            replies = self._piped(operations)
+        else:
+            with self._observed(operations):
+                replies = self._exchange([self._commands.evalsha(one) for one in operations])
         return [
             self._result(operation, reply)
             for operation, reply in zip(operations, replies, strict=True)
         ]
+
+    def _piped(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        """The scripts' replies, in a transaction unless the server is a cluster."""
+        with (
+            self._mapped_errors(),
+            self._observed(operations),
+            self.redis.pipeline(transaction=not self._server.is_cluster) as pipeline,
+        ):
+            self._commands.add(pipeline, operations)
+            sent = pipeline.execute(raise_on_error=False)
+        return list(self._commands.script_replies(operations, sent))
+
+    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies to the commands in one round trip, with ResponseErrors among them."""
+        with self._mapped_errors():
+            return self._round_trips.run(commands)
 
     def _run_replicated(
         self, operations: Sequence[Operation[Any]], *, send_scripts: bool = False
@@ -124,7 +138,9 @@ class BlockingLedger:
 
     def _result(self, operation: Operation[T], reply: Any) -> T:
         if isinstance(reply, redis_errors.NoScriptError):
-            return self.run(operation)
+            if self._server.is_cluster:
+                return self.run(operation)
+            (reply,) = self._exchange([self._commands.eval(operation)])
         if isinstance(reply, Exception):
             if is_demotion(reply):
                 self._drop_connections()
@@ -147,11 +163,11 @@ class BlockingLedger:
         with self._mapped_errors():
             if self._server.is_cluster:
                 return max(int(self.redis.publish(name, frame)), 1)
-            with self.redis.pipeline(transaction=False) as pipeline:
-                pipeline.delete(self.name(PROBE))
-                pipeline.publish(name, frame)
-                *_, reached = pipeline.execute()
-        return int(reached)
+            replies = self._exchange([("DEL", self.name(PROBE)), ("PUBLISH", name, frame)])
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return int(replies[-1])
 
     def _observed(self, operations: Sequence[Operation[Any]]) -> AbstractContextManager[object]:
         return nullcontext() if self._observe is None else observed(self._observe, operations)
@@ -173,9 +189,11 @@ class BlockingLedger:
         """
         if not self._server.is_cluster:
             self.redis.connection_pool.disconnect(inuse_connections=False)
+            self._round_trips.close_idle()
 
     def close(self) -> None:
         client, self._client = self._client, None
+        self._round_trips.close_idle()
         if client is not None:
             client.close()
             if not self._server.is_cluster:
