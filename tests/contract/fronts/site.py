@@ -171,7 +171,9 @@ class Handlers:
         await _read(context)
 
     async def _big(self, context: Context) -> bytes:
-        return bytes(int(await _read(context)))
+        size = int(await _read(context))
+        self._site.written += 1
+        return bytes(size)
 
     async def _headers(self, context: Context) -> bytes:
         await _read(context)

@@ -31,13 +31,11 @@ from forebay_gateway.fronts.native.http2 import (
 from forebay_gateway.fronts.native.lifetime import Action, Lifetime
 from forebay_gateway.fronts.native.peers import auth_context_of, peer_of
 from forebay_gateway.fronts.native.refused import with_statuses
-from forebay_gateway.fronts.native.streams import Serving, Streams
+from forebay_gateway.fronts.native.streams import MAX_QUEUED_BYTES, Serving, Streams
 
 _SENT_AT_ONCE_BYTES = 128 << 10
 _FIRST_SLICE_BYTES, _STARTED_A_TURN = 4 << 10, 64
 """A read of 256 KiB may have thousands of requests; other callers would wait for all of them."""
-_MAX_QUEUED_BYTES = 256 << 20
-"""Of responses that the callers of one connection do not read."""
 _KEEPALIVE_PING, _GOAWAY_PING = b"keepaliv", b"goaway\0\0"
 
 _log = logging.getLogger(__name__)
@@ -257,7 +255,7 @@ class NativeConnection(asyncio.Protocol):
             self._fail(PROTOCOL_ERROR, str(error))
             return
         self.streams.wake_blocked()
-        if self.h2.queued_body_size() > _MAX_QUEUED_BYTES:
+        if self.h2.queued_body_size() > MAX_QUEUED_BYTES:
             self._end(ENHANCE_YOUR_CALM, b"too_many_unread_responses")
 
     def _send(self) -> None:

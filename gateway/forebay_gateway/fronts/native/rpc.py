@@ -25,6 +25,8 @@ from forebay_gateway.rpc.context import Handler
 
 _BUFFERED_BYTES = 64 << 10
 """A write waits while more of the RPC's responses wait for the caller to read."""
+_COPIED_BYTES = 16 << 10
+"""Larger responses are queued as they are, beside their prefix."""
 _STALL_S = 60
 """How long responses of an RPC that is over may wait for a caller that reads nothing."""
 
@@ -47,6 +49,9 @@ class Link(FlowControl, Protocol):
 
     async def wait_for_room(self, rpc: NativeRpc, size: int) -> None:
         """Returns when no more of the RPC's responses wait, or the RPC is over."""
+
+    def on_queued(self) -> None:
+        """A response waits to be sent."""
 
     def on_finished(self, rpc: NativeRpc) -> None:
         """Its status is on the way."""
@@ -227,14 +232,18 @@ class NativeRpc:
 
     def _send_message(self, message: bytes) -> int:
         """Returns how many bytes of responses wait to be sent."""
-        connection = self._connection
-        framed = b"\0" + len(message).to_bytes(4, "big") + message
+        connection, h2 = self._connection, self._connection.h2
+        prefix = b"\0" + len(message).to_bytes(4, "big")
         try:
-            connection.h2.send_data(self.stream_id, framed)
+            if len(message) < _COPIED_BYTES:
+                h2.send_data(self.stream_id, prefix + message)
+            else:
+                h2.send_data(self.stream_id, prefix)
+                h2.send_data(self.stream_id, message)
         except NGH2Error as error:
             raise asyncio.CancelledError from error
-        connection.flush_soon(forgive=True)
-        size: int = connection.h2.queued_body_size(self.stream_id)
+        connection.on_queued()
+        size: int = h2.queued_body_size(self.stream_id)
         return size
 
     def _finish(self, code: grpc.StatusCode, text: str = "", response: bytes | None = None) -> None:

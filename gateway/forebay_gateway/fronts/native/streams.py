@@ -29,6 +29,9 @@ from forebay_gateway.fronts.native.http2 import (
 from forebay_gateway.fronts.native.rpc import NativeRpc
 from forebay_gateway.rpc.context import FindHandler
 
+MAX_QUEUED_BYTES = 256 << 20
+"""Of responses that the callers of one connection do not read; over it, the connection ends."""
+
 
 @dataclass
 class Serving:
@@ -162,6 +165,12 @@ class Streams:
             finally:
                 self._blocked.pop(rpc, None)
                 rpc.room = None
+
+    def on_queued(self) -> None:
+        if self.h2.queued_body_size() > MAX_QUEUED_BYTES:
+            self._flush()  # now: the other RPCs of this turn would queue still more
+        else:
+            self.flush_soon(forgive=True)
 
     def on_finished(self, rpc: NativeRpc) -> None:
         if not rpc.requests_ended:
