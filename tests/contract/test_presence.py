@@ -21,7 +21,11 @@ from forebay_backends.ledger.presence import (
 )
 from forebay_backends.ledger.scripts import LEASE_S
 
-ONE = WorkerPresence("one@host.1", ("add", "factorial"), ("add.tasks.add",), 2, "prefork", "0.1.0")
+ONE = WorkerPresence(
+    *("one@host.1", ("add", "factorial"), ("add.tasks.add",), 2, "prefork", "0.1.0"),
+    running={"add.tasks.add": 1},
+    held={"add": 2, "factorial": 1},
+)
 OTHER = replace(ONE, worker="other@host.2", queues=("add",), slots=3)
 
 

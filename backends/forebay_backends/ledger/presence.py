@@ -43,9 +43,10 @@ class WorkerPresence:
     """A worker: its queues, its tasks, and how many calls it runs at a time.
 
     `begun` counts the tasks that it has begun since its start, by name, and `running` those that
-    run now. `serves` has, for each task of a method, the method and the fingerprint of its messages
-    in the worker. `longest_running` are the tasks that have run for longest, at most
-    `MAX_LISTED`. `seen_ms` is when it announced itself, by the ledger's clock.
+    run now. `held` counts the messages that it has taken from each queue and not finished: they
+    wait for a slot, or run. `serves` has, for each task of a method, the method and the fingerprint
+    of its messages in the worker. `longest_running` are the tasks that have run for longest, at
+    most `MAX_LISTED`. `seen_ms` is when it announced itself, by the ledger's clock.
     """
 
     worker: str
@@ -57,6 +58,7 @@ class WorkerPresence:
     begun: dict[str, int] = field(default_factory=dict, hash=False)
     serves: dict[str, tuple[str, str]] = field(default_factory=dict, hash=False)
     running: dict[str, int] = field(default_factory=dict, hash=False)
+    held: dict[str, int] = field(default_factory=dict, hash=False)
     longest_running: tuple[RunningTask, ...] = ()
     seen_ms: int = field(default=0, compare=False)
 
@@ -146,6 +148,7 @@ def _presence(text: bytes | str, seen_ms: int) -> WorkerPresence | None:
             version=said["version"],
             begun=_counts(said.get("begun", {})),
             running=_counts(said.get("running", {})),
+            held=_counts(said.get("held", {})),
             serves={
                 str(task): (str(method), str(fingerprint))
                 for task, (method, fingerprint) in dict(said.get("serves", {})).items()

@@ -131,6 +131,11 @@ def longest_running() -> list[RunningTask]:
     return sorted(running, key=lambda one: one.run_ms, reverse=True)
 
 
+def held_messages() -> dict[str, int]:
+    """Returns how many of these messages came from each queue."""
+    return dict(Counter(str(one.delivery_info["routing_key"]) for one in reserved_calls()))
+
+
 def drained(queue: SimpleQueue[T]) -> list[T]:
     """Removes and returns all that is in the queue."""
     taken: list[T] = []

@@ -49,6 +49,7 @@ from forebay_workers.celery_hooks.request import (
     begun_tasks,
     drained,
     failed_attempts,
+    held_messages,
     longest_running,
     lost_batches,
     reserved_calls,
@@ -201,6 +202,7 @@ class LeaseKeeper:
             begun=begun_tasks(),
             running=running_tasks(),
             longest_running=tuple(longest_running()[:MAX_LISTED]),
+            held=held_messages(),
         )
         await announce(self._ledger, presence)
 
