@@ -26,12 +26,19 @@ def echo_gateway(env: dict[str, str]) -> Iterator[tuple[Process, str]]:
 @contextlib.contextmanager
 def echo_worker(env: Mapping[str, str], pool: str = "threads", slots: int = 2) -> Iterator[Process]:
     """A worker of EchoService, ready."""
+    with starting_echo_worker(env, pool, slots) as worker:
+        worker.wait_for(r" ready\.")
+        yield worker
+
+
+def starting_echo_worker(
+    env: Mapping[str, str], pool: str = "threads", slots: int = 2
+) -> contextlib.AbstractContextManager[Process]:
+    """The same, but not yet ready."""
     name = f"test-{free_port()}@%h"
-    with process(
+    return process(
         *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO", "-n", name],
         *["--pool", pool, "--concurrency", str(slots), "--without-mingle", "--without-gossip"],
         env=dict(env),
         cwd=ROOT,
-    ) as worker:
-        worker.wait_for(r" ready\.")
-        yield worker
+    )

@@ -54,8 +54,14 @@ class QueueLimits:
     def names(self) -> tuple[str, ...]:
         return tuple(self._loads)
 
+    def watched(self, name: str) -> QueueLoad:
+        """The load of a queue that counts as in use from now on, without a call."""
+        load = self._loads[name]
+        load.used_at = self._clock()
+        return load
+
     def in_use(self) -> list[str]:
-        """The queues that had a call within the last minute."""
+        """The queues that had a call, or were watched, within the last minute."""
         now = self._clock()
         return [name for name, load in self._loads.items() if now - load.used_at <= _IN_USE_FOR_S]
 
@@ -63,17 +69,19 @@ class QueueLimits:
     def counted(self, name: str, max_batch: int = 1) -> Iterator[None]:
         """Counts a call on the queue until the block is left.
 
-        Calls that may share a message are not counted: most add no message to the queue.
+        Calls that may share a message don't count as waiting: most add no message to the queue.
         """
-        if max_batch > 1:
-            yield
-            return
         load = self._loads[name]
-        load.on_call_start()
+        adds_message = max_batch <= 1
+        load.calls += 1
+        if adds_message:
+            load.on_call_start()
         try:
             yield
         finally:
-            load.on_call_end()
+            load.calls -= 1
+            if adds_message:
+                load.on_call_end()
 
     def refusal(self, request: QueueRequest) -> CapacityError | None:
         """The error to refuse the call with; None if the queue takes it."""

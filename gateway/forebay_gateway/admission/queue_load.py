@@ -92,8 +92,10 @@ class QueueLoad:
         self._sampled_at = -inf
         self._in_flight = 0  # this gateway's calls on the queue
         self._in_flight_then = 0  # the same, when the depth was sampled
+        self.calls = 0
+        """This gateway's calls on the queue, also those that may share a message."""
         self.used_at = clock()
-        """When a call for the queue last came."""
+        """When a call for the queue last came, or the queue was last watched."""
 
     def on_call_start(self) -> None:
         """Counts a call that is sent to the queue."""
@@ -111,6 +113,16 @@ class QueueLoad:
         self._rate.observe(self._sampled_at, backlog=depth > 0, workers=workers)
 
     @property
+    def in_flight(self) -> int:
+        """This gateway's calls on the queue, without those that may share a message."""
+        return self._in_flight
+
+    @property
+    def per_slot_s(self) -> float | None:
+        """About how many calls a slot begins per second; None if unknown."""
+        return self._rate.per_slot(self._clock())
+
+    @property
     def waiting(self) -> int:
         """About how many calls wait; 0 if the last sample is older than 5 s."""
         if self._clock() - self._sampled_at > _SAMPLE_HOLDS_S:
@@ -121,7 +133,7 @@ class QueueLoad:
     @property
     def per_s(self) -> float | None:
         """About how many calls the queue's workers begin per second; None if unknown."""
-        per_slot = self._rate.per_slot(self._clock())
+        per_slot = self.per_slot_s
         return per_slot * self._slots if per_slot and self._slots else None
 
     @property

@@ -98,6 +98,18 @@ class PlainCalls:
             self.broker, self._reply_queue, application, settings.max_message_bytes
         )
 
+    def worker_slots(self, queue: str) -> dict[str, int] | None:
+        """The live workers that can run a task of the queue, and their slots; None if unknown."""
+        if not self.workers.inspected:
+            return None
+        return {
+            worker: consumers.slots // len(consumers.workers)
+            for method in self._methods
+            if method.route.queue == queue
+            for consumers in (self.workers.consumers_of(method),)
+            for worker in consumers.workers
+        }
+
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Sends the call's task and returns or streams its responses; raises a ForebayError."""
         method, limits = incoming.method, self._settings

@@ -74,7 +74,8 @@ class PlainWorkers:
         self._result_url = application.result_url
         self._max_reply_bytes = max_message_bytes * SLACK
         self._answers: dict[str, _Answers] = {}
-        self._inspected = False
+        self.inspected = False
+        """Whether the workers have had time to answer a first time."""
 
     def on_reply(self, reply: Reply) -> bool:
         """Takes a worker's answer; returns False for replies to others' questions."""
@@ -100,11 +101,11 @@ class PlainWorkers:
         if any(compared(one, self._result_url) is not Match.SAME for one in configured):
             await self._ask("report", {})
             await asyncio.sleep(REPLY_WAIT_S)
-        self._inspected = True
+        self.inspected = True
 
     def consumers_of(self, method: Method) -> Consumers:
         """The workers that can run the plain method, and their problems; none before `inspect`."""
-        if not self._inspected:
+        if not self.inspected:
             return Consumers(method, (), 0, ())
         return plain_consumers_of(method, self._live(self._backend), self._application)
 

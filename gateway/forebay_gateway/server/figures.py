@@ -20,6 +20,15 @@ class _Broker(Protocol):
     async def depth(self, queue: str) -> int: ...
 
 
+class _Plain(Protocol):
+    queues: list[str]
+
+    @property
+    def broker(self) -> _Broker: ...
+
+    def worker_slots(self, queue: str) -> dict[str, int] | None: ...
+
+
 def queue_label(application: str, queue: str) -> str:
     """Queues of one name may be on the brokers of several applications."""
     return f"{application}/{queue}" if application else queue
@@ -60,12 +69,17 @@ def running_calls(workers: Iterable[WorkerPresence], method_of_task: Mapping[str
     return {"forebay_calls": {(method, "RUNNING"): count for method, count in running.items()}}
 
 
-async def plain_queue_figures(broker: _Broker, application: str, queues: Iterable[str]) -> Figures:
-    """What waits in the queues of an application's plain tasks."""
+async def plain_queue_figures(plain: _Plain, application: str) -> Figures:
+    """What waits in the queues of an application's plain tasks, and the slots, once known."""
     depths: dict[Labels, float] = {}
-    for queue in queues:
+    slots: dict[Labels, float] = {}
+    for queue in plain.queues:
+        labels = (queue_label(application, queue),)
+        found = plain.worker_slots(queue)
+        if found is not None:
+            slots[labels] = sum(found.values())
         try:
-            depths[(queue_label(application, queue),)] = await broker.depth(queue)
+            depths[labels] = await plain.broker.depth(queue)
         except BackendUnavailable:
             break
-    return {"forebay_queue_calls": depths}
+    return {"forebay_queue_calls": depths, "forebay_slots": slots}

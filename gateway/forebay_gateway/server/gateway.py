@@ -34,6 +34,8 @@ from forebay_gateway.rpc.context import FindHandler
 from forebay_gateway.rpc.incoming import RequestLimits
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
+from forebay_gateway.scaling.external_scaler import ExternalScaler
+from forebay_gateway.scaling.queues import PlainQueues, Queues
 from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler, CallLimits
 from forebay_gateway.server.connection_limit import max_connections, report_limit
@@ -149,8 +151,7 @@ class _Gateway:
         self._admission = limits.admission
         self._metrics.read_process.append(partial(self._process_figures, queues))
         self._metrics.read_fleet += [
-            partial(plain_queue_figures, plain.broker, name, plain.queues)
-            for name, plain in self._plain.items()
+            partial(plain_queue_figures, plain, name) for name, plain in self._plain.items()
         ]
         self._memory_guard = MemoryGuard(limits.reads, settings.max_held_bytes)
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
@@ -168,7 +169,8 @@ class _Gateway:
             methods, call_handler, own, *(measures if self._metrics.counts_rpcs else [])
         )
         self.front = _front(settings, find, listen)
-        for_operators = own_handlers((), self.health, admin, reads, for_operators=True)
+        scaler = ExternalScaler(self._scaled_queues(), queues)
+        for_operators = own_handlers((), self.health, admin, reads, scaler)
         self._find_for_operators = find_handler((), call_handler, for_operators)
 
     @asynccontextmanager
@@ -240,6 +242,12 @@ class _Gateway:
         await asyncio.gather(*(calls.close() for calls in self._calls()))
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.flush)
+
+    def _scaled_queues(self) -> dict[str, Queues]:
+        """By application, as the limits of queues are."""
+        plain = {name: PlainQueues(calls) for name, calls in self._plain.items()}
+        ours = self._ledger_calls
+        return {**plain, **({} if ours is None else {"": ours.queues})}
 
     def _calls(self) -> Iterator[LedgerCalls | PlainCalls]:
         if self._ledger_calls is not None:

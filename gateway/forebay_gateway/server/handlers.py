@@ -10,6 +10,8 @@ from forebay_gateway.admin.services import SERVICES, AdminServices
 from forebay_gateway.rpc.context import Context, FindHandler, Handler
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.status import abort
+from forebay_gateway.scaling.external_scaler import SERVICE as SCALER_SERVICE
+from forebay_gateway.scaling.external_scaler import ExternalScaler
 from forebay_gateway.server.call_handler import CallHandler
 from forebay_gateway.server.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.server.health import HealthService
@@ -22,18 +24,21 @@ def own_handlers(
     health: HealthService,
     admin: AdminServices | None,
     own_reads: MessageReads,
-    *,
-    for_operators: bool = False,
+    scaler: ExternalScaler | None = None,
 ) -> dict[str, Handler]:
     """The handlers of the gateway's own services, by path; `admin` is None without a ledger.
 
-    `for_operators` opens the admin services, whatever address the gateway listens on.
+    The operators' port has the `scaler`. The admin services are open there, whatever address the
+    gateway listens on.
     """
+    for_operators = scaler is not None
     admin_services = () if admin is None else SERVICES if for_operators else admin.services
+    operators_services = () if scaler is None else (SCALER_SERVICE,)
     own = {
+        **({} if scaler is None else scaler.own_methods()),
         **({} if admin is None else admin.own_methods(for_operators=for_operators)),
         **health.own_methods(),
-        **reflection_methods(methods, (*admin_services, HEALTH_SERVICE)),
+        **reflection_methods(methods, (*admin_services, *operators_services, HEALTH_SERVICE)),
     }
     return {path: bounded(method, own_reads) for path, method in own.items()}
 

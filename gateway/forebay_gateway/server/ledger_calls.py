@@ -27,6 +27,7 @@ from forebay_gateway.fleet.route_warnings import watch_routes
 from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.uuid7 import uuid7
+from forebay_gateway.scaling.queues import LedgerQueues
 from forebay_gateway.server.figures import queue_figures, running_calls
 
 _FIRST_SUBSCRIPTION_S = 5.0
@@ -61,6 +62,7 @@ class LedgerCalls:
         self.fleet = FleetMonitor(
             self._ledger, self.broker, queues, settings.retention_bytes, metrics
         )
+        self.queues = LedgerQueues(self._ledger, self.broker, self.fleet)
         channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
         self._methods = methods
         self._is_counting = metrics.counts_rpcs
