@@ -12,6 +12,7 @@ UV := $(shell mkdir -p "$(UV_CACHE)" 2>/dev/null || echo UV_NO_CACHE=1) $(BIN)/u
 PROTOS := $(shell find protos -name '*.proto')
 PROTO_FILES := $(PROTOS:protos/%=%)
 SERVICE_FILES := forebay/compute/v1/compute.proto forebay/v1/calls.proto
+GATEWAY_PROTOS := forebay_gateway/load_reports/orca.proto
 SCALER_PROTO := forebay_gateway/scaling/externalscaler.proto
 TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto \
   tests/servicers/helloworld.proto tests/servicers/route_guide.proto \
@@ -115,7 +116,7 @@ generate:
 	@$(PROTOC) -Iprotos $(call MESSAGES,$(OURS)) $(PROTO_FILES)
 	@$(PROTOC) -Iprotos $(call STUBS,$(OURS)) $(SERVICE_FILES)
 	@mkdir -p $(GENERATED)/gateway
-	@$(PROTOC) -Igateway $(call MESSAGES,$(GENERATED)/gateway) $(SCALER_PROTO)
+	@$(PROTOC) -Igateway $(call MESSAGES,$(GENERATED)/gateway) $(GATEWAY_PROTOS) $(SCALER_PROTO)
 	@$(PROTOC) -Igateway $(call STUBS,$(GENERATED)/gateway) $(SCALER_PROTO)
 	@$(PROTOC) -I. -Iprotos $(call MESSAGES,$(GENERATED)) $(call STUBS,$(GENERATED)) $(TEST_PROTOS)
 	@mkdir -p $(GENERATED)/$(TUTORIAL)

@@ -8,6 +8,7 @@ From the outside in; a folder imports only from those below it:
 - `admin/`: google.longrunning.Operations and forebay.v1.CallService over the ledger's records.
 - `admin_server/`: the operators' port: HTTP and gRPC on one address, metrics and probes.
 - `scaling/`: KEDA's external scaler: how many workers a queue needs.
+- `load_reports/`: ORCA: how busy this gateway is, in the trailers of calls.
 - `fronts/`: the servers that callers reach: on nghttp2, and on `grpc.aio`.
 - `durable/`, `ephemeral/`, `plain/`: the three ways to serve a call: by a record in the ledger, in
   the gateway's memory, or by a Celery task that knows nothing of Forebay.

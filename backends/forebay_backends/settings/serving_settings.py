@@ -45,6 +45,9 @@ class ServingSettings(BaseModel):
         (), description="statuses for exceptions of plain tasks that the route does not list"
     )
     processes: int = Field(1, ge=1, description="number of gateway processes that share the port")
+    load_reports: bool = Field(
+        False, description="whether trailers have ORCA load reports, for `weighted_round_robin`"
+    )
     lame_duck_s: Seconds = Field(
         5.0,
         ge=0,

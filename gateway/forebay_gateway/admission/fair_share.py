@@ -33,6 +33,11 @@ class FairShare:
         self.held = 0
         self._by_caller: dict[str, int] = {}
 
+    @property
+    def used(self) -> float:
+        """The part of the limit that is held, from 0 to 1."""
+        return min(1.0, self.held / self.limit)
+
     def held_by(self, caller: str) -> int:
         return self._by_caller.get(caller, 0)
 

@@ -25,8 +25,9 @@ class Context(Protocol):
 
     @property
     def code(self) -> grpc.StatusCode | None:
-        """The status that the RPC was ended with; None until then, and where the front knows none,
-        as after a disconnect.
+        """The status that the RPC was ended with.
+
+        None until then, and where the front knows none, as after a disconnect.
         """
 
     def peer(self) -> str:

@@ -34,6 +34,8 @@ from forebay_backends.telemetry.call_labels import (
 from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
+from forebay_gateway.load_reports.reporting import reporting
+from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.context import Context, Handler
@@ -76,7 +78,8 @@ class _Calls(Protocol):
 class CallHandler:
     """One per gateway. `ledger_calls` is None if no method needs it; `plain` is by application.
 
-    `tracing` is None if the gateway traces nothing; `trust` says whose sampling it follows.
+    `tracing` is None if the gateway traces nothing; `trust` says whose sampling it follows. With
+    `utilization`, calls end with load reports.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class CallHandler:
         metrics: GatewayMetrics,
         tracing: Tracing | None = None,
         trust: Trust = "authenticated",
+        utilization: Utilization | None = None,
     ) -> None:
         self._metrics = metrics
         self._limits = limits
@@ -96,6 +100,7 @@ class CallHandler:
         self._plain = plain
         self._tracing = tracing
         self._trust = trust
+        self._utilization = utilization
 
     def handler(self, method: Method) -> Handler:
         """Serves the method's RPCs."""
@@ -107,7 +112,8 @@ class CallHandler:
             run = partial(self._serve, method)
             return await serve_traced(self._tracing, self._trust, method.name, context, run)
 
-        return Handler(serve, method.server_streaming)
+        handler = Handler(serve, method.server_streaming)
+        return handler if self._utilization is None else reporting(handler, self._utilization)
 
     async def _serve(self, method: Method, context: Context, span: RpcSpan | None) -> bytes | None:
         meter = CallMeter(self._metrics.method(method.name), context.time_remaining)

@@ -27,6 +27,7 @@ from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
+from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.profiling.slow_callbacks import SlowCallbacks
@@ -159,8 +160,14 @@ class _Gateway:
         self._main_is_up = {"ledger": self._ledger_calls is None, "plain": "" not in self._plain}
         self._tracing = _tracing()
         call_handler = CallHandler(
-            *(limits, _checks(settings), self._ledger_calls, self._plain, self._metrics),
-            *(self._tracing, settings.trace_trust),
+            limits,
+            _checks(settings),
+            self._ledger_calls,
+            self._plain,
+            self._metrics,
+            self._tracing,
+            settings.trace_trust,
+            Utilization(self._admission) if settings.load_reports else None,
         )
         reads = _own_service_reads(settings)
         own = own_handlers(methods, self.health, admin, reads)
