@@ -24,8 +24,12 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 _FENCED = re.compile(r'^( *)```(\w+)(?: title="(.+?)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
-_SERVES = re.compile(r"^([A-Z_]+=\S+ )*(forebay (up|gateway)|celery .* worker)\b")
-_READY = {"celery": r" ready\.", "forebay": r"ready on \S+"}
+_SERVES = re.compile(r"^([A-Z_]+=\S+ )*(forebay (up|gateway)|celery .* worker|prometheus)\b")
+_READY = {
+    "celery": r" ready\.",
+    "forebay": r"ready on \S+",
+    "prometheus": "Server is ready to receive web requests",
+}
 _EXIT_CODE = re.compile(r"# exit code (\d+)$")
 _EXPORT = re.compile(r"export (\w+)=(.*?)(?: +#.*)?")
 

@@ -68,6 +68,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "README.md",  # the home page
     "traces-and-logs.md",
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
+    *("monitoring.md", "scaling.md"),  # tests/e2e/test_ops.py
 )
 
 

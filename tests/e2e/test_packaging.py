@@ -122,13 +122,16 @@ def test_all_of_it_runs_from_the_wheel_at_its_lowest_versions(wheel: Wheel, tmp_
     assert "outlives its caller" in shown
 
 
-def test_the_source_distribution_has_the_contract(tmp_path: Path) -> None:
+def test_the_source_distribution_has_the_contract_and_what_operators_copy(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--installer", "uv", "--sdist", "--outdir", tmp_path]
     subprocess.run(build, cwd=ROOT, env=environment(), capture_output=True, check=True)
     (built,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(built) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert contract() <= names
+    ops = {str(path.relative_to(ROOT)) for path in (ROOT / "ops").rglob("*.*")}
+    assert "ops/dashboard.json" in ops
+    assert ops <= names
 
 
 OWN = """

@@ -1,0 +1,1 @@
+"""A gateway, workers, load and a real Prometheus, for the tests of `ops/` and its pictures."""

@@ -1,0 +1,1 @@
+"""`ops/` without its servers."""
