@@ -98,13 +98,15 @@ class SlowCallbacks:
             is_blocked = running is not None and loop.is_blocked()
             is_late = now - looked_at > interval_s + _LOOK_INTERVAL_S
             if run_time.observe(running, *times, is_blocked=is_blocked, is_late=is_late):
-                self._found(running, innermost, now)
+                self._log_found(running, innermost, now)
+                self._on_slow()
             interval_s = _LOOK_INTERVAL_S if running is not None else _IDLE_LOOK_INTERVAL_S
             looked_at, computed_then = now, computed_now
             del innermost  # or it would keep the callback's objects alive
 
-    def _found(self, running: FrameType | None, innermost: FrameType | None, now: float) -> None:
-        self._on_slow()
+    def _log_found(
+        self, running: FrameType | None, innermost: FrameType | None, now: float
+    ) -> None:
         if self._logged_at is not None and now - self._logged_at < _LOG_INTERVAL_S:
             self._not_logged += 1
             return

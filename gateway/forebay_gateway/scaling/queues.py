@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.broker.base import Broker
@@ -11,8 +11,10 @@ from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.admission.queue_load import QueueLoad
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.queue_backlogs import read_backlogs
-from forebay_gateway.plain.calls import PlainCalls
 from forebay_gateway.scaling.demand import QueueFigures
+
+if TYPE_CHECKING:  # it imports Celery, which only plain tasks need
+    from forebay_gateway.plain.calls import PlainCalls
 
 
 class Queues(Protocol):
