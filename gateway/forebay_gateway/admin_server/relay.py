@@ -14,6 +14,7 @@ class RelayEnd(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.peer: RelayEnd | None = None
+        self._has_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
@@ -24,10 +25,15 @@ class RelayEnd(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
-        """The other direction stays open."""
-        peer = self.peer.transport if self.peer is not None else None
-        if peer is not None and peer.can_write_eof() and not peer.is_closing():
-            peer.write_eof()
+        """The other direction stays open, until it ends as well."""
+        self._has_ended = True
+        if self.peer is None or self.peer.transport is None:
+            return False
+        if self.peer._has_ended:
+            self.peer.transport.close()
+            return False
+        if not self.peer.transport.is_closing():
+            self.peer.transport.write_eof()
         return True
 
     def pause_writing(self) -> None:
