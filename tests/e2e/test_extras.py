@@ -13,7 +13,7 @@ from tests.conftest import Up
 from tests.harness import BIN, free_port, process, redis_server, short_folder
 from tests.installed import Installed, Wheel
 
-OF_CLI = {"call", "cancel", "logs", "ps", "queues", "wait"}
+OF_CLI = {"call", "cancel", "logs", "ps", "queues", "top", "wait"}
 OF_GATEWAY = {"doctor", "gateway", "routes", "up"}
 NEED_CLICK_ONLY = {"new", "protos"}
 

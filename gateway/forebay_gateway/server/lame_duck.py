@@ -21,8 +21,10 @@ class LameDuck:
     def __init__(self, lame_duck_s: float) -> None:
         self.lame_duck_s = lame_duck_s
         self.on_over: list[Callable[[], None]] = []
-        """Called once, when the time is over or skipped."""
+        """Called once, when the time is over or skipped; never if there is none."""
         self._is_over = asyncio.Event()
+        if not lame_duck_s:
+            self._is_over.set()
 
     @property
     def is_over(self) -> bool:

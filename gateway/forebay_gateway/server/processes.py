@@ -60,7 +60,7 @@ def _share_lame_duck(lame_duck: LameDuck, processes: Sequence[SupervisedProcess]
             process.send_signal(SKIP_LAME_DUCK)
 
     lame_duck.on_over.append(skip)
-    if lame_duck.is_over or not lame_duck.lame_duck_s:
+    if lame_duck.is_over:
         skip()
 
 
