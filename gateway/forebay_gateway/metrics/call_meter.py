@@ -10,6 +10,7 @@ from types import TracebackType
 import grpc
 
 from forebay.errors import DeadlineExceeded, ForebayError, InternalFault
+from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.metrics.method_meter import DISCONNECTED, OK, MethodMeter
 
 
@@ -85,5 +86,6 @@ class CallMeter:
         if isinstance(error, ForebayError):
             return error.reason
         if isinstance(error, asyncio.CancelledError):
-            return DeadlineExceeded.reason if self._time_remaining() == 0 else DISCONNECTED
+            late = is_at_deadline(self._time_remaining())
+            return DeadlineExceeded.reason if late else DISCONNECTED
         return InternalFault.reason

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import grpc
 
 from forebay_backends.telemetry.call_labels import current_call
+from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.rpc.context import Context
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def serve_traced(
     try:
         return await serve(_TracedContext(context, span), span)
     except asyncio.CancelledError:
-        late = context.time_remaining() == 0
+        late = is_at_deadline(context.time_remaining())
         cancelled = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
         code = context.code or cancelled
         raise

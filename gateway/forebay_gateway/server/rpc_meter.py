@@ -10,6 +10,7 @@ import grpc
 from prometheus_client import Histogram
 
 from forebay_backends.metrics.instruments import OTHER
+from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.rpc.context import Context, Handler
 
 _Code = grpc.StatusCode
@@ -37,7 +38,8 @@ class RpcMeter:
             try:
                 return await handler.serve(context)
             except asyncio.CancelledError:
-                code = context.code or cancelled_code(context)
+                late = is_at_deadline(context.time_remaining())
+                code = context.code or (_Code.DEADLINE_EXCEEDED if late else _Code.CANCELLED)
                 raise
             except BaseException:
                 code = context.code or _Code.UNKNOWN
@@ -46,8 +48,3 @@ class RpcMeter:
                 observe(code, time.monotonic() - began)
 
         return Handler(serve, handler.streams_responses)
-
-
-def cancelled_code(context: Context) -> _Code:
-    """The status of an RPC whose task the front has cancelled."""
-    return _Code.DEADLINE_EXCEEDED if context.time_remaining() == 0 else _Code.CANCELLED

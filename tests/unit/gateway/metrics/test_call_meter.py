@@ -78,7 +78,12 @@ def test_an_error_after_it_ends_the_call(counted: Counted) -> None:
 
 @pytest.mark.parametrize(
     ("remaining_s", "reason"),
-    [(None, "DISCONNECTED"), (3.0, "DISCONNECTED"), (0.0, "DEADLINE_EXCEEDED")],
+    [
+        (None, "DISCONNECTED"),
+        (3.0, "DISCONNECTED"),
+        (0.0, "DEADLINE_EXCEEDED"),
+        (0.01, "DEADLINE_EXCEEDED"),
+    ],
 )
 def test_a_deadline_is_told_from_a_disconnect(
     counted: Counted, remaining_s: float | None, reason: str
