@@ -379,6 +379,16 @@ def test_the_page_on_calls_lists_every_command() -> None:
     assert commands == {"ps", "wait", "cancel", "logs", "queues", "top"}
 
 
+def test_the_picture_of_the_folders_has_all_of_them() -> None:
+    picture = (DOCS / "architecture-folders.svg").read_text()
+    packages = ("gateway", "workers", "backends", "clients/python")
+    folders = {
+        file.parent.name for package in packages for file in ROOT.glob(f"{package}/*/*/*.py")
+    }
+    assert {"durable", "handler", "ledger", "resume"} < folders
+    assert [name for name in sorted(folders - {"new"}) if f"{name}/" not in picture] == []
+
+
 def test_every_path_of_the_contributors_guide_exists() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
     paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", page)
