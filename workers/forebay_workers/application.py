@@ -140,6 +140,9 @@ def _celery_defaults() -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # On Redis, messages that a lost worker had prefetched would not be redelivered.
         "worker_disable_prefetch": backends.broker_is_redis,
+        # After a reconnection Celery would restore the prefetch count step by step, from the pool's
+        # threads: two threads then read one AMQP connection, and the worker hangs.
+        "worker_enable_prefetch_count_reduction": False,
         "worker_hijack_root_logger": True,
     }
 
