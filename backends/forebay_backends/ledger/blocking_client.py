@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from redis import exceptions as redis_errors
@@ -67,7 +67,7 @@ class BlockingLedger:
         if not self._server.is_cluster or self._replicas.needed([operation]):
             result: T = self.run_all([operation])[0]
             return result
-        with self._mapped_errors(), self._observed([operation]):
+        with self._mapped_errors(), observed(self._observe, [operation]):
             try:
                 reply: Any = self.redis.execute_command(*self._commands.evalsha(operation))
             except redis_errors.NoScriptError:
@@ -92,7 +92,7 @@ class BlockingLedger:
         if self._server.is_cluster or self._commands.needs_transaction(operations):
             replies = self._piped(operations)
         else:
-            with self._observed(operations):
+            with observed(self._observe, operations):
                 replies = self._exchange([self._commands.evalsha(one) for one in operations])
         return [
             self._result(operation, reply)
@@ -103,7 +103,7 @@ class BlockingLedger:
         """The scripts' replies, in a transaction unless the server is a cluster."""
         with (
             self._mapped_errors(),
-            self._observed(operations),
+            observed(self._observe, operations),
             self.redis.pipeline(transaction=not self._server.is_cluster) as pipeline,
         ):
             self._commands.add(pipeline, operations)
@@ -120,7 +120,7 @@ class BlockingLedger:
     ) -> list[Any]:
         with (
             self._mapped_errors(),
-            self._observed(operations),
+            observed(self._observe, operations),
             self.redis.pipeline(transaction=False) as pipeline,
         ):
             self._replicas.add_commands(
@@ -168,9 +168,6 @@ class BlockingLedger:
                 if isinstance(reply, Exception):
                     raise reply
         return int(replies[-1])
-
-    def _observed(self, operations: Sequence[Operation[Any]]) -> AbstractContextManager[object]:
-        return nullcontext() if self._observe is None else observed(self._observe, operations)
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:

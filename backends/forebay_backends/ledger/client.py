@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, TypeVar, cast
 
@@ -77,7 +76,7 @@ class Ledger:
         """Runs the operation; raises BackendUnavailable."""
         if self._needs_pipeline(operation):
             return (await self.run_all([operation]))[0]
-        with self._observed([operation]):
+        with observed(self._observe, [operation]):
             try:
                 reply = await self._execute(self._commands.evalsha(operation), operation.size)
             except redis_errors.NoScriptError:
@@ -98,7 +97,7 @@ class Ledger:
 
     async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         """Like `run_all`, but returns the exception of each operation that failed."""
-        with self._observed(operations):
+        with observed(self._observe, operations):
             return await self._run_each(operations)
 
     async def _run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
@@ -119,9 +118,6 @@ class Ledger:
         except Exception as error:
             return [error for _ in operations]
         return await self._results(operations, replies)
-
-    def _observed(self, operations: Sequence[Operation[Any]]) -> AbstractContextManager[object]:
-        return nullcontext() if self._observe is None else observed(self._observe, operations)
 
     def _needs_pipeline(self, operation: Operation[Any]) -> bool:
         return (
@@ -171,7 +167,7 @@ class Ledger:
         If an operation fails, the message is pushed a second time after that operation's retry:
         a worker may have taken the first one before the record existed.
         """
-        with self._observed(operations):
+        with observed(self._observe, operations):
             return await self._run_with_push(operations, push)
 
     async def _run_with_push(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from forebay_backends.ledger.operations.base import Operation
@@ -13,9 +13,15 @@ Observe = Callable[[str, float], None]
 """Gets the name of an operation's script, and the seconds of the round trip that it was in."""
 
 
-@contextmanager
-def observed(observe: Observe, operations: Sequence[Operation[Any]]) -> Iterator[None]:
+def observed(
+    observe: Observe | None, operations: Sequence[Operation[Any]]
+) -> AbstractContextManager[None]:
     """Observes the block, which is one round trip, once for each kind of operation in it."""
+    return nullcontext() if observe is None else _observed(observe, operations)
+
+
+@contextmanager
+def _observed(observe: Observe, operations: Sequence[Operation[Any]]) -> Iterator[None]:
     began = time.monotonic()
     try:
         yield

@@ -76,10 +76,7 @@ def about_call(
 
 def stored_traceparent(metadata: call_pb2.Metadata) -> str:
     """The trace context in stored metadata; empty without one."""
-    for entry in metadata.entries:
-        if entry.key == TRACEPARENT:
-            return entry.value.decode("ascii", "replace")
-    return ""
+    return traceparent_of((entry.key, entry.value) for entry in metadata.entries)
 
 
 def traceparent_of(pairs: Iterable[tuple[str, str | bytes]]) -> str:

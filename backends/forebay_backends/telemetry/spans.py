@@ -42,6 +42,7 @@ from opentelemetry.trace import (
 from forebay.metadata import TRACEPARENT, TRACESTATE
 from forebay.v1 import call_pb2
 from forebay_backends.telemetry.item_events import ItemEvents
+from forebay_backends.telemetry.server_faults import SERVER_FAULTS
 
 CALL_ID = "forebay.call_id"
 ATTEMPT = "forebay.attempt"
@@ -54,10 +55,6 @@ _DECISION = "forebay-sampling"
 _OWN, _SAMPLED = "own", "sampled"
 _FLUSH_MS = 5000
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
-# By OpenTelemetry's conventions for gRPC servers: the others are the caller's affair.
-_FAULTS = frozenset(
-    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
-)
 # https://www.w3.org/TR/trace-context/: later versions may have more fields, version 00 has not.
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTHING = Context()
@@ -340,7 +337,7 @@ def _end(span: Span, items: ItemEvents, code: str, attributes: dict[str, str]) -
         span.add_event("item", {ORDINAL: last[0]}, last[1])
     if attributes:
         span.set_attributes(attributes)
-    if code in _FAULTS:
+    if code in SERVER_FAULTS:
         span.set_status(StatusCode.ERROR)
     span.end()
 

@@ -18,11 +18,6 @@ SLOT_S = 5
 """The time of a sample."""
 WINDOW_S = 3600
 
-FAILED = frozenset(
-    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
-)
-"""https://opentelemetry.io/docs/specs/semconv/rpc/grpc/: what is an error of a server."""
-
 
 @dataclass(frozen=True)
 class Calls:

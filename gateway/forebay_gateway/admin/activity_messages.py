@@ -13,7 +13,8 @@ from prometheus_client.metrics_core import Metric
 
 from forebay.v1 import calls_pb2 as pb
 from forebay_backends.metrics.instruments import DURATION_BUCKETS, OTHER
-from forebay_gateway.admin.activity import FAILED, SLOT_S, Calls, QueueState, Slot, quantile_s
+from forebay_backends.telemetry.server_faults import SERVER_FAULTS
+from forebay_gateway.admin.activity import SLOT_S, Calls, QueueState, Slot, quantile_s
 from forebay_gateway.admin.fleet_messages import length, stamp
 
 BOUNDS = (*DURATION_BUCKETS, float("inf"))
@@ -36,7 +37,7 @@ def counted_calls(families: Iterable[Metric], methods: Collection[str]) -> dict[
                 # Buckets are cumulative; each status has its own.
                 calls.buckets[_BUCKET[float(sample.labels["le"])]] += int(sample.value)
             elif sample.name.endswith("_count"):
-                failed = sample.labels["rpc_response_status_code"] in FAILED
+                failed = sample.labels["rpc_response_status_code"] in SERVER_FAULTS
                 ended = int(sample.value)
                 calls = Calls(calls.ended + ended, calls.failed + ended * failed, calls.buckets)
             counted[method] = calls

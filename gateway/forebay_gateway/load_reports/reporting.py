@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 import grpc
@@ -10,6 +9,7 @@ import grpc
 from forebay.metadata import Pairs
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.rpc.context import Context, Handler
+from forebay_gateway.rpc.context_wrapper import ContextWrapper
 
 TRAILER = "endpoint-load-metrics-bin"
 
@@ -26,13 +26,13 @@ def reporting(handler: Handler, utilization: Utilization) -> Handler:
     return Handler(serve, handler.streams_responses)
 
 
-class _ReportingContext:
-    """A `Context` that adds the report to whatever goes out with the status."""
+class _ReportingContext(ContextWrapper):
+    """Adds the report to whatever goes out with the status."""
 
-    __slots__ = ("_context", "_trailing", "_utilization")
+    __slots__ = ("_trailing", "_utilization")
 
     def __init__(self, context: Context, utilization: Utilization) -> None:
-        self._context = context
+        super().__init__(context)
         self._utilization = utilization
         self._trailing: Pairs = ()
 
@@ -51,31 +51,3 @@ class _ReportingContext:
 
     def _with_report(self, pairs: Pairs) -> Pairs:
         return (*pairs, (TRAILER, self._utilization.report()))
-
-    @property
-    def code(self) -> grpc.StatusCode | None:
-        return self._context.code
-
-    def peer(self) -> str:
-        return self._context.peer()
-
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        return self._context.auth_context()
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        return self._context.invocation_metadata()
-
-    def time_remaining(self) -> float | None:
-        return self._context.time_remaining()
-
-    def read_now(self) -> bytes | None:
-        return self._context.read_now()
-
-    async def read(self) -> object:
-        return await self._context.read()
-
-    async def send_initial_metadata(self, pairs: Pairs) -> None:
-        await self._context.send_initial_metadata(pairs)
-
-    async def write(self, message: bytes) -> None:
-        await self._context.write(message)

@@ -12,6 +12,7 @@ from google.rpc import code_pb2
 from forebay.errors import ForebayError, InvalidRequest
 from forebay.errors.status import to_status
 from forebay.metadata import Pairs
+from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.metadata_size import fit_status
 
@@ -40,6 +41,16 @@ async def abort(context: Context, error: ForebayError, trailing: Pairs = ()) -> 
     except TimeoutError:
         # gRPC keeps the status for a caller that reads again; nothing else may wait for it.
         raise asyncio.CancelledError from error
+
+
+def code_of_end(context: Context, error: BaseException) -> grpc.StatusCode:
+    """The status of an RPC whose handler has raised, or was cancelled."""
+    if context.code is not None:
+        return context.code
+    if not isinstance(error, asyncio.CancelledError):
+        return grpc.StatusCode.UNKNOWN
+    late = is_at_deadline(context.time_remaining())
+    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 
 
 def _pushback(error: ForebayError) -> Pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import grpc
 
 from forebay_backends.telemetry.call_labels import current_call
-from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.rpc.context import Context
+from forebay_gateway.rpc.context_wrapper import ContextWrapper
+from forebay_gateway.rpc.status import code_of_end
 
 if TYPE_CHECKING:
     from forebay_backends.telemetry.spans import RpcSpan, Tracing
@@ -36,13 +36,8 @@ async def serve_traced(
     code = grpc.StatusCode.OK
     try:
         return await serve(_TracedContext(context, span), span)
-    except asyncio.CancelledError:
-        late = is_at_deadline(context.time_remaining())
-        cancelled = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
-        code = context.code or cancelled
-        raise
-    except BaseException:
-        code = context.code or grpc.StatusCode.UNKNOWN
+    except BaseException as error:
+        code = code_of_end(context, error)
         raise
     finally:
         span.end(labels.call_id, code.name)
@@ -55,26 +50,14 @@ def _is_trusted(trust: Trust, context: Context) -> bool:
     return trust == "always"
 
 
-class _TracedContext:
+class _TracedContext(ContextWrapper):
     """The context of a sampled RPC: takes note of the responses."""
 
-    def __init__(self, context: Context, span: RpcSpan) -> None:
-        self._context = context
-        self._span = span
-        # Nothing else of the context matters to the span.
-        self.peer = context.peer
-        self.auth_context = context.auth_context
-        self.invocation_metadata = context.invocation_metadata
-        self.time_remaining = context.time_remaining
-        self.read = context.read
-        self.read_now = context.read_now
-        self.send_initial_metadata = context.send_initial_metadata
-        self.set_trailing_metadata = context.set_trailing_metadata
-        self.abort = context.abort
+    __slots__ = ("_span",)
 
-    @property
-    def code(self) -> grpc.StatusCode | None:
-        return self._context.code
+    def __init__(self, context: Context, span: RpcSpan) -> None:
+        super().__init__(context)
+        self._span = span
 
     async def write(self, message: bytes) -> None:
         await self._context.write(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -10,8 +9,8 @@ import grpc
 from prometheus_client import Histogram
 
 from forebay_backends.metrics.instruments import OTHER
-from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.rpc.context import Context, Handler
+from forebay_gateway.rpc.status import code_of_end
 
 _Code = grpc.StatusCode
 
@@ -37,12 +36,8 @@ class RpcMeter:
             began, code = time.monotonic(), _Code.OK
             try:
                 return await handler.serve(context)
-            except asyncio.CancelledError:
-                late = is_at_deadline(context.time_remaining())
-                code = context.code or (_Code.DEADLINE_EXCEEDED if late else _Code.CANCELLED)
-                raise
-            except BaseException:
-                code = context.code or _Code.UNKNOWN
+            except BaseException as error:
+                code = code_of_end(context, error)
                 raise
             finally:
                 observe(code, time.monotonic() - began)
