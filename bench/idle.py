@@ -1,4 +1,4 @@
-"""What a gateway without calls takes: CPU and memory."""
+"""CPU and memory of a gateway without calls."""
 
 from __future__ import annotations
 

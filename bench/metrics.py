@@ -1,4 +1,4 @@
-"""What metrics cost: the CPU time of a saturated ephemeral call, and a scrape under load."""
+"""The cost of metrics: the CPU time of a saturated ephemeral call, and a scrape under load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What traces cost a saturated ephemeral Add: the CPU of gateway, worker and ledger for each call.
+"""The cost of traces for a saturated ephemeral Add: CPU of gateway, worker and ledger for a call.
 
 Systems without traces, and with none, 1% and all of the calls sampled, take turns. Spans go by
 OTLP over gRPC to a receiver in this process, which does not read them.

@@ -642,7 +642,7 @@ Global___ReadActivityRequest: _TypeAlias = ReadActivityRequest  # noqa: Y015
 
 @_typing.final
 class ReadActivityResponse(_message.Message):
-    """What happened."""
+    """The calls and queues of the window."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -670,7 +670,7 @@ Global___ReadActivityResponse: _TypeAlias = ReadActivityResponse  # noqa: Y015
 
 @_typing.final
 class ActivityInterval(_message.Message):
-    """What happened in an interval of time."""
+    """The calls that ended in an interval of time, and the queues at its end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

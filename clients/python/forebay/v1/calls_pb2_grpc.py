@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
-    of calls, and profiles. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
+    google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     def __init__(self, channel):
@@ -69,8 +69,8 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
-    of calls, and profiles. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
+    google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     def ListMethods(self, request, context):
@@ -186,8 +186,8 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
-    of calls, and profiles. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
+    google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     @staticmethod

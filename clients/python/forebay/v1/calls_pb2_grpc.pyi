@@ -69,8 +69,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallServiceStub:
-    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
-    of calls, and profiles. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
+    google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     @_typing.overload
@@ -127,8 +127,8 @@ class CallServiceStub:
 
 @_typing.type_check_only
 class CallServiceAsyncStub(CallServiceStub):
-    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
-    of calls, and profiles. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
+    google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -181,8 +181,8 @@ class CallServiceAsyncStub(CallServiceStub):
     """
 
 class CallServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What google.longrunning.Operations lacks: methods, queues, workers, rates and latencies, the items
-    of calls, and profiles. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
+    google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     @_abc_1.abstractmethod

@@ -1,4 +1,4 @@
-"""What the person has chosen to see, and how keys change it. Pure."""
+"""The choice of tables, order and filter, and how keys change it. Pure."""
 
 from __future__ import annotations
 
