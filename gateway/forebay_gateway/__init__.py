@@ -15,6 +15,7 @@ From the outside in; a folder imports only from those below it:
 - `rpc/`: what every routed RPC is before that: its options, requests, policy, status, batching.
 - `admission/`: which calls get in: limits, fair shares, full queues.
 - `fleet/`: what the gateway knows of the live workers.
+- `identity/`: who calls, and what they may do.
 - `metrics/`: what the gateway counts.
 - `profiling/`: where a gateway process spends its time.
 """

@@ -13,13 +13,14 @@ from pydantic_settings import (
 
 from forebay.defaults import PREFIX
 from forebay_backends.settings.backend_settings import BackendSettings
+from forebay_backends.settings.identity_settings import IdentitySettings
 from forebay_backends.settings.limit_settings import LimitSettings
 from forebay_backends.settings.serving_settings import ServingSettings
 from forebay_backends.settings.sources import NESTED, config_file
 
 
 # The order of the bases is the reverse of the order of the fields, in which they are validated.
-class Settings(LimitSettings, BackendSettings, ServingSettings, BaseSettings):
+class Settings(LimitSettings, IdentitySettings, BackendSettings, ServingSettings, BaseSettings):
     """Everything that can be set; times in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(

@@ -10,8 +10,9 @@ from forebay.defaults import CONFIG_FILE, CONFIG_VARIABLE, PREFIX
 from forebay_backends.settings.problems import SettingsError
 
 NESTED = "__"
-"""Between the parts of a variable for a part of `applications`."""
-_APPLICATION_VARIABLES = f"{PREFIX}APPLICATIONS{NESTED}"
+"""Between the parts of a variable for a part of a table."""
+_TABLES = ("APPLICATIONS", "TLS", "AUTH", "ROLES", "TENANTS")
+_PARTS_OF_TABLES = tuple(f"{PREFIX}{name}{NESTED}" for name in _TABLES)
 # Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
 _CALLERS_VARIABLE = "FOREBAY_ADDRESS"
 
@@ -33,7 +34,7 @@ def refuse_unknown_variables(fields: Collection[str]) -> None:
     """Raises SettingsError for `FOREBAY_*` variables that are for none of the settings."""
     known = {PREFIX + name.upper() for name in fields} | {CONFIG_VARIABLE}
     given = {name for name in os.environ if name.startswith(PREFIX)} - {_CALLERS_VARIABLE}
-    unknown = sorted(name for name in given - known if not name.startswith(_APPLICATION_VARIABLES))
+    unknown = sorted(name for name in given - known if not name.startswith(_PARTS_OF_TABLES))
     if unknown:
         raise SettingsError(
             "\n".join(

@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol
 import grpc
 
 from forebay.metadata import Pairs
+from forebay_gateway.identity.principal import Principal
 
 
 class Context(Protocol):
@@ -38,6 +39,10 @@ class Context(Protocol):
 
         Empty for a connection without TLS.
         """
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls; `NOBODY` until the guard has found out, and where authentication is off."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """The caller's metadata in its order, without gRPC's own; bytes under `-bin`."""

@@ -8,6 +8,7 @@ from typing import NoReturn
 import grpc
 
 from forebay.metadata import Pairs
+from forebay_gateway.identity.principal import Principal
 from forebay_gateway.rpc.context import Context
 
 
@@ -28,6 +29,10 @@ class ContextWrapper:
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         return self._context.auth_context()
+
+    @property
+    def principal(self) -> Principal:
+        return self._context.principal
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         return self._context.invocation_metadata()

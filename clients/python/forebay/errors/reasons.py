@@ -30,6 +30,7 @@ __all__ = [
     "MethodUnknown",
     "NoWorkers",
     "OutOfRange",
+    "PermissionDenied",
     "QueueFull",
     "QueueWait",
     "ResultUnfit",
@@ -40,6 +41,7 @@ __all__ = [
     "TaskUnanswered",
     "TaskUnknown",
     "TooLarge",
+    "Unauthenticated",
     "VersionMismatch",
     "WaitExceedsDeadline",
     "WorkerLost",
@@ -96,6 +98,20 @@ class MethodUnknown(CallerError):
 
     code = code_pb2.UNIMPLEMENTED
     reason = "METHOD_UNKNOWN"
+
+
+class Unauthenticated(CallerError):
+    """The caller gave no identity, or one that is not valid or has expired."""
+
+    code = code_pb2.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(CallerError):
+    """The caller is known, and lacks a permission, which the message names."""
+
+    code = code_pb2.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
 
 
 class CapacityError(ForebayError):

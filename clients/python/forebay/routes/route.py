@@ -48,6 +48,8 @@ class Route:
     metadata: tuple[str, ...]
     caller_chooses_on_disconnect: bool
     plain: PlainTask | None = None
+    requires: str = ""
+    """Empty: the method's full name."""
 
 
 def read_route(option: route_pb2.Route) -> Route:
@@ -67,6 +69,7 @@ def read_route(option: route_pb2.Route) -> Route:
         metadata=tuple(option.metadata),
         caller_chooses_on_disconnect=option.caller_chooses_on_disconnect,
         plain=read_plain_task(option),
+        requires=option.requires,
     )
 
 

@@ -151,6 +151,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     forgets the stream. To continue, call again with the call's id and the number of items
     received.
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 31
+    """UNAUTHENTICATED. The gateway knows its callers, and this one gave no token, key or certificate,
+    or one that is not valid or has expired. Call again with a valid one. A stream ends so when its
+    token has expired; the call goes on, and its caller resumes it with a new token.
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 32
+    """PERMISSION_DENIED. The caller is known, and lacks the permission that the message names. Example:
+    CancelOperation without `forebay.calls.cancel`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, each with its status."""
@@ -277,5 +286,14 @@ ERROR_REASON_CALLER_STALLED: ErrorReason.ValueType  # 30
 goes on as if the caller had disconnected. Example: a caller that reads one item and
 forgets the stream. To continue, call again with the call's id and the number of items
 received.
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 31
+"""UNAUTHENTICATED. The gateway knows its callers, and this one gave no token, key or certificate,
+or one that is not valid or has expired. Call again with a valid one. A stream ends so when its
+token has expired; the call goes on, and its caller resumes it with a new token.
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 32
+"""PERMISSION_DENIED. The caller is known, and lacks the permission that the message names. Example:
+CancelOperation without `forebay.calls.cancel`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -76,6 +76,7 @@ class Route(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CALLER_CHOOSES_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     PLAIN_FIELD_NUMBER: _builtins.int
+    REQUIRES_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """The name of the Celery task, such as "add_module.tasks.add". Required."""
     queue: _builtins.str
@@ -117,6 +118,11 @@ class Route(_message.Message):
     """
     caller_chooses_on_disconnect: _builtins.bool
     """Whether a caller may override `on_disconnect` with `forebay-on-disconnect`. Unset: no."""
+    requires: _builtins.str
+    """The permission that a caller needs, such as "reports.render": words of letters, digits, _ and -,
+    with dots between them. Unset: the method's full name, such as
+    "forebay.compute.v1.ComputeService.Add".
+    """
     @_builtins.property
     def limits(self) -> Global___Limits:
         """Limits on one call. Unset: the gateway's defaults."""
@@ -154,10 +160,11 @@ class Route(_message.Message):
         metadata: _abc.Iterable[_builtins.str] | None = ...,
         caller_chooses_on_disconnect: _builtins.bool = ...,
         plain: Global___PlainTask | None = ...,
+        requires: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "plain", b"plain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "plain", b"plain", "priority", b"priority", "queue", b"queue", "task", b"task", "transient", b"transient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "plain", b"plain", "priority", b"priority", "queue", b"queue", "requires", b"requires", "task", b"task", "transient", b"transient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

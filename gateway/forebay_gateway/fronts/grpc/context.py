@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import grpc
 
 from forebay.metadata import Pairs
+from forebay_gateway.identity.principal import NOBODY
 
 _UNWINDING_CHECK_S = 0.05
 
@@ -21,6 +22,8 @@ class GrpcContext:
     """
 
     __slots__ = ("_context", "_rpc", "code")
+
+    principal = NOBODY
 
     def __init__(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         self.code: grpc.StatusCode | None = None

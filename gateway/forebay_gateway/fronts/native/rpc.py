@@ -21,6 +21,7 @@ from forebay_gateway.fronts.native.head import (
 )
 from forebay_gateway.fronts.native.http2 import Connection, NGH2Error
 from forebay_gateway.fronts.native.requests import FlowControl, Requests
+from forebay_gateway.identity.principal import NOBODY
 from forebay_gateway.rpc.context import Handler
 
 _BUFFERED_BYTES = 64 << 10
@@ -80,6 +81,8 @@ class NativeRpc:
         "room",
         "stream_id",
     )
+
+    principal = NOBODY
 
     def __init__(
         self, connection: Link, stream_id: int, head: RequestHead, handler: Handler

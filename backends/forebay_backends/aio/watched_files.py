@@ -1,0 +1,63 @@
+"""Files that are read again when they change, such as certificates and keys."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_Version = tuple[tuple[int, int, int] | None, ...]
+
+
+class WatchedFiles:
+    """Calls `load` when one of the files has changed; a bad file leaves the last good one in force.
+
+    `load` reads the files, and raises OSError or ValueError if they can't be used. A file is
+    compared by inode, time of change and size, so that a replaced link counts, too. `problem` says
+    what is wrong with the files as they are now; None if nothing is.
+    """
+
+    def __init__(
+        self, what: str, paths: Sequence[Path], load: Callable[[], object], interval_s: float = 10.0
+    ) -> None:
+        self.problem: str | None = None
+        self._what = what
+        self._paths = paths
+        self._load = load
+        self._interval_s = interval_s
+        self._loaded = self._version()
+
+    async def watch(self) -> None:
+        """Looks at the files every `interval_s`, until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            await asyncio.to_thread(self.refresh)
+
+    def refresh(self) -> None:
+        """Loads the files if they have changed since the last time."""
+        version = self._version()
+        if version == self._loaded:
+            return
+        self._loaded = version
+        try:
+            self._load()
+        except (OSError, ValueError) as error:
+            self.problem = str(error)
+            _log.error("%s stays as it was: %s", self._what, error)
+        else:
+            self.problem = None
+            _log.info("%s was loaded again", self._what)
+
+    def _version(self) -> _Version:
+        return tuple(_version_of(path) for path in self._paths)
+
+
+def _version_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

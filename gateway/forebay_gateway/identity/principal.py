@@ -1,0 +1,27 @@
+"""Who makes a call. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller, and how it proved who it is.
+
+    `tenant` is the owner of its calls; empty only where authentication is off. `issuer` is the
+    JWT's, `spiffe` or `keys`; `key_id` is that of the key that signed the token, or of the API key.
+    `expires_at` is when the proof expires, in seconds of Unix time; None: not before the connection
+    ends.
+    """
+
+    tenant: str = ""
+    subject: str = ""
+    roles: tuple[str, ...] = ()
+    issuer: str = ""
+    key_id: str = ""
+    expires_at: float | None = None
+
+
+NOBODY = Principal()
+"""The caller where authentication is off."""

@@ -1,0 +1,20 @@
+"""What the guard knows of tokens: JWTs, and API keys."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from forebay_gateway.identity.principal import Principal
+
+
+class TokenVerifier(Protocol):
+    """Verifies the tokens of one kind; `token` is what follows `Bearer `."""
+
+    def takes(self, token: str) -> bool:
+        """Whether the token is of this kind."""
+
+    def remembered(self, token: str) -> Principal | None:
+        """The principal of a token that was verified before and has not expired; else None."""
+
+    async def verify(self, token: str) -> Principal:
+        """Verifies the token; raises Unauthenticated, whose message never shows the token."""
