@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import pickle
 import sqlite3
 from collections.abc import Iterator
@@ -10,6 +12,11 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.aio.polling import poll_until
+from forebay_backends.settings import CeleryApplication
+from forebay_backends.urls import broker_server
+from forebay_gateway.plain.brokers.polled_results import PolledResults
 from tests.contract.plain_site import ROOT, PlainSite, backends_of, error_of, plain_site, wish
 from tests.harness import environment, eventually, process
 from tests.plain.v1 import plain_pb2 as pb
@@ -91,6 +98,29 @@ def test_a_result_that_is_not_json_ends_its_call_and_is_not_unpickled(
         Path(url.removeprefix("file://"), f"celery-task-meta-{task_id}").write_bytes(result)
     error = error_of(call.result)
     assert (error.code_name, error.reason) == ("INTERNAL", "RESULT_UNFIT")
+
+
+def test_a_file_that_is_empty_between_two_states_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "celery-task-meta-task"
+    seen: list[bytes] = []
+
+    def on_meta(task_id: str, body: bytes, content_type: str) -> None:
+        seen.append(body)
+
+    async def read_all() -> None:
+        url = f"file://{tmp_path}"
+        application = CeleryApplication("", broker_server("redis://127.0.0.1:1"), url, None)
+        results = PolledResults(application, on_meta, lambda: ["task"])
+        reading = asyncio.create_task(results.listen())
+        for content in ('{"status": "PROGRESS", "result": 1}', "", '{"status": "SUCCESS"}'):
+            file.write_text(content)
+            await asyncio.sleep(0.5)
+        await poll_until(lambda: b"SUCCESS" in seen[-1], TIMEOUT_S)
+        await cancel_all([reading])
+        await results.close()
+
+    asyncio.run(read_all())
+    assert [json.loads(body)["status"] for body in seen] == ["PROGRESS", "SUCCESS"]
 
 
 @pytest.mark.parametrize(

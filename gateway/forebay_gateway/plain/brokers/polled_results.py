@@ -114,7 +114,8 @@ class PolledResults:
         poll.interval_s = min(poll.interval_s * _INTERVAL_GROWTH, _MAX_INTERVAL_S)
         poll.due_at = time.monotonic() + poll.interval_s
         poll.broken_reads = 0 if content_type == JSON else poll.broken_reads + 1
-        if body == poll.last or 0 < poll.broken_reads < _MAX_BROKEN_READS:
+        # A file is empty for a moment, between two states.
+        if body in (b"", poll.last) or 0 < poll.broken_reads < _MAX_BROKEN_READS:
             return
         poll.last = body
         try:
