@@ -27,6 +27,8 @@ DESIGN = {
     "ITEMS_LOST": (code_pb2.DATA_LOSS, errors.BackendError),
     "QUEUE_FULL": (code_pb2.RESOURCE_EXHAUSTED, errors.CapacityError),
     "WAIT_EXCEEDS_DEADLINE": (code_pb2.RESOURCE_EXHAUSTED, errors.CapacityError),
+    "UNAUTHENTICATED": (code_pb2.UNAUTHENTICATED, errors.CallerError),
+    "PERMISSION_DENIED": (code_pb2.PERMISSION_DENIED, errors.CallerError),
     "TOO_LARGE": (code_pb2.RESOURCE_EXHAUSTED, errors.CapacityError),
     "BACKEND_UNAVAILABLE": (code_pb2.UNAVAILABLE, errors.BackendError),
     "DRAINING": (code_pb2.UNAVAILABLE, errors.BackendError),
