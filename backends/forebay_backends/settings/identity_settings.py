@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from forebay_backends.settings.addresses import is_loopback
 from forebay_backends.settings.values import PemFile, Seconds, WholePath
+
+ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "ES256K", "EdDSA"),
+)
+"""The algorithms that a JWT may be signed by: all are asymmetric."""
 
 
 class _Table(BaseModel):
@@ -32,15 +41,61 @@ class TlsSettings(_Table):
 class JwtSettings(_Table):
     """`[[auth.jwt]]`: tokens of one issuer; a token's `iss` picks the entry."""
 
-    issuer: str = Field(description="the `iss` of the tokens")
+    issuer: str = Field(min_length=1, description="the `iss` of the tokens")
     audiences: tuple[str, ...] = Field(min_length=1, description="one must be in the token's `aud`")
     algorithms: tuple[str, ...] = Field(min_length=1, description="such as RS256, ES256, EdDSA")
     jwks_url: str | None = Field(None, description="https URL of the issuer's public keys")
-    jwks_file: WholePath | None = Field(None, description="file of the issuer's public keys")
+    jwks_file: WholePath | None = Field(
+        None, validate_default=True, description="file of the issuer's public keys"
+    )
     leeway_s: Seconds = Field(30.0, ge=0, description="how far clocks may differ")
     tenant: str = Field("tenant", description="the claim of the tenant; a dot reaches into objects")
     subject: str = Field("sub", description="the claim of the subject")
     roles: str = Field("scope", description="the claim of the roles: a list, or words in a text")
+
+    @field_validator("audiences")
+    @classmethod
+    def _audiences(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value):
+            raise ValueError("expected names that are not empty")
+        return value
+
+    @field_validator("algorithms")
+    @classmethod
+    def _algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unfit = ", ".join(repr(name) for name in value if name not in ALGORITHMS)
+        if unfit:
+            raise ValueError(
+                f"{unfit}: expected some of {', '.join(ALGORITHMS)}; a JWKS has public keys, so "
+                "that neither `none` nor the symmetric HS256, HS384 and HS512 can be used"
+            )
+        return value
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _jwks_url(cls, value: str | None) -> str | None:
+        if value is not None and not _is_safe_url(value):
+            raise ValueError(
+                "expected a URL such as https://login.example/jwks.json, without a password; "
+                "http:// is for loopback only"
+            )
+        return value
+
+    @field_validator("jwks_file")
+    @classmethod
+    def _one_source(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "jwks_url" in info.data and (value is None) == (info.data["jwks_url"] is None):
+            raise ValueError("expected either jwks_url or jwks_file")
+        return value
+
+    @field_validator("tenant", "subject", "roles")
+    @classmethod
+    def _claim_path(cls, value: str) -> str:
+        if not all(value.split(".")) or not value.isprintable():
+            raise ValueError(
+                "expected the name of a claim, such as sub, or names with dots between them"
+            )
+        return value
 
 
 class SpiffeSettings(_Table):
@@ -62,6 +117,15 @@ class AuthSettings(_Table):
     jwt: tuple[JwtSettings, ...] = ()
     spiffe: tuple[SpiffeSettings, ...] = ()
     keys: tuple[KeysSettings, ...] = ()
+
+    @field_validator("jwt")
+    @classmethod
+    def _one_entry_each(cls, value: tuple[JwtSettings, ...]) -> tuple[JwtSettings, ...]:
+        issuers = [one.issuer for one in value]
+        twice = sorted({issuer for issuer in issuers if issuers.count(issuer) > 1})
+        if twice:
+            raise ValueError(f"expected one entry for each issuer; {', '.join(twice)} has several")
+        return value
 
     @property
     def is_on(self) -> bool:
@@ -107,3 +171,19 @@ class IdentitySettings(BaseModel):
     audit_required: bool = Field(
         False, description="whether what can't be written to the audit log fails"
     )
+
+
+def _is_safe_url(text: str) -> bool:
+    """Whether nobody on the way can replace what the URL leads to."""
+    try:
+        url = urlsplit(text)
+        has_port = url.port is None or url.port > 0
+    except ValueError:
+        return False
+    if not url.hostname or not has_port or url.username is not None or not _is_ascii_graph(text):
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(f"{url.hostname}:"))
+
+
+def _is_ascii_graph(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text

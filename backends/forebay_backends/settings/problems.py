@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
-from forebay_backends.settings.applications import ApplicationSettings
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
 from forebay_backends.urls import redacted
 
 _URLS = ("ledger_url", "broker_url", "result_url")
@@ -15,27 +17,32 @@ _EXAMPLES = {
     "services": '["mypkg.my_pb2"]',
     _APPLICATIONS: '{"shop": {"broker_url": "redis://shop.internal/0"}}',
     "checks": '{"mypkg.MyService.Method": {"option": 1}}',
+    "tls": '{"certificate": "tls.crt", "key": "tls.key"}',
+    "auth": '{"keys": [{"file": "keys.toml"}]}',
+    "roles": '{"caller": ["mypkg.MyService.*"]}',
+    "tenants": '{"acme": {"in_flight": 500}}',
 }
 
-_EXPECTED = {
-    "missing": "it is required",
-    "model_type": 'expected a table, such as {broker_url = "redis://shop.internal/0"}',
-}
+_EXPECTED = {"missing": "it is required", "model_type": "expected a table"}
+_TABLE_OF_AN_APPLICATION = 'expected a table, such as {broker_url = "redis://shop.internal/0"}'
 
 
 class SettingsError(ValueError):
     """Invalid settings; the message has a line for each."""
 
 
-def problem_line(problem: Any, fields: Collection[str]) -> str:
+def problem_line(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
     """The line for one of pydantic's errors; `fields` are the settings that there are."""
     *place, last = problem["loc"]
     name = ".".join(str(part) for part in (*place, last))
     if problem["type"] == "extra_forbidden":
-        known = ApplicationSettings.model_fields if place[:1] == [_APPLICATIONS] else fields
+        known = _table_at(place, fields)
         return f"{name}: no such setting; expected one of " + ", ".join(sorted(known))
-    value = f" = {redacted(repr(problem['input']))}" if _may_be_shown(place, last) else ""
+    is_shown = problem["type"] != "missing" and _may_be_shown(place, last)
+    value = f" = {redacted(repr(problem['input']))}" if is_shown else ""
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "model_type" and place[:1] == [_APPLICATIONS]:
+        expected = _TABLE_OF_AN_APPLICATION
     return f"{name}{value}: {expected}"
 
 
@@ -51,3 +58,19 @@ def _may_be_shown(place: Sequence[object], last: object) -> bool:
         return False
     # An application's table has URLs, and so may have whatever is in its place.
     return last != _APPLICATIONS and place != [_APPLICATIONS]
+
+
+def _table_at(place: Sequence[object], fields: Mapping[str, FieldInfo]) -> Mapping[str, FieldInfo]:
+    """The fields of the table at the place, such as `auth`, `jwt`, `0`."""
+    for part in place:
+        field = fields.get(part) if isinstance(part, str) else None
+        table = None if field is None else _table_in(field.annotation)
+        fields = fields if table is None else table.model_fields
+    return fields
+
+
+def _table_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in a type such as `tuple[JwtSettings, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_table_in, get_args(annotation))), None)
