@@ -250,7 +250,22 @@ INSTRUMENTS = (
         (),
         "Callbacks that ran for over 100 ms, so that no other call went on; the log names some",
     ),
-    # Those of authentication, keys and certificates (forebay_auth_total, forebay_jwks_age_seconds,
-    # forebay_certificate_expiry_seconds) belong here, with what they measure.
+    Instrument(
+        "forebay_identity_problems",
+        Kind.GAUGE,
+        _GATEWAY,
+        "problems",
+        (),
+        "Files and URLs of API keys and public keys that can't be used as they are now: the last "
+        "good keys are in force",
+    ),
+    Instrument(
+        "forebay_jwks_age_seconds",
+        Kind.GAUGE,
+        _GATEWAY,
+        "seconds",
+        ("issuer",),
+        "Time since the issuer's public keys were last fetched; after 24 h they are not used",
+    ),
 )
 BY_NAME = {one.name: one for one in INSTRUMENTS}

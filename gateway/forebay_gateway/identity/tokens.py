@@ -17,4 +17,7 @@ class TokenVerifier(Protocol):
         """The principal of a token that was verified before and has not expired; else None."""
 
     async def verify(self, token: str) -> Principal:
-        """Verifies the token; raises Unauthenticated, whose message never shows the token."""
+        """Verifies the token; raises Unauthenticated, whose message never shows the token.
+
+        Raises BackendUnavailable while the keys of the token's issuer are not known.
+        """

@@ -1,0 +1,81 @@
+"""The principal that a verified token's claims describe. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from forebay.errors import Unauthenticated
+from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.tenant_names import EXPECTED, is_tenant
+
+_LONGEST_SUBJECT = 256
+_MOST_ROLES = 256
+
+
+@dataclass(frozen=True)
+class ClaimNames:
+    """Where the claims have tenant, subject and roles.
+
+    A name is that of a claim, even if there are dots in it, as in `https://example.com/tenant`. If
+    there is no such claim, the dots separate the names of nested objects.
+    """
+
+    tenant: str
+    subject: str
+    roles: str
+
+
+def principal_of(
+    claims: Mapping[str, Any], names: ClaimNames, key_id: str, leeway_s: float
+) -> Principal:
+    """Raises Unauthenticated, which names the claim that is missing or not as expected."""
+    tenant = _claim(claims, names.tenant)
+    if not isinstance(tenant, str) or not is_tenant(tenant):
+        raise _unfit(names.tenant, f"a tenant's name, {EXPECTED}")
+    subject = _claim(claims, names.subject)
+    if not isinstance(subject, str) or not _is_subject(subject):
+        raise _unfit(names.subject, f"1 to {_LONGEST_SUBJECT} printable characters")
+    roles = _roles(_claim(claims, names.roles))
+    if roles is None:
+        raise _unfit(names.roles, f"at most {_MOST_ROLES} roles: a list, or words in a text")
+    expires_at = _expiry(claims["exp"]) + leeway_s
+    return Principal(tenant, subject, roles, claims["iss"], key_id, expires_at)
+
+
+def _claim(claims: Mapping[str, Any], name: str) -> Any:
+    if name in claims:
+        return claims[name]
+    found: Any = claims
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _is_subject(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_SUBJECT and text.isprintable()
+
+
+def _roles(found: Any) -> tuple[str, ...] | None:
+    """The roles; none if the claim is missing. None if it is not as expected."""
+    if found is None:
+        return ()
+    roles = found.split() if isinstance(found, str) else found
+    if not isinstance(roles, list) or len(roles) > _MOST_ROLES:
+        return None
+    if not all(isinstance(role, str) and role.isprintable() for role in roles):
+        return None
+    return tuple(dict.fromkeys(roles))
+
+
+def _expiry(found: Any) -> float:
+    # PyJWT takes text and fractions for a number, too.
+    if isinstance(found, bool) or not isinstance(found, int | float) or not isfinite(found):
+        raise _unfit("exp", "seconds since 1970")
+    return float(found)
+
+
+def _unfit(name: str, expected: str) -> Unauthenticated:
+    return Unauthenticated(f"the token's claim `{name}` is missing or unfit; expected {expected}")

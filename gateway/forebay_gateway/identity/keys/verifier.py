@@ -1,0 +1,119 @@
+"""Verifies API keys."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Coroutine, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from forebay.errors import Unauthenticated
+from forebay_backends.aio.watched_files import WatchedFiles
+from forebay_backends.settings import SettingsError
+from forebay_backends.settings.identity_settings import KeysSettings
+from forebay_gateway.identity.keys.api_key import ApiKey, is_api_key, read_token
+from forebay_gateway.identity.keys.keys_file import read_keys
+from forebay_gateway.identity.principal import Principal
+
+_NO_SHA256 = bytes(32)
+
+
+class KeysFile:
+    """The keys of a file, which is read again when it changes.
+
+    Raises OSError or ValueError if the file can't be used at first; later, a bad file leaves the
+    last good one in force.
+    """
+
+    def __init__(self, path: Path, interval_s: float = 10.0) -> None:
+        self._path = path
+        self._keys: dict[str, tuple[ApiKey, Principal]] = {}
+        self._files = WatchedFiles(f"{path}, of API keys,", [path], self._load, interval_s)
+        self._load()
+
+    def find(self, key_id: str) -> tuple[ApiKey, Principal] | None:
+        return self._keys.get(key_id)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the file as it is now; None if nothing is."""
+        return self._files.problem
+
+    async def watch(self) -> None:
+        """Keeps the keys up to date, until cancelled."""
+        await self._files.watch()
+
+    def _load(self) -> None:
+        try:
+            keys = read_keys(self._path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            lines = (f"{self._path}: {line}" for line in str(error).splitlines())
+            raise ValueError("\n".join(lines)) from None
+        self._keys = {key_id: (key, _principal(key)) for key_id, key in keys.items()}
+
+
+class ApiKeyVerifier:
+    """Verifies the keys of several files, in 2 µs; so no verdict is remembered."""
+
+    def __init__(self, files: Iterable[KeysFile]) -> None:
+        self._files = tuple(files)
+
+    def takes(self, token: str) -> bool:
+        return is_api_key(token)
+
+    def remembered(self, token: str) -> Principal | None:
+        found = self._find(token)
+        if found is None:
+            return None
+        key, principal = found
+        return None if key.is_expired(time.time()) else principal
+
+    async def verify(self, token: str) -> Principal:
+        found = self._find(token)
+        if found is None:
+            raise Unauthenticated("the API key is not one that is accepted here")
+        key, principal = found
+        if key.is_expired(time.time()):
+            raise Unauthenticated(f"the API key {key.key_id} has expired")
+        return principal
+
+    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+        return (file.watch() for file in self._files)
+
+    @property
+    def problems(self) -> list[str]:
+        return [file.problem for file in self._files if file.problem is not None]
+
+    def _find(self, token: str) -> tuple[ApiKey, Principal] | None:
+        """The key with this secret; the time says nothing of the secret or of the ids that exist."""
+        read = read_token(token)
+        if read is None:
+            return None
+        key_id, sha256 = read
+        for file in self._files:
+            found = file.find(key_id)
+            is_it = hmac.compare_digest(sha256, _NO_SHA256 if found is None else found[0].sha256)
+            if found is not None and is_it:
+                return found
+        return None
+
+
+def make_key_verifier(entries: Iterable[KeysSettings]) -> ApiKeyVerifier:
+    """Raises SettingsError for all files that can't be used."""
+    files, problems = [], []
+    for entry in entries:
+        try:
+            files.append(KeysFile(entry.file))
+        except FileNotFoundError:
+            problems.append(f"{entry.file}: no such file; `forebay keys new` makes it")
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return ApiKeyVerifier(files)
+
+
+def _principal(key: ApiKey) -> Principal:
+    expires_at = None if key.expires is None else key.expires.timestamp()
+    return Principal(key.tenant, key.subject, key.roles, "keys", key.key_id, expires_at)
