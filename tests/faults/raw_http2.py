@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -96,18 +97,23 @@ class Reply:
 
 
 class RawConnection:
-    """A connection; `send` takes any bytes."""
+    """A connection; `send` takes any bytes. With `tls`, it is secure."""
 
-    def __init__(self, address: str, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(
+        self, address: str, timeout_s: float = _TIMEOUT_S, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.socket = _connected(address, timeout_s)
+        if tls is not None:
+            host = address.rpartition(":")[0]
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         self._encoder, self._decoder = Encoder(), Decoder()
         self._received = b""
 
     @classmethod
     @contextmanager
-    def greeted(cls, address: str) -> Iterator[Self]:
+    def greeted(cls, address: str, tls: ssl.SSLContext | None = None) -> Iterator[Self]:
         """A connection that has sent the preface; closed at the end."""
-        connection = cls(address)
+        connection = cls(address, tls=tls)
         try:
             connection.send(PREFACE + SettingsFrame(0).serialize())
             yield connection

@@ -16,8 +16,9 @@ class WatchedFiles:
     """Calls `load` when one of the files has changed; a bad file leaves the last good one in force.
 
     `load` reads the files, and raises OSError or ValueError if they can't be used. A file is
-    compared by inode, time of change and size, so that a replaced link counts, too. `problem` says
-    what is wrong with the files as they are now; None if nothing is.
+    compared by inode, time of change and size, so that a replaced link counts, too. Bad files are
+    loaded again each time: permissions, and the time, may make them good. `problem` says what is
+    wrong with the files as they are now; None if nothing is.
     """
 
     def __init__(
@@ -37,16 +38,17 @@ class WatchedFiles:
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
-        """Loads the files if they have changed since the last time."""
+        """Loads the files if they have changed since the last time, or were bad then."""
         version = self._version()
-        if version == self._loaded:
+        if version == self._loaded and self.problem is None:
             return
         self._loaded = version
         try:
             self._load()
         except (OSError, ValueError) as error:
+            if str(error) != self.problem:
+                _log.error("%s stays as it was: %s", self._what, error)
             self.problem = str(error)
-            _log.error("%s stays as it was: %s", self._what, error)
         else:
             self.problem = None
             _log.info("%s was loaded again", self._what)

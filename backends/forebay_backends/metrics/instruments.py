@@ -267,5 +267,22 @@ INSTRUMENTS = (
         ("issuer",),
         "Time since the issuer's public keys were last fetched; after 24 h they are not used",
     ),
+    Instrument(
+        "forebay_certificate_expiry_seconds",
+        Kind.GAUGE,
+        _GATEWAY,
+        "seconds",
+        ("certificate",),
+        "Until the certificate in force expires: server, or the first of client_ca",
+    ),
+    Instrument(
+        "forebay_reload_failed",
+        Kind.GAUGE,
+        _GATEWAY,
+        "",
+        ("files",),
+        "1 if the files as they are now can't be used, so that the last good ones stay in force, "
+        "else 0; files: tls",
+    ),
 )
 BY_NAME = {one.name: one for one in INSTRUMENTS}

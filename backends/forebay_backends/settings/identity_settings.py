@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from forebay_backends.settings.addresses import is_loopback
-from forebay_backends.settings.values import PemFile, Seconds, WholePath
+from forebay_backends.settings.spiffe_patterns import SpiffePattern
+from forebay_backends.settings.values import Seconds, WholePath
 
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -23,11 +31,14 @@ class _Table(BaseModel):
 
 
 class TlsSettings(_Table):
-    """`[tls]`: what the gateway shows to callers, and whether they show a certificate."""
+    """`[tls]`: what the gateway shows to callers, and whether they show a certificate.
 
-    certificate: PemFile = Field(description="PEM file of the certificate, with its chain")
-    key: PemFile = Field(description="PEM file of the certificate's key")
-    client_ca: PemFile | None = Field(
+    The gateway checks the files when it starts: workers with the same settings need not read them.
+    """
+
+    certificate: WholePath = Field(description="PEM file of the certificate, with its chain")
+    key: WholePath = Field(description="PEM file of the certificate's key")
+    client_ca: WholePath | None = Field(
         None, description="PEM file of the CAs that sign callers' certificates"
     )
     client_auth: Literal["none", "require"] = Field(
@@ -36,6 +47,15 @@ class TlsSettings(_Table):
     refresh_s: Seconds = Field(
         10.0, gt=0, description="how often the files are looked at for new certificates"
     )
+
+    @model_validator(mode="after")
+    def _client_ca_with_require(self) -> Self:
+        if (self.client_auth == "require") != (self.client_ca is not None):
+            raise ValueError(
+                'expected client_ca with client_auth = "require", and neither of them without the '
+                "other"
+            )
+        return self
 
 
 class JwtSettings(_Table):
@@ -104,6 +124,12 @@ class SpiffeSettings(_Table):
     pattern: str = Field(description="such as spiffe://prod.example/ns/{tenant}/sa/{subject}")
     roles: tuple[str, ...] = Field(description="the roles of such callers")
 
+    @field_validator("pattern")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        SpiffePattern.read(value)
+        return value
+
 
 class KeysSettings(_Table):
     """`[[auth.keys]]`: API keys."""
@@ -171,6 +197,14 @@ class IdentitySettings(BaseModel):
     audit_required: bool = Field(
         False, description="whether what can't be written to the audit log fails"
     )
+
+    @field_validator("auth")
+    @classmethod
+    def _spiffe_with_certificates(cls, value: AuthSettings, info: ValidationInfo) -> AuthSettings:
+        tls = info.data.get("tls")
+        if value.spiffe and "tls" in info.data and (tls is None or tls.client_ca is None):
+            raise ValueError('spiffe needs callers\' certificates: set tls.client_auth = "require"')
+        return value
 
 
 def _is_safe_url(text: str) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.rpc.context import FindHandler
+
+if TYPE_CHECKING:
+    from forebay_gateway.tls.server_tls import ServerTls
 
 Kind = Literal["auto", "native", "grpc"]
 
@@ -23,19 +26,25 @@ class FrontMissing(Exception):
 
 
 def make_front(
-    kind: Kind, find: FindHandler, listen: str, limits: FrontLimits, *, reuse_port: bool
+    kind: Kind,
+    find: FindHandler,
+    listen: str,
+    limits: FrontLimits,
+    *,
+    reuse_port: bool,
+    tls: ServerTls | None = None,
 ) -> Front:
-    """The modules of the other front are not imported.
+    """The modules of the other front are not imported. Without `tls`, it serves plain text.
 
     Raises FrontMissing; OSError or RuntimeError if the address is in use.
     """
     if kind == "grpc" or not _native_can_serve(kind, listen):
         from forebay_gateway.fronts.grpc.front import grpc_front
 
-        return grpc_front(find, listen, limits, reuse_port=reuse_port)
+        return grpc_front(find, listen, limits, reuse_port=reuse_port, tls=tls)
     from forebay_gateway.fronts.native.front import NativeFront
 
-    return NativeFront(find, [listen], limits, reuse_port=reuse_port)
+    return NativeFront(find, [listen], limits, reuse_port=reuse_port, tls=tls)
 
 
 def _native_can_serve(kind: Kind, listen: str) -> bool:

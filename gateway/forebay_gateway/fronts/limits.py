@@ -29,6 +29,8 @@ class FrontLimits:
     """Connections are renewed, so that load moves to gateways that join."""
     max_connection_age_grace_s: float = 60 * 60.0
     """RPCs in flight have so long to end on the old connection."""
+    handshake_s: float = 10.0
+    """A TLS handshake may take so long."""
 
 
 def largest_request_bytes(max_message_bytes: int) -> int:

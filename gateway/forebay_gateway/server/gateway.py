@@ -55,6 +55,7 @@ from forebay_gateway.server.rpc_meter import RpcMeter
 if TYPE_CHECKING:
     from forebay_backends.telemetry.spans import Tracing
     from forebay_gateway.plain.calls import PlainCalls
+    from forebay_gateway.tls.server_tls import ServerTls
 
 _HAND_OVER_S = 0.02
 _CANCEL_GRACE_S = 1.0
@@ -175,7 +176,10 @@ class _Gateway:
         find = find_handler(
             methods, call_handler, own, *(measures if self._metrics.counts_rpcs else [])
         )
-        self.front = _front(settings, find, listen)
+        self._tls = _tls(settings)
+        if self._tls is not None:
+            self._metrics.read_process.append(self._tls.figures)
+        self.front = _front(settings, find, listen, self._tls)
         scaler = ExternalScaler(self._scaled_queues(), queues)
         for_operators = own_handlers((), self.health, admin, reads, scaler)
         self._find_for_operators = find_handler((), call_handler, for_operators)
@@ -221,6 +225,8 @@ class _Gateway:
         yield self._memory_guard.watch()
         yield return_freed_memory()
         yield report_limit()
+        if self._tls is not None:
+            yield self._tls.files.watch()
         yield SlowCallbacks(self._metrics.slow_callback).watch()
 
     async def subscribed(self) -> None:
@@ -364,10 +370,25 @@ async def _drained(admission: Admission, grace_s: float) -> None:
     await poll_until(lambda: not admission.accepted, grace_s)
 
 
-def _front(settings: Settings, find: FindHandler, listen: str) -> Front:
+def _tls(settings: Settings) -> ServerTls | None:
+    """What the port shows to callers; None: plain text."""
+    if settings.tls is None:
+        return None
+    # Cryptography takes 10 MB of memory, which plain text does not need.
+    from forebay_gateway.tls.server_tls import ServerTls
+
+    try:
+        return ServerTls(settings.tls)
+    except ValueError as error:
+        raise SettingsError(f"tls: {error}") from error
+
+
+def _front(settings: Settings, find: FindHandler, listen: str, tls: ServerTls | None) -> Front:
     limits = front_limits(settings.max_message_bytes, max_connections(), settings.max_calls)
     try:
-        return make_front(settings.front, find, listen, limits, reuse_port=can_share_port(listen))
+        return make_front(
+            settings.front, find, listen, limits, reuse_port=can_share_port(listen), tls=tls
+        )
     except FrontMissing as error:
         raise GatewayError(str(error)) from error
     except (OSError, RuntimeError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
-import ssl
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +19,7 @@ from forebay_gateway.fronts.grpc.front import grpc_front
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.front import NativeFront
 from forebay_gateway.rpc.context import Context, Handler
+from forebay_gateway.tls.server_tls import ServerTls
 
 KINDS = ("grpc", "native")
 MIB = 1 << 20
@@ -85,7 +85,7 @@ class Site:
 
 @contextmanager
 def serving(
-    kind: str, listen: str = "127.0.0.1:0", tls: ssl.SSLContext | None = None, **limits: float
+    kind: str, listen: str = "127.0.0.1:0", tls: ServerTls | None = None, **limits: float
 ) -> Iterator[Site]:
     site = Site(kind)
     ready, stopped = threading.Event(), threading.Event()
@@ -97,7 +97,7 @@ def serving(
         kept: Any = replace(LIMITS, **limits)  # type: ignore[arg-type]
         find = Handlers(site).find
         if kind == "grpc":
-            site.front = grpc_front(find, listen, kept, reuse_port=False)
+            site.front = grpc_front(find, listen, kept, reuse_port=False, tls=tls)
         else:
             site.front = NativeFront(find, [listen], kept, reuse_port=False, tls=tls)
         await site.front.start()

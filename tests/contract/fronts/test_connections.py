@@ -1,18 +1,14 @@
-"""Connections: limits, keepalive, age, GOAWAY, the end of a front, addresses, TLS."""
+"""Connections: limits, keepalive, age, GOAWAY, the end of a front, addresses."""
 
 from __future__ import annotations
 
 import gc
 import json
 import socket
-import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -21,7 +17,6 @@ from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
 from forebay_gateway.fronts.native.connection import NativeConnection
 from forebay_gateway.fronts.native.front import NativeFront
 from forebay_gateway.fronts.native.listeners import listening_sockets
-from tests.certificates import Authority, Issued
 from tests.contract.fronts.site import KINDS, LIMITS, Handlers, Site, path, serving
 from tests.faults.raw_http2 import RawConnection, message, request_headers
 from tests.harness import eventually, short_folder
@@ -277,115 +272,3 @@ def _has_ipv6_loopback() -> bool:
         except OSError:
             return False
     return True
-
-
-# TLS
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-def server_context(authority: Authority, issued: Issued, *, verify: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(issued.certificate, issued.key)
-    if verify:
-        context.load_verify_locations(authority.ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def secure_channel(
-    address: str, authority: Authority, client: Issued | None = None
-) -> grpc.Channel:
-    key = client.key.read_bytes() if client else None
-    chain = client.certificate.read_bytes() if client else None
-    credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes(), key, chain)
-    return grpc.secure_channel(address, credentials)
-
-
-@pytest.fixture
-def secure(authority: Authority) -> Iterator[Site]:
-    tls = server_context(authority, authority.issue("server", "127.0.0.1"))
-    with serving("native", tls=tls) as site:
-        yield site
-
-
-def test_calls_of_any_size_over_tls(secure: Site, authority: Authority) -> None:
-    with secure_channel(secure.address, authority) as channel:
-        for size in (0, 100, 4 << 20):
-            reply = channel.unary_unary(path("Echo"))(bytes(size), timeout=_TIMEOUT_S)
-            assert reply == bytes(size)
-        context = json.loads(channel.unary_unary(path("Headers"))(b"", timeout=_TIMEOUT_S))["auth"]
-    assert context == {"transport_security_type": ["ssl"]}
-
-
-def test_a_client_certificate_is_shown_to_handlers(authority: Authority) -> None:
-    spiffe = "spiffe://example.org/worker"
-    tls = server_context(authority, authority.issue("server", "127.0.0.1"), verify=True)
-    client = authority.issue("client", "client.example.org", spiffe)
-    with serving("native", tls=tls) as site:
-        with secure_channel(site.address, authority, client) as channel:
-            reply = channel.unary_unary(path("Headers"))(b"", timeout=_TIMEOUT_S)
-        auth = json.loads(reply)["auth"]
-        assert auth["x509_common_name"] == ["client"]
-        assert auth["x509_subject_alternative_name"] == ["client.example.org", spiffe]
-        assert auth["peer_spiffe_id"] == [spiffe]
-        assert auth["x509_pem_cert"][0].startswith("-----BEGIN CERTIFICATE-----")
-        with (
-            secure_channel(site.address, authority) as stranger,
-            pytest.raises(grpc.RpcError) as raised,
-        ):
-            stranger.unary_unary(path("Echo"))(b"", timeout=_TIMEOUT_S)
-        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-def test_new_certificates_are_for_new_connections(secure: Site, authority: Authority) -> None:
-    front = secure.front
-    assert isinstance(front, NativeFront)
-    with secure_channel(secure.address, authority) as before:
-        assert before.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
-        assert _certificate_of(secure.address, authority)["subject"][0][0][1] == "server"
-        renewed = server_context(authority, authority.issue("renewed", "127.0.0.1"))
-        secure.run(lambda: front.use_certificates(renewed))
-        assert _certificate_of(secure.address, authority)["subject"][0][0][1] == "renewed"
-        assert before.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
-
-
-@pytest.mark.parametrize("protocols", [["http/1.1"], []])
-def test_a_client_without_alpn_h2_is_turned_away(
-    secure: Site, authority: Authority, protocols: list[str]
-) -> None:
-    context = ssl.create_default_context(cafile=str(authority.ca))
-    if protocols:
-        context.set_alpn_protocols(protocols)
-    host, _, port = secure.address.rpartition(":")
-    try:
-        with (
-            socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as connection,
-        ):
-            assert connection.recv(100) == b""
-    except OSError:
-        pass  # turned away in the handshake
-
-
-def test_plain_text_on_a_secure_port_is_turned_away(secure: Site, authority: Authority) -> None:
-    plain = RawConnection(secure.address)
-    plain.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    until_closed(plain)
-    plain.socket.close()
-    with secure_channel(secure.address, authority) as channel:
-        assert channel.unary_unary(path("Echo"))(b"x", timeout=_TIMEOUT_S) == b"x"
-
-
-def _certificate_of(address: str, authority: Authority) -> Any:
-    context = ssl.create_default_context(cafile=str(authority.ca))
-    context.set_alpn_protocols(["h2"])
-    host, _, port = address.rpartition(":")
-    with (
-        socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as plain,
-        context.wrap_socket(plain, server_hostname=host) as connection,
-    ):
-        return connection.getpeercert()

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from forebay_gateway.fronts.grpc.context import GrpcContext
+from forebay_gateway.fronts.grpc.credentials import server_credentials
 from forebay_gateway.fronts.grpc.options import server_options
 from forebay_gateway.fronts.grpc.replaced_server import ReplacedServer
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.rpc.context import FindHandler
 
+if TYPE_CHECKING:
+    from forebay_gateway.tls.server_tls import ServerTls
+
 _log = logging.getLogger(__name__)
 
 
 def grpc_front(
-    find: FindHandler, listen: str, limits: FrontLimits, *, reuse_port: bool
+    find: FindHandler,
+    listen: str,
+    limits: FrontLimits,
+    *,
+    reuse_port: bool,
+    tls: ServerTls | None = None,
 ) -> ReplacedServer:
     """Raises RuntimeError if it can't listen on the address."""
     options = server_options(limits, reuse_port=reuse_port)
@@ -29,7 +39,8 @@ def grpc_front(
         server.add_generic_rpc_handlers(handlers)
         return server
 
-    return ReplacedServer(make, listen)
+    credentials = None if tls is None else partial(server_credentials, tls)
+    return ReplacedServer(make, listen, credentials)
 
 
 class _Handlers(grpc.GenericRpcHandler):

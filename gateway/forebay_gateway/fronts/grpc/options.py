@@ -22,6 +22,7 @@ def server_options(limits: FrontLimits, *, reuse_port: bool) -> list[tuple[str, 
         ("grpc.keepalive_timeout_ms", _ms(limits.keepalive_timeout_s)),
         ("grpc.max_connection_age_ms", _ms(limits.max_connection_age_s)),
         ("grpc.max_connection_age_grace_ms", _ms(limits.max_connection_age_grace_s)),
+        ("grpc.server_handshake_timeout_ms", _ms(limits.handshake_s)),
     ]
 
 

@@ -27,15 +27,22 @@ _log = logging.getLogger(__name__)
 class ReplacedServer:
     """Implements `Front`.
 
-    `make` returns a server without ports. Raises RuntimeError if it can't listen.
+    `make` returns a server without ports, and `credentials` those of one server; None: plain text.
+    Raises RuntimeError if it can't listen.
     """
 
-    def __init__(self, make: Callable[[], grpc.aio.Server], listen: str) -> None:
+    def __init__(
+        self,
+        make: Callable[[], grpc.aio.Server],
+        listen: str,
+        credentials: Callable[[], grpc.ServerCredentials] | None = None,
+    ) -> None:
         self._make = make
+        self._credentials = credentials
         self._server = make()
         self._failed: set[grpc.aio.Server] = set()
         self._background_tasks = BackgroundTasks()
-        port = self._server.add_insecure_port(listen)
+        port = self._add_port(self._server, listen)
         is_path = listen.startswith("unix:")
         self.address = listen if is_path else f"{listen.rpartition(':')[0]}:{port}"
 
@@ -57,6 +64,11 @@ class ReplacedServer:
         servers = (self._server, *self._failed)
         await asyncio.gather(*(server.stop(grace_s) for server in servers))
 
+    def _add_port(self, server: grpc.aio.Server, address: str) -> int:
+        if self._credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, self._credentials())
+
     async def _retire(self, failed: grpc.aio.Server) -> None:
         """Lets the calls of a failed server end, then frees it."""
         await failed.stop(_FAILED_SERVER_GRACE_S)
@@ -66,7 +78,7 @@ class ReplacedServer:
         while True:
             server = self._make()
             try:
-                server.add_insecure_port(self.address)
+                self._add_port(server, self.address)
             except RuntimeError as error:  # the failed server may still hold the port
                 _log.warning("can't listen on %s yet: %s", self.address, error)
                 await asyncio.sleep(_LISTEN_RETRY_DELAY_S)

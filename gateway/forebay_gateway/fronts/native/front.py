@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 
@@ -13,14 +13,17 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.polling import poll_until
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.connection import NativeConnection
+from forebay_gateway.fronts.native.handshakes import Handshakes
 from forebay_gateway.fronts.native.head import RpcError
 from forebay_gateway.fronts.native.listeners import listening_sockets
 from forebay_gateway.fronts.native.streams import Serving
 from forebay_gateway.rpc.context import FindHandler
 
+if TYPE_CHECKING:
+    from forebay_gateway.tls.server_tls import ServerTls
+
 _BACKLOG = 1024
 _TICK_S = 1.0
-_HANDSHAKE_S = 20.0
 _ACCEPTING_S = 0.02
 """A few turns of the event loop: until then asyncio hands over connections that it has accepted."""
 _CLOSING_S = 1.0
@@ -31,7 +34,8 @@ _SHUT_DOWN = RpcError(StatusCode.UNAVAILABLE, "the gateway is shutting down")
 class NativeFront:
     """Implements `Front`; one event loop, any number of addresses.
 
-    With `tls`, all connections are secure; ALPN is `h2`. Raises OSError if it can't listen.
+    With `tls`, all connections are secure; new ones get the credentials that are then in force.
+    Raises OSError if it can't listen.
     """
 
     def __init__(
@@ -41,11 +45,13 @@ class NativeFront:
         limits: FrontLimits,
         *,
         reuse_port: bool,
-        tls: ssl.SSLContext | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self._serving = Serving(find, limits)
         self._open: set[NativeConnection] = set()
-        self._tls = _with_alpn(tls)
+        self._handshakes = (
+            None if tls is None else Handshakes(tls, limits, self._open, self._connection)
+        )
         self._servers: list[asyncio.Server] = []
         self._ticks: asyncio.Task[None] | None = None
         self.addresses: list[str] = []
@@ -67,12 +73,6 @@ class NativeFront:
         self._servers = await self._listen()
         self._ticks = asyncio.create_task(self._tick())
 
-    async def use_certificates(self, tls: ssl.SSLContext) -> None:
-        """New connections get these certificates; those that are open keep theirs."""
-        self._tls = _with_alpn(tls)
-        before, self._servers = self._servers, await self._listen()
-        await _close(before)
-
     async def keep_serving(self) -> None:
         await asyncio.Event().wait()
 
@@ -80,6 +80,8 @@ class NativeFront:
         await _close(self._servers)
         self._close_sockets()
         await asyncio.sleep(_ACCEPTING_S)
+        if self._handshakes is not None:
+            await self._handshakes.stop()
         for connection in tuple(self._open):
             connection.go_away()
         await poll_until(lambda: not self._serving.tasks, grace_s)
@@ -99,18 +101,14 @@ class NativeFront:
         for sock in self._sockets:
             sock.close()
 
+    def _connection(self) -> NativeConnection:
+        return NativeConnection(self._serving, self._open)
+
     async def _listen(self) -> list[asyncio.Server]:
-        """On duplicates of the sockets: another server can take over from this one."""
         loop = asyncio.get_running_loop()
+        accept = self._connection if self._handshakes is None else self._handshakes.accept
         return [
-            await loop.create_server(
-                lambda: NativeConnection(self._serving, self._open),
-                sock=sock.dup(),
-                backlog=_BACKLOG,
-                ssl=self._tls,
-                ssl_handshake_timeout=_HANDSHAKE_S if self._tls is not None else None,
-            )
-            for sock in self._sockets
+            await loop.create_server(accept, sock=sock, backlog=_BACKLOG) for sock in self._sockets
         ]
 
     async def _tick(self) -> None:
@@ -129,10 +127,3 @@ async def _close(servers: Sequence[asyncio.Server]) -> None:
     await asyncio.sleep(0)
     for server in servers:
         server.close()
-
-
-def _with_alpn(tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    if tls is not None:
-        tls.set_alpn_protocols(["h2"])
-        tls.minimum_version = max(tls.minimum_version, ssl.TLSVersion.TLSv1_2)
-    return tls

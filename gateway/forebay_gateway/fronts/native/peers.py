@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 _SPIFFE = "spiffe://"
+_LONGEST_ID, _LONGEST_DOMAIN = 2048, 255
+"""Bytes."""
 
 
 def peer_of(transport: asyncio.Transport) -> str:
@@ -30,22 +32,41 @@ def auth_context_of(tls: ssl.SSLObject | None) -> Mapping[str, Iterable[bytes]]:
     if tls is None:
         return {}
     context: dict[str, list[bytes]] = {"transport_security_type": [b"ssl"]}
-    binary, parsed = tls.getpeercert(binary_form=True), tls.getpeercert()
-    if not binary or not parsed:
+    binary = tls.getpeercert(binary_form=True)
+    if not binary:
         return context
     context["x509_pem_cert"] = [ssl.DER_cert_to_PEM_cert(binary).encode()]
-    subject: Any = parsed.get("subject", ())
-    names: Any = parsed.get("subjectAltName", ())
-    for part in subject:
+    try:
+        parsed: Any = tls.getpeercert() or {}
+    except ValueError:  # a name that is not text identifies nobody
+        return context
+    for part in parsed.get("subject", ()):
         for key, value in part:
             if key == "commonName":
                 context.setdefault("x509_common_name", []).append(value.encode())
+    names: Sequence[tuple[str, str]] = parsed.get("subjectAltName", ())
     alternatives = [value.encode() for _, value in names]
     if alternatives:
         context["x509_subject_alternative_name"] = alternatives
-    spiffe = [
-        value.encode() for kind, value in names if kind == "URI" and value.startswith(_SPIFFE)
-    ]
-    if spiffe:
-        context["peer_spiffe_id"] = spiffe
+    spiffe_id = spiffe_id_of(names)
+    if spiffe_id is not None:
+        context["peer_spiffe_id"] = [spiffe_id.encode()]
     return context
+
+
+def spiffe_id_of(names: Sequence[tuple[str, str]]) -> str | None:
+    """The SPIFFE ID by grpc-core's rules: the only URI, with a trust domain and a path.
+
+    `names` are the subject's alternative names, each with its kind. `IsSpiffeId` in
+    https://github.com/grpc/grpc/blob/master/src/core/lib/security/security_connector/ssl_utils.cc
+    """
+    uris = [value for kind, value in names if kind == "URI"]
+    if len(uris) != 1 or not uris[0].startswith(_SPIFFE):
+        return None
+    domain, _, path = uris[0].removeprefix(_SPIFFE).partition("/")
+    is_spiffe = (
+        len(uris[0].encode()) <= _LONGEST_ID
+        and len(domain.encode()) <= _LONGEST_DOMAIN
+        and path.partition("/")[0] != ""
+    )
+    return uris[0] if is_spiffe else None

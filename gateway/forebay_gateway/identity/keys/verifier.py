@@ -86,7 +86,7 @@ class ApiKeyVerifier:
         return [file.problem for file in self._files if file.problem is not None]
 
     def _find(self, token: str) -> tuple[ApiKey, Principal] | None:
-        """The key with this secret; the time says nothing of the secret or of the ids that exist."""
+        """The key with this secret; the time tells nothing of the secret, nor which ids exist."""
         read = read_token(token)
         if read is None:
             return None

@@ -1,0 +1,39 @@
+"""The credentials of a `grpc.aio` server, which change while it serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+if TYPE_CHECKING:
+    from forebay_gateway.tls.server_tls import ServerCredentials, ServerTls
+
+
+def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    """The credentials of one server.
+
+    gRPC keeps one "last configuration" for all servers that share an object. Each handshake calls
+    the fetcher, and the others wait for it, so it only reads memory. Where it returned something
+    unfit, gRPC would go on with the last configuration.
+    """
+    taken = tls.current
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal taken
+        current = tls.current
+        if current is taken:
+            return None
+        taken = current
+        return _configuration(current)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(taken),
+        fetch,  # type: ignore[arg-type]  # None means no change
+        require_client_authentication=taken.client_ca is not None,
+    )
+
+
+def _configuration(of: ServerCredentials) -> grpc.ServerCertificateConfiguration:
+    """A new one each time: gRPC takes it over."""
+    return grpc.ssl_server_certificate_configuration([(of.key, of.certificate)], of.client_ca)

@@ -1,0 +1,116 @@
+"""TLS handshakes of the native front, before a connection serves RPCs.
+
+Asyncio's own servers with TLS have one context for good, and handshakes that nobody counts: callers
+that begin them and send no more would take all file descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sized
+from typing import TYPE_CHECKING
+
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_gateway.fronts.limits import FrontLimits
+from forebay_gateway.fronts.native.peers import peer_of
+
+if TYPE_CHECKING:
+    from forebay_gateway.tls.server_tls import ServerTls
+
+_SHUTDOWN_S = 5.0
+"""How long a caller may take to answer the end of TLS."""
+
+_log = logging.getLogger(__name__)
+
+
+class Handshakes:
+    """Makes a secure connection of each one that is accepted, and passes it to a new protocol.
+
+    Handshakes count as connections. Where there are too many, the oldest handshake ends: honest
+    callers need milliseconds for theirs.
+    """
+
+    def __init__(
+        self,
+        tls: ServerTls,
+        limits: FrontLimits,
+        connections: Sized,
+        make_protocol: Callable[[], asyncio.Protocol],
+    ) -> None:
+        self._tls = tls
+        self._limits = limits
+        self._connections = connections
+        self._make_protocol = make_protocol
+        self._under_way: dict[asyncio.Transport, asyncio.Task[None]] = {}
+
+    def accept(self) -> asyncio.Protocol:
+        """The protocol of a connection that was just accepted."""
+        return _Handshake(self._begin)
+
+    async def stop(self) -> None:
+        """Ends those under way."""
+        await cancel_all(tuple(self._under_way.values()))
+
+    def _begin(self, handshake: _Handshake, transport: asyncio.Transport) -> None:
+        transport.pause_reading()
+        held = len(self._connections) + len(self._under_way)
+        if held >= self._limits.max_connections:
+            oldest = next(iter(self._under_way), transport)
+            self._under_way.pop(oldest, None)
+            oldest.abort()
+            if oldest is transport:
+                return
+        task = asyncio.create_task(self._run(handshake, transport))
+        self._under_way[transport] = task
+        task.add_done_callback(lambda _: self._under_way.pop(transport, None))
+
+    async def _run(self, handshake: _Handshake, transport: asyncio.Transport) -> None:
+        peer = peer_of(transport)
+        try:
+            secure = await asyncio.get_running_loop().start_tls(
+                transport,
+                handshake,
+                self._tls.current.context,
+                server_side=True,
+                ssl_handshake_timeout=self._limits.handshake_s,
+                ssl_shutdown_timeout=_SHUTDOWN_S,
+            )
+        except OSError as error:  # ssl.SSLError is one
+            _log.info("%s: the TLS handshake failed: %s", peer, error or "the caller left")
+            return
+        self._under_way.pop(transport, None)
+        if secure is not None:  # as Python 3.11 has it, where the caller left
+            handshake.pass_on(secure, self._make_protocol())
+
+
+class _Handshake(asyncio.Protocol):
+    """The protocol of a connection until its handshake is over."""
+
+    def __init__(self, begin: Callable[[_Handshake, asyncio.Transport], None]) -> None:
+        self._begin = begin
+        self._early: list[bytes] = []
+        self._is_lost = False
+        self._successor: asyncio.Protocol | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._begin(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keeps what comes with the end of the handshake."""
+        self._early.append(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_lost = True
+        if self._successor is not None:  # asyncio had this call under way
+            self._successor.connection_lost(error)
+
+    def pass_on(self, secure: asyncio.Transport, successor: asyncio.Protocol) -> None:
+        if self._is_lost:
+            return
+        self._successor = successor
+        secure.set_protocol(successor)
+        successor.connection_made(secure)
+        for data in self._early:
+            successor.data_received(data)

@@ -1,0 +1,1 @@
+"""TLS of the gateway's port: its certificate and the callers' CAs, checked and read again."""

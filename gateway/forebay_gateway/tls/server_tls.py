@@ -1,0 +1,135 @@
+"""What the gateway shows to callers, read from files, and again when these change."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from forebay_backends.aio.watched_files import WatchedFiles
+from forebay_backends.metrics.registry import Figures, Labels
+from forebay_backends.settings.identity_settings import TlsSettings
+from forebay_gateway.tls.certificates import (
+    CertificateError,
+    authorities,
+    server_certificate,
+)
+
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: with forward secrecy, and none that HTTP/2 forbids, as in grpc-core.
+
+https://www.rfc-editor.org/rfc/rfc9113#section-9.2.2
+"""
+
+
+@dataclass(frozen=True)
+class ServerCredentials:
+    """One state of the files: the bytes for gRPC, and the same as a context for asyncio.
+
+    `client_ca` is None where callers show no certificate. Times are in seconds of Unix time.
+    """
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+    context: ssl.SSLContext
+    expires_at: float
+    ca_expires_at: float | None
+    """When the first of the CAs expires."""
+
+
+class ServerTls:
+    """The credentials in force. They are replaced whole, so that any thread may read `current`.
+
+    Raises ValueError if the files can't be used.
+    """
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        self.files = WatchedFiles(
+            "TLS of the gateway's port", list(_paths(settings)), self._load, settings.refresh_s
+        )
+        self._load()
+
+    def figures(self) -> Figures:
+        """When the certificates in force expire, and whether the files are good."""
+        now = time.time()
+        current = self.current
+        expiry: dict[Labels, float] = {("server",): current.expires_at - now}
+        if current.ca_expires_at is not None:
+            expiry["client_ca",] = current.ca_expires_at - now
+        return {
+            "forebay_certificate_expiry_seconds": expiry,
+            "forebay_reload_failed": {("tls",): float(self.files.problem is not None)},
+        }
+
+    def _load(self) -> None:
+        self.current = read_credentials(self._settings)
+
+
+def read_credentials(settings: TlsSettings) -> ServerCredentials:
+    """Reads and checks the files. Raises ValueError, with a message that names the file."""
+    read = {path: _read(path) for path in _paths(settings)}
+    now = datetime.now(UTC)
+    try:
+        leaf = server_certificate(read[settings.certificate], read[settings.key], now)
+    except CertificateError as error:
+        raise ValueError(f"{settings.certificate} and {settings.key}: {error}") from error
+    context = _context(settings)
+    client_ca, ca_expires_at = None, None
+    if settings.client_auth == "require" and settings.client_ca is not None:
+        client_ca = read[settings.client_ca]
+        try:
+            cas = authorities(client_ca, now)
+        except CertificateError as error:
+            raise ValueError(f"{settings.client_ca}: {error}") from error
+        ca_expires_at = min(ca.not_valid_after_utc.timestamp() for ca in cas)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=b"".join(ca.public_bytes(Encoding.DER) for ca in cas))
+    changed = [str(path) for path, before in read.items() if _read(path) != before]
+    if changed:
+        raise ValueError(f"{', '.join(changed)}: changed while it was read")
+    expires_at = leaf.not_valid_after_utc.timestamp()
+    return ServerCredentials(
+        read[settings.certificate],
+        read[settings.key],
+        client_ca,
+        context,
+        expires_at,
+        ca_expires_at,
+    )
+
+
+def _paths(settings: TlsSettings) -> Iterator[Path]:
+    yield settings.certificate
+    yield settings.key
+    if settings.client_ca is not None:
+        yield settings.client_ca
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+
+
+def _context(settings: TlsSettings) -> ssl.SSLContext:
+    """A resumed session would keep a client certificate that has expired, so there are none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols(["h2"])
+    try:
+        # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+        context.load_cert_chain(settings.certificate, settings.key, password="")
+    except ssl.SSLError as error:
+        raise ValueError(f"{settings.certificate} and {settings.key}: {error}") from error
+    return context
