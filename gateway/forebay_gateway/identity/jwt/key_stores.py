@@ -50,18 +50,18 @@ class FileKeys:
         self.keys = NO_KEYS
         self._issuer = issuer
         self._path = path
-        self._files = WatchedFiles(f"the JWKS of {issuer}", [path], self._load, interval_s)
+        self.files = WatchedFiles(f"the JWKS of {issuer}", [path], self._load, interval_s)
         self._load()
 
     @property
     def problem(self) -> str | None:
-        return self._files.problem or lacks_keys(self._issuer, self.keys)
+        return self.files.problem or lacks_keys(self._issuer, self.keys)
 
     async def look_again(self) -> None:
         """Does nothing: the file is looked at often."""
 
     async def run(self) -> None:
-        await self._files.watch()
+        await self.files.watch()
 
     def _load(self) -> None:
         try:

@@ -27,8 +27,12 @@ def read_token(token: str) -> UnverifiedToken:
     """Raises Unauthenticated for what is no JWT, or has a header that no token needs."""
     try:
         found = jwt.decode_complete(token, options={"verify_signature": False})
-    except (jwt.PyJWTError, ValueError, RecursionError):
+    except (jwt.DecodeError, ValueError, RecursionError):
         raise Unauthenticated("the token is not a well-formed JWT") from None
+    except jwt.PyJWTError:
+        raise Unauthenticated(
+            "the token has a header `crit` or `kid` that is not accepted"
+        ) from None
     header: Mapping[str, Any] = found["header"]
     for name in _FORBIDDEN:
         if name in header:

@@ -27,9 +27,9 @@ class KeysFile:
     """
 
     def __init__(self, path: Path, interval_s: float = 10.0) -> None:
-        self._path = path
+        self.path = path
         self._keys: dict[str, tuple[ApiKey, Principal]] = {}
-        self._files = WatchedFiles(f"{path}, of API keys,", [path], self._load, interval_s)
+        self.files = WatchedFiles(f"{path}, of API keys,", [path], self._load, interval_s)
         self._load()
 
     def find(self, key_id: str) -> tuple[ApiKey, Principal] | None:
@@ -38,17 +38,17 @@ class KeysFile:
     @property
     def problem(self) -> str | None:
         """What is wrong with the file as it is now; None if nothing is."""
-        return self._files.problem
+        return self.files.problem
 
     async def watch(self) -> None:
         """Keeps the keys up to date, until cancelled."""
-        await self._files.watch()
+        await self.files.watch()
 
     def _load(self) -> None:
         try:
-            keys = read_keys(self._path.read_text(encoding="utf-8"))
+            keys = read_keys(self.path.read_text(encoding="utf-8"))
         except ValueError as error:
-            lines = (f"{self._path}: {line}" for line in str(error).splitlines())
+            lines = (f"{self.path}: {line}" for line in str(error).splitlines())
             raise ValueError("\n".join(lines)) from None
         self._keys = {key_id: (key, _principal(key)) for key_id, key in keys.items()}
 

@@ -1,0 +1,222 @@
+"""API keys: which are accepted, as whom, and how their files are read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.errors import Unauthenticated
+from forebay_gateway.identity.keys.api_key import ApiKey, new_key, read_token
+from forebay_gateway.identity.keys.keys_file import HEAD, read_keys, written_keys
+from forebay_gateway.identity.keys.verifier import ApiKeyVerifier, KeysFile
+from forebay_gateway.identity.principal import Principal
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+
+
+class Site:
+    """A verifier whose file of keys the test changes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        file.write_text("")
+        self.keys = KeysFile(file)
+        self.verifier = ApiKeyVerifier([self.keys])
+
+    @property
+    def text(self) -> str:
+        return self._file.read_text()
+
+    def add(self, expires: datetime | None = None, subject: str | None = None) -> tuple[str, str]:
+        """A new key's id, and its token."""
+        key, token = new_key("acme", ("caller",), subject, expires)
+        keys = read_keys(self.text)
+        self.write(written_keys([*keys.values(), key]))
+        return key.key_id, token
+
+    def write(self, text: str) -> None:
+        """Replaces the file, as the loop of a gateway then finds it."""
+        new = self._file.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self._file)
+        self.keys.files.refresh()
+
+    async def refusal(self, token: str) -> str:
+        assert self.verifier.remembered(token) is None
+        with pytest.raises(Unauthenticated) as caught:
+            await self.verifier.verify(token)
+        return caught.value.message
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "keys.toml")
+
+
+async def test_a_key_names_its_principal(site: Site) -> None:
+    key_id, token = site.add(subject="ci")
+    assert token.startswith(f"fbk_{key_id}_")
+    assert site.verifier.takes(token)
+    expected = Principal("acme", "ci", ("caller",), "keys", key_id, None)
+    assert await site.verifier.verify(token) == expected
+    assert site.verifier.remembered(token) == expected
+
+
+async def test_a_key_expires(site: Site) -> None:
+    key_id, old = site.add(expires=NOW - DAY)
+    _, young = site.add(expires=NOW + DAY)
+    assert await site.refusal(old) == f"the API key {key_id} has expired"
+    principal = await site.verifier.verify(young)
+    assert principal.expires_at == (NOW + DAY).timestamp()
+
+
+async def test_what_is_no_key_of_the_file_is_refused_without_being_shown(site: Site) -> None:
+    key_id, token = site.add()
+    other_id, other = site.add()
+    secret = token.split("_", 2)[2]
+    wrong = (
+        f"fbk_{key_id}_{other.split('_', 2)[2]}",
+        f"fbk_{other_id}_{secret}",
+        f"fbk_absent_{secret}",
+        f"fbk__{secret}",
+        f"fbk_{key_id}_",
+        f"fbk_{key_id}",
+        "fbk_",
+        token[:-1],
+        f"{token} ",
+        f"{token}\n",
+        token.upper(),
+        f"fbk_{key_id}_{'x' * 10_000}",
+        f"fbk_{key_id}_é",
+        f"fbk_{key_id}_\udcff",
+    )
+    for bad in wrong:
+        message = await site.refusal(bad)
+        assert message == "the API key is not one that is accepted here"
+
+
+async def test_secrets_are_256_random_bits_and_the_file_has_only_their_hash(site: Site) -> None:
+    tokens = [site.add()[1] for _ in range(3)]
+    text = site.text
+    for token in tokens:
+        secret = token.split("_", 2)[2]
+        assert len(secret) == 43
+        assert secret not in text
+
+
+async def test_new_and_revoked_keys_are_taken_in(site: Site) -> None:
+    _, token = site.add()
+    assert site.verifier.remembered(token)
+    site.write("")
+    await site.refusal(token)
+
+
+@pytest.mark.parametrize("bad", ["[keys", "keys = 1", "[keys.a]", "[other]"])
+async def test_a_bad_file_leaves_the_last_good_one_in_force(site: Site, bad: str) -> None:
+    _, token = site.add()
+    site.write(bad)
+    assert await site.verifier.verify(token)
+    [problem] = site.verifier.problems
+    assert "keys.toml: " in problem
+    site.write("")
+    assert site.verifier.problems == []
+    await site.refusal(token)
+
+
+async def test_keys_of_several_files_are_accepted(tmp_path: Path) -> None:
+    one, two = Site(tmp_path / "one.toml"), Site(tmp_path / "two.toml")
+    tokens = [one.add()[1], two.add()[1]]
+    both = ApiKeyVerifier([one.keys, two.keys])
+    assert all(both.remembered(token) for token in tokens)
+    two.write("[keys")
+    assert all(both.remembered(token) for token in tokens)
+    assert len(both.problems) == 1
+
+
+SHA = "a" * 64
+GOOD = f'sha256 = "{SHA}"\ntenant = "acme"\n'
+
+
+def test_only_hash_and_tenant_are_required() -> None:
+    [key] = read_keys(f"[keys.a-1]\n{GOOD}").values()
+    assert key == ApiKey("a-1", bytes.fromhex(SHA), "acme", "a-1", ())
+
+
+def test_all_problems_of_a_file_are_named_at_once() -> None:
+    with pytest.raises(ValueError, match="sha256") as caught:
+        read_keys(
+            f"""
+            other = 1
+            [keys.one]
+            sha256 = "{"A" * 64}"
+            tenant = "a b"
+            role = "x"
+            [keys.two]
+            sha256 = "{SHA}"
+            tenant = "acme"
+            roles = "caller"
+            expires = 2026-01-01
+            [keys.three]
+            sha256 = "{SHA}"
+            tenant = "acme"
+            subject = ""
+            roles = ["a", "b\\n"]
+            created = 2026-01-01T00:00:00
+            [keys."a b"]
+            {GOOD}
+            """
+        )
+    places = [line.split(": ")[0] for line in str(caught.value).splitlines()]
+    assert places == [
+        "keys.one.sha256",
+        "keys.one.tenant",
+        "keys.one.role",
+        "keys.two.roles",
+        "keys.two.expires",
+        "keys.three.subject",
+        "keys.three.roles.1",
+        "keys.three.created",
+        "keys.a b.[key]",
+        "other",
+    ]
+
+
+def test_text_that_is_no_toml_is_refused() -> None:
+    with pytest.raises(ValueError, match="end of document"):
+        read_keys("[keys")
+
+
+PRINTABLE = st.characters().filter(str.isprintable)
+NAMES = st.text(PRINTABLE, min_size=1, max_size=256)
+TIMES = st.none() | st.datetimes(
+    datetime(1970, 1, 1), datetime(9999, 12, 30), timezones=st.just(UTC)
+)
+KEYS = st.builds(
+    ApiKey,
+    st.from_regex(r"[A-Za-z0-9-]{1,64}", fullmatch=True),
+    st.binary(min_size=32, max_size=32),
+    st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True),
+    NAMES,
+    st.lists(NAMES, max_size=3).map(tuple),
+    TIMES,
+    TIMES,
+)
+
+
+@settings(max_examples=30)
+@given(st.lists(KEYS, max_size=4, unique_by=lambda key: key.key_id))
+def test_a_written_file_is_read_as_it_was(keys: list[ApiKey]) -> None:
+    text = written_keys(keys)
+    assert text.startswith(HEAD)
+    assert read_keys(text) == {key.key_id: key for key in keys}
+
+
+@given(st.text())
+def test_any_text_is_read_as_a_token_or_not(text: str) -> None:
+    found = read_token(f"fbk_{text}")
+    assert found is None or len(found[1]) == 32
