@@ -37,6 +37,7 @@ _IMPORTED = (
         "forebay_workers.lease.keeper",
         "forebay_gateway.cli.commands",
         "forebay_gateway.cli.import_app.command",
+        "forebay_gateway.cli.keys",
         "forebay_gateway.server.ledger_calls",
     ),
     *("forebay_gateway.plain.calls", "google.rpc.error_details_pb2"),

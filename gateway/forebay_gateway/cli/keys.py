@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=36_500)
-_COLUMNS = ("ID", "TENANT", "SUBJECT", "ROLES", "CREATED", "EXPIRES")
+_COLUMNS = ("id", "tenant", "subject", "roles", "created", "expires")
 
 
 def _checked(check: Callable[[str], str]) -> Callable[..., Any]:
@@ -44,7 +44,7 @@ def _checked(check: Callable[[str], str]) -> Callable[..., Any]:
 def _lifetime(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,9})([mhdw])", value)
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", value)
     lifetime = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
     if not timedelta() < lifetime <= _LONGEST:
         raise click.BadParameter(f"{value!r}: expected up to 100 years, such as 12h or 90d")
