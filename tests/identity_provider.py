@@ -255,7 +255,16 @@ BAD_TOKENS: dict[str, tuple[Callable[[IdentityProvider], str], str]] = {
     "four parts": (lambda provider: provider.token() + ".AAAA", "well-formed"),
     "an encrypted token": (lambda _: "AAAA.AAAA.AAAA.AAAA.AAAA", "well-formed"),
     "nothing": (lambda _: "", "well-formed"),
-    "a blank before it": (lambda provider: f" {provider.token()}", "well-formed"),
+    "a blank before it": (lambda provider: f" {provider.token()}", "formed"),
+    "a letter that is not base64 in the claims": (
+        lambda provider: provider.token().replace(".", ".!", 1),
+        "formed",
+    ),
+    "a signature that is no base64": (
+        lambda provider: provider.token().rpartition(".")[0] + ".%%%",
+        "malformed",
+    ),
+    "a signature with a letter more": (lambda provider: f"{provider.token()}A", "wrong"),
 }
 """By what is bad of it: how to make the token, and what its refusal says (a regular expression).
 

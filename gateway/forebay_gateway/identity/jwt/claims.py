@@ -19,8 +19,8 @@ _MOST_ROLES = 256
 class ClaimNames:
     """Where the claims have tenant, subject and roles.
 
-    A name is that of a claim, even if there are dots in it, as in `https://example.com/tenant`. If
-    there is no such claim, the dots separate the names of nested objects.
+    A dot leads into an object, as in `realm_access.roles`, or is a part of a name, as in
+    `https://example.com/tenant` and `kubernetes.io.namespace`: the longer name counts.
     """
 
     tenant: str
@@ -45,13 +45,15 @@ def principal_of(
     return Principal(tenant, subject, roles, claims["iss"], key_id, expires_at)
 
 
-def _claim(claims: Mapping[str, Any], name: str) -> Any:
-    if name in claims:
-        return claims[name]
-    found: Any = claims
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+def _claim(found: Any, path: str) -> Any:
+    """What the path leads to; None if that is nowhere."""
+    if not isinstance(found, Mapping):
+        return None
+    if path in found:
+        return found[path]
+    dots = (place for place, letter in enumerate(path) if letter == ".")
+    inner = (_claim(found.get(path[:dot]), path[dot + 1 :]) for dot in dots)
+    return next((value for value in inner if value is not None), None)
 
 
 def _is_subject(text: str) -> bool:

@@ -111,4 +111,4 @@ def _refusal(error: jwt.PyJWTError) -> Unauthenticated:
         case jwt.MissingRequiredClaimError():
             return Unauthenticated(f"the token has no claim `{error.claim}`")
         case _:
-            return Unauthenticated("the token has a claim of the wrong type")
+            return Unauthenticated("the token is malformed, or has a claim of the wrong type")

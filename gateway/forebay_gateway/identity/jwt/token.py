@@ -1,12 +1,14 @@
-"""What a JWT says before its signature is verified. Pure."""
+"""What a JWT says before its signature is verified. Pure.
+
+PyJWT is strict about each letter, which takes 20 µs; it is when it verifies the token.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from typing import Any
-
-import jwt
 
 from forebay.errors import Unauthenticated
 
@@ -25,21 +27,28 @@ class UnverifiedToken:
 
 def read_token(token: str) -> UnverifiedToken:
     """Raises Unauthenticated for what is no JWT, or has a header that no token needs."""
-    try:
-        found = jwt.decode_complete(token, options={"verify_signature": False})
-    except (jwt.DecodeError, ValueError, RecursionError):
-        raise Unauthenticated("the token is not a well-formed JWT") from None
-    except jwt.PyJWTError:
-        raise Unauthenticated(
-            "the token has a header `crit` or `kid` that is not accepted"
-        ) from None
-    header: Mapping[str, Any] = found["header"]
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise Unauthenticated("the token is not a well-formed JWT")
+    header, claims = _object(parts[0]), _object(parts[1])
     for name in _FORBIDDEN:
         if name in header:
             raise Unauthenticated(f"the token has the header `{name}`, which is not accepted")
-    algorithm, issuer = header.get("alg"), found["payload"].get("iss")
+    algorithm, issuer, key_id = header.get("alg"), claims.get("iss"), header.get("kid")
     if not isinstance(algorithm, str):
         raise Unauthenticated("the token names no algorithm")
     if not isinstance(issuer, str):
         raise Unauthenticated("the token has no claim `iss`")
-    return UnverifiedToken(issuer, algorithm, header.get("kid"))
+    if "kid" in header and not isinstance(key_id, str):
+        raise Unauthenticated("the token has a `kid` that is no text")
+    return UnverifiedToken(issuer, algorithm, key_id)
+
+
+def _object(part: str) -> dict[str, Any]:
+    try:
+        found = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Unauthenticated("the token is not a well-formed JWT")
+    return found

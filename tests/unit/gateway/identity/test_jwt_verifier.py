@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from forebay.errors import Unauthenticated
 from forebay_backends.settings import SettingsError, given_settings
@@ -19,9 +21,14 @@ from tests.identity_provider import (
     ISSUER,
     LEEWAY_S,
     IdentityProvider,
+    segment,
 )
 
 OTHER = "https://other.example"
+_SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+_NAMES = st.sampled_from(["alg", "kid", "iss", "aud", "exp", "crit", "b64", "typ"])
+_VALUES = _SCALARS | st.sampled_from(["RS256", "none", "RS256-0", ISSUER]) | st.lists(_SCALARS)
+JSON = _SCALARS | st.dictionaries(_NAMES, _VALUES)
 
 
 def verifiers_of(folder: Path, provider: IdentityProvider, **changed: object) -> Verifiers:
@@ -134,6 +141,16 @@ async def test_claims_are_found_by_their_paths(tmp_path: Path, provider: Identit
     assert (principal.tenant, principal.subject, principal.roles) == ("shop", "bob", ("a", "b"))
 
 
+async def test_a_dot_may_be_a_part_of_a_name(tmp_path: Path, provider: IdentityProvider) -> None:
+    verifiers = verifiers_of(tmp_path, provider, tenant="kubernetes.io.namespace", roles="sub")
+    token = provider.token(
+        **{"kubernetes.io": {"namespace": "shop"}, "kubernetes": {"io": 7}},
+        sub="system:serviceaccount:shop:web",
+    )
+    principal = await verifiers.verify(token)
+    assert (principal.tenant, principal.roles) == ("shop", ("system:serviceaccount:shop:web",))
+
+
 @pytest.mark.parametrize("act", [None, "text", {"user": "bob"}, {"user": {"name": 7}}, [1]])
 async def test_a_path_that_leads_nowhere_is_refused_by_its_name(
     tmp_path: Path, provider: IdentityProvider, act: object
@@ -233,3 +250,26 @@ async def test_tokens_of_a_kind_without_settings_are_refused(
     nothing = make_verifiers(given_settings().auth)
     assert "kind" in await refusal(nothing, provider.token())
     assert nothing.is_ready
+
+
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(data=st.data())
+async def test_no_change_of_a_letter_makes_another_good_token(
+    verifiers: Verifiers, provider: IdentityProvider, data: st.DataObject
+) -> None:
+    token = provider.token()
+    place = data.draw(st.integers(0, len(token) - 1))
+    letter = data.draw(st.characters(max_codepoint=127).filter(lambda c: c != token[place]))
+    assert await refusal(verifiers, token[:place] + letter + token[place + 1 :])
+
+
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(header=JSON, claims=JSON)
+async def test_any_header_and_claims_are_refused_and_nothing_fails(
+    verifiers: Verifiers, header: object, claims: object
+) -> None:
+    assert await refusal(verifiers, f"{segment(header)}.{segment(claims)}.AAAA")
