@@ -131,7 +131,17 @@ def metadata_keys() -> str:
 def commands() -> str:
     """The subcommands of `forebay`: what `--help` says of each."""
     points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
-    return "\n\n".join(_command(point.name, point.load()) for point in points)
+    named = (named for point in points for named in _named(point.name, point.load()))
+    return "\n\n".join(_command(name, command) for name, command in named)
+
+
+def _named(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """The command, or those of a group."""
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    for inner, one in sorted(command.commands.items()):
+        yield from _named(f"{name} {inner}", one)
 
 
 def _command(name: str, command: click.Command) -> str:

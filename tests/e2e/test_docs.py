@@ -66,7 +66,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "typescript.md",  # tests/e2e/test_typescript_client.py
     "other-languages.md",
     "README.md",  # the home page
-    "traces-and-logs.md",
+    *("traces-and-logs.md", "tokens.md"),
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
     *("monitoring.md", "scaling.md"),  # tests/e2e/test_ops.py
 )
@@ -141,6 +141,14 @@ def test_spans_and_lines_of_a_call_are_as_the_page_says(tmp_path: Path) -> None:
     tree = [spans[kind] for kind in ("SERVER", "PRODUCER", "CONSUMER", "INTERNAL")]
     assert [span.name for span in tree] == names
     assert [span.parent for span in tree[1:]] == [span.id for span in tree[:-1]]
+
+
+def test_a_key_is_made_and_used_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(FOREBAY_LISTEN=address, FOREBAY_DATA_DIR=str(data))
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
+            reader.read(DOCS / "tokens.md", "API keys")
 
 
 def test_the_readme_imports_an_application_as_the_page_does() -> None:
