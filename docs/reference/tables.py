@@ -20,6 +20,7 @@ from forebay_backends.ledger.keys import KEYS
 from forebay_backends.ledger.record import ACTIVE, ALL, ENDED, FIELDS, Field
 from forebay_backends.metrics.instruments import INSTRUMENTS, Source
 from forebay_backends.settings import NESTED, PREFIX, ApplicationSettings, Settings
+from forebay_backends.settings.identity_settings import JwtSettings
 
 
 def protobuf(file: str, *names: str) -> str:
@@ -95,12 +96,25 @@ def application_settings() -> str:
         (
             f"`{name}`",
             f"`{PREFIX}APPLICATIONS{NESTED}NAME{NESTED}{name.upper()}`",
-            "required" if field.is_required() else _default(field),
+            _default_or_required(field),
             field.description or "",
         )
         for name, field in ApplicationSettings.model_fields.items()
     ]
     return _table(("setting", "variable", "default", "what"), rows)
+
+
+def jwt_settings() -> str:
+    """The fields of `JwtSettings`, with their defaults."""
+    rows = [
+        (f"`{name}`", _default_or_required(field), field.description or "")
+        for name, field in JwtSettings.model_fields.items()
+    ]
+    return _table(("setting", "default", "description"), rows)
+
+
+def _default_or_required(field: Any) -> str:
+    return "required" if field.is_required() else _default(field)
 
 
 def _default(field: Any) -> str:
@@ -227,6 +241,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "families": families,
     "settings": settings,
     "application_settings": application_settings,
+    "jwt_settings": jwt_settings,
     "metadata": metadata_keys,
     "commands": commands,
     "ledger_keys": ledger_keys,
