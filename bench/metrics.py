@@ -58,7 +58,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 def _system(front: str, seconds: float, *, is_on: bool) -> Iterator[Callable[[], float]]:
     """A system of its own; calling it measures what a call costs all processes, in µs."""
     # On loopback, a gateway without metrics still counts its RPCs, for ReadActivity.
-    off = ("--listen", "0.0.0.0:0")
+    off = ("--listen", "0.0.0.0:0", "--insecure")
     admin = ("--admin-listen", f"127.0.0.1:{free_port()}") if is_on else off
     metrics = ("--metrics", f"127.0.0.1:{free_port()}") if is_on else ()
     with (

@@ -7,6 +7,7 @@ From the outside in; a folder imports only from those below it:
 - `server/`: one gateway: its front, health, reflection, and every routed RPC's handler.
 - `admin/`: google.longrunning.Operations and forebay.v1.CallService over the ledger's records.
 - `admin_server/`: the operators' port: HTTP and gRPC on one address, metrics and probes.
+- `guard/`: lets an RPC pass if its caller is known and may make it.
 - `scaling/`: KEDA's external scaler: how many workers a queue needs.
 - `load_reports/`: ORCA: how busy this gateway is, in the trailers of calls.
 - `fronts/`: the servers that callers reach: on nghttp2, and on `grpc.aio`.

@@ -57,9 +57,9 @@ class Site:
         self._gateways: list[Gateway] = []
         self._running = ExitStack()
 
-    def gateway(self, listen: str = "127.0.0.1:0") -> Gateway:
+    def gateway(self, listen: str = "127.0.0.1:0", *flags: str) -> Gateway:
         """Starts another gateway."""
-        command = ("--listen", listen)
+        command = ("--listen", listen, *flags)
         running = forebay_gateway(*command, env=self.env, cwd=ROOT)
         gateway = Gateway(*self._running.enter_context(running))
         self._gateways.append(gateway)

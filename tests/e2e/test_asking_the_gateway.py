@@ -192,13 +192,13 @@ def test_ctrl_c_prints_the_id_of_the_call(elsewhere: Elsewhere) -> None:
 def test_a_gateway_without_call_service_tells_its_methods_by_reflection(
     site: Site, elsewhere: Elsewhere
 ) -> None:
-    gateway = site.gateway("0.0.0.0:0")  # CallService is for loopback addresses only
+    gateway = site.gateway("0.0.0.0:0", "--insecure")  # CallService is for loopback addresses only
     target = f"127.0.0.1:{gateway.address.rpartition(':')[2]}"
     called = elsewhere.run("call", "Unary", "text=x", "--target", target)
     assert called.succeeded().messages[0]["text"] == "x"
     settings = {"FOREBAY_LEDGER_URL": site.url}
     routes = elsewhere.run("routes", "--target", target, **settings).succeeded()
-    assert "METHOD_UNKNOWN: forebay.v1.CallService is open only" in routes.err
+    assert "METHOD_UNKNOWN: forebay.v1.CallService is open only where" in routes.err
     assert "what it did not say is from the settings" in routes.err
     assert f"{ECHO}.Unary\techo.unary\techo\tdurable, runs once\t4\tnone\n" in routes.out
     doctor = elsewhere.run("doctor", "--target", target, **settings).succeeded()

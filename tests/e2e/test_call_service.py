@@ -216,7 +216,7 @@ def test_waiting_ends_when_the_gateway_shuts_down() -> None:
 def test_calls_can_be_seen_and_ended_on_loopback_only() -> None:
     with short_folder() as folder:
         env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
-        with forebay_gateway("--listen", "0.0.0.0:0", env=env) as (_, address):
+        with forebay_gateway("--listen", "0.0.0.0:0", "--insecure", env=env) as (_, address):
             port = address.rpartition(":")[2]
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
                 operations = OperationsClient(channel).operations_stub
@@ -224,7 +224,7 @@ def test_calls_can_be_seen_and_ended_on_loopback_only() -> None:
                     lambda: operations.ListOperations(ListOperationsRequest(), timeout=TIMEOUT_S)
                 )
                 assert (code, reason) == ("UNIMPLEMENTED", "METHOD_UNKNOWN")
-                assert "open only if the gateway listens on a loopback address" in message
+                assert "open only where the gateway knows its callers" in message
                 queues = CallServiceStub(channel).ListQueues
                 assert refusal(lambda: queues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S))[
                     :2

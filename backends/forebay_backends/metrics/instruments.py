@@ -207,6 +207,14 @@ INSTRUMENTS = (
         ("method", "reason"),
         "Calls that were refused before they were accepted, by the error's reason",
     ),
+    Instrument(
+        "forebay_denied_total",
+        Kind.COUNTER,
+        _GATEWAY,
+        "RPCs",
+        ("method", "reason"),
+        "RPCs whose caller was not known, or lacked the permission, by the error's reason",
+    ),
     _seconds("forebay_ledger_seconds", _BOTH, ("operation",), "Round trips to the ledger"),
     Instrument(
         "forebay_ledger_up",

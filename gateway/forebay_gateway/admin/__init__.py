@@ -1,1 +1,1 @@
-"""The admin services: operations, methods, queues, items. Open on loopback addresses only."""
+"""The admin services: operations, methods, queues, items. Open to known callers, or on loopback."""

@@ -1,7 +1,7 @@
 """The admin services of one gateway: `google.longrunning.Operations` and `CallService`.
 
-They can read and cancel the calls of every caller. Since there is no authorization yet, they
-are open only on loopback addresses, which the operators' port always is.
+They can read and cancel calls of other callers. So they are open only where callers are known, or
+on loopback addresses, which the operators' port always is.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _closed(path: str) -> OwnMethod:
     service = path.strip("/").partition("/")[0]
     return refused(
         MethodUnknown(
-            f"{service} is open only if the gateway listens on a loopback address, "
-            "since there is no authorization yet: run another with --listen 127.0.0.1:PORT"
+            f"{service} is open only where the gateway knows its callers, by [auth], or listens "
+            "on a loopback address: run another with --listen 127.0.0.1:PORT"
         )
     )

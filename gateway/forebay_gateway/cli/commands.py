@@ -60,6 +60,13 @@ _admin_listen = click.option(
     "--admin-listen", metavar="HOST:PORT", help="Metrics and probes, on loopback; unset: none."
 )
 
+_insecure = click.option(
+    "--insecure",
+    is_flag=True,
+    default=None,
+    help="Listen beyond loopback without TLS or authentication.",
+)
+
 _log_level = click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -114,6 +121,7 @@ _asked = target_option("The gateways to ask.", callback=_target_of_listen)
 
 @click.command()
 @_options
+@_insecure
 @_processes
 @_admin_listen
 @_log_level
@@ -145,6 +153,7 @@ def gateway(**flags: Any) -> None:
 
 @click.command()
 @_options
+@_insecure
 @_processes
 @_admin_listen
 @_log_level

@@ -57,6 +57,11 @@ class Verifiers:
         """What is wrong with files and URLs of keys as they are now: older keys are in force."""
         return [problem for one in self._all for problem in one.problems]
 
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The roles that API keys have, by file."""
+        return {} if self._keys is None else self._keys.roles
+
     def figures(self) -> Figures:
         """The gauges of keys."""
         ages = {} if self._jwt is None else self._jwt.ages_s

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import grpc
 
 from forebay_backends.telemetry.call_labels import current_call
+from forebay_gateway.identity.principal import NOBODY
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.context_wrapper import ContextWrapper
 from forebay_gateway.rpc.status import code_of_end
@@ -45,6 +46,8 @@ async def serve_traced(
 
 def _is_trusted(trust: Trust, context: Context) -> bool:
     if trust == "authenticated":
+        if context.principal is not NOBODY:
+            return True
         known = context.auth_context()
         return any(known.get(name) for name in _IDENTITIES)
     return trust == "always"

@@ -12,43 +12,44 @@ from typing import TYPE_CHECKING, Any
 from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
 from forebay_backends.aio.cancellation import cancel_all
-from forebay_backends.aio.polling import poll_until
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
 from forebay_backends.settings.addresses import is_loopback
 from forebay_backends.telemetry.tracing import TracingError, make_tracing
-from forebay_gateway.admission.admission import Admission
 from forebay_gateway.admission.queue_limits import QueueLimits
-from forebay_gateway.admission.queue_monitor import QueueMonitor
-from forebay_gateway.admission.read_room import ReadRoom
 from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
-from forebay_gateway.fronts.limits import front_limits, largest_request_bytes
+from forebay_gateway.fronts.limits import front_limits
+from forebay_gateway.guard.guard import Denial
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.profiling.slow_callbacks import SlowCallbacks
-from forebay_gateway.rpc.context import FindHandler
-from forebay_gateway.rpc.incoming import RequestLimits
-from forebay_gateway.rpc.message_reads import MessageReads
-from forebay_gateway.rpc.policy import queue_wait_s, request_limit_bytes
+from forebay_gateway.rpc.context import Context, FindHandler
 from forebay_gateway.scaling.external_scaler import ExternalScaler
 from forebay_gateway.scaling.queues import PlainQueues, Queues
 from forebay_gateway.server.backend_urls import check_backend_urls
-from forebay_gateway.server.call_handler import CallHandler, CallLimits
+from forebay_gateway.server.call_handler import CallHandler
 from forebay_gateway.server.connection_limit import max_connections, report_limit
+from forebay_gateway.server.draining import drained
 from forebay_gateway.server.errors import GatewayError, address_in_use
 from forebay_gateway.server.figures import expected_waits, plain_queue_figures
-from forebay_gateway.server.handlers import find_handler, own_handlers
+from forebay_gateway.server.handlers import Wrap, find_handler, own_handlers
 from forebay_gateway.server.health import HealthService
+from forebay_gateway.server.identity import Identity, make_identity, warn_if_insecure
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.ledger_calls import LedgerCalls
+from forebay_gateway.server.limits import (
+    limits_of_calls,
+    limits_of_queues,
+    monitor_of_queues,
+    reads_of_own_services,
+)
 from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
 from forebay_gateway.server.methods import applications_of, load_methods, needs_ledger
-from forebay_gateway.server.own_services import own_service_reads
 from forebay_gateway.server.port import can_share_port, reserved_port
 from forebay_gateway.server.rpc_meter import RpcMeter
 
@@ -57,9 +58,7 @@ if TYPE_CHECKING:
     from forebay_gateway.plain.calls import PlainCalls
     from forebay_gateway.tls.server_tls import ServerTls
 
-_HAND_OVER_S = 0.02
 _CANCEL_GRACE_S = 1.0
-_FIRST_REQUESTS_S = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -87,9 +86,10 @@ async def running_gateway(
     keep_freed_memory()
     raise_limit()
     methods = methods or load_methods(settings)
+    identity = make_identity(settings, methods)
     await check_backend_urls(settings, methods)
     with _port(settings) as listen:
-        gateway = _Gateway(settings.of_one_process(), methods, listen, process)
+        gateway = _Gateway(settings.of_one_process(), methods, listen, process, identity)
         async with gateway.admin_port(), asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
             await gateway.subscribed()
@@ -122,22 +122,29 @@ def _port(settings: Settings) -> AbstractContextManager[str]:
 
 class _Gateway:
     def __init__(
-        self, settings: Settings, methods: Sequence[Method], listen: str, process: str
+        self,
+        settings: Settings,
+        methods: Sequence[Method],
+        listen: str,
+        process: str,
+        identity: Identity | None,
     ) -> None:
         self._settings = settings
+        self._identity = identity
+        admin_is_open = identity is not None or is_loopback(listen)
         self._metrics = GatewayMetrics(
             [method.name for method in methods],
             process,
             is_on=settings.admin_listen is not None,
-            has_activity=is_loopback(listen),  # there the admin services are open
+            has_activity=admin_is_open,
         )
         self._plain = _plain_calls(settings, methods)
-        queues = _queue_limits(methods, settings.max_queue_depth)
+        queues = limits_of_queues(methods, settings.max_queue_depth)
         self._ledger_calls = (
             LedgerCalls(
                 settings,
                 methods,
-                on_loopback=is_loopback(listen),
+                admin_is_open=admin_is_open,
                 plain_consumers_of=self._plain_consumers_of,
                 metrics=self._metrics,
                 expected_wait_s=lambda queue: queues[""][queue].wait_s,
@@ -146,10 +153,10 @@ class _Gateway:
             else None
         )
         self._queue_monitors = [
-            _queue_monitor(name, limits, methods, self._ledger_calls, self._plain.get(name))
+            monitor_of_queues(name, limits, methods, self._ledger_calls, self._plain.get(name))
             for name, limits in queues.items()
         ]
-        limits = _limits(settings, queues)
+        limits = limits_of_calls(settings, queues)
         self._admission = limits.admission
         self._metrics.read_process.append(partial(self._process_figures, queues))
         self._metrics.read_fleet += [
@@ -158,7 +165,11 @@ class _Gateway:
         self._memory_guard = MemoryGuard(limits.reads, settings.max_held_bytes)
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
         self.health = HealthService(_parts(methods, () if admin is None else admin.services))
-        self._main_is_up = {"ledger": self._ledger_calls is None, "plain": "" not in self._plain}
+        self._main_is_up = {
+            "ledger": self._ledger_calls is None,
+            "plain": "" not in self._plain,
+            "identity": identity is None or identity.is_ready,
+        }
         self._tracing = _tracing()
         call_handler = CallHandler(
             limits,
@@ -170,19 +181,31 @@ class _Gateway:
             settings.trace_trust,
             Utilization(self._admission) if settings.load_reports else None,
         )
-        reads = _own_service_reads(settings)
+        reads = reads_of_own_services(settings)
         own = own_handlers(methods, self.health, admin, reads)
-        measures = [RpcMeter(self._metrics.rpc_seconds).measured]
-        find = find_handler(
-            methods, call_handler, own, *(measures if self._metrics.counts_rpcs else [])
-        )
+        meter = RpcMeter(self._metrics.rpc_seconds)
+        measures = [meter.measured] if self._metrics.counts_rpcs else []
+        find = find_handler(methods, call_handler, own, [*self._guards(methods), *measures])
         self._tls = _tls(settings)
         if self._tls is not None:
             self._metrics.read_process.append(self._tls.figures)
+        if identity is not None:
+            self._metrics.read_process.append(identity.figures)
         self.front = _front(settings, find, listen, self._tls)
         scaler = ExternalScaler(self._scaled_queues(), queues)
         for_operators = own_handlers((), self.health, admin, reads, scaler)
-        self._find_for_operators = find_handler((), call_handler, for_operators)
+        guards = self._guards((), for_operators=True)
+        self._find_for_operators = find_handler((), call_handler, for_operators, guards)
+
+    def _guards(self, methods: Sequence[Method], *, for_operators: bool = False) -> list[Wrap]:
+        """What lets only RPCs of known callers pass; nothing where authentication is off."""
+        if self._identity is None:
+            return []
+        guard = self._identity.guard(methods, self._on_denied, for_operators=for_operators)
+        return [guard.guarded]
+
+    def _on_denied(self, context: Context, denial: Denial) -> None:
+        self._metrics.denied(denial.path.removeprefix("/"), denial.error.reason)
 
     @asynccontextmanager
     async def admin_port(self) -> AsyncIterator[None]:
@@ -227,23 +250,18 @@ class _Gateway:
         yield report_limit()
         if self._tls is not None:
             yield self._tls.files.watch()
+        if self._identity is not None:
+            yield from self._identity.loops(partial(self._set_main, "identity"))
         yield SlowCallbacks(self._metrics.slow_callback).watch()
 
     async def subscribed(self) -> None:
         """Waits for the subscriptions to call events; gives up on a missing backend."""
         await asyncio.gather(*(calls.subscribed() for calls in self._calls()))
-        if not is_loopback(self.front.address):
-            _log.warning(
-                "listening on %s, without authentication: trusted networks only",
-                self.front.address,
-            )
+        warn_if_insecure(self._settings, self.front.address)
 
     async def drain(self, grace_s: float) -> None:
         """Waits for calls in flight, and aborts the rest."""
-        await asyncio.sleep(_HAND_OVER_S)  # until then gRPC may hand over calls it has accepted
-        await _arrived(self._admission)
-        self._admission.drain()
-        await _drained(self._admission, grace_s)
+        await drained(self._admission, grace_s)
         for calls in self._calls():
             calls.abort_remaining()
 
@@ -308,66 +326,6 @@ def _parts(methods: Sequence[Method], admin_services: Sequence[str]) -> dict[str
     for method in methods:
         parts.setdefault(method.service, set()).add(method.application)
     return parts
-
-
-def _queue_limits(methods: Sequence[Method], max_depth: int) -> dict[str, QueueLimits]:
-    """By application, since each has its own broker."""
-    queues: dict[str, set[str]] = {}
-    for method in methods:
-        queues.setdefault(method.application, set()).add(method.route.queue)
-    return {name: QueueLimits(names, max_depth) for name, names in queues.items()}
-
-
-def _limits(settings: Settings, queues: Mapping[str, QueueLimits]) -> CallLimits:
-    admission = Admission(settings.max_calls, settings.max_held_bytes)
-    room = ReadRoom(admission.bytes, largest_request_bytes(settings.max_message_bytes))
-    return CallLimits(
-        admission,
-        MessageReads(room, admission.full_of_bytes, settings.first_request_s),
-        queues,
-        RequestLimits(
-            settings.max_message_bytes,
-            settings.first_request_s,
-            lambda method: request_limit_bytes(method, settings),
-        ),
-        lambda method: queue_wait_s(method, settings),
-    )
-
-
-def _own_service_reads(settings: Settings) -> MessageReads:
-    message_bytes = largest_request_bytes(settings.max_message_bytes)
-    return own_service_reads(message_bytes, settings.first_request_s)
-
-
-def _queue_monitor(
-    application: str,
-    queues: QueueLimits,
-    methods: Sequence[Method],
-    ledger_calls: LedgerCalls | None,
-    plain: PlainCalls | None,
-) -> QueueMonitor:
-    """Watches the queues of one broker: one that does not answer delays no samples of others."""
-    queue_of_task = {
-        method.route.task: method.route.queue
-        for method in methods
-        if method.application == application
-    }
-    ours = None if application else ledger_calls  # workers of other applications don't report
-    brokers = [calls.broker for calls in (ours, plain) if calls is not None]
-    workers = (lambda: ours.fleet.workers) if ours is not None else tuple
-    return QueueMonitor(queues, brokers[0], workers, queue_of_task)
-
-
-async def _arrived(admission: Admission) -> None:
-    """Waits for the first requests of calls that have begun, but not for silent callers."""
-    await poll_until(lambda: admission.calls.held <= admission.accepted, _FIRST_REQUESTS_S)
-
-
-async def _drained(admission: Admission, grace_s: float) -> None:
-    """Waits until no call is in flight, at most for the grace."""
-    if admission.accepted:
-        _log.info("draining: %d calls in flight, %g s of grace", admission.accepted, grace_s)
-    await poll_until(lambda: not admission.accepted, grace_s)
 
 
 def _tls(settings: Settings) -> ServerTls | None:

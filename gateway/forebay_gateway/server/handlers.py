@@ -43,7 +43,7 @@ def own_handlers(
     return {path: bounded(method, own_reads) for path, method in own.items()}
 
 
-Measure = Callable[[Handler, str], Handler]
+Wrap = Callable[[Handler, str], Handler]
 """Gets a handler and its path, which is empty for a path that is not served."""
 
 
@@ -51,14 +51,23 @@ def find_handler(
     methods: Sequence[Method],
     call_handler: CallHandler,
     own: Mapping[str, Handler],
-    measure: Measure = lambda handler, path: handler,
+    wraps: Sequence[Wrap] = (),
 ) -> FindHandler:
-    """Finds the handler of a path: of a routed method, or of the gateway's own services."""
+    """Finds the handler of a path: of a routed method, or of the gateway's own services.
+
+    Each of `wraps` goes around all handlers, the last around those before it.
+    """
+
+    def wrapped(handler: Handler, path: str) -> Handler:
+        for wrap in wraps:
+            handler = wrap(handler, path)
+        return handler
+
     routed = {method.path: call_handler.handler(method) for method in methods}
-    handlers = {path: measure(handler, path) for path, handler in {**own, **routed}.items()}
+    handlers = {path: wrapped(handler, path) for path, handler in {**own, **routed}.items()}
 
     def find(path: str) -> Handler:
-        return handlers.get(path) or measure(_unknown(path), "")
+        return handlers.get(path) or wrapped(_unknown(path), "")
 
     return find
 

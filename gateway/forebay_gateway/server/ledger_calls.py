@@ -48,7 +48,7 @@ class LedgerCalls:
         settings: Settings,
         methods: Sequence[Method],
         *,
-        on_loopback: bool,
+        admin_is_open: bool,
         plain_consumers_of: Callable[[Method], Consumers],
         metrics: GatewayMetrics,
         expected_wait_s: Callable[[str], float | None],
@@ -81,7 +81,7 @@ class LedgerCalls:
             plain_consumers_of,
             expected_wait_s,
             metrics.rpc_seconds,
-            is_open=on_loopback,
+            is_open=admin_is_open,
         )
         self._watches = Watches(
             self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)

@@ -93,6 +93,7 @@ def _gateway_process(
             "FOREBAY_PROCESSES": str(settings.processes),
             "FOREBAY_SERVICES": json.dumps(settings.services),
             "FOREBAY_ROUTES": str(settings.routes or ""),
+            "FOREBAY_INSECURE": str(settings.insecure),
             "FOREBAY_LOG_LEVEL": settings.log_level,
             "FOREBAY_LOG_FORMAT": settings.log_format,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
 from forebay.v1 import route_pb2
 
 _NEVER_KEPT = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+_PERMISSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _ANY = "google.protobuf.Any"
 
 
@@ -55,6 +57,11 @@ def route_problems(
     yield from _transient_problems(method, route.transient)
     yield from _metadata_problems(route.metadata)
     yield from _limit_problems(route.limits)
+    if route.requires and not _PERMISSION.fullmatch(route.requires):
+        yield (
+            f"`requires` is {route.requires!r}; set a permission, which is words of letters, "
+            "digits, `_` and `-` with dots between them, such as 'reports.render'"
+        )
 
 
 def _unknown_fields(where: str, option: Message) -> Iterator[str]:

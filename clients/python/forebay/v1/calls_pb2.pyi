@@ -38,8 +38,11 @@ Statuses of both services:
   or wait until it has ended.
 - UNAVAILABLE: the ledger does not answer, or the gateway is shutting down. Retry after
   RetryInfo's delay.
-- UNIMPLEMENTED: the gateway listens on more than loopback, so these services are off: they have
-  no authorization yet.
+- UNAUTHENTICATED, PERMISSION_DENIED: the gateway knows its callers, and this one is unknown or
+  lacks the permission `forebay.calls.read`, `.cancel`, `.delete` or `.queues`, which the message
+  names.
+- UNIMPLEMENTED: the gateway listens on more than loopback and does not know its callers, so these
+  services are off.
 
 A retry of any RPC is safe. Ephemeral calls and calls of plain tasks have no record in the
 ledger, so these services do not show them.

@@ -40,6 +40,11 @@ class KeysFile:
         """What is wrong with the file as it is now; None if nothing is."""
         return self.files.problem
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that the keys have now."""
+        return tuple(sorted({role for key, _ in self._keys.values() for role in key.roles}))
+
     async def watch(self) -> None:
         """Keeps the keys up to date, until cancelled."""
         await self.files.watch()
@@ -84,6 +89,11 @@ class ApiKeyVerifier:
     @property
     def problems(self) -> list[str]:
         return [file.problem for file in self._files if file.problem is not None]
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The roles that the keys of each file have now."""
+        return {str(file.path): file.roles for file in self._files}
 
     def _find(self, token: str) -> tuple[ApiKey, Principal] | None:
         """The key with this secret; the time tells nothing of the secret, nor which ids exist."""

@@ -47,7 +47,7 @@ class Served:
         own = {"/p.S/M": Handler(self._serve, streams_responses=False)}
         no_calls: Any = None
         measure = RpcMeter(self.metrics.rpc_seconds).measured
-        self.find = find_handler((), no_calls, own, measure)
+        self.find = find_handler((), no_calls, own, [measure])
 
     async def _serve(self, context: Context) -> bytes:
         if self.error is not None:

@@ -1,0 +1,91 @@
+"""Lets an RPC pass if its caller is known and has the permission that the method requires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forebay.errors import ForebayError, PermissionDenied
+from forebay_gateway.guard.expiry import serve_until_expired
+from forebay_gateway.identity.authentication import Authentication
+from forebay_gateway.identity.permissions import Roles
+from forebay_gateway.identity.principal import NOBODY, Principal
+from forebay_gateway.identity.requirements import Requirements
+from forebay_gateway.rpc.context import Context, Handler
+from forebay_gateway.rpc.context_wrapper import ContextWrapper
+from forebay_gateway.rpc.status import abort
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """An RPC that was refused.
+
+    `path` is empty if it is not served, `permission` if any identity would do; `principal` is
+    NOBODY if the caller could not show who it is.
+    """
+
+    error: ForebayError
+    path: str
+    permission: str
+    principal: Principal
+
+
+OnDenied = Callable[[Context, Denial], None]
+
+
+class Guard:
+    """One per port. It sees only the headers of an RPC: it refuses before anything is read."""
+
+    def __init__(
+        self,
+        authentication: Authentication,
+        roles: Roles,
+        requirements: Requirements,
+        on_denied: OnDenied,
+    ) -> None:
+        self._authentication = authentication
+        self._roles = roles
+        self._requirements = requirements
+        self._on_denied = on_denied
+
+    def guarded(self, handler: Handler, path: str) -> Handler:
+        """The handler for those who may call it; `path` is empty if it is not served."""
+        requirement = self._requirements.of(path)
+        if requirement.is_open:
+            return handler
+        permission = requirement.permission
+        granting = self._roles.granting(permission) if permission else None
+
+        async def serve(context: Context) -> bytes | None:
+            principal = NOBODY
+            try:
+                principal = await self._authentication.principal(context)
+                if granting is not None and granting.isdisjoint(principal.roles):
+                    raise PermissionDenied(_denied(path, permission))
+            except ForebayError as error:
+                self._on_denied(context, Denial(error, path, permission, principal))
+                await abort(context, error)
+            return await serve_until_expired(handler, _KnownCaller(context, principal))
+
+        return Handler(serve, handler.streams_responses)
+
+
+def _denied(path: str, permission: str) -> str:
+    method = path.strip("/").replace("/", ".")
+    if method == permission:
+        return f"none of your roles has the permission {permission}"
+    return f"{method} requires the permission {permission}, which none of your roles has"
+
+
+class _KnownCaller(ContextWrapper):
+    """The context of an RPC whose caller is known."""
+
+    __slots__ = ("_principal",)
+
+    def __init__(self, context: Context, principal: Principal) -> None:
+        super().__init__(context)
+        self._principal = principal
+
+    @property
+    def principal(self) -> Principal:
+        return self._principal
