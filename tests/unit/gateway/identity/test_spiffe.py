@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from forebay_backends.settings.identity_settings import SpiffeSettings
 from forebay_backends.settings.spiffe_patterns import Identified, SpiffePattern
@@ -23,21 +23,52 @@ RULES = spiffe_rules(
 )
 
 
-def test_the_first_pattern_that_fits_names_tenant_subject_and_roles() -> None:
-    context = {"peer_spiffe_id": [b"spiffe://prod.example/ns/acme/sa/shop"]}
-    principal = principal_of_certificate(context, RULES)
-    assert principal == Principal("acme", "shop", ("caller",), "spiffe")
-    context = {"peer_spiffe_id": [b"spiffe://other.example/shop/acme"]}
-    principal = principal_of_certificate(context, RULES)
-    assert principal == Principal("acme", "shop", ("operator",), "spiffe")
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
 
 
-def test_a_caller_is_known_as_long_as_its_certificate_is_valid(tmp_path: Path) -> None:
-    pem = Authority(tmp_path).issue("client").certificate.read_bytes()
-    context = {"peer_spiffe_id": [b"spiffe://other.example/s/t"], "x509_pem_cert": [pem]}
-    principal = principal_of_certificate(context, RULES)
+Context = dict[str, list[bytes]]
+
+
+def context_of(authority: Authority, spiffe_id: str, *uris: str) -> Context:
+    """The properties of a connection with this SPIFFE ID, whose certificate has these URIs."""
+    names = [x509.UniformResourceIdentifier(uri) for uri in uris or (spiffe_id,)]
+    pem = authority.issue("client", *names).certificate.read_bytes()
+    return {"peer_spiffe_id": [spiffe_id.encode()], "x509_pem_cert": [pem]}
+
+
+@pytest.mark.parametrize(
+    ("spiffe_id", "role"),
+    [
+        ("spiffe://prod.example/ns/acme/sa/shop", "caller"),
+        ("spiffe://other.example/shop/acme", "operator"),
+    ],
+)
+def test_the_pattern_that_fits_names_tenant_subject_and_roles(
+    authority: Authority, spiffe_id: str, role: str
+) -> None:
+    principal = principal_of_certificate(context_of(authority, spiffe_id), RULES)
     assert principal is not None
+    # A caller is known as long as its certificate is valid.
     assert principal.expires_at == pytest.approx(time.time() + 24 * 3600, abs=60)
+    assert principal == Principal(
+        "acme", "shop", (role,), "spiffe", expires_at=principal.expires_at
+    )
+
+
+SHOP = "spiffe://prod.example/ns/acme/sa/shop"
+
+
+@pytest.mark.parametrize(
+    "uris",
+    [(f"{SHOP}\0.evil",), (SHOP, SHOP), (SHOP, "https://d/"), (f"{SHOP}s",), ("https://d/",)],
+)
+def test_the_id_must_be_the_only_uri_of_the_certificate(
+    authority: Authority, uris: tuple[str, ...]
+) -> None:
+    """Python's gRPC says of the first of these that it is the shop's."""
+    assert principal_of_certificate(context_of(authority, SHOP, *uris), RULES) is None
 
 
 @pytest.mark.parametrize(
@@ -51,6 +82,7 @@ def test_a_caller_is_known_as_long_as_its_certificate_is_valid(tmp_path: Path) -
         {"peer_dns": [b"spiffe://prod.example/ns/acme/sa/shop"]},
         {"peer_uri": [b"spiffe://prod.example/ns/acme/sa/shop"]},
         {"peer_spiffe_id": []},
+        {"peer_spiffe_id": [SHOP.encode()], "x509_pem_cert": []},
         {
             "peer_spiffe_id": [
                 b"spiffe://prod.example/ns/a/sa/s",
@@ -60,8 +92,9 @@ def test_a_caller_is_known_as_long_as_its_certificate_is_valid(tmp_path: Path) -
         {"peer_spiffe_id": [b"spiffe://prod.example/ns/\xff/sa/s"]},
     ],
 )
-def test_other_properties_name_nobody(context: dict[str, list[bytes]]) -> None:
-    assert principal_of_certificate(context, RULES) is None
+def test_other_properties_name_nobody(authority: Authority, context: Context) -> None:
+    shown = {"x509_pem_cert": context_of(authority, SHOP)["x509_pem_cert"], **context}
+    assert principal_of_certificate(shown, RULES) is None
 
 
 @pytest.mark.parametrize(
@@ -93,8 +126,8 @@ def test_other_properties_name_nobody(context: dict[str, list[bytes]]) -> None:
         "",
     ],
 )
-def test_ids_that_only_look_like_a_pattern_fit_none(spiffe_id: str) -> None:
-    assert principal_of_certificate({"peer_spiffe_id": [spiffe_id.encode()]}, RULES) is None
+def test_ids_that_only_look_like_a_pattern_fit_none(authority: Authority, spiffe_id: str) -> None:
+    assert principal_of_certificate(context_of(authority, spiffe_id), RULES) is None
 
 
 def test_a_placeholder_stands_for_one_segment() -> None:
