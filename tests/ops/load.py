@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import grpc
 import psutil
@@ -23,10 +24,11 @@ _OVER_THE_LIMIT = 10**12
 
 
 @contextmanager
-def load(address: str, worker_pid: int, kill_every_s: float) -> Iterator[None]:
+def load(address: str, ca: Path, worker_pid: int, kill_every_s: float) -> Iterator[None]:
     """Calls the gateway, and kills children of the worker, until the block is left."""
     stop = threading.Event()
-    with grpc.insecure_channel(address) as channel:
+    credentials = grpc.ssl_channel_credentials(ca.read_bytes())
+    with grpc.secure_channel(address, credentials) as channel:
         stub = ComputeServiceStub(channel)
         jobs: list[tuple[Callable[[int], None], float]] = [
             *([(lambda number: _add(stub, number), 0.01)] * 4),

@@ -263,9 +263,9 @@ INSTRUMENTS = (
         Kind.GAUGE,
         _GATEWAY,
         "problems",
-        (),
-        "Files and URLs of API keys and public keys that can't be used as they are now: the last "
-        "good keys are in force",
+        ("of",),
+        "Files and URLs that can't be used as they are now, so that the last good keys and "
+        "certificates are in force; of: tokens, tls",
     ),
     Instrument(
         "forebay_jwks_age_seconds",
@@ -282,15 +282,6 @@ INSTRUMENTS = (
         "seconds",
         ("certificate",),
         "Until the certificate in force expires: server, or the first of client_ca",
-    ),
-    Instrument(
-        "forebay_reload_failed",
-        Kind.GAUGE,
-        _GATEWAY,
-        "",
-        ("files",),
-        "1 if the files as they are now can't be used, so that the last good ones stay in force, "
-        "else 0; files: tls",
     ),
 )
 BY_NAME = {one.name: one for one in INSTRUMENTS}

@@ -66,7 +66,7 @@ class Verifiers:
         """The gauges of keys."""
         ages = {} if self._jwt is None else self._jwt.ages_s
         return {
-            "forebay_identity_problems": {(): len(self.problems)},
+            "forebay_identity_problems": {("tokens",): len(self.problems)},
             "forebay_jwks_age_seconds": {(issuer,): age_s for issuer, age_s in ages.items()},
         }
 

@@ -65,7 +65,7 @@ class ServerTls:
             expiry["client_ca",] = current.ca_expires_at - now
         return {
             "forebay_certificate_expiry_seconds": expiry,
-            "forebay_reload_failed": {("tls",): float(self.files.problem is not None)},
+            "forebay_identity_problems": {("tls",): int(self.files.problem is not None)},
         }
 
     def _load(self) -> None:

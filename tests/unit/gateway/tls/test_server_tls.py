@@ -135,13 +135,13 @@ def test_files_that_cannot_be_used_leave_the_last_good_ones_in_force(
     tls.files.refresh()
     tls.files.refresh()
     assert tls.current is good
-    assert tls.figures()["forebay_reload_failed"] == {("tls",): 1.0}
+    assert tls.figures()["forebay_identity_problems"] == {("tls",): 1}
     (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert BROKEN[name][1] in record.message
     site.repair()
     tls.files.refresh()
     assert tls.current.certificate == site.certificate.read_bytes() != before
-    assert tls.figures()["forebay_reload_failed"] == {("tls",): 0.0}
+    assert tls.figures()["forebay_identity_problems"] == {("tls",): 0}
 
 
 def test_a_ca_that_was_removed_from_the_file_is_no_longer_in_force(site: Site) -> None:
