@@ -12,15 +12,21 @@ from itertools import pairwise
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from docs.reference.protos import Declared, about, declared
 from forebay import errors, metadata
 from forebay.cli.group import ENTRY_POINTS
+from forebay.cli.shared_settings import client_variable
 from forebay_backends.ledger.keys import KEYS
 from forebay_backends.ledger.record import ACTIVE, ALL, ENDED, FIELDS, Field
 from forebay_backends.metrics.instruments import INSTRUMENTS, Source
 from forebay_backends.settings import NESTED, PREFIX, ApplicationSettings, Settings
-from forebay_backends.settings.identity_settings import JwtSettings
+from forebay_backends.settings.identity_settings import JwtSettings, TlsSettings
+
+CONNECTION = ("ca", "cert", "key", "token-file", "insecure")
+_CONNECTION_FLAGS = {f"--{name}" for name in CONNECTION}
+_CONNECTION_ROW = "[TLS and token](#tls-and-token) of the connection."
 
 
 def protobuf(file: str, *names: str) -> str:
@@ -92,16 +98,25 @@ def settings() -> str:
 
 def application_settings() -> str:
     """The fields of `ApplicationSettings`, with their defaults."""
+    return _table_settings(f"APPLICATIONS{NESTED}NAME", ApplicationSettings)
+
+
+def tls_settings() -> str:
+    """The fields of `[tls]`, with their defaults."""
+    return _table_settings("TLS", TlsSettings)
+
+
+def _table_settings(table: str, model: type[BaseModel]) -> str:
     rows = [
         (
             f"`{name}`",
-            f"`{PREFIX}APPLICATIONS{NESTED}NAME{NESTED}{name.upper()}`",
+            f"`{PREFIX}{table}{NESTED}{name.upper()}`",
             _default_or_required(field),
             field.description or "",
         )
-        for name, field in ApplicationSettings.model_fields.items()
+        for name, field in model.model_fields.items()
     ]
-    return _table(("setting", "variable", "default", "what"), rows)
+    return _table(("setting", "variable", "default", "description"), rows)
 
 
 def jwt_settings() -> str:
@@ -158,14 +173,33 @@ def _named(name: str, command: click.Command) -> Iterator[tuple[str, click.Comma
         yield from _named(f"{name} {inner}", one)
 
 
+def connection_options() -> str:
+    """The options of every command that calls a gateway, with their variables and settings."""
+    (point,) = entry_points(group=ENTRY_POINTS, name="ps")
+    command: click.Command = point.load()
+    context = click.Context(command)
+    rows = []
+    for option in command.params:
+        record = option.get_help_record(context)
+        if record is not None and option.opts[0] in _CONNECTION_FLAGS:
+            name = option.opts[0].removeprefix("--").replace("-", "_")
+            row = (f"`{record[0]}`", f"`{client_variable(name)}`", f"`{name}`", _line(record[1]))
+            rows.append(row)
+    return _table(("option", "variable", "in `[client]`", "description"), rows)
+
+
 def _command(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"forebay {name}")
     usage = " ".join([f"forebay {name}", *command.collect_usage_pieces(context)])
     options = [param for param in command.params if isinstance(param, click.Option)]
-    records = [record for option in options if (record := option.get_help_record(context))]
-    table = _table(
-        ("option", "description"), [(f"`{flags}`", _line(what)) for flags, what in records]
-    )
+    rows = []
+    for option in options:
+        record = option.get_help_record(context)
+        if option.name == "ca":
+            rows.append((", ".join(f"`--{flag}`" for flag in CONNECTION), _CONNECTION_ROW))
+        elif record is not None and option.opts[0] not in _CONNECTION_FLAGS:
+            rows.append((f"`{record[0]}`", _line(record[1])))
+    table = _table(("option", "description"), rows)
     return f"## forebay {name}\n\n    {usage}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
 
 
@@ -242,6 +276,8 @@ TABLES: dict[str, Callable[..., str]] = {
     "settings": settings,
     "application_settings": application_settings,
     "jwt_settings": jwt_settings,
+    "connection_options": connection_options,
+    "tls_settings": tls_settings,
     "metadata": metadata_keys,
     "commands": commands,
     "ledger_keys": ledger_keys,

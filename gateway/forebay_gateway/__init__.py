@@ -17,6 +17,7 @@ From the outside in; a folder imports only from those below it:
 - `admission/`: which calls get in: limits, fair shares, full queues.
 - `fleet/`: what the gateway knows of the live workers.
 - `identity/`: who calls, and what they may do.
+- `tls/`: the certificate of the gateway's port, and the callers' CAs.
 - `metrics/`: what the gateway counts.
 - `profiling/`: where a gateway process spends its time.
 """

@@ -60,7 +60,7 @@ FROM_THE_TUTORIAL_ON = (
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 IN_TESTS_OF_THEIR_OWN = (
     *("install.md", "redis.md", "settings.md", "plain-tasks.md", "testing.md"),
-    *("several-applications.md", "import.md"),
+    *("several-applications.md", "import.md", "tls.md"),
     "routes-file.md",  # tests/e2e/test_foreign_services.py
     "go.md",  # tests/e2e/test_go_client.py
     "typescript.md",  # tests/e2e/test_typescript_client.py
@@ -149,6 +149,16 @@ def test_a_key_is_made_and_used_as_the_page_says(tmp_path: Path) -> None:
         env = environment(FOREBAY_LISTEN=address, FOREBAY_DATA_DIR=str(data))
         with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
             reader.read(DOCS / "tokens.md", "API keys")
+
+
+def test_a_gateway_is_secured_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
+            reader.read(DOCS / "tls.md")
 
 
 def test_the_readme_imports_an_application_as_the_page_does() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from forebay.loopback import is_loopback
+
+__all__ = ["is_host_and_port", "is_loopback", "is_socket_path"]
 
 _UNIX = "unix:"
 _LONGEST_PATH = 100
@@ -19,14 +21,3 @@ def is_socket_path(address: str) -> bool:
     """Whether it is `unix:PATH` with a path that a Unix socket can have."""
     path = address.removeprefix(_UNIX)
     return path not in ("", address) and len(path.encode()) <= _LONGEST_PATH
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this host can reach the address."""
-    if address.startswith(_UNIX):
-        return True
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -169,12 +169,29 @@ class TenantSettings(_Table):
     max_priority: int | None = Field(None, ge=0, le=9, description="highest priority of a call")
 
 
+class ClientSettings(_Table):
+    """`[client]`: how the commands of callers reach gateways; `forebay.cli.target` reads it.
+
+    It is here so that one file serves the gateway and the commands beside it.
+    """
+
+    target: str | None = Field(None, description="as --target: HOST:PORT, or several")
+    ca: str | None = Field(None, description="as --ca: PEM file of the gateways' CAs")
+    cert: str | None = Field(None, description="as --cert: PEM file of the client's certificate")
+    key: str | None = Field(None, description="as --key: PEM file of its key")
+    token_file: str | None = Field(None, description="as --token-file: file with the token")
+    insecure: bool = Field(False, description="as --insecure: plain text beyond loopback")
+
+
 class IdentitySettings(BaseModel):
     """Who calls, what they may do, and what the gateway shows of itself."""
 
     tls: TlsSettings | None = Field(None, description="certificates of the gateway's port")
     auth: AuthSettings = Field(
         default_factory=AuthSettings, description="tokens, API keys and SPIFFE IDs of callers"
+    )
+    client: ClientSettings | None = Field(
+        None, description="how the commands of callers reach the gateway, which ignores it"
     )
     roles: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,

@@ -11,7 +11,7 @@ from forebay_backends.settings.problems import SettingsError
 
 NESTED = "__"
 """Between the parts of a variable for a part of a table."""
-_TABLES = ("APPLICATIONS", "TLS", "AUTH", "ROLES", "TENANTS")
+_TABLES = ("APPLICATIONS", "AUTH", "CLIENT", "ROLES", "TENANTS", "TLS")
 _PARTS_OF_TABLES = tuple(f"{PREFIX}{name}{NESTED}" for name in _TABLES)
 # Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
 _CALLERS_VARIABLE = "FOREBAY_ADDRESS"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from forebay.channels import dial
+from forebay.channels import aio_dial
 from forebay.compute.assembly import (
     OnProgress,
     ResponseT,
@@ -22,6 +22,7 @@ from forebay.compute.assembly import (
 )
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.credentials.tokens import AsyncToken, check_token
 from forebay.metadata import call_metadata
 from forebay.resume.aio_channel import ResumingChannel
 from forebay.resume.targets import read_targets
@@ -35,9 +36,15 @@ if TYPE_CHECKING:
 CoResponseT = TypeVar("CoResponseT", covariant=True)
 
 
-def connect(target: str | Sequence[str], *, resume: bool = True) -> AsyncClient:
+def connect(
+    target: str | Sequence[str],
+    *,
+    resume: bool = True,
+    credentials: grpc.ChannelCredentials | None = None,
+    token: AsyncToken | None = None,
+) -> AsyncClient:
     """As `forebay.connect`. Call it in the event loop that will use the client."""
-    return AsyncClient(channel(target, resume=resume))
+    return AsyncClient(channel(target, resume=resume, credentials=credentials, token=token))
 
 
 def channel(
@@ -45,13 +52,19 @@ def channel(
     *,
     resume: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
+    token: AsyncToken | None = None,
     options: Sequence[tuple[str, Any]] = (),
     pool: DescriptorPool | None = None,
     routes: str | Path | None = None,
 ) -> grpc.aio.Channel:
-    """As `forebay.channel`. Call it in the event loop that will use the channel."""
+    """As `forebay.channel`. Call it in the event loop that will use the channel.
+
+    The function `token` may be async; it has as long as the RPC.
+    """
+    targets = read_targets(target)
+    check_token(token, targets, is_secure=credentials is not None, is_async=True)
     return ResumingChannel(
-        [dial(grpc.aio, one, credentials, options) for one in read_targets(target)],
+        [aio_dial(one, credentials, token, options) for one in targets],
         resumes=resume,
         pool=pool,
         routes=usable_routes(routes),

@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from forebay.credentials.aio_tokens import token_interceptors
+from forebay.credentials.tokens import NO_PROXY, AsyncToken, Token, WithToken, check_token
 from forebay.resume.channel import ResumingChannel
 from forebay.resume.targets import read_targets
 from forebay.routes.file import usable_routes
@@ -35,6 +37,7 @@ def channel(
     *,
     resume: bool = True,
     credentials: grpc.ChannelCredentials | None = None,
+    token: Token | None = None,
     options: Sequence[tuple[str, Any]] = (),
     pool: DescriptorPool | None = None,
     routes: str | Path | None = None,
@@ -49,12 +52,19 @@ def channel(
 
     Routes are read from compiled modules, or from `pool`, such as the one of a descriptor set, and
     from the file `routes` if the gateway has one. If the service is in neither modules nor pool,
-    its first call warns (RuntimeWarning) and its calls are not retried. `credentials` turns TLS
-    on. Raises ValueError if there is no target, and RouteError if the file can't be used. The
-    caller closes it.
+    its first call warns (RuntimeWarning) and its calls are not retried.
+
+    `credentials` turns TLS on. `token` is sent as `authorization: Bearer …`; a function returns a
+    fresh one, and is called for each RPC and each retry, in any thread. One that raises ends the
+    call with UNAUTHENTICATED.
+
+    Raises ValueError if there is no target, or for a token without TLS beyond loopback; RouteError
+    if the file can't be used. The caller closes it.
     """
+    targets = read_targets(target)
+    check_token(token, targets, is_secure=credentials is not None, is_async=False)
     return ResumingChannel(
-        [dial(grpc, one, credentials, options) for one in read_targets(target)],
+        [dial(one, credentials, token, options) for one in targets],
         resumes=resume,
         pool=pool,
         routes=usable_routes(routes),
@@ -62,13 +72,39 @@ def channel(
 
 
 def dial(
-    module: Any,
     target: str,
     credentials: grpc.ChannelCredentials | None,
+    token: Token | None,
     options: Sequence[tuple[str, Any]],
-) -> Any:
-    """A channel of `module`, which is `grpc` or `grpc.aio`, to one target."""
-    options = (*options, *CHANNEL_OPTIONS)  # of two with one name, gRPC takes the first
+) -> grpc.Channel:
+    """A channel to one target, with the token in each RPC. `check_token` must have passed."""
+    options = _options(credentials, token, options)
     if credentials is None:
-        return module.insecure_channel(target, options=options)
-    return module.secure_channel(target, credentials, options=options)
+        channel = grpc.insecure_channel(target, options)
+    else:
+        channel = grpc.secure_channel(target, credentials, options)
+    return channel if token is None else grpc.intercept_channel(channel, WithToken(token))
+
+
+def aio_dial(
+    target: str,
+    credentials: grpc.ChannelCredentials | None,
+    token: AsyncToken | None,
+    options: Sequence[tuple[str, Any]],
+) -> grpc.aio.Channel:
+    """As `dial`, for `grpc.aio`."""
+    options = _options(credentials, token, options)
+    interceptors = None if token is None else token_interceptors(token)
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options, interceptors=interceptors)
+    return grpc.aio.secure_channel(target, credentials, options, interceptors=interceptors)
+
+
+def _options(
+    credentials: grpc.ChannelCredentials | None,
+    token: AsyncToken | None,
+    given: Sequence[tuple[str, Any]],
+) -> Sequence[tuple[str, Any]]:
+    """Of two options with one name, gRPC takes the first."""
+    private = NO_PROXY if credentials is None and token is not None else ()
+    return (*private, *given, *CHANNEL_OPTIONS)

@@ -20,6 +20,7 @@ from forebay.compute.assembly import (
 )
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.credentials.tokens import Token
 from forebay.metadata import call_metadata
 from forebay.resume.channel import ResumingChannel
 from forebay.rpc_errors import Cancellable, cancelled_on_exit, mapped_rpc_errors
@@ -30,13 +31,20 @@ if TYPE_CHECKING:
 CoResponseT = TypeVar("CoResponseT", covariant=True)
 
 
-def connect(target: str | Sequence[str], *, resume: bool = True) -> Client:
+def connect(
+    target: str | Sequence[str],
+    *,
+    resume: bool = True,
+    credentials: grpc.ChannelCredentials | None = None,
+    token: Token | None = None,
+) -> Client:
     """A client of the gateways at "HOST:PORT", "HOST:PORT,HOST:PORT" or a sequence of them.
 
     It connects at the first call, and resumes calls as `forebay.channel` does unless `resume` is
-    false. The caller closes it. Raises ValueError if there is no target.
+    false. `credentials` and `token` are as there. The caller closes it. Raises ValueError if there
+    is no target, or for a token without TLS beyond loopback.
     """
-    return Client(channel(target, resume=resume))
+    return Client(channel(target, resume=resume, credentials=credentials, token=token))
 
 
 class Client:

@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from forebay.cli.options import json_option, target_option
+from forebay.cli.target import Target
 from forebay.cli.targets import checked_target
 from forebay.routes import Method, RouteError
 from forebay_backends.embedded.errors import EmbeddedServerError
@@ -208,7 +209,7 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
 @_options
 @_asked
 @json_option
-def routes(target: str, as_json: bool, **flags: Any) -> None:
+def routes(target: Target, as_json: bool, **flags: Any) -> None:
     """Show the task, queue, policy and workers of each method.
 
     The gateway is asked. The settings and their ledger fill in the rest, or tell all of it if there
@@ -251,7 +252,7 @@ def routes(target: str, as_json: bool, **flags: Any) -> None:
 )
 @json_option
 def doctor(
-    target: str, profile_s: float | None, output: Path | None, as_json: bool, **flags: Any
+    target: Target, profile_s: float | None, output: Path | None, as_json: bool, **flags: Any
 ) -> None:
     """Check everything that a call needs; report each problem and how to fix it.
 
@@ -278,7 +279,7 @@ def doctor(
         raise SystemExit(1)
 
 
-def _ask(target: str, flags: dict[str, Any]) -> Answers:
+def _ask(target: Target, flags: dict[str, Any]) -> Answers:
     """The gateway's answers; none if flags describe another gateway."""
     from forebay_gateway.cli.served_methods import Answers, ask
 

@@ -11,6 +11,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import exceptions as redis_errors
 
+from forebay.channels import aio_dial
+from forebay.cli.target import Target
+from forebay.cli.tls_problems import tls_problem
 from forebay.errors import BackendUnavailable
 from forebay.resume.targets import read_targets
 from forebay.routes import Method
@@ -22,6 +25,7 @@ from forebay_backends.ledger.presence import WorkerPresence, live_workers
 from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
+from forebay_gateway.cli.certificate_checks import certificate_findings
 from forebay_gateway.cli.finding import Finding
 from forebay_gateway.cli.plain_checks import (
     consumers_of_application,
@@ -54,7 +58,7 @@ async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
 async def examine(
     settings: Settings,
     methods: Sequence[Method],
-    target: str,
+    target: Target,
     served: Sequence[ServedMethod] | None = None,
 ) -> list[Finding]:
     """Checks ledger, broker, result backend, workers and gateway, as far as `methods` need them.
@@ -74,10 +78,10 @@ async def examine(
             served = served_methods(ours, await find_workers(settings), {})
         names = {method.name for method in ours}
         findings += _workers([method for method in served if method.name in names])
-    gateways = [await _gateway(one) for one in read_targets(target)]
+    gateways = [await _gateway(one, target) for one in read_targets(target.addresses)]
     if all(gateway.good for gateway in gateways):
         findings = [_with_other_settings(finding) for finding in findings]
-    return [*findings, *gateways]
+    return [*findings, *gateways, *await asyncio.to_thread(certificate_findings, settings, target)]
 
 
 def _with_other_settings(finding: Finding) -> Finding:
@@ -288,23 +292,26 @@ def _workers(methods: Sequence[ServedMethod]) -> list[Finding]:
     ]
 
 
-async def _gateway(target: str) -> Finding:
-    async with grpc.aio.insecure_channel(target) as channel:
+async def _gateway(address: str, target: Target) -> Finding:
+    async with aio_dial(address, target.credentials(), None, ()) as channel:
         try:
             answer = await _health_stub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
+            problem = await asyncio.to_thread(tls_problem, address, target)
             return Finding(
                 "gateway",
                 False,
-                f"{target} does not answer: {error.code().name}",
-                "start `forebay gateway` or `forebay up`, or give its address with --target",
+                f"{address} does not answer: {problem or error.code().name}",
+                "give what it asks for"
+                if problem
+                else "start `forebay gateway` or `forebay up`, or give its address with --target",
             )
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     fix = "" if serving else "fix ledger and broker; the gateway then recovers by itself"
-    return Finding("gateway", serving, f"{target}, {name}", fix)
+    return Finding("gateway", serving, f"{address}, {name}", fix)
 
 
 def _health_stub(channel: grpc.aio.Channel) -> Any:  # types-grpcio-health-checking lacks it

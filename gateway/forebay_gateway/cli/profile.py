@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from forebay.cli.connection import server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail
+from forebay.cli.target import Target
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1.calls_pb2 import ReadProfileRequest, ReadProfileResponse
 from forebay.v1.calls_pb2_grpc import CallServiceStub
@@ -20,7 +21,7 @@ from forebay_gateway.cli.flame_graph import html_of, summary_of
 _ANSWER_S = 10.0
 
 
-def write_profile(target: str, seconds: float, output: Path | None) -> None:
+def write_profile(target: Target, seconds: float, output: Path | None) -> None:
     """Profiles the first gateway of `target` that answers; prints where the flame graph is."""
     taken_at = datetime.now().astimezone()
     path = output or Path(f"forebay-profile-{taken_at:%Y%m%d-%H%M%S}.html")
@@ -36,7 +37,7 @@ def write_profile(target: str, seconds: float, output: Path | None) -> None:
     click.echo(f"{path}: {summary_of(profile)}")
 
 
-def _profile(target: str, seconds: float) -> tuple[ReadProfileResponse, str]:
+def _profile(target: Target, seconds: float) -> tuple[ReadProfileResponse, str]:
     duration = Duration()
     duration.FromMilliseconds(round(seconds * 1000))
     try:

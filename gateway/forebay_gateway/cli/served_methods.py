@@ -15,6 +15,7 @@ import grpc
 from forebay.cli.connection import NoServer, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.gateway import Gateway
+from forebay.cli.target import Target
 from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1.calls_pb2 import MethodProblemKind, ServedMethod
@@ -37,7 +38,7 @@ class Answers:
     problem: str = ""
 
 
-def ask(target: str) -> Answers:
+def ask(target: Target) -> Answers:
     """Asks the first gateway of `--target` that answers."""
     try:
         with CancelOnCtrlC() as ctrl_c, server_at(target, ctrl_c) as server:

@@ -27,6 +27,7 @@ from forebay.cli.message_json import as_dict
 from forebay.cli.options import SERVICE_FORMS, routes_option, service_option, target_option
 from forebay.cli.progress_bar import ProgressBar
 from forebay.cli.services import methods_of
+from forebay.cli.target import Target
 from forebay.deadline import Deadline
 from forebay.metadata import ATTACHED, CALL_ID, QUEUE_MS, RUN_MS
 from forebay.routes import Method
@@ -66,7 +67,7 @@ _SHOWN_AT_EACH_END = 24
 def call(
     method: str,
     fields: tuple[str, ...],
-    target: str,
+    target: Target,
     resume: bool,
     timeout: float | None,
     call_id: str | None,
@@ -91,11 +92,18 @@ def call(
     if trace:
         metadata = traced(metadata)
         click.echo(f"trace {trace_id(metadata)}", err=True)
-    with channel(target, resume=resume, pool=found.pool, routes=routes) as gateways:
+    with channel(
+        target.addresses,
+        resume=resume,
+        credentials=target.credentials(),
+        token=target.token(),
+        pool=found.pool,
+        routes=routes,
+    ) as gateways:
         _run(gateways, target, found, messages, metadata, timeout)
 
 
-def _methods(target: str, services: Sequence[str], routes: str | None) -> tuple[Method, ...]:
+def _methods(target: Target, services: Sequence[str], routes: str | None) -> tuple[Method, ...]:
     try:
         with CancelOnCtrlC() as ctrl_c, server_at(target, ctrl_c) as server:
             return methods_of(server, services, routes, ctrl_c)
@@ -105,7 +113,7 @@ def _methods(target: str, services: Sequence[str], routes: str | None) -> tuple[
 
 def _run(
     gateways: grpc.Channel,
-    target: str,
+    target: Target,
     method: Method,
     messages: Sequence[Message],
     metadata: tuple[tuple[str, str], ...],

@@ -14,6 +14,8 @@ import grpc
 from forebay.channels import dial
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import doctor_hint
+from forebay.cli.target import Target
+from forebay.cli.tls_problems import tls_problem
 from forebay.resume.targets import read_targets
 
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -39,23 +41,30 @@ class NoServer(click.ClickException):
 
 @dataclass(frozen=True)
 class Server:
-    """A gRPC server that has answered."""
+    """A gRPC server that has answered; `target` is its address."""
 
     target: str
     channel: grpc.Channel
 
 
 @contextmanager
-def server_at(target: str, ctrl_c: CancelOnCtrlC) -> Iterator[Server]:
-    """The first of the servers that answers; raises NoServer, within 3 s if none accepts."""
+def server_at(target: Target, ctrl_c: CancelOnCtrlC) -> Iterator[Server]:
+    """The first of the servers that answers; raises NoServer, within 3 s if none accepts.
+
+    Raises ClickException if a file of the target can't be used.
+    """
+    credentials, token = target.credentials(), target.token()
     with ExitStack() as stack:
-        channels = {one: dial(grpc, one, None, _OPTIONS) for one in read_targets(target)}
+        channels = {
+            one: dial(one, credentials, token, _OPTIONS) for one in read_targets(target.addresses)
+        }
         for channel in channels.values():
             stack.enter_context(channel)
         answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         for one, channel in channels.items():
             # Any answer shows that a server is there; it may not have the service.
-            call = channel.unary_unary(_HEALTH).future(b"", timeout=_ANSWER_TIMEOUT_S)
+            check: Any = channel.unary_unary(_HEALTH)
+            call = check.future(b"", timeout=_ANSWER_TIMEOUT_S)
             call.add_done_callback(lambda call, one=one: answers.put((one, call)))
         problems = {}
         for _ in channels:
@@ -63,7 +72,7 @@ def server_at(target: str, ctrl_c: CancelOnCtrlC) -> Iterator[Server]:
             if call.code() not in _AWAY:
                 yield Server(one, channels[one])
                 return
-            problems[one] = _reason(call)
+            problems[one] = tls_problem(one, target) or _reason(call)
     described = "; ".join(f"{one}: {problems[one]}" for one in channels)
     raise NoServer(f"no gateway answers at {described}", doctor_hint(target))
 

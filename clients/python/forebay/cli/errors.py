@@ -6,11 +6,12 @@ from typing import NoReturn
 
 import click
 
+from forebay.cli.target import Target
 from forebay.errors import BackendError, DeadlineExceeded, ForebayError
 from forebay.extras import command_to_install, missing_of
 
 
-def fail(error: ForebayError, target: str, call_id: str | None = None) -> NoReturn:
+def fail(error: ForebayError, target: Target, call_id: str | None = None) -> NoReturn:
     """Ends the command with the error, the id of the call that failed, and what to do about it."""
     lines = [str(error)]
     if call_id is not None:
@@ -27,7 +28,7 @@ def fail(error: ForebayError, target: str, call_id: str | None = None) -> NoRetu
     raise click.ClickException("\n".join(lines))
 
 
-def doctor_hint(target: str) -> str:
+def doctor_hint(target: Target) -> str:
     """The command that finds out why the gateways of `--target` don't answer."""
     here = "" if not missing_of("gateway") else f" (needs {command_to_install('gateway')})"
     return f"run `forebay doctor --target {target}`{here} to find the cause"

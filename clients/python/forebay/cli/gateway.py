@@ -17,6 +17,7 @@ from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail
 from forebay.cli.reflection import reflected
 from forebay.cli.services import pools_of
+from forebay.cli.target import Target
 from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2
@@ -126,7 +127,7 @@ class Gateway:
 
 
 @contextmanager
-def gateway_at(target: str) -> Iterator[Gateway]:
+def gateway_at(target: Target) -> Iterator[Gateway]:
     """The first gateway of `--target` that answers; an RPC that fails ends the command."""
     try:
         with CancelOnCtrlC() as ctrl_c, server_at(target, ctrl_c) as server:

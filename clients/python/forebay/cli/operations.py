@@ -20,6 +20,7 @@ from forebay.cli.gateway import gateway_at
 from forebay.cli.message_json import as_json as item_json
 from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
 from forebay.cli.tables import show, show_json, show_lines
+from forebay.cli.target import Target
 from forebay.deadline import Deadline
 
 TIMED_OUT = 124
@@ -35,7 +36,7 @@ _MAX_WAIT_PER_RPC_S = 60.0
     "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up after this time."
 )
 @json_option
-def wait(target: str, call_id: str, timeout: float | None, as_json: bool) -> None:
+def wait(target: Target, call_id: str, timeout: float | None, as_json: bool) -> None:
     """Wait until the call has ended, and print its outcome.
 
     The start of an ID is enough if no other call's starts so.
@@ -67,7 +68,7 @@ def wait(target: str, call_id: str, timeout: float | None, as_json: bool) -> Non
 @target_option()
 @click.argument("call_ids", nargs=-1, required=True, metavar="ID...")
 @json_option
-def cancel(target: str, call_ids: tuple[str, ...], as_json: bool) -> None:
+def cancel(target: Target, call_ids: tuple[str, ...], as_json: bool) -> None:
     """Cancel calls; calls that have ended are left unchanged.
 
     The start of an ID is enough if no other call's starts so.
@@ -101,7 +102,7 @@ def _show_cancelled(operation: Operation, as_json: bool) -> None:
 @click.option(
     "--first", type=click.IntRange(0), default=0, metavar="N", help="Skip the first N items."
 )
-def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, first: int) -> None:
+def logs(target: Target, services: tuple[str, ...], call_id: str, follow: bool, first: int) -> None:
     """Print the call's items, one line of JSON each, without progress; see `forebay ps`.
 
     The start of an ID is enough if no other call's starts so.
@@ -119,7 +120,7 @@ def logs(target: str, services: tuple[str, ...], call_id: str, follow: bool, fir
 @click.command()
 @target_option()
 @json_option
-def queues(target: str, as_json: bool) -> None:
+def queues(target: Target, as_json: bool) -> None:
     """Show queues: waiting calls, consumers, and the rate at which calls start."""
     with gateway_at(target) as gateway:
         found = gateway.queues()

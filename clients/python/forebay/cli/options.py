@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
 
-from forebay.cli.shared_settings import read_routes
+from forebay.cli.shared_settings import client_variable, read_client, read_routes
+from forebay.cli.target import Target
 from forebay.cli.targets import checked_target, default_target
 
 SERVICE_FORMS = "Compiled protobuf module, or descriptor set file"
@@ -19,16 +22,72 @@ F = TypeVar("F", bound=Callable[..., Any])
 def target_option(
     help_text: str | None = None, callback: Callable[..., str] = checked_target
 ) -> Callable[[F], F]:
-    """The addresses of the gateways, checked; by default the setting `listen`."""
+    """The gateways, checked, and how to reach them; the command gets a `Target`.
+
+    The default of each option is a variable or a setting of `[client]`, and that of the addresses
+    the setting `listen`.
+    """
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def with_target(
+            *,
+            target: str,
+            ca: Path | None,
+            cert: Path | None,
+            key: Path | None,
+            token_file: Path | None,
+            insecure: bool | None,
+            **others: Any,
+        ) -> Any:
+            whole = Target(target, ca, cert, key, token_file, bool(insecure))
+            return command(target=whole, **others)
+
+        with_options: Any = with_target
+        for option in reversed(_connection_options(help_text, callback)):
+            with_options = option(with_options)
+        return cast("F", with_options)
+
+    return decorate
+
+
+def _connection_options(
+    help_text: str | None, callback: Callable[..., str]
+) -> Sequence[Callable[[Any], Any]]:
+    return (
+        click.option(
+            "--target",
+            "-t",
+            default=default_target,
+            envvar="FOREBAY_ADDRESS",
+            metavar="HOST:PORT[,HOST:PORT]...",
+            show_default="the setting listen, or 127.0.0.1:50051",
+            show_envvar=True,
+            callback=callback,
+            help=help_text,
+        ),
+        _file_option("ca", "CAs that sign the gateways' certificates, in PEM; turns TLS on."),
+        _file_option("cert", "Certificate of this client, in PEM."),
+        _file_option("key", "Key of that certificate."),
+        _file_option("token-file", "The caller's token; it is read again for each call."),
+        click.option(
+            "--insecure",
+            is_flag=True,
+            default=partial(read_client, "insecure"),
+            envvar=client_variable("insecure"),
+            help="Plain text. Default: only on loopback, without --ca and --cert.",
+        ),
+    )
+
+
+def _file_option(name: str, help_text: str) -> Callable[[Any], Any]:
+    setting = name.replace("-", "_")
     return click.option(
-        "--target",
-        "-t",
-        default=default_target,
-        envvar="FOREBAY_ADDRESS",
-        metavar="HOST:PORT[,HOST:PORT]...",
-        show_default="the setting listen, or 127.0.0.1:50051",
-        show_envvar=True,
-        callback=callback,
+        f"--{name}",
+        type=click.Path(path_type=Path),
+        default=partial(read_client, setting),
+        envvar=client_variable(setting),
+        metavar="FILE",
         help=help_text,
     )
 

@@ -16,6 +16,7 @@ from forebay.cli.call_rows import CALLS, call_json, call_row, metadata_of
 from forebay.cli.gateway import Gateway, gateway_at
 from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
 from forebay.cli.tables import Row, show, show_json, show_lines, table
+from forebay.cli.target import Target
 from forebay.v1 import call_pb2
 from forebay.v1.calls_pb2 import CallMetadata
 
@@ -54,7 +55,7 @@ _STATES = [name.removeprefix("CALL_STATE_") for name in call_pb2.CallState.keys(
 @click.option("--watch", "-w", is_flag=True, help="Refresh every second.")
 @json_option
 def ps(
-    target: str,
+    target: Target,
     services: tuple[str, ...],
     states: tuple[str, ...],
     method: str | None,

@@ -1,7 +1,8 @@
-"""The settings of a gateway that the commands of callers read, too: `listen`, `routes`, `services`.
+"""The settings that the commands of callers read: `[client]`, and a gateway's own.
 
-As for the gateway, variables win over the file, which is `forebay.toml` or the one that
-FOREBAY_CONFIG names. Other settings in the file are left to the gateway.
+Of a gateway's, these are `listen`, `routes` and `services`. As for the gateway, variables win over
+the file, which is `forebay.toml` or the one that FOREBAY_CONFIG names. Other settings in the file
+are left to the gateway.
 """
 
 from __future__ import annotations
@@ -22,6 +23,37 @@ class Services(NamedTuple):
 
     names: tuple[str, ...]
     setting: str
+
+
+_CLIENT: dict[str, tuple[type[Any], str]] = {
+    "target": (str, "HOST:PORT"),
+    "ca": (str, "the name of a file"),
+    "cert": (str, "the name of a file"),
+    "key": (str, "the name of a file"),
+    "token_file": (str, "the name of a file"),
+    "insecure": (bool, "true or false"),
+}
+
+
+def client_variable(name: str) -> str:
+    """The variable of a setting of `[client]`."""
+    return f"{PREFIX}CLIENT__{name.upper()}"
+
+
+def read_client(name: str) -> Any:
+    """The setting of `[client]` in the file; None if it is not set. Raises ClickException."""
+    table = _in_file("client", dict, 'a table, such as {ca = "ca.pem"}') or {}
+    unknown = sorted(table.keys() - _CLIENT.keys())
+    if unknown:
+        known = ", ".join(_CLIENT)
+        raise click.ClickException(
+            f"{_config()}: client.{unknown[0]}: no such setting; expected one of {known}"
+        )
+    kind, expected = _CLIENT[name]
+    value = table.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise click.ClickException(f"{_config()}: client.{name} = {value!r}: expected {expected}")
+    return value
 
 
 def read_listen() -> str | None:

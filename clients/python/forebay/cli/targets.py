@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from forebay.cli.shared_settings import read_listen
+from forebay.cli.shared_settings import client_variable, read_client, read_listen
 from forebay.defaults import LISTEN
 from forebay.resume.targets import read_targets
 
@@ -44,7 +46,13 @@ def check_target(target: str) -> None:
 
 
 def default_target() -> str:
-    """Where the gateway with the settings of this folder listens, unless it chooses a port."""
+    """The gateways of `[client]`, or where the gateway with the settings of this folder listens.
+
+    A gateway that chooses its port is not found.
+    """
+    client = os.environ.get(client_variable("target")) or read_client("target")
+    if client:
+        return str(client)
     listen = read_listen() or LISTEN
     return LISTEN if listen.endswith(":0") else reachable(listen)
 

@@ -6,47 +6,25 @@ from typing import Any
 
 import grpc
 
+from forebay.credentials.ended_call import EndedCall
+
 _DETAILS = "Locally cancelled by application!"
 """The details of calls of gRPC's own that their caller cancelled."""
 
 
-class CancelledAttempt(grpc.RpcError):
-    """Behaves as a cancelled call of gRPC's own. Raising it adds a traceback: never share one."""
+class CancelledAttempt(EndedCall):
+    """Behaves as a cancelled call of gRPC's own."""
 
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.CANCELLED
-
-    def details(self) -> str:
-        return _DETAILS
-
-    def initial_metadata(self) -> tuple[()]:
-        return ()
-
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
-
-    def debug_error_string(self) -> None:
-        return None
-
-    def is_active(self) -> bool:
-        return False
-
-    def cancel(self) -> bool:
-        return False
+    def __init__(self) -> None:
+        super().__init__(grpc.StatusCode.CANCELLED, _DETAILS)
 
     def cancelled(self) -> bool:
         return True
 
-    def result(self) -> Any:
+    def result(self, timeout: float | None = None) -> Any:
         raise grpc.FutureCancelledError
 
     exception = traceback = result
-
-    def __next__(self) -> Any:
-        raise self
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.code()}, {self.details()}>"
 
 
 class AsyncCancelledAttempt:

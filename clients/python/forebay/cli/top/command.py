@@ -13,6 +13,7 @@ from rich.console import Console
 from forebay.cli.gateway import gateway_at
 from forebay.cli.options import json_option, target_option
 from forebay.cli.tables import show, show_json
+from forebay.cli.target import Target
 from forebay.cli.top.poller import Poller
 from forebay.cli.top.screen import page_of, screen_of
 from forebay.cli.top.snapshot import Snapshot, SnapshotReader
@@ -55,7 +56,7 @@ _REDRAW_S = 60.0
 @click.option("--once", is_flag=True, help="Print the tables once, and end.")
 @json_option
 def top(
-    target: str,
+    target: Target,
     name: str,
     sort: str | None,
     text: str,

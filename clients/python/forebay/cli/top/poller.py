@@ -10,6 +10,7 @@ import grpc
 from forebay.cli.connection import NoServer, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.gateway import Gateway
+from forebay.cli.target import Target
 from forebay.cli.top.snapshot import Snapshot, SnapshotReader
 from forebay.rpc_errors import of_rpc_error
 
@@ -22,7 +23,7 @@ class Poller:
 
     def __init__(
         self,
-        target: str,
+        target: Target,
         interval_s: float,
         limit: int,
         on_news: Callable[[Snapshot | str], None],

@@ -1,0 +1,88 @@
+"""The gateways of a command, and how it reaches them: over TLS or in plain text, with which token.
+
+TLS is the default beyond loopback, and wherever a CA or a certificate is given. Files are read
+when they are needed, so that a command without `--target` needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from forebay.loopback import is_loopback
+from forebay.resume.targets import read_targets
+
+if TYPE_CHECKING:
+    import grpc
+
+
+@dataclass(frozen=True)
+class Target:
+    """The value of `--target`, with that of `--ca` and the others.
+
+    In a message it shows its addresses.
+    """
+
+    addresses: str
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    token_file: Path | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for options that don't go together."""
+        if (self.certificate is None) != (self.key is None):
+            raise click.UsageError("--cert and --key need each other")
+        if self.token_file is not None and not self.is_secure and not self._is_local:
+            raise click.UsageError(
+                f"a token for {self} needs TLS, or others could read it: leave out --insecure"
+            )
+
+    def __str__(self) -> str:
+        return self.addresses
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is over TLS."""
+        given = self.ca is not None or self.certificate is not None
+        return not self.insecure and (given or not self._is_local)
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """None for plain text. Raises ClickException if a file can't be read."""
+        import grpc
+
+        if not self.is_secure:
+            return None
+        return grpc.ssl_channel_credentials(
+            None if self.ca is None else _read(self.ca, "--ca"),
+            None if self.key is None else _read(self.key, "--key"),
+            None if self.certificate is None else _read(self.certificate, "--cert"),
+        )
+
+    def token(self) -> Callable[[], str] | None:
+        """A function that reads the token anew; None without one.
+
+        Raises ClickException if it can't be read now.
+        """
+        path = self.token_file
+        if path is None:
+            return None
+        if not _read(path, "--token-file").strip():
+            raise click.ClickException(f"--token-file {path}: it is empty")
+        return lambda: path.read_text(encoding="utf-8").strip()
+
+    @property
+    def _is_local(self) -> bool:
+        return all(map(is_loopback, read_targets(self.addresses)))
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{option} {path}: {error.strerror}") from error

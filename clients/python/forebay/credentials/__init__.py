@@ -1,0 +1,1 @@
+"""What a client shows of itself: tokens of its calls, and where they may be sent."""

@@ -1,0 +1,76 @@
+"""A call that ended before gRPC knew of it, with the methods of gRPC's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import grpc
+
+
+class EndedCall(grpc.RpcError):
+    """A call with this status; it is its own exception. Raising adds a traceback: never share one.
+
+    It stands for a call that returns a future, a response stream, or an outcome.
+    """
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self._code = code
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def initial_metadata(self) -> tuple[()]:
+        return ()
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+    def debug_error_string(self) -> None:
+        return None
+
+    def is_active(self) -> bool:
+        return False
+
+    running = is_active
+
+    def done(self) -> bool:
+        return True
+
+    def cancel(self) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def time_remaining(self) -> None:
+        return None
+
+    def result(self, timeout: float | None = None) -> Any:
+        raise self
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        return self
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        return self.__traceback__
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        return False
+
+    def add_done_callback(self, callback: Callable[[Self], None]) -> None:
+        callback(self)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        raise self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.code()}, {self.details()}>"

@@ -1,0 +1,104 @@
+"""Checks of certificates, for `forebay doctor`: those of the settings, and those of gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from forebay.cli.target import Target
+from forebay.cli.targets import reachable
+from forebay.cli.tls_problems import shown_certificate
+from forebay.resume.targets import read_targets
+from forebay_backends.settings import Settings
+from forebay_gateway.cli.finding import Finding
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+_LEFT_AT_LEAST = 0.1
+"""Of a certificate's time; whoever renews certificates has done so before."""
+_RENEW = "renew it; the gateway takes it in without a restart"
+
+
+def certificate_findings(settings: Settings, target: Target) -> Sequence[Finding]:
+    """The files of `[tls]`, and the certificates that the gateways show; none in plain text."""
+    if settings.tls is None and not target.is_secure:
+        return []
+    return [*_of_files(settings), *_of_gateways(settings, target)]
+
+
+def _of_files(settings: Settings) -> Iterator[Finding]:
+    from forebay_gateway.tls.certificates import certificates
+    from forebay_gateway.tls.server_tls import read_credentials
+
+    if settings.tls is None:
+        return
+    subject = "tls"
+    try:
+        read = read_credentials(settings.tls)
+    except ValueError as error:
+        if isinstance(error.__cause__, PermissionError):
+            yield Finding(subject, True, f"unknown, for this user may not read {error}")
+            return
+        fix = "replace the files; a gateway that runs goes on with the last good ones"
+        yield Finding(subject, False, str(error), fix)
+        return
+    yield _finding(subject, str(settings.tls.certificate), certificates(read.certificate)[0])
+    if read.client_ca is not None:
+        for ca in certificates(read.client_ca):
+            yield _finding(subject, f"{settings.tls.client_ca}, {ca.subject.rfc4514_string()}", ca)
+
+
+def _of_gateways(settings: Settings, target: Target) -> Iterator[Finding]:
+    from cryptography.x509 import load_der_x509_certificate
+
+    for address in read_targets(target.addresses) if target.is_secure else ():
+        shown = shown_certificate(address)
+        if shown is None:
+            continue
+        finding = _finding("certificate", f"{address} shows it", load_der_x509_certificate(shown))
+        if finding.good and address == reachable(settings.listen):
+            finding = _as_in_file(finding, shown, settings)
+        yield finding
+
+
+def _as_in_file(finding: Finding, shown: bytes, settings: Settings) -> Finding:
+    """A gateway that could not use the files goes on with others."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from forebay_gateway.tls.certificates import CertificateError, certificates
+
+    if settings.tls is None:
+        return finding
+    try:
+        in_file = certificates(settings.tls.certificate.read_bytes())[0]
+    except (OSError, CertificateError):
+        return finding
+    if in_file.public_bytes(Encoding.DER) == shown:
+        return finding
+    return Finding(
+        finding.subject,
+        False,
+        f"{finding.description}; it is not the one in {settings.tls.certificate}",
+        f"look for the reason in its log; new files take up to {settings.tls.refresh_s:g} s",
+    )
+
+
+def _finding(subject: str, what: str, certificate: Certificate) -> Finding:
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    if left <= timedelta(0):
+        return Finding(subject, False, f"{what}, expired {_shown(-left)} ago", _RENEW)
+    description = f"{what}, expires in {_shown(left)}"
+    if left < _LEFT_AT_LEAST * lifetime:
+        return Finding(subject, False, description, _RENEW)
+    return Finding(subject, True, description)
+
+
+def _shown(time: timedelta) -> str:
+    if time >= timedelta(days=2):
+        return f"{time.days} days"
+    if time >= timedelta(hours=2):
+        return f"{time // timedelta(hours=1)} hours"
+    return f"{time // timedelta(minutes=1)} minutes"
