@@ -24,6 +24,8 @@ _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _CONNECT_TIMEOUT_MS = 1500
 # A server that has accepted the connection may be busy.
 _ANSWER_TIMEOUT_S = 10.0
+# Of these, TLS is not the cause.
+_NOT_CONNECTED = ("Connection refused", "connection attempt timed out")
 _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
     ("grpc.max_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
@@ -72,14 +74,16 @@ def server_at(target: Target, ctrl_c: CancelOnCtrlC) -> Iterator[Server]:
             if call.code() not in _AWAY:
                 yield Server(one, channels[one])
                 return
-            problems[one] = tls_problem(one, target) or _reason(call)
+            problems[one] = _reason(call, one, target)
     described = "; ".join(f"{one}: {problems[one]}" for one in channels)
     raise NoServer(f"no gateway answers at {described}", doctor_hint(target))
 
 
-def _reason(call: Any) -> str:
+def _reason(call: Any, address: str, target: Target) -> str:
     """Example: gRPC's "…; last error: …: Failed to connect to remote host: Connection refused"."""
     if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no answer within {_ANSWER_TIMEOUT_S:g} s"
     reason: str = call.details().rpartition(": ")[2].strip("[]")
-    return reason
+    if reason.endswith(_NOT_CONNECTED):
+        return reason
+    return tls_problem(address, target) or reason

@@ -19,6 +19,7 @@ from forebay.credentials.tokens import (
     failed,
     has_authorization,
 )
+from forebay.metadata import Pairs
 
 
 def token_interceptors(token: AsyncToken) -> Sequence[grpc.aio.ClientInterceptor]:
@@ -40,7 +41,8 @@ class _WithToken:
             async with asyncio.timeout(details.timeout):
                 value = bearer(await self._fresh())
         except TokenError as error:
-            raise _ended(grpc.StatusCode.UNAUTHENTICATED, str(error)) from error.__cause__
+            code = grpc.StatusCode.UNAUTHENTICATED
+            raise _ended(code, str(error), error.trailing) from error.__cause__
         except TimeoutError as error:
             raise _ended(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "there was no token before the deadline"
@@ -77,5 +79,5 @@ class _StreamStream(_WithToken, grpc.aio.StreamStreamClientInterceptor):
     intercept_stream_stream: Any = _WithToken._intercept
 
 
-def _ended(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+def _ended(code: grpc.StatusCode, details: str, trailing: Pairs = ()) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), details)

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import grpc
 
+from forebay.metadata import Pairs
+
 
 class EndedCall(grpc.RpcError):
     """A call with this status; it is its own exception. Raising adds a traceback: never share one.
@@ -14,10 +16,11 @@ class EndedCall(grpc.RpcError):
     It stands for a call that returns a future, a response stream, or an outcome.
     """
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+    def __init__(self, code: grpc.StatusCode, details: str, trailing: Pairs = ()) -> None:
         super().__init__(details)
         self._code = code
         self._details = details
+        self._trailing = trailing
 
     def code(self) -> grpc.StatusCode:
         return self._code
@@ -28,8 +31,8 @@ class EndedCall(grpc.RpcError):
     def initial_metadata(self) -> tuple[()]:
         return ()
 
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
+    def trailing_metadata(self) -> Any:
+        return tuple(self._trailing)
 
     def debug_error_string(self) -> None:
         return None

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 import grpc
 
 from forebay.credentials.ended_call import EndedCall
+from forebay.errors import Unauthenticated
+from forebay.errors.status import STATUS_DETAILS_KEY, to_status
 from forebay.loopback import is_loopback
-from forebay.metadata import GrpcMetadata
+from forebay.metadata import GrpcMetadata, Pairs
 
 AUTHORIZATION = "authorization"
 NO_PROXY = (("grpc.enable_http_proxy", 0),)
@@ -26,6 +28,12 @@ CallDetails: TypeAlias = Any
 
 class TokenError(Exception):
     """There is no token for a call; the message never shows one."""
+
+    @property
+    def trailing(self) -> Pairs:
+        """The trailing metadata of the call's status, with the reason that a gateway would give."""
+        status = to_status(Unauthenticated(str(self)))
+        return ((STATUS_DETAILS_KEY, status.SerializeToString()),)
 
 
 def check_token(
@@ -73,7 +81,7 @@ class WithToken(
             token = self._token if isinstance(self._token, str) else _called(self._token)
             return continuation(with_token(details, token, time.monotonic() - began), request)
         except TokenError as error:
-            ended = EndedCall(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            ended = EndedCall(grpc.StatusCode.UNAUTHENTICATED, str(error), error.trailing)
             ended.__cause__ = error.__cause__
             return ended
 
