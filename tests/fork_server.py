@@ -48,6 +48,7 @@ _STREAMS = 3
 
 def main() -> None:
     """Serves until the socket is closed; in a fork, runs the program."""
+    import_module("forebay.cli").silence_grpc_core()
     for name in _IMPORTED:
         import_module(name)
     line = socket.socket(fileno=int(sys.argv[1]))

@@ -11,10 +11,20 @@ import sys
 from importlib.util import find_spec
 
 
+def silence_grpc_core() -> None:
+    """Must be called before gRPC is imported; a user's own setting wins.
+
+    Its core writes a line to standard error for each TLS handshake that fails, at a client and at
+    a gateway. The error of the call says as much.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
 def main() -> None:
     """Runs the command line; exits with the subcommand's exit code."""
     if find_spec("click") is None:
         sys.exit("the command line needs more packages: pip install 'forebay[cli]'")
+    silence_grpc_core()
     from forebay.cli.group import forebay
 
     # As `celery -A` does: modules in the current folder can be imported.

@@ -31,7 +31,7 @@ def fail(error: ForebayError, target: Target, call_id: str | None = None) -> NoR
 def doctor_hint(target: Target) -> str:
     """The command that finds out why the gateways of `--target` don't answer."""
     here = "" if not missing_of("gateway") else f" (needs {command_to_install('gateway')})"
-    return f"run `forebay doctor --target {target}`{here} to find the cause"
+    return f"run `forebay doctor {target.options}`{here} to find the cause"
 
 
 def show_id(call_id: str | None) -> None:

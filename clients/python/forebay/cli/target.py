@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -45,6 +46,16 @@ class Target:
 
     def __str__(self) -> str:
         return self.addresses
+
+    @property
+    def options(self) -> str:
+        """The options of another command for the same gateways."""
+        files = {"--ca": self.ca, "--cert": self.certificate, "--key": self.key}
+        given = {"--target": self.addresses, **files, "--token-file": self.token_file}
+        words = [
+            word for name, value in given.items() if value for word in (name, quote(str(value)))
+        ]
+        return " ".join([*words, *(["--insecure"] if self.insecure else [])])
 
     @property
     def is_secure(self) -> bool:

@@ -1,0 +1,392 @@
+"""TLS of real gateways: commands, clients, files that change in every process."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+import forebay
+from tests.certificates import EXPIRED, SERVER, Authority, Issued, TlsFiles
+from tests.commands import Ran, run
+from tests.conftest import Up
+from tests.harness import Process, environment, eventually, forebay_gateway, free_port
+
+TOLD_WITHIN_S = 4.5
+"""It takes 1.5 s at most, and the command's start is subtracted."""
+COMMANDS = {
+    "call": ["Add", "x=1", "y=2"],
+    "ps": ["--all"],
+    "queues": [],
+    "top": ["--once"],
+    "routes": [],
+    "doctor": [],
+    "wait": ["no-such-call"],
+    "cancel": ["no-such-call"],
+    "logs": ["no-such-call"],
+}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority) -> Issued:
+    return authority.issue("server", "127.0.0.1", "localhost")
+
+
+@pytest.fixture(scope="module")
+def client(authority: Authority) -> Issued:
+    return authority.issue("client", "spiffe://prod.example/ns/acme/sa/shop")
+
+
+def variables(files: TlsFiles, **more: str) -> dict[str, str]:
+    """The variables of `[tls]`."""
+    tls = {f"FOREBAY_TLS__{name.upper()}": value for name, value in files.settings().items()}
+    return {**tls, **more}
+
+
+@pytest.fixture(scope="module")
+def mutual(
+    up: Up,
+    tmp_path_factory: pytest.TempPathFactory,
+    authority: Authority,
+    server: Issued,
+) -> Iterator[str]:
+    """The address of a gateway that requires certificates; the workers are those of `up`."""
+    files = TlsFiles(tmp_path_factory.mktemp("mutual"), server, authority.ca)
+    with forebay_gateway(env={**up.env, **variables(files)}) as (_, address):
+        yield address
+
+
+def options(authority: Authority, client: Issued | None) -> list[str]:
+    """The options for a gateway with this CA."""
+    certificate = ["--cert", str(client.certificate), "--key", str(client.key)] if client else []
+    return ["--ca", str(authority.ca), *certificate]
+
+
+def forebay_command(
+    command: str, target: str, *arguments: str, env: dict[str, str] | None = None
+) -> Ran:
+    whole = (command, "--target", target, *arguments, *COMMANDS[command])
+    return run("forebay", *whole, env=env or environment())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_calls_a_gateway_that_requires_certificates(
+    up: Up, mutual: str, authority: Authority, client: Issued, command: str
+) -> None:
+    ran = forebay_command(command, mutual, *options(authority, client), env=up.env)
+    if "no-such-call" in COMMANDS[command]:
+        assert "no-such-call" in ran.err
+        assert "UNAVAILABLE" not in ran.err
+    else:
+        ran.succeeded()
+
+
+def test_variables_and_settings_serve_as_options(
+    mutual: str, authority: Authority, client: Issued, tmp_path: Path
+) -> None:
+    env = environment(
+        FOREBAY_ADDRESS=mutual,
+        FOREBAY_CLIENT__CA=str(authority.ca),
+        FOREBAY_CLIENT__CERT=str(client.certificate),
+        FOREBAY_CLIENT__KEY=str(client.key),
+    )
+    add = ("forebay", "call", "Add", "x=1", "y=2")
+    assert run(*add, env=env, cwd=tmp_path).succeeded().messages == [{"sum": 3.0}]
+    (tmp_path / "forebay.toml").write_text(
+        f'[client]\ntarget = "{mutual}"\nca = "{authority.ca}"\n'
+        f'cert = "{client.certificate}"\nkey = "{client.key}"\n'
+    )
+    assert run(*add, env=environment(), cwd=tmp_path).succeeded().messages == [{"sum": 3.0}]
+
+
+def test_the_python_client_calls_it(mutual: str, authority: Authority, client: Issued) -> None:
+    credentials = grpc.ssl_channel_credentials(
+        authority.ca.read_bytes(), client.key.read_bytes(), client.certificate.read_bytes()
+    )
+    with forebay.connect(mutual, credentials=credentials, token=lambda: "fresh") as connected:
+        assert connected.add(1, 2) == 3.0
+        assert connected.factorial(20, call_id=None) == 2432902008176640000
+
+
+# What is wrong with a connection
+
+
+@contextmanager
+def tls_server(issued: Issued) -> Iterator[str]:
+    """A port with TLS that shows this certificate, whatever it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+    context.set_alpn_protocols(["h2"])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = listening.accept()
+                except OSError:
+                    return
+                with suppress(OSError), context.wrap_socket(plain, server_side=True) as secure:
+                    secure.recv(100)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+
+
+@cache
+def start_s(command: str) -> float:
+    """How long the command takes to start."""
+    began = time.monotonic()
+    run("forebay", command, "--help", env=environment())
+    return time.monotonic() - began
+
+
+def problem_of(command: str, target: str, *given: str) -> str:
+    """The command's first line of error, which it must have soon."""
+    usual_s = start_s(command)
+    began = time.monotonic()
+    ran = forebay_command(command, target, *given)
+    taken_s = time.monotonic() - began
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
+    assert taken_s - usual_s < TOLD_WITHIN_S
+    return ran.err.splitlines()[0]
+
+
+def test_a_gateway_whose_ca_is_unknown(mutual: str, tmp_path: Path) -> None:
+    other = Authority(tmp_path, "other")
+    problem = problem_of("ps", mutual, "--ca", str(other.ca))
+    assert problem.startswith(
+        f"Error: UNAVAILABLE: no gateway answers at {mutual}: its certificate can't be verified: "
+    )
+    assert problem.endswith("; give its CA with --ca")
+
+
+def test_a_gateway_in_plain_text(up: Up, authority: Authority) -> None:
+    problem = problem_of("queues", up.address, *options(authority, None))
+    assert problem.endswith(f"{up.address}: it does not speak TLS; give --insecure for plain text")
+
+
+def test_a_gateway_with_tls_called_in_plain_text(mutual: str) -> None:
+    problem = problem_of("ps", mutual)
+    assert problem.endswith(f"{mutual}: it speaks TLS; give its CA with --ca")
+    assert problem == problem_of("ps", mutual, "--insecure")
+
+
+def test_an_expired_certificate(authority: Authority) -> None:
+    with tls_server(authority.issue("expired", "127.0.0.1", valid=EXPIRED)) as address:
+        problem = problem_of("ps", address, *options(authority, None))
+    assert problem.endswith("its certificate can't be verified: certificate has expired")
+
+
+def test_a_certificate_of_another_host(authority: Authority) -> None:
+    with tls_server(authority.issue("elsewhere", "gateway.example")) as address:
+        problem = problem_of("ps", address, *options(authority, None))
+    assert "certificate is not valid for '127.0.0.1'" in problem
+
+
+def test_no_client_certificate(mutual: str, authority: Authority) -> None:
+    problem = problem_of("ps", mutual, *options(authority, None))
+    assert problem.endswith("it may require a client certificate, by --cert and --key")
+
+
+def test_a_client_certificate_that_is_not_accepted(mutual: str, authority: Authority) -> None:
+    wrong = authority.issue("wrong_use", usage=[SERVER])
+    problem = problem_of("ps", mutual, *options(authority, wrong))
+    assert problem.endswith("it may not accept the client certificate")
+
+
+def test_files_that_cannot_be_read(mutual: str, authority: Authority, tmp_path: Path) -> None:
+    absent, junk = tmp_path / "absent", tmp_path / "junk"
+    junk.write_text("junk")
+    given = options(authority, None)
+    problem = problem_of("ps", mutual, *given, "--token-file", str(absent))
+    assert problem == f"Error: --token-file {absent}: No such file or directory"
+    problem = problem_of("ps", mutual, "--ca", str(absent))
+    assert problem == f"Error: --ca {absent}: No such file or directory"
+    problem = problem_of("ps", mutual, "--ca", str(junk))
+    assert problem.endswith(f"--ca {junk}: expected certificates in PEM")
+
+
+def test_doctor_tells_of_the_connection(
+    up: Up, mutual: str, authority: Authority, client: Issued
+) -> None:
+    good = forebay_command("doctor", mutual, *options(authority, client), env=up.env).succeeded()
+    assert f"certificate: {mutual} shows it, expires in 23 hours" in good.out
+    bad = forebay_command("doctor", mutual, env=up.env)
+    assert bad.code == 1
+    assert f"gateway: {mutual} does not answer: it speaks TLS" in bad.out
+
+
+# At start
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_gateway_with_files_that_cannot_be_used_does_not_start(
+    up: Up, tmp_path: Path, authority: Authority, server: Issued, processes: str
+) -> None:
+    files = TlsFiles(tmp_path, server)
+    shutil.copy(authority.issue("other").key, files.key)
+    env = {**up.env, **variables(files)}
+    command = ("forebay", "gateway", "--listen", "127.0.0.1:0", "--processes", processes)
+    ran = run(*command, env=env)
+    assert ran.code == 1
+    assert f"{files.key}: the key is not that of the first certificate" in ran.err
+    assert "Traceback" not in ran.err
+
+
+# Files that change, in a gateway of two processes
+
+
+@contextmanager
+def two_processes(up: Up, files: TlsFiles) -> Iterator[tuple[Process, str, str]]:
+    """The gateway, its address, and that of its metrics."""
+    admin = f"127.0.0.1:{free_port()}"
+    env = {**up.env, **variables(files, FOREBAY_TLS__REFRESH_S="0.2", FOREBAY_ADMIN_LISTEN=admin)}
+    with forebay_gateway("--processes", "2", env=env) as (gateway, address):
+        yield gateway, address, admin
+
+
+def add(address: str, authority: Authority, client: Issued) -> float:
+    """A call over a new connection."""
+    credentials = grpc.ssl_channel_credentials(
+        authority.ca.read_bytes(), client.key.read_bytes(), client.certificate.read_bytes()
+    )
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with forebay.channel(address, credentials=credentials, options=options, resume=False) as one:
+        return forebay.Client(one).add(1, 2)
+
+
+def shown_by(address: str, authority: Authority, client: Issued) -> str:
+    """The common name of the certificate that a new connection gets."""
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    context.load_cert_chain(client.certificate, client.key)
+    context.set_alpn_protocols(["h2"])
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        found: Any = secure.getpeercert()
+    return str(found["subject"][0][0][1])
+
+
+def all_show(name: str, address: str, authority: Authority, client: Issued) -> bool:
+    """Whether many new connections, which both processes accept, get this certificate."""
+    return all(shown_by(address, authority, client) == name for _ in range(16))
+
+
+def metric(admin: str, name: str) -> dict[str, float]:
+    """The values of a metric, by its labels."""
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [line.removeprefix(name).rsplit(" ", 1) for line in lines if line.startswith(name)]
+    return {labels: float(value) for labels, value in found}
+
+
+@pytest.mark.variant
+def test_files_change_under_load_in_every_process(
+    up: Up, tmp_path: Path, authority: Authority, server: Issued, client: Issued
+) -> None:
+    foreign = Authority(tmp_path, "foreign")
+    other = foreign.issue("other")
+    files = TlsFiles(tmp_path, server, authority.ca)
+    files.trust(authority.ca, foreign.ca)
+    with two_processes(up, files) as (gateway, address, admin):
+        failures: list[BaseException] = []
+        end = threading.Event()
+
+        def call() -> None:
+            while not end.is_set():
+                try:
+                    assert add(address, authority, client) == 3.0
+                except BaseException as error:
+                    failures.append(error)
+
+        threads = [threading.Thread(target=call) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            rotate(files, address, authority, client)
+            break_and_repair(files, gateway, address, admin, authority, client)
+            assert add(address, authority, other) == 3.0
+            remove(files, address, authority, other)
+        finally:
+            end.set()
+            for thread in threads:
+                thread.join(30)
+        assert not failures, failures[0]
+
+
+def rotate(files: TlsFiles, address: str, authority: Authority, client: Issued) -> None:
+    for name in ("second", "third"):
+        files.show(authority.issue(name, "127.0.0.1"))
+        eventually(
+            lambda name=name: all_show(name, address, authority, client),
+            "both processes show the new certificate",
+        )
+
+
+def break_and_repair(
+    files: TlsFiles,
+    gateway: Process,
+    address: str,
+    admin: str,
+    authority: Authority,
+    client: Issued,
+) -> None:
+    """A half-written certificate changes nothing but the log, the metric and `doctor`."""
+    whole = files.certificate.read_text()
+    files.certificate.write_text(whole[:100])
+    eventually(
+        lambda: gateway.output.count("TLS of the gateway's port stays as it was") == 2,
+        "both processes say so",
+    )
+    assert all_show("third", address, authority, client)
+    problems = metric(admin, "forebay_identity_problems")
+    assert sorted(problems.values()) == [1.0, 1.0]
+    env = environment(FOREBAY_LISTEN=address, **variables(files))
+    doctor = run("forebay", "doctor", *options(authority, client), env=env)
+    assert f"problem tls: {files.certificate}" in doctor.out
+    assert "expected certificates in PEM" in doctor.out
+    files.certificate.write_text(whole)
+    eventually(
+        lambda: not any(metric(admin, "forebay_identity_problems").values()), "they are good again"
+    )
+    left = metric(admin, "forebay_certificate_expiry_seconds").values()
+    assert all(23 * 3600 < seconds <= 24 * 3600 for seconds in left)
+    assert len(left) == 4
+
+
+def remove(files: TlsFiles, address: str, authority: Authority, other: Issued) -> None:
+    """Removes the other CA; from then on, no process lets its callers in."""
+    files.trust(authority.ca)
+    time_limit = time.monotonic() + 30
+    refused = 0
+    while refused < 16:
+        assert time.monotonic() < time_limit
+        try:
+            add(address, authority, other)
+            refused = 0
+        except forebay.ForebayError:
+            refused += 1
