@@ -135,7 +135,7 @@ class Reaper:
 
     async def _resend(self, calls: Iterable[UnclaimedCall], reason: str) -> None:
         for call in calls:
-            with about_call(call.call.id, call.attempt):
+            with about_call(call.call.id, call.attempt, tenant=call.call.owner):
                 _log.info("resending call %s, attempt %d: %s", call.call, call.attempt, reason)
             await self._broker.send(
                 call_message(

@@ -135,7 +135,7 @@ def call_message(
     by id: a worker that lost its lease may receive the call again while it still runs the first
     attempt.
     """
-    task_id = call.id if attempt == 1 else f"{call.id}#{attempt}"
+    task_id = call.task_id if attempt == 1 else f"{call.task_id}#{attempt}"
     return TaskMessage(task_id, task, queue, priority, {"call": str(call), "attempt": attempt})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 
 
@@ -75,10 +76,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class BatchHeartbeat:
-    """A worker has had these ephemeral calls for a while; they are running, or wait for a slot."""
+    """A worker has had these ephemeral calls for a while; they are running, or wait for a slot.
+
+    The frame has `CallKey.task_id` of each.
+    """
 
     worker: str
-    call_ids: tuple[str, ...]
+    calls: tuple[CallKey, ...]
     running: bool
 
 
@@ -119,8 +123,9 @@ def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
             return key, parse_ending(ending, payload[int(size) :], payload[: int(size)])
         case ["reply"]:
             return "", Reply(payload)
-        case ["heartbeat", worker, "reserved" | "running" as state, *call_ids]:
-            return "", BatchHeartbeat(worker, tuple(call_ids), state == "running")
+        case ["heartbeat", worker, "reserved" | "running" as state, *names]:
+            calls = tuple(map(CallKey.of_task_id, names))
+            return "", BatchHeartbeat(worker, calls, state == "running")
         case ["lost", batch_id]:
             return "", Lost(batch_id)
     raise ValueError(f"an unknown frame: {head[:40]!r}")
@@ -149,7 +154,8 @@ def reply_frame(payload: bytes) -> bytes:
 def batch_heartbeat_frame(heartbeat: BatchHeartbeat) -> bytes:
     """The frame of a `BatchHeartbeat`."""
     state = "running" if heartbeat.running else "reserved"
-    return " ".join(("heartbeat", heartbeat.worker, state, *heartbeat.call_ids)).encode() + b"\n"
+    names = (call.task_id for call in heartbeat.calls)
+    return " ".join(("heartbeat", heartbeat.worker, state, *names)).encode() + b"\n"
 
 
 def lost_frame(lost: Lost) -> bytes:

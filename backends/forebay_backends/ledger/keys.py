@@ -14,6 +14,7 @@ PARTITIONS = 16
 """How many partitions a ledger has. Fixed: it decides where a call's keys are."""
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_OWNER = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
 
 def is_call_id(text: str) -> bool:
@@ -23,7 +24,11 @@ def is_call_id(text: str) -> bool:
 
 @dataclass(frozen=True)
 class CallKey:
-    """A call's name in the ledger: its owner (empty until there is authentication) and its id."""
+    """A call's name in the ledger: its owner and its id.
+
+    The owner is the tenant whose call it is, empty where authentication is off. So two tenants may
+    use the same id, and neither can tell whether the other does.
+    """
 
     id: str
     owner: str = ""
@@ -35,9 +40,19 @@ class CallKey:
     def parse(cls, text: str) -> CallKey:
         """The reverse of `str`; raises ValueError for anything else."""
         owner, slash, call_id = text.partition("/")
-        if not slash or not is_call_id(call_id):
+        if not slash or not is_call_id(call_id) or _OWNER.fullmatch(owner) is None:
             raise ValueError(f"{text!r} is not a call key; expected OWNER/ID")
         return cls(call_id, owner)
+
+    @property
+    def task_id(self) -> str:
+        """The id of its Celery task, which Celery tells apart from all others by."""
+        return str(self) if self.owner else self.id
+
+    @classmethod
+    def of_task_id(cls, text: str) -> CallKey:
+        """The reverse of `task_id`; raises ValueError for anything else."""
+        return cls.parse(text if "/" in text else f"/{text}")
 
     @property
     def partition(self) -> str:
@@ -105,8 +120,8 @@ def control_channel(process: str) -> str:
 class KeyPattern:
     """A kind of key in the ledger.
 
-    `pattern` has N for the partition, CALL for `OWNER/ID`, QUEUE and WORKER for names; `type` is
-    that of the TYPE command.
+    `pattern` has N for the partition, CALL for `OWNER/ID`, OWNER for a tenant, QUEUE and WORKER for
+    names; `type` is that of the TYPE command.
     """
 
     pattern: str
@@ -117,7 +132,7 @@ class KeyPattern:
 
     def matches(self, key: str) -> bool:
         text = re.escape(self.pattern)
-        text = text.replace("N", r"\d+").replace("CALL", r"[^/{}]*/[A-Za-z0-9._:-]+")
+        text = text.replace("N", r"\d+").replace("CALL", f"{_OWNER.pattern}/{_ID.pattern}")
         return re.fullmatch(re.sub("QUEUE|WORKER", ".+", text), key) is not None
 
 

@@ -18,10 +18,15 @@ from forebay.v1 import call_pb2
 class CallLabels:
     """The labels of one RPC or attempt; they are filled in as they become known."""
 
-    __slots__ = ("attempt", "call_id", "method", "traceparent")
+    __slots__ = ("attempt", "call_id", "method", "tenant", "traceparent")
 
     def __init__(
-        self, method: str = "", call_id: str = "", attempt: int = 0, traceparent: str = ""
+        self,
+        method: str = "",
+        call_id: str = "",
+        attempt: int = 0,
+        traceparent: str = "",
+        tenant: str = "",
     ) -> None:
         self.method = method
         self.call_id = call_id
@@ -29,6 +34,8 @@ class CallLabels:
         """0 while it is unknown."""
         self.traceparent = traceparent
         """W3C trace context of the current span; empty without one."""
+        self.tenant = tenant
+        """Whose call it is; empty where authentication is off."""
 
     @property
     def trace_id(self) -> str:
@@ -63,10 +70,10 @@ def name_call(call_id: str, attempt: int = 1) -> None:
 
 @contextmanager
 def about_call(
-    call_id: str, attempt: int = 0, method: str = "", traceparent: str = ""
+    call_id: str, attempt: int = 0, method: str = "", traceparent: str = "", tenant: str = ""
 ) -> Iterator[CallLabels]:
     """Labels the lines that are logged in the block."""
-    labels = CallLabels(method, call_id, attempt, traceparent)
+    labels = CallLabels(method, call_id, attempt, traceparent, tenant)
     token = _labels.set(labels)
     try:
         yield labels

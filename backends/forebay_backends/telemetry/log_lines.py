@@ -2,8 +2,8 @@
 
 A factory puts the labels into every `LogRecord`, also those of handlers and libraries, so that any
 formatter can use them: `%(forebay_call_id)s`, `%(forebay_attempt)s`, `%(forebay_method)s`,
-`%(forebay_trace_id)s`, `%(forebay_span_id)s`. Their names can't meet those that programs give in
-`extra`, which `logging` refuses.
+`%(forebay_tenant)s`, `%(forebay_trace_id)s`, `%(forebay_span_id)s`. Their names can't meet those
+that programs give in `extra`, which `logging` refuses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from forebay_backends.telemetry.call_labels import current_call
 
-_LABELS = ("call_id", "attempt", "method", "trace_id", "span_id")
+_LABELS = ("call_id", "attempt", "method", "tenant", "trace_id", "span_id")
 _PREFIX = "forebay_"
 _installed: Callable[..., logging.LogRecord] | None = None
 
@@ -35,6 +35,7 @@ def label_log_records() -> None:
         fields["forebay_call_id"] = call.call_id
         fields["forebay_attempt"] = call.attempt or ""
         fields["forebay_method"] = call.method
+        fields["forebay_tenant"] = call.tenant
         fields["forebay_trace_id"] = call.trace_id
         fields["forebay_span_id"] = call.span_id
         return record

@@ -46,6 +46,7 @@ from forebay_backends.telemetry.server_faults import SERVER_FAULTS
 
 CALL_ID = "forebay.call_id"
 ATTEMPT = "forebay.attempt"
+TENANT = "forebay.tenant"
 LINK = "forebay.link"
 ORDINAL = "forebay.item.ordinal"
 STOPPED = "forebay.stopped"
@@ -163,7 +164,7 @@ class RpcSpan:
     def on_response(self) -> None:
         _add_item(self._span, self._items)
 
-    def end(self, call_id: str, code: str) -> None:
+    def end(self, call_id: str, code: str, tenant: str = "") -> None:
         """Ends the span with the RPC's status."""
         if self._producer is not None and self._producer.is_recording():
             self._producer.set_status(StatusCode.ERROR)
@@ -171,6 +172,8 @@ class RpcSpan:
         attributes = {STATUS_CODE: code}
         if call_id:
             attributes[CALL_ID] = call_id
+        if tenant:
+            attributes[TENANT] = tenant
         _end(self._span, self._items, code, attributes)
 
 
@@ -183,7 +186,13 @@ class TaskTrace:
         self._first: SpanContext | None = None
 
     def attempt(
-        self, method: str, queue: str, call_id: str, attempt: int, metadata: Pairs
+        self,
+        method: str,
+        queue: str,
+        call_id: str,
+        attempt: int,
+        metadata: Pairs,
+        tenant: str = "",
     ) -> AttemptSpan:
         """Starts the CONSUMER span of an attempt, below the PRODUCER span in the metadata."""
         producer = remote_context(metadata)
@@ -206,6 +215,7 @@ class TaskTrace:
                 "rpc.method": _server_attributes(method)["rpc.method"],
                 CALL_ID: call_id,
                 ATTEMPT: attempt,
+                **({TENANT: tenant} if tenant else {}),
                 **({"messaging.batch.message_count": self._size} if self._size > 1 else {}),
             },
             links,

@@ -39,6 +39,10 @@ class _Accept:
     begun_at: float
     reply: asyncio.Future[ExistingCall | None]
 
+    @property
+    def owner(self) -> str:
+        return self.call.owner
+
 
 @dataclass(eq=False)
 class _Batch:
@@ -137,4 +141,5 @@ def _batch_message(calls: list[_Accept]) -> TaskMessage:
     if len(calls) == 1:
         return _message(calls[0].call, calls[0].new)
     new, keys = calls[0].new, [one.call for one in calls]
-    return calls_message(uuid7(), keys, task=new.task, queue=new.queue, priority=new.priority)
+    task_id = CallKey(uuid7(), calls[0].owner).task_id
+    return calls_message(task_id, keys, task=new.task, queue=new.queue, priority=new.priority)

@@ -76,9 +76,9 @@ class DurableCalls:
         """
         return await _DurableRpc(self, incoming, context).serve()
 
-    async def exists(self, call_id: str) -> bool:
+    async def exists(self, call: CallKey) -> bool:
         """Whether the ledger has the call. Renews the lease of this gateway's watch on it."""
-        snapshot = await self.ledger.run(watch(CallKey(call_id), self.watches.channel))
+        snapshot = await self.ledger.run(watch(call, self.watches.channel))
         return not isinstance(snapshot, Refused)
 
     def abort_remaining(self) -> None:
@@ -99,7 +99,7 @@ class _DurableRpc:
         self._incoming = incoming
         self._method = incoming.method
         self._context = context
-        self._call = CallKey(incoming.options.call_id or uuid7())
+        self._call = CallKey(incoming.options.call_id or uuid7(), context.principal.tenant)
         name_call(self._call.id)
         self._items = ItemSequence(incoming.options.resume_from, incoming.permit)
         stall_limit = StallLimit(stall_s(incoming.method, calls.settings))

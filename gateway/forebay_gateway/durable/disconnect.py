@@ -61,7 +61,7 @@ class Disconnects:
             await self._ledger_retry.retry(attempt)
             self._outage.succeeded()
         except BackendUnavailable as error:
-            with about_call(call.id):
+            with about_call(call.id, tenant=call.owner):
                 _log.debug("call %s: its caller disconnected; its watch will expire", call)
             self._outage.failed(error)
 
@@ -74,6 +74,6 @@ class Disconnects:
             await self._ledger_retry.retry(attempt)
             self._outage.succeeded()
         except BackendUnavailable as error:
-            with about_call(call.id):
+            with about_call(call.id, tenant=call.owner):
                 _log.debug("call %s failed; if it was accepted, its watch will expire", call)
             self._outage.failed(error)

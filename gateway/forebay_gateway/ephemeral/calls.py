@@ -90,7 +90,9 @@ class EphemeralCalls:
         request = incoming.first or b""
         name_call(member.call_id)
         call = EphemeralCall(
-            *(incoming.method, options.priority, member, request, time.monotonic()), incoming.span
+            *(incoming.method, options.priority, member, request, time.monotonic()),
+            incoming.span,
+            context.principal.tenant,
         )
         try:
             reply = await self._reply(incoming, call)
@@ -141,12 +143,12 @@ class EphemeralCalls:
     def _on_batch_heartbeat(self, heartbeat: BatchHeartbeat) -> None:
         """Stops those of the worker's calls that no caller waits for."""
         now = time.monotonic()
-        for call_id in heartbeat.call_ids:
+        for call in heartbeat.calls:
             is_awaited = self._in_flight.on_heartbeat(
-                call_id, heartbeat.worker, now, running=heartbeat.running
+                call.id, heartbeat.worker, now, running=heartbeat.running
             )
             if not is_awaited:
-                self._stop(call_id, heartbeat.worker)
+                self._stop(call, heartbeat.worker)
 
     async def run(self) -> None:
         """Resends lost calls, or fails them, until cancelled."""
@@ -184,7 +186,7 @@ class EphemeralCalls:
             return await call.reply
         except asyncio.CancelledError:
             if call.batch is not None:
-                self._stop(call.id, call.batch.worker, call.batch.queue)
+                self._stop(call.key, call.batch.worker, call.batch.queue)
             raise
         finally:
             queue_wait.cancel()
@@ -198,7 +200,8 @@ class EphemeralCalls:
 
     def _start_batch(self, queue: BatchQueue[EphemeralCall], calls: list[EphemeralCall]) -> None:
         self._metrics.method(calls[0].method.name).batch_size(len(calls))
-        batch = Batch(calls[0].id if len(calls) == 1 else uuid7(), calls, time.monotonic())
+        key = calls[0].key if len(calls) == 1 else CallKey(uuid7(), calls[0].owner)
+        batch = Batch(key, calls, time.monotonic())
         queue.on_batch_sent(batch)
         self._send(batch)
 
@@ -224,6 +227,7 @@ class EphemeralCalls:
             reply_channel=self._reply_channel,
             method=batch.method.name,
             fingerprint=batch.method.fingerprint,
+            owner=batch.key.owner,
         )
         for call in batch.calls.values():
             member = content.members.add()
@@ -256,18 +260,18 @@ class EphemeralCalls:
                 call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
                 continue
             traceparent = stored_traceparent(call.member.metadata)
-            with about_call(call.id, call.attempt, call.method.name, traceparent):
+            with about_call(call.id, call.attempt, call.method.name, traceparent, call.owner):
                 _log.info("call %s is resent: its worker, or its message, was lost", call.id)
             call.attempt += 1
             call.member.attempt = call.attempt
             self._metrics.rerun(batch.queue)
             self._metrics.message_resent(batch.queue)
             # Alone in its message: a call that crashes its process must not fail others again.
-            self._send(Batch(uuid7(), [call], time.monotonic()))
+            self._send(Batch(CallKey(uuid7(), call.owner), [call], time.monotonic()))
 
-    def _stop(self, call_id: str, worker: str | None, queue: str = "") -> None:
+    def _stop(self, call: CallKey, worker: str | None, queue: str = "") -> None:
         """Stops the call at its worker or, if that is unknown, at all workers of the queue."""
-        key = str(CallKey(call_id))
+        key = str(call)
         if worker is not None:
             channel, frame = control_channel(worker), stop_frame(key, 1, Stop(State.CANCELLED))
         else:

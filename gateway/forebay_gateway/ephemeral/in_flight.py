@@ -29,7 +29,9 @@ class EphemeralCall:
         request: bytes,
         begun_at: float,
         span: RpcSpan | None = None,
+        owner: str = "",
     ) -> None:
+        self.owner = owner
         self.method = method
         self.priority = priority
         self.member = member
@@ -51,6 +53,11 @@ class EphemeralCall:
         return self.member.call_id
 
     @property
+    def key(self) -> CallKey:
+        """The call's id, and whose it is."""
+        return CallKey(self.id, self.owner)
+
+    @property
     def size(self) -> int:
         """The bytes of the request."""
         return len(self.request)
@@ -62,13 +69,14 @@ class EphemeralCall:
 
 
 class Batch:
-    """Calls of one method and priority that were sent in one message.
+    """Calls of one owner, method and priority that were sent in one message.
 
     `calls` are those that still wait for a reply; the batch is done when there are none.
     """
 
-    def __init__(self, batch_id: str, calls: Sequence[EphemeralCall], now: float) -> None:
-        self.id = batch_id
+    def __init__(self, key: CallKey, calls: Sequence[EphemeralCall], now: float) -> None:
+        self.key = key
+        self.id = key.task_id
         self.method = calls[0].method
         self.priority = calls[0].priority
         self.calls = {call.id: call for call in calls}
@@ -152,13 +160,13 @@ class InFlight:
         stale = [self._unclaimed(one) for one in sent if _is_stale(one, now)]
         backlog = QueueBacklog(sum(one.worker is None for one in sent), tuple(stale))
         lost = (*certainly_lost(backlog), *probably_lost(backlog, depth))
-        return [self._batches[one.call.id] for one in lost]
+        return [self._batches[one.call.task_id] for one in lost]
 
     def _unclaimed(self, batch: Batch) -> UnclaimedCall:
         """The batch as `lost_calls` judges it. A sending time of 0: its worker has vanished."""
         newest = self._newest_claimed_sent.get((batch.queue, batch.priority), 0.0)
         return UnclaimedCall(
-            CallKey(batch.id),
+            batch.key,
             1,
             batch.method.route.task,
             batch.queue,

@@ -11,6 +11,9 @@ One slot runs a batch, one call after the other. So a batch holds no more calls 
 waiting calls for each free slot (guided self-scheduling: Polychronopoulos and Kuck, "Guided
 Self-Scheduling", IEEE Transactions on Computers C-36, 1987).
 
+A batch never has calls of two owners, since a call that crashes its process takes its batch with
+it. Owners take turns, and share the slots: what one has in flight makes the calls of others gather.
+
 `BatchQueue` is pure; `Batcher` adds the timers.
 """
 
@@ -39,6 +42,10 @@ class Batchable(Protocol):
     reply: asyncio.Future[Any]
     """Done if the caller has disconnected."""
 
+    @property
+    def owner(self) -> str:
+        """The tenant whose call it is; empty where authentication is off."""
+
 
 C = TypeVar("C", bound=Batchable)
 
@@ -49,13 +56,14 @@ class BatchQueue(Generic[C]):
     def __init__(self, route: Route) -> None:
         self.queue = route.queue
         self._max_batch = route.max_batch
-        self._waiting: deque[C] = deque()
+        self._waiting: dict[str, deque[C]] = {}
+        """By owner, none of them empty; the owner whose turn is next comes first."""
         self._in_flight: set[Hashable] = set()
         self._run_s: float | None = None
 
     def add(self, call: C) -> None:
         """Adds a call to send."""
-        self._waiting.append(call)
+        self._waiting.setdefault(call.owner, deque()).append(call)
 
     def on_batch_sent(self, batch: Hashable) -> None:
         """Counts a batch as in flight."""
@@ -73,25 +81,46 @@ class BatchQueue(Generic[C]):
     @property
     def send_by(self) -> float:
         """When the oldest call is sent at the latest; infinite if no call waits."""
-        return self._waiting[0].begun_at + MAX_DELAY_S if self._waiting else inf
+        return (
+            min((calls[0].begun_at for calls in self._waiting.values()), default=inf) + MAX_DELAY_S
+        )
 
     def next_batch(self, now: float, slots: int) -> list[C]:
         """The calls to send now, in one message; empty if none are due.
 
         `slots` is the number of slots of the queue's live workers.
         """
-        while self._waiting and self._waiting[0].reply.done():
-            self._waiting.popleft()
+        self._drop_abandoned()
         free = max(slots, 1) - len(self._in_flight)
-        if not self._waiting or (free <= 0 and now < self.send_by and self._max_batch > 1):
+        owner = self._next_owner(None if free > 0 or self._max_batch <= 1 else now)
+        if owner is None:
             return []
-        size = min(self._size_limit(), -(-len(self._waiting) // max(free, 1)))
+        waiting = self._waiting.pop(owner)
+        count = len(waiting) + sum(map(len, self._waiting.values()))
+        size = min(self._size_limit(), -(-count // max(free, 1)))
         calls: list[C] = []
-        while self._waiting and len(calls) < size:
-            call = self._waiting.popleft()
+        while waiting and len(calls) < size:
+            call = waiting.popleft()
             if not call.reply.done():
                 calls.append(call)
+        if waiting:
+            self._waiting[owner] = waiting  # behind the other owners
         return calls
+
+    def _drop_abandoned(self) -> None:
+        """Makes the first call of each owner one whose caller still waits."""
+        for owner, waiting in tuple(self._waiting.items()):
+            while waiting and waiting[0].reply.done():
+                waiting.popleft()
+            if not waiting:
+                del self._waiting[owner]
+
+    def _next_owner(self, now: float | None) -> str | None:
+        """The first owner whose oldest call is due; None for `now` if all calls are."""
+        for owner, waiting in self._waiting.items():
+            if now is None or now >= waiting[0].begun_at + MAX_DELAY_S:
+                return owner
+        return None
 
     def _size_limit(self) -> int:
         if self._run_s is None:

@@ -41,7 +41,7 @@ async def serve_traced(
         code = code_of_end(context, error)
         raise
     finally:
-        span.end(labels.call_id, code.name)
+        span.end(labels.call_id, code.name, labels.tenant)
 
 
 def _is_trusted(trust: Trust, context: Context) -> bool:

@@ -25,6 +25,7 @@ from forebay.errors import (
 )
 from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay.routes import Method
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.telemetry.call_labels import (
     CallLabels,
     current_call,
@@ -34,6 +35,7 @@ from forebay_backends.telemetry.call_labels import (
 from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
+from forebay_gateway.identity.principal import Principal
 from forebay_gateway.load_reports.reporting import reporting
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.call_meter import CallMeter
@@ -106,7 +108,7 @@ class CallHandler:
         """Serves the method's RPCs."""
 
         async def serve(context: Context) -> bytes | None:
-            label_task(CallLabels(method.name))
+            label_task(CallLabels(method.name, tenant=context.principal.tenant))
             if self._tracing is None:
                 return await self._serve(method, context, None)
             run = partial(self._serve, method)
@@ -123,7 +125,7 @@ class CallHandler:
                 calls = self._calls_of(incoming)
                 if incoming.is_attach_only:
                     return await calls.serve(incoming, context)
-                await self._check_queue(incoming)
+                await self._check_queue(incoming, context.principal)
                 if self._ledger_calls is not None and not method.is_plain:
                     await self._ledger_calls.ready()
                 max_batch = method.route.max_batch if incoming.ephemeral else 1
@@ -175,7 +177,7 @@ class CallHandler:
             *(meter, span),
         )
 
-    async def _check_queue(self, incoming: IncomingCall) -> None:
+    async def _check_queue(self, incoming: IncomingCall, principal: Principal) -> None:
         """Raises CapacityError if the queue takes no further call.
 
         A call with a known id adds no work; the ledger is asked only for calls that would
@@ -195,7 +197,8 @@ class CallHandler:
             return
         if options.call_id is None or self._ledger_calls is None:
             raise refusal
-        if not await self._ledger_calls.durable.exists(options.call_id):
+        call = CallKey(options.call_id, principal.tenant)
+        if not await self._ledger_calls.durable.exists(call):
             raise refusal
 
 

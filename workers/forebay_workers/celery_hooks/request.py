@@ -51,15 +51,15 @@ class CallRequest(Request):
         return call_pb2.Batch.FromString(b64decode(self.kwargs["batch"]))
 
     @property
-    def call_ids(self) -> tuple[str, ...]:
+    def calls(self) -> tuple[CallKey, ...]:
         if self.batch is not None:
-            return tuple(member.call_id for member in self.batch.members)
-        return tuple(call.id for call, _ in self.durable)
+            return calls_of(self.batch)
+        return tuple(call for call, _ in self.durable)
 
     @property
     def attempts(self) -> list[Attempt]:
         """Returns its calls with their attempt's number, which is 1 for ephemeral calls."""
-        return self.durable or [(CallKey(call_id), 1) for call_id in self.call_ids]
+        return self.durable or [(call, 1) for call in self.calls]
 
     @property
     def pool_pid(self) -> int | None:
@@ -90,6 +90,11 @@ class CallRequest(Request):
             failed_attempts.put(attempt)
         if self.batch is not None:
             lost_batches.put((self.id, self.batch.reply_channel))
+
+
+def calls_of(batch: call_pb2.Batch) -> tuple[CallKey, ...]:
+    """Returns the keys of the batch's calls, which all have one owner."""
+    return tuple(CallKey(member.call_id, batch.owner) for member in batch.members)
 
 
 def attempts_of(kwargs: Mapping[str, Any]) -> list[Attempt]:

@@ -61,7 +61,7 @@ def run_calls(
         for call, attempt in attempts:
             operation = begin(call, attempt, runtime.worker, runtime.control.channel)
             begun = _run_both(runtime, end, operation)
-            with about_call(call.id, attempt, method.name) as labels:
+            with about_call(call.id, attempt, method.name, tenant=call.owner) as labels:
                 if isinstance(begun, Refused):
                     _log.info("call %s is not begun: %s", call, begun.why)
                     end = None
@@ -89,7 +89,7 @@ def _run_both(
 def _log_refused_end(end: Operation[Any], refused: object) -> None:
     if isinstance(refused, Refused):
         call = CallKey.parse(str(end.arguments[0]))
-        with about_call(call.id):
+        with about_call(call.id, tenant=call.owner):
             _log.info("call %s ended before its handler: %s", call, refused.why)
 
 

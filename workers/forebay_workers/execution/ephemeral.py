@@ -18,6 +18,7 @@ from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.telemetry.call_labels import CallLabels, about_call
+from forebay_workers.celery_hooks.request import calls_of
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -54,7 +55,7 @@ class _Run:
 
     def run(self) -> None:
         replies = _Replies(self._runtime, self._batch.reply_channel)
-        calls = [CallKey(member.call_id) for member in self._batch.members]
+        calls = calls_of(self._batch)
         error = mismatch(self._method, self._batch.method, self._batch.fingerprint)
         if error is not None:
             _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), error.message)
@@ -69,7 +70,9 @@ class _Run:
         control = self._runtime.control
         with control.reserved((call, 1) for call in calls):
             for call, member in zip(calls, self._batch.members, strict=True):
-                with about_call(call.id, member.attempt or 1, self._method.name) as labels:
+                with about_call(
+                    call.id, member.attempt or 1, self._method.name, tenant=call.owner
+                ) as labels:
                     if control.was_stopped(call, 1):
                         _log.info("call %s is not begun: its caller has disconnected", call)
                         continue

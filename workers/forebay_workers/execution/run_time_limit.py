@@ -54,7 +54,7 @@ def _limited(
 
 def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
     call = context.call
-    with about_call(call.id, context.attempt):
+    with about_call(call.id, context.attempt, tenant=call.owner):
         _log.info("call %s is stopped: its run time has passed", call)
     context.stop(str(State.EXPIRED))
     reply = call_pb2.BatchReply()
@@ -65,5 +65,5 @@ def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
         runtime.ledger.publish(reply_channel, reply_frame(reply.SerializeToString()))
         runtime.ledger.publish(control_channel(runtime.worker), stop)
     except BackendUnavailable as error:
-        with about_call(call.id, context.attempt):
+        with about_call(call.id, context.attempt, tenant=call.owner):
             _log.warning("call %s: the ledger does not answer: %s", call, error)

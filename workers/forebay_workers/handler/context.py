@@ -87,7 +87,9 @@ class CallContext(grpc.ServicerContext):
             labels.traceparent = traceparent_of(self._metadata)
             return
         queue, attempt = method.route.queue, number or self.attempt
-        self.span = trace.attempt(method.name, queue, self.call.id, attempt, self._metadata)
+        self.span = trace.attempt(
+            *(method.name, queue, self.call.id, attempt, self._metadata), self.call.owner
+        )
         labels.traceparent = self.span.traceparent
 
     def stop(self, reason: str) -> None:

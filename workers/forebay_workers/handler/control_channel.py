@@ -153,7 +153,8 @@ class ControlChannel:
 
     def _kill_if_running(self, key: str, attempt: int) -> None:
         if (key, attempt) in self._shared:
-            with about_call(CallKey.parse(key).id, attempt):
+            call = CallKey.parse(key)
+            with about_call(call.id, attempt, tenant=call.owner):
                 _log.warning("call %s was stopped and still runs; its pool child kills itself", key)
             os.kill(os.getpid(), signal.SIGKILL)
 

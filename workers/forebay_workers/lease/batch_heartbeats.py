@@ -54,8 +54,8 @@ class BatchHeartbeats:
             await self._send(channel, requests, begun)
 
     async def _send(self, channel: str, requests: Sequence[CallRequest], begun: bool) -> None:
-        call_ids = tuple(call_id for request in requests for call_id in request.call_ids)
-        frame = batch_heartbeat_frame(BatchHeartbeat(self._worker, call_ids, begun))
+        calls = tuple(call for request in requests for call in request.calls)
+        frame = batch_heartbeat_frame(BatchHeartbeat(self._worker, calls, begun))
         if await self._ledger.publish(channel, frame):
             self._unreceived.difference_update(request.id for request in requests)
             return

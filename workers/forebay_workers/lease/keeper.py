@@ -109,15 +109,15 @@ class LeaseKeeper:
     def start(self) -> None:
         self._thread.start()
 
-    def accept_batch(self, call_ids: Collection[str]) -> bool:
+    def accept_batch(self, calls: Collection[CallKey]) -> bool:
         """Returns False if all of a batch's callers have disconnected.
 
         If only some have, their calls are stopped.
         """
-        abandoned = [call_id for call_id in call_ids if call_id in self._abandoned]
-        if len(abandoned) == len(call_ids):
+        abandoned = [call for call in calls if call in self._abandoned]
+        if len(abandoned) == len(calls):
             return False
-        self._to_stop.update((CallKey(call_id), 1) for call_id in abandoned)
+        self._to_stop.update((call, 1) for call in abandoned)
         return True
 
     def begin_shutdown(self) -> None:
@@ -223,7 +223,7 @@ class LeaseKeeper:
             for (request, attempt), refused in zip(claims, refusals, strict=True):
                 if refused is not None:
                     call, number = attempt
-                    with about_call(call.id, number):
+                    with about_call(call.id, number, tenant=call.owner):
                         _log.info("call %s: its lease is lost: %s", call, refused.why)
                     self._stops.start(request.id, time.monotonic())
                     self._to_stop.add(attempt)
@@ -261,7 +261,7 @@ class LeaseKeeper:
         key, number, event = parse_control(frame)
         call, now = CallKey.parse(key), time.monotonic()
         if isinstance(event, CallerGone):
-            self._abandoned.add(call.id, now)
+            self._abandoned.add(call, now)
         for request in reserved_calls():
             if (call, number) in request.attempts:
                 self._stops.start(request.id, now)
@@ -289,7 +289,7 @@ def _kill(request: CallRequest) -> None:
                     request.id,
                 )
         return
-    if len(request.call_ids) > 1:
+    if len(request.calls) > 1:
         return  # the child knows which of the calls runs, and kills itself (control_channel.py)
     with _about(request):
         _log.warning("call %s was stopped and still runs; its pool child is killed", request.id)
@@ -302,7 +302,7 @@ def _about(request: CallRequest) -> AbstractContextManager[CallLabels]:
     call, attempt = request.attempts[0]
     metadata = request.batch.members[0].metadata if request.batch is not None else None
     traceparent = "" if metadata is None else stored_traceparent(metadata)
-    return about_call(call.id, attempt, traceparent=traceparent)
+    return about_call(call.id, attempt, traceparent=traceparent, tenant=call.owner)
 
 
 def _has_died(pid: int) -> bool:

@@ -102,7 +102,7 @@ def _calls() -> Figures:
     calls: dict[Labels, float] = {}
     for request in reserved_calls():
         labels = (_method(request), "RUNNING" if request.begun else "RESERVED")
-        calls[labels] = calls.get(labels, 0) + len(request.call_ids)
+        calls[labels] = calls.get(labels, 0) + len(request.calls)
     return {"forebay_calls": calls}
 
 

@@ -17,7 +17,7 @@ from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.operations.attempts import claim
 from forebay_backends.telemetry.call_labels import about_call
-from forebay_workers.celery_hooks.request import Attempt, attempts_of, reserved_calls
+from forebay_workers.celery_hooks.request import Attempt, attempts_of, calls_of, reserved_calls
 from forebay_workers.runtime import process
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
         refusal = _refusal(message)
         if refusal is not None:
             task_id = message.headers.get("id")
-            with about_call(str(task_id).partition("#")[0]):
+            tenant, _, call_id = str(task_id).partition("#")[0].rpartition("/")
+            with about_call(call_id, tenant=tenant):
                 _log.info("call %s is not begun: %s", task_id, refusal)
             ack(_log, consumer.connection_errors)
             return None
@@ -52,8 +53,7 @@ def _refusal(message: Any) -> str | None:
         if "batch" in kwargs:
             batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
             keeper = process.current_worker().keeper
-            call_ids = [member.call_id for member in batch.members]
-            accepted = keeper is None or keeper.accept_batch(call_ids)
+            accepted = keeper is None or keeper.accept_batch(calls_of(batch))
             return None if accepted else "its callers have disconnected"
         attempts = attempts_of(kwargs)
         if not attempts:

@@ -165,12 +165,17 @@ class Batch(_message.Message):
     REPLY_CHANNEL_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     reply_channel: _builtins.str
     """The channel of the ledger that the worker publishes the replies to."""
     method: _builtins.str
     """The method's full name. Empty: the gateway did not send it."""
     fingerprint: _builtins.str
     """The gateway's fingerprint of the method's messages. Empty: the gateway did not send it."""
+    owner: _builtins.str
+    """The tenant whose calls these are; a batch never has calls of two. Empty where authentication is
+    off.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchMember]:
         """The calls."""
@@ -182,10 +187,11 @@ class Batch(_message.Message):
         reply_channel: _builtins.str = ...,
         method: _builtins.str = ...,
         fingerprint: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "members", b"members", "method", b"method", "reply_channel", b"reply_channel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "members", b"members", "method", b"method", "owner", b"owner", "reply_channel", b"reply_channel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

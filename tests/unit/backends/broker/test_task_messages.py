@@ -147,9 +147,18 @@ def test_a_batch_travels_as_text() -> None:
     assert b64decode(json.loads(json.dumps(message.kwargs))["batch"]) == b"\x00\xff"
 
 
-def test_the_tasks_id_is_the_calls_and_each_later_attempt_has_its_own() -> None:
-    ids = [
-        call_message(CALL, attempt, task="tasks.t", queue="jobs", priority=0).id
+@pytest.mark.parametrize(
+    ("owner", "ids"),
+    [
+        ("", ["call-1", "call-1#2", "call-1#3"]),
+        ("acme", ["acme/call-1", "acme/call-1#2", "acme/call-1#3"]),
+    ],
+)
+def test_the_tasks_id_is_the_calls_and_each_later_attempt_has_its_own(
+    owner: str, ids: list[str]
+) -> None:
+    call = CallKey("call-1", owner)
+    assert ids == [
+        call_message(call, attempt, task="tasks.t", queue="jobs", priority=0).id
         for attempt in (1, 2, 3)
     ]
-    assert ids == ["call-1", "call-1#2", "call-1#3"]

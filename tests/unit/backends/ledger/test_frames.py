@@ -34,6 +34,7 @@ from forebay_backends.ledger.frames import (
     reply_frame,
     stop_frame,
 )
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 
 
@@ -107,12 +108,18 @@ def test_a_control_frame_that_is_garbage_is_a_value_error(frame: bytes) -> None:
 
 def test_frames_of_ephemeral_calls_are_parsed_as_written() -> None:
     for running in (True, False):
-        holding = BatchHeartbeat("worker@host.1", ("a", "b"), running)
+        calls = (CallKey("a"), CallKey("b", "acme"))
+        holding = BatchHeartbeat("worker@host.1", calls, running)
         assert parse_frame(batch_heartbeat_frame(holding)) == ("", holding)
     assert parse_frame(lost_frame(Lost("batch"))) == ("", Lost("batch"))
     assert parse_control(caller_gone_frame("/a")) == ("/a", 1, CallerGone())
     stop = Stop(State.CANCELLED)
     assert parse_control(stop_frame("/a", 1, stop)) == ("/a", 1, stop)
+
+
+def test_a_heartbeat_of_calls_without_owners_is_as_earlier_versions_write_it() -> None:
+    heartbeat = BatchHeartbeat("w", (CallKey("a"), CallKey("b")), running=True)
+    assert batch_heartbeat_frame(heartbeat) == b"heartbeat w running a b\n"
 
 
 _VALUES = {"CALL": "/call-1", "STATE": "FAILED", "REASON": "WHY", "WORKER": "worker", "BATCH": "b"}

@@ -43,9 +43,19 @@ def test_a_line_of_text_names_its_call_in_brackets() -> None:
     )
 
 
+def test_a_line_names_the_tenant_whose_call_it_is_about() -> None:
+    with about_call("a", 1, "shop.Orders.Place", tenant="acme"):
+        made = record()
+    assert TEXT.format(made).endswith("[call=a attempt=1 method=shop.Orders.Place tenant=acme]")
+    assert json.loads(JsonLines().format(made))["tenant"] == "acme"
+
+
 def test_a_line_without_a_call_is_as_it_was() -> None:
     assert TEXT.format(record()) == "WARNING shop.orders: no stock"
-    assert not {"call_id", "trace_id", "task_id"} & json.loads(JsonLines().format(record())).keys()
+    assert (
+        not {"call_id", "tenant", "trace_id", "task_id"}
+        & json.loads(JsonLines().format(record())).keys()
+    )
 
 
 def test_a_traceback_follows_the_brackets() -> None:

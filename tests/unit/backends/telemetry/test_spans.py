@@ -118,6 +118,16 @@ def test_a_later_attempt_is_sampled_as_its_call_was_and_has_its_own_trace(
         assert dict(span.attributes)["forebay.call_id"] == "a"
 
 
+def test_spans_name_the_tenant_where_there_is_one() -> None:
+    traced = Traced()
+    traced.tracing.rpc("shop.Orders.Place", (), lambda: True).end("a", "OK", "acme")
+    task = traced.tracing.task(1)
+    task.attempt("shop.Orders.Place", "orders", "a", 1, (), "acme").end(0)
+    task.attempt("shop.Orders.Place", "orders", "a", 1, ()).end(0)
+    tenants = [dict(span.attributes).get("forebay.tenant") for span in traced.spans]
+    assert tenants == ["acme", "acme", None]
+
+
 def test_a_call_that_was_never_sent_has_a_failed_producer() -> None:
     traced = Traced()
     rpc = traced.tracing.rpc("shop.Orders.Place", (), lambda: True)

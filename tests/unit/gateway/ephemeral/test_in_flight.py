@@ -9,6 +9,7 @@ import pytest
 from forebay.compute.v1 import compute_pb2
 from forebay.routes import read_methods
 from forebay.v1 import call_pb2
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 
@@ -29,7 +30,7 @@ class Sending:
             EphemeralCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), b"", START + at)
             for call_id in call_ids.split()
         ]
-        batch = Batch(call_ids, calls, START + at)
+        batch = Batch(CallKey(call_ids), calls, START + at)
         self.in_flight.add(batch)
         return batch
 

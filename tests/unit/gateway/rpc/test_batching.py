@@ -27,16 +27,16 @@ class FakeClockQueue:
         self.queue = BatchQueue(replace(ADD.route, max_batch=max_batch))
         self.calls: list[EphemeralCall] = []
 
-    def call(self, count: int = 1, at: float = 0.0) -> None:
+    def call(self, count: int = 1, at: float = 0.0, owner: str = "") -> None:
         for _ in range(count):
             member = call_pb2.BatchMember(call_id=str(len(self.calls)))
-            self.calls.append(EphemeralCall(ADD, 0, member, b"", START + at))
+            self.calls.append(EphemeralCall(ADD, 0, member, b"", START + at, owner=owner))
             self.queue.add(self.calls[-1])
 
     def take(self, at: float = 0.0, slots: int = 1) -> list[Batch]:
         batches = []
         while calls := self.queue.next_batch(START + at, slots):
-            batches.append(Batch(calls[0].id, calls, START + at))
+            batches.append(Batch(calls[0].key, calls, START + at))
             self.queue.on_batch_sent(batches[-1])
         return batches
 
@@ -55,6 +55,54 @@ async def test_a_call_to_an_idle_queue_is_sent_at_once(fake_queue: FakeClockQueu
     fake_queue.call()
     assert fake_queue.sizes() == [1]
     assert fake_queue.queue.send_by == inf
+
+
+async def test_calls_of_two_owners_never_share_a_batch(fake_queue: FakeClockQueue) -> None:
+    fake_queue.call()
+    (first,) = fake_queue.take()
+    for owner in ("acme", "umbrella", "acme", ""):
+        fake_queue.call(owner=owner)
+    fake_queue.queue.on_batch_done(first)
+    batches = fake_queue.take(slots=9)
+    assert {call.owner for batch in batches for call in batch.calls.values()} == {
+        "acme",
+        "umbrella",
+        "",
+    }
+    assert all(len({call.owner for call in batch.calls.values()}) == 1 for batch in batches)
+
+
+async def test_owners_take_turns_and_share_the_slots(fake_queue: FakeClockQueue) -> None:
+    fake_queue.call(2 * MOST, owner="acme")
+    fake_queue.call(owner="umbrella")
+    (first,) = fake_queue.take()
+    assert first.key.owner == "acme"
+    fake_queue.queue.on_batch_done(first)
+    (second,) = fake_queue.take()
+    assert (second.key.owner, len(second.calls)) == ("umbrella", 1)
+    fake_queue.queue.on_batch_done(second)
+    assert fake_queue.sizes() == [MOST]
+
+
+async def test_while_all_slots_are_busy_only_the_owner_whose_call_is_due_gets_a_batch(
+    fake_queue: FakeClockQueue,
+) -> None:
+    fake_queue.call()
+    fake_queue.take()
+    fake_queue.call(owner="acme", at=MAX_DELAY_S / 2)
+    fake_queue.call(owner="umbrella")
+    assert fake_queue.queue.send_by == START + MAX_DELAY_S
+    (batch,) = fake_queue.take(at=MAX_DELAY_S)
+    assert batch.key.owner == "umbrella"
+    assert fake_queue.queue.send_by == START + 1.5 * MAX_DELAY_S
+
+
+async def test_an_owner_without_calls_takes_no_memory(fake_queue: FakeClockQueue) -> None:
+    for number in range(100):
+        fake_queue.call(owner=f"tenant-{number}")
+        fake_queue.calls[-1].reply.cancel()
+        fake_queue.take()
+    assert not fake_queue.queue._waiting
 
 
 async def test_calls_gather_while_a_batch_for_the_only_slot_is_in_flight(
