@@ -55,9 +55,9 @@ def new_call(**changes: Any) -> NewCall:
     return replace(_ORDINARY, **changes)
 
 
-def new_key() -> CallKey:
+def new_key(owner: str = "") -> CallKey:
     """The key of a call that is not in the ledger."""
-    return CallKey(f"call-{uuid.uuid4()}")
+    return CallKey(f"call-{uuid.uuid4()}", owner)
 
 
 def with_lease(operation: Operation[T], seconds: float) -> Operation[T]:

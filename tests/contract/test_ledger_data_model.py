@@ -104,7 +104,7 @@ def accepted(found: Found, *, piggybacked: bool = False, **changes: Any) -> Life
         idle_s=60.0,
         **changes,
     )
-    call = new_key()
+    call = new_key("acme")
     assert found.ledger.run(accept(call, new, NOBODY, Push(), piggybacked=piggybacked)) is None
     life = Life(found, Record(found.ledger, call))
     found.look()

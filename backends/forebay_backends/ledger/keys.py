@@ -40,9 +40,14 @@ class CallKey:
     def parse(cls, text: str) -> CallKey:
         """The reverse of `str`; raises ValueError for anything else."""
         owner, slash, call_id = text.partition("/")
-        if not slash or not is_call_id(call_id) or _OWNER.fullmatch(owner) is None:
+        if not slash or not is_call_id(call_id) or not cls.is_owner(owner):
             raise ValueError(f"{text!r} is not a call key; expected OWNER/ID")
         return cls(call_id, owner)
+
+    @staticmethod
+    def is_owner(text: str) -> bool:
+        """Whether a call can have the owner: the name of a tenant, or nothing."""
+        return _OWNER.fullmatch(text) is not None
 
     @property
     def task_id(self) -> str:
@@ -116,6 +121,16 @@ def control_channel(process: str) -> str:
     return f"forebay:control:{process}"
 
 
+_PARTS = {
+    "CALL": f"{_OWNER.pattern}/{_ID.pattern}",
+    "OWNER": "[A-Za-z0-9._-]{1,64}",
+    "QUEUE": ".+",
+    "WORKER": ".+",
+    "N": r"\d+",
+}
+"""What the words in patterns of keys stand for."""
+
+
 @dataclass(frozen=True)
 class KeyPattern:
     """A kind of key in the ledger.
@@ -131,9 +146,8 @@ class KeyPattern:
     meaning: str
 
     def matches(self, key: str) -> bool:
-        text = re.escape(self.pattern)
-        text = text.replace("N", r"\d+").replace("CALL", f"{_OWNER.pattern}/{_ID.pattern}")
-        return re.fullmatch(re.sub("QUEUE|WORKER", ".+", text), key) is not None
+        text = re.sub("|".join(_PARTS), lambda part: _PARTS[part[0]], re.escape(self.pattern))
+        return re.fullmatch(text, key) is not None
 
 
 KEYS = (
@@ -169,6 +183,13 @@ KEYS = (
         "Channels of gateways that get the call's frames without being watchers",
     ),
     KeyPattern("forebay:{N}:calls", "zset", "all", "", "All calls, by `created_at`"),
+    KeyPattern(
+        "forebay:{N}:calls:OWNER",
+        "zset",
+        "all",
+        "",
+        "The calls of a tenant, likewise; none for calls without an owner",
+    ),
     KeyPattern(
         "forebay:{N}:due", "zset", "all", "", "Active calls, by when the sweep must review them"
     ),

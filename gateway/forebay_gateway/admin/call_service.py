@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from forebay.errors import BackendUnavailable, Draining, ItemsLost
@@ -13,10 +13,11 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, Item, ItemsStored
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Backlog, ObservedCall, observe
+from forebay_gateway.admin.call_names import name_of
 from forebay_gateway.admin.fleet_messages import length, queue_message, stamp, worker_message
 from forebay_gateway.admin.observers import Observers
-from forebay_gateway.admin.operation_messages import call_of, response_of, served_method
-from forebay_gateway.admin.operations import found
+from forebay_gateway.admin.operation_messages import response_of, served_method
+from forebay_gateway.admin.operations import found, reached_call
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.item_sequence import items_per_fetch
@@ -24,6 +25,7 @@ from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
+from forebay_gateway.identity.tenant_access import May, reaches_tenant
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.own_methods import OwnMethod, by_path, server_streaming, unary
 
@@ -44,7 +46,9 @@ class CallService:
         channel: str,
         plain_consumers_of: Callable[[Method], Consumers],
         expected_wait_s: Callable[[str], float | None],
+        may: May,
     ) -> None:
+        self._may = may
         self._ledger = ledger
         self._broker = broker
         self._fleet = fleet
@@ -93,10 +97,17 @@ class CallService:
     ) -> pb.ListWorkersResponse:
         """Every live worker and what it runs; raises BackendUnavailable."""
         await self._fleet.refresh()
+        principal = context.principal
+
+        def names_of(keys: Sequence[str]) -> list[str]:
+            calls = map(CallKey.parse, keys)
+            reached = (call for call in calls if reaches_tenant(principal, self._may, call.owner))
+            return [name_of(call, principal.tenant) for call in reached]
+
         method_of_task = {method.route.task: method.name for method in self._methods.values()}
         return pb.ListWorkersResponse(
             workers=[
-                worker_message(worker, method_of_task)
+                worker_message(worker, method_of_task, names_of)
                 for worker in sorted(self._fleet.workers, key=lambda one: one.worker)
             ],
             read_time=stamp(self._fleet.ledger_time_ms(0.0)),
@@ -121,7 +132,7 @@ class CallService:
         self, request: pb.ReadItemsRequest, context: Context
     ) -> AsyncIterator[pb.ReadItemsResponse]:
         """The call's items from `first` on; with `follow`, also those that are emitted later."""
-        call, ordinal = call_of(request.name), request.first
+        call, ordinal = reached_call(request.name, context, self._may), request.first
         with self._observers.open(call, Item, ItemsStored, Ending) as observer:
             while True:
                 observed = found(await self._ledger.run(observe(call, self._channel)))

@@ -17,11 +17,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.inspection import Cursor, Listed
-from forebay_gateway.admin.operation_messages import name_of
+from forebay_gateway.admin.call_names import name_of
 
 MAX_CHARACTERS = 4096
 
 Test = Callable[[Listed], bool]
+Text = Callable[[Listed, str], str]
+"""A call's field, for a caller of that tenant."""
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
@@ -39,10 +41,11 @@ _TIMES: dict[str, Callable[[Listed], int]] = {
     "begin_time": lambda one: one.begun_ms,
     "finish_time": lambda one: one.finished_ms,
 }
-_TEXTS: dict[str, Callable[[Listed], str]] = {
-    "name": lambda one: name_of(one.call),
-    "method": lambda one: one.method,
-    "queue": lambda one: one.queue,
+_TEXTS: dict[str, Text] = {
+    "name": lambda one, caller: name_of(one.call, caller),
+    "method": lambda one, caller: one.method,
+    "queue": lambda one, caller: one.queue,
+    "tenant": lambda one, caller: one.call.owner,
 }
 _FIELDS = ("state", "done", *_TEXTS, *_TIMES)
 _NS_PER_MS = 1_000_000
@@ -76,17 +79,20 @@ class _Comparison:
     newest_ms: int | None = None
 
 
-def parse_filter(text: str) -> Filter:
-    """Parses a filter; an empty text matches all calls. Raises InvalidRequest."""
+def parse_filter(text: str, caller: str = "") -> Filter:
+    """Parses a filter of a caller of that tenant; an empty text matches all calls.
+
+    Raises InvalidRequest.
+    """
     tokens = _Tokens(text)
     clauses: list[list[_Comparison]] = []
     while not tokens.at_end:
         if clauses:
             tokens.expect("AND")
-        clauses.append([_comparison(tokens)])
+        clauses.append([_comparison(tokens, caller)])
         while tokens.next_is("OR"):
             tokens.expect("OR")
-            clauses[-1].append(_comparison(tokens))
+            clauses[-1].append(_comparison(tokens, caller))
     single = [one for [one, *others] in clauses if not others]
     return Filter(
         tuple(_any([one.test for one in comparisons]) for comparisons in clauses),
@@ -99,7 +105,7 @@ def _any(tests: list[Test]) -> Test:
     return lambda one: any(test(one) for test in tests)
 
 
-def _comparison(tokens: _Tokens) -> _Comparison:
+def _comparison(tokens: _Tokens, caller: str) -> _Comparison:
     field, comparator, value = tokens.word(), tokens.comparator(), tokens.value()
     if field in _TIMES:
         return _time_comparison(field, comparator, value)
@@ -109,11 +115,11 @@ def _comparison(tokens: _Tokens) -> _Comparison:
         )
     if comparator not in ("=", "!="):
         raise bad_filter(f"{field} {comparator} …: expected = or !=")
-    test = _equality_test(field, value)
+    test = _equality_test(field, value, caller)
     return _Comparison(test if comparator == "=" else lambda one: not test(one))
 
 
-def _equality_test(field: str, value: str) -> Test:
+def _equality_test(field: str, value: str, caller: str) -> Test:
     if field == "state":
         name = value.removeprefix("CALL_STATE_")
         if name not in State.__members__:
@@ -124,7 +130,7 @@ def _equality_test(field: str, value: str) -> Test:
             raise bad_filter(f"done {value!r}: expected true or false")
         return lambda one: _is_done(one) is (value == "true")
     pattern = re.compile(".*".join(re.escape(part) for part in _split_wildcards(value)), re.DOTALL)
-    return lambda one: pattern.fullmatch(_TEXTS[field](one)) is not None
+    return lambda one: pattern.fullmatch(_TEXTS[field](one, caller)) is not None
 
 
 def _is_done(one: Listed) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from forebay.routes import Method
 from forebay.v1 import calls_pb2 as pb
-from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Backlog
 from forebay_backends.ledger.presence import RunningTask, WorkerPresence
-from forebay_gateway.admin.operation_messages import name_of
 from forebay_gateway.fleet.worker_problems import node_of
 
 
@@ -40,7 +38,13 @@ def busy_slots(methods: Sequence[Method], consumers: Sequence[WorkerPresence]) -
     return sum(worker.running.get(task, 0) for worker in consumers for task in tasks)
 
 
-def worker_message(worker: WorkerPresence, method_of_task: Mapping[str, str]) -> pb.Worker:
+NamesOf = Callable[[Sequence[str]], list[str]]
+"""Gets keys of calls; returns the names of the operations that the caller may know of."""
+
+
+def worker_message(
+    worker: WorkerPresence, method_of_task: Mapping[str, str], names_of: NamesOf
+) -> pb.Worker:
     """A worker; `method_of_task` has the methods that it does not name itself."""
     return pb.Worker(
         name=node_of(worker),
@@ -50,7 +54,7 @@ def worker_message(worker: WorkerPresence, method_of_task: Mapping[str, str]) ->
         pool=worker.pool,
         version=worker.version,
         seen_time=stamp(worker.seen_ms),
-        running=[_running(worker, one, method_of_task) for one in worker.longest_running],
+        running=[_running(worker, one, method_of_task, names_of) for one in worker.longest_running],
     )
 
 
@@ -71,12 +75,15 @@ def length(seconds: float | None) -> Duration | None:
 
 
 def _running(
-    worker: WorkerPresence, one: RunningTask, method_of_task: Mapping[str, str]
+    worker: WorkerPresence,
+    one: RunningTask,
+    method_of_task: Mapping[str, str],
+    names_of: NamesOf,
 ) -> pb.RunningTask:
     method, _ = worker.serves.get(one.task, (method_of_task.get(one.task, ""), ""))
     return pb.RunningTask(
         task=one.task,
         method=method,
         begin_time=stamp(worker.seen_ms - one.run_ms),
-        calls=[name_of(CallKey.parse(key)) for key in one.calls],
+        calls=names_of(one.calls),
     )

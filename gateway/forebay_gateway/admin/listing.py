@@ -31,25 +31,25 @@ _MAX_SCANS = 16
 
 
 class Listing:
-    """Lists the calls of one owner."""
+    """Lists the calls of a tenant, or of all."""
 
-    def __init__(self, ledger: Ledger, methods: Mapping[str, Method], owner: str) -> None:
+    def __init__(self, ledger: Ledger, methods: Mapping[str, Method]) -> None:
         self._ledger = ledger
         self._methods = methods
-        self._owner = owner
 
     async def page(
-        self, wanted: Filter, after: Cursor | None, size: int
+        self, owner: str | None, caller: str, wanted: Filter, after: Cursor | None, size: int
     ) -> tuple[list[pb.Operation], Cursor | None]:
-        """Up to `size` calls after a cursor, newest first, and the next page's cursor.
+        """Up to `size` calls of the owner after a cursor, newest first, and the next page's cursor.
 
-        That is None if this is the last page.
+        That is None if this is the last page. `owner` is None for all calls; they are named for a
+        caller of the tenant `caller`.
         """
-        found, read_to = await self._scan(wanted, after, size)
-        return await self._describe(wanted, found, read_to)
+        found, read_to = await self._scan(owner, wanted, after, size)
+        return await self._describe(caller, wanted, found, read_to)
 
     async def _scan(
-        self, wanted: Filter, after: Cursor | None, size: int
+        self, owner: str | None, wanted: Filter, after: Cursor | None, size: int
     ) -> tuple[list[Listed], Cursor | None]:
         """The calls that match, and the cursor up to which was read (None: to the end)."""
         found: list[Listed] = []
@@ -57,11 +57,15 @@ class Listing:
         for _ in range(_MAX_SCANS):
             calls, read_to = merged(
                 await self._ledger.run_all(
-                    [list_calls(n, after, wanted.oldest_ms, scan_size) for n in range(PARTITIONS)]
+                    [
+                        list_calls(n, after, wanted.oldest_ms, scan_size, owner or "")
+                        for n in range(PARTITIONS)
+                    ]
                 )
             )
             for number, one in enumerate(calls, start=1):
-                if one.call.owner == self._owner and wanted.matches(one):
+                # Calls without an owner have no index of their own.
+                if owner in (None, one.call.owner) and wanted.matches(one):
                     found.append(one)
                     if len(found) == size:
                         is_last = number == len(calls) and read_to is None
@@ -72,7 +76,7 @@ class Listing:
         return found, after
 
     async def _describe(
-        self, wanted: Filter, found: list[Listed], read_to: Cursor | None
+        self, caller: str, wanted: Filter, found: list[Listed], read_to: Cursor | None
     ) -> tuple[list[pb.Operation], Cursor | None]:
         """The operations of the first calls, up to `_MAX_PAGE_BYTES`, and the cursor after them."""
         operations: list[pb.Operation] = []
@@ -87,7 +91,7 @@ class Listing:
                     _updated(one, description)
                 ):
                     continue  # the call has changed since the index was read
-                operation = operation_of(one.call, description, self._methods)
+                operation = operation_of(one.call, caller, description, self._methods)
                 operations.append(operation)
                 page_bytes += operation.ByteSize()
                 if page_bytes > _MAX_PAGE_BYTES and one is not found[-1]:

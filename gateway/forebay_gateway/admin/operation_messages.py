@@ -11,44 +11,26 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2, wrappers_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from forebay.errors import FieldViolation, InvalidRequest
 from forebay.errors.status import to_status
 from forebay.routes import Method
 from forebay.v1 import call_pb2, calls_pb2
-from forebay_backends.ledger.keys import CallKey, is_call_id
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Description
+from forebay_gateway.admin.call_names import name_of
 from forebay_gateway.admin.policy import policy
 from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.rpc.outcomes import error_of_ending
 
-COLLECTION = "operations"
 _TYPE_PREFIX = "type.googleapis.com/"
 
 
-def name_of(call: CallKey) -> str:
-    """The name of the call's operation."""
-    return f"{COLLECTION}/{call.id}"
-
-
-def call_of(name: str) -> CallKey:
-    """The call of an operation's name; raises InvalidRequest for any other name."""
-    collection, slash, call_id = name.partition("/")
-    if collection != COLLECTION or not slash or not is_call_id(call_id):
-        raise invalid_name(f"is {name!r}; expected {COLLECTION}/ID")
-    return CallKey(call_id)
-
-
-def invalid_name(problem: str) -> InvalidRequest:
-    """The error for an invalid name."""
-    return InvalidRequest(f"name {problem}", violations=(FieldViolation("name", problem),))
-
-
 def operation_of(
-    call: CallKey, description: Description, methods: Mapping[str, Method]
+    call: CallKey, caller: str, description: Description, methods: Mapping[str, Method]
 ) -> operations_pb2.Operation:
-    """The call's operation; `methods` by their full names."""
-    operation = operations_pb2.Operation(name=name_of(call), done=description.ending is not None)
-    operation.metadata.Pack(metadata_of(description, methods))
+    """The call's operation, for a caller of that tenant; `methods` by their full names."""
+    name = name_of(call, caller)
+    operation = operations_pb2.Operation(name=name, done=description.ending is not None)
+    operation.metadata.Pack(metadata_of(call, description, methods))
     if description.ending is None:
         return operation
     method = methods.get(description.method)
@@ -64,7 +46,9 @@ def operation_of(
     return operation
 
 
-def metadata_of(description: Description, methods: Mapping[str, Method]) -> calls_pb2.CallMetadata:
+def metadata_of(
+    call: CallKey, description: Description, methods: Mapping[str, Method]
+) -> calls_pb2.CallMetadata:
     """The operation's metadata."""
     metadata = calls_pb2.CallMetadata(
         method=description.method,
@@ -81,6 +65,7 @@ def metadata_of(description: Description, methods: Mapping[str, Method]) -> call
         read_time=_stamp(description.read_ms),
         item_count=description.count,
         item_bytes=description.sent,
+        tenant=call.owner,
     )
     if description.progress is not None:
         metadata.progress.CopyFrom(response_of(description.method, description.progress, methods))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Cursor, Listed, Stretch
+from forebay_gateway.admin.call_names import COLLECTION
 
 DEFAULT_SIZE = 100
 MAX_SIZE = 500
@@ -43,13 +44,13 @@ def merged(stretches: Sequence[Stretch]) -> tuple[list[Listed], Cursor | None]:
     return sorted(calls, key=lambda call: call.cursor, reverse=True), read_to
 
 
-def token_of(cursor: Cursor, filter_text: str) -> str:
-    """The token of the page after the cursor, for a listing with this filter."""
-    words = f"{_VERSION} {_digest(filter_text)} {cursor.created_ms} {cursor.call}"
+def token_of(cursor: Cursor, filter_text: str, parent: str = "") -> str:
+    """The token of the page after the cursor, for a listing of this parent with this filter."""
+    words = f"{_VERSION} {_digest(filter_text, parent)} {cursor.created_ms} {cursor.call}"
     return urlsafe_b64encode(words.encode()).decode()
 
 
-def cursor_of(token: str, filter_text: str) -> Cursor:
+def cursor_of(token: str, filter_text: str, parent: str = "") -> Cursor:
     """The cursor in a token; raises InvalidRequest for a token that this server did not issue."""
     try:
         words = urlsafe_b64decode(token.encode()).decode()
@@ -60,13 +61,16 @@ def cursor_of(token: str, filter_text: str) -> Cursor:
             raise ValueError(words)
     except ValueError as error:
         raise _invalid("page_token", "was not issued by this server") from error
-    if digest != _digest(filter_text):
-        raise _invalid("page_token", "belongs to a listing with another filter")
+    if digest != _digest(filter_text, parent):
+        raise _invalid(
+            "page_token", "belongs to a listing with another filter, or of another tenant"
+        )
     return cursor
 
 
-def _digest(filter_text: str) -> str:
-    return hashlib.sha256(filter_text.encode()).hexdigest()[:16]
+def _digest(filter_text: str, parent: str) -> str:
+    text = filter_text if parent in ("", COLLECTION) else f"{parent}\n{filter_text}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _invalid(field: str, problem: str) -> InvalidRequest:

@@ -26,6 +26,7 @@ from forebay_gateway.admin.process_service import ProcessService
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import Consumers
+from forebay_gateway.identity.tenant_access import May
 from forebay_gateway.rpc.own_methods import OwnMethod, refused
 
 SERVICES = (operations.SERVICE, call_service.SERVICE)
@@ -50,17 +51,19 @@ class AdminServices:
         durations: Collector,
         *,
         is_open: bool,
+        may: May,
     ) -> None:
         self._is_open = is_open
         self._fleet = fleet
         self._rates = TaskRates()
         self._observers = Observers()
         by_name = {method.name: method for method in methods}
-        self._operations = Operations(ledger, by_name, self._observers, channel)
+        self._operations = Operations(ledger, by_name, self._observers, channel, may)
         self._calls = CallService(
             *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
             plain_consumers_of,
             expected_wait_s,
+            may,
         )
         self.process = ProcessService(durations, by_name, self._calls.queues)
 

@@ -129,9 +129,12 @@ class Backlog:
 
 
 def list_calls(
-    partition: int, after: Cursor | None, oldest_ms: int | None, limit: int
+    partition: int, after: Cursor | None, oldest_ms: int | None, limit: int, owner: str = ""
 ) -> Operation[Stretch]:
-    """Up to `limit` calls of a partition, newest first, from after a position to `oldest_ms`."""
+    """Up to `limit` calls of a partition, newest first, from after a position to `oldest_ms`.
+
+    With an owner only its calls are read; without one, those of all.
+    """
     return Operation(
         "inspection/list",
         partition_prefix(partition),
@@ -140,6 +143,7 @@ def list_calls(
             "" if after is None else after.call,
             "" if oldest_ms is None else oldest_ms,
             limit,
+            owner,
         ),
         _stretch,
     )

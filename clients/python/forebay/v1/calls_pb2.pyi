@@ -4,7 +4,11 @@ isort:skip_file
 Inspecting calls: how Forebay serves `google.longrunning.Operations`, and CallService.
 
 A gateway serves `google.longrunning.Operations` for its durable calls. The call with the id ID
-is the operation `operations/ID`:
+is the operation `operations/ID`. That is a call of the caller's own tenant; of any other tenant T,
+it is `tenants/T/operations/ID`, for who has the permission `forebay.calls.any_tenant`. A listing
+has the calls of the caller's own tenant if its `name` is empty or `operations`, those of T if it
+is `tenants/T/operations`, and those of all tenants if it is `tenants/-/operations`. Of an
+operation:
 
 - `metadata` is a CallMetadata;
 - `response` is the response of a unary method. Of a streaming method it is the last item, or
@@ -20,8 +24,8 @@ calls do not affect the paging. Example of a `filter`:
 `state = RUNNING AND create_time > "2026-01-01T00:00:00Z"`
 
 Filters are a subset of https://google.aip.dev/160: comparisons joined by AND and OR (OR binds
-closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method` and
-`queue` (= and != only; a `*` at the start or end of the text matches anything, so
+closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method`, `queue`
+and `tenant` (= and != only; a `*` at the start or end of the text matches anything, so
 `name = "operations/0193*"` finds the ids that start with 0193), and `create_time`, `begin_time`
 and `finish_time` (RFC 3339 in quotes).
 
@@ -34,6 +38,9 @@ Statuses of both services:
 
 - INVALID_ARGUMENT: a name, filter or page token is wrong; BadRequest names the field. Fix it.
 - NOT_FOUND (CALL_UNKNOWN): there was no such call, or its retention is over. Do not retry.
+  The call of another tenant is as one that there never was.
+- PERMISSION_DENIED (PERMISSION_DENIED): calls of other tenants need the permission
+  `forebay.calls.any_tenant`, whether there are any or not. Do not retry.
 - FAILED_PRECONDITION (CALL_NOT_FINISHED): a call that has not ended can't be deleted. Cancel it,
   or wait until it has ended.
 - UNAVAILABLE: the ledger does not answer, or the gateway is shutting down. Retry after
@@ -157,6 +164,7 @@ class CallMetadata(_message.Message):
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
     ITEM_BYTES_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method's full name, such as "forebay.compute.v1.ComputeService.Add"."""
     state: _call_pb2.CallState.ValueType
@@ -175,6 +183,8 @@ class CallMetadata(_message.Message):
     """The number of items, not counting transient ones."""
     item_bytes: _builtins.int
     """The bytes of these items in total."""
+    tenant: _builtins.str
+    """The tenant whose call it is. Empty: the call was accepted while authentication was off."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the call was accepted."""
@@ -223,10 +233,11 @@ class CallMetadata(_message.Message):
         item_count: _builtins.int = ...,
         item_bytes: _builtins.int = ...,
         progress: _any_pb2.Any | None = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "progress", b"progress", "queue_time", b"queue_time", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "state", b"state", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "state", b"state", "tenant", b"tenant", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -595,7 +606,9 @@ class RunningTask(_message.Message):
 
     @_builtins.property
     def calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The durable calls, as "operations/ID". Empty: ephemeral calls, or a plain task."""
+        """The durable calls, as "operations/ID"; those of other tenants as "tenants/TENANT/operations/ID",
+        if the caller may reach them. Empty: none of those, ephemeral calls, or a plain task.
+        """
 
     def __init__(
         self,

@@ -4,7 +4,11 @@ isort:skip_file
 Inspecting calls: how Forebay serves `google.longrunning.Operations`, and CallService.
 
 A gateway serves `google.longrunning.Operations` for its durable calls. The call with the id ID
-is the operation `operations/ID`:
+is the operation `operations/ID`. That is a call of the caller's own tenant; of any other tenant T,
+it is `tenants/T/operations/ID`, for who has the permission `forebay.calls.any_tenant`. A listing
+has the calls of the caller's own tenant if its `name` is empty or `operations`, those of T if it
+is `tenants/T/operations`, and those of all tenants if it is `tenants/-/operations`. Of an
+operation:
 
 - `metadata` is a CallMetadata;
 - `response` is the response of a unary method. Of a streaming method it is the last item, or
@@ -20,8 +24,8 @@ calls do not affect the paging. Example of a `filter`:
 `state = RUNNING AND create_time > "2026-01-01T00:00:00Z"`
 
 Filters are a subset of https://google.aip.dev/160: comparisons joined by AND and OR (OR binds
-closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method` and
-`queue` (= and != only; a `*` at the start or end of the text matches anything, so
+closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method`, `queue`
+and `tenant` (= and != only; a `*` at the start or end of the text matches anything, so
 `name = "operations/0193*"` finds the ids that start with 0193), and `create_time`, `begin_time`
 and `finish_time` (RFC 3339 in quotes).
 
@@ -34,6 +38,9 @@ Statuses of both services:
 
 - INVALID_ARGUMENT: a name, filter or page token is wrong; BadRequest names the field. Fix it.
 - NOT_FOUND (CALL_UNKNOWN): there was no such call, or its retention is over. Do not retry.
+  The call of another tenant is as one that there never was.
+- PERMISSION_DENIED (PERMISSION_DENIED): calls of other tenants need the permission
+  `forebay.calls.any_tenant`, whether there are any or not. Do not retry.
 - FAILED_PRECONDITION (CALL_NOT_FINISHED): a call that has not ended can't be deleted. Cancel it,
   or wait until it has ended.
 - UNAVAILABLE: the ledger does not answer, or the gateway is shutting down. Retry after

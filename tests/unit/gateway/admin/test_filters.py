@@ -25,8 +25,9 @@ def listed(
     queue: str = "factorial",
     begun_ms: int = 0,
     finished_ms: int = 0,
+    owner: str = "",
 ) -> Listed:
-    return Listed(Cursor(created_ms, "/id"), state, method, queue, begun_ms, finished_ms)
+    return Listed(Cursor(created_ms, f"{owner}/id"), state, method, queue, begun_ms, finished_ms)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,10 @@ def listed(
         ('name = "operations/i*"', listed(), True),
         ('name = "i*"', listed(), False),
         ('name != "operations/i*"', listed(), False),
+        ('name = "tenants/acme/operations/i*"', listed(owner="acme"), True),
+        ('name = "operations/i*"', listed(owner="acme"), False),
+        ("tenant = acme", listed(owner="acme"), True),
+        ("tenant != acme", listed(), True),
         (r'queue = "a\"b"', listed(queue='a"b'), True),
         ("queue != add", listed(), True),
         ("state = RUNNING AND queue = add", listed(), False),

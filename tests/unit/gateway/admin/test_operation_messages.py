@@ -10,14 +10,13 @@ from google.protobuf import empty_pb2, wrappers_pb2
 from google.rpc import code_pb2
 
 from forebay.compute.v1 import compute_pb2 as pb
-from forebay.errors import InvalidRequest
 from forebay.errors.status import from_status
 from forebay.routes import Method
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.inspection import Description
-from forebay_gateway.admin.operation_messages import call_of, name_of, operation_of
+from forebay_gateway.admin.operation_messages import operation_of
 from tests.unit.samples import CALL, METHODS
 
 BY_NAME = {method.name: method for method in METHODS.values()}
@@ -57,32 +56,23 @@ def finished(state: State = State.SUCCEEDED, **changes: Any) -> Description:
 
 def metadata(shown: Description) -> calls_pb2.CallMetadata:
     found = calls_pb2.CallMetadata()
-    assert operation_of(CALL, shown, BY_NAME).metadata.Unpack(found)
+    assert operation_of(CALL, "", shown, BY_NAME).metadata.Unpack(found)
     return found
 
 
-def test_a_name_and_a_call_map_to_each_other() -> None:
-    call = CallKey("order:1842.total_x-1")
-    assert name_of(call) == "operations/order:1842.total_x-1"
-    assert call_of(name_of(call)) == call
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *["", "x", "operations", "operations/", "operations/a/b", "ops/x"],
-        *["operations/ü", "/operations/x", "operations/" + "x" * 129],
-    ],
-)
-def test_an_invalid_name_is_refused(name: str) -> None:
-    with pytest.raises(InvalidRequest, match="expected operations/ID") as refused:
-        call_of(name)
-    assert refused.value.violations[0].field == "name"
+def test_an_operation_names_its_tenant_and_is_named_for_the_caller() -> None:
+    call = CallKey("call-1", "acme")
+    own, others = (operation_of(call, caller, running(), BY_NAME) for caller in ("acme", "ops"))
+    assert (own.name, others.name) == ("operations/call-1", "tenants/acme/operations/call-1")
+    for operation in (own, others):
+        shown = calls_pb2.CallMetadata()
+        operation.metadata.Unpack(shown)
+        assert shown.tenant == "acme"
 
 
 def test_a_running_call_has_metadata_and_no_result() -> None:
     progress = pb.FactorialResponse(progress=pb.Progress(fraction=0.5))
-    operation = operation_of(CALL, running(progress=progress.SerializeToString()), BY_NAME)
+    operation = operation_of(CALL, "", running(progress=progress.SerializeToString()), BY_NAME)
     assert (operation.name, operation.done) == ("operations/call-1", False)
     assert operation.WhichOneof("result") is None
     shown = metadata(running(progress=progress.SerializeToString()))
@@ -105,7 +95,7 @@ def test_a_running_call_has_metadata_and_no_result() -> None:
 
 def test_a_call_that_succeeded_has_its_last_item_as_the_response() -> None:
     item = pb.FactorialResponse(digits="120").SerializeToString()
-    operation = operation_of(CALL, finished(last_item=item), BY_NAME)
+    operation = operation_of(CALL, "", finished(last_item=item), BY_NAME)
     came = pb.FactorialResponse()
     assert operation.done
     assert operation.response.Unpack(came)
@@ -114,18 +104,20 @@ def test_a_call_that_succeeded_has_its_last_item_as_the_response() -> None:
 
 
 def test_a_stream_without_items_has_an_empty_response() -> None:
-    operation = operation_of(CALL, finished(count=0), BY_NAME)
+    operation = operation_of(CALL, "", finished(count=0), BY_NAME)
     assert operation.response.Is(empty_pb2.Empty.DESCRIPTOR)
 
 
 def test_there_is_no_response_if_the_last_item_was_left_out() -> None:
-    operation = operation_of(CALL, finished(), BY_NAME)
+    operation = operation_of(CALL, "", finished(), BY_NAME)
     assert operation.done
     assert operation.WhichOneof("result") is None
 
 
 def test_the_response_of_a_method_that_is_not_served_is_bytes() -> None:
-    operation = operation_of(CALL, finished(method="other.Service.Method", last_item=b"xyz"), {})
+    operation = operation_of(
+        CALL, "", finished(method="other.Service.Method", last_item=b"xyz"), {}
+    )
     came = wrappers_pb2.BytesValue()
     assert operation.response.Unpack(came)
     assert came.value == b"xyz"
@@ -142,7 +134,7 @@ def test_the_response_of_a_method_that_is_not_served_is_bytes() -> None:
 def test_a_call_that_failed_has_the_status_that_its_caller_got(
     state: State, reason: str, code: int
 ) -> None:
-    operation = operation_of(CALL, finished(state, reason=reason), BY_NAME)
+    operation = operation_of(CALL, "", finished(state, reason=reason), BY_NAME)
     error = from_status(operation.error.code, operation.error.message, operation.error)
     assert (operation.done, error.code, error.reason) == (True, code, reason)
     assert metadata(finished(state, reason=reason)).reason == reason
@@ -155,7 +147,7 @@ def test_a_lost_call_is_aborted_unless_its_method_may_run_again(
     methods: dict[str, Method], code: int
 ) -> None:
     shown = finished(State.FAILED, reason="WORKER_LOST")
-    assert operation_of(CALL, shown, methods).error.code == code
+    assert operation_of(CALL, "", shown, methods).error.code == code
 
 
 def test_every_state_has_its_name_in_the_contract() -> None:

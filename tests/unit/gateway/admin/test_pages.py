@@ -61,6 +61,13 @@ def test_a_token_may_have_any_time_that_a_score_of_redis_can_be(created_ms: int)
             cursor_of(token_of(Cursor(beyond, "/id"), ""), "")
 
 
+def test_a_token_is_valid_for_its_tenant_only() -> None:
+    token = token_of(PLACE, "done = true", "tenants/acme/operations")
+    with pytest.raises(InvalidRequest, match="another tenant"):
+        cursor_of(token, "done = true", "tenants/umbrella/operations")
+    assert cursor_of(token_of(PLACE, ""), "", "operations") == PLACE
+
+
 def test_a_token_is_valid_for_its_filter_only() -> None:
     token = token_of(PLACE, "state = RUNNING")
     with pytest.raises(InvalidRequest, match="another filter"):

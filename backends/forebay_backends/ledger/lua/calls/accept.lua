@@ -37,7 +37,7 @@ end
 due.watchers = (now + lease_ms) .. ' ' .. channel
 set('watchers', due.watchers)
 redis.call('HSET', key('call', call), unpack(fields))
-redis.call('ZADD', index('calls'), now, call)
+add_to_indexes(call, now)
 schedule(call, due)
 if list ~= '' then push(list, message) end
 return {'NEW'}

@@ -10,6 +10,24 @@ local function key(kind, call)
   return index(kind) .. ':' .. call
 end
 
+-- The index of the calls of the call's owner; nil if it has none.
+local function calls_of_owner(call)
+  local owner = call:match('^([^/]+)/')
+  return owner and index('calls') .. ':' .. owner
+end
+
+local function add_to_indexes(call, created)
+  redis.call('ZADD', index('calls'), created, call)
+  local of_owner = calls_of_owner(call)
+  if of_owner then redis.call('ZADD', of_owner, created, call) end
+end
+
+local function remove_from_indexes(call)
+  redis.call('ZREM', index('calls'), call)
+  local of_owner = calls_of_owner(call)
+  if of_owner then redis.call('ZREM', of_owner, call) end
+end
+
 -- Returns how many subscribers it reached.
 local function publish_on(channel, frame)
   return redis.call('PUBLISH', KEY_PREFIX .. channel, frame)

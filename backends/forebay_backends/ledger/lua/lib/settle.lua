@@ -73,7 +73,7 @@ end
 local function drop(call)
   local r = read(call, {'queue', 'piggybacked'})
   if r.queue then leave_queue(call, r) end
-  redis.call('ZREM', index('calls'), call)
+  remove_from_indexes(call)
   redis.call('DEL', key('call', call), key('inputs', call), key('items', call),
     key('observers', call))
   redis.call('ZREM', index('due'), call)
