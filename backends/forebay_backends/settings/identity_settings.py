@@ -17,6 +17,7 @@ from pydantic import (
 
 from forebay_backends.settings.addresses import is_loopback
 from forebay_backends.settings.spiffe_patterns import SpiffePattern
+from forebay_backends.settings.tenant_settings import TenantName, TenantSettings
 from forebay_backends.settings.values import Seconds, WholePath
 
 ALGORITHMS = (
@@ -158,17 +159,6 @@ class AuthSettings(_Table):
         return bool(self.jwt or self.spiffe or self.keys)
 
 
-class TenantSettings(_Table):
-    """`[tenants.NAME]`: the limits of one tenant; those of `[tenants."*"]` where unset."""
-
-    in_flight: int | None = Field(None, ge=1, description="limit of calls in flight")
-    per_second: float | None = Field(None, gt=0, description="limit of new calls a second")
-    queued: int | None = Field(None, ge=1, description="limit of calls that wait for a worker")
-    held_bytes: int | None = Field(None, ge=1, description="limit of bytes in gateways' memory")
-    weight: int | None = Field(None, ge=1, le=100, description="share of the workers; unset: 1")
-    max_priority: int | None = Field(None, ge=0, le=9, description="highest priority of a call")
-
-
 class ClientSettings(_Table):
     """`[client]`: how the commands of callers reach gateways; `forebay.cli.target` reads it.
 
@@ -197,7 +187,7 @@ class IdentitySettings(BaseModel):
         default_factory=dict,
         description="permissions by role; `*` at the end of one stands for anything",
     )
-    tenants: dict[str, TenantSettings] = Field(
+    tenants: dict[TenantName, TenantSettings] = Field(
         default_factory=dict, description="limits by tenant; `*` has the defaults"
     )
     insecure: bool = Field(

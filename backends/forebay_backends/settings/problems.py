@@ -25,6 +25,8 @@ _EXAMPLES = {
 
 _EXPECTED = {"missing": "it is required", "model_type": "expected a table"}
 _TABLE_OF_AN_APPLICATION = 'expected a table, such as {broker_url = "redis://shop.internal/0"}'
+_OF_THE_KEY = "[key]"
+"""Pydantic's mark of a problem with the name of a table's entry."""
 
 
 class SettingsError(ValueError):
@@ -33,7 +35,7 @@ class SettingsError(ValueError):
 
 def problem_line(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
     """The line for one of pydantic's errors; `fields` are the settings that there are."""
-    *place, last = problem["loc"]
+    *place, last = (part for part in problem["loc"] if part != _OF_THE_KEY)
     name = ".".join(str(part) for part in (*place, last))
     if problem["type"] == "extra_forbidden":
         known = _table_at(place, fields)

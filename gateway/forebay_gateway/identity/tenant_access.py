@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from forebay.errors import PermissionDenied
+from forebay_gateway.identity.permissions import ANY_TENANT
 from forebay_gateway.identity.principal import NOBODY, Principal
-
-ANY_TENANT = "forebay.calls.any_tenant"
-QUEUES = "forebay.calls.queues"
 
 May = Callable[[Principal, str], bool]
 """Whether the principal has the permission."""

@@ -33,6 +33,7 @@ __all__ = [
     "PermissionDenied",
     "QueueFull",
     "QueueWait",
+    "QuotaExceeded",
     "ResultUnfit",
     "TaskRejected",
     "TaskRetriesExceeded",
@@ -138,6 +139,12 @@ class QueueFull(CapacityError):
     ) -> None:
         super().__init__(message, violations=violations, retry_after_s=retry_after_s)
         self.quota = quota
+
+
+class QuotaExceeded(QueueFull):
+    """The caller's tenant has used up the quota of its own that `quota` names; retry later."""
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class WaitExceedsDeadline(CapacityError):

@@ -160,6 +160,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED. The caller is known, and lacks the permission that the message names. Example:
     CancelOperation without `forebay.calls.cancel`.
     """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 33
+    """RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure. The caller's tenant has used up a quota of
+    its own, which QuotaFailure names: in_flight, per_second, queued or held_bytes. Nothing was
+    accepted. Retry after RetryInfo's delay. Example: the tenant may have 100 calls in flight, and
+    has.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons, each with its status."""
@@ -295,5 +301,11 @@ token has expired; the call goes on, and its caller resumes it with a new token.
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 32
 """PERMISSION_DENIED. The caller is known, and lacks the permission that the message names. Example:
 CancelOperation without `forebay.calls.cancel`.
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 33
+"""RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure. The caller's tenant has used up a quota of
+its own, which QuotaFailure names: in_flight, per_second, queued or held_bytes. Nothing was
+accepted. Retry after RetryInfo's delay. Example: the tenant may have 100 calls in flight, and
+has.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
