@@ -24,6 +24,7 @@ from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits
 from forebay_gateway.guard.guard import Denial
+from forebay_gateway.identity.tenant_access import unless_known
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
@@ -148,6 +149,7 @@ class _Gateway:
                 plain_consumers_of=self._plain_consumers_of,
                 metrics=self._metrics,
                 expected_wait_s=lambda queue: queues[""][queue].wait_s,
+                may=unless_known if identity is None else identity.may,
             )
             if needs_ledger(methods)
             else None

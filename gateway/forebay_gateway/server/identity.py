@@ -17,6 +17,7 @@ from forebay_backends.settings.identity_settings import AuthSettings
 from forebay_gateway.guard.guard import Guard, OnDenied
 from forebay_gateway.identity.authentication import Authentication, PrincipalOfCertificate
 from forebay_gateway.identity.permissions import Roles, role_problems
+from forebay_gateway.identity.principal import Principal
 from forebay_gateway.identity.requirements import Requirements, permission_of
 from forebay_gateway.identity.spiffe import principal_of_certificate, spiffe_rules
 from forebay_gateway.identity.verifiers import Verifiers, make_verifiers
@@ -36,6 +37,10 @@ class Identity:
     def is_ready(self) -> bool:
         """Whether all tokens can be verified: false until each issuer's keys were fetched."""
         return self.verifiers is None or self.verifiers.is_ready
+
+    def may(self, principal: Principal, permission: str) -> bool:
+        """Whether the principal has the permission."""
+        return self.roles.grants(principal.roles, permission)
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]

@@ -25,7 +25,7 @@ from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.route_warnings import watch_routes
 from forebay_gateway.fleet.worker_problems import Consumers
-from forebay_gateway.identity.tenant_access import May, unless_known
+from forebay_gateway.identity.tenant_access import May
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.uuid7 import uuid7
 from forebay_gateway.scaling.queues import LedgerQueues
@@ -53,7 +53,7 @@ class LedgerCalls:
         plain_consumers_of: Callable[[Method], Consumers],
         metrics: GatewayMetrics,
         expected_wait_s: Callable[[str], float | None],
-        may: May = unless_known,
+        may: May,
     ) -> None:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)

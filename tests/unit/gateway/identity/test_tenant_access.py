@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from forebay.errors import PermissionDenied
+from forebay_gateway.identity.permissions import ANY_TENANT
 from forebay_gateway.identity.principal import NOBODY, Principal
 from forebay_gateway.identity.tenant_access import (
-    ANY_TENANT,
     check_tenant,
     reaches_tenant,
     unless_known,
