@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from tests import forking
+from tests import forking, identity_on
 from tests.harness import Process, environment, forebay_up, short_folder
 from tests.installed import Wheel
 from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
@@ -27,6 +27,7 @@ _SHARED_IN_MODULE = (
     *("polled", "foreign", "several"),
 )
 
+identity_on.enable()
 forking.enable()
 
 

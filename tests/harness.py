@@ -19,6 +19,7 @@ from typing import IO
 
 import redis
 
+from tests import identity_on
 from tests.forking import Forked, can_fork
 
 BIN = Path(sys.executable).parent
@@ -48,7 +49,7 @@ def short_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-VARIANT = ("FOREBAY_FRONT",)
+VARIANT = ("FOREBAY_FRONT", *(identity_on.VARIABLES if identity_on.is_on() else ()))
 """Variables by which all tests run on another variant of Forebay."""
 
 
