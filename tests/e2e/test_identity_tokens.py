@@ -1,0 +1,201 @@
+"""Tokens at a real gateway: good and bad ones, and keys that come, go and can't be fetched."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from forebay.rpc_errors import of_rpc_error
+from forebay.v1 import calls_pb2
+from forebay.v1.calls_pb2_grpc import CallServiceStub
+from forebay_gateway.identity.jwt.fetched_keys import REFRESH_S
+from forebay_gateway.identity.keys.api_key import new_key
+from forebay_gateway.identity.keys.editing import add_key, remove_key
+from tests.harness import (
+    Process,
+    environment,
+    eventually,
+    forebay_gateway,
+    free_port,
+    short_folder,
+)
+from tests.identity_provider import (
+    AUDIENCE,
+    BAD_TOKENS,
+    ISSUER,
+    LEEWAY_S,
+    IdentityProvider,
+    JwksServer,
+    jwks_server,
+    with_document,
+)
+
+pytestmark = pytest.mark.variant
+
+REQUEST = calls_pb2.ListMethodsRequest()
+TAKEN_IN_S = 40.0
+"""Within this, a gateway takes in changed files (10 s) and keys (30 s)."""
+
+
+@dataclass
+class Gateway:
+    """A gateway whose callers need a token, and where its keys are from."""
+
+    process: Process
+    channel: grpc.Channel
+    keys: Path
+    provider: IdentityProvider
+    server: JwksServer
+
+    def call(self, *tokens: str, timeout_s: float = 30.0) -> str:
+        """The status of a call with these tokens, and what it says: `OK`, or CODE/REASON: …."""
+        metadata = [("authorization", f"Bearer {token}") for token in tokens]
+        try:
+            CallServiceStub(self.channel).ListMethods(REQUEST, metadata=metadata, timeout=timeout_s)
+        except grpc.RpcError as error:
+            return str(of_rpc_error(error))
+        return "OK"
+
+    def publish(self) -> None:
+        self.server.answer = with_document(self.provider.jwks())
+
+    @property
+    def is_serving(self) -> bool:
+        check: Any = health_pb2_grpc.HealthStub(self.channel)  # type: ignore[no-untyped-call]
+        answer = check.Check(health_pb2.HealthCheckRequest())
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@contextmanager
+def serving(server: JwksServer) -> Iterator[Gateway]:
+    """A gateway that takes API keys and the tokens of a provider, whose keys the server has."""
+    provider = IdentityProvider("RS256-0", "ES256-1")
+    server.answer = with_document(provider.jwks())
+    with ExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        (folder / "keys.toml").write_text("")
+        (folder / "forebay.toml").write_text(
+            f"""
+            [[auth.jwt]]
+            issuer = "{ISSUER}"
+            audiences = ["{AUDIENCE}"]
+            algorithms = ["RS256", "PS256", "ES256"]
+            jwks_url = "{server.url}"
+            leeway_s = {LEEWAY_S}
+
+            [[auth.keys]]
+            file = "keys.toml"
+
+            [roles]
+            operator = ["forebay.calls.queues"]
+            """
+        )
+        env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
+        process, address = stack.enter_context(forebay_gateway(env=env, cwd=folder))
+        channel = stack.enter_context(grpc.insecure_channel(address))
+        yield Gateway(process, channel, folder / "keys.toml", provider, server)
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with jwks_server() as server, serving(server) as running:
+        eventually(lambda: running.is_serving, "it has the keys")
+        yield running
+
+
+# HTTP/2 allows no header that ends with a blank, so that `Bearer ` is no such header.
+@pytest.mark.parametrize("bad", [name for name in BAD_TOKENS if name != "nothing"])
+def test_a_bad_token_is_refused_without_being_shown(gateway: Gateway, bad: str) -> None:
+    make, expected = BAD_TOKENS[bad]
+    token = make(gateway.provider)
+    answer = gateway.call(token)
+    assert answer.startswith("UNAUTHENTICATED/UNAUTHENTICATED: ")
+    assert re.search(f"{expected}|Bearer TOKEN", answer)
+    parts = [part for part in token.split(".") if len(part) > 3]
+    assert not [part for part in parts if part in answer or part in gateway.process.output]
+
+
+def test_no_token_or_two_are_refused(gateway: Gateway) -> None:
+    token = gateway.provider.token()
+    assert gateway.call().startswith("UNAUTHENTICATED/UNAUTHENTICATED: ")
+    assert gateway.call(token, token).startswith("UNAUTHENTICATED/UNAUTHENTICATED: ")
+    assert gateway.call(token, "x").startswith("UNAUTHENTICATED/UNAUTHENTICATED: ")
+
+
+@pytest.mark.parametrize("claims", [{}, {"exp": -LEEWAY_S / 2}, {"nbf": LEEWAY_S / 2}])
+def test_a_good_token_is_accepted_and_a_role_decides_what_for(
+    gateway: Gateway, claims: dict[str, float]
+) -> None:
+    times = {name: int(time.time() + distance) for name, distance in claims.items()}
+    assert gateway.call(gateway.provider.token(**times)) == "OK"
+    assert gateway.call(gateway.provider.token("ES256-1", **times)) == "OK"
+    answer = gateway.call(gateway.provider.token(scope="caller", **times))
+    assert answer.startswith("PERMISSION_DENIED/PERMISSION_DENIED: ")
+
+
+def test_keys_come_and_go_while_the_gateway_runs(gateway: Gateway) -> None:
+    key, token = new_key("acme", ("operator",), None, None)
+    assert gateway.call(token).startswith("UNAUTHENTICATED/")
+    add_key(gateway.keys, key)
+    eventually(lambda: gateway.call(token) == "OK", "the key is accepted", TAKEN_IN_S)
+    good = gateway.keys.read_text()
+    gateway.keys.write_text("[keys")
+    eventually(lambda: "stays as it was" in gateway.process.output, "it says so", TAKEN_IN_S)
+    assert gateway.call(token) == "OK"
+    gateway.keys.write_text(good)
+    remove_key(gateway.keys, key.key_id)
+    eventually(lambda: gateway.call(token) != "OK", "the key is refused", TAKEN_IN_S)
+    assert token.split("_", 2)[2] not in gateway.process.output
+
+
+@pytest.mark.timeout(300)
+def test_keys_of_an_issuer_come_and_go_while_the_gateway_runs() -> None:
+    with jwks_server() as server, serving(server) as gateway:
+        eventually(lambda: gateway.is_serving, "it has the keys")
+        old, new = gateway.provider.token(), gateway.provider.token("RS256-2")
+        assert gateway.call(old) == "OK"
+        gateway.provider.key_ids = ["ES256-1", "RS256-2"]
+        gateway.publish()
+        assert gateway.call(new) == "OK", "its key is fetched at once"
+        assert gateway.call(old).startswith("UNAUTHENTICATED/"), "although it was verified before"
+        server.answer = with_document(b"", 503)
+        gateway.process.wait_for("fetching the keys of .* is interrupted", TAKEN_IN_S)
+        assert gateway.call(new) == "OK"
+        assert gateway.is_serving
+
+
+def test_a_thousand_random_key_ids_cost_one_fetch(gateway: Gateway) -> None:
+    token = gateway.provider.token
+    before, began = gateway.server.requests, time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        bad = pool.map(lambda n: gateway.call(token(headers={"kid": f"r{n}"})), range(1000))
+        good = [gateway.call(token()) for _ in range(50)]
+        answers = set(bad)
+    assert set(good) == {"OK"}
+    assert {answer.partition(":")[0] for answer in answers} == {"UNAUTHENTICATED/UNAUTHENTICATED"}
+    periods = 1 + (time.monotonic() - began) // REFRESH_S
+    assert gateway.server.requests - before <= 2 * periods, "an early and a regular one in each"
+
+
+def test_a_gateway_whose_issuer_is_down_is_not_ready_and_tries_again() -> None:
+    port = free_port()
+    absent = JwksServer(f"http://127.0.0.1:{port}/jwks.json")
+    with serving(absent) as gateway:
+        assert not gateway.is_serving
+        token = gateway.provider.token()
+        assert gateway.call(token).startswith("UNAVAILABLE/")
+        assert not gateway.is_serving
+        with jwks_server(port) as server:
+            server.answer = with_document(gateway.provider.jwks())
+            eventually(lambda: gateway.is_serving, "it has the keys")
+            assert gateway.call(token) == "OK"
