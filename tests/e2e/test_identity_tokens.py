@@ -119,10 +119,13 @@ def test_a_bad_token_is_refused_without_being_shown(gateway: Gateway, bad: str) 
     make, expected = BAD_TOKENS[bad]
     token = make(gateway.provider)
     answer = gateway.call(token)
-    assert answer.startswith("UNAUTHENTICATED/UNAUTHENTICATED: ")
-    assert re.search(f"{expected}|Bearer TOKEN", answer)
     parts = [part for part in token.split(".") if len(part) > 3]
     assert not [part for part in parts if part in answer or part in gateway.process.output]
+    if answer.startswith("RESOURCE_EXHAUSTED: received metadata size"):
+        assert bad == "over 8 KiB", "the front grpc refuses it before us"
+        return
+    assert answer.startswith("UNAUTHENTICATED/UNAUTHENTICATED: ")
+    assert re.search(f"{expected}|Bearer TOKEN", answer)
 
 
 def test_no_token_or_two_are_refused(gateway: Gateway) -> None:
