@@ -22,6 +22,7 @@ from bench import (
     processes,
     random_products,
     saturated,
+    tokens,
     tracing,
     waiting,
 )
@@ -57,6 +58,7 @@ MEASURES = (
     Measure((21,), pools.measure, pools.FULL, pools.QUICK),
     Measure((22,), processes.measure, processes.FULL, processes.QUICK),
     Measure((23,), tracing.measure, tracing.FULL, tracing.QUICK),
+    Measure((24,), tokens.measure, tokens.FULL, tokens.QUICK),
 )
 
 
