@@ -10,6 +10,10 @@ _GATEWAY = "gateway/forebay_gateway"
 _WORKERS = "workers/forebay_workers"
 _UNIT = "tests/unit"
 _ADMISSION = f"{_UNIT}/gateway/admission"
+_IDENTITY = f"{_UNIT}/gateway/identity"
+_JWT = tuple(
+    f"{_IDENTITY}/test_{name}.py" for name in ("jwt_verifier", "file_keys", "fetched_keys")
+)
 _MAPPING = (
     f"{_UNIT}/gateway/plain/test_mapping.py",
     f"{_UNIT}/gateway/plain/test_plain_options.py",
@@ -89,6 +93,13 @@ PYTHON = {
     ),
     f"{_GATEWAY}/plain/mapping/arguments.py": _MAPPING,
     f"{_GATEWAY}/plain/mapping/celery_json.py": _MAPPING,
+    f"{_GATEWAY}/identity/jwt/claims.py": (f"{_IDENTITY}/test_jwt_verifier.py",),
+    f"{_GATEWAY}/identity/jwt/issuer.py": _JWT,
+    f"{_GATEWAY}/identity/jwt/jwks.py": (f"{_IDENTITY}/test_jwks.py",),
+    f"{_GATEWAY}/identity/jwt/token.py": (f"{_IDENTITY}/test_jwt_verifier.py",),
+    f"{_GATEWAY}/identity/keys/api_key.py": (f"{_IDENTITY}/test_api_keys.py",),
+    f"{_GATEWAY}/identity/keys/keys_file.py": (f"{_IDENTITY}/test_api_keys.py",),
+    f"{_GATEWAY}/identity/verdicts.py": (f"{_IDENTITY}/test_verdicts.py",),
     f"{_GATEWAY}/plain/mapping/result_meta.py": (f"{_UNIT}/gateway/plain/test_task_outcome.py",),
     f"{_GATEWAY}/plain/mapping/results.py": _MAPPING,
     f"{_GATEWAY}/plain/mapping/scalars.py": _MAPPING,

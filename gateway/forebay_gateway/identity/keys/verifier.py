@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import time
 from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from forebay_gateway.identity.keys.keys_file import read_keys
 from forebay_gateway.identity.principal import Principal
 
 _NO_SHA256 = bytes(32)
+
+_log = logging.getLogger(__name__)
 
 
 class KeysFile:
@@ -55,7 +58,14 @@ class KeysFile:
         except ValueError as error:
             lines = (f"{self.path}: {line}" for line in str(error).splitlines())
             raise ValueError("\n".join(lines)) from None
+        before = self._keys.keys()
         self._keys = {key_id: (key, _principal(key)) for key_id, key in keys.items()}
+        for did, ids in (
+            ("has new", keys.keys() - before),
+            ("no longer has", before - keys.keys()),
+        ):
+            if ids:
+                _log.info("%s %s API keys: %s", self.path, did, ", ".join(sorted(ids)))
 
 
 class ApiKeyVerifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -109,11 +110,20 @@ async def test_secrets_are_256_random_bits_and_the_file_has_only_their_hash(site
         assert secret not in text
 
 
-async def test_new_and_revoked_keys_are_taken_in(site: Site) -> None:
-    _, token = site.add()
+async def test_new_and_revoked_keys_are_taken_in_and_logged_by_their_ids(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    key_id, token = site.add()
     assert site.verifier.remembered(token)
     site.write("")
     await site.refusal(token)
+    changes = [line for line in caplog.messages if "API keys: " in line]
+    assert [line.split("keys.toml ")[1] for line in changes] == [
+        f"has new API keys: {key_id}",
+        f"no longer has API keys: {key_id}",
+    ]
+    assert token.split("_", 2)[2] not in caplog.text
 
 
 @pytest.mark.parametrize("bad", ["[keys", "keys = 1", "[keys.a]", "[other]"])
