@@ -28,6 +28,7 @@ def test_a_key_without_an_algorithm_has_those_of_its_type() -> None:
 def test_a_key_with_an_algorithm_has_only_that() -> None:
     [key] = keys_of({**RSA, "alg": "PS256"}).keys
     assert key.algorithms == {"PS256"}
+    assert repr(key) == "VerificationKey(key_id='a', algorithms=frozenset({'PS256'}))"
 
 
 def test_a_key_is_found_by_its_id_for_its_algorithms_only() -> None:

@@ -166,6 +166,16 @@ async def test_a_subject_is_short_and_printable(
     assert "`sub`" in await refusal(verifiers, provider.token(sub=subject))
 
 
+async def test_subjects_and_roles_have_a_limit(
+    verifiers: Verifiers, provider: IdentityProvider
+) -> None:
+    roles = [str(number) for number in range(257)]
+    principal = await verifiers.verify(provider.token(sub="a" * 256, scope=roles[:256]))
+    assert (len(principal.subject), len(principal.roles)) == (256, 256)
+    assert "`scope`" in await refusal(verifiers, provider.token(scope=roles))
+    assert "`scope`" in await refusal(verifiers, provider.token(scope=" ".join(roles)))
+
+
 @pytest.mark.parametrize(
     ("claim", "roles"),
     [
