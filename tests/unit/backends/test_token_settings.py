@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from forebay_backends.settings import SettingsError, given_settings, load_settings
+from tests.pages import DOCS, blocks
 
 ISSUER = "https://login.example"
 ENTRY = {
@@ -59,6 +60,14 @@ def test_the_file_of_the_documentation_is_read() -> None:
     assert jwt.leeway_s == 30
     assert keys.file == Path("keys.toml").absolute()
     assert auth.is_on
+
+
+def test_the_tables_of_the_page_on_tokens_are_settings() -> None:
+    tables = [one.text for one in blocks(DOCS / "tokens.md") if one.language == "toml"]
+    assert len(tables) == 2
+    for text in tables:
+        Path("forebay.toml").write_text(text)
+        assert load_settings().auth.is_on
 
 
 def test_a_variable_holds_the_entries_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
