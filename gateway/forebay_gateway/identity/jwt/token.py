@@ -45,8 +45,8 @@ def read_token(token: str) -> UnverifiedToken:
 
 
 def _object(part: str) -> dict[str, Any]:
-    try:
-        found = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    try:  # padding that is not needed is ignored
+        found = json.loads(urlsafe_b64decode(part + "=="))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -196,6 +196,21 @@ def test_all_problems_of_a_file_are_named_at_once() -> None:
     ]
 
 
+def test_names_have_a_limit() -> None:
+    long = f"[keys.a]\n{GOOD}subject = '{'x' * 256}'\nroles = ['{'y' * 256}']\n"
+    [key] = read_keys(long).values()
+    assert (len(key.subject), len(key.roles[0])) == (256, 256)
+    for letter in "xy":
+        with pytest.raises(ValueError, match="1 to 256 printable characters"):
+            read_keys(long.replace(letter * 256, letter * 257))
+
+
+@pytest.mark.parametrize("time", ["1767225600", '"2026-01-01T00:00:00Z"'])
+def test_a_time_is_one_of_toml(time: str) -> None:
+    with pytest.raises(ValueError, match=r"keys\.a\.expires: "):
+        read_keys(f"[keys.a]\n{GOOD}expires = {time}\n")
+
+
 def test_text_that_is_no_toml_is_refused() -> None:
     with pytest.raises(ValueError, match="end of document"):
         read_keys("[keys")
