@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -29,11 +30,15 @@ OK = EchoRequest(text="x", count=2)
 Start = Callable[..., Any]
 
 
-@pytest.fixture(params=["grpc", "forebay"])
+@pytest.fixture(params=["grpc", "forebay", pytest.param("token", marks=pytest.mark.variant)])
 def stub(request: pytest.FixtureRequest, site: Site) -> Iterator[EchoServiceStub]:
     (address,) = site.targets(1)
-    dial: Any = grpc.insecure_channel if request.param == "grpc" else forebay.channel
-    with dial(address) as channel:
+    dials: dict[str, Any] = {
+        "grpc": grpc.insecure_channel,
+        "forebay": forebay.channel,
+        "token": partial(forebay.channel, token=lambda: "fresh"),
+    }
+    with dials[request.param](address) as channel:
         yield EchoServiceStub(channel)
 
 

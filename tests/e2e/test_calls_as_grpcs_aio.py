@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,11 +24,19 @@ OK = EchoRequest(text="x", count=2)
 Start = Callable[..., Any]
 
 
-@pytest.fixture(params=["grpc", "forebay"])
+async def fresh_token() -> str:
+    return "fresh"
+
+
+@pytest.fixture(params=["grpc", "forebay", pytest.param("token", marks=pytest.mark.variant)])
 async def stub(request: pytest.FixtureRequest, site: Site) -> AsyncIterator[Any]:
     (address,) = await asyncio.to_thread(site.targets, 1)
-    dial: Any = grpc.aio.insecure_channel if request.param == "grpc" else forebay.aio.channel
-    async with dial(address) as channel:
+    dials: dict[str, Any] = {
+        "grpc": grpc.aio.insecure_channel,
+        "forebay": forebay.aio.channel,
+        "token": partial(forebay.aio.channel, token=fresh_token),
+    }
+    async with dials[request.param](address) as channel:
         yield EchoServiceStub(channel)
 
 
@@ -72,7 +81,8 @@ async def test_a_failure(start: Start) -> None:
     assert "grpc-status-details-bin" in dict(await call.trailing_metadata())
     assert "no such" in await call.debug_error_string()
     assert (call.done(), call.cancelled(), call.cancel()) == (True, False, False)
-    assert "no such ☃" in repr(call)
+    # gRPC's own call with an interceptor, as the one that adds tokens, does not say.
+    assert "no such ☃" in repr(call) or "Intercepted" in repr(call)
 
 
 async def test_a_stream_is_iterated_once(stub: Any) -> None:
