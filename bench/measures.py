@@ -23,6 +23,7 @@ from bench import (
     random_products,
     saturated,
     tokens,
+    tls,
     tracing,
     waiting,
 )
@@ -59,6 +60,7 @@ MEASURES = (
     Measure((22,), processes.measure, processes.FULL, processes.QUICK),
     Measure((23,), tracing.measure, tracing.FULL, tracing.QUICK),
     Measure((24,), tokens.measure, tokens.FULL, tokens.QUICK),
+    Measure((25,), tls.measure, tls.FULL, tls.QUICK),
 )
 
 

@@ -176,11 +176,11 @@ def _best(choices: Sequence[int], tried: Callable[[int], Load]) -> int:
     return least_saturating({choice: tried(choice).rate for choice in choices})
 
 
-def grpc_load(address: str, kind: str, in_flight: int, seconds: float) -> Load:
+def grpc_load(address: str, kind: str, in_flight: int, seconds: float, **variables: str) -> Load:
     """A load of `bench.load.grpc`: a kind of call, the calls in flight, the duration."""
     connections = min(CONNECTIONS, in_flight)
     words = (address, kind, in_flight, connections)
-    return load.run("bench.load.grpc", *words, env=environment(), seconds=seconds)
+    return load.run("bench.load.grpc", *words, env=environment(**variables), seconds=seconds)
 
 
 def _celery(loads: Mapping[str, Sequence[Load]]) -> Series:

@@ -1,14 +1,17 @@
 """`python -m bench.load.grpc ADDRESS KIND IN_FLIGHT CONNECTIONS SECONDS`: Add, again and again.
 
 KIND is `ephemeral`, `durable` (each call with an id of its own) or `echo` (the answer is
-the request). So many calls are in flight at any time, each begun when one is answered.
+the request). So many calls are in flight at any time, each begun when one is answered. Variables
+name the files of TLS: the server's CA, and this client's certificate and key.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import selectors
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
@@ -19,6 +22,7 @@ from forebay.compute.v1 import compute_pb2 as pb
 
 _READ_BYTES = 1 << 18
 _SILENCE_S = 30.0
+CA, CERTIFICATE, KEY = "BENCH_TLS_CA", "BENCH_TLS_CERTIFICATE", "BENCH_TLS_KEY"
 _PATH = "/forebay.compute.v1.ComputeService/Add"
 
 
@@ -68,7 +72,7 @@ def _calls(selector: selectors.BaseSelector, window: load.Window) -> tuple[list[
             connection, session = key.fileobj, key.data
             assert isinstance(connection, socket.socket)
             before = session.in_flight
-            data = connection.recv(_READ_BYTES)
+            data = _received(connection)
             if not data:
                 raise ConnectionLost("the server closed the connection")
             now = time.perf_counter()
@@ -86,7 +90,20 @@ def _connected(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     connection = socket.create_connection((host, int(port)), timeout=_SILENCE_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+    if CA not in os.environ:
+        return connection
+    context = ssl.create_default_context(cafile=os.environ[CA])
+    context.load_cert_chain(os.environ[CERTIFICATE], os.environ[KEY])
+    context.set_alpn_protocols(["h2"])
+    return context.wrap_socket(connection, server_hostname=host)
+
+
+def _received(connection: socket.socket) -> bytes:
+    """What has arrived; OpenSSL may hold more than the selector sees."""
+    data = connection.recv(_READ_BYTES)
+    while isinstance(connection, ssl.SSLSocket) and connection.pending():
+        data += connection.recv(_READ_BYTES)
+    return data
 
 
 def _send(connection: socket.socket, session: Session) -> None:

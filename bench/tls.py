@@ -1,0 +1,146 @@
+"""The cost of TLS: CPU and rate of a saturated ephemeral Add, and CPU of a new connection.
+
+Gateways in plain text, with TLS, and with certificates of callers (mTLS) take turns; one worker and
+one ledger serve all three.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc
+
+from bench import systems
+from bench.cpu import cpu_ms
+from bench.load.grpc import CA, CERTIFICATE, KEY
+from bench.rounds import Figure, Goal, Series, interleave
+from bench.saturated import grpc_load
+from bench.stage import Stage
+from forebay.compute.v1.compute_pb2 import AddRequest
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from tests.certificates import Authority, TlsFiles
+
+_IN_FLIGHT = 64
+_TIMEOUT_S = 30.0
+_PLAIN = "plain text"
+_KINDS = (_PLAIN, "TLS", "mTLS")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rounds, the duration of each load, the new connections of a round, the fronts."""
+
+    rounds: int
+    load_s: float
+    connections: int
+    fronts: tuple[str, ...]
+
+
+FULL = Plan(rounds=7, load_s=3.0, connections=200, fronts=("grpc", "native"))
+QUICK = Plan(rounds=1, load_s=0.5, connections=20, fronts=("native",))
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway of one kind, and how to call it."""
+
+    address: str
+    pid: int
+    variables: Mapping[str, str]
+    """Those of the load."""
+    credentials: grpc.ChannelCredentials | None
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """The costs by front."""
+    for front in plan.fronts:
+        with _gateways(front) as gateways:
+            calls = interleave(
+                plan.rounds,
+                {kind: _saturated(gateway, plan) for kind, gateway in gateways.items()},
+            )
+            opened = interleave(
+                plan.rounds,
+                {kind: _connecting(gateway, plan) for kind, gateway in gateways.items()},
+            )
+        for kind in _KINDS[1:]:
+            key = f"{kind.lower()}_{front}"
+            for part, title, unit, goal in (
+                (0, "CPU of the gateway, saturated Add", "µs", Goal(1.15)),
+                (1, "Add, saturated", "calls/s", Goal(0.85, at_most=False)),
+            ):
+                ours = Series(f"{kind}, front {front}", tuple(one[part] for one in calls[kind]))
+                plain = Series(_PLAIN, tuple(one[part] for one in calls[_PLAIN]))
+                yield Figure(f"{key}_{part}", title, unit, ours, plain, goal, row=25)
+            ours, plain = Series(f"{kind}, front {front}", opened[kind]), opened[_PLAIN]
+            title = "CPU of the gateway, a new connection and a call"
+            yield Figure(f"{key}_opened", title, "µs", ours, Series(_PLAIN, plain), row=25)
+
+
+@contextmanager
+def _gateways(front: str) -> Iterator[dict[str, Gateway]]:
+    """A gateway of each kind, on one ledger with one worker."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        authority = Authority(folder)
+        server, client = authority.issue("server", "127.0.0.1"), authority.issue("client")
+        backend = stack.enter_context(systems.backend(FOREBAY_FRONT=front))
+        worker = systems.celery_worker("forebay_workers", "add", backend.product_env)
+        stack.enter_context(worker)
+        found = {}
+        for kind in _KINDS:
+            files = TlsFiles(folder, server, authority.ca if kind == "mTLS" else None)
+            tls = {f"FOREBAY_TLS__{name.upper()}": text for name, text in files.settings().items()}
+            env = backend.product_env if kind == _PLAIN else {**backend.product_env, **tls}
+            gateway = systems.gateway(replace(backend, product_env=env))
+            address, pid = stack.enter_context(gateway)
+            variables = {
+                CA: str(authority.ca),
+                CERTIFICATE: str(client.certificate),
+                KEY: str(client.key),
+            }
+            credentials = grpc.ssl_channel_credentials(
+                authority.ca.read_bytes(), client.key.read_bytes(), client.certificate.read_bytes()
+            )
+            found[kind] = (
+                Gateway(address, pid, {}, None)
+                if kind == _PLAIN
+                else Gateway(address, pid, variables, credentials)
+            )
+            _connecting(found[kind], QUICK)()  # waits for the worker
+        yield found
+
+
+def _saturated(gateway: Gateway, plan: Plan) -> Callable[[], tuple[float, float]]:
+    """Makes a load; returns the gateway's µs of CPU a call, and the rate."""
+
+    def cost() -> tuple[float, float]:
+        before = cpu_ms([gateway.pid])
+        load = grpc_load(gateway.address, "ephemeral", _IN_FLIGHT, plan.load_s, **gateway.variables)
+        return (cpu_ms([gateway.pid]) - before) * 1000 / load.calls, load.rate
+
+    return cost
+
+
+def _connecting(gateway: Gateway, plan: Plan) -> Callable[[], float]:
+    """Makes calls over new connections, one after the other; returns the gateway's µs a call."""
+
+    def cost() -> float:
+        before = cpu_ms([gateway.pid])
+        for _ in range(plan.connections):
+            with _channel(gateway) as channel:
+                ComputeServiceStub(channel).Add(AddRequest(x=4, y=6), timeout=_TIMEOUT_S)
+        return (cpu_ms([gateway.pid]) - before) * 1000 / plan.connections
+
+    return cost
+
+
+def _channel(gateway: Gateway) -> grpc.Channel:
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    if gateway.credentials is None:
+        return grpc.insecure_channel(gateway.address, own)
+    return grpc.secure_channel(gateway.address, gateway.credentials, own)
