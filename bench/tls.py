@@ -94,8 +94,8 @@ def _gateways(front: str) -> Iterator[dict[str, Gateway]]:
         found = {}
         for kind in _KINDS:
             files = TlsFiles(folder, server, authority.ca if kind == "mTLS" else None)
-            tls = {f"FOREBAY_TLS__{name.upper()}": text for name, text in files.settings().items()}
-            env = backend.product_env if kind == _PLAIN else {**backend.product_env, **tls}
+            tls = {} if kind == _PLAIN else files.variables()
+            env = {**backend.product_env, **tls}
             gateway = systems.gateway(replace(backend, product_env=env))
             address, pid = stack.enter_context(gateway)
             variables = {

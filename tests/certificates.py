@@ -58,6 +58,10 @@ class TlsFiles:
             return files
         return {**files, "client_ca": str(self.client_ca), "client_auth": "require"}
 
+    def variables(self) -> dict[str, str]:
+        """The variables of `[tls]`."""
+        return {f"FOREBAY_TLS__{name.upper()}": value for name, value in self.settings().items()}
+
 
 class Authority:
     """A CA; `ca` is the file of its certificate."""

@@ -20,7 +20,7 @@ func main() {
 		log.Fatal("usage: go run . HOST:PORT add|error|deadline|resume|factorial")
 	}
 	credentials := grpc.WithTransportCredentials(insecure.NewCredentials())
-	connection, err := grpc.NewClient(os.Args[1], credentials)
+	connection, err := grpc.NewClient(os.Args[1], secured(credentials))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -43,6 +43,20 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// secured returns the credentials for TLS if the variables of `forebay` name files of it.
+func secured(plain grpc.DialOption) grpc.DialOption {
+	ca := os.Getenv("FOREBAY_CLIENT__CA")
+	if ca == "" {
+		return plain
+	}
+	cert, key := os.Getenv("FOREBAY_CLIENT__CERT"), os.Getenv("FOREBAY_CLIENT__KEY")
+	option, err := withTLS(ca, cert, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return option
 }
 
 func add(client computev1.ComputeServiceClient) error {

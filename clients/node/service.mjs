@@ -1,5 +1,6 @@
 // ComputeService from its .proto files, and the metadata and error details of calls.
 
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
 import protoLoader from '@grpc/proto-loader';
@@ -20,11 +21,20 @@ const richStatus = protoLoader.loadSync(
 
 /** A client of the gateway at HOST:PORT. It connects at the first call; the caller closes it. */
 export function connect(target) {
-  return new contract.forebay.compute.v1.ComputeService(target, grpc.credentials.createInsecure(), {
+  return new contract.forebay.compute.v1.ComputeService(target, credentials(process.env), {
     // Detects a dead connection within 30 s; gateways accept a ping every 10 s.
     'grpc.keepalive_time_ms': 20_000,
     'grpc.keepalive_timeout_ms': 10_000,
   });
+}
+
+/** TLS, if the variables of `forebay` name the gateway's CA, with a certificate if there is one. */
+function credentials(variables) {
+  const [ca, key, cert] = ['CA', 'KEY', 'CERT'].map((name) => {
+    const file = variables[`FOREBAY_CLIENT__${name}`];
+    return file ? readFileSync(file) : null;
+  });
+  return ca ? grpc.credentials.createSsl(ca, key, cert) : grpc.credentials.createInsecure();
 }
 
 /** The call's Forebay metadata: `initial` and `trailing` are filled in as they arrive. */

@@ -108,7 +108,7 @@ RETRIED = [grpc.StatusCode.UNAVAILABLE] * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("resume", [True, False], ids=["resumed", "once"])
+@pytest.mark.parametrize("resume", [True, pytest.param(False, marks=pytest.mark.variant)])
 def test_each_rpc_and_each_retry_has_a_fresh_token(
     dialled: tuple[str, Any], recorder: Recorder, kind: str, resume: bool
 ) -> None:
@@ -123,7 +123,7 @@ def test_each_rpc_and_each_retry_has_a_fresh_token(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("resume", [True, False], ids=["resumed", "once"])
+@pytest.mark.parametrize("resume", [True, pytest.param(False, marks=pytest.mark.variant)])
 async def test_also_with_asyncio_and_an_async_function(
     dialled: tuple[str, Any], recorder: Recorder, kind: str, resume: bool
 ) -> None:

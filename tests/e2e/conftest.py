@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import redis
 
 from forebay_backends.ledger.keys import CallKey
+from tests.certificates import Authority, Issued, TlsFiles
+from tests.conftest import Up
 from tests.contract.records import parse_watches
 from tests.harness import (
     Process,
@@ -113,3 +116,39 @@ def site() -> Iterator[Site]:
             echoes.wait_for(r" ready\.")
             yield site
             site.close()
+
+
+@dataclass(frozen=True)
+class MutualTls:
+    """A gateway that requires certificates of callers, and a caller's files."""
+
+    address: str
+    authority: Authority
+    client: Issued
+
+    @property
+    def options(self) -> list[str]:
+        """Those of a command that calls it."""
+        files = {"--ca": self.authority.ca, "--cert": self.client.certificate}
+        options = {**files, "--key": self.client.key}
+        return [word for name, file in options.items() for word in (name, str(file))]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Those of a client that calls it."""
+        return {
+            "FOREBAY_CLIENT__CA": str(self.authority.ca),
+            "FOREBAY_CLIENT__CERT": str(self.client.certificate),
+            "FOREBAY_CLIENT__KEY": str(self.client.key),
+        }
+
+
+@pytest.fixture(scope="session")
+def mutual(up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MutualTls]:
+    """With the workers of `up`."""
+    folder = tmp_path_factory.mktemp("mutual")
+    authority = Authority(folder)
+    files = TlsFiles(folder, authority.issue("server", "127.0.0.1"), authority.ca)
+    client = authority.issue("client", "spiffe://prod.example/ns/acme/sa/shop")
+    with forebay_gateway(env={**up.env, **files.variables()}) as (_, address):
+        yield MutualTls(address, authority, client)

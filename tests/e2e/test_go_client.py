@@ -18,6 +18,7 @@ import pytest
 from tests.commands import Ran, run
 from tests.conftest import Up
 from tests.cut_connections import first_connection_cut
+from tests.e2e.conftest import MutualTls
 from tests.harness import environment
 from tests.pages import DOCS, Reader
 
@@ -112,6 +113,14 @@ def test_a_stream_goes_on_after_its_connection_was_cut(up: Up, go_client: Client
     assert way.connections >= 2
     sha256 = hashlib.sha256(digits.encode()).hexdigest()
     assert printed == f"{len(digits)} digits, sha256 {sha256}\n"
+
+
+def test_it_calls_a_gateway_that_requires_certificates(
+    mutual: MutualTls, go_client: Client
+) -> None:
+    secured = Client(go_client.program, {**go_client.env, **mutual.variables})
+    assert secured.run(mutual.address, "add").succeeded().out == "10\n"
+    assert go_client.run(mutual.address, "add").code != 0
 
 
 def test_its_code_is_formatted_as_gos_own() -> None:

@@ -19,6 +19,7 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.commands import Ran, run
 from tests.conftest import Up
+from tests.e2e.conftest import MutualTls
 from tests.harness import environment, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -175,3 +176,13 @@ def test_the_lock_file_has_hashes_and_no_addresses_of_packages() -> None:
     assert named
     assert all(package["integrity"].startswith("sha512-") for package in named.values())
     assert not any("resolved" in package for package in packages.values())
+
+
+def test_it_calls_a_gateway_that_requires_certificates(
+    mutual: MutualTls, node_client: Path
+) -> None:
+    command = ("node", "client.mjs", mutual.address, "add")
+    ran = run(*command, env=environment(**mutual.variables), cwd=node_client).succeeded()
+    assert json.loads(ran.out)["step"] == "add"
+    refused = run(*command, env=environment(), cwd=node_client)
+    assert "UNAVAILABLE" in refused.out + refused.err

@@ -21,6 +21,7 @@ import forebay
 from tests.certificates import EXPIRED, SERVER, Authority, Issued, TlsFiles
 from tests.commands import Ran, run
 from tests.conftest import Up
+from tests.e2e.conftest import MutualTls
 from tests.harness import Process, environment, eventually, forebay_gateway, free_port
 
 TOLD_WITHIN_S = 4.5
@@ -38,44 +39,24 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
+@pytest.fixture
+def authority(mutual: MutualTls) -> Authority:
+    return mutual.authority
 
 
-@pytest.fixture(scope="module")
-def server(authority: Authority) -> Issued:
-    return authority.issue("server", "127.0.0.1", "localhost")
+@pytest.fixture
+def client(mutual: MutualTls) -> Issued:
+    return mutual.client
 
 
-@pytest.fixture(scope="module")
-def client(authority: Authority) -> Issued:
-    return authority.issue("client", "spiffe://prod.example/ns/acme/sa/shop")
+@pytest.fixture
+def server(authority: Authority, tmp_path: Path) -> Issued:
+    return authority.issue(f"server-{tmp_path.name}", "127.0.0.1")
 
 
-def variables(files: TlsFiles, **more: str) -> dict[str, str]:
-    """The variables of `[tls]`."""
-    tls = {f"FOREBAY_TLS__{name.upper()}": value for name, value in files.settings().items()}
-    return {**tls, **more}
-
-
-@pytest.fixture(scope="module")
-def mutual(
-    up: Up,
-    tmp_path_factory: pytest.TempPathFactory,
-    authority: Authority,
-    server: Issued,
-) -> Iterator[str]:
-    """The address of a gateway that requires certificates; the workers are those of `up`."""
-    files = TlsFiles(tmp_path_factory.mktemp("mutual"), server, authority.ca)
-    with forebay_gateway(env={**up.env, **variables(files)}) as (_, address):
-        yield address
-
-
-def options(authority: Authority, client: Issued | None) -> list[str]:
-    """The options for a gateway with this CA."""
-    certificate = ["--cert", str(client.certificate), "--key", str(client.key)] if client else []
-    return ["--ca", str(authority.ca), *certificate]
+def of_ca(authority: Authority) -> list[str]:
+    """The option for a gateway with this CA."""
+    return ["--ca", str(authority.ca)]
 
 
 def forebay_command(
@@ -87,9 +68,9 @@ def forebay_command(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_calls_a_gateway_that_requires_certificates(
-    up: Up, mutual: str, authority: Authority, client: Issued, command: str
+    up: Up, mutual: MutualTls, authority: Authority, client: Issued, command: str
 ) -> None:
-    ran = forebay_command(command, mutual, *options(authority, client), env=up.env)
+    ran = forebay_command(command, mutual.address, *mutual.options, env=up.env)
     if "no-such-call" in COMMANDS[command]:
         assert "no-such-call" in ran.err
         assert "UNAVAILABLE" not in ran.err
@@ -98,28 +79,27 @@ def test_every_command_calls_a_gateway_that_requires_certificates(
 
 
 def test_variables_and_settings_serve_as_options(
-    mutual: str, authority: Authority, client: Issued, tmp_path: Path
+    mutual: MutualTls, authority: Authority, client: Issued, tmp_path: Path
 ) -> None:
-    env = environment(
-        FOREBAY_ADDRESS=mutual,
-        FOREBAY_CLIENT__CA=str(authority.ca),
-        FOREBAY_CLIENT__CERT=str(client.certificate),
-        FOREBAY_CLIENT__KEY=str(client.key),
-    )
+    env = environment(FOREBAY_ADDRESS=mutual.address, **mutual.variables)
     add = ("forebay", "call", "Add", "x=1", "y=2")
     assert run(*add, env=env, cwd=tmp_path).succeeded().messages == [{"sum": 3.0}]
     (tmp_path / "forebay.toml").write_text(
-        f'[client]\ntarget = "{mutual}"\nca = "{authority.ca}"\n'
+        f'[client]\ntarget = "{mutual.address}"\nca = "{authority.ca}"\n'
         f'cert = "{client.certificate}"\nkey = "{client.key}"\n'
     )
     assert run(*add, env=environment(), cwd=tmp_path).succeeded().messages == [{"sum": 3.0}]
 
 
-def test_the_python_client_calls_it(mutual: str, authority: Authority, client: Issued) -> None:
+def test_the_python_client_calls_it(
+    mutual: MutualTls, authority: Authority, client: Issued
+) -> None:
     credentials = grpc.ssl_channel_credentials(
         authority.ca.read_bytes(), client.key.read_bytes(), client.certificate.read_bytes()
     )
-    with forebay.connect(mutual, credentials=credentials, token=lambda: "fresh") as connected:
+    with forebay.connect(
+        mutual.address, credentials=credentials, token=lambda: "fresh"
+    ) as connected:
         assert connected.add(1, 2) == 3.0
         assert connected.factorial(20, call_id=None) == 2432902008176640000
 
@@ -173,69 +153,80 @@ def problem_of(command: str, target: str, *given: str) -> str:
     return ran.err.splitlines()[0]
 
 
-def test_a_gateway_whose_ca_is_unknown(mutual: str, tmp_path: Path) -> None:
+def test_a_gateway_whose_ca_is_unknown(mutual: MutualTls, tmp_path: Path) -> None:
     other = Authority(tmp_path, "other")
-    problem = problem_of("ps", mutual, "--ca", str(other.ca))
+    problem = problem_of("ps", mutual.address, "--ca", str(other.ca))
     assert problem.startswith(
-        f"Error: UNAVAILABLE: no gateway answers at {mutual}: its certificate can't be verified: "
+        f"Error: UNAVAILABLE: no gateway answers at {mutual.address}: "
+        "its certificate can't be verified: "
     )
     assert problem.endswith("; give its CA with --ca")
 
 
 def test_a_gateway_in_plain_text(up: Up, authority: Authority) -> None:
-    problem = problem_of("queues", up.address, *options(authority, None))
+    problem = problem_of("queues", up.address, *of_ca(authority))
     assert problem.endswith(f"{up.address}: it does not speak TLS; give --insecure for plain text")
 
 
-def test_a_gateway_with_tls_called_in_plain_text(mutual: str) -> None:
-    problem = problem_of("ps", mutual)
-    assert problem.endswith(f"{mutual}: it speaks TLS; give its CA with --ca")
-    assert problem == problem_of("ps", mutual, "--insecure")
+def test_a_gateway_with_tls_called_in_plain_text(mutual: MutualTls) -> None:
+    problem = problem_of("ps", mutual.address)
+    assert problem.endswith(f"{mutual.address}: it speaks TLS; give its CA with --ca")
+    assert problem == problem_of("ps", mutual.address, "--insecure")
 
 
 def test_an_expired_certificate(authority: Authority) -> None:
     with tls_server(authority.issue("expired", "127.0.0.1", valid=EXPIRED)) as address:
-        problem = problem_of("ps", address, *options(authority, None))
+        problem = problem_of("ps", address, *of_ca(authority))
     assert problem.endswith("its certificate can't be verified: certificate has expired")
 
 
+@pytest.mark.variant
 def test_a_certificate_of_another_host(authority: Authority) -> None:
     with tls_server(authority.issue("elsewhere", "gateway.example")) as address:
-        problem = problem_of("ps", address, *options(authority, None))
+        problem = problem_of("ps", address, *of_ca(authority))
     assert "certificate is not valid for '127.0.0.1'" in problem
 
 
-def test_no_client_certificate(mutual: str, authority: Authority) -> None:
-    problem = problem_of("ps", mutual, *options(authority, None))
+def test_no_client_certificate(mutual: MutualTls, authority: Authority) -> None:
+    problem = problem_of("ps", mutual.address, *of_ca(authority))
     assert problem.endswith("it may require a client certificate, by --cert and --key")
 
 
-def test_a_client_certificate_that_is_not_accepted(mutual: str, authority: Authority) -> None:
+@pytest.mark.variant
+def test_a_client_certificate_that_is_not_accepted(mutual: MutualTls, authority: Authority) -> None:
     wrong = authority.issue("wrong_use", usage=[SERVER])
-    problem = problem_of("ps", mutual, *options(authority, wrong))
+    problem = problem_of(
+        "ps",
+        mutual.address,
+        *of_ca(authority),
+        "--cert",
+        str(wrong.certificate),
+        "--key",
+        str(wrong.key),
+    )
     assert problem.endswith("it may not accept the client certificate")
 
 
-def test_files_that_cannot_be_read(mutual: str, authority: Authority, tmp_path: Path) -> None:
+def test_files_that_cannot_be_read(mutual: MutualTls, authority: Authority, tmp_path: Path) -> None:
     absent, junk = tmp_path / "absent", tmp_path / "junk"
     junk.write_text("junk")
-    given = options(authority, None)
-    problem = problem_of("ps", mutual, *given, "--token-file", str(absent))
+    given = of_ca(authority)
+    problem = problem_of("ps", mutual.address, *given, "--token-file", str(absent))
     assert problem == f"Error: --token-file {absent}: No such file or directory"
-    problem = problem_of("ps", mutual, "--ca", str(absent))
+    problem = problem_of("ps", mutual.address, "--ca", str(absent))
     assert problem == f"Error: --ca {absent}: No such file or directory"
-    problem = problem_of("ps", mutual, "--ca", str(junk))
+    problem = problem_of("ps", mutual.address, "--ca", str(junk))
     assert problem.endswith(f"--ca {junk}: expected certificates in PEM")
 
 
 def test_doctor_tells_of_the_connection(
-    up: Up, mutual: str, authority: Authority, client: Issued
+    up: Up, mutual: MutualTls, authority: Authority, client: Issued
 ) -> None:
-    good = forebay_command("doctor", mutual, *options(authority, client), env=up.env).succeeded()
-    assert f"certificate: {mutual} shows it, expires in 23 hours" in good.out
-    bad = forebay_command("doctor", mutual, env=up.env)
+    good = forebay_command("doctor", mutual.address, *mutual.options, env=up.env).succeeded()
+    assert f"certificate: {mutual.address} shows it, expires in 23 hours" in good.out
+    bad = forebay_command("doctor", mutual.address, env=up.env)
     assert bad.code == 1
-    assert f"gateway: {mutual} does not answer: it speaks TLS" in bad.out
+    assert f"gateway: {mutual.address} does not answer: it speaks TLS" in bad.out
 
 
 # At start
@@ -247,7 +238,7 @@ def test_a_gateway_with_files_that_cannot_be_used_does_not_start(
 ) -> None:
     files = TlsFiles(tmp_path, server)
     shutil.copy(authority.issue("other").key, files.key)
-    env = {**up.env, **variables(files)}
+    env = {**up.env, **files.variables()}
     command = ("forebay", "gateway", "--listen", "127.0.0.1:0", "--processes", processes)
     ran = run(*command, env=env)
     assert ran.code == 1
@@ -262,7 +253,12 @@ def test_a_gateway_with_files_that_cannot_be_used_does_not_start(
 def two_processes(up: Up, files: TlsFiles) -> Iterator[tuple[Process, str, str]]:
     """The gateway, its address, and that of its metrics."""
     admin = f"127.0.0.1:{free_port()}"
-    env = {**up.env, **variables(files, FOREBAY_TLS__REFRESH_S="0.2", FOREBAY_ADMIN_LISTEN=admin)}
+    env = {
+        **up.env,
+        **files.variables(),
+        "FOREBAY_TLS__REFRESH_S": "0.2",
+        "FOREBAY_ADMIN_LISTEN": admin,
+    }
     with forebay_gateway("--processes", "2", env=env) as (gateway, address):
         yield gateway, address, admin
 
@@ -365,8 +361,9 @@ def break_and_repair(
     assert all_show("third", address, authority, client)
     problems = metric(admin, "forebay_identity_problems")
     assert sorted(problems.values()) == [1.0, 1.0]
-    env = environment(FOREBAY_LISTEN=address, **variables(files))
-    doctor = run("forebay", "doctor", *options(authority, client), env=env)
+    env = environment(FOREBAY_LISTEN=address, **files.variables())
+    files_of_client = ("--ca", str(authority.ca), "--cert", str(client.certificate))
+    doctor = run("forebay", "doctor", *files_of_client, "--key", str(client.key), env=env)
     assert f"problem tls: {files.certificate}" in doctor.out
     assert "expected certificates in PEM" in doctor.out
     files.certificate.write_text(whole)
