@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -432,6 +433,23 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_served(
                     received += tls.read(65_536)
                 except ssl.SSLWantReadError:
                     break
+
+
+def test_a_connection_holds_little_memory(
+    tmp_path: Path, authority: Authority, server: Issued, client: Issued
+) -> None:
+    context = context_of(authority, "h2")
+    context.load_cert_chain(client.certificate, client.key)
+    with rotating("native", tmp_path, authority, server) as (site, _, _), ExitStack() as stack:
+        stack.enter_context(RawConnection.greeted(site.address, context))
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(20):
+            caller = stack.enter_context(RawConnection.greeted(site.address, context))
+            caller.send(b"".join(caller.request(request_headers(path("Nothing").encode()))))
+            assert caller.reply().ended_properly
+        assert (tracemalloc.get_traced_memory()[0] - before) / 20 < 128 << 10
 
 
 def until_closed(connection: RawConnection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _SHUTDOWN_S = 5.0
 """How long a caller may take to answer the end of TLS."""
+_LOG_INTERVAL_S = 1.0
+_READ_BYTES = 64 << 10
+"""With 32 KiB, a message of 1 MiB takes a fifth more CPU."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +47,9 @@ class Handshakes:
         self._connections = connections
         self._make_protocol = make_protocol
         self._under_way: dict[asyncio.Transport, asyncio.Task[None]] = {}
+        self._next_log_at = 0.0
+        # Each connection holds a buffer of this size, by default of 256 KiB.
+        SSLProtocol.max_size = _READ_BYTES
 
     def accept(self) -> asyncio.Protocol:
         """The protocol of a connection that was just accepted."""
@@ -66,7 +73,6 @@ class Handshakes:
         task.add_done_callback(lambda _: self._under_way.pop(transport, None))
 
     async def _run(self, handshake: _Handshake, transport: asyncio.Transport) -> None:
-        peer = peer_of(transport)
         try:
             secure = await asyncio.get_running_loop().start_tls(
                 transport,
@@ -77,11 +83,19 @@ class Handshakes:
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
         except OSError as error:  # ssl.SSLError is one
-            _log.info("%s: the TLS handshake failed: %s", peer, error or "the caller left")
+            self._log_failure(transport, error)
             return
         self._under_way.pop(transport, None)
         if secure is not None:  # as Python 3.11 has it, where the caller left
             handshake.pass_on(secure, self._make_protocol())
+
+    def _log_failure(self, transport: asyncio.Transport, error: OSError) -> None:
+        """Logs one in a second; none of a caller that left, as a probe of the port does."""
+        now = asyncio.get_running_loop().time()
+        if isinstance(error, ConnectionResetError) or now < self._next_log_at:
+            return
+        self._next_log_at = now + _LOG_INTERVAL_S
+        _log.info("%s: the TLS handshake failed: %s", peer_of(transport), error)
 
 
 class _Handshake(asyncio.Protocol):
