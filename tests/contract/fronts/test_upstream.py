@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import grpc
 import ngh2
 import pytest
+from cryptography.x509 import UniformResourceIdentifier
 from hyperframe.frame import DataFrame
 
+from tests.certificates import Authority
 from tests.contract.fronts.site import path, serving
 from tests.faults.raw_http2 import Header, RawConnection, Reply, message, request_headers
 
@@ -99,3 +109,65 @@ def test_grpcio_calls_an_unknown_encoding_internal(address: str) -> None:
 def test_grpcio_takes_nothing_for_a_compressed_message(address: str) -> None:
     reply = answered(address, b"\1" + message(b"")[1:], (b"grpc-encoding", b"gzip"))
     assert (reply.headers[b"grpc-status"], reply.data) == (b"0", message(b""))
+
+
+def test_grpcio_cuts_a_property_off_at_a_zero_byte(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server_files = authority.issue("server", "127.0.0.1")
+    client_files = authority.issue("client", UniformResourceIdentifier("spiffe://d/a\0.evil"))
+    ca, key, chain = (
+        file.read_bytes() for file in (authority.ca, client_files.key, client_files.certificate)
+    )
+
+    def answer(_: bytes, context: Any) -> bytes:
+        (found,) = context.auth_context()["peer_spiffe_id"]
+        return bytes(found)
+
+    with ThreadPoolExecutor(1) as threads:
+        server = grpc.server(threads)
+        handlers = {"Answer": grpc.unary_unary_rpc_method_handler(answer)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", handlers),))
+        pair = (server_files.key.read_bytes(), server_files.certificate.read_bytes())
+        credentials = grpc.ssl_server_credentials([pair], ca, require_client_auth=True)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        server.start()
+        secure = grpc.ssl_channel_credentials(ca, key, chain)
+        with grpc.secure_channel(f"127.0.0.1:{port}", secure) as channel:
+            assert channel.unary_unary("/s/Answer")(b"", timeout=20) == b"spiffe://d/a"
+        server.stop(None).wait()
+
+
+# asyncio
+
+
+async def test_asyncio_sends_no_alert_when_a_handshake_fails(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    issued = authority.issue("server", "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+    context.load_verify_locations(authority.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    address = server.sockets[0].getsockname()
+
+    def end() -> type[Exception] | None:
+        """How the connection of a client without a certificate ends."""
+        trusting = ssl.create_default_context(cafile=str(authority.ca))
+        with (
+            socket.create_connection(address, timeout=20) as plain,
+            trusting.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            try:
+                return None if secure.recv(1) == b"" else AssertionError
+            except OSError as error:
+                return type(error)
+
+    async with server:
+        assert await asyncio.to_thread(end) in (None, ConnectionResetError, ssl.SSLEOFError)
+
+
+async def test_asyncio_holds_a_whole_buffer_for_each_connection_with_tls() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    loop = asyncio.get_running_loop()
+    one: Any = SSLProtocol(loop, asyncio.Protocol(), context, loop.create_future(), True)
+    assert len(one._ssl_buffer) == one.max_size
