@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
@@ -16,8 +17,11 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 
 import forebay
+from forebay.compute.v1.compute_pb2 import AddRequest
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.certificates import EXPIRED, SERVER, Authority, Issued, TlsFiles
 from tests.commands import Ran, run
 from tests.conftest import Up
@@ -227,6 +231,63 @@ def test_doctor_tells_of_the_connection(
     bad = forebay_command("doctor", mutual.address, env=up.env)
     assert bad.code == 1
     assert f"gateway: {mutual.address} does not answer: it speaks TLS" in bad.out
+
+
+# Who calls
+
+SHOP = "spiffe://prod.example/ns/acme/sa/shop"
+AUTH = {
+    "FOREBAY_AUTH__SPIFFE": json.dumps(
+        [
+            {"pattern": "spiffe://prod.example/ns/{tenant}/sa/{subject}", "roles": ["caller"]},
+            {"pattern": "spiffe://prod.example/guest/{tenant}/{subject}", "roles": ["guest"]},
+        ]
+    ),
+    "FOREBAY_ROLES": json.dumps(
+        {"caller": ["forebay.compute.v1.ComputeService.*"], "guest": ["forebay.calls.read"]}
+    ),
+}
+
+
+def outcome(address: str, authority: Authority, client: Issued | None) -> grpc.StatusCode:
+    """The status of an Add over a new connection."""
+    files = (client.key.read_bytes(), client.certificate.read_bytes()) if client else (None, None)
+    credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes(), *files)
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.secure_channel(address, credentials, own) as channel:
+        future: Any = ComputeServiceStub(channel).Add.future(AddRequest(x=1, y=2), timeout=30)
+        code: grpc.StatusCode = future.code()
+        return code
+
+
+def test_callers_are_those_of_their_certificates(
+    up: Up, tmp_path: Path, authority: Authority, server: Issued
+) -> None:
+    issue, foreign = authority.issue, Authority(tmp_path)
+    dns = x509.DNSName(SHOP)
+    lookalikes = [
+        issue("none"),
+        issue("dns", dns),
+        issue("name", common_name=SHOP),
+        issue("two", SHOP, "spiffe://prod.example/ns/other/sa/shop"),
+        issue("zero", x509.UniformResourceIdentifier(f"{SHOP}\0.evil")),
+        issue("elsewhere", "spiffe://other.example/ns/acme/sa/shop"),
+    ]
+    refused = [
+        None,
+        issue("expired", SHOP, valid=EXPIRED),
+        issue("server_only", SHOP, usage=[SERVER]),
+        foreign.issue("foreign", SHOP),
+    ]
+    files = TlsFiles(tmp_path, server, authority.ca)
+    with forebay_gateway(env={**up.env, **files.variables(), **AUTH}) as (_, address):
+        assert outcome(address, authority, issue("shop", SHOP)) is grpc.StatusCode.OK
+        for one in lookalikes:
+            assert outcome(address, authority, one) is grpc.StatusCode.UNAUTHENTICATED
+        for other in refused:
+            assert outcome(address, authority, other) is grpc.StatusCode.UNAVAILABLE
+        guest = issue("guest", "spiffe://prod.example/guest/acme/visitor")
+        assert outcome(address, authority, guest) is grpc.StatusCode.PERMISSION_DENIED
 
 
 # At start
