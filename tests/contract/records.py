@@ -47,6 +47,7 @@ _ORDINARY = NewCall(
     live=False,
     idle_s=60.0,
     fingerprint="uu-1",
+    caller=b"jane",
 )
 
 

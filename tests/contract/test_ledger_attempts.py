@@ -136,6 +136,7 @@ def test_a_handler_starts_with_all_that_it_needs(ledger: BlockingLedger) -> None
         window_bytes=expected.window_bytes,
         live=False,
         fingerprint="uu-1",
+        caller=b"jane",
     )
 
 

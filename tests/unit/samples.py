@@ -101,15 +101,18 @@ def context(
     metadata: Sequence[tuple[str, str | bytes]] = (),
     timeout_s: float | None = None,
     send_initial: Callable[[bytes], None] = lambda metadata: None,
+    call: CallKey = CALL,
+    caller: call_pb2.Caller | None = None,
 ) -> CallContext:
     """A handler's context, with a wide flow-control window."""
     return CallContext(
-        CALL,
+        call,
         1,
         metadata=metadata,
         timeout_s=timeout_s,
         flow=FlowControl(1 << 20, 1 << 20),
         send_initial=send_initial,
+        caller=caller,
     )
 
 

@@ -59,6 +59,7 @@ FIELDS = (
     Field("fingerprint", _TEXT, ACTIVE, "gateway", "Version of the method's messages"),
     Field("request", _BYTES, _WITH_REQUESTS, "gateway", "The request message of a unary request"),
     Field("metadata", _BYTES, ACTIVE, "gateway", "Request metadata that the handler gets"),
+    Field("caller", _BYTES, ACTIVE, "gateway", "`forebay.v1.Caller`; unset: not authenticated"),
     Field("traceparent", _TEXT, ALL, "gateway", "W3C trace context; unset: the call is not traced"),
     Field("attached", _FLAG, ALL, "gateway", "1: another caller attached to the call"),
     # Where its task message goes.

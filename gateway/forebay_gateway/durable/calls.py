@@ -35,6 +35,7 @@ from forebay_gateway.durable.response_writer import ResponseWriter
 from forebay_gateway.durable.stall import StallLimit
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
+from forebay_gateway.identity.caller import caller_bytes
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
@@ -175,6 +176,7 @@ class _DurableRpc:
             request=b"" if self._method.client_streaming else incoming.first or b"",
             digest=incoming.digest,
             traceparent="" if incoming.span is None else incoming.span.producer_traceparent,
+            caller=caller_bytes(self._context.principal),
         )
 
     async def _attach(self) -> tuple[str, bool]:

@@ -44,6 +44,7 @@ from forebay_backends.telemetry.call_labels import about_call, name_call, stored
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fleet.monitor import FleetMonitor
+from forebay_gateway.identity.caller import caller_message
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.context import Context
@@ -86,7 +87,11 @@ class EphemeralCalls:
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes:
         """Sends the call, waits for its reply, and returns the response."""
         options = incoming.options
-        member = call_pb2.BatchMember(call_id=uuid7(), metadata=options.forwarded_metadata)
+        member = call_pb2.BatchMember(
+            call_id=uuid7(),
+            metadata=options.forwarded_metadata,
+            caller=caller_message(context.principal),
+        )
         request = incoming.first or b""
         name_call(member.call_id)
         call = EphemeralCall(

@@ -17,6 +17,7 @@ def new_call(
     request: bytes,
     digest: str,
     traceparent: str = "",
+    caller: bytes = b"",
 ) -> NewCall:
     """The record of a call that is being accepted; `timeout_s` is the caller's."""
     limits = method.route.limits
@@ -45,6 +46,7 @@ def new_call(
         idle_s=limits.idle_s or settings.idle_s,
         fingerprint=method.fingerprint,
         traceparent=traceparent,
+        caller=caller,
     )
 
 

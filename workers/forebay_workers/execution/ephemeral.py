@@ -126,6 +126,7 @@ class _Run:
             timeout_s=min(limits_s, default=None),
             flow=FlowControl(settings.window_bytes, settings.item_bytes),
             send_initial=send_initial,
+            caller=member.caller if member.HasField("caller") else None,
         )
 
     def _invoke(

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 POLL_INTERVAL_S = LEASE_S / 3
 """How often a waiting handler reads the ledger, since notices may be lost."""
 
+TENANT, SUBJECT, ROLES, ISSUER = "tenant", "subject", "roles", "issuer"
+"""Keys of `auth_context`."""
+
 _NO_DEADLINE_S = float(2**63 - 1)
 """As grpc.server has it, so that `min(context.time_remaining(), 10)` works without a deadline."""
 
@@ -46,7 +49,10 @@ class Metadatum(NamedTuple):
 
 
 class CallContext(grpc.ServicerContext):
-    """The context of one attempt of one call. Methods of grpc's context are for the handler."""
+    """The context of one attempt of one call. Methods of grpc's context are for the handler.
+
+    `caller` is None where authentication is off.
+    """
 
     def __init__(
         self,
@@ -57,8 +63,10 @@ class CallContext(grpc.ServicerContext):
         timeout_s: float | None,
         flow: FlowControl,
         send_initial: Callable[[bytes], None],
+        caller: call_pb2.Caller | None = None,
     ) -> None:
         self.call = call
+        self._caller = caller
         self.attempt = attempt
         self.span: AttemptSpan | None = None
         self.stopped: str | None = None
@@ -186,17 +194,25 @@ class CallContext(grpc.ServicerContext):
         """Returns the call's key: the ledger does not keep the caller's address."""
         return f"forebay:{self.call}"
 
-    def peer_identities(self) -> None:
-        """None: there is no authentication yet."""
-        return
+    def peer_identities(self) -> tuple[bytes, ...] | None:
+        """Returns the caller's subject; None where authentication is off."""
+        return None if self._caller is None else (self._caller.subject.encode(),)
 
-    def peer_identity_key(self) -> None:
-        """None: there is no authentication yet."""
-        return
+    def peer_identity_key(self) -> str | None:
+        """Returns `subject`, the key of `peer_identities` in `auth_context`; None as there."""
+        return None if self._caller is None else SUBJECT
 
-    def auth_context(self) -> Mapping[str, bytes]:
-        """Empty: there is no authentication yet."""
-        return {}
+    # grpc.server has several values to a key, too; types-grpcio has one.
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:  # type: ignore[override]
+        """Returns the caller's tenant, subject, roles and issuer; empty where it is not known."""
+        if self._caller is None:
+            return {}
+        return {
+            TENANT: (self.call.owner.encode(),),
+            SUBJECT: (self._caller.subject.encode(),),
+            ROLES: tuple(role.encode() for role in self._caller.roles),
+            ISSUER: (self._caller.issuer.encode(),),
+        }
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """No effect: the gateway's server compresses."""

@@ -29,6 +29,7 @@ ANNOUNCE_ABOVE_BYTES = 64 * 1024
 class Begun:
     """The data that a worker needs to start a handler.
 
+    `caller` is a serialized `forebay.v1.Caller`, empty where authentication is off.
     `inputs` is the number of requests, None if `request` is the only one; for a live call, the
     number that has arrived so far. `fingerprint` is the gateway's fingerprint of the method,
     empty if it sent none.
@@ -43,6 +44,7 @@ class Begun:
     window_bytes: int
     live: bool
     fingerprint: str = ""
+    caller: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def _renewed(reply: Reply) -> list[Refused | None]:
 def _begun(reply: Reply) -> Begun | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
-    _, method, request, inputs, metadata, timeout, item_limit, window, live, fingerprint = reply
+    _, method, request, inputs, metadata, timeout, item_limit, window, live, *about = reply
+    fingerprint, caller = about
     return Begun(
         method.decode(),
         request,
@@ -150,6 +153,7 @@ def _begun(reply: Reply) -> Begun | Refused:
         int(window),
         live == b"1",
         fingerprint.decode(),
+        caller,
     )
 
 

@@ -57,6 +57,7 @@ class NewCall:
     idle_s: float
     fingerprint: str = ""
     traceparent: str = ""
+    caller: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def _unset_if_default(new: NewCall) -> dict[str, Argument]:
     return {
         "priority": new.priority,
         "metadata": new.metadata,
+        "caller": new.caller,
         "run_limit_ms": milliseconds(new.run_limit_s, at_least=1),
         "linger_ms": milliseconds(new.linger_s),
         "detach": int(new.detach),

@@ -120,6 +120,44 @@ class Metadata(_message.Message):
 Global___Metadata: _TypeAlias = Metadata  # noqa: Y015
 
 @_typing.final
+class Caller(_message.Message):
+    """Who made a call, for its handler. The token that proved it stays in the gateway; the tenant is the
+    owner in the call's key.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """The subject, such as a user or a service."""
+    issuer: _builtins.str
+    """Who vouches for the subject: the `iss` of a JWT, "spiffe" for a certificate, or "keys" for an API
+    key. Subjects of two issuers are two callers, whatever their names.
+    """
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the roles that the caller has. There may be some that the gateway's settings do not
+        define.
+        """
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+        issuer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer", b"issuer", "roles", b"roles", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Caller: _TypeAlias = Caller  # noqa: Y015
+
+@_typing.final
 class Outcome(_message.Message):
     """The outcome of an attempt."""
 
@@ -209,6 +247,7 @@ class BatchMember(_message.Message):
     BEGIN_BY_MS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id."""
     request: _builtins.bytes
@@ -227,6 +266,10 @@ class BatchMember(_message.Message):
         the gateway traces calls.
         """
 
+    @_builtins.property
+    def caller(self) -> Global___Caller:
+        """Who made the call. Unset where authentication is off."""
+
     def __init__(
         self,
         *,
@@ -236,10 +279,11 @@ class BatchMember(_message.Message):
         begin_by_ms: _builtins.int = ...,
         metadata: Global___Metadata | None = ...,
         attempt: _builtins.int = ...,
+        caller: Global___Caller | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "call_id", b"call_id", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "call_id", b"call_id", "caller", b"caller", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.rpc import code_pb2, status_pb2
 
 from forebay.metadata import from_pairs, to_pairs
 from forebay.v1 import call_pb2
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Flow
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.interrupted import Aborted
@@ -150,7 +151,21 @@ def test_a_handler_reads_the_metadata_that_was_passed_on() -> None:
     assert list(context(metadata=pairs).invocation_metadata()) == pairs
 
 
-def test_the_peer_is_the_call_and_has_no_identity() -> None:
+def test_a_handler_sees_who_called() -> None:
+    caller = call_pb2.Caller(subject="jane", roles=["caller", "editor"], issuer="keys")
+    subject: grpc.ServicerContext = context(call=CallKey("id", "acme"), caller=caller)
+    assert subject.auth_context() == {
+        "tenant": (b"acme",),
+        "subject": (b"jane",),
+        "roles": (b"caller", b"editor"),
+        "issuer": (b"keys",),
+    }
+    key = subject.peer_identity_key()
+    assert key is not None
+    assert subject.peer_identities() == subject.auth_context()[key]
+
+
+def test_the_peer_is_the_call_and_has_no_identity_without_authentication() -> None:
     subject: grpc.ServicerContext = context()
     assert subject.peer_identities() is None
     assert subject.peer_identity_key() is None
