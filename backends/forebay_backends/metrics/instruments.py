@@ -265,7 +265,7 @@ INSTRUMENTS = (
         "problems",
         ("of",),
         "Files and URLs that can't be used as they are now, so that the last good keys and "
-        "certificates are in force; of: tokens, tls",
+        "certificates are in force, and an audit log that can't be written; of: tokens, tls, audit",
     ),
     Instrument(
         "forebay_jwks_age_seconds",

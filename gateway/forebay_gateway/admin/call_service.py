@@ -13,19 +13,20 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, Item, ItemsStored
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Backlog, ObservedCall, observe
+from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.call_names import name_of
 from forebay_gateway.admin.fleet_messages import length, queue_message, stamp, worker_message
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import response_of, served_method
-from forebay_gateway.admin.operations import found, reached_call
+from forebay_gateway.admin.operations import found
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.admission.admission import RETRY_AFTER_S
+from forebay_gateway.audit.entry import Event
 from forebay_gateway.durable.item_sequence import items_per_fetch
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
-from forebay_gateway.identity.tenant_access import May, reaches_tenant
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.own_methods import OwnMethod, by_path, server_streaming, unary
 
@@ -46,9 +47,9 @@ class CallService:
         channel: str,
         plain_consumers_of: Callable[[Method], Consumers],
         expected_wait_s: Callable[[str], float | None],
-        may: May,
+        access: CallAccess,
     ) -> None:
-        self._may = may
+        self._access = access
         self._ledger = ledger
         self._broker = broker
         self._fleet = fleet
@@ -97,12 +98,12 @@ class CallService:
     ) -> pb.ListWorkersResponse:
         """Every live worker and what it runs; raises BackendUnavailable."""
         await self._fleet.refresh()
-        principal = context.principal
+        caller = context.principal.tenant
 
         def names_of(keys: Sequence[str]) -> list[str]:
             calls = map(CallKey.parse, keys)
-            reached = (call for call in calls if reaches_tenant(principal, self._may, call.owner))
-            return [name_of(call, principal.tenant) for call in reached]
+            reached = (call for call in calls if self._access.reaches(context, call.owner))
+            return [name_of(call, caller) for call in reached]
 
         method_of_task = {method.route.task: method.name for method in self._methods.values()}
         return pb.ListWorkersResponse(
@@ -132,7 +133,9 @@ class CallService:
         self, request: pb.ReadItemsRequest, context: Context
     ) -> AsyncIterator[pb.ReadItemsResponse]:
         """The call's items from `first` on; with `follow`, also those that are emitted later."""
-        call, ordinal = reached_call(request.name, context, self._may), request.first
+        method = f"{SERVICE}/ReadItems"
+        call = self._access.call(request.name, context, Event.READ, method)
+        ordinal = request.first
         with self._observers.open(call, Item, ItemsStored, Ending) as observer:
             while True:
                 observed = found(await self._ledger.run(observe(call, self._channel)))

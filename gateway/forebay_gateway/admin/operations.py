@@ -17,14 +17,14 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.inspection import delete, describe, observe
-from forebay_gateway.admin.call_names import call_of, owner_of_collection
+from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.filters import parse_filter
 from forebay_gateway.admin.listing import Listing
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operation_messages import operation_of
 from forebay_gateway.admin.pages import cursor_of, page_size, token_of
+from forebay_gateway.audit.entry import Event
 from forebay_gateway.durable.watches import LEASE_CHECK_INTERVAL_S
-from forebay_gateway.identity.tenant_access import May, check_tenant
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.outcomes import call_unknown
 from forebay_gateway.rpc.own_methods import OwnMethod, by_path, unary
@@ -48,13 +48,13 @@ class Operations:
         methods: Mapping[str, Method],
         observers: Observers,
         channel: str,
-        may: May,
+        access: CallAccess,
     ) -> None:
         self._ledger = ledger
         self._methods = methods
         self._observers = observers
         self._channel = channel
-        self._may = may
+        self._access = access
         self._listing = Listing(ledger, methods)
 
     def own_methods(self) -> dict[str, OwnMethod]:
@@ -70,18 +70,20 @@ class Operations:
 
     async def get(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
         """The call's current state."""
-        return await self._operation(self._call(request.name, context), context)
+        call = self._call(request.name, context, Event.READ, "GetOperation")
+        return await self._operation(call, context)
 
     async def cancel(self, request: pb.CancelOperationRequest, context: Context) -> empty_pb2.Empty:
         """Cancels the call; a call that has ended stays as it is."""
-        refused = await self._ledger.run(cancel(self._call(request.name, context)))
+        call = self._call(request.name, context, Event.CANCEL, "CancelOperation")
+        refused = await self._ledger.run(cancel(call))
         if refused is not None and refused.why is Refusal.UNKNOWN:
             raise call_unknown()
         return empty_pb2.Empty()
 
     async def delete(self, request: pb.DeleteOperationRequest, context: Context) -> empty_pb2.Empty:
         """Deletes the record of a call that has ended."""
-        call = self._call(request.name, context)
+        call = self._call(request.name, context, Event.DELETE, "DeleteOperation")
         refused = await self._ledger.run(delete(call))
         if refused is None:
             return empty_pb2.Empty()
@@ -94,7 +96,7 @@ class Operations:
 
     async def wait(self, request: pb.WaitOperationRequest, context: Context) -> pb.Operation:
         """Waits until the call has ended or the timeout is over; returns its state then."""
-        call = self._call(request.name, context)
+        call = self._call(request.name, context, Event.READ, "WaitOperation")
         give_up_at = time.monotonic() + _wait_s(request, context)
         with self._observers.open(call, Ending) as observer:
             while not found(await self._ledger.run(observe(call, self._channel))).state.terminal:
@@ -108,16 +110,14 @@ class Operations:
         self, request: pb.ListOperationsRequest, context: Context
     ) -> pb.ListOperationsResponse:
         """A page of calls, newest first."""
-        principal, parent = context.principal, request.name
-        owner = owner_of_collection(parent, principal.tenant)
-        check_tenant(principal, self._may, owner)
+        caller, parent = context.principal.tenant, request.name
+        owner = self._access.collection(parent, context, f"{SERVICE}/ListOperations")
         if request.return_partial_success:
             problem = "can't be set: a listing never leaves out calls that it can't reach"
             raise InvalidRequest(
                 f"return_partial_success {problem}",
                 violations=(FieldViolation("return_partial_success", problem),),
             )
-        caller = principal.tenant
         wanted, size = parse_filter(request.filter, caller), page_size(request.page_size)
         after = wanted.start
         if request.page_token:
@@ -128,22 +128,12 @@ class Operations:
             next_page_token="" if read_to is None else token_of(read_to, request.filter, parent),
         )
 
-    def _call(self, name: str, context: Context) -> CallKey:
-        return reached_call(name, context, self._may)
+    def _call(self, name: str, context: Context, event: Event, method: str) -> CallKey:
+        return self._access.call(name, context, event, f"{SERVICE}/{method}")
 
     async def _operation(self, call: CallKey, context: Context) -> pb.Operation:
         description = found(await self._ledger.run(describe(call, _MAX_ITEM_BYTES, review=True)))
         return operation_of(call, context.principal.tenant, description, self._methods)
-
-
-def reached_call(name: str, context: Context, may: May) -> CallKey:
-    """The call of that name, if the caller may reach its tenant's; whether it exists is not asked.
-
-    Raises InvalidRequest and PermissionDenied.
-    """
-    call = call_of(name, context.principal.tenant)
-    check_tenant(context.principal, may, call.owner)
-    return call
 
 
 def found(answer: T | Refused) -> T:

@@ -19,6 +19,7 @@ from forebay_backends.broker.base import Broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import CallEvent, GatewayFrame
 from forebay_gateway.admin import call_service, operations
+from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.call_service import CallService
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
@@ -26,7 +27,6 @@ from forebay_gateway.admin.process_service import ProcessService
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import Consumers
-from forebay_gateway.identity.tenant_access import May
 from forebay_gateway.rpc.own_methods import OwnMethod, refused
 
 SERVICES = (operations.SERVICE, call_service.SERVICE)
@@ -51,19 +51,19 @@ class AdminServices:
         durations: Collector,
         *,
         is_open: bool,
-        may: May,
+        access: CallAccess,
     ) -> None:
         self._is_open = is_open
         self._fleet = fleet
         self._rates = TaskRates()
         self._observers = Observers()
         by_name = {method.name: method for method in methods}
-        self._operations = Operations(ledger, by_name, self._observers, channel, may)
+        self._operations = Operations(ledger, by_name, self._observers, channel, access)
         self._calls = CallService(
             *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
             plain_consumers_of,
             expected_wait_s,
-            may,
+            access,
         )
         self.process = ProcessService(durations, by_name, self._calls.queues)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forebay.errors import Unauthenticated
@@ -51,6 +51,11 @@ class Verifiers:
     def is_ready(self) -> bool:
         """Whether all tokens can be verified: false until each issuer's keys were fetched."""
         return self._jwt is None or self._jwt.is_ready
+
+    @property
+    def keys_in_force(self) -> dict[str, Mapping[str, object]]:
+        """By file or issuer, then by the key's id."""
+        return {name: keys for one in self._all for name, keys in one.keys_in_force.items()}
 
     @property
     def problems(self) -> list[str]:

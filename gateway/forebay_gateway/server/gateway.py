@@ -18,7 +18,9 @@ from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, SettingsError
 from forebay_backends.settings.addresses import is_loopback
 from forebay_backends.telemetry.tracing import TracingError, make_tracing
+from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admission.queue_limits import QueueLimits
+from forebay_gateway.audit.audit_log import AuditLog, open_audit
 from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
@@ -41,6 +43,7 @@ from forebay_gateway.server.figures import expected_waits, plain_queue_figures
 from forebay_gateway.server.handlers import Wrap, find_handler, own_handlers
 from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.identity import Identity, make_identity, warn_if_insecure
+from forebay_gateway.server.key_watch import watch_keys
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.ledger_calls import LedgerCalls
 from forebay_gateway.server.limits import (
@@ -89,8 +92,8 @@ async def running_gateway(
     methods = methods or load_methods(settings)
     identity = make_identity(settings, methods)
     await check_backend_urls(settings, methods)
-    with _port(settings) as listen:
-        gateway = _Gateway(settings.of_one_process(), methods, listen, process, identity)
+    with open_audit(settings) as audit, _port(settings) as listen:
+        gateway = _Gateway(settings.of_one_process(), methods, listen, process, identity, audit)
         async with gateway.admin_port(), asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
             await gateway.subscribed()
@@ -129,8 +132,10 @@ class _Gateway:
         listen: str,
         process: str,
         identity: Identity | None,
+        audit: AuditLog,
     ) -> None:
         self._settings = settings
+        self._audit = audit
         self._identity = identity
         admin_is_open = identity is not None or is_loopback(listen)
         self._metrics = GatewayMetrics(
@@ -149,7 +154,7 @@ class _Gateway:
                 plain_consumers_of=self._plain_consumers_of,
                 metrics=self._metrics,
                 expected_wait_s=lambda queue: queues[""][queue].wait_s,
-                may=unless_known if identity is None else identity.may,
+                access=CallAccess(unless_known if identity is None else identity.may, audit),
             )
             if needs_ledger(methods)
             else None
@@ -193,6 +198,8 @@ class _Gateway:
             self._metrics.read_process.append(self._tls.figures)
         if identity is not None:
             self._metrics.read_process.append(identity.figures)
+        if audit.is_on:
+            self._metrics.read_process.append(audit.figures)
         self.front = _front(settings, find, listen, self._tls)
         scaler = ExternalScaler(self._scaled_queues(), queues)
         for_operators = own_handlers((), self.health, admin, reads, scaler)
@@ -208,6 +215,12 @@ class _Gateway:
 
     def _on_denied(self, context: Context, denial: Denial) -> None:
         self._metrics.denied(denial.path.removeprefix("/"), denial.error.reason)
+        self._audit.denied(
+            *(context, denial.error),
+            path=denial.path,
+            permission=denial.permission,
+            principal=denial.principal,
+        )
 
     @asynccontextmanager
     async def admin_port(self) -> AsyncIterator[None]:
@@ -254,6 +267,9 @@ class _Gateway:
             yield self._tls.files.watch()
         if self._identity is not None:
             yield from self._identity.loops(partial(self._set_main, "identity"))
+        if self._audit.is_on:
+            yield self._audit.run()
+            yield watch_keys(self._audit, self._identity, self._tls)
         yield SlowCallbacks(self._metrics.slow_callback).watch()
 
     async def subscribed(self) -> None:

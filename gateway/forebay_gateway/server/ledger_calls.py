@@ -17,6 +17,7 @@ from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import Settings
+from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
@@ -25,7 +26,6 @@ from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.route_warnings import watch_routes
 from forebay_gateway.fleet.worker_problems import Consumers
-from forebay_gateway.identity.tenant_access import May
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.uuid7 import uuid7
 from forebay_gateway.scaling.queues import LedgerQueues
@@ -53,7 +53,7 @@ class LedgerCalls:
         plain_consumers_of: Callable[[Method], Consumers],
         metrics: GatewayMetrics,
         expected_wait_s: Callable[[str], float | None],
-        may: May,
+        access: CallAccess,
     ) -> None:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
@@ -84,7 +84,7 @@ class LedgerCalls:
             expected_wait_s,
             metrics.rpc_seconds,
             is_open=admin_is_open,
-            may=may,
+            access=access,
         )
         self._watches = Watches(
             self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)

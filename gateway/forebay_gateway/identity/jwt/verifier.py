@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from forebay.errors import Unauthenticated
@@ -60,6 +60,14 @@ class JwtVerifier:
     def problems(self) -> list[str]:
         stores = (issuer.store for issuer in self._issuers.values())
         return [store.problem for store in stores if store.problem is not None]
+
+    @property
+    def keys_in_force(self) -> dict[str, Mapping[str, object]]:
+        """By issuer, then by id; a key without an id is under the empty one."""
+        return {
+            name: {key.key_id or "": key for key in issuer.store.keys.keys}
+            for name, issuer in self._issuers.items()
+        }
 
     @property
     def ages_s(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class KeysFile:
     def roles(self) -> tuple[str, ...]:
         """The roles that the keys have now."""
         return tuple(sorted({role for key, _ in self._keys.values() for role in key.roles}))
+
+    @property
+    def keys_in_force(self) -> Mapping[str, object]:
+        """By id; another object whenever the file was read."""
+        return self._keys
 
     async def watch(self) -> None:
         """Keeps the keys up to date, until cancelled."""
@@ -99,6 +104,11 @@ class ApiKeyVerifier:
     @property
     def problems(self) -> list[str]:
         return [file.problem for file in self._files if file.problem is not None]
+
+    @property
+    def keys_in_force(self) -> dict[str, Mapping[str, object]]:
+        """By file, then by id."""
+        return {str(file.path): file.keys_in_force for file in self._files}
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:

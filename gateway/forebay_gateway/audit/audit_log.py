@@ -1,0 +1,214 @@
+"""Writes what callers were refused, and what some of them did, to the logger `forebay.audit`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from forebay.errors import BackendUnavailable, ForebayError
+from forebay.metadata import CALL_ID
+from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.ledger.keys import is_call_id
+from forebay_backends.metrics.registry import Figures
+from forebay_backends.settings import Settings, SettingsError
+from forebay_backends.telemetry.call_labels import traceparent_of
+from forebay_gateway.admission.caller_identity import caller_of
+from forebay_gateway.audit.audit_file import AuditFile, AuditStream
+from forebay_gateway.audit.denial_limit import DenialLimit
+from forebay_gateway.audit.entry import Decision, Entry, Event
+from forebay_gateway.identity.principal import Principal
+from forebay_gateway.rpc.context import Context
+
+WINDOW_S = 10.0
+ALL_TENANTS = "-"
+
+_RETRY_AFTER_S = 5.0
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
+
+_log = logging.getLogger(__name__)
+_audit = logging.getLogger("forebay.audit")
+
+Write: TypeAlias = Callable[[str], None]
+
+
+class AuditLog:
+    """One per gateway process; `write` gets lines, and raises OSError. None: there is no log.
+
+    What `is_required` to be in the log fails where the log can't be written.
+    """
+
+    def __init__(self, write: Write | None, *, is_required: bool = False) -> None:
+        self._write = write
+        self._is_required = is_required
+        self._limit = DenialLimit()
+        self._is_broken = False
+        self._outage = OutageLog(
+            _log, "the audit log can't be written", "the audit log is written again"
+        )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a log."""
+        return self._write is not None
+
+    def denied(
+        self,
+        context: Context,
+        error: ForebayError,
+        *,
+        path: str,
+        permission: str,
+        principal: Principal | None = None,
+        event: Event = Event.RPC,
+        owner: str | None = "",
+        call_id: str = "",
+    ) -> None:
+        """An RPC was refused; `path` is empty if it is not served.
+
+        `principal` is by default the context's, `call_id` that of the metadata. `owner` is as in
+        `allowed`, empty where it is not known.
+        """
+        peer = context.peer()
+        if self._write is None or not self._limit.admits(caller_of(peer)):
+            return
+        metadata = tuple(context.invocation_metadata() or ())
+        self._put(
+            Entry(
+                event=event,
+                decision=Decision.DENY,
+                permission=permission,
+                principal=context.principal if principal is None else principal,
+                peer=peer,
+                method=path.removeprefix("/"),
+                owner=ALL_TENANTS if owner is None else owner,
+                call_id=call_id or _call_id(metadata),
+                trace_id=_trace_id(metadata),
+                reason=error.reason,
+                message=error.message,
+            )
+        )
+
+    def allowed(
+        self,
+        context: Context,
+        event: Event,
+        *,
+        method: str,
+        permission: str,
+        owner: str | None,
+        call_id: str = "",
+    ) -> None:
+        """A caller is about to do it; `owner` is the call's, None: the calls of all tenants.
+
+        Raises BackendUnavailable if it must be in the log, and can't be written.
+        """
+        if self._write is None:
+            return
+        written = self._put(
+            Entry(
+                event=event,
+                decision=Decision.ALLOW,
+                permission=permission,
+                principal=context.principal,
+                peer=context.peer(),
+                method=method,
+                owner=ALL_TENANTS if owner is None else owner,
+                call_id=call_id,
+                trace_id=_trace_id(context.invocation_metadata() or ()),
+            )
+        )
+        if not written and self._is_required:
+            raise BackendUnavailable(
+                "the gateway can't write its audit log, without which it does not do this",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+
+    def keys_changed(self, what: str, change: str, *, is_good: bool = True) -> None:
+        """Keys or certificates in force have changed, or new ones were refused."""
+        decision = Decision.ALLOW if is_good else Decision.DENY
+        self._put(Entry(event=Event.KEYS, decision=decision, method=what, message=change))
+
+    def end_window(self) -> None:
+        """Writes how many denials got no entry, and lets new ones have some."""
+        for peer, count in self._limit.next_window().items():
+            self._put(Entry(event=Event.OMITTED, decision=Decision.DENY, peer=peer, count=count))
+
+    async def run(self) -> None:
+        """Ends each window, until cancelled."""
+        while True:
+            await asyncio.sleep(WINDOW_S)
+            self.end_window()
+
+    def figures(self) -> Figures:
+        """Whether the last entry could not be written."""
+        return {"forebay_identity_problems": {("audit",): int(self._is_broken)}}
+
+    def _put(self, entry: Entry) -> bool:
+        """Whether it was written."""
+        if self._write is None:
+            return True
+        try:
+            self._write(entry.line(time.time()))
+        except (OSError, ValueError) as error:  # a closed stream raises ValueError
+            self._is_broken = True
+            self._outage.failed(error)
+            return False
+        self._is_broken = False
+        self._outage.succeeded()
+        return True
+
+
+NO_AUDIT = AuditLog(None)
+"""Where authentication is off, and no file is set."""
+
+
+@contextmanager
+def open_audit(settings: Settings) -> Iterator[AuditLog]:
+    """The audit log that the settings describe; closed at the end of the block.
+
+    Raises SettingsError if the file can't be written.
+    """
+    if not settings.auth.is_on and settings.audit_file is None and not settings.audit_required:
+        yield NO_AUDIT
+        return
+    handler = _handler(settings)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    _audit.addHandler(handler)
+    _audit.setLevel(logging.INFO)
+    was_propagated, _audit.propagate = _audit.propagate, False
+    log = AuditLog(_audit.info, is_required=settings.audit_required)
+    try:
+        yield log
+    finally:
+        log.end_window()
+        _audit.propagate = was_propagated
+        _audit.removeHandler(handler)
+        handler.close()
+
+
+def _handler(settings: Settings) -> logging.Handler:
+    if settings.audit_file is None:
+        return AuditStream(sys.stderr)
+    try:
+        return AuditFile(settings.audit_file)
+    except OSError as error:
+        raise SettingsError(
+            f"audit_file, {settings.audit_file}: {error.strerror}; the gateway must be able to "
+            "append to it"
+        ) from error
+
+
+def _call_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    given = next((value for key, value in metadata if key == CALL_ID), "")
+    return given if isinstance(given, str) and is_call_id(given) else ""
+
+
+def _trace_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    found = _TRACEPARENT.match(traceparent_of(metadata))
+    return found[1] if found else ""

@@ -1,0 +1,47 @@
+"""Tells the audit log which keys and certificates come into force, and which can't be used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from forebay_gateway.audit.audit_log import AuditLog
+from forebay_gateway.audit.key_changes import Keys, KeyWatch
+from forebay_gateway.server.identity import Identity
+
+if TYPE_CHECKING:
+    from forebay_gateway.tls.server_tls import ServerTls
+
+INTERVAL_S = 1.0
+_TLS = "tls"
+
+
+async def watch_keys(audit: AuditLog, identity: Identity | None, tls: ServerTls | None) -> None:
+    """Compares what is in force with what was, once a second, until cancelled."""
+    watch = KeyWatch(_keys(identity, tls), [])
+    while True:
+        for source, change in watch.changes(_keys(identity, tls)):
+            audit.keys_changed(source, change)
+        for problem in watch.new_problems(_problems(identity, tls)):
+            audit.keys_changed("", problem, is_good=False)
+        await asyncio.sleep(INTERVAL_S)
+
+
+def _keys(identity: Identity | None, tls: ServerTls | None) -> Mapping[str, Keys]:
+    keys: dict[str, Keys] = {}
+    if identity is not None and identity.verifiers is not None:
+        keys |= identity.verifiers.keys_in_force
+    if tls is not None:
+        current = tls.current
+        keys[_TLS] = {"certificate": current.certificate, "client_ca": current.client_ca}
+    return keys
+
+
+def _problems(identity: Identity | None, tls: ServerTls | None) -> list[str]:
+    problems: list[str] = []
+    if identity is not None and identity.verifiers is not None:
+        problems += identity.verifiers.problems
+    if tls is not None and tls.files.problem is not None:
+        problems.append(tls.files.problem)
+    return problems
