@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import grpc
@@ -110,6 +111,18 @@ def echo_metadata(context: grpc.ServicerContext) -> None:
         context.set_trailing_metadata((("x-grpc-test-echo-trailing-bin", trailing),))
 
 
+def who_calls(context: grpc.ServicerContext) -> str:
+    """What a handler knows of its caller, in JSON."""
+    known: Mapping[str, Iterable[bytes]] = context.auth_context()  # type: ignore[assignment]
+    identities: Iterable[bytes] = context.peer_identities() or ()
+    return json.dumps(
+        {
+            **{key: [value.decode() for value in values] for key, values in known.items()},
+            "identities": [value.decode() for value in identities],
+        }
+    )
+
+
 def end_as_asked(request: EchoRequest, context: grpc.ServicerContext) -> None:
     """Ends the call with the status that the request names, if any."""
     if request.HasField("status"):
@@ -132,6 +145,8 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
         end_as_asked(request, context)
         if request.act == "wrong type":
             return request  # type: ignore[return-value]
+        if request.act == "say who calls":
+            return EchoResponse(text=who_calls(context))
         return EchoResponse(text=request.text, padding=zeros(request.padding))
 
     Quick = Unary
