@@ -82,6 +82,7 @@ def test_routes_are_those_of_the_gateway_with_its_workers(elsewhere: Elsewhere) 
     echo = routes[f"{ECHO}.Unary"]
     assert (echo["task"], echo["queue"], echo["consumers"]) == ("echo.unary", "echo", 4)
     assert (echo["policy"], echo["problems"]) == ("durable, runs once", [])
+    assert echo["requires"] == f"{ECHO}.Unary"
     assert echo["workers"]
     assert routes["forebay.compute.v1.ComputeService.Add"]["consumers"] == 1
     assert f"{ECHO}.Unrouted" not in routes

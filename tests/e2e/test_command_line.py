@@ -114,14 +114,15 @@ def test_call_shortens_and_tells_times_on_a_terminal(up: Up) -> None:
 def test_routes_are_a_line_each_when_piped(up: Up) -> None:
     done = forebay("routes", env=up.env)
     header, *rows = [line.split("\t") for line in done.out.splitlines()]
-    assert header == ["method", "task", "queue", "policy", "consumers", "problems"]
+    assert header == ["method", "task", "queue", "policy", "requires", "consumers", "problems"]
     assert [row[1:3] for row in rows] == [
         ["add_module.tasks.add", "add"],
         ["factorial_module.tasks.factorial", "factorial"],
         ["mat_mul_module.tasks.mat_mul", "mat_mul"],
     ]
-    assert all(int(row[4]) >= 1 for row in rows)
-    assert [row[5] for row in rows] == ["none"] * 3
+    assert all(int(row[5]) >= 1 for row in rows)
+    assert [row[6] for row in rows] == ["none"] * 3
+    assert [row[4] for row in rows] == [row[0] for row in rows]  # no route has a `requires`
 
 
 def test_doctor_finds_no_problem(up: Up) -> None:

@@ -242,7 +242,7 @@ def test_the_call_service_lists_each_method_and_its_workers(shop: Shop) -> None:
 
 def test_routes_and_doctor_report_the_problems_of_each_method(shop: Shop) -> None:
     lines = shop.run("routes").succeeded().out.splitlines()
-    rows = {row[0].rpartition(".")[2]: row[4:] for row in (line.split("\t") for line in lines)}
+    rows = {row[0].rpartition(".")[2]: row[5:] for row in (line.split("\t") for line in lines)}
     assert rows["method"] == ["consumers", "problems"]
     assert rows["Place"][0] == "2"
     assert "different versions of its messages" in rows["Place"][1]

@@ -19,6 +19,7 @@ from forebay_backends.ledger.operations.inspection import Description
 from forebay_gateway.admin.call_names import name_of
 from forebay_gateway.admin.policy import policy
 from forebay_gateway.fleet.worker_problems import Consumers
+from forebay_gateway.identity.requirements import permission_of
 from forebay_gateway.rpc.outcomes import error_of_ending
 
 _TYPE_PREFIX = "type.googleapis.com/"
@@ -103,6 +104,7 @@ def served_method(found: Consumers) -> calls_pb2.ServedMethod:
             for problem in found.problems
         ],
         policy=policy(found.method),
+        requires=permission_of(found.method),
     )
 
 

@@ -210,7 +210,7 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
 @_asked
 @json_option
 def routes(target: Target, as_json: bool, **flags: Any) -> None:
-    """Show the task, queue, policy and workers of each method.
+    """Show the task, queue, policy, permission and workers of each method.
 
     The gateway is asked. The settings and their ledger fill in the rest, or tell all of it if there
     are options for settings.

@@ -13,7 +13,7 @@ from forebay.v1.calls_pb2 import MethodProblemKind, ServedMethod
 from forebay_gateway.cli.finding import Finding
 from forebay_gateway.cli.served_methods import is_known
 
-ROUTES = ("method", "task", "queue", "policy", "consumers", "problems")
+ROUTES = ("method", "task", "queue", "policy", "requires", "consumers", "problems")
 _KIND = "METHOD_PROBLEM_KIND_"
 
 
@@ -41,7 +41,7 @@ def show_routes(methods: Sequence[ServedMethod], *, as_json: bool) -> None:
 def _route_row(method: ServedMethod) -> tuple[str, ...]:
     problems = "; ".join(problem.description for problem in method.problems)
     return (
-        *(method.name, method.task, method.queue, method.policy),
+        *(method.name, method.task, method.queue, method.policy, method.requires),
         *(str(method.slots) if is_known(method) else "unknown", problems or "none"),
     )
 
@@ -53,6 +53,7 @@ def _route_json(method: ServedMethod) -> dict[str, object]:
         "task": method.task,
         "queue": method.queue,
         "policy": method.policy,
+        "requires": method.requires,
         "consumers": method.slots if known else None,
         "workers": list(method.workers) if known else None,
         "problems": [

@@ -297,6 +297,7 @@ class ServedMethod(_message.Message):
     SLOTS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    REQUIRES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The full name, such as "forebay.compute.v1.ComputeService.Add"."""
     task: _builtins.str
@@ -309,6 +310,8 @@ class ServedMethod(_message.Message):
     """
     policy: _builtins.str
     """Its policy in words, for people, such as "durable, may run again"."""
+    requires: _builtins.str
+    """The permission that its callers need where authentication is on."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The Celery names, such as "celery@host", of the live workers that consume the queue and have
@@ -329,10 +332,11 @@ class ServedMethod(_message.Message):
         slots: _builtins.int = ...,
         problems: _abc.Iterable[Global___MethodProblem] | None = ...,
         policy: _builtins.str = ...,
+        requires: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "policy", b"policy", "problems", b"problems", "queue", b"queue", "slots", b"slots", "task", b"task", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "policy", b"policy", "problems", b"problems", "queue", b"queue", "requires", b"requires", "slots", b"slots", "task", b"task", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
