@@ -215,6 +215,14 @@ INSTRUMENTS = (
         ("method", "reason"),
         "RPCs whose caller was not known, or lacked the permission, by the error's reason",
     ),
+    Instrument(
+        "forebay_auth_total",
+        Kind.COUNTER,
+        _GATEWAY,
+        "RPCs",
+        ("result",),
+        "RPCs that need an identity, by the guard's decision: OK, or the error's reason",
+    ),
     _seconds("forebay_ledger_seconds", _BOTH, ("operation",), "Round trips to the ledger"),
     Instrument(
         "forebay_ledger_up",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,9 +33,14 @@ class Denial:
 
 OnDenied = Callable[[Context, Denial], None]
 
+PASSED = "OK"
+
 
 class Guard:
-    """One per port. It sees only the headers of an RPC: it refuses before anything is read."""
+    """One per port. It sees only the headers of an RPC: it refuses before anything is read.
+
+    `results` counts the RPCs that need an identity: `OK`, or the reason of the refusal.
+    """
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class Guard:
         self._roles = roles
         self._requirements = requirements
         self._on_denied = on_denied
+        self.results: Counter[str] = Counter()
 
     def guarded(self, handler: Handler, path: str) -> Handler:
         """The handler for those who may call it; `path` is empty if it is not served."""
@@ -55,6 +62,7 @@ class Guard:
             return handler
         permission = requirement.permission
         granting = self._roles.granting(permission) if permission else None
+        results = self.results
 
         async def serve(context: Context) -> bytes | None:
             principal = NOBODY
@@ -63,8 +71,10 @@ class Guard:
                 if granting is not None and granting.isdisjoint(principal.roles):
                     raise PermissionDenied(_denied(path, permission))
             except ForebayError as error:
+                results[error.reason] += 1
                 self._on_denied(context, Denial(error, path, permission, principal))
                 await abort(context, error)
+            results[PASSED] += 1
             return await serve_until_expired(handler, _KnownCaller(context, principal))
 
         return Handler(serve, handler.streams_responses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from math import inf
@@ -32,6 +33,7 @@ class Identity:
         self.verifiers = verifiers
         self.roles = Roles(settings.roles)
         self._authentication = Authentication(verifiers, _of_certificate(settings.auth))
+        self._guards: list[Guard] = []
 
     @property
     def is_ready(self) -> bool:
@@ -56,14 +58,21 @@ class Identity:
         await on_health(True)
 
     def figures(self) -> Figures:
-        return {} if self.verifiers is None else self.verifiers.figures()
+        """Those of keys, and how many RPCs were let through and refused."""
+        results = sum((guard.results for guard in self._guards), Counter[str]())
+        return {
+            "forebay_auth_total": {(result,): count for result, count in results.items()},
+            **({} if self.verifiers is None else self.verifiers.figures()),
+        }
 
     def guard(
         self, methods: Sequence[Method], on_denied: OnDenied, *, for_operators: bool = False
     ) -> Guard:
         """The guard of a port that serves the methods, besides the gateway's own services."""
         requirements = Requirements(methods, for_operators=for_operators)
-        return Guard(self._authentication, self.roles, requirements, on_denied)
+        guard = Guard(self._authentication, self.roles, requirements, on_denied)
+        self._guards.append(guard)
+        return guard
 
 
 def make_identity(settings: Settings, methods: Sequence[Method]) -> Identity | None:

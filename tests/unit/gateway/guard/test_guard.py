@@ -79,13 +79,15 @@ class Site:
     def __init__(self, path: str = PATH, *principals: Principal, serve: Any = None) -> None:
         self.seen: list[Principal] = []
         self.denials: list[Denial] = []
-        guard = Guard(
+        self.guard = Guard(
             Authentication(Tokens(*(principals or (CALLER, READER))), None),
             ROLES,
             Requirements(METHODS.values()),
             lambda _, denial: self.denials.append(denial),
         )
-        self._handler = guard.guarded(Handler(serve or self._serve, streams_responses=False), path)
+        self._handler = self.guard.guarded(
+            Handler(serve or self._serve, streams_responses=False), path
+        )
 
     async def _serve(self, context: Context) -> bytes:
         self.seen.append(context.principal)
@@ -106,6 +108,20 @@ async def test_the_handler_of_a_known_caller_with_the_permission_sees_the_princi
     assert await site.call(Rpc("alice")) == b"served"
     assert site.seen == [CALLER]
     assert not site.denials
+
+
+async def test_decisions_are_counted_by_their_result() -> None:
+    site = Site()
+    for token in (None, "rita", "early"):
+        await site.refused(Rpc(token))
+    await site.call(Rpc("alice"))
+    await site.call(Rpc("alice"))
+    assert site.guard.results == {
+        "OK": 2,
+        "UNAUTHENTICATED": 1,
+        "PERMISSION_DENIED": 1,
+        "BACKEND_UNAVAILABLE": 1,
+    }
 
 
 @pytest.mark.parametrize("token", [None, "mallory"])
