@@ -22,8 +22,8 @@ from bench import (
     processes,
     random_products,
     saturated,
-    tokens,
     tls,
+    tokens,
     tracing,
     waiting,
 )

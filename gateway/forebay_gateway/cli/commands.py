@@ -39,6 +39,7 @@ from forebay_gateway.cli.run import (
 )
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
 from forebay_gateway.profiling.profiler import MAX_DURATION_S
+from forebay_gateway.server.identity import make_identity
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.methods import (
     applications_of,
@@ -135,7 +136,7 @@ def gateway(**flags: Any) -> None:
     """
     interrupt_at_sigterm()
     settings = _settings(flags)
-    embedded = _needs_embedded(settings, _loaded(settings))
+    embedded = _needs_embedded(settings, _servable(settings))
 
     async def serve() -> None:
         lame_duck = LameDuck(settings.lame_duck_s)
@@ -186,7 +187,7 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
         run(reloading(sys.argv, Path.cwd()))
         return
     settings = _settings(flags)
-    methods = _loaded(settings)
+    methods = _servable(settings)
     embedded = _needs_embedded(settings, methods)
     slots = concurrency or _default_concurrency()
     # Another terminal's `forebay call` has its own default.
@@ -285,6 +286,16 @@ def _ask(target: Target, flags: dict[str, Any]) -> Answers:
 
     others = any(value for name, value in flags.items() if name != "listen")
     return Answers() if others else ask(target)
+
+
+def _servable(settings: Settings) -> tuple[Method, ...]:
+    """The methods; the problems of identity are reported, too, before anything is started."""
+    methods = _loaded(settings)
+    try:
+        make_identity(settings, methods)
+    except SettingsError as error:
+        raise click.ClickException(error_text(error)) from error
+    return methods
 
 
 def _loaded(settings: Settings) -> tuple[Method, ...]:

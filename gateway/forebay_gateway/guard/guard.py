@@ -55,6 +55,12 @@ class Guard:
         self._on_denied = on_denied
         self.results: Counter[str] = Counter()
 
+    def may_call(self, principal: Principal, path: str) -> bool:
+        """Whether a known caller may call the method of the path."""
+        requirement = self._requirements.of(path)
+        permission = requirement.permission
+        return not permission or self._roles.grants(principal.roles, permission)
+
     def guarded(self, handler: Handler, path: str) -> Handler:
         """The handler for those who may call it; `path` is empty if it is not served."""
         requirement = self._requirements.of(path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from forebay.routes import Method
 from forebay_gateway.identity.permissions import CANCEL, DELETE, QUEUES, READ
+from forebay_gateway.identity.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,15 @@ class Requirement:
 
     permission: str = ""
     is_open: bool = False
+
+
+MayCall = Callable[[Principal, str], bool]
+"""Whether the principal may call the method of a path."""
+
+
+def everything(principal: Principal, path: str) -> bool:
+    """What callers may call where authentication is off."""
+    return True
 
 
 OPEN = Requirement(is_open=True)

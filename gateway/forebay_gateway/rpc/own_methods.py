@@ -64,13 +64,13 @@ def server_streaming(
     return OwnMethod(behavior, streams_responses=True)
 
 
-def each_answered(request_class: type[M], answer: Callable[[M], Message]) -> OwnMethod:
+def each_answered(request_class: type[M], answer: Callable[[M, Context], Message]) -> OwnMethod:
     """A method with one response for each request."""
 
     async def behavior(requests: Requests, context: Context) -> None:
         try:
             async for request in requests:
-                response = answer(parsed(request_class, request))
+                response = answer(parsed(request_class, request), context)
                 await context.write(response.SerializeToString())
         except Exception as error:
             await _fail(context, error)

@@ -19,13 +19,15 @@ from forebay_backends.settings import Settings, SettingsError
 from forebay_backends.settings.addresses import is_loopback
 from forebay_backends.telemetry.tracing import TracingError, make_tracing
 from forebay_gateway.admin.call_access import CallAccess
+from forebay_gateway.admin.who_am_i import WhoAmI
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.audit.audit_log import AuditLog, open_audit
 from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits
-from forebay_gateway.guard.guard import Denial
+from forebay_gateway.guard.guard import Denial, Guard
+from forebay_gateway.identity.requirements import everything
 from forebay_gateway.identity.tenant_access import unless_known
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
@@ -40,7 +42,7 @@ from forebay_gateway.server.connection_limit import max_connections, report_limi
 from forebay_gateway.server.draining import drained
 from forebay_gateway.server.errors import GatewayError, address_in_use
 from forebay_gateway.server.figures import expected_waits, plain_queue_figures
-from forebay_gateway.server.handlers import Wrap, find_handler, own_handlers
+from forebay_gateway.server.handlers import find_handler, own_handlers
 from forebay_gateway.server.health import HealthService
 from forebay_gateway.server.identity import Identity, make_identity, warn_if_insecure
 from forebay_gateway.server.key_watch import watch_keys
@@ -189,10 +191,16 @@ class _Gateway:
             Utilization(self._admission) if settings.load_reports else None,
         )
         reads = reads_of_own_services(settings)
-        own = own_handlers(methods, self.health, admin, reads)
+        guard = self._guard(methods)
+        may_call = everything if guard is None else guard.may_call
+        who_am_i = WhoAmI(methods, None if identity is None else identity.roles, may_call)
+        own = own_handlers(methods, self.health, admin, who_am_i, reads, may_call)
         meter = RpcMeter(self._metrics.rpc_seconds)
-        measures = [meter.measured] if self._metrics.counts_rpcs else []
-        find = find_handler(methods, call_handler, own, [*self._guards(methods), *measures])
+        wraps = [
+            *([] if guard is None else [guard.guarded]),
+            *([meter.measured] if self._metrics.counts_rpcs else []),
+        ]
+        find = find_handler(methods, call_handler, own, wraps)
         self._tls = _tls(settings)
         if self._tls is not None:
             self._metrics.read_process.append(self._tls.figures)
@@ -202,16 +210,18 @@ class _Gateway:
             self._metrics.read_process.append(audit.figures)
         self.front = _front(settings, find, listen, self._tls)
         scaler = ExternalScaler(self._scaled_queues(), queues)
-        for_operators = own_handlers((), self.health, admin, reads, scaler)
-        guards = self._guards((), for_operators=True)
-        self._find_for_operators = find_handler((), call_handler, for_operators, guards)
+        guard = self._guard((), for_operators=True)
+        may_call = everything if guard is None else guard.may_call
+        for_operators = own_handlers((), self.health, admin, who_am_i, reads, may_call, scaler)
+        self._find_for_operators = find_handler(
+            (), call_handler, for_operators, [] if guard is None else [guard.guarded]
+        )
 
-    def _guards(self, methods: Sequence[Method], *, for_operators: bool = False) -> list[Wrap]:
-        """What lets only RPCs of known callers pass; nothing where authentication is off."""
+    def _guard(self, methods: Sequence[Method], *, for_operators: bool = False) -> Guard | None:
+        """The guard of a port; None where authentication is off."""
         if self._identity is None:
-            return []
-        guard = self._identity.guard(methods, self._on_denied, for_operators=for_operators)
-        return [guard.guarded]
+            return None
+        return self._identity.guard(methods, self._on_denied, for_operators=for_operators)
 
     def _on_denied(self, context: Context, denial: Denial) -> None:
         self._metrics.denied(denial.path.removeprefix("/"), denial.error.reason)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
 from forebay_gateway.admin.services import SERVICES, AdminServices
+from forebay_gateway.admin.who_am_i import WhoAmI
+from forebay_gateway.identity.requirements import MayCall, everything
 from forebay_gateway.rpc.context import Context, FindHandler, Handler
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.status import abort
@@ -23,13 +25,15 @@ def own_handlers(
     methods: Sequence[Method],
     health: HealthService,
     admin: AdminServices | None,
+    who_am_i: WhoAmI,
     own_reads: MessageReads,
+    may_call: MayCall = everything,
     scaler: ExternalScaler | None = None,
 ) -> dict[str, Handler]:
     """The handlers of the gateway's own services, by path; `admin` is None without a ledger.
 
     The operators' port has the `scaler`. The admin services are open there, whatever address the
-    gateway listens on.
+    gateway listens on. Reflection shows callers what they `may_call`.
     """
     for_operators = scaler is not None
     admin_services = () if admin is None else SERVICES if for_operators else admin.services
@@ -37,8 +41,11 @@ def own_handlers(
     own = {
         **({} if scaler is None else scaler.own_methods()),
         **({} if admin is None else admin.own_methods(for_operators=for_operators)),
+        **who_am_i.own_methods(),
         **health.own_methods(),
-        **reflection_methods(methods, (*admin_services, *operators_services, HEALTH_SERVICE)),
+        **reflection_methods(
+            methods, (*admin_services, *operators_services, HEALTH_SERVICE), may_call
+        ),
     }
     return {path: bounded(method, own_reads) for path, method in own.items()}
 

@@ -1,7 +1,8 @@
 """Server reflection, v1 and v1alpha, for grpcurl and similar tools.
 
 Both protocols have the same messages under two package names, so one handler serves both.
-It answers from a descriptor pool that holds only the services of this gateway. Unlike
+It answers from a descriptor pool that holds only the services of this gateway, and of them the
+methods that the caller may call. Unlike
 grpcio-reflection, it finds methods, fields and enum values by their full names, too (grpc
 issue 34743).
 https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
@@ -10,12 +11,13 @@ https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as pb
@@ -23,12 +25,17 @@ from grpc_reflection.v1alpha import reflection_pb2 as pb
 from forebay.routes import Method
 from forebay.routes.descriptor_conflicts import with_dependencies
 from forebay.v1 import errors_pb2
+from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.requirements import MayCall, everything
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.own_methods import OwnMethod, each_answered
 
 V1_SERVICE = "grpc.reflection.v1.ServerReflection"
 V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 SERVICES = (V1_SERVICE, V1ALPHA_SERVICE)
 _METHOD = "ServerReflectionInfo"
+_VIEWS = 32
+"""That are kept, one for each set of methods that callers may call."""
 # Callers look up the messages in error details, which no service's file imports.
 _ERROR_FILES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
 
@@ -36,28 +43,68 @@ _log = logging.getLogger(__name__)
 
 
 def reflection_methods(
-    methods: Iterable[Method], own_services: Iterable[str]
+    methods: Iterable[Method], own_services: Iterable[str], may_call: MayCall = everything
 ) -> dict[str, OwnMethod]:
-    """The method of both protocols, by its paths; for the services of `methods` and own ones."""
-    own = sorted({*own_services, V1ALPHA_SERVICE})
-    served = {method.service: method.file for method in methods}
-    own_files = (Default().FindServiceByName(name).file for name in own)
-    files = _Files((*served.values(), *_ERROR_FILES, *own_files))
-    files.add(_v1())
-    reflection = _Reflection(files, sorted({*served, *own, V1_SERVICE}))
-    method = each_answered(pb.ServerReflectionRequest, reflection.answer)
+    """The method of both protocols, by its paths; for the services of `methods` and own ones.
+
+    A caller sees the methods that it may call, and no file that has nothing for it.
+    """
+    services = {method.service: method.pool.FindServiceByName(method.service) for method in methods}
+    for name in sorted({*own_services, V1ALPHA_SERVICE}):
+        services[name] = Default().FindServiceByName(name)
+    views = _Views(services, may_call)
+
+    def answer(
+        request: pb.ServerReflectionRequest, context: Context
+    ) -> pb.ServerReflectionResponse:
+        return views.of(context.principal).answer(request)
+
+    method = each_answered(pb.ServerReflectionRequest, answer)
     return {f"/{service}/{_METHOD}": method for service in SERVICES}
 
 
-class _Files:
-    """A pool of the files and their imports; of two files with one name, the first."""
+class _Views:
+    """What callers see, by the methods that they may call."""
 
-    def __init__(self, roots: Iterable[FileDescriptor]) -> None:
+    def __init__(self, services: Mapping[str, ServiceDescriptor], may_call: MayCall) -> None:
+        self._services = services
+        self._paths = {
+            f"/{name}/{method.name}"
+            for name, service in services.items()
+            for method in service.methods
+        }
+        self._may_call = may_call
+        self._view = lru_cache(_VIEWS)(self._make)
+        self._view(frozenset(self._paths))  # conflicts of files are logged at the start
+
+    def of(self, principal: Principal) -> _Reflection:
+        return self._view(
+            frozenset(path for path in self._paths if self._may_call(principal, path))
+        )
+
+    def _make(self, paths: frozenset[str]) -> _Reflection:
+        names = {path.split("/")[1] for path in paths}
+        roots = [service.file for name, service in self._services.items() if name in names]
+        files = _Files((*roots, *_ERROR_FILES), paths, self._paths)
+        files.add(_v1())
+        return _Reflection(files, sorted({*names, V1_SERVICE}))
+
+
+class _Files:
+    """A pool of the files and their imports; of two files with one name, the first.
+
+    Of the served methods, it has those of `paths` alone.
+    """
+
+    def __init__(
+        self, roots: Iterable[FileDescriptor], paths: Collection[str], served: Collection[str]
+    ) -> None:
         self.pool = DescriptorPool()
         self._names: list[str] = []
+        hidden = frozenset(served) - frozenset(paths)
         for file in with_dependencies(roots):
             try:
-                self.add(_proto_of(file))
+                self.add(_without(_proto_of(file), hidden))
             except TypeError as error:  # a user's copy of the file has another name
                 _log.warning("reflection does not include %s: %s", file.name, error)
 
@@ -161,6 +208,23 @@ def _proto_of(file: Any) -> descriptor_pb2.FileDescriptorProto:
     proto = descriptor_pb2.FileDescriptorProto()
     file.CopyToProto(proto)
     return proto
+
+
+def _without(
+    file: descriptor_pb2.FileDescriptorProto, hidden: Collection[str]
+) -> descriptor_pb2.FileDescriptorProto:
+    """The file without the hidden methods, and without services that have no others."""
+    for service in reversed(file.service):
+        name = f"{file.package}.{service.name}".lstrip(".")
+        seen = [one for one in service.method if f"/{name}/{one.name}" not in hidden]
+        if len(seen) == len(service.method):
+            continue
+        if seen:
+            del service.method[:]
+            service.method.extend(seen)
+        else:
+            file.service.remove(service)
+    return file
 
 
 def _set_error(response: pb.ServerReflectionResponse, code: grpc.StatusCode, message: str) -> None:

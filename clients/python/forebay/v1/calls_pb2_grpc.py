@@ -61,6 +61,11 @@ class CallServiceStub:
                 request_serializer=forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.SerializeToString,
                 response_deserializer=forebay_dot_v1_dot_calls__pb2.ReadProfileResponse.FromString,
                 _registered_method=True)
+        self.WhoAmI = channel.unary_unary(
+                '/forebay.v1.CallService/WhoAmI',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.WhoAmIRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.WhoAmIResponse.FromString,
+                _registered_method=True)
         self.ReadItems = channel.unary_stream(
                 '/forebay.v1.CallService/ReadItems',
                 request_serializer=forebay_dot_v1_dot_calls__pb2.ReadItemsRequest.SerializeToString,
@@ -132,6 +137,15 @@ class CallServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WhoAmI(self, request, context):
+        """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+
+        A gateway without authentication has one caller, without a name, who may call everything.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadItems(self, request, context):
         """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
         alive nor takes part in its flow control. Transient items, such as progress, are not included.
@@ -171,6 +185,11 @@ def add_CallServiceServicer_to_server(servicer, server):
                     servicer.ReadProfile,
                     request_deserializer=forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.FromString,
                     response_serializer=forebay_dot_v1_dot_calls__pb2.ReadProfileResponse.SerializeToString,
+            ),
+            'WhoAmI': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoAmI,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.WhoAmIRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.WhoAmIResponse.SerializeToString,
             ),
             'ReadItems': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadItems,
@@ -315,6 +334,33 @@ class CallService:
             '/forebay.v1.CallService/ReadProfile',
             forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.SerializeToString,
             forebay_dot_v1_dot_calls__pb2.ReadProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoAmI(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/WhoAmI',
+            forebay_dot_v1_dot_calls__pb2.WhoAmIRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.WhoAmIResponse.FromString,
             options,
             channel_credentials,
             insecure,

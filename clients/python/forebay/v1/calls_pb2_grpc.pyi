@@ -126,6 +126,11 @@ class CallServiceStub:
     in a test; only there can signals interrupt it. UNAVAILABLE (DRAINING): the gateway is shutting
     down.
     """
+    WhoAmI: _grpc.UnaryUnaryMultiCallable[_calls_pb2.WhoAmIRequest, _calls_pb2.WhoAmIResponse]
+    """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+
+    A gateway without authentication has one caller, without a name, who may call everything.
+    """
     ReadItems: _grpc.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]
     """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
     alive nor takes part in its flow control. Transient items, such as progress, are not included.
@@ -180,6 +185,11 @@ class CallServiceAsyncStub(CallServiceStub):
     UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not run in the main thread of its process, as
     in a test; only there can signals interrupt it. UNAVAILABLE (DRAINING): the gateway is shutting
     down.
+    """
+    WhoAmI: _aio.UnaryUnaryMultiCallable[_calls_pb2.WhoAmIRequest, _calls_pb2.WhoAmIResponse]  # type: ignore[assignment]
+    """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+
+    A gateway without authentication has one caller, without a name, who may call everything.
     """
     ReadItems: _aio.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]  # type: ignore[assignment]
     """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
@@ -262,6 +272,17 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not run in the main thread of its process, as
         in a test; only there can signals interrupt it. UNAVAILABLE (DRAINING): the gateway is shutting
         down.
+        """
+
+    @_abc_1.abstractmethod
+    def WhoAmI(
+        self,
+        request: _calls_pb2.WhoAmIRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.WhoAmIResponse, _abc.Awaitable[_calls_pb2.WhoAmIResponse]]:
+        """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+
+        A gateway without authentication has one caller, without a name, who may call everything.
         """
 
     @_abc_1.abstractmethod

@@ -61,7 +61,7 @@ async def twice(request: pb.FactorialRequest, context: Any) -> AsyncIterator[pb.
 METHODS = {
     "unary": unary(pb.FactorialRequest, double),
     "server_streaming": server_streaming(pb.FactorialRequest, twice),
-    "each_answered": each_answered(pb.FactorialRequest, lambda request: request),
+    "each_answered": each_answered(pb.FactorialRequest, lambda request, _: request),
 }
 THREE, SIX = b"\x08\x03", b"\x08\x06"
 
