@@ -234,7 +234,7 @@ def test_queues_are_a_line_each(up: Up) -> None:
             "no-such-call: NOT_FOUND/CALL_UNKNOWN: no call of that id is known",
         ),
         (["logs", "no-such-call"], "NOT_FOUND/CALL_UNKNOWN"),
-        (["logs", "bad/id"], "expected operations/ID"),
+        (["logs", "acme/bad/id"], "expected operations/ID"),
         (["cancel", "ü"], "INVALID_ARGUMENT/INVALID_REQUEST: name is 'operations/ü'"),
         (["logs", "x", "--service", "no.such.module"], "expected a compiled protobuf module"),
         (["ps", "--service", "no.such.module"], "expected a compiled protobuf module"),

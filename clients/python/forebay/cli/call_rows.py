@@ -9,6 +9,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from forebay.cli.call_names import shown_id
 from forebay.cli.message_json import COMPILED, fraction_of
 from forebay.errors import ForebayError
 from forebay.errors.status import from_status
@@ -53,7 +54,8 @@ def call_json(
     error = _error_of(operation)
     run_s = _run_s(metadata)
     return {
-        "id": id_of(operation),
+        "id": operation.name.rpartition("/")[2],
+        **({"tenant": metadata.tenant} if metadata.tenant else {}),
         "method": metadata.method,
         "state": state_of(operation),
         "queue": metadata.queue,
@@ -104,8 +106,8 @@ def queue_json(queue: calls_pb2.Queue) -> dict[str, Any]:
 
 
 def id_of(operation: operations_pb2.Operation) -> str:
-    name: str = operation.name
-    return name.rpartition("/")[2]
+    """As it is shown: with its tenant, if that is another than the caller's."""
+    return shown_id(operation.name)
 
 
 def state_of(operation: operations_pb2.Operation) -> str:

@@ -11,6 +11,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 
+from forebay.cli.call_names import OWN, Tenants, starts_with
 from forebay.cli.call_rows import id_of
 from forebay.cli.connection import Server, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
@@ -24,13 +25,16 @@ from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 
 _RPC_TIMEOUT_S = 10.0
-_COLLECTION = "operations/"
 
 
 class Gateway:
-    """The Operations and CallService of a gateway; Ctrl-C cancels their RPCs."""
+    """The Operations and CallService of a gateway; Ctrl-C cancels their RPCs.
 
-    def __init__(self, server: Server, ctrl_c: CancelOnCtrlC) -> None:
+    A call is `ID` of one of `tenants`, or `TENANT/ID`.
+    """
+
+    def __init__(self, server: Server, ctrl_c: CancelOnCtrlC, tenants: Tenants = OWN) -> None:
+        self.tenants = tenants
         self._operations: Any = operations_pb2.OperationsStub(server.channel)
         self._calls = CallServiceStub(server.channel)
         self._server = server
@@ -39,13 +43,22 @@ class Gateway:
         self.target = server.target
 
     def operation(self, call_id: str) -> operations_pb2.Operation:
-        request = operations_pb2.GetOperationRequest(name=_name(call_id))
+        request = operations_pb2.GetOperationRequest(name=self.tenants.name_of(call_id))
         return self._unary(self._operations.GetOperation, request)
 
     def operations(self, filter_text: str, limit: int) -> list[operations_pb2.Operation]:
         """At most `limit` calls that match the filter, newest first."""
+        return self._listed(self._collection, filter_text, limit)
+
+    @property
+    def _collection(self) -> str:
+        return "" if self.tenants == OWN else self.tenants.collection
+
+    def _listed(
+        self, collection: str, filter_text: str, limit: int
+    ) -> list[operations_pb2.Operation]:
         found: list[operations_pb2.Operation] = []
-        request = operations_pb2.ListOperationsRequest(filter=filter_text)
+        request = operations_pb2.ListOperationsRequest(name=collection, filter=filter_text)
         while len(found) < limit:
             request.page_size = min(limit - len(found), 500)
             page = self._unary(self._operations.ListOperations, request)
@@ -57,14 +70,16 @@ class Gateway:
 
     def newest_operations(self, filter_text: str, limit: int) -> Sequence[operations_pb2.Operation]:
         """As `operations`, of one page: those that the gateway finds with bounded work."""
-        request = operations_pb2.ListOperationsRequest(filter=filter_text, page_size=limit)
+        request = operations_pb2.ListOperationsRequest(
+            name=self._collection, filter=filter_text, page_size=limit
+        )
         page = self._unary(self._operations.ListOperations, request)
         found: Sequence[operations_pb2.Operation] = page.operations
         return found
 
     def cancel(self, call_id: str) -> operations_pb2.Operation:
         """The call after it was cancelled."""
-        request = operations_pb2.CancelOperationRequest(name=_name(call_id))
+        request = operations_pb2.CancelOperationRequest(name=self.tenants.name_of(call_id))
         self._unary(self._operations.CancelOperation, request)
         return self.operation(call_id)
 
@@ -72,18 +87,26 @@ class Gateway:
         """The call when it has ended, or after that many seconds."""
         timeout = Duration()
         timeout.FromNanoseconds(int(seconds * 1e9))
-        request = operations_pb2.WaitOperationRequest(name=_name(call_id), timeout=timeout)
+        request = operations_pb2.WaitOperationRequest(
+            name=self.tenants.name_of(call_id), timeout=timeout
+        )
         return self._unary(self._operations.WaitOperation, request, seconds)
 
     def items(
         self, call_id: str, first: int, follow: bool
     ) -> Iterator[calls_pb2.ReadItemsResponse]:
-        request = calls_pb2.ReadItemsRequest(name=_name(call_id), first=first, follow=follow)
+        request = calls_pb2.ReadItemsRequest(
+            name=self.tenants.name_of(call_id), first=first, follow=follow
+        )
         return self._ctrl_c.responses(self._calls.ReadItems(request))
 
     def ids_starting_with(self, prefix: str, limit: int) -> list[str]:
         """At most `limit` ids of calls, newest first; the characters must be those of ids."""
-        return [id_of(found) for found in self.operations(f'name = "{_name(prefix)}*"', limit)]
+        name = self.tenants.name_of(prefix)
+        collection, _, start = name.rpartition("/")
+        # A call of a named tenant has the short name where that tenant is the caller's own.
+        found = self._listed(collection, f'name = "*operations/{start}*"', limit)
+        return [id_of(one) for one in found if starts_with(one.name, name)]
 
     def queues(self) -> Sequence[calls_pb2.Queue]:
         listed: calls_pb2.ListQueuesResponse = self._unary(
@@ -127,14 +150,10 @@ class Gateway:
 
 
 @contextmanager
-def gateway_at(target: Target) -> Iterator[Gateway]:
+def gateway_at(target: Target, tenants: Tenants = OWN) -> Iterator[Gateway]:
     """The first gateway of `--target` that answers; an RPC that fails ends the command."""
     try:
         with CancelOnCtrlC() as ctrl_c, server_at(target, ctrl_c) as server:
-            yield Gateway(server, ctrl_c)
+            yield Gateway(server, ctrl_c, tenants)
     except grpc.RpcError as error:
         fail(of_rpc_error(error), target)
-
-
-def _name(call_id: str) -> str:
-    return f"{_COLLECTION}{call_id.removeprefix(_COLLECTION)}"

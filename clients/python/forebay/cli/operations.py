@@ -7,6 +7,7 @@ from google.longrunning.operations_pb2 import Operation
 from rich.console import Console
 
 from forebay.cli.call_ids import NoSuchCall, with_call
+from forebay.cli.call_names import Tenants
 from forebay.cli.call_rows import (
     QUEUES,
     call_json,
@@ -18,7 +19,13 @@ from forebay.cli.call_rows import (
 )
 from forebay.cli.gateway import gateway_at
 from forebay.cli.message_json import as_json as item_json
-from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
+from forebay.cli.options import (
+    DECODES_MESSAGES,
+    json_option,
+    service_option,
+    target_option,
+    tenant_option,
+)
 from forebay.cli.tables import show, show_json, show_lines
 from forebay.cli.target import Target
 from forebay.deadline import Deadline
@@ -31,15 +38,19 @@ _MAX_WAIT_PER_RPC_S = 60.0
 
 @click.command()
 @target_option()
+@tenant_option
 @click.argument("call_id", metavar="ID")
 @click.option(
     "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up after this time."
 )
 @json_option
-def wait(target: Target, call_id: str, timeout: float | None, as_json: bool) -> None:
+def wait(
+    target: Target, tenant: str | None, call_id: str, timeout: float | None, as_json: bool
+) -> None:
     """Wait until the call has ended, and print its outcome.
 
-    The start of an ID is enough if no other call's starts so.
+    The start of an ID is enough if no other call's starts so. TENANT/ID is a call of another
+    tenant.
 
     The exit code is 0 if it succeeded, 1 if it failed, and 124 if it has not ended in time.
     """
@@ -48,7 +59,7 @@ def wait(target: Target, call_id: str, timeout: float | None, as_json: bool) -> 
     def once(call_id: str) -> Operation:
         return gateway.wait(call_id, min(deadline.remaining_s(), _MAX_WAIT_PER_RPC_S))
 
-    with gateway_at(target) as gateway:
+    with gateway_at(target, Tenants(tenant)) as gateway:
         operation = with_call(gateway, call_id, once)
         while not operation.done and not deadline.passed:
             operation = once(id_of(operation))
@@ -66,15 +77,17 @@ def wait(target: Target, call_id: str, timeout: float | None, as_json: bool) -> 
 
 @click.command()
 @target_option()
+@tenant_option
 @click.argument("call_ids", nargs=-1, required=True, metavar="ID...")
 @json_option
-def cancel(target: Target, call_ids: tuple[str, ...], as_json: bool) -> None:
+def cancel(target: Target, tenant: str | None, call_ids: tuple[str, ...], as_json: bool) -> None:
     """Cancel calls; calls that have ended are left unchanged.
 
-    The start of an ID is enough if no other call's starts so.
+    The start of an ID is enough if no other call's starts so. TENANT/ID is a call of another
+    tenant.
     """
     failed = False
-    with gateway_at(target) as gateway:
+    with gateway_at(target, Tenants(tenant)) as gateway:
         for call_id in call_ids:
             try:
                 operation = with_call(gateway, call_id, gateway.cancel)
@@ -97,17 +110,26 @@ def _show_cancelled(operation: Operation, as_json: bool) -> None:
 @click.command()
 @target_option()
 @service_option(DECODES_MESSAGES)
+@tenant_option
 @click.argument("call_id", metavar="ID")
 @click.option("--follow", "-f", is_flag=True, help="Print new items until the call ends.")
 @click.option(
     "--first", type=click.IntRange(0), default=0, metavar="N", help="Skip the first N items."
 )
-def logs(target: Target, services: tuple[str, ...], call_id: str, follow: bool, first: int) -> None:
+def logs(
+    target: Target,
+    services: tuple[str, ...],
+    tenant: str | None,
+    call_id: str,
+    follow: bool,
+    first: int,
+) -> None:
     """Print the call's items, one line of JSON each, without progress; see `forebay ps`.
 
-    The start of an ID is enough if no other call's starts so.
+    The start of an ID is enough if no other call's starts so. TENANT/ID is a call of another
+    tenant.
     """
-    with gateway_at(target) as gateway:
+    with gateway_at(target, Tenants(tenant)) as gateway:
         pools = gateway.pools(services)
 
         def show_items(call_id: str) -> None:

@@ -92,6 +92,16 @@ def _file_option(name: str, help_text: str) -> Callable[[Any], Any]:
     )
 
 
+def tenant_option(command: F) -> F:
+    return click.option(
+        "--tenant", metavar="NAME", help="Calls of this tenant. Default: the caller's own."
+    )(command)
+
+
+def all_tenants_option(command: F) -> F:
+    return click.option("--all-tenants", is_flag=True, help="Calls of all tenants.")(command)
+
+
 def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print lines of JSON.")(command)
 

@@ -12,9 +12,17 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from rich.console import Console
 from rich.live import Live
 
+from forebay.cli.call_names import Tenants
 from forebay.cli.call_rows import CALLS, call_json, call_row, metadata_of
 from forebay.cli.gateway import Gateway, gateway_at
-from forebay.cli.options import DECODES_MESSAGES, json_option, service_option, target_option
+from forebay.cli.options import (
+    DECODES_MESSAGES,
+    all_tenants_option,
+    json_option,
+    service_option,
+    target_option,
+    tenant_option,
+)
 from forebay.cli.tables import Row, show, show_json, show_lines, table
 from forebay.cli.target import Target
 from forebay.v1 import call_pb2
@@ -52,6 +60,8 @@ _STATES = [name.removeprefix("CALL_STATE_") for name in call_pb2.CallState.keys(
     show_default=True,
     help="Show at most N calls.",
 )
+@tenant_option
+@all_tenants_option
 @click.option("--watch", "-w", is_flag=True, help="Refresh every second.")
 @json_option
 def ps(
@@ -61,16 +71,20 @@ def ps(
     method: str | None,
     all_calls: bool,
     limit: int,
+    tenant: str | None,
+    all_tenants: bool,
     watch: bool,
     as_json: bool,
 ) -> None:
     """Show calls, newest first: those that have not ended, and those of the last 5 minutes.
 
+    Calls of other tenants are shown as TENANT/ID; they need a permission.
+
     If the output is not a terminal, rows are tab-separated. With --json or without a terminal,
     --watch prints new and changed calls only.
     """
     console = Console()
-    with gateway_at(target) as gateway:
+    with gateway_at(target, Tenants(tenant, all_tenants)) as gateway:
         pools = gateway.pools(services)
         listings = _listings(gateway, partial(_filter, states, method, all_calls), limit, watch)
         if as_json or not console.is_terminal:

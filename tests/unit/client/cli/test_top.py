@@ -8,6 +8,7 @@ import pytest
 from google.longrunning.operations_pb2 import Operation
 from rich.cells import cell_len
 
+from forebay.cli.call_names import OWN
 from forebay.cli.top.screen import screen_of, shares
 from forebay.cli.top.snapshot import WINDOW_S, Snapshot, SnapshotReader
 from forebay.cli.top.tables import COLUMNS, json_of, summary_of, tables_of
@@ -202,6 +203,7 @@ class SlowGateway:
     """Takes a second for each listing of calls; everything else is empty."""
 
     target = "some:1"
+    tenants = OWN
 
     def __init__(self) -> None:
         self.now_s = 0.0

@@ -10,8 +10,14 @@ from queue import Empty, SimpleQueue
 import click
 from rich.console import Console
 
+from forebay.cli.call_names import Tenants
 from forebay.cli.gateway import gateway_at
-from forebay.cli.options import json_option, target_option
+from forebay.cli.options import (
+    all_tenants_option,
+    json_option,
+    target_option,
+    tenant_option,
+)
 from forebay.cli.tables import show, show_json
 from forebay.cli.target import Target
 from forebay.cli.top.poller import Poller
@@ -53,6 +59,8 @@ _REDRAW_S = 60.0
     show_default=True,
     help="Read at most N of the newest calls.",
 )
+@tenant_option
+@all_tenants_option
 @click.option("--once", is_flag=True, help="Print the tables once, and end.")
 @json_option
 def top(
@@ -62,6 +70,8 @@ def top(
     text: str,
     interval: float,
     limit: int,
+    tenant: str | None,
+    all_tenants: bool,
     once: bool,
     as_json: bool,
 ) -> None:
@@ -79,7 +89,8 @@ def top(
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--sort") from error
     console = Console(highlight=False, markup=False, emoji=False)
-    with gateway_at(target) as gateway:
+    tenants = Tenants(tenant, all_tenants)
+    with gateway_at(target, tenants) as gateway:
         first = SnapshotReader(gateway, limit).read()
     is_live = console.is_terminal and not console.is_dumb_terminal and sys.stdin.isatty()
     if as_json:
@@ -87,7 +98,7 @@ def top(
     elif once or not is_live:
         _print(console, first, view)
     else:
-        _watch(console, first, view, partial(Poller, target, interval, limit))
+        _watch(console, first, view, partial(Poller, target, tenants, interval, limit))
 
 
 def _print(console: Console, snapshot: Snapshot, view: View) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import grpc
 
+from forebay.cli.call_names import Tenants
 from forebay.cli.connection import NoServer, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.gateway import Gateway
@@ -24,11 +25,13 @@ class Poller:
     def __init__(
         self,
         target: Target,
+        tenants: Tenants,
         interval_s: float,
         limit: int,
         on_news: Callable[[Snapshot | str], None],
     ) -> None:
         self._target = target
+        self._tenants = tenants
         self._interval_s = interval_s
         self._limit = limit
         self._on_news = on_news
@@ -48,7 +51,8 @@ class Poller:
         while True:
             try:
                 with server_at(self._target, self._rpcs) as server:
-                    reader = SnapshotReader(Gateway(server, self._rpcs), self._limit)
+                    gateway = Gateway(server, self._rpcs, self._tenants)
+                    reader = SnapshotReader(gateway, self._limit)
                     while True:
                         self._on_news(reader.read())
                         self._rpcs.sleep(self._interval_s)

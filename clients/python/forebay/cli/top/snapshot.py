@@ -11,6 +11,7 @@ from math import inf
 import grpc
 from google.longrunning.operations_pb2 import Operation
 
+from forebay.cli.call_rows import metadata_of
 from forebay.cli.gateway import Gateway
 from forebay.errors import CallUnknown
 from forebay.rpc_errors import of_rpc_error
@@ -86,9 +87,15 @@ def _long_running(
     listed = {one.name for one in newest}
     running = [one for worker in workers for one in worker.running]
     running.sort(key=lambda one: one.begin_time.ToMilliseconds())
+    tenants = gateway.tenants
     names = [name for one in running for name in one.calls if name not in listed]
-    found = [_operation(gateway, name) for name in names[:_MOST_LONG_CALLS]]
-    return [one for one in found if one is not None and not one.done]
+    wanted = [name for name in names if tenants.may_have(name)]
+    found = [_operation(gateway, name) for name in wanted[:_MOST_LONG_CALLS]]
+    return [
+        one
+        for one in found
+        if one is not None and not one.done and tenants.tenant in (None, metadata_of(one).tenant)
+    ]
 
 
 def _operation(gateway: Gateway, name: str) -> Operation | None:

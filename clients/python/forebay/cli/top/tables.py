@@ -10,6 +10,7 @@ from google.longrunning.operations_pb2 import Operation
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from forebay.cli.call_names import shown_id
 from forebay.cli.call_rows import call_json, duration, id_of, metadata_of, queue_json, state_of
 from forebay.cli.tables import printable
 from forebay.cli.top.snapshot import WINDOW_S, Snapshot
@@ -189,7 +190,7 @@ def _worker_json(worker: pb.Worker, snapshot: Snapshot) -> dict[str, Any]:
                 "task": one.task,
                 "method": one.method or None,
                 "run_s": round(snapshot.read_time_s - one.begin_time.ToMilliseconds() / 1000, 3),
-                "calls": [name.rpartition("/")[2] for name in one.calls],
+                "calls": [shown_id(name) for name in one.calls],
             }
             for one in worker.running
         ],
