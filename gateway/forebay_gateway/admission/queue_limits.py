@@ -28,13 +28,17 @@ _IN_USE_FOR_S = 60.0
 
 @dataclass(frozen=True)
 class QueueRequest:
-    """A call for a queue: the calls that its caller has in flight, and how long it may wait."""
+    """A call for a queue: the calls that its caller has in flight, and how long it may wait.
+
+    The queue's figures are those of all tenants, so only a caller that `sees_figures` is told them.
+    """
 
     queue: str
     caller_holds: int
     priority: int = 0
     deadline_s: float = inf
     queue_wait_s: float = inf
+    sees_figures: bool = True
 
 
 class QueueLimits:
@@ -95,6 +99,13 @@ class QueueLimits:
             return None
         # All refused callers retry: so the hint waits until a twentieth of the queue is free.
         excess = waiting + 1 - self._max_depth * (1 - 1 / 20)
+        if not request.sees_figures:
+            return QueueFull(
+                f"the queue {request.queue!r} is full; {request.caller_holds} calls of this tenant "
+                "are in flight",
+                retry_after_s=retry_after_s(None),
+                quota=f"queue {request.queue}",
+            )
         return QueueFull(
             f"about {waiting} calls wait in the queue {request.queue!r}, of at most "
             f"{self._max_depth}; {request.caller_holds} calls of this caller are in flight",
@@ -108,15 +119,22 @@ def _too_slow(load: QueueLoad, request: QueueRequest) -> CapacityError | None:
     if not wait_s or request.priority:
         return None
     expected = f"a call in the queue {request.queue!r} waits about {wait_s:.1f} s for a worker"
+    if not request.sees_figures:
+        expected = f"a call in the queue {request.queue!r} waits too long for a worker"
     if wait_s > CLEARLY * request.deadline_s:
         return WaitExceedsDeadline(
             f"{expected}, and this one has {request.deadline_s:.1f} s",
-            retry_after_s=retry_after_s(wait_s - request.deadline_s),
+            retry_after_s=_retry_after_s(wait_s - request.deadline_s, request),
         )
     if wait_s > CLEARLY * request.queue_wait_s:
         return QueueFull(
             f"{expected}, and may wait for {request.queue_wait_s:g} s",
-            retry_after_s=retry_after_s(wait_s - request.queue_wait_s),
+            retry_after_s=_retry_after_s(wait_s - request.queue_wait_s, request),
             quota=f"queue {request.queue}",
         )
     return None
+
+
+def _retry_after_s(estimate_s: float, request: QueueRequest) -> float:
+    """By the estimate, which tells how much others have in the queue, or else as without one."""
+    return retry_after_s(estimate_s if request.sees_figures else None)

@@ -35,7 +35,9 @@ from forebay_backends.telemetry.call_labels import (
 from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
+from forebay_gateway.identity.permissions import QUEUES
 from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.tenant_access import May, unless_known
 from forebay_gateway.load_reports.reporting import reporting
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.call_meter import CallMeter
@@ -81,7 +83,7 @@ class CallHandler:
     """One per gateway. `ledger_calls` is None if no method needs it; `plain` is by application.
 
     `tracing` is None if the gateway traces nothing; `trust` says whose sampling it follows. With
-    `utilization`, calls end with load reports.
+    `utilization`, calls end with load reports. `may` says who is told figures of queues.
     """
 
     def __init__(
@@ -94,7 +96,9 @@ class CallHandler:
         tracing: Tracing | None = None,
         trust: Trust = "authenticated",
         utilization: Utilization | None = None,
+        may: May = unless_known,
     ) -> None:
+        self._may = may
         self._metrics = metrics
         self._limits = limits
         self._checks = checks
@@ -191,6 +195,7 @@ class CallHandler:
                 priority=options.priority,
                 deadline_s=inf if options.detach else incoming.deadline.remaining_s(),
                 queue_wait_s=self._limits.queue_wait_s(method),
+                sees_figures=self._may(principal, QUEUES),
             )
         )
         if refusal is None:

@@ -140,6 +140,7 @@ class _Gateway:
         self._audit = audit
         self._identity = identity
         admin_is_open = identity is not None or is_loopback(listen)
+        may = unless_known if identity is None else identity.may
         self._metrics = GatewayMetrics(
             [method.name for method in methods],
             process,
@@ -156,7 +157,7 @@ class _Gateway:
                 plain_consumers_of=self._plain_consumers_of,
                 metrics=self._metrics,
                 expected_wait_s=lambda queue: queues[""][queue].wait_s,
-                access=CallAccess(unless_known if identity is None else identity.may, audit),
+                access=CallAccess(may, audit),
             )
             if needs_ledger(methods)
             else None
@@ -189,6 +190,7 @@ class _Gateway:
             self._tracing,
             settings.trace_trust,
             Utilization(self._admission) if settings.load_reports else None,
+            may,
         )
         reads = reads_of_own_services(settings)
         guard = self._guard(methods)

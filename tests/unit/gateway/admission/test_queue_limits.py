@@ -15,6 +15,7 @@ from forebay_backends.ledger.presence import WorkerPresence
 from forebay_gateway.admission.queue_limits import CLEARLY, QueueLimits, QueueRequest
 from forebay_gateway.admission.queue_load import DrainRate, QueueLoad, Work
 from forebay_gateway.admission.queue_monitor import QueueMonitor
+from forebay_gateway.admission.retry_after import UNKNOWN_S
 from tests.unit.samples import FakeClock
 
 LIMIT = 1000
@@ -80,6 +81,27 @@ def test_a_full_queue_refuses_calls_and_is_named() -> None:
     assert isinstance(refusal, QueueFull)
     assert refusal.quota == "queue q"
     assert 1 <= (refusal.retry_after_s or 0) <= 1.25  # the rate is unknown
+
+
+@pytest.mark.parametrize(
+    ("depth", "asking"),
+    [(LIMIT, {}), (100, {"deadline_s": 1.0}), (100, {"queue_wait_s": 2.0})],
+)
+def test_a_caller_who_may_not_see_queues_is_refused_without_their_figures(
+    depth: int, asking: dict[str, float]
+) -> None:
+    said = set()
+    for more in (0, 37):
+        queue = Queue()
+        queue.observe(depth + more, 60)
+        shown, hidden = queue.refusal(**asking), queue.refusal(**asking, sees_figures=False)
+        assert shown is not None
+        assert hidden is not None
+        assert type(hidden) is type(shown)
+        said.add(hidden.message)
+        assert queue.retry_after_s(**asking, sees_figures=False) == spread_from(UNKNOWN_S)
+        assert hidden.message != shown.message
+    assert len(said) == 1
 
 
 def test_a_caller_with_many_calls_reaches_the_queue_limit_before_others() -> None:
