@@ -131,6 +131,7 @@ class PlainCalls:
             queue_wait_s(method, limits),
             run_time_s(method, limits) or inf,
             time.monotonic(),
+            tenant=context.principal.tenant,
         )
         self._in_flight.add(call)
         try:

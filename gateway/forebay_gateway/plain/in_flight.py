@@ -54,6 +54,7 @@ class PlainCall:
     progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=_MAX_BUFFERED_PROGRESS))
     ending: Result | ForebayError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    tenant: str = ""
 
     def is_silent_too_long(self, now: float) -> bool:
         """Whether there was no news for `max_silence_s`, and two queries were left unanswered.
@@ -86,7 +87,7 @@ class PlainCall:
 def labelled(call: PlainCall) -> AbstractContextManager[CallLabels]:
     """Labels the lines that are logged in the block: no task of the call's RPC logs them."""
     traceparent = call.message.extra_headers.get(TRACEPARENT, "")
-    return about_call(call.id, 1, call.method.name, traceparent)
+    return about_call(call.id, 1, call.method.name, traceparent, tenant=call.tenant)
 
 
 class InFlight:

@@ -41,7 +41,7 @@ class LedgerCalls:
 
     `methods` are all methods of the gateway: CallService lists plain ones, too, with the workers
     that `plain_consumers_of` finds. `expected_wait_s` tells for each queue how long its next call
-    would wait.
+    would wait. `may` decides who reaches the calls of other tenants.
     """
 
     def __init__(

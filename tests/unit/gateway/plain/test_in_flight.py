@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from forebay.errors import Draining, TaskRevoked
 from forebay_gateway.admission.admission import Admission
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage
-from forebay_gateway.plain.in_flight import InFlight, PlainCall
+from forebay_gateway.plain.in_flight import InFlight, PlainCall, labelled
 from forebay_gateway.plain.task_outcome import Progress, Result
 from tests.unit.gateway.plain.test_mapping import METHODS
 
@@ -32,6 +33,11 @@ def test_a_call_with_recent_news_is_never_queried(in_flight: InFlight) -> None:
     for now in range(4, 200, 4):
         in_flight.on_news("a", now)
         assert in_flight.start_queries(now + 3.9) == []
+
+
+def test_lines_about_a_call_name_its_tenant() -> None:
+    with labelled(replace(call(), tenant="acme")) as labels:
+        assert (labels.call_id, labels.tenant) == ("a", "acme")
 
 
 def test_a_silent_call_is_queried_every_5_s(in_flight: InFlight) -> None:
