@@ -66,7 +66,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "typescript.md",  # tests/e2e/test_typescript_client.py
     "other-languages.md",
     "README.md",  # the home page
-    *("traces-and-logs.md", "tokens.md"),
+    *("traces-and-logs.md", "tokens.md", "tenants.md"),
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
     *("monitoring.md", "scaling.md"),  # tests/e2e/test_ops.py
 )
@@ -149,6 +149,16 @@ def test_a_key_is_made_and_used_as_the_page_says(tmp_path: Path) -> None:
         env = environment(FOREBAY_LISTEN=address, FOREBAY_DATA_DIR=str(data))
         with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
             reader.read(DOCS / "tokens.md", "API keys")
+
+
+def test_two_tenants_see_their_own_calls_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
+            reader.read(DOCS / "tenants.md")
 
 
 def test_a_gateway_is_secured_as_the_page_says(tmp_path: Path) -> None:
