@@ -14,6 +14,8 @@ From the outside in; a folder imports only from those below it:
 - `durable/`, `ephemeral/`, `plain/`: the three ways to serve a call: by a record in the ledger, in
   the gateway's memory, or by a Celery task that knows nothing of Forebay.
 - `rpc/`: what every routed RPC is before that: its options, requests, policy, status, batching.
+- `fair_queues/`: what waits, by tenant, until the broker gets it.
+- `quotas/`: what each tenant may use, counted over all gateways.
 - `admission/`: which calls get in: limits, fair shares, full queues.
 - `fleet/`: what the gateway knows of the live workers.
 - `identity/`: who calls, and what they may do.

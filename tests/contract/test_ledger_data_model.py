@@ -26,7 +26,9 @@ from forebay_backends.ledger.operations.attempts import (
 )
 from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import accept, attach, credit, end, leave
+from forebay_backends.ledger.operations.held import renew_held, send_held
 from forebay_backends.ledger.operations.inspection import observe
+from forebay_backends.ledger.operations.quotas import Tokens, Use, share
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from forebay_backends.ledger.presence import WorkerPresence, announce
 from forebay_backends.ledger.record import FIELDS
@@ -92,7 +94,9 @@ class Life:
             self.does(finish(call, attempt, event, reason, b"outcome", response))
 
 
-def accepted(found: Found, *, piggybacked: bool = False, **changes: Any) -> Life:
+def accepted(
+    found: Found, *, piggybacked: bool = False, held: bool = False, **changes: Any
+) -> Life:
     """A call that runs on without watchers: another caller attached, and both disconnected."""
     new = new_call(
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -105,7 +109,8 @@ def accepted(found: Found, *, piggybacked: bool = False, **changes: Any) -> Life
         **changes,
     )
     call = new_key("acme")
-    assert found.ledger.run(accept(call, new, NOBODY, Push(), piggybacked=piggybacked)) is None
+    new_record = accept(call, new, NOBODY, Push(), piggybacked=piggybacked, held=held)
+    assert found.ledger.run(new_record) is None
     life = Life(found, Record(found.ledger, call))
     found.look()
     life.does(
@@ -145,6 +150,24 @@ def piggybacked(found: Found, event: Event) -> None:
     life.does(attach(life.record.call, OTHER_GATEWAY))
 
 
+def held(found: Found, event: Event) -> None:
+    """A gateway holds back the message; one call is sent in the end, another ends before."""
+    life = accepted(found, held=True)
+    call = life.record.call
+    life.does(renew_held(call.partition, [("queue", call)]), send_held(call, Push()))
+    life.does(claim(call, 1, WORKER), begin(call, 1, WORKER, "control"))
+    life.ends(event)
+    if event is not Event.SUCCEED:
+        before = accepted(found, receiving=True)
+        before.does(complete(before.record.call, Push(), 0, held=True))
+        before.does(end(before.record.call, event, "WHY", b"outcome"))
+    # A worker may get the call of a gateway that was slow to renew; it then has its lease.
+    claimed = accepted(found, held=True)
+    claimed.does(claim(claimed.record.call, 1, WORKER))
+    claimed.does(begin(claimed.record.call, 1, WORKER, "control"))
+    claimed.ends(event)
+
+
 def spooled(found: Found, event: Event) -> None:
     """A call is queued when its requests are complete; another ends before."""
     life = accepted(found, receiving=True)
@@ -176,7 +199,7 @@ def live(found: Found, event: Event) -> None:
 def found(ledger: BlockingLedger) -> Found:
     """After calls of every kind went through every state."""
     found = Found(ledger)
-    lives: tuple[Callable[[Found, Event], None], ...] = unary, piggybacked, spooled, live
+    lives: tuple[Callable[[Found, Event], None], ...] = unary, piggybacked, held, spooled, live
     for life in lives:
         for event in ENDS:
             life(found, event)
@@ -196,6 +219,7 @@ async def test_the_keys_on_a_server_are_those_of_the_table(
     await announce(aio_ledger, presence)
     await aio_ledger.elected(REAPING, 60.0)
     await aio_ledger.ping()
+    await aio_ledger.run(share("acme", NOBODY, Tokens(1.0, needed=1), [Use(1, 1)]))
     found.look()
     within_a_transaction = {"forebay:{N}:parked:CALL"}
     assert found.patterns == {key.pattern for key in KEYS} - within_a_transaction

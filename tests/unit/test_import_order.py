@@ -25,7 +25,8 @@ LAYERS = (
     "forebay_gateway.durable forebay_gateway.ephemeral forebay_gateway.plain",
     "forebay_gateway.audit forebay_gateway.fronts",
     "forebay_gateway.rpc",
-    "forebay_gateway.identity forebay_gateway.tls",
+    "forebay_gateway.identity forebay_gateway.tls forebay_gateway.quotas"
+    " forebay_gateway.fair_queues",
     "forebay_gateway.admission forebay_gateway.fleet forebay_gateway.metrics"
     " forebay_gateway.profiling",
     "forebay_workers.testing forebay_workers.celery",

@@ -93,8 +93,15 @@ class Lost:
     batch_id: str
 
 
+@dataclass(frozen=True)
+class Recall:
+    """Another gateway needs shares of this tenant's quotas that this gateway may not use."""
+
+    tenant: str
+
+
 CallEvent = Item | ItemsStored | TransientItem | Initial | RequestWindowOpen | Ending
-GatewayFrame = CallEvent | Reply | BatchHeartbeat | Lost
+GatewayFrame = CallEvent | Reply | BatchHeartbeat | Lost | Recall
 
 
 def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
@@ -128,6 +135,8 @@ def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
             return "", BatchHeartbeat(worker, calls, state == "running")
         case ["lost", batch_id]:
             return "", Lost(batch_id)
+        case ["recall", tenant]:
+            return "", Recall(tenant)
     raise ValueError(f"an unknown frame: {head[:40]!r}")
 
 

@@ -232,6 +232,15 @@ KEYS = (
         "`offset`: from the server's clock to the partition's; `last`: its time at the last sweep; "
         "`doubts`: sweeps since that found a later time which they could not confirm",
     ),
+    KeyPattern(
+        "forebay:{N}:quota:OWNER",
+        "hash",
+        "gateway",
+        "a lease, and until the bucket is full",
+        "By gateway: the end of its lease (ms) and its shares of a tenant's limits; `tokens`: of "
+        "the bucket, and when; `tight`: until when nothing is kept in reserve; `recalled`: when "
+        "gateways were last told to give back",
+    ),
     KeyPattern(PRESENCE_INDEX, "zset", "worker", "", "Workers, by when their presence expires (s)"),
     KeyPattern(
         "forebay:{fleet}:worker:WORKER",

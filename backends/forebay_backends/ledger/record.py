@@ -74,6 +74,14 @@ FIELDS = (
         "1: another call's task message names this call",
         of_claim=True,
     ),
+    Field(
+        "held",
+        _FLAG,
+        _WITH_REQUESTS,
+        "gateway",
+        "1: a gateway holds the task message back, in the queue of the call's tenant",
+        of_claim=True,
+    ),
     # Its state.
     Field("state", _TEXT, ALL, "all", "State of the call"),
     Field("reason", _TEXT, ENDED, "all", "Reason of a failure; empty if there is none"),

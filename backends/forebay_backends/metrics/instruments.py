@@ -291,5 +291,22 @@ INSTRUMENTS = (
         ("certificate",),
         "Until the certificate in force expires: server, or the first of client_ca",
     ),
+    Instrument(
+        "forebay_tenant_calls",
+        Kind.GAUGE,
+        _GATEWAY,
+        "calls",
+        ("tenant", "state"),
+        "Calls of a tenant at this process now. IN_FLIGHT: RPCs that are open. WAITING: calls that "
+        "wait for a worker. Tenants that the settings do not name count as `other`",
+    ),
+    Instrument(
+        "forebay_tenant_refused_total",
+        Kind.COUNTER,
+        _GATEWAY,
+        "calls",
+        ("tenant", "quota"),
+        "Calls that were refused since their tenant had used up a quota; likewise",
+    ),
 )
 BY_NAME = {one.name: one for one in INSTRUMENTS}

@@ -21,8 +21,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from forebay.errors import Draining, QueueFull
+from forebay_gateway.admission.caller_identity import is_tenant
 from forebay_gateway.admission.fair_share import FairShare
 from forebay_gateway.admission.retry_after import CompletionRate, retry_after_s
 
@@ -32,13 +34,50 @@ CALL_BYTES = 32 << 10
 """About the memory of a waiting call without its messages, including gRPC's; measured."""
 
 
-class Permit:
-    """A call's share of the limits; a context manager that releases it."""
+class TenantAccount(Protocol):
+    """What a call of a tenant uses of the tenant's quotas; see `quotas/`."""
 
-    __slots__ = ("_admission", "_arrived", "_bytes", "_released", "caller")
+    @property
+    def name(self) -> str:
+        """The tenant's."""
+
+    @property
+    def max_priority(self) -> int:
+        """The highest priority that the tenant's calls may have."""
+
+    def take_bytes(self, size: int) -> None:
+        """Counts bytes that came in; `check_bytes` must follow."""
+
+    def add_bytes(self, size: int) -> None:
+        """Counts bytes without a check, if negative subtracts them."""
+
+    def fits_bytes(self, size: int) -> bool:
+        """Whether so many bytes more are within the tenant's share."""
+
+    async def check_bytes(self) -> None:
+        """Raises QuotaExceeded if the bytes that came in are over the tenant's quota."""
+
+    async def count_new_call(self) -> None:
+        """Counts against the calls of a second; raises QuotaExceeded."""
+
+    async def wait_begins(self) -> Callable[[], None]:
+        """Counts a call that waits for a worker, until the function is called.
+
+        Raises QuotaExceeded.
+        """
+
+
+class Permit:
+    """A call's share of the limits; a context manager that releases it.
+
+    `tenant` is None where authentication is off.
+    """
+
+    __slots__ = ("_admission", "_arrived", "_bytes", "_released", "caller", "tenant")
 
     def __init__(self, admission: Admission, caller: str) -> None:
         self.caller = caller
+        self.tenant: TenantAccount | None = None
         self._admission = admission
         self._bytes = 0
         self._arrived = False
@@ -50,17 +89,34 @@ class Permit:
         self._arrived = True
         self._admission.accepted += 1
 
+    def count_for(self, tenant: TenantAccount) -> None:
+        """Counts the bytes for the tenant, too, until `tenant` is set to None again."""
+        self.tenant = tenant
+        tenant.take_bytes(self._bytes)
+
     def take(self, size: int) -> None:
-        """Counts a request message; raises QueueFull if it does not fit."""
-        if not self.has_room(size):
+        """Counts a request message; raises QueueFull if it does not fit.
+
+        The tenant's quota is checked later, by `TenantAccount.check_bytes`.
+        """
+        if not self._admission.bytes.fits(self.caller, size):
             raise self._admission.full_of_bytes(self.caller, size)
-        self.hold(size)
+        if self.tenant is not None:
+            self.tenant.take_bytes(size)
+        self._hold(size)
 
     def has_room(self, size: int) -> bool:
+        if self.tenant is not None and not self.tenant.fits_bytes(size):
+            return False
         return self._admission.bytes.fits(self.caller, size)
 
     def hold(self, size: int) -> None:
         """Adds bytes, if negative subtracts them; does nothing after the release."""
+        if self.tenant is not None:
+            self.tenant.add_bytes(size)
+        self._hold(size)
+
+    def _hold(self, size: int) -> None:
         if not self._released:
             self._bytes += size
             self._admission.bytes.add(self.caller, size)
@@ -76,7 +132,7 @@ class Permit:
     ) -> None:
         if self._released:
             return
-        self.hold(-self._bytes)
+        self._hold(-self._bytes)
         self._released = True
         self._admission.release(self.caller, arrived=self._arrived)
 
@@ -99,9 +155,7 @@ class Admission:
         self.refuse_while_draining()
         if not self.calls.fits(caller, 1):
             raise QueueFull(
-                f"the gateway has {self.calls.held} calls in flight, "
-                f"{self.calls.held_by(caller)} of this caller, "
-                f"of at most {self.calls.limit} in all",
+                f"the gateway has {_in_use(self.calls, caller, 'calls in flight')}",
                 retry_after_s=self._when_there_is_room(self.calls, caller, 1),
                 quota="calls in flight",
             )
@@ -119,8 +173,8 @@ class Admission:
 
     def full_of_bytes(self, caller: str, size: int) -> QueueFull:
         return QueueFull(
-            f"the gateway holds {self.bytes.held} bytes of calls, {self.bytes.held_by(caller)} of "
-            f"this caller, of at most {self.bytes.limit} in all; {size} more do not fit",
+            f"the gateway holds {_in_use(self.bytes, caller, 'bytes of calls')}; "
+            f"{size} more do not fit",
             retry_after_s=self._when_there_is_room(self.bytes, caller, size),
             quota="bytes held",
         )
@@ -138,3 +192,10 @@ class Admission:
         rate = self._completions.per_s()
         turnover_s = self.calls.held / rate if rate else None
         return retry_after_s(turnover_s and shares.excess(caller, amount) * turnover_s)
+
+
+def _in_use(shares: FairShare, caller: str, unit: str) -> str:
+    own = shares.held_by(caller)
+    if is_tenant(caller):
+        return f"{own} {unit} of this tenant, and too little room for more"
+    return f"{shares.held} {unit}, {own} of this caller, of at most {shares.limit} in all"

@@ -1,9 +1,9 @@
 """The caller of a call: the unit between which limits are shared. Pure.
 
-There is no authentication, so a caller is a host: the peer's IPv4 address, or the /64
-network of its IPv6 address, since one host usually gets a /64. On loopback, each connection
-is a caller, since all callers there share the address. Behind a proxy, all callers count as
-the proxy, and share eight ninths of each limit.
+With authentication a caller is a tenant, from wherever it calls. Without, it is a host: the peer's
+IPv4 address, or the /64 network of its IPv6 address, since one host usually gets a /64. On
+loopback, each connection is a caller, since all callers there share the address. Behind a proxy,
+all callers count as the proxy, and share eight ninths of each limit.
 """
 
 from __future__ import annotations
@@ -14,10 +14,21 @@ from urllib.parse import unquote
 
 _CONNECTIONS_REMEMBERED = 16_384
 _NETWORK_BITS = 64
+_TENANT = "tenant:"
+
+
+def caller_of(peer: str, tenant: str = "") -> str:
+    """`peer` is gRPC's; `tenant` is empty where authentication is off."""
+    return _TENANT + tenant if tenant else _host_of(peer)
+
+
+def is_tenant(caller: str) -> bool:
+    """Whether the caller is a tenant, which must not learn how much others use."""
+    return caller.startswith(_TENANT)
 
 
 @lru_cache(_CONNECTIONS_REMEMBERED)
-def caller_of(peer: str) -> str:
+def _host_of(peer: str) -> str:
     """`peer` is gRPC's: `ipv4:10.0.0.7:50312`, `ipv6:[::1]:50312` (percent-encoded), `unix:`."""
     host, _, _ = unquote(peer.partition(":")[2]).rpartition(":")
     try:

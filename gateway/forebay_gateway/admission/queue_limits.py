@@ -31,6 +31,8 @@ class QueueRequest:
     """A call for a queue: the calls that its caller has in flight, and how long it may wait.
 
     The queue's figures are those of all tenants, so only a caller that `sees_figures` is told them.
+    `held` is None where there are no tenants; else how many calls of the queue wait in this
+    gateway, and how many of these are sent before the call.
     """
 
     queue: str
@@ -39,6 +41,7 @@ class QueueRequest:
     deadline_s: float = inf
     queue_wait_s: float = inf
     sees_figures: bool = True
+    held: tuple[int, float] | None = None
 
 
 class QueueLimits:
@@ -94,7 +97,7 @@ class QueueLimits:
         return self._too_deep(load, request) or _too_slow(load, request)
 
     def _too_deep(self, load: QueueLoad, request: QueueRequest) -> QueueFull | None:
-        waiting = load.waiting
+        waiting = load.waiting if request.held is None else load.depth + request.held[0]
         if fits(max(0, request.caller_holds - 1), 1, self._max_depth - waiting):
             return None
         # All refused callers retry: so the hint waits until a twentieth of the queue is free.
@@ -116,6 +119,8 @@ class QueueLimits:
 
 def _too_slow(load: QueueLoad, request: QueueRequest) -> CapacityError | None:
     wait_s = load.wait_s
+    if request.held is not None:  # calls of other tenants wait elsewhere
+        wait_s = (load.depth + request.held[1]) / load.per_s if load.per_s else None
     if not wait_s or request.priority:
         return None
     expected = f"a call in the queue {request.queue!r} waits about {wait_s:.1f} s for a worker"

@@ -123,6 +123,11 @@ class QueueLoad:
         return self._rate.per_slot(self._clock())
 
     @property
+    def depth(self) -> int:
+        """How many messages waited at the last sample; 0 if that is older than 5 s."""
+        return self._depth if self._clock() - self._sampled_at <= _SAMPLE_HOLDS_S else 0
+
+    @property
     def waiting(self) -> int:
         """About how many calls wait; 0 if the last sample is older than 5 s."""
         if self._clock() - self._sampled_at > _SAMPLE_HOLDS_S:

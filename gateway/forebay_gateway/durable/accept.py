@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from forebay.routes import Method
 from forebay_backends.aio.background_tasks import BackgroundTasks
@@ -19,8 +20,9 @@ from forebay_backends.broker.task_messages import TaskMessage, call_message, cal
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.base import Push
+from forebay_backends.ledger.operations.base import Operation, Push, Refused
 from forebay_backends.ledger.operations.calls import ExistingCall, NewCall, accept
+from forebay_backends.ledger.operations.held import send_held
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
@@ -32,12 +34,19 @@ _SMALL_BYTES = 64 * 1024
 
 @dataclass(eq=False)
 class _Accept:
-    """A call that waits to be accepted in a batch."""
+    """A call that waits to be accepted in a batch, or, if it is `held`, to be sent in one."""
 
     call: CallKey
     new: NewCall
     begun_at: float
-    reply: asyncio.Future[ExistingCall | None]
+    reply: asyncio.Future[Any]
+    held: bool = False
+
+    def operation(self, channel: str, *, piggybacked: bool) -> Operation[Any]:
+        """What the ledger is to do."""
+        if self.held:
+            return send_held(self.call, Push(), piggybacked=piggybacked)
+        return accept(self.call, self.new, channel, Push(), piggybacked=piggybacked)
 
     @property
     def owner(self) -> str:
@@ -72,18 +81,41 @@ class Acceptor:
         self._in_flight: dict[CallKey, tuple[BatchQueue[_Accept], _Batch]] = {}
         self._background_tasks = BackgroundTasks()
 
-    async def accept(self, call: CallKey, method: Method, new: NewCall) -> ExistingCall | None:
+    async def accept(
+        self, call: CallKey, method: Method, new: NewCall, *, held: bool = False
+    ) -> ExistingCall | None:
         """Writes the record; returns `ExistingCall` if a call has the id already.
 
-        Also pushes the message of a call that has all its requests, if the broker is the ledger.
+        Also pushes the message of a call that has all its requests, if the broker is the ledger,
+        unless the message is to be `held` back. Raises BackendUnavailable.
+        """
+        if not held and self.batches(method, new):
+            existing: ExistingCall | None = await self._in_batch(_waiting(call, new), method)
+            return existing
+        has_push = not (held or new.receiving)
+        push = ledger_push(self._broker, _message(call, new)) if has_push else Push()
+        run = self._pipeliner.run if _is_small(new) else self._ledger.run
+        return await run(accept(call, new, self._channel, push, held=held))
+
+    def batches(self, method: Method, new: NewCall) -> bool:
+        """Whether the call may share its message with others."""
+        return _is_small(new) and self._broker.is_ledger and method.route.max_batch > 1
+
+    def batch_size(self, method: Method, new: NewCall) -> int:
+        """How many such calls a message names at most."""
+        if not self.batches(method, new):
+            return 1
+        return self._batcher.queue_of(method, new.priority).size_limit
+
+    async def send_in_batch(self, call: CallKey, method: Method, new: NewCall) -> Refused | None:
+        """Sends the message of a call that was held back; refused as `send_held` is.
+
         Raises BackendUnavailable.
         """
-        is_small = len(new.request) <= _SMALL_BYTES
-        if is_small and self._broker.is_ledger and method.route.max_batch > 1:
-            return await self._accept_in_batch(call, method, new)
-        push = Push() if new.receiving else ledger_push(self._broker, _message(call, new))
-        run = self._pipeliner.run if is_small else self._ledger.run
-        return await run(accept(call, new, self._channel, push))
+        waiting = _waiting(call, new)
+        waiting.held = True
+        refused: Refused | None = await self._in_batch(waiting, method)
+        return refused
 
     def on_ended(self, call: CallKey, ending: Ending | None) -> None:
         """Counts the call off its batch; `ending` is None if its caller disconnected."""
@@ -96,13 +128,9 @@ class Acceptor:
         if not batch.calls:
             self._batcher.on_batch_done(queue, batch)
 
-    async def _accept_in_batch(
-        self, call: CallKey, method: Method, new: NewCall
-    ) -> ExistingCall | None:
-        reply: asyncio.Future[ExistingCall | None] = asyncio.get_running_loop().create_future()
-        waiting = _Accept(call, new, time.monotonic(), reply)
-        self._batcher.submit(method, new.priority, waiting)
-        return await reply
+    async def _in_batch(self, waiting: _Accept, method: Method) -> Any:
+        self._batcher.submit(method, waiting.new.priority, waiting)
+        return await waiting.reply
 
     def _start_batch(self, queue: BatchQueue[_Accept], calls: list[_Accept]) -> None:
         self._metrics.method(calls[0].new.method).batch_size(len(calls))
@@ -115,10 +143,7 @@ class Acceptor:
 
     async def _run_batch(self, calls: list[_Accept]) -> None:
         first = calls[0]
-        operations = [
-            accept(one.call, one.new, self._channel, Push(), piggybacked=one is not first)
-            for one in calls
-        ]
+        operations = [one.operation(self._channel, piggybacked=one is not first) for one in calls]
         push = ledger_push(self._broker, _batch_message(calls))
         try:
             results = await self._ledger.run_with_push(operations, push)
@@ -131,6 +156,14 @@ class Acceptor:
                     one.reply.set_exception(result)
             elif not one.reply.done():
                 one.reply.set_result(result)
+
+
+def _waiting(call: CallKey, new: NewCall) -> _Accept:
+    return _Accept(call, new, time.monotonic(), asyncio.get_running_loop().create_future())
+
+
+def _is_small(new: NewCall) -> bool:
+    return len(new.request) <= _SMALL_BYTES
 
 
 def _message(call: CallKey, new: NewCall) -> TaskMessage:

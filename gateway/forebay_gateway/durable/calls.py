@@ -6,7 +6,7 @@ Messages stay bytes: the gateway sends on what the worker emits, without parsing
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 import grpc
@@ -14,6 +14,7 @@ import grpc
 from forebay.errors import (
     BackendUnavailable,
     CallIdReused,
+    QuotaExceeded,
 )
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.base import Broker, ledger_push
@@ -21,13 +22,14 @@ from forebay_backends.broker.task_messages import TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.base import Refused
+from forebay_backends.ledger.operations.base import Push, Refused
 from forebay_backends.ledger.operations.calls import NewCall, attach, discard, watch
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.settings import Settings
 from forebay_backends.telemetry.call_labels import name_call
 from forebay_gateway.durable.accept import Acceptor
 from forebay_gateway.durable.disconnect import Disconnects
+from forebay_gateway.durable.held_calls import HeldCalls, Turn
 from forebay_gateway.durable.item_sequence import ItemSequence
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.request_upload import RequestUpload
@@ -35,6 +37,7 @@ from forebay_gateway.durable.response_writer import ResponseWriter
 from forebay_gateway.durable.stall import StallLimit
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
+from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.identity.caller import caller_bytes
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.context import Context
@@ -57,6 +60,8 @@ class DurableCalls:
         watches: Watches,
         slots: Callable[[str], int],
         metrics: GatewayMetrics,
+        fair: FairQueues,
+        queues: Collection[str],
     ) -> None:
         self.settings = settings
         self.ledger = ledger
@@ -68,6 +73,9 @@ class DurableCalls:
         )
         pipeliner = Pipeliner(ledger)
         self.acceptor = Acceptor(ledger, pipeliner, broker, watches.channel, slots, metrics)
+        self.held = HeldCalls(
+            ledger, pipeliner, broker, self.acceptor, fair, watches.channel, queues
+        )
         self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
@@ -105,6 +113,10 @@ class _DurableRpc:
         self._items = ItemSequence(incoming.options.resume_from, incoming.permit)
         stall_limit = StallLimit(stall_s(incoming.method, calls.settings))
         self._watch = Watch(self._call, self._items, stall_limit)
+        self._turn: Turn | None = None
+        """The call's place in its tenant's queue; None where there are no tenants."""
+        self._is_held = False
+        """Whether its message was not sent at first, since it was not its turn."""
 
     async def serve(self) -> bytes | None:
         async with self._open_watch():
@@ -144,10 +156,19 @@ class _DurableRpc:
     async def _accept(self) -> bool:
         """Writes the record and sends its message; False if a call has the id already."""
         new = self._new_call()
+        try:
+            await self._take_turn(new)
+        except QuotaExceeded:
+            call_id = self._incoming.options.call_id
+            if call_id is not None and await self._calls.exists(self._call):
+                return False
+            raise
         self._items.credit_window_bytes = min(new.window_bytes, new.item_limit_bytes)
         self._calls.watches.on_registering(self._watch)
         try:
-            existing = await self._calls.acceptor.accept(self._call, self._method, new)
+            existing = await self._calls.acceptor.accept(
+                self._call, self._method, new, held=self._is_held
+            )
         except BackendUnavailable:
             if self._incoming.options.call_id is None:
                 self._calls.disconnects.abandoned(self._call)
@@ -157,10 +178,27 @@ class _DurableRpc:
         if accepted:
             self._calls.watches.on_registered(self._watch)
             self._incoming.meter.accepted()
+            if self._turn is not None:
+                self._calls.held.on_stored(self._turn)
+        elif self._turn is not None:
+            self._calls.held.leave(self._turn)
+            self._turn = None
         if accepted and not new.receiving:
             await self._send_or_discard()
             self._sent()
         return accepted
+
+    async def _take_turn(self, new: NewCall) -> None:
+        """Raises QuotaExceeded. A call whose requests are still to come is not in the queue yet."""
+        tenant = self._incoming.permit.tenant
+        if tenant is not None:
+            self._turn = await self._calls.held.turn(tenant, self._call, self._method, new)
+            if not new.receiving:
+                self._enter(self._turn)
+
+    def _enter(self, turn: Turn) -> None:
+        self._calls.held.enter(turn)
+        self._is_held = turn.is_held
 
     def _sent(self) -> None:
         if self._incoming.span is not None:
@@ -208,13 +246,20 @@ class _DurableRpc:
         return ("running" if snapshot.ending is None else "finished"), has_requests
 
     async def _upload(self) -> None:
-        push = ledger_push(self._calls.broker, self._message(1))
-        if await self._request_upload().upload(push):
+        if await self._request_upload().upload(self._queue_up):
             await self._send_or_discard()
+
+    def _queue_up(self) -> tuple[Push, bool]:
+        """Puts the call into its queue; returns its message, and whether it is held back."""
+        if self._turn is not None:
+            self._enter(self._turn)
+            if self._is_held:
+                return Push(), True
+        return ledger_push(self._calls.broker, self._message(1)), False
 
     async def _send_or_discard(self) -> None:
         """Sends the message of a call whose record is written, unless the ledger pushes it."""
-        if self._calls.broker.is_ledger:
+        if self._calls.broker.is_ledger or self._is_held:
             return
         try:
             await self._calls.broker.send(self._message(1))
@@ -238,8 +283,8 @@ class _DurableRpc:
 
         The call is valid even if this fails, since its first message may be on the broker.
         """
-        if self._calls.broker.is_ledger:
-            return
+        if self._calls.broker.is_ledger or self._incoming.permit.tenant is not None:
+            return  # a tenant's message may be held back, and the reaper repairs what is lost
         try:
             await self._calls.broker.send(self._message(attempt))
             self._calls.resend_outage.succeeded()
@@ -273,6 +318,8 @@ class _DurableRpc:
                 raise
             finally:
                 self._calls.acceptor.on_ended(self._call, self._items.ending)
+                if self._turn is not None:
+                    self._calls.held.on_rpc_end(self._turn, self._items.ending)
                 is_draining = self._calls.ledger_retry.is_draining
                 if self._method.server_streaming if ended else not is_draining:
                     self._calls.disconnects.disconnected(self._call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -62,8 +62,11 @@ class RequestUpload:
             ledger_retry=ledger_retry,
         )
 
-    async def upload(self, push: Push) -> bool:
+    async def upload(self, queue: Callable[[], tuple[Push, bool]]) -> bool:
         """Stores all requests, then completes them, which queues a call that is not live.
+
+        `queue` is called in between: it returns the message that the ledger is to push, and
+        whether it is held back.
 
         False if the call has ended before, or because of its requests: the watch gets its ending.
         Raises errors that do not end the call.
@@ -79,7 +82,8 @@ class RequestUpload:
             raise
         if count is None:
             return False
-        completing = partial(self._ledger.run, complete(self._watch.call, push, count))
+        push, held = queue()
+        completing = partial(self._ledger.run, complete(self._watch.call, push, count, held=held))
         refused = await self._ledger_retry.retry(completing)
         if refused is not None and refused.why is Refusal.GAP:
             raise _requests_lost()
@@ -96,7 +100,7 @@ class RequestUpload:
 
     async def _upload_for_watch(self) -> None:
         try:
-            await self.upload(Push())
+            await self.upload(lambda: (Push(), False))
         except ForebayError as error:
             self._watch.on_upload_failed(error)
         except grpc.aio.AbortError:

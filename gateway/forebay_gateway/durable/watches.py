@@ -24,6 +24,7 @@ from forebay_backends.ledger.frames import (
     CallEvent,
     GatewayFrame,
     Lost,
+    Recall,
     Reply,
     RequestWindowOpen,
     parse_frame,
@@ -68,13 +69,17 @@ class Watches:
         self.channel = channel
         self._ledger = ledger
         self._server = server
-        self._listeners = listeners
+        self._listeners = [*listeners]
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
         self._renew_now = AutoResetEvent()
         self._renewed_at = 0.0
         self.subscription = 0
         """How many times the channel was subscribed."""
+
+    def add_listener(self, listener: FrameListener) -> None:
+        """Passes all frames to one more listener."""
+        self._listeners.append(listener)
 
     @contextlib.contextmanager
     def open(self, watch: Watch) -> Iterator[None]:
@@ -209,7 +214,7 @@ class Watches:
 
     def _on_frame(self, frame: bytes) -> None:
         key, event = parse_frame(frame)
-        if not isinstance(event, Reply | BatchHeartbeat | Lost):
+        if not isinstance(event, Reply | BatchHeartbeat | Lost | Recall):
             self._on_event(key, event)
         for listener in self._listeners:
             listener.on_frame(key, event)

@@ -43,6 +43,8 @@ from forebay_backends.settings import Settings
 from forebay_backends.telemetry.call_labels import about_call, name_call, stored_traceparent
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
+from forebay_gateway.fair_queues.fair_queue import Place
+from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.identity.caller import caller_message
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
@@ -72,8 +74,10 @@ class EphemeralCalls:
         fleet: FleetMonitor,
         reply_channel: str,
         metrics: GatewayMetrics,
+        fair: FairQueues,
     ) -> None:
         self._metrics = metrics
+        self._fair = fair
         self._settings = settings
         self._ledger = ledger
         self._broker = broker
@@ -182,12 +186,14 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
+        place = await self._place(incoming, call)
         incoming.meter.accepted()
         # A timer, and no asyncio.timeout: that takes three times the CPU.
         queue_wait = asyncio.get_running_loop().call_later(wait_s, self._on_queue_wait, call)
         call.queue_wait = queue_wait
-        self._submit(call)
         try:
+            if place is None or not place.is_held:
+                self._submit(call)
             return await call.reply
         except asyncio.CancelledError:
             if call.batch is not None:
@@ -196,6 +202,23 @@ class EphemeralCalls:
         finally:
             queue_wait.cancel()
             self._remove(call)
+            if place is not None:
+                self._fair.leave(place)
+
+    async def _place(self, incoming: IncomingCall, call: EphemeralCall) -> Place | None:
+        """The call's place in the queue of its tenant; None where there are no tenants."""
+        tenant = incoming.permit.tenant
+        if tenant is None:
+            return None
+        batch_queue = self._batcher.queue_of(call.method, call.priority)
+        size = 1 if call.size > LARGE_ABOVE_BYTES else None
+        return await self._fair.enter(
+            tenant,
+            call.method.route.queue,
+            call.priority,
+            lambda: self._submit(call),
+            lambda: 1 / (size or batch_queue.size_limit),
+        )
 
     def _submit(self, call: EphemeralCall) -> None:
         if call.size > LARGE_ABOVE_BYTES:  # alone: it would delay the small calls of a batch

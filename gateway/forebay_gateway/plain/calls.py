@@ -10,10 +10,12 @@ gateway always makes it, never the caller, so that no caller can name another's 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, NoReturn
@@ -26,16 +28,20 @@ from forebay.errors import (
     Draining,
     ForebayError,
     NoWorkers,
+    QueueWait,
     ResultUnfit,
     TooLarge,
 )
 from forebay.metadata import ATTACHED, CALL_ID
 from forebay.routes import Method
 from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.telemetry.call_labels import name_call
 from forebay_gateway.admission.admission import RETRY_AFTER_S
+from forebay_gateway.fair_queues.fair_queue import Place
+from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
     FOLLOWER_SUFFIX,
@@ -58,6 +64,10 @@ from forebay_gateway.rpc.policy import queue_wait_s, run_time_s
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _QUEUE_RETRY_DELAY_S = 0.5
+_SLOTS_IF_UNKNOWN = 16
+"""Of a queue whose workers do not answer inspections."""
+_SLOTS_FOR_S = 1.0
+"""How long a queue's number of slots is taken for known."""
 _REVOKE_TIMEOUT_S = 2.0
 _REVOKE_RETRY_S = 60.0
 _TOO_LARGE_HINT = (
@@ -65,6 +75,14 @@ _TOO_LARGE_HINT = (
 )
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A call's place in its tenant's queue, and the event of its turn."""
+
+    place: Place
+    comes: asyncio.Event
 
 
 class PlainCalls:
@@ -81,6 +99,9 @@ class PlainCalls:
         self._called = application.called("broker")
         self._prefix = f"{os.urandom(4).hex()}-"
         self._in_flight = InFlight()
+        self.fair = FairQueues(settings.tenants, self._slots)
+        self._has_tenants = settings.auth.is_on or bool(settings.tenants)
+        self._known_slots: dict[str, int] = {}
         self._background_tasks = BackgroundTasks()
         self._large_sends = LargeSends()
         self._reply_queue = f"forebay.reply.{self._prefix}{uuid7()}"
@@ -110,6 +131,15 @@ class PlainCalls:
             for worker in consumers.workers
         }
 
+    def _slots(self, queue: str) -> int:
+        slots = self._known_slots.get(queue)
+        if slots is None:
+            found = self.worker_slots(queue)
+            slots = _SLOTS_IF_UNKNOWN if found is None else sum(found.values())
+            self._known_slots[queue] = slots
+            asyncio.get_running_loop().call_later(_SLOTS_FOR_S, self._known_slots.pop, queue)
+        return slots
+
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Sends the call's task and returns or streams its responses; raises a ForebayError."""
         method, limits = incoming.method, self._settings
@@ -133,9 +163,12 @@ class PlainCalls:
             time.monotonic(),
             tenant=context.principal.tenant,
         )
+        turn = await self._turn(incoming)
         self._in_flight.add(call)
         try:
             async with asyncio.timeout(incoming.deadline.timeout_s()):
+                if turn is not None:
+                    await self._wait_for(turn, call)
                 async with self._large_sends.turn(len(incoming.first or b"")):
                     await self._send(call)
                 incoming.meter.accepted()
@@ -154,8 +187,13 @@ class PlainCalls:
         except TimeoutError:
             raise DeadlineExceeded("the call's deadline passed") from None
         finally:
-            self._in_flight.remove(call)
             detach = incoming.options.detach
+            if turn is not None and detach and call.ending is None:
+                self._background_tasks.start(self._go_on(call, turn))
+            else:
+                self._in_flight.remove(call)
+                if turn is not None:
+                    self.fair.leave(turn.place)
             if call.sent and not call.task_ended and not (detach and call.refusal is None):
                 plain = method.route.plain
                 terminate = not (detach or (plain is not None and plain.let_finish))
@@ -165,6 +203,8 @@ class PlainCalls:
         self, on_health: Callable[[bool], Awaitable[None]]
     ) -> Iterator[Coroutine[Any, Any, None]]:
         """The loops that run as long as the gateway does."""
+        if self._has_tenants:
+            yield self.fair.run()
         yield self.broker.listen()
         yield self._watchdog.run()
         yield self.workers.watch(self._methods)
@@ -192,6 +232,46 @@ class PlainCalls:
         if self._results is not None:
             await self._results.close()
         await self.broker.close()
+
+    async def _turn(self, incoming: IncomingCall) -> _Turn | None:
+        """The call's place in the queue of its tenant; None where there are no tenants."""
+        tenant = incoming.permit.tenant
+        if tenant is None:
+            return None
+        comes = asyncio.Event()
+        queue, priority = incoming.method.route.queue, incoming.options.priority
+        place = await self.fair.enter(tenant, queue, priority, comes.set, lambda: 1.0)
+        return _Turn(place, comes)
+
+    async def _wait_for(self, turn: _Turn, call: PlainCall) -> None:
+        """Returns when the task may be sent; raises the error that ends the call before."""
+        if turn.place.is_held:
+            try:
+                async with asyncio.timeout(call.max_silence_s):
+                    await _either(turn.comes, call.changed)
+            except TimeoutError:
+                raise QueueWait("no worker was free for the call in time") from None
+            self._raise_end(call)
+
+    async def _go_on(self, call: PlainCall, turn: _Turn) -> None:
+        """Keeps the place of a detached call whose RPC is over, until its task has ended.
+
+        The gateway's shutdown ends the wait: then the task is sent at once.
+        """
+        try:
+            if not call.sent:
+                with contextlib.suppress(Draining):
+                    await self._wait_for(turn, call)
+                await self._send(call)
+            while call.ending is None:
+                call.changed.clear()
+                await call.changed.wait()
+        except ForebayError as error:
+            with labelled(call):
+                _log.warning("call %s: its task was not sent: %s", call.id, error.message)
+        finally:
+            self._in_flight.remove(call)
+            self.fair.leave(turn.place)
 
     async def _send(self, call: PlainCall) -> None:
         """Sends the task once, as soon as its queue exists; raises the error that ends the call."""
@@ -348,3 +428,12 @@ class PlainCalls:
             _log.warning(
                 "the %s is unavailable: the task %s could not be revoked", self._called, call.id
             )
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
+    """Returns when one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (one, other)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel_all(waits)

@@ -97,7 +97,7 @@ class BatchQueue(Generic[C]):
             return []
         waiting = self._waiting.pop(owner)
         count = len(waiting) + sum(map(len, self._waiting.values()))
-        size = min(self._size_limit(), -(-count // max(free, 1)))
+        size = min(self.size_limit, -(-count // max(free, 1)))
         calls: list[C] = []
         while waiting and len(calls) < size:
             call = waiting.popleft()
@@ -122,7 +122,9 @@ class BatchQueue(Generic[C]):
                 return owner
         return None
 
-    def _size_limit(self) -> int:
+    @property
+    def size_limit(self) -> int:
+        """How many calls a batch holds at most, by their run times."""
         if self._run_s is None:
             return 1  # no call has ended yet
         return max(1, min(self._max_batch, int(MAX_RUN_S / max(self._run_s, 1e-6))))

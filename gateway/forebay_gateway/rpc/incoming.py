@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,20 +28,28 @@ if TYPE_CHECKING:
 class RequestStream:
     """The request messages of an RPC; `count` gets the size of each.
 
+    `check` follows, where the size is to be checked by more than this gateway knows.
+
     Not an async generator: the event loop needs a task to close a generator that is not
     exhausted, and here that is so after every unary request.
     """
 
     def __init__(
-        self, context: Context, reads: MessageReads, caller: str, count: Callable[[int], None]
+        self,
+        context: Context,
+        reads: MessageReads,
+        caller: str,
+        count: Callable[[int], None],
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
         self._reads = reads
         self._caller = caller
         self._count = count
+        self._check = check
 
     def read_now(self) -> bytes | None:
-        """The next request if it is here; else None, and iterating waits for it."""
+        """The next request if it is here, without `check`; else None, and iterating waits."""
         return self._reads.read_now(self._context, self._caller, self._count)
 
     def __aiter__(self) -> RequestStream:
@@ -51,6 +59,8 @@ class RequestStream:
         request: Any = await self._reads.read(self._context, self._caller, self._count)
         if request is grpc.aio.EOF:
             raise StopAsyncIteration
+        if self._check is not None:
+            await self._check()
         return bytes(request)
 
 

@@ -34,8 +34,14 @@ class CallOptions:
     forwarded_metadata: call_pb2.Metadata
 
 
-def read_call_options(pairs: Iterable[tuple[str, str | bytes]], route: Route) -> CallOptions:
-    """Reads a call's request metadata; raises InvalidRequest naming the key."""
+def read_call_options(
+    pairs: Iterable[tuple[str, str | bytes]], route: Route, tenant_cap: int = HIGHEST_PRIORITY
+) -> CallOptions:
+    """Reads a call's request metadata; raises InvalidRequest naming the key.
+
+    `tenant_cap` is the highest priority that the caller's tenant may ask for. A route's default
+    that is over it counts as the cap: the caller did not choose it.
+    """
     own: dict[str, str] = {}
     forwarded: list[tuple[str, str | bytes]] = []
     forwarded_keys = {*route.metadata, *_TRACE_KEYS}
@@ -52,7 +58,7 @@ def read_call_options(pairs: Iterable[tuple[str, str | bytes]], route: Route) ->
         call_id=_call_id(own.get(CALL_ID)),
         resume_from=_resume_from(own),
         detach=_detach(own.get(ON_DISCONNECT), route),
-        priority=_priority(own.get(PRIORITY), route),
+        priority=_priority(own.get(PRIORITY), route, tenant_cap),
         forwarded_metadata=from_pairs(forwarded),
     )
 
@@ -82,13 +88,15 @@ def _detach(value: str | None, route: Route) -> bool:
     return value == "detach"
 
 
-def _priority(value: str | None, route: Route) -> int:
+def _priority(value: str | None, route: Route, tenant_cap: int) -> int:
     if value is None:
-        return route.priority
+        return min(route.priority, tenant_cap)
     if not (len(value) == 1 and value.isascii() and value.isdecimal()):
         raise _invalid(PRIORITY, f"is {value!r}; expected 0 to {HIGHEST_PRIORITY}")
     if int(value) > route.max_priority:
         raise _invalid(PRIORITY, f"is {value}, over the method's cap of {route.max_priority}")
+    if int(value) > tenant_cap:
+        raise _invalid(PRIORITY, f"is {value}, over this tenant's cap of {tenant_cap}")
     return int(value)
 
 

@@ -22,9 +22,10 @@ from forebay.errors import (
     FieldViolation,
     ForebayError,
     InvalidRequest,
+    QuotaExceeded,
 )
 from forebay.metadata import CALL_ID, RESUME_FROM
-from forebay.routes import Method
+from forebay.routes import HIGHEST_PRIORITY, Method
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.telemetry.call_labels import (
     CallLabels,
@@ -42,6 +43,7 @@ from forebay_gateway.load_reports.reporting import reporting
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
+from forebay_gateway.quotas.tenant_quotas import TenantQuotas
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.rpc.incoming import (
     IncomingCall,
@@ -83,7 +85,8 @@ class CallHandler:
     """One per gateway. `ledger_calls` is None if no method needs it; `plain` is by application.
 
     `tracing` is None if the gateway traces nothing; `trust` says whose sampling it follows. With
-    `utilization`, calls end with load reports. `may` says who is told figures of queues.
+    `utilization`, calls end with load reports. `may` says who is told figures of queues. `quotas` is
+    None if there are no tenants.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class CallHandler:
         trust: Trust = "authenticated",
         utilization: Utilization | None = None,
         may: May = unless_known,
+        quotas: TenantQuotas | None = None,
     ) -> None:
         self._may = may
         self._metrics = metrics
@@ -107,6 +111,7 @@ class CallHandler:
         self._tracing = tracing
         self._trust = trust
         self._utilization = utilization
+        self._quotas = quotas
 
     def handler(self, method: Method) -> Handler:
         """Serves the method's RPCs."""
@@ -123,21 +128,14 @@ class CallHandler:
 
     async def _serve(self, method: Method, context: Context, span: RpcSpan | None) -> bytes | None:
         meter = CallMeter(self._metrics.method(method.name), context.time_remaining)
+        tenant = context.principal.tenant
+        caller = caller_of(context.peer(), tenant)
         try:
-            with meter, self._limits.admission.admit(caller_of(context.peer())) as permit:
-                incoming = await self._receive(method, context, permit, meter, span)
-                calls = self._calls_of(incoming)
-                if incoming.is_attach_only:
-                    return await calls.serve(incoming, context)
-                await self._check_queue(incoming, context.principal)
-                if self._ledger_calls is not None and not method.is_plain:
-                    await self._ledger_calls.ready()
-                max_batch = method.route.max_batch if incoming.ephemeral else 1
-                queues = self._limits.queues[method.application]
-                if span is not None:
-                    span.publish(method.route.queue, incoming.options.forwarded_metadata)
-                with queues.counted(method.route.queue, max_batch):
-                    return await calls.serve(incoming, context)
+            with meter, self._limits.admission.admit(caller) as permit:
+                if not tenant or self._quotas is None:
+                    return await self._serve_admitted(method, context, permit, meter, span)
+                async with self._quotas.counted(tenant, permit):
+                    return await self._serve_admitted(method, context, permit, meter, span)
         except ForebayError as error:
             await abort(context, error)
         except grpc.aio.AbortError:
@@ -145,6 +143,29 @@ class CallHandler:
         except Exception:
             _log.exception("%s failed in the gateway", method.name)
             await abort(context, gateway_fault())
+
+    async def _serve_admitted(
+        self,
+        method: Method,
+        context: Context,
+        permit: Permit,
+        meter: CallMeter,
+        span: RpcSpan | None,
+    ) -> bytes | None:
+        incoming = await self._receive(method, context, permit, meter, span)
+        calls = self._calls_of(incoming)
+        if incoming.is_attach_only:
+            return await calls.serve(incoming, context)
+        await self._count_new_call(incoming, context.principal)
+        await self._check_queue(incoming, context.principal)
+        if self._ledger_calls is not None and not method.is_plain:
+            await self._ledger_calls.ready()
+        max_batch = method.route.max_batch if incoming.ephemeral else 1
+        queues = self._limits.queues[method.application]
+        if span is not None:
+            span.publish(method.route.queue, incoming.options.forwarded_metadata)
+        with queues.counted(method.route.queue, max_batch):
+            return await calls.serve(incoming, context)
 
     def _calls_of(self, incoming: IncomingCall) -> _Calls:
         if incoming.method.is_plain:
@@ -167,7 +188,9 @@ class CallHandler:
         meter: CallMeter,
         span: RpcSpan | None,
     ) -> IncomingCall:
-        options = read_call_options(context.invocation_metadata() or (), method.route)
+        tenant = permit.tenant
+        cap = HIGHEST_PRIORITY if tenant is None else tenant.max_priority
+        options = read_call_options(context.invocation_metadata() or (), method.route, cap)
         if span is None:
             current_call().traceparent = stored_traceparent(options.forwarded_metadata)
         _check_options(method, options)
@@ -175,11 +198,17 @@ class CallHandler:
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
         check = self._checks.get(method.name, NoCheck)()
-        requests = RequestStream(context, self._limits.reads, permit.caller, permit.take)
-        return await receive(
+        check_bytes = None if tenant is None else tenant.check_bytes
+        requests = RequestStream(
+            *(context, self._limits.reads, permit.caller, permit.take, check_bytes)
+        )
+        incoming = await receive(
             *(method, options, deadline, requests, check, permit, self._limits.requests),
             *(meter, span),
         )
+        if check_bytes is not None:
+            await check_bytes()
+        return incoming
 
     async def _check_queue(self, incoming: IncomingCall, principal: Principal) -> None:
         """Raises CapacityError if the queue takes no further call.
@@ -196,15 +225,34 @@ class CallHandler:
                 deadline_s=inf if options.detach else incoming.deadline.remaining_s(),
                 queue_wait_s=self._limits.queue_wait_s(method),
                 sees_figures=self._may(principal, QUEUES),
+                held=self._held(incoming),
             )
         )
-        if refusal is None:
+        if refusal is not None and not await self._is_known(options.call_id, principal):
+            raise refusal
+
+    def _held(self, incoming: IncomingCall) -> tuple[int, float] | None:
+        tenant, method = incoming.permit.tenant, incoming.method
+        calls = self._plain.get(method.application) if method.is_plain else self._ledger_calls
+        if tenant is None or calls is None:
+            return None
+        queue = method.route.queue
+        return calls.fair.held(queue), calls.fair.ahead_of(tenant.name, queue)
+
+    async def _count_new_call(self, incoming: IncomingCall, principal: Principal) -> None:
+        tenant = incoming.permit.tenant
+        if tenant is None:
             return
-        if options.call_id is None or self._ledger_calls is None:
-            raise refusal
-        call = CallKey(options.call_id, principal.tenant)
-        if not await self._ledger_calls.durable.exists(call):
-            raise refusal
+        try:
+            await tenant.count_new_call()
+        except QuotaExceeded:
+            if not await self._is_known(incoming.options.call_id, principal):
+                raise
+
+    async def _is_known(self, call_id: str | None, principal: Principal) -> bool:
+        if call_id is None or self._ledger_calls is None:
+            return False
+        return await self._ledger_calls.durable.exists(CallKey(call_id, principal.tenant))
 
 
 def _check_options(method: Method, options: CallOptions) -> None:

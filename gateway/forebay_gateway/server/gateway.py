@@ -33,6 +33,7 @@ from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.profiling.slow_callbacks import SlowCallbacks
+from forebay_gateway.quotas.tenant_quotas import TenantQuotas
 from forebay_gateway.rpc.context import Context, FindHandler
 from forebay_gateway.scaling.external_scaler import ExternalScaler
 from forebay_gateway.scaling.queues import PlainQueues, Queues
@@ -172,6 +173,7 @@ class _Gateway:
         self._metrics.read_fleet += [
             partial(plain_queue_figures, plain, name) for name, plain in self._plain.items()
         ]
+        self._quotas = self._tenant_quotas()
         self._memory_guard = MemoryGuard(limits.reads, settings.max_held_bytes)
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
         self.health = HealthService(_parts(methods, () if admin is None else admin.services))
@@ -191,6 +193,7 @@ class _Gateway:
             settings.trace_trust,
             Utilization(self._admission) if settings.load_reports else None,
             may,
+            self._quotas,
         )
         reads = reads_of_own_services(settings)
         guard = self._guard(methods)
@@ -253,6 +256,19 @@ class _Gateway:
             _log.info("metrics and probes on %s", address)
             yield
 
+    def _tenant_quotas(self) -> TenantQuotas | None:
+        """None where nothing tells one tenant from another."""
+        settings, calls = self._settings, self._ledger_calls
+        if not settings.auth.is_on and not settings.tenants:
+            return None
+        if calls is None:
+            quotas = TenantQuotas(settings.tenants, "", None, settings.processes)
+        else:
+            quotas = TenantQuotas(settings.tenants, calls.channel, calls.run_small)
+            calls.listen(quotas)
+        self._metrics.read_process.append(quotas.figures)
+        return quotas
+
     async def _is_ready(self) -> bool:
         return self.health.is_serving
 
@@ -270,6 +286,8 @@ class _Gateway:
             on_health = partial(self.health.set_up, name)
             yield from plain.loops(on_health if name else partial(self._set_main, "plain"))
         yield from (monitor.run() for monitor in self._queue_monitors)
+        if self._quotas is not None:
+            yield self._quotas.run()
         if self._metrics.is_on:
             yield watch_event_loop_lag(self._metrics.event_loop_lag)
         yield self._memory_guard.watch()

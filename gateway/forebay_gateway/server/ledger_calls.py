@@ -14,6 +14,7 @@ from forebay.routes import Method
 from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
+from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import Settings
@@ -22,6 +23,7 @@ from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
+from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.route_warnings import watch_routes
@@ -65,14 +67,16 @@ class LedgerCalls:
             self._ledger, self.broker, queues, settings.retention_bytes, metrics
         )
         self.queues = LedgerQueues(self._ledger, self.broker, self.fleet)
-        channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
+        self.channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
+        channel = self.channel
         self._methods = methods
         self._is_counting = metrics.counts_rpcs
         self._queues = sorted(queues)
         metrics.read_process.append(self._process_figures)
         metrics.read_fleet.append(self._fleet_figures)
+        self.fair = FairQueues(settings.tenants, self.fleet.slots)
         self.ephemeral = EphemeralCalls(
-            settings, self._ledger, self.broker, self.fleet, channel, metrics
+            settings, self._ledger, self.broker, self.fleet, channel, metrics, self.fair
         )
         self.admin = AdminServices(
             self._ledger,
@@ -90,9 +94,15 @@ class LedgerCalls:
             self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)
         )
         self.fleet.health.add("ledger's pub/sub", self._watches.subscribed)
+        pipeliner = Pipeliner(self._ledger)
+        self.run_small = pipeliner.run
+        self.listen = self._watches.add_listener
         self.durable = DurableCalls(
-            settings, self._ledger, self.broker, self._watches, self.fleet.slots, metrics
+            *(settings, self._ledger, self.broker, self._watches, self.fleet.slots, metrics),
+            *(self.fair, queues),
         )
+        self._watches.add_listener(self.durable.held)
+        self._has_tenants = settings.auth.is_on or bool(settings.tenants)
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
@@ -103,6 +113,9 @@ class LedgerCalls:
         yield self.ephemeral.run()
         yield self.fleet.health.run(on_health)
         yield self.fleet.reap()
+        if self._has_tenants:
+            yield self.fair.run()
+            yield self.durable.held.run()
         yield self.admin.watch_rates()
         if self._is_counting:
             yield self.admin.process.watch_activity()

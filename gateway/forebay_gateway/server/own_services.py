@@ -33,7 +33,7 @@ def bounded(method: OwnMethod, reads: MessageReads) -> Handler:
     """Serves the method with bounded reads."""
 
     async def serve(context: Context) -> bytes | None:
-        caller = caller_of(context.peer())
+        caller = caller_of(context.peer(), context.principal.tenant)
         return await method.serve(RequestStream(context, reads, caller, lambda _: None), context)
 
     return Handler(serve, method.streams_responses)

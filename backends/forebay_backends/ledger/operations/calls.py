@@ -85,11 +85,18 @@ class CallSnapshot:
 
 
 def accept(
-    call: CallKey, new: NewCall, channel: str, push: Push, *, piggybacked: bool = False
+    call: CallKey,
+    new: NewCall,
+    channel: str,
+    push: Push,
+    *,
+    piggybacked: bool = False,
+    held: bool = False,
 ) -> Operation[ExistingCall | None]:
     """Writes the record and pushes the task message; `ExistingCall` if the id is in use.
 
-    A `piggybacked` call has no message of its own: another call's message names it.
+    A `piggybacked` call has no message of its own: another call's message names it. The gateway
+    sends the message of a `held` call later; see `held.py`.
     """
     fields: dict[str, Argument] = {
         "method": new.method,
@@ -124,7 +131,7 @@ def accept(
         push.queue_list,
         push.message,
         new.queue,
-        int(piggybacked),
+        "held" if held else int(piggybacked),
         *(part for pair in fields.items() for part in pair),
         waits_for_replicas=True,
     )

@@ -48,13 +48,16 @@ def receive(
     return about(call, "requests/receive", parse_refused, *arguments, large=large)
 
 
-def complete(call: CallKey, push: Push, inputs: int | None = None) -> Operation[Refused | None]:
+def complete(
+    call: CallKey, push: Push, inputs: int | None = None, *, held: bool = False
+) -> Operation[Refused | None]:
     """The requests have ended: unless it is live, the call is queued and its message pushed.
 
-    Refused with GAP if the ledger has fewer requests than `inputs`.
+    The gateway sends the message of a `held` call later; see `held.py`. Refused with GAP if the
+    ledger has fewer requests than `inputs`.
     """
     count: Argument = "" if inputs is None else inputs
-    arguments = (push.queue_list, push.message, count)
+    arguments = (push.queue_list, push.message, count, int(held))
     return about(call, "requests/complete", parse_refused, *arguments, waits_for_replicas=True)
 
 

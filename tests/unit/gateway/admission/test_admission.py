@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from forebay.errors import Draining, ForebayError, QueueFull
 from forebay_gateway.admission.admission import CALL_BYTES, Admission, Permit
+from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.fair_share import TIMES
 from forebay_gateway.admission.retry_after import LEAST_S, MOST_S
 from tests.unit.samples import FakeClock
@@ -251,3 +252,13 @@ class AnyHistory(RuleBasedStateMachine):
 
 
 TestAnyHistory = AnyHistory.TestCase
+
+
+def test_a_refused_tenant_learns_nothing_of_others() -> None:
+    full = admission(max_calls=90)
+    flood(full)
+    acme = flood(full, caller_of("", "acme"))
+    with pytest.raises(QueueFull) as caught:
+        full.admit(caller_of("", "acme"))
+    assert f"{len(acme)} calls in flight of this tenant" in caught.value.message
+    assert str(full.calls.held) not in caught.value.message

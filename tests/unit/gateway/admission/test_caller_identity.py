@@ -42,3 +42,9 @@ def test_callers_are_hosts_and_on_loopback_connections(one: str, other: str) -> 
 @pytest.mark.parametrize("peer", ["", "ipv4:", "nonsense", "ipv6:[::::]:1", "vsock:3:1"])
 def test_a_peer_that_is_no_address_is_a_caller_by_its_name(peer: str) -> None:
     assert caller_of(peer) == peer
+
+
+def test_a_tenant_is_one_caller_from_wherever_it_calls() -> None:
+    here, there = "ipv4:10.0.0.7:1", "ipv4:127.0.0.1:2"
+    assert caller_of(here, "acme") == caller_of(there, "acme")
+    assert caller_of(here, "acme") not in (caller_of(here), caller_of(here, "other"))

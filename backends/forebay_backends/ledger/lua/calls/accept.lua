@@ -1,11 +1,11 @@
 -- Writes a call's record and, if the broker is this server, its task message.
 -- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms, list ('': the message
 --   is sent another way), message, queue, piggybacked ('1': another call's message names this
---   call), field, value, ... of the record
+--   call; 'held': the gateway holds its message back), field, value, ... of the record
 -- Replies: NEW | KNOWN method digest
 local call, channel, lease_ms, state = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local timeout_ms, queue_wait_ms, list, message = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
-local queue, piggybacked, fields = ARGV[9], ARGV[10] == '1', arguments_from(11)
+local queue, piggybacked, fields = ARGV[9], ARGV[10], arguments_from(11)
 
 local known = redis.call('HMGET', key('call', call), 'method', 'digest')
 if known[1] then return {'KNOWN', known[1], known[2]} end
@@ -30,13 +30,14 @@ if state == 'QUEUED' then
   set('queue_wait_until', due.queue_wait_until)
   redis.call('ZADD', waiting(queue), now, call)
 end
-if piggybacked then
+if piggybacked == '1' then
   set('piggybacked', '1')
   redis.call('HINCRBY', index('piggybacked'), queue, 1)
 end
 due.watchers = (now + lease_ms) .. ' ' .. channel
 set('watchers', due.watchers)
 redis.call('HSET', key('call', call), unpack(fields))
+if piggybacked == 'held' then hold(call, queue) end
 add_to_indexes(call, now)
 schedule(call, due)
 if list ~= '' then push(list, message) end

@@ -14,6 +14,21 @@ local function leave_queue(call, r)
   return sent
 end
 
+-- A gateway holds back the call's message: it has none yet. The time in the set is that of the last
+-- renewal of the hold.
+local function hold(call, queue)
+  redis.call('HSET', key('call', call), 'held', '1', 'piggybacked', '1')
+  redis.call('HINCRBY', index('piggybacked'), queue, 1)
+end
+
+-- The message of a held call is sent: its own, or another call's names it.
+local function release_hold(call, queue, piggybacked)
+  redis.call('HDEL', key('call', call), 'held')
+  if not piggybacked and redis.call('HDEL', key('call', call), 'piggybacked') == 1 then
+    redis.call('HINCRBY', index('piggybacked'), queue, -1)
+  end
+end
+
 -- A worker received the call's message; r: its queue, priority and piggybacked. Calls of the same
 -- queue and priority whose messages are a lease older were overtaken: see unclaimed.lua. The time is
 -- written once a second, which is exact enough for that.

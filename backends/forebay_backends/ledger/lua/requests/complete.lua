@@ -1,8 +1,8 @@
 -- The requests have ended: the call is queued, if it is not live.
 -- ARGV: call, list ('': the message is sent another way), message, count (of the requests that were
---   sent; '': not known)
+--   sent; '': not known), held ('1': the gateway holds the message back)
 -- Replies: OK | UNKNOWN | GAP | state
-local call, list, message, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local call, list, message, count, held = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 
 local r = read(call, {
   'state', 'attempt', 'queue', 'queue_wait_ms', 'request_count', 'live_requests',
@@ -22,6 +22,7 @@ local now = now_ms()
 redis.call('HSET', key('call', call), 'state', NEXT[r.state].complete, 'queued_at', now,
   'queue_wait_until', now + number(r.queue_wait_ms))
 redis.call('ZADD', waiting(r.queue), now, call)
+if held then hold(call, r.queue) end
 schedule(call)
 if list ~= '' then push(list, message) end
 return {'OK'}

@@ -1,0 +1,80 @@
+"""Operations on calls whose task messages a gateway holds back, so that tenants share the queue.
+
+Such a call is queued and has no message. Its gateway renews the hold; if it does not for a lease,
+another gateway takes the call over, and after two leases the reaper sends the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay_backends.ledger.keys import CallKey, partition_prefix
+from forebay_backends.ledger.operations.base import (
+    LEASE_MS,
+    Argument,
+    Operation,
+    Push,
+    Refused,
+    about,
+    parse_refused,
+)
+
+_WORDS = 6
+
+
+@dataclass(frozen=True)
+class HeldCall:
+    """A call whose message is held back."""
+
+    call: CallKey
+    queue: str
+    attempt: int
+    task: str
+    priority: int
+    method: str
+
+
+def send_held(call: CallKey, push: Push, *, piggybacked: bool = False) -> Operation[Refused | None]:
+    """The gateway sends the call's message now; pushes it if the broker is the ledger's server.
+
+    A `piggybacked` call is named by another call's message. Refused with QUEUED if the message was
+    sent before, and with another state if the call needs none any more.
+    """
+    return about(call, "held/send", parse_refused, push.queue_list, push.message, int(piggybacked))
+
+
+def renew_held(partition: str, calls: Sequence[tuple[str, CallKey]]) -> Operation[list[CallKey]]:
+    """Renews the holds of calls of one partition; returns those that are not held any more.
+
+    `calls` are queues and calls.
+    """
+    words: list[Argument] = []
+    for queue, call in calls:
+        words += (queue, str(call))
+    return Operation(
+        "held/renew",
+        partition,
+        tuple(words),
+        lambda reply: [CallKey.parse(word.decode()) for word in reply],
+    )
+
+
+def adopt_held(
+    partition: int, queues: Sequence[str], limit: int = 500
+) -> Operation[list[HeldCall]]:
+    """Takes over calls whose gateway has not renewed its holds for a lease."""
+    return Operation(
+        "held/adopt",
+        partition_prefix(partition),
+        (LEASE_MS, limit, *queues),
+        lambda reply: [
+            _held_call([word.decode() for word in reply[n : n + _WORDS]])
+            for n in range(0, len(reply), _WORDS)
+        ],
+    )
+
+
+def _held_call(words: Sequence[str]) -> HeldCall:
+    call, queue, attempt, task, priority, method = words
+    return HeldCall(CallKey.parse(call), queue, int(attempt), task, int(priority), method)

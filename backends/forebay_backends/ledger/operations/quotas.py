@@ -1,0 +1,88 @@
+"""The shares of tenants' quotas that gateways hold.
+
+A quota is counted over all gateways. Each gateway holds a share of it on a lease, and admits calls
+by its share alone, without asking. It asks when its share is used up, and about once a second to
+give back what it does not need. A gateway that dies leaves nothing behind: its share's lease ends,
+and tokens come back by themselves.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay_backends.ledger.keys import PARTITIONS, partition_prefix
+from forebay_backends.ledger.operations.base import LEASE_MS, Argument, Operation, Reply
+
+
+@dataclass(frozen=True)
+class Use:
+    """How much of a limit a gateway uses, and how much more it needs now; None: no limit."""
+
+    limit: int | None
+    used: int = 0
+    needed: int = 0
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a gateway asks of a token bucket: what it needs now, some more, and what it gives back.
+
+    `rate` is in tokens a second; None: no limit.
+    """
+
+    rate: float | None
+    burst: float = 1.0
+    needed: int = 0
+    more: int = 0
+    returned: int = 0
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a gateway may use until its lease ends. `limits` are in the order of the `Use`s.
+
+    `gateways` use the tenant's quotas. `is_tight`: one of them needed more than there was within
+    the last second. `wait_s` is how long until the bucket has a token.
+    """
+
+    gateways: int
+    is_tight: bool
+    tokens: int
+    wait_s: float
+    limits: tuple[int, ...]
+
+
+def share(tenant: str, gateway: str, tokens: Tokens, uses: Sequence[Use]) -> Operation[Shares]:
+    """Reports what the gateway uses, and gets its share; `gateway` is its channel.
+
+    Other gateways that hold some are told (`Recall`) where there is less than the gateway needs.
+    """
+    numbers: list[Argument] = []
+    for one in uses:
+        numbers += (-1 if one.limit is None else one.limit, one.used, one.needed)
+    return Operation(
+        "quotas/share",
+        partition_prefix(zlib.crc32(tenant.encode()) % PARTITIONS),
+        (
+            tenant,
+            gateway,
+            LEASE_MS,
+            *("0" if tokens.rate is None else repr(tokens.rate), repr(tokens.burst)),
+            *(tokens.needed, tokens.more, tokens.returned),
+            *numbers,
+        ),
+        _shares,
+    )
+
+
+def _shares(reply: Reply) -> Shares:
+    gateways, tight, tokens, wait_ms, *limits = reply
+    return Shares(
+        int(gateways),
+        tight == b"1",
+        int(float(tokens)),
+        float(wait_ms) / 1000,
+        tuple(map(int, limits)),
+    )

@@ -1,0 +1,270 @@
+"""Durable calls in the queues of their tenants: a call whose turn it is not has no message yet.
+
+Its record is written at once and says so, so that nothing is lost if the gateway dies: another
+gateway takes the call over. Calls stay here until they end, also those whose RPC is over: they keep
+their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TypeVar
+
+from forebay.errors import BackendUnavailable
+from forebay.routes import Method
+from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.aio.periodic import run_periodically
+from forebay_backends.broker.base import Broker, ledger_push
+from forebay_backends.broker.task_messages import TaskMessage, call_message
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.frames import Ending, GatewayFrame
+from forebay_backends.ledger.keys import PARTITIONS, CallKey
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.base import Refusal, Refused
+from forebay_backends.ledger.operations.calls import NewCall
+from forebay_backends.ledger.operations.held import HeldCall, adopt_held, renew_held, send_held
+from forebay_backends.ledger.operations.inspection import observe
+from forebay_backends.ledger.pipelining import Pipeliner
+from forebay_backends.ledger.scripts import LEASE_S
+from forebay_gateway.admission.admission import TenantAccount
+from forebay_gateway.durable.accept import Acceptor
+from forebay_gateway.fair_queues.fair_queue import Place
+from forebay_gateway.fair_queues.fair_queues import FairQueues
+
+_RENEWAL_INTERVAL_S = LEASE_S / 3
+_PER_OPERATION = 500
+_PER_ROUND_TRIP = 200
+_RETRY_S = 1.0
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Turn:
+    """A call's place in its tenant's queue. `method` and `new` are None if it was taken over."""
+
+    call: CallKey
+    task: str
+    attempt: int
+    place: Place
+    method: Method | None = None
+    new: NewCall | None = None
+    is_stored: asyncio.Event = field(default_factory=asyncio.Event)
+    has_rpc: bool = True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the message must not be sent yet."""
+        return self.place.is_held
+
+    @property
+    def message(self) -> TaskMessage:
+        """The task message of this call alone."""
+        return call_message(
+            self.call,
+            self.attempt,
+            task=self.task,
+            queue=self.place.queue,
+            priority=self.place.priority,
+        )
+
+
+class HeldCalls:
+    """The turns of a gateway's durable calls. `queues` are those that it serves."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pipeliner: Pipeliner,
+        broker: Broker,
+        acceptor: Acceptor,
+        fair: FairQueues,
+        channel: str,
+        queues: Collection[str],
+    ) -> None:
+        self._ledger = ledger
+        self._pipeliner = pipeliner
+        self._broker = broker
+        self._acceptor = acceptor
+        self._fair = fair
+        self._channel = channel
+        self._queues = sorted(queues)
+        self._turns: dict[str, Turn] = {}
+        self._background_tasks = BackgroundTasks()
+        self._outage = OutageLog(
+            _log,
+            "messages of tenants' calls can't be sent; they are kept, and retried",
+            "messages of tenants' calls are sent again",
+        )
+
+    async def turn(
+        self, tenant: TenantAccount, call: CallKey, method: Method, new: NewCall
+    ) -> Turn:
+        """A turn for a new call, which is not in the queue yet; raises QuotaExceeded.
+
+        `leave` or `on_rpc_end` must follow.
+        """
+        on_begun = await tenant.wait_begins()
+        return self._turn(
+            *(call, new.task, 1, new.queue, tenant.name, new.priority, on_begun, method, new)
+        )
+
+    def enter(self, turn: Turn) -> None:
+        """Puts the call into the queue. If it is held then, its message is sent later."""
+        self._fair.add(turn.place)
+
+    def on_stored(self, turn: Turn) -> None:
+        """The ledger has the record, and knows whether the message is held back."""
+        self._turns[str(turn.call)] = turn
+        turn.is_stored.set()
+
+    def leave(self, turn: Turn) -> None:
+        """The call has ended, or is none. May be told twice."""
+        turn.is_stored.set()
+        if self._turns.get(str(turn.call)) is turn:
+            del self._turns[str(turn.call)]
+            self._acceptor.on_ended(turn.call, None)
+        self._fair.leave(turn.place)
+
+    def on_rpc_end(self, turn: Turn, ending: Ending | None) -> None:
+        """The RPC that made the call is over; the call may go on, and keeps its place then."""
+        if ending is not None or not turn.is_stored.is_set():
+            self.leave(turn)
+        elif not turn.place.is_gone:
+            turn.has_rpc = False
+            self._background_tasks.start(self._observe([turn]))
+
+    def on_frame(self, key: str, frame: GatewayFrame) -> None:
+        """Handles a frame of the gateway's channel: a call that has ended frees its slot."""
+        if isinstance(frame, Ending):
+            turn = self._turns.get(key)
+            if turn is not None:
+                self._acceptor.on_ended(turn.call, frame)
+                self.leave(turn)
+
+    async def run(self) -> None:
+        """Renews the holds, and takes over those of gateways that died, until cancelled."""
+        await run_periodically(
+            _RENEWAL_INTERVAL_S, self._renew, _log, "renewing held calls", retry_interval_s=_RETRY_S
+        )
+
+    def _turn(
+        self,
+        call: CallKey,
+        task: str,
+        attempt: int,
+        queue: str,
+        tenant: str,
+        priority: int,
+        on_begun: Callable[[], None] = lambda: None,
+        method: Method | None = None,
+        new: NewCall | None = None,
+    ) -> Turn:
+        def send() -> None:
+            self._background_tasks.start(self._send(turn))
+
+        def cost() -> float:
+            if method is None or new is None:
+                return 1.0
+            return 1 / self._acceptor.batch_size(method, new)
+
+        place = Place(queue, tenant, priority, send, cost=cost, on_begun=on_begun)
+        turn = Turn(call, task, attempt, place, method, new)
+        return turn
+
+    async def _send(self, turn: Turn) -> None:
+        """Sends the message, which was held back; retries while the call waits."""
+        await turn.is_stored.wait()
+        while not turn.place.is_gone:
+            try:
+                refused = await self._sent(turn)
+            except BackendUnavailable as error:
+                self._outage.failed(error)
+                await asyncio.sleep(_RETRY_S)
+            except Exception:  # a bug must not leave the call in its place
+                _log.exception("call %s: its message could not be sent", turn.call)
+                self.leave(turn)
+            else:
+                self._outage.succeeded()
+                if refused is not None and _is_over(refused.why):
+                    self.leave(turn)
+                return
+
+    async def _sent(self, turn: Turn) -> Refused | None:
+        method, new = turn.method, turn.new
+        if method is not None and new is not None and self._acceptor.batches(method, new):
+            return await self._acceptor.send_in_batch(turn.call, method, new)
+        push = ledger_push(self._broker, turn.message)
+        refused = await self._pipeliner.run(send_held(turn.call, push))
+        is_queued = refused is None or refused.why is State.QUEUED
+        if is_queued and not self._broker.is_ledger:
+            await self._broker.send(turn.message)
+        return refused
+
+    async def _renew(self) -> None:
+        await self._renew_holds([turn for turn in self._turns.values() if turn.is_held])
+        sent = [turn for turn in self._turns.values() if not turn.has_rpc and not turn.is_held]
+        for some in _chunks(sent, _PER_ROUND_TRIP):
+            await self._observe(some)
+        await self._adopt()
+
+    async def _renew_holds(self, turns: Sequence[Turn]) -> None:
+        def partition(turn: Turn) -> str:
+            return turn.call.partition
+
+        operations = [
+            renew_held(name, [(turn.place.queue, turn.call) for turn in some])
+            for name, found in groupby(sorted(turns, key=partition), partition)
+            for some in _chunks(list(found), _PER_OPERATION)
+        ]
+        for gone in await self._ledger.run_all(operations) if operations else ():
+            for call in gone:
+                turn = self._turns.get(str(call))
+                if turn is not None and turn.is_held:  # else its message was sent just now
+                    self.leave(turn)
+
+    async def _observe(self, turns: Sequence[Turn]) -> None:
+        """Gets the ends of calls that no RPC of this gateway may watch any more."""
+        try:
+            found = await self._ledger.run_all(
+                [observe(turn.call, self._channel) for turn in turns]
+            )
+        except BackendUnavailable:
+            return  # the next renewal observes them
+        for turn, state in zip(turns, found, strict=True):
+            if _is_over(state.why if isinstance(state, Refused) else state.state):
+                self.leave(turn)
+
+    async def _adopt(self) -> None:
+        found = await self._ledger.run_all(
+            [adopt_held(number, self._queues) for number in range(PARTITIONS)]
+        )
+        for one in (one for some in found for one in some):
+            if str(one.call) not in self._turns:
+                self._take_over(one)
+
+    def _take_over(self, one: HeldCall) -> None:
+        turn = self._turn(
+            *(one.call, one.task, one.attempt, one.queue, one.call.owner, one.priority)
+        )
+        turn.has_rpc = False
+        self.on_stored(turn)
+        self.enter(turn)
+        if not turn.is_held:
+            self._background_tasks.start(self._send(turn))
+
+
+def _is_over(state: State | Refusal) -> bool:
+    """Whether a call in this state has ended, or is none."""
+    return state.terminal if isinstance(state, State) else state is Refusal.UNKNOWN
+
+
+def _chunks(all_of_them: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(all_of_them), size):
+        yield all_of_them[start : start + size]

@@ -1,0 +1,1 @@
+"""Keeps what waits by tenant, and lets it into the broker by weighted deficit round robin."""

@@ -1,0 +1,149 @@
+"""One queue, of which this gateway lets only a little into the broker. Pure.
+
+A broker's queue is first in, first out: what a tenant has put there, all others wait for. So calls
+wait here, by tenant, and the broker gets the next one when less than twice the slots of the live
+workers is sent and has not ended: one call for each slot to run, and one to follow it.
+
+A gateway does not learn when most calls begin. It presumes that the calls which were sent first
+are running, one for each slot; the others still wait for a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from forebay_gateway.fair_queues.round_robin import MAX_COST, RoundRobin
+
+WINDOW = 2
+"""How many calls are sent and have not ended, for each slot."""
+
+
+_NOTHING = 1e-9
+"""Sums of parts are not exact."""
+
+
+class _Stage(Enum):
+    NEW = auto()
+    HELD = auto()
+    SENT = auto()
+    RUNNING = auto()
+    GONE = auto()
+
+
+class Place:
+    """A call's place in a fair queue. `send` is called when it is let into the broker.
+
+    `cost` is the part of a message that the call takes. `on_begun` is called once: when the call is
+    presumed to run, or has left.
+    """
+
+    __slots__ = ("_cost", "_on_begun", "_paid", "_stage", "priority", "queue", "send", "tenant")
+
+    def __init__(
+        self,
+        queue: str,
+        tenant: str,
+        priority: int,
+        send: Callable[[], None],
+        *,
+        cost: Callable[[], float] = lambda: MAX_COST,
+        on_begun: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.queue = queue
+        self.tenant = tenant
+        self.priority = priority
+        self.send = send
+        self._cost = cost
+        self._on_begun = on_begun
+        self._paid = 0.0
+        self._stage = _Stage.NEW
+
+    def cost(self) -> float:
+        """The part of a message that the call takes."""
+        return self._cost()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the call is not in the broker yet."""
+        return self._stage is _Stage.HELD
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the call has left."""
+        return self._stage is _Stage.GONE
+
+
+class FairQueue:
+    """The calls of one queue at this gateway, until they end; `weight` is that of a tenant."""
+
+    def __init__(self, weight: Callable[[str], int]) -> None:
+        self._held: RoundRobin[Place] = RoundRobin(weight)
+        self._sent: dict[Place, None] = {}
+        self._in_broker = 0.0
+        self._running = 0.0
+
+    @property
+    def held(self) -> int:
+        """How many calls wait here."""
+        return len(self._held)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no call is here, nor in the broker."""
+        return not self._held and self._in_broker < _NOTHING
+
+    def held_of(self, tenant: str) -> int:
+        """How many calls of the tenant wait here."""
+        return self._held.waiting(tenant)
+
+    def part(self, tenant: str) -> float:
+        """The part of the workers that the tenant gets while others wait, too."""
+        return self._held.part(tenant)
+
+    def enter(self, place: Place, slots: int) -> None:
+        """Adds a call. If it is not held then, it is to be sent now; `send` is not called."""
+        if not self._held and self._has_room(slots):
+            self._let_out(place)
+            self._presume_running(slots)
+        else:
+            place._stage = _Stage.HELD
+            self._held.add(place)
+
+    def leave(self, place: Place) -> None:
+        """The call has ended, or its caller gave it up. May be told twice."""
+        stage, place._stage = place._stage, _Stage.GONE
+        if stage is _Stage.HELD:
+            self._held.remove(place)
+        elif stage in (_Stage.SENT, _Stage.RUNNING):
+            self._in_broker -= place._paid
+            if stage is _Stage.RUNNING:
+                self._running -= place._paid
+            self._sent.pop(place, None)
+        if stage in (_Stage.NEW, _Stage.HELD, _Stage.SENT):
+            place._on_begun()
+
+    def next(self, slots: int) -> Place | None:
+        """Takes the call that is to be sent now, whose `send` must be called; None if none is."""
+        place = self._held.next() if self._has_room(slots) else None
+        if place is not None:
+            self._let_out(place)
+        self._presume_running(slots)
+        return place
+
+    def _has_room(self, slots: int) -> bool:
+        return self._in_broker < WINDOW * max(slots, 1) - _NOTHING
+
+    def _let_out(self, place: Place) -> None:
+        place._stage = _Stage.SENT
+        place._paid = place.cost()
+        self._in_broker += place._paid
+        self._sent[place] = None
+
+    def _presume_running(self, slots: int) -> None:
+        while self._sent and self._running < slots - _NOTHING:
+            place = next(iter(self._sent))
+            del self._sent[place]
+            place._stage = _Stage.RUNNING
+            self._running += place._paid
+            place._on_begun()

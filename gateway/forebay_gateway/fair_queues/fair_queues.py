@@ -1,0 +1,95 @@
+"""The fair queues of one broker at this gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from forebay_backends.aio.periodic import run_periodically
+from forebay_backends.settings.tenant_settings import DEFAULTS, TenantSettings, limits_of
+from forebay_gateway.admission.admission import TenantAccount
+from forebay_gateway.fair_queues.fair_queue import FairQueue, Place
+
+_REVIEW_INTERVAL_S = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class FairQueues:
+    """By the queues' names; `slots` is the number of slots of a queue's live workers.
+
+    Each gateway keeps its own: with N gateways, the broker holds up to N times as much.
+    """
+
+    def __init__(self, tenants: Mapping[str, TenantSettings], slots: Callable[[str], int]) -> None:
+        self._tenants = tenants
+        self._default_weight = limits_of(DEFAULTS, tenants).weight or 1
+        self._slots = slots
+        self._queues: dict[str, FairQueue] = {}
+
+    async def enter(
+        self,
+        tenant: TenantAccount,
+        queue: str,
+        priority: int,
+        send: Callable[[], None],
+        cost: Callable[[], float],
+    ) -> Place:
+        """Takes a place for a call of the tenant; raises QuotaExceeded.
+
+        If the place is not held, the call is to be sent at once; else `send` is called when it is
+        its turn. `leave` must follow.
+        """
+        on_begun = await tenant.wait_begins()
+        place = Place(queue, tenant.name, priority, send, cost=cost, on_begun=on_begun)
+        self.add(place)
+        return place
+
+    def add(self, place: Place) -> None:
+        """Likewise, of a place that counts for no quota, or does already."""
+        found = self._queues.get(place.queue)
+        if found is None:
+            found = self._queues[place.queue] = FairQueue(self._weight)
+        found.enter(place, self._slots(place.queue))
+
+    def leave(self, place: Place) -> None:
+        """The call has ended, or its caller gave it up; sends what may be sent now."""
+        found = self._queues.get(place.queue) or FairQueue(self._weight)
+        found.leave(place)
+        self._send_due(place.queue, found)
+
+    def held(self, queue: str) -> int:
+        """How many calls wait here."""
+        found = self._queues.get(queue)
+        return 0 if found is None else found.held
+
+    def ahead_of(self, tenant: str, queue: str) -> float:
+        """About how many calls that wait here are sent before the tenant's next one."""
+        found = self._queues.get(queue)
+        if found is None:
+            return 0.0
+        own = found.held_of(tenant)
+        return min(float(found.held), own / found.part(tenant)) if own else 0.0
+
+    async def run(self) -> None:
+        """Follows the number of slots, until cancelled."""
+        await run_periodically(_REVIEW_INTERVAL_S, self._review, _log, "reviewing fair queues")
+
+    async def _review(self) -> None:
+        for name, queue in tuple(self._queues.items()):
+            self._send_due(name, queue)
+            if queue.is_empty:
+                del self._queues[name]
+            await asyncio.sleep(0)
+
+    def _send_due(self, name: str, queue: FairQueue) -> None:
+        slots = self._slots(name)
+        while (place := queue.next(slots)) is not None:
+            place.send()
+
+    def _weight(self, tenant: str) -> int:
+        own = self._tenants.get(tenant)
+        if own is not None and own.weight is not None:
+            return own.weight
+        return self._default_weight

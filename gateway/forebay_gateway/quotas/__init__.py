@@ -1,0 +1,1 @@
+"""Quotas of tenants, counted over all gateways."""

@@ -1,0 +1,362 @@
+"""Admits the calls of tenants by their quotas, and asks the ledger for shares of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from math import inf
+
+from forebay.errors import BackendUnavailable, QuotaExceeded
+from forebay.routes import HIGHEST_PRIORITY
+from forebay_backends.aio.background_tasks import BackgroundTasks
+from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.aio.periodic import run_periodically
+from forebay_backends.ledger.frames import GatewayFrame, Recall
+from forebay_backends.ledger.operations.base import Operation
+from forebay_backends.ledger.operations.quotas import Shares, share
+from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.metrics.instruments import OTHER
+from forebay_backends.metrics.registry import Figures
+from forebay_backends.settings.tenant_settings import TenantSettings, limits_of
+from forebay_gateway.admission.admission import Permit
+from forebay_gateway.admission.retry_after import CompletionRate, retry_after_s
+from forebay_gateway.quotas.tenant_use import RATE, Limit, Share, TenantUse
+
+_REVIEW_INTERVAL_S = 1.0
+_RENEW_AFTER_S = LEASE_S / 3
+_WAITS_S = (0.0, 0.01, 0.04, 0.1)
+"""Before each attempt to get more: meanwhile other gateways give back what they do not use."""
+_REFUSED_FOR_S = 0.05
+"""For that long after a refusal the ledger is not asked again: a flood costs it nothing."""
+_LOW_INTERVAL_S = 0.1
+
+_log = logging.getLogger(__name__)
+
+RunShare = Callable[[Operation[Shares]], Awaitable[Shares]]
+
+
+class _Tenant:
+    """A tenant at this gateway, and the exchanges with the ledger about it."""
+
+    __slots__ = (
+        "asked_at",
+        "completions",
+        "full_until",
+        "is_returning",
+        "lock",
+        "low_at",
+        "name",
+        "use",
+    )
+
+    def __init__(self, name: str, settings: TenantSettings) -> None:
+        self.name = name
+        self.use = TenantUse(settings)
+        self.lock = asyncio.Lock()
+        self.completions = CompletionRate()
+        self.asked_at = -inf
+        """When the last exchange began that has ended."""
+        self.full_until: dict[Limit, float] = {}
+        self.is_returning = False
+        self.low_at = -inf
+
+
+class TenantQuotas:
+    """The quotas of all tenants at this gateway.
+
+    `run` runs an operation of the ledger; None if this gateway has none: then each of its
+    `processes` has an equal part of each limit. `gateway` is the gateway's channel.
+    """
+
+    def __init__(
+        self,
+        tenants: Mapping[str, TenantSettings],
+        gateway: str,
+        run: RunShare | None,
+        processes: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = tenants
+        self._gateway = gateway
+        self._run = run
+        self._processes = processes
+        self._clock = clock
+        self._tenants: dict[str, _Tenant] = {}
+        self._refused: dict[tuple[str, ...], float] = {}
+        self._background_tasks = BackgroundTasks()
+        self._outage = OutageLog(
+            _log,
+            "the ledger does not answer; quotas count in each gateway by itself",
+            "quotas are counted over all gateways again",
+        )
+
+    def limits(self, tenant: str) -> TenantSettings:
+        """The tenant's limits."""
+        return self._of(tenant).use.settings
+
+    @asynccontextmanager
+    async def counted(self, tenant: str, permit: Permit) -> AsyncIterator[None]:
+        """Counts an RPC of the tenant until the block is left; raises QuotaExceeded."""
+        call = TenantCall(self, self._of(tenant))
+        permit.count_for(call)
+        try:
+            await call.begin()
+            await call.check_bytes()
+            yield
+        finally:
+            permit.tenant = None
+            call.close()
+
+    def on_frame(self, key: str, frame: GatewayFrame) -> None:
+        """Handles a frame of the gateway's channel."""
+        if isinstance(frame, Recall):
+            found = self._tenants.get(frame.tenant)
+            if found is not None:
+                found.use.on_recall(self._clock())
+                self._give_back(found)
+
+    async def run(self) -> None:
+        """Renews shares, and gives back what is not needed, until cancelled."""
+        await run_periodically(_REVIEW_INTERVAL_S, self._review, _log, "reviewing quotas")
+
+    def figures(self) -> Figures:
+        """The metrics of tenants; those that the settings do not name count as one."""
+        calls: dict[tuple[str, ...], float] = {}
+        for tenant in self._tenants.values():
+            label = self._label(tenant.name)
+            for state, limit in (("IN_FLIGHT", Limit.IN_FLIGHT), ("WAITING", Limit.QUEUED)):
+                labels = label, state
+                calls[labels] = calls.get(labels, 0) + tenant.use.shares[limit].used
+        return {
+            "forebay_tenant_calls": calls,
+            "forebay_tenant_refused_total": dict(self._refused),
+        }
+
+    async def take(self, tenant: _Tenant, limit: Limit, amount: int) -> None:
+        """Uses the amount; raises QuotaExceeded."""
+        share = tenant.use.shares[limit]
+        if share.take(amount):
+            self._ask_if_low(tenant, share)
+            return
+        now = self._clock()
+        share.waiting += amount
+        try:
+            is_full = now < tenant.full_until.get(limit, -inf)
+            if not is_full and await self._more(tenant, lambda: share.take(amount)):
+                return
+        finally:
+            share.waiting -= amount
+        if not is_full:
+            tenant.full_until[limit] = self._clock() + _REFUSED_FOR_S
+        raise self._refusal(tenant, limit)
+
+    def give(self, tenant: _Tenant, limit: Limit, amount: int) -> None:
+        """Ends the use of the amount."""
+        tenant.use.shares[limit].used -= amount
+        if tenant.use.is_tight(self._clock()):
+            self._give_back(tenant)
+
+    async def take_token(self, tenant: _Tenant) -> None:
+        """Counts a new call; raises QuotaExceeded if there were too many within the last second."""
+        use = tenant.use
+        if use.take_token():
+            return
+        if not use.token_in_s(self._clock()):
+            use.tokens_waiting += 1
+            try:
+                if await self._more(tenant, use.take_token, waits_s=_WAITS_S[:1]):
+                    return
+            finally:
+                use.tokens_waiting -= 1
+        self._count_refusal(tenant, RATE)
+        raise QuotaExceeded(
+            f"this tenant may make {use.settings.per_second:g} calls a second, and has",
+            retry_after_s=retry_after_s(use.token_in_s(self._clock())),
+            quota=RATE,
+        )
+
+    def _of(self, name: str) -> _Tenant:
+        found = self._tenants.get(name)
+        if found is None:
+            found = self._tenants[name] = _Tenant(name, limits_of(name, self._settings))
+            found.use.gateways = self._processes
+        return found
+
+    async def _more(
+        self, tenant: _Tenant, take: Callable[[], bool], waits_s: tuple[float, ...] = _WAITS_S
+    ) -> bool:
+        """Asks for a larger share until `take` succeeds; False if it does not."""
+        for wait_s in waits_s:
+            if wait_s:
+                if tenant.use.gateways < 2 or self._run is None:
+                    return False
+                await asyncio.sleep(wait_s)
+            came_at = self._clock()
+            async with tenant.lock:
+                if take():
+                    return True
+                if tenant.asked_at < came_at:  # else the last answer counted this call too
+                    await self._exchange(tenant)
+                if take():
+                    return True
+        return False
+
+    async def _exchange(self, tenant: _Tenant) -> None:
+        """Reports what is used, and takes the share that the ledger gives; the lock is held."""
+        began, (tokens, uses) = self._clock(), tenant.use.report()
+        try:
+            if self._run is None:
+                tenant.use.on_outage(tokens.returned, began)
+            else:
+                shares = await self._run(share(tenant.name, self._gateway, tokens, uses))
+                tenant.use.on_shares(shares, self._clock())
+                self._outage.succeeded()
+        except BackendUnavailable as error:
+            self._outage.failed(error)
+            tenant.use.on_outage(tokens.returned, self._clock())
+        tenant.asked_at = began
+
+    async def _review(self) -> None:
+        now = self._clock()
+        for tenant in tuple(self._tenants.values()):
+            use = tenant.use
+            if use.is_idle and not use.has_spare:
+                del self._tenants[tenant.name]
+            elif use.has_spare or now - use.asked_at > _RENEW_AFTER_S:
+                await self._exchange_locked(tenant)
+
+    async def _exchange_locked(self, tenant: _Tenant) -> None:
+        async with tenant.lock:
+            await self._exchange(tenant)
+
+    def _ask_if_low(self, tenant: _Tenant, share: Share) -> None:
+        now = self._clock()
+        if share.is_low and now - tenant.low_at > _LOW_INTERVAL_S and not tenant.use.is_tight(now):
+            tenant.low_at = now
+            self._background_tasks.start(self._exchange_locked(tenant))
+
+    def _give_back(self, tenant: _Tenant) -> None:
+        if not tenant.is_returning:
+            tenant.is_returning = True
+            self._background_tasks.start(self._returned(tenant))
+
+    async def _returned(self, tenant: _Tenant) -> None:
+        try:
+            async with tenant.lock:
+                tenant.is_returning = False  # what is freed from now on needs another report
+                if tenant.use.has_spare:
+                    await self._exchange(tenant)
+        finally:
+            tenant.is_returning = False
+
+    def _refusal(self, tenant: _Tenant, limit: Limit) -> QuotaExceeded:
+        self._count_refusal(tenant, limit.value)
+        most = getattr(tenant.use.settings, limit.value)
+        rate = tenant.completions.per_s()
+        # All refused callers retry: so the hint waits until a twentieth of the calls have ended.
+        calls = tenant.use.shares[Limit.IN_FLIGHT].used
+        return QuotaExceeded(
+            _REFUSALS[limit].format(most),
+            retry_after_s=retry_after_s(max(1.0, calls / 20) / rate if rate else None),
+            quota=limit.value,
+        )
+
+    def _count_refusal(self, tenant: _Tenant, quota: str) -> None:
+        labels = self._label(tenant.name), quota
+        self._refused[labels] = self._refused.get(labels, 0) + 1
+
+    def _label(self, tenant: str) -> str:
+        return tenant if tenant in self._settings else OTHER
+
+
+_REFUSALS = {
+    Limit.IN_FLIGHT: "this tenant may have {} calls in flight, over all gateways, and has",
+    Limit.QUEUED: "{} calls of this tenant may wait for a worker, over all gateways, and do",
+    Limit.HELD_BYTES: "this tenant's calls may hold {} bytes in gateways, and this one needs more",
+}
+
+
+class TenantCall:
+    """What one RPC of a tenant uses; `close` gives all of it back."""
+
+    __slots__ = ("_in_flight", "_quotas", "_tenant", "_unchecked_bytes", "_used_bytes")
+
+    def __init__(self, quotas: TenantQuotas, tenant: _Tenant) -> None:
+        self._quotas = quotas
+        self._tenant = tenant
+        self._in_flight = 0
+        self._used_bytes = 0
+        self._unchecked_bytes = 0
+
+    @property
+    def name(self) -> str:
+        """The tenant's."""
+        return self._tenant.name
+
+    @property
+    def max_priority(self) -> int:
+        """The highest priority that the tenant's calls may have."""
+        highest = self._tenant.use.settings.max_priority
+        return HIGHEST_PRIORITY if highest is None else highest
+
+    async def begin(self) -> None:
+        """Counts the RPC as in flight; raises QuotaExceeded."""
+        await self._quotas.take(self._tenant, Limit.IN_FLIGHT, 1)
+        self._in_flight = 1
+
+    async def count_new_call(self) -> None:
+        """Counts against the calls of a second; raises QuotaExceeded."""
+        await self._quotas.take_token(self._tenant)
+
+    async def wait_begins(self) -> Callable[[], None]:
+        """Counts a call that waits for a worker, until the function is called, once.
+
+        Raises QuotaExceeded.
+        """
+        await self._quotas.take(self._tenant, Limit.QUEUED, 1)
+        return partial(self._quotas.give, self._tenant, Limit.QUEUED, 1)
+
+    def take_bytes(self, size: int) -> None:
+        """Counts bytes that came in; `check_bytes` must follow."""
+        self._unchecked_bytes += size
+        self._held.waiting += size
+
+    def add_bytes(self, size: int) -> None:
+        """Counts bytes without a check, if negative subtracts them."""
+        if size < 0:
+            unchecked = min(-size, self._unchecked_bytes)
+            self._unchecked_bytes -= unchecked
+            self._held.waiting -= unchecked
+            size += unchecked
+        if size:
+            self._used_bytes += size
+            self._quotas.give(self._tenant, Limit.HELD_BYTES, -size)
+
+    def fits_bytes(self, size: int) -> bool:
+        """Whether so many bytes more are within the tenant's share."""
+        return self._held.fits(size)
+
+    async def check_bytes(self) -> None:
+        """Raises QuotaExceeded if the bytes that came in are over the tenant's quota."""
+        size = self._unchecked_bytes
+        if size:
+            self._unchecked_bytes = 0
+            self._held.waiting -= size
+            await self._quotas.take(self._tenant, Limit.HELD_BYTES, size)
+            self._used_bytes += size
+
+    def close(self) -> None:
+        """Gives back all that the RPC uses."""
+        self.add_bytes(-self._used_bytes - self._unchecked_bytes)
+        if self._in_flight:
+            self._in_flight = 0
+            self._tenant.completions.on_end()
+            self._quotas.give(self._tenant, Limit.IN_FLIGHT, 1)
+
+    @property
+    def _held(self) -> Share:
+        return self._tenant.use.shares[Limit.HELD_BYTES]

@@ -1,0 +1,173 @@
+"""What this gateway may use of one tenant's quotas, and what it uses. Pure.
+
+The ledger divides each limit into shares of the gateways. For example, of a limit of 100 calls in
+flight the first gateway gets a share of 50 with its first call, although it needs 1; the next
+gateway gets 17 of the remaining 50. Within its share a gateway asks nobody. A gateway that needs
+more than there is gets what the others do not use: they are told, give it back at once, and keep
+nothing in reserve for a second.
+
+While the ledger is away, a gateway goes on with the share that it has, or with an equal part of the
+limit for each gateway that it knew, if that is more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+
+from forebay_backends.ledger.operations.quotas import Shares, Tokens, Use
+from forebay_backends.settings.tenant_settings import TenantSettings
+
+TIGHT_S = 1.0
+"""How long nothing is kept in reserve after a gateway needed more than there was."""
+_TOKENS_AHEAD_S = 0.1
+"""Each gateway takes tokens in advance for that long, so that not each call asks for one."""
+_RESERVE = 1 / 16
+"""A gateway asks for a larger share while it still has that part of the limit unused."""
+RATE = "per_second"
+
+
+class Limit(StrEnum):
+    """The limits that are shared between gateways, as the settings call them."""
+
+    IN_FLIGHT = "in_flight"
+    QUEUED = "queued"
+    HELD_BYTES = "held_bytes"
+
+
+@dataclass(slots=True)
+class Share:
+    """This gateway's share of one limit; `limit` is None if there is none.
+
+    `waiting` is what callers wait for who found the share used up.
+    """
+
+    limit: int | None
+    granted: int = 0
+    used: int = 0
+    waiting: int = 0
+
+    def fits(self, amount: int) -> bool:
+        """Whether so much more is within the share."""
+        return self.limit is None or self.used + amount <= self.granted
+
+    def take(self, amount: int) -> bool:
+        """Uses the amount, if it fits."""
+        fits = self.fits(amount)
+        if fits:
+            self.used += amount
+        return fits
+
+    @property
+    def use(self) -> Use:
+        """What to tell the ledger: what the share covers is used, and all else is needed."""
+        covered = min(self.used, self.granted)
+        return Use(self.limit, covered, self.used + self.waiting - covered)
+
+    @property
+    def is_low(self) -> bool:
+        """Whether little is left of the share, so that a larger one should be asked for."""
+        if self.limit is None or self.granted >= self.limit:
+            return False
+        return self.granted - self.used < self.limit * _RESERVE
+
+
+@dataclass(slots=True)
+class TenantUse:
+    """One tenant at this gateway. Times are seconds of the monotonic clock."""
+
+    settings: TenantSettings
+    shares: dict[Limit, Share] = field(init=False)
+    tokens: int = 0
+    tokens_waiting: int = 0
+    gateways: int = 1
+    """How many gateways used the tenant's quotas at the last answer."""
+    asked_at: float = -inf
+    """When the ledger last answered."""
+    _tight_until: float = -inf
+    _token_at: float = -inf
+    _local_tokens: float = 0.0
+    _out_since: float = inf
+
+    def __post_init__(self) -> None:
+        self.shares = {name: Share(getattr(self.settings, name.value)) for name in Limit}
+
+    @property
+    def burst(self) -> float:
+        """How many tokens the bucket holds: those of a second, and at least one."""
+        return max(1.0, self.settings.per_second or 0.0)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is used or waited for, so that the tenant can be forgotten."""
+        waiting = self.tokens_waiting or any(share.waiting for share in self.shares.values())
+        return not waiting and not any(share.used for share in self.shares.values())
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether there is something to give back."""
+        return self.tokens > 0 or any(
+            share.limit is not None and share.granted > share.used for share in self.shares.values()
+        )
+
+    def is_tight(self, now: float) -> bool:
+        """Whether what becomes free must be given back at once."""
+        return now < self._tight_until
+
+    def on_recall(self, now: float) -> None:
+        """Another gateway needs more than there is."""
+        self._tight_until = now + TIGHT_S
+
+    def take_token(self) -> bool:
+        """Takes a token, if there is one."""
+        if self.settings.per_second is None:
+            return True
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+    def token_in_s(self, now: float) -> float:
+        """How long no token is to be expected, so that it is of no use to ask."""
+        return max(0.0, self._token_at - now)
+
+    def report(self) -> tuple[Tokens, list[Use]]:
+        """What to tell the ledger, and to ask of it; the tokens left over are given back."""
+        rate = self.settings.per_second
+        returned, self.tokens = self.tokens, 0
+        more = int((rate or 0.0) * _TOKENS_AHEAD_S) if self.tokens_waiting else 0
+        tokens = Tokens(rate, self.burst, self.tokens_waiting, more, returned)
+        return tokens, [share.use for share in self.shares.values()]
+
+    def on_shares(self, shares: Shares, now: float) -> None:
+        """The ledger has answered a report."""
+        self.asked_at, self._out_since = now, inf
+        self.gateways = shares.gateways
+        self.tokens += shares.tokens
+        self._token_at = now + shares.wait_s
+        if shares.is_tight:
+            self._tight_until = max(self._tight_until, now + TIGHT_S)
+        for share, granted in zip(self.shares.values(), shares.limits, strict=True):
+            if share.limit is not None:
+                share.granted = granted
+
+    def on_outage(self, returned: int, now: float) -> None:
+        """The ledger did not answer a report that gave back so many tokens."""
+        self.tokens += returned
+        for share in self.shares.values():
+            if share.limit is not None:
+                share.granted = max(share.granted, -(-share.limit // self.gateways))
+        rate = (self.settings.per_second or 0.0) / self.gateways
+        if not rate:
+            return
+        most = max(1.0, rate)
+        since = min(self._out_since, now)
+        self._local_tokens = min(most, self._local_tokens + (now - since) * rate)
+        if self._out_since == inf:
+            self._local_tokens = most
+        self._out_since = now
+        whole = int(self._local_tokens)
+        self.tokens = max(self.tokens, whole)
+        self._local_tokens -= whole
+        self._token_at = now + (1 - self._local_tokens) / rate
