@@ -1,0 +1,1 @@
+"""Gateways of EchoService whose callers are tenants with API keys."""
