@@ -22,6 +22,7 @@ from bench import (
     processes,
     random_products,
     saturated,
+    tenants,
     tls,
     tokens,
     tracing,
@@ -61,6 +62,7 @@ MEASURES = (
     Measure((23,), tracing.measure, tracing.FULL, tracing.QUICK),
     Measure((24,), tokens.measure, tokens.FULL, tokens.QUICK),
     Measure((25,), tls.measure, tls.FULL, tls.QUICK),
+    Measure((26, 27), tenants.measure, tenants.FULL, tenants.QUICK),
 )
 
 

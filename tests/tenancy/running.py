@@ -40,6 +40,10 @@ class Tenants:
             "FOREBAY_TENANTS": json.dumps(limits),
         }
 
+    def token(self, name: str) -> str:
+        """The tenant's API key."""
+        return self._tokens[name]
+
     @contextlib.contextmanager
     def calling(self, name: str, address: str) -> Iterator[Tenant]:
         """The tenant, at a gateway."""

@@ -85,8 +85,8 @@ class CallHandler:
     """One per gateway. `ledger_calls` is None if no method needs it; `plain` is by application.
 
     `tracing` is None if the gateway traces nothing; `trust` says whose sampling it follows. With
-    `utilization`, calls end with load reports. `may` says who is told figures of queues. `quotas` is
-    None if there are no tenants.
+    `utilization`, calls end with load reports. `may` says who is told figures of queues. `quotas`
+    is None if there are no tenants.
     """
 
     def __init__(

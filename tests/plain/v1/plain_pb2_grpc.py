@@ -86,6 +86,11 @@ class PlainServiceStub:
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
                 response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
                 _registered_method=True)
+        self.DoDetached = channel.unary_unary(
+                '/tests.plain.v1.PlainService/DoDetached',
+                request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+                response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+                _registered_method=True)
         self.DoReplacing = channel.unary_unary(
                 '/tests.plain.v1.PlainService/DoReplacing',
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
@@ -197,6 +202,13 @@ class PlainServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DoDetached(self, request, context):
+        """The same; it goes on when its caller has disconnected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DoReplacing(self, request, context):
         """The same; the task may replace itself.
         """
@@ -296,6 +308,11 @@ def add_PlainServiceServicer_to_server(servicer, server):
             ),
             'DoAnyhow': grpc.unary_unary_rpc_method_handler(
                     servicer.DoAnyhow,
+                    request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
+                    response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
+            ),
+            'DoDetached': grpc.unary_unary_rpc_method_handler(
+                    servicer.DoDetached,
                     request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
                     response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
             ),
@@ -604,6 +621,33 @@ class PlainService:
             request,
             target,
             '/tests.plain.v1.PlainService/DoAnyhow',
+            tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+            tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DoDetached(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.plain.v1.PlainService/DoDetached',
             tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
             tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
             options,

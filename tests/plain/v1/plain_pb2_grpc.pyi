@@ -54,6 +54,8 @@ class PlainServiceStub:
     """The same, on a queue without a permanent worker."""
     DoAnyhow: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same, with `let_finish`."""
+    DoDetached: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
+    """The same; it goes on when its caller has disconnected."""
     DoReplacing: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same; the task may replace itself."""
     DoText: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Table]
@@ -94,6 +96,8 @@ class PlainServiceAsyncStub(PlainServiceStub):
     """The same, on a queue without a permanent worker."""
     DoAnyhow: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same, with `let_finish`."""
+    DoDetached: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
+    """The same; it goes on when its caller has disconnected."""
     DoReplacing: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same; the task may replace itself."""
     DoText: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Table]  # type: ignore[assignment]
@@ -191,6 +195,14 @@ class PlainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
         """The same, with `let_finish`."""
+
+    @_abc_1.abstractmethod
+    def DoDetached(
+        self,
+        request: _plain_pb2.DoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
+        """The same; it goes on when its caller has disconnected."""
 
     @_abc_1.abstractmethod
     def DoReplacing(
