@@ -208,14 +208,6 @@ INSTRUMENTS = (
         "Calls that were refused before they were accepted, by the error's reason",
     ),
     Instrument(
-        "forebay_denied_total",
-        Kind.COUNTER,
-        _GATEWAY,
-        "RPCs",
-        ("method", "reason"),
-        "RPCs whose caller was not known, or lacked the permission, by the error's reason",
-    ),
-    Instrument(
         "forebay_auth_total",
         Kind.COUNTER,
         _GATEWAY,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
 from forebay_backends.metrics.exposition import Renderer, merged
-from forebay_backends.metrics.instruments import OTHER, Source
+from forebay_backends.metrics.instruments import Source
 from forebay_backends.metrics.registry import FamiliesOf, Figures, Metrics
 from forebay_gateway.metrics.method_meter import MethodMeter
 
@@ -47,7 +47,6 @@ class GatewayMetrics:
                 "forebay_messages_resent_total",
             )
         }
-        self._denied = metrics.counter("forebay_denied_total")
         self._methods = {name: MethodMeter(metrics, name) for name in methods}
         self.registry = metrics.registry
         self._own, self._fleet = Renderer({"process": process}), Renderer()
@@ -55,10 +54,6 @@ class GatewayMetrics:
     def method(self, name: str) -> MethodMeter:
         """The instruments of a method that is served."""
         return self._methods[name]
-
-    def denied(self, method: str, reason: str) -> None:
-        """Counts an RPC that the guard refused; `method` is PACKAGE.SERVICE/METHOD, or empty."""
-        self._denied.labels(method or OTHER, reason).inc()
 
     def ledger(self, operation: str, seconds: float) -> None:
         """Counts a round trip to the ledger."""

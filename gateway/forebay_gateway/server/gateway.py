@@ -229,7 +229,6 @@ class _Gateway:
         return self._identity.guard(methods, self._on_denied, for_operators=for_operators)
 
     def _on_denied(self, context: Context, denial: Denial) -> None:
-        self._metrics.denied(denial.path.removeprefix("/"), denial.error.reason)
         self._audit.denied(
             *(context, denial.error),
             path=denial.path,

@@ -29,6 +29,7 @@ DESIGN = {
     "WAIT_EXCEEDS_DEADLINE": (code_pb2.RESOURCE_EXHAUSTED, errors.CapacityError),
     "UNAUTHENTICATED": (code_pb2.UNAUTHENTICATED, errors.CallerError),
     "PERMISSION_DENIED": (code_pb2.PERMISSION_DENIED, errors.CallerError),
+    "QUOTA_EXCEEDED": (code_pb2.RESOURCE_EXHAUSTED, errors.CapacityError),
     "TOO_LARGE": (code_pb2.RESOURCE_EXHAUSTED, errors.CapacityError),
     "BACKEND_UNAVAILABLE": (code_pb2.UNAVAILABLE, errors.BackendError),
     "DRAINING": (code_pb2.UNAVAILABLE, errors.BackendError),
@@ -114,11 +115,11 @@ def test_retry_info_and_bad_request_are_present_only_with_content() -> None:
     assert len(_details(at_once, error_details_pb2.RetryInfo)) == 1
 
 
-def test_only_a_full_queue_has_a_quota_failure() -> None:
+def test_refusals_for_a_limit_have_a_quota_failure() -> None:
     with_quota = {
         cls for cls in CLASSES if _details(to_status(cls("m")), error_details_pb2.QuotaFailure)
     }
-    assert with_quota == {errors.QueueFull}
+    assert with_quota == {errors.QueueFull, errors.QuotaExceeded}
 
 
 @given(st.floats(0, 1e6))
