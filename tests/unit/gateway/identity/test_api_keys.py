@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,6 +77,20 @@ async def test_a_key_expires(site: Site) -> None:
     assert principal.expires_at == (NOW + DAY).timestamp()
 
 
+def test_a_key_has_expired_from_its_time_on() -> None:
+    key, _ = new_key("acme", ("caller",), None, NOW)
+    assert not key.is_expired(NOW.timestamp() - 0.001)
+    assert key.is_expired(NOW.timestamp())
+
+
+async def test_a_key_of_ones_own_may_have_256_letters(site: Site) -> None:
+    secret = "x" * (256 - len("fbk_a_"))
+    for text, is_good in ((secret, True), (f"{secret}x", False)):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        site.write(f'[keys.a]\nsha256 = "{digest}"\ntenant = "acme"\n')
+        assert (site.verifier.remembered(f"fbk_a_{text}") is not None) == is_good
+
+
 async def test_what_is_no_key_of_the_file_is_refused_without_being_shown(site: Site) -> None:
     key_id, token = site.add()
     other_id, other = site.add()
@@ -106,7 +121,7 @@ async def test_secrets_are_256_random_bits_and_the_file_has_only_their_hash(site
     text = site.text
     for token in tokens:
         secret = token.split("_", 2)[2]
-        assert len(secret) == 43
+        assert (len(token), len(secret)) == (len("fbk_") + 12 + 1 + 43, 43)
         assert secret not in text
 
 
