@@ -1,4 +1,4 @@
-"""A gateway's audit log, and what the handlers behind it see of their callers."""
+"""A gateway that knows its callers: its audit log, what handlers see, what commands tell."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from google.longrunning.operations_pb2_grpc import OperationsStub
 
 from forebay_gateway.identity.keys.api_key import ApiKey, new_key
 from forebay_gateway.identity.keys.keys_file import written_keys
+from tests.commands import Ran, run
 from tests.echo.running import echo_environment, echo_gateway, echo_worker
 from tests.echo.v1 import echo_pb2
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
@@ -41,6 +42,8 @@ class System:
     """A gateway with an audit log, and a worker."""
 
     folder: Path
+    address: str
+    env: dict[str, str]
     channel: grpc.Channel
     tokens: dict[str, str]
     keys: dict[str, ApiKey]
@@ -66,6 +69,12 @@ class System:
         lines = self.audit_file.read_text().splitlines() if self.audit_file.exists() else []
         entries = map(json.loads, lines)
         return [one for one in entries if wanted.items() <= one.items()]
+
+    def run(self, command: str, subject: str | None, *arguments: str) -> Ran:
+        """A command of `forebay`, with the token of the subject."""
+        file = self.folder / f"{subject}.token"
+        token = () if subject is None else ("--token-file", str(file))
+        return run("forebay", command, "-t", self.address, *token, *arguments, env=self.env)
 
     def write_keys(self, keys: Sequence[ApiKey]) -> None:
         new = self.folder / "keys.new"
@@ -93,7 +102,9 @@ def system() -> Iterator[System]:
             echo_worker(env),
             grpc.insecure_channel(address) as channel,
         ):
-            yield System(folder, channel, tokens, keys)
+            for subject, token in tokens.items():
+                (folder / f"{subject}.token").write_text(token)
+            yield System(folder, address, env, channel, tokens, keys)
 
 
 def finished_call(system: System, call_id: str) -> str:
@@ -232,3 +243,37 @@ def test_no_secret_is_in_the_log(system: System) -> None:
     assert text
     assert "canary" not in text
     assert not [token for token in (*system.tokens.values(), forged) if token[20:] in text]
+
+
+def test_whoami_tells_who_the_token_is_and_what_it_may_do(system: System) -> None:
+    (found,) = system.run("whoami", "rita", "--json").succeeded().messages
+    assert found["authenticated"] is True
+    assert (found["tenant"], found["subject"], found["roles"]) == ("acme", "rita", ["reader"])
+    assert (found["issuer"], found["key_id"]) == ("keys", system.keys["rita"].key_id)
+    assert (found["permissions"], found["methods"]) == (["forebay.calls.read"], [])
+    assert found["expire_time"] is None
+    lines = system.run("whoami", "otto").succeeded().out.splitlines()
+    said = dict(line.split(maxsplit=1) for line in lines)
+    assert said["subject"] == "otto"
+    assert said["expires"] == "never"
+    assert f"{ECHO}.Unary" in said["methods"]
+
+
+def test_whoami_without_a_token_says_what_to_send(system: System) -> None:
+    ran = system.run("whoami", None)
+    assert ran.code == 1
+    assert "UNAUTHENTICATED" in ran.err
+    assert "Bearer" in ran.err
+
+
+def test_doctor_tells_what_the_token_may_do(system: System) -> None:
+    findings = {one["subject"]: one for one in system.run("doctor", "rita", "--json").messages}
+    assert findings["identity"] == {
+        "subject": "identity",
+        "good": True,
+        "description": f"{system.address} knows you as rita of acme, who may do forebay.calls.read",
+        "fix": "",
+    }
+    findings = {one["subject"]: one for one in system.run("doctor", None, "--json").messages}
+    assert findings["identity"]["good"] is False
+    assert "--token-file" in findings["identity"]["fix"]

@@ -125,6 +125,12 @@ def test_routes_are_a_line_each_when_piped(up: Up) -> None:
     assert [row[4] for row in rows] == [row[0] for row in rows]  # no route has a `requires`
 
 
+def test_whoami_says_that_authentication_is_off(up: Up) -> None:
+    subject, methods = forebay("whoami", env=up.env).out.splitlines()
+    assert subject.split(maxsplit=1) == ["subject", "anyone: authentication is off"]
+    assert methods.endswith("forebay.compute.v1.ComputeService.MatMul")
+
+
 def test_doctor_finds_no_problem(up: Up) -> None:
     done = forebay("doctor", "--listen", up.address, env=up.env)
     assert done.code == 0, done.out

@@ -27,6 +27,7 @@ from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.certificate_checks import certificate_findings
 from forebay_gateway.cli.finding import Finding
+from forebay_gateway.cli.identity_checks import identity_findings
 from forebay_gateway.cli.plain_checks import (
     consumers_of_application,
     known_applications,
@@ -81,7 +82,12 @@ async def examine(
     gateways = [await _gateway(one, target) for one in read_targets(target.addresses)]
     if all(gateway.good for gateway in gateways):
         findings = [_with_other_settings(finding) for finding in findings]
-    return [*findings, *gateways, *await asyncio.to_thread(certificate_findings, settings, target)]
+    return [
+        *findings,
+        *gateways,
+        *await identity_findings(target),
+        *await asyncio.to_thread(certificate_findings, settings, target),
+    ]
 
 
 def _with_other_settings(finding: Finding) -> Finding:

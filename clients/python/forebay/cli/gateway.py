@@ -136,6 +136,11 @@ class Gateway:
         )
         return listed.methods
 
+    def who_am_i(self) -> calls_pb2.WhoAmIResponse:
+        """Whom the gateway takes this caller for."""
+        found: calls_pb2.WhoAmIResponse = self._unary(self._calls.WhoAmI, calls_pb2.WhoAmIRequest())
+        return found
+
     def described_methods(self) -> Sequence[Method] | None:
         """The methods that reflection has; None if the server has no reflection."""
         found = reflected(self._server, self._ctrl_c)
