@@ -126,7 +126,7 @@ def test_routes_are_a_line_each_when_piped(up: Up) -> None:
 
 
 def test_whoami_says_that_authentication_is_off(up: Up) -> None:
-    subject, methods = forebay("whoami", env=up.env).out.splitlines()
+    subject, methods = forebay("whoami", "-t", up.address, env=up.env).out.splitlines()
     assert subject.split(maxsplit=1) == ["subject", "anyone: authentication is off"]
     assert methods.endswith("forebay.compute.v1.ComputeService.MatMul")
 
