@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate
 
 from forebay_backends.aio.watched_files import WatchedFiles
 from forebay_backends.metrics.registry import Figures, Labels
@@ -76,33 +78,35 @@ def read_credentials(settings: TlsSettings) -> ServerCredentials:
     """Reads and checks the files. Raises ValueError, with a message that names the file."""
     read = {path: _read(path) for path in _paths(settings)}
     now = datetime.now(UTC)
-    try:
+    pair = f"{settings.certificate} and {settings.key}"
+    with _named(pair):
         leaf = server_certificate(read[settings.certificate], read[settings.key], now)
-    except CertificateError as error:
-        raise ValueError(f"{settings.certificate} and {settings.key}: {error}") from error
-    context = _context(settings)
-    client_ca, ca_expires_at = None, None
-    if settings.client_auth == "require" and settings.client_ca is not None:
-        client_ca = read[settings.client_ca]
-        try:
-            cas = authorities(client_ca, now)
-        except CertificateError as error:
-            raise ValueError(f"{settings.client_ca}: {error}") from error
-        ca_expires_at = min(ca.not_valid_after_utc.timestamp() for ca in cas)
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=b"".join(ca.public_bytes(Encoding.DER) for ca in cas))
+    client_ca = None if settings.client_ca is None else read[settings.client_ca]
+    trusted: Sequence[Certificate] = ()
+    if client_ca is not None:
+        with _named(str(settings.client_ca)):
+            trusted = authorities(client_ca, now)
+    with _named(pair):
+        context = _context(settings, trusted)
     changed = [str(path) for path, before in read.items() if _read(path) != before]
     if changed:
         raise ValueError(f"{', '.join(changed)}: changed while it was read")
-    expires_at = leaf.not_valid_after_utc.timestamp()
     return ServerCredentials(
         read[settings.certificate],
         read[settings.key],
         client_ca,
         context,
-        expires_at,
-        ca_expires_at,
+        leaf.not_valid_after_utc.timestamp(),
+        min((ca.not_valid_after_utc.timestamp() for ca in trusted), default=None),
     )
+
+
+@contextmanager
+def _named(files: str) -> Iterator[None]:
+    try:
+        yield
+    except (CertificateError, ssl.SSLError) as error:
+        raise ValueError(f"{files}: {error}") from error
 
 
 def _paths(settings: TlsSettings) -> Iterator[Path]:
@@ -119,7 +123,7 @@ def _read(path: Path) -> bytes:
         raise ValueError(f"{path}: {error.strerror}") from error
 
 
-def _context(settings: TlsSettings) -> ssl.SSLContext:
+def _context(settings: TlsSettings, trusted: Sequence[Certificate]) -> ssl.SSLContext:
     """A resumed session would keep a client certificate that has expired, so there are none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -127,9 +131,10 @@ def _context(settings: TlsSettings) -> ssl.SSLContext:
     context.num_tickets = 0
     context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols(["h2"])
-    try:
-        # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
-        context.load_cert_chain(settings.certificate, settings.key, password="")
-    except ssl.SSLError as error:
-        raise ValueError(f"{settings.certificate} and {settings.key}: {error}") from error
+    # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+    context.load_cert_chain(settings.certificate, settings.key, password="")
+    if trusted:
+        context.verify_mode = ssl.CERT_REQUIRED
+        in_der = b"".join(ca.public_bytes(Encoding.DER) for ca in trusted)
+        context.load_verify_locations(cadata=in_der)
     return context

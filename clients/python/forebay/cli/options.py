@@ -73,6 +73,7 @@ def _connection_options(
         click.option(
             "--insecure",
             is_flag=True,
+            flag_value=True,  # click 8.1 would take the opposite of the default's function
             default=partial(read_client, "insecure"),
             envvar=client_variable("insecure"),
             help="Plain text. Default: only on loopback, without --ca and --cert.",

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from forebay.cli.options import target_option
 from forebay.cli.target import Target
+from forebay_backends.settings import load_settings
+from forebay_backends.settings.identity_settings import ClientSettings
 
 FAR, NEAR = "gateway.example:50051", "localhost:50051"
 
@@ -90,6 +92,17 @@ def test_plain_text_may_be_a_setting(here: Path, monkeypatch: pytest.MonkeyPatch
     assert not parsed("-t", FAR).is_secure
     monkeypatch.setenv("FOREBAY_CLIENT__INSECURE", "0")
     assert parsed("-t", FAR).is_secure
+
+
+def test_the_gateway_accepts_the_settings_of_callers_in_its_file(here: Path) -> None:
+    values = {"target": '"a:1"', "insecure": "true"} | {
+        name: '"file"' for name in ("ca", "cert", "key", "token_file")
+    }
+    assert values.keys() == ClientSettings.model_fields.keys()
+    lines = [f"{name} = {value}" for name, value in values.items()]
+    (here / "forebay.toml").write_text("\n".join(["[client]", *lines]))
+    assert load_settings().client is not None
+    assert parsed("-t", NEAR).insecure
 
 
 @pytest.mark.parametrize(
