@@ -90,6 +90,7 @@ class Authority:
         name: str,
         *hosts: str | x509.GeneralName,
         common_name: str | None = None,
+        raw_names: bytes | None = None,
         usage: Sequence[x509.ObjectIdentifier] = BOTH,
         valid: tuple[datetime.timedelta, datetime.timedelta] = VALID,
     ) -> Issued:
@@ -106,6 +107,9 @@ class Authority:
         if hosts:
             names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
             builder = builder.add_extension(names, critical=False)
+        if raw_names is not None:
+            raw = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, raw_names)
+            builder = builder.add_extension(raw, critical=False)
         issued = Issued(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         certificate = builder.sign(self._key, hashes.SHA256())
         issued.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -206,6 +206,20 @@ def test_an_id_with_a_zero_byte_is_not_the_one_before_it(
     assert identified(mutual, authority, client) is None
 
 
+def test_a_name_that_is_not_text_identifies_nobody_and_others_go_on(
+    mutual: Site, authority: Authority, client: Issued
+) -> None:
+    """Asyncio refuses the connection; grpc-core lets it in without a SPIFFE ID."""
+    uri = SPIFFE_ID.encode() + b"\xff"
+    names = bytes((0x30, len(uri) + 2, 0x86, len(uri))) + uri  # a SEQUENCE of one URI, in DER
+    nobody = authority.issue("nobody", raw_names=names)
+    if mutual.kind == "native":
+        assert_refused(mutual, authority, nobody)
+    else:
+        assert identified(mutual, authority, nobody) is None
+    echo(mutual, authority, client)
+
+
 # What is spoken
 
 

@@ -82,14 +82,14 @@ class Handshakes:
                 ssl_handshake_timeout=self._limits.handshake_s,
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
-        except OSError as error:  # ssl.SSLError is one
+        except (OSError, ValueError) as error:  # ssl.SSLError, and names that are not text
             self._log_failure(transport, error)
             return
         self._under_way.pop(transport, None)
         if secure is not None:  # as Python 3.11 has it, where the caller left
             handshake.pass_on(secure, self._make_protocol())
 
-    def _log_failure(self, transport: asyncio.Transport, error: OSError) -> None:
+    def _log_failure(self, transport: asyncio.Transport, error: Exception) -> None:
         """Logs one in a second; none of a caller that left, as a probe of the port does."""
         now = asyncio.get_running_loop().time()
         if isinstance(error, ConnectionResetError) or now < self._next_log_at:

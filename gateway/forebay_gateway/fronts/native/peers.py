@@ -36,10 +36,7 @@ def auth_context_of(tls: ssl.SSLObject | None) -> Mapping[str, Iterable[bytes]]:
     if not binary:
         return context
     context["x509_pem_cert"] = [ssl.DER_cert_to_PEM_cert(binary).encode()]
-    try:
-        parsed: Any = tls.getpeercert() or {}
-    except ValueError:  # a name that is not text identifies nobody
-        return context
+    parsed: Any = tls.getpeercert() or {}
     for part in parsed.get("subject", ()):
         for key, value in part:
             if key == "commonName":

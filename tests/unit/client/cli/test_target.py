@@ -95,9 +95,9 @@ def test_plain_text_may_be_a_setting(here: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_gateway_accepts_the_settings_of_callers_in_its_file(here: Path) -> None:
-    values = {"target": '"a:1"', "insecure": "true"} | {
-        name: '"file"' for name in ("ca", "cert", "key", "token_file")
-    }
+    values = {"target": '"a:1"', "insecure": "true"} | dict.fromkeys(
+        ("ca", "cert", "key", "token_file"), '"file"'
+    )
     assert values.keys() == ClientSettings.model_fields.keys()
     lines = [f"{name} = {value}" for name, value in values.items()]
     (here / "forebay.toml").write_text("\n".join(["[client]", *lines]))
