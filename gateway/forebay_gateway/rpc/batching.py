@@ -63,7 +63,10 @@ class BatchQueue(Generic[C]):
 
     def add(self, call: C) -> None:
         """Adds a call to send."""
-        self._waiting.setdefault(call.owner, deque()).append(call)
+        waiting = self._waiting.get(call.owner)
+        if waiting is None:
+            waiting = self._waiting[call.owner] = deque()
+        waiting.append(call)
 
     def on_batch_sent(self, batch: Hashable) -> None:
         """Counts a batch as in flight."""
@@ -81,22 +84,26 @@ class BatchQueue(Generic[C]):
     @property
     def send_by(self) -> float:
         """When the oldest call is sent at the latest; infinite if no call waits."""
-        return (
-            min((calls[0].begun_at for calls in self._waiting.values()), default=inf) + MAX_DELAY_S
-        )
+        if not self._waiting:
+            return inf
+        return min([calls[0].begun_at for calls in self._waiting.values()]) + MAX_DELAY_S
 
     def next_batch(self, now: float, slots: int) -> list[C]:
         """The calls to send now, in one message; empty if none are due.
 
         `slots` is the number of slots of the queue's live workers.
         """
+        if not self._waiting:
+            return []
         self._drop_abandoned()
         free = max(slots, 1) - len(self._in_flight)
         owner = self._next_owner(None if free > 0 or self._max_batch <= 1 else now)
         if owner is None:
             return []
         waiting = self._waiting.pop(owner)
-        count = len(waiting) + sum(map(len, self._waiting.values()))
+        count = len(waiting)
+        if self._waiting:
+            count += sum(map(len, self._waiting.values()))
         size = min(self.size_limit, -(-count // max(free, 1)))
         calls: list[C] = []
         while waiting and len(calls) < size:
@@ -109,7 +116,9 @@ class BatchQueue(Generic[C]):
 
     def _drop_abandoned(self) -> None:
         """Makes the first call of each owner one whose caller still waits."""
-        for owner, waiting in tuple(self._waiting.items()):
+        abandoned = [owner for owner, calls in self._waiting.items() if calls[0].reply.done()]
+        for owner in abandoned:
+            waiting = self._waiting[owner]
             while waiting and waiting[0].reply.done():
                 waiting.popleft()
             if not waiting:
@@ -117,8 +126,10 @@ class BatchQueue(Generic[C]):
 
     def _next_owner(self, now: float | None) -> str | None:
         """The first owner whose oldest call is due; None for `now` if all calls are."""
+        if now is None:
+            return next(iter(self._waiting), None)
         for owner, waiting in self._waiting.items():
-            if now is None or now >= waiting[0].begun_at + MAX_DELAY_S:
+            if now >= waiting[0].begun_at + MAX_DELAY_S:
                 return owner
         return None
 
