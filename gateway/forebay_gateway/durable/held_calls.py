@@ -183,6 +183,8 @@ class HeldCalls:
         await turn.is_stored.wait()
         while not turn.place.is_gone:
             try:
+                if not turn.has_rpc:  # its end frees the place for the next call
+                    await self._observe([turn])
                 refused = await self._sent(turn)
             except BackendUnavailable as error:
                 self._outage.failed(error)
