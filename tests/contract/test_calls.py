@@ -18,6 +18,7 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.errors import ForebayError
 from forebay.rpc_errors import mapped_rpc_errors
+from forebay_backends.ledger.keys import CallKey
 from tests.harness import Process, environment, forebay_gateway, worker
 from tests.matrices import exact
 
@@ -157,7 +158,7 @@ def test_a_cancel_stops_the_handlers_and_frees_the_worker(system: System) -> Non
     assert answer == str(math.factorial(20))
     assert time.monotonic() - began < 2.0
     for name in ids:
-        system.worker.wait_for(rf"call /{name} [^\n]*CANCELLED", timeout_s=5.0)
+        system.worker.wait_for(rf"call {CallKey(name)} [^\n]*CANCELLED", timeout_s=5.0)
 
 
 def test_a_deadline_stops_the_handler(system: System) -> None:
@@ -167,7 +168,7 @@ def test_a_deadline_stops_the_handler(system: System) -> None:
         list(call)
     assert raised.value.code == code_pb2.DEADLINE_EXCEEDED
     # The gateway sees the disconnect at the same time, so the call may end either way.
-    system.worker.wait_for(rf"call /{name} [^\n]*(EXPIRED|CANCELLED)", timeout_s=5.0)
+    system.worker.wait_for(rf"call {CallKey(name)} [^\n]*(EXPIRED|CANCELLED)", timeout_s=5.0)
 
 
 def test_a_priority_within_the_routes_cap_is_accepted(stub: ComputeServiceStub) -> None:

@@ -200,7 +200,11 @@ def test_a_callers_cancellation_stops_the_handler(echo: Echo) -> None:
     eventually(lambda: echo.state("leave") == "RUNNING", "the handler runs")
     call.cancel()
     eventually(lambda: echo.state("leave") == "CANCELLED", "the call is cancelled", 5.0)
-    eventually(lambda: "call /leave was stopped" in echo.worker.output, "the handler stops", 5.0)
+    eventually(
+        lambda: f"call {CallKey('leave')} was stopped" in echo.worker.output,
+        "the handler stops",
+        5.0,
+    )
 
 
 def test_a_deadline_stops_the_handler(echo: Echo) -> None:
@@ -209,7 +213,11 @@ def test_a_deadline_stops_the_handler(echo: Echo) -> None:
     error = failed(lambda: list(echo.stub.ServerStream(request, timeout=0.5, metadata=metadata)))
     assert error[0] == "DEADLINE_EXCEEDED"
     eventually(lambda: echo.state("late") == "EXPIRED", "the call is expired", 5.0)
-    eventually(lambda: "call /late was stopped" in echo.worker.output, "the handler stops", 5.0)
+    eventually(
+        lambda: f"call {CallKey('late')} was stopped" in echo.worker.output,
+        "the handler stops",
+        5.0,
+    )
 
 
 def test_a_detached_call_continues_without_its_caller(echo: Echo) -> None:
