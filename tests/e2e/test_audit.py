@@ -20,6 +20,7 @@ from tests.echo.running import echo_environment, echo_gateway, echo_worker
 from tests.echo.v1 import echo_pb2
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually, short_folder
+from tests.pages import DOCS, Reader
 
 TIMEOUT_S = 30.0
 SOON_S = 20.0
@@ -27,12 +28,13 @@ ECHO = "tests.echo.v1.EchoService"
 OPERATIONS = "google.longrunning.Operations"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 ROLES = {
-    "caller": [f"{ECHO}.*"],
+    "caller": ["forebay.compute.v1.ComputeService.*"],
+    "echoer": [f"{ECHO}.*"],
     "reader": ["forebay.calls.read"],
     "operator": [f"{ECHO}.*", "forebay.calls.*"],
 }
-OWNERS = {"jane": "acme", "rita": "acme", "otto": "ops"}
-ROLE_OF = {"jane": "caller", "rita": "reader", "otto": "operator"}
+OWNERS = {"jane": "acme", "rita": "acme", "otto": "ops", "reports": "acme"}
+ROLE_OF = {"reports": "caller", "jane": "echoer", "rita": "reader", "otto": "operator"}
 
 Pair = tuple[str, str]
 
@@ -92,6 +94,7 @@ def system() -> Iterator[System]:
         (folder / "keys.toml").write_text(written_keys(keys.values()))
         env = echo_environment(
             FOREBAY_DATA_DIR=str(folder / "data"),
+            FOREBAY_SERVICES='["tests.echo.v1.echo_pb2", "forebay.compute.v1.compute_pb2"]',
             FOREBAY_AUTH=json.dumps({"keys": [{"file": str(folder / "keys.toml")}]}),
             FOREBAY_ROLES=json.dumps(ROLES),
             FOREBAY_AUDIT_FILE=str(folder / "audit.log"),
@@ -123,7 +126,7 @@ def test_a_handler_sees_who_called(system: System, call_id: str | None) -> None:
     assert seen == {
         "tenant": ["acme"],
         "subject": ["jane"],
-        "roles": ["caller"],
+        "roles": ["echoer"],
         "issuer": ["keys"],
         "identities": ["jane"],
     }
@@ -215,7 +218,7 @@ def test_what_the_required_log_can_not_have_is_not_done(system: System) -> None:
 
 @pytest.mark.variant  # the file is looked at every 10 s
 def test_changed_keys_are_in_the_log_and_so_are_bad_ones(system: System) -> None:
-    key, _ = new_key("acme", ("caller",), "new", None)
+    key, _ = new_key("acme", ("echoer",), "new", None)
     system.write_keys([*system.keys.values(), key])
     eventually(
         lambda: bool(system.entries(event="keys", message=f"added: {key.key_id}")), "added", SOON_S
@@ -257,6 +260,12 @@ def test_whoami_tells_who_the_token_is_and_what_it_may_do(system: System) -> Non
     assert said["subject"] == "otto"
     assert said["expires"] == "never"
     assert f"{ECHO}.Unary" in said["methods"]
+
+
+def test_whoami_prints_what_the_page_shows(system: System, tmp_path: Path) -> None:
+    (tmp_path / "token.txt").write_text(system.tokens["reports"])
+    with Reader(tmp_path, system.env, {"gateway.example:50051": system.address}) as reader:
+        reader.read(DOCS / "identity.md", "What you may do")
 
 
 def test_whoami_without_a_token_says_what_to_send(system: System) -> None:

@@ -67,6 +67,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "other-languages.md",
     "README.md",  # the home page
     *("traces-and-logs.md", "tokens.md", "tenants.md"),
+    "identity.md",  # tests/e2e/test_audit.py, tests/unit/gateway/audit/test_entry.py
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
     *("monitoring.md", "scaling.md"),  # tests/e2e/test_ops.py
 )

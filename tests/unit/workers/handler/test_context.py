@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import grpc
 import pytest
@@ -14,6 +15,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Flow
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.interrupted import Aborted
+from tests.pages import DOCS, blocks
 from tests.unit.samples import context
 
 
@@ -163,6 +165,16 @@ def test_a_handler_sees_who_called() -> None:
     key = subject.peer_identity_key()
     assert key is not None
     assert subject.peer_identities() == subject.auth_context()[key]
+
+
+def test_a_handler_can_refuse_a_role_as_the_page_says() -> None:
+    (text,) = (one.text for one in blocks(DOCS / "identity.md") if one.title == "render.py")
+    module: dict[str, Any] = {}
+    exec(text, module)  # noqa: S102 - our own page
+    call, caller = CallKey("id", "acme"), call_pb2.Caller(subject="jane", roles=["editor"])
+    module["render"](None, context(call=call, caller=caller))
+    with pytest.raises(Aborted):
+        module["render"](None, context(call=call, caller=call_pb2.Caller(subject="jane")))
 
 
 def test_the_peer_is_the_call_and_has_no_identity_without_authentication() -> None:
