@@ -9,23 +9,18 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
-from forebay_backends.settings import Settings, SettingsError
+from forebay_backends.settings import Settings
 from forebay_backends.settings.addresses import is_loopback
-from forebay_backends.telemetry.tracing import TracingError, make_tracing
 from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.who_am_i import WhoAmI
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.audit.audit_log import AuditLog, open_audit
 from forebay_gateway.fleet.worker_problems import Consumers
-from forebay_gateway.fronts.choice import FrontMissing, make_front
-from forebay_gateway.fronts.front import Front
-from forebay_gateway.fronts.limits import front_limits
 from forebay_gateway.guard.guard import Denial, Guard
 from forebay_gateway.identity.requirements import everything
 from forebay_gateway.identity.tenant_access import unless_known
@@ -34,14 +29,13 @@ from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.profiling.slow_callbacks import SlowCallbacks
 from forebay_gateway.quotas.tenant_quotas import TenantQuotas
-from forebay_gateway.rpc.context import Context, FindHandler
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.scaling.external_scaler import ExternalScaler
 from forebay_gateway.scaling.queues import PlainQueues, Queues
 from forebay_gateway.server.backend_urls import check_backend_urls
 from forebay_gateway.server.call_handler import CallHandler
-from forebay_gateway.server.connection_limit import max_connections, report_limit
+from forebay_gateway.server.connection_limit import report_limit
 from forebay_gateway.server.draining import drained
-from forebay_gateway.server.errors import GatewayError, address_in_use
 from forebay_gateway.server.figures import expected_waits, plain_queue_figures
 from forebay_gateway.server.handlers import find_handler, own_handlers
 from forebay_gateway.server.health import HealthService
@@ -56,14 +50,20 @@ from forebay_gateway.server.limits import (
     reads_of_own_services,
 )
 from forebay_gateway.server.memory_guard import MemoryGuard, return_freed_memory
-from forebay_gateway.server.methods import applications_of, load_methods, needs_ledger
+from forebay_gateway.server.methods import load_methods, needs_ledger
+from forebay_gateway.server.parts import (
+    checks,
+    front,
+    parts_of_services,
+    plain_calls,
+    server_tls,
+    tracing,
+)
 from forebay_gateway.server.port import can_share_port, reserved_port
 from forebay_gateway.server.rpc_meter import RpcMeter
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import Tracing
     from forebay_gateway.plain.calls import PlainCalls
-    from forebay_gateway.tls.server_tls import ServerTls
 
 _CANCEL_GRACE_S = 1.0
 
@@ -148,7 +148,7 @@ class _Gateway:
             is_on=settings.admin_listen is not None,
             has_activity=admin_is_open,
         )
-        self._plain = _plain_calls(settings, methods)
+        self._plain = plain_calls(settings, methods)
         queues = limits_of_queues(methods, settings.max_queue_depth)
         self._ledger_calls = (
             LedgerCalls(
@@ -176,16 +176,18 @@ class _Gateway:
         self._quotas = self._tenant_quotas()
         self._memory_guard = MemoryGuard(limits.reads, settings.max_held_bytes)
         admin = None if self._ledger_calls is None else self._ledger_calls.admin
-        self.health = HealthService(_parts(methods, () if admin is None else admin.services))
+        self.health = HealthService(
+            parts_of_services(methods, () if admin is None else admin.services)
+        )
         self._main_is_up = {
             "ledger": self._ledger_calls is None,
             "plain": "" not in self._plain,
             "identity": identity is None or identity.is_ready,
         }
-        self._tracing = _tracing()
+        self._tracing = tracing()
         call_handler = CallHandler(
             limits,
-            _checks(settings),
+            checks(settings),
             self._ledger_calls,
             self._plain,
             self._metrics,
@@ -206,14 +208,14 @@ class _Gateway:
             *([meter.measured] if self._metrics.counts_rpcs else []),
         ]
         find = find_handler(methods, call_handler, own, wraps)
-        self._tls = _tls(settings)
+        self._tls = server_tls(settings)
         if self._tls is not None:
             self._metrics.read_process.append(self._tls.figures)
         if identity is not None:
             self._metrics.read_process.append(identity.figures)
         if audit.is_on:
             self._metrics.read_process.append(audit.figures)
-        self.front = _front(settings, find, listen, self._tls)
+        self.front = front(settings, find, listen, self._tls)
         scaler = ExternalScaler(self._scaled_queues(), queues)
         guard = self._guard((), for_operators=True)
         may_call = everything if guard is None else guard.may_call
@@ -338,63 +340,3 @@ class _Gateway:
     async def _set_main(self, backend: str, is_up: bool) -> None:
         self._main_is_up[backend] = is_up
         await self.health.set_up("", all(self._main_is_up.values()))
-
-
-def _plain_calls(settings: Settings, methods: Sequence[Method]) -> dict[str, PlainCalls]:
-    """By application."""
-    applications = applications_of(methods)
-    if not applications:
-        return {}
-    # Celery takes 10 MB of memory, which only plain tasks need.
-    from forebay_gateway.plain.calls import PlainCalls
-
-    return {
-        name: PlainCalls(settings, settings.application(name), methods) for name in applications
-    }
-
-
-def _checks(settings: Settings) -> dict[str, CheckFactory]:
-    try:
-        return load_checks(settings.checks)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-
-
-def _tracing() -> Tracing | None:
-    try:
-        return make_tracing("forebay-gateway")
-    except TracingError as error:
-        raise SettingsError(str(error)) from error
-
-
-def _parts(methods: Sequence[Method], admin_services: Sequence[str]) -> dict[str, set[str]]:
-    """The applications that each service needs; "" stands for the ledger and the main broker."""
-    parts: dict[str, set[str]] = {service: {""} for service in admin_services}
-    for method in methods:
-        parts.setdefault(method.service, set()).add(method.application)
-    return parts
-
-
-def _tls(settings: Settings) -> ServerTls | None:
-    """What the port shows to callers; None: plain text."""
-    if settings.tls is None:
-        return None
-    # Cryptography takes 10 MB of memory, which plain text does not need.
-    from forebay_gateway.tls.server_tls import ServerTls
-
-    try:
-        return ServerTls(settings.tls)
-    except ValueError as error:
-        raise SettingsError(f"tls: {error}") from error
-
-
-def _front(settings: Settings, find: FindHandler, listen: str, tls: ServerTls | None) -> Front:
-    limits = front_limits(settings.max_message_bytes, max_connections(), settings.max_calls)
-    try:
-        return make_front(
-            settings.front, find, listen, limits, reuse_port=can_share_port(listen), tls=tls
-        )
-    except FrontMissing as error:
-        raise GatewayError(str(error)) from error
-    except (OSError, RuntimeError) as error:
-        raise address_in_use(listen) from error
