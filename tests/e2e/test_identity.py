@@ -185,11 +185,13 @@ def test_some_rpcs_need_any_identity_and_the_health_check_none(system: System) -
     assert check.status == health_pb2.HealthCheckResponse.SERVING
 
 
+@pytest.mark.variant
 def test_two_headers_are_refused_even_if_both_are_good(system: System) -> None:
     good = system.keys.metadata("echoer")
     assert system.code(f"/{ECHO}/Unary", good + good) is _Code.UNAUTHENTICATED
 
 
+@pytest.mark.variant
 def test_a_role_may_permit_one_method_of_a_service(system: System) -> None:
     assert system.code_for(f"/{COMPUTE}/Add", "adder") is _Code.INVALID_ARGUMENT
     assert system.code_for(f"/{COMPUTE}/Factorial", "adder") is _Code.PERMISSION_DENIED
@@ -212,6 +214,7 @@ def ask(system: System, subject: str, *requests: Any) -> list[Any]:
     return list(rpc(iter(requests), metadata=metadata, timeout=TIMEOUT_S))
 
 
+@pytest.mark.variant
 def test_reflection_shows_what_the_caller_may_call(system: System) -> None:
     of_all = {
         "grpc.health.v1.Health",
@@ -233,6 +236,7 @@ def test_reflection_shows_what_the_caller_may_call(system: System) -> None:
     assert ask(system, "echoer", by_name)[0].HasField("file_descriptor_response")
 
 
+@pytest.mark.variant
 def test_a_caller_can_ask_who_it_is(system: System) -> None:
     answer = CallServiceStub(system.channel).WhoAmI(
         calls_pb2.WhoAmIRequest(), metadata=system.keys.metadata("adder"), timeout=TIMEOUT_S
@@ -293,6 +297,7 @@ def test_a_gateway_open_to_a_network_does_not_start_without_tls_and_authenticati
         assert "Traceback" not in ran.err
 
 
+@pytest.mark.variant
 def test_unknown_roles_and_permissions_keep_a_gateway_from_starting() -> None:
     with short_folder() as folder:
         keys = Keys(folder / "keys.toml")

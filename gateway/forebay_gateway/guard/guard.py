@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forebay.errors import ForebayError, PermissionDenied
-from forebay_gateway.guard.expiry import serve_until_expired
+from forebay_gateway.guard.expiry import Expiry
 from forebay_gateway.identity.authentication import Authentication
 from forebay_gateway.identity.permissions import Roles
 from forebay_gateway.identity.principal import NOBODY, Principal
@@ -53,6 +53,7 @@ class Guard:
         self._roles = roles
         self._requirements = requirements
         self._on_denied = on_denied
+        self._expiry = Expiry()
         self.results: Counter[str] = Counter()
 
     def may_call(self, principal: Principal, path: str) -> bool:
@@ -81,7 +82,7 @@ class Guard:
                 self._on_denied(context, Denial(error, path, permission, principal))
                 await abort(context, error)
             results[PASSED] += 1
-            return await serve_until_expired(handler, _KnownCaller(context, principal))
+            return await self._expiry.serve(handler, _KnownCaller(context, principal))
 
         return Handler(serve, handler.streams_responses)
 

@@ -177,6 +177,54 @@ async def test_an_rpc_ends_when_the_token_expires_and_its_handler_is_cancelled()
     assert not task.cancelling()
 
 
+async def test_calls_of_one_token_end_together_and_those_that_have_ended_stay_so() -> None:
+    ended: list[str] = []
+
+    async def serve(context: Context) -> bytes:
+        if context.time_remaining() == 1.0:
+            return b"quick"
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(context.principal.subject)
+        return b"late"
+
+    brief = Principal("acme", "brief", ("caller",), expires_at=time.time() + 0.05)
+    other = Principal("acme", "other", ("caller",), expires_at=time.time() + 60)
+    site = Site(PATH, brief, other, serve=serve)
+    assert await site.call(Rpc("brief", remaining_s=1.0)) == b"quick"
+    lasting = asyncio.create_task(site.call(Rpc("other")))
+    rpcs = [Rpc("brief") for _ in range(3)]
+    results = await asyncio.gather(*map(site.call, rpcs), return_exceptions=True)
+    assert all(isinstance(result, grpc.aio.AbortError) for result in results)
+    assert {rpc.code for rpc in rpcs} == {grpc.StatusCode.UNAUTHENTICATED}
+    assert ended == ["brief"] * 3
+    assert not lasting.done()
+    lasting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await lasting
+
+
+async def test_a_caller_that_disconnects_as_its_token_expires_gets_no_status() -> None:
+    begun = asyncio.Event()
+
+    async def serve(context: Context) -> bytes:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            call.cancel()  # the front's, while the handler cleans up
+            raise
+        return b""
+
+    brief = Principal("acme", "brief", ("caller",), expires_at=time.time() + 0.05)
+    rpc = Rpc("brief")
+    call = asyncio.create_task(Site(PATH, brief, serve=serve).call(rpc))
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert rpc.code is None
+
+
 async def test_a_timeout_of_the_handler_is_not_taken_for_an_expired_token() -> None:
     async def serve(context: Context) -> bytes:
         raise TimeoutError("the handler's own")
