@@ -6,13 +6,13 @@ import asyncio
 import time
 from math import ceil
 
-from forebay.errors import Unauthenticated
 from forebay_gateway.rpc.context import Context, Handler
-from forebay_gateway.rpc.status import abort
-
-_EXPIRED = "the token has expired; go on with a fresh one, by the id of the call"
 
 Task = asyncio.Task[object]
+
+
+class TokenExpired(Exception):
+    """The caller's token expired while its RPC was served."""
 
 
 class Expiry:
@@ -26,7 +26,7 @@ class Expiry:
         self._expired: set[Task] = set()
 
     async def serve(self, handler: Handler, context: Context) -> bytes | None:
-        """Serves the RPC; ends it with UNAUTHENTICATED within a second of the caller's expiry.
+        """Serves the RPC; raises TokenExpired within a second of the caller's expiry.
 
         The handler is then cancelled, as if the caller had disconnected: the call goes on by its
         policy, and the caller can attach to it with a fresh token.
@@ -39,13 +39,13 @@ class Expiry:
         tasks.add(task)
         try:
             return await handler.serve(context)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if task not in self._expired:
                 raise
             others = self._forget(task) > cancelling  # the caller has disconnected, too
             if others or context.code is not None:  # or the status is on its way
                 raise
-            await abort(context, Unauthenticated(_EXPIRED))
+            raise TokenExpired from error
         finally:
             tasks.discard(task)
             if task in self._expired:

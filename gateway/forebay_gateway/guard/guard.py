@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
-from forebay.errors import ForebayError, PermissionDenied
-from forebay_gateway.guard.expiry import Expiry
+from forebay.errors import ForebayError, PermissionDenied, Unauthenticated
+from forebay_gateway.guard.expiry import Expiry, TokenExpired
 from forebay_gateway.identity.authentication import Authentication
 from forebay_gateway.identity.permissions import Roles
 from forebay_gateway.identity.principal import NOBODY, Principal
@@ -34,6 +35,7 @@ class Denial:
 OnDenied = Callable[[Context, Denial], None]
 
 PASSED = "OK"
+_EXPIRED = "the token has expired; go on with a fresh one, by the id of the call"
 
 
 class Guard:
@@ -78,11 +80,17 @@ class Guard:
                 if granting is not None and granting.isdisjoint(principal.roles):
                     raise PermissionDenied(_denied(path, permission))
             except ForebayError as error:
-                results[error.reason] += 1
-                self._on_denied(context, Denial(error, path, permission, principal))
-                await abort(context, error)
+                await refuse(context, error, principal)
             results[PASSED] += 1
-            return await self._expiry.serve(handler, _KnownCaller(context, principal))
+            try:
+                return await self._expiry.serve(handler, _KnownCaller(context, principal))
+            except TokenExpired:
+                await refuse(context, Unauthenticated(_EXPIRED), principal)
+
+        async def refuse(context: Context, error: ForebayError, principal: Principal) -> NoReturn:
+            results[error.reason] += 1
+            self._on_denied(context, Denial(error, path, permission, principal))
+            await abort(context, error)
 
         return Handler(serve, handler.streams_responses)
 

@@ -172,6 +172,8 @@ async def test_an_rpc_ends_when_the_token_expires_and_its_handler_is_cancelled()
     assert await site.refused(rpc) is grpc.StatusCode.UNAUTHENTICATED
     assert "expired" in str(rpc.error)
     assert cancelled == ["brief"]
+    assert [denial.principal for denial in site.denials] == [brief]
+    assert site.guard.results == {"OK": 1, "UNAUTHENTICATED": 1}
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
