@@ -14,6 +14,8 @@ import pytest
 
 import forebay
 import forebay.aio
+from forebay.errors.status import STATUS_DETAILS_KEY, to_status
+from forebay.metadata import ATTACHED, RESUME_FROM
 from tests.certificates import Authority
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
@@ -29,6 +31,10 @@ class Recorder(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self.seen: list[list[str]] = []
         self.failures: list[grpc.StatusCode] = []
+        self.expires_after: int | None = None
+        """How many responses a token is good for; None: all."""
+        self.resumed_from: list[Any] = []
+        self._sent = 0
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """A stream on the wire, whatever the stub takes it for."""
@@ -41,7 +47,23 @@ class Recorder(grpc.GenericRpcHandler):
             pass
         if self.failures:
             context.abort(self.failures.pop(0), "")
+        if self.expires_after is not None:
+            self.resumed_from.append(dict(context.invocation_metadata()).get(RESUME_FROM))
+            context.send_initial_metadata(((ATTACHED, "new"),))
+            yield from self._until_it_expires(context)
         yield EchoResponse(text="x").SerializeToString()
+
+    def _until_it_expires(self, context: Any) -> Iterator[bytes]:
+        """What is left of two responses; then the token expires."""
+        for _ in range(self.expires_after or 0):
+            if self._sent < 2:
+                self._sent += 1
+                yield EchoResponse(text=str(self._sent)).SerializeToString()
+        if self._sent < 2:
+            status = to_status(forebay.Unauthenticated("the token has expired"))
+            details = ((STATUS_DETAILS_KEY, status.SerializeToString()),)
+            context.set_trailing_metadata(details)
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, status.message)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +173,29 @@ async def test_asyncio_takes_a_string_and_a_function_that_is_not_async(
         async with forebay.aio.channel(address, token=token, **arguments) as channel:
             await acall(EchoServiceStub(channel), "Unary")
     assert recorder.seen == [["Bearer fixed"], ["Bearer t0"]]
+
+
+def test_a_stream_whose_token_expires_goes_on_with_the_next(
+    dialled: tuple[str, Any], recorder: Recorder
+) -> None:
+    address, arguments = dialled
+    recorder.expires_after = 1
+    with forebay.channel(address, token=numbered(), **arguments) as channel:
+        stream = EchoServiceStub(channel).ServerStream(EchoRequest(count=1), timeout=TIMEOUT_S)
+        assert [item.text for item in stream] == ["1", "2", "x"]
+    assert recorder.seen == [["Bearer t0"], ["Bearer t1"]]
+    assert recorder.resumed_from == [None, "1"]
+
+
+async def test_a_stream_whose_token_expires_goes_on_with_asyncio(
+    dialled: tuple[str, Any], recorder: Recorder
+) -> None:
+    address, arguments = dialled
+    recorder.expires_after = 1
+    async with forebay.aio.channel(address, token=numbered(), **arguments) as channel:
+        stream = EchoServiceStub(channel).ServerStream(EchoRequest(count=1), timeout=TIMEOUT_S)
+        assert [item.text async for item in stream] == ["1", "2", "x"]
+    assert recorder.seen == [["Bearer t0"], ["Bearer t1"]]
 
 
 def test_futures_have_tokens_and_an_own_authorization_wins(

@@ -68,6 +68,7 @@ def channel(
         resumes=resume,
         pool=pool,
         routes=usable_routes(routes),
+        renews_token=callable(token),
     )
 
 

@@ -55,8 +55,9 @@ def channel(
     its first call warns (RuntimeWarning) and its calls are not retried.
 
     `credentials` turns TLS on. `token` is sent as `authorization: Bearer …`; a function returns a
-    fresh one, and is called for each RPC and each retry, in any thread. One that raises ends the
-    call with UNAUTHENTICATED.
+    fresh one, and is called for each RPC and each retry, in any thread: a call with an id whose
+    token expires is resumed with the next. A function that raises ends the call with
+    UNAUTHENTICATED.
 
     Raises ValueError if there is no target, or for a token without TLS beyond loopback; RouteError
     if the file can't be used. The caller closes it.
@@ -68,6 +69,7 @@ def channel(
         resumes=resume,
         pool=pool,
         routes=usable_routes(routes),
+        renews_token=callable(token),
     )
 
 

@@ -36,6 +36,7 @@ class ResumingChannel(grpc.aio.Channel):
         resumes: bool = True,
         pool: DescriptorPool | None = None,
         routes: RouteFile = NO_ROUTES,
+        renews_token: bool = False,
     ) -> None:
         self._channels = tuple(channels)
         self._cancels = _CancelSender()
@@ -45,6 +46,7 @@ class ResumingChannel(grpc.aio.Channel):
             self._cancels,
             resumes=resumes,
             services=StubServices(pool, routes),
+            renews_token=renews_token,
         )
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:

@@ -30,7 +30,8 @@ class ResumingChannel(grpc.Channel):
     """Spreads calls over channels, and retries the calls of one that fails on the others.
 
     Owns the channels. With `resumes` false, calls are never retried. Routes are read in `pool`
-    (None means protobuf's default pool) and in `routes`.
+    (None means protobuf's default pool) and in `routes`. `renews_token` if the channels make a
+    token for each RPC: then a call whose token has expired is resumed.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class ResumingChannel(grpc.Channel):
         resumes: bool = True,
         pool: DescriptorPool | None = None,
         routes: RouteFile = NO_ROUTES,
+        renews_token: bool = False,
     ) -> None:
         self._channels = tuple(channels)
         self._cancels = _CancelSender()
@@ -49,6 +51,7 @@ class ResumingChannel(grpc.Channel):
             self._cancels,
             resumes=resumes,
             services=StubServices(pool, routes),
+            renews_token=renews_token,
         )
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:

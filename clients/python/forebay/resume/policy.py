@@ -9,7 +9,8 @@ and `forebay-resume-from: 3`, so it attaches to the running call and gets the fo
   the failure shows that nothing has run.
 
 Transport errors (see `transport_errors`) and failures with Forebay's RetryInfo are retried. Stored
-outcomes have no RetryInfo; a retry would return the same outcome.
+outcomes have no RetryInfo; a retry would return the same outcome. A call whose token expired while
+it ran is resumed with a fresh one, if there is a function that makes tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from forebay.deadline import Deadline
-from forebay.errors import CallUnknown, ForebayError
+from forebay.errors import CallUnknown, ForebayError, Unauthenticated
 from forebay.metadata import CALL_ID, ON_DISCONNECT, RESUME_FROM, Pairs
 from forebay.resume.targets import Rotation
 from forebay.resume.transport_errors import Retry, is_transport_error, retry_of
@@ -62,7 +63,8 @@ class Attempt:
 class ResumePolicy:
     """The history of one call, and what follows from its next failure.
 
-    A call whose `method` is None (it has no route) is attempted once, without an id.
+    A call whose `method` is None (it has no route) is attempted once, without an id. With
+    `renews_token`, each attempt has a token of its own.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class ResumePolicy:
         *,
         random: Callable[[], float],
         new_id: Callable[[], str],
+        renews_token: bool = False,
     ) -> None:
         given = dict(metadata)
         self._method = method
         self._deadline = deadline
         self._rotation = rotation
         self._random = random
+        self._renews_token = renews_token
         self._metadata = tuple(pair for pair in metadata if pair[0] not in (CALL_ID, RESUME_FROM))
         self._call_id = given.get(CALL_ID)
         self._id_is_ours = (
@@ -162,7 +166,8 @@ class ResumePolicy:
         if self._was_empty_stream(error):
             self._call_id, self._id_is_ours = None, False
             return 0.0
-        if not self._is_retryable(error):
+        token_expired = accepted and self._renews_token and isinstance(error, Unauthenticated)
+        if not (self._is_retryable(error) or (token_expired and self._has_id)):
             return None
         delay_s = self._delay_s(error)
         self._failures += 1
@@ -187,14 +192,19 @@ class ResumePolicy:
     def _is_retryable(self, error: ForebayError) -> bool:
         if self._method is None:
             return False
-        has_id = self._call_id is not None and not self._method.is_plain
         if self._items and self._method.is_plain:
             return False  # a retry would send the items again that the caller has seen
-        if has_id:
+        if self._has_id:
             return error.retry_may_help or is_transport_error(error)
         nothing_ran = error.retry_may_help and error.code == code_pb2.RESOURCE_EXHAUSTED
         helps = error.retry_may_help or retry_of(error) is Retry.ANY
         return nothing_ran or (helps and self._method.may_run_again)
+
+    @property
+    def _has_id(self) -> bool:
+        """Whether another attempt attaches to the same call."""
+        method = self._method
+        return self._call_id is not None and method is not None and not method.is_plain
 
     def _delay_s(self, error: ForebayError) -> float:
         if error.retry_after_s is not None:

@@ -42,7 +42,7 @@ class TargetSet(Generic[A]):
     """Starts calls with the policy that the channel has for them.
 
     With `resumes` false, calls are spread over the targets and never retried. `services` has the
-    routes of the methods.
+    routes of the methods. With `renews_token`, the channels make a token for each RPC.
     """
 
     def __init__(
@@ -53,12 +53,14 @@ class TargetSet(Generic[A]):
         *,
         resumes: bool,
         services: StubServices,
+        renews_token: bool = False,
     ) -> None:
         self._channels = channels
         self._new_attempts = new_attempts
         self._cancels = cancels
         self._resumes = resumes
         self._services = services
+        self._renews_token = renews_token
         self._rotation = Rotation(
             len(channels),
             time.monotonic,
@@ -89,6 +91,7 @@ class TargetSet(Generic[A]):
             self._rotation,
             random=random.random,
             new_id=lambda: str(uuid.uuid4()),
+            renews_token=self._renews_token,
         )
         call = self._new_attempts(policy, rpc.multicallables, request, options, self._on_cancel)
         self._calls.add(call)

@@ -26,6 +26,7 @@ from forebay.errors import (
     QueueFull,
     QueueWait,
     TooLarge,
+    Unauthenticated,
     WorkerLost,
 )
 from forebay.errors.status import from_status
@@ -56,6 +57,7 @@ class Call:
         timeout_s: float | None = None,
         targets: int = 1,
         random: float = 1.0,
+        renews_token: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.policy = ResumePolicy(
@@ -65,6 +67,7 @@ class Call:
             Rotation(targets, self.clock),
             random=lambda: random,
             new_id=lambda: "made",
+            renews_token=renews_token,
         )
 
     def begin(self) -> dict[str, Any]:
@@ -378,3 +381,36 @@ def test_other_calls_avoid_only_a_gateway_that_is_down(
     assert policy.attempt().target == 0
     assert policy.on_failure(error) is not None
     assert [rotation.next() for _ in range(2)] == next_calls
+
+
+EXPIRED = Unauthenticated("the token has expired")
+
+
+def test_a_call_whose_token_expired_is_resumed_with_the_next() -> None:
+    call = Call(renews_token=True)
+    call.begin()
+    call.policy.on_response(ITEM)
+    assert call.wait_s(EXPIRED, accepted=True) is not None
+    assert call.begin() == {"forebay-call-id": "made", "forebay-resume-from": "1"}
+
+
+@pytest.mark.parametrize(
+    ("call", "accepted"),
+    [
+        (Call(renews_token=True), False),  # a new token would be refused, too
+        (Call(), True),  # there is no other token
+        (Call(METHODS["Add"], renews_token=True), True),  # an ephemeral call has no id
+        (Call(None, renews_token=True), True),
+    ],
+)
+def test_a_call_whose_token_is_refused_fails(call: Call, accepted: bool) -> None:
+    call.begin()
+    assert call.wait_s(EXPIRED, accepted=accepted) is None
+
+
+def test_a_handlers_own_unauthenticated_is_final() -> None:
+    call = Call(renews_token=True)
+    call.begin()
+    error = HandlerAborted("no such user")
+    error.code = code_pb2.UNAUTHENTICATED
+    assert call.wait_s(error, accepted=True) is None
