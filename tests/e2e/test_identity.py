@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 
+import forebay
 from forebay.compute.v1 import compute_pb2
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
@@ -284,6 +285,23 @@ def test_a_stream_whose_token_expires_goes_on_with_a_fresh_one(system: System) -
     assert codes[0] is _Code.UNAUTHENTICATED
     assert codes[-1] is _Code.OK
     assert got == list(range(40))
+
+
+@pytest.mark.variant
+def test_the_python_client_resumes_with_a_fresh_token_by_itself(system: System) -> None:
+    made: list[str] = []
+
+    def token() -> str:
+        ((_, value),) = system.jwt("echoer", 2)
+        made.append(str(value).removeprefix("Bearer "))
+        return made[-1]
+
+    request = echo_pb2.EchoRequest(count=40, seconds=0.1, text="x")
+    with echo_worker(system.env), forebay.channel(system.address, token=token) as channel:
+        stream = EchoServiceStub(channel).ServerStream(request, timeout=60)
+        got = [response.index for response in stream if not response.transient]
+    assert got == list(range(40))
+    assert len(made) >= 2
 
 
 def test_a_gateway_open_to_a_network_does_not_start_without_tls_and_authentication() -> None:
