@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
 
 import grpc
 import psutil
@@ -23,19 +23,29 @@ _TIMEOUT_S = 30.0
 _OVER_THE_LIMIT = 10**12
 
 
+@dataclass(frozen=True)
+class Channels:
+    """Those of a caller, of one over its quota, and of one without an identity."""
+
+    usual: grpc.Channel
+    over_quota: grpc.Channel
+    nobody: grpc.Channel
+
+
 @contextmanager
-def load(address: str, ca: Path, worker_pid: int, kill_every_s: float) -> Iterator[None]:
+def load(channels: Channels, worker_pid: int, kill_every_s: float) -> Iterator[None]:
     """Calls the gateway, and kills children of the worker, until the block is left."""
     stop = threading.Event()
-    credentials = grpc.ssl_channel_credentials(ca.read_bytes())
-    with grpc.secure_channel(address, credentials) as channel:
-        stub = ComputeServiceStub(channel)
+    with channels.usual, channels.over_quota, channels.nobody:
+        stub = ComputeServiceStub(channels.usual)
+        refused = [ComputeServiceStub(one) for one in (channels.over_quota, channels.nobody)]
         jobs: list[tuple[Callable[[int], None], float]] = [
             *([(lambda number: _add(stub, number), 0.01)] * 4),
             # More callers than the worker has slots, so that calls wait.
             *([(lambda number: _factorial(stub, number), 0.01)] * 4),
             (lambda number: _product(stub, number), 0.1),
             (lambda number: _failures(stub, number), 0.2),
+            (lambda number: _add(refused[number % 2], number), 0.1),
             (lambda _: _kill_child(worker_pid), kill_every_s),
         ]
         threads = [threading.Thread(target=_repeat, args=(*job, stop)) for job in jobs]
