@@ -293,6 +293,14 @@ INSTRUMENTS = (
         "wait for a worker. Tenants that the settings do not name count as `other`",
     ),
     Instrument(
+        "forebay_tenant_ended_total",
+        Kind.COUNTER,
+        _GATEWAY,
+        "calls",
+        ("tenant", "reason"),
+        "Accepted calls of a tenant whose RPC ended here, as forebay_calls_ended_total; likewise",
+    ),
+    Instrument(
         "forebay_tenant_refused_total",
         Kind.COUNTER,
         _GATEWAY,

@@ -17,15 +17,27 @@ from forebay_gateway.metrics.method_meter import DISCONNECTED, OK, MethodMeter
 class CallMeter:
     """Counts one RPC on one call; a context manager, which learns of its end.
 
-    `time_remaining` is the context's: it tells a deadline from a disconnect.
+    `time_remaining` is the context's: it tells a deadline from a disconnect. `on_ended` gets the
+    reason of the end of a call that was accepted.
     """
 
-    __slots__ = ("_accepted_at", "_has_item", "_is_attached", "_method", "_time_remaining")
+    __slots__ = (
+        "_accepted_at",
+        "_has_item",
+        "_is_attached",
+        "_method",
+        "_on_ended",
+        "_time_remaining",
+    )
 
     def __init__(
-        self, method: MethodMeter, time_remaining: Callable[[], float | None] = lambda: None
+        self,
+        method: MethodMeter,
+        time_remaining: Callable[[], float | None] = lambda: None,
+        on_ended: Callable[[str], None] | None = None,
     ) -> None:
         self._method = method
+        self._on_ended = on_ended
         self._time_remaining = time_remaining
         self._accepted_at: float | None = None
         self._is_attached = False
@@ -72,13 +84,18 @@ class CallMeter:
     ) -> None:
         if error is None:
             if self._accepted_at is not None:
-                self._method.ended(OK)
+                self._ended(OK)
             return
         reason = self._reason(error)
         if self._accepted_at is not None:
-            self._method.ended(reason)
+            self._ended(reason)
         elif reason != DISCONNECTED and not self._is_attached:
             self._method.refused(reason)
+
+    def _ended(self, reason: str) -> None:
+        self._method.ended(reason)
+        if self._on_ended is not None:
+            self._on_ended(reason)
 
     def _reason(self, error: BaseException) -> str:
         if isinstance(error, grpc.aio.AbortError) and error.__cause__ is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from forebay_backends.metrics.exposition import Renderer, merged
 from forebay_backends.metrics.instruments import Source
 from forebay_backends.metrics.registry import FamiliesOf, Figures, Metrics
 from forebay_gateway.metrics.method_meter import MethodMeter
+from forebay_gateway.metrics.tenant_meters import TenantMeters
 
 ReadFleet = Callable[[], Awaitable[Figures]]
 
@@ -18,7 +20,8 @@ class GatewayMetrics:
 
     `read_process` has functions whose figures are this process's own, such as bytes held;
     `read_fleet` those that ask ledger or broker, once for each scrape. Where metrics are off,
-    nothing is counted but, with `has_activity`, the RPCs, which `ReadActivity` reads.
+    nothing is counted but, with `has_activity`, the RPCs, which `ReadActivity` reads. `tenants` are
+    those that have labels of their own.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class GatewayMetrics:
         *,
         is_on: bool = True,
         has_activity: bool = False,
+        tenants: Collection[str] = (),
     ) -> None:
         metrics = Metrics({Source.GATEWAY}, is_on=is_on)
         self.is_on = is_on
@@ -47,6 +51,7 @@ class GatewayMetrics:
                 "forebay_messages_resent_total",
             )
         }
+        self._tenants = TenantMeters(metrics, tenants)
         self._methods = {name: MethodMeter(metrics, name) for name in methods}
         self.registry = metrics.registry
         self._own, self._fleet = Renderer({"process": process}), Renderer()
@@ -54,6 +59,10 @@ class GatewayMetrics:
     def method(self, name: str) -> MethodMeter:
         """The instruments of a method that is served."""
         return self._methods[name]
+
+    def tenant_ended(self, tenant: str) -> Callable[[str], None] | None:
+        """Counts the end of one of the tenant's calls, by its reason; None without a tenant."""
+        return partial(self._tenants.ended, tenant) if tenant else None
 
     def ledger(self, operation: str, seconds: float) -> None:
         """Counts a round trip to the ledger."""

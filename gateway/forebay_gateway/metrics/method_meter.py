@@ -17,6 +17,11 @@ _NAMES = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name
 _REASONS = {OK, DISCONNECTED, *(name.removeprefix("ERROR_REASON_") for name in _NAMES)}
 
 
+def known_reason(reason: str) -> str:
+    """The reason as a label: `OK`, `DISCONNECTED`, one of Forebay's, or `other`."""
+    return reason if reason in _REASONS else OTHER
+
+
 class MethodMeter:
     """One per method of a gateway; `method` is its full name."""
 
@@ -42,10 +47,10 @@ class MethodMeter:
     def ended(self, reason: str) -> None:
         """`reason` is `OK`, `DISCONNECTED` or an error's; a handler's own counts as `other`."""
         self.in_flight -= 1
-        self._ended[reason if reason in _REASONS else OTHER] += 1
+        self._ended[known_reason(reason)] += 1
 
     def refused(self, reason: str) -> None:
-        self._refused[reason if reason in _REASONS else OTHER] += 1
+        self._refused[known_reason(reason)] += 1
 
     def lasting(self, size: int) -> None:
         """An item of `size` bytes goes to a caller."""

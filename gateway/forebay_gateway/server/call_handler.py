@@ -127,7 +127,11 @@ class CallHandler:
         return handler if self._utilization is None else reporting(handler, self._utilization)
 
     async def _serve(self, method: Method, context: Context, span: RpcSpan | None) -> bytes | None:
-        meter = CallMeter(self._metrics.method(method.name), context.time_remaining)
+        meter = CallMeter(
+            self._metrics.method(method.name),
+            context.time_remaining,
+            self._metrics.tenant_ended(context.principal.tenant),
+        )
         tenant = context.principal.tenant
         caller = caller_of(context.peer(), tenant)
         try:

@@ -147,6 +147,7 @@ class _Gateway:
             process,
             is_on=settings.admin_listen is not None,
             has_activity=admin_is_open,
+            tenants=settings.tenants.keys() - {"*"},
         )
         self._plain = plain_calls(settings, methods)
         queues = limits_of_queues(methods, settings.max_queue_depth)

@@ -124,6 +124,40 @@ def test_ten_thousand_reasons_of_handlers_add_one_series(counted: Counted) -> No
     assert reasons == {"OK", "other"}
 
 
+def test_a_tenants_calls_count_under_its_name_if_the_settings_have_it() -> None:
+    metrics = GatewayMetrics([METHOD], tenants=["acme"])
+    for tenant in ("acme", "acme", "umbrella", "initech", ""):
+        with CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended(tenant)) as meter:
+            meter.accepted()
+    refused = CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended("acme"))
+    fails(refused, QueueFull("full"), accepted=False)
+    own_reason = CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended("acme"))
+    error = HandlerFailed("failed")
+    error.reason = "OUT_OF_TEA"
+    fails(own_reason, error)
+    assert tenants_ended(metrics) == {
+        ("acme", "OK"): 2,
+        ("other", "OK"): 2,
+        ("acme", "other"): 1,
+    }
+
+
+def test_without_tenants_there_is_no_metric_of_them() -> None:
+    metrics = GatewayMetrics([METHOD], tenants=["acme"])
+    with CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended("")) as meter:
+        meter.accepted()
+    assert tenants_ended(metrics) == {}
+
+
+def tenants_ended(metrics: GatewayMetrics) -> dict[tuple[str, str], float]:
+    return {
+        (sample.labels["tenant"], sample.labels["reason"]): sample.value
+        for family in metrics.registry.collect()
+        if family.name == "forebay_tenant_ended"
+        for sample in family.samples
+    }
+
+
 async def test_histograms_that_are_off_observe_nothing() -> None:
     metrics = GatewayMetrics([METHOD], is_on=False)
     meter = CallMeter(metrics.method(METHOD))
