@@ -10,11 +10,13 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from forebay_backends.ledger import tenant_names
+from forebay_backends.ledger.tenant_names import is_tenant
+
 PARTITIONS = 16
 """How many partitions a ledger has. Fixed: it decides where a call's keys are."""
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_OWNER = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
 
 def is_call_id(text: str) -> bool:
@@ -47,7 +49,7 @@ class CallKey:
     @staticmethod
     def is_owner(text: str) -> bool:
         """Whether a call can have the owner: the name of a tenant, or nothing."""
-        return _OWNER.fullmatch(text) is not None
+        return not text or is_tenant(text)
 
     @property
     def task_id(self) -> str:
@@ -122,8 +124,8 @@ def control_channel(process: str) -> str:
 
 
 _PARTS = {
-    "CALL": f"{_OWNER.pattern}/{_ID.pattern}",
-    "OWNER": "[A-Za-z0-9._-]{1,64}",
+    "CALL": f"(?:{tenant_names.PATTERN})?/{_ID.pattern}",
+    "OWNER": tenant_names.PATTERN,
     "QUEUE": ".+",
     "WORKER": ".+",
     "N": r"\d+",

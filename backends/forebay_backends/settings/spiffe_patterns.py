@@ -9,12 +9,13 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from forebay_backends.ledger.tenant_names import is_tenant
+
 SCHEME = "spiffe://"
 _TENANT, _SUBJECT = "{tenant}", "{subject}"
 _EXAMPLE = f"such as {SCHEME}prod.example/ns/{_TENANT}/sa/{_SUBJECT}"
 _DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
-_TENANT_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DOTS = (".", "..")
 
 
@@ -65,7 +66,7 @@ class SpiffePattern:
                 found[expected] = segment
             elif expected != segment:
                 return None
-        if not _TENANT_NAME.fullmatch(found[_TENANT]):
+        if not is_tenant(found[_TENANT]):
             return None
         return Identified(found[_TENANT], found[_SUBJECT])
 

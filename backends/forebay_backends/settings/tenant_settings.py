@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from forebay_backends.ledger.tenant_names import is_tenant
+
 DEFAULTS = "*"
 """The name of the entry with the limits of tenants that have none of their own."""
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
 
 def _tenant_name(value: str) -> str:
-    if value != DEFAULTS and not _NAME.fullmatch(value):
+    if value != DEFAULTS and not is_tenant(value):
         raise ValueError("expected 1 to 64 of A-Z a-z 0-9 . _ -, or * for the defaults")
     return value
 

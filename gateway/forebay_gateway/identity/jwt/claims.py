@@ -8,8 +8,8 @@ from math import isfinite
 from typing import Any
 
 from forebay.errors import Unauthenticated
+from forebay_backends.ledger.tenant_names import EXPECTED, is_tenant
 from forebay_gateway.identity.principal import Principal
-from forebay_gateway.identity.tenant_names import EXPECTED, is_tenant
 
 _LONGEST_SUBJECT = 256
 _MOST_ROLES = 256

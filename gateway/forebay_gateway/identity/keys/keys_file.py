@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from forebay_backends.ledger.tenant_names import EXPECTED, is_tenant
 from forebay_gateway.identity.keys.api_key import ApiKey
-from forebay_gateway.identity.tenant_names import EXPECTED, is_tenant
 
 HEAD = "# API keys of Forebay. `forebay keys` writes this file anew; other comments are lost.\n"
 
