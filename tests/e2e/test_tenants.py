@@ -14,24 +14,39 @@ from typing import Any
 
 import grpc
 import pytest
+import redis
 from google.longrunning import operations_pb2 as ops
 from google.protobuf.duration_pb2 import Duration
 
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2
+from forebay_backends.ledger.frames import CallerGone, Stop, parse_control
+from forebay_backends.ledger.keys import CallKey
 from tests.commands import Ran, run
 from tests.e2e.known_calls import metadata_of, refusal
-from tests.e2e.tenants import Caller, Tenants, running_tenants
+from tests.e2e.tenants import TIMEOUT_S, Caller, Tenants, running_tenants
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import eventually
 
 pytestmark = pytest.mark.xdist_group("tenants")
 
 
-@pytest.fixture(scope="module")
-def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
-    """A gateway and a worker, once a module."""
-    with running_tenants(tmp_path_factory.mktemp("tenants")) as tenants:
+@pytest.fixture(
+    scope="module",
+    params=[
+        "redis",
+        pytest.param("grpc", marks=pytest.mark.variant),
+        pytest.param("rabbitmq", marks=pytest.mark.variant),
+    ],
+)
+def tenants(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tenants]:
+    """A gateway and a worker, once a module: also on the other front, and the other broker."""
+    more = {"FOREBAY_FRONT": "grpc"} if request.param == "grpc" else {}
+    if request.param == "rabbitmq":
+        more = {"FOREBAY_BROKER_URL": request.getfixturevalue("rabbitmq").url("tenants")}
+    with running_tenants(tmp_path_factory.mktemp("tenants"), **more) as tenants:
         yield tenants
 
 
@@ -180,6 +195,23 @@ def test_an_ephemeral_calls_disconnect_reaches_its_worker(tenants: Tenants) -> N
     eventually(lambda: logged("succeeded") > ended, "the handler has ended")
 
 
+def test_a_stop_of_an_ephemeral_call_names_its_owner(tenants: Tenants) -> None:
+    def received() -> int:
+        return tenants.worker.output.count("Task echo.quick[umbrella/")
+
+    before, umbrella = received(), tenants.umbrella
+    call = umbrella.echo.Quick.future(EchoRequest(act="sleep", seconds=60), **umbrella.options())
+    eventually(lambda: received() > before, "the worker has the call")
+    with redis.Redis.from_url(tenants.env["FOREBAY_LEDGER_URL"]).pubsub() as stops:
+        stops.psubscribe("forebay:[cq]*")  # of processes and of queues
+        assert stops.get_message(timeout=TIMEOUT_S)["type"] == "psubscribe"
+        call.cancel()
+        message = stops.get_message(timeout=TIMEOUT_S)
+    key, _, event = parse_control(message["data"])
+    assert CallKey.parse(key).owner == "umbrella"
+    assert isinstance(event, Stop | CallerGone)
+
+
 @pytest.mark.parametrize("rpc", BY_ID)
 def test_anothers_id_is_answered_as_one_that_does_not_exist(tenants: Tenants, rpc: str) -> None:
     call_id = new_id()
@@ -309,6 +341,7 @@ def test_commands_show_other_tenants_to_operators(tenants: Tenants, tmp_path: Pa
 
 
 @pytest.mark.variant
+@pytest.mark.parametrize("tenants", ["redis"], indirect=True)
 @pytest.mark.parametrize("rpc", ["attach by an empty stream", "get", "cancel", "items"])
 def test_foreign_and_absent_ids_take_the_same_time(tenants: Tenants, rpc: str) -> None:
     """2,000 calls in random order: how often is a foreign id answered later than an absent one?
