@@ -13,6 +13,8 @@ Self-Scheduling", IEEE Transactions on Computers C-36, 1987).
 
 A batch never has calls of two owners, since a call that crashes its process takes its batch with
 it. Owners take turns, and share the slots: what one has in flight makes the calls of others gather.
+An owner with more calls than a batch holds goes behind the others; it waits for them at most
+`MAX_DELAY_S` longer, since each of them is sent by then.
 
 `BatchQueue` is pure; `Batcher` adds the timers.
 """
@@ -58,6 +60,7 @@ class BatchQueue(Generic[C]):
         self._max_batch = route.max_batch
         self._waiting: dict[str, deque[C]] = {}
         """By owner, none of them empty; the owner whose turn is next comes first."""
+        self._count = 0
         self._in_flight: set[Hashable] = set()
         self._run_s: float | None = None
 
@@ -67,6 +70,7 @@ class BatchQueue(Generic[C]):
         if waiting is None:
             waiting = self._waiting[call.owner] = deque()
         waiting.append(call)
+        self._count += 1
 
     def on_batch_sent(self, batch: Hashable) -> None:
         """Counts a batch as in flight."""
@@ -83,55 +87,47 @@ class BatchQueue(Generic[C]):
 
     @property
     def send_by(self) -> float:
-        """When the oldest call is sent at the latest; infinite if no call waits."""
-        if not self._waiting:
-            return inf
-        return min([calls[0].begun_at for calls in self._waiting.values()]) + MAX_DELAY_S
+        """When the next owner's oldest call is sent at the latest; infinite if no call waits."""
+        for waiting in self._waiting.values():
+            return waiting[0].begun_at + MAX_DELAY_S
+        return inf
 
     def next_batch(self, now: float, slots: int) -> list[C]:
         """The calls to send now, in one message; empty if none are due.
 
-        `slots` is the number of slots of the queue's live workers.
+        `slots` is the number of slots of the queue's live workers. It looks at the next owner
+        alone: the work is the same however many owners wait.
         """
-        if not self._waiting:
-            return []
         self._drop_abandoned()
         free = max(slots, 1) - len(self._in_flight)
-        owner = self._next_owner(None if free > 0 or self._max_batch <= 1 else now)
-        if owner is None:
+        if not self._waiting or (free <= 0 and now < self.send_by and self._max_batch > 1):
             return []
+        return self._take(min(self.size_limit, -(-self._count // max(free, 1))))
+
+    def _drop_abandoned(self) -> None:
+        """Makes the next call one whose caller still waits."""
+        while self._waiting:
+            owner, waiting = next(iter(self._waiting.items()))
+            while waiting and waiting[0].reply.done():
+                waiting.popleft()
+                self._count -= 1
+            if waiting:
+                return
+            del self._waiting[owner]
+
+    def _take(self, size: int) -> list[C]:
+        """Up to `size` calls of the next owner, which then goes behind the others."""
+        owner = next(iter(self._waiting))
         waiting = self._waiting.pop(owner)
-        count = len(waiting)
-        if self._waiting:
-            count += sum(map(len, self._waiting.values()))
-        size = min(self.size_limit, -(-count // max(free, 1)))
         calls: list[C] = []
         while waiting and len(calls) < size:
             call = waiting.popleft()
+            self._count -= 1
             if not call.reply.done():
                 calls.append(call)
         if waiting:
-            self._waiting[owner] = waiting  # behind the other owners
+            self._waiting[owner] = waiting
         return calls
-
-    def _drop_abandoned(self) -> None:
-        """Makes the first call of each owner one whose caller still waits."""
-        abandoned = [owner for owner, calls in self._waiting.items() if calls[0].reply.done()]
-        for owner in abandoned:
-            waiting = self._waiting[owner]
-            while waiting and waiting[0].reply.done():
-                waiting.popleft()
-            if not waiting:
-                del self._waiting[owner]
-
-    def _next_owner(self, now: float | None) -> str | None:
-        """The first owner whose oldest call is due; None for `now` if all calls are."""
-        if now is None:
-            return next(iter(self._waiting), None)
-        for owner, waiting in self._waiting.items():
-            if now >= waiting[0].begun_at + MAX_DELAY_S:
-                return owner
-        return None
 
     @property
     def size_limit(self) -> int:

@@ -89,12 +89,25 @@ async def test_while_all_slots_are_busy_only_the_owner_whose_call_is_due_gets_a_
 ) -> None:
     fake_queue.call()
     fake_queue.take()
-    fake_queue.call(owner="acme", at=MAX_DELAY_S / 2)
     fake_queue.call(owner="umbrella")
+    fake_queue.call(owner="acme", at=MAX_DELAY_S / 2)
     assert fake_queue.queue.send_by == START + MAX_DELAY_S
     (batch,) = fake_queue.take(at=MAX_DELAY_S)
     assert batch.key.owner == "umbrella"
     assert fake_queue.queue.send_by == START + 1.5 * MAX_DELAY_S
+
+
+async def test_calls_behind_another_owners_are_sent_within_another_delay(
+    fake_queue: FakeClockQueue,
+) -> None:
+    fake_queue.call()
+    fake_queue.take()
+    fake_queue.call(MOST + 1, owner="acme")
+    fake_queue.call(owner="umbrella", at=MAX_DELAY_S / 2)
+    assert fake_queue.sizes(at=MAX_DELAY_S) == [MOST]
+    assert fake_queue.queue.send_by == START + 1.5 * MAX_DELAY_S
+    assert fake_queue.sizes(at=1.5 * MAX_DELAY_S) == [1, 1]
+    assert fake_queue.queue.send_by == inf
 
 
 async def test_an_owner_without_calls_takes_no_memory(fake_queue: FakeClockQueue) -> None:
