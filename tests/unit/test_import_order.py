@@ -41,7 +41,7 @@ LAYERS = (
     "forebay_backends.broker forebay_backends.embedded",
     "forebay_backends.ledger",
     "forebay_backends.urls",
-    "forebay_backends.telemetry",
+    "forebay_backends.telemetry forebay_backends.signing",
     "forebay_backends.aio forebay_backends.process forebay_backends.metrics",
     "forebay.cli",
     "forebay forebay.aio",

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from forebay.routes import NO_ROUTES, Method, RouteFile, read_methods, read_route_file
 from forebay.routes.methods import is_routed
 from forebay.v1 import call_pb2
+from forebay_backends.settings import Settings
 from forebay_backends.urls import celery_settings
 from forebay_workers.celery_hooks.request import attempts_of
 from forebay_workers.execution.durable import run_calls
@@ -133,7 +134,8 @@ def application(
 
 
 def _celery_defaults() -> dict[str, Any]:
-    backends = process.settings().backends()
+    settings = process.settings()
+    backends = settings.backends()
     return {
         **celery_settings(backends),
         "broker_connection_max_retries": None,  # an outage may be long
@@ -144,6 +146,14 @@ def _celery_defaults() -> dict[str, Any]:
         # threads: two threads then read one AMQP connection, and the worker hangs.
         "worker_enable_prefetch_count_reduction": False,
         "worker_hijack_root_logger": True,
+        **(_signed(settings) if settings.signing_keys else {}),
+    }
+
+
+def _signed(settings: Settings) -> dict[str, Any]:
+    return {
+        "worker_consumer": "forebay_workers.runtime.signed_consumer:SignedConsumer",
+        "worker_enable_remote_control": settings.remote_control,
     }
 
 
@@ -165,7 +175,8 @@ def _register(app: Celery, method: Method, handler: Handler) -> None:
         runtime = process.runtime()
         try:
             if batch is not None:
-                run_batch(runtime, method, handler, call_pb2.Batch.FromString(b64decode(batch)))
+                content = call_pb2.Batch.FromString(b64decode(batch))
+                run_batch(runtime, method, handler, content, str(self.request.id))
             else:
                 run_calls(runtime, method, handler, attempts_of(durable))
         finally:

@@ -8,7 +8,8 @@ from kombu import Exchange, Producer, Queue
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.broker.amqp_channels import AmqpChannels, ping, queue_depth
-from forebay_backends.broker.task_messages import JSON, Message
+from forebay_backends.broker.task_messages import JSON, Message, signed_headers
+from forebay_backends.signing.keyring import NO_KEYS, Keyring
 from forebay_backends.urls import HIGHEST_PRIORITY, AmqpServer
 
 _MAX_TTL_S = 4_294_967  # RabbitMQ takes milliseconds of at most 32 bits
@@ -19,12 +20,15 @@ class AmqpBroker:
 
     is_ledger = False
 
-    def __init__(self, server: AmqpServer, called: str = "broker") -> None:
+    def __init__(
+        self, server: AmqpServer, called: str = "broker", keyring: Keyring = NO_KEYS
+    ) -> None:
+        self.keyring = keyring
         self._channels = AmqpChannels(server, called)
 
     async def send(self, message: Message) -> bool:
         try:
-            return await self._channels.run(_publish, message)
+            return await self._channels.run(_publish, message, self.keyring)
         except BackendUnavailable as error:
             if message.at_most_once or isinstance(error.__cause__, TimeoutError):
                 # After a timeout there is no time for a second attempt: for example, a broker
@@ -32,7 +36,7 @@ class AmqpBroker:
                 raise
             # The connection may have died while idle. If both attempts arrive, a worker claims
             # the call once.
-            return await self._channels.run(_publish, message)
+            return await self._channels.run(_publish, message, self.keyring)
 
     async def depth(self, queue: str) -> int:
         return await self._channels.run(queue_depth, queue)
@@ -44,7 +48,7 @@ class AmqpBroker:
         await self._channels.close()
 
 
-def _publish(channel: Any, message: Message) -> bool:
+def _publish(channel: Any, message: Message, keyring: Keyring) -> bool:
     """Whether the broker routed the message to its queue."""
     returned: list[Any] = []
 
@@ -59,15 +63,16 @@ def _publish(channel: Any, message: Message) -> bool:
         optional["reply_to"] = message.reply_to
     if message.max_queue_s is not None:
         optional["expiration"] = min(message.max_queue_s, _MAX_TTL_S)
+    body = message.body
     try:
         Producer(channel).publish(
-            message.body,
+            body,
             exchange="",
             routing_key=message.queue,
             declare=[worker_queue(message.queue)] if message.declares_queue else [],
             content_type=JSON,
             content_encoding="utf-8",
-            headers=dict(message.headers),
+            headers=signed_headers(message, body, keyring),
             correlation_id=message.id,
             delivery_mode=2,
             mandatory=not message.declares_queue,

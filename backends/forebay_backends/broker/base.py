@@ -13,11 +13,16 @@ from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.broker.task_messages import Message, TaskMessage, redis_push
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.operations.base import Push
+from forebay_backends.signing.keyring import Keyring
 from forebay_backends.urls import Backends, RedisServer
 
 
 class Broker(Protocol):
     """A broker; implemented by `RedisBroker` and `AmqpBroker`."""
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that sign messages."""
 
     @property
     def is_ledger(self) -> bool:
@@ -41,15 +46,19 @@ class Broker(Protocol):
 
 
 def make_broker(backends: Backends, ledger: Ledger) -> Broker:
-    """The broker of durable and ephemeral calls; it connects when it is first used."""
+    """The broker of durable and ephemeral calls; it connects when it is first used.
+
+    Its messages are signed by the keys that the ledger's frames are.
+    """
+    keyring = ledger.seals.keyring
     if backends.broker_is_ledger:
-        return RedisBroker(ledger, is_ledger=True)
+        return RedisBroker(ledger, is_ledger=True, keyring=keyring)
     if isinstance(backends.broker, RedisServer):
-        return RedisBroker(Ledger(backends.broker, "the broker"))
+        return RedisBroker(Ledger(backends.broker, "the broker"), keyring=keyring)
     # kombu takes 10 MB of memory, which only RabbitMQ's client needs.
     from forebay_backends.broker.amqp import AmqpBroker
 
-    return AmqpBroker(backends.broker)
+    return AmqpBroker(backends.broker, keyring=keyring)
 
 
 def ledger_push(broker: Broker, message: TaskMessage) -> Push:
@@ -57,4 +66,4 @@ def ledger_push(broker: Broker, message: TaskMessage) -> Push:
 
     Empty if the broker is another server than the ledger; then use `send`.
     """
-    return redis_push(message) if broker.is_ledger else Push()
+    return redis_push(message, broker.keyring) if broker.is_ledger else Push()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from forebay_backends.broker.task_messages import Message, queue_lists, redis_push
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.signing.keyring import NO_KEYS, Keyring
 
 # The client retries a command whose connection broke, and a message that must be sent at most
 # once must not be pushed by both tries.
@@ -19,7 +20,10 @@ if redis.call('SET', KEYS[2], '', 'NX', 'EX', 60) then redis.call('LPUSH', KEYS[
 class RedisBroker:
     """A `Broker`; closes `server` unless that is the ledger's."""
 
-    def __init__(self, server: Ledger, *, is_ledger: bool = False) -> None:
+    def __init__(
+        self, server: Ledger, *, is_ledger: bool = False, keyring: Keyring = NO_KEYS
+    ) -> None:
+        self.keyring = keyring
         self._server = server
         self._is_ledger = is_ledger
 
@@ -28,7 +32,7 @@ class RedisBroker:
         return self._is_ledger
 
     async def send(self, message: Message) -> bool:
-        push = redis_push(message)
+        push = redis_push(message, self.keyring)
         if message.at_most_once:
             name = self._server.name
             keys = name(push.queue_list), name(sent_key(message))

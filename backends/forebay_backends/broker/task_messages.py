@@ -22,6 +22,8 @@ from typing import Any, ClassVar, Protocol
 
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Push
+from forebay_backends.signing.keyring import NO_KEYS, Keyring
+from forebay_backends.signing.task_signatures import task_signature
 from forebay_backends.urls import HIGHEST_PRIORITY
 
 ORIGIN = "forebay"
@@ -80,13 +82,18 @@ class Message(Protocol):
 
 @dataclass(frozen=True)
 class TaskMessage:
-    """The message of durable or ephemeral calls; `priority` is 0 to 9, 9 the most urgent."""
+    """The message of durable or ephemeral calls; `priority` is 0 to 9, 9 the most urgent.
+
+    `expires_ms`: from then on, by the ledger's clock, none of its calls begins; 0: no such time, or
+    the ledger knows it.
+    """
 
     id: str
     task: str
     queue: str
     priority: int
     kwargs: dict[str, Any]
+    expires_ms: int = 0
 
     reply_to: ClassVar[str] = ""
     max_queue_s: ClassVar[None] = None
@@ -148,13 +155,27 @@ def calls_message(
 
 
 def batch_message(
-    batch_id: str, batch: bytes, *, task: str, queue: str, priority: int
+    batch_id: str, batch: bytes, *, task: str, queue: str, priority: int, expires_ms: int = 0
 ) -> TaskMessage:
     """The message of ephemeral calls; `batch` is a serialized `forebay.v1.Batch`."""
-    return TaskMessage(batch_id, task, queue, priority, {"batch": b64encode(batch).decode()})
+    kwargs = {"batch": b64encode(batch).decode()}
+    return TaskMessage(batch_id, task, queue, priority, kwargs, expires_ms)
 
 
-def redis_push(message: Message) -> Push:
+def signed_headers(message: Message, body: bytes, keyring: Keyring) -> dict[str, Any]:
+    """The message's headers, with a signature if there are keys.
+
+    Plain tasks have none: workers of other applications don't know it.
+    """
+    if not keyring.is_on or not isinstance(message, TaskMessage):
+        return dict(message.headers)
+    signature = task_signature(
+        keyring, body, message.task, message.id, message.queue, message.expires_ms
+    )
+    return {**message.headers, **signature}
+
+
+def redis_push(message: Message, keyring: Keyring = NO_KEYS) -> Push:
     """The message as kombu's Redis transport would push it.
 
     Without a priority it goes where Celery's own callers put theirs: on the most urgent list.
@@ -168,7 +189,9 @@ def redis_push(message: Message) -> Push:
     }
     if message.reply_to:
         properties["reply_to"] = message.reply_to
-    wire = redis_wire(message.body, message.headers, properties, routing_key=message.queue)
+    body = message.body
+    headers = signed_headers(message, body, keyring)
+    wire = redis_wire(body, headers, properties, routing_key=message.queue)
     return Push(_list_name(message.queue, redis_priority), wire)
 
 

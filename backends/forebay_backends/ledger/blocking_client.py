@@ -21,6 +21,7 @@ from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.ledger.round_trips import RoundTrips
+from forebay_backends.ledger.seals import NO_SEALS, Seals
 from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
@@ -40,7 +41,9 @@ class BlockingLedger:
         server: RedisServer | str,
         replicas: Replicas = _NO_REPLICAS,
         observe: Observe | None = None,
+        seals: Seals = NO_SEALS,
     ) -> None:
+        self.seals = seals
         self._observe = observe
         self._replicas = replicas
         self._server = server_of(server)
@@ -148,10 +151,19 @@ class BlockingLedger:
         return operation.parse(reply)
 
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
-        """Up to `count` request messages from ordinal `first` on."""
+        """Up to `count` request messages from ordinal `first` on.
+
+        Raises BackendUnavailable, and ItemsLost if a request was altered.
+        """
         with self._mapped_errors():
             entries = self.redis.xrange(self.name(call.inputs), min=f"{first + 1}-0", count=count)
-        return [parse_entry(entry)[1] for entry in entries]
+        stored = (parse_entry(entry) for entry in entries)
+        return [self.seals.open_input(call, ordinal, request) for ordinal, request in stored]
+
+    def set_once(self, name: str, for_ms: int) -> bool:
+        """Sets a key for a time; False if it is set already. Raises BackendUnavailable."""
+        with self._mapped_errors():
+            return bool(self.redis.set(self.name(name), b"", px=for_ms, nx=True))
 
     def publish(self, channel: str, frame: bytes) -> int:
         """Publishes a frame; returns the number of subscribers that it reached.
@@ -159,7 +171,7 @@ class BlockingLedger:
         In a cluster that is at least 1, because a node counts only its own subscribers.
         Raises BackendUnavailable, also if the server is a replica: its subscribers are few.
         """
-        name = self.name(channel)
+        name, frame = self.name(channel), self.seals.frame(frame)
         with self._mapped_errors():
             if self._server.is_cluster:
                 return max(int(self.redis.publish(name, frame)), 1)

@@ -32,6 +32,7 @@ from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.ledger.scripts import load_all
+from forebay_backends.ledger.seals import NO_SEALS, Seals
 from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
@@ -57,7 +58,9 @@ class Ledger:
         name: str = "the ledger",
         replicas: Replicas = _NO_REPLICAS,
         observe: Observe | None = None,
+        seals: Seals = NO_SEALS,
     ) -> None:
+        self.seals = seals
         self._observe = observe
         self._replicas = replicas
         self._name = name
@@ -243,7 +246,7 @@ class Ledger:
         In a cluster that is at least 1, because a node counts only its own subscribers.
         Raises BackendUnavailable, also if the server is a replica: its subscribers are few.
         """
-        name = self.name(channel)
+        name, frame = self.name(channel), self.seals.frame(frame)
         if self.is_cluster:
             return max(int(await self.within_timeout(self._redis.publish(name, frame))), 1)
         *_, reached = await self.pipeline(
@@ -270,7 +273,10 @@ class Ledger:
             raise
 
     async def items(self, call: CallKey, first: int, count: int) -> list[tuple[int, bytes]]:
-        """Up to `count` stored items from ordinal `first` on, with their ordinals."""
+        """Up to `count` stored items from ordinal `first` on, with their ordinals.
+
+        Raises BackendUnavailable, and ItemsLost if an item was altered.
+        """
         entries = await self.within_timeout(
             self._redis.xrange(self.name(call.items), min=f"{first + 1}-0", count=count)
         )
@@ -278,8 +284,9 @@ class Ledger:
             # A unary method's response is in the record.
             record = self._redis.hget(self.name(call.record), "response")
             response = await self.within_timeout(record)
-            return [] if response is None else [(0, response)]
-        return [parse_entry(entry) for entry in entries or ()]
+            return [] if response is None else [(0, self.seals.open_item(call, 0, response))]
+        stored = (parse_entry(entry) for entry in entries or ())
+        return [(ordinal, self.seals.open_item(call, ordinal, item)) for ordinal, item in stored]
 
     async def queue_depths(self, lists: Sequence[str]) -> list[int]:
         """The lengths of Redis lists."""

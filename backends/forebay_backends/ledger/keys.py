@@ -108,6 +108,11 @@ def presence_key(worker: str) -> str:
     return f"forebay:{{fleet}}:worker:{worker}"
 
 
+def begun_key(message_id: str) -> str:
+    """Set while a signed message, whose calls may run once only, could be replayed."""
+    return f"forebay:{{fleet}}:begun:{message_id}"
+
+
 def gateway_channel(gateway: str) -> str:
     """The channel on which a gateway receives events of the calls that it watches."""
     return f"forebay:gateway:{gateway}"
@@ -128,6 +133,7 @@ _PARTS = {
     "OWNER": tenant_names.PATTERN,
     "QUEUE": ".+",
     "WORKER": ".+",
+    "MESSAGE": ".+",
     "N": r"\d+",
 }
 """What the words in patterns of keys stand for."""
@@ -137,8 +143,8 @@ _PARTS = {
 class KeyPattern:
     """A kind of key in the ledger.
 
-    `pattern` has N for the partition, CALL for `OWNER/ID`, OWNER for a tenant, QUEUE and WORKER for
-    names; `type` is that of the TYPE command.
+    `pattern` has N for the partition, CALL for `OWNER/ID`, OWNER for a tenant, QUEUE, WORKER and
+    MESSAGE for names; `type` is that of the TYPE command.
     """
 
     pattern: str
@@ -250,6 +256,13 @@ KEYS = (
         "worker",
         "a day, unless it is renewed",
         "Presence of a worker, JSON",
+    ),
+    KeyPattern(
+        "forebay:{fleet}:begun:MESSAGE",
+        "string",
+        "worker",
+        "until the message expires, and a minute",
+        "A signed message of ephemeral calls that may not run again was begun",
     ),
     KeyPattern(REAPING, "string", "reaper", "under a second", "The process that is sweeping"),
     KeyPattern(PROBE, "string", "all", "a second", "Shows that the server takes writes"),

@@ -46,7 +46,8 @@ class WorkerPresence:
     run now. `held` counts the messages that it has taken from each queue and not finished: they
     wait for a slot, or run. `serves` has, for each task of a method, the method and the fingerprint
     of its messages in the worker. `longest_running` are the tasks that have run for longest, at
-    most `MAX_LISTED`. `seen_ms` is when it announced itself, by the ledger's clock.
+    most `MAX_LISTED`. `signing_keys` are the ids of its keys. `seen_ms` is when it announced
+    itself, by the ledger's clock.
     """
 
     worker: str
@@ -60,11 +61,15 @@ class WorkerPresence:
     running: dict[str, int] = field(default_factory=dict, hash=False)
     held: dict[str, int] = field(default_factory=dict, hash=False)
     longest_running: tuple[RunningTask, ...] = ()
+    signing_keys: tuple[str, ...] = ()
     seen_ms: int = field(default=0, compare=False)
 
 
-async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
-    """Writes the worker's presence for the time of a lease; raises BackendUnavailable."""
+async def announce(ledger: Ledger, presence: WorkerPresence) -> float:
+    """Writes the worker's presence for the time of a lease; raises BackendUnavailable.
+
+    Returns the time by the ledger's clock, in seconds.
+    """
     # Two round trips: the index is ordered by the ledger's clock, not ours.
     now_s = await ledger.now_ms() / 1000
     written = asdict(presence)
@@ -79,6 +84,7 @@ async def announce(ledger: Ledger, presence: WorkerPresence) -> None:
     )
     for worker in gone:
         await withdraw(ledger, worker.decode())
+    return now_s
 
 
 async def withdraw(ledger: Ledger, worker: str) -> None:
@@ -157,6 +163,7 @@ def _presence(text: bytes | str, seen_ms: int) -> WorkerPresence | None:
                 RunningTask(str(one["task"]), int(one["run_ms"]), tuple(map(str, one["calls"])))
                 for one in said.get("longest_running", ())
             ),
+            signing_keys=tuple(map(str, said.get("signing_keys", ()))),
             seen_ms=seen_ms,
         )
     except (KeyError, TypeError, ValueError):

@@ -200,6 +200,15 @@ INSTRUMENTS = (
         "Messages that were sent again, because the broker or a worker had lost them",
     ),
     Instrument(
+        "forebay_messages_refused_total",
+        Kind.COUNTER,
+        _BOTH,
+        "messages",
+        ("reason",),
+        "Messages of broker or ledger that were refused because of their signature; reason: "
+        "unsigned, unknown key, altered, replayed",
+    ),
+    Instrument(
         "forebay_refused_total",
         Kind.COUNTER,
         _GATEWAY,

@@ -16,9 +16,11 @@ from pydantic import (
 )
 
 from forebay_backends.settings.addresses import is_loopback
+from forebay_backends.settings.problems import SettingsError
 from forebay_backends.settings.spiffe_patterns import SpiffePattern
 from forebay_backends.settings.tenant_settings import TenantName, TenantSettings
 from forebay_backends.settings.values import Seconds, WholePath
+from forebay_backends.signing.keyring import NO_KEYS, Keyring
 
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -198,6 +200,16 @@ class IdentitySettings(BaseModel):
     signing_keys: WholePath | None = Field(
         None, description="TOML file of the keys that sign messages between gateways and workers"
     )
+    signing_required: bool = Field(
+        True,
+        description="with `signing_keys`: whether messages without a signature are refused; false "
+        "while keys are being introduced",
+    )
+    remote_control: bool = Field(
+        False,
+        description="with `signing_keys`: whether workers obey Celery's remote control, which has "
+        "no signatures; without, they always do",
+    )
     audit_file: WholePath | None = Field(
         None, description="file of the audit log, JSON lines; unset: standard error"
     )
@@ -212,6 +224,18 @@ class IdentitySettings(BaseModel):
         if value.spiffe and "tls" in info.data and (tls is None or tls.client_ca is None):
             raise ValueError('spiffe needs callers\' certificates: set tls.client_auth = "require"')
         return value
+
+    def keyring(self) -> Keyring:
+        """The keys that sign and verify messages, read now; raises SettingsError."""
+        if self.signing_keys is None:
+            return NO_KEYS
+        try:
+            return Keyring.read(self.signing_keys, required=self.signing_required)
+        except OSError as error:
+            problem = str(error.strerror)
+        except ValueError as error:
+            problem = str(error)
+        raise SettingsError(f"signing_keys = {str(self.signing_keys)!r}: {problem}")
 
 
 def _is_safe_url(text: str) -> bool:

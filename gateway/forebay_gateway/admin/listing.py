@@ -91,7 +91,8 @@ class Listing:
                     _updated(one, description)
                 ):
                     continue  # the call has changed since the index was read
-                operation = operation_of(one.call, caller, description, self._methods)
+                opened = self._ledger.seals.description(one.call, description)
+                operation = operation_of(one.call, caller, opened, self._methods)
                 operations.append(operation)
                 page_bytes += operation.ByteSize()
                 if page_bytes > _MAX_PAGE_BYTES and one is not found[-1]:

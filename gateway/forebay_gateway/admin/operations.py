@@ -133,7 +133,8 @@ class Operations:
 
     async def _operation(self, call: CallKey, context: Context) -> pb.Operation:
         description = found(await self._ledger.run(describe(call, _MAX_ITEM_BYTES, review=True)))
-        return operation_of(call, context.principal.tenant, description, self._methods)
+        opened = self._ledger.seals.description(call, description)
+        return operation_of(call, context.principal.tenant, opened, self._methods)
 
 
 def found(answer: T | Refused) -> T:

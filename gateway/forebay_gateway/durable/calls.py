@@ -166,8 +166,9 @@ class _DurableRpc:
         self._items.credit_window_bytes = min(new.window_bytes, new.item_limit_bytes)
         self._calls.watches.on_registering(self._watch)
         try:
+            sealed = self._calls.ledger.seals.new_call(self._call, new)
             existing = await self._calls.acceptor.accept(
-                self._call, self._method, new, held=self._is_held
+                self._call, self._method, sealed, held=self._is_held
             )
         except BackendUnavailable:
             if self._incoming.options.call_id is None:
@@ -239,7 +240,7 @@ class _DurableRpc:
         name_call(self._call.id, snapshot.attempt)
         if incoming.span is not None:
             incoming.span.attached(snapshot.traceparent)
-        self._items.attach(snapshot)
+        self._items.attach(self._calls.ledger.seals.snapshot(self._call, snapshot))
         if snapshot.state is State.QUEUED:
             await self._resend(snapshot.attempt)
         has_requests = snapshot.receiving and incoming.first is not None

@@ -116,8 +116,9 @@ class RequestSpool:
         return requests
 
     async def _store(self, first: int, requests: list[bytes]) -> Refused | None:
+        call, seal = self._watch.call, self._ledger.seals.input
         operations: list[Operation[Refused | None]] = [
-            receive(self._watch.call, ordinal, request, self._limit_bytes)
+            receive(call, ordinal, seal(call, ordinal, request), self._limit_bytes)
             for ordinal, request in enumerate(requests, first)
         ]
         while operations:

@@ -19,7 +19,7 @@ from forebay.errors import (
 )
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.base import Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import discard, end
 from forebay_backends.ledger.operations.requests import complete
@@ -123,8 +123,9 @@ class RequestUpload:
 
     async def _end(self, error: ForebayError) -> None:
         if error.retry_after_s is None:
-            outcome = outcome_of_error(error).SerializeToString()
-            await self._ledger.run(end(self._watch.call, Event.FAIL, error.reason, outcome))
+            call, outcome = self._watch.call, outcome_of_error(error).SerializeToString()
+            sealed = self._ledger.seals.outcome(call, State.FAILED, 0, outcome)
+            await self._ledger.run(end(call, Event.FAIL, error.reason, sealed))
         elif not self._is_live:  # the error allows a retry, which must find no record
             await self._ledger.run(discard(self._watch.call))
 

@@ -34,6 +34,7 @@ from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import CallSnapshot, watch
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.urls import RedisServer
 from forebay_gateway.durable.ledger_retry import RETRY_FOR_S
 from forebay_gateway.durable.watch import Watch
@@ -74,6 +75,8 @@ class Watches:
         self._subscribed = asyncio.Event()
         self._renew_now = AutoResetEvent()
         self._renewed_at = 0.0
+        self._unconfirmed: set[str] = set()
+        self._confirm_now = AutoResetEvent()
         self.subscription = 0
         """How many times the channel was subscribed."""
 
@@ -145,6 +148,21 @@ class Watches:
             wake=self._renew_now,
         )
 
+    async def confirm_endings(self) -> None:
+        """Reads the states of calls whose end was announced without a signature, until cancelled.
+
+        Nothing announces such ends where messages are not signed. What fails is read again by the
+        next renewal.
+        """
+        while True:
+            await self._confirm_now.wait()
+            keys, self._unconfirmed = list(self._unconfirmed), set()
+            try:
+                for start in range(0, len(keys), _RENEWALS_PER_ROUND_TRIP):
+                    await self._renew(keys[start : start + _RENEWALS_PER_ROUND_TRIP])
+            except BackendUnavailable:
+                self._renew_now.set()
+
     async def _renew_all(self) -> None:
         keys = [
             key
@@ -175,7 +193,7 @@ class Watches:
                 if one in received:
                     one.confirmed_subscription = subscription
                     lost = isinstance(snapshot, CallSnapshot) and snapshot.count < received[one]
-                    one.on_renewed(_ITEMS_LOST if lost else snapshot)
+                    one.on_renewed(_ITEMS_LOST if lost else self._opened(one.call, snapshot))
 
     def _report_outage(self, error: BackendUnavailable) -> None:
         if time.monotonic() - self._renewed_at < RETRY_FOR_S:
@@ -212,15 +230,37 @@ class Watches:
         self._subscribed.set()
         self._renew_now.set()
 
+    def _opened(self, call: CallKey, snapshot: CallSnapshot | Refused) -> CallSnapshot | Refused:
+        if isinstance(snapshot, Refused):
+            return snapshot
+        return self._ledger.seals.snapshot(call, snapshot)
+
     def _on_frame(self, frame: bytes) -> None:
-        key, event = parse_frame(frame)
-        if not isinstance(event, Reply | BatchHeartbeat | Lost | Recall):
-            self._on_event(key, event)
+        seals = self._ledger.seals
+        try:
+            opened, is_signed = seals.open_frame(frame)
+            key, event = parse_frame(opened)
+            if not isinstance(event, Reply | BatchHeartbeat | Lost | Recall):
+                self._on_event(key, event)
+            elif not (is_signed or isinstance(event, Recall)):
+                seals.keyring.unsigned("frame of a worker")
+        except SignatureError as error:
+            seals.keyring.refused(error)
+            return
         for listener in self._listeners:
             listener.on_frame(key, event)
 
     def _on_event(self, key: str, event: CallEvent) -> None:
-        for one in self._watches.get(key, ()):
+        watches = self._watches.get(key)
+        if watches is None:
+            return
+        seals = self._ledger.seals
+        if not seals.is_certain(event):
+            self._unconfirmed.add(key)
+            self._confirm_now.set()
+            return
+        event = seals.event(watches[0].call, event)
+        for one in watches:
             if isinstance(event, RequestWindowOpen):
                 one.request_window_open.set()
             elif self.is_confirmed(one):

@@ -267,6 +267,7 @@ class EphemeralCalls:
             task=batch.method.route.task,
             queue=batch.queue,
             priority=batch.priority,
+            expires_ms=max(member.begin_by_ms for member in content.members),
         )
 
     def _fail(self, batch: Batch, error: ForebayError) -> None:

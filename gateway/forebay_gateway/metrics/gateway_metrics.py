@@ -52,6 +52,7 @@ class GatewayMetrics:
             )
         }
         self._tenants = TenantMeters(metrics, tenants)
+        self._messages_refused = metrics.counter("forebay_messages_refused_total")
         self._methods = {name: MethodMeter(metrics, name) for name in methods}
         self.registry = metrics.registry
         self._own, self._fleet = Renderer({"process": process}), Renderer()
@@ -76,6 +77,9 @@ class GatewayMetrics:
 
     def message_resent(self, queue: str) -> None:
         self._by_queue["forebay_messages_resent_total"].labels(queue).inc()
+
+    def message_refused(self, reason: str) -> None:
+        self._messages_refused.labels(reason).inc()
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that the client accepts, and its content type."""

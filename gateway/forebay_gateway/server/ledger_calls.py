@@ -16,6 +16,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.replication import Replicas
+from forebay_backends.ledger.seals import Seals
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import Settings
 from forebay_gateway.admin.call_access import CallAccess
@@ -60,7 +61,11 @@ class LedgerCalls:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
         observe = metrics.ledger if metrics.is_on else None
-        self._ledger = Ledger(backends.ledger, replicas=replicas, observe=observe)
+        self._keyring = settings.keyring()
+        self._keyring.on_refused = metrics.message_refused
+        self._ledger = Ledger(
+            backends.ledger, replicas=replicas, observe=observe, seals=Seals(self._keyring)
+        )
         self.broker = make_broker(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
         self.fleet = FleetMonitor(
@@ -110,6 +115,9 @@ class LedgerCalls:
         """The coroutines that run as long as the gateway does."""
         yield self._watches.listen()
         yield self._watches.renew_periodically()
+        if self._keyring.is_on:
+            yield self._watches.confirm_endings()
+            yield self._keyring.watch()
         yield self.ephemeral.run()
         yield self.fleet.health.run(on_health)
         yield self.fleet.reap()

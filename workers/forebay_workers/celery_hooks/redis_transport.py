@@ -35,6 +35,8 @@ from forebay_backends.broker.task_messages import ORIGIN
 from forebay_backends.ledger.sentinels import Sentinels
 
 _OVERDUE_S = 2.0
+CAME_FROM = "forebay_queue"
+"""In the delivery info of a message: the queue that it was taken from."""
 
 _log = logging.getLogger(__name__)
 
@@ -178,6 +180,14 @@ class Transport(redis.Transport):
 
     # Celery reads the class's errors, kombu's channels the object's.
     connection_errors = (*redis.Transport.connection_errors, ResponseError)
+
+    def _deliver(self, message: Any, queue: Any) -> None:
+        # A message names its queue itself, and may lie.
+        properties = message.get("properties") if isinstance(message, dict) else None
+        delivery = properties.get("delivery_info") if isinstance(properties, dict) else None
+        if isinstance(delivery, dict):
+            delivery[CAME_FROM] = queue
+        super()._deliver(message, queue)
 
     def _get_errors(self) -> tuple[Any, Any]:
         return self.connection_errors, self.channel_errors

@@ -18,11 +18,15 @@ from celery.worker.request import Request
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.presence import RunningTask
+from forebay_workers.celery_hooks.begun_batches import BegunBatches
 
 Attempt = tuple[CallKey, int]
 """A durable call and an attempt's number."""
 
 T = TypeVar("T")
+
+begun_batches = BegunBatches()
+"""Batches that this worker has begun, where messages are signed."""
 
 failed_attempts: SimpleQueue[Attempt] = SimpleQueue()
 """Attempts whose task ended without an outcome: it raised, or its process died."""
@@ -71,6 +75,13 @@ class CallRequest(Request):
     def begun(self) -> bool:
         """Whether a process or thread of the pool has started it."""
         return self.time_start is not None
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        """Called by Celery when a process or thread of the pool starts the task."""
+        if begun_batches.is_kept and self.batch is not None:
+            expires_ms = max((member.begin_by_ms for member in self.batch.members), default=0)
+            begun_batches.add(str(self.id), expires_ms)
+        super().on_accepted(pid, time_accepted)
 
     def on_failure(
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False

@@ -16,7 +16,7 @@ from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.lifecycle import TRANSITIONS, Event, State
 from forebay_backends.ledger.operations.attempts import (
     Begun,
     Flow,
@@ -66,12 +66,24 @@ def run_calls(
                     _log.info("call %s is not begun: %s", call, begun.why)
                     end = None
                     continue
+                try:
+                    begun = runtime.ledger.seals.begun(call, begun)
+                except ItemsLost as error:
+                    end = _failed(runtime, call, attempt, error)
+                    continue
                 metadata = to_pairs(call_pb2.Metadata.FromString(begun.metadata))
                 context = _context(runtime, call, attempt, begun, metadata)
                 context.trace(trace, method, labels)
                 end = _run_call(runtime, method, handler, begun, context, shares_task=shares_task)
     if end is not None:
         _log_refused_end(end, retry_while_unavailable(partial(runtime.ledger.run, end)))
+
+
+def _failed(runtime: Runtime, call: CallKey, attempt: int, error: ItemsLost) -> Operation[Any]:
+    """The operation that ends a call whose record was altered."""
+    outcome = outcome_of_error(error).SerializeToString()
+    sealed = runtime.ledger.seals.outcome(call, State.FAILED, 0, outcome)
+    return finish(call, attempt, Event.FAIL, "", sealed)
 
 
 def _run_both(
@@ -168,7 +180,8 @@ def _run_handler(
 
 
 def _send_initial(runtime: Runtime, call: CallKey, attempt: int, metadata: bytes) -> None:
-    runtime.ledger.run(send_initial_metadata(call, attempt, metadata))
+    sealed = runtime.ledger.seals.initial(call, metadata)
+    runtime.ledger.run(send_initial_metadata(call, attempt, sealed))
 
 
 class _Emitter:
@@ -183,18 +196,21 @@ class _Emitter:
 
     def emit(self, response: Message, payload: bytes) -> None:
         """Stores and publishes an item; raises Stopped if the call has ended."""
-        context = self._context
+        context, seals = self._context, self._ledger.seals
         if self._method.is_transient(response):
-            self._checked(self._run(emit_transient(context.call, context.attempt, payload)))
+            sealed = seals.transient(context.call, payload)
+            self._checked(self._run(emit_transient(context.call, context.attempt, sealed)))
             return
         if not self._method.server_streaming:
-            self._response = payload  # stored together with the outcome
+            # It is stored together with the outcome.
+            self._response = seals.item(context.call, 0, payload)
             return
-        operation = emit(context.call, context.attempt, self._ordinal, payload)
+        sealed = seals.item(context.call, self._ordinal, payload)
+        operation = emit(context.call, context.attempt, self._ordinal, sealed)
         self._ordinal += 1
         flow = self._checked(self._run(operation))
         with context.changed:
-            context.flow.sent(len(payload))
+            context.flow.sent(len(sealed))
         if flow is not None:
             context.on_flow(flow)
         self._wait_for_window()
@@ -205,9 +221,11 @@ class _Emitter:
         event = Event.FAIL if outcome.code else Event.SUCCEED
         if context.cancelled:
             event = Event.CANCEL
-        return finish(
-            context.call, context.attempt, event, "", outcome.SerializeToString(), self._response
+        count = self._ordinal if self._response is None else 1
+        sealed = self._ledger.seals.outcome(
+            context.call, TRANSITIONS[State.RUNNING][event], count, outcome.SerializeToString()
         )
+        return finish(context.call, context.attempt, event, "", sealed, self._response)
 
     def _wait_for_window(self) -> None:
         context = self._context

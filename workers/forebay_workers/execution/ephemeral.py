@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
@@ -15,27 +16,54 @@ from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import reply_frame
-from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey, begun_key
 from forebay_backends.ledger.outcome import outcome_of_error
+from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.telemetry.call_labels import CallLabels, about_call
 from forebay_workers.celery_hooks.request import calls_of
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.invoke import invoke
+from forebay_workers.handler.ledger_retry import retry_while_unavailable
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
 _REPLY_INTERVAL_S = 0.005
+_KEPT_LONGER_MS = 60_000  # processes estimate the ledger's clock
 
 _log = logging.getLogger(__name__)
 
 
 def run_batch(
-    runtime: Runtime, method: Method, handler: Callable[..., Any], batch: call_pb2.Batch
+    runtime: Runtime,
+    method: Method,
+    handler: Callable[..., Any],
+    batch: call_pb2.Batch,
+    message_id: str = "",
 ) -> None:
     """Runs the batch's calls one after the other, except stopped ones, and replies to each."""
-    _Run(runtime, method, handler, batch).run()
+    if method.may_run_again or first_run(runtime, batch, message_id):
+        _Run(runtime, method, handler, batch).run()
+
+
+def first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
+    """Whether the signed message of this batch is run for the first time, by any worker.
+
+    The ledger keeps its id until the message expires. A method that may run again needs no such
+    round trip: the gateway, too, may send its calls twice.
+    """
+    keyring = runtime.ledger.seals.keyring
+    if not keyring.is_on:
+        return True
+    expires_ms = max((member.begin_by_ms for member in batch.members), default=0)
+    left_ms = max(1, round(expires_ms - runtime.clock.now_ms())) + _KEPT_LONGER_MS
+    is_first = retry_while_unavailable(
+        partial(runtime.ledger.set_once, begun_key(message_id), left_ms)
+    )
+    if not is_first:
+        keyring.refused(SignatureError("replayed", "the task message has been run before"))
+    return is_first
 
 
 class _Run:

@@ -26,6 +26,7 @@ from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.attempts import read_flow
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.pubsub import listen
+from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.telemetry.call_labels import about_call
 from forebay_backends.urls import RedisServer
 from forebay_workers.handler.context import CallContext
@@ -130,26 +131,55 @@ class ControlChannel:
             tasks = [group.create_task(listening)]
             if self._parent is not None:
                 tasks.append(group.create_task(_exit_with(self._parent)))
+                tasks.append(group.create_task(self._ledger.seals.keyring.watch()))
             await self._closing.wait()
             await cancel_all(tasks)
 
     def _on_frame(self, frame: bytes) -> None:
-        key, attempt, event = parse_control(frame)
+        seals = self._ledger.seals
+        try:
+            opened, is_signed = seals.open_frame(frame)
+        except SignatureError as error:
+            seals.keyring.refused(error)
+            return
+        key, attempt, event = parse_control(opened)
+        if isinstance(event, Stop) and not is_signed:
+            self._confirm_stop((key, attempt))
+            return
+        if isinstance(event, Stop):
+            self._on_stop((key, attempt), str(event.state))
+            return
         context = self._running.get((key, attempt))
         if context is None:
-            if isinstance(event, Stop) and (key, attempt) in self._reserved:
-                self._stopped_reserved[key, attempt] = str(event.state)
             return
         match event:
             case Credit(read_count):
                 context.on_credit(read_count)
             case RequestsCame():
                 context.requests_changed()
-            case Stop(state):
-                context.stop(str(state))
-                if self._parent is not None and (key, attempt) in self._shared:
-                    loop = asyncio.get_running_loop()
-                    loop.call_later(self._grace_s, self._kill_if_running, key, attempt)
+
+    def _confirm_stop(self, name: _Name) -> None:
+        """Stops the call if the ledger has stopped it: anyone who may publish can say so."""
+        key, attempt = name
+        if name not in self._durable and name not in self._reserved:
+            return
+        try:
+            flow = self._ledger.run(read_flow(CallKey.parse(key), attempt))
+        except BackendUnavailable:
+            return  # after the reconnection all calls are read
+        if isinstance(flow, Refused):
+            self._on_stop(name, str(flow.why))
+
+    def _on_stop(self, name: _Name, reason: str) -> None:
+        context = self._running.get(name)
+        if context is None:
+            if name in self._reserved:
+                self._stopped_reserved[name] = reason
+            return
+        context.stop(reason)
+        if self._parent is not None and name in self._shared:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._grace_s, self._kill_if_running, *name)
 
     def _kill_if_running(self, key: str, attempt: int) -> None:
         if (key, attempt) in self._shared:

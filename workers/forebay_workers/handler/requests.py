@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from forebay.errors import ItemsLost
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import Begun
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.requests import take_requests
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
+from forebay_workers.handler.interrupted import Refused as RefusedRequest
 from forebay_workers.handler.interrupted import Stopped
 from forebay_workers.handler.ledger_retry import retry_while_unavailable
 
@@ -25,7 +27,10 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
         return
 
     def read(first: int) -> list[bytes]:
-        return retry_while_unavailable(partial(ledger.inputs, call, first, _PAGE_SIZE))
+        try:
+            return retry_while_unavailable(partial(ledger.inputs, call, first, _PAGE_SIZE))
+        except ItemsLost as error:
+            raise RefusedRequest(error) from error
 
     ordinal = 0
     next_page: Callable[[], list[bytes]] = partial(read, ordinal)
@@ -59,8 +64,12 @@ def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[byte
                 return
             context.stop(taken.why)
             raise Stopped
-        for request in taken.requests:
-            ordinal, read_bytes = ordinal + 1, read_bytes + len(request)
+        for sealed in taken.requests:
+            try:
+                request = ledger.seals.open_input(context.call, ordinal, sealed)
+            except ItemsLost as error:
+                raise RefusedRequest(error) from error
+            ordinal, read_bytes = ordinal + 1, read_bytes + len(sealed)
             yield request
         if ordinal == taken.total:
             return

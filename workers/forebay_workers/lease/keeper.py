@@ -38,8 +38,10 @@ from forebay_backends.ledger.operations.attempts import release, renew
 from forebay_backends.ledger.operations.base import Lapse
 from forebay_backends.ledger.presence import MAX_LISTED, WorkerPresence, announce, withdraw
 from forebay_backends.ledger.pubsub import listen
+from forebay_backends.ledger.seals import Seals
 from forebay_backends.reaper import REAP_INTERVAL_S, Reaper, RepairCounts, count_lapses
 from forebay_backends.settings import Settings
+from forebay_backends.signing.keyring import NO_KEYS, Keyring, SignatureError
 from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
 from forebay_backends.urls import RedisServer
 from forebay_workers.celery_hooks.fork_pause import ForkPause
@@ -86,9 +88,11 @@ class LeaseKeeper:
         settings: Settings,
         consumed: Callable[[], tuple[str, ...]] | None = None,
         metrics: KeeperMetrics | None = None,
+        keyring: Keyring = NO_KEYS,
     ) -> None:
         """`consumed` returns the worker's queues, which remote control can change."""
         self._metrics = metrics
+        self._keyring = keyring
         self._presence = presence
         self._consumed = consumed or (lambda: presence.queues)
         self._settings = settings
@@ -96,6 +100,8 @@ class LeaseKeeper:
         self.dropped = DroppedMessages(redis_broker=settings.backends().broker_is_redis)
         self.fork_pause = ForkPause()
         self._queues_changed = AutoResetEvent()
+        self._renew_now = AutoResetEvent()
+        self._clock_offset_s: float | None = None
         self._abandoned = AbandonedCalls()
         self._stops: StopGrace[str] = StopGrace(settings.cancel_grace_s)
         self._to_stop: set[Attempt] = set()
@@ -120,6 +126,11 @@ class LeaseKeeper:
         self._to_stop.update((call, 1) for call in abandoned)
         return True
 
+    def ledger_ms(self) -> float | None:
+        """The time by the ledger's clock, about; None if it is not known yet."""
+        offset_s = self._clock_offset_s
+        return None if offset_s is None else (time.monotonic() + offset_s) * 1000
+
     def begin_shutdown(self) -> None:
         """Releases the calls that have not begun; the worker begins no more."""
         self._shutting_down.set()
@@ -136,12 +147,18 @@ class LeaseKeeper:
         self.fork_pause.attach()
         backends = self._settings.backends()
         observe = self._metrics.ledger if self._metrics is not None else None
-        self._ledger = Ledger(backends.ledger, observe=observe)
+        self._ledger = Ledger(backends.ledger, observe=observe, seals=Seals(self._keyring))
         broker = make_broker(backends, self._ledger)
         reaper = Reaper(self._ledger, broker, self._settings.retention_bytes, self._metrics)
         loops = [
             run_periodically(HEARTBEAT_INTERVAL_S, self._announce, _log, "the announcement"),
-            run_periodically(HEARTBEAT_INTERVAL_S, self._renew, _log, "the renewal of leases"),
+            run_periodically(
+                HEARTBEAT_INTERVAL_S,
+                self._renew,
+                _log,
+                "the renewal of leases",
+                wake=self._renew_now,
+            ),
             run_periodically(
                 CHECK_INTERVAL_S,
                 partial(self.dropped.resend_or_fail, self._ledger, broker, self._worker),
@@ -163,6 +180,7 @@ class LeaseKeeper:
                 "the reaper's round",
             ),
             self._listen(backends.ledger),
+            *([self._keyring.watch()] if self._keyring.is_on else []),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         while not self._closing.is_set():  # noqa: ASYNC110 - set by another thread
@@ -203,8 +221,10 @@ class LeaseKeeper:
             running=running_tasks(),
             longest_running=tuple(longest_running()[:MAX_LISTED]),
             held=held_messages(),
+            signing_keys=self._keyring.ids,
         )
-        await announce(self._ledger, presence)
+        now_s = await announce(self._ledger, presence)
+        self._clock_offset_s = now_s - time.monotonic()
 
     async def _renew(self) -> None:
         """Renews all leases in one round trip; stops the calls whose lease is lost."""
@@ -258,7 +278,18 @@ class LeaseKeeper:
         self._to_release.clear()
 
     def _on_frame(self, frame: bytes) -> None:
-        key, number, event = parse_control(frame)
+        try:
+            opened, is_signed = self._ledger.seals.open_frame(frame)
+            key, number, event = parse_control(opened)
+            if isinstance(event, CallerGone) and not is_signed:
+                self._keyring.unsigned("frame of a gateway")
+        except SignatureError as error:
+            self._keyring.refused(error)
+            return
+        if not is_signed:
+            # A script wrote it, or anyone who may publish: a renewal tells whether it is true.
+            self._renew_now.set()
+            return
         call, now = CallKey.parse(key), time.monotonic()
         if isinstance(event, CallerGone):
             self._abandoned.add(call, now)

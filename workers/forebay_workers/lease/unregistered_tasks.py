@@ -22,7 +22,7 @@ from forebay_backends.broker.task_messages import ORIGIN, TaskMessage, call_mess
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.lifecycle import Event
+from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import claim, finish
 from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
 from forebay_backends.ledger.outcome import outcome_of_error
@@ -86,6 +86,7 @@ class DroppedMessages:
 
 
 def _dropped(message: Any, name: str, kwargs: dict[str, Any], redis_broker: bool) -> Dropped:
+    batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"])) if "batch" in kwargs else None
     priority = int(message.properties.get("priority") or 0)
     resent = TaskMessage(
         message.headers["id"],
@@ -93,8 +94,8 @@ def _dropped(message: Any, name: str, kwargs: dict[str, Any], redis_broker: bool
         message.delivery_info["routing_key"],
         HIGHEST_PRIORITY - priority if redis_broker else priority,
         kwargs,
+        max((member.begin_by_ms for member in batch.members), default=0) if batch else 0,
     )
-    batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"])) if "batch" in kwargs else None
     return Dropped(resent, attempts_of(kwargs), batch)
 
 
@@ -144,4 +145,5 @@ async def _fail(
 ) -> None:
     """Ends the call, unless another worker has claimed it through another message."""
     if await ledger.run(claim(call, attempt, worker)) is None:
-        await ledger.run(finish(call, attempt, Event.FAIL, "", outcome.SerializeToString()))
+        sealed = ledger.seals.outcome(call, State.FAILED, 0, outcome.SerializeToString())
+        await ledger.run(finish(call, attempt, Event.FAIL, "", sealed))

@@ -73,6 +73,9 @@ class WorkerMetrics:
     def message_resent(self, queue: str) -> None:
         self.observe("forebay_messages_resent_total", (queue,))
 
+    def message_refused(self, reason: str) -> None:
+        self.observe("forebay_messages_refused_total", (reason,))
+
     def report(self) -> None:
         """Reports what a child has counted, soon; does nothing in the main process."""
         if self._is_child:

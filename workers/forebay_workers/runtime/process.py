@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from forebay.checks import CheckFactory, load_checks
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.replication import Replicas
+from forebay_backends.ledger.seals import Seals
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, load_settings
+from forebay_backends.signing.keyring import Keyring
 from forebay_backends.telemetry.tracing import make_tracing
 from forebay_workers.handler.control_channel import ControlChannel
 from forebay_workers.handler.ledger_clock import LedgerClock
@@ -100,7 +102,8 @@ class Runtime:
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
         metrics = _worker.metrics
         observe = metrics.ledger if metrics is not None else None
-        return BlockingLedger(settings.backends().ledger, replicas, observe)
+        server, seals = settings.backends().ledger, Seals(keyring())
+        return BlockingLedger(server, replicas, observe, seals)
 
     def _make_control_channel(self) -> ControlChannel:
         parent = _worker.pid if os.getpid() != _worker.pid else None
@@ -143,6 +146,7 @@ class Worker:
         self.lock = threading.Lock()
         self.keeper: LeaseKeeper | None = None
         self.metrics: WorkerMetrics | None = None
+        self.keyring: Keyring | None = None
 
     @property
     def is_hosted(self) -> bool:
@@ -177,6 +181,24 @@ def hosted_worker(settings: Settings) -> Iterator[None]:
 
 def settings() -> Settings:
     return _worker.settings or load_settings()
+
+
+def keyring() -> Keyring:
+    """The keys that sign and verify messages; a forked child has those of its parent.
+
+    Raises SettingsError when they are first read.
+    """
+    worker = _worker
+    if worker.keyring is None:
+        worker.keyring = settings().keyring()
+        if worker.keyring.is_on:
+            worker.keyring.on_refused = _count_refused
+    return worker.keyring
+
+
+def _count_refused(reason: str) -> None:
+    if _worker.metrics is not None:
+        _worker.metrics.message_refused(reason)
 
 
 def runtime() -> Runtime:

@@ -26,6 +26,7 @@ from celery.signals import (
 from forebay_backends.aio.outage_log import RepeatFilter
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.process.memory import freeze_startup_objects
+from forebay_backends.settings import SettingsError
 from forebay_backends.telemetry.log_lines import JsonLines, TextLines, label_log_records
 from forebay_backends.telemetry.tracing import TracingError, import_tracing
 from forebay_workers.celery_hooks.hidden_bodies import HiddenBodies
@@ -33,7 +34,7 @@ from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
 from forebay_workers.metrics.option import add_option
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
 from forebay_workers.runtime.green_threads import green_threads_problem
-from forebay_workers.runtime.process import current_worker, flush_spans, settings
+from forebay_workers.runtime.process import current_worker, flush_spans, keyring, settings
 
 _DROPPING_LOGGER = "celery.worker.consumer.consumer"
 _REPEATING_LOGGERS = (
@@ -74,6 +75,10 @@ def on_worker_init(sender: Any, **_: object) -> None:
         _import_tracing()
         freeze_startup_objects()  # before any fork, so that children share it
         _filter_logs()
+    try:
+        keyring()
+    except SettingsError as error:
+        raise SystemExit(f"forebay: {error}") from None
     worker.id = f"{sender.hostname}.{uuid.uuid4()}"
     worker.pid = os.getpid()
     worker.slots = max(1, sender.concurrency or 1)
@@ -122,7 +127,8 @@ def on_worker_ready(sender: Any, **_: object) -> None:
     if presence.pool == "prefork" and sender.hub is not None:
         # By default Celery checks its children every 5 s.
         sender.hub.call_repeatedly(CHECK_INTERVAL_S, sender.pool.maintain_pool)
-    worker.keeper = LeaseKeeper(presence, settings(), lambda: _consumed(sender), worker.metrics)
+    consumed = lambda: _consumed(sender)  # noqa: E731
+    worker.keeper = LeaseKeeper(presence, settings(), consumed, worker.metrics, keyring())
     worker.keeper.start()
 
 
@@ -163,6 +169,7 @@ def _presence(consumer: Any) -> WorkerPresence:
         slots=worker.slots,
         pool=type(consumer.pool).__module__.rpartition(".")[2],
         version=version("forebay"),
+        signing_keys=keyring().ids,
         serves={name: task.serves for name, task in app.tasks.items() if hasattr(task, "serves")},
     )
 

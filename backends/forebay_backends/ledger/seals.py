@@ -1,0 +1,193 @@
+"""Seals on the bytes of calls that go through the ledger, and what each is bound to.
+
+The ledger's scripts have no keys: they store and publish sealed bytes without looking into them.
+Gateways seal requests and their metadata, workers seal items and outcomes, and both seal the
+frames that they publish themselves. Whoever opens a seal names what the bytes must be: the call
+and, of items, the ordinal; so bytes of one call can't be put into another. An outcome of success
+is bound to the number of items, so that a stream can't be cut short.
+
+What scripts write by themselves has no seal, such as the end of a call whose deadline passed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from forebay.errors import ItemsLost
+from forebay_backends.ledger.frames import (
+    CallEvent,
+    Ending,
+    Initial,
+    Item,
+    TransientItem,
+)
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.attempts import Begun
+from forebay_backends.ledger.operations.calls import CallSnapshot, NewCall
+from forebay_backends.ledger.operations.inspection import Description
+from forebay_backends.ledger.outcome import outcome_of_error
+from forebay_backends.signing.keyring import NO_KEYS, Keyring, SignatureError, is_sealed
+
+_ALTERED = "the {} of this call in the ledger has no valid signature"
+
+
+class Seals:
+    """Seals and opens with the keys of this process; does nothing if there are none."""
+
+    def __init__(self, keyring: Keyring = NO_KEYS) -> None:
+        self.keyring = keyring
+
+    # Gateways to workers.
+
+    def new_call(self, call: CallKey, new: NewCall) -> NewCall:
+        """The record with sealed request and metadata."""
+        if not self.keyring.is_on:
+            return new
+        seal = self.keyring.seal
+        return replace(
+            new,
+            request=seal(new.request, "request", call, new.method),
+            metadata=seal(new.metadata, "metadata", call, new.method),
+        )
+
+    def begun(self, call: CallKey, begun: Begun) -> Begun:
+        """What a worker needs, opened; raises ItemsLost if it was altered."""
+        request, metadata = begun.request, begun.metadata
+        try:
+            if begun.inputs is None:
+                request = self.keyring.open(request, "request", call, begun.method)
+            metadata = self.keyring.open(metadata, "metadata", call, begun.method)
+        except SignatureError as error:
+            raise self._lost(error, "request") from error
+        return replace(begun, request=request, metadata=metadata)
+
+    def input(self, call: CallKey, ordinal: int, request: bytes) -> bytes:
+        """A request of a stream."""
+        return self.keyring.seal(request, "input", call, ordinal)
+
+    def open_input(self, call: CallKey, ordinal: int, sealed: bytes) -> bytes:
+        """Raises ItemsLost if it was altered."""
+        try:
+            return self.keyring.open(sealed, "input", call, ordinal)
+        except SignatureError as error:
+            raise self._lost(error, f"request {ordinal}") from error
+
+    # Workers to gateways.
+
+    def item(self, call: CallKey, ordinal: int, item: bytes) -> bytes:
+        """A stored item; a unary method's response is item 0."""
+        return self.keyring.seal(item, "item", call, ordinal)
+
+    def open_item(self, call: CallKey, ordinal: int, sealed: bytes) -> bytes:
+        """Raises ItemsLost if it was altered."""
+        try:
+            return self.keyring.open(sealed, "item", call, ordinal)
+        except SignatureError as error:
+            raise self._lost(error, f"item {ordinal}") from error
+
+    def transient(self, call: CallKey, item: bytes) -> bytes:
+        return self.keyring.seal(item, "transient item", call)
+
+    def initial(self, call: CallKey, metadata: bytes) -> bytes:
+        return self.keyring.seal(metadata, "initial metadata", call)
+
+    def outcome(self, call: CallKey, state: State, count: int, outcome: bytes) -> bytes:
+        """The outcome of a call that ends in `state` with `count` items."""
+        return self.keyring.seal(outcome, "outcome", call, *_end(state, count))
+
+    def event(self, call: CallKey, event: CallEvent) -> CallEvent:
+        """An event of the gateway's channel, opened; raises SignatureError."""
+        open_ = self.keyring.open
+        match event:
+            case Item(ordinal, sealed):
+                return Item(ordinal, open_(sealed, "item", call, ordinal))
+            case TransientItem(sealed):
+                return TransientItem(open_(sealed, "transient item", call))
+            case Initial(sealed):
+                return Initial(open_(sealed, "initial metadata", call))
+            case Ending():
+                return self._ending(call, event)
+        return event
+
+    def is_certain(self, event: CallEvent) -> bool:
+        """Whether the event was sealed, or its forgery would do no harm.
+
+        Scripts publish the end of a call that no handler ended, and have no keys. Anyone who may
+        publish can publish such a frame, so the ledger must confirm it.
+        """
+        return not (self.keyring.is_required and isinstance(event, Ending) and not event.outcome)
+
+    def snapshot(self, call: CallKey, snapshot: CallSnapshot) -> CallSnapshot:
+        """What the ledger reports of a call, opened."""
+        ending = None if snapshot.ending is None else self.ending(call, snapshot.ending)
+        initial = self._or_none(snapshot.initial, "initial metadata", call)
+        transient = self._or_none(snapshot.transient, "transient item", call)
+        return replace(snapshot, ending=ending, initial=initial, transient=transient)
+
+    def ending(self, call: CallKey, ending: Ending) -> Ending:
+        """How the call ended, opened; it ended with ITEMS_LOST if its outcome was altered."""
+        try:
+            return self._ending(call, ending)
+        except SignatureError as error:
+            outcome = outcome_of_error(self._lost(error, "outcome")).SerializeToString()
+            return replace(ending, state=State.FAILED, reason="", outcome=outcome, response=None)
+
+    def description(self, call: CallKey, described: Description) -> Description:
+        """What the ledger tells of a call to somebody who does not watch it, opened."""
+        ending = described.ending
+        if ending is not None:
+            opened = self.ending(call, ending)
+            described = replace(described, state=opened.state, outcome=opened.outcome)
+        if described.last_item is not None:
+            at = max(described.count - 1, 0)
+            described = replace(described, last_item=self.open_item(call, at, described.last_item))
+        if described.progress is not None:
+            progress = self._or_none(described.progress, "transient item", call)
+            described = replace(described, progress=progress or None)
+        return described
+
+    # Frames that gateways and workers publish themselves.
+
+    def frame(self, frame: bytes) -> bytes:
+        return self.keyring.seal(frame, "frame")
+
+    def open_frame(self, frame: bytes) -> tuple[bytes, bool]:
+        """The frame, and whether it counts as signed; raises SignatureError for a bad seal.
+
+        Scripts publish frames without seals: only of those of other kinds one is to be demanded.
+        """
+        if not is_sealed(frame):
+            return frame, not self.keyring.is_required
+        return self.keyring.open(frame, "frame"), True
+
+    def _ending(self, call: CallKey, ending: Ending) -> Ending:
+        if not ending.outcome and ending.state is not State.SUCCEEDED:
+            return ending  # a script ended the call
+        end = _end(ending.state, ending.count)
+        response = ending.response
+        if response is not None:
+            response = self.keyring.open(response, "item", call, 0)
+        outcome = self.keyring.open(ending.outcome, "outcome", call, *end)
+        return replace(ending, outcome=outcome, response=response)
+
+    def _or_none(self, sealed: bytes, kind: str, call: CallKey) -> bytes:
+        """Opened; nothing if it was altered: callers get none then."""
+        try:
+            return self.keyring.open(sealed, kind, call) if sealed else b""
+        except SignatureError as error:
+            self.keyring.refused(error)
+            return b""
+
+    def _lost(self, error: SignatureError, what: str) -> ItemsLost:
+        self.keyring.refused(error)
+        return ItemsLost(_ALTERED.format(what))
+
+
+def _end(state: State, count: int) -> tuple[State, int | str]:
+    # An attempt that fails may have stored fewer items than one before it.
+    return state, count if state is State.SUCCEEDED else "-"
+
+
+NO_SEALS = Seals()
+"""Seals nothing."""

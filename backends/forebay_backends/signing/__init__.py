@@ -1,0 +1,1 @@
+"""Signatures of the messages between gateways and workers."""

@@ -1,0 +1,61 @@
+"""The keys that sign messages, as a TOML file has them. Pure.
+
+    [keys]
+    2026-11 = "32 random bytes in base64"
+    2026-05 = "…"
+
+The first key signs, and all of them verify. So keys rotate without a pause: add the new one behind
+the old one at every process, move it to the front, and remove the old one.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from base64 import b64decode
+from dataclasses import dataclass, field
+
+LEAST_BYTES = 32
+"""As many as the HMAC's hash has: fewer would be easier to guess, more add nothing."""
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAKE_ONE = "make one by `openssl rand -base64 32`"
+
+
+@dataclass(frozen=True)
+class SigningKeys:
+    """Secrets by their ids; `signer` is the id of the one that signs."""
+
+    secrets: dict[str, bytes] = field(repr=False)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The first signs."""
+        return tuple(self.secrets)
+
+
+def parse_keys(text: str) -> SigningKeys:
+    """Raises ValueError, whose message shows no part of a key."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        # Its message may quote the line, with the key in it.
+        raise ValueError('it is no TOML; expected [keys], then ID = "BASE64" a line') from None
+    keys = content.get("keys")
+    if set(content) != {"keys"} or not isinstance(keys, dict) or not keys:
+        raise ValueError('expected the table [keys] alone, with at least one ID = "BASE64"')
+    return SigningKeys({name: _secret(name, value) for name, value in keys.items()})
+
+
+def _secret(name: str, value: object) -> bytes:
+    if not _ID.fullmatch(name):
+        raise ValueError(
+            f"{name[:80]!r} is no id of a key; expected 1 to 64 of A-Z, a-z, 0-9 and . _ - (in "
+            'quotes if there is a dot, such as "2026.11")'
+        )
+    try:
+        secret = b64decode(value, validate=True) if isinstance(value, str) else b""
+    except ValueError:
+        secret = b""
+    if len(secret) < LEAST_BYTES:
+        raise ValueError(f"key {name}: expected {LEAST_BYTES} bytes or more in base64; {_MAKE_ONE}")
+    return secret
