@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from forebay_backends.signing.keys import SigningKeys, parse_keys
 
 REFRESH_S = 10.0
 """How often the file of the keys is looked at."""
+_LOG_INTERVAL_S = 1.0
 _SEAL = 0x07
 _MAC_BYTES = 32
 _NO_KEYS = SigningKeys({})
@@ -53,6 +55,7 @@ class Keyring:
         self.is_required = required and self.is_on
         self.on_refused: Callable[[str], None] = lambda reason: None
         self.files: WatchedFiles | None = None
+        self._logged_at: dict[str, float] = {}
         if path is not None:
             self.files = WatchedFiles("the signing keys", [path], lambda: self._load(path))
 
@@ -112,9 +115,12 @@ class Keyring:
         return content
 
     def refused(self, error: SignatureError) -> None:
-        """Counts and logs what was refused, without its content."""
+        """Counts and logs what was refused, without its content; of a flood, one line a second."""
         self.on_refused(error.reason)
-        _log.warning("a message is refused: %s", error)
+        text, now = str(error), time.monotonic()
+        if now - self._logged_at.get(text, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
+            self._logged_at[text] = now
+            _log.warning("a message is refused: %s", error)
 
     def _load(self, path: Path) -> None:
         self._keys = _read(path)

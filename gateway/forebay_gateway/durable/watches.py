@@ -22,6 +22,7 @@ from forebay_backends.ledger.errors import RETRY_AFTER_S
 from forebay_backends.ledger.frames import (
     BatchHeartbeat,
     CallEvent,
+    Ending,
     GatewayFrame,
     Lost,
     Recall,
@@ -250,16 +251,25 @@ class Watches:
         for listener in self._listeners:
             listener.on_frame(key, event)
 
+    def _confirm(self, key: str) -> None:
+        self._unconfirmed.add(key)
+        self._confirm_now.set()
+
     def _on_event(self, key: str, event: CallEvent) -> None:
         watches = self._watches.get(key)
         if watches is None:
             return
         seals = self._ledger.seals
         if not seals.is_certain(event):
-            self._unconfirmed.add(key)
-            self._confirm_now.set()
+            self._confirm(key)
             return
-        event = seals.event(watches[0].call, event)
+        try:
+            event = seals.event(watches[0].call, event)
+        except SignatureError as error:
+            seals.keyring.refused(error)
+            if isinstance(event, Ending):
+                self._confirm(key)
+            return
         for one in watches:
             if isinstance(event, RequestWindowOpen):
                 one.request_window_open.set()
