@@ -185,6 +185,10 @@ def test_wrong_tls_settings_are_refused_and_reported(tls: Site, wrong: str, expe
 def test_verification_is_turned_off_by_the_url_alone(tls: Site) -> None:
     url = f"rediss://127.0.0.1:{tls.redis_port}/2?ssl_cert_reqs=none"
     variables = tls.variables(FOREBAY_TLS_CA=str(tls.others.ca), FOREBAY_LEDGER_URL=url)
+    refused = doctor(variables)
+    assert "ledger_url has ssl_cert_reqs=none" in refused
+    assert "insecure = true" in refused
+    variables["FOREBAY_INSECURE"] = "true"
     with stub_of(variables) as stub:
         calls_succeed(stub)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,6 +22,7 @@ from forebay_backends.settings.spiffe_patterns import SpiffePattern
 from forebay_backends.settings.tenant_settings import TenantName, TenantSettings
 from forebay_backends.settings.values import Seconds, WholePath
 from forebay_backends.signing.keyring import NO_KEYS, Keyring
+from forebay_backends.urls import unverified_option
 
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -217,6 +219,19 @@ class IdentitySettings(BaseModel):
         False, description="whether what can't be written to the audit log fails"
     )
 
+    @field_validator("insecure")
+    @classmethod
+    def _verified_backends(cls, value: bool, info: ValidationInfo) -> bool:
+        found = {} if value else dict(_unverified(info.data))
+        if found:
+            options = ", ".join(f"{name} has {option}" for name, option in found.items())
+            raise ValueError(
+                f"{options}, so that anyone on the way could pass for that server; remove the "
+                "option, and set tls_ca to the file of the CA if it is a private one; for tests, "
+                "insecure = true allows it"
+            )
+        return value
+
     @field_validator("auth")
     @classmethod
     def _spiffe_with_certificates(cls, value: AuthSettings, info: ValidationInfo) -> AuthSettings:
@@ -236,6 +251,18 @@ class IdentitySettings(BaseModel):
         except ValueError as error:
             problem = str(error)
         raise SettingsError(f"signing_keys = {str(self.signing_keys)!r}: {problem}")
+
+
+def _unverified(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings whose URLs turn verification off, and by which option."""
+    urls = {name: settings.get(name) for name in ("ledger_url", "broker_url", "result_url")}
+    for name, application in (settings.get("applications") or {}).items():
+        urls[f"applications.{name}.broker_url"] = application.broker_url
+        urls[f"applications.{name}.result_url"] = application.result_url
+    for name, url in urls.items():
+        option = unverified_option(url) if url else None
+        if option is not None:
+            yield name, option
 
 
 def _is_safe_url(text: str) -> bool:

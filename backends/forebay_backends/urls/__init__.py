@@ -12,6 +12,7 @@ from forebay_backends.urls.parsing import BackendUrlError
 from forebay_backends.urls.redaction import redacted, scheme_only
 from forebay_backends.urls.redis_server import Kind, RedisServer, is_redis, redis_server
 from forebay_backends.urls.tls import Tls
+from forebay_backends.urls.verification import unverified_option
 
 __all__ = [
     "HIGHEST_PRIORITY",
@@ -31,4 +32,5 @@ __all__ = [
     "redis_server",
     "scheme_only",
     "sentinel_options",
+    "unverified_option",
 ]

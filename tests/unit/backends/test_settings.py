@@ -451,7 +451,7 @@ def test_an_application_has_the_main_certificates_or_its_own(tmp_path: Path) -> 
         f'tls_key = "{pem["key"]}"\n'
         '[applications.shop]\nbroker_url = "rediss://shop"\n'
         f'tls_ca = "{pem["own_ca"]}"\n'
-        '[applications.mail]\nbroker_url = "amqps://mail?ssl_cert_reqs=none"\n'
+        '[applications.mail]\nbroker_url = "amqps://mail?ssl_ca_certs=/other.pem"\n'
         f'tls_certificate = "{pem["own_certificate"]}"\n'
     )
     settings = load_settings()
@@ -459,11 +459,32 @@ def test_an_application_has_the_main_certificates_or_its_own(tmp_path: Path) -> 
     for name in ("shop", "mail"):
         tls = settings.application(name).broker.tls
         assert tls is not None
-        found[name] = [Path(path).stem for path in (tls.ca, tls.certificate, tls.key)], tls.verify
+        found[name] = [Path(path).stem for path in (tls.ca, tls.certificate, tls.key)]
     assert found == {
-        "shop": (["own_ca", "certificate", "key"], True),
-        "mail": (["ca", "own_certificate", ""], False),  # one file may have both
+        "shop": ["own_ca", "certificate", "key"],
+        "mail": ["other", "own_certificate", ""],  # one file may have both
     }
+
+
+@pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "ssl_check_hostname=false"])
+def test_a_backend_that_is_not_verified_is_refused_unless_insecure(option: str) -> None:
+    shop = {"broker_url": f"amqps://shop?{option}", "result_url": f"rediss://shop?{option}"}
+    given = {
+        "ledger_url": f"rediss://ledger?{option}",
+        "broker_url": f"sentinels://broker/m?{option}",
+        "result_url": f"rediss://results?{option}",
+        "applications": {"shop": shop, "safe": {"broker_url": "amqps://safe"}},
+    }
+    with pytest.raises(SettingsError) as caught:
+        given_settings(**given)
+    message = str(caught.value)
+    names = ("ledger_url", "broker_url", "result_url", "applications.shop.broker_url")
+    for name in (*names, "applications.shop.result_url"):
+        assert f"{name} has {option}" in message
+    assert "insecure = true" in message
+    assert "safe" not in message
+    assert given_settings(**given, insecure=True).insecure
+    given_settings(ledger_url="rediss://ledger?ssl_cert_reqs=required", result_url="db+sqlite://a")
 
 
 def test_variables_set_applications_or_parts_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
