@@ -89,18 +89,19 @@ class RabbitMQ:
     @contextlib.contextmanager
     def out_of_memory(self) -> Iterator[None]:
         """Turns on the memory alarm during the block: publishers block, without an error."""
-        self._control("set_vm_memory_high_watermark", "0.0000001")
+        self.control("set_vm_memory_high_watermark", "0.0000001")
         try:
             yield
         finally:
-            self._control("set_vm_memory_high_watermark", "0.4")
+            self.control("set_vm_memory_high_watermark", "0.4")
 
     def connections(self, *columns: str) -> list[list[str]]:
         """What the node says of each of its connections."""
-        listed = self._control("list_connections", "--quiet", "--no-table-headers", *columns)
+        listed = self.control("list_connections", "--quiet", "--no-table-headers", *columns)
         return [line.split("\t") for line in listed.splitlines()]
 
-    def _control(self, *command: str) -> str:
+    def control(self, *command: str) -> str:
+        """The output of `rabbitmqctl`."""
         node = self.env["RABBITMQ_NODENAME"]
         ran = subprocess.run(
             [str(SERVER.parent / "rabbitmqctl"), "--node", node, *command],

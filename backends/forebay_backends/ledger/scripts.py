@@ -36,6 +36,7 @@ _COMMENT = re.compile(r"^ *--.*\n|  --.*$", re.MULTILINE)
 _STATEMENT = re.compile(r"^(?=local |setmetatable)", re.MULTILINE)
 _NAME = re.compile(r"local (?:function )?(\w+)")
 _WORD = re.compile(r"\w+")
+_CALLED = re.compile(r"redis\.p?call\('(\w+)'")
 
 
 @cache
@@ -88,6 +89,20 @@ def _needed(library: Sequence[str], operation: str) -> list[str]:
 
 def _lua_list(words: Iterable[str]) -> str:
     return "{" + ", ".join(f"'{word}'" for word in words) + "}"
+
+
+@cache
+def commands_of_scripts() -> frozenset[str]:
+    """The commands that scripts call, in lower case."""
+    lua = files("forebay_backends.ledger") / "lua"
+    texts = (
+        file.read_text()
+        for folder in lua.iterdir()
+        if folder.is_dir()
+        for file in folder.iterdir()
+        if file.name.endswith(".lua")
+    )
+    return frozenset(name.lower() for text in texts for name in _CALLED.findall(text))
 
 
 def load_all(in_cluster: bool) -> None:

@@ -240,6 +240,11 @@ class IdentitySettings(BaseModel):
             raise ValueError('spiffe needs callers\' certificates: set tls.client_auth = "require"')
         return value
 
+    @property
+    def obeys_remote_control(self) -> bool:
+        """Whether workers listen to Celery's remote control."""
+        return self.signing_keys is None or self.remote_control
+
     def keyring(self) -> Keyring:
         """The keys that sign and verify messages, read now; raises SettingsError."""
         if self.signing_keys is None:

@@ -34,6 +34,7 @@ from forebay_gateway.cli.plain_checks import (
     plain_findings,
 )
 from forebay_gateway.cli.served_methods import is_known, served_methods
+from forebay_gateway.cli.signing_checks import signing_finding
 from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
 from forebay_gateway.plain.brokers.base import PlainResults
 from forebay_gateway.plain.brokers.choice import make_results
@@ -71,12 +72,16 @@ async def examine(
     findings = [await _checked("ledger", _ledger(settings))] if ours else []
     if needs_main_broker(methods):
         note = ", the ledger's server" if settings.backends().broker_is_ledger else ""
-        broker = _broker(settings.application(), queues, note)
+        control = settings.obeys_remote_control
+        broker = _broker(settings.application(), queues, note, remote_control=control)
         findings.append(await _checked("broker", broker))
     findings += await _applications(settings, methods)
     if ours:
+        workers = await find_workers(settings)
+        signing = signing_finding(settings, workers or ())
+        findings += [] if signing is None else [signing]
         if served is None:
-            served = served_methods(ours, await find_workers(settings), {})
+            served = served_methods(ours, workers, {})
         names = {method.name for method in ours}
         findings += _workers([method for method in served if method.name in names])
     gateways = [await _gateway(one, target) for one in read_targets(target.addresses)]
@@ -195,7 +200,11 @@ def _acl_fix(
 
 
 async def _broker(
-    application: CeleryApplication, queues: Sequence[str] = (), note: str = ""
+    application: CeleryApplication,
+    queues: Sequence[str] = (),
+    note: str = "",
+    *,
+    remote_control: bool = True,
 ) -> Finding:
     """The broker of an application; `note` is added to the address of one that works."""
     subject, where = application.called("broker"), application.broker
@@ -204,7 +213,7 @@ async def _broker(
         wrong = await _wrong_server(subject, where, setting)
         if wrong is not None:
             return wrong
-        await _try_broker(where, queues)
+        await _try_broker(where, queues, remote_control=remote_control)
     except BackendUnavailable as error:
         return Finding(subject, False, *_problem(where, error, setting))
     return Finding(subject, True, f"{where.shown}{note}")
@@ -218,9 +227,11 @@ async def _wrong_server(
     return None if problem is None else Finding(subject, False, problem, f"set {setting} to that")
 
 
-async def _try_broker(where: RedisServer | AmqpServer, queues: Sequence[str]) -> None:
+async def _try_broker(
+    where: RedisServer | AmqpServer, queues: Sequence[str], *, remote_control: bool
+) -> None:
     if isinstance(where, RedisServer):
-        await try_redis_broker(where, queues)
+        await try_redis_broker(where, queues, remote_control=remote_control)
     else:
         await try_amqp_broker(where, queues)
 

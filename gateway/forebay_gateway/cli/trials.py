@@ -90,7 +90,9 @@ async def _try_pub_sub(ledger: Ledger, where: RedisServer, channel: str) -> None
             await client.aclose()
 
 
-async def try_redis_broker(where: RedisServer, queues: Sequence[str]) -> None:
+async def try_redis_broker(
+    where: RedisServer, queues: Sequence[str], *, remote_control: bool
+) -> None:
     """Pushes and pops a message of its own; removes nothing from each of the routes' queues."""
     server = Ledger(where, "the broker")
     try:
@@ -99,8 +101,10 @@ async def try_redis_broker(where: RedisServer, queues: Sequence[str]) -> None:
             for name in queue_lists(queue):
                 await _run(server, "LREM", server.name(name), 0, _NAME)
         await _run(server, "SMEMBERS", server.name(_KOMBU_BINDINGS))
-        async with server.redis.pubsub() as pubsub:
-            await server.within_timeout(pubsub.subscribe(server.name(f"/{where.db}.celery.pidbox")))
+        if remote_control:
+            pidbox = server.name(f"/{where.db}.celery.pidbox")
+            async with server.redis.pubsub() as pubsub:
+                await server.within_timeout(pubsub.subscribe(pidbox))
         own = server.name(f"forebay:doctor:{uuid.uuid4()}")
         await _run(server, "LPUSH", own, b"")
         await _run(server, "BRPOP", own, 1)

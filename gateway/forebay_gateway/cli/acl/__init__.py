@@ -1,0 +1,1 @@
+"""`forebay acl`: the least rights of gateways and workers at Redis and RabbitMQ."""

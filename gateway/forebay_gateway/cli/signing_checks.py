@@ -1,0 +1,47 @@
+"""Compares the signing keys of these settings with those that workers have announced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forebay_backends.ledger.presence import WorkerPresence
+from forebay_backends.settings import Settings, SettingsError
+from forebay_gateway.cli.finding import Finding
+
+_SUBJECT = "signing keys"
+_SAME_FILE = "give all gateways and workers the same keys: docs/hardening.md has the order"
+
+
+def signing_finding(settings: Settings, workers: Sequence[WorkerPresence]) -> Finding | None:
+    """None if neither these settings nor any worker has keys."""
+    try:
+        keyring = settings.keyring()
+    except SettingsError as error:
+        return Finding(_SUBJECT, False, str(error), "correct the file")
+    if not keyring.is_on and not any(worker.signing_keys for worker in workers):
+        return None
+    problems = [
+        f"worker {worker.worker} {problem}"
+        for worker in workers
+        if (problem := _problem(keyring.ids, worker.signing_keys)) is not None
+    ]
+    if problems:
+        return Finding(_SUBJECT, False, "; ".join(problems), _SAME_FILE)
+    signer, *others = keyring.ids
+    description = f"{signer} signs" + (f"; {', '.join(others)} verify, too" if others else "")
+    if not keyring.is_required:
+        description += "; messages without a signature are accepted (signing_required = false)"
+    return Finding(_SUBJECT, True, description)
+
+
+def _problem(ours: Sequence[str], theirs: Sequence[str]) -> str | None:
+    """Why a worker with their keys can't work with a gateway with ours."""
+    if not theirs:
+        return "has no keys"
+    if not ours:
+        return f"signs with {theirs[0]}, and these settings have no signing_keys"
+    if ours[0] not in theirs:
+        return f"does not have {ours[0]}, which signs here"
+    if theirs[0] not in ours:
+        return f"signs with {theirs[0]}, which these settings do not have"
+    return None
