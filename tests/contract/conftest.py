@@ -6,15 +6,25 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import redis
 
 from forebay_backends.embedded.server import EmbeddedServer
 from forebay_backends.ledger import large_messages
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
+from forebay_gateway.cli.acl.redis_rules import ledger_rules, worker_broker_rules
 from tests.contract.channel import Channel
 from tests.contract.plain_site import CONFIGURATIONS, PlainSite, backends_of, plain_site
 from tests.harness import redis_server, short_folder
 from tests.rabbitmq import RabbitMQ
+
+TEST_QUEUES = ("queue",)
+TEST_COMMANDS = (
+    *("flushall", "keys", "hgetall", "hlen", "type", "ttl", "config|get", "config|set"),
+    *("zincrby", "scan", "client|list", "replicaof", "flushdb", "zadd", "dbsize", "monitor"),
+    *("script|flush", "memory|usage", "object|encoding", "lrange"),
+)
+"""What tests of the ledger use beside its operations."""
 
 BACKENDS = ("embedded", "redis", "rabbitmq+redis", "rabbitmq+embedded")
 
@@ -64,12 +74,15 @@ def plain(request: pytest.FixtureRequest) -> Iterator[PlainSite]:
         yield site
 
 
-@pytest.fixture(scope="session", params=("embedded", "redis"))
+@pytest.fixture(
+    scope="session",
+    params=("embedded", "redis", pytest.param("least rights", marks=pytest.mark.variant)),
+)
 def ledger_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of each kind that a ledger can use, without broker and processes."""
-    if request.param == "redis":
+    if request.param != "embedded":
         with redis_server() as url:
-            yield url
+            yield url if request.param == "redis" else with_least_rights(url)
         return
     with short_folder() as folder, EmbeddedServer(folder / "data") as server:
         yield server.url
@@ -110,6 +123,18 @@ def control(ledger: BlockingLedger) -> Iterator[Channel]:
     """A subscribed control channel of a worker process."""
     with Channel(ledger, "control") as channel:
         yield channel
+
+
+def with_least_rights(url: str) -> str:
+    """The server's URL for a user with the rights that `forebay acl` gives a worker.
+
+    Tests look at the server themselves, by commands that neither gateways nor workers use.
+    """
+    rules = ledger_rules("") | worker_broker_rules("", TEST_QUEUES, 0, remote_control=False)
+    tests = ("&*", "~another*", *(f"+{command}" for command in TEST_COMMANDS))
+    with redis.Redis.from_url(url) as admin:
+        admin.execute_command("ACL", "SETUSER", "w", "on", ">pw", *rules.words, *tests)
+    return url.replace("://", "://w:pw@")
 
 
 @contextlib.contextmanager
