@@ -22,6 +22,7 @@ from bench import (
     processes,
     random_products,
     saturated,
+    signing,
     tenants,
     tls,
     tokens,
@@ -63,6 +64,7 @@ MEASURES = (
     Measure((24,), tokens.measure, tokens.FULL, tokens.QUICK),
     Measure((25,), tls.measure, tls.FULL, tls.QUICK),
     Measure((26, 27), tenants.measure, tenants.FULL, tenants.QUICK),
+    Measure((28,), signing.measure, signing.FULL, signing.QUICK),
 )
 
 

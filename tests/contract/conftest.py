@@ -21,7 +21,7 @@ from tests.rabbitmq import RabbitMQ
 TEST_QUEUES = ("queue",)
 TEST_COMMANDS = (
     *("flushall", "keys", "hgetall", "hlen", "type", "ttl", "config|get", "config|set"),
-    *("zincrby", "scan", "client|list", "replicaof", "flushdb", "zadd", "dbsize", "monitor"),
+    *("zincrby", "scan", "client|list", "replicaof", "flushdb", "dump", "client|kill"),
     *("script|flush", "memory|usage", "object|encoding", "lrange"),
 )
 """What tests of the ledger use beside its operations."""

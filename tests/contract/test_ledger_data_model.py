@@ -11,7 +11,7 @@ import pytest
 
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.keys import KEYS, REAPING
+from forebay_backends.ledger.keys import KEYS, REAPING, begun_key
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
     begin,
@@ -217,6 +217,7 @@ async def test_the_keys_on_a_server_are_those_of_the_table(
 ) -> None:
     presence = WorkerPresence(WORKER, ("queue",), ("task",), slots=1, pool="solo", version="1")
     await announce(aio_ledger, presence)
+    found.ledger.set_once(begun_key("message"), 60_000)
     await aio_ledger.elected(REAPING, 60.0)
     await aio_ledger.ping()
     await aio_ledger.run(share("acme", NOBODY, Tokens(1.0, needed=1), [Use(1, 1)]))

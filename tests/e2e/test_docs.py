@@ -60,7 +60,7 @@ FROM_THE_TUTORIAL_ON = (
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 IN_TESTS_OF_THEIR_OWN = (
     *("install.md", "redis.md", "settings.md", "plain-tasks.md", "testing.md"),
-    *("several-applications.md", "import.md", "tls.md"),
+    *("several-applications.md", "import.md", "tls.md", "hardening.md"),
     "routes-file.md",  # tests/e2e/test_foreign_services.py
     "go.md",  # tests/e2e/test_go_client.py
     "typescript.md",  # tests/e2e/test_typescript_client.py
@@ -221,6 +221,16 @@ def test_a_shared_redis_is_set_up_as_the_page_says(tmp_path: Path) -> None:
         admin.execute_command("ACL", "SETUSER", *rules.text.split()[1:])
         reader.read(DOCS / "redis.md", "Share a Redis with other applications")
         assert_healthy(reader.env)
+
+
+def test_backends_are_hardened_as_the_page_says(tmp_path: Path) -> None:
+    with redis_server() as url:
+        reader = Reader(tmp_path, environment(FOREBAY_LEDGER_URL=url), {})
+        for section in ("Signed messages", "Least rights"):
+            reader.read(DOCS / "hardening.md", section)
+        keys = tmp_path / reader.env["FOREBAY_SIGNING_KEYS"]
+        assert keys.stat().st_mode & 0o077 == 0
+        assert_healthy({**reader.env, "FOREBAY_SIGNING_KEYS": str(keys)})
 
 
 def gateway_starts(folder: Path, section: str, instead: dict[str, str]) -> None:

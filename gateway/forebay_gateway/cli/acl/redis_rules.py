@@ -27,7 +27,18 @@ _CONSUME = frozenset(
     {
         *("brpop", "rpush", "sadd", "srem", "smembers", "exists", "watch", "unwatch"),
         *("hset", "hget", "hdel", "zadd", "zrem", "zrange", "zrevrangebyscore", "set", "del"),
-        *("eval", "evalsha", "script|load"),  # kombu's lock for messages that were not acknowledged
+        # kombu's scripts, and its lock for messages that were not acknowledged
+        *(
+            "eval",
+            "evalsha",
+            "script|load",
+            "script|exists",
+            "get",
+            "time",
+            "pexpire",
+            "pttl",
+            "zscore",
+        ),
     }
 )
 _PLAIN = re.compile(rb"[A-Za-z0-9._:/@-]")

@@ -1,0 +1,121 @@
+"""The cost of signatures: of one message by its size, and of calls.
+
+A message is signed and verified in this process. Systems with and without keys take turns for the
+calls, each with a gateway, a worker and a ledger of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc
+
+from bench import callers, systems
+from bench.cpu import cpu_ms, family
+from bench.load import WARM_UP_S
+from bench.rounds import Figure, Goal, Series, interleave
+from bench.saturated import grpc_load
+from bench.stage import Stage
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay_backends.signing.keyring import Keyring
+from forebay_backends.signing.keys import SigningKeys
+
+_SIZES = {"100 B": 100, "1 KiB": 1 << 10, "64 KiB": 64 << 10, "1 MiB": 1 << 20}
+_OFF, _ON = "not signed", "signed"
+_ROW = 28
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The number of rounds, the duration of a load, calls in flight, calls of one caller."""
+
+    rounds: int
+    load_s: float
+    in_flight: int
+    calls: int
+
+
+FULL = Plan(rounds=7, load_s=3.0, in_flight=64, calls=300)
+QUICK = Plan(rounds=1, load_s=0.5, in_flight=64, calls=50)
+
+
+@dataclass(frozen=True)
+class _System:
+    """What is measured of one system."""
+
+    cost: Callable[[], float]
+    ephemeral_p50: Callable[[], float]
+    durable_p50: Callable[[], float]
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """Messages, then calls."""
+    ring = Keyring(SigningKeys({"bench": b"k" * 32}))
+    sizes = {name: _message_cost(ring, bytes(size)) for name, size in _SIZES.items()}
+    found = interleave(plan.rounds, sizes)
+    small = Series("100 B", found["100 B"])
+    for number, name in enumerate(_SIZES):
+        title = "A message is signed and verified"
+        each = Series(name, found[name])
+        yield Figure(f"signing_message_{number}", title, "µs", each, small, row=_ROW)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        keys = folder / "keys.toml"
+        keys.write_text(f'[keys]\nbench = "{b64encode(b"k" * 32).decode()}"\n')
+        keys.chmod(0o600)
+        off = stack.enter_context(_system({}, plan))
+        on = stack.enter_context(_system({"FOREBAY_SIGNING_KEYS": str(keys)}, plan))
+        for key, title, unit, of in (
+            ("cpu", "Add, saturated, in gateway, worker and ledger", "µs of CPU", "cost"),
+            ("ephemeral", "Add, one caller, p50", "ms", "ephemeral_p50"),
+            ("durable", "Add, one caller, p50, durable", "ms", "durable_p50"),
+        ):
+            taken = interleave(plan.rounds, {_OFF: getattr(off, of), _ON: getattr(on, of)})
+            compared = Series(_ON, taken[_ON]), Series(_OFF, taken[_OFF])
+            yield Figure(f"signing_{key}", title, unit, *compared, Goal(1.15), row=_ROW)
+
+
+def _message_cost(ring: Keyring, content: bytes) -> Callable[[], float]:
+    repeats = max(20, min(5000, (4 << 20) // len(content)))
+
+    def cost() -> float:
+        begun = time.perf_counter()
+        for _ in range(repeats):
+            ring.open(ring.seal(content, "item", "/a", 1), "item", "/a", 1)
+        return (time.perf_counter() - begun) * 1e6 / repeats
+
+    return cost
+
+
+@contextmanager
+def _system(env: dict[str, str], plan: Plan) -> Iterator[_System]:
+    with systems.backend() as plain:
+        backend = replace(plain, product_env={**plain.product_env, **env})
+        with (
+            systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,
+            systems.gateway(backend) as (address, gateway_pid),
+            grpc.insecure_channel(address) as channel,
+        ):
+            stub = ComputeServiceStub(channel)
+
+            def cost() -> float:
+                pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
+                before = cpu_ms(pids)
+                load = grpc_load(address, "ephemeral", plan.in_flight, plan.load_s)
+                calls = load.rate * (plan.load_s + WARM_UP_S)
+                return (cpu_ms(pids) - before) * 1000 / calls
+
+            def p50(*, durable: bool) -> Callable[[], float]:
+                return lambda: callers.p50_ms(
+                    lambda: callers.add(stub, durable=durable), plan.calls
+                )
+
+            for durable in (False, True):
+                callers.p50_ms(lambda durable=durable: callers.add(stub, durable=durable), 20)
+            yield _System(cost, p50(durable=False), p50(durable=True))
