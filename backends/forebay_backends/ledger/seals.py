@@ -41,7 +41,7 @@ class Seals:
     # Gateways to workers.
 
     def new_call(self, call: CallKey, new: NewCall) -> NewCall:
-        """The record with sealed request and metadata."""
+        """The record with request, metadata and caller sealed, even if they are empty."""
         if not self.keyring.is_on:
             return new
         seal = self.keyring.seal
@@ -49,18 +49,20 @@ class Seals:
             new,
             request=seal(new.request, "request", call, new.method),
             metadata=seal(new.metadata, "metadata", call, new.method),
+            caller=seal(new.caller, "caller", call, new.method),
         )
 
     def begun(self, call: CallKey, begun: Begun) -> Begun:
         """What a worker needs, opened; raises ItemsLost if it was altered."""
-        request, metadata = begun.request, begun.metadata
+        request, open_ = begun.request, self.keyring.open
         try:
             if begun.inputs is None:
-                request = self.keyring.open(request, "request", call, begun.method)
-            metadata = self.keyring.open(metadata, "metadata", call, begun.method)
+                request = open_(request, "request", call, begun.method)
+            metadata = open_(begun.metadata, "metadata", call, begun.method)
+            caller = open_(begun.caller, "caller", call, begun.method)
         except SignatureError as error:
             raise self._lost(error, "request") from error
-        return replace(begun, request=request, metadata=metadata)
+        return replace(begun, request=request, metadata=metadata, caller=caller)
 
     def input(self, call: CallKey, ordinal: int, request: bytes) -> bytes:
         """A request of a stream."""

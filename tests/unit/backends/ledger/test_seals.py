@@ -9,6 +9,7 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Ending, Initial, Item, ItemsStored, TransientItem
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.attempts import Begun
 from forebay_backends.ledger.outcome import error_of_outcome
 from forebay_backends.ledger.seals import NO_SEALS, Seals
 from forebay_backends.signing.keyring import Keyring, SignatureError
@@ -85,3 +86,30 @@ def test_what_a_script_ends_is_to_be_confirmed() -> None:
     assert SEALS.is_certain(ending(State.SUCCEEDED, 1, b"sealed"))
     with pytest.raises(SignatureError):  # no script ends a call so
         SEALS.event(A, ending(State.SUCCEEDED, 0, b""))
+
+
+def test_a_worker_begins_with_what_a_gateway_wrote() -> None:
+    seal = SEALS.keyring.seal
+    parts = {name: seal(b"", name, A, "M") for name in ("request", "metadata", "caller")}
+
+    def begun(**changed: bytes) -> Begun:
+        sealed = {**parts, **changed}
+        return Begun(
+            "M",
+            sealed["request"],
+            None,
+            sealed["metadata"],
+            None,
+            0,
+            0,
+            live=False,
+            caller=sealed["caller"],
+        )
+
+    opened = SEALS.begun(A, begun())
+    assert (opened.request, opened.metadata, opened.caller) == (b"", b"", b"")
+    for name in parts:
+        others = [other for other in parts.values() if other != parts[name]]
+        for forged in (b"", b"forged", *others, seal(b"", name, B, "M"), seal(b"", name, A, "N")):
+            with pytest.raises(ItemsLost):
+                SEALS.begun(A, begun(**{name: forged}))
