@@ -57,7 +57,7 @@ class Keyring:
         self.files: WatchedFiles | None = None
         self._logged_at: dict[str, float] = {}
         if path is not None:
-            self.files = WatchedFiles("the signing keys", [path], lambda: self._load(path))
+            self.files = WatchedFiles("the file of signing keys", [path], lambda: self._load(path))
 
     @classmethod
     def read(cls, path: Path, *, required: bool) -> Keyring:
