@@ -201,7 +201,7 @@ class NativeConnection(asyncio.Protocol):
     # Events
 
     def _handle_events(self, events: Sequence[Event], *, read: bool) -> None:
-        idle = 0
+        idle = requests = 0
         streams = self.streams
         for event in events:
             if isinstance(event, DataReceived):
@@ -209,6 +209,7 @@ class NativeConnection(asyncio.Protocol):
                     idle += 1
                 streams.on_data(event)
             elif isinstance(event, RequestReceived):
+                requests += 1
                 streams.on_request(event)
             elif isinstance(event, StreamClosed):
                 streams.on_closed(event.stream_id)
@@ -224,6 +225,7 @@ class NativeConnection(asyncio.Protocol):
         if read:
             now = self.loop.time()
             self._lifetime.received(now, frames=len(events))
+            self._idle_frames.requested(requests)
             if idle and not self._idle_frames.received(idle, now):
                 self._end(ENHANCE_YOUR_CALM, b"too_many_frames")
 

@@ -7,6 +7,8 @@ nghttp2 limits resets, CONTINUATION frames, entries of SETTINGS, and acknowledge
 from __future__ import annotations
 
 _IDLE_FRAMES, _IDLE_FRAMES_PER_S = 10_000.0, 1_000.0
+_FRAMES_PER_REQUEST = 2
+"""gRPC's C core sends two WINDOW_UPDATEs with each RPC that it starts, before any response."""
 _BYTES_PER_IDLE_FRAME = 16
 """A caller may send a WINDOW_UPDATE for each frame of a response, and so few bytes have a frame."""
 _MAX_PING_STRIKES = 2
@@ -15,7 +17,9 @@ _MAX_PING_STRIKES = 2
 class IdleFrames:
     """Frames that carry nothing: SETTINGS, PING, WINDOW_UPDATE, empty DATA.
 
-    A connection has 10,000, gets 1,000 a second, and one for each 16 bytes that are sent to it.
+    A connection has 10,000, gets 1,000 a second, two for each request, and one for each 16 bytes
+    that are sent to it. Requests themselves are limited by the streams that may be open, and by
+    nghttp2's limit on resets.
     """
 
     __slots__ = ("_at", "_left")
@@ -26,6 +30,9 @@ class IdleFrames:
 
     def sent(self, size: int) -> None:
         self._left = min(_IDLE_FRAMES, self._left + size / _BYTES_PER_IDLE_FRAME)
+
+    def requested(self, count: int) -> None:
+        self._left += count * _FRAMES_PER_REQUEST
 
     def received(self, count: int, now: float) -> bool:
         """Whether the connection may go on."""

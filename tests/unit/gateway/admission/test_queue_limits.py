@@ -318,3 +318,21 @@ def test_only_queues_that_calls_asked_for_lately_are_in_use() -> None:
     assert queue.queues.in_use() == []
     queue.refusal()
     assert queue.queues.in_use() == ["q"]
+
+
+def test_a_tenant_waits_for_its_own_calls_and_not_for_those_of_others() -> None:
+    queue = Queue()
+    queue.observe(depth=10, seconds=60)
+    for held, ahead, is_refused in ((900, 0.0, False), (900, 900.0, True)):
+        request = QueueRequest("q", caller_holds=1, deadline_s=20, held=(held, ahead))
+        refusal = queue.queues.refusal(request)
+        assert isinstance(refusal, WaitExceedsDeadline) == is_refused, (ahead, refusal)
+
+
+def test_calls_that_the_gateway_holds_fill_the_queue() -> None:
+    queue = Queue()
+    queue.observe(depth=10)
+    assert queue.queues.refusal(QueueRequest("q", 1, held=(LIMIT - 100, 0.0))) is None
+    refusal = queue.queues.refusal(QueueRequest("q", 1, held=(LIMIT, 0.0), sees_figures=False))
+    assert isinstance(refusal, QueueFull)
+    assert str(LIMIT) not in refusal.message

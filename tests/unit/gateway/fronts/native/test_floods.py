@@ -28,6 +28,22 @@ def test_what_is_sent_allows_its_window_updates() -> None:
     assert not frames.received(1, now=0.0)
 
 
+def test_a_request_allows_the_window_updates_that_it_comes_with() -> None:
+    frames = IdleFrames(now=0.0)
+    for _ in range(20_000):
+        frames.requested(1)
+        assert frames.received(2, now=0.0)
+    assert frames.received(9_998, now=0.0)
+    assert not frames.received(1, now=0.0)
+
+
+def test_requests_do_not_save_up_idle_frames() -> None:
+    frames = IdleFrames(now=0.0)
+    frames.requested(1_000_000)
+    frames.received(0, now=1.0)
+    assert not frames.received(10_001, now=1.0)
+
+
 def test_the_third_ping_that_comes_too_early_is_one_too_many() -> None:
     pings = PingStrikes(min_interval_s=10.0)
     assert [pings.received(now) for now in (0.0, 1.0, 2.0, 3.0)] == [True, True, True, False]
