@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forebay_backends.settings import Settings, load_settings
+from forebay_backends.settings.load import given_settings
 from tests.certificates import Authority
 from tests.commands import run
 from tests.conftest import Up
@@ -68,6 +70,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "README.md",  # the home page
     *("traces-and-logs.md", "tokens.md", "tenants.md"),
     "identity.md",  # tests/e2e/test_audit.py, tests/unit/gateway/audit/test_entry.py
+    "quotas.md",  # its settings
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
     *("monitoring.md", "scaling.md"),  # tests/e2e/test_ops.py
 )
@@ -104,7 +107,7 @@ def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
     here = f"127.0.0.1:{free_port()}"
     # One gateway stands in for all gateways of the page: on loopback it serves what the last does.
     gateways = (
-        "0.0.0.0:50051",
+        "0.0.0.0:50051 --insecure",
         "gateway-1.internal:50051",
         "gateway-2.internal:50051",
         OWN_ADDRESS,
@@ -160,6 +163,14 @@ def test_two_tenants_see_their_own_calls_as_the_page_says(tmp_path: Path) -> Non
         )
         with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
             reader.read(DOCS / "tenants.md")
+
+
+@pytest.mark.parametrize("page", ["identity.md", "quotas.md"])
+def test_the_settings_of_a_page_are_valid(page: str) -> None:
+    tables = [block.text for block in blocks(DOCS / page) if block.language == "toml"]
+    assert tables
+    for text in tables:
+        given_settings(**tomllib.loads(text))
 
 
 def test_a_gateway_is_secured_as_the_page_says(tmp_path: Path) -> None:
