@@ -49,7 +49,11 @@ def short_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-VARIANT = ("FOREBAY_FRONT", *(identity_on.VARIABLES if identity_on.is_on() else ()))
+VARIANT = (
+    "FOREBAY_FRONT",
+    "FOREBAY_SIGNING_KEYS",
+    *(identity_on.VARIABLES if identity_on.is_on() else ()),
+)
 """Variables by which all tests run on another variant of Forebay."""
 
 
