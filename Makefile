@@ -64,17 +64,17 @@ ON_GRPC := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs call
   $(addprefix tests/contract/test_,$(addsuffix .py,calls resumption))
 
 # With TLS, API keys, a tenant's quotas and signed messages. Left out is what sends `authorization`
-# itself, and what speaks raw HTTP/2 in plain text.
+# itself, what speaks raw HTTP/2 in plain text, and what tests a gateway without identity.
 WITH_IDENTITY := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs calls_as_grpcs_aio \
   health lame_duck live long_calls long_statuses processes stalled_callers call_service)) \
-  $(addprefix tests/faults/test_,$(addsuffix .py,gateway_ending lost_workers)) \
   $(addprefix tests/contract/test_,$(addsuffix .py,calls resumption))
-SEND_TOKENS := test_metadata_goes_to_the_handler_and_back or test_credentials_are_not_stored
+WITHOUT_IDENTITY := test_metadata_goes_to_the_handler_and_back or test_credentials_are_not_stored \
+  or test_calls_can_be_seen_and_ended_on_loopback_only
 
 test-variants: setup ## Run further variants of tests: other failovers, longer battles, the front grpc, identity.
 	$(PYTEST) -m variant
 	FOREBAY_FRONT=grpc $(PYTEST) -m "not variant" $(ON_GRPC)
-	TEST_IDENTITY=on $(PYTEST) -m "not variant" -k "not ($(SEND_TOKENS))" $(WITH_IDENTITY)
+	TEST_IDENTITY=on $(PYTEST) -m "not variant" -k "not ($(WITHOUT_IDENTITY))" $(WITH_IDENTITY)
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis

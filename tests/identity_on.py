@@ -1,7 +1,7 @@
 """Runs tests with identity on: `TEST_IDENTITY=on`, as `make test-variants` does.
 
-Gateways have TLS, API keys, roles and a tenant with quotas; the tests' channels, which ask for no
-security, get what they need: the CA and a key that may do everything.
+Gateways have TLS, API keys, roles, a tenant with quotas, and signed messages; the tests' channels,
+which ask for no security, get what they need: the CA and a key that may do everything.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ VARIABLES = (
     "FOREBAY_TENANTS",
     "FOREBAY_CLIENT__CA",
     "FOREBAY_CLIENT__TOKEN_FILE",
+    "FOREBAY_SIGNING_KEYS",
 )
 """Set for gateways, workers and commands while identity is on."""
 
@@ -50,9 +52,11 @@ def enable() -> None:
     authority = Authority(folder)
     shown = authority.issue("gateway", "localhost", "127.0.0.1", "::1")
     key, token = new_key(_TENANT, (_ROLE,), "tests", None)
-    keys, token_file = folder / "keys.toml", folder / "token"
+    keys, token_file, signing = folder / "keys.toml", folder / "token", folder / "signing.toml"
     keys.write_text(written_keys([key]))
     token_file.write_text(token)
+    signing.write_text(f'[keys]\nfirst = "{b64encode(os.urandom(32)).decode()}"\n')
+    signing.chmod(0o600)
     values = (
         str(shown.certificate),
         str(shown.key),
@@ -61,6 +65,7 @@ def enable() -> None:
         json.dumps({_TENANT: {"in_flight": 100_000, "weight": 2}}),
         str(authority.ca),
         str(token_file),
+        str(signing),
     )
     os.environ.update(zip(VARIABLES, values, strict=True))
     credentials = grpc.composite_channel_credentials(
