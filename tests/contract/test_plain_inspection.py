@@ -57,7 +57,7 @@ def test_doctor_and_routes_show_the_workers_of_the_application(
     rows = [
         line.split("\t") for line in forebay("routes", plain, well).succeeded().out.splitlines()
     ]
-    assert [(row[2], *row[4:]) for row in rows[1:]] == [("plain", "2", "none")] * 2
+    assert [(row[2], *row[5:]) for row in rows[1:]] == [("plain", "2", "none")] * 2
 
 
 def test_doctor_and_a_starting_gateway_name_wrong_routes_and_a_wrong_result_url(
@@ -89,6 +89,7 @@ def test_routes_of_a_gateway_without_a_ledger_have_the_workers_of_the_settings(
     assert rows["tests.plain.v1.PlainService.Subtract"][2:] == [
         "plain",
         "plain task, runs once",
+        "tests.plain.v1.PlainService.Subtract",
         "2",
         "none",
     ]
