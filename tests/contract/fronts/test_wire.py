@@ -22,6 +22,7 @@ from tests.faults.raw_http2 import (
     request_frames,
     request_headers,
 )
+from tests.harness import eventually
 
 OK, CANCELLED, INVALID_ARGUMENT, DEADLINE_EXCEEDED = b"0", b"1", b"3", b"4"
 RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = b"8", b"12", b"13"
@@ -380,8 +381,12 @@ def test_a_reset_at_once_leaves_nothing(kind: str) -> None:
             reset = RstStreamFrame(stream, 8).serialize()
             connection.send(head(connection, HANG, stream=stream) + reset)
         assert still_serves(connection, stream=101)
-    seen = list(site.events.queue)
-    assert seen.count("began") == seen.count("cancelled")
+
+        def all_cancelled() -> bool:
+            seen = list(site.events.queue)
+            return seen.count("began") == seen.count("cancelled")
+
+        eventually(all_cancelled, "each handler that began is cancelled")
 
 
 def test_a_half_closed_stream_still_gets_its_responses(connection: RawConnection) -> None:
