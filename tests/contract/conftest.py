@@ -18,11 +18,12 @@ from tests.contract.plain_site import CONFIGURATIONS, PlainSite, backends_of, pl
 from tests.harness import redis_server, short_folder
 from tests.rabbitmq import RabbitMQ
 
-TEST_QUEUES = ("queue",)
+TEST_QUEUES = ("queue", "queue-list")
 TEST_COMMANDS = (
     *("flushall", "keys", "hgetall", "hlen", "type", "ttl", "config|get", "config|set"),
     *("zincrby", "scan", "client|list", "replicaof", "flushdb", "dump", "client|kill"),
-    *("script|flush", "memory|usage", "object|encoding", "lrange"),
+    *("script|flush", "memory|usage", "object|encoding", "lrange", "llen"),
+    *("copy", "zscore", "incrby"),
 )
 """What tests of the ledger use beside its operations."""
 

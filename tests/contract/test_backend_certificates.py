@@ -29,6 +29,8 @@ from forebay_backends.urls import RedisServer, celery_settings
 from forebay_gateway.plain.brokers.choice import make_results
 from tests.certificates import EXPIRED, Authority
 
+pytestmark = pytest.mark.variant
+
 
 @dataclass
 class Handshakes:

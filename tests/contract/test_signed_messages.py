@@ -43,6 +43,8 @@ from tests.contract.channel import Channel
 from tests.contract.systems import backends_of
 from tests.harness import Process, environment, eventually, forebay_gateway, free_port, worker
 
+pytestmark = pytest.mark.variant
+
 CALL_S = 20.0
 ADD = "forebay.compute.v1.ComputeService.Add"
 TASK = "add_module.tasks.add"

@@ -22,6 +22,8 @@ from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually, short_folder
 from tests.pages import DOCS, Reader
 
+pytestmark = pytest.mark.variant
+
 TIMEOUT_S = 30.0
 SOON_S = 20.0
 ECHO = "tests.echo.v1.EchoService"

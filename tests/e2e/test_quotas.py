@@ -20,6 +20,8 @@ from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import eventually, redis_server
 from tests.tenancy.running import Tenant, Tenants, answer
 
+pytestmark = pytest.mark.variant
+
 ASLEEP = EchoRequest(act="sleep", seconds=60, count=1)
 LIMITS: dict[str, dict[str, Any]] = {
     "calm": {"in_flight": 4},

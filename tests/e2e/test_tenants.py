@@ -28,7 +28,7 @@ from tests.e2e.tenants import TIMEOUT_S, Caller, Tenants, running_tenants
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import eventually
 
-pytestmark = pytest.mark.xdist_group("tenants")
+pytestmark = [pytest.mark.xdist_group("tenants"), pytest.mark.variant]
 
 
 @pytest.fixture(

@@ -28,6 +28,8 @@ from tests.conftest import Up
 from tests.e2e.conftest import MutualTls
 from tests.harness import Process, environment, eventually, forebay_gateway, free_port
 
+pytestmark = pytest.mark.variant
+
 TOLD_WITHIN_S = 4.5
 """It takes 1.5 s at most, and the command's start is subtracted."""
 COMMANDS = {
