@@ -21,6 +21,8 @@ from pathlib import Path
 from forebay_backends.aio.watched_files import WatchedFiles
 from forebay_backends.signing.keys import SigningKeys, parse_keys
 
+REFUSALS = ("altered", "replayed", "unknown key", "unsigned")
+"""Why a message is refused."""
 REFRESH_S = 10.0
 """How often the file of the keys is looked at."""
 _LOG_INTERVAL_S = 1.0
@@ -33,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class SignatureError(ValueError):
-    """A message that must not be used; `reason` is one of a few words, for a metric."""
+    """A message that must not be used; `reason` is one of `REFUSALS`."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)

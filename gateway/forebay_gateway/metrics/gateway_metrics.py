@@ -9,6 +9,7 @@ from functools import partial
 from forebay_backends.metrics.exposition import Renderer, merged
 from forebay_backends.metrics.instruments import Source
 from forebay_backends.metrics.registry import FamiliesOf, Figures, Metrics
+from forebay_backends.signing.keyring import REFUSALS
 from forebay_gateway.metrics.method_meter import MethodMeter
 from forebay_gateway.metrics.tenant_meters import TenantMeters
 
@@ -53,6 +54,8 @@ class GatewayMetrics:
         }
         self._tenants = TenantMeters(metrics, tenants)
         self._messages_refused = metrics.counter("forebay_messages_refused_total")
+        for reason in REFUSALS:
+            self._messages_refused.labels(reason)  # 0 until one is refused
         self._methods = {name: MethodMeter(metrics, name) for name in methods}
         self.registry = metrics.registry
         self._own, self._fleet = Renderer({"process": process}), Renderer()
