@@ -128,6 +128,7 @@ async def gateways(
         yield made
     finally:
         await cancel_all(listening)
+        await asyncio.gather(*(quotas.join() for quotas in made))
 
 
 async def enter(stack: contextlib.AsyncExitStack, quotas: TenantQuotas, size: int = 0) -> None:

@@ -33,6 +33,7 @@ _WAITS_S = (0.0, 0.01, 0.04, 0.1)
 _REFUSED_FOR_S = 0.05
 """For that long after a refusal the ledger is not asked again: a flood costs it nothing."""
 _LOW_INTERVAL_S = 0.1
+_JOIN_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +123,10 @@ class TenantQuotas:
     async def run(self) -> None:
         """Renews shares, and gives back what is not needed, until cancelled."""
         await run_periodically(_REVIEW_INTERVAL_S, self._review, _log, "reviewing quotas")
+
+    async def join(self) -> None:
+        """Waits until the ledger has what was given back; gives up after a while."""
+        await self._background_tasks.join(_JOIN_S)
 
     def figures(self) -> Figures:
         """The metrics of tenants; those that the settings do not name count as one."""

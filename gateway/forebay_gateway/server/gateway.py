@@ -318,6 +318,8 @@ class _Gateway:
     async def join(self) -> None:
         """Waits for the background work of calls that are over."""
         await asyncio.gather(*(calls.join() for calls in self._calls()))
+        if self._quotas is not None:
+            await self._quotas.join()
 
     async def close(self) -> None:
         await asyncio.gather(*(calls.close() for calls in self._calls()))
