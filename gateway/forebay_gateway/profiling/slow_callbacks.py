@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 
+from forebay_backends.process.thread_frames import current_frames
 from forebay_gateway.profiling.frames import callback_frame, described
 
 SLOW_S = 0.1
@@ -91,7 +91,7 @@ class SlowCallbacks:
         looked_at, computed_then = time.monotonic(), loop.computed_s()
         interval_s = _LOOK_INTERVAL_S
         while not stopping.wait(interval_s):
-            innermost = sys._current_frames().get(loop.id)
+            innermost = current_frames().get(loop.id)
             running = callback_frame(innermost)
             now, computed_now = time.monotonic(), loop.computed_s()
             times = (now - looked_at, computed_now - computed_then)

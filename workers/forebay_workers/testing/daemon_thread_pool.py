@@ -7,7 +7,6 @@ process. In a test's process, a handler that never returns would block the test 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import traceback
@@ -16,6 +15,8 @@ from types import FrameType
 from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
+
+from forebay_backends.process.thread_frames import current_frames
 
 STOP_TIMEOUT_S = 5.0
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)
@@ -70,7 +71,7 @@ class TaskPool(BasePool):
 
     def running(self) -> list[str]:
         """Returns file, line and function of each running handler."""
-        frames = sys._current_frames()
+        frames = current_frames()
         return [_where(frames[thread]) for thread in tuple(self._running) if thread in frames]
 
     def _run(self, *task: Any) -> None:
