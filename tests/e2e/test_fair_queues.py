@@ -77,8 +77,9 @@ def test_the_light_tenant_does_not_wait_for_the_flood(
         for call in calls:
             answer(method, call)
     assert left or len(waits) < LIGHT_CALLS
-    assert statistics.median(waits) < MOST_S / 4, waits
-    assert max(waits) < MOST_S, waits
+    # Behind the whole flood they would take more than that, on any machine.
+    assert statistics.median(waits) < MOST_S, waits
+    assert max(waits) < 3 * MOST_S, waits
 
 
 @pytest.mark.timeout(300)
