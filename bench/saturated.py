@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench import load, rivals
-from bench.load import SHARES, Load
+from bench.cpu import cpu_ms
+from bench.load import SHARES, WARM_UP_S, Load
 from bench.rounds import (
     Absent,
     Chart,
@@ -174,6 +175,13 @@ def _best(choices: Sequence[int], tried: Callable[[int], Load]) -> int:
     if len(choices) == 1:
         return choices[0]
     return least_saturating({choice: tried(choice).rate for choice in choices})
+
+
+def cpu_of_call_us(address: str, pids: Collection[int], in_flight: int, seconds: float) -> float:
+    """The µs of CPU that a saturated ephemeral Add takes in the processes."""
+    before = cpu_ms(pids)
+    calls = grpc_load(address, "ephemeral", in_flight, seconds).rate * (seconds + WARM_UP_S)
+    return (cpu_ms(pids) - before) * 1000 / calls
 
 
 def grpc_load(address: str, kind: str, in_flight: int, seconds: float, **variables: str) -> Load:

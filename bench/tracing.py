@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 import grpc
 
 from bench import callers, systems
-from bench.cpu import cpu_ms, family
-from bench.load import WARM_UP_S
+from bench.cpu import family
 from bench.rounds import Figure, Goal, Series, interleave
-from bench.saturated import grpc_load
+from bench.saturated import cpu_of_call_us
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 
@@ -74,10 +73,7 @@ def _system(env: dict[str, str], plan: Plan) -> Iterator[Callable[[], float]]:
 
             def cost() -> float:
                 pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
-                before = cpu_ms(pids)
-                load = grpc_load(address, "ephemeral", plan.in_flight, plan.load_s)
-                calls = load.rate * (plan.load_s + WARM_UP_S)
-                return (cpu_ms(pids) - before) * 1000 / calls
+                return cpu_of_call_us(address, pids, plan.in_flight, plan.load_s)
 
             with callers.channel(address) as channel:
                 callers.add(ComputeServiceStub(channel), durable=False)  # waits for the worker

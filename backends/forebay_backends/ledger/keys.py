@@ -136,7 +136,7 @@ _PARTS = {
     "MESSAGE": ".+",
     "N": r"\d+",
 }
-"""What the words in patterns of keys stand for."""
+"""The words in patterns of keys, and the text that each stands for."""
 
 
 @dataclass(frozen=True)

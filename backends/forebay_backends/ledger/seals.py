@@ -2,11 +2,11 @@
 
 The ledger's scripts have no keys: they store and publish sealed bytes without looking into them.
 Gateways seal requests and their metadata, workers seal items and outcomes, and both seal the
-frames that they publish themselves. Whoever opens a seal names what the bytes must be: the call
+frames that they publish themselves. To open a seal is to name what the bytes must be: the call
 and, of items, the ordinal; so bytes of one call can't be put into another. An outcome of success
 is bound to the number of items, so that a stream can't be cut short.
 
-What scripts write by themselves has no seal, such as the end of a call whose deadline passed.
+Scripts write without seals, for example the end of a call whose deadline passed.
 """
 
 from __future__ import annotations
@@ -53,16 +53,17 @@ class Seals:
         )
 
     def begun(self, call: CallKey, begun: Begun) -> Begun:
-        """What a worker needs, opened; raises ItemsLost if it was altered."""
-        request, open_ = begun.request, self.keyring.open
-        try:
-            if begun.inputs is None:
-                request = open_(request, "request", call, begun.method)
-            metadata = open_(begun.metadata, "metadata", call, begun.method)
-            caller = open_(begun.caller, "caller", call, begun.method)
-        except SignatureError as error:
-            raise self._lost(error, "request") from error
-        return replace(begun, request=request, metadata=metadata, caller=caller)
+        """The part of the record that a worker gets, opened; raises ItemsLost if it was altered."""
+
+        def opened(sealed: bytes, kind: str) -> bytes:
+            return self._open("request", sealed, kind, call, begun.method)
+
+        return replace(
+            begun,
+            request=opened(begun.request, "request") if begun.inputs is None else begun.request,
+            metadata=opened(begun.metadata, "metadata"),
+            caller=opened(begun.caller, "caller"),
+        )
 
     def input(self, call: CallKey, ordinal: int, request: bytes) -> bytes:
         """A request of a stream."""
@@ -70,10 +71,7 @@ class Seals:
 
     def open_input(self, call: CallKey, ordinal: int, sealed: bytes) -> bytes:
         """Raises ItemsLost if it was altered."""
-        try:
-            return self.keyring.open(sealed, "input", call, ordinal)
-        except SignatureError as error:
-            raise self._lost(error, f"request {ordinal}") from error
+        return self._open(f"request {ordinal}", sealed, "input", call, ordinal)
 
     # Workers to gateways.
 
@@ -83,10 +81,7 @@ class Seals:
 
     def open_item(self, call: CallKey, ordinal: int, sealed: bytes) -> bytes:
         """Raises ItemsLost if it was altered."""
-        try:
-            return self.keyring.open(sealed, "item", call, ordinal)
-        except SignatureError as error:
-            raise self._lost(error, f"item {ordinal}") from error
+        return self._open(f"item {ordinal}", sealed, "item", call, ordinal)
 
     def transient(self, call: CallKey, item: bytes) -> bytes:
         return self.keyring.seal(item, "transient item", call)
@@ -121,7 +116,7 @@ class Seals:
         return not (self.keyring.is_required and isinstance(event, Ending) and not event.outcome)
 
     def snapshot(self, call: CallKey, snapshot: CallSnapshot) -> CallSnapshot:
-        """What the ledger reports of a call, opened."""
+        """The ledger's report of a call, opened."""
         ending = None if snapshot.ending is None else self.ending(call, snapshot.ending)
         initial = self._or_none(snapshot.initial, "initial metadata", call)
         transient = self._or_none(snapshot.transient, "transient item", call)
@@ -136,7 +131,7 @@ class Seals:
             return replace(ending, state=State.FAILED, reason="", outcome=outcome, response=None)
 
     def description(self, call: CallKey, described: Description) -> Description:
-        """What the ledger tells of a call to somebody who does not watch it, opened."""
+        """The description of a call for somebody who does not watch it, opened."""
         ending = described.ending
         if ending is not None:
             opened = self.ending(call, ending)
@@ -172,6 +167,13 @@ class Seals:
             response = self.keyring.open(response, "item", call, 0)
         outcome = self.keyring.open(ending.outcome, "outcome", call, *end)
         return replace(ending, outcome=outcome, response=response)
+
+    def _open(self, what: str, sealed: bytes, kind: str, *names: object) -> bytes:
+        """Raises ItemsLost, which says `what` was altered."""
+        try:
+            return self.keyring.open(sealed, kind, *names)
+        except SignatureError as error:
+            raise self._lost(error, what) from error
 
     def _or_none(self, sealed: bytes, kind: str, call: CallKey) -> bytes:
         """Opened; nothing if it was altered: callers get none then."""

@@ -112,9 +112,7 @@ class Acceptor:
 
         Raises BackendUnavailable.
         """
-        waiting = _waiting(call, new)
-        waiting.held = True
-        refused: Refused | None = await self._in_batch(waiting, method)
+        refused: Refused | None = await self._in_batch(_waiting(call, new, held=True), method)
         return refused
 
     def on_ended(self, call: CallKey, ending: Ending | None) -> None:
@@ -158,8 +156,8 @@ class Acceptor:
                 one.reply.set_result(result)
 
 
-def _waiting(call: CallKey, new: NewCall) -> _Accept:
-    return _Accept(call, new, time.monotonic(), asyncio.get_running_loop().create_future())
+def _waiting(call: CallKey, new: NewCall, *, held: bool = False) -> _Accept:
+    return _Accept(call, new, time.monotonic(), asyncio.get_running_loop().create_future(), held)
 
 
 def _is_small(new: NewCall) -> bool:

@@ -41,9 +41,12 @@ class Authentication:
         token = bearer_token(caller.invocation_metadata() or ())
         if token is None:
             return self._certified(caller.auth_context())
+        known = None if self._tokens is None else self._tokens.remembered(token)
+        if known is not None:
+            return known
         if self._tokens is None or not self._tokens.takes(token):
             raise Unauthenticated("tokens of this kind are not accepted here")
-        return self._tokens.remembered(token) or await self._tokens.verify(token)
+        return await self._tokens.verify(token)
 
     def _certified(self, auth_context: AuthContext) -> Principal:
         found = None if self._of_certificate is None else self._of_certificate(auth_context)

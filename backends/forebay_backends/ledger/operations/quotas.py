@@ -27,7 +27,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a gateway asks of a token bucket: what it needs now, some more, and what it gives back.
+    """A request to a token bucket: the tokens needed now, some more, and those given back.
 
     `rate` is in tokens a second; None: no limit.
     """
@@ -41,7 +41,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Shares:
-    """What a gateway may use until its lease ends. `limits` are in the order of the `Use`s.
+    """The share of a gateway until its lease ends. `limits` are in the order of the `Use`s.
 
     `gateways` use the tenant's quotas. `is_tight`: one of them needed more than there was within
     the last second. `wait_s` is how long until the bucket has a token.
