@@ -11,6 +11,9 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.outage_log import OutageLog
 
+LONGEST_PAUSE = 1.2
+"""A pause may be this many times as long as the interval."""
+
 
 async def run_periodically(
     interval_s: float,
@@ -40,4 +43,4 @@ async def run_periodically(
             log.exception("%s failed; it is retried", name)
         else:
             outage.succeeded()
-        await wake.wait(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        await wake.wait(pause_s * random.uniform(0.8, LONGEST_PAUSE))  # noqa: S311 - jitter

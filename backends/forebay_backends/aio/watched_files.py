@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+
+from forebay_backends.aio.periodic import LONGEST_PAUSE, run_periodically
 
 _log = logging.getLogger(__name__)
 
@@ -32,10 +35,13 @@ class WatchedFiles:
         self._loaded = self._version()
 
     async def watch(self) -> None:
-        """Looks at the files every `interval_s`, until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval_s)
-            await asyncio.to_thread(self.refresh)
+        """Looks at the files every `interval_s`, until cancelled; a fault of `load` is logged."""
+        await run_periodically(
+            self._interval_s / LONGEST_PAUSE,
+            partial(asyncio.to_thread, self.refresh),
+            _log,
+            f"looking at {self._what}",
+        )
 
     def refresh(self) -> None:
         """Loads the files if they have changed since the last time, or were bad then."""

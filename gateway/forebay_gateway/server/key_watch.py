@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from forebay_backends.aio.periodic import run_periodically
 from forebay_gateway.audit.audit_log import AuditLog
 from forebay_gateway.audit.key_changes import Keys, KeyWatch
 from forebay_gateway.server.identity import Identity
@@ -16,16 +17,20 @@ if TYPE_CHECKING:
 INTERVAL_S = 1.0
 _TLS = "tls"
 
+_log = logging.getLogger(__name__)
+
 
 async def watch_keys(audit: AuditLog, identity: Identity | None, tls: ServerTls | None) -> None:
     """Compares what is in force with what was, once a second, until cancelled."""
     watch = KeyWatch(_keys(identity, tls), [])
-    while True:
+
+    async def compare() -> None:
         for source, change in watch.changes(_keys(identity, tls)):
             audit.keys_changed(source, change)
         for problem in watch.new_problems(_problems(identity, tls)):
             audit.keys_changed("", problem, is_good=False)
-        await asyncio.sleep(INTERVAL_S)
+
+    await run_periodically(INTERVAL_S, compare, _log, "watching keys for the audit log")
 
 
 def _keys(identity: Identity | None, tls: ServerTls | None) -> Mapping[str, Keys]:

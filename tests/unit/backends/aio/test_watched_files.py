@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.aio.polling import poll_until
 from forebay_backends.aio.watched_files import WatchedFiles
 
 
@@ -63,3 +66,21 @@ def test_a_bad_or_missing_file_leaves_the_last_good_one(loaded: Loaded, broken: 
     loaded.path.write_text("third")
     files.refresh()
     assert (loaded.value, files.problem) == ("third", None)
+
+
+async def test_a_fault_of_the_loader_ends_no_watch(
+    loaded: Loaded, caplog: pytest.LogCaptureFixture
+) -> None:
+    def faulty() -> None:
+        if "fault" in loaded.path.read_text():
+            raise KeyError("a bug")
+        loaded.load()
+
+    files = WatchedFiles("the text", [loaded.path], faulty, 0.01)
+    watching = asyncio.create_task(files.watch())
+    loaded.path.write_text("a fault")
+    await poll_until(lambda: "a bug" in caplog.text, 20.0)
+    loaded.path.write_text("mended")
+    await poll_until(lambda: loaded.value == "mended", 20.0)
+    await cancel_all([watching])
+    assert loaded.value == "mended"
