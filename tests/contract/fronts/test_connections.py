@@ -15,7 +15,7 @@ import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
 
 from forebay_gateway.fronts.native.connection import NativeConnection
-from forebay_gateway.fronts.native.front import NativeFront
+from forebay_gateway.fronts.native.front import TICK_S, NativeFront
 from forebay_gateway.fronts.native.listeners import listening_sockets
 from tests.contract.fronts.site import KINDS, LIMITS, Handlers, Site, path, serving
 from tests.faults.raw_http2 import RawConnection, message, request_headers
@@ -254,6 +254,7 @@ def test_a_connection_is_freed_at_its_end_without_the_garbage_collector() -> Non
                 caller.send(opened(caller, HANG, 1))
                 assert site.event() == "began"
                 (own,) = (one for key, one in connections().items() if key not in before)
+                time.sleep(TICK_S + 0.1)  # the front has looked at it
             assert site.event() == "cancelled"
             eventually(lambda: own() is None, "it is freed")
         finally:

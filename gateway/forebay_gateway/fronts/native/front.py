@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forebay_gateway.tls.server_tls import ServerTls
 
 _BACKLOG = 1024
-_TICK_S = 1.0
+TICK_S = 1.0
 _ACCEPTING_S = 0.02
 """A few turns of the event loop: until then asyncio hands over connections that it has accepted."""
 _CLOSING_S = 1.0
@@ -113,10 +113,14 @@ class NativeFront:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_S)
-            now = asyncio.get_running_loop().time()
-            for connection in tuple(self._open):
-                connection.tick(now)
+            await asyncio.sleep(TICK_S)
+            self._tick_all()
+
+    def _tick_all(self) -> None:
+        """Apart from the loop, whose variables would hold the last connection for ever."""
+        now = asyncio.get_running_loop().time()
+        for connection in tuple(self._open):
+            connection.tick(now)
 
 
 async def _close(servers: Sequence[asyncio.Server]) -> None:
