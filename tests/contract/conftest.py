@@ -27,7 +27,12 @@ TEST_COMMANDS = (
 )
 """What tests of the ledger use beside its operations."""
 
-BACKENDS = ("embedded", "redis", "rabbitmq+redis", "rabbitmq+embedded")
+BACKENDS = (
+    "embedded",
+    pytest.param("redis", marks=pytest.mark.variant),
+    "rabbitmq+redis",
+    pytest.param("rabbitmq+embedded", marks=pytest.mark.variant),
+)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +82,11 @@ def plain(request: pytest.FixtureRequest) -> Iterator[PlainSite]:
 
 @pytest.fixture(
     scope="session",
-    params=("embedded", "redis", pytest.param("least rights", marks=pytest.mark.variant)),
+    params=(
+        "embedded",
+        pytest.param("redis", marks=pytest.mark.variant),
+        pytest.param("least rights", marks=pytest.mark.variant),
+    ),
 )
 def ledger_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of each kind that a ledger can use, without broker and processes."""

@@ -19,7 +19,11 @@ from tests.plain.v1 import plain_pb2 as pb
 from tests.plain.v1.plain_pb2_grpc import PlainServiceStub
 
 ROOT = Path(__file__).parents[2]
-CONFIGURATIONS = ("rabbitmq+rpc", "redis+rpc", "redis+redis")
+CONFIGURATIONS = (
+    "rabbitmq+rpc",
+    pytest.param("redis+rpc", marks=pytest.mark.variant),
+    "redis+redis",
+)
 """The tutorial's pairs of broker and result backend."""
 
 

@@ -83,6 +83,7 @@ def test_commands_show_each_application(several: Applications) -> None:
     assert "guest:guest" not in found
 
 
+@pytest.mark.variant
 def test_the_outage_of_one_application_does_not_affect_the_others(several: Applications) -> None:
     assert several.health("apps.Shop") == "SERVING"
     waiting = []

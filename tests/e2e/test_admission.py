@@ -272,6 +272,7 @@ def test_a_full_queue_refuses_new_calls_and_lets_attach(alone: Caller) -> None:
     assert error_of(lambda: caller.stub.Quick(EchoRequest())).reason == "QUEUE_FULL"
 
 
+@pytest.mark.variant
 def test_a_deadline_behind_many_seconds_of_work_is_refused_at_once(callers: list[Caller]) -> None:
     with redis_server() as url, gateway(url) as address, echo_worker(url, slots=2):
         caller = Caller(address)

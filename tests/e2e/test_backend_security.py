@@ -118,6 +118,7 @@ def test_one_setting_serves_gateway_worker_and_doctor(tls: Site) -> None:
         calls_succeed(stub)
 
 
+@pytest.mark.variant
 def test_an_application_has_certificates_of_its_own(tls: Site, tmp_path: Path) -> None:
     write_services(tmp_path, ["shop"])
     own = {
@@ -200,6 +201,7 @@ def test_celery_verifies_its_broker_too(tls: Site) -> None:
         celery.wait_for("CERTIFICATE_VERIFY_FAILED|certificate verify failed")
 
 
+@pytest.mark.variant
 def test_rabbitmq_with_tls_and_client_certificates(tls: Site) -> None:
     require_rabbitmq()
     server = tls.ours.issue("rabbit", "localhost")

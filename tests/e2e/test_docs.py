@@ -155,6 +155,7 @@ def test_a_key_is_made_and_used_as_the_page_says(tmp_path: Path) -> None:
             reader.read(DOCS / "tokens.md", "API keys")
 
 
+@pytest.mark.variant
 def test_two_tenants_see_their_own_calls_as_the_page_says(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     with short_folder() as data:
@@ -413,6 +414,7 @@ def test_the_documented_settings_are_valid(tmp_path: Path, monkeypatch: pytest.M
     assert settings.exceptions[0].fits("NoSuchOrder", "shop.errors")
 
 
+@pytest.mark.variant
 def test_several_applications_are_set_up_as_the_page_says(tmp_path: Path) -> None:
     with Reader(tmp_path, environment(), {}) as reader:
         reader.read(DOCS / "several-applications.md")

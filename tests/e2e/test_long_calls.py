@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import pytest
 
 from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
@@ -47,6 +48,7 @@ def waits_for_a_silent_handler(stub: EchoServiceStub) -> bool:
     return stub.Unary(EchoRequest(act="sleep", seconds=LONG_S, text="x"), timeout=60).text == "x"
 
 
+@pytest.mark.variant
 def test_a_slow_caller_does_not_count_as_disconnected() -> None:
     kinds = (
         uploads_with_a_pause,

@@ -102,6 +102,7 @@ def test_base_dependencies_are_enough_for_the_stub_and_the_client(
     assert "numpy" not in installed
 
 
+@pytest.mark.variant
 def test_all_of_it_runs_from_the_wheel_at_its_lowest_versions(wheel: Wheel, tmp_path: Path) -> None:
     lowest = Installed(tmp_path / "venv")
     lowest.install(wheel.requirement("all"), "--resolution", "lowest-direct")

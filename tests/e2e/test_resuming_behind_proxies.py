@@ -22,7 +22,9 @@ TIMEOUT_S = 60.0
 SILENT_S = 2 * READ_TIMEOUT_S + 1.0
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(
+    params=(NAMES[0], *(pytest.param(name, marks=pytest.mark.variant) for name in NAMES[1:]))
+)
 def address(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
     """A proxy in front of two gateways."""
     with proxy(request.param, site.targets()) as address:

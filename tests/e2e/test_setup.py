@@ -45,6 +45,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.variant
 def test_after_an_interruption_two_at_once_make_a_whole_environment(tree: Path) -> None:
     env = environment(HOME="/proc/no-such-home")  # uv then goes without its cache
     interrupted = Process(["make", "setup"], env, tree)

@@ -83,7 +83,13 @@ def write(folder: Path, **texts: str) -> None:
         (folder / f"{name}.py").write_text(text)
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "xdist"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="one process"),
+        pytest.param(["-n", "2"], id="xdist", marks=pytest.mark.variant),
+    ],
+)
 def test_each_module_has_the_services_that_it_names(tmp_path: Path, options: list[str]) -> None:
     write(tmp_path, conftest=CONFTEST, test_a=HEAD + SHOUTED)
     write(tmp_path, test_b=HEAD + SHOUTED.replace("upper", "title").replace("HELLO", "Hello"))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run
+from tests.contract.plain_site import CONFIGURATIONS
 from tests.harness import Process, environment, free_port, process, redis_server
 from tests.rabbitmq import rabbitmq_node, require_rabbitmq
 
@@ -82,7 +83,7 @@ def everything(configuration: str, **more: str) -> Iterator[Tutorial]:
         yield Tutorial(env, address, gateway)
 
 
-@pytest.fixture(scope="module", params=["rabbitmq+rpc", "redis+rpc", "redis+redis"])
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
 def tutorial(request: pytest.FixtureRequest) -> Iterator[Tutorial]:
     with everything(request.param) as running:
         yield running

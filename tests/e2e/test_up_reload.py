@@ -48,6 +48,7 @@ def shop(tmp_path: Path) -> Iterator[tuple[Process, Path, dict[str, str]]]:
             yield up, file, env
 
 
+@pytest.mark.variant
 def test_up_shows_what_handlers_log_and_restarts_when_a_file_changes(
     shop: tuple[Process, Path, dict[str, str]],
 ) -> None:

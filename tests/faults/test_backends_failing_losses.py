@@ -91,6 +91,7 @@ def call_until_done(system: System, call_id: str) -> str:
                 raise
 
 
+@pytest.mark.variant
 def test_nothing_accepted_is_lost_where_every_write_is_synced(system: System) -> None:
     ids = [fresh() for _ in range(CALLS)]
     answers: dict[str, str] = {}

@@ -159,6 +159,7 @@ def test_ledger_and_broker_follow_sentinel_to_the_new_master(
     assert figures["recovery_s"] < RECOVERY_S
 
 
+@pytest.mark.variant
 def test_a_ledger_in_a_cluster_outlives_a_master(
     cluster: Cluster,
     rabbitmq: RabbitMQ,

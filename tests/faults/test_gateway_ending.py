@@ -172,6 +172,7 @@ def test_a_second_signal_ends_it_at_once_and_the_call_continues_elsewhere(
     assert begun(echo, call_id) == 1
 
 
+@pytest.mark.variant
 def test_a_killed_gateways_watch_expires_and_a_resumed_call_continues(
     start: Start, echo: Process
 ) -> None:

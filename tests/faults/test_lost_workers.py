@@ -75,6 +75,7 @@ def test_a_killed_workers_calls_run_elsewhere(fleet: FleetMonitor, pool: str) ->
         assert result() == list(range(200))
 
 
+@pytest.mark.variant
 def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_has_no_effect(
     fleet: FleetMonitor,
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_has_no_effect(
     assert fleet.record("freeze")["attempt"] == "2"
 
 
+@pytest.mark.variant
 def test_a_pool_child_ends_with_its_worker(fleet: FleetMonitor) -> None:
     worker = fleet.worker()
     call_id = (("forebay-call-id", "orphan"),)
@@ -177,6 +179,7 @@ def test_an_ephemeral_call_whose_worker_was_killed_runs_elsewhere(fleet: FleetMo
         assert result() == "x"
 
 
+@pytest.mark.variant
 def test_an_ephemeral_call_with_effects_whose_worker_was_killed_fails(fleet: FleetMonitor) -> None:
     first = fleet.worker()
     request = EchoRequest(act="insist", seconds=TIMEOUT_S)
@@ -189,6 +192,7 @@ def test_an_ephemeral_call_with_effects_whose_worker_was_killed_fails(fleet: Fle
     assert of_rpc_error(caught.value).reason == "WORKER_LOST"
 
 
+@pytest.mark.variant
 def test_an_ephemeral_call_longer_than_a_lease_is_not_lost(
     fleet: FleetMonitor,
 ) -> None:

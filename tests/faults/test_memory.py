@@ -127,6 +127,7 @@ def test_a_burst_uses_bounded_memory_and_releases_it(
     )
 
 
+@pytest.mark.variant
 def test_idle_calls_that_send_at_once_are_ended_before_they_fill_the_memory(
     gateway: tuple[Memory, str],
 ) -> None:
