@@ -202,6 +202,7 @@ class Model:
     def finish(self, event: Event, attempt: int) -> State | Refusal | None:
         why = self._refusal(event, attempt) or self._overdue()
         if why is None:
+            self.controlled = False  # it needs no stop
             self._settle(event, "WHY")
         return why
 
@@ -303,7 +304,7 @@ class Model:
         state = next_state(self.state, event)
         if state is None or not state.terminal:
             return False
-        if self.controlled and event is not Event.SUCCEED:
+        if self.controlled:
             self.control_events.append(("stop", self.attempt, str(state)))
         self.state, self.reason = state, reason
         self.worker, self.controlled = None, False

@@ -9,7 +9,7 @@ import pytest
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, Stop, parse_control, parse_frame
-from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.keys import CallKey, control_channel
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
     Begun,
@@ -213,10 +213,14 @@ def test_a_running_handler_is_notified_of_a_cancellation(
     ]
 
 
-def test_a_handler_that_succeeded_gets_no_stop(ledger: BlockingLedger, control: Channel) -> None:
-    record = running(ledger, control=control.name)
-    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
-    assert control.received() == []
+@pytest.mark.parametrize("event", [Event.SUCCEED, Event.FAIL, Event.CANCEL])
+def test_a_handler_that_has_ended_gets_no_stop(
+    ledger: BlockingLedger, control: Channel, event: Event
+) -> None:
+    with Channel(ledger, "control", name=control_channel(WORKER)) as main:
+        record = running(ledger, control=control.name)
+        assert ledger.run(finish(record.call, 1, event, "", b"")) is None
+        assert (control.received(), main.received()) == ([], [])
 
 
 @pytest.mark.parametrize("state", TERMINAL)

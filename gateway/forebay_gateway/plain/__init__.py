@@ -1,7 +1,8 @@
 """Calls of plain Celery tasks: tasks of applications that know nothing of Forebay.
 
-`calls` serves them. Pure: `task_request` and `task_outcome` (from a request to a task, from a
-task's state to a result or an error), `raised` (a task's exception), `in_flight` (which calls wait,
-and which have been silent for too long) and `mapping/` (protobuf to and from Celery's JSON). I/O:
-`watchdog`, `brokers/`.
+`calls` serves them, with `turns` (the order of tenants' tasks), `responses` and `queue_slots`.
+Pure: `task_request` and `task_outcome` (from a request to a task, from a task's state to a result
+or an error), `raised` (a task's exception), `in_flight` (which calls wait, and which have been
+silent for too long) and `mapping/` (protobuf to and from Celery's JSON). I/O: `watchdog`,
+`brokers/`.
 """

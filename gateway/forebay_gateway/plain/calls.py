@@ -14,13 +14,10 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from math import inf
-from typing import Any, NoReturn
-
-from google.protobuf.message import Message
+from typing import Any
 
 from forebay.errors import (
     BackendUnavailable,
@@ -28,19 +25,15 @@ from forebay.errors import (
     Draining,
     ForebayError,
     NoWorkers,
-    QueueWait,
-    ResultUnfit,
     TooLarge,
 )
 from forebay.metadata import ATTACHED, CALL_ID
 from forebay.routes import Method
 from forebay_backends.aio.background_tasks import BackgroundTasks
-from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.reconnecting import RECONNECT_DELAY_S
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.telemetry.call_labels import name_call
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-from forebay_gateway.fair_queues.fair_queue import Place
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.plain.brokers.base import Withdrawal
 from forebay_gateway.plain.brokers.celery_messages import (
@@ -51,11 +44,12 @@ from forebay_gateway.plain.brokers.celery_messages import (
 from forebay_gateway.plain.brokers.choice import make_plain_broker, make_results
 from forebay_gateway.plain.in_flight import InFlight, PlainCall, labelled
 from forebay_gateway.plain.inspection import PlainWorkers
-from forebay_gateway.plain.mapping.result_meta import read_meta, too_large
-from forebay_gateway.plain.mapping.results import response, responses
-from forebay_gateway.plain.mapping.scalars import Unfit
+from forebay_gateway.plain.mapping.result_meta import read_meta
+from forebay_gateway.plain.queue_slots import QueueSlots
+from forebay_gateway.plain.responses import all_responses, only_response
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
 from forebay_gateway.plain.task_request import task_of
+from forebay_gateway.plain.turns import Turn, take_turn
 from forebay_gateway.plain.watchdog import Watchdog
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
@@ -64,10 +58,6 @@ from forebay_gateway.rpc.policy import queue_wait_s, run_time_s
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _QUEUE_RETRY_DELAY_S = 0.5
-_SLOTS_IF_UNKNOWN = 16
-"""Of a queue whose workers do not answer inspections."""
-_SLOTS_FOR_S = 1.0
-"""How long a queue's number of slots is taken for known."""
 _REVOKE_TIMEOUT_S = 2.0
 _REVOKE_RETRY_S = 60.0
 _TOO_LARGE_HINT = (
@@ -75,14 +65,6 @@ _TOO_LARGE_HINT = (
 )
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """A call's place in its tenant's queue, and the event of its turn."""
-
-    place: Place
-    comes: asyncio.Event
 
 
 class PlainCalls:
@@ -99,9 +81,7 @@ class PlainCalls:
         self._called = application.called("broker")
         self._prefix = f"{os.urandom(4).hex()}-"
         self._in_flight = InFlight()
-        self.fair = FairQueues(settings.tenants, self._slots)
         self._has_tenants = settings.auth.is_on or bool(settings.tenants)
-        self._known_slots: dict[str, int] = {}
         self._background_tasks = BackgroundTasks()
         self._large_sends = LargeSends()
         self._reply_queue = f"forebay.reply.{self._prefix}{uuid7()}"
@@ -118,86 +98,33 @@ class PlainCalls:
         self.workers = PlainWorkers(
             self.broker, self._reply_queue, application, settings.max_message_bytes
         )
+        self._slots = QueueSlots(self.workers, self._methods)
+        self.fair = FairQueues(settings.tenants, self._slots.total)
 
     def worker_slots(self, queue: str) -> dict[str, int] | None:
         """The live workers that can run a task of the queue, and their slots; None if unknown."""
-        if not self.workers.inspected:
-            return None
-        return {
-            worker: consumers.slots // len(consumers.workers)
-            for method in self._methods
-            if method.route.queue == queue
-            for consumers in (self.workers.consumers_of(method),)
-            for worker in consumers.workers
-        }
-
-    def _slots(self, queue: str) -> int:
-        slots = self._known_slots.get(queue)
-        if slots is None:
-            found = self.worker_slots(queue)
-            slots = _SLOTS_IF_UNKNOWN if found is None else sum(found.values())
-            self._known_slots[queue] = slots
-            asyncio.get_running_loop().call_later(_SLOTS_FOR_S, self._known_slots.pop, queue)
-        return slots
+        return self._slots.by_worker(queue)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Sends the call's task and returns or streams its responses; raises a ForebayError."""
-        method, limits = incoming.method, self._settings
-        task_id = f"{self._prefix}{uuid7()}"
-        name_call(task_id)
-        message = task_of(
-            incoming,
-            task_id,
-            self._reply_queue,
-            limits,
-            datetime.now(UTC),
-            by_rpc=self._results is None,
-        )
-        call = PlainCall(
-            task_id,
-            method,
-            message,
-            incoming.permit,
-            queue_wait_s(method, limits),
-            run_time_s(method, limits) or inf,
-            time.monotonic(),
-            tenant=context.principal.tenant,
-        )
-        turn = await self._turn(incoming)
+        call = self._call(incoming, context.principal.tenant)
+        turn = await take_turn(self.fair, incoming)
         self._in_flight.add(call)
         try:
             async with asyncio.timeout(incoming.deadline.timeout_s()):
                 if turn is not None:
-                    await self._wait_for(turn, call)
+                    await turn.wait(call)
                 async with self._large_sends.turn(len(incoming.first or b"")):
                     await self._send(call)
                 incoming.meter.accepted()
                 if incoming.span is not None:
                     incoming.span.sent()
                 await context.send_initial_metadata(((CALL_ID, call.id), (ATTACHED, "new")))
-                if not method.server_streaming:
-                    only = self._checked(await self._response(call))
-                    incoming.meter.response(len(only))
-                    return only
-                async for item in self._items(call):
-                    payload = self._checked(item)
-                    incoming.meter.item(len(payload))
-                    await context.write(payload)
-                return None
+                return await self._answer(call, incoming, context)
         except TimeoutError:
             raise DeadlineExceeded("the call's deadline passed") from None
         finally:
-            detach = incoming.options.detach
-            if turn is not None and detach and call.ending is None:
-                self._background_tasks.start(self._go_on(call, turn))
-            else:
-                self._in_flight.remove(call)
-                if turn is not None:
-                    self.fair.leave(turn.place)
-            if call.sent and not call.task_ended and not (detach and call.refusal is None):
-                plain = method.route.plain
-                terminate = not (detach or (plain is not None and plain.let_finish))
-                self._background_tasks.start(self._revoke(call, terminate=terminate))
+            self._leave(call, turn, detach=incoming.options.detach)
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
@@ -233,27 +160,57 @@ class PlainCalls:
             await self._results.close()
         await self.broker.close()
 
-    async def _turn(self, incoming: IncomingCall) -> _Turn | None:
-        """The call's place in the queue of its tenant; None where there are no tenants."""
-        tenant = incoming.permit.tenant
-        if tenant is None:
-            return None
-        comes = asyncio.Event()
-        queue, priority = incoming.method.route.queue, incoming.options.priority
-        place = await self.fair.enter(tenant, queue, priority, comes.set, lambda: 1.0)
-        return _Turn(place, comes)
+    def _call(self, incoming: IncomingCall, tenant: str) -> PlainCall:
+        method, limits = incoming.method, self._settings
+        task_id = f"{self._prefix}{uuid7()}"
+        name_call(task_id)
+        message = task_of(
+            incoming,
+            task_id,
+            self._reply_queue,
+            limits,
+            datetime.now(UTC),
+            by_rpc=self._results is None,
+        )
+        return PlainCall(
+            task_id,
+            method,
+            message,
+            incoming.permit,
+            queue_wait_s(method, limits),
+            run_time_s(method, limits) or inf,
+            time.monotonic(),
+            tenant=tenant,
+        )
 
-    async def _wait_for(self, turn: _Turn, call: PlainCall) -> None:
-        """Returns when the task may be sent; raises the error that ends the call before."""
-        if turn.place.is_held:
-            try:
-                async with asyncio.timeout(call.max_silence_s):
-                    await _either(turn.comes, call.changed)
-            except TimeoutError:
-                raise QueueWait("no worker was free for the call in time") from None
-            self._raise_end(call)
+    async def _answer(
+        self, call: PlainCall, incoming: IncomingCall, context: Context
+    ) -> bytes | None:
+        """The response of a unary method; writes those of a streaming one."""
+        max_bytes = self._settings.max_message_bytes
+        if not call.method.server_streaming:
+            only = await only_response(call, max_bytes)
+            incoming.meter.response(len(only))
+            return only
+        async for payload in all_responses(call, max_bytes):
+            incoming.meter.item(len(payload))
+            await context.write(payload)
+        return None
 
-    async def _go_on(self, call: PlainCall, turn: _Turn) -> None:
+    def _leave(self, call: PlainCall, turn: Turn | None, *, detach: bool) -> None:
+        """The RPC is over: a task that has not ended is revoked, unless its call is detached."""
+        if turn is not None and detach and call.ending is None:
+            self._background_tasks.start(self._go_on(call, turn))
+        else:
+            self._in_flight.remove(call)
+            if turn is not None:
+                self.fair.leave(turn.place)
+        if call.sent and not call.task_ended and not (detach and call.refusal is None):
+            plain = call.method.route.plain
+            terminate = not (detach or (plain is not None and plain.let_finish))
+            self._background_tasks.start(self._revoke(call, terminate=terminate))
+
+    async def _go_on(self, call: PlainCall, turn: Turn) -> None:
         """Keeps the place of a detached call whose RPC is over, until its task has ended.
 
         The gateway's shutdown ends the wait: then the task is sent at once.
@@ -261,11 +218,10 @@ class PlainCalls:
         try:
             if not call.sent:
                 with contextlib.suppress(Draining):
-                    await self._wait_for(turn, call)
+                    await turn.wait(call)
                 await self._send(call)
             while call.ending is None:
-                call.changed.clear()
-                await call.changed.wait()
+                await call.next_change()
         except ForebayError as error:
             with labelled(call):
                 _log.warning("call %s: its task was not sent: %s", call.id, error.message)
@@ -285,7 +241,7 @@ class PlainCalls:
                         "the method's queue does not exist: no worker has ever consumed it"
                     )
                 await asyncio.sleep(_QUEUE_RETRY_DELAY_S)
-                self._raise_end(call)
+                call.raise_error()
                 call.sent = True
         except BackendUnavailable as error:
             if not call.method.may_run_again:
@@ -294,74 +250,6 @@ class PlainCalls:
         call.last_news_at = time.monotonic()
         if not self.broker.can_withdraw:
             call.may_be_queued_until = call.last_news_at + (call.message.max_queue_s or 0)
-
-    async def _response(self, call: PlainCall) -> Message:
-        """The response of a unary method."""
-        result = await self._result(call)
-        try:
-            (message,) = responses(result.value, call.method)
-        except Unfit as error:
-            self._raise_unfit(call, error)
-        return message
-
-    async def _items(self, call: PlainCall) -> AsyncIterator[Message]:
-        """The responses of a streaming method: one for each custom state, then the result's."""
-        while call.ending is None or call.progress:
-            if not call.progress:
-                call.changed.clear()
-                await call.changed.wait()
-            while call.progress:
-                message = self._progress_response(call, call.progress.popleft())
-                if message is not None:
-                    yield message
-        result = await self._result(call)
-        try:
-            for message in responses(result.value, call.method):
-                yield message
-        except Unfit as error:
-            self._raise_unfit(call, error)
-
-    def _progress_response(self, call: PlainCall, progress: Progress) -> Message | None:
-        """The response of a custom state; None if the route has no field for it."""
-        field = call.method.route.transient
-        if not field:
-            return None
-        try:
-            return response(progress.meta, call.method, field)
-        except Unfit as error:
-            _log.warning(
-                "call %s of %s: the meta of a state does not fit `%s` and is skipped: %s",
-                *(call.id, call.method.name, field, error),
-            )
-            return None
-
-    async def _result(self, call: PlainCall) -> Result:
-        """The task's result; raises the error that the call ended with."""
-        while call.ending is None:
-            call.changed.clear()
-            await call.changed.wait()
-        self._raise_end(call)
-        assert isinstance(call.ending, Result)  # noqa: S101  # an error was raised
-        return call.ending
-
-    def _raise_end(self, call: PlainCall) -> None:
-        if isinstance(call.ending, ForebayError):
-            raise call.ending
-
-    def _checked(self, message: Message) -> bytes:
-        payload = message.SerializeToString()
-        if len(payload) > self._settings.max_message_bytes:
-            raise too_large(len(payload), self._settings.max_message_bytes)
-        return payload
-
-    def _raise_unfit(self, call: PlainCall, error: Unfit) -> NoReturn:
-        name = call.method.response_class.DESCRIPTOR.full_name
-        _log.warning(
-            "call %s of %s: the result of %s does not fit %s: %s; fix the message, the route's "
-            "`plain` or the task",
-            *(call.id, call.method.name, call.method.route.task, name, error),
-        )
-        raise ResultUnfit(f"the task's result does not fit {name}: {error}") from error
 
     def _on_reply(self, reply: Reply) -> None:
         if self.workers.on_reply(reply):
@@ -428,12 +316,3 @@ class PlainCalls:
             _log.warning(
                 "the %s is unavailable: the task %s could not be revoked", self._called, call.id
             )
-
-
-async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
-    """Returns when one of the events is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in (one, other)]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await cancel_all(waits)

@@ -73,6 +73,16 @@ class PlainCall:
             self.ending = ending
             self.changed.set()
 
+    def raise_error(self) -> None:
+        """Raises the error that the call has ended with, if it has."""
+        if isinstance(self.ending, ForebayError):
+            raise self.ending
+
+    async def next_change(self) -> None:
+        """Returns when there is progress, or the call has ended."""
+        self.changed.clear()
+        await self.changed.wait()
+
     def add_progress(self, progress: Progress) -> None:
         """Buffers a custom state; drops the oldest if the caller reads slowly."""
         if self.ending is None:

@@ -61,7 +61,7 @@ local function settle(call, event, reason, outcome, r, response, announce_above)
   if number(r.item_count) > 0 and not response then
     redis.call('PEXPIRE', key('items', call), retention + 86400000)
   end
-  if event ~= 'succeed' then stop_worker(call, r, state) end
+  stop_worker(call, r, state)
   r.state, r.reason, r.finished_at = state, reason ~= '' and reason or '-', now
   if not response or #response > announce_above then response = nil end
   publish(call, r, 'end ' .. call .. ' ' .. table.concat(ending(r), ' ') .. ' '
