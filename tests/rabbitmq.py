@@ -39,6 +39,8 @@ VHOSTS = (
 READY = r"completed with \d+ plugins"
 """The output of a node that accepts connections."""
 
+_START_TIMEOUT_S = 100.0
+"""It takes 4 s of a core, of which a busy machine has few."""
 _STOP_TIMEOUT_S = 30.0
 
 
@@ -84,7 +86,7 @@ class RabbitMQ:
         """Starts the node; returns when it accepts connections."""
         assert self._node is None
         self._node = Process([str(SERVER)], self.env, self.folder)
-        self._node.wait_for(READY)
+        self._node.wait_for(READY, _START_TIMEOUT_S)
 
     @contextlib.contextmanager
     def out_of_memory(self) -> Iterator[None]:
