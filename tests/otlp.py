@@ -73,6 +73,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self._spans: list[ReceivedSpan] = []
+        self._texts: list[str] = []
         self._lock = threading.Lock()
         self.grpc_port = 0
         self.http_port = 0
@@ -86,11 +87,18 @@ class Receiver:
         ]
         with self._lock:
             self._spans += received
+            self._texts.append(str(request))
 
     @property
     def spans(self) -> list[ReceivedSpan]:
         with self._lock:
             return list(self._spans)
+
+    @property
+    def text(self) -> str:
+        """All that was exported, with the processes' own attributes."""
+        with self._lock:
+            return "\n".join(self._texts)
 
 
 @contextlib.contextmanager

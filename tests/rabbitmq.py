@@ -32,7 +32,17 @@ from tests.harness import (
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 VHOSTS = (
     *("redis", "redis-deserted", "embedded", "embedded-deserted"),
-    *("dispatch", "outage", "nemesis", "docs", "plain", "tutorial", "applications", "tenants"),
+    *(
+        "dispatch",
+        "outage",
+        "nemesis",
+        "docs",
+        "plain",
+        "tutorial",
+        "applications",
+        "tenants",
+        "secrets",
+    ),
 )
 """The virtual hosts of a node, by purpose; each has its own queues."""
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from forebay_backends.settings.values import CONTENT_OF_FILE
 from forebay_backends.urls import redacted
 
 _URLS = ("ledger_url", "broker_url", "result_url")
@@ -40,7 +41,7 @@ def problem_line(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _table_at(place, fields)
         return f"{name}: no such setting; expected one of " + ", ".join(sorted(known))
-    is_shown = problem["type"] != "missing" and _may_be_shown(place, last)
+    is_shown = problem["type"] not in ("missing", CONTENT_OF_FILE) and _may_be_shown(place, last)
     value = f" = {redacted(repr(problem['input']))}" if is_shown else ""
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "model_type" and place[:1] == [_APPLICATIONS]:

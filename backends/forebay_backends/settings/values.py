@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from forebay.deadline import clamped_s
+from forebay.secret_texts import is_secret
 from forebay_backends.urls import broker_server, is_redis, redis_server
 
+CONTENT_OF_FILE = "content_of_file"
+"""The type of the problem with a file's content where its name is expected: it is not shown."""
 RPC = "rpc://"
 """Celery's name of the result backend that answers by a queue on the broker."""
 
@@ -31,6 +35,8 @@ def _result_url(value: str) -> str:
 
 
 def _whole_path(value: Path) -> Path:
+    if is_secret(str(value)):
+        raise PydanticCustomError(CONTENT_OF_FILE, "expected the name of a file, not its content")
     try:
         return value.expanduser().absolute()
     except RuntimeError:

@@ -49,3 +49,16 @@ def test_spiffe_ids_need_client_certificates(tls: Any) -> None:
 def test_a_pattern_is_checked_with_the_settings() -> None:
     spiffe = {"spiffe": [{"pattern": "spiffe://d.example/{tenant}", "roles": []}]}
     assert "{subject} once" in refusal(tls=MUTUAL_TLS, auth=spiffe)
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"signing_keys": f"{'A' * 43}="}, "signing_keys"),
+        ({"tls": {**TLS, "key": "-----BEGIN PRIVATE KEY-----\nMIIB"}}, "tls.key"),
+        ({"auth": {"keys": [{"file": "fbk_1_c2VjcmV0"}]}}, "auth.keys.0.file"),
+        ({"tls_key": "-----BEGIN PRIVATE KEY-----\nMIIB"}, "tls_key"),
+    ],
+)
+def test_the_content_of_a_file_in_place_of_its_name_is_not_shown(settings: Any, place: str) -> None:
+    assert refusal(**settings) == f"{place}: expected the name of a file, not its content"

@@ -16,6 +16,7 @@ import click
 
 from forebay.loopback import is_loopback
 from forebay.resume.targets import read_targets
+from forebay.secret_texts import is_secret
 
 if TYPE_CHECKING:
     import grpc
@@ -37,6 +38,9 @@ class Target:
 
     def __post_init__(self) -> None:
         """Raises UsageError for options that don't go together."""
+        for option, path in self._files.items():
+            if path is not None and is_secret(str(path)):
+                raise click.UsageError(f"{option}: expected the name of a file, not its content")
         if (self.certificate is None) != (self.key is None):
             raise click.UsageError("--cert and --key need each other")
         if self.token_file is not None and not self.is_secure and not self._is_local:
@@ -50,8 +54,7 @@ class Target:
     @property
     def options(self) -> str:
         """The options of another command for the same gateways."""
-        files = {"--ca": self.ca, "--cert": self.certificate, "--key": self.key}
-        given = {"--target": self.addresses, **files, "--token-file": self.token_file}
+        given = {"--target": self.addresses, **self._files}
         words = [
             word for name, value in given.items() if value for word in (name, quote(str(value)))
         ]
@@ -86,6 +89,11 @@ class Target:
         if not _read(path, "--token-file").strip():
             raise click.ClickException(f"--token-file {path}: it is empty")
         return lambda: path.read_text(encoding="utf-8").strip()
+
+    @property
+    def _files(self) -> dict[str, Path | None]:
+        files = {"--ca": self.ca, "--cert": self.certificate, "--key": self.key}
+        return {**files, "--token-file": self.token_file}
 
     @property
     def _is_local(self) -> bool:

@@ -162,3 +162,17 @@ def test_an_empty_token_file_is_refused(here: Path) -> None:
     (here / "token").write_text(" \n")
     with pytest.raises(click.ClickException, match="it is empty"):
         Target(NEAR, token_file=here / "token").token()
+
+
+@pytest.mark.parametrize(
+    ("option", "content"),
+    [
+        ("--token-file", "fbk_0f3a_c2VjcmV0"),
+        ("--token-file", "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"),
+        ("--ca", "-----BEGIN CERTIFICATE-----\nMIIB"),
+    ],
+)
+def test_the_content_of_a_file_in_place_of_its_name_is_not_shown(option: str, content: str) -> None:
+    problem = refused("-t", NEAR, option, content)
+    assert f"{option}: expected the name of a file, not its content" in problem
+    assert content.split()[-1] not in problem
