@@ -1,0 +1,1 @@
+"""A real OpenID Connect server for tests: npm's `oidc-provider`."""

@@ -1,0 +1,89 @@
+"""Installs and runs the server of this folder, and gets tokens from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import run
+from tests.harness import environment, process
+
+SOURCE = Path(__file__).parent
+RESOURCE = "urn:forebay"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client of the server; `scope` is what its tokens may say."""
+
+    id: str
+    secret: str
+    scope: str = "caller"
+    tenant: str = "acme"
+    algorithm: str = "RS256"
+
+
+@dataclass(frozen=True)
+class OidcServer:
+    """A running server."""
+
+    issuer: str
+
+    def discovered(self) -> dict[str, Any]:
+        """What the server says of itself."""
+        return _json(f"{self.issuer}/.well-known/openid-configuration")
+
+    def token(self, client: Client, resource: str = RESOURCE, secret: str = "") -> str:
+        """A token for the client's own credentials; raises HTTPError if there is none."""
+        asked = {
+            "grant_type": "client_credentials",
+            "client_id": client.id,
+            "client_secret": secret or client.secret,
+            "scope": client.scope,
+            "resource": resource,
+        }
+        data = urllib.parse.urlencode(asked).encode()
+        endpoint = self.discovered()["token_endpoint"]
+        token: str = _json(endpoint, data)["access_token"]
+        return token
+
+
+def _json(url: str, data: bytes | None = None) -> dict[str, Any]:
+    with urllib.request.urlopen(url, data) as answer:  # noqa: S310 - of the server above
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def installed(folder: Path) -> Path:
+    """A copy of this folder with what its lock file names; skips if there is no Node."""
+    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
+    if missing:
+        absent = f"{' and '.join(missing)} not found: no real identity provider is tested"
+        pytest.fail(absent) if os.environ.get("CI") else pytest.skip(absent)
+    server = folder / "oidc_server"
+    shutil.copytree(SOURCE, server, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    run(
+        *["npm", "ci", "--prefix", str(server), "--silent", "--no-audit", "--no-fund"],
+        *["--prefer-offline", "--ignore-scripts"],
+        env=environment(),
+    ).succeeded()
+    return server
+
+
+@contextlib.contextmanager
+def oidc_server(folder: Path, *clients: Client) -> Iterator[OidcServer]:
+    """Runs what is `installed` in the folder, on a free port, until the block is left."""
+    env = environment(OIDC_CLIENTS=json.dumps([asdict(client) for client in clients]))
+    with process("node", "server.mjs", env=env, cwd=folder) as server:
+        yield OidcServer(server.wait_for(r"serving as (\S+)")[1])
