@@ -336,6 +336,7 @@ def test_forged_frames_reach_no_caller(site: Site, pending: Pending) -> None:
             # Genuine, but the item of another place, and of another call.
             f"item {name} 0\n".encode() + site.keyring.seal(item(666), "item", pending.call, 1),
             f"item {name} 0\n".encode() + site.keyring.seal(item(666), "item", CallKey("a"), 0),
+            f"stored {name} 1000000 1\n".encode(),
             f"transient {name}\n".encode() + item(666),
             end,
             end + call_pb2.Outcome(message="forged").SerializeToString(),

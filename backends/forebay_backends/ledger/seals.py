@@ -19,6 +19,7 @@ from forebay_backends.ledger.frames import (
     Ending,
     Initial,
     Item,
+    ItemsStored,
     TransientItem,
 )
 from forebay_backends.ledger.keys import CallKey
@@ -110,10 +111,15 @@ class Seals:
     def is_certain(self, event: CallEvent) -> bool:
         """Whether the event was sealed, or its forgery would do no harm.
 
-        Scripts publish the end of a call that no handler ended, and have no keys. Anyone who may
-        publish can publish such a frame, so the ledger must confirm it.
+        Scripts publish the end of a call that no handler ended, and how many items the ledger has,
+        and have no keys. Anyone who may publish can publish such a frame, so the ledger must
+        confirm it.
         """
-        return not (self.keyring.is_required and isinstance(event, Ending) and not event.outcome)
+        if not self.keyring.is_required:
+            return True
+        return not (
+            isinstance(event, ItemsStored) or (isinstance(event, Ending) and not event.outcome)
+        )
 
     def snapshot(self, call: CallKey, snapshot: CallSnapshot) -> CallSnapshot:
         """The ledger's report of a call, opened."""

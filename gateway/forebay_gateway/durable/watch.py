@@ -25,6 +25,8 @@ class Watch(AutoResetEvent):
         self.stall_limit = stall_limit or StallLimit(math.inf)
         self.is_registered = False
         """Whether the ledger has the watch. A registered watch is renewed."""
+        self.has_unconfirmed_event = False
+        """Whether an event that the ledger must confirm came before the watch was registered."""
         self.confirmed_subscription = 0
         """The channel's subscription during which the ledger last reported the call's state."""
         self.request_window_open = AutoResetEvent()

@@ -109,6 +109,8 @@ class Watches:
         watch.is_registered = True
         if watch.confirmed_subscription != self.subscription:
             self._renew_now.set()
+        elif watch.has_unconfirmed_event:
+            self._confirm(str(watch.call))
 
     @property
     def count(self) -> int:
@@ -149,11 +151,10 @@ class Watches:
             wake=self._renew_now,
         )
 
-    async def confirm_endings(self) -> None:
-        """Reads the states of calls whose end was announced without a signature, until cancelled.
+    async def confirm_events(self) -> None:
+        """Reads the states of calls of which an event had no signature, until cancelled.
 
-        Nothing announces such ends where messages are not signed. What fails is read again by the
-        next renewal.
+        Where messages are not signed, there are none. What fails is read again by the next renewal.
         """
         while True:
             await self._confirm_now.wait()
@@ -262,6 +263,8 @@ class Watches:
         seals = self._ledger.seals
         if not seals.is_certain(event):
             self._confirm(key)
+            for one in watches:
+                one.has_unconfirmed_event = not one.is_registered
             return
         try:
             event = seals.event(watches[0].call, event)

@@ -116,7 +116,7 @@ class LedgerCalls:
         yield self._watches.listen()
         yield self._watches.renew_periodically()
         if self._keyring.is_on:
-            yield self._watches.confirm_endings()
+            yield self._watches.confirm_events()
             yield self._keyring.watch()
         yield self.ephemeral.run()
         yield self.fleet.health.run(on_health)

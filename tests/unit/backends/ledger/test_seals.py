@@ -77,12 +77,13 @@ def test_a_response_is_the_first_item() -> None:
             SEALS.event(A, ending(State.SUCCEEDED, 1, outcome, forged))
 
 
-def test_what_a_script_ends_is_to_be_confirmed() -> None:
+def test_what_a_script_publishes_is_to_be_confirmed() -> None:
     lost = Ending(State.FAILED, "WORKER_LOST", 0, 1, 0, 0, b"")
     assert SEALS.event(A, lost) == lost
     assert not SEALS.is_certain(lost)
     assert NO_SEALS.is_certain(lost)
-    assert SEALS.is_certain(ItemsStored(1, 2))
+    assert not SEALS.is_certain(ItemsStored(1, 2))
+    assert NO_SEALS.is_certain(ItemsStored(1, 2))
     assert SEALS.is_certain(ending(State.SUCCEEDED, 1, b"sealed"))
     with pytest.raises(SignatureError):  # no script ends a call so
         SEALS.event(A, ending(State.SUCCEEDED, 0, b""))
