@@ -137,6 +137,8 @@ def _default(field: Any) -> str:
     if inspect.isfunction(field.default_factory):
         return _doc(field.default_factory)
     default = field.get_default(call_default_factory=True)
+    if isinstance(default, BaseModel):
+        default = default.model_dump(exclude_defaults=True)
     if default is None or default == {}:
         return "none"
     return f"`{json.dumps(default) if isinstance(default, tuple) else default}`"

@@ -78,3 +78,10 @@ def test_every_metadata_key_has_its_row() -> None:
     assert {word for _, where, _ in table for word in re.findall(r"\w+", where)} <= {
         *("request", "initial", "trailing", "and"),
     }
+
+
+def test_the_defaults_of_settings_are_as_one_would_set_them() -> None:
+    defaults = {name: default for name, _, default, _ in rows(TABLES["settings"]())}
+    assert defaults["`auth`"] == "none"
+    assert defaults["`drain_s`"] == "`10.0`"
+    assert not [name for name, default in defaults.items() if re.search(r"=\(|=None", default)]
