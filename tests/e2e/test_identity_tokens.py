@@ -66,6 +66,12 @@ class Gateway:
             return str(of_rpc_error(error))
         return "OK"
 
+    def watch(self, token: str) -> Any:
+        """The responses of an RPC that lasts as long as the gateway lets it."""
+        health: Any = health_pb2_grpc.HealthStub(self.channel)  # type: ignore[no-untyped-call]
+        metadata = [("authorization", f"Bearer {token}")]
+        return health.Watch(health_pb2.HealthCheckRequest(), metadata=metadata, timeout=120.0)
+
     def publish(self) -> None:
         self.server.answer = with_document(self.provider.jwks())
 
@@ -151,6 +157,8 @@ def test_keys_come_and_go_while_the_gateway_runs(gateway: Gateway) -> None:
     assert gateway.call(token).startswith("UNAUTHENTICATED/")
     add_key(gateway.keys, key)
     eventually(lambda: gateway.call(token) == "OK", "the key is accepted", TAKEN_IN_S)
+    watch = gateway.watch(token)
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
     good = gateway.keys.read_text()
     gateway.keys.write_text("[keys")
     eventually(lambda: "stays as it was" in gateway.process.output, "it says so", TAKEN_IN_S)
@@ -158,6 +166,9 @@ def test_keys_come_and_go_while_the_gateway_runs(gateway: Gateway) -> None:
     gateway.keys.write_text(good)
     remove_key(gateway.keys, key.key_id)
     eventually(lambda: gateway.call(token) != "OK", "the key is refused", TAKEN_IN_S)
+    with pytest.raises(grpc.RpcError) as ended:
+        next(watch)
+    assert str(of_rpc_error(ended.value)).startswith("UNAUTHENTICATED/UNAUTHENTICATED: the key of")
     assert token.split("_", 2)[2] not in gateway.process.output
 
 

@@ -274,7 +274,8 @@ INSTRUMENTS = (
         "problems",
         ("of",),
         "Files and URLs that can't be used as they are now, so that the last good keys and "
-        "certificates are in force, and an audit log that can't be written; of: tokens, tls, audit",
+        "certificates are in force, unknown roles of API keys, and an audit log that can't be "
+        "written; of: tokens, tls, audit",
     ),
     Instrument(
         "forebay_jwks_age_seconds",

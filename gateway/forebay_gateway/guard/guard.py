@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from forebay.errors import ForebayError, PermissionDenied, Unauthenticated
-from forebay_gateway.guard.expiry import Expiry, TokenExpired
+from forebay_gateway.guard.open_rpcs import IdentityEnded, OpenRpcs
 from forebay_gateway.identity.authentication import Authentication
 from forebay_gateway.identity.permissions import Roles
 from forebay_gateway.identity.principal import NOBODY, Principal
@@ -35,7 +35,6 @@ class Denial:
 OnDenied = Callable[[Context, Denial], None]
 
 PASSED = "OK"
-_EXPIRED = "the token has expired; go on with a fresh one, by the id of the call"
 
 
 class Guard:
@@ -55,7 +54,7 @@ class Guard:
         self._roles = roles
         self._requirements = requirements
         self._on_denied = on_denied
-        self._expiry = Expiry()
+        self._open = OpenRpcs()
         self.results: Counter[str] = Counter()
 
     def may_call(self, principal: Principal, path: str) -> bool:
@@ -63,6 +62,10 @@ class Guard:
         requirement = self._requirements.of(path)
         permission = requirement.permission
         return not permission or self._roles.grants(principal.roles, permission)
+
+    def end_revoked(self, is_in_force: Callable[[Principal], bool]) -> None:
+        """Ends the RPCs of callers whose proof is not in force any more."""
+        self._open.end_revoked(is_in_force)
 
     def guarded(self, handler: Handler, path: str) -> Handler:
         """The handler for those who may call it; `path` is empty if it is not served."""
@@ -83,9 +86,9 @@ class Guard:
                 await refuse(context, error, principal)
             results[PASSED] += 1
             try:
-                return await self._expiry.serve(handler, _KnownCaller(context, principal))
-            except TokenExpired:
-                await refuse(context, Unauthenticated(_EXPIRED), principal)
+                return await self._open.serve(handler, _KnownCaller(context, principal))
+            except IdentityEnded as ended:
+                await refuse(context, Unauthenticated(str(ended)), principal)
 
         async def refuse(context: Context, error: ForebayError, principal: Principal) -> NoReturn:
             results[error.reason] += 1

@@ -71,6 +71,13 @@ def role_problems(
                     f"roles.{role}: {pattern!r} is the permission of no method that is served "
                     "here; `forebay routes` shows what each method requires"
                 )
+    yield from unknown_roles(roles, named)
+
+
+def unknown_roles(
+    roles: Mapping[str, Iterable[str]], named: Mapping[str, Iterable[str]]
+) -> Iterator[str]:
+    """A line for each role that is named, and not defined; `named` is as in `role_problems`."""
     for setting, names in named.items():
         for name in names:
             if name not in roles:

@@ -16,6 +16,9 @@ class TokenVerifier(Protocol):
     def remembered(self, token: str) -> Principal | None:
         """The principal of a token that was verified before and has not expired; else None."""
 
+    def is_in_force(self, principal: Principal) -> bool:
+        """Whether the key that has proved the principal is still known here, and unchanged."""
+
     async def verify(self, token: str) -> Principal:
         """Verifies the token; raises Unauthenticated, whose message never shows the token.
 

@@ -36,6 +36,10 @@ class Verifiers:
                 return one.remembered(token)
         return None
 
+    def is_in_force(self, principal: Principal) -> bool:
+        """Whether the key that has proved the principal is still known here, and unchanged."""
+        return any(one.is_in_force(principal) for one in self._all)
+
     async def verify(self, token: str) -> Principal:
         for one in self._all:
             if one.takes(token):
@@ -71,7 +75,6 @@ class Verifiers:
         """The gauges of keys."""
         ages = {} if self._jwt is None else self._jwt.ages_s
         return {
-            "forebay_identity_problems": {("tokens",): len(self.problems)},
             "forebay_jwks_age_seconds": {(issuer,): age_s for issuer, age_s in ages.items()},
         }
 

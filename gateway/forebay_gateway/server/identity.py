@@ -17,9 +17,10 @@ from forebay_backends.settings.addresses import is_loopback
 from forebay_backends.settings.identity_settings import AuthSettings
 from forebay_gateway.guard.guard import Guard, OnDenied
 from forebay_gateway.identity.authentication import Authentication, PrincipalOfCertificate
-from forebay_gateway.identity.permissions import Roles, role_problems
+from forebay_gateway.identity.permissions import Roles, role_problems, unknown_roles
 from forebay_gateway.identity.principal import Principal
 from forebay_gateway.identity.requirements import Requirements, permission_of
+from forebay_gateway.identity.spiffe import ISSUER as SPIFFE
 from forebay_gateway.identity.spiffe import principal_of_certificate, spiffe_rules
 from forebay_gateway.identity.verifiers import Verifiers, make_verifiers
 
@@ -34,6 +35,8 @@ class Identity:
         self.roles = Roles(settings.roles)
         self._authentication = Authentication(verifiers, _of_certificate(settings.auth))
         self._guards: list[Guard] = []
+        self._defined_roles = settings.roles
+        self._role_problems: list[str] = []
 
     @property
     def is_ready(self) -> bool:
@@ -57,11 +60,30 @@ class Identity:
         await poll_until(lambda: self.is_ready, inf)
         await on_health(True)
 
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with keys of callers as they are now."""
+        return [*([] if self.verifiers is None else self.verifiers.problems), *self._role_problems]
+
+    def on_keys_changed(self) -> None:
+        """Ends the RPCs of callers whose key was revoked; reports unknown roles of keys."""
+        verifiers = self.verifiers
+        if verifiers is None:
+            return
+        for guard in self._guards:
+            guard.end_revoked(lambda one: one.issuer == SPIFFE or verifiers.is_in_force(one))
+        problems = list(unknown_roles(self._defined_roles, verifiers.roles))
+        for problem in problems:
+            if problem not in self._role_problems:
+                _log.warning("%s; the role grants nothing, and the gateway can't restart", problem)
+        self._role_problems = problems
+
     def figures(self) -> Figures:
         """Those of keys, and how many RPCs were let through and refused."""
         results = sum((guard.results for guard in self._guards), Counter[str]())
         return {
             "forebay_auth_total": {(result,): count for result, count in results.items()},
+            "forebay_identity_problems": {("tokens",): len(self.problems)},
             **({} if self.verifiers is None else self.verifiers.figures()),
         }
 

@@ -1,4 +1,4 @@
-"""Tells the audit log which keys and certificates come into force, and which can't be used."""
+"""Follows which keys and certificates are in force, for the audit log and for open RPCs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ _log = logging.getLogger(__name__)
 
 
 async def watch_keys(audit: AuditLog, identity: Identity | None, tls: ServerTls | None) -> None:
-    """Compares what is in force with what was, once a second, until cancelled."""
+    """Compares what is in force with what was, once a second, until cancelled.
+
+    The audit log gets the difference, and RPCs end whose callers are known by a revoked key.
+    """
     watch = KeyWatch(_keys(identity, tls), [])
 
     async def compare() -> None:
-        for source, change in watch.changes(_keys(identity, tls)):
+        changes = list(watch.changes(_keys(identity, tls)))
+        for source, change in changes:
             audit.keys_changed(source, change)
+        if changes and identity is not None:
+            identity.on_keys_changed()
         for problem in watch.new_problems(_problems(identity, tls)):
             audit.keys_changed("", problem, is_good=False)
 
-    await run_periodically(INTERVAL_S, compare, _log, "watching keys for the audit log")
+    await run_periodically(INTERVAL_S, compare, _log, "watching keys")
 
 
 def _keys(identity: Identity | None, tls: ServerTls | None) -> Mapping[str, Keys]:
@@ -45,8 +51,8 @@ def _keys(identity: Identity | None, tls: ServerTls | None) -> Mapping[str, Keys
 
 def _problems(identity: Identity | None, tls: ServerTls | None) -> list[str]:
     problems: list[str] = []
-    if identity is not None and identity.verifiers is not None:
-        problems += identity.verifiers.problems
+    if identity is not None:
+        problems += identity.problems
     if tls is not None and tls.files.problem is not None:
         problems.append(tls.files.problem)
     return problems

@@ -47,11 +47,10 @@ class FileKeys:
     age_s = 0.0
 
     def __init__(self, issuer: str, path: Path, interval_s: float = 10.0) -> None:
-        self.keys = NO_KEYS
         self._issuer = issuer
         self._path = path
+        self.keys = self._read()
         self.files = WatchedFiles(f"the JWKS of {issuer}", [path], self._load, interval_s)
-        self._load()
 
     @property
     def problem(self) -> str | None:
@@ -61,14 +60,17 @@ class FileKeys:
         """Does nothing: the file is looked at often."""
 
     async def run(self) -> None:
+        taken_in(self._issuer, NO_KEYS, self.keys)
         await self.files.watch()
 
     def _load(self) -> None:
+        self.keys = taken_in(self._issuer, self.keys, self._read())
+
+    def _read(self) -> KeySet:
         try:
-            found = read_jwks(self._path.read_bytes())
+            return read_jwks(self._path.read_bytes())
         except ValueError as error:
             raise ValueError(f"{self._path}: {error}") from None
-        self.keys = taken_in(self._issuer, self.keys, found)
 
 
 def taken_in(issuer: str, before: KeySet, found: KeySet) -> KeySet:

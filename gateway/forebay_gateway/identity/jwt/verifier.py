@@ -39,6 +39,10 @@ class JwtVerifier:
                 return principal
         return None
 
+    def is_in_force(self, principal: Principal) -> bool:
+        issuer = self._issuers.get(principal.issuer)
+        return issuer is not None and issuer.store.keys.has(principal.key_id or None)
+
     async def verify(self, token: str) -> Principal:
         if not _is_sound(token):
             raise Unauthenticated(f"the token is not ASCII of at most {MOST_BYTES} bytes")

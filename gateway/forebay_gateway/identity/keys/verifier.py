@@ -33,7 +33,7 @@ class KeysFile:
         self.path = path
         self._keys: dict[str, tuple[ApiKey, Principal]] = {}
         self.files = WatchedFiles(f"{path}, of API keys,", [path], self._load, interval_s)
-        self._load()
+        self._keys = self._read()
 
     def find(self, key_id: str) -> tuple[ApiKey, Principal] | None:
         return self._keys.get(key_id)
@@ -55,19 +55,25 @@ class KeysFile:
 
     async def watch(self) -> None:
         """Keeps the keys up to date, until cancelled."""
+        self._report({}, self._keys)
         await self.files.watch()
 
     def _load(self) -> None:
+        before, self._keys = self._keys, self._read()
+        self._report(before, self._keys)
+
+    def _read(self) -> dict[str, tuple[ApiKey, Principal]]:
         try:
             keys = read_keys(self.path.read_text(encoding="utf-8"))
         except ValueError as error:
             lines = (f"{self.path}: {line}" for line in str(error).splitlines())
             raise ValueError("\n".join(lines)) from None
-        before = self._keys.keys()
-        self._keys = {key_id: (key, _principal(key)) for key_id, key in keys.items()}
+        return {key_id: (key, _principal(key)) for key_id, key in keys.items()}
+
+    def _report(self, before: Mapping[str, object], after: Mapping[str, object]) -> None:
         for did, ids in (
-            ("has new", keys.keys() - before),
-            ("no longer has", before - keys.keys()),
+            ("has new", after.keys() - before.keys()),
+            ("no longer has", before.keys() - after.keys()),
         ):
             if ids:
                 _log.info("%s %s API keys: %s", self.path, did, ", ".join(sorted(ids)))
@@ -88,6 +94,10 @@ class ApiKeyVerifier:
             return None
         key, principal = found
         return None if key.is_expired(time.time()) else principal
+
+    def is_in_force(self, principal: Principal) -> bool:
+        found = (file.find(principal.key_id) for file in self._files)
+        return any(one is not None and one[1] == principal for one in found)
 
     async def verify(self, token: str) -> Principal:
         found = self._find(token)

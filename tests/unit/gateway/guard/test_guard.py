@@ -252,3 +252,35 @@ async def test_a_caller_that_disconnects_is_not_told_of_its_token() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     assert rpc.code is None
+
+
+async def test_rpcs_of_a_revoked_key_end_and_others_go_on() -> None:
+    begun = asyncio.Semaphore(0)
+
+    async def serve(context: Context) -> bytes:
+        begun.release()
+        await asyncio.sleep(60)
+        return b""
+
+    ending = Principal("acme", "ending", ("caller",), expires_at=time.time() + 60)
+    site = Site(PATH, CALLER, ending, serve=serve)
+    rpcs = [Rpc("alice"), Rpc("alice"), Rpc("ending")]
+    calls = [asyncio.create_task(site.call(rpc)) for rpc in rpcs]
+    for _ in rpcs:
+        await begun.acquire()
+    site.guard.end_revoked(lambda principal: principal != CALLER)
+    site.guard.end_revoked(lambda principal: principal != CALLER)  # told twice
+    await asyncio.wait(calls[:2])
+    assert [rpc.code for rpc in rpcs] == [grpc.StatusCode.UNAUTHENTICATED] * 2 + [None]
+    assert "revoked" in str(rpcs[0].error)
+    assert [denial.principal for denial in site.denials] == [CALLER] * 2
+    assert not calls[2].done()
+    calls[2].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calls[2]
+
+
+async def test_calls_that_have_ended_are_forgotten() -> None:
+    site = Site()
+    assert await site.call(Rpc("alice")) == b"served"
+    site.guard.end_revoked(lambda principal: pytest.fail(f"{principal} has no RPC"))

@@ -260,3 +260,16 @@ def test_a_written_file_is_read_as_it_was(keys: list[ApiKey]) -> None:
 def test_any_text_is_read_as_a_token_or_not(text: str) -> None:
     found = read_token(f"fbk_{text}")
     assert found is None or len(found[1]) == 32
+
+
+async def test_a_callers_key_is_in_force_until_it_is_revoked_or_changed(site: Site) -> None:
+    _, token = site.add(subject="ann")
+    ann = await site.verifier.verify(token)
+    assert site.verifier.is_in_force(ann)
+    kept = site.text
+    site.write(kept.replace('roles = ["caller"]', "roles = []"))
+    assert not site.verifier.is_in_force(ann)
+    site.write(kept)
+    assert site.verifier.is_in_force(ann)
+    site.write("")
+    assert not site.verifier.is_in_force(ann)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from forebay.errors import BackendUnavailable, Unauthenticated
+from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.settings.identity_settings import JwtSettings
 from forebay_gateway.identity.jwt.issuer import Issuer
 from forebay_gateway.identity.jwt.key_stores import FileKeys
 from forebay_gateway.identity.jwt.verifier import JwtVerifier
+from forebay_gateway.identity.principal import Principal
 from tests.identity_provider import (
     AUDIENCE,
     ISSUER,
@@ -102,3 +106,29 @@ async def test_without_any_key_the_gateway_is_not_ready_and_says_so(site: Site) 
     assert site.verifier.problems == [f"the JWKS of {ISSUER} has no key for signatures"]
     with pytest.raises(BackendUnavailable, match="not known yet"):
         await site.verifier.verify(site.provider.token())
+
+
+async def test_the_keys_are_logged_when_they_are_followed_and_not_when_they_are_tried(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    file = tmp_path / "jwks.json"
+    file.write_bytes(IdentityProvider().jwks())
+    FileKeys(ISSUER, file)
+    store = FileKeys(ISSUER, file)
+    assert caplog.messages == []
+    following = asyncio.create_task(store.run())
+    await asyncio.sleep(0)
+    assert caplog.messages == [f"{ISSUER} has 1 keys for tokens"]
+    await cancel_all([following])
+
+
+async def test_a_callers_key_is_in_force_until_it_is_withdrawn(site: Site) -> None:
+    rsa = await site.verifier.verify(site.provider.token("RS256-0"))
+    ec = await site.verifier.verify(site.provider.token("ES256-1"))
+    assert site.verifier.is_in_force(rsa)
+    site.provider.key_ids = ["ES256-1"]
+    site.publish(site.provider.jwks())
+    assert not site.verifier.is_in_force(rsa)
+    assert site.verifier.is_in_force(ec)
+    assert not site.verifier.is_in_force(Principal("acme", "ann", issuer="https://other"))

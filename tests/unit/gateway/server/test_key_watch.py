@@ -47,7 +47,8 @@ async def test_a_changed_file_of_keys_has_an_entry(
     verifiers = Verifiers(None, ApiKeyVerifier([KeysFile(path, 0.001)]))
     entries: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     audit = AuditLog(lambda line: entries.put_nowait(json.loads(line)))
-    watch = watch_keys(audit, Identity(given_settings(), verifiers), None)
+    identity = Identity(given_settings(roles={"caller": ["*"]}), verifiers)
+    watch = watch_keys(audit, identity, None)
     tasks = [asyncio.create_task(loop) for loop in (watch, *verifiers.loops())]
     await asyncio.sleep(0)  # the watch knows the old keys
     new = path.with_suffix(".new")
@@ -59,3 +60,38 @@ async def test_a_changed_file_of_keys_has_an_entry(
     assert (entry["event"], entry["decision"]) == ("keys", decision)
     assert message in entry["message"]
     assert entries.empty()
+
+
+async def test_an_unknown_role_of_a_new_key_is_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(key_watch, "INTERVAL_S", 0.001)
+    path = tmp_path / "keys.toml"
+    path.write_text(written_keys([OLD]))
+    verifiers = Verifiers(None, ApiKeyVerifier([KeysFile(path, 0.001)]))
+    identity = Identity(given_settings(roles={"caller": ["*"]}), verifiers)
+    denied: asyncio.Queue[str] = asyncio.Queue()
+
+    def write(line: str) -> None:
+        entry = json.loads(line)
+        if entry["decision"] == "deny":
+            denied.put_nowait(entry["message"])
+
+    watch = watch_keys(AuditLog(write), identity, None)
+    tasks = [asyncio.create_task(loop) for loop in (watch, *verifiers.loops())]
+    await asyncio.sleep(0)  # the watch knows the old keys
+    assert identity.problems == []
+    other, _ = new_key("acme", ("caler",), "other", None)
+    for keys in ([OLD, other], [OLD, other, NEW]):
+        path.with_suffix(".new").write_text(written_keys(keys))
+        path.with_suffix(".new").rename(path)
+        async with asyncio.timeout(30):
+            while len(verifiers.keys_in_force[str(path)]) != len(keys):
+                await asyncio.sleep(0.001)
+    async with asyncio.timeout(30):
+        problem = await denied.get()
+    assert problem == f"{path}: there is no role 'caler' in [roles]; expected caller"
+    assert identity.figures()["forebay_identity_problems"] == {("tokens",): 1}
+    await asyncio.sleep(0.05)
+    await cancel_all(tasks)
+    assert len([line for line in caplog.messages if "caler" in line]) == 1
