@@ -22,7 +22,7 @@ LAYERS = (
     "forebay_gateway.server",
     "forebay_gateway.admin forebay_gateway.admin_server forebay_gateway.load_reports"
     " forebay_gateway.guard forebay_gateway.scaling",
-    "forebay_gateway.durable forebay_gateway.ephemeral forebay_gateway.plain",
+    "forebay_gateway.durable forebay_gateway.ephemeral forebay_gateway.plain forebay_gateway.web",
     "forebay_gateway.audit forebay_gateway.fronts",
     "forebay_gateway.rpc",
     "forebay_gateway.identity forebay_gateway.tls forebay_gateway.quotas"

@@ -106,7 +106,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
             f"the grpc-encoding {_text(encoding)!r} is not supported; see grpc-accept-encoding",
         )
     timeout = own.get(b"grpc-timeout")
-    timeout_s = None if timeout is None else _timeout_s(timeout)
+    timeout_s = None if timeout is None else timeout_of(timeout)
     return RequestHead(_text(own[b":path"]), metadata, timeout_s, encoding)
 
 
@@ -142,7 +142,8 @@ def _binary(key: str, value: bytes) -> Iterable[tuple[str, bytes]]:
             ) from None
 
 
-def _timeout_s(value: bytes) -> float:
+def timeout_of(value: bytes) -> float:
+    """Of `grpc-timeout`, in seconds; raises RpcError."""
     match = _TIMEOUT.fullmatch(value)
     if match is None:
         raise RpcError(

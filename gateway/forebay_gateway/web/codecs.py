@@ -1,0 +1,81 @@
+"""The two encodings of messages: protobuf's binary one, and JSON."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from google.protobuf import json_format
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
+
+from forebay.errors import InternalFault, InvalidRequest
+from forebay_gateway.web.large_work import worked
+from forebay_gateway.web.methods import WebMethod
+
+
+class Codec:
+    """Binary: handlers take and return it as it is."""
+
+    name = "proto"
+
+    async def request(self, method: WebMethod, data: bytes) -> bytes:
+        """The request in binary; raises InvalidRequest."""
+        return data
+
+    async def response(self, method: WebMethod, message: bytes) -> bytes:
+        """The handler's response as the caller wants it; raises InternalFault if it can't be."""
+        return message
+
+
+class JsonCodec(Codec):
+    """JSON, by https://protobuf.dev/programming-guides/json/.
+
+    Fields that a message does not have are ignored, as in the binary encoding, and as Connect's
+    own servers do. An empty text is an empty message.
+    """
+
+    name = "json"
+
+    async def request(self, method: WebMethod, data: bytes) -> bytes:
+        return await worked(len(data), from_json, data, method.request_class)
+
+    async def response(self, method: WebMethod, message: bytes) -> bytes:
+        return await worked(len(message), to_json, message, method.response_class)
+
+
+PROTO, JSON = Codec(), JsonCodec()
+BY_NAME = {codec.name: codec for codec in (PROTO, JSON)}
+
+
+def from_json(text: bytes, message_class: type[Message]) -> bytes:
+    """The message in binary; raises InvalidRequest."""
+    if not text:
+        return b""
+    try:
+        message = json_format.Parse(
+            text, message_class(), ignore_unknown_fields=True, descriptor_pool=_pool(message_class)
+        )
+    except (json_format.ParseError, ValueError, RecursionError, TypeError) as error:
+        name = message_class.DESCRIPTOR.full_name
+        raise InvalidRequest(f"the request is not a {name} message in JSON: {error}") from error
+    return message.SerializeToString()
+
+
+def to_json(message: bytes, message_class: type[Message]) -> bytes:
+    """The message in JSON, on one line; raises InternalFault."""
+    try:
+        text = json_format.MessageToJson(
+            message_class.FromString(message),
+            indent=None,
+            ensure_ascii=False,
+            descriptor_pool=_pool(message_class),
+        )
+        return text.encode()
+    except (DecodeError, ValueError, TypeError) as error:
+        name = message_class.DESCRIPTOR.full_name
+        raise InternalFault(f"the response, a {name}, can't be written as JSON") from error
+
+
+def _pool(message_class: type[Message]) -> DescriptorPool:
+    """Where the types of `google.protobuf.Any` are looked up."""
+    return cast(DescriptorPool, message_class.DESCRIPTOR.file.pool)

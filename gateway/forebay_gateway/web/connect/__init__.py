@@ -1,0 +1,1 @@
+"""Connect, https://connectrpc.com/docs/protocol/: calls by plain HTTP, with JSON or protobuf."""

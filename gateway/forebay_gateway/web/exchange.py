@@ -1,0 +1,163 @@
+"""One request and response of HTTP, by ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from forebay.errors import TooLarge
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+AUTH_CONTEXT = "forebay.auth_context"
+"""The extension of a scope with gRPC's properties of a secure connection (`server.py`)."""
+
+
+class Exchange:
+    """Reads the body only when asked to; notices that the caller has left once it was read."""
+
+    __slots__ = (
+        "__dict__",
+        "_chunks",
+        "_has_body",
+        "_on_left",
+        "_receive",
+        "_send",
+        "_size",
+        "_watch",
+        "has_left",
+        "has_started",
+        "scope",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.has_left = False
+        """Whether the caller has closed the connection."""
+        self.has_started = False
+        """Whether the response's head was sent."""
+        self._receive = receive
+        self._send = send
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._has_body = False
+        self._on_left: Callable[[], None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    # The request
+
+    @property
+    def method(self) -> str:
+        """Of HTTP: `POST`, `GET`."""
+        method: str = self.scope["method"]
+        return method
+
+    @cached_property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """By their names in lower case; of several with one name, the last."""
+        return dict(self.scope["headers"])
+
+    @cached_property
+    def content_type(self) -> str:
+        """Without parameters, in lower case; empty if there is none."""
+        value = self.headers.get(b"content-type", b"").partition(b";")[0]
+        return value.strip().lower().decode("latin-1")
+
+    def peer(self) -> str:
+        """The caller's address, as gRPC writes it."""
+        client = self.scope.get("client")
+        if not client:
+            return "unix:"
+        host, port = client
+        if ":" not in host:
+            return f"ipv4:{host}:{port}"
+        return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}"
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """As `Context.auth_context`."""
+        found: Mapping[str, Iterable[bytes]] = (self.scope.get("extensions") or {}).get(
+            AUTH_CONTEXT, {}
+        )
+        return found
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises TooLarge for one over the limit, CancelledError if it breaks off.
+
+        May be called again where it was cancelled.
+        """
+        length = self.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        while not self._has_body:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                self._left()
+                raise asyncio.CancelledError
+            chunk = message.get("body", b"")
+            self._size += len(chunk)
+            if self._size > limit:
+                self._chunks.clear()
+                raise _too_large(limit)
+            self._chunks.append(chunk)
+            if not message.get("more_body", False):
+                self._has_body = True
+        body = b"".join(self._chunks)
+        self._chunks = [body]
+        self._start_watch()
+        return body
+
+    # The connection
+
+    def on_left(self, call: Callable[[], None]) -> None:
+        """Calls it when the caller leaves, from when the body was read; see `close`."""
+        self._on_left = call
+        if self._has_body or self.method == "GET":
+            self._start_watch()
+
+    def close(self) -> None:
+        """The exchange is over: nobody cares any more if the caller leaves."""
+        self._on_left = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _start_watch(self) -> None:
+        if self._on_left is not None and self._watch is None:
+            self._watch = asyncio.get_running_loop().create_task(self._watch_connection())
+
+    async def _watch_connection(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left()
+
+    def _left(self) -> None:
+        self.has_left = True
+        if self._on_left is not None:
+            self._on_left()
+
+    # The response
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Sends the head of the response."""
+        self.has_started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, data: bytes, *, more: bool) -> None:
+        """Sends a part of the body; waits while the caller reads too slowly."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Sends a whole response."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.send(body, more=False)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the request is over this server's limit of {limit} bytes")
