@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ from forebay_backends.settings.values import Seconds
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("text", "json")
+_NAME = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
+_HOST = re.compile(rf"{_NAME}|\*")
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://(?:{_NAME}|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?|\*")
 
 
 class ServingSettings(BaseModel):
@@ -24,6 +28,21 @@ class ServingSettings(BaseModel):
         None,
         description="HOST:PORT or unix:PATH for operators: `/metrics`, `/healthz`, `/readyz`; "
         "loopback only",
+    )
+    web_listen: str | None = Field(
+        None,
+        description="HOST:PORT or unix:PATH that serves browsers and other clients of HTTP/1.1; "
+        "unset: none, but 127.0.0.1:8080 under `forebay up`",
+    )
+    web_hosts: tuple[str, ...] = Field(
+        (),
+        description="names in the `Host` header that `web_listen` answers to, besides addresses "
+        "and localhost; `*`: any",
+    )
+    web_origins: tuple[str, ...] = Field(
+        (),
+        description="origins whose pages may call `web_listen` (CORS), such as "
+        "`https://app.example`; `*`: any",
     )
     front: Literal["auto", "native", "grpc"] = Field(
         "auto",
@@ -88,6 +107,41 @@ class ServingSettings(BaseModel):
                 "reaches the admin port can read what it shows"
             )
         return value
+
+    @field_validator("web_listen")
+    @classmethod
+    def _own_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value:
+            return None
+        if not (is_host_and_port(value) or is_socket_path(value)):
+            raise ValueError("expected HOST:PORT or unix:PATH, such as 127.0.0.1:8080")
+        for other in ("listen", "admin_listen"):
+            if value == info.data.get(other) and not value.endswith(":0"):
+                raise ValueError(f"expected another address than {other}, such as 127.0.0.1:8080")
+        return value
+
+    @field_validator("web_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(name.lower() for name in value)
+        unfit = [name for name in names if _HOST.fullmatch(name) is None]
+        if unfit:
+            raise ValueError(
+                f"{unfit[0]!r}: expected names without a port, such as calls.example, or `*`"
+            )
+        return names
+
+    @field_validator("web_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        origins = tuple(origin.lower() for origin in value)
+        unfit = [origin for origin in origins if _ORIGIN.fullmatch(origin) is None]
+        if unfit:
+            raise ValueError(
+                f"{unfit[0]!r}: expected a scheme and a host, such as https://app.example or "
+                "http://localhost:3000, or `*`"
+            )
+        return origins
 
     @field_validator("routes", mode="before")
     @classmethod

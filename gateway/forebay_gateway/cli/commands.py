@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,6 +39,7 @@ from forebay_gateway.cli.run import (
 )
 from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
 from forebay_gateway.profiling.profiler import MAX_DURATION_S
+from forebay_gateway.server.errors import GatewayError
 from forebay_gateway.server.identity import make_identity
 from forebay_gateway.server.lame_duck import LameDuck
 from forebay_gateway.server.methods import (
@@ -48,6 +49,7 @@ from forebay_gateway.server.methods import (
     needs_main_broker,
 )
 from forebay_gateway.server.processes import running_gateways
+from forebay_gateway.server.web_port import reserved_web_port, web_url
 
 if TYPE_CHECKING:
     from forebay_gateway.cli.served_methods import Answers
@@ -60,6 +62,12 @@ _processes = click.option(
 
 _admin_listen = click.option(
     "--admin-listen", metavar="HOST:PORT", help="Metrics and probes, on loopback; unset: none."
+)
+
+_web_listen = click.option(
+    "--web-listen",
+    metavar="HOST:PORT",
+    help="Where browsers and HTTP/1.1 are served; `forebay up`: [127.0.0.1:8080], '' for none.",
 )
 
 _insecure = click.option(
@@ -126,6 +134,7 @@ _asked = target_option("The gateways to ask.", callback=_target_of_listen)
 @_insecure
 @_processes
 @_admin_listen
+@_web_listen
 @_log_level
 @_log_format
 def gateway(**flags: Any) -> None:
@@ -138,18 +147,21 @@ def gateway(**flags: Any) -> None:
     settings = _settings(flags)
     embedded = _needs_embedded(settings, _servable(settings))
 
-    async def serve() -> None:
+    async def serve(settings: Settings) -> None:
         lame_duck = LameDuck(settings.lame_duck_s)
         async with running_gateways(settings, lame_duck) as address:
             stopped = stop_signal(lame_duck)
             click.echo(f"forebay gateway ready on {address}")
+            if settings.web_listen is not None:
+                click.echo(f"  serves browsers on {web_url(settings)}")
             await stopped
             accepts_s = 0.0 if lame_duck.is_over else lame_duck.lame_duck_s
             accepts = f"; it accepts calls for {accepts_s:g} s" if accepts_s else ""
             click.echo(f"forebay gateway is stopping{accepts}", err=True)
 
-    with nullcontext() if not embedded or is_running(settings.data_dir) else _embedded(settings):
-        run(serve())
+    starts_embedded = embedded and not is_running(settings.data_dir)
+    with _web_port(settings) as settings, _embedded(settings) if starts_embedded else nullcontext():
+        run(serve(settings))
     click.echo("forebay gateway has stopped", err=True)
 
 
@@ -158,6 +170,7 @@ def gateway(**flags: Any) -> None:
 @_insecure
 @_processes
 @_admin_listen
+@_web_listen
 @_log_level
 @_log_format
 @click.option("--concurrency", type=click.IntRange(1), help="Concurrent calls per queue.")
@@ -193,16 +206,18 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
     # Another terminal's `forebay call` has its own default.
     names_address = flags["listen"] is not None or "FOREBAY_ADDRESS" in os.environ
 
-    async def serve() -> None:
+    async def serve(settings: Settings) -> None:
         async with everything_up(settings, slots, app) as address:
             stopped = stop_signal()
             click.echo(f"forebay up and ready on {address}")
-            click.echo(greeting(methods, address, _program(), names_address=names_address))
+            web = web_url(settings)
+            click.echo(greeting(methods, address, _program(), names_address=names_address, web=web))
             await stopped
             click.echo("forebay is stopping", err=True)
 
-    with _embedded(settings) if embedded else nullcontext():
-        run(serve())
+    starts = _embedded(settings) if embedded else nullcontext()
+    with _web_port(settings, by_default=True) as settings, starts:
+        run(serve(settings))
     click.echo("forebay has stopped", err=True)
 
 
@@ -307,6 +322,16 @@ def _loaded(settings: Settings) -> tuple[Method, ...]:
             check_results(settings.application(name))
         return methods
     except (SettingsError, RouteError) as error:
+        raise click.ClickException(error_text(error)) from error
+
+
+@contextmanager
+def _web_port(settings: Settings, *, by_default: bool = False) -> Iterator[Settings]:
+    """The settings with the port of the web front, which is reserved until the block is left."""
+    try:
+        with reserved_web_port(settings, by_default=by_default) as settings:
+            yield settings
+    except GatewayError as error:
         raise click.ClickException(error_text(error)) from error
 
 

@@ -29,8 +29,12 @@ def greeting(
     program: str = "forebay",
     *,
     names_address: bool = False,
+    web: str = "",
 ) -> str:
-    """Several lines; with `names_address`, commands name even the default address."""
+    """Several lines; with `names_address`, commands name even the default address.
+
+    `web` is the URL for browsers; empty if they are not served.
+    """
     reachable_at = reachable(address)
     target = f" -t {reachable_at}" if names_address or reachable_at != LISTEN else ""
     commands = [f"{program} call{target} {sample_call(methods)}"]
@@ -39,6 +43,7 @@ def greeting(
     return "\n".join(
         [
             *(f"  serves {service}: {names}" for service, names in _served(methods)),
+            *([f"  serves browsers on {web}"] if web else []),
             "  try, in another terminal:",
             *(f"    {command}" for command in commands),
             "  Ctrl-C stops everything",

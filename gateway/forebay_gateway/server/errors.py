@@ -7,8 +7,8 @@ class GatewayError(RuntimeError):
     """The gateway can't start; the message says why and what to do."""
 
 
-def address_in_use(listen: str) -> GatewayError:
+def address_in_use(listen: str, option: str = "--listen") -> GatewayError:
     return GatewayError(
         f"can't listen on {listen}: is another gateway there? "
-        "Choose another address with --listen HOST:PORT"
+        f"Choose another address with {option} HOST:PORT"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.profiling.slow_callbacks import SlowCallbacks
 from forebay_gateway.quotas.tenant_quotas import TenantQuotas
-from forebay_gateway.rpc.context import Context
+from forebay_gateway.rpc.context import Context, FindHandler
 from forebay_gateway.scaling.external_scaler import ExternalScaler
 from forebay_gateway.scaling.queues import PlainQueues, Queues
 from forebay_gateway.server.backend_urls import check_backend_urls
@@ -64,6 +64,7 @@ from forebay_gateway.server.rpc_meter import RpcMeter
 
 if TYPE_CHECKING:
     from forebay_gateway.plain.calls import PlainCalls
+    from forebay_gateway.web.listener import WebListener
 
 _CANCEL_GRACE_S = 1.0
 
@@ -100,7 +101,7 @@ async def running_gateway(
         async with gateway.admin_port(), asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
             await gateway.subscribed()
-            await gateway.front.start()
+            await gateway.start()
             repairs = background.create_task(gateway.front.keep_serving())
             try:
                 yield gateway.front.address
@@ -110,7 +111,7 @@ async def running_gateway(
                     await lame_duck.wait()
                 await cancel_all([repairs])
                 going_away = background.create_task(
-                    gateway.front.stop(settings.drain_s + _CANCEL_GRACE_S)
+                    gateway.stop(settings.drain_s + _CANCEL_GRACE_S)
                 )
                 await gateway.drain(settings.drain_s)
                 await gateway.front.stop(_CANCEL_GRACE_S)
@@ -140,7 +141,8 @@ class _Gateway:
         self._settings = settings
         self._audit = audit
         self._identity = identity
-        admin_is_open = identity is not None or is_loopback(listen)
+        is_local = is_loopback(listen) and is_loopback(settings.web_listen or listen)
+        admin_is_open = identity is not None or is_local
         may = unless_known if identity is None else identity.may
         self._metrics = GatewayMetrics(
             [method.name for method in methods],
@@ -217,6 +219,7 @@ class _Gateway:
         if audit.is_on:
             self._metrics.read_process.append(audit.figures)
         self.front = front(settings, find, listen, self._tls)
+        self._web = self._web_listener(methods, own, find)
         scaler = ExternalScaler(self._scaled_queues(), queues)
         guard = self._guard((), for_operators=True)
         may_call = everything if guard is None else guard.may_call
@@ -257,6 +260,29 @@ class _Gateway:
         async with admin_port(self._settings, services) as address:
             _log.info("metrics and probes on %s", address)
             yield
+
+    def _web_listener(
+        self, methods: Sequence[Method], own: Iterable[str], find: FindHandler
+    ) -> WebListener | None:
+        """None if there is no address for it."""
+        if self._settings.web_listen is None:
+            return None
+        from forebay_gateway.server.web import web_application, web_listener
+
+        app = web_application(self._settings, methods, own, find)
+        return web_listener(self._settings, app, self._tls)
+
+    async def start(self) -> None:
+        """Accepts callers from now on."""
+        await self.front.start()
+        if self._web is not None:
+            await self._web.start()
+            _log.info("web front on %s", self._web.address)
+
+    async def stop(self, grace_s: float) -> None:
+        """Closes the ports, and gives RPCs in flight the grace."""
+        web = () if self._web is None else (self._web.stop(),)
+        await asyncio.gather(self.front.stop(grace_s), *web)
 
     def _tenant_quotas(self) -> TenantQuotas | None:
         """None where nothing tells one tenant from another."""
@@ -308,6 +334,8 @@ class _Gateway:
         """Waits for the subscriptions to call events; gives up on a missing backend."""
         await asyncio.gather(*(calls.subscribed() for calls in self._calls()))
         warn_if_insecure(self._settings, self.front.address)
+        if self._web is not None:
+            warn_if_insecure(self._settings, self._web.address)
 
     async def drain(self, grace_s: float) -> None:
         """Waits for calls in flight, and aborts the rest."""

@@ -141,9 +141,14 @@ def _missing(settings: Settings) -> list[str]:
 
 def _open_port_problems(settings: Settings) -> Iterator[str]:
     missing = _missing(settings)
-    if missing and not settings.insecure and not is_loopback(settings.listen):
+    if not missing or settings.insecure:
+        return
+    for name in ("listen", "web_listen"):
+        address = getattr(settings, name)
+        if address is None or is_loopback(address):
+            continue
         yield (
-            f"listen = {settings.listen!r}: beyond loopback, a gateway needs "
+            f"{name} = {address!r}: beyond loopback, a gateway needs "
             f"{' and '.join(missing)}; set them, or listen on 127.0.0.1, or set insecure = true "
             "(--insecure, FOREBAY_INSECURE=true) in a network where whoever reaches the port may "
             "make every call"

@@ -28,10 +28,11 @@ def can_share_port(listen: str) -> bool:
 
 
 @contextmanager
-def reserved_port(listen: str) -> Iterator[str]:
+def reserved_port(listen: str, option: str = "--listen") -> Iterator[str]:
     """Reserves HOST:PORT for servers with SO_REUSEPORT; yields it, with a free port for 0.
 
-    Raises GatewayError if the port is in use, or the address can't be shared.
+    `option` of the command line sets the address. Raises GatewayError if the port is in use, or the
+    address can't be shared.
     """
     host, _, port = listen.rpartition(":")
     if _is_path(listen):
@@ -50,7 +51,7 @@ def reserved_port(listen: str) -> Iterator[str]:
                 if error.errno in _NO_SUCH_ADDRESS:
                     continue
                 if error.errno == EADDRINUSE:
-                    raise address_in_use(listen) from error
+                    raise address_in_use(listen, option) from error
                 raise GatewayError(f"can't listen on {listen}: {error.strerror}") from error
             chosen = stack.enter_context(holder).getsockname()[1]
             is_reserved = True

@@ -34,6 +34,8 @@ async def running_gateways(
 ) -> AsyncIterator[str]:
     """As `running_gateway`, in as many processes as the settings say.
 
+    The port of `web_listen` was reserved for them (`web_port.py`).
+
     Raises GatewayError, in an exception group, if one of them can't start.
     """
     if settings.processes == 1:
@@ -88,6 +90,7 @@ def _gateway_process(
         env={
             "FOREBAY_LISTEN": address,
             "FOREBAY_ADMIN_LISTEN": admin_address,
+            "FOREBAY_WEB_LISTEN": settings.web_listen or "",
             "FOREBAY_LEDGER_URL": backends.ledger_url,
             "FOREBAY_BROKER_URL": backends.broker_url,
             "FOREBAY_PROCESSES": str(settings.processes),

@@ -31,15 +31,17 @@ https://www.rfc-editor.org/rfc/rfc9113#section-9.2.2
 
 @dataclass(frozen=True)
 class ServerCredentials:
-    """One state of the files: the bytes for gRPC, and the same as a context for asyncio.
+    """One state of the files: the bytes for gRPC, and the same as contexts for asyncio.
 
-    `client_ca` is None where callers show no certificate. Times are in seconds of Unix time.
+    `context` is that of HTTP/2, `web_context` that of HTTP/1.1. `client_ca` is None where callers
+    show no certificate. Times are in seconds of Unix time.
     """
 
     certificate: bytes
     key: bytes
     client_ca: bytes | None
     context: ssl.SSLContext
+    web_context: ssl.SSLContext
     expires_at: float
     ca_expires_at: float | None
     """When the first of the CAs expires."""
@@ -87,7 +89,8 @@ def read_credentials(settings: TlsSettings) -> ServerCredentials:
         with _named(str(settings.client_ca)):
             trusted = authorities(client_ca, now)
     with _named(pair):
-        context = _context(settings, trusted)
+        context = _context(settings, trusted, "h2")
+        web_context = _context(settings, trusted, "http/1.1")
     changed = [str(path) for path, before in read.items() if _read(path) != before]
     if changed:
         raise ValueError(f"{', '.join(changed)}: changed while it was read")
@@ -96,6 +99,7 @@ def read_credentials(settings: TlsSettings) -> ServerCredentials:
         read[settings.key],
         client_ca,
         context,
+        web_context,
         leaf.not_valid_after_utc.timestamp(),
         min((ca.not_valid_after_utc.timestamp() for ca in trusted), default=None),
     )
@@ -123,14 +127,16 @@ def _read(path: Path) -> bytes:
         raise ValueError(f"{path}: {error.strerror}") from error
 
 
-def _context(settings: TlsSettings, trusted: Sequence[Certificate]) -> ssl.SSLContext:
+def _context(
+    settings: TlsSettings, trusted: Sequence[Certificate], protocol: str
+) -> ssl.SSLContext:
     """A resumed session would keep a client certificate that has expired, so there are none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     context.set_ciphers(_CIPHERS)
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
     context.load_cert_chain(settings.certificate, settings.key, password="")
     if trusted:

@@ -15,7 +15,8 @@ guard, admission, deadlines, metrics, spans and audit are the same.
   binary, gzip, with flags and length; `large_work.py` does this in a thread where they are large
 - `connect/`: Connect: unary calls by POST and GET, streams of responses
 - `grpc_web/`: gRPC-Web, binary and text
-- `server.py`: listens on `web_listen`, by uvicorn, with limits for heads, slow and many callers
+- `listener.py`, `connection.py`: listen on `web_listen`, by uvicorn, with limits for heads, slow
+  callers and their number; `server/web.py` puts all of it together for a gateway
 
 To add a protocol, such as server-sent events, write a `Protocol`: `takes` looks at the head of a
 request for a method, and `serve` builds two small objects, `Requests` and `Responses`
@@ -25,6 +26,6 @@ gets the protocols, and the first that takes a request serves it. Errors of requ
 (`/openapi.json`, paths of `google.api.http`) are Starlette's, passed as `routes`; one that leads to
 a method makes an `Exchange` of the ASGI scope, and calls `serve_rpc` as well.
 
-Another ASGI application, such as that of the operators' port, mounts `rpcs(...)`: the methods
-without the checks of `security.py`.
+Another ASGI application, such as that of the operators' port, mounts `application(...)` with the
+handlers and the policy of its own.
 """

@@ -50,7 +50,13 @@ class NativeFront:
         self._serving = Serving(find, limits)
         self._open: set[NativeConnection] = set()
         self._handshakes = (
-            None if tls is None else Handshakes(tls, limits, self._open, self._connection)
+            None
+            if tls is None
+            else Handshakes(
+                *(lambda: tls.current.context, self._open, self._connection),
+                max_connections=limits.max_connections,
+                handshake_s=limits.handshake_s,
+            )
         )
         self._servers: list[asyncio.Server] = []
         self._ticks: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-"""TLS handshakes of the native front, before a connection serves RPCs.
+"""TLS handshakes, before a connection serves RPCs.
 
 Asyncio's own servers with TLS have one context for good, and handshakes that nobody counts: callers
 that begin them and send no more would take all file descriptors.
@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Sized
-from typing import TYPE_CHECKING
 
 from forebay_backends.aio.cancellation import cancel_all
-from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.peers import peer_of
-
-if TYPE_CHECKING:
-    from forebay_gateway.tls.server_tls import ServerTls
 
 _SHUTDOWN_S = 5.0
 """How long a caller may take to answer the end of TLS."""
@@ -31,19 +27,23 @@ _log = logging.getLogger(__name__)
 class Handshakes:
     """Makes a secure connection of each one that is accepted, and passes it to a new protocol.
 
+    `context` returns that of the certificates in force.
     Handshakes count as connections. Where there are too many, the oldest handshake ends: honest
     callers need milliseconds for theirs.
     """
 
     def __init__(
         self,
-        tls: ServerTls,
-        limits: FrontLimits,
+        context: Callable[[], ssl.SSLContext],
         connections: Sized,
         make_protocol: Callable[[], asyncio.Protocol],
+        *,
+        max_connections: int,
+        handshake_s: float,
     ) -> None:
-        self._tls = tls
-        self._limits = limits
+        self._context = context
+        self._max_connections = max_connections
+        self._handshake_s = handshake_s
         self._connections = connections
         self._make_protocol = make_protocol
         self._under_way: dict[asyncio.Transport, asyncio.Task[None]] = {}
@@ -62,7 +62,7 @@ class Handshakes:
     def _begin(self, handshake: _Handshake, transport: asyncio.Transport) -> None:
         transport.pause_reading()
         held = len(self._connections) + len(self._under_way)
-        if held >= self._limits.max_connections:
+        if held >= self._max_connections:
             oldest = next(iter(self._under_way), transport)
             self._under_way.pop(oldest, None)
             oldest.abort()
@@ -77,9 +77,9 @@ class Handshakes:
             secure = await asyncio.get_running_loop().start_tls(
                 transport,
                 handshake,
-                self._tls.current.context,
+                self._context(),
                 server_side=True,
-                ssl_handshake_timeout=self._limits.handshake_s,
+                ssl_handshake_timeout=self._handshake_s,
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
         except (OSError, ValueError) as error:  # ssl.SSLError, and names that are not text

@@ -1,0 +1,77 @@
+"""The web front of a gateway: the one place for its services, protocols and routes.
+
+Starlette and uvicorn are imported here alone, so that a gateway without `web_listen` has neither in
+its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pool import Default
+
+from forebay.routes import Method
+from forebay_backends.settings import Settings
+from forebay_gateway.fronts.limits import front_limits
+from forebay_gateway.rpc.context import FindHandler
+from forebay_gateway.server.connection_limit import max_connections
+from forebay_gateway.server.errors import address_in_use
+from forebay_gateway.server.port import can_share_port
+from forebay_gateway.web.application import application
+from forebay_gateway.web.connection import ConnectionLimits
+from forebay_gateway.web.exchange import App
+from forebay_gateway.web.listener import WebListener
+from forebay_gateway.web.methods import web_methods
+from forebay_gateway.web.security import Policy
+
+if TYPE_CHECKING:
+    from forebay_gateway.tls.server_tls import ServerTls
+
+_BODY_SLACK_S = 5.0
+"""So that a caller is told why, before its connection is closed."""
+_CANCEL_GRACE_S = 2.0
+
+
+def web_application(
+    settings: Settings, methods: Sequence[Method], own: Iterable[str], find: FindHandler
+) -> App:
+    """The application of the routed methods and of the gateway's `own`, given by their paths."""
+    limits = front_limits(settings.max_message_bytes, max_connections(), settings.max_calls)
+    services = {service.full_name: service for service in _services(methods, own)}
+    return application(web_methods(services.values(), find), limits, policy_of(settings))
+
+
+def web_listener(settings: Settings, app: App, tls: ServerTls | None) -> WebListener:
+    """Serves the application on `web_listen`; raises GatewayError if it can't."""
+    listen = settings.web_listen
+    if listen is None:
+        raise ValueError("web_listen is not set")
+    limits = ConnectionLimits(max_connections(), settings.first_request_s + _BODY_SLACK_S)
+    try:
+        return WebListener(
+            *(listen, app, limits),
+            reuse_port=can_share_port(listen),
+            grace_s=settings.drain_s + _CANCEL_GRACE_S,
+            tls=None if tls is None else lambda: tls.current.web_context,
+        )
+    except OSError as error:
+        raise address_in_use(listen, "--web-listen") from error
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Which hosts and origins the settings name; the host of `web_listen` needs no mention."""
+    listen = settings.web_listen or ""
+    own = () if listen.startswith("unix:") else (listen.rpartition(":")[0].lower(),)
+    return Policy(frozenset((*settings.web_hosts, *own)), settings.web_origins)
+
+
+def _services(methods: Sequence[Method], own: Iterable[str]) -> Iterator[ServiceDescriptor]:
+    for name in {path.split("/")[1] for path in own}:
+        try:
+            yield Default().FindServiceByName(name)
+        except KeyError:
+            continue  # grpc.reflection.v1, which takes streams of requests anyway
+    for method in methods:
+        yield method.pool.FindServiceByName(method.service)
