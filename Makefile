@@ -16,7 +16,7 @@ GATEWAY_PROTOS := forebay_gateway/load_reports/orca.proto
 SCALER_PROTO := forebay_gateway/scaling/externalscaler.proto
 TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto \
   tests/servicers/helloworld.proto tests/servicers/route_guide.proto \
-  tests/plain/v1/plain.proto
+  tests/plain/v1/plain.proto tests/reports/v1/reports.proto
 TUTORIAL := examples/tutorial
 GENERATED := .
 
@@ -127,7 +127,8 @@ generate:
 	@mkdir -p $(GENERATED)/gateway
 	@$(PROTOC) -Igateway $(call MESSAGES,$(GENERATED)/gateway) $(GATEWAY_PROTOS) $(SCALER_PROTO)
 	@$(PROTOC) -Igateway $(call STUBS,$(GENERATED)/gateway) $(SCALER_PROTO)
-	@$(PROTOC) -I. -Iprotos $(call MESSAGES,$(GENERATED)) $(call STUBS,$(GENERATED)) $(TEST_PROTOS)
+	@google=$$(mktemp -d) && trap 'rm -rf $$google' EXIT && $(BIN)/forebay protos --google $$google >/dev/null && \
+	  $(PROTOC) -I. -Iprotos -I$$google $(call MESSAGES,$(GENERATED)) $(call STUBS,$(GENERATED)) $(TEST_PROTOS)
 	@mkdir -p $(GENERATED)/$(TUTORIAL)
 	@$(PROTOC) -I$(TUTORIAL) -Iprotos $(call MESSAGES,$(GENERATED)/$(TUTORIAL)) \
 	  $(call STUBS,$(GENERATED)/$(TUTORIAL)) tutorial.proto

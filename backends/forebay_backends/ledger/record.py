@@ -183,6 +183,13 @@ FIELDS = (
     Field("items_read", _COUNT, _WITH_REQUESTS, "gateway", "Items that the fastest watcher read"),
     Field("transient", _BYTES, _WITH_REQUESTS, "worker", "The latest transient item"),
     Field(
+        "operation_metadata",
+        _BYTES,
+        _WITH_REQUESTS | ENDED,
+        "worker",
+        "The latest metadata that the handler of an operation yielded",
+    ),
+    Field(
         "initial_metadata",
         _BYTES,
         _WITH_REQUESTS | ENDED,

@@ -148,6 +148,9 @@ class Seals:
         if described.progress is not None:
             progress = self._or_none(described.progress, "transient item", call)
             described = replace(described, progress=progress or None)
+        if described.metadata:
+            metadata = self._or_none(described.metadata, "transient item", call)
+            described = replace(described, metadata=metadata)
         return described
 
     # Frames that gateways and workers publish themselves.

@@ -35,6 +35,9 @@ RUN_MS = "forebay-run-ms"
 """Trailing: how long the last attempt ran, in ms."""
 ATTEMPTS = "forebay-attempts"
 """Trailing: the number of attempts."""
+OPERATION_METADATA = "forebay-operation-metadata"
+"""Request to `google.longrunning.Operations`: `call` to get `forebay.v1.CallMetadata` with every
+operation. Default: the metadata type that the method declares; CallMetadata if it has none."""
 OMITTED = "forebay-omitted"
 """Initial and trailing: how many metadata entries and error details of the handler were left out
 because the metadata would be over 8 KiB, the limit of gRPC clients. Unset: none."""

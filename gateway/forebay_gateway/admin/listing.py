@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from google.longrunning import operations_pb2 as pb
 
 from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.keys import PARTITIONS
+from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.operations.inspection import (
     Cursor,
@@ -38,7 +38,14 @@ class Listing:
         self._methods = methods
 
     async def page(
-        self, owner: str | None, caller: str, wanted: Filter, after: Cursor | None, size: int
+        self,
+        owner: str | None,
+        caller: str,
+        wanted: Filter,
+        after: Cursor | None,
+        size: int,
+        *,
+        with_call_metadata: bool = False,
     ) -> tuple[list[pb.Operation], Cursor | None]:
         """Up to `size` calls of the owner after a cursor, newest first, and the next page's cursor.
 
@@ -46,7 +53,13 @@ class Listing:
         caller of the tenant `caller`.
         """
         found, read_to = await self._scan(owner, wanted, after, size)
-        return await self._describe(caller, wanted, found, read_to)
+
+        def shown(call: CallKey, description: Description) -> pb.Operation:
+            return operation_of(
+                *(call, caller, description, self._methods), with_call_metadata=with_call_metadata
+            )
+
+        return await self._describe(shown, wanted, found, read_to)
 
     async def _scan(
         self, owner: str | None, wanted: Filter, after: Cursor | None, size: int
@@ -76,7 +89,11 @@ class Listing:
         return found, after
 
     async def _describe(
-        self, caller: str, wanted: Filter, found: list[Listed], read_to: Cursor | None
+        self,
+        shown: Callable[[CallKey, Description], pb.Operation],
+        wanted: Filter,
+        found: list[Listed],
+        read_to: Cursor | None,
     ) -> tuple[list[pb.Operation], Cursor | None]:
         """The operations of the first calls, up to `_MAX_PAGE_BYTES`, and the cursor after them."""
         operations: list[pb.Operation] = []
@@ -92,7 +109,7 @@ class Listing:
                 ):
                     continue  # the call has changed since the index was read
                 opened = self._ledger.seals.description(one.call, description)
-                operation = operation_of(one.call, caller, opened, self._methods)
+                operation = shown(one.call, opened)
                 operations.append(operation)
                 page_bytes += operation.ByteSize()
                 if page_bytes > _MAX_PAGE_BYTES and one is not found[-1]:

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2, wrappers_pb2
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from forebay.errors.status import to_status
 from forebay.routes import Method
+from forebay.routes.operations import OperationTypes
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import Description
@@ -26,15 +28,26 @@ _TYPE_PREFIX = "type.googleapis.com/"
 
 
 def operation_of(
-    call: CallKey, caller: str, description: Description, methods: Mapping[str, Method]
+    call: CallKey,
+    caller: str,
+    description: Description,
+    methods: Mapping[str, Method],
+    *,
+    with_call_metadata: bool = False,
 ) -> operations_pb2.Operation:
-    """The call's operation, for a caller of that tenant; `methods` by their full names."""
+    """The call's operation, for a caller of that tenant; `methods` by their full names.
+
+    Its metadata is CallMetadata `with_call_metadata`, and if the method declares no other.
+    """
     name = name_of(call, caller)
     operation = operations_pb2.Operation(name=name, done=description.ending is not None)
-    operation.metadata.Pack(metadata_of(call, description, methods))
+    method = methods.get(description.method)
+    if with_call_metadata or method is None or method.operation is None:
+        operation.metadata.Pack(metadata_of(call, description, methods))
+    elif description.metadata is not None:
+        operation.metadata.CopyFrom(_metadata(method.operation, description.metadata))
     if description.ending is None:
         return operation
-    method = methods.get(description.method)
     error = error_of_ending(
         description.ending, may_run_again=method is not None and method.may_run_again
     )
@@ -45,6 +58,13 @@ def operation_of(
     elif description.last_item is not None:
         operation.response.CopyFrom(response_of(description.method, description.last_item, methods))
     return operation
+
+
+def started_operation(
+    call: CallKey, caller: str, types: OperationTypes
+) -> operations_pb2.Operation:
+    """The operation of a call that was accepted just now."""
+    return operations_pb2.Operation(name=name_of(call, caller), metadata=_metadata(types, b""))
 
 
 def metadata_of(
@@ -68,8 +88,11 @@ def metadata_of(
         item_bytes=description.sent,
         tenant=call.owner,
     )
+    method = methods.get(description.method)
     if description.progress is not None:
         metadata.progress.CopyFrom(response_of(description.method, description.progress, methods))
+    elif description.metadata and method is not None and method.operation is not None:
+        metadata.progress.CopyFrom(_metadata(method.operation, description.metadata))
     return metadata
 
 
@@ -80,9 +103,7 @@ def response_of(method: str, payload: bytes, methods: Mapping[str, Method]) -> a
         wrapped = any_pb2.Any()
         wrapped.Pack(wrappers_pb2.BytesValue(value=payload))
         return wrapped
-    return any_pb2.Any(
-        type_url=_TYPE_PREFIX + served.response_class.DESCRIPTOR.full_name, value=payload
-    )
+    return _packed(served.result_class, payload)
 
 
 def served_method(found: Consumers) -> calls_pb2.ServedMethod:
@@ -106,6 +127,14 @@ def served_method(found: Consumers) -> calls_pb2.ServedMethod:
         policy=policy(found.method),
         requires=permission_of(found.method),
     )
+
+
+def _metadata(types: OperationTypes, payload: bytes) -> any_pb2.Any:
+    return _packed(types.metadata_class, payload)
+
+
+def _packed(message_class: type[Message], payload: bytes) -> any_pb2.Any:
+    return any_pb2.Any(type_url=_TYPE_PREFIX + message_class.DESCRIPTOR.full_name, value=payload)
 
 
 def _stamp(time_ms: int) -> Timestamp | None:

@@ -10,6 +10,7 @@ from google.longrunning import operations_pb2 as pb
 from google.protobuf import empty_pb2
 
 from forebay.errors import CallNotFinished, FieldViolation, InvalidRequest
+from forebay.metadata import OPERATION_METADATA
 from forebay.routes import Method
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
@@ -71,7 +72,7 @@ class Operations:
     async def get(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
         """The call's current state."""
         call = self._call(request.name, context, Event.READ, "GetOperation")
-        return await self._operation(call, context)
+        return await self.operation(call, context, with_call_metadata=wants_call_metadata(context))
 
     async def cancel(self, request: pb.CancelOperationRequest, context: Context) -> empty_pb2.Empty:
         """Cancels the call; a call that has ended stays as it is."""
@@ -97,6 +98,7 @@ class Operations:
     async def wait(self, request: pb.WaitOperationRequest, context: Context) -> pb.Operation:
         """Waits until the call has ended or the timeout is over; returns its state then."""
         call = self._call(request.name, context, Event.READ, "WaitOperation")
+        with_call_metadata = wants_call_metadata(context)
         give_up_at = time.monotonic() + _wait_s(request, context)
         with self._observers.open(call, Ending) as observer:
             while not found(await self._ledger.run(observe(call, self._channel))).state.terminal:
@@ -104,7 +106,7 @@ class Operations:
                 if left_s <= 0 or self._observers.is_draining:
                     break
                 await observer.wait(min(left_s, LEASE_CHECK_INTERVAL_S))
-        return await self._operation(call, context)
+        return await self.operation(call, context, with_call_metadata=with_call_metadata)
 
     async def list_page(
         self, request: pb.ListOperationsRequest, context: Context
@@ -122,7 +124,10 @@ class Operations:
         after = wanted.start
         if request.page_token:
             after = cursor_of(request.page_token, request.filter, parent)
-        operations, read_to = await self._listing.page(owner, caller, wanted, after, size)
+        operations, read_to = await self._listing.page(
+            *(owner, caller, wanted, after, size),
+            with_call_metadata=wants_call_metadata(context),
+        )
         return pb.ListOperationsResponse(
             operations=operations,
             next_page_token="" if read_to is None else token_of(read_to, request.filter, parent),
@@ -131,10 +136,28 @@ class Operations:
     def _call(self, name: str, context: Context, event: Event, method: str) -> CallKey:
         return self._access.call(name, context, event, f"{SERVICE}/{method}")
 
-    async def _operation(self, call: CallKey, context: Context) -> pb.Operation:
+    async def operation(
+        self, call: CallKey, context: Context, *, with_call_metadata: bool = False
+    ) -> pb.Operation:
+        """The call's operation; raises CallUnknown."""
         description = found(await self._ledger.run(describe(call, _MAX_ITEM_BYTES, review=True)))
         opened = self._ledger.seals.description(call, description)
-        return operation_of(call, context.principal.tenant, opened, self._methods)
+        return operation_of(
+            *(call, context.principal.tenant, opened, self._methods),
+            with_call_metadata=with_call_metadata,
+        )
+
+
+def wants_call_metadata(context: Context) -> bool:
+    """Whether the RPC asks for CallMetadata; raises InvalidRequest for another wish."""
+    wish = dict(context.invocation_metadata() or ()).get(OPERATION_METADATA)
+    if wish not in (None, "call"):
+        problem = f"is {wish!r}; expected call"
+        raise InvalidRequest(
+            f"{OPERATION_METADATA} {problem}",
+            violations=(FieldViolation(OPERATION_METADATA, problem),),
+        )
+    return wish is not None
 
 
 def found(answer: T | Refused) -> T:

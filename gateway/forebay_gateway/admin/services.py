@@ -58,7 +58,7 @@ class AdminServices:
         self._rates = TaskRates()
         self._observers = Observers()
         by_name = {method.name: method for method in methods}
-        self._operations = Operations(ledger, by_name, self._observers, channel, access)
+        self.operations = Operations(ledger, by_name, self._observers, channel, access)
         self._calls = CallService(
             *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
             plain_consumers_of,
@@ -78,7 +78,7 @@ class AdminServices:
         They are always open on the operators' port.
         """
         methods = (
-            self._operations.own_methods() | self._calls.own_methods() | self.process.own_methods()
+            self.operations.own_methods() | self._calls.own_methods() | self.process.own_methods()
         )
         is_open = self._is_open or for_operators
         return methods if is_open else {path: _closed(path) for path in methods}

@@ -73,10 +73,13 @@ class QueueLimits:
         return [name for name, load in self._loads.items() if now - load.used_at <= _IN_USE_FOR_S]
 
     @contextmanager
-    def counted(self, name: str, max_batch: int = 1) -> Iterator[None]:
+    def counted(
+        self, name: str, max_batch: int = 1, *, stays_after: bool = False
+    ) -> Iterator[None]:
         """Counts a call on the queue until the block is left.
 
-        Calls that may share a message don't count as waiting: most add no message to the queue.
+        Calls that may share a message don't count as waiting: most add no message to the queue. A
+        call that `stays_after` the block counts until the next sample of the queue has it.
         """
         load = self._loads[name]
         adds_message = max_batch <= 1
@@ -85,6 +88,8 @@ class QueueLimits:
             load.on_call_start()
         try:
             yield
+            if stays_after:
+                load.on_call_left()
         finally:
             load.calls -= 1
             if adds_message:

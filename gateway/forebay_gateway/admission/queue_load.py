@@ -2,7 +2,8 @@
 
 **Waiting** is the queue's depth as the broker last reported it, plus the calls that this
 gateway has sent since, minus those that have ended. If the depth was 0, as many of the new
-calls as there are slots count as running.
+calls as there are slots count as running. Nobody tells the gateway of the end of a call that was
+left to its queue, such as an operation: it counts until the next report.
 
 **The drain rate** is how many calls the workers have begun, over time and slots. It shows
 how fast a queue can be emptied only while it is not empty: an idle fleet begins just the calls
@@ -92,6 +93,7 @@ class QueueLoad:
         self._sampled_at = -inf
         self._in_flight = 0  # this gateway's calls on the queue
         self._in_flight_then = 0  # the same, when the depth was sampled
+        self._left = 0  # calls whose callers left them to the queue since then
         self.calls = 0
         """This gateway's calls on the queue, also those that may share a message."""
         self.used_at = clock()
@@ -105,11 +107,24 @@ class QueueLoad:
         """Counts a call as over: it has ended, or its caller has disconnected."""
         self._in_flight -= 1
 
+    def on_call_left(self) -> None:
+        """Counts a call that goes on when it is over for its caller."""
+        self._left += 1
+
+    @property
+    def counts_calls_left(self) -> bool:
+        """Whether `waiting` may have calls that are over, because the depth is not fresh."""
+        return self._left > 0
+
+    def on_depth(self, depth: int) -> None:
+        """Takes a fresh depth, between two samples."""
+        self._depth, self._in_flight_then, self._left = depth, self._in_flight, 0
+        self._sampled_at = self._clock()
+
     def observe(self, depth: int, workers: Mapping[str, Work]) -> None:
         """Takes a sample of the queue's depth and of its workers."""
-        self._depth, self._in_flight_then = depth, self._in_flight
+        self.on_depth(depth)
         self._slots = sum(work.slots for work in workers.values())
-        self._sampled_at = self._clock()
         self._rate.observe(self._sampled_at, backlog=depth > 0, workers=workers)
 
     @property
@@ -133,6 +148,7 @@ class QueueLoad:
         if self._clock() - self._sampled_at > _SAMPLE_HOLDS_S:
             return 0
         new = self._in_flight - self._in_flight_then - (0 if self._depth else self._slots)
+        new += self._left
         return max(0, self._depth + new)
 
     @property

@@ -87,7 +87,8 @@ class Acceptor:
         """Writes the record; returns `ExistingCall` if a call has the id already.
 
         Also pushes the message of a call that has all its requests, if the broker is the ledger,
-        unless the message is to be `held` back. Raises BackendUnavailable.
+        unless the message is to be `held` back. The gateway watches the call, unless it is an
+        operation. Raises BackendUnavailable.
         """
         if not held and self.batches(method, new):
             existing: ExistingCall | None = await self._in_batch(_waiting(call, new), method)
@@ -95,7 +96,8 @@ class Acceptor:
         has_push = not (held or new.receiving)
         push = ledger_push(self._broker, _message(call, new)) if has_push else Push()
         run = self._pipeliner.run if _is_small(new) else self._ledger.run
-        return await run(accept(call, new, self._channel, push, held=held))
+        channel = self._channel if method.operation is None else ""
+        return await run(accept(call, new, channel, push, held=held))
 
     def batches(self, method: Method, new: NewCall) -> bool:
         """Whether the call may share its message with others."""

@@ -85,6 +85,13 @@ class DurableCalls:
         """
         return await _DurableRpc(self, incoming, context).serve()
 
+    async def accept(self, incoming: IncomingCall, context: Context) -> tuple[CallKey, str]:
+        """Accepts the call, or attaches to it, and leaves it to itself.
+
+        Returns the call, and the value of `forebay-attached`.
+        """
+        return await _DurableRpc(self, incoming, context).accept()
+
     async def exists(self, call: CallKey) -> bool:
         """Whether the ledger has the call. Renews the lease of this gateway's watch on it."""
         snapshot = await self.ledger.run(watch(call, self.watches.channel))
@@ -133,6 +140,13 @@ class _DurableRpc:
                 self._sent()
             return await writer.write(attached)
 
+    async def accept(self) -> tuple[CallKey, str]:
+        async with self._open_watch():
+            if not self._incoming.is_attach_only and await self._accept():
+                return self._call, "new"
+            attached, _ = await self._attach()
+            return self._call, attached
+
     def _response_writer(self) -> ResponseWriter:
         return ResponseWriter(
             self._watch,
@@ -177,7 +191,8 @@ class _DurableRpc:
         # An id that the gateway made exists only because the accept itself was sent twice.
         accepted = existing is None or self._incoming.options.call_id is None
         if accepted:
-            self._calls.watches.on_registered(self._watch)
+            if self._method.operation is None:
+                self._calls.watches.on_registered(self._watch)
             self._incoming.meter.accepted()
             if self._turn is not None:
                 self._calls.held.on_stored(self._turn)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message import Message
 
 from forebay.checks import Check
 from forebay.deadline import Deadline
@@ -18,7 +19,7 @@ from forebay_gateway.admission.admission import Permit
 from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.message_reads import MessageReads
-from forebay_gateway.rpc.options import CallOptions
+from forebay_gateway.rpc.options import CallOptions, with_request_id
 from forebay_gateway.rpc.status import parsed
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ async def receive(
         first = await _first(requests, limits.first_request_s)
     permit.arrived()
     if first is not None:
-        _check(method, first, check, limits.max_message_bytes)
+        message = _check(method, first, check, limits.max_message_bytes)
+        options = with_request_id(options, method, message)
         if not method.client_streaming:  # the ledger checks the total of a request stream
             limit = limits.request_bytes(method)
             if len(first) > limit:
@@ -166,10 +168,13 @@ async def _rest(
     check.end()
 
 
-def _check(method: Method, request: bytes, check: Check, max_message_bytes: int) -> None:
+def _check(method: Method, request: bytes, check: Check, max_message_bytes: int) -> Message:
+    """The message, which passed the check."""
     if len(request) > max_message_bytes:
         raise TooLarge(
             f"a request message of {len(request)} bytes is over "
             f"this server's limit of {max_message_bytes}"
         )
-    check.feed(parsed(method.request_class, request))
+    message = parsed(method.request_class, request)
+    check.feed(message)
+    return message

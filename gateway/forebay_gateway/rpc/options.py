@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from google.protobuf.message import Message
 
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay.metadata import (
@@ -15,12 +17,14 @@ from forebay.metadata import (
     TRACESTATE,
     from_pairs,
 )
-from forebay.routes import HIGHEST_PRIORITY, Route
+from forebay.routes import HIGHEST_PRIORITY, Method, Route
+from forebay.routes.operations import REQUEST_ID
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import is_call_id
 
 _REQUEST_KEYS = frozenset({CALL_ID, RESUME_FROM, ON_DISCONNECT, PRIORITY})
 _TRACE_KEYS = (TRACEPARENT, TRACESTATE)
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,29 @@ def read_call_options(
         priority=_priority(own.get(PRIORITY), route, tenant_cap),
         forwarded_metadata=from_pairs(forwarded),
     )
+
+
+def with_request_id(options: CallOptions, method: Method, request: Message) -> CallOptions:
+    """The options with the request's `request_id` as the call's id, if the method returns an
+    operation and the request has one; raises InvalidRequest naming the field.
+    """
+    if method.operation is None or not method.operation.has_request_id:
+        return options
+    try:
+        request_id = method.operation.request_id(request)
+    except ValueError as error:
+        given = getattr(request, REQUEST_ID)
+        shown = given if len(given) <= _LONGEST_SHOWN else f"{given[:_LONGEST_SHOWN]}…"
+        raise _invalid(REQUEST_ID, f"is {shown!r}; {error}") from error
+    if not request_id or request_id == options.call_id:
+        return options
+    if options.call_id is not None:
+        raise _invalid(
+            REQUEST_ID,
+            f"is {request_id!r}, but {CALL_ID} is {options.call_id!r}; both are the id of the "
+            "call: leave one out",
+        )
+    return replace(options, call_id=request_id)
 
 
 def _call_id(value: str | None) -> str | None:

@@ -18,6 +18,7 @@ import grpc
 from forebay.checks import CheckFactory, NoCheck
 from forebay.deadline import Deadline
 from forebay.errors import (
+    BackendUnavailable,
     DeadlineExceeded,
     FieldViolation,
     ForebayError,
@@ -36,6 +37,7 @@ from forebay_backends.telemetry.call_labels import (
 from forebay_gateway.admission.admission import Admission, Permit
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.queue_limits import QueueLimits, QueueRequest
+from forebay_gateway.admission.queue_load import QueueLoad
 from forebay_gateway.identity.permissions import QUEUES
 from forebay_gateway.identity.principal import Principal
 from forebay_gateway.identity.tenant_access import May, unless_known
@@ -168,7 +170,8 @@ class CallHandler:
         queues = self._limits.queues[method.application]
         if span is not None:
             span.publish(method.route.queue, incoming.options.forwarded_metadata)
-        with queues.counted(method.route.queue, max_batch):
+        stays = method.operation is not None
+        with queues.counted(method.route.queue, max_batch, stays_after=stays):
             return await calls.serve(incoming, context)
 
     def _calls_of(self, incoming: IncomingCall) -> _Calls:
@@ -176,6 +179,8 @@ class CallHandler:
             calls: _Calls | None = self._plain.get(incoming.method.application)
         elif self._ledger_calls is None:
             calls = None
+        elif incoming.method.operation is not None:
+            calls = self._ledger_calls.operations
         elif incoming.ephemeral:
             calls = self._ledger_calls.ephemeral
         else:
@@ -221,19 +226,31 @@ class CallHandler:
         be refused.
         """
         method, options = incoming.method, incoming.options
-        refusal = self._limits.queues[method.application].refusal(
-            QueueRequest(
-                method.route.queue,
-                caller_holds=self._limits.admission.calls.held_by(incoming.permit.caller),
-                priority=options.priority,
-                deadline_s=inf if options.detach else incoming.deadline.remaining_s(),
-                queue_wait_s=self._limits.queue_wait_s(method),
-                sees_figures=self._may(principal, QUEUES),
-                held=self._held(incoming),
-            )
+        limits = self._limits.queues[method.application]
+        request = QueueRequest(
+            method.route.queue,
+            caller_holds=self._limits.admission.calls.held_by(incoming.permit.caller),
+            priority=options.priority,
+            deadline_s=inf if options.detach else incoming.deadline.remaining_s(),
+            queue_wait_s=self._limits.queue_wait_s(method),
+            sees_figures=self._may(principal, QUEUES),
+            held=self._held(incoming),
         )
+        refusal = limits.refusal(request)
+        if refusal is not None and await self._refreshed(limits[method.route.queue], method):
+            refusal = limits.refusal(request)
         if refusal is not None and not await self._is_known(options.call_id, principal):
             raise refusal
+
+    async def _refreshed(self, load: QueueLoad, method: Method) -> bool:
+        """Whether the queue's depth was read again, since calls may have left the queue."""
+        if not load.counts_calls_left or self._ledger_calls is None or method.application:
+            return False
+        try:
+            load.on_depth(await self._ledger_calls.broker.depth(method.route.queue))
+        except BackendUnavailable:
+            return False
+        return True
 
     def _held(self, incoming: IncomingCall) -> tuple[int, float] | None:
         tenant, method = incoming.permit.tenant, incoming.method

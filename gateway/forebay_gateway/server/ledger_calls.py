@@ -20,6 +20,7 @@ from forebay_backends.ledger.seals import Seals
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import Settings
 from forebay_gateway.admin.call_access import CallAccess
+from forebay_gateway.admin.operation_calls import OperationCalls
 from forebay_gateway.admin.services import AdminServices
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
@@ -107,6 +108,7 @@ class LedgerCalls:
             *(self.fair, queues),
         )
         self._watches.add_listener(self.durable.held)
+        self.operations = OperationCalls(self.durable, self.admin.operations)
         self._has_tenants = settings.auth.is_on or bool(settings.tenants)
 
     def loops(

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from google.protobuf.message import Message
-
 from forebay.checks import NoCheck
 from forebay.errors import ItemsLost
 from forebay.metadata import CALL_ID, to_pairs
@@ -26,6 +24,7 @@ from forebay_backends.ledger.operations.attempts import (
     finish,
     read_flow,
     release,
+    report_metadata,
     send_initial_metadata,
     trim,
 )
@@ -194,12 +193,14 @@ class _Emitter:
         self._ordinal = 0
         self._response: bytes | None = None
 
-    def emit(self, response: Message, payload: bytes) -> None:
+    def emit(self, payload: bytes, is_transient: bool) -> None:
         """Stores and publishes an item; raises Stopped if the call has ended."""
         context, seals = self._context, self._ledger.seals
-        if self._method.is_transient(response):
+        if is_transient:
             sealed = seals.transient(context.call, payload)
-            self._checked(self._run(emit_transient(context.call, context.attempt, sealed)))
+            is_operation = self._method.operation is not None
+            write = report_metadata if is_operation else emit_transient
+            self._checked(self._run(write(context.call, context.attempt, sealed)))
             return
         if not self._method.server_streaming:
             # It is stored together with the outcome.

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from google.protobuf.message import Message
-
 from forebay.checks import NoCheck
 from forebay.errors import DeadlineExceeded
 from forebay.metadata import CALL_ID, to_pairs
@@ -163,7 +161,7 @@ class _Run:
         member: call_pb2.BatchMember,
         reply: call_pb2.BatchMemberReply,
     ) -> call_pb2.Outcome | None:
-        def emit(response: Message, payload: bytes) -> None:
+        def emit(payload: bytes, is_transient: bool) -> None:
             reply.response = payload
 
         runtime, method = self._runtime, self._method

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -61,7 +61,8 @@ class Intercepted:
         chosen = self._intercept(0, details)
         if chosen is None:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        if chosen.response_streaming and not self._method.server_streaming:
+        is_operation = self._method.operation is not None
+        if chosen.response_streaming and not (self._method.server_streaming or is_operation):
             raise TypeError(
                 f"an interceptor returned a handler that streams responses for "
                 f"{self._method.name}, which has one response"
@@ -88,6 +89,8 @@ class Intercepted:
                     grpc.StatusCode.UNIMPLEMENTED, f'"{path}" requires exactly one request message.'
                 )
         result = _behavior(chosen)(argument, context)
+        if self._method.operation is not None and isinstance(result, Iterator):
+            return self._operation(chosen, result)  # metadata, then the response
         if not self._method.server_streaming:
             return self._response(chosen, result)
         responses = result if chosen.response_streaming else [result]
@@ -107,12 +110,18 @@ class Intercepted:
         if write is self._innermost.response_serializer:
             return response
         payload = response if write is None else write(response)
-        return self._method.response_class.FromString(payload)
+        return self._method.result_class.FromString(payload)
 
     def _responses(self, chosen: Any, responses: Any) -> Any:
         if chosen.response_serializer is self._innermost.response_serializer:
             return responses
         return self._parsed(chosen, responses)
+
+    def _operation(self, chosen: Any, messages: Any) -> Any:
+        write = chosen.response_serializer
+        if write is self._innermost.response_serializer:
+            return messages
+        return _rewritten(messages, write)
 
     def _parsed(self, chosen: Any, responses: Any) -> Iterator[Any]:
         try:
@@ -122,6 +131,25 @@ class Intercepted:
             close = getattr(responses, "close", None)
             if close is not None:
                 close()
+
+
+def _rewritten(messages: Any, write: Any) -> Generator[Any, None, Any]:
+    """The messages that an operation's handler yields and returns, each in its own type."""
+
+    def parsed(message: Any) -> Any:
+        return message if write is None else type(message).FromString(write(message))
+
+    try:
+        while True:
+            try:
+                message = next(messages)
+            except StopIteration as end:
+                return None if end.value is None else parsed(end.value)
+            yield parsed(message)
+    finally:
+        close = getattr(messages, "close", None)
+        if close is not None:
+            close()
 
 
 _KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., Any]]] = {
@@ -137,7 +165,7 @@ def _method_handler(method: Method, handler: Handler) -> Any:
     return make(
         handler,
         request_deserializer=method.request_class.FromString,
-        response_serializer=method.response_class.SerializeToString,
+        response_serializer=method.result_class.SerializeToString,
     )
 
 

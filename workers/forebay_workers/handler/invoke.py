@@ -17,12 +17,16 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.interrupted import Aborted, Interrupted, Refused, Stopped
+from forebay_workers.handler.operation_metadata import Metadata, metadata_of
 from forebay_workers.handler.process_exit import ends_process
 from forebay_workers.handler.request_iterator import RequestIterator
 from forebay_workers.handler.version_check import unreadable
 
 if TYPE_CHECKING:
     from forebay_backends.telemetry.spans import AttemptSpan
+
+Emit = Callable[[bytes, bool], None]
+"""Gets a serialized response, and whether it is a transient one."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ def invoke(
     requests: Iterable[bytes],
     context: CallContext,
     check: Check,
-    emit: Callable[[Message, bytes], None],
+    emit: Emit,
     max_message_bytes: int,
 ) -> call_pb2.Outcome | None:
     """Runs the handler, passes each response to `emit`, and returns the call's outcome.
@@ -71,7 +75,7 @@ def _invoke(
     requests: Iterable[bytes],
     context: CallContext,
     check: Check,
-    emit: Callable[[Message, bytes], None],
+    emit: Emit,
     max_message_bytes: int,
 ) -> call_pb2.Outcome | None:
     try:
@@ -83,7 +87,7 @@ def _invoke(
             if context.cancelled:
                 raise Stopped
             context.response_started()
-            emit(response, _serialized(method, response, max_message_bytes))
+            emit(*_serialized(method, response, max_message_bytes))
             if context.span is not None and method.server_streaming:
                 context.span.on_item()
     except Aborted:
@@ -133,6 +137,8 @@ def _responses(
 ) -> Iterator[Any]:
     if not method.server_streaming:
         response = handler(argument, context)
+        if method.operation is not None:
+            response = yield from metadata_of(method, method.operation, response)
         if not context.status.number and not context.cancelled:
             yield response
         return
@@ -167,13 +173,18 @@ def _only(requests: Iterator[Message]) -> Message:
     return request
 
 
-def _serialized(method: Method, response: object, max_message_bytes: int) -> bytes:
-    if not isinstance(response, method.response_class):
+def _serialized(method: Method, response: object, max_message_bytes: int) -> tuple[bytes, bool]:
+    """The bytes of a response, and whether it is transient."""
+    if isinstance(response, Metadata):
+        message, is_transient = response.message, True
+    elif isinstance(response, method.result_class):
+        message, is_transient = response, method.is_transient(response)
+    else:
         raise TypeError(
             f"the handler of {method.name} returned or yielded {type(response).__name__}, "
-            f"not {method.response_class.DESCRIPTOR.full_name}"
+            f"not {method.result_class.DESCRIPTOR.full_name}"
         )
-    payload = response.SerializeToString()
+    payload = message.SerializeToString()
     if len(payload) > max_message_bytes:
         raise Refused(
             TooLarge(
@@ -181,4 +192,4 @@ def _serialized(method: Method, response: object, max_message_bytes: int) -> byt
                 f"of {max_message_bytes}"
             )
         )
-    return payload
+    return payload, is_transient

@@ -28,7 +28,10 @@ def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | N
             f"on the worker; {_FIX}"
         )
     if fingerprint and not same_kind(fingerprint, method.fingerprint):
-        return VersionMismatch(f"{method.name} streams differently on the worker; {_FIX}")
+        return VersionMismatch(
+            f"{method.name} streams differently on the worker, or returns an operation only there "
+            f"or only here; {_FIX}"
+        )
     return None
 
 

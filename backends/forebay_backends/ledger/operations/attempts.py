@@ -98,16 +98,25 @@ def emit(call: CallKey, attempt: int, ordinal: int, item: bytes) -> Operation[Fl
 
 def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refused | None]:
     """Publishes an item that is neither stored nor counted; the record keeps the latest."""
-    return about(call, "attempts/emit_transient", parse_refused, attempt, "transient", item)
+    return _keep_latest(call, attempt, "transient", "transient", item)
+
+
+def report_metadata(call: CallKey, attempt: int, metadata: bytes) -> Operation[Refused | None]:
+    """As `emit_transient`, for metadata of an operation: the record keeps it after the end."""
+    return _keep_latest(call, attempt, "operation_metadata", "transient", metadata)
 
 
 def send_initial_metadata(
     call: CallKey, attempt: int, metadata: bytes
 ) -> Operation[Refused | None]:
     """Stores the handler's initial metadata and publishes it to watchers."""
-    return about(
-        call, "attempts/emit_transient", parse_refused, attempt, "initial_metadata", metadata
-    )
+    return _keep_latest(call, attempt, "initial_metadata", "initial_metadata", metadata)
+
+
+def _keep_latest(
+    call: CallKey, attempt: int, field: str, word: str, payload: bytes
+) -> Operation[Refused | None]:
+    return about(call, "attempts/emit_transient", parse_refused, *(attempt, field, word, payload))
 
 
 def read_flow(call: CallKey, attempt: int) -> Operation[Flow | Refused]:

@@ -95,7 +95,8 @@ def accept(
 ) -> Operation[ExistingCall | None]:
     """Writes the record and pushes the task message; `ExistingCall` if the id is in use.
 
-    A `piggybacked` call has no message of its own: another call's message names it. The gateway
+    The gateway of the channel watches the call; an empty channel means that none does. A
+    `piggybacked` call has no message of its own: another call's message names it. The gateway
     sends the message of a `held` call later; see `held.py`.
     """
     fields: dict[str, Argument] = {

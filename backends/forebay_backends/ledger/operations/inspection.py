@@ -68,7 +68,8 @@ class Description:
 
     `state` is None if a newer version wrote one that this one does not know. `last_item` is the
     last item of a call that succeeded, `progress` the latest transient item of a call that runs;
-    None if there is none, or if it is too large.
+    None if there is none, or if it is too large. `metadata` is the latest that the handler of an
+    operation yielded, empty if there is none; None if it is too large.
     """
 
     read_ms: int
@@ -89,6 +90,7 @@ class Description:
     outcome: bytes
     last_item: bytes | None
     progress: bytes | None
+    metadata: bytes | None = b""
 
     @property
     def ending(self) -> Ending | None:
@@ -212,7 +214,8 @@ def _listed(words: Reply) -> Iterator[Listed]:
 def _description(reply: Reply) -> Description | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
-    _, read_ms, state, reason, method, queue, worker, *numbers, outcome, last, progress = reply
+    _, read_ms, state, reason, method, queue, worker, *numbers = reply[:-4]
+    outcome, last, progress, metadata = reply[-4:]
     attempt, created, queued, begun, finished, deadline, first, count, sent = (
         int(number or 0) for number in numbers
     )
@@ -235,11 +238,12 @@ def _description(reply: Reply) -> Description | Refused:
         outcome,
         _item(last),
         _item(progress),
+        _item(metadata) if metadata else b"",
     )
 
 
 def _item(item: bytes) -> bytes | None:
-    return item[1:] if item else None
+    return item[1:] if item.startswith(b"+") else None
 
 
 def _observed(reply: Reply) -> ObservedCall | Refused:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from google.protobuf.message import DecodeError, Message
+
 from forebay.deadline import Deadline
 from forebay.resume.attempts import Attempts
 from forebay.resume.cancel_request import PATH, cancel_request
 from forebay.resume.policy import ResumePolicy
 from forebay.resume.stub_services import StubServices
 from forebay.resume.targets import Rotation
+from forebay.routes import Method
 
 A = TypeVar("A", bound=Attempts)
 
@@ -36,6 +39,18 @@ class Rpc:
 
     path: str
     multicallables: tuple[Any, ...]
+
+
+def _request_id(method: Method | None, request: Any) -> str:
+    """The id that the request of an operation gives its call; empty if there is none."""
+    if method is None or method.operation is None:
+        return ""
+    try:
+        if isinstance(request, bytes):  # a stub without a serializer
+            request = method.request_class.FromString(request)
+        return method.operation.request_id(request) if isinstance(request, Message) else ""
+    except (DecodeError, ValueError):  # the gateway says what is wrong with it
+        return ""
 
 
 class TargetSet(Generic[A]):
@@ -84,13 +99,14 @@ class TargetSet(Generic[A]):
         metadata: Any,
         options: Mapping[str, Any],
     ) -> A:
+        method = self._services.method(rpc.path) if self._resumes else None
         policy = ResumePolicy(
-            self._services.method(rpc.path) if self._resumes else None,
+            method,
             tuple(metadata or ()),
             Deadline.after(timeout),
             self._rotation,
             random=random.random,
-            new_id=lambda: str(uuid.uuid4()),
+            new_id=lambda: _request_id(method, request) or str(uuid.uuid4()),
             renews_token=self._renews_token,
         )
         call = self._new_attempts(policy, rpc.multicallables, request, options, self._on_cancel)

@@ -12,7 +12,10 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 # Every source has copies of these, in the version of its compiler; they are compatible.
-_WELL_KNOWN = ("google/protobuf/", "forebay/v1/")
+_WELL_KNOWN = (
+    *("google/api/", "google/longrunning/", "google/protobuf/", "google/rpc/", "google/type/"),
+    "forebay/v1/",
+)
 _FIX = "compile both from the same files"
 
 

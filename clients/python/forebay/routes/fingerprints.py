@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
@@ -10,25 +10,29 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 _DIGITS = 16
 
 
-def fingerprint(method: MethodDescriptor) -> str:
+def fingerprint(
+    method: MethodDescriptor, operation: tuple[Descriptor, Descriptor] | None = None
+) -> str:
     """The method's kind and a hash of its messages, such as `us-0123456789abcdef`.
 
-    The kind has `u` (unary) or `s` (streaming) for the request, then for the response. The hash
-    covers names, numbers and types of all fields and enum values that its messages can contain;
-    comments, options and file names don't count.
+    The kind has `u` (unary) or `s` (streaming) for the request, then for the response; `o` if that
+    is an operation, whose response and metadata types are given. The hash covers names, numbers
+    and types of all fields and enum values that its messages can contain; comments, options and
+    file names don't count.
     """
-    kind = "us"[method.client_streaming] + "us"[method.server_streaming]
-    types = sorted(set(_types((method.input_type, method.output_type))))
-    ends = method.input_type.full_name, method.output_type.full_name
+    kind = "us"[method.client_streaming] + ("o" if operation else "us"[method.server_streaming])
+    messages = method.input_type, *(operation or (method.output_type,))
+    types = sorted(set(_types(messages)))
+    ends = tuple(message.full_name for message in messages)
     return f"{kind}-{sha256(repr((ends, types)).encode()).hexdigest()[:_DIGITS]}"
 
 
 def same_kind(one: str, other: str) -> bool:
-    """Whether both methods are of the same kind of RPC."""
+    """Whether both methods are of the same kind of RPC, and both or none return operations."""
     return one.partition("-")[0] == other.partition("-")[0]
 
 
-def _types(roots: tuple[Descriptor, ...]) -> Iterator[tuple[object, ...]]:
+def _types(roots: Sequence[Descriptor]) -> Iterator[tuple[object, ...]]:
     """Every type that the messages can contain, as a tuple of its members."""
     seen: set[str] = set()
     left: list[Descriptor | EnumDescriptor] = [*roots]

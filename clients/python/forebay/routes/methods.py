@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from google.protobuf import descriptor_pb2, message_factory
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from forebay.routes.fields import suggestion
 from forebay.routes.file import NO_ROUTES, FileRoute, RouteFile
 from forebay.routes.fingerprints import fingerprint
+from forebay.routes.operations import OperationTypes, read_operation
 from forebay.routes.problems import RouteError, route_problems
 from forebay.routes.route import Route, read_route
 from forebay.v1 import route_pb2
@@ -28,7 +29,8 @@ class Method:
     """A method that has a route.
 
     `name` is protobuf's full name, `path` the HTTP/2 path. `may_run_again` follows from
-    `idempotency_level`. `fingerprint` changes when the method's messages change.
+    `idempotency_level`. `fingerprint` changes when the method's messages change. `operation` is
+    set if the method returns an operation; `response_class` is that of an operation then.
     """
 
     service: str
@@ -41,6 +43,12 @@ class Method:
     response_class: type[Message]
     fingerprint: str
     route: Route
+    operation: OperationTypes | None = None
+
+    @property
+    def result_class(self) -> type[Message]:
+        """The class of the handler's responses."""
+        return self.response_class if self.operation is None else self.operation.response_class
 
     @property
     def is_plain(self) -> bool:
@@ -169,6 +177,9 @@ def _option(descriptor: MethodDescriptor, given: FileRoute | None) -> route_pb2.
 def _read(descriptor: MethodDescriptor, given: FileRoute | None) -> Method:
     service = descriptor.containing_service.full_name
     level = descriptor.GetOptions().idempotency_level or (given.idempotency_level if given else 0)
+    route, operation = read_route(_option(descriptor, given)), read_operation(descriptor)
+    if operation is not None:
+        route = replace(route, detach=True)  # the caller leaves when it has the operation
     return Method(
         service=service,
         name=descriptor.full_name,
@@ -178,8 +189,9 @@ def _read(descriptor: MethodDescriptor, given: FileRoute | None) -> Method:
         may_run_again=level in _REPEATABLE,
         request_class=message_factory.GetMessageClass(descriptor.input_type),
         response_class=message_factory.GetMessageClass(descriptor.output_type),
-        fingerprint=fingerprint(descriptor),
-        route=read_route(_option(descriptor, given)),
+        fingerprint=fingerprint(descriptor, None if operation is None else operation.messages),
+        route=route,
+        operation=operation,
     )
 
 

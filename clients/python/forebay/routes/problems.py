@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 
 from forebay.routes.fields import suggestion
+from forebay.routes.operations import operation_problems
 from forebay.routes.plain import PlainTask
 from forebay.routes.plain_problems import plain_form_problems
 from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
@@ -45,6 +46,7 @@ def route_problems(
     yield from _unknown_fields("`limits`", option.limits)
     yield from _task_problems(route, method_of_task)
     yield from _kind_problems(method, route)
+    yield from operation_problems(method, option, route)
     if route.plain is not None:
         yield from _plain_problems(method, route, route.plain)
         yield from _application_problems(route.plain.application, applications)

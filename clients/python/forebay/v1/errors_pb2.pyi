@@ -136,9 +136,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION. Gateway and worker have incompatible versions of the method: the worker
-    has registered the task for another method, the method streams differently, or the request has
-    fields that the worker does not know. The handler did not run. Upgrade both, and make a new
-    call. Example: only the gateway knows a new field.
+    has registered the task for another method, the method streams differently or has
+    `operation_info` on one side only, or the request has fields that the worker does not know. The
+    handler did not run. Upgrade both, and make a new call. Example: only the gateway knows a new
+    field.
     """
     ERROR_REASON_CALLER_IDLE: _ErrorReason.ValueType  # 29
     """DEADLINE_EXCEEDED. The handler of a live call waited for its next request longer than the
@@ -278,9 +279,10 @@ running, and no result arrived within the route's queue wait. Example: the task 
 """
 ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION. Gateway and worker have incompatible versions of the method: the worker
-has registered the task for another method, the method streams differently, or the request has
-fields that the worker does not know. The handler did not run. Upgrade both, and make a new
-call. Example: only the gateway knows a new field.
+has registered the task for another method, the method streams differently or has
+`operation_info` on one side only, or the request has fields that the worker does not know. The
+handler did not run. Upgrade both, and make a new call. Example: only the gateway knows a new
+field.
 """
 ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
 """DEADLINE_EXCEEDED. The handler of a live call waited for its next request longer than the

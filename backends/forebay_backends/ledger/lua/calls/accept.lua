@@ -1,7 +1,8 @@
 -- Writes a call's record and, if the broker is this server, its task message.
--- ARGV: call, channel, lease_ms, state, timeout_ms (0: none), queue_wait_ms, list ('': the message
---   is sent another way), message, queue, piggybacked ('1': another call's message names this
---   call; 'held': the gateway holds its message back), field, value, ... of the record
+-- ARGV: call, channel (of the gateway that watches the call; '': none does), lease_ms, state,
+--   timeout_ms (0: none), queue_wait_ms, list ('': the message is sent another way), message,
+--   queue, piggybacked ('1': another call's message names this call; 'held': the gateway holds its
+--   message back), field, value, ... of the record
 -- Replies: NEW | KNOWN method digest
 local call, channel, lease_ms, state = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local timeout_ms, queue_wait_ms, list, message = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
@@ -34,8 +35,10 @@ if piggybacked == '1' then
   set('piggybacked', '1')
   redis.call('HINCRBY', index('piggybacked'), queue, 1)
 end
-due.watchers = (now + lease_ms) .. ' ' .. channel
-set('watchers', due.watchers)
+if channel ~= '' then
+  due.watchers = (now + lease_ms) .. ' ' .. channel
+  set('watchers', due.watchers)
+end
 redis.call('HSET', key('call', call), unpack(fields))
 if piggybacked == 'held' then hold(call, queue) end
 add_to_indexes(call, now)

@@ -2,7 +2,7 @@
 -- ARGV: call, most_bytes (larger items are left out), review ('1': end the call first if it is due)
 -- Replies: UNKNOWN | OK now state reason method queue worker attempt created_at queued_at begun_at
 --   finished_at deadline trimmed_items item_count item_bytes outcome last_item transient
---   (an item has '+' before it; '': there is none)
+--   operation_metadata (the last three have '+' before them; '': there is none; '-': left out)
 local call, most_bytes, reviewed = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 
 if reviewed then review(call) end
@@ -16,7 +16,7 @@ local reply = {'OK', tostring(now_ms())}
 for _, field in ipairs(fields) do reply[#reply + 1] = r[field] or '' end
 
 local function small(item)
-  return item and #item <= most_bytes and '+' .. item or ''
+  return item and (#item <= most_bytes and '+' .. item or '-') or ''
 end
 local last
 if r.state == 'SUCCEEDED' then
@@ -27,5 +27,7 @@ if r.state == 'SUCCEEDED' then
   end
 end
 reply[#reply + 1] = small(last)
-reply[#reply + 1] = small(redis.call('HGET', key('call', call), 'transient'))
+local latest = read(call, {'transient', 'operation_metadata'})
+reply[#reply + 1] = small(latest.transient)
+reply[#reply + 1] = small(latest.operation_metadata)
 return reply

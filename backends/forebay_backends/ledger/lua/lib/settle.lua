@@ -22,7 +22,7 @@ end
 local SETTLE_FIELDS = {
   'state', 'attempt', 'worker', 'control_channel', 'queue', 'retention_ms', 'item_bytes',
   'trimmed_bytes', 'item_count', 'queued_at', 'begun_at', 'piggybacked', 'request_count',
-  unpack(WATCH_FIELDS)
+  'operation_metadata', unpack(WATCH_FIELDS)
 }
 
 -- Leads the call to a terminal state by an event; false if the event does not apply. r: the
@@ -52,6 +52,7 @@ local function settle(call, event, reason, outcome, r, response, announce_above)
   if NEXT[r.state].claim then leave_queue(call, r) end
   local retention = number(r.retention_ms)
   local size = RECORD_BYTES + number(r.item_bytes) - number(r.trimmed_bytes)
+    + #(r.operation_metadata or '')
   redis.call('ZADD', index('done'), now + retention, call)
   redis.call('HSET', index('size'), call, size)
   redis.call('INCRBY', index('bytes'), size)
