@@ -1,4 +1,4 @@
-"""`celery -A tests.reports.worker worker -Q reports`: handlers of methods that return operations."""
+"""`celery -A tests.reports.worker worker -Q reports`: handlers that make operations."""
 
 from __future__ import annotations
 

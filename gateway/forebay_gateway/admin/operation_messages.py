@@ -89,10 +89,11 @@ def metadata_of(
         tenant=call.owner,
     )
     method = methods.get(description.method)
+    types = None if method is None else method.operation
     if description.progress is not None:
         metadata.progress.CopyFrom(response_of(description.method, description.progress, methods))
-    elif description.metadata and method is not None and method.operation is not None:
-        metadata.progress.CopyFrom(_metadata(method.operation, description.metadata))
+    elif description.metadata and description.ending is None and types is not None:
+        metadata.progress.CopyFrom(_metadata(types, description.metadata))
     return metadata
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from google.protobuf.message import Message
+
 from forebay.checks import NoCheck
 from forebay.errors import ItemsLost
 from forebay.metadata import CALL_ID, to_pairs
@@ -37,6 +39,7 @@ from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.interrupted import Stopped
 from forebay_workers.handler.invoke import invoke
 from forebay_workers.handler.ledger_retry import retry_while_unavailable
+from forebay_workers.handler.operation_metadata import Metadata
 from forebay_workers.handler.requests import live_requests, stored_requests
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
@@ -193,13 +196,12 @@ class _Emitter:
         self._ordinal = 0
         self._response: bytes | None = None
 
-    def emit(self, payload: bytes, is_transient: bool) -> None:
+    def emit(self, response: Message | Metadata, payload: bytes) -> None:
         """Stores and publishes an item; raises Stopped if the call has ended."""
         context, seals = self._context, self._ledger.seals
-        if is_transient:
+        if isinstance(response, Metadata) or self._method.is_transient(response):
             sealed = seals.transient(context.call, payload)
-            is_operation = self._method.operation is not None
-            write = report_metadata if is_operation else emit_transient
+            write = report_metadata if isinstance(response, Metadata) else emit_transient
             self._checked(self._run(write(context.call, context.attempt, sealed)))
             return
         if not self._method.server_streaming:

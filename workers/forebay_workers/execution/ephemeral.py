@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from google.protobuf.message import Message
+
 from forebay.checks import NoCheck
 from forebay.errors import DeadlineExceeded
 from forebay.metadata import CALL_ID, to_pairs
@@ -24,6 +26,7 @@ from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.invoke import invoke
 from forebay_workers.handler.ledger_retry import retry_while_unavailable
+from forebay_workers.handler.operation_metadata import Metadata
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
@@ -161,7 +164,7 @@ class _Run:
         member: call_pb2.BatchMember,
         reply: call_pb2.BatchMemberReply,
     ) -> call_pb2.Outcome | None:
-        def emit(payload: bytes, is_transient: bool) -> None:
+        def emit(response: Message | Metadata, payload: bytes) -> None:
             reply.response = payload
 
         runtime, method = self._runtime, self._method

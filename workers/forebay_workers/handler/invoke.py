@@ -25,9 +25,6 @@ from forebay_workers.handler.version_check import unreadable
 if TYPE_CHECKING:
     from forebay_backends.telemetry.spans import AttemptSpan
 
-Emit = Callable[[bytes, bool], None]
-"""Gets a serialized response, and whether it is a transient one."""
-
 _log = logging.getLogger(__name__)
 
 _FAILED = "the handler failed; the worker's log has the traceback"
@@ -39,7 +36,7 @@ def invoke(
     requests: Iterable[bytes],
     context: CallContext,
     check: Check,
-    emit: Emit,
+    emit: Callable[[Message | Metadata, bytes], None],
     max_message_bytes: int,
 ) -> call_pb2.Outcome | None:
     """Runs the handler, passes each response to `emit`, and returns the call's outcome.
@@ -75,7 +72,7 @@ def _invoke(
     requests: Iterable[bytes],
     context: CallContext,
     check: Check,
-    emit: Emit,
+    emit: Callable[[Message | Metadata, bytes], None],
     max_message_bytes: int,
 ) -> call_pb2.Outcome | None:
     try:
@@ -87,7 +84,7 @@ def _invoke(
             if context.cancelled:
                 raise Stopped
             context.response_started()
-            emit(*_serialized(method, response, max_message_bytes))
+            emit(response, _serialized(method, response, max_message_bytes))
             if context.span is not None and method.server_streaming:
                 context.span.on_item()
     except Aborted:
@@ -173,18 +170,13 @@ def _only(requests: Iterator[Message]) -> Message:
     return request
 
 
-def _serialized(method: Method, response: object, max_message_bytes: int) -> tuple[bytes, bool]:
-    """The bytes of a response, and whether it is transient."""
-    if isinstance(response, Metadata):
-        message, is_transient = response.message, True
-    elif isinstance(response, method.result_class):
-        message, is_transient = response, method.is_transient(response)
-    else:
+def _serialized(method: Method, response: object, max_message_bytes: int) -> bytes:
+    if not isinstance(response, (method.result_class, Metadata)):
         raise TypeError(
             f"the handler of {method.name} returned or yielded {type(response).__name__}, "
             f"not {method.result_class.DESCRIPTOR.full_name}"
         )
-    payload = message.SerializeToString()
+    payload = response.SerializeToString()
     if len(payload) > max_message_bytes:
         raise Refused(
             TooLarge(
@@ -192,4 +184,4 @@ def _serialized(method: Method, response: object, max_message_bytes: int) -> tup
                 f"of {max_message_bytes}"
             )
         )
-    return payload, is_transient
+    return payload

@@ -18,9 +18,13 @@ from forebay.routes.operations import OperationTypes
 
 @dataclass(frozen=True)
 class Metadata:
-    """A message of the operation's metadata type."""
+    """A message of the operation's metadata type; a response may have the same type."""
 
     message: Message
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - as a message has it
+        """The message's bytes."""
+        return self.message.SerializeToString()
 
 
 def metadata_of(

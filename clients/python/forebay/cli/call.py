@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 
 from forebay.channels import channel
+from forebay.cli.call_operations import call_operation
 from forebay.cli.call_requests import (
     request_messages,
     request_metadata,
@@ -54,6 +55,7 @@ _SHOWN_AT_EACH_END = 24
 @click.option("--id", "call_id", metavar="ID", help="The call's id; makes the call durable.")
 @click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Skip the first N items.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is the most urgent.")
+@click.option("--wait", is_flag=True, help="Wait for the operation, and print its response.")
 @click.option("--trace", is_flag=True, help="Trace the call, and print the trace's id.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
 @click.option(
@@ -73,6 +75,7 @@ def call(
     call_id: str | None,
     resume_from: int | None,
     priority: int | None,
+    wait: bool,
     trace: bool,
     headers: tuple[str, ...],
     requests: TextIO | None,
@@ -85,8 +88,14 @@ def call(
     `forebay call MatMul random.m=200 random.n=200`. Dots name nested fields. Each response is
     printed as a line of JSON; on a terminal, long values are shortened, and a bar shows the
     progress of a stream until its first response.
+
+    A method with operation_info returns an operation, which is printed; the call goes on. With
+    --wait, its response is printed when it has ended. Ctrl-C and --timeout end the wait, and leave
+    the operation running.
     """
     found = _method(method, _methods(target, services, routes))
+    if wait and found.operation is None:
+        raise click.ClickException(f"--wait is for methods that return an operation: {found.name}")
     messages = list(request_messages(found, fields, requests))
     metadata = request_metadata(call_id, resume_from, priority, headers)
     if trace:
@@ -100,7 +109,10 @@ def call(
         pool=found.pool,
         routes=routes,
     ) as gateways:
-        _run(gateways, target, found, messages, metadata, timeout)
+        if found.operation is None:
+            _run(gateways, target, found, messages, metadata, timeout)
+        else:
+            call_operation(gateways, target, found, messages, metadata, timeout, waits=wait)
 
 
 def _methods(target: Target, services: Sequence[str], routes: str | None) -> tuple[Method, ...]:

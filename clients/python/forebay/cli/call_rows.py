@@ -51,7 +51,7 @@ def call_json(
 ) -> dict[str, Any]:
     """A call as JSON: times in RFC 3339, durations in seconds, null for what is not there."""
     metadata = metadata_of(operation)
-    error = _error_of(operation)
+    error = error_of(operation)
     run_s = _run_s(metadata)
     return {
         "id": operation.name.rpartition("/")[2],
@@ -116,7 +116,7 @@ def state_of(operation: operations_pb2.Operation) -> str:
 
 def outcome_line(operation: operations_pb2.Operation) -> str:
     metadata = metadata_of(operation)
-    error = _error_of(operation)
+    error = error_of(operation)
     if error is not None:
         return f"{state_of(operation)}: {error}"
     items = f"{metadata.item_count} item{'' if metadata.item_count == 1 else 's'}"
@@ -161,7 +161,7 @@ def _note(
     pools: Sequence[DescriptorPool],
 ) -> str:
     """The error of a failed call, the queue of a queued one, the progress of a running one."""
-    error = _error_of(operation)
+    error = error_of(operation)
     if error is not None:
         return str(error)
     if metadata.state == call_pb2.CALL_STATE_QUEUED:
@@ -170,7 +170,8 @@ def _note(
     return "" if fraction is None else f"{fraction:.0%}"
 
 
-def _error_of(operation: operations_pb2.Operation) -> ForebayError | None:
+def error_of(operation: operations_pb2.Operation) -> ForebayError | None:
+    """The error of a call that failed."""
     status = operation.error
     if not operation.HasField("error"):
         return None

@@ -19,12 +19,14 @@ from forebay.cli.errors import fail
 from forebay.cli.reflection import reflected
 from forebay.cli.services import pools_of
 from forebay.cli.target import Target
+from forebay.metadata import OPERATION_METADATA
 from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
 
 _RPC_TIMEOUT_S = 10.0
+_WITH_CALL_METADATA = ((OPERATION_METADATA, "call"),)
 
 
 class Gateway:
@@ -151,7 +153,10 @@ class Gateway:
         return pools_of(self._server, services, self._ctrl_c)
 
     def _unary(self, method: Any, request: Any, seconds: float = 0.0) -> Any:
-        return self._ctrl_c.result(method.future(request, timeout=seconds + _RPC_TIMEOUT_S))
+        timeout_s = seconds + _RPC_TIMEOUT_S
+        return self._ctrl_c.result(
+            method.future(request, timeout=timeout_s, metadata=_WITH_CALL_METADATA)
+        )
 
 
 @contextmanager

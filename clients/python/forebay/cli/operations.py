@@ -8,6 +8,7 @@ from rich.console import Console
 
 from forebay.cli.call_ids import NoSuchCall, with_call
 from forebay.cli.call_names import Tenants
+from forebay.cli.call_operations import TIMED_OUT
 from forebay.cli.call_rows import (
     QUEUES,
     call_json,
@@ -29,9 +30,6 @@ from forebay.cli.options import (
 from forebay.cli.tables import show, show_json, show_lines
 from forebay.cli.target import Target
 from forebay.deadline import Deadline
-
-TIMED_OUT = 124
-"""The exit code of `forebay wait` if the call has not ended in time, as of timeout(1)."""
 
 _MAX_WAIT_PER_RPC_S = 60.0
 
