@@ -21,6 +21,7 @@ from forebay_backends.ledger.operations.attempts import (
     finish,
     read_flow,
     release,
+    report_metadata,
     send_initial_metadata,
     trim,
 )
@@ -130,6 +131,7 @@ def unary(found: Found, event: Event) -> None:
     life.does(
         emit(call, 1, 0, b"item"),
         emit_transient(call, 1, b"half"),
+        report_metadata(call, 1, b"half"),
         send_initial_metadata(call, 1, b"metadata"),
         credit(call, 1),
         trim(call, 1, 1, 4),

@@ -24,11 +24,13 @@ from forebay_backends.ledger.operations.attempts import (
     emit_transient,
     finish,
     read_flow,
+    report_metadata,
     send_initial_metadata,
     trim,
 )
 from forebay_backends.ledger.operations.base import Refusal, Refused
 from forebay_backends.ledger.operations.calls import credit, leave, watch
+from forebay_backends.ledger.operations.inspection import Description, describe
 from forebay_backends.ledger.scripts import RECORD_BYTES
 from tests.contract.channel import Channel
 from tests.contract.records import NOBODY, Record, running, sweep_all
@@ -115,6 +117,38 @@ def test_the_latest_transient_item_is_deleted_when_the_call_ends(ledger: Blockin
     ledger.run(emit_transient(record.call, 1, b"99 %"))
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b""))
     assert record.snapshot().transient == b""
+
+
+def test_the_latest_metadata_of_an_operation_is_published_and_kept_after_the_end(
+    ledger: BlockingLedger, channel: Channel
+) -> None:
+    record = running(ledger, channel.name)
+    for metadata in (b"page 1", b"page 10"):
+        assert ledger.run(report_metadata(record.call, 1, metadata)) is None
+    assert events(channel) == [TransientItem(b"page 1"), TransientItem(b"page 10")]
+    assert described(record).metadata == b"page 10"
+    ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"", b"response"))
+    ended = described(record)
+    assert (ended.metadata, ended.last_item, ended.progress) == (b"page 10", b"response", None)
+    assert described(record, most_bytes=7).metadata == b"page 10"
+    assert described(record, most_bytes=6).metadata is None, "it is left out, which is no news"
+    held = sum(swept.held_bytes for swept in sweep_all(ledger))
+    assert held == RECORD_BYTES + len(b"page 10") + len(b"response")
+
+
+def test_an_operation_has_no_metadata_at_first_and_none_from_a_stale_attempt(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger)
+    assert described(record).metadata == b""
+    assert ledger.run(report_metadata(record.call, 2, b"late")) == Refused(Refusal.STALE)
+    assert described(record).metadata == b""
+
+
+def described(record: Record, most_bytes: int = 1000) -> Description:
+    description = record.ledger.run(describe(record.call, most_bytes))
+    assert isinstance(description, Description)
+    return description
 
 
 def test_initial_metadata_is_published_and_kept_after_the_end(

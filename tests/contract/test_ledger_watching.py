@@ -9,7 +9,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
-from forebay_backends.ledger.operations.attempts import emit, finish
+from forebay_backends.ledger.operations.attempts import emit, emit_transient, finish
 from forebay_backends.ledger.operations.base import Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
@@ -100,6 +100,21 @@ def test_a_watcher_that_comes_back_ends_the_lingering(ledger: BlockingLedger) ->
     record.snapshot()
     eventually(lambda: swept_to(other, State.CANCELLED), "the other is cancelled", SOON_S)
     assert record.state is State.RUNNING
+
+
+def test_a_call_that_nobody_watches_from_the_start_runs_on_if_it_is_detached(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, "", linger_s=0.0, detach=True)
+    assert ledger.run(emit_transient(record.call, 1, b"half")) is None
+    sweep_all(ledger)
+    assert (record.state, record.watchers) == (State.RUNNING, [])
+    record.snapshot("reader")
+    ledger.run(leave(record.call, "reader"))
+    sweep_all(ledger)
+    assert record.state is State.RUNNING
+    assert ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"", b"response")) is None
+    assert (record.state, record.items) == (State.SUCCEEDED, [b"response"])
 
 
 def test_a_call_lives_while_one_watcher_stays(ledger: BlockingLedger) -> None:

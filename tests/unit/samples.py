@@ -25,6 +25,7 @@ from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.interrupted import Stopped
 from forebay_workers.handler.invoke import invoke
+from forebay_workers.handler.operation_metadata import Metadata
 
 COMPUTE = pb.DESCRIPTOR.services_by_name["ComputeService"]
 METHODS = {method.name.rpartition(".")[2]: method for method in read_methods([COMPUTE])}
@@ -127,7 +128,7 @@ class Attempt:
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.context: CallContext = context()
-        self.emitted: list[Message] = []
+        self.emitted: list[Message | Metadata] = []
         self._stop_at = stop_at
 
     def run(
@@ -142,7 +143,7 @@ class Attempt:
         wire = (request.SerializeToString() for request in requests)
         return invoke(method, handler, wire, self.context, check or NoCheck(), self.emit, limit)
 
-    def emit(self, response: Message, payload: bytes) -> None:
+    def emit(self, response: Message | Metadata, payload: bytes) -> None:
         """Stores a response, or stops the handler."""
         assert payload == response.SerializeToString()
         if self._stop_at == len(self.emitted):

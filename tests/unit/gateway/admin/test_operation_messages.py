@@ -11,12 +11,13 @@ from google.rpc import code_pb2
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors.status import from_status
-from forebay.routes import Method
+from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.inspection import Description
-from forebay_gateway.admin.operation_messages import operation_of
+from forebay_gateway.admin.operation_messages import operation_of, started_operation
+from tests.reports.v1 import reports_pb2
 from tests.unit.samples import CALL, METHODS
 
 BY_NAME = {method.name: method for method in METHODS.values()}
@@ -58,6 +59,61 @@ def metadata(shown: Description) -> calls_pb2.CallMetadata:
     found = calls_pb2.CallMetadata()
     assert operation_of(CALL, "", shown, BY_NAME).metadata.Unpack(found)
     return found
+
+
+REPORTS = {
+    method.name: method
+    for method in read_methods([reports_pb2.DESCRIPTOR.services_by_name["ReportService"]])
+}
+RENDER = "tests.reports.v1.ReportService.Render"
+HALF = reports_pb2.RenderProgress(fraction=0.5)
+REPORT = reports_pb2.Report(title="sales")
+
+
+def rendering(described: Description, **view: bool) -> Any:
+    """The operation of a call of a method that declares its types."""
+    changed = replace(described, method=RENDER, metadata=HALF.SerializeToString())
+    return operation_of(CALL, "", changed, REPORTS, **view)
+
+
+@pytest.mark.parametrize("described", [running(), finished(State.FAILED, reason="WORKER_LOST")])
+def test_declared_metadata_is_that_of_the_handler_also_after_the_end(
+    described: Description,
+) -> None:
+    shown = reports_pb2.RenderProgress()
+    assert rendering(described).metadata.Unpack(shown)
+    assert shown == HALF
+
+
+def test_a_declared_response_is_the_operations_response() -> None:
+    shown = reports_pb2.Report()
+    ended = finished(last_item=REPORT.SerializeToString())
+    assert rendering(ended).response.Unpack(shown)
+    assert shown == REPORT
+
+
+def test_metadata_is_empty_before_the_handler_reports_some_and_left_out_if_too_large() -> None:
+    types = REPORTS[RENDER].operation
+    assert types is not None
+    before = operation_of(CALL, "", running(method=RENDER), REPORTS)
+    assert before == started_operation(CALL, "", types)
+    assert before.metadata.Is(reports_pb2.RenderProgress.DESCRIPTOR)
+    too_large = operation_of(CALL, "", running(method=RENDER, metadata=None), REPORTS)
+    assert not too_large.HasField("metadata")
+
+
+@pytest.mark.parametrize(("described", "has_progress"), [(running(), True), (finished(), False)])
+def test_call_metadata_can_be_had_of_every_operation(
+    described: Description, has_progress: bool
+) -> None:
+    shown, progress = calls_pb2.CallMetadata(), reports_pb2.RenderProgress()
+    assert rendering(described, with_call_metadata=True).metadata.Unpack(shown)
+    assert (shown.method, shown.state) == (
+        RENDER,
+        call_pb2.CallState.Value(f"CALL_STATE_{described.state}"),
+    )
+    assert shown.HasField("progress") is has_progress
+    assert not has_progress or (shown.progress.Unpack(progress) and progress == HALF)
 
 
 def test_an_operation_names_its_tenant_and_is_named_for_the_caller() -> None:

@@ -137,6 +137,29 @@ def test_calls_that_find_a_free_slot_do_not_wait() -> None:
         assert queue.load.waiting == expected
 
 
+def test_a_call_that_is_left_to_its_queue_counts_until_the_depth_is_known_again() -> None:
+    queue = Queue(slots=0)
+    queue.observe(depth=LIMIT - 2)
+    for _ in range(2):
+        assert queue.refusal() is None
+        with queue.queues.counted("q", stays_after=True):
+            pass
+    assert queue.load.waiting == LIMIT
+    assert queue.load.counts_calls_left
+    assert isinstance(queue.refusal(), QueueFull)
+    queue.load.on_depth(LIMIT - 1)  # workers have begun one of them meanwhile
+    assert not queue.load.counts_calls_left
+    assert queue.refusal() is None
+
+
+def test_a_call_that_failed_is_not_left_to_its_queue() -> None:
+    queue = Queue(slots=0)
+    queue.observe(depth=5)
+    with pytest.raises(ValueError, match="refused"), queue.queues.counted("q", stays_after=True):
+        raise ValueError("refused")
+    assert queue.load.waiting == 5
+
+
 def test_before_there_is_a_rate_no_wait_is_expected() -> None:
     queue = Queue()
     for _ in range(9):

@@ -6,10 +6,19 @@ import pytest
 
 from forebay.errors import InvalidRequest
 from forebay.metadata import to_pairs
-from forebay_gateway.rpc.options import CallOptions, read_call_options
-from tests.unit.samples import route, violated
+from forebay.routes import read_methods
+from forebay.v1 import call_pb2
+from forebay_gateway.rpc.options import CallOptions, read_call_options, with_request_id
+from tests.reports.v1 import reports_pb2
+from tests.unit.samples import METHODS, route, violated
 
 ID = ("forebay-call-id", "order-7")
+
+
+REPORTS = {
+    method.name.rpartition(".")[2]: method
+    for method in read_methods([reports_pb2.DESCRIPTOR.services_by_name["ReportService"]])
+}
 
 
 def _refused(*pairs: tuple[str, str | bytes], **changes: object) -> list[str]:
@@ -117,3 +126,42 @@ def test_a_priority_may_be_lowered_and_raised_up_to_the_cap() -> None:
     for value in (0, 3, 5):
         assert read_call_options([("forebay-priority", str(value))], capped).priority == value
     assert _refused(("forebay-priority", "6"), priority=3, max_priority=5) == ["forebay-priority"]
+
+
+def _identified(request_id: str, call_id: str | None = None, method: str = "Render") -> str | None:
+    options = CallOptions(call_id, 0, True, 0, call_pb2.Metadata())
+    request = REPORTS[method].request_class(request_id=request_id)
+    return with_request_id(options, REPORTS[method], request).call_id
+
+
+def test_the_request_id_of_an_operation_is_the_id_of_its_call() -> None:
+    assert _identified("report-7") == "report-7"
+    assert _identified("report-7", "report-7") == "report-7"
+    assert _identified("", "report-7") == "report-7"
+    assert _identified("") is None
+    uuid = "7D0EA3E0-5B2C-4E0F-9A57-2F1D6C1C3B10"
+    assert _identified(uuid, method="Archive") == uuid.lower()
+
+
+@pytest.mark.parametrize(
+    ("request_id", "call_id", "method", "problem"),
+    [
+        ("no id", None, "Render", "request_id is 'no id'; expected 1 to 128 of"),
+        ("x" * 129, None, "Render", "expected 1 to 128 of"),
+        ("report-7", None, "Archive", "request_id is 'report-7'; expected a UUID of version 4"),
+        ("report-7", "report-8", "Render", "but forebay-call-id is 'report-8'"),
+    ],
+)
+def test_a_bad_request_id_is_refused_with_its_field(
+    request_id: str, call_id: str | None, method: str, problem: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=problem) as caught:
+        _identified(request_id, call_id, method)
+    assert violated(caught.value) == ["request_id"]
+    assert len(caught.value.message) < 400
+
+
+def test_other_methods_have_no_request_id() -> None:
+    options = CallOptions(None, 0, False, 0, call_pb2.Metadata())
+    add = METHODS["Add"]
+    assert with_request_id(options, add, add.request_class()) is options
