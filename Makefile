@@ -9,10 +9,12 @@ PROTO_VENV := .venv-proto
 UV_CACHE := $${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/uv}
 UV := $(shell mkdir -p "$(UV_CACHE)" 2>/dev/null || echo UV_NO_CACHE=1) $(BIN)/uv
 
-PROTOS := $(shell find protos -name '*.proto')
+PROTOS := $(sort $(shell find protos/forebay -name '*.proto'))
 PROTO_FILES := $(PROTOS:protos/%=%)
 SERVICE_FILES := forebay/compute/v1/compute.proto forebay/v1/calls.proto
 GATEWAY_PROTOS := forebay_gateway/load_reports/orca.proto
+# The comments of our own services, for /openapi.json: generated code has none.
+COMMENTS := gateway/forebay_gateway/web/openapi/descriptions.binpb
 SCALER_PROTO := forebay_gateway/scaling/externalscaler.proto
 TEST_PROTOS := tests/echo/v1/echo.proto tests/survival/v1/survival.proto \
   tests/servicers/helloworld.proto tests/servicers/route_guide.proto \
@@ -124,7 +126,8 @@ generate:
 	@mkdir -p $(OURS)
 	@$(PROTOC) -Iprotos $(call MESSAGES,$(OURS)) $(PROTO_FILES)
 	@$(PROTOC) -Iprotos $(call STUBS,$(OURS)) $(SERVICE_FILES)
-	@mkdir -p $(GENERATED)/gateway
+	@mkdir -p $(GENERATED)/$(dir $(COMMENTS))
+	@$(PROTOC) -Iprotos --include_source_info --descriptor_set_out=$(GENERATED)/$(COMMENTS) $(PROTO_FILES)
 	@$(PROTOC) -Igateway $(call MESSAGES,$(GENERATED)/gateway) $(GATEWAY_PROTOS) $(SCALER_PROTO)
 	@$(PROTOC) -Igateway $(call STUBS,$(GENERATED)/gateway) $(SCALER_PROTO)
 	@google=$$(mktemp -d) && trap 'rm -rf $$google' EXIT && $(BIN)/forebay protos --google $$google >/dev/null && \

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from forebay.v1 import route_pb2 as forebay_dot_v1_dot_route__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n forebay/compute/v1/compute.proto\x12\x12\x66orebay.compute.v1\x1a\x16\x66orebay/v1/route.proto\"\"\n\nAddRequest\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"\x1a\n\x0b\x41\x64\x64Response\x12\x0b\n\x03sum\x18\x01 \x01(\x01\"T\n\x10\x46\x61\x63torialRequest\x12\t\n\x01n\x18\x01 \x01(\x04\x12\x35\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32#.forebay.compute.v1.IntegerEncoding\"\xa6\x01\n\x11\x46\x61\x63torialResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.forebay.compute.v1.ProgressH\x00\x12\x33\n\x06header\x18\x02 \x01(\x0b\x32!.forebay.compute.v1.IntegerHeaderH\x00\x12\x10\n\x06\x64igits\x18\x03 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"+\n\x08Progress\x12\x10\n\x08\x66raction\x18\x01 \x01(\x01\x12\r\n\x05stage\x18\x02 \x01(\t\"L\n\rIntegerHeader\x12\x12\n\nbit_length\x18\x01 \x01(\x04\x12\x13\n\x0b\x64igit_count\x18\x02 \x01(\x04\x12\x12\n\nbyte_count\x18\x03 \x01(\x04\"\xac\x01\n\rMatMulRequest\x12\x34\n\x06random\x18\x01 \x01(\x0b\x32\".forebay.compute.v1.RandomOperandsH\x00\x12\x30\n\x08operands\x18\x02 \x01(\x0b\x32\x1c.forebay.compute.v1.OperandsH\x00\x12\x14\n\nleft_chunk\x18\x03 \x01(\x0cH\x00\x12\x15\n\x0bright_chunk\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"\xa2\x01\n\x0eRandomOperands\x12\t\n\x01m\x18\x01 \x01(\x04\x12\t\n\x01n\x18\x02 \x01(\x04\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12+\n\x05\x64type\x18\x04 \x01(\x0e\x32\x1c.forebay.compute.v1.DataType\x12\x31\n\x06\x66ormat\x18\x05 \x01(\x0e\x32!.forebay.compute.v1.ProductFormatB\x07\n\x05_seed\"\x92\x01\n\x08Operands\x12(\n\x04left\x18\x01 \x01(\x0b\x32\x1a.forebay.compute.v1.Matrix\x12)\n\x05right\x18\x02 \x01(\x0b\x32\x1a.forebay.compute.v1.Matrix\x12\x31\n\x06\x66ormat\x18\x03 \x01(\x0e\x32!.forebay.compute.v1.ProductFormat\"a\n\x06Matrix\x12+\n\x05\x64type\x18\x01 \x01(\x0e\x32\x1c.forebay.compute.v1.DataType\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x03 \x01(\x04\x12\x0e\n\x06values\x18\x04 \x03(\x01\"\xaa\x01\n\x0eMatMulResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.forebay.compute.v1.ProgressH\x00\x12\x32\n\x06header\x18\x02 \x01(\x0b\x32 .forebay.compute.v1.MatrixHeaderH\x00\x12*\n\x05panel\x18\x03 \x01(\x0b\x32\x19.forebay.compute.v1.PanelH\x00\x42\x06\n\x04part\"s\n\x0cMatrixHeader\x12+\n\x05\x64type\x18\x01 \x01(\x0e\x32\x1c.forebay.compute.v1.DataType\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x03 \x01(\x04\x12\x11\n\x04seed\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"F\n\x05Panel\x12\x11\n\tfirst_row\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x03(\x01*n\n\x0fIntegerEncoding\x12 \n\x1cINTEGER_ENCODING_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTEGER_ENCODING_DECIMAL\x10\x01\x12\x1b\n\x17INTEGER_ENCODING_BINARY\x10\x02*\xb0\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x04\x12\x17\n\x13\x44\x41TA_TYPE_COMPLEX64\x10\x05\x12\x18\n\x14\x44\x41TA_TYPE_COMPLEX128\x10\x06*c\n\rProductFormat\x12\x1e\n\x1aPRODUCT_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13PRODUCT_FORMAT_DATA\x10\x01\x12\x19\n\x15PRODUCT_FORMAT_VALUES\x10\x02\x32\xbb\x03\n\x0e\x43omputeService\x12p\n\x03\x41\x64\x64\x12\x1e.forebay.compute.v1.AddRequest\x1a\x1f.forebay.compute.v1.AddResponse\"(\x90\x02\x01\x9a\xb8\x18!\n\x14\x61\x64\x64_module.tasks.add\x12\x03\x61\x64\x64\x18\x01 @@\x01\x12\x9c\x01\n\tFactorial\x12$.forebay.compute.v1.FactorialRequest\x1a%.forebay.compute.v1.FactorialResponse\"@\x90\x02\x01\x9a\xb8\x18\x39\n factorial_module.tasks.factorial\x12\tfactorial:\x08progress@\x01\x30\x01\x12\x97\x01\n\x06MatMul\x12!.forebay.compute.v1.MatMulRequest\x1a\".forebay.compute.v1.MatMulResponse\"B\x90\x02\x01\x9a\xb8\x18;\n\x1cmat_mul_module.tasks.mat_mul\x12\x07mat_mul:\x08progress@\x01J\x06(\x80\x80\x80\x80\x08(\x01\x30\x01\x42\x9c\x01\n\x12\x66orebay.compute.v1B\x0c\x43omputeProtoP\x01Z\x1c\x66orebay/compute/v1;computev1\xa2\x02\x03\x46\x42\x43\xaa\x02\x12\x46orebay.Compute.V1\xba\x02\x10\x46orebayComputeV1\xca\x02\x12\x46orebay\\Compute\\V1\xea\x02\x14\x46orebay::Compute::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n forebay/compute/v1/compute.proto\x12\x12\x66orebay.compute.v1\x1a\x16\x66orebay/v1/route.proto\x1a\x1cgoogle/api/annotations.proto\"\"\n\nAddRequest\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"\x1a\n\x0b\x41\x64\x64Response\x12\x0b\n\x03sum\x18\x01 \x01(\x01\"T\n\x10\x46\x61\x63torialRequest\x12\t\n\x01n\x18\x01 \x01(\x04\x12\x35\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32#.forebay.compute.v1.IntegerEncoding\"\xa6\x01\n\x11\x46\x61\x63torialResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.forebay.compute.v1.ProgressH\x00\x12\x33\n\x06header\x18\x02 \x01(\x0b\x32!.forebay.compute.v1.IntegerHeaderH\x00\x12\x10\n\x06\x64igits\x18\x03 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"+\n\x08Progress\x12\x10\n\x08\x66raction\x18\x01 \x01(\x01\x12\r\n\x05stage\x18\x02 \x01(\t\"L\n\rIntegerHeader\x12\x12\n\nbit_length\x18\x01 \x01(\x04\x12\x13\n\x0b\x64igit_count\x18\x02 \x01(\x04\x12\x12\n\nbyte_count\x18\x03 \x01(\x04\"\xac\x01\n\rMatMulRequest\x12\x34\n\x06random\x18\x01 \x01(\x0b\x32\".forebay.compute.v1.RandomOperandsH\x00\x12\x30\n\x08operands\x18\x02 \x01(\x0b\x32\x1c.forebay.compute.v1.OperandsH\x00\x12\x14\n\nleft_chunk\x18\x03 \x01(\x0cH\x00\x12\x15\n\x0bright_chunk\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"\xa2\x01\n\x0eRandomOperands\x12\t\n\x01m\x18\x01 \x01(\x04\x12\t\n\x01n\x18\x02 \x01(\x04\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12+\n\x05\x64type\x18\x04 \x01(\x0e\x32\x1c.forebay.compute.v1.DataType\x12\x31\n\x06\x66ormat\x18\x05 \x01(\x0e\x32!.forebay.compute.v1.ProductFormatB\x07\n\x05_seed\"\x92\x01\n\x08Operands\x12(\n\x04left\x18\x01 \x01(\x0b\x32\x1a.forebay.compute.v1.Matrix\x12)\n\x05right\x18\x02 \x01(\x0b\x32\x1a.forebay.compute.v1.Matrix\x12\x31\n\x06\x66ormat\x18\x03 \x01(\x0e\x32!.forebay.compute.v1.ProductFormat\"a\n\x06Matrix\x12+\n\x05\x64type\x18\x01 \x01(\x0e\x32\x1c.forebay.compute.v1.DataType\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x03 \x01(\x04\x12\x0e\n\x06values\x18\x04 \x03(\x01\"\xaa\x01\n\x0eMatMulResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.forebay.compute.v1.ProgressH\x00\x12\x32\n\x06header\x18\x02 \x01(\x0b\x32 .forebay.compute.v1.MatrixHeaderH\x00\x12*\n\x05panel\x18\x03 \x01(\x0b\x32\x19.forebay.compute.v1.PanelH\x00\x42\x06\n\x04part\"s\n\x0cMatrixHeader\x12+\n\x05\x64type\x18\x01 \x01(\x0e\x32\x1c.forebay.compute.v1.DataType\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x03 \x01(\x04\x12\x11\n\x04seed\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"F\n\x05Panel\x12\x11\n\tfirst_row\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x03(\x01*n\n\x0fIntegerEncoding\x12 \n\x1cINTEGER_ENCODING_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTEGER_ENCODING_DECIMAL\x10\x01\x12\x1b\n\x17INTEGER_ENCODING_BINARY\x10\x02*\xb0\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x04\x12\x17\n\x13\x44\x41TA_TYPE_COMPLEX64\x10\x05\x12\x18\n\x14\x44\x41TA_TYPE_COMPLEX128\x10\x06*c\n\rProductFormat\x12\x1e\n\x1aPRODUCT_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13PRODUCT_FORMAT_DATA\x10\x01\x12\x19\n\x15PRODUCT_FORMAT_VALUES\x10\x02\x32\x9b\x04\n\x0e\x43omputeService\x12\x8d\x01\n\x03\x41\x64\x64\x12\x1e.forebay.compute.v1.AddRequest\x1a\x1f.forebay.compute.v1.AddResponse\"E\x90\x02\x01\x9a\xb8\x18!\n\x14\x61\x64\x64_module.tasks.add\x12\x03\x61\x64\x64\x18\x01 @@\x01\x82\xd3\xe4\x93\x02\x17\"\x07/v1/add:\x01*Z\t\x12\x07/v1/add\x12\xc9\x01\n\tFactorial\x12$.forebay.compute.v1.FactorialRequest\x1a%.forebay.compute.v1.FactorialResponse\"m\x90\x02\x01\x9a\xb8\x18\x39\n factorial_module.tasks.factorial\x12\tfactorial:\x08progress@\x01\x82\xd3\xe4\x93\x02\'\x12\x11/v1/factorial/{n}Z\x12\"\r/v1/factorial:\x01*0\x01\x12\xac\x01\n\x06MatMul\x12!.forebay.compute.v1.MatMulRequest\x1a\".forebay.compute.v1.MatMulResponse\"W\x90\x02\x01\x9a\xb8\x18;\n\x1cmat_mul_module.tasks.mat_mul\x12\x07mat_mul:\x08progress@\x01J\x06(\x80\x80\x80\x80\x08\x82\xd3\xe4\x93\x02\x0f\"\n/v1/matmul:\x01*(\x01\x30\x01\x42\x9c\x01\n\x12\x66orebay.compute.v1B\x0c\x43omputeProtoP\x01Z\x1c\x66orebay/compute/v1;computev1\xa2\x02\x03\x46\x42\x43\xaa\x02\x12\x46orebay.Compute.V1\xba\x02\x10\x46orebayComputeV1\xca\x02\x12\x46orebay\\Compute\\V1\xea\x02\x14\x46orebay::Compute::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,43 +35,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022forebay.compute.v1B\014ComputeProtoP\001Z\034forebay/compute/v1;computev1\242\002\003FBC\252\002\022Forebay.Compute.V1\272\002\020ForebayComputeV1\312\002\022Forebay\\Compute\\V1\352\002\024Forebay::Compute::V1'
   _globals['_COMPUTESERVICE'].methods_by_name['Add']._loaded_options = None
-  _globals['_COMPUTESERVICE'].methods_by_name['Add']._serialized_options = b'\220\002\001\232\270\030!\n\024add_module.tasks.add\022\003add\030\001 @@\001'
+  _globals['_COMPUTESERVICE'].methods_by_name['Add']._serialized_options = b'\220\002\001\232\270\030!\n\024add_module.tasks.add\022\003add\030\001 @@\001\202\323\344\223\002\027\"\007/v1/add:\001*Z\t\022\007/v1/add'
   _globals['_COMPUTESERVICE'].methods_by_name['Factorial']._loaded_options = None
-  _globals['_COMPUTESERVICE'].methods_by_name['Factorial']._serialized_options = b'\220\002\001\232\270\0309\n factorial_module.tasks.factorial\022\tfactorial:\010progress@\001'
+  _globals['_COMPUTESERVICE'].methods_by_name['Factorial']._serialized_options = b'\220\002\001\232\270\0309\n factorial_module.tasks.factorial\022\tfactorial:\010progress@\001\202\323\344\223\002\'\022\021/v1/factorial/{n}Z\022\"\r/v1/factorial:\001*'
   _globals['_COMPUTESERVICE'].methods_by_name['MatMul']._loaded_options = None
-  _globals['_COMPUTESERVICE'].methods_by_name['MatMul']._serialized_options = b'\220\002\001\232\270\030;\n\034mat_mul_module.tasks.mat_mul\022\007mat_mul:\010progress@\001J\006(\200\200\200\200\010'
-  _globals['_INTEGERENCODING']._serialized_start=1472
-  _globals['_INTEGERENCODING']._serialized_end=1582
-  _globals['_DATATYPE']._serialized_start=1585
-  _globals['_DATATYPE']._serialized_end=1761
-  _globals['_PRODUCTFORMAT']._serialized_start=1763
-  _globals['_PRODUCTFORMAT']._serialized_end=1862
-  _globals['_ADDREQUEST']._serialized_start=80
-  _globals['_ADDREQUEST']._serialized_end=114
-  _globals['_ADDRESPONSE']._serialized_start=116
-  _globals['_ADDRESPONSE']._serialized_end=142
-  _globals['_FACTORIALREQUEST']._serialized_start=144
-  _globals['_FACTORIALREQUEST']._serialized_end=228
-  _globals['_FACTORIALRESPONSE']._serialized_start=231
-  _globals['_FACTORIALRESPONSE']._serialized_end=397
-  _globals['_PROGRESS']._serialized_start=399
-  _globals['_PROGRESS']._serialized_end=442
-  _globals['_INTEGERHEADER']._serialized_start=444
-  _globals['_INTEGERHEADER']._serialized_end=520
-  _globals['_MATMULREQUEST']._serialized_start=523
-  _globals['_MATMULREQUEST']._serialized_end=695
-  _globals['_RANDOMOPERANDS']._serialized_start=698
-  _globals['_RANDOMOPERANDS']._serialized_end=860
-  _globals['_OPERANDS']._serialized_start=863
-  _globals['_OPERANDS']._serialized_end=1009
-  _globals['_MATRIX']._serialized_start=1011
-  _globals['_MATRIX']._serialized_end=1108
-  _globals['_MATMULRESPONSE']._serialized_start=1111
-  _globals['_MATMULRESPONSE']._serialized_end=1281
-  _globals['_MATRIXHEADER']._serialized_start=1283
-  _globals['_MATRIXHEADER']._serialized_end=1398
-  _globals['_PANEL']._serialized_start=1400
-  _globals['_PANEL']._serialized_end=1470
-  _globals['_COMPUTESERVICE']._serialized_start=1865
-  _globals['_COMPUTESERVICE']._serialized_end=2308
+  _globals['_COMPUTESERVICE'].methods_by_name['MatMul']._serialized_options = b'\220\002\001\232\270\030;\n\034mat_mul_module.tasks.mat_mul\022\007mat_mul:\010progress@\001J\006(\200\200\200\200\010\202\323\344\223\002\017\"\n/v1/matmul:\001*'
+  _globals['_INTEGERENCODING']._serialized_start=1502
+  _globals['_INTEGERENCODING']._serialized_end=1612
+  _globals['_DATATYPE']._serialized_start=1615
+  _globals['_DATATYPE']._serialized_end=1791
+  _globals['_PRODUCTFORMAT']._serialized_start=1793
+  _globals['_PRODUCTFORMAT']._serialized_end=1892
+  _globals['_ADDREQUEST']._serialized_start=110
+  _globals['_ADDREQUEST']._serialized_end=144
+  _globals['_ADDRESPONSE']._serialized_start=146
+  _globals['_ADDRESPONSE']._serialized_end=172
+  _globals['_FACTORIALREQUEST']._serialized_start=174
+  _globals['_FACTORIALREQUEST']._serialized_end=258
+  _globals['_FACTORIALRESPONSE']._serialized_start=261
+  _globals['_FACTORIALRESPONSE']._serialized_end=427
+  _globals['_PROGRESS']._serialized_start=429
+  _globals['_PROGRESS']._serialized_end=472
+  _globals['_INTEGERHEADER']._serialized_start=474
+  _globals['_INTEGERHEADER']._serialized_end=550
+  _globals['_MATMULREQUEST']._serialized_start=553
+  _globals['_MATMULREQUEST']._serialized_end=725
+  _globals['_RANDOMOPERANDS']._serialized_start=728
+  _globals['_RANDOMOPERANDS']._serialized_end=890
+  _globals['_OPERANDS']._serialized_start=893
+  _globals['_OPERANDS']._serialized_end=1039
+  _globals['_MATRIX']._serialized_start=1041
+  _globals['_MATRIX']._serialized_end=1138
+  _globals['_MATMULRESPONSE']._serialized_start=1141
+  _globals['_MATMULRESPONSE']._serialized_end=1311
+  _globals['_MATRIXHEADER']._serialized_start=1313
+  _globals['_MATRIXHEADER']._serialized_end=1428
+  _globals['_PANEL']._serialized_start=1430
+  _globals['_PANEL']._serialized_end=1500
+  _globals['_COMPUTESERVICE']._serialized_start=1895
+  _globals['_COMPUTESERVICE']._serialized_end=2434
 # @@protoc_insertion_point(module_scope)
