@@ -1,0 +1,39 @@
+"""The JSON of responses, whole or one field of them (`response_body`). Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from forebay.errors import InternalFault
+from forebay_gateway.web.codecs import to_json
+from forebay_gateway.web.rest.field_paths import is_map
+
+
+def response_json(message: bytes, response_class: type[Message], response_body: str) -> bytes:
+    """The response on one line; raises InternalFault if it can't be written as JSON."""
+    if not response_body:
+        return to_json(message, response_class)
+    field: Any = response_class.DESCRIPTOR.fields_by_name[response_body]
+    pool: Any = response_class.DESCRIPTOR.file.pool
+    try:
+        fields = json_format.MessageToDict(
+            response_class.FromString(message),
+            descriptor_pool=pool,
+            always_print_fields_with_no_presence=True,
+        )
+    except (DecodeError, ValueError, TypeError) as error:
+        name = response_class.DESCRIPTOR.full_name
+        raise InternalFault(f"the response, a {name}, can't be written as JSON") from error
+    value = fields.get(field.json_name, _unset(field))
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _unset(field: FieldDescriptor) -> Any:
+    if field.is_repeated and not is_map(field):
+        return []
+    return {} if field.message_type is not None else None
