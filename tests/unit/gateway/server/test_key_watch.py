@@ -86,7 +86,7 @@ async def test_an_unknown_role_of_a_new_key_is_reported_once(
         path.with_suffix(".new").write_text(written_keys(keys))
         path.with_suffix(".new").rename(path)
         async with asyncio.timeout(30):
-            while len(verifiers.keys_in_force[str(path)]) != len(keys):
+            while len(verifiers.keys_in_force[str(path)]) != len(keys):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
     async with asyncio.timeout(30):
         problem = await denied.get()
