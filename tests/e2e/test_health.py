@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -15,6 +16,10 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from forebay.rpc_errors import of_rpc_error
+from forebay_backends.settings import Settings
+from forebay_gateway.fleet.health_check import HealthCheck
+from forebay_gateway.server.methods import load_methods
+from forebay_gateway.testing.gateway_thread import gateway_in_thread
 from tests.harness import (
     answers,
     environment,
@@ -115,6 +120,24 @@ def test_a_gateway_is_not_serving_until_its_ledger_starts() -> None:
             watched.wait_for(NOT_SERVING)
             with ledger_on(port, folder):
                 watched.wait_for(SERVING)
+
+
+def test_a_gateway_that_is_ready_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = HealthCheck.check
+
+    async def slow_check(self: HealthCheck) -> None:
+        await asyncio.sleep(0.3)
+        await real(self)
+
+    monkeypatch.setattr(HealthCheck, "check", slow_check)
+    with redis_server() as url:
+        settings = Settings(ledger_url=url, listen="127.0.0.1:0")
+        with (
+            gateway_in_thread(settings, load_methods(settings)) as address,
+            grpc.insecure_channel(address) as channel,
+        ):
+            answer = HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+    assert answer.status == SERVING
 
 
 def test_a_gateway_that_stops_first_reports_not_serving() -> None:

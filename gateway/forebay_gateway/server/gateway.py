@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.routes import Method
 from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.aio.polling import poll_until
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.process.descriptors import raise_limit
 from forebay_backends.process.memory import keep_freed_memory
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
     from forebay_gateway.web.listener import WebListener
 
 _CANCEL_GRACE_S = 1.0
+_FIRST_HEALTH_S = 2.0
+"""How long a start waits for its backends: with those up, a gateway that is ready is SERVING."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +103,7 @@ async def running_gateway(
         gateway = _Gateway(settings.of_one_process(), methods, listen, process, identity, audit)
         async with gateway.admin_port(), asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
-            await gateway.subscribed()
+            await gateway.connected()
             await gateway.start()
             repairs = background.create_task(gateway.front.keep_serving())
             try:
@@ -330,9 +333,12 @@ class _Gateway:
             yield watch_keys(self._audit, self._identity, self._tls)
         yield SlowCallbacks(self._metrics.slow_callback).watch()
 
-    async def subscribed(self) -> None:
-        """Waits for the subscriptions to call events; gives up on a missing backend."""
-        await asyncio.gather(*(calls.subscribed() for calls in self._calls()))
+    async def connected(self) -> None:
+        """Waits for the subscriptions to call events and for SERVING; not for a missing backend."""
+        await asyncio.gather(
+            *(calls.subscribed() for calls in self._calls()),
+            poll_until(lambda: self.health.is_serving, _FIRST_HEALTH_S),
+        )
         warn_if_insecure(self._settings, self.front.address)
         if self._web is not None:
             warn_if_insecure(self._settings, self._web.address)
