@@ -13,7 +13,13 @@ from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.attempts import begin, claim
 from forebay_backends.ledger.operations.base import Push, Refused
 from forebay_backends.ledger.operations.calls import accept, cancel
-from forebay_backends.ledger.operations.held import HeldCall, adopt_held, renew_held, send_held
+from forebay_backends.ledger.operations.held import (
+    HeldCall,
+    adopt_held,
+    hand_over_held,
+    renew_held,
+    send_held,
+)
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, mark_resent, unclaimed
 from forebay_backends.ledger.operations.requests import complete
 from tests.contract.records import NOBODY, QUEUE, WORKER, new_call, new_key, with_lease
@@ -86,6 +92,15 @@ def test_another_gateway_takes_over_what_is_not_renewed_for_a_lease(ledger: Bloc
     assert taken == [HeldCall(call, QUEUE, 1, new.task, new.priority, new.method)]
     assert adopted(ledger) == [], "one gateway alone takes it"
     assert renewed(ledger, call)
+
+
+def test_a_gateway_that_shuts_down_hands_over_at_once(ledger: BlockingLedger) -> None:
+    call = held(ledger)
+    assert adopted(ledger, 10.0) == []
+    assert ledger.run(with_lease(hand_over_held(call.partition, [(QUEUE, call)]), 10.0)) == []
+    assert backlog(ledger, 10.0).old == (), "the reaper leaves it to the gateways"
+    assert [one.call for one in adopted(ledger, 10.0)] == [call]
+    assert adopted(ledger, 10.0) == [], "one gateway alone takes it"
 
 
 def test_the_reaper_sends_what_no_gateway_takes_over_after_two_leases(

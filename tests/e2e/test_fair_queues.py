@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.keys import PARTITIONS
+from forebay_backends.ledger.operations.held import adopt_held
+from forebay_gateway.fair_queues.fair_queue import WINDOW
+from tests.contract.systems import backends_of
 from tests.echo.running import echo_environment, echo_gateway, echo_worker
-from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2 import EchoRequest, Gate
 from tests.harness import Process, redis_server
 from tests.rabbitmq import RabbitMQ
 from tests.tenancy.running import Tenants, answer
@@ -119,6 +124,25 @@ def test_a_gateway_that_is_killed_in_mid_flood_loses_no_durable_call(
         gateway.popen.wait()
         for call_id in calls:
             assert answer("Detached", attached(elsewhere, call_id, work))
+
+
+def test_a_gateway_that_shuts_down_hands_over_the_calls_that_it_holds_back(
+    env: tuple[dict[str, str], Tenants], tmp_path: Path
+) -> None:
+    variables, tenants = env
+    gate = tmp_path / "open"
+    work = EchoRequest(count=1, gate=Gate(path=str(gate)))
+    slots, count = 2, 20
+    with site(variables, slots=slots) as (gateway, address):
+        with tenants.calling("flood", address) as flood:
+            for call in started(flood, "left", count, work, on_disconnect="detach").values():
+                call.cancel()
+        assert gateway.stop() == 0
+        with contextlib.closing(BlockingLedger(backends_of(variables).ledger)) as ledger:
+            looks = [adopt_held(number, ["echo"]) for number in range(PARTITIONS)]
+            found = [call for look in looks for call in ledger.run(look)]
+        assert len(found) == count - WINDOW * slots, "another gateway finds them at once"
+        gate.touch()
 
 
 def started(

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forebay.errors import ForebayError
 from forebay.rpc_errors import of_rpc_error
+from forebay_backends.ledger.keys import CallKey
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import Process, environment, forebay_gateway, process
@@ -121,6 +122,6 @@ def take(call: Any, count: int) -> list[EchoResponse]:
 
 def begun(worker: Process, call_id: str) -> int:
     """How often the worker has begun the call; its log may be later than the response."""
-    taken_up = f"[{call_id}] received"
+    taken_up = f"[{CallKey(call_id).task_id}] received"
     worker.wait_for(re.escape(taken_up))
     return worker.output.count(taken_up)

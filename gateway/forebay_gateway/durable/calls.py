@@ -103,7 +103,8 @@ class DurableCalls:
         self.watches.notify_all()
 
     async def join(self) -> None:
-        """Returns when the ledger has all reports of disconnects, or after a while."""
+        """Hands over calls that wait; returns when the ledger has all reports, or after a while."""
+        await self.held.hand_over()
         await self.disconnects.join()
 
 

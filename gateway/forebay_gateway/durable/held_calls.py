@@ -25,9 +25,15 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending, GatewayFrame
 from forebay_backends.ledger.keys import PARTITIONS, CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.base import Refusal, Refused
+from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.operations.calls import NewCall
-from forebay_backends.ledger.operations.held import HeldCall, adopt_held, renew_held, send_held
+from forebay_backends.ledger.operations.held import (
+    HeldCall,
+    adopt_held,
+    hand_over_held,
+    renew_held,
+    send_held,
+)
 from forebay_backends.ledger.operations.inspection import observe
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.scripts import LEASE_S
@@ -40,6 +46,7 @@ _RENEWAL_INTERVAL_S = LEASE_S / 3
 _PER_OPERATION = 500
 _PER_ROUND_TRIP = 200
 _RETRY_S = 1.0
+_HAND_OVER_S = 2.0
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,6 +103,7 @@ class HeldCalls:
         self._channel = channel
         self._queues = sorted(queues)
         self._turns: dict[str, Turn] = {}
+        self._is_closing = False
         self._background_tasks = BackgroundTasks()
         self._outage = OutageLog(
             _log,
@@ -154,6 +162,21 @@ class HeldCalls:
             _RENEWAL_INTERVAL_S, self._renew, _log, "renewing held calls", retry_interval_s=_RETRY_S
         )
 
+    async def hand_over(self) -> None:
+        """Lets other gateways take over the calls that wait here; gives up after a while.
+
+        They look every few seconds, and after a lease a worker's reaper sends what none has taken.
+        """
+        self._is_closing = True
+        held = [turn for turn in self._turns.values() if turn.is_held]
+        try:
+            async with asyncio.timeout(_HAND_OVER_S):
+                await self._run_by_partition(held, hand_over_held)
+        except (BackendUnavailable, TimeoutError):
+            _log.debug("%d calls are taken over when their holds expire", len(held))
+        for turn in held:
+            self.leave(turn)
+
     def _turn(
         self,
         call: CallKey,
@@ -210,6 +233,8 @@ class HeldCalls:
         return refused
 
     async def _renew(self) -> None:
+        if self._is_closing:
+            return
         await self._renew_holds([turn for turn in self._turns.values() if turn.is_held])
         sent = [turn for turn in self._turns.values() if not turn.has_rpc and not turn.is_held]
         for some in _chunks(sent, _PER_ROUND_TRIP):
@@ -217,19 +242,26 @@ class HeldCalls:
         await self._adopt()
 
     async def _renew_holds(self, turns: Sequence[Turn]) -> None:
-        def partition(turn: Turn) -> str:
-            return turn.call.partition
-
-        operations = [
-            renew_held(name, [(turn.place.queue, turn.call) for turn in some])
-            for name, found in groupby(sorted(turns, key=partition), partition)
-            for some in _chunks(list(found), _PER_OPERATION)
-        ]
-        for gone in await self._ledger.run_all(operations) if operations else ():
+        for gone in await self._run_by_partition(turns, renew_held):
             for call in gone:
                 turn = self._turns.get(str(call))
                 if turn is not None and turn.is_held:  # else its message was sent just now
                     self.leave(turn)
+
+    async def _run_by_partition(
+        self, turns: Sequence[Turn], make: Callable[..., Operation[list[CallKey]]]
+    ) -> list[list[CallKey]]:
+        """Runs `renew_held` or `hand_over_held` on the calls of each partition."""
+
+        def partition(turn: Turn) -> str:
+            return turn.call.partition
+
+        operations = [
+            make(name, [(turn.place.queue, turn.call) for turn in some])
+            for name, found in groupby(sorted(turns, key=partition), partition)
+            for some in _chunks(list(found), _PER_OPERATION)
+        ]
+        return await self._ledger.run_all(operations) if operations else []
 
     async def _observe(self, turns: Sequence[Turn]) -> None:
         """Gets the ends of calls that no RPC of this gateway may watch any more."""

@@ -1,7 +1,8 @@
 """Operations on calls whose task messages a gateway holds back, so that tenants share the queue.
 
 Such a call is queued and has no message. Its gateway renews the hold; if it does not for a lease,
-another gateway takes the call over, and after two leases the reaper sends the message.
+another gateway takes the call over, and after two leases the reaper sends the message. A gateway
+that shuts down makes its holds a lease old.
 """
 
 from __future__ import annotations
@@ -49,13 +50,26 @@ def renew_held(partition: str, calls: Sequence[tuple[str, CallKey]]) -> Operatio
 
     `calls` are queues and calls.
     """
+    return _renewed(partition, calls, ago_ms=0)
+
+
+def hand_over_held(
+    partition: str, calls: Sequence[tuple[str, CallKey]]
+) -> Operation[list[CallKey]]:
+    """Lets other gateways take over these calls at once; otherwise as `renew_held`."""
+    return _renewed(partition, calls, ago_ms=LEASE_MS)
+
+
+def _renewed(
+    partition: str, calls: Sequence[tuple[str, CallKey]], *, ago_ms: int
+) -> Operation[list[CallKey]]:
     words: list[Argument] = []
     for queue, call in calls:
         words += (queue, str(call))
     return Operation(
         "held/renew",
         partition,
-        tuple(words),
+        (ago_ms, *words),
         lambda reply: [CallKey.parse(word.decode()) for word in reply],
     )
 
