@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import ssl
 import threading
-import urllib.error
 import urllib.parse
-import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,20 +88,6 @@ class System:
         return EchoRequest(
             **{"text": new("response"), "ballast": new("request").encode(), **fields}
         )
-
-    def browsed(self, address: str, path: str) -> str:
-        """What HTTP answers."""
-        new = self.canaries.new
-        request = urllib.request.Request(f"http://{address}/{path}?token={new('a token')}")
-        request.add_header("authorization", f"Bearer {new('a token')}")
-        request.add_header("cookie", new("other metadata"))
-        try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
-                text: str = answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                text = error.read().decode()
-        return text
 
     def run(self, *command: str, **variables: str) -> Ran:
         ran = run(*command, env={**self.env, **variables}, cwd=ROOT)
@@ -214,25 +196,6 @@ def ask_everything(system: System) -> None:
         system.call(OperationsStub(channel).ListOperations, list_all, metadata=bad)
 
 
-def browse(system: System) -> None:
-    """HTTP where it is expected, and where it is not."""
-    new = system.canaries.new
-    for path in ("readyz", "healthz", "none", f"none/{new('a token')}"):
-        system.answers.append(system.browsed(system.admin, path))
-    head = f"GET /?token={new('a token')} HTTP/1.1\r\nauthorization: {new('a token')}\r\n\r\n"
-    host, _, port = system.address.rpartition(":")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    for is_secure in (False, True):
-        with contextlib.suppress(OSError):
-            plain = socket.create_connection((host, int(port)), TIMEOUT_S)
-            with context.wrap_socket(plain) if is_secure else plain as line:
-                line.sendall(head.encode())
-                while line.recv(4096):
-                    pass
-
-
 def forge(system: System) -> None:
     """Messages of a stranger to workers and gateways, in the broker and in the ledger."""
     new = system.canaries.new
@@ -257,70 +220,6 @@ def forge(system: System) -> None:
             server.publish(channel, f"\x07{new('request')}")
         for key in server.scan_iter("*:call:*canary-1"):
             server.hset(key, "request", new("request"))
-
-
-def run_commands(system: System) -> None:
-    """All commands of `forebay`, as they are to be used, and with settings that are refused."""
-    files = {"CERT": system.folder / "gateway.pem", "KEY": system.folder / "gateway.key"}
-    new, refused = system.canaries.new, system.folder / "refused"
-    refused.mkdir()
-    bad_token, bad_file = refused / "token", refused / "forebay.toml"
-    bad_token.write_text(f"{new('a token')}\n{new('a token')}☃")
-    bad_file.write_text(f'ledger_url = "redis://:{new("a password")}@host')
-    unknown = refused / "unknown.toml"
-    unknown.write_text(f'ledger_ulr = "redis://:{new("a password")}@host"')
-    (refused / "signing.toml").write_text(f'[keys]\nx = "{new("a signing key")}')
-    (refused / "keys.toml").write_text(f'[keys.x]\nsha256 = "{new("an API key")}"\n')
-    private, signing = files["KEY"].read_text(), new("a signing key") * 2
-    url = f"redis://user:{new('a password')}@127.0.0.1:1/0"
-    wrong = f"redis://:{new('a password')}@{system.redis_url.rpartition('@')[2]}"
-    ambiguous = f"redis://user:pa/{new('a password')}@host"
-    applications = f'{{"shop": {{"broker_url": "amqp://u:{new("a password")}@h"'
-    commands: list[tuple[Sequence[str], dict[str, str]]] = [
-        (("call", f"{ECHO[1:]}.Quick", f"text={new('response')}"), {}),
-        (("call", f"{ECHO[1:]}.Quick", "act=raise"), {}),
-        (("call", "--token-file", str(bad_token), f"{ECHO[1:]}.Quick"), {}),
-        (("call", "--ca", str(files["KEY"]), f"{ECHO[1:]}.Quick"), {}),
-        *((words, {}) for words in _WORDS),
-        (("whoami",), {"FOREBAY_CLIENT__TOKEN_FILE": f"fbk_x_{new('a token')}"}),
-        (("doctor",), {"FOREBAY_CLIENT__TOKEN_FILE": f"eyJ{new('a token')}.{new('a token')}.x"}),
-        (("ps",), {"FOREBAY_CLIENT__CERT": str(files["CERT"]), "FOREBAY_CLIENT__KEY": private}),
-        (("whoami", "--cert", str(files["KEY"]), "--key", str(files["CERT"])), {}),
-        (("doctor",), {"FOREBAY_LEDGER_URL": url, "FOREBAY_BROKER_URL": url}),
-        (("doctor",), {"FOREBAY_LEDGER_URL": wrong, "FOREBAY_BROKER_URL": wrong}),
-        (("gateway",), {"FOREBAY_LEDGER_URL": ambiguous}),
-        (("gateway",), {"FOREBAY_BROKER_URL": f"amqp://u:{new('a password')}@127.0.0.1:1//?x=y"}),
-        (("gateway",), {"FOREBAY_LEGDER_URL": url}),
-        (("gateway",), {"FOREBAY_APPLICATIONS": applications}),
-        (("gateway",), {"FOREBAY_CONFIG": str(bad_file)}),
-        (("gateway",), {"FOREBAY_CONFIG": str(unknown)}),
-        (("gateway",), {"FOREBAY_SIGNING_KEYS": str(refused / "signing.toml")}),
-        (("gateway",), {"FOREBAY_SIGNING_KEYS": b64encode(signing.encode()).decode()}),
-        (("gateway",), {"FOREBAY_TLS__KEY": private}),
-        (("gateway",), {"FOREBAY_AUTH__KEYS": json.dumps([{"file": str(refused / "keys.toml")}])}),
-        (("gateway",), {"FOREBAY_TLS__CERTIFICATE": str(files["KEY"])}),
-    ]
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda one: system.run("forebay", *one[0], **one[1]), commands))
-    worker = ("celery", "-A", "tests.echo.worker", "worker", "-Q", "echo")
-    assert system.run(*worker, FOREBAY_LEDGER_URL=ambiguous).code
-
-
-_WORDS = (
-    ("ps",),
-    ("logs", "canary-0"),
-    ("wait", "canary-0"),
-    ("cancel", "canary-0"),
-    ("queues",),
-    ("top", "--once"),
-    ("whoami",),
-    ("routes",),
-    ("doctor",),
-    ("doctor", "--json"),
-    ("acl",),
-    ("keys", "list"),
-    ("keys", "revoke", "none"),
-)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ from tests.canaries import Canaries
 from tests.certificates import Authority
 from tests.commands import run
 from tests.e2e import secret_doors as doors
+from tests.e2e import secret_http_doors as http
+from tests.e2e.secret_commands import run_commands
 from tests.echo.running import ROOT
 from tests.harness import (
     Process,
@@ -133,8 +135,8 @@ class Stack:
         self._folder = folder
         self._receiver = receiver
         self._provider = IdentityProvider()
-        self._admin, self._worker_metrics = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        self._redis = f"127.0.0.1:{free_port()}"
+        addresses = (f"127.0.0.1:{free_port()}" for _ in range(4))
+        self._admin, self._web, self._worker_metrics, self._redis = addresses
         self._url = f"redis://:{canaries.new('a password')}@{self._redis}/0"
 
     def run(self) -> dict[str, str]:
@@ -156,9 +158,8 @@ class Stack:
             )
             self._use(system, issuer)
             command_lines = _command_lines()
-            metrics = system.browsed(self._admin, "metrics") + system.browsed(
-                self._worker_metrics, "metrics"
-            )
+            ports = (self._admin, self._worker_metrics)
+            metrics = "".join(http.fetched(system, f"http://{port}/metrics") for port in ports)
             server.stop()
             for one in (gateway, worker):
                 one.wait_for("Error 111|Connection refused|refused")
@@ -183,9 +184,10 @@ class Stack:
         issuer.answer = with_document(self._canaries.new("a token").encode(), 503)
         doors.show_bad_identities(system)
         doors.ask_everything(system)
-        doors.browse(system)
+        http.browse(system)
+        http.call_by_http(system, self._web)
         doors.forge(system)
-        doors.run_commands(system)
+        run_commands(system)
 
     def _environment(self, issuer: JwksServer) -> dict[str, str]:
         folder, canaries = self._folder, self._canaries
@@ -223,6 +225,7 @@ class Stack:
             FOREBAY_MAX_MESSAGE_BYTES="100000",
             FOREBAY_DRAIN_S="0.2",
             FOREBAY_ADMIN_LISTEN=self._admin,
+            FOREBAY_WEB_LISTEN=self._web,
             FOREBAY_AUDIT_FILE=str(folder / "audit.log"),
             FOREBAY_AUTH=json.dumps(auth),
             FOREBAY_ROLES='{"all": ["*"], "caller": ["tests.echo.v1.EchoService.*"]}',
