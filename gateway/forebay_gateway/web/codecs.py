@@ -18,8 +18,12 @@ class Codec:
 
     name = "proto"
 
-    async def request(self, method: WebMethod, data: bytes) -> bytes:
+    def request_now(self, method: WebMethod, data: bytes) -> bytes:
         """The request in binary; raises InvalidRequest."""
+        return data
+
+    async def request(self, method: WebMethod, data: bytes) -> bytes:
+        """As `request_now`; large ones in a thread."""
         return data
 
     async def response(self, method: WebMethod, message: bytes) -> bytes:
@@ -36,12 +40,18 @@ class JsonCodec(Codec):
 
     name = "json"
 
+    def request_now(self, method: WebMethod, data: bytes) -> bytes:
+        return from_json(data, method.request_class)
+
     async def request(self, method: WebMethod, data: bytes) -> bytes:
         return await worked(len(data), from_json, data, method.request_class)
 
     async def response(self, method: WebMethod, message: bytes) -> bytes:
         return await worked(len(message), to_json, message, method.response_class)
 
+
+_WELL_KNOWN = "google.protobuf."
+"""Messages of this package have JSON forms of their own."""
 
 PROTO, JSON = Codec(), JsonCodec()
 BY_NAME = {codec.name: codec for codec in (PROTO, JSON)}
@@ -51,12 +61,14 @@ def from_json(text: bytes, message_class: type[Message]) -> bytes:
     """The message in binary; raises InvalidRequest."""
     if not text:
         return b""
+    name = message_class.DESCRIPTOR.full_name
+    if not (text.lstrip().startswith(b"{") or name.startswith(_WELL_KNOWN)):
+        raise InvalidRequest(f"the request is not a {name} message in JSON: expected an object")
     try:
         message = json_format.Parse(
             text, message_class(), ignore_unknown_fields=True, descriptor_pool=_pool(message_class)
         )
     except (json_format.ParseError, ValueError, RecursionError, TypeError) as error:
-        name = message_class.DESCRIPTOR.full_name
         raise InvalidRequest(f"the request is not a {name} message in JSON: {error}") from error
     return message.SerializeToString()
 

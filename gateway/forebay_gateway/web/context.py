@@ -218,6 +218,7 @@ async def _run(handler: Handler, context: WebContext) -> Status | None:
     try:
         async with scope:
             exchange.on_left(leave)
+            await exchange.read_small_body()
             await _serve(handler, context)
     except grpc.aio.AbortError:
         return None

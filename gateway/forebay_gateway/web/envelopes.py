@@ -74,7 +74,7 @@ class EnvelopedRequest:
         return await self._codec.request(self._method, data)
 
     def read_now(self) -> None:
-        """None: ASGI tells nobody what has arrived."""
+        """None: it may have to be decompressed."""
 
     async def body(self) -> bytes:
         """The body, in binary."""

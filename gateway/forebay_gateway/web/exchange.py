@@ -20,13 +20,16 @@ AUTH_CONTEXT = "forebay.auth_context"
 """The extension of a scope with gRPC's properties of a secure connection (`server.py`)."""
 
 
+_SMALL_BODY_BYTES = 64 << 10
+
+
 class Exchange:
     """Reads the body only when asked to; notices that the caller has left once it was read."""
 
     __slots__ = (
         "__dict__",
+        "_body",
         "_chunks",
-        "_has_body",
         "_on_left",
         "_receive",
         "_send",
@@ -47,7 +50,7 @@ class Exchange:
         self._send = send
         self._chunks: list[bytes] = []
         self._size = 0
-        self._has_body = False
+        self._body: bytes | None = None
         self._on_left: Callable[[], None] | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -87,15 +90,36 @@ class Exchange:
         )
         return found
 
+    @property
+    def body_now(self) -> bytes | None:
+        """The body, if it was read."""
+        return self._body
+
+    async def read_small_body(self) -> None:
+        """Reads the body if it is no larger than what ASGI servers hold before anyone reads.
+
+        So its caller is noticed when it leaves, whenever the handler reads.
+        """
+        length = self._length
+        if length is not None and length <= _SMALL_BODY_BYTES:
+            await self.body(_SMALL_BODY_BYTES)
+
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises TooLarge for one over the limit, CancelledError if it breaks off.
 
         May be called again where it was cancelled.
         """
-        length = self.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > limit:
+        if self._body is None:
+            if self._length is not None and self._length > limit:
+                raise _too_large(limit)
+            await self._read_body(limit)
+        if self._body is None or len(self._body) > limit:
             raise _too_large(limit)
-        while not self._has_body:
+        return self._body
+
+    async def _read_body(self, limit: int) -> None:
+        more = True
+        while more:
             message = await self._receive()
             if message["type"] != "http.request":
                 self._left()
@@ -106,19 +130,26 @@ class Exchange:
                 self._chunks.clear()
                 raise _too_large(limit)
             self._chunks.append(chunk)
-            if not message.get("more_body", False):
-                self._has_body = True
-        body = b"".join(self._chunks)
-        self._chunks = [body]
+            more = message.get("more_body", False)
+        self._body = b"".join(self._chunks)
+        self._chunks.clear()
         self._start_watch()
-        return body
+
+    @property
+    def _length(self) -> int | None:
+        """None where the caller does not say, as it may with `transfer-encoding`, and HTTP/2."""
+        value = self.headers.get(b"content-length", b"")
+        if value.isdigit():
+            return int(value)
+        is_none = self.scope.get("http_version", "")[:1] == "1" or self.method == "GET"
+        return 0 if is_none and b"transfer-encoding" not in self.headers else None
 
     # The connection
 
     def on_left(self, call: Callable[[], None]) -> None:
         """Calls it when the caller leaves, from when the body was read; see `close`."""
         self._on_left = call
-        if self._has_body or self.method == "GET":
+        if self._body is not None:
             self._start_watch()
 
     def close(self) -> None:

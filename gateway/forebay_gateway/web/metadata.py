@@ -7,9 +7,9 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Iterable
 
-from forebay.errors import InvalidRequest
+from forebay.errors import InvalidRequest, TooLarge
 from forebay.metadata import Pairs
-from forebay_gateway.fronts.native.head import metadata_headers
+from forebay_gateway.fronts.native.head import ENTRY_BYTES, MAX_METADATA_BYTES, metadata_headers
 from forebay_gateway.web.exchange import Headers
 
 Metadata = list[tuple[str, str | bytes]]
@@ -35,16 +35,25 @@ _RESERVED = re.compile(
 
 
 def request_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
-    """The caller's metadata; raises InvalidRequest for a `-bin` value that is no base64."""
+    """The caller's metadata.
+
+    Raises InvalidRequest for a `-bin` value that is no base64, TooLarge for what no front takes.
+    """
     metadata: Metadata = []
+    size = 0
     for name, value in headers:
         if name in _OF_HTTP or name.startswith(_OF_PROTOCOLS):
             continue
+        size += len(name) + len(value) + ENTRY_BYTES
         key = name.decode("latin-1")
         if name.endswith(b"-bin"):
             metadata.extend((key, part) for part in _binary(key, value))
         else:
             metadata.append((key, _text(value)))
+    if size > MAX_METADATA_BYTES:
+        raise TooLarge(
+            f"the request has {size} bytes of metadata; at most {MAX_METADATA_BYTES} are accepted"
+        )
     return metadata
 
 

@@ -18,7 +18,7 @@ from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.grpc.front import grpc_front
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.front import NativeFront
-from forebay_gateway.rpc.context import Context, Handler
+from forebay_gateway.rpc.context import Context, FindHandler, Handler
 from forebay_gateway.tls.server_tls import ServerTls
 
 KINDS = ("grpc", "native")
@@ -83,10 +83,18 @@ class Site:
         return asyncio.run_coroutine_threadsafe(awaited(), self.loop).result(_TIMEOUT_S)
 
 
+MakeFront = Callable[[FindHandler, FrontLimits], Front]
+
+
 @contextmanager
 def serving(
-    kind: str, listen: str = "127.0.0.1:0", tls: ServerTls | None = None, **limits: float
+    kind: str,
+    listen: str = "127.0.0.1:0",
+    tls: ServerTls | None = None,
+    make: MakeFront | None = None,
+    **limits: float,
 ) -> Iterator[Site]:
+    """A front of that kind, or what `make` returns."""
     site = Site(kind)
     ready, stopped = threading.Event(), threading.Event()
     failure: list[BaseException] = []
@@ -96,7 +104,9 @@ def serving(
         site.loop, site.going = asyncio.get_running_loop(), asyncio.Event()
         kept: Any = replace(LIMITS, **limits)  # type: ignore[arg-type]
         find = Handlers(site).find
-        if kind == "grpc":
+        if make is not None:
+            site.front = make(find, kept)
+        elif kind == "grpc":
             site.front = grpc_front(find, listen, kept, reuse_port=False, tls=tls)
         else:
             site.front = NativeFront(find, [listen], kept, reuse_port=False, tls=tls)

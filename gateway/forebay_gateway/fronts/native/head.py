@@ -17,7 +17,8 @@ Headers = list[tuple[bytes, bytes]]
 
 MAX_METADATA_BYTES = 16 << 10
 """gRPC's own limit, counted as in https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2."""
-_ENTRY_BYTES = 32
+ENTRY_BYTES = 32
+"""What an entry counts besides its key and value."""
 _CONTENT_TYPE = b"application/grpc"
 ACCEPTED_ENCODINGS = (b"identity", b"deflate", b"gzip")
 RESPONSE_HEADERS: Headers = [
@@ -83,7 +84,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
     metadata: list[tuple[str, str | bytes]] = []
     size = 0
     for name, value in headers:
-        size += len(name) + len(value) + _ENTRY_BYTES
+        size += len(name) + len(value) + ENTRY_BYTES
         if name in _PROTOCOL_HEADERS:
             own[name] = value
         elif name.endswith(b"-bin"):

@@ -76,8 +76,12 @@ class BodyRequest:
         plain = await decompressed(data, encoding, self._limit)
         return await self._codec.request(self._method, plain)
 
-    def read_now(self) -> None:
-        """None: ASGI tells nobody what has arrived."""
+    def read_now(self) -> bytes | None:
+        data = self._exchange.body_now
+        if data is None or self._is_read or b"content-encoding" in self._exchange.headers:
+            return None
+        self._is_read = True
+        return self._codec.request_now(self._method, data)
 
 
 class QueryRequest:
