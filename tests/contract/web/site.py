@@ -33,15 +33,18 @@ def _service() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="test/web.proto", package="test")
     message = file.message_type.add(name="Message")
     field = descriptor_pb2.FieldDescriptorProto
-    message.field.add(name="data", number=1, type=field.TYPE_BYTES, label=field.LABEL_OPTIONAL)
-    message.field.add(name="text", number=2, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
-    message.field.add(
-        name="again",
-        number=3,
-        type=field.TYPE_MESSAGE,
-        label=field.LABEL_REPEATED,
-        type_name=".test.Message",
-    )
+    for number, (name, kind) in enumerate(
+        {"data": field.TYPE_BYTES, "text": field.TYPE_STRING, "again": field.TYPE_MESSAGE}.items()
+    ):
+        repeated = kind == field.TYPE_MESSAGE
+        message.field.add(
+            name=name,
+            json_name=name,  # as protoc writes it, for clients
+            number=number + 1,
+            type=kind,
+            label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,
+            type_name=".test.Message" if repeated else None,
+        )
     service = file.service.add(name="Service")
     for name in (*UNARY, *STREAMS, "Sum", "Chat"):
         service.method.add(
