@@ -77,11 +77,12 @@ def _shared(item: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Up:
-    """A running `forebay up`: its address, its environment and its process."""
+    """A running `forebay up`: its address, its environment, its process, its URL for browsers."""
 
     address: str
     env: dict[str, str]
     process: Process
+    web: str
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +91,8 @@ def up() -> Iterator[Up]:
     with short_folder() as folder:
         env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
         with forebay_up(env=env) as (process, address):
-            yield Up(address, env, process)
+            web = process.wait_for(r"serves browsers on (\S+)")[1]
+            yield Up(address, env, process, web)
 
 
 @pytest.fixture
