@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc_tools
 from grpc_tools import protoc
 
-from forebay.cli.protos import include_path
+from forebay.cli.protos import copy_googles, include_path
 
 _WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 
@@ -17,7 +17,8 @@ def descriptor_set(text: str, folder: Path, name: str = "t.proto") -> Path:
     path, found = folder / name, folder / f"{name.replace('/', '.')}.binpb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    includes = [f"-I{one}" for one in (folder, include_path(), _WELL_KNOWN)]
+    copy_googles(folder / "google-apis")
+    includes = [f"-I{one}" for one in (folder, include_path(), folder / "google-apis", _WELL_KNOWN)]
     options = ["--include_imports", f"--descriptor_set_out={found}"]
     assert protoc.main(["protoc", *includes, *options, name]) == 0, text
     return found
