@@ -68,7 +68,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "typescript.md",  # tests/e2e/test_typescript_client.py
     "other-languages.md",
     "README.md",  # the home page
-    *("traces-and-logs.md", "tokens.md", "tenants.md"),
+    *("traces-and-logs.md", "tokens.md", "tenants.md", "operations.md"),
     "identity.md",  # tests/e2e/test_audit.py, tests/unit/gateway/audit/test_entry.py
     "quotas.md",  # its settings
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
@@ -164,6 +164,16 @@ def test_two_tenants_see_their_own_calls_as_the_page_says(tmp_path: Path) -> Non
         )
         with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
             reader.read(DOCS / "tenants.md")
+
+
+def test_a_method_returns_an_operation_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
+            reader.read(DOCS / "operations.md")
 
 
 @pytest.mark.parametrize("page", ["identity.md", "quotas.md"])

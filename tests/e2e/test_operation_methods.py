@@ -382,7 +382,7 @@ def test_tenants_have_operations_of_their_own(tmp_path: Path) -> None:
             request = pb.RenderRequest(request_id="nightly", title=tenant, pages=1)
             started = stub.Render(request, timeout=TIMEOUT_S, metadata=identity(tenant))
             futures[tenant] = operation.from_gapic(
-                started, client, pb.Report, metadata=identity(tenant)
+                started, client, pb.Report, grpc_metadata=identity(tenant)
             )
         for tenant, future in futures.items():
             assert future.operation.name == "operations/nightly"

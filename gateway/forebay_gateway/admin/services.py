@@ -58,6 +58,9 @@ class AdminServices:
         self._rates = TaskRates()
         self._observers = Observers()
         by_name = {method.name: method for method in methods}
+        self._returning_operations = [
+            method.name for method in methods if method.operation is not None
+        ]
         self.operations = Operations(ledger, by_name, self._observers, channel, access)
         self._calls = CallService(
             *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
@@ -82,6 +85,17 @@ class AdminServices:
         )
         is_open = self._is_open or for_operators
         return methods if is_open else {path: _closed(path) for path in methods}
+
+    def warn_if_closed(self) -> None:
+        """Warns if the operations that methods return can't be read at this gateway."""
+        if self._returning_operations and not self._is_open:
+            _log.warning(
+                "%s %s operations, but callers can't read them here: %s is open only with [auth] "
+                "or on a loopback address",
+                ", ".join(self._returning_operations),
+                "return" if len(self._returning_operations) > 1 else "returns",
+                operations.SERVICE,
+            )
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:
         """Implements `FrameListener`."""

@@ -342,6 +342,8 @@ class _Gateway:
         warn_if_insecure(self._settings, self.front.address)
         if self._web is not None:
             warn_if_insecure(self._settings, self._web.address)
+        if self._ledger_calls is not None:
+            self._ledger_calls.admin.warn_if_closed()
 
     async def drain(self, grace_s: float) -> None:
         """Waits for calls in flight, and aborts the rest."""

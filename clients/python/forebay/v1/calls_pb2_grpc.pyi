@@ -10,8 +10,12 @@ has the calls of the caller's own tenant if its `name` is empty or `operations`,
 is `tenants/T/operations`, and those of all tenants if it is `tenants/-/operations`. Of an
 operation:
 
-- `metadata` is a CallMetadata;
-- `response` is the response of a unary method. Of a streaming method it is the last item, or
+- `metadata` is a CallMetadata. Of a method with `google.longrunning.operation_info` it is the
+  latest message of the declared `metadata_type`, also after the end: an empty one if the handler
+  has sent none; unset in ListOperations if it is over 4 KiB. A request with the metadata
+  `forebay-operation-metadata: call` gets a CallMetadata of every operation;
+- `response` is the response of a unary method, the `response_type` that it declares if it returns
+  an operation. Of a streaming method it is the last item, or
   google.protobuf.Empty if the stream had none. If the gateway does not serve the method, it does
   not know the type: then it is google.protobuf.BytesValue with the message's bytes. It is unset
   if the item is no longer kept and, in ListOperations, if it is over 4 KiB;
