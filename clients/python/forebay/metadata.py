@@ -36,7 +36,7 @@ RUN_MS = "forebay-run-ms"
 ATTEMPTS = "forebay-attempts"
 """Trailing: the number of attempts."""
 OPERATION_METADATA = "forebay-operation-metadata"
-"""Request to `google.longrunning.Operations`: `call` to get `forebay.v1.CallMetadata` with every
+"""Request: to `google.longrunning.Operations`, `call` to get `forebay.v1.CallMetadata` with every
 operation. Default: the metadata type that the method declares; CallMetadata if it has none."""
 OMITTED = "forebay-omitted"
 """Initial and trailing: how many metadata entries and error details of the handler were left out
