@@ -21,19 +21,20 @@ def response_json(message: bytes, response_class: type[Message], response_body: 
     field: Any = response_class.DESCRIPTOR.fields_by_name[response_body]
     pool: Any = response_class.DESCRIPTOR.file.pool
     try:
-        fields = json_format.MessageToDict(
-            response_class.FromString(message),
-            descriptor_pool=pool,
-            always_print_fields_with_no_presence=True,
-        )
+        response = response_class.FromString(message)
+        fields = json_format.MessageToDict(response, descriptor_pool=pool)
     except (DecodeError, ValueError, TypeError) as error:
         name = response_class.DESCRIPTOR.full_name
         raise InternalFault(f"the response, a {name}, can't be written as JSON") from error
-    value = fields.get(field.json_name, _unset(field))
+    value = fields.get(field.json_name, _unset(field, response_class()))
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def _unset(field: FieldDescriptor) -> Any:
-    if field.is_repeated and not is_map(field):
-        return []
-    return {} if field.message_type is not None else None
+def _unset(field: FieldDescriptor, empty: Message) -> Any:
+    """The value of a field that the JSON of the whole response leaves out."""
+    if field.has_presence:
+        return {} if field.message_type is not None else None
+    if field.is_repeated:
+        return {} if is_map(field) else []
+    unset = json_format.MessageToDict(empty, always_print_fields_with_no_presence=True)
+    return unset[field.json_name]

@@ -89,7 +89,7 @@ class EventStream:
             if position.is_end or (position.seen and not method.server_streaming):
                 await exchange.respond(204, [])  # an EventSource stops
                 return
-            url_call_id = call.id or _header(exchange, CALL_ID)
+            url_call_id = call.id or _header(exchange, CALL_ID) or None
             subscription = subscribe(
                 kind, url_call_id, position, streams=method.server_streaming, new_id=uuid7
             )

@@ -69,6 +69,7 @@ class EventResponses:
         self._is_transient = is_transient
         self._heartbeat_s = heartbeat_s
         self._seen = subscription.seen
+        self._has_sent_items = False
         self._sends = 0
         self._lock = asyncio.Lock()
 
@@ -83,6 +84,7 @@ class EventResponses:
 
     async def message(self, message: bytes) -> None:
         data = await self._to_json(message)
+        self._has_sent_items = True
         if not self._subscription.has_ids or self._is_transient(message):
             await self._send(event(data))
             return
@@ -102,7 +104,7 @@ class EventResponses:
     @property
     def _may_reconnect(self) -> bool:
         """Whether another request shows no item twice."""
-        return self._subscription.has_ids or not self._seen
+        return self._subscription.has_ids or not self._has_sent_items
 
     @asynccontextmanager
     async def heartbeats(self) -> AsyncIterator[None]:

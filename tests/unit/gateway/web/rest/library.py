@@ -35,7 +35,7 @@ def rpc(name: str) -> MethodDescriptor:
     return found
 
 
-def message(name: str, **fields: Any) -> Message:
+def message(name: str, /, **fields: Any) -> Message:
     return message_factory.GetMessageClass(library().message_types_by_name[name])(**fields)
 
 
