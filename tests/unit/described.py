@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2, duration_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
@@ -17,6 +18,11 @@ IMPORTS = tuple(
     for known in (descriptor_pb2, duration_pb2, route_pb2)
 )
 """The imports of a file with a route, in order."""
+HTTP_IMPORTS = tuple(
+    FileDescriptorProto.FromString(known.DESCRIPTOR.serialized_pb)
+    for known in (http_pb2, annotations_pb2)
+)
+"""The further imports of a file with a binding to HTTP."""
 
 
 def file(

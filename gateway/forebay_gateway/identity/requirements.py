@@ -45,6 +45,7 @@ _OWN = {
     f"{_OPERATIONS}/CancelOperation": Requirement(CANCEL),
     f"{_OPERATIONS}/DeleteOperation": Requirement(DELETE),
     f"{_CALLS}/WhoAmI": ANY_IDENTITY,
+    "/openapi.json": ANY_IDENTITY,  # with what the caller may call
     f"{_CALLS}/ReadItems": Requirement(READ),
     f"{_CALLS}/ListMethods": Requirement(QUEUES),
     f"{_CALLS}/ListQueues": Requirement(QUEUES),

@@ -208,6 +208,10 @@ class _Gateway:
         may_call = everything if guard is None else guard.may_call
         who_am_i = WhoAmI(methods, None if identity is None else identity.roles, may_call)
         own = own_handlers(methods, self.health, admin, who_am_i, reads, may_call)
+        if settings.web_listen is not None:
+            from forebay_gateway.server.web_surface import openapi_handlers
+
+            own |= openapi_handlers(settings, methods, own, may_call)
         meter = RpcMeter(self._metrics.rpc_seconds)
         wraps = [
             *([] if guard is None else [guard.guarded]),

@@ -10,18 +10,20 @@ from forebay_backends.settings import Settings
 from forebay_gateway.admin.services import SERVICES as ADMIN_SERVICES
 from forebay_gateway.server.health import SERVICE as HEALTH_SERVICE
 from forebay_gateway.server.reflection import SERVICES as REFLECTION_SERVICES
+from forebay_gateway.web.rest.served_bindings import binding_problems
 
 
 def load_methods(settings: Settings) -> tuple[Method, ...]:
     """The routed methods of compiled protobuf modules and of descriptor sets.
 
-    Raises RouteError with every problem found.
+    Raises RouteError with every problem found; those of bindings to HTTP count if HTTP is served.
     """
     methods = read_all_methods(
         settings.services,
         routes=settings.routes,
         applications=settings.applications,
         every_route=True,
+        further_problems=None if settings.web_listen is None else binding_problems,
     )
     own = (*ADMIN_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
     taken = sorted({method.service for method in methods} & set(own))

@@ -6,11 +6,10 @@ its memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.descriptor_pool import Default
+from starlette.routing import Mount, Route
 
 from forebay.routes import Method
 from forebay_backends.settings import Settings
@@ -19,12 +18,18 @@ from forebay_gateway.rpc.context import FindHandler
 from forebay_gateway.server.connection_limit import max_connections
 from forebay_gateway.server.errors import address_in_use
 from forebay_gateway.server.port import can_share_port
-from forebay_gateway.web.application import application
+from forebay_gateway.server.web_surface import bindings_of, services_of
+from forebay_gateway.web.application import CONNECT_AND_GRPC_WEB, application
 from forebay_gateway.web.connection import ConnectionLimits
 from forebay_gateway.web.exchange import App
 from forebay_gateway.web.listener import WebListener
 from forebay_gateway.web.methods import web_methods
+from forebay_gateway.web.openapi.endpoint import DocumentEndpoint
+from forebay_gateway.web.rest.protocol import Rest, RestStream
+from forebay_gateway.web.rest.served_bindings import OPENAPI_PATH
 from forebay_gateway.web.security import Policy
+from forebay_gateway.web.sse.protocol import EventStream
+from forebay_gateway.web.sse.subscription import CallKind
 
 if TYPE_CHECKING:
     from forebay_gateway.tls.server_tls import ServerTls
@@ -39,8 +44,18 @@ def web_application(
 ) -> App:
     """The application of the routed methods and of the gateway's `own`, given by their paths."""
     limits = front_limits(settings.max_message_bytes, max_connections(), settings.max_calls)
-    services = {service.full_name: service for service in _services(methods, own)}
-    return application(web_methods(services.values(), find), limits, policy_of(settings))
+    served = web_methods(services_of(methods, own), find)
+    bindings = bindings_of(methods, own)
+    events = EventStream({method.path: _kind(method) for method in methods})
+    return application(
+        *(served, limits, policy_of(settings)),
+        protocols=(events, *CONNECT_AND_GRPC_WEB, RestStream()),
+        routes=[
+            Route(OPENAPI_PATH, DocumentEndpoint(find(OPENAPI_PATH), limits), methods=["GET"]),
+            Mount("/", Rest(bindings, served, limits, events)),
+        ],
+        http_methods={"GET", "POST", *(binding.http_method for binding in bindings)},
+    )
 
 
 def web_listener(settings: Settings, app: App, tls: ServerTls | None) -> WebListener:
@@ -67,11 +82,5 @@ def policy_of(settings: Settings) -> Policy:
     return Policy(frozenset((*settings.web_hosts, *own)), settings.web_origins)
 
 
-def _services(methods: Sequence[Method], own: Iterable[str]) -> Iterator[ServiceDescriptor]:
-    for name in {path.split("/")[1] for path in own}:
-        try:
-            yield Default().FindServiceByName(name)
-        except KeyError:
-            continue  # grpc.reflection.v1, which takes streams of requests anyway
-    for method in methods:
-        yield method.pool.FindServiceByName(method.service)
+def _kind(method: Method) -> CallKind:
+    return CallKind(is_resumable=not method.is_plain, transient=method.route.transient)

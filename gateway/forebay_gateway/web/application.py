@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -30,18 +30,20 @@ def application(
     *,
     protocols: Sequence[Protocol] = CONNECT_AND_GRPC_WEB,
     routes: Sequence[BaseRoute] = (),
+    http_methods: Collection[str] = ("GET", "POST"),
 ) -> App:
     """Serves the methods, and further routes, to those that the policy lets in.
 
     The first of `protocols` that takes a request serves it. `methods` are by path (`web_methods`).
-    It may be mounted anywhere in another ASGI application.
+    `http_methods` are those that pages of other origins may use. It may be mounted anywhere in
+    another ASGI application.
     """
     app: App = rpcs(methods, limits, protocols, Starlette(routes=list(routes)))
     if policy.origins:
         app = CORSMiddleware(
             app,
             allow_origins=policy.origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=sorted(http_methods),
             allow_headers=("*",),
             expose_headers=("*", "grpc-status", "grpc-message", "grpc-status-details-bin"),
             max_age=_PREFLIGHT_S,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -19,18 +19,18 @@ from forebay.routes.problems import RouteError, route_problems
 from forebay.routes.route import Route, read_route
 from forebay.v1 import route_pb2
 
-_REPEATABLE = frozenset(
-    {descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS, descriptor_pb2.MethodOptions.IDEMPOTENT}
-)
+_NO_SIDE_EFFECTS = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+_REPEATABLE = frozenset({_NO_SIDE_EFFECTS, descriptor_pb2.MethodOptions.IDEMPOTENT})
 
 
 @dataclass(frozen=True)
 class Method:
     """A method that has a route.
 
-    `name` is protobuf's full name, `path` the HTTP/2 path. `may_run_again` follows from
-    `idempotency_level`. `fingerprint` changes when the method's messages change. `operation` is
-    set if the method returns an operation; `response_class` is that of an operation then.
+    `name` is protobuf's full name, `path` the HTTP/2 path. `may_run_again` and `no_side_effects`
+    follow from `idempotency_level`. `fingerprint` changes when the method's messages change.
+    `operation` is set if the method returns an operation; `response_class` is that of an operation
+    then.
     """
 
     service: str
@@ -44,6 +44,7 @@ class Method:
     fingerprint: str
     route: Route
     operation: OperationTypes | None = None
+    no_side_effects: bool = False
 
     @property
     def result_class(self) -> type[Message]:
@@ -70,21 +71,31 @@ class Method:
         """The file that declares its service."""
         return self.pool.FindServiceByName(self.service).file
 
+    @property
+    def descriptor(self) -> MethodDescriptor:
+        """The method in its service."""
+        return self.pool.FindMethodByName(self.name)
+
     def is_transient(self, response: Message) -> bool:
         """Whether the response is a transient item: neither stored nor counted."""
         return bool(self.route.transient) and response.HasField(self.route.transient)
+
+
+FindProblems = Callable[[Sequence[Method]], Iterable[str]]
+"""Finds further problems of methods, other than those of their routes; a line for each."""
 
 
 def read_methods(
     services: Iterable[ServiceDescriptor],
     routes: RouteFile = NO_ROUTES,
     applications: Collection[str] | None = None,
+    further_problems: FindProblems | None = None,
 ) -> tuple[Method, ...]:
     """The methods with a route, by option or in the file, in the order of their declaration.
 
     `applications` are the names that `plain.application` may have; None: any. Raises `RouteError`
-    with all problems if a route can't be served. Routes for methods of other services are no
-    problem here.
+    with all problems if a route can't be served, or if there are `further_problems`. Routes for
+    methods of other services are no problem here.
     """
     methods: list[Method] = []
     problems = [f"{routes.name}: {problem}" for problem in routes.problems]
@@ -106,6 +117,8 @@ def read_methods(
             problems += [f"{where}: {descriptor.full_name}: {problem}" for problem in found]
             if not method.application:
                 method_of_task.setdefault(method.route.task, method.name)
+    if further_problems is not None:
+        problems += further_problems(methods)
     if problems:
         raise RouteError(problems)
     return tuple(methods)
@@ -192,6 +205,7 @@ def _read(descriptor: MethodDescriptor, given: FileRoute | None) -> Method:
         fingerprint=fingerprint(descriptor, None if operation is None else operation.messages),
         route=route,
         operation=operation,
+        no_side_effects=level == _NO_SIDE_EFFECTS,
     )
 
 

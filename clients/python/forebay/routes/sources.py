@@ -24,7 +24,13 @@ from google.protobuf.message import DecodeError
 from forebay.routes.descriptor_conflicts import conflicts
 from forebay.routes.fields import suggestion
 from forebay.routes.file import NO_ROUTES, RouteFile, read_route_file
-from forebay.routes.methods import Method, is_routed, read_methods, services_of
+from forebay.routes.methods import (
+    FindProblems,
+    Method,
+    is_routed,
+    read_methods,
+    services_of,
+)
 from forebay.routes.problems import RouteError
 
 DESCRIPTOR_SET_SUFFIXES = (".binpb", ".desc", ".protoset")
@@ -96,6 +102,7 @@ def read_all_methods(
     applications: Collection[str] | None = None,
     *,
     every_route: bool = False,
+    further_problems: FindProblems | None = None,
 ) -> tuple[Method, ...]:
     """The methods of all sources that have a route, by option or in the file `routes`.
 
@@ -104,7 +111,8 @@ def read_all_methods(
     problem.
 
     Raises RouteError with all problems: sources that can't be used or have no route (as
-    `setting = NAME: …`), sources that conflict, and routes that can't be served.
+    `setting = NAME: …`), sources that conflict, routes that can't be served, and
+    `further_problems`.
     """
     file = read_route_file(routes)
     problems: list[str] = []
@@ -125,7 +133,7 @@ def read_all_methods(
         problems += _unknown_services(sources, file, all_read=len(sources) == len(set(names)))
     methods: tuple[Method, ...] = ()
     try:
-        methods = read_methods(services.values(), file, applications)
+        methods = read_methods(services.values(), file, applications, further_problems)
     except RouteError as error:
         problems += error.problems
     if problems:

@@ -84,8 +84,9 @@ class Schemas:
         return _SCALARS[field.type] if enum is None else self._enum(enum)
 
     def _value(self, field: FieldDescriptor) -> Schema:
-        if is_map(field):
-            value = field.message_type.fields_by_name["value"]
+        entry = field.message_type
+        if entry is not None and is_map(field):
+            value = entry.fields_by_name["value"]
             return {"type": "object", "additionalProperties": self.of_element(value)}
         element = self.of_element(field)
         return {"type": "array", "items": element} if field.is_repeated else element

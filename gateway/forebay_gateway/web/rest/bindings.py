@@ -88,22 +88,24 @@ def read_bindings(rpc: MethodDescriptor, *, may_get: bool) -> Bindings:
 def conflicts(bindings: Sequence[Binding], taken: Sequence[str] = ()) -> Iterator[str]:
     """A line for each binding that another binding, or one of the `taken` paths, hides."""
     seen: dict[tuple[object, str], Binding] = {}
-    fixed = {path: path for path in taken}
+    fixed = frozenset(taken)
     for binding in bindings:
-        name, template = binding.rpc.full_name, binding.template
+        template, shape = binding.template, binding.template.shape
         literal = "/" + "/".join(map(str, template.segments))
         if literal in fixed and literal != binding.path and not template.verb:
-            yield f"{name}: `google.api.http` has {template.text}, which the gateway itself serves"
-        for key in ((template.shape, binding.http_method), (template.shape, ANY_METHOD)):
-            other = seen.get(key)
-            if other is not None:
-                yield (
-                    f"{name}: `google.api.http` has {binding.http_method} {template.text}, which "
-                    f"matches the paths of {other.template.text} of {other.rpc.full_name}; "
-                    "change one of them"
-                )
-                break
-        seen.setdefault((template.shape, binding.http_method), binding)
+            yield f"{_where(binding)} has {template.text}, which the gateway itself serves"
+        other = seen.get((shape, binding.http_method)) or seen.get((shape, ANY_METHOD))
+        if other is not None:
+            yield (
+                f"{_where(binding)} has {binding.http_method} {template.text}, which matches the "
+                f"paths of {other.template.text} of {other.rpc.full_name}; change one of them"
+            )
+        seen.setdefault((shape, binding.http_method), binding)
+
+
+def _where(binding: Binding) -> str:
+    file = binding.rpc.containing_service.file.name
+    return f"{file}: {binding.rpc.full_name}: `google.api.http`"
 
 
 def has_no_side_effects(rpc: MethodDescriptor, level: int = 0) -> bool:

@@ -93,7 +93,7 @@ class RestStream:
     Connect's own JSON is for unary calls, and its streams have another content type.
     """
 
-    content_types = (JSON_TYPE,)
+    content_types: tuple[str, ...] = (JSON_TYPE,)
 
     def takes(self, exchange: Exchange, method: WebMethod) -> bool:
         is_json = exchange.method == "POST" and exchange.content_type == JSON_TYPE

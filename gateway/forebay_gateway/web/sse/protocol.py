@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import grpc
-
 from forebay.errors import FieldViolation, ForebayError, InvalidRequest
 from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay_gateway.fronts.limits import FrontLimits
@@ -28,6 +26,7 @@ from forebay_gateway.web.connect.unary import BodyRequest, QueryRequest
 from forebay_gateway.web.context import Requests, serve_rpc
 from forebay_gateway.web.exchange import Exchange
 from forebay_gateway.web.methods import WebMethod
+from forebay_gateway.web.rest.no_request import NoRequest
 from forebay_gateway.web.rest.one_request import one_request
 from forebay_gateway.web.rest.request_message import parse_query
 from forebay_gateway.web.sse.event import accepts_events
@@ -49,7 +48,7 @@ def wants_events(exchange: Exchange) -> bool:
 class EventStream:
     """Implements `Protocol`; `kinds` are those of the methods with records, by path."""
 
-    content_types = (_JSON_TYPE,)
+    content_types: tuple[str, ...] = (_JSON_TYPE,)
 
     def __init__(self, kinds: Mapping[str, CallKind], heartbeat_s: float = HEARTBEAT_S) -> None:
         self._kinds = kinds
@@ -111,16 +110,6 @@ class EventCall:
 
     id: str | None = None
     last_event_id: str = ""
-
-
-class NoRequest:
-    """Attaches to a call; implements `Requests`."""
-
-    async def read(self) -> object:
-        return grpc.aio.EOF
-
-    def read_now(self) -> None:
-        """None: there is none."""
 
 
 class Failing(NoRequest):

@@ -15,7 +15,7 @@ from forebay.compute.v1 import compute_pb2
 from forebay.routes import Method, RouteError, method_of, sources
 from forebay.routes.sources import SourceError, is_descriptor_set, read_all_methods, read_source
 from forebay.v1 import route_pb2
-from tests.unit.described import IMPORTS, ROUTE_FILE, file, route, write_set
+from tests.unit.described import HTTP_IMPORTS, IMPORTS, ROUTE_FILE, file, route, write_set
 
 COMPUTE = "forebay.compute.v1.compute_pb2"
 RUN = {"Run": route()}
@@ -82,9 +82,9 @@ def test_a_field_of_a_later_forebays_route_is_refused_by_its_number(tmp_path: Pa
 
 def test_our_services_are_ignored_beside_a_users_service(tmp_path: Path) -> None:
     compute = type(IMPORTS[0]).FromString(compute_pb2.DESCRIPTOR.serialized_pb)
-    both = write_set(tmp_path / "both.binpb", *IMPORTS, compute, file(routes=RUN))
+    both = write_set(tmp_path / "both.binpb", *IMPORTS, *HTTP_IMPORTS, compute, file(routes=RUN))
     assert [method.name for method in read_all_methods([both])] == ["shop.S.Run"]
-    alone = write_set(tmp_path / "alone.binpb", *IMPORTS, compute)
+    alone = write_set(tmp_path / "alone.binpb", *IMPORTS, *HTTP_IMPORTS, compute)
     assert {method.service for method in read_all_methods([alone])} == {
         "forebay.compute.v1.ComputeService"
     }
@@ -203,7 +203,7 @@ def test_two_versions_of_a_file_are_a_clash(tmp_path: Path) -> None:
 def test_a_set_that_differs_from_a_compiled_module_is_a_clash(tmp_path: Path) -> None:
     compute = type(IMPORTS[0]).FromString(compute_pb2.DESCRIPTOR.serialized_pb)
     del compute.service[0].method[2]
-    old = write_set(tmp_path / "old.binpb", *IMPORTS, compute)
+    old = write_set(tmp_path / "old.binpb", *IMPORTS, *HTTP_IMPORTS, compute)
     (line,) = problems(old, COMPUTE)
     assert line.startswith(f"forebay/compute/v1/compute.proto: {COMPUTE} and {old} have different")
 
@@ -243,7 +243,7 @@ def test_all_problems_of_several_sources_are_reported_at_once(tmp_path: Path) ->
 
 def test_methods_of_sets_and_modules_have_the_same_fingerprint(tmp_path: Path) -> None:
     compute = type(IMPORTS[0]).FromString(compute_pb2.DESCRIPTOR.serialized_pb)
-    alone = write_set(tmp_path / "alone.binpb", *IMPORTS, compute)
+    alone = write_set(tmp_path / "alone.binpb", *IMPORTS, *HTTP_IMPORTS, compute)
 
     def prints(methods: tuple[Method, ...]) -> list[str]:
         return [method.fingerprint for method in methods]
