@@ -24,6 +24,7 @@ class Time(Enum):
     CLAIM = "lease_until"
     ABANDONED = "abandoned_at"
     IDLE = "idle_until"
+    START = "start_at"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Terms:
 
     receiving: bool
     live: bool
+    delayed: bool
     window: int
     may_run_again: bool
     deterministic: bool
@@ -72,6 +74,8 @@ class Model:
 
     def __post_init__(self) -> None:
         self.state = State.RECEIVING if self.terms.receiving else State.QUEUED
+        if self.terms.delayed:
+            self.state = State.DELAYED
         self.deadline = self.overall = self.terms.deadline
         self.receiving = self.terms.receiving or self.terms.live
 
@@ -90,6 +94,7 @@ class Model:
         """The times that are set, and that may pass."""
         times = {Time.DEADLINE} if self.deadline else set()
         times |= {Time.QUEUE_WAIT} if self.state is State.QUEUED else set()
+        times |= {Time.START} if self.state is State.DELAYED else set()
         times |= {Time.CLAIM} if self.worker else set()
         times |= {Time.ABANDONED} if self.left else set()
         times |= {Time.IDLE} if self.waits_for_request else set()
@@ -121,6 +126,14 @@ class Model:
                 self._tell_of_requests()
             else:
                 self._go(Event.COMPLETE)
+        return why
+
+    def start(self) -> State | Refusal | None:
+        why = self._refusal(Event.START)
+        if why is None and Time.START not in self.come:
+            return self.state
+        if why is None:
+            self._go(Event.START)
         return why
 
     def take_requests(self, attempt: int, first: int) -> State | Refusal | None:

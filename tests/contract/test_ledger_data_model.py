@@ -11,7 +11,7 @@ import pytest
 
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.keys import KEYS, REAPING, begun_key
+from forebay_backends.ledger.keys import KEYS, REAPING, STARTING, begun_key
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
     begin,
@@ -26,7 +26,8 @@ from forebay_backends.ledger.operations.attempts import (
     trim,
 )
 from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
-from forebay_backends.ledger.operations.calls import accept, attach, credit, end, leave
+from forebay_backends.ledger.operations.calls import Start, accept, attach, credit, end, leave
+from forebay_backends.ledger.operations.delayed import due_calls, start
 from forebay_backends.ledger.operations.held import renew_held, send_held
 from forebay_backends.ledger.operations.inspection import observe
 from forebay_backends.ledger.operations.quotas import Tokens, Use, share
@@ -183,6 +184,18 @@ def spooled(found: Found, event: Event) -> None:
         before.does(end(before.record.call, event, "WHY", b"outcome"))
 
 
+def delayed(found: Found, event: Event) -> None:
+    """A call that starts later; another ends before."""
+    life = accepted(found, start=Start(0.0, is_relative=True))
+    call = life.record.call
+    life.does(start(call, Push()), claim(call, 1, WORKER), begin(call, 1, WORKER, "control"))
+    life.ends(event)
+    later = accepted(found, start=Start(600.0, is_relative=True))
+    later.does(due_calls(later.record.call.partition_number, 700.0))
+    if event is not Event.SUCCEED:
+        later.does(end(later.record.call, event, "WHY", b"outcome"))
+
+
 def live(found: Found, event: Event) -> None:
     """The handler of a live call reads all requests, and waits for more."""
     life = accepted(found, live=True, may_run_again=False)
@@ -201,7 +214,10 @@ def live(found: Found, event: Event) -> None:
 def found(ledger: BlockingLedger) -> Found:
     """After calls of every kind went through every state."""
     found = Found(ledger)
-    lives: tuple[Callable[[Found, Event], None], ...] = unary, piggybacked, held, spooled, live
+    lives: tuple[Callable[[Found, Event], None], ...] = (
+        *(unary, piggybacked, held, spooled, live),
+        delayed,
+    )
     for life in lives:
         for event in ENDS:
             life(found, event)
@@ -221,6 +237,7 @@ async def test_the_keys_on_a_server_are_those_of_the_table(
     await announce(aio_ledger, presence)
     found.ledger.set_once(begun_key("message"), 60_000)
     await aio_ledger.elected(REAPING, 60.0)
+    await aio_ledger.elected(STARTING, 60.0)
     await aio_ledger.ping()
     await aio_ledger.run(share("acme", NOBODY, Tokens(1.0, needed=1), [Use(1, 1)]))
     found.look()

@@ -42,7 +42,8 @@ from forebay_backends.ledger.operations.attempts import (
     trim,
 )
 from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
-from forebay_backends.ledger.operations.calls import credit, end, leave
+from forebay_backends.ledger.operations.calls import Start, credit, end, leave
+from forebay_backends.ledger.operations.delayed import start
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from tests.contract.channel import Channel
 from tests.contract.ledger_model import SUBSCRIBED, Model, Terms, Time
@@ -53,12 +54,13 @@ WORKERS = st.sampled_from(["one", "one", "two"])
 CHANNELS = st.sampled_from([SUBSCRIBED, NOBODY])
 BACK = st.sampled_from([0, 0, 0, 0, 1, -1])  # the difference from the present attempt number
 RARELY = st.sampled_from([False] * 7 + [True])  # for operations that end a call
-KINDS = st.sampled_from(["one request", "one request", "spooled", "live"])
+KINDS = st.sampled_from(["one request", "one request", "spooled", "live", "delayed"])
 TERMS = KINDS.flatmap(
     lambda kind: st.builds(
         Terms,
         receiving=st.just(kind == "spooled"),
         live=st.just(kind == "live"),
+        delayed=st.just(kind == "delayed"),
         window=st.just(12),
         may_run_again=st.sampled_from([True, True, False]),
         deterministic=st.booleans(),
@@ -86,6 +88,7 @@ class Life(RuleBasedStateMachine):
             self._named(channel),
             receiving=terms.receiving,
             live=terms.live,
+            start=Start(600.0, is_relative=True) if terms.delayed else None,
             idle_s=600.0,
             window_bytes=terms.window,
             may_run_again=terms.may_run_again,
@@ -109,6 +112,13 @@ class Life(RuleBasedStateMachine):
     @rule()
     def complete(self) -> None:
         self._same(complete(self.call, Push()), self.model.complete())
+
+    @precondition(lambda self: self.model.terms.delayed)
+    @rule(is_due=st.booleans())
+    def start(self, is_due: bool) -> None:
+        if is_due:
+            self.a_time_comes(Time.START, really=True)
+        self._same(start(self.call, Push()), self.model.start())
 
     @precondition(lambda self: self.model.terms.live)
     @rule(back=BACK, ahead=st.sampled_from([0, 0, 0, 1, 2, -1]), goes_on=st.booleans())
@@ -257,6 +267,8 @@ class Life(RuleBasedStateMachine):
         model, server, prefix = self.model, self.ledger.redis, self.call.partition
         waits = server.zscore(f"{prefix}:waiting:{QUEUE}", str(self.call))
         assert (waits is not None) == model.waits
+        delayed = server.zscore(f"{prefix}:delayed", str(self.call))
+        assert (delayed is not None) == (model.state is State.DELAYED)
         done = server.zscore(f"{prefix}:done", str(self.call))
         assert (done is not None) == model.state.terminal
         due = cast("float | None", server.zscore(f"{prefix}:due", str(self.call)))
@@ -264,7 +276,8 @@ class Life(RuleBasedStateMachine):
             assert due is None
             return
         fields = self.record.fields
-        times = [float(fields[time.value]) for time in model.has if time is not Time.ABANDONED]
+        reviewed = model.has - {Time.ABANDONED, Time.START}
+        times = [float(fields[time.value]) for time in reviewed]
         assert due is not None or not times
         assert due is None or due <= min(times, default=due)
 

@@ -79,6 +79,12 @@ class Site:
         (gateway,) = [g for g in self._gateways if g.address == address and g.is_live]
         gateway.end(number)
 
+    def end_all(self) -> None:
+        """Ends all gateways."""
+        for gateway in self._gateways:
+            if gateway.is_live:
+                gateway.end()
+
     def end_gateway_of(self, call_id: str, number: int = signal.SIGKILL) -> Gateway:
         """Ends the gateway that watches the call."""
         eventually(lambda: bool(self.watchers(call_id)), "a gateway watches the call")

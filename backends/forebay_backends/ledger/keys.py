@@ -64,7 +64,12 @@ class CallKey:
     @property
     def partition(self) -> str:
         """The prefix of all keys in the call's partition."""
-        return partition_prefix(zlib.crc32(str(self).encode()) % PARTITIONS)
+        return partition_prefix(self.partition_number)
+
+    @property
+    def partition_number(self) -> int:
+        """From 0 to `PARTITIONS` - 1."""
+        return zlib.crc32(str(self).encode()) % PARTITIONS
 
     @property
     def record(self) -> str:
@@ -98,6 +103,9 @@ PRESENCE_INDEX = "forebay:{fleet}:workers"
 
 REAPING = "forebay:{fleet}:reaping"
 """The process that sets this key sweeps the ledger; the key expires."""
+
+STARTING = "forebay:{fleet}:starting"
+"""The gateway that sets this key looks for delayed calls that are due; the key expires."""
 
 PROBE = "forebay:{fleet}:probe"
 """Written to see whether the server takes writes; expires after a second."""
@@ -201,6 +209,14 @@ KEYS = (
     KeyPattern(
         "forebay:{N}:due", "zset", "all", "", "Active calls, by when the sweep must review them"
     ),
+    KeyPattern("forebay:{N}:delayed", "zset", "all", "", "Delayed calls, by when they are due"),
+    KeyPattern(
+        "forebay:{N}:delayed_of",
+        "hash",
+        "all",
+        "",
+        "By tenant: how many of its calls are delayed; none for calls without an owner",
+    ),
     KeyPattern("forebay:{N}:done", "zset", "all", "", "Ended calls, by the end of their retention"),
     KeyPattern("forebay:{N}:size", "hash", "all", "", "Bytes that each ended call holds"),
     KeyPattern("forebay:{N}:bytes", "string", "all", "", "Bytes that all ended calls hold"),
@@ -265,6 +281,9 @@ KEYS = (
         "A signed message of ephemeral calls that may not run again was begun",
     ),
     KeyPattern(REAPING, "string", "reaper", "under a second", "The process that is sweeping"),
+    KeyPattern(
+        STARTING, "string", "gateway", "under a second", "The gateway that starts delayed calls"
+    ),
     KeyPattern(PROBE, "string", "all", "a second", "Shows that the server takes writes"),
 )
 """All keys of a ledger. Those without a lifetime stay, and shrink as calls are dropped."""

@@ -3,7 +3,7 @@
 A call is RECEIVING while its requests are being stored, QUEUED until a worker begins it, and
 RUNNING until its handler ends; then it is in one of four terminal states, reached once and never
 left. A call with a single request starts at QUEUED. So does a live call, whose requests come while
-it waits and runs.
+it waits and runs. A call that is to start later is DELAYED until then.
 
 The ledger's scripts use this table (`lua_table`); no script has successor states of its own.
 """
@@ -17,6 +17,7 @@ class State(StrEnum):
     """The state of a call; the names are those of `forebay.v1.CallState`."""
 
     RECEIVING = "RECEIVING"
+    DELAYED = "DELAYED"
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -40,6 +41,7 @@ class Event(StrEnum):
 
     RECEIVE = "receive"  # a request was stored; of a live call, also later
     COMPLETE = "complete"  # the requests have ended; of a live call, also later
+    START = "start"  # a delayed call is due
     CLAIM = "claim"  # a worker has the message and will begin it
     BEGIN = "begin"  # a worker starts the handler
     EMIT = "emit"  # the handler yielded an item
@@ -54,6 +56,12 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.RECEIVING: {
         Event.RECEIVE: State.RECEIVING,
         Event.COMPLETE: State.QUEUED,
+        Event.FAIL: State.FAILED,
+        Event.CANCEL: State.CANCELLED,
+        Event.EXPIRE: State.EXPIRED,
+    },
+    State.DELAYED: {
+        Event.START: State.QUEUED,
         Event.FAIL: State.FAILED,
         Event.CANCEL: State.CANCELLED,
         Event.EXPIRE: State.EXPIRED,

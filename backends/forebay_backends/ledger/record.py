@@ -17,6 +17,10 @@ _QUEUED = frozenset({State.QUEUED})
 _RUNNING = frozenset({State.RUNNING})
 _WITH_REQUESTS = _QUEUED | _RUNNING
 """The states of a call whose requests have come, or that is live."""
+_STARTING_LATER = frozenset({State.DELAYED}) | _WITH_REQUESTS
+"""The active states of a call with a single request."""
+_STREAMED = frozenset({State.RECEIVING}) | _WITH_REQUESTS
+"""The active states of a call whose requests are a stream."""
 
 _TIME = ("time", "ms")
 _DURATION = ("number", "ms")
@@ -57,7 +61,7 @@ FIELDS = (
     Field("method", _TEXT, ALL, "gateway", "Full name of the gRPC method"),
     Field("digest", _TEXT, ALL, "gateway", "SHA-256 of the first request message, hexadecimal"),
     Field("fingerprint", _TEXT, ACTIVE, "gateway", "Version of the method's messages"),
-    Field("request", _BYTES, _WITH_REQUESTS, "gateway", "The request message of a unary request"),
+    Field("request", _BYTES, _STARTING_LATER, "gateway", "The request message of a unary request"),
     Field("metadata", _BYTES, ACTIVE, "gateway", "Request metadata that the handler gets"),
     Field("caller", _BYTES, ACTIVE, "gateway", "`forebay.v1.Caller`; unset: not authenticated"),
     Field("traceparent", _TEXT, ALL, "gateway", "W3C trace context; unset: the call is not traced"),
@@ -87,6 +91,13 @@ FIELDS = (
     Field("reason", _TEXT, ENDED, "all", "Reason of a failure; empty if there is none"),
     Field("outcome", _BYTES, ENDED, "all", "`forebay.v1.Outcome`; empty if the ledger ended it"),
     Field("created_at", _TIME, ALL, "gateway", "When the call was accepted"),
+    Field(
+        "start_at",
+        _TIME,
+        _STARTING_LATER | ENDED,
+        "gateway",
+        "When the call is due; unset: it was queued at once",
+    ),
     Field("queued_at", _TIME, _WITH_REQUESTS | ENDED, "gateway", "When the call was queued"),
     Field("begun_at", _TIME, _WITH_REQUESTS | ENDED, "worker", "When the last attempt began"),
     Field("finished_at", _TIME, ENDED, "all", "When the call ended"),
@@ -153,8 +164,8 @@ FIELDS = (
     Field("item_limit_bytes", _SIZE, ALL, "gateway", "Unread items that the ledger may hold"),
     Field("window_bytes", _SIZE, ALL, "gateway", "How far a handler may run ahead of watchers"),
     # Its requests, if they are a stream.
-    Field("request_count", _COUNT, ACTIVE, "gateway", "Requests that were stored"),
-    Field("request_bytes", _SIZE, ACTIVE, "gateway", "Their size"),
+    Field("request_count", _COUNT, _STREAMED, "gateway", "Requests that were stored"),
+    Field("request_bytes", _SIZE, _STREAMED, "gateway", "Their size"),
     Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "Of a live call: `open`, `complete`"),
     Field(
         "requests_read", _COUNT, _RUNNING, "worker", "Requests that the handler read", of_claim=True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl
+from forebay_backends.settings.values import RPC, BrokerUrl, KeyPrefix, PemFile, ResultUrl, Seconds
 from forebay_backends.urls import (
     AmqpServer,
     RedisServer,
@@ -46,6 +46,9 @@ class ApplicationSettings(BaseModel):
     result_url: ResultUrl = Field(RPC, repr=False, description="its `result_backend`")
     key_prefix: KeyPrefix = Field(
         "", description="its `global_keyprefix`: first part of the keys on a Redis or Valkey"
+    )
+    max_eta_s: Seconds | None = Field(
+        None, gt=0, description="as the setting `max_eta_s`; unset: that one"
     )
     tls_ca: PemFile | None = Field(None, description="as the setting `tls_ca`; unset: that one")
     tls_certificate: PemFile | None = Field(

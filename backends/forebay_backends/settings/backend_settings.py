@@ -57,6 +57,12 @@ class BackendSettings(BaseModel):
     result_url: ResultUrl = Field(
         RPC, repr=False, description="result backend of plain tasks, as Celery's `result_backend`"
     )
+    max_eta_s: Seconds = Field(
+        1500.0,
+        gt=0,
+        description="how much later a plain task may start; keep it under the "
+        "`visibility_timeout` of Celery on Redis, and RabbitMQ's `consumer_timeout`",
+    )
     applications: dict[str, ApplicationSettings] = Field(
         default_factory=dict,
         description="other applications with plain tasks, by name: broker, result backend, TLS",
@@ -103,6 +109,11 @@ class BackendSettings(BaseModel):
             return celery_application(name, self.applications, self._tls())
         results = result_server(self.result_url, self._tls(), self.key_prefix)
         return CeleryApplication("", self.backends().broker, self.result_url, results)
+
+    def max_eta_of(self, application: str) -> float:
+        """How much later the plain tasks of an application may start, in seconds."""
+        own = self.applications[application].max_eta_s if application else None
+        return self.max_eta_s if own is None else own
 
     def _tls(self) -> Tls:
         return tls_of(self.tls_ca, self.tls_certificate, self.tls_key)

@@ -24,6 +24,9 @@ class LimitSettings(BaseModel):
         description="limit of the memory that calls and arriving requests hold",
     )
     max_queue_depth: int = Field(100_000, ge=1, description="limit of waiting calls in one queue")
+    max_delayed_calls: int = Field(
+        100_000, ge=1, description="limit of calls that are to start later, of all gateways"
+    )
     first_request_s: Seconds = Field(
         30.0, gt=0, description="time limit for a call's first request"
     )

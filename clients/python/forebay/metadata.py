@@ -22,6 +22,12 @@ ON_DISCONNECT = "forebay-on-disconnect"
 PRIORITY = "forebay-priority"
 """Request: 0 to 9, up to the route's `max_priority`; 9 is the most urgent. Default: its
 `priority`."""
+START_AFTER = "forebay-start-after"
+"""Request: how long after it was accepted the call starts, such as `10m`, `1h30m` or `2.5s`; at
+most 30 days. For durable calls with one request, and plain tasks."""
+START_AT = "forebay-start-at"
+"""Request: when the call starts, in RFC 3339, such as `2026-01-31T08:00:00+01:00`; a time that has
+passed: at once."""
 TRACEPARENT = "traceparent"
 """Request: W3C trace context. The handler gets the caller's or, if the gateway traces calls, that
 of the call's own span."""

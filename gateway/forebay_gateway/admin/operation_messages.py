@@ -79,6 +79,7 @@ def metadata_of(
         worker=description.worker,
         attempt=description.attempt,
         create_time=_stamp(description.created_ms),
+        start_time=_stamp(description.start_ms),
         queue_time=_stamp(description.queued_ms),
         begin_time=_stamp(description.begun_ms),
         finish_time=_stamp(description.finished_ms),

@@ -45,6 +45,10 @@ class TenantAccount(Protocol):
     def max_priority(self) -> int:
         """The highest priority that the tenant's calls may have."""
 
+    @property
+    def max_delayed(self) -> int | None:
+        """How many of the tenant's calls may be to start later; None: no limit of its own."""
+
     def take_bytes(self, size: int) -> None:
         """Counts bytes that came in; `check_bytes` must follow."""
 

@@ -90,10 +90,10 @@ class Acceptor:
         unless the message is to be `held` back. The gateway watches the call, unless it is an
         operation. Raises BackendUnavailable.
         """
-        if not held and self.batches(method, new):
+        if not held and new.is_queued_at_once and self.batches(method, new):
             existing: ExistingCall | None = await self._in_batch(_waiting(call, new), method)
             return existing
-        has_push = not (held or new.receiving)
+        has_push = not held and new.is_queued_at_once
         push = ledger_push(self._broker, _message(call, new)) if has_push else Push()
         run = self._pipeliner.run if _is_small(new) else self._ledger.run
         channel = self._channel if method.operation is None else ""

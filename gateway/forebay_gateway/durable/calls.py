@@ -28,6 +28,7 @@ from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.settings import Settings
 from forebay_backends.telemetry.call_labels import name_call
 from forebay_gateway.durable.accept import Acceptor
+from forebay_gateway.durable.delayed_calls import DelayedCalls
 from forebay_gateway.durable.disconnect import Disconnects
 from forebay_gateway.durable.held_calls import HeldCalls, Turn
 from forebay_gateway.durable.item_sequence import ItemSequence
@@ -44,6 +45,7 @@ from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.outcomes import call_unknown
 from forebay_gateway.rpc.policy import new_call, stall_s
+from forebay_gateway.rpc.start_time import delay_s
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class DurableCalls:
         metrics: GatewayMetrics,
         fair: FairQueues,
         queues: Collection[str],
+        has_tenants: bool,
     ) -> None:
         self.settings = settings
         self.ledger = ledger
@@ -75,6 +78,9 @@ class DurableCalls:
         self.acceptor = Acceptor(ledger, pipeliner, broker, watches.channel, slots, metrics)
         self.held = HeldCalls(
             ledger, pipeliner, broker, self.acceptor, fair, watches.channel, queues
+        )
+        self.delayed = DelayedCalls(
+            ledger, broker, self.held if has_tenants else None, settings.max_delayed_calls
         )
         self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
 
@@ -200,15 +206,20 @@ class _DurableRpc:
         elif self._turn is not None:
             self._calls.held.leave(self._turn)
             self._turn = None
-        if accepted and not new.receiving:
+        if accepted and new.start is not None:
+            self._calls.delayed.expect(self._call, delay_s(new.start))
+        elif accepted and not new.receiving:
             await self._send_or_discard()
             self._sent()
         return accepted
 
     async def _take_turn(self, new: NewCall) -> None:
-        """Raises QuotaExceeded. A call whose requests are still to come is not in the queue yet."""
+        """Raises QuotaExceeded. A call whose requests are still to come is not in the queue yet.
+
+        A delayed call takes its turn when it is due, maybe at another gateway.
+        """
         tenant = self._incoming.permit.tenant
-        if tenant is not None:
+        if tenant is not None and new.start is None:
             self._turn = await self._calls.held.turn(tenant, self._call, self._method, new)
             if not new.receiving:
                 self._enter(self._turn)

@@ -237,7 +237,7 @@ class HeldCalls:
             return
         await self._renew_holds([turn for turn in self._turns.values() if turn.is_held])
         sent = [turn for turn in self._turns.values() if not turn.has_rpc and not turn.is_held]
-        for some in _chunks(sent, _PER_ROUND_TRIP):
+        for some in chunks(sent, _PER_ROUND_TRIP):
             await self._observe(some)
         await self._adopt()
 
@@ -259,7 +259,7 @@ class HeldCalls:
         operations = [
             make(name, [(turn.place.queue, turn.call) for turn in some])
             for name, found in groupby(sorted(turns, key=partition), partition)
-            for some in _chunks(list(found), _PER_OPERATION)
+            for some in chunks(list(found), _PER_OPERATION)
         ]
         return await self._ledger.run_all(operations) if operations else []
 
@@ -281,9 +281,10 @@ class HeldCalls:
         )
         for one in (one for some in found for one in some):
             if str(one.call) not in self._turns:
-                self._take_over(one)
+                self.take_over(one)
 
-    def _take_over(self, one: HeldCall) -> None:
+    def take_over(self, one: HeldCall) -> None:
+        """Puts a call, whose message is held back, into the queue of its tenant here."""
         turn = self._turn(
             *(one.call, one.task, one.attempt, one.queue, one.call.owner, one.priority)
         )
@@ -299,6 +300,7 @@ def _is_over(state: State | Refusal) -> bool:
     return state.terminal if isinstance(state, State) else state is Refusal.UNKNOWN
 
 
-def _chunks(all_of_them: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def chunks(all_of_them: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Parts of at most that size, in order."""
     for start in range(0, len(all_of_them), size):
         yield all_of_them[start : start + size]

@@ -11,6 +11,7 @@ from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.mapping.arguments import arguments
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.policy import queue_wait_s
+from forebay_gateway.rpc.start_time import delay_s
 from forebay_gateway.rpc.status import parsed
 
 _MIN_TIME_LIMIT_S = 0.1
@@ -62,6 +63,9 @@ def task_of(
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
         is_followed=plain.replaces and by_rpc,
+        eta=None
+        if options.start is None
+        else now + timedelta(seconds=delay_s(options.start, now.timestamp)),
         max_queue_s=None if options.detach else max_queue_s,
         time_limit_s=None if run_time_s is None else max(_MIN_TIME_LIMIT_S, round(run_time_s, 3)),
     )

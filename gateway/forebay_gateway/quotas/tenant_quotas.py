@@ -308,6 +308,11 @@ class TenantCall:
         highest = self._tenant.use.settings.max_priority
         return HIGHEST_PRIORITY if highest is None else highest
 
+    @property
+    def max_delayed(self) -> int | None:
+        """How many of the tenant's calls may be to start later; None: no limit of its own."""
+        return self._tenant.use.settings.delayed
+
     async def begin(self) -> None:
         """Counts the RPC as in flight; raises QuotaExceeded."""
         await self._quotas.take(self._tenant, Limit.IN_FLIGHT, 1)

@@ -13,6 +13,8 @@ from forebay.metadata import (
     ON_DISCONNECT,
     PRIORITY,
     RESUME_FROM,
+    START_AFTER,
+    START_AT,
     TRACEPARENT,
     TRACESTATE,
     from_pairs,
@@ -21,21 +23,27 @@ from forebay.routes import HIGHEST_PRIORITY, Method, Route
 from forebay.routes.operations import REQUEST_ID
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import is_call_id
+from forebay_backends.ledger.operations.calls import Start
+from forebay_gateway.rpc.start_time import read_start
 
-_REQUEST_KEYS = frozenset({CALL_ID, RESUME_FROM, ON_DISCONNECT, PRIORITY})
+_REQUEST_KEYS = frozenset({CALL_ID, RESUME_FROM, ON_DISCONNECT, PRIORITY, START_AFTER, START_AT})
 _TRACE_KEYS = (TRACEPARENT, TRACESTATE)
 _LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
 class CallOptions:
-    """The options of one call. `call_id` is None if the gateway must make one."""
+    """The options of one call.
+
+    `call_id` is None if the gateway must make one, `start` if the call starts at once.
+    """
 
     call_id: str | None
     resume_from: int
     detach: bool
     priority: int
     forwarded_metadata: call_pb2.Metadata
+    start: Start | None = None
 
 
 def read_call_options(
@@ -64,6 +72,7 @@ def read_call_options(
         detach=_detach(own.get(ON_DISCONNECT), route),
         priority=_priority(own.get(PRIORITY), route, tenant_cap),
         forwarded_metadata=from_pairs(forwarded),
+        start=_start(own),
     )
 
 
@@ -113,6 +122,18 @@ def _detach(value: str | None, route: Route) -> bool:
     if not route.caller_chooses_on_disconnect and (value == "detach") != route.detach:
         raise _invalid(ON_DISCONNECT, f"is {value!r}, which the method's route does not allow")
     return value == "detach"
+
+
+def _start(own: dict[str, str]) -> Start | None:
+    if START_AFTER not in own and START_AT not in own:
+        return None
+    if START_AFTER in own and START_AT in own:
+        raise _invalid(START_AT, f"is given together with {START_AFTER}; give one of them")
+    key = START_AFTER if START_AFTER in own else START_AT
+    try:
+        return read_start(own[key], is_relative=key == START_AFTER)
+    except ValueError as error:
+        raise _invalid(key, str(error)) from error
 
 
 def _priority(value: str | None, route: Route, tenant_cap: int) -> int:

@@ -47,6 +47,7 @@ def new_call(
         fingerprint=method.fingerprint,
         traceparent=traceparent,
         caller=caller,
+        start=options.start,
     )
 
 

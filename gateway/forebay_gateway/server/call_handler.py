@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -28,6 +29,7 @@ from forebay.errors import (
 from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay.routes import HIGHEST_PRIORITY, Method
 from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.operations.calls import Start
 from forebay_backends.telemetry.call_labels import (
     CallLabels,
     current_call,
@@ -56,6 +58,7 @@ from forebay_gateway.rpc.incoming import (
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
+from forebay_gateway.rpc.start_time import check_delay, check_start
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.rpc.traced import Trust, serve_traced
 from forebay_gateway.server.ledger_calls import LedgerCalls
@@ -77,6 +80,8 @@ class CallLimits:
     """By application: queues of one name may be on several brokers. "" is the main broker."""
     requests: RequestLimits
     queue_wait_s: Callable[[Method], float]
+    max_eta_s: Callable[[str], float]
+    """Of the application: how much later its plain tasks can start."""
 
 
 class _Calls(Protocol):
@@ -163,15 +168,15 @@ class CallHandler:
         if incoming.is_attach_only:
             return await calls.serve(incoming, context)
         await self._count_new_call(incoming, context.principal)
-        await self._check_queue(incoming, context.principal)
+        if incoming.options.start is None:
+            await self._check_queue(incoming, context.principal)
+        else:
+            await self._check_delay(incoming, incoming.options.start, context.principal)
         if self._ledger_calls is not None and not method.is_plain:
             await self._ledger_calls.ready()
-        max_batch = method.route.max_batch if incoming.ephemeral else 1
-        queues = self._limits.queues[method.application]
         if span is not None:
             span.publish(method.route.queue, incoming.options.forwarded_metadata)
-        stays = method.operation is not None
-        with queues.counted(method.route.queue, max_batch, stays_after=stays):
+        with self._counted_in_queue(incoming):
             return await calls.serve(incoming, context)
 
     def _calls_of(self, incoming: IncomingCall) -> _Calls:
@@ -203,6 +208,8 @@ class CallHandler:
         if span is None:
             current_call().traceparent = stored_traceparent(options.forwarded_metadata)
         _check_options(method, options)
+        if options.start is not None:
+            check_start(method, options.call_id, options.start, has_tenant=tenant is not None)
         deadline = Deadline.after(context.time_remaining())
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
@@ -251,6 +258,32 @@ class CallHandler:
         except BackendUnavailable:
             return False
         return True
+
+    async def _check_delay(
+        self, incoming: IncomingCall, start: Start, principal: Principal
+    ) -> None:
+        """Raises the error of a call that can't start so late, unless its id is known."""
+        try:
+            check_delay(
+                *(incoming.method, start, incoming.deadline),
+                detach=incoming.options.detach,
+                max_eta_s=self._limits.max_eta_s(incoming.method.application),
+            )
+            if self._ledger_calls is not None and not incoming.method.is_plain:
+                await self._ledger_calls.delayed.check_room(incoming.permit.tenant)
+        except ForebayError:
+            if not await self._is_known(incoming.options.call_id, principal):
+                raise
+
+    def _counted_in_queue(self, incoming: IncomingCall) -> AbstractContextManager[None]:
+        """Counts the call on its queue; a delayed one is in none yet."""
+        if incoming.options.start is not None:
+            return nullcontext()
+        method, route = incoming.method, incoming.method.route
+        max_batch = route.max_batch if incoming.ephemeral else 1
+        queues = self._limits.queues[method.application]
+        stays = method.operation is not None
+        return queues.counted(route.queue, max_batch, stays_after=stays)
 
     def _held(self, incoming: IncomingCall) -> tuple[int, float] | None:
         tenant, method = incoming.permit.tenant, incoming.method

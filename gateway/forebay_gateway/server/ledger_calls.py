@@ -100,16 +100,17 @@ class LedgerCalls:
             self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)
         )
         self.fleet.health.add("ledger's pub/sub", self._watches.subscribed)
+        self._has_tenants = settings.auth.is_on or bool(settings.tenants)
         pipeliner = Pipeliner(self._ledger)
         self.run_small = pipeliner.run
         self.listen = self._watches.add_listener
         self.durable = DurableCalls(
             *(settings, self._ledger, self.broker, self._watches, self.fleet.slots, metrics),
-            *(self.fair, queues),
+            *(self.fair, queues, self._has_tenants),
         )
+        self.delayed = self.durable.delayed
         self._watches.add_listener(self.durable.held)
         self.operations = OperationCalls(self.durable, self.admin.operations)
-        self._has_tenants = settings.auth.is_on or bool(settings.tenants)
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
@@ -126,6 +127,7 @@ class LedgerCalls:
         if self._has_tenants:
             yield self.fair.run()
             yield self.durable.held.run()
+        yield self.delayed.run()
         yield self.admin.watch_rates()
         if self._is_counting:
             yield self.admin.process.watch_activity()

@@ -44,6 +44,7 @@ def limits_of_calls(settings: Settings, queues: Mapping[str, QueueLimits]) -> Ca
             lambda method: request_limit_bytes(method, settings),
         ),
         lambda method: queue_wait_s(method, settings),
+        settings.max_eta_of,
     )
 
 

@@ -52,6 +52,8 @@ def test_the_limits_are_by_default_those_of_the_documentation() -> None:
         "max_calls": 10_000,
         "max_held_bytes": 512 << 20,
         "max_queue_depth": 100_000,
+        "max_delayed_calls": 100_000,
+        "max_eta_s": 1500.0,
         "first_request_s": 30.0,
         "idle_s": 60.0,
         "stall_s": 60.0,
@@ -210,7 +212,7 @@ def test_a_bad_value_is_refused_with_its_name_and_what_was_expected(
 @pytest.mark.parametrize(
     ("names", "least", "below"),
     [
-        (("processes", "max_calls", "max_queue_depth", "attempts"), 1, 0),
+        (("processes", "max_calls", "max_queue_depth", "max_delayed_calls", "attempts"), 1, 0),
         (("request_bytes", "item_bytes", "window_bytes"), 1, 0),
         (("max_message_bytes",), 1024, 1023),
         (
@@ -506,7 +508,7 @@ def test_variables_set_applications_or_parts_of_them(monkeypatch: pytest.MonkeyP
         ('[applications.shop]\nbroker_url = "http://:{}@h"', ".shop.broker_url: 'http://…' is not"),
         (
             '[applications.shop]\nbroker_url = "redis://h"\nbroker = "{}"',
-            ".shop.broker: no such setting; expected one of broker_url, key_prefix, result_url",
+            ".shop.broker: no such setting; expected one of broker_url, key_prefix, max_eta_s",
         ),
         ('[applications]\nshop = "redis://:{}@h"', ".shop: expected a table, such as {broker_url"),
         ('[applications]\nshop = ["{}"]', ".shop: expected a table, such as {broker_url ="),

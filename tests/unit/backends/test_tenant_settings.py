@@ -38,5 +38,5 @@ def test_all_problems_of_tenants_are_told_at_once() -> None:
         "tenants.acme.max_priority",
         "tenants.typo.inflight",
     }
-    assert "tenants.empty = {}: expected one of held_bytes, in_flight, " in str(caught.value)
+    assert "tenants.empty = {}: expected one of delayed, held_bytes, " in str(caught.value)
     assert "expected 1 to 64 of A-Z a-z 0-9 . _ -" in lines[0]

@@ -31,8 +31,27 @@ class ExistingCall:
 
 
 @dataclass(frozen=True)
+class Start:
+    """When a call is to start: so many seconds after it is accepted, or at a time, s since 1970.
+
+    Both are by the ledger's clock.
+    """
+
+    seconds: float
+    is_relative: bool
+
+    @property
+    def word(self) -> str:
+        """As the script gets it."""
+        return f"{'+' if self.is_relative else ''}{milliseconds(self.seconds)}"
+
+
+@dataclass(frozen=True)
 class NewCall:
-    """The record of a new call. Times in seconds; None if there is no limit."""
+    """The record of a new call. Times in seconds; None if there is no limit.
+
+    A call with a `start` is delayed until then.
+    """
 
     method: str
     task: str
@@ -58,6 +77,12 @@ class NewCall:
     fingerprint: str = ""
     traceparent: str = ""
     caller: bytes = b""
+    start: Start | None = None
+
+    @property
+    def is_queued_at_once(self) -> bool:
+        """Whether the call has all that it waits for but a worker."""
+        return not self.receiving and self.start is None
 
 
 @dataclass(frozen=True)
@@ -118,6 +143,8 @@ def accept(
     if new.traceparent:
         fields["traceparent"] = new.traceparent
     state = State.RECEIVING if new.receiving else State.QUEUED
+    if new.start is not None:
+        state = State.DELAYED
     return about(
         call,
         "calls/accept",
@@ -133,6 +160,7 @@ def accept(
         push.message,
         new.queue,
         "held" if held else int(piggybacked),
+        "" if new.start is None else new.start.word,
         *(part for pair in fields.items() for part in pair),
         waits_for_replicas=True,
     )

@@ -80,6 +80,7 @@ class Description:
     worker: str
     attempt: int
     created_ms: int
+    start_ms: int
     queued_ms: int
     begun_ms: int
     finished_ms: int
@@ -216,7 +217,7 @@ def _description(reply: Reply) -> Description | Refused:
         return refused(reply[0])
     _, read_ms, state, reason, method, queue, worker, *numbers = reply[:-4]
     outcome, last, progress, metadata = reply[-4:]
-    attempt, created, queued, begun, finished, deadline, first, count, sent = (
+    attempt, created, start, queued, begun, finished, deadline, first, count, sent = (
         int(number or 0) for number in numbers
     )
     return Description(
@@ -228,6 +229,7 @@ def _description(reply: Reply) -> Description | Refused:
         worker.decode(),
         attempt,
         created,
+        start,
         queued,
         begun,
         finished,

@@ -30,7 +30,17 @@ from forebay.cli.progress_bar import ProgressBar
 from forebay.cli.services import methods_of
 from forebay.cli.target import Target
 from forebay.deadline import Deadline
-from forebay.metadata import ATTACHED, CALL_ID, QUEUE_MS, RUN_MS
+from forebay.metadata import (
+    ATTACHED,
+    CALL_ID,
+    ON_DISCONNECT,
+    PRIORITY,
+    QUEUE_MS,
+    RESUME_FROM,
+    RUN_MS,
+    START_AFTER,
+    START_AT,
+)
 from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 
@@ -56,6 +66,15 @@ _SHOWN_AT_EACH_END = 24
 @click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Skip the first N items.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is the most urgent.")
 @click.option("--wait", is_flag=True, help="Wait for the operation, and print its response.")
+@click.option(
+    "--in", "start_after", metavar="TIME", help="Start so much later, such as 10m or 1h30m."
+)
+@click.option("--at", "start_at", metavar="DATE", help="Start then, such as 2026-01-31T08:00:00Z.")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Leave the call when it is accepted, and print its id. It goes on.",
+)
 @click.option("--trace", is_flag=True, help="Trace the call, and print the trace's id.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
 @click.option(
@@ -76,6 +95,9 @@ def call(
     resume_from: int | None,
     priority: int | None,
     wait: bool,
+    start_after: str | None,
+    start_at: str | None,
+    detach: bool,
     trace: bool,
     headers: tuple[str, ...],
     requests: TextIO | None,
@@ -97,20 +119,28 @@ def call(
     if wait and found.operation is None:
         raise click.ClickException(f"--wait is for methods that return an operation: {found.name}")
     messages = list(request_messages(found, fields, requests))
-    metadata = request_metadata(call_id, resume_from, priority, headers)
+    options = {
+        CALL_ID: call_id,
+        RESUME_FROM: resume_from,
+        PRIORITY: priority,
+        START_AFTER: start_after,
+        START_AT: start_at,
+        ON_DISCONNECT: "detach" if detach else None,
+    }
+    metadata = request_metadata(options, headers)
     if trace:
         metadata = traced(metadata)
         click.echo(f"trace {trace_id(metadata)}", err=True)
     with channel(
         target.addresses,
-        resume=resume,
+        resume=resume and not detach,  # its `cancel` would end the call
         credentials=target.credentials(),
         token=target.token(),
         pool=found.pool,
         routes=routes,
     ) as gateways:
         if found.operation is None:
-            _run(gateways, target, found, messages, metadata, timeout)
+            _run(gateways, target, found, messages, metadata, timeout, detach=detach)
         else:
             call_operation(gateways, target, found, messages, metadata, timeout, waits=wait)
 
@@ -130,6 +160,8 @@ def _run(
     messages: Sequence[Message],
     metadata: tuple[tuple[str, str], ...],
     timeout_s: float | None,
+    *,
+    detach: bool,
 ) -> None:
     # On the wire all four kinds of RPC are the same, so one multi-callable serves for all.
     invoke = gateways.stream_stream(
@@ -142,6 +174,10 @@ def _run(
         with _Output(method) as output, CancelOnCtrlC() as ctrl_c:
             call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
             try:
+                accepted = ctrl_c.initial_metadata(call).get(CALL_ID) if detach else None
+                if accepted is not None:
+                    click.echo(accepted)
+                    return
                 for response in ctrl_c.responses(call):
                     output.show(response)
             finally:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from forebay.metadata import CALL_ID, PRIORITY, RESUME_FROM, TRACEPARENT
+from forebay.metadata import TRACEPARENT
 from forebay.routes import Method
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -65,15 +65,10 @@ def _value(text: str) -> Any:
 
 
 def request_metadata(
-    call_id: str | None, resume_from: int | None, priority: int | None, headers: Sequence[str]
+    options: Mapping[str, object], headers: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """The metadata for the options that are given. Raises ClickException."""
-    given: list[tuple[str, object]] = [
-        (CALL_ID, call_id),
-        (RESUME_FROM, resume_from),
-        (PRIORITY, priority),
-    ]
-    pairs = [(key, str(value)) for key, value in given if value is not None]
+    """The metadata of the options, by key; None for those not given. Raises ClickException."""
+    pairs = [(key, str(value)) for key, value in options.items() if value is not None]
     for header in headers:
         key, colon, value = header.partition(":")
         if not colon:

@@ -62,6 +62,7 @@ def call_json(
         "worker": metadata.worker or None,
         "attempt": metadata.attempt,
         "create_time": _time(metadata, "create_time"),
+        "start_time": _time(metadata, "start_time"),
         "begin_time": _time(metadata, "begin_time"),
         "finish_time": _time(metadata, "finish_time"),
         "deadline": _time(metadata, "deadline"),
@@ -160,10 +161,14 @@ def _note(
     metadata: calls_pb2.CallMetadata,
     pools: Sequence[DescriptorPool],
 ) -> str:
-    """The error of a failed call, the queue of a queued one, the progress of a running one."""
+    """Of a failed call its error, of a delayed one when it starts, of a queued one its queue, of a
+    running one its progress.
+    """
     error = error_of(operation)
     if error is not None:
         return str(error)
+    if metadata.state == call_pb2.CALL_STATE_DELAYED:
+        return f"starts in {duration(_seconds(metadata.read_time, metadata.start_time))}"
     if metadata.state == call_pb2.CALL_STATE_QUEUED:
         return f"in {metadata.queue}"
     fraction = _fraction(metadata, pools)

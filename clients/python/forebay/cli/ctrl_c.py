@@ -37,6 +37,10 @@ class CancelOnCtrlC:
         """The response of a unary RPC that was started with the stub's `future`."""
         return self._track(call).result()
 
+    def initial_metadata(self, call: Any) -> dict[str, str]:
+        """That of an RPC; none if it failed before."""
+        return dict(self._track(call).initial_metadata() or ())
+
     def responses(self, call: Any) -> Iterator[Any]:
         """The responses of a streaming RPC."""
         yield from self._track(call)

@@ -45,6 +45,8 @@ class _CallStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallState.V
     """The call was cancelled, or its last watcher disconnected."""
     CALL_STATE_EXPIRED: _CallState.ValueType  # 7
     """The call's deadline passed."""
+    CALL_STATE_DELAYED: _CallState.ValueType  # 8
+    """The call was accepted, and is to start later. It is in no queue yet."""
 
 class CallState(_CallState, metaclass=_CallStateEnumTypeWrapper):
     """The state of a call. The last four are terminal: a call reaches exactly one of them, and keeps
@@ -67,6 +69,8 @@ CALL_STATE_CANCELLED: CallState.ValueType  # 6
 """The call was cancelled, or its last watcher disconnected."""
 CALL_STATE_EXPIRED: CallState.ValueType  # 7
 """The call's deadline passed."""
+CALL_STATE_DELAYED: CallState.ValueType  # 8
+"""The call was accepted, and is to start later. It is in no queue yet."""
 Global___CallState: _TypeAlias = CallState  # noqa: Y015
 
 @_typing.final

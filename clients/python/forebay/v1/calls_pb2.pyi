@@ -169,6 +169,7 @@ class CallMetadata(_message.Message):
     ITEM_BYTES_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method's full name, such as "forebay.compute.v1.ComputeService.Add"."""
     state: _call_pb2.CallState.ValueType
@@ -195,7 +196,9 @@ class CallMetadata(_message.Message):
 
     @_builtins.property
     def queue_time(self) -> _timestamp_pb2.Timestamp:
-        """When its requests were complete. Unset: the gateway still receives them."""
+        """When it was queued: when its requests were complete or, of a call that starts later, when it was
+        due. Unset: it is not queued yet.
+        """
 
     @_builtins.property
     def begin_time(self) -> _timestamp_pb2.Timestamp:
@@ -219,6 +222,12 @@ class CallMetadata(_message.Message):
         call has ended or, in ListOperations, it is over 4 KiB.
         """
 
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it starts, or was to start, as its caller asked by `forebay-start-after` or
+        `forebay-start-at`. Unset: at once.
+        """
+
     def __init__(
         self,
         *,
@@ -238,10 +247,11 @@ class CallMetadata(_message.Message):
         item_bytes: _builtins.int = ...,
         progress: _any_pb2.Any | None = ...,
         tenant: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "progress", b"progress", "queue_time", b"queue_time", "read_time", b"read_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "progress", b"progress", "queue_time", b"queue_time", "read_time", b"read_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "state", b"state", "tenant", b"tenant", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "start_time", b"start_time", "state", b"state", "tenant", b"tenant", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,8 @@ FOLLOWER_SUFFIX = ".end"
 class PlainMessage:
     """The message of a plain task.
 
-    `priority` is 1 to 9, 9 the most urgent, or None. `extra_headers` are handed to the task. With
+    `priority` is 1 to 9, 9 the most urgent, or None. A worker starts it at `eta`, unset at once.
+    `extra_headers` are handed to the task. With
     `is_followed`, the results of tasks that the task replaces itself by come to `reply_to`.
     """
 
@@ -41,6 +42,7 @@ class PlainMessage:
     kwargs: dict[str, Any] = field(default_factory=dict)
     extra_headers: dict[str, str] = field(default_factory=dict)
     expires: datetime | None = None
+    eta: datetime | None = None
     max_queue_s: float | None = None
     time_limit_s: float | None = None
     is_followed: bool = False
@@ -92,7 +94,7 @@ class PlainMessage:
             "parent_id": None,
             "group": None,
             "shadow": None,
-            "eta": None,
+            "eta": self.eta.isoformat() if self.eta else None,
             "expires": self.expires.isoformat() if self.expires else None,
             "retries": 0,
             "timelimit": [self.time_limit_s, None],

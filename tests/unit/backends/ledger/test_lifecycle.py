@@ -21,10 +21,12 @@ from forebay_backends.ledger.lifecycle import (
 # Section 4 of the design, read again by hand: "RECEIVING → QUEUED → RUNNING → SUCCEEDED |
 # FAILED | CANCELLED | EXPIRED, and RUNNING → QUEUED when a claim lapses"; requests of a live
 # call come in any of the first three; any call that has not ended may
-# fail (for want of workers, say), be cancelled or expire; only a handler succeeds.
+# fail (for want of workers, say), be cancelled or expire; only a handler succeeds. A delayed call
+# is queued when it is due.
 ARROWS = {
     ("RECEIVING", "receive", "RECEIVING"),
     ("RECEIVING", "complete", "QUEUED"),
+    ("DELAYED", "start", "QUEUED"),
     ("QUEUED", "receive", "QUEUED"),
     ("QUEUED", "complete", "QUEUED"),
     ("QUEUED", "claim", "QUEUED"),
@@ -37,7 +39,7 @@ ARROWS = {
     ("RUNNING", "succeed", "SUCCEEDED"),
 } | {
     (live, event, end)
-    for live in ("RECEIVING", "QUEUED", "RUNNING")
+    for live in ("RECEIVING", "DELAYED", "QUEUED", "RUNNING")
     for event, end in (("fail", "FAILED"), ("cancel", "CANCELLED"), ("expire", "EXPIRED"))
 }
 TERMINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED}

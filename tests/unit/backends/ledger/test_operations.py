@@ -30,6 +30,7 @@ from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     ExistingCall,
     NewCall,
+    Start,
     accept,
     cancel,
     credit,
@@ -70,14 +71,23 @@ PUSH = Push("list", b"message")
 
 def _fields(new: NewCall) -> dict[object, object]:
     arguments = accept(CALL, new, "channel", PUSH).arguments
-    return dict(zip(arguments[10::2], arguments[11::2], strict=True))
+    return dict(zip(arguments[11::2], arguments[12::2], strict=True))
 
 
 def test_an_accept_sends_its_arguments_in_the_scripts_order() -> None:
     operation = accept(CALL, NEW, "channel", PUSH)
     assert (operation.script, operation.partition) == ("calls/accept", CALL.partition)
-    head = ("/call-1", "channel", 15_000, "QUEUED", 1500, 2000, "list", b"message", "q")
-    assert operation.arguments[:9] == head
+    head = ("/call-1", "channel", 15_000, "QUEUED", 1500, 2000, "list", b"message", "q", 0, "")
+    assert operation.arguments[:11] == head
+
+
+@pytest.mark.parametrize(
+    ("start", "word"),
+    [(Start(2.5, is_relative=True), "+2500"), (Start(1.8e9, is_relative=False), "1800000000000")],
+)
+def test_a_call_that_starts_later_is_delayed(start: Start, word: str) -> None:
+    arguments = accept(CALL, replace(NEW, start=start), "channel", Push()).arguments
+    assert (arguments[3], arguments[10]) == ("DELAYED", word)
 
 
 def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> None:

@@ -32,6 +32,7 @@ _RUNNING = Description(
     worker="w",
     attempt=2,
     created_ms=1_767_225_600_001,
+    start_ms=0,
     queued_ms=1_767_225_600_002,
     begun_ms=1_767_225_600_003,
     finished_ms=0,

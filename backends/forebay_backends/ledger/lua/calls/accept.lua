@@ -2,11 +2,12 @@
 -- ARGV: call, channel (of the gateway that watches the call; '': none does), lease_ms, state,
 --   timeout_ms (0: none), queue_wait_ms, list ('': the message is sent another way), message,
 --   queue, piggybacked ('1': another call's message names this call; 'held': the gateway holds its
---   message back), field, value, ... of the record
+--   message back), start (of a delayed call: when it is due, or '+' and in how many ms; else ''),
+--   field, value, ... of the record
 -- Replies: NEW | KNOWN method digest
 local call, channel, lease_ms, state = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local timeout_ms, queue_wait_ms, list, message = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
-local queue, piggybacked, fields = ARGV[9], ARGV[10], arguments_from(11)
+local queue, piggybacked, start, fields = ARGV[9], ARGV[10], ARGV[11], arguments_from(12)
 
 local known = redis.call('HMGET', key('call', call), 'method', 'digest')
 if known[1] then return {'KNOWN', known[1], known[2]} end
@@ -30,6 +31,11 @@ if state == 'QUEUED' then
   set('queued_at', now)
   set('queue_wait_until', due.queue_wait_until)
   redis.call('ZADD', waiting(queue), now, call)
+end
+if state == 'DELAYED' then
+  local start_at = tonumber(start) + (start:sub(1, 1) == '+' and now or 0)
+  set('start_at', start_at)
+  delay(call, start_at)
 end
 if piggybacked == '1' then
   set('piggybacked', '1')

@@ -10,9 +10,14 @@ local function key(kind, call)
   return index(kind) .. ':' .. call
 end
 
+-- The tenant whose call it is; nil if it has none.
+local function owner_of(call)
+  return call:match('^([^/]+)/')
+end
+
 -- The index of the calls of the call's owner; nil if it has none.
 local function calls_of_owner(call)
-  local owner = call:match('^([^/]+)/')
+  local owner = owner_of(call)
   return owner and index('calls') .. ':' .. owner
 end
 

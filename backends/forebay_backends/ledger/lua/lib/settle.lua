@@ -50,6 +50,7 @@ local function settle(call, event, reason, outcome, r, response, announce_above)
   if r.request_count then redis.call('DEL', key('inputs', call)) end
   redis.call('ZREM', index('due'), call)
   if NEXT[r.state].claim then leave_queue(call, r) end
+  if NEXT[r.state].start then end_delay(call) end
   local retention = number(r.retention_ms)
   local size = RECORD_BYTES + number(r.item_bytes) - number(r.trimmed_bytes)
     + #(r.operation_metadata or '')
@@ -72,8 +73,9 @@ end
 
 -- Deletes the record and all that belongs to it; returns the bytes that it counted as.
 local function drop(call)
-  local r = read(call, {'queue', 'piggybacked'})
+  local r = read(call, {'queue', 'piggybacked', 'start_at'})
   if r.queue then leave_queue(call, r) end
+  if r.start_at then end_delay(call) end
   remove_from_indexes(call)
   redis.call('DEL', key('call', call), key('inputs', call), key('items', call),
     key('observers', call))

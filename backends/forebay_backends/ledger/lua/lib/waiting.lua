@@ -14,11 +14,37 @@ local function leave_queue(call, r)
   return sent
 end
 
+-- Delayed calls: a sorted set by when they are due, and their number by tenant.
+local function delay(call, start_at)
+  redis.call('ZADD', index('delayed'), start_at, call)
+  local owner = owner_of(call)
+  if owner then redis.call('HINCRBY', index('delayed_of'), owner, 1) end
+end
+
+-- The call is delayed no more; whether it was.
+local function end_delay(call)
+  if redis.call('ZREM', index('delayed'), call) == 0 then return false end
+  local owner = owner_of(call)
+  if owner and redis.call('HINCRBY', index('delayed_of'), owner, -1) < 1 then
+    redis.call('HDEL', index('delayed_of'), owner)
+  end
+  return true
+end
+
 -- A gateway holds back the call's message: it has none yet. The time in the set is that of the last
 -- renewal of the hold.
 local function hold(call, queue)
   redis.call('HSET', key('call', call), 'held', '1', 'piggybacked', '1')
   redis.call('HINCRBY', index('piggybacked'), queue, 1)
+end
+
+-- Puts the call into its queue by an event; sent: as in the queue's set; r: its state, queue and
+-- queue_wait_ms.
+local function enter_queue(call, r, event, sent)
+  local now = now_ms()
+  redis.call('HSET', key('call', call), 'state', NEXT[r.state][event], 'queued_at', now,
+    'queue_wait_until', now + number(r.queue_wait_ms))
+  redis.call('ZADD', waiting(r.queue), sent, call)
 end
 
 -- The message of a held call is sent: its own, or another call's names it.

@@ -18,10 +18,7 @@ if r.live_requests then
   announce_requests(call, r, r.request_count)
   return {'OK'}
 end
-local now = now_ms()
-redis.call('HSET', key('call', call), 'state', NEXT[r.state].complete, 'queued_at', now,
-  'queue_wait_until', now + number(r.queue_wait_ms))
-redis.call('ZADD', waiting(r.queue), now, call)
+enter_queue(call, r, 'complete', now_ms())
 if held then hold(call, r.queue) end
 schedule(call)
 if list ~= '' then push(list, message) end

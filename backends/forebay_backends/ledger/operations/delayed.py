@@ -1,0 +1,88 @@
+"""Operations on delayed calls, which are accepted now and start later.
+
+Such a call is in no queue: it has a place in a sorted set, by when it is due. Any gateway may start
+a call that is due; the script lets one of them do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay_backends.ledger.keys import CallKey, partition_prefix
+from forebay_backends.ledger.operations.base import (
+    Operation,
+    Push,
+    Refused,
+    about,
+    milliseconds,
+    parse_refused,
+)
+from forebay_backends.ledger.operations.held import HeldCall
+
+MOST_A_PARTITION = 500
+_WORDS = 7
+
+
+@dataclass(frozen=True)
+class DelayedCall:
+    """A delayed call that is due in `in_s` seconds, and what its message needs."""
+
+    held: HeldCall
+    in_s: float
+
+    @property
+    def call(self) -> CallKey:
+        return self.held.call
+
+
+@dataclass(frozen=True)
+class DelayedCount:
+    """How many calls are delayed: all, and those of a tenant."""
+
+    all: int = 0
+    of_owner: int = 0
+
+    def __add__(self, other: DelayedCount) -> DelayedCount:
+        return DelayedCount(self.all + other.all, self.of_owner + other.of_owner)
+
+
+def due_calls(
+    partition: int, within_s: float, limit: int = MOST_A_PARTITION
+) -> Operation[list[DelayedCall]]:
+    """The delayed calls of a partition that are due within that time, the soonest first."""
+    return Operation(
+        "delayed/due",
+        partition_prefix(partition),
+        (milliseconds(within_s), limit),
+        lambda reply: [
+            _delayed_call([word.decode() for word in reply[n : n + _WORDS]])
+            for n in range(0, len(reply), _WORDS)
+        ],
+    )
+
+
+def start(call: CallKey, push: Push, *, held: bool = False) -> Operation[Refused | None]:
+    """Queues a call that is due; pushes its message if the broker is the ledger's server.
+
+    The gateway sends the message of a `held` call later; see `held.py`. Otherwise, without a push,
+    it must send the message and run `mark_resent`. Refused with DELAYED if the call is not due yet,
+    and with another state if it was started or has ended.
+    """
+    return about(call, "delayed/start", parse_refused, push.queue_list, push.message, int(held))
+
+
+def count_delayed(partition: int, owner: str = "") -> Operation[DelayedCount]:
+    """How many calls of a partition are delayed."""
+    return Operation(
+        "delayed/count",
+        partition_prefix(partition),
+        (owner,),
+        lambda reply: DelayedCount(int(reply[0]), int(reply[1])),
+    )
+
+
+def _delayed_call(words: Sequence[str]) -> DelayedCall:
+    call, in_ms, attempt, task, queue, priority, method = words
+    held = HeldCall(CallKey.parse(call), queue, int(attempt), task, int(priority), method)
+    return DelayedCall(held, float(in_ms) / 1000)
