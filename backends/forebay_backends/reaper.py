@@ -2,7 +2,8 @@
 
 Once a second an expiring key elects one of these processes. It ends calls whose time is up,
 deletes records that are past their retention or over the ledger's byte cap, and resends the
-messages of calls whose lease expired or whose message was lost. Repairing twice does no harm.
+messages of calls whose lease expired or whose message was lost, and tells tasks of the ends of
+calls. Repairing twice does no harm.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import call_message
+from forebay_backends.end_notices import EndNotices
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
@@ -79,6 +81,7 @@ class Reaper:
         )
         self._retention_bytes = retention_bytes
         self._expected_clock = ExpectedClock()
+        self._end_notices = EndNotices(ledger, broker)
 
     async def repair(self, queues: Collection[str]) -> None:
         """Repairs everything once, unless another process did so just now.
@@ -93,8 +96,10 @@ class Reaper:
             return
         consumed = consumed_queues(await live_workers(self._ledger))
         swept = await self._sweep(consumed)
+        waiting_ends = [partition.ends for partition in swept]
         await self._evict_over_cap(swept, consumed)
         await self._resend_lost(sorted(queues))
+        await self._end_notices.send(waiting_ends)
 
     async def _sweep(self, consumed: Collection[str]) -> list[Swept]:
         expected_ms = self._expected_clock.now_ms()

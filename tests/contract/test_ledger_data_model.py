@@ -108,6 +108,7 @@ def accepted(
         run_limit_s=300.0,
         window_bytes=WINDOW_BYTES,
         idle_s=60.0,
+        on_end=b"on_end",
         **changes,
     )
     call = new_key("acme")

@@ -38,6 +38,7 @@ LAYERS = (
     "forebay_workers.handler forebay_workers.celery_hooks",
     "forebay_workers.servicers forebay_workers.supervised forebay_workers.native",
     "forebay_backends.reaper forebay_backends.settings",
+    "forebay_backends.end_notices",
     "forebay_backends.broker forebay_backends.embedded",
     "forebay_backends.ledger",
     "forebay_backends.urls",

@@ -82,7 +82,7 @@ class Message(Protocol):
 
 @dataclass(frozen=True)
 class TaskMessage:
-    """The message of durable or ephemeral calls; `priority` is 0 to 9, 9 the most urgent.
+    """A message of ours; `priority` is 0 to 9, 9 the most urgent, None as of Celery's own callers.
 
     `expires_ms`: from then on, by the ledger's clock, none of its calls begins; 0: no such time, or
     the ledger knows it.
@@ -91,9 +91,10 @@ class TaskMessage:
     id: str
     task: str
     queue: str
-    priority: int
+    priority: int | None
     kwargs: dict[str, Any]
     expires_ms: int = 0
+    args: tuple[Any, ...] = ()
 
     reply_to: ClassVar[str] = ""
     max_queue_s: ClassVar[None] = None
@@ -126,7 +127,7 @@ class TaskMessage:
     @property
     def payload(self) -> list[Any]:
         """The body of protocol 2 before it is serialized: args, kwargs, embed."""
-        return [[], self.kwargs, EMBED]
+        return [[*self.args], self.kwargs, EMBED]
 
     @property
     def body(self) -> bytes:

@@ -218,6 +218,13 @@ KEYS = (
         "By tenant: how many of its calls are delayed; none for calls without an owner",
     ),
     KeyPattern("forebay:{N}:done", "zset", "all", "", "Ended calls, by the end of their retention"),
+    KeyPattern(
+        "forebay:{N}:ends",
+        "zset",
+        "all",
+        "",
+        "Ends of calls that tasks are yet to be told of, by when to send the message; see `ends.py`",
+    ),
     KeyPattern("forebay:{N}:size", "hash", "all", "", "Bytes that each ended call holds"),
     KeyPattern("forebay:{N}:bytes", "string", "all", "", "Bytes that all ended calls hold"),
     KeyPattern(

@@ -86,6 +86,13 @@ FIELDS = (
         "1: a gateway holds the task message back, in the queue of the call's tenant",
         of_claim=True,
     ),
+    Field(
+        "on_end",
+        _BYTES,
+        ACTIVE,
+        "gateway",
+        "The task that is told of the end, a `forebay.v1.OnEnd`; unset: none is",
+    ),
     # Its state.
     Field("state", _TEXT, ALL, "all", "State of the call"),
     Field("reason", _TEXT, ENDED, "all", "Reason of a failure; empty if there is none"),

@@ -51,7 +51,12 @@ class Seals:
             request=seal(new.request, "request", call, new.method),
             metadata=seal(new.metadata, "metadata", call, new.method),
             caller=seal(new.caller, "caller", call, new.method),
+            on_end=seal(new.on_end, "task of the end", call, new.method) if new.on_end else b"",
         )
+
+    def on_end(self, call: CallKey, method: str, sealed: bytes) -> bytes:
+        """The task that is told of the call's end, opened; raises SignatureError."""
+        return self.keyring.open(sealed, "task of the end", call, method)
 
     def begun(self, call: CallKey, begun: Begun) -> Begun:
         """The part of the record that a worker gets, opened; raises ItemsLost if it was altered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forebay.routes import Method
+from forebay.v1 import route_pb2
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings
 from forebay_gateway.rpc.options import CallOptions
@@ -48,7 +49,15 @@ def new_call(
         traceparent=traceparent,
         caller=caller,
         start=options.start,
+        on_end=_on_end(method),
     )
+
+
+def _on_end(method: Method) -> bytes:
+    on_end = method.route.on_end
+    if on_end is None:
+        return b""
+    return route_pb2.OnEnd(task=on_end.task, queue=on_end.queue).SerializeToString()
 
 
 def request_limit_bytes(method: Method, settings: Settings) -> int:

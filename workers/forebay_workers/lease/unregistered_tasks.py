@@ -18,6 +18,7 @@ from typing import Any
 from forebay.errors import TaskUnknown
 from forebay.v1 import call_pb2
 from forebay_backends.broker.base import Broker
+from forebay_backends.broker.end_messages import EndMessage
 from forebay_backends.broker.task_messages import ORIGIN, TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import reply_frame
@@ -38,7 +39,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dropped:
-    """A message of ours that Celery dropped; `message` is ready to be sent again."""
+    """A message of ours that Celery dropped; `message` is ready to be sent again.
+
+    It names calls, has a batch, or tells of the end of a call.
+    """
 
     message: TaskMessage
     attempts: Sequence[Attempt]
@@ -59,8 +63,8 @@ class DroppedMessages:
         try:
             if message.headers.get("origin") != ORIGIN:
                 return
-            _, kwargs, _ = message.payload
-            self._new.put(_dropped(message, name, kwargs, self._redis_broker))
+            args, kwargs, _ = message.payload
+            self._new.put(_dropped(message, name, args, kwargs, self._redis_broker))
         except Exception as error:  # anyone may write to the queue; consuming must go on
             kind = type(error).__name__
             _log.warning("a message for task %r is not Forebay's: %s", name, kind)
@@ -85,9 +89,15 @@ class DroppedMessages:
             self._pending.remove(dropped)
 
 
-def _dropped(message: Any, name: str, kwargs: dict[str, Any], redis_broker: bool) -> Dropped:
+def _dropped(
+    message: Any, name: str, args: list[Any], kwargs: dict[str, Any], redis_broker: bool
+) -> Dropped:
     batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"])) if "batch" in kwargs else None
     priority = int(message.properties.get("priority") or 0)
+    if args:
+        queue = message.delivery_info["routing_key"]
+        told = EndMessage(message.headers["id"], name, queue, None, {}, args=tuple(args))
+        return Dropped(told, (), None)
     resent = TaskMessage(
         message.headers["id"],
         name,
@@ -106,16 +116,20 @@ async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
         message.task,
         message.queue,
     )
-    if dropped.batch is not None:
+    if dropped.batch is not None or message.args:
         await broker.send(message)
     for call, attempt in dropped.attempts:
         await broker.send(
             call_message(
-                call, attempt, task=message.task, queue=message.queue, priority=message.priority
+                call,
+                attempt,
+                task=message.task,
+                queue=message.queue,
+                priority=message.priority or 0,
             )
         )
         unclaimed = UnclaimedCall(
-            call, attempt, message.task, message.queue, message.priority, 0, overtaken=False
+            call, attempt, message.task, message.queue, message.priority or 0, 0, overtaken=False
         )
         await ledger.run(mark_resent(unclaimed))
 

@@ -50,7 +50,7 @@ class Start:
 class NewCall:
     """The record of a new call. Times in seconds; None if there is no limit.
 
-    A call with a `start` is delayed until then.
+    A call with a `start` is delayed until then. `on_end` is a serialized `forebay.v1.OnEnd`.
     """
 
     method: str
@@ -78,6 +78,7 @@ class NewCall:
     traceparent: str = ""
     caller: bytes = b""
     start: Start | None = None
+    on_end: bytes = b""
 
     @property
     def is_queued_at_once(self) -> bool:
@@ -172,6 +173,7 @@ def _unset_if_default(new: NewCall) -> dict[str, Argument]:
         "priority": new.priority,
         "metadata": new.metadata,
         "caller": new.caller,
+        "on_end": new.on_end,
         "run_limit_ms": milliseconds(new.run_limit_s, at_least=1),
         "linger_ms": milliseconds(new.linger_s),
         "detach": int(new.detach),

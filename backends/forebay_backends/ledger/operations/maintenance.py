@@ -27,7 +27,7 @@ class Swept:
     """The result of sweeping one partition, and the bytes that its ended calls hold.
 
     `clock_ms` is the partition's clock; None if the sweep could not tell a step from an outage.
-    `lapses` are the attempts whose workers were lost.
+    `lapses` are the attempts whose workers were lost, `ends` those that tasks are to be told of.
     """
 
     reviewed: int
@@ -36,6 +36,7 @@ class Swept:
     oldest_ms: int | None
     clock_ms: int | None = None
     lapses: tuple[Lapse, ...] = ()
+    ends: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _backlog(queue: str, found: Sequence[bytes] | bytes) -> QueueBacklog:
 
 
 def _swept(reply: Sequence[Any]) -> Swept:
-    reviewed, dropped, held, oldest, clock, lapses = reply
+    reviewed, dropped, held, oldest, clock, lapses, ends = reply
     return Swept(
         int(reviewed),
         int(dropped),
@@ -163,4 +164,5 @@ def _swept(reply: Sequence[Any]) -> Swept:
         int(float(oldest)) if oldest else None,
         int(float(clock)) if clock else None,
         parse_lapses(lapses),
+        int(ends),
     )

@@ -14,13 +14,14 @@ from forebay.routes.methods import (
     services_of,
 )
 from forebay.routes.problems import RouteError
-from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
+from forebay.routes.route import HIGHEST_PRIORITY, Limits, OnEnd, Route
 
 __all__ = [
     "HIGHEST_PRIORITY",
     "NO_ROUTES",
     "Limits",
     "Method",
+    "OnEnd",
     "Route",
     "RouteError",
     "RouteFile",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -117,6 +117,7 @@ def read_methods(
             problems += [f"{where}: {descriptor.full_name}: {problem}" for problem in found]
             if not method.application:
                 method_of_task.setdefault(method.route.task, method.name)
+    problems += _told_methods(methods, method_of_task)
     if further_problems is not None:
         problems += further_problems(methods)
     if problems:
@@ -219,6 +220,17 @@ def _file_problems(descriptor: MethodDescriptor, given: FileRoute | None) -> Ite
     if given.idempotency_level and descriptor.GetOptions().HasField("idempotency_level"):
         yield f"`idempotency_level` is set in {file}; remove it here"
     yield from given.problems
+
+
+def _told_methods(methods: Iterable[Method], method_of_task: Mapping[str, str]) -> Iterator[str]:
+    """A line for each `on_end` that names the task of a method: its argument is no call."""
+    for method in methods:
+        on_end = method.route.on_end
+        if on_end is not None and on_end.task in method_of_task:
+            yield (
+                f"{method.name}: `on_end` names task {on_end.task!r}, which belongs to "
+                f"{method_of_task[on_end.task]}; set another task"
+            )
 
 
 def _unknown_methods(service: ServiceDescriptor, routes: RouteFile) -> Iterator[str]:

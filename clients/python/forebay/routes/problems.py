@@ -14,7 +14,7 @@ from forebay.routes.fields import suggestion
 from forebay.routes.operations import operation_problems
 from forebay.routes.plain import PlainTask
 from forebay.routes.plain_problems import plain_form_problems
-from forebay.routes.route import HIGHEST_PRIORITY, Limits, Route
+from forebay.routes.route import HIGHEST_PRIORITY, Limits, OnEnd, Route
 from forebay.v1 import route_pb2
 
 _NEVER_KEPT = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
@@ -44,6 +44,7 @@ def route_problems(
     """
     yield from _unknown_fields("the route", option)
     yield from _unknown_fields("`limits`", option.limits)
+    yield from _unknown_fields("`on_end`", option.on_end)
     yield from _task_problems(route, method_of_task)
     yield from _kind_problems(method, route)
     yield from operation_problems(method, option, route)
@@ -59,6 +60,8 @@ def route_problems(
     yield from _transient_problems(method, route.transient)
     yield from _metadata_problems(route.metadata)
     yield from _limit_problems(route.limits)
+    if route.on_end is not None:
+        yield from _on_end_problems(route, route.on_end)
     if route.requires and not _PERMISSION.fullmatch(route.requires):
         yield (
             f"`requires` is {route.requires!r}; set a permission, which is words of letters, "
@@ -121,6 +124,20 @@ def _transient_problems(method: MethodDescriptor, transient: str) -> Iterator[st
             f"`transient` names {transient!r}, which is not a field of a oneof of "
             f"{method.output_type.full_name}; "
             f"{'set one of ' + ', '.join(names) if names else 'remove it'}"
+        )
+
+
+def _on_end_problems(route: Route, on_end: OnEnd) -> Iterator[str]:
+    if not on_end.task:
+        yield "`on_end` has no `task`; set the name of a Celery task"
+    if not on_end.queue:
+        yield "`on_end` has no `queue`; set the name of a Celery queue"
+    if route.ephemeral:
+        yield "`on_end` is for calls with a record in the ledger; remove it or `ephemeral`"
+    if route.plain is not None:
+        yield (
+            "`on_end` is for calls with a record in the ledger, which plain tasks have not; remove "
+            "it, and let the task itself start the other (Celery's `link`)"
         )
 
 

@@ -28,6 +28,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class OnEnd:
+    """The Celery task that is told of the end of each call, and its queue."""
+
+    task: str
+    queue: str
+
+
+@dataclass(frozen=True)
 class Route:
     """The Celery task and queue of a method, and the policy of its calls.
 
@@ -50,6 +58,7 @@ class Route:
     plain: PlainTask | None = None
     requires: str = ""
     """Empty: the method's full name."""
+    on_end: OnEnd | None = None
 
 
 def read_route(option: route_pb2.Route) -> Route:
@@ -70,7 +79,14 @@ def read_route(option: route_pb2.Route) -> Route:
         caller_chooses_on_disconnect=option.caller_chooses_on_disconnect,
         plain=read_plain_task(option),
         requires=option.requires,
+        on_end=_on_end(option),
     )
+
+
+def _on_end(option: route_pb2.Route) -> OnEnd | None:
+    if not option.HasField("on_end"):
+        return None
+    return OnEnd(option.on_end.task, option.on_end.queue)
 
 
 def _limits(option: route_pb2.Limits) -> Limits:

@@ -77,6 +77,7 @@ class Route(_message.Message):
     CALLER_CHOOSES_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     PLAIN_FIELD_NUMBER: _builtins.int
     REQUIRES_FIELD_NUMBER: _builtins.int
+    ON_END_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """The name of the Celery task, such as "add_module.tasks.add". Required."""
     queue: _builtins.str
@@ -143,6 +144,12 @@ class Route(_message.Message):
         task is a handler of Forebay's workers.
         """
 
+    @_builtins.property
+    def on_end(self) -> Global___OnEnd:
+        """A Celery task that is sent when a call has ended, in whatever state: `docs/on-end.md` has its
+        argument. Not for ephemeral methods, nor for plain tasks. Unset: none.
+        """
+
     def __init__(
         self,
         *,
@@ -161,14 +168,43 @@ class Route(_message.Message):
         caller_chooses_on_disconnect: _builtins.bool = ...,
         plain: Global___PlainTask | None = ...,
         requires: _builtins.str = ...,
+        on_end: Global___OnEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "plain", b"plain"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "on_end", b"on_end", "plain", b"plain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "plain", b"plain", "priority", b"priority", "queue", b"queue", "requires", b"requires", "task", b"task", "transient", b"transient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "on_end", b"on_end", "plain", b"plain", "priority", b"priority", "queue", b"queue", "requires", b"requires", "task", b"task", "transient", b"transient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class OnEnd(_message.Message):
+    """The task that is told of the end of each call. It gets one argument, a dict, and its result is
+    ignored. It is sent at least once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """The name of the Celery task, such as "shop.tasks.order_ended"; not that of a method. Required."""
+    queue: _builtins.str
+    """The name of the Celery queue, on the broker of the calls. Required."""
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        queue: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OnEnd: _TypeAlias = OnEnd  # noqa: Y015
 
 @_typing.final
 class PlainTask(_message.Message):

@@ -50,7 +50,10 @@ def acl(more: Sequence[str], gateway_user: str, worker_user: str, *, rabbitmq: b
         methods = load_methods(settings)
     except (SettingsError, RouteError) as error:
         raise click.ClickException(str(error)) from error
-    queues = sorted({method.route.queue for method in methods if not method.is_plain} | {*more})
+    told = {method.route.on_end.queue for method in methods if method.route.on_end is not None}
+    queues = sorted(
+        {method.route.queue for method in methods if not method.is_plain} | told | {*more}
+    )
     users = _Users(gateway_user, worker_user)
     lines = _rabbitmq(settings, queues, users) if rabbitmq else _redis(settings, queues, users)
     click.echo("\n".join(lines))

@@ -240,10 +240,12 @@ def test_a_sweep_names_its_partition_and_the_queues_in_one_order() -> None:
 @pytest.mark.parametrize(("oldest", "ms"), [(b"", None), (b"1700000000123", 1700000000123)])
 def test_a_sweep_reports_its_work(oldest: bytes, ms: int | None) -> None:
     parse: Callable[[list[bytes]], Swept] = sweep(0, ()).parse
-    assert parse([b"4", b"2", b"1000", oldest, b"", []]) == Swept(4, 2, 1000, ms, None)
+    assert parse([b"4", b"2", b"1000", oldest, b"", [], b"0"]) == Swept(4, 2, 1000, ms, None)
     lost = [b"add", b"1", b"mat_mul", b"0"]
     lapses = (Lapse("add", runs_again=True), Lapse("mat_mul", runs_again=False))
-    assert parse([b"4", b"2", b"1000", oldest, b"17", lost]) == Swept(4, 2, 1000, ms, 17, lapses)
+    assert parse([b"4", b"2", b"1000", oldest, b"17", lost, b"3"]) == Swept(
+        4, 2, 1000, ms, 17, lapses, 3
+    )
 
 
 def test_an_eviction_returns_the_freed_bytes() -> None:

@@ -21,9 +21,20 @@ end
 
 local SETTLE_FIELDS = {
   'state', 'attempt', 'worker', 'control_channel', 'queue', 'retention_ms', 'item_bytes',
-  'trimmed_bytes', 'item_count', 'queued_at', 'begun_at', 'piggybacked', 'request_count',
+  'trimmed_bytes', 'item_count', 'queued_at', 'begun_at', 'piggybacked', 'request_count', 'on_end',
   'operation_metadata', unpack(WATCH_FIELDS)
 }
+
+-- Keeps the end of a call for the process that tells the task of its route: the entry outlives the
+-- record. r: its on_end, attempt, queued_at and begun_at.
+local function keep_end(call, r, state, reason, now)
+  local more = read(call, {'method', 'created_at', 'start_at'})
+  local words = {
+    call, more.method, state, reason ~= '' and reason or '-', r.attempt, more.created_at,
+    more.start_at or 0, r.queued_at or 0, r.begun_at or 0, now,
+  }
+  redis.call('ZADD', index('ends'), now, table.concat(words, ' ') .. '\n' .. r.on_end)
+end
 
 -- Leads the call to a terminal state by an event; false if the event does not apply. r: the
 -- SETTLE_FIELDS, if they were read. A unary method's response is its only item; its frame has the
@@ -63,6 +74,7 @@ local function settle(call, event, reason, outcome, r, response, announce_above)
   if number(r.item_count) > 0 and not response then
     redis.call('PEXPIRE', key('items', call), retention + 86400000)
   end
+  if r.on_end then keep_end(call, r, state, reason, now) end
   stop_worker(call, r, state)
   r.state, r.reason, r.finished_at = state, reason ~= '' and reason or '-', now
   if not response or #response > announce_above then response = nil end

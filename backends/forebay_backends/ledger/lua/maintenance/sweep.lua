@@ -3,7 +3,8 @@
 --   process that sweeps expects the partition's clock to be; '': it does not know)
 -- Replies: reviewed dropped bytes (that finished calls hold) oldest (ms: when the first of them is
 --   past its retention; '': there is none) clock_ms ('': it is in doubt, and stands still) lapses
---   (of each attempt that was lost: queue, '1' if its call runs again)
+--   (of each attempt that was lost: queue, '1' if its call runs again) ends (that tasks are to be
+--   told of now)
 local limit, queues, expected_ms = ARGV[1], cjson.decode(ARGV[2]), tonumber(ARGV[3])
 
 local clock_ms = set_clock(expected_ms)
@@ -27,4 +28,5 @@ local oldest = redis.call('ZRANGE', index('done'), 0, 0, 'WITHSCORES')
 return {
   tostring(#due), tostring(#done), redis.call('GET', index('bytes')) or '0', oldest[2] or '',
   clock_ms and tostring(clock_ms) or '', lapses,
+  tostring(redis.call('ZCOUNT', index('ends'), '-inf', now)),
 }

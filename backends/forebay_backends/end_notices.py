@@ -1,0 +1,110 @@
+"""Tells tasks of the ends of calls: sends the messages that the ledger keeps for them.
+
+The repair does it, in the process that was elected for it, so that it goes on without gateways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from google.protobuf.message import DecodeError
+
+from forebay.errors import BackendUnavailable
+from forebay.v1 import route_pb2
+from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.broker.base import Broker
+from forebay_backends.broker.end_messages import EndMessage, end_message
+from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.operations.ends import (
+    MOST_AT_ONCE,
+    TAKEN_FOR_S,
+    forget_ends,
+    parse_end,
+    take_ends,
+)
+from forebay_backends.signing.keyring import SignatureError
+
+_MOST_S = TAKEN_FOR_S / 5
+"""In one repair, which has other work too; what is taken is sent long before another process may
+take it."""
+_SENDS_AT_ONCE = 8
+_WARNING_INTERVAL_S = 60.0
+"""Of one queue."""
+
+_log = logging.getLogger(__name__)
+
+
+class EndNotices:
+    """One process's share of the messages."""
+
+    def __init__(self, ledger: Ledger, broker: Broker) -> None:
+        self._ledger = ledger
+        self._broker = broker
+        self._warned_at: dict[str, float] = {}
+        self._outage = OutageLog(
+            _log,
+            "tasks can't be told of the ends of calls; the ledger keeps the messages",
+            "tasks are told of the ends of calls again",
+        )
+
+    async def send(self, counts: Sequence[int]) -> None:
+        """Sends messages, if there are any; `counts` says of each partition how many wait.
+
+        Raises BackendUnavailable if the ledger does not answer.
+        """
+        give_up_at = time.monotonic() + _MOST_S
+        for partition in (number for number, count in enumerate(counts) if count):
+            taken = MOST_AT_ONCE
+            while taken == MOST_AT_ONCE and time.monotonic() < give_up_at:
+                entries = await self._ledger.run(take_ends(partition))
+                taken = len(entries)
+                for first in range(0, taken, _SENDS_AT_ONCE):
+                    if not await self._sent(partition, entries[first : first + _SENDS_AT_ONCE]):
+                        return
+
+    async def _sent(self, partition: int, entries: Sequence[bytes]) -> bool:
+        """Sends messages, and forgets those that need no other try; False if no broker answers."""
+        results = await asyncio.gather(*map(self._send, entries), return_exceptions=True)
+        done = [entry for entry, result in zip(entries, results, strict=True) if result is True]
+        if done:
+            await self._ledger.run(forget_ends(partition, done))
+        for result in results:
+            if isinstance(result, BackendUnavailable):
+                self._outage.failed(result)
+                return False
+            if isinstance(result, BaseException):
+                raise result
+        if done:
+            self._outage.succeeded()
+        return True
+
+    async def _send(self, entry: bytes) -> bool:
+        """Whether the message is on the broker, or can never be sent."""
+        message = self._message(entry)
+        if message is None or await self._broker.send(message):
+            return True
+        now = time.monotonic()
+        if now - self._warned_at.get(message.queue, -_WARNING_INTERVAL_S) >= _WARNING_INTERVAL_S:
+            self._warned_at[message.queue] = now
+            _log.warning(
+                "the task %s can't be told of the ends of calls: the queue %r does not exist; "
+                "start a worker of it",
+                *(message.task, message.queue),
+            )
+        return False
+
+    def _message(self, entry: bytes) -> EndMessage | None:
+        """None if the ledger's entry was altered."""
+        seals = self._ledger.seals
+        try:
+            end = parse_end(entry)
+            opened = seals.on_end(end.call, end.method, end.on_end)
+            return end_message(end, route_pb2.OnEnd.FromString(opened))
+        except SignatureError as error:
+            seals.keyring.refused(error)
+        except (ValueError, DecodeError) as error:  # the entry may have anything in it
+            _log.error("the end of a call can't be read: %s", type(error).__name__)
+        return None

@@ -1,0 +1,78 @@
+"""Operations on the ends of calls that tasks are told of.
+
+The script that ends a call of a route with `on_end` keeps an entry beside the record, which it
+outlives. A process takes entries for a lease, sends their messages, and has the ledger forget
+them. If it dies in between, another one sends the messages again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay_backends.ledger.keys import CallKey, partition_prefix
+from forebay_backends.ledger.lifecycle import State
+from forebay_backends.ledger.operations.base import Operation
+
+TAKEN_FOR_S = 5.0
+MOST_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class KeptEnd:
+    """The end of a call, and the task that is to be told, as the gateway sealed it.
+
+    Times in ms of the ledger's clock, 0 if they never came.
+    """
+
+    call: CallKey
+    method: str
+    state: State
+    reason: str
+    attempt: int
+    created_ms: int
+    start_ms: int
+    queued_ms: int
+    begun_ms: int
+    finished_ms: int
+    on_end: bytes
+
+
+def take_ends(partition: int, limit: int = MOST_AT_ONCE) -> Operation[list[bytes]]:
+    """Takes the entries of a partition, for `TAKEN_FOR_S`."""
+    return Operation(
+        "ends/take",
+        partition_prefix(partition),
+        (round(TAKEN_FOR_S * 1000), limit),
+        list,
+    )
+
+
+def forget_ends(partition: int, entries: Sequence[bytes]) -> Operation[None]:
+    """The tasks were told."""
+    return Operation(
+        "ends/forget",
+        partition_prefix(partition),
+        tuple(entries),
+        lambda reply: None,
+    )
+
+
+def parse_end(entry: bytes) -> KeptEnd:
+    """Parses an entry; raises ValueError for one that no script of this version made."""
+    head, _, on_end = entry.partition(b"\n")
+    call, method, state, reason, *numbers = head.decode().split(" ")
+    attempt, created, start, queued, begun, finished = map(int, numbers)
+    return KeptEnd(
+        CallKey.parse(call),
+        method,
+        State(state),
+        "" if reason == "-" else reason,
+        attempt,
+        created,
+        start,
+        queued,
+        begun,
+        finished,
+        on_end,
+    )
