@@ -26,6 +26,7 @@ from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.certificate_checks import certificate_findings
+from forebay_gateway.cli.end_task_checks import end_task_findings
 from forebay_gateway.cli.finding import Finding
 from forebay_gateway.cli.identity_checks import identity_findings
 from forebay_gateway.cli.plain_checks import (
@@ -84,6 +85,7 @@ async def examine(
             served = served_methods(ours, workers, {})
         names = {method.name for method in ours}
         findings += _workers([method for method in served if method.name in names])
+        findings += await end_task_findings(settings, ours, workers or ())
     gateways = [await _gateway(one, target) for one in read_targets(target.addresses)]
     if all(gateway.good for gateway in gateways):
         findings = [_with_other_settings(finding) for finding in findings]

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
-from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_gateway.cli.finding import Finding
 from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind
-from forebay_gateway.plain.brokers.base import listening
-from forebay_gateway.plain.brokers.celery_messages import Reply
-from forebay_gateway.plain.brokers.choice import make_plain_broker
-from forebay_gateway.plain.inspection import PlainWorkers
+from forebay_gateway.plain.asking import asked_workers
 from forebay_gateway.server.methods import applications_of
 
-_CONNECT_TIMEOUT_S = 5.0
-_MAX_REPLY_BYTES = 4 << 20
 _ROUNDS = 2
 """Busy workers may answer late."""
 
@@ -50,34 +43,21 @@ async def consumers_of_application(
     application: CeleryApplication, methods: Sequence[Method]
 ) -> Mapping[str, Consumers] | None:
     """The workers of each of the application's methods; None if its broker is unavailable."""
-    reply_queue = f"forebay.reply.inspect-{os.urandom(8).hex()}"
-    workers: PlainWorkers
-
-    def on_reply(reply: Reply) -> None:
-        workers.on_reply(reply)
-
-    broker = make_plain_broker(application, reply_queue, on_reply)
-    workers = PlainWorkers(broker, reply_queue, application, _MAX_REPLY_BYTES)
-    reading = asyncio.create_task(broker.listen())
     try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            await listening(broker)
-        for _ in range(_ROUNDS):
-            await workers.inspect()
-            found = {
-                method.name: workers.consumers_of(method)
-                for method in methods
-                if method.is_plain and method.application == application.name
-            }
-            kinds = {problem.kind for one in found.values() for problem in one.problems}
-            if ProblemKind.NO_CONSUMER not in kinds:
-                break
-        return found
+        async with asked_workers(application) as workers:
+            for _ in range(_ROUNDS):
+                await workers.inspect()
+                found = {
+                    method.name: workers.consumers_of(method)
+                    for method in methods
+                    if method.is_plain and method.application == application.name
+                }
+                kinds = {problem.kind for one in found.values() for problem in one.problems}
+                if ProblemKind.NO_CONSUMER not in kinds:
+                    break
+            return found
     except (BackendUnavailable, TimeoutError):
         return None
-    finally:
-        await cancel_all([reading])
-        await broker.close()
 
 
 def plain_findings(

@@ -103,6 +103,11 @@ class PlainWorkers:
             await asyncio.sleep(REPLY_WAIT_S)
         self.inspected = True
 
+    @property
+    def live(self) -> list[PlainWorker]:
+        """The live workers that have answered."""
+        return self._live(_configured_backend)
+
     def consumers_of(self, method: Method) -> Consumers:
         """The workers that can run the plain method, and their problems; none before `inspect`."""
         if not self.inspected:

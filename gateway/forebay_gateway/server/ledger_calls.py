@@ -33,6 +33,7 @@ from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.uuid7 import uuid7
 from forebay_gateway.scaling.queues import LedgerQueues
+from forebay_gateway.server.end_task_warnings import watch_end_tasks
 from forebay_gateway.server.figures import queue_figures, running_calls
 
 _FIRST_SUBSCRIPTION_S = 5.0
@@ -76,6 +77,7 @@ class LedgerCalls:
         self.channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
         channel = self.channel
         self._methods = methods
+        self._application = settings.application()
         self._is_counting = metrics.counts_rpcs
         self._queues = sorted(queues)
         metrics.read_process.append(self._process_figures)
@@ -132,6 +134,8 @@ class LedgerCalls:
         if self._is_counting:
             yield self.admin.process.watch_activity()
         yield watch_routes(self._methods, self.fleet, version("forebay"))
+        if any(method.route.on_end is not None for method in self._methods):
+            yield watch_end_tasks(self._methods, self.fleet, self._application)
 
     def _process_figures(self) -> Figures:
         health = self.fleet.health
