@@ -59,6 +59,7 @@ FROM_THE_TUTORIAL_ON = (
     "deadlines.md",
     "routes.md",
 )
+ON_DELAYS = ("delayed-calls.md", "on-end.md")
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 IN_TESTS_OF_THEIR_OWN = (
     *("install.md", "redis.md", "settings.md", "plain-tasks.md", "testing.md"),
@@ -120,6 +121,19 @@ def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
         }
         with Reader(tmp_path, environment(), instead) as reader:
             for page in ON_A_FLEET:
+                reader.read(DOCS / page)
+
+
+def test_calls_start_later_and_a_task_is_told_of_their_ends_as_the_pages_say(
+    tmp_path: Path,
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
+            for page in ON_DELAYS:
                 reader.read(DOCS / page)
 
 
@@ -296,7 +310,7 @@ def test_every_page_with_something_to_run_is_read() -> None:
     pages = {page.name for page in DOCS.glob("*.md") if "```" in page.read_text()}
     fences = {page: len(re.findall(r"^ *```", (DOCS / page).read_text(), re.M)) for page in pages}
     assert {page: 2 * len(list(blocks(DOCS / page))) for page in pages} == fences
-    read = (*ON_THEIR_OWN, *FROM_THE_TUTORIAL_ON, *ON_A_FLEET, *IN_TESTS_OF_THEIR_OWN)
+    read = (*ON_THEIR_OWN, *FROM_THE_TUTORIAL_ON, *ON_A_FLEET, *ON_DELAYS, *IN_TESTS_OF_THEIR_OWN)
     assert pages == set(read)
 
 
