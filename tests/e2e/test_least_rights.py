@@ -58,6 +58,8 @@ def calls_of_every_kind(stub: ComputeServiceStub) -> None:
         request = pb.AddRequest(x=4, y=6)
         assert stub.Add(request, timeout=CALL_S, metadata=metadata).sum == 10
     assert list(stub.Factorial(pb.FactorialRequest(n=30), timeout=CALL_S))
+    later = (("forebay-start-after", "300ms"),)
+    assert list(stub.Factorial(pb.FactorialRequest(n=31), timeout=CALL_S, metadata=later))
     operands = pb.MatMulRequest(random=pb.RandomOperands(m=2, n=2))
     assert list(stub.MatMul(iter([operands]), timeout=CALL_S))
     cancelled = stub.Factorial(pb.FactorialRequest(n=500_000), timeout=CALL_S)

@@ -3,4 +3,4 @@
 ABORTS = 404
 """There is no such server."""
 SLEEPS = 1_000_000
-"""Of this and larger ids the difference is how many ms the answer takes; others are found at once."""
+"""From this id on, the difference is how many ms the answer takes; others are found at once."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from forebay.errors import ItemsLost
@@ -14,6 +16,7 @@ from forebay_backends.ledger.outcome import error_of_outcome
 from forebay_backends.ledger.seals import NO_SEALS, Seals
 from forebay_backends.signing.keyring import Keyring, SignatureError
 from forebay_backends.signing.keys import SigningKeys
+from tests.contract.records import new_call
 
 SEALS = Seals(Keyring(SigningKeys({"new": b"n" * 32})))
 A, B = CallKey("a"), CallKey("b")
@@ -114,3 +117,14 @@ def test_a_worker_begins_with_what_a_gateway_wrote() -> None:
         for forged in (b"", b"forged", *others, seal(b"", name, B, "M"), seal(b"", name, A, "N")):
             with pytest.raises(ItemsLost):
                 SEALS.begun(A, begun(**{name: forged}))
+
+
+def test_the_task_of_the_end_opens_for_its_call_and_method_alone() -> None:
+    new = new_call(method="m", on_end=b"task")
+    sealed = SEALS.new_call(A, new).on_end
+    assert SEALS.on_end(A, "m", sealed) == b"task"
+    for call, method in ((B, "m"), (A, "other")):
+        with pytest.raises(SignatureError):
+            SEALS.on_end(call, method, sealed)
+    assert SEALS.new_call(A, replace(new, on_end=b"")).on_end == b"", "it has none"
+    assert NO_SEALS.on_end(A, "m", b"task") == b"task"

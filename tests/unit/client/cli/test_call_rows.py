@@ -148,3 +148,11 @@ def test_an_invalid_message_is_shown_in_base64() -> None:
 
 def test_a_known_message_is_shown_by_its_fields() -> None:
     assert as_json(packed(EchoRequest(text="x", count=2))) == {"text": "x", "count": 2}
+
+
+def test_a_delayed_call_says_when_it_starts() -> None:
+    call = operation(state=call_pb2.CALL_STATE_DELAYED, start_time={"seconds": 1_003_700})
+    assert row(call)["state"] == "DELAYED"
+    assert row(call)["note"] == "starts in 1h0m"
+    assert row(call)["run"] == "-"
+    assert call_json(call)["start_time"] == "1970-01-12T14:48:20Z"

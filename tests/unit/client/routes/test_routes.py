@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.duration_pb2 import Duration
 
-from forebay.routes import Limits, Method, Route, RouteError, read_methods, services_of
+from forebay.routes import Limits, Method, OnEnd, Route, RouteError, read_methods, services_of
 from forebay.v1 import route_pb2
 from tests.unit.samples import COMPUTE, METHODS
 
@@ -230,6 +230,37 @@ def test_a_problem_is_reported_with_file_method_and_field(
     (problem,) = _problems(_method("Run", _route(**fields), streams=streams))
     assert problem.startswith("t.proto: t.Service.Run: ")
     assert names in problem
+
+
+def test_a_route_may_name_a_task_that_is_told_of_ends() -> None:
+    assert _read(_route()).route.on_end is None
+    on_end = route_pb2.OnEnd(task="t.ended", queue="ends")
+    assert _read(_route(on_end=on_end)).route.on_end == OnEnd("t.ended", "ends")
+
+
+@pytest.mark.parametrize(
+    ("on_end", "changes", "expected"),
+    [
+        ({"queue": "q"}, {}, "`on_end` has no `task`"),
+        ({"task": "t"}, {}, "`on_end` has no `queue`"),
+        ({"task": "t", "queue": "q"}, {"ephemeral": True}, "remove it or `ephemeral`"),
+        ({"task": "t", "queue": "q"}, {"plain": {}}, "which plain tasks have not"),
+        ({"task": "t.run", "queue": "q"}, {}, "belongs to t.Service.Run; set another task"),
+    ],
+)
+def test_a_task_that_can_not_be_told_is_refused(
+    on_end: dict[str, str], changes: dict[str, Any], expected: str
+) -> None:
+    route = _route(on_end=route_pb2.OnEnd(**on_end), **changes)
+    (problem,) = _problems(_method("Run", route))
+    assert expected in problem
+    assert "t.Service.Run: " in problem
+
+
+def test_a_field_of_on_end_that_is_not_known_is_refused() -> None:
+    on_end = route_pb2.OnEnd.FromString(b"\x0a\x01t\x12\x01q\x1a\x01x")
+    (problem,) = _problems(_method("Run", _route(on_end=on_end)))
+    assert "`on_end` has a field 3" in problem
 
 
 def test_the_most_urgent_priority_is_9() -> None:

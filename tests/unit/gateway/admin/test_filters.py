@@ -91,7 +91,7 @@ def test_a_filter_matches_the_calls_that_it_describes(text: str, one: Listed, wa
         ("AND", "ends where a comparator"),
         ("state = RUNNING state = QUEUED", "'state' where AND or OR was expected"),
         ("state = RUNNING and done = true", "'and' where AND or OR was expected"),
-        ("state = Running", "'Running': expected one of RECEIVING, QUEUED, RUNNING"),
+        ("state = Running", "'Running': expected one of RECEIVING, DELAYED, QUEUED"),
         ("state > QUEUED", "expected = or !="),
         ("state : QUEUED", "':' where a comparator such as = was expected"),
         ("NOT done = true", "'done' where a comparator"),

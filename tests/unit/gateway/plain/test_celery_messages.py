@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +44,7 @@ def request(message: PlainMessage) -> Request:
     """The task as a Celery worker receives it from kombu's Redis transport."""
     app = Celery("shop", broker="memory://", backend="rpc://", set_as_current=False)
 
-    @app.task(name="shop.add")
+    @app.task(name="shop.add", shared=False)
     def add(*_: Any, **__: Any) -> None: ...
 
     with Connection("memory://") as connection:
@@ -58,7 +59,12 @@ def test_a_worker_takes_the_task_as_one_of_celerys_own() -> None:
     assert (taken.reply_to, taken.correlation_id) == ("replies", "task-1")
     assert taken.expires == MOMENT
     assert taken.time_limits == [2.5, None]
+    assert taken.eta is None
     assert not taken.ignore_result
+
+
+def test_a_worker_keeps_a_task_until_its_eta() -> None:
+    assert request(replace(MESSAGE, eta=MOMENT)).eta == MOMENT
 
 
 def test_metadata_becomes_headers_and_overrides_none_of_celerys() -> None:

@@ -8,6 +8,7 @@ from forebay.errors import InvalidRequest
 from forebay.metadata import to_pairs
 from forebay.routes import read_methods
 from forebay.v1 import call_pb2
+from forebay_backends.ledger.operations.calls import Start
 from forebay_gateway.rpc.options import CallOptions, read_call_options, with_request_id
 from tests.reports.v1 import reports_pb2
 from tests.unit.samples import METHODS, route, violated
@@ -81,6 +82,10 @@ def test_only_the_routes_keys_and_the_trace_context_are_forwarded_in_order() -> 
         ("forebay-priority", "-1"),
         ("forebay-priority", "high"),
         ("forebay-priority", "\u0663"),
+        ("forebay-start-after", "soon"),
+        ("forebay-start-after", "31d"),
+        ("forebay-start-at", "tomorrow"),
+        ("forebay-start-at", "2099-01-01T00:00:00Z"),
         ("forebay-attached", "new"),
         ("forebay-no-such-key", "1"),
     ],
@@ -94,6 +99,15 @@ def test_an_invalid_option_is_refused_with_its_key(key: str, value: str | bytes)
 
 def test_a_key_that_is_given_twice_is_refused() -> None:
     assert _refused(ID, ID) == ["forebay-call-id"]
+
+
+def test_a_call_starts_at_once_unless_its_caller_says_when() -> None:
+    assert read_call_options([ID], route()).start is None
+    past = ("forebay-start-at", "2020-01-01T00:00:00Z")
+    assert read_call_options([past], route()).start is None
+    later = read_call_options([("forebay-start-after", "10m")], route())
+    assert later.start == Start(600.0, is_relative=True)
+    assert _refused(past, ("forebay-start-after", "1m")) == ["forebay-start-at"]
 
 
 def test_resuming_requires_a_call_id() -> None:
