@@ -57,6 +57,10 @@ class ServingSettings(BaseModel):
     routes: Path | None = Field(
         None, description="TOML file with routes for services whose `.proto` has none"
     )
+    caches: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="the `cache` of routes, by the method's full name: replaces that of the option",
+    )
     checks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options for checks, by the method's full name"
     )

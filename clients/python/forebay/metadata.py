@@ -33,6 +33,13 @@ TRACEPARENT = "traceparent"
 of the call's own span."""
 TRACESTATE = "tracestate"
 """Request: W3C trace state, passed to the handler."""
+CACHE_CONTROL = "forebay-cache-control"
+"""Request: for methods with a cache. `no-cache` starts a new run, whose result replaces the kept
+one. `share`, beside a `forebay-call-id`: the call may share a run that has another id, which is
+then in initial metadata. Both: `no-cache, share`."""
+CACHE = "forebay-cache"
+"""Initial: of a call that may share its run. `new` if it began the run, else the state of the run
+when this caller joined it, `running` or `finished`."""
 ATTACHED = "forebay-attached"
 """Initial: the state of the call when this caller attached: `new`, `running` or `finished`."""
 QUEUE_MS = "forebay-queue-ms"

@@ -24,6 +24,8 @@ def load_methods(settings: Settings) -> tuple[Method, ...]:
         applications=settings.applications,
         every_route=True,
         further_problems=None if settings.web_listen is None else binding_problems,
+        caches=settings.caches,
+        retention_s=settings.retention_s,
     )
     own = (*ADMIN_SERVICES, HEALTH_SERVICE, *REFLECTION_SERVICES)
     taken = sorted({method.service for method in methods} & set(own))

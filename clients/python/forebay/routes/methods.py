@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.protobuf.message import Message
 
+from forebay.routes.cache import with_cache
 from forebay.routes.fields import suggestion
 from forebay.routes.file import NO_ROUTES, FileRoute, RouteFile
 from forebay.routes.fingerprints import fingerprint
@@ -90,13 +91,18 @@ def read_methods(
     routes: RouteFile = NO_ROUTES,
     applications: Collection[str] | None = None,
     further_problems: FindProblems | None = None,
+    *,
+    caches: Mapping[str, Mapping[str, Any]] | None = None,
+    retention_s: float | None = None,
 ) -> tuple[Method, ...]:
     """The methods with a route, by option or in the file, in the order of their declaration.
 
-    `applications` are the names that `plain.application` may have; None: any. Raises `RouteError`
-    with all problems if a route can't be served, or if there are `further_problems`. Routes for
-    methods of other services are no problem here.
+    `applications` are the names that `plain.application` may have; None: any. `caches` has tables
+    that replace a route's `cache`, by the method's full name; `retention_s` bounds what a cache may
+    keep, None: it is not known. Raises `RouteError` with all problems if a route can't be served,
+    or if there are `further_problems`. Routes for methods of other services are no problem here.
     """
+    caches = caches or {}
     methods: list[Method] = []
     problems = [f"{routes.name}: {problem}" for problem in routes.problems]
     method_of_task: dict[str, str] = {}
@@ -106,18 +112,23 @@ def read_methods(
             if not is_routed(descriptor, routes):
                 continue
             given = routes.routes.get(descriptor.full_name)
-            method = _read(descriptor, given)
+            option, unfit = with_cache(_option(descriptor, given), caches.get(descriptor.full_name))
+            problems += [f"caches: {descriptor.full_name}: {problem}" for problem in unfit]
+            method = _method(descriptor, option, _level(descriptor, given))
             methods.append(method)
             where = service.file.name if given is None else routes.name
-            option = _option(descriptor, given)
             found = [
                 *_file_problems(descriptor, given),
-                *route_problems(descriptor, option, method.route, method_of_task, applications),
+                *route_problems(
+                    *(descriptor, option, method.route, method_of_task, applications),
+                    *(_level(descriptor, given), retention_s),
+                ),
             ]
             problems += [f"{where}: {descriptor.full_name}: {problem}" for problem in found]
             if not method.application:
                 method_of_task.setdefault(method.route.task, method.name)
     problems += _told_methods(methods, method_of_task)
+    problems += _caches_of_no_method(caches, [method.name for method in methods])
     if further_problems is not None:
         problems += further_problems(methods)
     if problems:
@@ -188,10 +199,18 @@ def _option(descriptor: MethodDescriptor, given: FileRoute | None) -> route_pb2.
     return option
 
 
+def _level(descriptor: MethodDescriptor, given: FileRoute | None) -> int:
+    in_file = 0 if given is None else given.idempotency_level
+    return int(descriptor.GetOptions().idempotency_level) or in_file
+
+
 def _read(descriptor: MethodDescriptor, given: FileRoute | None) -> Method:
+    return _method(descriptor, _option(descriptor, given), _level(descriptor, given))
+
+
+def _method(descriptor: MethodDescriptor, option: route_pb2.Route, level: int) -> Method:
     service = descriptor.containing_service.full_name
-    level = descriptor.GetOptions().idempotency_level or (given.idempotency_level if given else 0)
-    route, operation = read_route(_option(descriptor, given)), read_operation(descriptor)
+    route, operation = read_route(option), read_operation(descriptor)
     if operation is not None:
         route = replace(route, detach=True)  # the caller leaves when it has the operation
     return Method(
@@ -231,6 +250,14 @@ def _told_methods(methods: Iterable[Method], method_of_task: Mapping[str, str]) 
                 f"{method.name}: `on_end` names task {on_end.task!r}, which belongs to "
                 f"{method_of_task[on_end.task]}; set another task"
             )
+
+
+def _caches_of_no_method(caches: Collection[str], names: Collection[str]) -> Iterator[str]:
+    """A line for each cache of a method that has no route here."""
+    for name in caches:
+        if name not in names:
+            hint = suggestion(name, names) or f"; set one of {', '.join(names)}"
+            yield f"caches: {name}: no method of this name is served{hint}"
 
 
 def _unknown_methods(service: ServiceDescriptor, routes: RouteFile) -> Iterator[str]:

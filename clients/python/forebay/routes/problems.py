@@ -10,6 +10,7 @@ from google.protobuf import unknown_fields
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
+from forebay.routes.cache import cache_problems
 from forebay.routes.fields import suggestion
 from forebay.routes.operations import operation_problems
 from forebay.routes.plain import PlainTask
@@ -36,15 +37,19 @@ def route_problems(
     route: Route,
     method_of_task: Mapping[str, str],
     applications: Collection[str] | None,
+    level: int,
+    retention_s: float | None,
 ) -> Iterator[str]:
     """Everything that is wrong with the route that was read from the option.
 
     `method_of_task` has the tasks already taken, `applications` the names of the applications of
-    plain tasks; None if they are not known here.
+    plain tasks; None if they are not known here. `level` is the method's `idempotency_level`,
+    `retention_s` that of the gateway, None if it is not known here.
     """
     yield from _unknown_fields("the route", option)
     yield from _unknown_fields("`limits`", option.limits)
     yield from _unknown_fields("`on_end`", option.on_end)
+    yield from _unknown_fields("`cache`", option.cache)
     yield from _task_problems(route, method_of_task)
     yield from _kind_problems(method, route)
     yield from operation_problems(method, option, route)
@@ -62,6 +67,7 @@ def route_problems(
     yield from _limit_problems(route.limits)
     if route.on_end is not None:
         yield from _on_end_problems(route, route.on_end)
+    yield from cache_problems(method, option, level, retention_s)
     if route.requires and not _PERMISSION.fullmatch(route.requires):
         yield (
             f"`requires` is {route.requires!r}; set a permission, which is words of letters, "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from google.protobuf.duration_pb2 import Duration
 
 from forebay.deadline import clamped_s
+from forebay.routes.cache import Cache, read_cache
 from forebay.routes.plain import PlainTask, read_plain_task
 from forebay.v1 import route_pb2
 
@@ -59,6 +60,7 @@ class Route:
     requires: str = ""
     """Empty: the method's full name."""
     on_end: OnEnd | None = None
+    cache: Cache | None = None
 
 
 def read_route(option: route_pb2.Route) -> Route:
@@ -80,6 +82,7 @@ def read_route(option: route_pb2.Route) -> Route:
         plain=read_plain_task(option),
         requires=option.requires,
         on_end=_on_end(option),
+        cache=read_cache(option),
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
@@ -103,10 +104,12 @@ def read_all_methods(
     *,
     every_route: bool = False,
     further_problems: FindProblems | None = None,
+    caches: Mapping[str, Mapping[str, Any]] | None = None,
+    retention_s: float | None = None,
 ) -> tuple[Method, ...]:
     """The methods of all sources that have a route, by option or in the file `routes`.
 
-    `applications` are the names that `plain.application` may have; None: any. If `every_route` in
+    `applications`, `caches` and `retention_s` are as in `read_methods`. If `every_route` in
     the file must be for one of the sources, because a gateway has no others, one that isn't is a
     problem.
 
@@ -133,7 +136,14 @@ def read_all_methods(
         problems += _unknown_services(sources, file, all_read=len(sources) == len(set(names)))
     methods: tuple[Method, ...] = ()
     try:
-        methods = read_methods(services.values(), file, applications, further_problems)
+        methods = read_methods(
+            services.values(),
+            file,
+            applications,
+            further_problems,
+            caches=caches,
+            retention_s=retention_s,
+        )
     except RouteError as error:
         problems += error.problems
     if problems:

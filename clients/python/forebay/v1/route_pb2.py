@@ -26,7 +26,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/route.proto\x12\nforebay.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x92\x03\n\x05Route\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x11\n\tephemeral\x18\x03 \x01(\x08\x12\x11\n\tmax_batch\x18\x04 \x01(\r\x12/\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x18.forebay.v1.OnDisconnect\x12\x0c\n\x04live\x18\x06 \x01(\x08\x12\x11\n\ttransient\x18\x07 \x01(\t\x12\x15\n\rdeterministic\x18\x08 \x01(\x08\x12\"\n\x06limits\x18\t \x01(\x0b\x32\x12.forebay.v1.Limits\x12\x10\n\x08priority\x18\n \x01(\r\x12\x14\n\x0cmax_priority\x18\x0b \x01(\r\x12\x10\n\x08metadata\x18\x0c \x03(\t\x12$\n\x1c\x63\x61ller_chooses_on_disconnect\x18\r \x01(\x08\x12$\n\x05plain\x18\x0e \x01(\x0b\x32\x15.forebay.v1.PlainTask\x12\x10\n\x08requires\x18\x0f \x01(\t\x12!\n\x06on_end\x18\x11 \x01(\x0b\x32\x11.forebay.v1.OnEnd\"$\n\x05OnEnd\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\"\xcc\x01\n\tPlainTask\x12\x12\n\npositional\x18\x01 \x03(\t\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x11\n\tjson_text\x18\x03 \x01(\x08\x12/\n\nexceptions\x18\x04 \x03(\x0b\x32\x1b.forebay.v1.ExceptionStatus\x12\x12\n\nlet_finish\x18\x05 \x01(\x08\x12\x10\n\x08replaces\x18\x06 \x01(\x08\x12\x0c\n\x04\x61rgs\x18\x07 \x01(\t\x12\x0e\n\x06kwargs\x18\x08 \x01(\t\x12\x13\n\x0b\x61pplication\x18\t \x01(\t\"U\n\x0f\x45xceptionStatus\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0ctell_message\x18\x04 \x01(\x08\"\x9f\x02\n\x06Limits\x12-\n\nqueue_wait\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08run_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12)\n\x06linger\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rrequest_bytes\x18\x05 \x01(\x04\x12\x12\n\nitem_bytes\x18\x06 \x01(\x04\x12\'\n\x04idle\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05stall\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration*a\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01\x12\x18\n\x14ON_DISCONNECT_DETACH\x10\x02:B\n\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x83\x87\x03 \x01(\x0b\x32\x11.forebay.v1.RouteBj\n\nforebay.v1B\nRouteProtoP\x01Z\x14\x66orebay/v1;forebayv1\xa2\x02\x03\x46\x42Y\xaa\x02\nForebay.V1\xba\x02\tForebayV1\xca\x02\nForebay\\V1\xea\x02\x0b\x46orebay::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/route.proto\x12\nforebay.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb4\x03\n\x05Route\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x11\n\tephemeral\x18\x03 \x01(\x08\x12\x11\n\tmax_batch\x18\x04 \x01(\r\x12/\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x18.forebay.v1.OnDisconnect\x12\x0c\n\x04live\x18\x06 \x01(\x08\x12\x11\n\ttransient\x18\x07 \x01(\t\x12\x15\n\rdeterministic\x18\x08 \x01(\x08\x12\"\n\x06limits\x18\t \x01(\x0b\x32\x12.forebay.v1.Limits\x12\x10\n\x08priority\x18\n \x01(\r\x12\x14\n\x0cmax_priority\x18\x0b \x01(\r\x12\x10\n\x08metadata\x18\x0c \x03(\t\x12$\n\x1c\x63\x61ller_chooses_on_disconnect\x18\r \x01(\x08\x12$\n\x05plain\x18\x0e \x01(\x0b\x32\x15.forebay.v1.PlainTask\x12\x10\n\x08requires\x18\x0f \x01(\t\x12 \n\x05\x63\x61\x63he\x18\x10 \x01(\x0b\x32\x11.forebay.v1.Cache\x12!\n\x06on_end\x18\x11 \x01(\x0b\x32\x11.forebay.v1.OnEnd\"$\n\x05OnEnd\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\"\x87\x01\n\x05\x43\x61\x63he\x12&\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x05scope\x18\x02 \x01(\x0e\x32\x16.forebay.v1.CacheScope\x12\x15\n\rignore_fields\x18\x03 \x03(\t\x12\x18\n\x10only_with_fields\x18\x04 \x03(\t\"\xcc\x01\n\tPlainTask\x12\x12\n\npositional\x18\x01 \x03(\t\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x11\n\tjson_text\x18\x03 \x01(\x08\x12/\n\nexceptions\x18\x04 \x03(\x0b\x32\x1b.forebay.v1.ExceptionStatus\x12\x12\n\nlet_finish\x18\x05 \x01(\x08\x12\x10\n\x08replaces\x18\x06 \x01(\x08\x12\x0c\n\x04\x61rgs\x18\x07 \x01(\t\x12\x0e\n\x06kwargs\x18\x08 \x01(\t\x12\x13\n\x0b\x61pplication\x18\t \x01(\t\"U\n\x0f\x45xceptionStatus\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0ctell_message\x18\x04 \x01(\x08\"\x9f\x02\n\x06Limits\x12-\n\nqueue_wait\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08run_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12)\n\x06linger\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rrequest_bytes\x18\x05 \x01(\x04\x12\x12\n\nitem_bytes\x18\x06 \x01(\x04\x12\'\n\x04idle\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05stall\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration*[\n\nCacheScope\x12\x1b\n\x17\x43\x41\x43HE_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41\x43HE_SCOPE_TENANT\x10\x01\x12\x18\n\x14\x43\x41\x43HE_SCOPE_EVERYONE\x10\x02*a\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01\x12\x18\n\x14ON_DISCONNECT_DETACH\x10\x02:B\n\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x83\x87\x03 \x01(\x0b\x32\x11.forebay.v1.RouteBj\n\nforebay.v1B\nRouteProtoP\x01Z\x14\x66orebay/v1;forebayv1\xa2\x02\x03\x46\x42Y\xaa\x02\nForebay.V1\xba\x02\tForebayV1\xca\x02\nForebay\\V1\xea\x02\x0b\x46orebay::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'forebay.v1.route_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nforebay.v1B\nRouteProtoP\001Z\024forebay/v1;forebayv1\242\002\003FBY\252\002\nForebay.V1\272\002\tForebayV1\312\002\nForebay\\V1\352\002\013Forebay::V1'
-  _globals['_ONDISCONNECT']._serialized_start=1131
-  _globals['_ONDISCONNECT']._serialized_end=1228
+  _globals['_CACHESCOPE']._serialized_start=1303
+  _globals['_CACHESCOPE']._serialized_end=1394
+  _globals['_ONDISCONNECT']._serialized_start=1396
+  _globals['_ONDISCONNECT']._serialized_end=1493
   _globals['_ROUTE']._serialized_start=105
-  _globals['_ROUTE']._serialized_end=507
-  _globals['_ONEND']._serialized_start=509
-  _globals['_ONEND']._serialized_end=545
-  _globals['_PLAINTASK']._serialized_start=548
-  _globals['_PLAINTASK']._serialized_end=752
-  _globals['_EXCEPTIONSTATUS']._serialized_start=754
-  _globals['_EXCEPTIONSTATUS']._serialized_end=839
-  _globals['_LIMITS']._serialized_start=842
-  _globals['_LIMITS']._serialized_end=1129
+  _globals['_ROUTE']._serialized_end=541
+  _globals['_ONEND']._serialized_start=543
+  _globals['_ONEND']._serialized_end=579
+  _globals['_CACHE']._serialized_start=582
+  _globals['_CACHE']._serialized_end=717
+  _globals['_PLAINTASK']._serialized_start=720
+  _globals['_PLAINTASK']._serialized_end=924
+  _globals['_EXCEPTIONSTATUS']._serialized_start=926
+  _globals['_EXCEPTIONSTATUS']._serialized_end=1011
+  _globals['_LIMITS']._serialized_start=1014
+  _globals['_LIMITS']._serialized_end=1301
 # @@protoc_insertion_point(module_scope)

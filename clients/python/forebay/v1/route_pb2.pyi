@@ -26,6 +26,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _CacheScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CacheScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CACHE_SCOPE_UNSPECIFIED: _CacheScope.ValueType  # 0
+    """As TENANT."""
+    CACHE_SCOPE_TENANT: _CacheScope.ValueType  # 1
+    """Those of one tenant. The handler knows the caller that came first; so the response must not
+    depend on which caller of the tenant asks.
+    """
+    CACHE_SCOPE_EVERYONE: _CacheScope.ValueType  # 2
+    """Those of all tenants. The run belongs to none of them, and its handler does not know the caller."""
+
+class CacheScope(_CacheScope, metaclass=_CacheScopeEnumTypeWrapper):
+    """Whose calls share a run."""
+
+CACHE_SCOPE_UNSPECIFIED: CacheScope.ValueType  # 0
+"""As TENANT."""
+CACHE_SCOPE_TENANT: CacheScope.ValueType  # 1
+"""Those of one tenant. The handler knows the caller that came first; so the response must not
+depend on which caller of the tenant asks.
+"""
+CACHE_SCOPE_EVERYONE: CacheScope.ValueType  # 2
+"""Those of all tenants. The run belongs to none of them, and its handler does not know the caller."""
+Global___CacheScope: _TypeAlias = CacheScope  # noqa: Y015
+
 class _OnDisconnect:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -77,6 +105,7 @@ class Route(_message.Message):
     CALLER_CHOOSES_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     PLAIN_FIELD_NUMBER: _builtins.int
     REQUIRES_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     ON_END_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """The name of the Celery task, such as "add_module.tasks.add". Required."""
@@ -145,6 +174,13 @@ class Route(_message.Message):
         """
 
     @_builtins.property
+    def cache(self) -> Global___Cache:
+        """Identical calls share one run, and its result for a while after it. For methods with the
+        `idempotency_level` NO_SIDE_EFFECTS that are durable and not live; not for plain tasks. Unset:
+        every call runs by itself.
+        """
+
+    @_builtins.property
     def on_end(self) -> Global___OnEnd:
         """A Celery task that is sent when a call has ended, in whatever state: `docs/on-end.md` has its
         argument. Not for ephemeral methods, nor for plain tasks. Unset: none.
@@ -168,11 +204,12 @@ class Route(_message.Message):
         caller_chooses_on_disconnect: _builtins.bool = ...,
         plain: Global___PlainTask | None = ...,
         requires: _builtins.str = ...,
+        cache: Global___Cache | None = ...,
         on_end: Global___OnEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "on_end", b"on_end", "plain", b"plain"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "limits", b"limits", "on_end", b"on_end", "plain", b"plain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "on_end", b"on_end", "plain", b"plain", "priority", b"priority", "queue", b"queue", "requires", b"requires", "task", b"task", "transient", b"transient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "caller_chooses_on_disconnect", b"caller_chooses_on_disconnect", "deterministic", b"deterministic", "ephemeral", b"ephemeral", "limits", b"limits", "live", b"live", "max_batch", b"max_batch", "max_priority", b"max_priority", "metadata", b"metadata", "on_disconnect", b"on_disconnect", "on_end", b"on_end", "plain", b"plain", "priority", b"priority", "queue", b"queue", "requires", b"requires", "task", b"task", "transient", b"transient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,6 +242,55 @@ class OnEnd(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OnEnd: _TypeAlias = OnEnd  # noqa: Y015
+
+@_typing.final
+class Cache(_message.Message):
+    """Which calls share a run: those with the same request, the same forwarded metadata (the route's
+    `metadata`) and the same scope. A run that fails is not kept. `docs/caching.md` has examples.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTL_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    IGNORE_FIELDS_FIELD_NUMBER: _builtins.int
+    ONLY_WITH_FIELDS_FIELD_NUMBER: _builtins.int
+    scope: Global___CacheScope.ValueType
+    """Whose calls share a run. Unset: TENANT."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """For how long after the end of a run its result is returned to further calls. More than 0 s, and
+        not over the gateway's `retention_s`. Required.
+        """
+
+    @_builtins.property
+    def ignore_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Request fields that the response does not depend on, such as "trace_label" or "page.token":
+        requests that differ in these alone are identical. Fields within repeated fields and maps can't
+        be named. Unset: none.
+        """
+
+    @_builtins.property
+    def only_with_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Request fields, likewise, that must all be set; a call without one of them runs by itself.
+        Example: "random.seed", where a request without a seed has a random result. Unset: none.
+        """
+
+    def __init__(
+        self,
+        *,
+        ttl: _duration_pb2.Duration | None = ...,
+        scope: Global___CacheScope.ValueType = ...,
+        ignore_fields: _abc.Iterable[_builtins.str] | None = ...,
+        only_with_fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_fields", b"ignore_fields", "only_with_fields", b"only_with_fields", "scope", b"scope", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cache: _TypeAlias = Cache  # noqa: Y015
 
 @_typing.final
 class PlainTask(_message.Message):
