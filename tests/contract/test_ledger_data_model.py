@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from forebay_backends.ledger.operations.attempts import (
     trim,
 )
 from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
+from forebay_backends.ledger.operations.cache import accept_cached
 from forebay_backends.ledger.operations.calls import Start, accept, attach, credit, end, leave
 from forebay_backends.ledger.operations.delayed import due_calls, start
 from forebay_backends.ledger.operations.held import renew_held, send_held
@@ -34,6 +36,7 @@ from forebay_backends.ledger.operations.quotas import Tokens, Use, share
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
 from forebay_backends.ledger.presence import WorkerPresence, announce
 from forebay_backends.ledger.record import FIELDS
+from forebay_gateway.rpc.cache_key import CacheKey
 from tests.contract.records import NOBODY, WORKER, Record, new_call, new_key, sweep_all
 
 OTHER_GATEWAY = "test:gateway:other"
@@ -172,6 +175,16 @@ def held(found: Found, event: Event) -> None:
     claimed.ends(event)
 
 
+def cached(found: Found, event: Event) -> None:
+    """A call that others may join."""
+    key = CacheKey(hashlib.sha256(event.encode()).hexdigest(), "acme", ttl_s=60.0)
+    life = Life(found, Record(found.ledger, key.new_call()))
+    new = new_call(cache=key.digest, cache_ttl_s=key.ttl_s)
+    life.does(accept_cached(life.record.call, new, NOBODY, Push()))
+    life.does(claim(life.record.call, 1, WORKER), begin(life.record.call, 1, WORKER, "control"))
+    life.ends(event)
+
+
 def spooled(found: Found, event: Event) -> None:
     """A call is queued when its requests are complete; another ends before."""
     life = accepted(found, receiving=True)
@@ -216,7 +229,7 @@ def found(ledger: BlockingLedger) -> Found:
     """After calls of every kind went through every state."""
     found = Found(ledger)
     lives: tuple[Callable[[Found, Event], None], ...] = (
-        *(unary, piggybacked, held, spooled, live),
+        *(unary, piggybacked, held, cached, spooled, live),
         delayed,
     )
     for life in lives:

@@ -69,7 +69,7 @@ class CallKey:
     @property
     def partition_number(self) -> int:
         """From 0 to `PARTITIONS` - 1."""
-        return zlib.crc32(str(self).encode()) % PARTITIONS
+        return partition_of(str(self))
 
     @property
     def record(self) -> str:
@@ -90,6 +90,11 @@ class CallKey:
     def parked(self) -> str:
         """The name of a stream while a message for it is refused, within a transaction."""
         return f"{self.partition}:parked:{self}"
+
+
+def partition_of(text: str) -> int:
+    """The number of the partition that holds what the text names: a call, or a cache key."""
+    return zlib.crc32(text.encode()) % PARTITIONS
 
 
 def partition_prefix(number: int) -> str:
@@ -142,6 +147,7 @@ _PARTS = {
     "QUEUE": ".+",
     "WORKER": ".+",
     "MESSAGE": ".+",
+    "DIGEST": "[0-9a-f]{64}",
     "N": r"\d+",
 }
 """The words in patterns of keys, and the text that each stands for."""
@@ -151,8 +157,8 @@ _PARTS = {
 class KeyPattern:
     """A kind of key in the ledger.
 
-    `pattern` has N for the partition, CALL for `OWNER/ID`, OWNER for a tenant, QUEUE, WORKER and
-    MESSAGE for names; `type` is that of the TYPE command.
+    `pattern` has N for the partition, CALL for `OWNER/ID`, OWNER for a tenant, DIGEST for a SHA-256
+    in hexadecimal, QUEUE, WORKER and MESSAGE for names; `type` is that of the TYPE command.
     """
 
     pattern: str
@@ -197,6 +203,13 @@ KEYS = (
         "gateway",
         "a lease, unless it is renewed",
         "Channels of gateways that get the call's frames without being watchers",
+    ),
+    KeyPattern(
+        "forebay:{N}:cache:DIGEST",
+        "string",
+        "all",
+        "while the call is active, and the cache's ttl after it",
+        "By cache key: the call that identical calls share, and the gateway's proof of it",
     ),
     KeyPattern("forebay:{N}:calls", "zset", "all", "", "All calls, by `created_at`"),
     KeyPattern(

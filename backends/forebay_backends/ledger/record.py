@@ -66,6 +66,16 @@ FIELDS = (
     Field("caller", _BYTES, ACTIVE, "gateway", "`forebay.v1.Caller`; unset: not authenticated"),
     Field("traceparent", _TEXT, ALL, "gateway", "W3C trace context; unset: the call is not traced"),
     Field("attached", _FLAG, ALL, "gateway", "1: another caller attached to the call"),
+    Field(
+        "cache",
+        _TEXT,
+        _WITH_REQUESTS | ENDED,
+        "gateway",
+        "Cache key: identical calls share this run; unset: none do",
+    ),
+    Field(
+        "cache_ttl_ms", _DURATION, _WITH_REQUESTS, "gateway", "How long they may after its success"
+    ),
     # Where its task message goes.
     Field("task", _TEXT, ALL, "gateway", "Celery task"),
     Field("queue", _TEXT, ALL, "gateway", "Celery queue"),

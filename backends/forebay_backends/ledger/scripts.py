@@ -23,12 +23,15 @@ _LIB = (
     "clock",
     "waiting",
     "watchers",
+    "cache",
     "settle",
     "lapse",
     "schedule",
     "abandon",
     "streams",
     "guards",
+    "accept",
+    "join",
 )
 """The library's files, in this order: each uses functions of earlier ones."""
 

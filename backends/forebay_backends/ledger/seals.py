@@ -79,6 +79,16 @@ class Seals:
         """Raises ItemsLost if it was altered."""
         return self._open(f"request {ordinal}", sealed, "input", call, ordinal)
 
+    # Gateways to gateways.
+
+    def cache_entry(self, call: CallKey, cache: str) -> bytes:
+        """The proof that identical calls may join the call; empty without keys."""
+        return self.keyring.seal(b"", "cache entry", call, cache)
+
+    def check_cache_entry(self, call: CallKey, cache: str, proof: bytes) -> None:
+        """Raises SignatureError if the entry of the cache key was altered."""
+        self.keyring.open(proof, "cache entry", call, cache)
+
     # Workers to gateways.
 
     def item(self, call: CallKey, ordinal: int, item: bytes) -> bytes:

@@ -217,6 +217,14 @@ INSTRUMENTS = (
         "Calls that were refused before they were accepted, by the error's reason",
     ),
     Instrument(
+        "forebay_cache_calls_total",
+        Kind.COUNTER,
+        _GATEWAY,
+        "calls",
+        ("method", "kind"),
+        "Calls that may share a run: `new` began one, `running` and `finished` joined one",
+    ),
+    Instrument(
         "forebay_auth_total",
         Kind.COUNTER,
         _GATEWAY,

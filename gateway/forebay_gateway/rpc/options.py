@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from forebay.errors import FieldViolation, InvalidRequest
 from forebay.metadata import (
+    CACHE_CONTROL,
     CALL_ID,
     ON_DISCONNECT,
     PRIORITY,
@@ -26,8 +27,12 @@ from forebay_backends.ledger.keys import is_call_id
 from forebay_backends.ledger.operations.calls import Start
 from forebay_gateway.rpc.start_time import read_start
 
-_REQUEST_KEYS = frozenset({CALL_ID, RESUME_FROM, ON_DISCONNECT, PRIORITY, START_AFTER, START_AT})
-_TRACE_KEYS = (TRACEPARENT, TRACESTATE)
+_REQUEST_KEYS = frozenset(
+    {CALL_ID, RESUME_FROM, ON_DISCONNECT, PRIORITY, START_AFTER, START_AT, CACHE_CONTROL}
+)
+_NO_CACHE, _SHARE = "no-cache", "share"
+TRACE_KEYS = (TRACEPARENT, TRACESTATE)
+"""Keys that are forwarded for every method."""
 _LONGEST_SHOWN = 200
 
 
@@ -35,7 +40,9 @@ _LONGEST_SHOWN = 200
 class CallOptions:
     """The options of one call.
 
-    `call_id` is None if the gateway must make one, `start` if the call starts at once.
+    `call_id` is None if the gateway must make one, `start` if the call starts at once. With
+    `no_cache`, the result of another run is not wanted. With `share`, that of a run which has
+    another id than `call_id` is.
     """
 
     call_id: str | None
@@ -44,6 +51,8 @@ class CallOptions:
     priority: int
     forwarded_metadata: call_pb2.Metadata
     start: Start | None = None
+    no_cache: bool = False
+    share: bool = False
 
 
 def read_call_options(
@@ -56,7 +65,7 @@ def read_call_options(
     """
     own: dict[str, str] = {}
     forwarded: list[tuple[str, str | bytes]] = []
-    forwarded_keys = {*route.metadata, *_TRACE_KEYS}
+    forwarded_keys = {*route.metadata, *TRACE_KEYS}
     for key, value in pairs:
         if key in forwarded_keys:
             forwarded.append((key, value))
@@ -66,6 +75,7 @@ def read_call_options(
             if key in own:
                 raise _invalid(key, "is given twice")
             own[key] = value if isinstance(value, str) else value.decode("latin-1")
+    directives = _cache_directives(own.get(CACHE_CONTROL))
     return CallOptions(
         call_id=_call_id(own.get(CALL_ID)),
         resume_from=_resume_from(own),
@@ -73,6 +83,8 @@ def read_call_options(
         priority=_priority(own.get(PRIORITY), route, tenant_cap),
         forwarded_metadata=from_pairs(forwarded),
         start=_start(own),
+        no_cache=_NO_CACHE in directives,
+        share=_SHARE in directives,
     )
 
 
@@ -112,6 +124,15 @@ def _resume_from(own: dict[str, str]) -> int:
     if int(value) and CALL_ID not in own:
         raise _invalid(RESUME_FROM, f"needs {CALL_ID}, the id of the call to resume")
     return int(value)
+
+
+def _cache_directives(value: str | None) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    directives = frozenset(word.strip() for word in value.split(","))
+    if not directives <= {_NO_CACHE, _SHARE}:
+        raise _invalid(CACHE_CONTROL, f"is {value!r}; expected {_NO_CACHE}, {_SHARE}, or both")
+    return directives
 
 
 def _detach(value: str | None, route: Route) -> bool:

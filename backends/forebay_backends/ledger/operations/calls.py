@@ -51,6 +51,8 @@ class NewCall:
     """The record of a new call. Times in seconds; None if there is no limit.
 
     A call with a `start` is delayed until then. `on_end` is a serialized `forebay.v1.OnEnd`.
+    `cache` is the key by which identical calls join the run, empty if none do; `cache_ttl_s` is for
+    how long they may after its success.
     """
 
     method: str
@@ -79,6 +81,8 @@ class NewCall:
     caller: bytes = b""
     start: Start | None = None
     on_end: bytes = b""
+    cache: str = ""
+    cache_ttl_s: float = 0.0
 
     @property
     def is_queued_at_once(self) -> bool:
@@ -92,6 +96,7 @@ class CallSnapshot:
 
     `sent` is the size in bytes of all items. `receiving`: whether further requests may come.
     `credit_wait_s`: how long the handler has waited for watchers to read, 0 if it does not.
+    `cache`: the cache key of a run that identical calls share, else empty.
     """
 
     method: str
@@ -108,6 +113,7 @@ class CallSnapshot:
     ending: Ending | None
     credit_wait_s: float = 0.0
     traceparent: str = ""
+    cache: str = ""
 
 
 def accept(
@@ -125,6 +131,14 @@ def accept(
     `piggybacked` call has no message of its own: another call's message names it. The gateway
     sends the message of a `held` call later; see `held.py`.
     """
+    arguments = accept_arguments(new, channel, push, piggybacked=piggybacked, held=held)
+    return about(call, "calls/accept", accepted_or_known, *arguments, waits_for_replicas=True)
+
+
+def accept_arguments(
+    new: NewCall, channel: str, push: Push, *, piggybacked: bool = False, held: bool = False
+) -> tuple[Argument, ...]:
+    """The arguments of the script, after the call."""
     fields: dict[str, Argument] = {
         "method": new.method,
         "task": new.task,
@@ -146,12 +160,7 @@ def accept(
     state = State.RECEIVING if new.receiving else State.QUEUED
     if new.start is not None:
         state = State.DELAYED
-    return about(
-        call,
-        "calls/accept",
-        lambda reply: (
-            ExistingCall(reply[1].decode(), reply[2].decode()) if reply[0] == b"KNOWN" else None
-        ),
+    return (
         channel,
         LEASE_MS,
         str(state),
@@ -163,8 +172,12 @@ def accept(
         "held" if held else int(piggybacked),
         "" if new.start is None else new.start.word,
         *(part for pair in fields.items() for part in pair),
-        waits_for_replicas=True,
     )
+
+
+def accepted_or_known(reply: Reply) -> ExistingCall | None:
+    """Parses the reply of `accept`."""
+    return ExistingCall(reply[1].decode(), reply[2].decode()) if reply[0] == b"KNOWN" else None
 
 
 def _unset_if_default(new: NewCall) -> dict[str, Argument]:
@@ -180,6 +193,8 @@ def _unset_if_default(new: NewCall) -> dict[str, Argument]:
         "may_run_again": int(new.may_run_again),
         "deterministic": int(new.deterministic),
         "fingerprint": new.fingerprint,
+        "cache": new.cache,
+        "cache_ttl_ms": milliseconds(new.cache_ttl_s),
     }
 
 
@@ -227,7 +242,7 @@ def _snapshot(reply: Reply) -> CallSnapshot | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
     _, method, digest, ahead, sent, first, outcome, initial, transient, *words_of_state = reply
-    traceparent, receiving, credit_wait_ms, *words = [word.decode() for word in words_of_state]
+    traceparent, receiving, credit_wait_ms, cache, *words = map(bytes.decode, words_of_state)
     state = known_state(words[0])
     if state is None:
         return Refused(Refusal.NEWER)
@@ -246,4 +261,5 @@ def _snapshot(reply: Reply) -> CallSnapshot | Refused:
         parse_ending(words, outcome) if state.terminal else None,
         int(credit_wait_ms) / 1000,
         traceparent,
+        cache,
     )

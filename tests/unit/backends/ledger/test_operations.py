@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from forebay.deadline import LONGEST_S
-from forebay_backends.ledger.keys import CallKey, partition_prefix
+from forebay_backends.ledger.keys import CallKey, partition_of, partition_prefix
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import (
     Begun,
@@ -26,6 +26,7 @@ from forebay_backends.ledger.operations.attempts import (
     trim,
 )
 from forebay_backends.ledger.operations.base import Lapse, Operation, Push, Refusal, Refused
+from forebay_backends.ledger.operations.cache import Joined, accept_cached, join
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     ExistingCall,
@@ -139,6 +140,27 @@ def test_accepting_reports_whether_the_id_was_known() -> None:
     assert parse([b"KNOWN", b"m", b"d"]) == ExistingCall("m", "d")
 
 
+def test_a_cached_accept_sends_its_own_arguments_and_then_those_of_an_accept() -> None:
+    new = replace(NEW, cache="ab" * 32, cache_ttl_s=7.0)
+    plain = accept(CALL, new, "channel", PUSH, held=True)
+    cached = accept_cached(CALL, new, "channel", PUSH, proof=b"proof", renews=True, held=True)
+    assert (cached.script, cached.partition) == ("calls/accept_cached", CALL.partition)
+    assert cached.waits_for_replicas
+    assert cached.arguments[:6] == ("ab" * 32, 7000, 1, b"proof", 250, 1)
+    assert cached.arguments[6:] == plain.arguments
+    assert (_fields(new)["cache"], _fields(new)["cache_ttl_ms"]) == ("ab" * 32, 7000)
+    assert cached.parse([b"NEW"]) is None
+    assert cached.parse([b"KNOWN", b"m", b"d"]) == ExistingCall("m", "d")
+    assert cached.parse([b"JOINED", b"acme/run", b"p"]) == Joined(CallKey("run", "acme"), b"p")
+
+
+def test_joining_is_asked_of_the_cache_keys_partition() -> None:
+    operation = join("ab" * 32, 7.0, "channel", linger_s=0.5, detach=False)
+    assert operation.partition == partition_prefix(partition_of("ab" * 32))
+    assert operation.arguments == ("ab" * 32, 7000, "channel", 15_000, 500, 0)
+    assert operation.parse([b"UNKNOWN"]) is None
+
+
 CALLS_OPERATIONS: list[Operation[Any]] = [
     receive(CALL, 0, b"", 1),
     complete(CALL, PUSH),
@@ -200,7 +222,7 @@ def test_emitting_returns_the_progress_of_readers(operation: Operation[Flow | Re
 
 def test_watching_returns_the_state_of_a_running_call() -> None:
     reply = [b"OK", b"m", b"d", b"7", b"99", b"1", b"", b"init", b"transient"]
-    reply += [b"00-1-2-01", b"1", b"1500"]
+    reply += [b"00-1-2-01", b"1", b"1500", b"cache key"]
     words = [b"RUNNING", b"", b"5", b"1", b"2", b"3"]
     assert watch(CALL, "channel").parse([*reply, *words]) == CallSnapshot(
         "m",
@@ -217,11 +239,12 @@ def test_watching_returns_the_state_of_a_running_call() -> None:
         ending=None,
         credit_wait_s=1.5,
         traceparent="00-1-2-01",
+        cache="cache key",
     )
 
 
 def test_attaching_to_a_finished_call_returns_its_ending() -> None:
-    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"", b"0", b"0"]
+    reply = [b"OK", b"m", b"d", b"7", b"99", b"0", b"outcome", b"", b"", b"", b"0", b"0", b""]
     words = [b"EXPIRED", b"DEADLINE_EXCEEDED", b"5", b"1", b"2", b"3"]
     found = watch(CALL, "channel").parse([*reply, *words])
     assert isinstance(found, CallSnapshot)

@@ -41,10 +41,25 @@ def test_all_call_options_are_read() -> None:
             ("forebay-resume-from", "12"),
             ("forebay-on-disconnect", "detach"),
             ("forebay-priority", "7"),
+            ("forebay-cache-control", "share,no-cache"),
         ],
         route(caller_chooses_on_disconnect=True, max_priority=9),
     )
-    assert options == CallOptions("order-7", 12, True, 7, options.forwarded_metadata)
+    assert options == CallOptions(
+        "order-7", 12, True, 7, options.forwarded_metadata, no_cache=True, share=True
+    )
+
+
+def test_cache_directives_are_read_one_by_one() -> None:
+    directives = {}
+    for value in ("no-cache", "share", "no-cache, share"):
+        options = read_call_options([("forebay-cache-control", value)], route())
+        directives[value] = (options.no_cache, options.share)
+    assert directives == {
+        "no-cache": (True, False),
+        "share": (False, True),
+        "no-cache, share": (True, True),
+    }
 
 
 def test_only_the_routes_keys_and_the_trace_context_are_forwarded_in_order() -> None:
@@ -87,6 +102,11 @@ def test_only_the_routes_keys_and_the_trace_context_are_forwarded_in_order() -> 
         ("forebay-start-at", "tomorrow"),
         ("forebay-start-at", "2099-01-01T00:00:00Z"),
         ("forebay-attached", "new"),
+        ("forebay-cache", "new"),
+        ("forebay-cache-control", ""),
+        ("forebay-cache-control", "no-store"),
+        ("forebay-cache-control", "no-cache,"),
+        ("forebay-cache-control", "NO-CACHE"),
         ("forebay-no-such-key", "1"),
     ],
 )

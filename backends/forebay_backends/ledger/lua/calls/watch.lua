@@ -2,7 +2,7 @@
 -- ARGV: call, channel, lease_ms, attach ('1': another caller attached to the call)
 -- Replies: UNKNOWN | OK method digest ahead_bytes item_bytes trimmed_items outcome initial_metadata
 --   transient traceparent receiving credit_wait_ms (how long the handler has waited for watchers
---   to read) state reason item_count attempt queue_ms run_ms
+--   to read) cache state reason item_count attempt queue_ms run_ms
 local call, channel, lease_ms, attach = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
 local watched = read(call, {'state', 'watchers'})
@@ -14,12 +14,12 @@ review(call)
 local r = read(call, {
   'method', 'digest', 'item_bytes', 'trimmed_items', 'outcome', 'initial_metadata', 'transient',
   'traceparent', 'window_bytes', 'item_limit_bytes', 'live_requests', 'credit_wait_since',
-  unpack(ENDING)
+  'cache', unpack(ENDING)
 })
 local credit_wait_ms = r.credit_wait_since and now_ms() - r.credit_wait_since or 0
 local ahead_bytes = math.min(number(r.window_bytes), number(r.item_limit_bytes))
 return {
   'OK', r.method, r.digest, tostring(ahead_bytes), r.item_bytes, r.trimmed_items or '0',
   r.outcome or '', r.initial_metadata or '', r.transient or '', r.traceparent or '',
-  accepts_requests(r) and '1' or '0', tostring(credit_wait_ms), unpack(ending(r))
+  accepts_requests(r) and '1' or '0', tostring(credit_wait_ms), r.cache or '', unpack(ending(r))
 }

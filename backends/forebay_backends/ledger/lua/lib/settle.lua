@@ -22,7 +22,7 @@ end
 local SETTLE_FIELDS = {
   'state', 'attempt', 'worker', 'control_channel', 'queue', 'retention_ms', 'item_bytes',
   'trimmed_bytes', 'item_count', 'queued_at', 'begun_at', 'piggybacked', 'request_count', 'on_end',
-  'operation_metadata', unpack(WATCH_FIELDS)
+  'operation_metadata', 'cache', 'cache_ttl_ms', unpack(WATCH_FIELDS)
 }
 
 -- Keeps the end of a call for the process that tells the task of its route: the entry outlives the
@@ -75,6 +75,7 @@ local function settle(call, event, reason, outcome, r, response, announce_above)
     redis.call('PEXPIRE', key('items', call), retention + 86400000)
   end
   if r.on_end then keep_end(call, r, state, reason, now) end
+  end_cached(call, r, event == 'succeed')
   stop_worker(call, r, state)
   r.state, r.reason, r.finished_at = state, reason ~= '' and reason or '-', now
   if not response or #response > announce_above then response = nil end
@@ -85,9 +86,10 @@ end
 
 -- Deletes the record and all that belongs to it; returns the bytes that it counted as.
 local function drop(call)
-  local r = read(call, {'queue', 'piggybacked', 'start_at'})
+  local r = read(call, {'queue', 'piggybacked', 'start_at', 'cache'})
   if r.queue then leave_queue(call, r) end
   if r.start_at then end_delay(call) end
+  end_cached(call, r, false)
   remove_from_indexes(call)
   redis.call('DEL', key('call', call), key('inputs', call), key('items', call),
     key('observers', call))
