@@ -151,6 +151,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
 
     Quick = Unary
     QuickAgain = Unary
+    Cached = Unary
 
     def ServerStream(
         self, request: EchoRequest, context: grpc.ServicerContext

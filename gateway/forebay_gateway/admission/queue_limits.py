@@ -75,25 +75,33 @@ class QueueLimits:
     @contextmanager
     def counted(
         self, name: str, max_batch: int = 1, *, stays_after: bool = False
-    ) -> Iterator[None]:
-        """Counts a call on the queue until the block is left.
+    ) -> Iterator[Callable[[], None]]:
+        """Counts a call on the queue until the block is left, or the function is called.
 
         Calls that may share a message don't count as waiting: most add no message to the queue. A
         call that `stays_after` the block counts until the next sample of the queue has it.
         """
         load = self._loads[name]
         adds_message = max_batch <= 1
+        is_counted = True
         load.calls += 1
         if adds_message:
             load.on_call_start()
+
+        def uncount() -> None:
+            nonlocal is_counted
+            if is_counted:
+                is_counted = False
+                load.calls -= 1
+                if adds_message:
+                    load.on_call_end()
+
         try:
-            yield
-            if stays_after:
+            yield uncount
+            if stays_after and is_counted:
                 load.on_call_left()
         finally:
-            load.calls -= 1
-            if adds_message:
-                load.on_call_end()
+            uncount()
 
     def refusal(self, request: QueueRequest) -> CapacityError | None:
         """The error to refuse the call with; None if the queue takes it."""

@@ -21,11 +21,13 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import Ending
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Operation, Push, Refused
+from forebay_backends.ledger.operations.cache import Joined, accept_cached
 from forebay_backends.ledger.operations.calls import ExistingCall, NewCall, accept
 from forebay_backends.ledger.operations.held import send_held
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
+from forebay_gateway.rpc.cache_key import CacheKey
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _SMALL_BYTES = 64 * 1024
@@ -82,13 +84,20 @@ class Acceptor:
         self._background_tasks = BackgroundTasks()
 
     async def accept(
-        self, call: CallKey, method: Method, new: NewCall, *, held: bool = False
-    ) -> ExistingCall | None:
+        self,
+        call: CallKey,
+        method: Method,
+        new: NewCall,
+        *,
+        held: bool = False,
+        cache_key: CacheKey | None = None,
+    ) -> Joined | ExistingCall | None:
         """Writes the record; returns `ExistingCall` if a call has the id already.
 
         Also pushes the message of a call that has all its requests, if the broker is the ledger,
         unless the message is to be `held` back. The gateway watches the call, unless it is an
-        operation. Raises BackendUnavailable.
+        operation. With a cache key, the call joins the run with that key, if there is one. Raises
+        BackendUnavailable.
         """
         if not held and new.is_queued_at_once and self.batches(method, new):
             existing: ExistingCall | None = await self._in_batch(_waiting(call, new), method)
@@ -97,7 +106,11 @@ class Acceptor:
         push = ledger_push(self._broker, _message(call, new)) if has_push else Push()
         run = self._pipeliner.run if _is_small(new) else self._ledger.run
         channel = self._channel if method.operation is None else ""
-        return await run(accept(call, new, channel, push, held=held))
+        if cache_key is None:
+            return await run(accept(call, new, channel, push, held=held))
+        proof = self._ledger.seals.cache_entry(call, new.cache)
+        options = {"renews": cache_key.renews, "held": held}
+        return await run(accept_cached(call, new, channel, push, proof=proof, **options))
 
     def batches(self, method: Method, new: NewCall) -> bool:
         """Whether the call may share its message with others."""

@@ -14,6 +14,7 @@ import grpc
 from forebay.errors import (
     BackendUnavailable,
     CallIdReused,
+    CallUnknown,
     QuotaExceeded,
 )
 from forebay_backends.aio.outage_log import OutageLog
@@ -23,11 +24,20 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.base import Push, Refused
-from forebay_backends.ledger.operations.calls import NewCall, attach, discard, watch
+from forebay_backends.ledger.operations.cache import Joined
+from forebay_backends.ledger.operations.calls import (
+    CallSnapshot,
+    ExistingCall,
+    NewCall,
+    attach,
+    discard,
+    watch,
+)
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.settings import Settings
 from forebay_backends.telemetry.call_labels import name_call
 from forebay_gateway.durable.accept import Acceptor
+from forebay_gateway.durable.cached_runs import CachedRuns
 from forebay_gateway.durable.delayed_calls import DelayedCalls
 from forebay_gateway.durable.disconnect import Disconnects
 from forebay_gateway.durable.held_calls import HeldCalls, Turn
@@ -35,6 +45,7 @@ from forebay_gateway.durable.item_sequence import ItemSequence
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.request_upload import RequestUpload
 from forebay_gateway.durable.response_writer import ResponseWriter
+from forebay_gateway.durable.same_call import is_same_call, is_shared_run
 from forebay_gateway.durable.stall import StallLimit
 from forebay_gateway.durable.watch import Watch
 from forebay_gateway.durable.watches import Watches
@@ -82,7 +93,8 @@ class DurableCalls:
         self.delayed = DelayedCalls(
             ledger, broker, self.held if has_tenants else None, settings.max_delayed_calls
         )
-        self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry)
+        self.cached = CachedRuns(ledger, self.acceptor, settings, watches.channel)
+        self.disconnects = Disconnects(ledger, pipeliner, watches, self.ledger_retry, self.cached)
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Accepts the call, or attaches to it, and sends its items until it has ended.
@@ -103,6 +115,10 @@ class DurableCalls:
         snapshot = await self.ledger.run(watch(call, self.watches.channel))
         return not isinstance(snapshot, Refused)
 
+    async def can_join(self, incoming: IncomingCall) -> bool:
+        """Whether there is a run that the call would join. Watches it for the time of a lease."""
+        return await self.cached.join(incoming) is not None
+
     def abort_remaining(self) -> None:
         """Ends the RPCs that are still open with `Draining`; their calls go on."""
         self.ledger_retry.drain()
@@ -122,7 +138,15 @@ class _DurableRpc:
         self._incoming = incoming
         self._method = incoming.method
         self._context = context
-        self._call = CallKey(incoming.options.call_id or uuid7(), context.principal.tenant)
+        self._key = incoming.cache_key
+        self._own_id = incoming.options.call_id if self._key is None else None
+        """The id that the call must have; None if it may have any."""
+        if self._key is None:
+            self._call = CallKey(self._own_id or uuid7(), context.principal.tenant)
+        else:
+            self._call = self._key.new_call()
+        self._cache = "" if self._key is None else self._key.digest
+        """The cache key of the run; empty if it has none."""
         name_call(self._call.id)
         self._items = ItemSequence(incoming.options.resume_from, incoming.permit)
         stall_limit = StallLimit(stall_s(incoming.method, calls.settings))
@@ -134,10 +158,10 @@ class _DurableRpc:
 
     async def serve(self) -> bytes | None:
         async with self._open_watch():
-            if not self._incoming.is_attach_only and await self._accept():
-                attached, has_requests = "new", self._method.client_streaming
-            else:
-                attached, has_requests = await self._attach()
+            attached, has_requests = await self._begin()
+            may_share = self._key is not None
+            if may_share:
+                self._incoming.meter.cached(attached)
             writer = self._response_writer()
             if has_requests and self._method.route.live:
                 async with self._request_upload().in_background():
@@ -145,7 +169,27 @@ class _DurableRpc:
             if has_requests:
                 await self._upload()
                 self._sent()
-            return await writer.write(attached)
+            return await writer.write(attached, may_share=may_share)
+
+    async def _begin(self) -> tuple[str, bool]:
+        """Accepts the call, or attaches to one.
+
+        Returns the value of `forebay-attached`, and whether this caller uploads requests.
+        """
+        while not self._incoming.is_attach_only:
+            if await self._accept():
+                return "new", self._uploads
+            try:
+                return await self._attach()
+            except CallUnknown:
+                if self._key is None:
+                    raise
+                self._move_to(self._key.new_call())  # the run was deleted since it was joined
+        return await self._attach()
+
+    def _move_to(self, call: CallKey) -> None:
+        self._calls.watches.move(self._watch, call)
+        self._call = call
 
     async def accept(self) -> tuple[CallKey, str]:
         async with self._open_watch():
@@ -175,28 +219,27 @@ class _DurableRpc:
         )
 
     async def _accept(self) -> bool:
-        """Writes the record and sends its message; False if a call has the id already."""
+        """Writes the record and sends its message.
+
+        False if a call has the id already, or if the call joined a run: it is to be attached to.
+        """
         new = self._new_call()
         try:
             await self._take_turn(new)
         except QuotaExceeded:
-            call_id = self._incoming.options.call_id
-            if call_id is not None and await self._calls.exists(self._call):
+            if await self._adds_no_work():
                 return False
             raise
         self._items.credit_window_bytes = min(new.window_bytes, new.item_limit_bytes)
         self._calls.watches.on_registering(self._watch)
         try:
-            sealed = self._calls.ledger.seals.new_call(self._call, new)
-            existing = await self._calls.acceptor.accept(
-                self._call, self._method, sealed, held=self._is_held
-            )
+            existing = await self._accept_or_join(new)
         except BackendUnavailable:
-            if self._incoming.options.call_id is None:
-                self._calls.disconnects.abandoned(self._call)
+            if self._own_id is None:
+                self._calls.disconnects.abandoned(self._call, self._cache)
             raise
         # An id that the gateway made exists only because the accept itself was sent twice.
-        accepted = existing is None or self._incoming.options.call_id is None
+        accepted = existing is None or (self._own_id is None and not isinstance(existing, Joined))
         if accepted:
             if self._method.operation is None:
                 self._calls.watches.on_registered(self._watch)
@@ -212,6 +255,34 @@ class _DurableRpc:
             await self._send_or_discard()
             self._sent()
         return accepted
+
+    async def _accept_or_join(self, new: NewCall) -> Joined | ExistingCall | None:
+        sealed = self._calls.ledger.seals.new_call(self._call, new)
+        if self._key is None:
+            return await self._calls.acceptor.accept(
+                self._call, self._method, sealed, held=self._is_held
+            )
+        with self._calls.cached.asking(self._key.digest):
+            existing = await self._calls.cached.accept(
+                self._call, self._method, sealed, self._key, held=self._is_held
+            )
+            if isinstance(existing, Joined):
+                self._join(existing.call)
+        return existing
+
+    def _join(self, call: CallKey) -> None:
+        self._move_to(call)
+        self._incoming.on_joined()
+
+    async def _adds_no_work(self) -> bool:
+        """Whether the call is in the ledger, or could join a run, which it has then done."""
+        if self._key is None:
+            return self._own_id is not None and await self._calls.exists(self._call)
+        with self._calls.cached.asking(self._key.digest):
+            found = await self._calls.cached.join(self._incoming)
+            if found is not None:
+                self._join(found)
+        return found is not None
 
     async def _take_turn(self, new: NewCall) -> None:
         """Raises QuotaExceeded. A call whose requests are still to come is not in the queue yet.
@@ -239,11 +310,23 @@ class _DurableRpc:
             incoming.options,
             self._calls.settings,
             timeout_s=incoming.deadline.timeout_s(),
-            request=b"" if self._method.client_streaming else incoming.first or b"",
+            request=b"" if self._uploads else incoming.first or b"",
             digest=incoming.digest,
             traceparent="" if incoming.span is None else incoming.span.producer_traceparent,
-            caller=caller_bytes(self._context.principal),
+            caller=b"" if self._is_everyones else caller_bytes(self._context.principal),
+            cache_key=self._key,
         )
+
+    @property
+    def _uploads(self) -> bool:
+        """Whether a new call's requests follow its record."""
+        return self._method.client_streaming and self._key is None
+
+    @property
+    def _is_everyones(self) -> bool:
+        """Whether callers of all tenants share the method's runs."""
+        cache = self._method.route.cache
+        return cache is not None and cache.for_everyone
 
     async def _attach(self) -> tuple[str, bool]:
         """Returns the value of `forebay-attached`, and whether this caller uploads requests.
@@ -251,16 +334,11 @@ class _DurableRpc:
         The caller that began the upload may have disconnected. The ledger ignores requests that
         it already has.
         """
-        self._calls.watches.on_registering(self._watch)
-        snapshot = await self._calls.ledger.run(attach(self._call, self._calls.watches.channel))
-        if isinstance(snapshot, Refused):
-            raise call_unknown()
-        self._calls.watches.on_registered(self._watch)
+        snapshot = await self._snapshot()
         incoming = self._incoming
         incoming.meter.attached()
-        if snapshot.method != self._method.name or (
-            incoming.first is not None and snapshot.digest != incoming.digest
-        ):
+        joined = self._key is not None
+        if not (joined or is_same_call(incoming, snapshot, self._context.principal.tenant)):
             raise CallIdReused(
                 f"the call id {self._call.id!r} stands for another call: give every call its own"
             )
@@ -268,10 +346,37 @@ class _DurableRpc:
         if incoming.span is not None:
             incoming.span.attached(snapshot.traceparent)
         self._items.attach(self._calls.ledger.seals.snapshot(self._call, snapshot))
-        if snapshot.state is State.QUEUED:
+        if snapshot.state is State.QUEUED and self._key is None:
             await self._resend(snapshot.attempt)
         has_requests = snapshot.receiving and incoming.first is not None
         return ("running" if snapshot.ending is None else "finished"), has_requests
+
+    async def _snapshot(self) -> CallSnapshot:
+        """Registers the watch; raises CallUnknown."""
+        snapshot = await self._attached()
+        if (
+            isinstance(snapshot, Refused)
+            and self._own_id
+            and self._is_everyones
+            and self._call.owner
+        ):
+            # A caller that resumes has the id of the run that it shares, which has no owner.
+            self._move_to(CallKey(self._own_id))
+            snapshot = await self._attached()
+            tenant = self._context.principal.tenant
+            if isinstance(snapshot, CallSnapshot) and not is_shared_run(
+                self._incoming, snapshot, tenant
+            ):
+                raise call_unknown()
+        if isinstance(snapshot, Refused):
+            raise call_unknown()
+        self._calls.watches.on_registered(self._watch)
+        self._cache = snapshot.cache
+        return snapshot
+
+    async def _attached(self) -> CallSnapshot | Refused:
+        self._calls.watches.on_registering(self._watch)
+        return await self._calls.ledger.run(attach(self._call, self._calls.watches.channel))
 
     async def _upload(self) -> None:
         if await self._request_upload().upload(self._queue_up):
@@ -302,8 +407,8 @@ class _DurableRpc:
             return await self._calls.ledger.run(discard(self._call)) is None
         except BackendUnavailable:
             # The ledger is unavailable too. A retry with the caller's id attaches to the record.
-            if self._incoming.options.call_id is None:
-                self._calls.disconnects.abandoned(self._call)
+            if self._own_id is None:
+                self._calls.disconnects.abandoned(self._call, self._cache)
             raise
 
     async def _resend(self, attempt: int) -> None:
@@ -350,4 +455,4 @@ class _DurableRpc:
                     self._calls.held.on_rpc_end(self._turn, self._items.ending)
                 is_draining = self._calls.ledger_retry.is_draining
                 if self._method.server_streaming if ended else not is_draining:
-                    self._calls.disconnects.disconnected(self._call)
+                    self._calls.disconnects.disconnected(self._call, self._cache)

@@ -13,6 +13,7 @@ from forebay_backends.ledger.operations.calls import cancel, discard, leave
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.telemetry.call_labels import about_call
 from forebay_gateway.admission.admission import RETRY_AFTER_S
+from forebay_gateway.durable.cached_runs import CachedRuns
 from forebay_gateway.durable.ledger_retry import LedgerRetry
 from forebay_gateway.durable.watches import Watches
 
@@ -23,8 +24,14 @@ class Disconnects:
     """Reports disconnects to the ledger. One object a gateway."""
 
     def __init__(
-        self, ledger: Ledger, pipeliner: Pipeliner, watches: Watches, ledger_retry: LedgerRetry
+        self,
+        ledger: Ledger,
+        pipeliner: Pipeliner,
+        watches: Watches,
+        ledger_retry: LedgerRetry,
+        cached: CachedRuns,
     ) -> None:
+        self._cached = cached
         self._ledger = ledger
         self._pipeliner = pipeliner
         self._watches = watches
@@ -36,23 +43,26 @@ class Disconnects:
             "the ledger gets reports of disconnects again",
         )
 
-    def disconnected(self, call: CallKey) -> None:
-        """Ends the gateway's watch on the call."""
-        self._background_tasks.start(self._leave(call))
+    def disconnected(self, call: CallKey, cache: str = "") -> None:
+        """Ends the gateway's watch on the call; `cache` is its cache key."""
+        self._background_tasks.start(self._leave(call, cache))
 
-    def abandoned(self, call: CallKey) -> None:
+    def abandoned(self, call: CallKey, cache: str = "") -> None:
         """Removes or cancels a call whose accept failed, and whose id its caller does not know.
 
         The ledger may have accepted the call and only its reply was lost: the call must not run.
+        But others may have joined one with a cache key, so this gateway only leaves that.
         """
-        self._background_tasks.start(self._discard_or_cancel(call))
+        self._background_tasks.start(self._discard_or_cancel(call, cache))
 
     async def join(self) -> None:
         """Returns when the ledger has all reports, or after `RETRY_AFTER_S`."""
         await self._background_tasks.join(RETRY_AFTER_S)
 
-    async def _leave(self, call: CallKey) -> None:
+    async def _leave(self, call: CallKey, cache: str) -> None:
         async def attempt() -> None:
+            if cache:
+                await self._cached.nobody_asks(cache)
             if not self._watches.is_watched(call):  # another caller may have attached meanwhile
                 # The pipeliner keeps the order: an accept that is still queued runs first.
                 await self._pipeliner.run(leave(call, self._watches.channel))
@@ -65,10 +75,11 @@ class Disconnects:
                 _log.debug("call %s: its caller disconnected; its watch will expire", call)
             self._outage.failed(error)
 
-    async def _discard_or_cancel(self, call: CallKey) -> None:
+    async def _discard_or_cancel(self, call: CallKey, cache: str) -> None:
         async def attempt() -> None:
             if await self._ledger.run(discard(call)) is not None:
-                await self._ledger.run(cancel(call))
+                end = leave(call, self._watches.channel) if cache else cancel(call)
+                await self._ledger.run(end)
 
         try:
             await self._ledger_retry.retry(attempt)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from forebay.errors import BackendUnavailable, ItemsLost
-from forebay.metadata import ATTACHED, CALL_ID, to_pairs
+from forebay.metadata import ATTACHED, CACHE, CALL_ID, Pairs, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.client import Ledger
@@ -65,19 +65,21 @@ class ResponseWriter:
         self._failed_credit: int | None = None
         self._prefetch: _Prefetch | None = None
 
-    async def write(self, attached: str) -> bytes | None:
+    async def write(self, attached: str, *, may_share: bool = False) -> bytes | None:
         """Sends items until the call has ended; returns a unary method's response.
 
+        `attached` and, if the call `may_share` a run, the same as `forebay-cache` go out before.
         Raises CallerStalled if the caller reads nothing while the handler waits for it.
         """
         try:
             async with self._watch.stall_limit.applied(self._call):
-                return await self._write(attached)
+                of_cache: Pairs = ((CACHE, attached),) if may_share else ()
+                return await self._write(((ATTACHED, attached), *of_cache))
         finally:
             if self._prefetch is not None:
                 self._prefetch.items.cancel()
 
-    async def _write(self, attached: str) -> bytes | None:
+    async def _write(self, attached: Pairs) -> bytes | None:
         await self._send_initial_metadata(attached)
         response: bytes | None = None
         while True:
@@ -102,14 +104,12 @@ class ResponseWriter:
                     await self._end(ending)
                     return response
 
-    async def _send_initial_metadata(self, attached: str) -> None:
+    async def _send_initial_metadata(self, attached: Pairs) -> None:
         if self._items.is_idle:
             await self._watch.wait(HOLD_INITIAL_METADATA_S)
         from_handler = call_pb2.Metadata.FromString(self._items.initial_metadata or b"")
         await self._context.send_initial_metadata(
-            tuple(
-                fit_pairs(((CALL_ID, self._call.id), (ATTACHED, attached), *to_pairs(from_handler)))
-            )
+            tuple(fit_pairs(((CALL_ID, self._call.id), *attached, *to_pairs(from_handler))))
         )
 
     def _start_prefetch(self) -> None:

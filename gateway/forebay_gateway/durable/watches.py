@@ -88,14 +88,23 @@ class Watches:
     @contextlib.contextmanager
     def open(self, watch: Watch) -> Iterator[None]:
         """The watch gets its call's events until the block is left."""
-        watches = self._watches.setdefault(str(watch.call), [])
-        watches.append(watch)
+        self._watches.setdefault(str(watch.call), []).append(watch)
         try:
             yield
         finally:
-            watches.remove(watch)
-            if not watches:
-                del self._watches[str(watch.call)]
+            self._close(watch)
+
+    def move(self, watch: Watch, call: CallKey) -> None:
+        """The open watch gets the events of another call from now on."""
+        self._close(watch)
+        watch.call = call
+        self._watches.setdefault(str(call), []).append(watch)
+
+    def _close(self, watch: Watch) -> None:
+        watches = self._watches[str(watch.call)]
+        watches.remove(watch)
+        if not watches:
+            del self._watches[str(watch.call)]
 
     def on_registering(self, watch: Watch) -> None:
         """Must be called before an accept or attach is sent.

@@ -52,6 +52,10 @@ class CallMeter:
         """The RPC follows a call that another one began."""
         self._is_attached = True
 
+    def cached(self, kind: str) -> None:
+        """The call began a run that others may join (`new`), or joined one."""
+        self._method.cached(kind)
+
     def item(self, size: int, *, transient: bool = False) -> None:
         """An item goes to the caller."""
         if not self._has_item:

@@ -32,6 +32,7 @@ class MethodMeter:
         self._accepted = 0
         self._ended: Counter[str] = Counter({OK: 0})
         self._refused: Counter[str] = Counter()
+        self._cached: Counter[str] = Counter()
         self._lasting = self._lasting_bytes = 0
         self._transient = self._transient_bytes = 0
         self.queue_wait = metrics.histogram("forebay_queue_wait_seconds").labels(method).observe
@@ -51,6 +52,10 @@ class MethodMeter:
 
     def refused(self, reason: str) -> None:
         self._refused[known_reason(reason)] += 1
+
+    def cached(self, kind: str) -> None:
+        """`kind` is `new`, `running` or `finished`, as in `forebay-cache`."""
+        self._cached[kind] += 1
 
     def lasting(self, size: int) -> None:
         """An item of `size` bytes goes to a caller."""
@@ -73,6 +78,9 @@ class MethodMeter:
             },
             "forebay_refused_total": {
                 (method, reason): count for reason, count in self._refused.items()
+            },
+            "forebay_cache_calls_total": {
+                (method, kind): count for kind, count in self._cached.items()
             },
             "forebay_items_total": {lasting: self._lasting, transient: self._transient},
             "forebay_item_bytes_total": {

@@ -60,9 +60,12 @@ def may_share(options: CallOptions) -> bool:
 
 
 def cache_key(method: Method, options: CallOptions, request: bytes, tenant: str) -> CacheKey | None:
-    """The key of a call with one request; None if such calls don't share runs."""
+    """The key of a call with one request; None if such calls don't share runs.
+
+    Delayed calls share none: an identical one may be wanted sooner.
+    """
     cache = method.route.cache
-    if cache is None:
+    if cache is None or options.start is not None:
         return None
     canonical = _canonical(method, cache, request)
     if canonical is None:

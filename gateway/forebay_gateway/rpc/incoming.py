@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,6 +17,7 @@ from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
 from forebay_gateway.admission.admission import Permit
 from forebay_gateway.metrics.call_meter import CallMeter
+from forebay_gateway.rpc.cache_key import CacheKey, cache_key, may_share
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions, with_request_id
@@ -71,7 +72,8 @@ class IncomingCall:
 
     `first` is None if the request stream is empty. `rest` yields the further requests; it
     raises a `ForebayError` if one is invalid or the stream ends too early. `span` is None if the
-    gateway traces nothing.
+    gateway traces nothing. `cache_key` is None if the call shares no run; `on_joined` is called if
+    it joins one.
     """
 
     method: Method
@@ -82,6 +84,8 @@ class IncomingCall:
     permit: Permit
     meter: CallMeter
     span: RpcSpan | None = None
+    cache_key: CacheKey | None = None
+    on_joined: Callable[[], None] = lambda: None
 
     @property
     def is_attach_only(self) -> bool:
@@ -144,6 +148,34 @@ async def receive(
             raise InvalidRequest("the request message is missing: the method takes one")
     rest = _rest(method, requests, check, limits.max_message_bytes)
     return IncomingCall(method, options, deadline, first, rest, permit, meter, span)
+
+
+async def with_cache_key(
+    incoming: IncomingCall, tenant: str, limits: RequestLimits
+) -> IncomingCall:
+    """The call with its cache key, if it may share a run.
+
+    A call with a request stream shares a run if the stream has one request: the second is awaited,
+    or the end. Raises a `ForebayError` if the second is invalid.
+    """
+    method, first = incoming.method, incoming.first
+    if first is None or not may_share(incoming.options):
+        return incoming
+    key = cache_key(method, incoming.options, first, tenant)
+    if key is None or not method.client_streaming:
+        return replace(incoming, cache_key=key)
+    if len(first) > limits.request_bytes(method):
+        return incoming  # the upload refuses it
+    second = await anext(incoming.rest, None)
+    if second is None:
+        return replace(incoming, cache_key=key)
+    return replace(incoming, rest=_after(second, incoming.rest))
+
+
+async def _after(request: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield request
+    async for one in rest:
+        yield one
 
 
 async def _first(requests: RequestStream, within_s: float) -> bytes | None:

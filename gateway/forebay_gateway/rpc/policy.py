@@ -6,6 +6,7 @@ from forebay.routes import Method
 from forebay.v1 import route_pb2
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings
+from forebay_gateway.rpc.cache_key import CacheKey
 from forebay_gateway.rpc.options import CallOptions
 
 
@@ -19,37 +20,42 @@ def new_call(
     digest: str,
     traceparent: str = "",
     caller: bytes = b"",
+    cache_key: CacheKey | None = None,
 ) -> NewCall:
-    """The record of a call that is being accepted; `timeout_s` is the caller's."""
-    limits = method.route.limits
-    linger_s = 0.0 if options.call_id is None else settings.linger_s
+    """The record of a call that is being accepted; `timeout_s` is the caller's.
+
+    A run that others may join has no caller's deadline, and all its requests.
+    """
+    ignores_deadline = options.detach or cache_key is not None
     return NewCall(
         method=method.name,
         task=method.route.task,
         queue=method.route.queue,
         priority=options.priority,
         digest=digest,
-        receiving=method.client_streaming and not method.route.live,
+        receiving=method.client_streaming and not method.route.live and cache_key is None,
         request=request,
         metadata=options.forwarded_metadata.SerializeToString(),
-        timeout_s=None if options.detach else timeout_s,
+        timeout_s=None if ignores_deadline else timeout_s,
         queue_wait_s=queue_wait_s(method, settings),
         run_limit_s=run_time_s(method, settings),
-        linger_s=linger_s if limits.linger_s is None else limits.linger_s,
+        linger_s=linger_s(method, options, settings),
         detach=options.detach,
-        item_limit_bytes=limits.item_bytes or settings.item_bytes,
+        item_limit_bytes=method.route.limits.item_bytes or settings.item_bytes,
         window_bytes=settings.window_bytes,
         retention_s=settings.retention_s,
         attempts_limit=attempts_limit(method, settings),
         may_run_again=method.may_run_again,
         deterministic=method.route.deterministic,
         live=method.route.live,
-        idle_s=limits.idle_s or settings.idle_s,
+        idle_s=method.route.limits.idle_s or settings.idle_s,
         fingerprint=method.fingerprint,
         traceparent=traceparent,
         caller=caller,
         start=options.start,
         on_end=_on_end(method),
+        cache="" if cache_key is None else cache_key.digest,
+        cache_ttl_s=0.0 if cache_key is None else cache_key.ttl_s,
     )
 
 
@@ -58,6 +64,14 @@ def _on_end(method: Method) -> bytes:
     if on_end is None:
         return b""
     return route_pb2.OnEnd(task=on_end.task, queue=on_end.queue).SerializeToString()
+
+
+def linger_s(method: Method, options: CallOptions, settings: Settings) -> float:
+    """How long a call continues after its last watcher has disconnected."""
+    of_route = method.route.limits.linger_s
+    if of_route is not None:
+        return of_route
+    return 0.0 if options.call_id is None else settings.linger_s
 
 
 def request_limit_bytes(method: Method, settings: Settings) -> int:

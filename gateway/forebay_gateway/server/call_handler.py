@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Protocol
@@ -54,6 +54,7 @@ from forebay_gateway.rpc.incoming import (
     RequestLimits,
     RequestStream,
     receive,
+    with_cache_key,
 )
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.options import CallOptions, read_call_options
@@ -176,7 +177,9 @@ class CallHandler:
             await self._ledger_calls.ready()
         if span is not None:
             span.publish(method.route.queue, incoming.options.forwarded_metadata)
-        with self._counted_in_queue(incoming):
+        with self._counted_in_queue(incoming) as uncount:
+            if incoming.cache_key is not None:
+                incoming = replace(incoming, on_joined=uncount)
             return await calls.serve(incoming, context)
 
     def _calls_of(self, incoming: IncomingCall) -> _Calls:
@@ -224,13 +227,14 @@ class CallHandler:
         )
         if check_bytes is not None:
             await check_bytes()
-        return incoming
+        if method.route.cache is None:
+            return incoming
+        return await with_cache_key(incoming, context.principal.tenant, self._limits.requests)
 
     async def _check_queue(self, incoming: IncomingCall, principal: Principal) -> None:
         """Raises CapacityError if the queue takes no further call.
 
-        A call with a known id adds no work; the ledger is asked only for calls that would
-        be refused.
+        The ledger is asked only for calls that would be refused.
         """
         method, options = incoming.method, incoming.options
         limits = self._limits.queues[method.application]
@@ -246,7 +250,7 @@ class CallHandler:
         refusal = limits.refusal(request)
         if refusal is not None and await self._refreshed(limits[method.route.queue], method):
             refusal = limits.refusal(request)
-        if refusal is not None and not await self._is_known(options.call_id, principal):
+        if refusal is not None and not await self._is_known(incoming, principal):
             raise refusal
 
     async def _refreshed(self, load: QueueLoad, method: Method) -> bool:
@@ -272,13 +276,15 @@ class CallHandler:
             if self._ledger_calls is not None and not incoming.method.is_plain:
                 await self._ledger_calls.delayed.check_room(incoming.permit.tenant)
         except ForebayError:
-            if not await self._is_known(incoming.options.call_id, principal):
+            if not await self._is_known(incoming, principal):
                 raise
 
-    def _counted_in_queue(self, incoming: IncomingCall) -> AbstractContextManager[None]:
+    def _counted_in_queue(
+        self, incoming: IncomingCall
+    ) -> AbstractContextManager[Callable[[], None]]:
         """Counts the call on its queue; a delayed one is in none yet."""
         if incoming.options.start is not None:
-            return nullcontext()
+            return nullcontext(lambda: None)
         method, route = incoming.method, incoming.method.route
         max_batch = route.max_batch if incoming.ephemeral else 1
         queues = self._limits.queues[method.application]
@@ -300,13 +306,17 @@ class CallHandler:
         try:
             await tenant.count_new_call()
         except QuotaExceeded:
-            if not await self._is_known(incoming.options.call_id, principal):
+            if not await self._is_known(incoming, principal):
                 raise
 
-    async def _is_known(self, call_id: str | None, principal: Principal) -> bool:
-        if call_id is None or self._ledger_calls is None:
+    async def _is_known(self, incoming: IncomingCall, principal: Principal) -> bool:
+        """Whether the call adds no work: the ledger has the call, or a run that it would join."""
+        if self._ledger_calls is None:
             return False
-        return await self._ledger_calls.durable.exists(CallKey(call_id, principal.tenant))
+        durable, call_id = self._ledger_calls.durable, incoming.options.call_id
+        if incoming.cache_key is not None:
+            return await durable.can_join(incoming)
+        return call_id is not None and await durable.exists(CallKey(call_id, principal.tenant))
 
 
 def _check_options(method: Method, options: CallOptions) -> None:

@@ -96,6 +96,11 @@ class EchoServiceStub:
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
                 response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
                 _registered_method=True)
+        self.Cached = channel.unary_unary(
+                '/tests.echo.v1.EchoService/Cached',
+                request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+                response_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+                _registered_method=True)
         self.QuickAgain = channel.unary_unary(
                 '/tests.echo.v1.EchoService/QuickAgain',
                 request_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
@@ -201,6 +206,13 @@ class EchoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Cached(self, request, context):
+        """As Unary, with a cache.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def QuickAgain(self, request, context):
         """As Quick, and may be run again; calls share messages.
         """
@@ -282,6 +294,11 @@ def add_EchoServiceServicer_to_server(servicer, server):
             ),
             'Steady': grpc.unary_stream_rpc_method_handler(
                     servicer.Steady,
+                    request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
+                    response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
+            ),
+            'Cached': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cached,
                     request_deserializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.FromString,
                     response_serializer=tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.SerializeToString,
             ),
@@ -624,6 +641,33 @@ class EchoService:
             request,
             target,
             '/tests.echo.v1.EchoService/Steady',
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
+            tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cached(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.echo.v1.EchoService/Cached',
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoRequest.SerializeToString,
             tests_dot_echo_dot_v1_dot_echo__pb2.EchoResponse.FromString,
             options,

@@ -58,6 +58,8 @@ class EchoServiceStub:
     """As ServerStream, with a low limit on items in the ledger."""
     Steady: _grpc.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """As ServerStream, and may be run again."""
+    Cached: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
+    """As Unary, with a cache."""
     QuickAgain: _grpc.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]
     """As Quick, and may be run again; calls share messages."""
     Nothing: _grpc.UnaryUnaryMultiCallable[_empty_pb2.Empty, _empty_pb2.Empty]
@@ -94,6 +96,8 @@ class EchoServiceAsyncStub(EchoServiceStub):
     """As ServerStream, with a low limit on items in the ledger."""
     Steady: _aio.UnaryStreamMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """As ServerStream, and may be run again."""
+    Cached: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
+    """As Unary, with a cache."""
     QuickAgain: _aio.UnaryUnaryMultiCallable[_echo_pb2.EchoRequest, _echo_pb2.EchoResponse]  # type: ignore[assignment]
     """As Quick, and may be run again; calls share messages."""
     Nothing: _aio.UnaryUnaryMultiCallable[_empty_pb2.Empty, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -199,6 +203,14 @@ class EchoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_echo_pb2.EchoResponse], _abc.AsyncIterator[_echo_pb2.EchoResponse]]:
         """As ServerStream, and may be run again."""
+
+    @_abc_1.abstractmethod
+    def Cached(
+        self,
+        request: _echo_pb2.EchoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_echo_pb2.EchoResponse, _abc.Awaitable[_echo_pb2.EchoResponse]]:
+        """As Unary, with a cache."""
 
     @_abc_1.abstractmethod
     def QuickAgain(

@@ -359,3 +359,15 @@ def test_calls_that_the_gateway_holds_fill_the_queue() -> None:
     refusal = queue.queues.refusal(QueueRequest("q", 1, held=(LIMIT, 0.0), sees_figures=False))
     assert isinstance(refusal, QueueFull)
     assert str(LIMIT) not in refusal.message
+
+
+@pytest.mark.parametrize("max_batch", [1, 2])
+def test_a_call_counts_until_it_is_told_that_it_adds_no_work(max_batch: int) -> None:
+    queue = Queue()
+    queue.observe(0)
+    with queue.queues.counted("q", max_batch) as uncount:
+        assert (queue.load.calls, queue.load.in_flight) == (1, int(max_batch == 1))
+        uncount()
+        uncount()
+        assert (queue.load.calls, queue.load.in_flight) == (0, 0)
+    assert (queue.load.calls, queue.load.in_flight) == (0, 0)

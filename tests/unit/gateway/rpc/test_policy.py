@@ -11,6 +11,7 @@ from forebay.metadata import from_pairs
 from forebay.routes import Limits, Method
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings, load_settings
+from forebay_gateway.rpc.cache_key import CacheKey
 from forebay_gateway.rpc.options import CallOptions
 from forebay_gateway.rpc.policy import new_call, request_limit_bytes, stall_s
 from tests.unit.samples import method
@@ -122,3 +123,14 @@ def test_a_call_with_a_request_stream_starts_by_receiving(settings: Settings) ->
 def test_a_route_may_wait_longer_for_its_callers(settings: Settings) -> None:
     assert stall_s(method("Factorial", limits=Limits()), settings) == settings.stall_s > 0
     assert stall_s(method("Factorial", limits=Limits(stall_s=7.0)), settings) == 7.0
+
+
+def test_a_run_that_others_may_join_has_all_requests_and_no_callers_deadline(
+    settings: Settings,
+) -> None:
+    key = CacheKey("ab" * 32, "acme", ttl_s=20.0)
+    shared = _new(settings, method("MatMul"), cache_key=key)
+    assert (shared.receiving, shared.timeout_s) == (False, None)
+    assert (shared.cache, shared.cache_ttl_s) == ("ab" * 32, 20.0)
+    alone = _new(settings, method("MatMul"))
+    assert (alone.receiving, alone.timeout_s, alone.cache, alone.cache_ttl_s) == (True, 5.0, "", 0)
