@@ -32,6 +32,7 @@ from forebay.cli.target import Target
 from forebay.deadline import Deadline
 from forebay.metadata import (
     ATTACHED,
+    CACHE,
     CALL_ID,
     ON_DISCONNECT,
     PRIORITY,
@@ -76,6 +77,9 @@ _SHOWN_AT_EACH_END = 24
     help="Leave the call when it is accepted, and print its id. It goes on.",
 )
 @click.option("--trace", is_flag=True, help="Trace the call, and print the trace's id.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Print the call's id and times, also to no terminal."
+)
 @click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
 @click.option(
     "--requests",
@@ -99,6 +103,7 @@ def call(
     start_at: str | None,
     detach: bool,
     trace: bool,
+    verbose: bool,
     headers: tuple[str, ...],
     requests: TextIO | None,
     services: tuple[str, ...],
@@ -140,7 +145,8 @@ def call(
         routes=routes,
     ) as gateways:
         if found.operation is None:
-            _run(gateways, target, found, messages, metadata, timeout, detach=detach)
+            options = {"detach": detach, "verbose": verbose}
+            _run(gateways, target, found, messages, metadata, timeout, **options)
         else:
             call_operation(gateways, target, found, messages, metadata, timeout, waits=wait)
 
@@ -162,6 +168,7 @@ def _run(
     timeout_s: float | None,
     *,
     detach: bool,
+    verbose: bool,
 ) -> None:
     # On the wire all four kinds of RPC are the same, so one multi-callable serves for all.
     invoke = gateways.stream_stream(
@@ -171,7 +178,7 @@ def _run(
     )
     timeout_s = Deadline.after(timeout_s).timeout_s()
     try:
-        with _Output(method) as output, CancelOnCtrlC() as ctrl_c:
+        with _Output(method, verbose=verbose) as output, CancelOnCtrlC() as ctrl_c:
             call = invoke(iter(messages), timeout=timeout_s, metadata=metadata)
             try:
                 accepted = ctrl_c.initial_metadata(call).get(CALL_ID) if detach else None
@@ -198,8 +205,9 @@ def _metadata_of(call: Any) -> dict[str, str]:
 class _Output:
     """Prints items to standard output, progress and the summary to standard error."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, *, verbose: bool) -> None:
         self._method = method
+        self._verbose = verbose
         self._err = Console(stderr=True)
         self._shorten = sys.stdout.isatty()
         self._bar = ProgressBar(self._err, method.name.rpartition(".")[2])
@@ -226,12 +234,15 @@ class _Output:
         click.echo(json.dumps(_shortened(value) if self._shorten else value, ensure_ascii=False))
 
     def show_summary(self, metadata: Mapping[str, str]) -> None:
-        """Prints the call's id and times, if standard error is a terminal."""
-        if not self._err.is_terminal:
+        """Prints the call's id, how it came to its run, and its times.
+
+        Only to a terminal, unless `verbose`.
+        """
+        if not (self._err.is_terminal or self._verbose):
             return
         parts = [
             f"{key.removeprefix('forebay-')} {metadata[key]}"
-            for key in (CALL_ID, ATTACHED, QUEUE_MS, RUN_MS)
+            for key in (CALL_ID, ATTACHED, CACHE, QUEUE_MS, RUN_MS)
             if key in metadata
         ]
         self._err.print("[dim]" + ", ".join(parts) + "[/dim]", highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from forebay.metadata import ATTACHED
+from forebay.metadata import ATTACHED, CALL_ID
 from forebay.resume.policy import ResumePolicy
 from forebay.resume.request_replay import AsyncReplay, Replay
 from forebay.rpc_errors import of_rpc_error
@@ -73,8 +73,10 @@ class Attempts:
         if self.is_cancelled:
             return None
         error = of_rpc_error(failed)
-        accepted = ATTACHED in dict(initial_metadata or ())
-        delay_s = self.policy.on_failure(error, accepted=accepted)
+        initial = dict(initial_metadata or ())
+        delay_s = self.policy.on_failure(
+            error, accepted=ATTACHED in initial, call_id=initial.get(CALL_ID)
+        )
         if delay_s is not None:
             _log.info("retrying in %.2g s: %s", delay_s, error)
         return delay_s

@@ -5,6 +5,8 @@ and `forebay-resume-from: 3`, so it attaches to the running call and gets the fo
 
 - Durable calls: each gets an id, unless the caller gave one, and can be retried whatever its
   method does.
+- Calls that may share a run with identical ones, see `docs/caching.md`: `forebay-cache-control:
+  share` lets the gateway replace the channel's own id by that of the run.
 - Ephemeral and plain calls: they have no id. They are retried if the method may run again, or if
   the failure shows that nothing has run.
 
@@ -24,7 +26,13 @@ from google.rpc import code_pb2
 
 from forebay.deadline import Deadline
 from forebay.errors import CallUnknown, ForebayError, Unauthenticated
-from forebay.metadata import CALL_ID, ON_DISCONNECT, RESUME_FROM, Pairs
+from forebay.metadata import (
+    CACHE_CONTROL,
+    CALL_ID,
+    ON_DISCONNECT,
+    RESUME_FROM,
+    Pairs,
+)
 from forebay.resume.targets import Rotation
 from forebay.resume.transport_errors import Retry, is_transport_error, retry_of
 from forebay.routes import Method
@@ -43,6 +51,7 @@ RETRY_UNACCEPTED_FOR_S = 10.0
 _STABLE_S = 10.0
 """After an accepted attempt that lasted this long, with or without items, RETRY_FOR_S restarts."""
 
+_SHARE = "share"
 _GATEWAY_IS_DOWN = frozenset({code_pb2.UNAVAILABLE, code_pb2.CANCELLED})
 _RETRY_INFO_JITTER = 0.2
 
@@ -84,7 +93,9 @@ class ResumePolicy:
         self._rotation = rotation
         self._random = random
         self._renews_token = renews_token
-        self._metadata = tuple(pair for pair in metadata if pair[0] not in (CALL_ID, RESUME_FROM))
+        ours = (CALL_ID, RESUME_FROM, CACHE_CONTROL)
+        self._metadata = tuple(pair for pair in metadata if pair[0] not in ours)
+        self._cache_control = given.get(CACHE_CONTROL)
         self._call_id = given.get(CALL_ID)
         self._id_is_ours = (
             CALL_ID not in given
@@ -94,6 +105,8 @@ class ResumePolicy:
         )
         if self._id_is_ours:
             self._call_id = new_id()
+        self._run_id: str | None = None
+        """The id of the run that the call shares; None if that is its own, or not known."""
         self._resume_from = given.get(RESUME_FROM)
         self._items = 0
         self._is_accepted = False
@@ -109,7 +122,7 @@ class ResumePolicy:
     @property
     def ends_on_disconnect(self) -> bool:
         """Whether the gateway cancels the call when its caller has disconnected for good."""
-        if self._method is None or self.call_id is None:
+        if self._method is None or self.call_id is None or self._run_id is not None:
             return False
         chosen = dict(self._metadata).get(ON_DISCONNECT)
         return chosen != "detach" and (chosen == "cancel" or not self._method.route.detach)
@@ -135,7 +148,12 @@ class ResumePolicy:
         """The next attempt, which starts now."""
         self._target = self._rotation.next(avoid=self._target if self._failures else None)
         self._attempt_began_at = self._deadline.clock()
-        ours = [(CALL_ID, self._call_id), (RESUME_FROM, self._items_seen())]
+        resumes = self._items > 0 or not self.sends_requests
+        ours = [
+            (CALL_ID, self._run_id if resumes and self._run_id else self._call_id),
+            (RESUME_FROM, self._items_seen()),
+            (CACHE_CONTROL, self._cache_directives(resumes=resumes)),
+        ]
         return Attempt(
             self._target,
             self._deadline.timeout_s(),
@@ -150,11 +168,15 @@ class ResumePolicy:
         self._on_accepted()
         self._failures = 0
 
-    def on_failure(self, error: ForebayError, *, accepted: bool = False) -> float | None:
+    def on_failure(
+        self, error: ForebayError, *, accepted: bool = False, call_id: object = None
+    ) -> float | None:
         """Seconds to wait before the next attempt; None if the call has failed.
 
-        `accepted` if a gateway had accepted the call: it had sent initial metadata.
+        `accepted` if a gateway had accepted the call: it had sent initial metadata, with `call_id`.
         """
+        if self._id_is_ours and isinstance(call_id, str) and call_id != self._call_id:
+            self._run_id = call_id
         now = self._deadline.clock()
         if accepted:
             self._on_accepted()
@@ -181,6 +203,14 @@ class ResumePolicy:
         self._is_accepted = True
         if self._target is not None:
             self._rotation.answered(self._target)
+
+    def _cache_directives(self, *, resumes: bool) -> str | bytes | None:
+        """`share` for an id of the channel's own, beside the caller's directives."""
+        method = self._method
+        if resumes or not self._id_is_ours or method is None or not method.may_run_again:
+            return self._cache_control
+        given = self._cache_control
+        return f"{given}, {_SHARE}" if isinstance(given, str) else _SHARE
 
     def _items_seen(self) -> str | bytes | None:
         """The number of items that the caller has: those from before this call, and its own."""

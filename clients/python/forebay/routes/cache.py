@@ -12,7 +12,6 @@ from google.protobuf.descriptor import MethodDescriptor
 from forebay.deadline import clamped_s
 from forebay.routes.field_paths import path_problem
 from forebay.routes.fields import fill
-from forebay.routes.operations import OPERATION
 from forebay.v1 import route_pb2
 
 _Levels = descriptor_pb2.MethodOptions
@@ -71,7 +70,7 @@ def cache_problems(
     cache = read_cache(option)
     if cache is None:
         return
-    yield from _kind_problems(method, option, level)
+    yield from _kind_problems(option, level)
     yield from _ttl_problems(option, cache, retention_s)
     if option.cache.scope not in route_pb2.CacheScope.values():
         expected = ", ".join(route_pb2.CacheScope.keys()[1:])
@@ -86,7 +85,7 @@ def cache_problems(
             yield f"`cache` has {path!r} in `only_with_fields` and in `ignore_fields`; remove one"
 
 
-def _kind_problems(method: MethodDescriptor, option: route_pb2.Route, level: int) -> Iterator[str]:
+def _kind_problems(option: route_pb2.Route, level: int) -> Iterator[str]:
     """Kinds of calls that have no result to share."""
     if option.HasField("plain"):
         yield "`cache` is not for `plain` tasks, which have no record in the ledger; remove it"
@@ -95,8 +94,6 @@ def _kind_problems(method: MethodDescriptor, option: route_pb2.Route, level: int
             "`cache` needs an `idempotency_level` of NO_SIDE_EFFECTS, since a call that shares the "
             "run of another one has no effects; set it, or remove `cache`"
         )
-    if method.output_type.full_name == OPERATION:
-        yield "`cache` is not for methods that return an operation; remove it"
     if option.live:
         yield "`cache` is not for `live` methods, whose requests come while they run; remove one"
     if option.ephemeral:

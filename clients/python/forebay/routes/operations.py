@@ -138,6 +138,8 @@ def _policy_problems(option: route_pb2.Route, route: Route) -> Iterator[str]:
         )
     if route.ephemeral:
         yield "`ephemeral` is not for methods with `operation_info`: an operation has a record"
+    if route.cache is not None:
+        yield "`cache` is not for methods with `operation_info`: each has its own; remove it"
     if option.on_disconnect == route_pb2.ON_DISCONNECT_CANCEL:
         yield (
             "`on_disconnect` of CANCEL is not for methods with `operation_info`: their callers "

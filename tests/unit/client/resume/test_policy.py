@@ -74,9 +74,11 @@ class Call:
         """The metadata of the next attempt."""
         return dict(self.policy.attempt().metadata)
 
-    def wait_s(self, error: ForebayError, *, accepted: bool = False) -> float | None:
+    def wait_s(
+        self, error: ForebayError, *, accepted: bool = False, call_id: str | None = None
+    ) -> float | None:
         """The delay after a failure; the clock moves on by it."""
-        wait_s = self.policy.on_failure(error, accepted=accepted)
+        wait_s = self.policy.on_failure(error, accepted=accepted, call_id=call_id)
         self.clock.now += wait_s or 0.0
         return wait_s
 
@@ -132,7 +134,8 @@ def test_stored_outcomes_and_bad_requests_are_final(error: ForebayError) -> None
 
 def test_all_attempts_have_one_id_and_report_the_items_seen() -> None:
     call = Call(metadata=[("x-wish", "tea")])
-    assert call.begin() == {"x-wish": "tea", "forebay-call-id": "made"}
+    first = {"forebay-call-id": "made", "forebay-cache-control": "share"}
+    assert call.begin() == {"x-wish": "tea", **first}
     for response in (PROGRESS, ITEM, PROGRESS, ITEM):
         call.policy.on_response(response)
     call.wait_s(lost())
@@ -150,6 +153,43 @@ def test_the_callers_own_id_and_items_are_kept() -> None:
     call.policy.on_response(ITEM.SerializeToString())  # of a stub that leaves bytes alone
     call.wait_s(lost())
     assert call.begin() == {"forebay-call-id": "mine", "forebay-resume-from": "4"}
+
+
+def test_a_call_that_shares_a_run_is_resumed_by_the_runs_id() -> None:
+    call = Call()
+    call.begin()
+    call.wait_s(lost(), accepted=True, call_id="run")
+    # Without an item, the call may as well share another run.
+    assert call.begin() == {"forebay-call-id": "made", "forebay-cache-control": "share"}
+    call.policy.on_response(ITEM)
+    call.wait_s(lost(), accepted=True, call_id="run")
+    assert call.begin() == {"forebay-call-id": "run", "forebay-resume-from": "1"}
+    assert cancel_request(call.policy) is None  # others may share the run
+
+
+def test_a_request_stream_that_shares_a_run_is_not_sent_again() -> None:
+    call = Call(METHODS["MatMul"])
+    assert call.begin() == {"forebay-call-id": "made", "forebay-cache-control": "share"}
+    call.wait_s(lost(), accepted=True, call_id="run")
+    assert not call.policy.sends_requests
+    assert call.begin() == {"forebay-call-id": "run"}
+
+
+def test_only_ids_that_the_channel_made_give_way_to_a_runs() -> None:
+    own = Call(metadata=[("forebay-call-id", "mine")])
+    assert own.begin() == {"forebay-call-id": "mine"}
+    own.policy.on_response(ITEM)
+    own.wait_s(lost(), accepted=True, call_id="run")
+    assert own.begin() == {"forebay-call-id": "mine", "forebay-resume-from": "1"}
+    effects = Call(replace(METHODS["Factorial"], may_run_again=False))
+    assert effects.begin() == {"forebay-call-id": "made"}
+
+
+def test_the_callers_cache_directives_are_kept() -> None:
+    call = Call(metadata=[("forebay-cache-control", "no-cache")])
+    assert call.begin()["forebay-cache-control"] == "no-cache, share"
+    add = Call(METHODS["Add"], metadata=[("forebay-cache-control", "no-cache")])
+    assert add.begin() == {"forebay-cache-control": "no-cache"}
 
 
 def test_ephemeral_calls_have_no_id_and_are_retried_if_their_method_may_run_again() -> None:
