@@ -18,6 +18,8 @@ import pytest
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from forebay.routes.cache import Cache
+from forebay.routes.sources import read_all_methods
 from forebay_backends.settings import Settings, load_settings
 from forebay_backends.settings.load import given_settings
 from tests.certificates import Authority
@@ -34,6 +36,7 @@ from tests.harness import (
 )
 from tests.otlp import otlp_receiver
 from tests.pages import DOCS, ROOT, Reader, blocks
+from tests.protoc import descriptor_set
 from tests.rabbitmq import RabbitMQ
 from tests.redis_fleets import redis_cluster, sentinel_fleet
 
@@ -69,7 +72,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "typescript.md",  # tests/e2e/test_typescript_client.py
     "other-languages.md",
     "README.md",  # the home page
-    *("traces-and-logs.md", "tokens.md", "tenants.md", "operations.md"),
+    *("traces-and-logs.md", "tokens.md", "tenants.md", "operations.md", "caching.md"),
     "identity.md",  # tests/e2e/test_audit.py, tests/unit/gateway/audit/test_entry.py
     "quotas.md",  # its settings
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
@@ -180,6 +183,7 @@ def test_two_tenants_see_their_own_calls_as_the_page_says(tmp_path: Path) -> Non
             reader.read(DOCS / "tenants.md")
 
 
+@pytest.mark.variant
 def test_a_method_returns_an_operation_as_the_page_says(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     with short_folder() as data:
@@ -188,6 +192,21 @@ def test_a_method_returns_an_operation_as_the_page_says(tmp_path: Path) -> None:
         )
         with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
             reader.read(DOCS / "operations.md")
+
+
+@pytest.mark.variant
+def test_identical_calls_share_runs_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
+            reader.read(DOCS / "caching.md")
+    (method,) = read_all_methods(
+        [str(descriptor_set((tmp_path / "report.proto").read_text(), tmp_path))]
+    )
+    assert method.route.cache == Cache(600.0, ignore_fields=("trace_label",))
 
 
 @pytest.mark.parametrize("page", ["identity.md", "quotas.md"])

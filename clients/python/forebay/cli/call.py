@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 import click
@@ -145,8 +146,8 @@ def call(
         routes=routes,
     ) as gateways:
         if found.operation is None:
-            options = {"detach": detach, "verbose": verbose}
-            _run(gateways, target, found, messages, metadata, timeout, **options)
+            run = partial(_run, gateways, target, found, messages, metadata, timeout)
+            run(detach=detach, verbose=verbose)
         else:
             call_operation(gateways, target, found, messages, metadata, timeout, waits=wait)
 

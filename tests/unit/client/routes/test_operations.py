@@ -151,6 +151,10 @@ def test_the_types_of_an_operation_are_part_of_the_fingerprint() -> None:
         ({"streams": "<"}, "has one request and one response; remove `stream`"),
         ({"streams": ">"}, "has one request and one response; remove `stream`"),
         ({"ephemeral": True}, "`ephemeral` is not for methods with `operation_info`"),
+        (
+            {"cache": {"ttl": "60s"}},
+            "`cache` is not for methods with `operation_info`",
+        ),
         ({"plain": route_pb2.PlainTask()}, "a `plain` task can't have `operation_info`"),
         ({"on_disconnect": "ON_DISCONNECT_CANCEL"}, "`on_disconnect` of CANCEL is not for"),
         ({"caller_chooses_on_disconnect": True}, "`caller_chooses_on_disconnect` is not for"),
