@@ -55,7 +55,8 @@ def with_cache(
     changed.ClearField("cache")
     changed.cache.SetInParent()
     problems = list(fill(changed.cache, table, "cache."))
-    if changed.cache.HasField("ttl") and not changed.cache.ttl.ToNanoseconds():
+    ttl = changed.cache.ttl
+    if changed.cache.HasField("ttl") and not (problems or ttl.ToNanoseconds()):
         changed.ClearField("cache")
     return changed, problems
 

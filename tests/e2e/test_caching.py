@@ -1,0 +1,297 @@
+"""Shared runs with tenants, signed messages, gateways that die, and channels that resume."""
+
+from __future__ import annotations
+
+import json
+import signal
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+
+import forebay
+from forebay.rpc_errors import of_rpc_error
+from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.keys import CallKey
+from tests.commands import run
+from tests.echo.running import ROOT, echo_environment, echo_gateway, echo_worker
+from tests.echo.v1.echo_pb2 import EchoRequest, Gate
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import process, redis_server
+from tests.tenancy.running import Tenants
+
+TIMEOUT_S = 60.0
+SLOTS = 2
+STEADY = "tests.echo.v1.EchoService.Steady"
+CACHES = {STEADY: {"ttl": "60s", "scope": "CACHE_SCOPE_EVERYONE"}}
+LIMITS = {"acme": {"queued": 1, "in_flight": 4}}
+
+
+@dataclass
+class Site:
+    """Two gateways and a worker, with two tenants and signed messages.
+
+    `Steady` shares runs between tenants, `Cached` does not.
+    """
+
+    env: dict[str, str]
+    tenants: Tenants
+    stubs: tuple[EchoServiceStub, EchoServiceStub]
+    addresses: tuple[str, str]
+    ledger: BlockingLedger
+    folder: Path
+
+    def gated(self) -> tuple[EchoRequest, Path]:
+        """A request unlike all others, whose handler waits, and the file that opens the gate."""
+        name = str(uuid.uuid4())
+        gate = self.folder / name
+        return EchoRequest(text=name, count=2, gate=Gate(path=str(gate), before=1)), gate
+
+    def metadata(self, tenant: str, **more: str) -> list[tuple[str, str]]:
+        pairs = [(key.replace("_", "-"), value) for key, value in more.items()]
+        return [("authorization", f"Bearer {self.tenants.token(tenant)}"), *pairs]
+
+    def steady(
+        self,
+        request: EchoRequest,
+        tenant: str = "acme",
+        gateway: int = 0,
+        stub: EchoServiceStub | None = None,
+        **more: str,
+    ) -> Any:
+        stub = stub or self.stubs[gateway]
+        return stub.Steady(request, timeout=TIMEOUT_S, metadata=self.metadata(tenant, **more))
+
+    def cached(self, request: EchoRequest, tenant: str = "acme", **more: str) -> tuple[str, Any]:
+        """The response's text, and the call."""
+        response, call = self.stubs[0].Cached.with_call(
+            request, timeout=TIMEOUT_S, metadata=self.metadata(tenant, **more)
+        )
+        return response.text, call
+
+    def record(self, call: CallKey) -> dict[bytes, bytes]:
+        found = self.ledger.redis.hgetall(f"{call.partition}:call:{call}")
+        return cast("dict[bytes, bytes]", found)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("caching")
+    tenants = Tenants(folder, "acme", "umbrella")
+    keys = folder / "signing.toml"
+    keys.write_text(f'[keys]\nfirst = "{b64encode(bytes(32)).decode()}"\n')
+    keys.chmod(0o600)
+    with ExitStack() as stack:
+        url = stack.enter_context(redis_server())
+        env = echo_environment(
+            FOREBAY_LEDGER_URL=url,
+            FOREBAY_SIGNING_KEYS=str(keys),
+            FOREBAY_CACHES=json.dumps(CACHES),
+            **tenants.settings(**LIMITS),
+        )
+        stack.enter_context(echo_worker(env, slots=SLOTS))
+        one, other = (stack.enter_context(echo_gateway(env))[1] for _ in range(2))
+        stubs = [
+            EchoServiceStub(stack.enter_context(grpc.insecure_channel(address)))
+            for address in (one, other)
+        ]
+        ledger = stack.enter_context(closing(BlockingLedger(url)))
+        yield Site(env, tenants, (stubs[0], stubs[1]), (one, other), ledger, folder)
+
+
+def initial(call: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in call.initial_metadata()}
+
+
+def kind(call: Any) -> str | None:
+    return initial(call).get("forebay-cache")
+
+
+def run_id(call: Any) -> str:
+    return initial(call)["forebay-call-id"]
+
+
+def reason(call: Any) -> tuple[str, str]:
+    """The status and the reason of a stream that fails."""
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    error = of_rpc_error(caught.value)
+    return error.code_name, error.reason
+
+
+def indices(call: Any) -> list[int]:
+    return [item.index for item in call if not item.transient]
+
+
+def test_a_tenant_never_gets_the_result_of_another_one(site: Site) -> None:
+    request = EchoRequest(text=str(uuid.uuid4()), act="say who calls")
+    known, call = site.cached(request)
+    assert (kind(call), json.loads(known)["identities"]) == ("new", ["acme"])
+    again, call = site.cached(request)
+    assert (kind(call), again) == ("finished", known)
+    others, call = site.cached(request, "umbrella")
+    assert (kind(call), json.loads(others)["identities"]) == ("new", ["umbrella"])
+
+
+def test_a_run_of_everyone_belongs_to_nobody(site: Site) -> None:
+    request, gate = site.gated()
+    first = site.steady(request)
+    assert kind(first) == "new"
+    other = site.steady(request, "umbrella", gateway=1)
+    assert (kind(other), run_id(other)) == ("running", run_id(first))
+    record = site.record(CallKey(run_id(first)))
+    assert record[b"state"] == b"RUNNING"
+    assert b"acme" not in b"".join(record.values())
+    gate.touch()
+    assert indices(first) == indices(other) == [0, 1]
+
+
+def test_a_run_of_everyone_is_resumed_by_its_id_with_the_same_request(site: Site) -> None:
+    request, gate = site.gated()
+    first = site.steady(request)
+    name = run_id(first)
+    gate.touch()
+    assert indices(first) == [0, 1]
+    resumed = site.steady(
+        request, "umbrella", gateway=1, forebay_call_id=name, forebay_resume_from="1"
+    )
+    assert indices(resumed) == [1]
+    stranger, _ = site.gated()
+    other = site.steady(stranger, "umbrella", forebay_call_id=name, forebay_resume_from="1")
+    assert reason(other) == ("NOT_FOUND", "CALL_UNKNOWN")
+
+
+def test_a_call_with_an_id_of_its_own_is_recorded_under_it(site: Site) -> None:
+    request = EchoRequest(text=str(uuid.uuid4()))
+    own = f"own-{uuid.uuid4()}"
+    _, call = site.cached(request)
+    shared = run_id(call)
+    _, call = site.cached(request, forebay_call_id=own)
+    assert (kind(call), run_id(call)) == (None, own)
+    assert initial(call)["forebay-attached"] == "new"
+    assert b"cache" not in site.record(CallKey(own, "acme"))
+    _, call = site.cached(request, forebay_call_id=own)
+    assert initial(call)["forebay-attached"] == "finished"
+    other = f"own-{uuid.uuid4()}"
+    options = {"forebay_call_id": other, "forebay_cache_control": "share"}
+    _, call = site.cached(request, **options)
+    assert (kind(call), run_id(call)) == ("finished", shared)
+    assert not site.record(CallKey(other, "acme"))
+    # The run's own id is that of any call, also for a request in other bytes.
+    _, call = site.cached(
+        EchoRequest(text=request.text, ballast=b"ignored"), forebay_call_id=shared
+    )
+    assert (kind(call), initial(call)["forebay-attached"]) == (None, "finished")
+
+
+def test_a_call_that_joins_counts_as_in_flight_and_not_as_waiting(site: Site) -> None:
+    holding, opened = site.gated()
+    held = [
+        site.steady(EchoRequest(text=f"{holding.text} {n}", count=2, gate=holding.gate), "umbrella")
+        for n in range(SLOTS)
+    ]
+    for call in held:
+        next(call)  # each slot of the worker has one
+    request, gate = site.gated()
+    waiting = [site.steady(request, gateway=number % 2) for number in range(3)]
+    assert sorted(str(kind(call)) for call in waiting) == ["new", "running", "running"]
+    another, _ = site.gated()
+    assert reason(site.steady(another)) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")  # queued
+    fourth = site.steady(request)
+    assert kind(fourth) == "running"
+    assert reason(site.steady(request)) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")  # in flight
+    opened.touch()
+    gate.touch()
+    assert [indices(call) for call in (*waiting, fourth)] == [[0, 1]] * 4
+
+
+def test_an_entry_that_was_altered_is_not_used(site: Site) -> None:
+    _, call = site.cached(EchoRequest(text="secret of acme"))
+    secret = CallKey(run_id(call), "acme")
+    request = EchoRequest(text=str(uuid.uuid4()))
+    _, call = site.cached(request, "umbrella")
+    own = CallKey(run_id(call), "umbrella")
+    digest = site.record(own)[b"cache"].decode()
+    entry = f"{own.partition}:cache:{digest}"
+    proof = cast("bytes", site.ledger.redis.get(entry)).removeprefix(str(own).encode())
+    for forged in (proof, b" "):
+        site.ledger.redis.set(entry, str(secret).encode() + forged)
+        site.ledger.redis.hset(f"{secret.partition}:call:{secret}", "cache", digest)
+        if secret.partition != own.partition:  # the attacker can copy the record, too
+            source, target = (
+                f"{place}:call:{secret}" for place in (secret.partition, own.partition)
+            )
+            site.ledger.redis.copy(source, target, replace=True)
+        text, call = site.cached(request, "umbrella")
+        assert (text, kind(call)) == (request.text, "new")
+
+
+def test_a_run_goes_on_when_the_gateway_that_began_it_is_killed(site: Site) -> None:
+    request, gate = site.gated()
+    with echo_gateway(site.env) as (gateway, address), grpc.insecure_channel(address) as channel:
+        first = site.steady(request, stub=EchoServiceStub(channel))
+        assert kind(first) == "new"
+        joined = site.steady(request, "umbrella")
+        assert (kind(joined), run_id(joined)) == ("running", run_id(first))
+        gateway.stop(signal.SIGKILL)
+        assert reason(first)[0] == "UNAVAILABLE"
+    gate.touch()
+    assert indices(joined) == [0, 1]
+    with echo_gateway(site.env) as (_, address), grpc.insecure_channel(address) as channel:
+        later = site.steady(request, stub=EchoServiceStub(channel))
+        assert (kind(later), run_id(later), indices(later)) == ("finished", run_id(first), [0, 1])
+
+
+def test_a_channel_resumes_a_shared_run_when_its_gateway_is_killed(site: Site) -> None:
+    request, gate = site.gated()
+    first = site.steady(request, "umbrella")
+    assert kind(first) == "new"
+    with ExitStack() as stack:
+        gateway, address = stack.enter_context(echo_gateway(site.env))
+        token = site.tenants.token("acme")
+        channel = stack.enter_context(forebay.channel([address], token=token))
+        call = EchoServiceStub(channel).Steady(request, timeout=TIMEOUT_S)
+        seen = [next(item for item in call if not item.transient).index]
+        assert (kind(call), run_id(call)) == ("running", run_id(first))
+        gateway.stop(signal.SIGKILL)
+        command = ("forebay", "gateway", "--listen", address)
+        stack.enter_context(process(*command, env=site.env, cwd=ROOT))
+        gate.touch()
+        seen += indices(call)
+        assert seen == [0, 1]
+        assert initial(call)["forebay-call-id"] == run_id(first)
+    assert indices(first) == [0, 1]
+
+
+@pytest.mark.parametrize("value", ["no-store", ""])
+def test_bad_cache_directives_are_refused(site: Site, value: str) -> None:
+    request = EchoRequest(text=str(uuid.uuid4()))
+    with pytest.raises(grpc.RpcError) as caught:
+        site.cached(request, forebay_cache_control=value)
+    error = of_rpc_error(caught.value)
+    assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert "forebay-cache-control" in error.message
+
+
+def test_a_gateway_with_caches_that_cannot_be_does_not_start() -> None:
+    caches = {
+        "tests.echo.v1.EchoService.Unary": {"ttl": "60s"},
+        "tests.echo.v1.EchoService.TalkAgain": {"ttl": "60s"},
+        STEADY: {"ttl": "7200s", "ignore_fields": ["tekst"]},
+    }
+    env = echo_environment(FOREBAY_CACHES=json.dumps(caches))
+    ran = run("forebay", "gateway", "--listen", "127.0.0.1:0", env=env, cwd=ROOT)
+    assert ran.code == 1
+    for problem in (
+        "EchoService.Unary: `cache` needs an `idempotency_level` of NO_SIDE_EFFECTS",
+        "EchoService.TalkAgain: `cache` is not for `live` methods",
+        "EchoService.Steady: `cache.ttl` is 7200 s, but the ledger keeps calls for 3600 s",
+        "EchoService.Steady: `cache.ignore_fields` names 'tekst'",
+    ):
+        assert problem in ran.err
