@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,17 +13,16 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import NO_ROUTES, Method, RouteFile, read_methods, read_route_file
 from forebay.routes.methods import is_routed
-from forebay.v1 import call_pb2
 from forebay_backends.settings import Settings
 from forebay_backends.urls import celery_settings
-from forebay_workers.celery_hooks.request import attempts_of
-from forebay_workers.execution.durable import run_calls
-from forebay_workers.execution.ephemeral import run_batch
+from forebay_workers.coroutines.handlers import coroutine_handler
+from forebay_workers.execution.runs import CoroutineRun, HandlerRun
 from forebay_workers.handler.interceptors import intercepted, refuse_other_interceptors
 from forebay_workers.runtime import process, signals
-from forebay_workers.servicers import refuse_coroutines, services_of
+from forebay_workers.servicers import services_of
 
 Handler = Callable[..., Any]
+Interceptor = grpc.ServerInterceptor | grpc.aio.ServerInterceptor
 Handlers = Mapping[str, Handler] | object
 """Handlers by method name, or a servicer: an object with a method for each RPC."""
 
@@ -37,7 +35,7 @@ class Application(Celery):
     def __init__(
         self,
         name: str,
-        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        interceptors: Sequence[Interceptor] = (),
         routes: str | Path | None = None,
     ) -> None:
         super().__init__(name)
@@ -52,7 +50,7 @@ class Application(Celery):
         self,
         servicer: object,
         *services: ServiceDescriptor,
-        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """Registers a servicer: an object with a method for each RPC, as grpc.server takes it.
 
@@ -61,10 +59,9 @@ class Application(Celery):
         `interceptors` run around its handlers, inside the application's own.
         Raises RouteError for invalid routes; LookupError if there is no service, or none of
         its methods has a route for a handler, or such a method is missing; and TypeError for
-        coroutines, and for objects that are no `grpc.ServerInterceptor`.
+        objects that are no interceptors, or not of the kind that a method needs.
         """
         for service in services or services_of(servicer):
-            refuse_coroutines(servicer, service)
             methods = read_methods([service], self._routes([service]))
             if not methods:
                 raise LookupError(
@@ -80,7 +77,7 @@ class Application(Celery):
     def serve(
         self,
         services: Mapping[ServiceDescriptor, Handlers],
-        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """Adds a task for each method with a handler's route; raises as `application` does."""
         refuse_other_interceptors(interceptors)
@@ -93,10 +90,14 @@ class Application(Celery):
         ]
         by_name = {service.full_name: handlers for service, handlers in services.items()}
         handlers = [_handler(method, by_name[method.service]) for method in methods]
+        around = (*self._interceptors, *interceptors)
+        runs = [
+            _run_of(method, handler, around)
+            for method, handler in zip(methods, handlers, strict=True)
+        ]
         self._served = served
-        for method, handler in zip(methods, handlers, strict=True):
-            around = (*self._interceptors, *interceptors)
-            _register(self, method, intercepted(method, handler, around))
+        for method, run in zip(methods, runs, strict=True):
+            _register(self, method, run)
 
     def _routes(self, services: Iterable[ServiceDescriptor]) -> RouteFile:
         """The file with routes: the one given or, if a method has no option, the settings'."""
@@ -115,18 +116,18 @@ def application(
     name: str,
     services: Mapping[ServiceDescriptor, Handlers] | None = None,
     *,
-    interceptors: Sequence[grpc.ServerInterceptor] = (),
+    interceptors: Sequence[Interceptor] = (),
     routes: str | Path | None = None,
 ) -> Application:
     """Returns an application with a task for each method with a route; more can be added.
 
     `interceptors` run in the worker around all its handlers, as in `grpc.server`; the first is
-    the outermost. Methods with a `plain` route are left out: other applications have their tasks.
-    `routes` is a file with routes for methods that have no option (docs/routes.md); unset: the
-    setting of that name. Forebay's settings are read when the worker starts; here only for
-    `routes`, if it is needed. Raises RouteError for invalid routes, LookupError if a method with
-    a route has no handler, TypeError for objects that are no `grpc.ServerInterceptor`, and
-    SettingsError.
+    the outermost. Those of `grpc.aio` run on the event loop. Methods with a `plain` route are left
+    out: other applications have their tasks. `routes` is a file with routes for methods that have
+    no option (docs/routes.md); unset: the setting of that name. Forebay's settings are read when
+    the worker starts; here only for `routes`, if it is needed. Raises RouteError for invalid
+    routes, LookupError if a method with a route has no handler, TypeError for objects that are no
+    interceptors, or not of the kind that a method needs, and SettingsError.
     """
     app = Application(name, interceptors, routes)
     app.serve(services or {})
@@ -165,30 +166,33 @@ def _handler(method: Method, handlers: Handlers) -> Handler:
     return found
 
 
-def _register(app: Celery, method: Method, handler: Handler) -> None:
-    def run(
-        self: Task[Any, Any],
-        batch: str | None = None,
-        **durable: Any,
-    ) -> None:
+def _run_of(
+    method: Method, handler: Handler, interceptors: Sequence[Interceptor]
+) -> HandlerRun | CoroutineRun:
+    coroutine = coroutine_handler(method, handler, interceptors)
+    if coroutine is not None:
+        return CoroutineRun(coroutine)
+    around: Any = interceptors  # none of grpc.aio, as `coroutine_handler` says
+    return HandlerRun(method, intercepted(method, handler, around))
+
+
+def _register(app: Celery, method: Method, run: HandlerRun | CoroutineRun) -> None:
+    def task(self: Task[Any, Any], **content: Any) -> None:
         """Runs durable calls by their keys, or a batch of ephemeral calls."""
         runtime = process.runtime()
         try:
-            if batch is not None:
-                content = call_pb2.Batch.FromString(b64decode(batch))
-                run_batch(runtime, method, handler, content, str(self.request.id))
-            else:
-                run_calls(runtime, method, handler, attempts_of(durable))
+            run.run(runtime, content, str(self.request.id))
         finally:
             runtime.report()
 
     declare: Any = app.task  # celery-types declares it as a decorator only
     declare(
-        run,
+        task,
         name=method.route.task,
         bind=True,
         shared=False,  # other applications don't get the task
         serves=(method.name, method.fingerprint),
+        coroutine=run if isinstance(run, CoroutineRun) else None,  # asyncio_pool.py
         ignore_result=True,
         Strategy="forebay_workers.runtime.strategy:strategy",
         Request="forebay_workers.celery_hooks.request:CallRequest",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib import import_module
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
@@ -25,16 +24,6 @@ def services_of(servicer: object) -> tuple[ServiceDescriptor, ...]:
             "object, or the service's descriptor as second argument"
         )
     return services
-
-
-def refuse_coroutines(servicer: object, service: ServiceDescriptor) -> None:
-    """Raises TypeError for methods that are coroutines: handlers run in threads or processes."""
-    for name in service.methods_by_name:
-        method = getattr(servicer, name, None)
-        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
-            raise TypeError(
-                f"{service.full_name}.{name} is a coroutine; make it a plain function or generator"
-            )
 
 
 def _service_of(base: type) -> ServiceDescriptor | None:

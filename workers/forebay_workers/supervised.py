@@ -1,7 +1,8 @@
 """A worker that a parent process supervises:
 `python -m forebay_workers.supervised FD NAME APP ARGS…`.
 
-It runs `celery -A APP worker ARGS…` with three differences. It ignores Ctrl-C, which the
+It runs `celery -A APP worker ARGS…` with four differences. It knows
+`--pool=asyncio`. It ignores Ctrl-C, which the
 terminal sends to the parent too: the parent shuts things down in their order. It shuts
 down, as at SIGTERM, when the parent has ended: FD is its end of a socket to the parent. And its
 log is one with the parent's: the lines of handlers, under NAME, without those that Celery and
@@ -21,6 +22,8 @@ from celery.signals import after_setup_logger, worker_ready
 
 from forebay_backends.process.parent_link import exit_with_parent
 
+ASYNCIO = "--pool=asyncio"
+
 _LIBRARIES = ("celery", "kombu", "amqp", "redis", "forebay_workers", "forebay_backends", "forebay")
 
 
@@ -35,6 +38,10 @@ def main() -> None:
     app = find_app(application)
     line = f"%(asctime)s [{name}] %(levelname)s %(name)s: %(message)s"
     app.add_defaults(lambda: {"worker_log_format": line, "worker_task_log_format": line})
+    if ASYNCIO in arguments:
+        # Celery's command line takes no name of a pool that Celery does not know.
+        arguments.remove(ASYNCIO)
+        app.conf.worker_pool = "forebay_workers.asyncio_pool:TaskPool"
     app.worker_main(["worker", *arguments])
 
 

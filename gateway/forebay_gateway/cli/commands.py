@@ -37,7 +37,7 @@ from forebay_gateway.cli.run import (
     run,
     stop_signal,
 )
-from forebay_gateway.cli.up import COMPUTE_APPLICATION, everything_up
+from forebay_gateway.cli.up import COMPUTE_APPLICATION, POOLS, everything_up
 from forebay_gateway.profiling.profiler import MAX_DURATION_S
 from forebay_gateway.server.errors import GatewayError
 from forebay_gateway.server.identity import make_identity
@@ -53,6 +53,9 @@ from forebay_gateway.server.web_port import reserved_web_port, web_url
 
 if TYPE_CHECKING:
     from forebay_gateway.cli.served_methods import Answers
+
+_WAITING_CALLS = 100
+"""Calls at a time and queue with `up --pool asyncio`: its handlers mostly wait."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -175,6 +178,11 @@ def gateway(**flags: Any) -> None:
 @_log_format
 @click.option("--concurrency", type=click.IntRange(1), help="Concurrent calls per queue.")
 @click.option(
+    "--pool",
+    type=click.Choice(POOLS),
+    help="The workers' pool: asyncio runs coroutine handlers on one event loop, 100 by default.",
+)
+@click.option(
     "--app",
     "-A",
     default=COMPUTE_APPLICATION,
@@ -187,7 +195,7 @@ def gateway(**flags: Any) -> None:
     is_flag=True,
     help="Restart when a .py, .toml or .binpb file of this folder changes.",
 )
-def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
+def up(concurrency: int | None, pool: str | None, app: str, reload: bool, **flags: Any) -> None:
     """Run everything: the embedded server, a worker for each queue, the gateway.
 
     Ctrl-C stops it: the gateway drains, then the workers stop, then the server. The log has what
@@ -202,12 +210,12 @@ def up(concurrency: int | None, app: str, reload: bool, **flags: Any) -> None:
     settings = _settings(flags)
     methods = _servable(settings)
     embedded = _needs_embedded(settings, methods)
-    slots = concurrency or _default_concurrency()
+    slots = concurrency or _default_concurrency(pool)
     # Another terminal's `forebay call` has its own default.
     names_address = flags["listen"] is not None or "FOREBAY_ADDRESS" in os.environ
 
     async def serve(settings: Settings) -> None:
-        async with everything_up(settings, slots, app) as address:
+        async with everything_up(settings, slots, app, pool) as address:
             stopped = stop_signal()
             click.echo(f"forebay up and ready on {address}")
             web = web_url(settings)
@@ -347,7 +355,9 @@ def _needs_embedded(settings: Settings, methods: tuple[Method, ...]) -> bool:
     return own_broker or needs_ledger(methods)
 
 
-def _default_concurrency() -> int:
+def _default_concurrency(pool: str | None) -> int:
+    if pool == "asyncio":
+        return _WAITING_CALLS
     return max(1, (os.cpu_count() or 1) // 2)
 
 

@@ -30,6 +30,8 @@ from forebay_gateway.server.supervisor import SupervisedProcess, restarted, star
 
 COMPUTE_APPLICATION = "forebay_workers"
 """The Celery application with ComputeService's handlers."""
+POOLS = ("prefork", "threads", "solo", "asyncio")
+"""Celery's pools that can run handlers, and Forebay's own (`forebay_workers/asyncio_pool.py`)."""
 READY_TIMEOUT_S = 60.0
 WORKER_STOP_TIMEOUT_S = 10.0
 _STOP_STEPS = (
@@ -44,11 +46,15 @@ class UpError(RuntimeError):
 
 @asynccontextmanager
 async def everything_up(
-    settings: Settings, concurrency: int, application: str = COMPUTE_APPLICATION
+    settings: Settings,
+    concurrency: int,
+    application: str = COMPUTE_APPLICATION,
+    pool: str | None = None,
 ) -> AsyncIterator[str]:
     """Runs workers and gateway until the block is left; yields the address, HOST:PORT.
 
-    The workers run `application`, named as for `celery -A`. Raises UpError if a worker
+    The workers run `application`, named as for `celery -A`, with a `pool` of that name or the
+    application's own. Raises UpError if a worker
     does not start, or has not registered the tasks of its queue.
     """
     methods = load_methods(settings)
@@ -60,7 +66,7 @@ async def everything_up(
             "`forebay gateway` here and workers elsewhere"
         )
     queues = sorted({method.route.queue for method in ours})
-    workers = [_worker(application, queue, settings, concurrency) for queue in queues]
+    workers = [_worker(application, queue, settings, concurrency, pool) for queue in queues]
     async with started(workers):
         if ours:
             await _ready(settings, ours, workers)
@@ -100,7 +106,7 @@ def _raise_if_ended(workers: Sequence[SupervisedProcess]) -> None:
 
 
 def _worker(
-    application: str, queue: str, settings: Settings, concurrency: int
+    application: str, queue: str, settings: Settings, concurrency: int, pool: str | None
 ) -> SupervisedProcess:
     backends = settings.backends()
     child = ChildProcess(
@@ -110,6 +116,7 @@ def _worker(
         *("--queues", queue),
         *("--hostname", f"forebay-{queue}-{os.getpid()}@%h"),
         *("--concurrency", str(concurrency)),
+        *(() if pool is None else (f"--pool={pool}",)),
         *("--loglevel", settings.log_level),
         *("--without-mingle", "--without-gossip", "--without-heartbeat"),
         # Flags of the command line may have set these.

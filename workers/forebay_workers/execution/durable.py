@@ -32,6 +32,7 @@ from forebay_backends.ledger.operations.attempts import (
 )
 from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.outcome import outcome_of_error
+from forebay_backends.ledger.seals import Seals
 from forebay_backends.telemetry.call_labels import about_call
 from forebay_workers.celery_hooks.request import Attempt
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
@@ -71,21 +72,42 @@ def run_calls(
                 try:
                     begun = runtime.ledger.seals.begun(call, begun)
                 except ItemsLost as error:
-                    end = _failed(runtime, call, attempt, error)
+                    end = failed(runtime.ledger.seals, call, attempt, error)
                     continue
                 metadata = to_pairs(call_pb2.Metadata.FromString(begun.metadata))
                 context = _context(runtime, call, attempt, begun, metadata)
                 context.trace(trace, method, labels)
                 end = _run_call(runtime, method, handler, begun, context, shares_task=shares_task)
     if end is not None:
-        _log_refused_end(end, retry_while_unavailable(partial(runtime.ledger.run, end)))
+        log_refused_end(end, retry_while_unavailable(partial(runtime.ledger.run, end)))
 
 
-def _failed(runtime: Runtime, call: CallKey, attempt: int, error: ItemsLost) -> Operation[Any]:
+def failed(seals: Seals, call: CallKey, attempt: int, error: ItemsLost) -> Operation[Any]:
     """The operation that ends a call whose record was altered."""
     outcome = outcome_of_error(error).SerializeToString()
-    sealed = runtime.ledger.seals.outcome(call, State.FAILED, 0, outcome)
+    sealed = seals.outcome(call, State.FAILED, 0, outcome)
     return finish(call, attempt, Event.FAIL, "", sealed)
+
+
+def ended(
+    seals: Seals,
+    context: CallContext,
+    outcome: call_pb2.Outcome,
+    count: int,
+    response: bytes | None,
+) -> Operation[Refused | None]:
+    """The operation that stores an attempt's outcome, and a unary method's response.
+
+    `count` is the number of items that were stored before.
+    """
+    event = Event.FAIL if outcome.code else Event.SUCCEED
+    if context.cancelled:
+        event = Event.CANCEL
+    items = count if response is None else 1
+    sealed = seals.outcome(
+        context.call, TRANSITIONS[State.RUNNING][event], items, outcome.SerializeToString()
+    )
+    return finish(context.call, context.attempt, event, "", sealed, response)
 
 
 def _run_both(
@@ -95,12 +117,13 @@ def _run_both(
     if end is None:
         return retry_while_unavailable(partial(runtime.ledger.run, begin))
     ended, begun = retry_while_unavailable(partial(runtime.ledger.run_all, [end, begin]))
-    _log_refused_end(end, ended)
+    log_refused_end(end, ended)
     reply: Begun | Refused = begun
     return reply
 
 
-def _log_refused_end(end: Operation[Any], refused: object) -> None:
+def log_refused_end(end: Operation[Any], refused: object) -> None:
+    """Logs that a call had ended before its handler, if it had."""
     if isinstance(refused, Refused):
         call = CallKey.parse(str(end.arguments[0]))
         with about_call(call.id, tenant=call.owner):
@@ -173,12 +196,20 @@ def _run_handler(
         emitter.emit,
         runtime.settings.max_message_bytes,
     )
+    return outcome or outcome_of_lost_items(method, context)
+
+
+def outcome_of_lost_items(method: Method, context: CallContext) -> call_pb2.Outcome | None:
+    """The outcome of a call that was stopped because the ledger lost items of it.
+
+    None if it was stopped for another reason, or can be run again.
+    """
     movable = method.may_run_again and method.route.deterministic
-    if outcome is None and context.stopped == Refusal.GAP and not movable:
-        return outcome_of_error(
-            ItemsLost("the ledger lost items of this call, which can't be run again")
-        )
-    return outcome
+    if context.stopped != Refusal.GAP or movable:
+        return None
+    return outcome_of_error(
+        ItemsLost("the ledger lost items of this call, which can't be run again")
+    )
 
 
 def _send_initial(runtime: Runtime, call: CallKey, attempt: int, metadata: bytes) -> None:
@@ -220,15 +251,7 @@ class _Emitter:
 
     def end(self, outcome: call_pb2.Outcome) -> Operation[Refused | None]:
         """Returns the operation that stores the attempt's outcome."""
-        context = self._context
-        event = Event.FAIL if outcome.code else Event.SUCCEED
-        if context.cancelled:
-            event = Event.CANCEL
-        count = self._ordinal if self._response is None else 1
-        sealed = self._ledger.seals.outcome(
-            context.call, TRANSITIONS[State.RUNNING][event], count, outcome.SerializeToString()
-        )
-        return finish(context.call, context.attempt, event, "", sealed, self._response)
+        return ended(self._ledger.seals, self._context, outcome, self._ordinal, self._response)
 
     def _wait_for_window(self) -> None:
         context = self._context

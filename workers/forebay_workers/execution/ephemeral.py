@@ -31,6 +31,7 @@ from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
 _REPLY_INTERVAL_S = 0.005
+REPLAYED = "the task message has been run before"
 _KEPT_LONGER_MS = 60_000  # processes estimate the ledger's clock
 
 _log = logging.getLogger(__name__)
@@ -57,14 +58,19 @@ def first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
     keyring = runtime.ledger.seals.keyring
     if not keyring.is_on:
         return True
-    expires_ms = max((member.begin_by_ms for member in batch.members), default=0)
-    left_ms = max(1, round(expires_ms - runtime.clock.now_ms())) + _KEPT_LONGER_MS
+    left_ms = kept_for_ms(batch, runtime.clock.now_ms())
     is_first = retry_while_unavailable(
         partial(runtime.ledger.set_once, begun_key(message_id), left_ms)
     )
     if not is_first:
-        keyring.refused(SignatureError("replayed", "the task message has been run before"))
+        keyring.refused(SignatureError("replayed", REPLAYED))
     return is_first
+
+
+def kept_for_ms(batch: call_pb2.Batch, now_ms: float) -> int:
+    """How long the ledger keeps the id of a batch's message: until the message expires."""
+    expires_ms = max((member.begin_by_ms for member in batch.members), default=0)
+    return max(1, round(expires_ms - now_ms)) + _KEPT_LONGER_MS
 
 
 class _Run:
@@ -117,7 +123,7 @@ class _Run:
         now_ms = self._runtime.clock.now_ms()
         if member.begin_by_ms <= now_ms:
             _log.info("call %s is not begun: its deadline passed", call)
-            reply.outcome.CopyFrom(_expired())
+            reply.outcome.CopyFrom(expired())
             return reply
         context = self._context(call, member, now_ms, reply)
         context.trace(self._trace, self._method, labels, member.attempt)
@@ -131,7 +137,7 @@ class _Run:
         # The caller must not get the response and DEADLINE_EXCEEDED, whatever its own clock shows.
         if context.deadline_passed:
             reply.ClearField("response")
-            outcome = _expired()
+            outcome = expired()
         reply.outcome.CopyFrom(outcome)
         return reply
 
@@ -184,7 +190,8 @@ class _Run:
             )
 
 
-def _expired() -> call_pb2.Outcome:
+def expired() -> call_pb2.Outcome:
+    """The outcome of a call whose deadline has passed."""
     return outcome_of_error(DeadlineExceeded("the call's deadline passed"))
 
 

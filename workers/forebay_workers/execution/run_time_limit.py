@@ -30,6 +30,11 @@ def run_limit_s(runtime: Runtime, method: Method) -> float | None:
     return method.route.limits.run_time_s or runtime.settings.run_time_s
 
 
+def over_limit() -> call_pb2.Outcome:
+    """The outcome of a call whose run time has passed."""
+    return outcome_of_error(DeadlineExceeded("the call has reached its method's run time limit"))
+
+
 def limited(
     runtime: Runtime, context: CallContext, limit_s: float | None, reply_channel: str
 ) -> AbstractContextManager[None]:
@@ -58,8 +63,7 @@ def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
         _log.info("call %s is stopped: its run time has passed", call)
     context.stop(str(State.EXPIRED))
     reply = call_pb2.BatchReply()
-    outcome = outcome_of_error(DeadlineExceeded("the call has reached its method's run time limit"))
-    reply.members.add(call_id=call.id, outcome=outcome)
+    reply.members.add(call_id=call.id, outcome=over_limit())
     stop = stop_frame(str(call), context.attempt, Stop(State.EXPIRED))
     try:
         runtime.ledger.publish(reply_channel, reply_frame(reply.SerializeToString()))

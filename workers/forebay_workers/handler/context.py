@@ -140,6 +140,11 @@ class CallContext(grpc.ServicerContext):
             self.changed.wait_for(may_continue, timeout_s)
 
     @property
+    def seconds_left(self) -> float | None:
+        """The seconds until the deadline; None without one."""
+        return self._deadline.timeout_s()
+
+    @property
     def outcome(self) -> call_pb2.Outcome:
         """The outcome that the handler has set."""
         return self.status.outcome()
@@ -167,7 +172,7 @@ class CallContext(grpc.ServicerContext):
 
     def time_remaining(self) -> float:
         """Returns the seconds until the deadline; without one a very large number."""
-        remaining_s = self._deadline.timeout_s()
+        remaining_s = self.seconds_left
         return _NO_DEADLINE_S if remaining_s is None else remaining_s
 
     def cancel(self) -> None:  # type: ignore[override] # grpc.server returns None, too

@@ -7,7 +7,6 @@ the method's kind, which takes and returns messages.
 
 from __future__ import annotations
 
-import inspect
 from collections import namedtuple
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
@@ -28,14 +27,13 @@ class CallDetails(
 
 
 def refuse_other_interceptors(interceptors: Iterable[object]) -> None:
-    """Raises TypeError for interceptors of `grpc.aio`, clients' ones, and other objects."""
+    """Raises TypeError for classes, interceptors of clients, and other objects."""
     for interceptor in interceptors:
-        intercept = getattr(interceptor, "intercept_service", None)
         is_class = isinstance(interceptor, type)
-        if is_class or not callable(intercept) or inspect.iscoroutinefunction(intercept):
+        if is_class or not callable(getattr(interceptor, "intercept_service", None)):
             raise TypeError(
-                f"{interceptor!r} is no grpc.ServerInterceptor; expected objects with a method "
-                "intercept_service that is no coroutine (grpc.aio's are coroutines)"
+                f"{interceptor!r} is no grpc.ServerInterceptor and no grpc.aio.ServerInterceptor; "
+                "expected objects with a method intercept_service"
             )
 
 
@@ -54,7 +52,7 @@ class Intercepted:
     ) -> None:
         self._method = method
         self._interceptors = tuple(interceptors)
-        self._innermost = _method_handler(method, handler)
+        self._innermost = method_handler(method, handler)
 
     def __call__(self, argument: Any, context: CallContext) -> Any:
         details = CallDetails(self._method.path, context.invocation_metadata())
@@ -88,7 +86,7 @@ class Intercepted:
                 context.abort(
                     grpc.StatusCode.UNIMPLEMENTED, f'"{path}" requires exactly one request message.'
                 )
-        result = _behavior(chosen)(argument, context)
+        result = behavior(chosen)(argument, context)
         if self._method.operation is not None and isinstance(result, Iterator):
             return self._operation(chosen, result)  # metadata, then the response
         if not self._method.server_streaming:
@@ -160,7 +158,8 @@ _KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., Any]]] = {
 }
 
 
-def _method_handler(method: Method, handler: Handler) -> Any:
+def method_handler(method: Method, handler: Handler) -> Any:
+    """The handler as a server's interceptors get it."""
     _, make = _KINDS[method.client_streaming, method.server_streaming]
     return make(
         handler,
@@ -169,7 +168,8 @@ def _method_handler(method: Method, handler: Handler) -> Any:
     )
 
 
-def _behavior(chosen: Any) -> Handler:
+def behavior(chosen: Any) -> Handler:
+    """The function of a `grpc.RpcMethodHandler`."""
     name, _ = _KINDS[bool(chosen.request_streaming), bool(chosen.response_streaming)]
-    behavior: Handler = getattr(chosen, name)
-    return behavior
+    function: Handler = getattr(chosen, name)
+    return function

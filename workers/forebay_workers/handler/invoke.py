@@ -84,7 +84,7 @@ def _invoke(
             if context.cancelled:
                 raise Stopped
             context.response_started()
-            emit(response, _serialized(method, response, max_message_bytes))
+            emit(response, serialized(method, response, max_message_bytes))
             if context.span is not None and method.server_streaming:
                 context.span.on_item()
     except Aborted:
@@ -93,9 +93,7 @@ def _invoke(
         if not context.cancelled:
             return None
     except Refused as refused:
-        if isinstance(refused.error, VersionMismatch):
-            _log.error("call %s is not run: %s", context.call, refused.error.message)
-        return outcome_of_error(refused.error)
+        return refusal(context, refused)
     except Interrupted:
         raise
     except BaseException as error:
@@ -103,19 +101,27 @@ def _invoke(
             raise
         if context.span is not None:
             context.span.failed(error)
-        return _failure(method, context, error)
+        return failure(method, context, error)
     finally:
         context.finish()
-    return _own_outcome(context)
+    return own_outcome(context)
 
 
-def _own_outcome(context: CallContext) -> call_pb2.Outcome:
+def refusal(context: CallContext, refused: Refused) -> call_pb2.Outcome:
+    """Returns the outcome of a call whose request or response was refused."""
+    if isinstance(refused.error, VersionMismatch):
+        _log.error("call %s is not run: %s", context.call, refused.error.message)
+    return outcome_of_error(refused.error)
+
+
+def own_outcome(context: CallContext) -> call_pb2.Outcome:
+    """Returns the status that the handler has set, or CANCELLED if it has cancelled the call."""
     if context.cancelled:
         return outcome_of_error(Cancelled("the handler cancelled the call"))
     return context.outcome
 
 
-def _failure(method: Method, context: CallContext, error: BaseException) -> call_pb2.Outcome | None:
+def failure(method: Method, context: CallContext, error: BaseException) -> call_pb2.Outcome | None:
     """Returns the outcome of a handler that raised; None if that was because it was stopped."""
     if context.stopped is not None and not context.cancelled:
         kind = type(error).__name__  # the log of a stopped call needs no more of it
@@ -124,7 +130,7 @@ def _failure(method: Method, context: CallContext, error: BaseException) -> call
     _log.exception("call %s: the handler of %s failed", context.call, method.name)
     if not context.status.number:
         return context.status.outcome(outcome_of_error(HandlerFailed(_FAILED)))
-    outcome = _own_outcome(context)  # keeps the code it set
+    outcome = own_outcome(context)  # keeps the code it set
     outcome.message = outcome.message or _FAILED
     return outcome
 
@@ -150,19 +156,24 @@ def _responses(
 
 def _checked(method: Method, requests: Iterable[bytes], check: Check) -> Iterator[Message]:
     for request in requests:
-        try:
-            message = method.request_class.FromString(request)
-        except DecodeError as error:
-            raise Refused(unreadable(method)) from error
-        try:
-            check.feed(message)
-        except ForebayError as error:
-            raise Refused(error) from error
-        yield message
+        yield parsed(method, request, check)
     try:
         check.end()
     except ForebayError as error:
         raise Refused(error) from error
+
+
+def parsed(method: Method, request: bytes, check: Check) -> Message:
+    """Parses and checks a request; raises Refused."""
+    try:
+        message = method.request_class.FromString(request)
+    except DecodeError as error:
+        raise Refused(unreadable(method)) from error
+    try:
+        check.feed(message)
+    except ForebayError as error:
+        raise Refused(error) from error
+    return message
 
 
 def _only(requests: Iterator[Message]) -> Message:
@@ -170,7 +181,8 @@ def _only(requests: Iterator[Message]) -> Message:
     return request
 
 
-def _serialized(method: Method, response: object, max_message_bytes: int) -> bytes:
+def serialized(method: Method, response: object, max_message_bytes: int) -> bytes:
+    """Serializes a response; raises TypeError for another type, and Refused over the limit."""
     if not isinstance(response, (method.result_class, Metadata)):
         raise TypeError(
             f"the handler of {method.name} returned or yielded {type(response).__name__}, "

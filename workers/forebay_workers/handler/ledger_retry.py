@@ -13,12 +13,12 @@ from forebay_workers.handler.interrupted import Interrupted
 
 RETRY_FOR_S = 60.0
 """How long a running attempt retries before it gives up."""
-_RETRY_DELAY_S = 0.5
+RETRY_DELAY_S = 0.5
 
 _log = logging.getLogger(__name__)
 
 # One for all handlers of a process, or each would log every outage.
-_outage = OutageLog(
+outage = OutageLog(
     _log, "the ledger does not answer; calls of this process wait", "the ledger answers again"
 )
 
@@ -38,8 +38,8 @@ def retry_while_unavailable(operation: Callable[[], T]) -> T:
         except BackendUnavailable as error:
             if time.monotonic() > give_up:
                 raise LedgerUnavailable from error
-            _outage.failed(error)
-            time.sleep(_RETRY_DELAY_S)
+            outage.failed(error)
+            time.sleep(RETRY_DELAY_S)
         else:
-            _outage.succeeded()
+            outage.succeeded()
             return result

@@ -101,6 +101,7 @@ class LeaseKeeper:
         self.fork_pause = ForkPause()
         self._queues_changed = AutoResetEvent()
         self._renew_now = AutoResetEvent()
+        self._check_now = AutoResetEvent()
         self._clock_offset_s: float | None = None
         self._abandoned = AbandonedCalls()
         self._stops: StopGrace[str] = StopGrace(settings.cancel_grace_s)
@@ -165,7 +166,13 @@ class LeaseKeeper:
                 _log,
                 "resending messages whose task is not registered",
             ),
-            run_periodically(CHECK_INTERVAL_S, self._check_requests, _log, "checking requests"),
+            run_periodically(
+                CHECK_INTERVAL_S,
+                self._check_requests,
+                _log,
+                "checking requests",
+                wake=self._check_now,
+            ),
             run_periodically(CHECK_INTERVAL_S, self._follow_queues, _log, "following the queues"),
             run_periodically(
                 REAP_INTERVAL_S,
@@ -298,6 +305,7 @@ class LeaseKeeper:
                 self._stops.start(request.id, now)
                 if isinstance(event, CallerGone):
                     self._to_stop.add((call, number))
+                    self._check_now.set()
 
     async def _release_all_and_withdraw(self) -> None:
         try:

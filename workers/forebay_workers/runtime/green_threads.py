@@ -10,8 +10,10 @@ from __future__ import annotations
 import threading
 
 _ADVICE = (
-    "Forebay's workers support the pools prefork, threads and solo. For handlers that mostly wait, "
-    "use `--pool threads --concurrency 100`. Plain Celery tasks can use {green} in a worker whose "
+    "Forebay's workers support the pools prefork, threads and solo, and Forebay's asyncio. For "
+    "handlers that mostly wait, use `--pool threads --concurrency 100`. If they are coroutines "
+    "(async def), set CELERY_CUSTOM_WORKER_POOL=forebay_workers.asyncio_pool:TaskPool and use "
+    "`--pool custom --concurrency 100`. Plain Celery tasks can use {green} in a worker whose "
     "application is not Forebay's."
 )
 

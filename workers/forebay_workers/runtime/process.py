@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from forebay.checks import CheckFactory, load_checks
 from forebay_backends.ledger.blocking_client import BlockingLedger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.ledger.seals import Seals
 from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings, load_settings
 from forebay_backends.signing.keyring import Keyring
 from forebay_backends.telemetry.tracing import make_tracing
+from forebay_backends.urls import RedisServer
+from forebay_workers.coroutines.event_loop import HandlerLoop
+from forebay_workers.coroutines.ledger import LoopLedger
 from forebay_workers.handler.control_channel import ControlChannel
 from forebay_workers.handler.ledger_clock import LedgerClock
 from forebay_workers.handler.native_threads import share_threads, unshare_threads
@@ -39,6 +43,7 @@ class Runtime:
 
     def __init__(self, worker: str, slots: int) -> None:
         self.worker = worker
+        self.slots = slots
         self._made: dict[Callable[[], Any], Any] = {}
         self._making = threading.RLock()
         share_threads(slots)
@@ -57,6 +62,11 @@ class Runtime:
     def control(self) -> ControlChannel:
         """The running thread that receives credit and stops."""
         return self._once(self._make_control_channel)
+
+    @property
+    def loop(self) -> HandlerLoop:
+        """The running thread with the event loop of coroutine handlers."""
+        return self._once(self._make_loop)
 
     @property
     def clock(self) -> LedgerClock:
@@ -93,17 +103,30 @@ class Runtime:
         with self._making:
             if self._make_control_channel in self._made:
                 self.control.close()
+            if self._make_loop in self._made:
+                self.loop.close()
             if self._make_ledger in self._made:
                 self.ledger.close()
         unshare_threads()
 
     def _make_ledger(self) -> BlockingLedger:
-        settings = self.settings
-        replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
-        metrics = _worker.metrics
-        observe = metrics.ledger if metrics is not None else None
-        server, seals = settings.backends().ledger, Seals(keyring())
-        return BlockingLedger(server, replicas, observe, seals)
+        return BlockingLedger(self._server(), **self._ledger_options())
+
+    def _make_loop(self) -> HandlerLoop:
+        # Read here: the loop's thread would wait for the lock that this one has.
+        server, options = self._server(), self._ledger_options()
+        return HandlerLoop(self.slots, lambda: LoopLedger(Ledger(server, **options)))
+
+    def _server(self) -> RedisServer:
+        return self.settings.backends().ledger
+
+    def _ledger_options(self) -> dict[str, Any]:
+        settings, metrics = self.settings, _worker.metrics
+        return {
+            "replicas": Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s),
+            "observe": metrics.ledger if metrics is not None else None,
+            "seals": Seals(keyring()),
+        }
 
     def _make_control_channel(self) -> ControlChannel:
         parent = _worker.pid if os.getpid() != _worker.pid else None

@@ -167,11 +167,15 @@ def _presence(consumer: Any) -> WorkerPresence:
         queues=_consumed(consumer),
         tasks=tuple(sorted(name for name in app.tasks if not name.startswith("celery."))),
         slots=worker.slots,
-        pool=type(consumer.pool).__module__.rpartition(".")[2],
+        pool=_name_of(type(consumer.pool)),
         version=version("forebay"),
         signing_keys=keyring().ids,
         serves={name: task.serves for name, task in app.tasks.items() if hasattr(task, "serves")},
     )
+
+
+def _name_of(pool: type) -> str:
+    return str(getattr(pool, "shown_as", pool.__module__.rpartition(".")[2]))
 
 
 def _consumed(consumer: Any) -> tuple[str, ...]:

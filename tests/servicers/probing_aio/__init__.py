@@ -1,0 +1,1 @@
+"""A servicer for `grpc.aio.server` that inspects its context, and uses nothing of Forebay."""

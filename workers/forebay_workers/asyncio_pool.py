@@ -1,0 +1,203 @@
+r"""A pool of Celery that runs coroutine handlers on one event loop.
+
+    CELERY_CUSTOM_WORKER_POOL=forebay_workers.asyncio_pool:TaskPool \
+        celery -A app worker --pool custom --concurrency 100
+
+Other tasks run in threads beside it. Celery's own code runs in the main thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import signals
+from celery.concurrency.base import BasePool, apply_target
+from kombu.serialization import loads, prepare_accept_content
+
+from forebay_workers.runtime import process
+
+_log = logging.getLogger(__name__)
+
+
+def _ignore(result: object) -> None:
+    """The default callback."""
+
+
+_CelerysPool: Any = BasePool  # whose stubs lack methods
+
+
+class TaskPool(BasePool):
+    """Up to `--concurrency` coroutine handlers at a time, and as many threads for other tasks."""
+
+    shown_as = "asyncio"
+    body_can_be_buffer = True
+    signal_safe = False
+    limit: int
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._threads = ThreadPoolExecutor(self.limit, "forebay-handler")
+        self._running: set[Future[None]] = set()
+        self._wake = _HubWake()
+
+    def register_with_event_loop(self, loop: Any) -> None:
+        """Lets the end of a task wake Celery's loop, which then takes the next message at once."""
+        self._wake.register(loop)
+
+    def on_apply(
+        self,
+        target: Callable[..., Any],
+        args: Any = (),
+        kwargs: Any = None,
+        callback: Callable[..., Any] = _ignore,
+        accept_callback: Callable[..., Any] | None = None,
+        **_: Any,
+    ) -> Any:
+        """Starts the task of a coroutine handler on the loop, another one in a thread."""
+        app: Any = self.app
+        name = args[0] if args else None
+        task = app.tasks.get(name) if isinstance(name, str) else None
+        running: Future[Any]
+        if getattr(task, "coroutine", None) is None:
+            running = self._threads.submit(
+                apply_target, target, args, kwargs, callback, accept_callback
+            )
+        else:
+            traced = _Traced(task, *args[1:], callback=callback, accept_callback=accept_callback)
+            running = process.runtime().loop.start(traced.run())
+        self._running.add(running)
+        running.add_done_callback(self._ended)
+        return _ApplyResult(running)
+
+    def on_stop(self) -> None:
+        """Waits for the tasks that run."""
+        self._threads.shutdown(cancel_futures=True)
+        wait(self._running)
+        self._wake.close()
+
+    def on_terminate(self) -> None:
+        """Stops the handlers, whose calls are then given back."""
+        process.runtime().control.stop_calls()
+
+    def _ended(self, running: Future[Any]) -> None:
+        self._running.discard(running)
+        self._wake.wake()
+
+    def _get_info(self) -> dict[str, Any]:
+        return {**_CelerysPool._get_info(self), "running": len(self._running)}
+
+
+class _Traced:
+    """Runs a task of ours as Celery's tracer does, on the event loop.
+
+    `celery.current_task` is not set: it belongs to a thread.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        task_id: str,
+        request: dict[str, Any],
+        body: Any,
+        content_type: str | None,
+        content_encoding: str | None,
+        *,
+        callback: Callable[..., Any],
+        accept_callback: Callable[..., Any] | None,
+    ) -> None:
+        self._task = task
+        self._id = task_id
+        self._message = (body, content_type, content_encoding)
+        self._callback = callback
+        self._accept_callback = accept_callback
+
+    async def run(self) -> None:
+        """Raises nothing."""
+        try:
+            if self._accept_callback is not None:
+                self._accept_callback(os.getpid(), time.monotonic())
+            self._callback(await self._result())
+        except Exception:
+            _log.exception("task %s: Celery could not be told of it", self._id)
+
+    async def _result(self) -> tuple[int, Any, float]:
+        began = time.monotonic()
+        kwargs: dict[str, Any] = {}
+        about = {"sender": self._task, "task_id": self._id}
+        try:
+            kwargs = self._kwargs()
+            signals.task_prerun.send(task=self._task, args=(), kwargs=kwargs, **about)
+            runtime = process.runtime()
+            try:
+                await self._task.coroutine.run_on_loop(runtime, kwargs, self._id)
+            finally:
+                runtime.report()
+        except Exception as error:
+            _log.exception("task %s failed", self._id)
+            info = ExceptionInfo()
+            signals.task_failure.send(
+                exception=error, args=(), kwargs=kwargs, traceback=None, einfo=info, **about
+            )
+            return 1, info, time.monotonic() - began
+        finally:
+            signals.task_postrun.send(
+                task=self._task, args=(), kwargs=kwargs, retval=None, state=None, **about
+            )
+        run_s = time.monotonic() - began
+        signals.task_success.send(sender=self._task, result=None, runtime=run_s)
+        return 0, "None", run_s
+
+    def _kwargs(self) -> dict[str, Any]:
+        body, content_type, content_encoding = self._message
+        if not content_type:
+            return dict(body[1])
+        accept = prepare_accept_content(self._task.app.conf.accept_content)
+        _, kwargs, _ = loads(body, content_type, content_encoding, accept=accept)
+        return dict(kwargs)
+
+
+class _HubWake:
+    """Wakes kombu's hub from another thread."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+        self._lock = threading.Lock()
+        self._is_registered = False
+
+    def register(self, hub: Any) -> None:
+        hub.add_reader(self._read, self._drain)
+        self._is_registered = True
+
+    def wake(self) -> None:
+        with self._lock, suppress(OSError):  # full: it will wake anyway; or closed
+            if self._is_registered:
+                os.write(self._write, b"\0")
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_registered = False
+            os.close(self._write)
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            while len(os.read(self._read, 4096)) == 4096:
+                pass
+
+
+class _ApplyResult:
+    """What Celery gets for a task that it has handed to the pool."""
+
+    def __init__(self, running: Future[Any]) -> None:
+        self.get = running.result
+        self.wait = partial(wait, [running])

@@ -1,0 +1,1 @@
+"""Coroutine handlers: their event loop, context, requests and interceptors."""

@@ -1,0 +1,111 @@
+"""Names the handler that blocks the event loop for over 1 s, in the log, once for each method.
+
+A thread asks the loop once a second for a sign of life. Only if none comes does it look which task
+runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import traceback
+from collections.abc import Coroutine
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from forebay_backends.process.thread_frames import current_frames
+from forebay_backends.telemetry.call_labels import NO_CALL, CallLabels, about_call, current_call
+
+BLOCKED_S = 1.0
+_CHECKS = 4
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)
+
+_log = logging.getLogger(__name__)
+
+
+class BlockedLoopWatch:
+    """Watches a loop that runs in another thread, from when it is made until `close`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, blocked_s: float = BLOCKED_S) -> None:
+        self._loop = loop
+        self._blocked_s = blocked_s
+        self._labels: WeakKeyDictionary[asyncio.Task[Any], CallLabels] = WeakKeyDictionary()
+        self._named: set[str] = set()
+        self._closing = threading.Event()
+        self._loops_thread = 0
+        self._thread = threading.Thread(target=self._run, name="forebay-loop-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread, soon."""
+        self._closing.set()
+
+    def new_task(
+        self, loop: asyncio.AbstractEventLoop, run: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        """The loop's factory of tasks: a task that a handler makes belongs to its call."""
+        task: asyncio.Task[Any] = asyncio.Task(run, loop=loop, **options)
+        labels = current_call()
+        if labels is not NO_CALL:
+            self._labels[task] = labels
+        return task
+
+    def label_current_task(self) -> None:
+        """Notes that the current task runs the handler of the call that it is labelled with."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._labels[task] = current_call()
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._blocked_s):
+            alive = threading.Event()
+            try:
+                self._loop.call_soon_threadsafe(self._sign_of_life, alive)
+            except RuntimeError:
+                return  # the loop is closed
+            self._look(alive)
+
+    def _sign_of_life(self, alive: threading.Event) -> None:
+        self._loops_thread = threading.get_ident()
+        alive.set()
+
+    def _look(self, alive: threading.Event) -> None:
+        """Names the task that ran at each of several looks, if the loop shows no sign of life."""
+        blocking = asyncio.current_task(self._loop)
+        for _ in range(_CHECKS):
+            if alive.wait(self._blocked_s / _CHECKS):
+                return
+            if asyncio.current_task(self._loop) is not blocking:
+                break  # it is busy rather than blocked, or the machine is
+        else:
+            self._report(blocking)
+        while not alive.wait(self._blocked_s):
+            if self._closing.is_set():
+                return
+
+    def _report(self, task: asyncio.Task[Any] | None) -> None:
+        labels = NO_CALL if task is None else self._labels.get(task, NO_CALL)
+        if labels.method in self._named:
+            return
+        self._named.add(labels.method)
+        handler = f"the handler of {labels.method}" if labels.method else "a callback"
+        with about_call(labels.call_id, labels.attempt, labels.method, tenant=labels.tenant):
+            _log.warning(
+                "%s has blocked the event loop for over %g s, at %s; the other coroutines of this "
+                "process wait. Await it, or run it in a thread by `await asyncio.to_thread(…)`",
+                handler,
+                self._blocked_s,
+                self._where(),
+            )
+
+    def _where(self) -> str:
+        """The innermost function outside the standard library."""
+        frame = current_frames().get(self._loops_thread)
+        if frame is None:
+            return "an unknown place"
+        stack = traceback.extract_stack(frame)
+        outside = [one for one in stack if not one.filename.startswith(_STANDARD_LIBRARY + os.sep)]
+        at = (outside or list(stack))[-1]
+        return f"{at.filename}:{at.lineno} in {at.name}"

@@ -1,0 +1,107 @@
+"""The event loop of a process that runs coroutine handlers, in a thread of its own.
+
+It is one for all handlers of the process, whatever the pool: clients and locks that a servicer
+keeps belong to one loop. Leases are renewed in other threads, so a handler that blocks the loop
+delays only the other coroutines of its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from forebay_backends.aio.cancellation import cancel_all
+from forebay_workers.coroutines.blocked_loop import BlockedLoopWatch
+from forebay_workers.coroutines.ledger import LoopLedger
+from forebay_workers.coroutines.replies import Replies
+
+_MIN_THREADS = 32
+_CLOSE_TIMEOUT_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class HandlerLoop:
+    """Runs from when it is made until `close`."""
+
+    def __init__(self, slots: int, make_ledger: Callable[[], LoopLedger]) -> None:
+        """`make_ledger` is called on the loop."""
+        self._loop = asyncio.new_event_loop()
+        # Also for `asyncio.to_thread` of handlers; asyncio's own default is a few threads.
+        threads = ThreadPoolExecutor(max(slots, _MIN_THREADS), "forebay-handler")
+        self._loop.set_default_executor(threads)
+        self._thread = threading.Thread(target=self._run, name="forebay-loop", daemon=True)
+        self._thread.start()
+        self.watch = BlockedLoopWatch(self._loop)
+        factory: Any = self.watch.new_task
+        self._loop.set_task_factory(factory)
+        self.permits = asyncio.Semaphore(slots)
+        """For calls that run at the same time."""
+        self.ledger: LoopLedger = asyncio.run_coroutine_threadsafe(
+            _made(make_ledger), self._loop
+        ).result()
+        self.replies = Replies(self.ledger)
+
+    def start(self, running: Coroutine[Any, Any, T]) -> Future[T]:
+        """Starts a task on the loop, from another thread."""
+        return asyncio.run_coroutine_threadsafe(running, self._loop)
+
+    def run(self, running: Coroutine[Any, Any, T]) -> T:
+        """Runs it on the loop while the calling thread waits."""
+        return self.start(running).result()
+
+    def close(self) -> None:
+        """Cancels what still runs, and ends the thread; waits for at most 5 s."""
+        self.watch.close()
+        asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
+        self._thread.join(_CLOSE_TIMEOUT_S)
+
+    async def _shut_down(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await cancel_all([task for task in others if task is not None])
+        await self.ledger.close()
+        self._loop.stop()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        while True:
+            try:
+                self._loop.run_forever()
+                break
+            except (SystemExit, KeyboardInterrupt):
+                # Of a task that a handler has made. asyncio ends the loop; the worker goes on.
+                _log.exception("a task of a handler raised an exception that ends a process")
+        self._loop.close()
+
+
+async def each(calls: Sequence[Callable[[], Awaitable[None]]], *, together: bool) -> None:
+    """Runs calls on the loop, each in a task: at the same time, or one after the other.
+
+    All of them run; then the first exception is raised.
+    """
+    if len(calls) == 1:
+        await calls[0]()
+        return
+    if together:
+        ended = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+    else:
+        ended = []
+        for call in calls:
+            ended += await asyncio.gather(_task(call), return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
+
+
+async def _task(call: Callable[[], Awaitable[None]]) -> None:
+    await call()
+
+
+async def _made(make: Callable[[], T]) -> T:
+    return make()

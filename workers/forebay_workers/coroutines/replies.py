@@ -1,0 +1,73 @@
+"""Replies to gateways, from the event loop: while one publish is under way, others are gathered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TypeAlias
+
+from forebay.v1 import call_pb2
+from forebay_backends.ledger.frames import reply_frame
+from forebay_workers.coroutines.ledger import LoopLedger
+
+_MOST_REPLIES = 64
+_MOST_BYTES = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+_Entry: TypeAlias = tuple[call_pb2.BatchMemberReply, "asyncio.Future[None]"]
+
+
+class Replies:
+    """Sends replies by the gateways' channels."""
+
+    def __init__(self, ledger: LoopLedger) -> None:
+        self._ledger = ledger
+        self._waiting: dict[str, deque[_Entry]] = {}
+        self._senders: set[asyncio.Task[None]] = set()
+
+    async def send(self, channel: str, reply: call_pb2.BatchMemberReply) -> None:
+        """Returns when it is published; raises BackendUnavailable."""
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.get(channel)
+        if waiting is not None:
+            waiting.append((reply, sent))
+        else:
+            self._waiting[channel] = deque([(reply, sent)])
+            sender = asyncio.create_task(self._send(channel))
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+        await sent
+
+    async def _send(self, channel: str) -> None:
+        waiting = self._waiting[channel]
+        try:
+            while waiting:
+                await self._publish(channel, _next(waiting))
+        finally:
+            del self._waiting[channel]
+
+    async def _publish(self, channel: str, entries: list[_Entry]) -> None:
+        replies = call_pb2.BatchReply(members=[reply for reply, _ in entries])
+        try:
+            frame = reply_frame(replies.SerializeToString())
+            reached = await self._ledger.publish(channel, frame)
+        except Exception as error:
+            for _, sent in entries:
+                if not sent.done():
+                    sent.set_exception(error)
+            return
+        if not reached:
+            _log.info("no gateway subscribes to %s any more", channel)
+        for _, sent in entries:
+            if not sent.done():
+                sent.set_result(None)
+
+
+def _next(waiting: deque[_Entry]) -> list[_Entry]:
+    taken, size = [waiting.popleft()], 0
+    while waiting and len(taken) < _MOST_REPLIES and size < _MOST_BYTES:
+        taken.append(waiting.popleft())
+        size += len(taken[-1][0].response)
+    return taken
