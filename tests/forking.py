@@ -35,6 +35,7 @@ def can_fork(command: Sequence[str], env: Mapping[str, str]) -> bool:
         and Path(command[0]).name in PROGRAMS
         and _is_ours(command[0], env)
         and _of_python(env) == _of_python(os.environ)
+        and "CELERY_CUSTOM_WORKER_POOL" not in env  # Celery reads it when it is imported
     )
 
 

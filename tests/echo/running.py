@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.harness import Process, environment, forebay_gateway, free_port, process
 
 ROOT = Path(__file__).parents[2]
+ECHO_APP, COROUTINES_APP = "tests.echo.worker", "tests.echo.aio_worker"
 
 
 def echo_environment(**variables: str) -> dict[str, str]:
@@ -24,21 +25,31 @@ def echo_gateway(env: dict[str, str]) -> Iterator[tuple[Process, str]]:
 
 
 @contextlib.contextmanager
-def echo_worker(env: Mapping[str, str], pool: str = "threads", slots: int = 2) -> Iterator[Process]:
-    """A worker of EchoService, ready."""
-    with starting_echo_worker(env, pool, slots) as worker:
+def echo_worker(
+    env: Mapping[str, str], pool: str = "threads", slots: int = 2, app: str = ECHO_APP
+) -> Iterator[Process]:
+    """A worker of EchoService, ready. Its pool may be asyncio, which is Forebay's."""
+    with starting_echo_worker(env, pool, slots, app) as worker:
         worker.wait_for(r" ready\.")
         yield worker
 
 
 def starting_echo_worker(
-    env: Mapping[str, str], pool: str = "threads", slots: int = 2
+    env: Mapping[str, str], pool: str = "threads", slots: int = 2, app: str = ECHO_APP
 ) -> contextlib.AbstractContextManager[Process]:
     """The same, but not yet ready."""
     name = f"test-{free_port()}@%h"
+    pool, variables = pool_option(pool)
     return process(
-        *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO", "-n", name],
+        *["celery", "-A", app, "worker", "-Q", "echo", "-l", "INFO", "-n", name],
         *["--pool", pool, "--concurrency", str(slots), "--without-mingle", "--without-gossip"],
-        env=dict(env),
+        env={**env, **variables},
         cwd=ROOT,
     )
+
+
+def pool_option(pool: str) -> tuple[str, dict[str, str]]:
+    """The value of `--pool`, and the variables that it needs."""
+    if pool != "asyncio":
+        return pool, {}
+    return "custom", {"CELERY_CUSTOM_WORKER_POOL": "forebay_workers.asyncio_pool:TaskPool"}

@@ -21,11 +21,13 @@ from forebay_workers import application
 from tests.echo.v1 import echo_pb2, echo_pb2_grpc
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, Gate
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+CODES = {code.value[0]: code for code in grpc.StatusCode}
 _MOST_PADDING = 16 << 20  # over any limit; a request for 4 GiB gets the same error
 
 
-class _Status(grpc.Status):
+class StatusWithDetails(grpc.Status):
+    """For `abort_with_status`."""
+
     def __init__(self, status: status_pb2.Status) -> None:
         self.code = grpc.StatusCode.FAILED_PRECONDITION
         self.details = status.message
@@ -51,7 +53,7 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             info = any_pb2.Any()
             info.Pack(error_details_pb2.ErrorInfo(reason="OUT_OF_TEA", domain="tests"))
             status = status_pb2.Status(code=9, message="no tea", details=[info])
-            context.abort_with_status(_Status(status))
+            context.abort_with_status(StatusWithDetails(status))
         case "unavailable":
             context.abort(grpc.StatusCode.UNAVAILABLE, "the handler's own")
         case "raise":
@@ -81,9 +83,8 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             time.sleep(request.seconds)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        case "die once" if not Path(request.text).exists():
-            Path(request.text).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        case "die once":
+            die_once(request.text)
         case "log":
             logging.getLogger("shop.orders").warning("no stock")
         case "span":
@@ -93,6 +94,13 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             context.cancel()
         case "time remaining":
             request.text = f"{context.time_remaining()}"
+
+
+def die_once(file: str) -> None:
+    """Kills this process, unless the file exists already."""
+    if not Path(file).exists():
+        Path(file).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def zeros(size: int) -> bytes:
@@ -126,7 +134,7 @@ def who_calls(context: grpc.ServicerContext) -> str:
 def end_as_asked(request: EchoRequest, context: grpc.ServicerContext) -> None:
     """Ends the call with the status that the request names, if any."""
     if request.HasField("status"):
-        context.abort(_CODES[request.status.code], request.status.message)
+        context.abort(CODES[request.status.code], request.status.message)
 
 
 def pass_through(gate: Gate, index: int, context: grpc.ServicerContext) -> None:

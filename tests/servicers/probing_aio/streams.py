@@ -75,12 +75,6 @@ async def _written(request: Any, context: Any) -> EchoResponse:
     return text("two")
 
 
-async def _in_tasks(request: Any, context: Any) -> EchoResponse:
-    """Writes of several tasks keep their order."""
-    await asyncio.gather(*(context.write(text(number)) for number in range(20)))
-    return text("two")
-
-
 async def nothing(request: Any, context: Any) -> AsyncIterator[Any]:
     for response in ():
         yield response
@@ -131,7 +125,6 @@ STREAMS: dict[str, Callable[..., AsyncIterator[EchoResponse]]] = {
     "exception": responses_then(_raise),
     "late initial metadata": responses_then(_late_initial),
     "yielded and written": responses_then(_written),
-    "written in tasks": responses_then(_in_tasks),
     "nothing": nothing,
     "cleaned up": cleaned_up,
 }

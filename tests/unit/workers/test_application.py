@@ -129,27 +129,64 @@ def test_a_service_of_plain_tasks_only_is_refused() -> None:
         application("one").register(Orders(), mixed("Old", "New"))
 
 
-def test_coroutines_are_refused() -> None:
-    class Later(Servicer):
-        async def Add(self, request: Any, context: Any) -> Any:
-            """Adds, later."""
+class Later(Servicer):
+    """A servicer for `grpc.aio.server`; its other methods are unimplemented, so no coroutines."""
 
-    with pytest.raises(TypeError, match=r"ComputeService\.Add is a coroutine"):
-        application("one").register(Later())
+    async def Add(self, request: Any, context: Any) -> Any:  # type: ignore[override]
+        """Adds, later."""
 
 
-class Intercepting(grpc.aio.ServerInterceptor):
-    """An interceptor for another kind of server."""
+class Intercepting(grpc.ServerInterceptor):
+    """An interceptor of `grpc.server`."""
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Intercepts."""
+
+
+class InterceptingLater(grpc.aio.ServerInterceptor):
+    """An interceptor of `grpc.aio`."""
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Intercepts, later."""
 
 
-@pytest.mark.parametrize("interceptor", [Intercepting(), object(), grpc.ServerInterceptor])
+def on_the_loop(app: Any) -> set[str]:
+    """The tasks that run on the event loop."""
+    return {name for name in tasks(app) if app.tasks[name].coroutine is not None}
+
+
+def test_only_coroutines_run_on_the_event_loop() -> None:
+    app = application("one")
+    app.register(Later())
+    assert on_the_loop(app) == {ADD}
+
+
+def test_interceptors_of_grpc_aio_run_on_the_event_loop_around_all_methods() -> None:
+    app = application("one", interceptors=[InterceptingLater()])
+    app.register(Later())
+    assert len(on_the_loop(app)) == 3
+
+
+@pytest.mark.parametrize(
+    ("interceptors", "message"),
+    [
+        ([Intercepting()], r"Add is a coroutine, and .* grpc\.aio\.ServerInterceptor"),
+        ([Intercepting(), InterceptingLater()], r"one of grpc\.aio.* one kind"),
+    ],
+)
+def test_interceptors_that_would_not_run_are_refused(interceptors: list[Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        application("one").register(Later(), interceptors=interceptors)
+    first, *others = interceptors
+    with pytest.raises(TypeError, match=message):
+        application("one", interceptors=[first]).register(Later(), interceptors=others)
+
+
+@pytest.mark.parametrize("interceptor", [object(), grpc.ServerInterceptor, Intercepting])
 def test_objects_other_than_server_interceptors_are_refused(interceptor: Any) -> None:
-    with pytest.raises(TypeError, match=r"expected .*grpc\.ServerInterceptor|coroutine"):
+    with pytest.raises(TypeError, match=r"expected objects with a method intercept_service"):
         application("one", interceptors=[interceptor])
-    with pytest.raises(TypeError, match=r"coroutine"):
+    with pytest.raises(TypeError, match=r"expected objects with a method intercept_service"):
         application("one").register(Servicer(), interceptors=[interceptor])
 
 

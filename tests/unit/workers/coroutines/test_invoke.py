@@ -121,6 +121,15 @@ def test_any_exception_is_a_failure_of_the_handler(error: BaseException) -> None
     assert (code, "secret" in message) == (code_pb2.INTERNAL, False)
 
 
+def test_a_handler_that_raises_has_the_status_that_it_had_set() -> None:
+    async def handler(request: Any, context: Any) -> None:
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details("gone")
+        raise RuntimeError("secret")
+
+    assert outcome_of(handler) == (code_pb2.NOT_FOUND, "gone")
+
+
 def test_a_wrong_type_is_a_failure_of_the_handler() -> None:
     async def handler(request: Any, context: Any) -> Any:
         return request

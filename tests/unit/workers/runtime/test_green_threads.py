@@ -20,3 +20,4 @@ def test_pools_with_green_threads_are_refused(pool: str) -> None:
     problem = green_threads_problem(pool)
     assert problem is not None
     assert "prefork, threads and solo" in problem
+    assert "forebay_workers.asyncio_pool:TaskPool" in problem
