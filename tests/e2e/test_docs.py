@@ -66,7 +66,7 @@ ON_DELAYS = ("delayed-calls.md", "on-end.md")
 ON_A_FLEET = ("rabbitmq.md", "several-hosts.md")
 IN_TESTS_OF_THEIR_OWN = (
     *("install.md", "redis.md", "settings.md", "plain-tasks.md", "testing.md"),
-    *("several-applications.md", "import.md", "tls.md", "hardening.md"),
+    *("several-applications.md", "import.md", "tls.md", "hardening.md", "coroutines.md"),
     "routes-file.md",  # tests/e2e/test_foreign_services.py
     "go.md",  # tests/e2e/test_go_client.py
     "typescript.md",  # tests/e2e/test_typescript_client.py
@@ -388,6 +388,17 @@ def test_the_service_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
         )
         with Reader(tmp_path, env, {}) as reader:
             reader.read(README, "Example")
+
+
+def test_coroutine_handlers_run_as_the_page_says(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
+            for section in ("Example", "Pools"):
+                reader.read(DOCS / "coroutines.md", section)
 
 
 def test_the_home_page_shows_the_example_of_the_readme() -> None:

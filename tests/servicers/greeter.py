@@ -19,7 +19,8 @@ class _Refusal(grpc.Status):
         self.trailing_metadata = (("grpc-status-details-bin", status.SerializeToString()),)
 
 
-def _too_many() -> _Refusal:
+def too_many() -> grpc.Status:
+    """A status with details."""
     violation = error_details_pb2.QuotaFailure.Violation(subject="greetings", description="enough")
     detail = any_pb2.Any()
     detail.Pack(error_details_pb2.QuotaFailure(violations=[violation]))
@@ -40,7 +41,7 @@ class Greeter(helloworld_pb2_grpc.GreeterServicer):
                 context.set_details("nobody is here")
                 return HelloReply()
             case "everybody":
-                context.abort_with_status(_too_many())
+                context.abort_with_status(too_many())
             case "trouble":
                 context.set_trailing_metadata((("checksum-bin", b"\x00"),))
                 context.set_code(grpc.StatusCode.FAILED_PRECONDITION)

@@ -26,15 +26,17 @@ _log = logging.getLogger(__name__)
 
 
 class BlockedLoopWatch:
-    """Watches a loop that runs in another thread, from when it is made until `close`."""
+    """Watches a loop that runs in the thread with this identifier, until `close`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, blocked_s: float = BLOCKED_S) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, thread: int, blocked_s: float = BLOCKED_S
+    ) -> None:
         self._loop = loop
         self._blocked_s = blocked_s
         self._labels: WeakKeyDictionary[asyncio.Task[Any], CallLabels] = WeakKeyDictionary()
         self._named: set[str] = set()
         self._closing = threading.Event()
-        self._loops_thread = 0
+        self._loops_thread = thread
         self._thread = threading.Thread(target=self._run, name="forebay-loop-watch", daemon=True)
         self._thread.start()
 
@@ -62,14 +64,10 @@ class BlockedLoopWatch:
         while not self._closing.wait(self._blocked_s):
             alive = threading.Event()
             try:
-                self._loop.call_soon_threadsafe(self._sign_of_life, alive)
+                self._loop.call_soon_threadsafe(alive.set)
             except RuntimeError:
                 return  # the loop is closed
             self._look(alive)
-
-    def _sign_of_life(self, alive: threading.Event) -> None:
-        self._loops_thread = threading.get_ident()
-        alive.set()
 
     def _look(self, alive: threading.Event) -> None:
         """Names the task that ran at each of several looks, if the loop shows no sign of life."""

@@ -38,7 +38,7 @@ class HandlerLoop:
         self._loop.set_default_executor(threads)
         self._thread = threading.Thread(target=self._run, name="forebay-loop", daemon=True)
         self._thread.start()
-        self.watch = BlockedLoopWatch(self._loop)
+        self.watch = BlockedLoopWatch(self._loop, self._thread.ident or 0)
         factory: Any = self.watch.new_task
         self._loop.set_task_factory(factory)
         self.permits = asyncio.Semaphore(slots)
