@@ -1,0 +1,77 @@
+"""Coroutine handlers on Celery's prefork pool: one at a time in each child."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import Process, short_folder
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class System:
+    """A gateway, and a worker of two children; a handler may run for 2 s."""
+
+    stub: EchoServiceStub
+    worker: Process
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    with short_folder() as folder:
+        env = echo_environment(
+            FOREBAY_DATA_DIR=str(folder / "data"),
+            FOREBAY_RUN_TIME_S="2",
+            FOREBAY_CANCEL_GRACE_S="0.2",
+        )
+        with (
+            echo_gateway(env) as (_, address),
+            echo_worker(env, "prefork", 2, COROUTINES_APP) as worker,
+            grpc.insecure_channel(address) as channel,
+        ):
+            yield System(EchoServiceStub(channel), worker)
+
+
+def failed(system: System, method: str, request: EchoRequest) -> tuple[grpc.StatusCode, str]:
+    """The status of a call that fails, and its message."""
+    metadata = (("forebay-call-id", f"prefork-{uuid.uuid4()}"),) if method == "Unary" else ()
+    with pytest.raises(grpc.RpcError) as raised:
+        getattr(system.stub, method)(request, timeout=TIMEOUT_S, metadata=metadata)
+    return raised.value.code(), raised.value.details()
+
+
+def test_all_kinds_of_methods_run(system: System) -> None:
+    stub, request = system.stub, EchoRequest(text="x", count=2)
+    assert stub.Unary(request, timeout=TIMEOUT_S).text == "x"
+    assert stub.Quick(request, timeout=TIMEOUT_S).text == "x"
+    assert [r.index for r in stub.ServerStream(request, timeout=TIMEOUT_S)] == [0, 1]
+    assert stub.ClientStream(iter([request] * 3), timeout=TIMEOUT_S).text == "xxx"
+    assert [r.index for r in stub.Talk(iter([request] * 3), timeout=TIMEOUT_S)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("method", ["Unary", "Quick"])
+@pytest.mark.parametrize("act", ["sleep", "swallow"])
+def test_the_run_time_limit_ends_a_coroutine(system: System, method: str, act: str) -> None:
+    """One that ignores its cancellation, too: its child is killed after the grace."""
+    code, details = failed(system, method, EchoRequest(act=act, seconds=60))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert method == "Unary" or "run time limit" in details
+    if act == "swallow":
+        system.worker.wait_for(r"its pool child is killed")
+    assert getattr(system.stub, method)(EchoRequest(text="next"), timeout=TIMEOUT_S).text == "next"
+
+
+def test_a_call_whose_child_has_died_runs_again(system: System, tmp_path: Path) -> None:
+    request = EchoRequest(act="die once", text=str(tmp_path / "died"), count=2)
+    responses = [response.index for response in system.stub.Steady(request, timeout=TIMEOUT_S)]
+    assert responses == [0, 1]
