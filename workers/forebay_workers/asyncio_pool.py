@@ -109,7 +109,7 @@ class _Traced:
         request: dict[str, Any],
         body: Any,
         content_type: str | None,
-        content_encoding: str | None,
+        content_encoding: str,
         *,
         callback: Callable[..., Any],
         accept_callback: Callable[..., Any] | None,

@@ -142,11 +142,11 @@ class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
         """The key of `peer_identities` in `auth_context`; None where authentication is off."""
         return self._call.peer_identity_key()
 
-    def auth_context(self) -> Mapping[str, Sequence[bytes]]:  # type: ignore[override]
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """The caller's tenant, subject, roles and issuer; empty where it is not known."""
         return self._call.auth_context()
 
-    def time_remaining(self) -> float | None:
+    def time_remaining(self) -> float | None:  # type: ignore[override]
         """The seconds until the deadline; None without one."""
         return self._call.seconds_left
 

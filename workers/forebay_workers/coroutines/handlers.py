@@ -53,7 +53,7 @@ class CoroutineHandler:
         if write is self._innermost.response_serializer:
             return response
         payload = response if write is None else write(response)
-        return self.method.response_class.FromString(payload)
+        return self.method.result_class.FromString(payload)
 
 
 def is_aio_interceptor(interceptor: object) -> bool:

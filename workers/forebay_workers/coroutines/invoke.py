@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from forebay.routes.operations import OperationTypes
 from forebay.v1 import call_pb2
 from forebay_workers.coroutines.call import CoroutineCall
 from forebay_workers.coroutines.context import CoroutineContext
@@ -24,8 +25,9 @@ from forebay_workers.coroutines.threads import ThreadsRequests, respond, respond
 from forebay_workers.handler.interceptors import behavior
 from forebay_workers.handler.interrupted import Aborted, Interrupted, Refused, Stopped
 from forebay_workers.handler.invoke import failure, own_outcome, refusal, serialized
+from forebay_workers.handler.operation_metadata import Metadata, YieldedMessages
 
-Emit = Callable[[Message, bytes], Awaitable[None]]
+Emit = Callable[[Message | Metadata, bytes], Awaitable[None]]
 
 
 async def invoke(
@@ -152,14 +154,30 @@ class _Running:
         return request
 
     async def _respond(self, function: Callable[..., Any], argument: Any) -> None:
-        call = self._call
-        if inspect.iscoroutinefunction(function):
+        call, operation = self._call, self._method.operation
+        if operation is not None and inspect.isasyncgenfunction(function):
+            response = await self._operation(operation, function(argument, self._context))
+        elif inspect.iscoroutinefunction(function):
             response = await function(argument, self._context)
         else:
             response = await respond(function, argument, call)
         if not call.status.number and not call.cancelled:
             self._context.raise_if_over()
             await self._send(response)
+
+    async def _operation(self, types: OperationTypes, messages: AsyncGenerator[Any]) -> Any:
+        """Reports the metadata of an operation's handler; returns the response that it yields."""
+        yielded = YieldedMessages(self._method, types)
+        try:
+            async for message in messages:
+                metadata = yielded.read(message)
+                if metadata is not None:
+                    self._context.raise_if_over()
+                    payload = serialized(self._method, metadata, self._max_message_bytes)
+                    await self._emit(metadata, payload)
+        finally:
+            await messages.aclose()
+        return yielded.response
 
     async def _stream(self, function: Callable[..., Any], argument: Any) -> None:
         write = self._context.write

@@ -26,6 +26,7 @@ from forebay_backends.ledger.operations.attempts import (
     finish,
     read_flow,
     release,
+    report_metadata,
     send_initial_metadata,
     trim,
 )
@@ -48,6 +49,7 @@ from forebay_workers.execution.durable import (
 from forebay_workers.handler.context import POLL_INTERVAL_S
 from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.interrupted import Stopped
+from forebay_workers.handler.operation_metadata import Metadata
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
@@ -166,14 +168,13 @@ class _Emitter:
         self._response: bytes | None = None
         self._in_order = asyncio.Lock()
 
-    async def emit(self, response: Message, payload: bytes) -> None:
+    async def emit(self, response: Message | Metadata, payload: bytes) -> None:
         """Stores and publishes an item; raises Stopped if the call has ended."""
         context, seals = self._context, self._ledger.seals
-        if self._method.is_transient(response):
+        if isinstance(response, Metadata) or self._method.is_transient(response):
             sealed = seals.transient(context.call, payload)
-            self._checked(
-                await self._ledger.run(emit_transient(context.call, context.attempt, sealed))
-            )
+            write = report_metadata if isinstance(response, Metadata) else emit_transient
+            await self._run(write(context.call, context.attempt, sealed))
             return
         if not self._method.server_streaming:
             # It is stored together with the outcome.
@@ -189,7 +190,7 @@ class _Emitter:
             sealed = self._ledger.seals.item(context.call, self._ordinal, payload)
             operation = emit(context.call, context.attempt, self._ordinal, sealed)
             self._ordinal += 1
-            flow = self._checked(await self._ledger.run(operation))
+            flow = await self._run(operation)
             context.flow.sent(len(sealed))
             if flow is not None:
                 context.on_flow(flow)
@@ -206,22 +207,19 @@ class _Emitter:
                 raise Stopped
             trimmable = context.flow.trimmable()
             if trimmable is not None:
-                self._checked(
-                    await self._ledger.run(trim(context.call, context.attempt, *trimmable))
-                )
+                await self._run(trim(context.call, context.attempt, *trimmable))
                 context.flow.trimmed(trimmable[1])
                 continue
             if not context.flow.blocked:
                 return
             await context.wait_for_change(POLL_INTERVAL_S)
             if context.flow.blocked:
-                flow = self._checked(
-                    await self._ledger.run(read_flow(context.call, context.attempt))
-                )
+                flow = await self._run(read_flow(context.call, context.attempt))
                 if flow is not None:
                     context.on_flow(flow)
 
-    def _checked(self, reply: object) -> Flow | None:
+    async def _run(self, operation: Operation[Any]) -> Flow | None:
+        reply = await self._ledger.run(operation)
         if isinstance(reply, Refused):
             self._context.stop(reply.why)
         if self._context.stopped is not None:

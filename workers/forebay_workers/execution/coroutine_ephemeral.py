@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from google.protobuf.message import Message
-
 from forebay.checks import NoCheck
 from forebay.deadline import LONGEST_S
 from forebay.errors import BackendUnavailable
@@ -175,7 +173,7 @@ class _Batch:
     ) -> tuple[bool, call_pb2.Outcome | None]:
         """Returns whether the caller has been told of the run time limit, and the outcome."""
 
-        async def emit(response: Message, payload: bytes) -> None:
+        async def emit(_: object, payload: bytes) -> None:
             reply.response = payload
 
         runtime, method = self._runtime, self._method

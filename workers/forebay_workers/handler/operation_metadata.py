@@ -27,18 +27,48 @@ class Metadata:
         return self.message.SerializeToString()
 
 
+class YieldedMessages:
+    """Tells the metadata that a handler yields from its response, which comes last.
+
+    If both have the same type, all that is yielded is metadata.
+    """
+
+    def __init__(self, method: Method, types: OperationTypes) -> None:
+        self._method = method
+        self._types = types
+        self.response: Any = None
+
+    def read(self, message: Any) -> Metadata | None:
+        """The message as metadata; None for the response.
+
+        Raises TypeError for other messages, and for any after the response.
+        """
+        name = self._method.name
+        if self.response is not None:
+            raise TypeError(f"the handler of {name} yielded more after its response")
+        if isinstance(message, self._types.metadata_class):
+            return Metadata(message)
+        if isinstance(message, self._types.response_class):
+            self.response = message
+            return None
+        raise TypeError(
+            f"the handler of {name} yielded {type(message).__name__}, neither "
+            f"{self._types.metadata_class.DESCRIPTOR.full_name} nor "
+            f"{self._types.response_class.DESCRIPTOR.full_name}"
+        )
+
+
 def metadata_of(
     method: Method, types: OperationTypes, result: Any
 ) -> Generator[Metadata, None, Any]:
     """Yields the metadata that a handler yields, and returns its response.
 
-    `result` is what the handler returned: an iterator, or the response. If response and metadata
-    have the same type, all that is yielded is metadata. Raises TypeError for other messages, for a
-    response before the end, and for two responses.
+    `result` is what the handler returned: an iterator, or the response. Raises the errors of
+    `YieldedMessages`, and TypeError for two responses.
     """
     if not isinstance(result, Iterator):
         return result
-    response: Any = None
+    yielded = YieldedMessages(method, types)
     try:
         while True:
             try:
@@ -46,22 +76,13 @@ def metadata_of(
             except StopIteration as end:
                 returned = end.value
                 break
-            if response is not None:
-                raise TypeError(f"the handler of {method.name} yielded more after its response")
-            if isinstance(message, types.metadata_class):
-                yield Metadata(message)
-            elif isinstance(message, types.response_class):
-                response = message
-            else:
-                raise TypeError(
-                    f"the handler of {method.name} yielded {type(message).__name__}, neither "
-                    f"{types.metadata_class.DESCRIPTOR.full_name} nor "
-                    f"{types.response_class.DESCRIPTOR.full_name}"
-                )
+            metadata = yielded.read(message)
+            if metadata is not None:
+                yield metadata
     finally:
         close = getattr(result, "close", None)
         if close is not None:
             close()
-    if response is not None and returned is not None:
+    if yielded.response is not None and returned is not None:
         raise TypeError(f"the handler of {method.name} yielded its response and returned another")
-    return returned if response is None else response
+    return returned if yielded.response is None else yielded.response
