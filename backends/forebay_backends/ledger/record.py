@@ -181,8 +181,8 @@ FIELDS = (
     Field("item_limit_bytes", _SIZE, ALL, "gateway", "Unread items that the ledger may hold"),
     Field("window_bytes", _SIZE, ALL, "gateway", "How far a handler may run ahead of watchers"),
     # Its requests, if they are a stream.
-    Field("request_count", _COUNT, _STREAMED, "gateway", "Requests that were stored"),
-    Field("request_bytes", _SIZE, _STREAMED, "gateway", "Their size"),
+    Field("request_count", _COUNT, ALL, "gateway", "Requests that were stored"),
+    Field("request_bytes", _SIZE, ALL, "gateway", "Their size; also of a unary request"),
     Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "Of a live call: `open`, `complete`"),
     Field(
         "requests_read", _COUNT, _RUNNING, "worker", "Requests that the handler read", of_claim=True

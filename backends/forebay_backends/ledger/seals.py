@@ -163,10 +163,15 @@ class Seals:
         if described.progress is not None:
             progress = self._or_none(described.progress, "transient item", call)
             described = replace(described, progress=progress or None)
-        if described.metadata:
-            metadata = self._or_none(described.metadata, "transient item", call)
-            described = replace(described, metadata=metadata)
-        return described
+        if described.operation_metadata:
+            latest = self._or_none(described.operation_metadata, "transient item", call)
+            described = replace(described, operation_metadata=latest)
+        names = call, described.method
+        return replace(
+            described,
+            metadata=self._or_none(described.metadata, "metadata", *names),
+            caller=self._or_none(described.caller, "caller", *names),
+        )
 
     # Frames that gateways and workers publish themselves.
 
@@ -199,10 +204,10 @@ class Seals:
         except SignatureError as error:
             raise self._lost(error, what) from error
 
-    def _or_none(self, sealed: bytes, kind: str, call: CallKey) -> bytes:
+    def _or_none(self, sealed: bytes, kind: str, *names: object) -> bytes:
         """Opened; nothing if it was altered: callers get none then."""
         try:
-            return self.keyring.open(sealed, kind, call) if sealed else b""
+            return self.keyring.open(sealed, kind, *names) if sealed else b""
         except SignatureError as error:
             self.keyring.refused(error)
             return b""

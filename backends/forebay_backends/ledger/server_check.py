@@ -45,6 +45,15 @@ class ServerInfo:
     append_only: bool | None = None
     append_fsync: str | None = None
 
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """What makes the server unfit for a ledger, and how to fix it; None if nothing does."""
+        if self.evicts_keys:
+            return "it evicts keys", "set `maxmemory-policy noeviction` there"
+        if self.append_only is False:
+            return "a restart loses calls", "set `appendonly yes` there"
+        return None
+
 
 async def read_server_info(ledger: Ledger) -> ServerInfo:
     """Asks the server; raises BackendUnavailable if it does not answer."""

@@ -31,9 +31,14 @@ class CallAccess:
         self._check(context, event, method, call.owner, call.id)
         return call
 
-    def collection(self, name: str, context: Context, method: str) -> str | None:
-        """The tenant whose calls are to be listed; None: all tenants'. Raises as `call` does."""
-        owner = owner_of_collection(name, context.principal.tenant)
+    def collection(
+        self, name: str, context: Context, method: str, field: str = "name"
+    ) -> str | None:
+        """The tenant whose calls are to be listed; None: all tenants'. Raises as `call` does.
+
+        `field` is that of the request that has the name.
+        """
+        owner = owner_of_collection(name, context.principal.tenant, field)
         self._check(context, Event.READ, method, owner)
         return owner
 

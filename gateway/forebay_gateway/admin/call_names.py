@@ -36,8 +36,11 @@ def call_of(name: str, caller: str) -> CallKey:
         raise _no_operation(name) from error
 
 
-def owner_of_collection(name: str, caller: str) -> str | None:
-    """Whose calls a listing of that name has; None: everyone's. Raises InvalidRequest."""
+def owner_of_collection(name: str, caller: str, field: str = "name") -> str | None:
+    """Whose calls a listing of that name has; None: everyone's. Raises InvalidRequest.
+
+    The error names the `field` of the request.
+    """
     if name in ("", COLLECTION):
         return caller
     if name == _ALL_TENANTS:
@@ -47,7 +50,8 @@ def owner_of_collection(name: str, caller: str) -> str | None:
             return tenant
     raise _invalid_name(
         f"is {name!r}; expected {COLLECTION!r}, '{_TENANTS}/TENANT/{COLLECTION}', "
-        f"or {_ALL_TENANTS!r} for all tenants"
+        f"or {_ALL_TENANTS!r} for all tenants",
+        field,
     )
 
 
@@ -57,5 +61,5 @@ def _no_operation(name: str) -> InvalidRequest:
     )
 
 
-def _invalid_name(problem: str) -> InvalidRequest:
-    return InvalidRequest(f"name {problem}", violations=(FieldViolation("name", problem),))
+def _invalid_name(problem: str, field: str = "name") -> InvalidRequest:
+    return InvalidRequest(f"{field} {problem}", violations=(FieldViolation(field, problem),))

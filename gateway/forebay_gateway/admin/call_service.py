@@ -81,12 +81,13 @@ class CallService:
                 retry_after_s=RETRY_AFTER_S,
             )
         await self._fleet.refresh()  # the caller may have started a worker just now
-        return pb.ListMethodsResponse(
-            methods=[
-                served_method(self._consumers_of(method))
-                for _, method in sorted(self._methods.items())
-            ]
-        )
+        return pb.ListMethodsResponse(methods=self.methods())
+
+    def methods(self) -> list[pb.ServedMethod]:
+        """Every method, and the workers as of the last health check."""
+        return [
+            served_method(self._consumers_of(method)) for _, method in sorted(self._methods.items())
+        ]
 
     def _consumers_of(self, method: Method) -> Consumers:
         if method.is_plain:

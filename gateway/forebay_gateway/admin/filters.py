@@ -45,6 +45,8 @@ _TEXTS: dict[str, Text] = {
     "name": lambda one, caller: name_of(one.call, caller),
     "method": lambda one, caller: one.method,
     "queue": lambda one, caller: one.queue,
+    "worker": lambda one, caller: one.worker,
+    "reason": lambda one, caller: one.reason,
     "tenant": lambda one, caller: one.call.owner,
 }
 _FIELDS = ("state", "done", *_TEXTS, *_TIMES)

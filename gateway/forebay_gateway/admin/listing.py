@@ -123,4 +123,6 @@ def _updated(listed: Listed, description: Description) -> Listed:
         state=description.state,
         begun_ms=description.begun_ms,
         finished_ms=description.finished_ms,
+        worker=description.worker,
+        reason=description.reason,
     )

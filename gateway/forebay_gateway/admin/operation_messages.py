@@ -44,8 +44,9 @@ def operation_of(
     method = methods.get(description.method)
     if with_call_metadata or method is None or method.operation is None:
         operation.metadata.Pack(metadata_of(call, description, methods))
-    elif description.metadata is not None:
-        operation.metadata.CopyFrom(_metadata(method.operation, description.metadata))
+    elif description.operation_metadata is not None:
+        latest = _metadata(method.operation, description.operation_metadata)
+        operation.metadata.CopyFrom(latest)
     if description.ending is None:
         return operation
     error = error_of_ending(
@@ -88,13 +89,18 @@ def metadata_of(
         item_count=description.count,
         item_bytes=description.sent,
         tenant=call.owner,
+        request_count=description.request_count,
+        request_bytes=description.request_bytes,
+        priority=description.priority,
+        subject=call_pb2.Caller.FromString(description.caller).subject,
+        request_metadata=call_pb2.Metadata.FromString(description.metadata).entries,
     )
     method = methods.get(description.method)
     types = None if method is None else method.operation
     if description.progress is not None:
         metadata.progress.CopyFrom(response_of(description.method, description.progress, methods))
-    elif description.metadata and description.ending is None and types is not None:
-        metadata.progress.CopyFrom(_metadata(types, description.metadata))
+    elif description.operation_metadata and description.ending is None and types is not None:
+        metadata.progress.CopyFrom(_metadata(types, description.operation_metadata))
     return metadata
 
 

@@ -21,12 +21,12 @@ from forebay_gateway.admin.activity_messages import (
     slots_json,
 )
 from forebay_gateway.admin.call_service import SERVICE
+from forebay_gateway.admin.siblings import Siblings
 from forebay_gateway.profiling.profiler import MAX_DURATION_S, Profiler
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.own_methods import OwnMethod, by_path, unary
 
-ReadSiblings = Callable[[int], Awaitable[Sequence[bytes]]]
-"""Gets a slot's number; returns the other processes' `activity_of_process` from there on."""
+_SHARE = "activity"
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +43,15 @@ class ProcessService:
         durations: Collector,
         methods: Collection[str],
         list_queues: Callable[[], Awaitable[Sequence[pb.Queue]]],
+        siblings: Siblings,
     ) -> None:
         self._durations = durations
         self._methods = methods
         self._list_queues = list_queues
         self._activity = Activity()
         self._profiler = Profiler()
-        self.read_siblings: ReadSiblings = _no_siblings
+        self._siblings = siblings
+        siblings.share(_SHARE, self._activity_from)
 
     def own_methods(self) -> dict[str, OwnMethod]:
         """The methods, by their paths."""
@@ -72,8 +74,8 @@ class ProcessService:
         counted = counted_calls(self._durations.collect(), self._methods)
         self._activity.add(time.time(), counted, queues)
 
-    def activity_of_process(self, first: int) -> bytes:
-        """The calls of this process from a slot on, for `read_siblings` of another process."""
+    def _activity_from(self, first: int) -> bytes:
+        """The calls of this process from a slot on, for another process."""
         return slots_json(slot for slot in self._activity.slots if slot.number >= first)
 
     async def read_activity(
@@ -84,7 +86,7 @@ class ProcessService:
         step_s = min(window_s, _slots_s(request, "step", window_s))
         slots: list[Slot] = list(self._activity.slots)
         last = self._activity.last_number
-        siblings = await self.read_siblings(last - window_s // SLOT_S)
+        siblings = await self._siblings.ask(_SHARE, max(0, last - window_s // SLOT_S))
         for text in siblings:
             slots += parse_slots(text)
         return pb.ReadActivityResponse(
@@ -107,10 +109,6 @@ class ProcessService:
     def abort_remaining(self) -> None:
         """Ends the RPCs in flight: the gateway is shutting down."""
         self._profiler.abort()
-
-
-async def _no_siblings(first: int) -> Sequence[bytes]:
-    return ()
 
 
 def _slots_s(request: pb.ReadActivityRequest, field: str, default_s: int) -> int:

@@ -12,18 +12,23 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client.registry import Collector
 
-from forebay.errors import MethodUnknown
+from forebay.errors import BackendUnavailable, MethodUnknown
 from forebay.routes import Method
+from forebay.v1 import calls_pb2 as pb
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import CallEvent, GatewayFrame
+from forebay_backends.ledger.server_check import read_server_info
 from forebay_gateway.admin import call_service, operations
 from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.call_service import CallService
+from forebay_gateway.admin.error_service import ErrorService
 from forebay_gateway.admin.observers import Observers
 from forebay_gateway.admin.operations import Operations
+from forebay_gateway.admin.problems import Problems, problems_of_methods
 from forebay_gateway.admin.process_service import ProcessService
+from forebay_gateway.admin.siblings import Siblings
 from forebay_gateway.admin.task_rates import TaskRates
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.worker_problems import Consumers
@@ -68,7 +73,12 @@ class AdminServices:
             expected_wait_s,
             access,
         )
-        self.process = ProcessService(durations, by_name, self._calls.queues)
+        self.siblings = Siblings()
+        self._process = ProcessService(durations, by_name, self._calls.queues, self.siblings)
+        self.errors = ErrorService(access, self.siblings)
+        self.problems = Problems()
+        self.problems.sources += [self._problems_of_backends, self._problems_of_methods]
+        self._ledger = ledger
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -80,9 +90,11 @@ class AdminServices:
 
         They are always open on the operators' port.
         """
-        methods = (
-            self.operations.own_methods() | self._calls.own_methods() | self.process.own_methods()
-        )
+        methods = {
+            path: method
+            for part in (self.operations, self._calls, self._process, self.errors, self.problems)
+            for path, method in part.own_methods().items()
+        }
         is_open = self._is_open or for_operators
         return methods if is_open else {path: _closed(path) for path in methods}
 
@@ -102,6 +114,10 @@ class AdminServices:
         if isinstance(frame, CallEvent):
             self._observers.on_event(key, frame)
 
+    async def watch_activity(self) -> None:
+        """Samples the calls and the queues, until cancelled."""
+        await self._process.watch_activity()
+
     async def watch_rates(self) -> None:
         """Samples how many tasks the workers have begun, until cancelled."""
 
@@ -114,7 +130,35 @@ class AdminServices:
     def abort_remaining(self) -> None:
         """Ends the RPCs that wait for calls: the gateway is shutting down."""
         self._observers.drain()
-        self.process.abort_remaining()
+        self._process.abort_remaining()
+
+    async def _problems_of_backends(self) -> list[pb.Problem]:
+        health = self._fleet.health
+        problems = [
+            pb.Problem(
+                subject=backend,
+                description="does not answer",
+                fix=f"start it, or correct FOREBAY_{backend.upper()}_URL; `forebay doctor`, run "
+                "with the gateway's settings, says more",
+            )
+            for backend in ("ledger", "broker")
+            if not health.answers(backend)
+        ]
+        if not health.answers("ledger"):
+            return problems
+        try:
+            found = (await read_server_info(self._ledger)).problem
+        except BackendUnavailable:
+            return problems  # the next health check says so
+        if found is not None:
+            problems.append(pb.Problem(subject="ledger", description=found[0], fix=found[1]))
+        return problems
+
+    async def _problems_of_methods(self) -> list[pb.Problem]:
+        # Without the ledger, no worker is known: that is the ledger's problem.
+        if not self._fleet.workers_are_known:
+            return []
+        return problems_of_methods(self._calls.methods())
 
 
 def _closed(path: str) -> OwnMethod:

@@ -12,6 +12,9 @@ from pathlib import Path
 from forebay_backends.metrics.exposition import content_type_of, merged
 from forebay_gateway.admin_server.app import FLEET, PROCESS, READYZ
 
+PROOF = "forebay-process-proof"
+"""The header that tells a process of this gateway from callers, whose requests are relayed, too."""
+
 _TIMEOUT_S = 2.0
 _MOST_BYTES = 64 << 20
 
@@ -31,9 +34,9 @@ class Processes:
         texts = [text for text in (*own, fleet) if text is not None]
         return merged(texts), content_type_of(accept)
 
-    async def answers(self, target: str) -> list[bytes]:
-        """The answers to a GET of those that answer."""
-        answers = await asyncio.gather(*(_get(path, target, "") for path in self._sockets))
+    async def answers(self, target: str, secret: str = "") -> list[bytes]:
+        """The answers to a GET of those that answer; `secret` is the proof."""
+        answers = await asyncio.gather(*(_get(path, target, "", secret) for path in self._sockets))
         return [answer for answer in answers if answer is not None]
 
     async def _fleet(self, accept: str) -> bytes | None:
@@ -49,13 +52,14 @@ class Processes:
         return any(answer is not None for answer in answers)
 
 
-async def _get(path: Path, target: str, accept: str) -> bytes | None:
+async def _get(path: Path, target: str, accept: str, secret: str = "") -> bytes | None:
     """The body of a response 200; None for any other, and if the process does not answer."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(path)
             try:
                 head = f"GET {target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n"
+                head += f"{PROOF}: {secret}\r\n" if secret else ""
                 writer.write(f"{head}accept: {accept}\r\n\r\n".encode("latin-1"))
                 response = await reader.read(_MOST_BYTES)
                 while more := await reader.read(_MOST_BYTES):

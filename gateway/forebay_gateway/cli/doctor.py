@@ -133,18 +133,10 @@ async def _ledger(settings: Settings) -> Finding:
         if info.append_only
         else "off"
     )
-    if info.evicts_keys:
-        return Finding(
-            "ledger",
-            False,
-            f"{description}; it evicts keys",
-            "set `maxmemory-policy noeviction` there",
-        )
-    if info.append_only is False:
-        return Finding(
-            "ledger", False, f"{description}: a restart loses calls", "set `appendonly yes` there"
-        )
-    return Finding("ledger", True, description)
+    if info.problem is None:
+        return Finding("ledger", True, description)
+    problem, fix = info.problem
+    return Finding("ledger", False, f"{description}; {problem}", fix)
 
 
 _FIXES = {

@@ -51,6 +51,9 @@ _OWN = {
     f"{_CALLS}/ListQueues": Requirement(QUEUES),
     f"{_CALLS}/ListWorkers": Requirement(QUEUES),
     f"{_CALLS}/ReadActivity": Requirement(QUEUES),
+    f"{_CALLS}/ListProblems": Requirement(QUEUES),
+    f"{_CALLS}/ListErrors": Requirement(READ),
+    f"{_CALLS}/DescribeMethod": ANY_IDENTITY,  # it checks itself whether the caller may call it
     f"{_CALLS}/ReadProfile": Requirement(QUEUES),
 }
 _FOR_OPERATORS = {

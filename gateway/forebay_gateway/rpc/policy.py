@@ -56,6 +56,7 @@ def new_call(
         on_end=_on_end(method),
         cache="" if cache_key is None else cache_key.digest,
         cache_ttl_s=0.0 if cache_key is None else cache_key.ttl_s,
+        request_bytes=len(request),
     )
 
 

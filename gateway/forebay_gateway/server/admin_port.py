@@ -8,6 +8,8 @@ together, answers probes, and relays every other connection to a process.
 from __future__ import annotations
 
 import asyncio
+import hmac
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -22,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.settings import Settings
 from forebay_backends.settings.addresses import is_socket_path
-from forebay_gateway.admin.process_service import ProcessService
+from forebay_gateway.admin.siblings import Share, Siblings
 from forebay_gateway.admin_server.app import (
     FLEET,
     HEALTHZ,
@@ -34,7 +36,7 @@ from forebay_gateway.admin_server.app import (
     metrics_route,
 )
 from forebay_gateway.admin_server.first_bytes import HTTP2
-from forebay_gateway.admin_server.gather import Processes
+from forebay_gateway.admin_server.gather import PROOF, Processes
 from forebay_gateway.admin_server.listener import AdminListener, RelayTo
 from forebay_gateway.fronts.choice import make_front
 from forebay_gateway.fronts.limits import front_limits
@@ -44,7 +46,9 @@ from forebay_gateway.server.errors import GatewayError
 
 _PARENTS = (METRICS, HEALTHZ, READYZ)
 """Answered by the parent: also while a process hangs."""
-_ACTIVITY = "/activity/process"
+_SHARED = "/shared"
+"""What one process has, for the others."""
+_PROOF_FILE = "proof"
 _MAX_CALLS, _MAX_CONNECTIONS = 100, 100
 _STOP_GRACE_S = 1.0
 
@@ -59,8 +63,8 @@ class AdminServices:
     """Of the gRPC services."""
     routes: Sequence[BaseRoute] = field(default=())
     """Of HTTP, besides metrics and probes."""
-    process: ProcessService | None = None
-    """Tells its activity to the other processes of the gateway, and asks for theirs."""
+    siblings: Siblings | None = None
+    """What it shares with the other processes of the gateway, and how it asks for theirs."""
 
 
 @asynccontextmanager
@@ -79,9 +83,10 @@ async def admin_port(settings: Settings, services: AdminServices) -> AsyncIterat
             *services.routes,
         ]
         siblings = _siblings(settings)
-        if siblings and services.process is not None:
+        if siblings and services.siblings is not None:
             others = [path for path in siblings if path != _own_socket(settings)]
-            routes.append(_share_activity(services.process, Processes(others)))
+            secret = (_own_socket(settings).parent / _PROOF_FILE).read_text()
+            routes += _shared(services.siblings, Processes(others), secret)
         scrape = Processes(siblings).scrape if siblings else metrics.scrape
         app = admin_app(scrape, services.is_ready, routes)
         listener = _listener(listen, app, lambda what: (grpc_socket,) if what == HTTP2 else ())
@@ -112,6 +117,8 @@ async def admin_port_of_processes(settings: Settings) -> AsyncIterator[tuple[str
     listen = _given(settings)
     with _folder() as folder:
         sockets = _sockets(folder, settings.processes)
+        # The folder is this user's alone; whoever reaches the port can't read it.
+        (folder / _PROOF_FILE).write_text(secrets.token_urlsafe(32))
         processes = Processes(sockets)
         app = admin_app(processes.scrape, processes.is_ready)
         paths = [str(path) for path in sockets]
@@ -144,16 +151,24 @@ def _own_socket(settings: Settings) -> Path:
     return Path(_given(settings).removeprefix("unix:"))
 
 
-def _share_activity(process: ProcessService, others: Processes) -> Route:
-    process.read_siblings = lambda first: others.answers(f"{_ACTIVITY}?first={first}")
+def _shared(siblings: Siblings, others: Processes, secret: str) -> list[Route]:
+    """The routes of what this process shares; from now on it asks the others."""
+    siblings.ask = lambda name, first: others.answers(f"{_SHARED}/{name}?first={first}", secret)
+    return [
+        _shared_route(f"{_SHARED}/{name}", share, secret) for name, share in siblings.shares.items()
+    ]
 
-    async def activity(request: Request) -> Response:
+
+def _shared_route(path: str, share: Share, secret: str) -> Route:
+    async def shared(request: Request) -> Response:
+        if not hmac.compare_digest(request.headers.get(PROOF, ""), secret):
+            return PlainTextResponse("not found\n", 404)
         first = request.query_params.get("first", "")
         if not first.isdecimal():
             return PlainTextResponse("expected ?first=NUMBER\n", 400)
-        return Response(process.activity_of_process(int(first)), media_type="application/json")
+        return Response(share(int(first)), media_type="application/json")
 
-    return Route(_ACTIVITY, activity)
+    return Route(path, shared)
 
 
 @contextmanager

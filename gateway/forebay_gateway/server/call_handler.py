@@ -6,6 +6,7 @@ parses the requests of durable and ephemeral calls, to check them, and never the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,7 @@ from forebay.checks import CheckFactory, NoCheck
 from forebay.deadline import Deadline
 from forebay.errors import (
     BackendUnavailable,
+    Cancelled,
     DeadlineExceeded,
     FieldViolation,
     ForebayError,
@@ -46,6 +48,7 @@ from forebay_gateway.identity.tenant_access import May, unless_known
 from forebay_gateway.load_reports.reporting import reporting
 from forebay_gateway.load_reports.utilization import Utilization
 from forebay_gateway.metrics.call_meter import CallMeter
+from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.quotas.tenant_quotas import TenantQuotas
 from forebay_gateway.rpc.context import Context, Handler
@@ -149,12 +152,36 @@ class CallHandler:
                 async with self._quotas.counted(tenant, permit):
                     return await self._serve_admitted(method, context, permit, meter, span)
         except ForebayError as error:
+            self._failed(method, context, error)
             await abort(context, error)
-        except grpc.aio.AbortError:
+        except grpc.aio.AbortError as error:
+            if isinstance(error.__cause__, ForebayError):  # rpc/status.py sets it
+                self._failed(method, context, error.__cause__)
+            raise
+        except asyncio.CancelledError:
+            if is_at_deadline(context.time_remaining()):
+                self._failed(method, context, DeadlineExceeded("the RPC's deadline passed"))
             raise
         except Exception:
             _log.exception("%s failed in the gateway", method.name)
-            await abort(context, gateway_fault())
+            fault = gateway_fault()
+            self._failed(method, context, fault)
+            await abort(context, fault)
+
+    def _failed(self, method: Method, context: Context, error: ForebayError) -> None:
+        """Keeps the error as a sample, for operators."""
+        if self._ledger_calls is None or isinstance(error, Cancelled):
+            return
+        has_record = not method.is_plain and (
+            not method.route.ephemeral
+            or any(key == CALL_ID for key, _ in context.invocation_metadata() or ())
+        )
+        self._ledger_calls.admin.errors.failed(
+            context.principal.tenant,
+            method.name,
+            error,
+            current_call().call_id if has_record else "",
+        )
 
     async def _serve_admitted(
         self,

@@ -18,6 +18,7 @@ from forebay_backends.process.memory import keep_freed_memory
 from forebay_backends.settings import Settings
 from forebay_backends.settings.addresses import is_loopback
 from forebay_gateway.admin.call_access import CallAccess
+from forebay_gateway.admin.descriptions import Descriptions
 from forebay_gateway.admin.who_am_i import WhoAmI
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.audit.audit_log import AuditLog, open_audit
@@ -207,7 +208,8 @@ class _Gateway:
         guard = self._guard(methods)
         may_call = everything if guard is None else guard.may_call
         who_am_i = WhoAmI(methods, None if identity is None else identity.roles, may_call)
-        own = own_handlers(methods, self.health, admin, who_am_i, reads, may_call)
+        descriptions = Descriptions(methods, may_call)
+        own = own_handlers(methods, self.health, admin, who_am_i, descriptions, reads, may_call)
         if settings.web_listen is not None:
             from forebay_gateway.server.web_surface import openapi_handlers
 
@@ -230,7 +232,9 @@ class _Gateway:
         scaler = ExternalScaler(self._scaled_queues(), queues)
         guard = self._guard((), for_operators=True)
         may_call = everything if guard is None else guard.may_call
-        for_operators = own_handlers((), self.health, admin, who_am_i, reads, may_call, scaler)
+        for_operators = own_handlers(
+            (), self.health, admin, who_am_i, descriptions, reads, may_call, scaler
+        )
         self._find_for_operators = find_handler(
             (), call_handler, for_operators, [] if guard is None else [guard.guarded]
         )
@@ -262,7 +266,7 @@ class _Gateway:
             self._metrics,
             self._is_ready,
             self._find_for_operators,
-            process=None if calls is None else calls.admin.process,
+            siblings=None if calls is None else calls.admin.siblings,
         )
         async with admin_port(self._settings, services) as address:
             _log.info("metrics and probes on %s", address)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
+from forebay_gateway.admin.descriptions import Descriptions
 from forebay_gateway.admin.services import SERVICES, AdminServices
 from forebay_gateway.admin.who_am_i import WhoAmI
 from forebay_gateway.identity.requirements import MayCall, everything
@@ -26,6 +27,7 @@ def own_handlers(
     health: HealthService,
     admin: AdminServices | None,
     who_am_i: WhoAmI,
+    descriptions: Descriptions,
     own_reads: MessageReads,
     may_call: MayCall = everything,
     scaler: ExternalScaler | None = None,
@@ -42,6 +44,7 @@ def own_handlers(
         **({} if scaler is None else scaler.own_methods()),
         **({} if admin is None else admin.own_methods(for_operators=for_operators)),
         **who_am_i.own_methods(),
+        **descriptions.own_methods(),
         **health.own_methods(),
         **reflection_methods(
             methods, (*admin_services, *operators_services, HEALTH_SERVICE), may_call

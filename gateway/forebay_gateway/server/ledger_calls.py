@@ -132,7 +132,7 @@ class LedgerCalls:
         yield self.delayed.run()
         yield self.admin.watch_rates()
         if self._is_counting:
-            yield self.admin.process.watch_activity()
+            yield self.admin.watch_activity()
         yield watch_routes(self._methods, self.fleet, version("forebay"))
         if any(method.route.on_end is not None for method in self._methods):
             yield watch_end_tasks(self._methods, self.fleet, self._application)

@@ -83,6 +83,8 @@ class NewCall:
     on_end: bytes = b""
     cache: str = ""
     cache_ttl_s: float = 0.0
+    request_bytes: int = 0
+    """Without what a seal adds."""
 
     @property
     def is_queued_at_once(self) -> bool:
@@ -153,6 +155,7 @@ def accept_arguments(
         fields["request_count"] = 0
     else:
         fields["request"] = new.request
+        fields["request_bytes"] = new.request_bytes
     if new.live:
         fields |= {"live_requests": "open", "idle_limit_ms": milliseconds(new.idle_s, at_least=1)}
     if new.traceparent:

@@ -23,7 +23,7 @@ from forebay_backends.ledger.operations.base import (
 )
 from forebay_backends.ledger.scripts import LEASE_S
 
-_LISTED_WORDS = 7
+_LISTED_WORDS = 9
 
 
 @dataclass(frozen=True, order=True)
@@ -47,6 +47,8 @@ class Listed:
     queue: str
     begun_ms: int
     finished_ms: int
+    worker: str = ""
+    reason: str = ""
 
     @property
     def call(self) -> CallKey:
@@ -68,8 +70,9 @@ class Description:
 
     `state` is None if a newer version wrote one that this one does not know. `last_item` is the
     last item of a call that succeeded, `progress` the latest transient item of a call that runs;
-    None if there is none, or if it is too large. `metadata` is the latest that the handler of an
-    operation yielded, empty if there is none; None if it is too large.
+    None if there is none, or if it is too large. `operation_metadata` is the latest that the
+    handler of an operation yielded, empty if there is none; None if it is too large. `metadata` and
+    `caller` are empty in a listing, and when the call has ended.
     """
 
     read_ms: int
@@ -91,7 +94,12 @@ class Description:
     outcome: bytes
     last_item: bytes | None
     progress: bytes | None
-    metadata: bytes | None = b""
+    operation_metadata: bytes | None = b""
+    request_count: int = 0
+    request_bytes: int = 0
+    priority: int = 0
+    metadata: bytes = b""
+    caller: bytes = b""
 
     @property
     def ending(self) -> Ending | None:
@@ -157,7 +165,7 @@ def describe(
 ) -> Operation[Description | Refused]:
     """The call in full, without items of more than `most_bytes`.
 
-    With `review`, a call that is due is ended first.
+    With `review`, a call that is due is ended first, and metadata and caller are read, too.
     """
     return Operation(
         "inspection/describe", call.partition, (str(call), most_bytes, int(review)), _description
@@ -199,7 +207,7 @@ def _stretch(reply: Reply) -> Stretch:
 
 def _listed(words: Reply) -> Iterator[Listed]:
     for start in range(0, len(words), _LISTED_WORDS):
-        call, created, state, method, queue, begun, finished = (
+        call, created, state, method, queue, begun, finished, worker, reason = (
             word.decode() for word in words[start : start + _LISTED_WORDS]
         )
         yield Listed(
@@ -209,17 +217,20 @@ def _listed(words: Reply) -> Iterator[Listed]:
             queue,
             int(begun),
             int(finished),
+            worker,
+            reason,
         )
 
 
 def _description(reply: Reply) -> Description | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
-    _, read_ms, state, reason, method, queue, worker, *numbers = reply[:-4]
-    outcome, last, progress, metadata = reply[-4:]
-    attempt, created, start, queued, begun, finished, deadline, first, count, sent = (
+    _, read_ms, state, reason, method, queue, worker, *numbers = reply[:-6]
+    outcome, last, progress, operation_metadata, metadata, caller = reply[-6:]
+    attempt, created, start, queued, begun, finished, deadline, first, count, sent, *more = (
         int(number or 0) for number in numbers
     )
+    request_count, request_bytes, priority = more
     return Description(
         int(read_ms),
         known_state(state.decode()),
@@ -240,7 +251,12 @@ def _description(reply: Reply) -> Description | Refused:
         outcome,
         _item(last),
         _item(progress),
-        _item(metadata) if metadata else b"",
+        _item(operation_metadata) if operation_metadata else b"",
+        request_count,
+        request_bytes,
+        priority,
+        metadata,
+        caller,
     )
 
 

@@ -28,10 +28,10 @@ calls do not affect the paging. Example of a `filter`:
 `state = RUNNING AND create_time > "2026-01-01T00:00:00Z"`
 
 Filters are a subset of https://google.aip.dev/160: comparisons joined by AND and OR (OR binds
-closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method`, `queue`
-and `tenant` (= and != only; a `*` at the start or end of the text matches anything, so
-`name = "operations/0193*"` finds the ids that start with 0193), and `create_time`, `begin_time`
-and `finish_time` (RFC 3339 in quotes).
+closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method`, `queue`,
+`worker`, `reason` and `tenant` (= and != only; a `*` at the start or end of the text matches
+anything, so `name = "operations/0193*"` finds the ids that start with 0193), and `create_time`,
+`begin_time` and `finish_time` (RFC 3339 in quotes).
 
 CancelOperation returns OK without an effect if the call has ended. DeleteOperation deletes a
 call that has ended; clients that are reading its items get DATA_LOSS. WaitOperation returns when
@@ -63,6 +63,7 @@ from collections import abc as _abc
 from forebay.v1 import call_pb2 as _call_pb2
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -170,6 +171,11 @@ class CallMetadata(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    REQUEST_METADATA_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method's full name, such as "forebay.compute.v1.ComputeService.Add"."""
     state: _call_pb2.CallState.ValueType
@@ -190,6 +196,18 @@ class CallMetadata(_message.Message):
     """The bytes of these items in total."""
     tenant: _builtins.str
     """The tenant whose call it is. Empty: the call was accepted while authentication was off."""
+    request_count: _builtins.int
+    """The number of requests that the gateway has stored, 1 for a unary request."""
+    request_bytes: _builtins.int
+    """The bytes of these requests in total. Unset: the call was accepted by a gateway of an earlier
+    version.
+    """
+    priority: _builtins.int
+    """The priority, 0 to 9; 9 is the most urgent."""
+    subject: _builtins.str
+    """Who made the call, in the words of its token or certificate. Unset: authentication was off, the
+    call has ended or, in ListOperations, always.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the call was accepted."""
@@ -228,6 +246,12 @@ class CallMetadata(_message.Message):
         `forebay-start-at`. Unset: at once.
         """
 
+    @_builtins.property
+    def request_metadata(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.MetadataEntry]:
+        """The request metadata that the handler gets: entries that the route names, and trace context.
+        Empty if the call has ended and, in ListOperations, always.
+        """
+
     def __init__(
         self,
         *,
@@ -248,10 +272,15 @@ class CallMetadata(_message.Message):
         progress: _any_pb2.Any | None = ...,
         tenant: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        request_count: _builtins.int = ...,
+        request_bytes: _builtins.int = ...,
+        priority: _builtins.int = ...,
+        subject: _builtins.str = ...,
+        request_metadata: _abc.Iterable[_call_pb2.MetadataEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "progress", b"progress", "queue_time", b"queue_time", "read_time", b"read_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "start_time", b"start_time", "state", b"state", "tenant", b"tenant", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "priority", b"priority", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "request_bytes", b"request_bytes", "request_count", b"request_count", "request_metadata", b"request_metadata", "start_time", b"start_time", "state", b"state", "subject", b"subject", "tenant", b"tenant", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -837,6 +866,265 @@ class QueueActivity(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueueActivity: _TypeAlias = QueueActivity  # noqa: Y015
+
+@_typing.final
+class ListErrorsRequest(_message.Message):
+    """Whose errors to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """As `name` of ListOperations: empty or "operations" for the caller's own tenant,
+    "tenants/TENANT/operations" for another one, "tenants/-/operations" for all.
+    """
+    method: _builtins.str
+    """Only errors of this method, by its full name. Empty: of all methods."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        method: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErrorsRequest: _TypeAlias = ListErrorsRequest  # noqa: Y015
+
+@_typing.final
+class ListErrorsResponse(_message.Message):
+    """The errors of the last hour."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERRORS_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    processes: _builtins.int
+    """How many processes of the gateway the errors are of."""
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorSample]:
+        """One entry for each tenant, method, code and reason, the one with the latest error first."""
+
+    def __init__(
+        self,
+        *,
+        errors: _abc.Iterable[Global___ErrorSample] | None = ...,
+        processes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "processes", b"processes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErrorsResponse: _TypeAlias = ListErrorsResponse  # noqa: Y015
+
+@_typing.final
+class ErrorSample(_message.Message):
+    """Errors of one kind, and the latest of them as a sample."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The full name of the method."""
+    code: _builtins.int
+    """The gRPC status code, such as 14 for UNAVAILABLE."""
+    reason: _builtins.str
+    """The reason of the status' ErrorInfo. Empty: it has none."""
+    tenant: _builtins.str
+    """The tenant whose calls failed. Empty: authentication was off."""
+    count: _builtins.int
+    """How many RPCs ended so within the last hour."""
+    message: _builtins.str
+    """The message of the latest one, up to 512 characters."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first of them ended, by the gateway's clock."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When the latest of them ended, by the gateway's clock."""
+
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The latest durable calls that ended so, newest first, named as ListOperations names them; at
+        most 5. Empty: the calls have no records.
+        """
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        code: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        count: _builtins.int = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        message: _builtins.str = ...,
+        calls: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "code", b"code", "count", b"count", "first_time", b"first_time", "last_time", b"last_time", "message", b"message", "method", b"method", "reason", b"reason", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErrorSample: _TypeAlias = ErrorSample  # noqa: Y015
+
+@_typing.final
+class ListProblemsRequest(_message.Message):
+    """Has no fields: all problems are listed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProblemsRequest: _TypeAlias = ListProblemsRequest  # noqa: Y015
+
+@_typing.final
+class ListProblemsResponse(_message.Message):
+    """What is wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
+        """The problems: first those of backends, then by subject."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When the gateway looked, by its clock."""
+
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "read_time", b"read_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProblemsResponse: _TypeAlias = ListProblemsResponse  # noqa: Y015
+
+@_typing.final
+class Problem(_message.Message):
+    """Something that is wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    FIX_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """What has the problem, such as "ledger", "queue math" or "method shop.v1.Shop.Order"."""
+    description: _builtins.str
+    """The problem in words, for people."""
+    fix: _builtins.str
+    """What to do, for people."""
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        description: _builtins.str = ...,
+        fix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "fix", b"fix", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Problem: _TypeAlias = Problem  # noqa: Y015
+
+@_typing.final
+class DescribeMethodRequest(_message.Message):
+    """The method to describe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The full name, such as "forebay.compute.v1.ComputeService.Add". Required."""
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeMethodRequest: _TypeAlias = DescribeMethodRequest  # noqa: Y015
+
+@_typing.final
+class DescribeMethodResponse(_message.Message):
+    """The messages of a method."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_TYPE_FIELD_NUMBER: _builtins.int
+    RESPONSE_TYPE_FIELD_NUMBER: _builtins.int
+    CLIENT_STREAMING_FIELD_NUMBER: _builtins.int
+    SERVER_STREAMING_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    request_type: _builtins.str
+    """The full name of the request message."""
+    response_type: _builtins.str
+    """The full name of the response message."""
+    client_streaming: _builtins.bool
+    """Whether the method takes a stream of requests."""
+    server_streaming: _builtins.bool
+    """Whether the method answers with a stream of responses."""
+    @_builtins.property
+    def files(self) -> _descriptor_pb2.FileDescriptorSet:
+        """The file with the method, and all files that it imports; each after those that it imports. They
+        have no comments. Of the file's services, only the method is left in.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_type: _builtins.str = ...,
+        response_type: _builtins.str = ...,
+        client_streaming: _builtins.bool = ...,
+        server_streaming: _builtins.bool = ...,
+        files: _descriptor_pb2.FileDescriptorSet | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_streaming", b"client_streaming", "files", b"files", "request_type", b"request_type", "response_type", b"response_type", "server_streaming", b"server_streaming"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeMethodResponse: _TypeAlias = DescribeMethodResponse  # noqa: Y015
 
 @_typing.final
 class ReadProfileRequest(_message.Message):

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
-    google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
+    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     def __init__(self, channel):
@@ -56,6 +56,21 @@ class CallServiceStub:
                 request_serializer=forebay_dot_v1_dot_calls__pb2.ReadActivityRequest.SerializeToString,
                 response_deserializer=forebay_dot_v1_dot_calls__pb2.ReadActivityResponse.FromString,
                 _registered_method=True)
+        self.ListErrors = channel.unary_unary(
+                '/forebay.v1.CallService/ListErrors',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.ListErrorsRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.ListErrorsResponse.FromString,
+                _registered_method=True)
+        self.ListProblems = channel.unary_unary(
+                '/forebay.v1.CallService/ListProblems',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.ListProblemsRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.ListProblemsResponse.FromString,
+                _registered_method=True)
+        self.DescribeMethod = channel.unary_unary(
+                '/forebay.v1.CallService/DescribeMethod',
+                request_serializer=forebay_dot_v1_dot_calls__pb2.DescribeMethodRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_calls__pb2.DescribeMethodResponse.FromString,
+                _registered_method=True)
         self.ReadProfile = channel.unary_unary(
                 '/forebay.v1.CallService/ReadProfile',
                 request_serializer=forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.SerializeToString,
@@ -74,8 +89,8 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
-    google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
+    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     def ListMethods(self, request, context):
@@ -118,6 +133,43 @@ class CallServiceServicer:
         process tells its own. The figures start when the gateway starts, and are at most 5 s old.
 
         INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListErrors(self, request, context):
+        """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
+        first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
+        which have no record. At most 200 are kept by each process; of more, those that have not
+        occurred for the longest time are left out. RPCs that ended because their callers cancelled
+        them or disconnected are no errors. The processes are those of ReadActivity.
+
+        Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+        PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
+        INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProblems(self, request, context):
+        """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
+        how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
+        findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
+        a problem to list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeMethod(self, request, context):
+        """Describes a method with a route that the caller may call, for a client that is made at run
+        time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+        which HTTP/1.1 can't carry.
+
+        UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
+        call it. Do not retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,6 +233,21 @@ def add_CallServiceServicer_to_server(servicer, server):
                     request_deserializer=forebay_dot_v1_dot_calls__pb2.ReadActivityRequest.FromString,
                     response_serializer=forebay_dot_v1_dot_calls__pb2.ReadActivityResponse.SerializeToString,
             ),
+            'ListErrors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListErrors,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.ListErrorsRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.ListErrorsResponse.SerializeToString,
+            ),
+            'ListProblems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProblems,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.ListProblemsRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.ListProblemsResponse.SerializeToString,
+            ),
+            'DescribeMethod': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeMethod,
+                    request_deserializer=forebay_dot_v1_dot_calls__pb2.DescribeMethodRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_calls__pb2.DescribeMethodResponse.SerializeToString,
+            ),
             'ReadProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadProfile,
                     request_deserializer=forebay_dot_v1_dot_calls__pb2.ReadProfileRequest.FromString,
@@ -205,8 +272,8 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
-    google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
+    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     @staticmethod
@@ -307,6 +374,87 @@ class CallService:
             '/forebay.v1.CallService/ReadActivity',
             forebay_dot_v1_dot_calls__pb2.ReadActivityRequest.SerializeToString,
             forebay_dot_v1_dot_calls__pb2.ReadActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListErrors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/ListErrors',
+            forebay_dot_v1_dot_calls__pb2.ListErrorsRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.ListErrorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProblems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/ListProblems',
+            forebay_dot_v1_dot_calls__pb2.ListProblemsRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.ListProblemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeMethod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.CallService/DescribeMethod',
+            forebay_dot_v1_dot_calls__pb2.DescribeMethodRequest.SerializeToString,
+            forebay_dot_v1_dot_calls__pb2.DescribeMethodResponse.FromString,
             options,
             channel_credentials,
             insecure,

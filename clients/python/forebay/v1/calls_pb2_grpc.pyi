@@ -28,10 +28,10 @@ calls do not affect the paging. Example of a `filter`:
 `state = RUNNING AND create_time > "2026-01-01T00:00:00Z"`
 
 Filters are a subset of https://google.aip.dev/160: comparisons joined by AND and OR (OR binds
-closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method`, `queue`
-and `tenant` (= and != only; a `*` at the start or end of the text matches anything, so
-`name = "operations/0193*"` finds the ids that start with 0193), and `create_time`, `begin_time`
-and `finish_time` (RFC 3339 in quotes).
+closer). The fields are `state` (a CallState without its prefix), `done`, `name`, `method`, `queue`,
+`worker`, `reason` and `tenant` (= and != only; a `*` at the start or end of the text matches
+anything, so `name = "operations/0193*"` finds the ids that start with 0193), and `create_time`,
+`begin_time` and `finish_time` (RFC 3339 in quotes).
 
 CancelOperation returns OK without an effect if the call has ended. DeleteOperation deletes a
 call that has ended; clients that are reading its items get DATA_LOSS. WaitOperation returns when
@@ -83,8 +83,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallServiceStub:
-    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
-    google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
+    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     @_typing.overload
@@ -120,6 +120,31 @@ class CallServiceStub:
 
     INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
     """
+    ListErrors: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListErrorsRequest, _calls_pb2.ListErrorsResponse]
+    """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
+    first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
+    which have no record. At most 200 are kept by each process; of more, those that have not
+    occurred for the longest time are left out. RPCs that ended because their callers cancelled
+    them or disconnected are no errors. The processes are those of ReadActivity.
+
+    Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+    PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
+    INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
+    """
+    ListProblems: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListProblemsRequest, _calls_pb2.ListProblemsResponse]
+    """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
+    how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
+    findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
+    a problem to list.
+    """
+    DescribeMethod: _grpc.UnaryUnaryMultiCallable[_calls_pb2.DescribeMethodRequest, _calls_pb2.DescribeMethodResponse]
+    """Describes a method with a route that the caller may call, for a client that is made at run
+    time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+    which HTTP/1.1 can't carry.
+
+    UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
+    call it. Do not retry.
+    """
     ReadProfile: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]
     """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
     over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
@@ -146,8 +171,8 @@ class CallServiceStub:
 
 @_typing.type_check_only
 class CallServiceAsyncStub(CallServiceStub):
-    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
-    google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
+    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -180,6 +205,31 @@ class CallServiceAsyncStub(CallServiceStub):
 
     INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
     """
+    ListErrors: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListErrorsRequest, _calls_pb2.ListErrorsResponse]  # type: ignore[assignment]
+    """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
+    first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
+    which have no record. At most 200 are kept by each process; of more, those that have not
+    occurred for the longest time are left out. RPCs that ended because their callers cancelled
+    them or disconnected are no errors. The processes are those of ReadActivity.
+
+    Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+    PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
+    INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
+    """
+    ListProblems: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListProblemsRequest, _calls_pb2.ListProblemsResponse]  # type: ignore[assignment]
+    """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
+    how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
+    findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
+    a problem to list.
+    """
+    DescribeMethod: _aio.UnaryUnaryMultiCallable[_calls_pb2.DescribeMethodRequest, _calls_pb2.DescribeMethodResponse]  # type: ignore[assignment]
+    """Describes a method with a route that the caller may call, for a client that is made at run
+    time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+    which HTTP/1.1 can't carry.
+
+    UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
+    call it. Do not retry.
+    """
     ReadProfile: _aio.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]  # type: ignore[assignment]
     """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
     over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
@@ -205,8 +255,8 @@ class CallServiceAsyncStub(CallServiceStub):
     """
 
 class CallServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells about methods, queues, workers, rates and latencies, the items of calls, and profiles, which
-    google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
+    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
     """
 
     @_abc_1.abstractmethod
@@ -260,6 +310,49 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         process tells its own. The figures start when the gateway starts, and are at most 5 s old.
 
         INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
+        """
+
+    @_abc_1.abstractmethod
+    def ListErrors(
+        self,
+        request: _calls_pb2.ListErrorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ListErrorsResponse, _abc.Awaitable[_calls_pb2.ListErrorsResponse]]:
+        """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
+        first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
+        which have no record. At most 200 are kept by each process; of more, those that have not
+        occurred for the longest time are left out. RPCs that ended because their callers cancelled
+        them or disconnected are no errors. The processes are those of ReadActivity.
+
+        Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+        PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
+        INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
+        """
+
+    @_abc_1.abstractmethod
+    def ListProblems(
+        self,
+        request: _calls_pb2.ListProblemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ListProblemsResponse, _abc.Awaitable[_calls_pb2.ListProblemsResponse]]:
+        """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
+        how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
+        findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
+        a problem to list.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeMethod(
+        self,
+        request: _calls_pb2.DescribeMethodRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.DescribeMethodResponse, _abc.Awaitable[_calls_pb2.DescribeMethodResponse]]:
+        """Describes a method with a route that the caller may call, for a client that is made at run
+        time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+        which HTTP/1.1 can't carry.
+
+        UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
+        call it. Do not retry.
         """
 
     @_abc_1.abstractmethod

@@ -66,6 +66,7 @@ NEW = NewCall(
     live=False,
     idle_s=60.0,
     fingerprint="uu-1",
+    request_bytes=7,
 )
 PUSH = Push("list", b"message")
 
@@ -106,6 +107,7 @@ def test_an_accept_sends_the_record_with_times_in_ms_and_flags_as_numbers() -> N
         "may_run_again": 1,
         "fingerprint": "uu-1",
         "request": b"request",
+        "request_bytes": 7,
     }
     assert {"priority", "run_limit_ms", "deterministic"}.isdisjoint(_fields(NEW)), "they are 0"
 
@@ -122,7 +124,7 @@ def test_a_call_with_a_request_stream_starts_without_inputs_and_without_a_reques
     receiving = replace(NEW, receiving=True)
     fields = _fields(receiving)
     assert fields["request_count"] == 0
-    assert "request" not in fields
+    assert not {"request", "request_bytes"} & fields.keys()
     assert accept(CALL, receiving, "channel", PUSH).arguments[3] == "RECEIVING"
 
 

@@ -3,7 +3,7 @@
 -- ARGV: created ('': from the newest on), after (a call), oldest (ms; '': no bound), limit, owner
 --   ('': the calls of all)
 -- Replies: created call (the place up to which it read; '' '' at the end), then of each call: call
---   created_at state method queue begun_at finished_at
+--   created_at state method queue begun_at finished_at worker reason
 local created, after, oldest, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local calls = ARGV[5] == '' and index('calls') or index('calls') .. ':' .. ARGV[5]
 
@@ -33,10 +33,13 @@ for _, word in ipairs(older) do found[#found + 1] = word end
 local reply = {'', ''}
 for i = 1, math.min(#found, 2 * limit), 2 do
   local call = found[i]
-  local r = read(call, {'state', 'method', 'queue', 'begun_at', 'finished_at'})
+  local r = read(call, {
+    'state', 'method', 'queue', 'begun_at', 'finished_at', 'worker', 'reason',
+  })
   if r.state then
     for _, word in ipairs({
       call, found[i + 1], r.state, r.method, r.queue, r.begun_at or '0', r.finished_at or '0',
+      r.worker or '', r.reason or '',
     }) do reply[#reply + 1] = word end
   else
     remove_from_indexes(call)  -- its record has expired, or was lost

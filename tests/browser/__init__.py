@@ -1,0 +1,1 @@
+"""Tests in a browser: the operators' page in Chromium, driven by `playwright-core`."""
