@@ -19,8 +19,8 @@ from tests.installed import Wheel
 from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 _RABBITMQ = "one node, whatever ledger it serves with"
-_LONGEST_FIRST = ("faults", "e2e", "contract", "unit")
-_SHARED_BY_ALL = ("up", "site", "backend", "plain", "wheel")
+_LONGEST_FIRST = ("faults", "e2e", "browser", "contract", "unit")
+_SHARED_BY_ALL = ("up", "site", "backend", "plain", "wheel", "page_stack")
 _SHARED_IN_MODULE = (
     *("system", "fleet", "pair", "echo", "small", "ledger", "steps"),
     *("temporary", "project", "shop", "tutorial", "gateway"),

@@ -36,16 +36,16 @@ _ADDRESSES = {
 }
 
 
-def vendored() -> dict[str, str]:
-    """The files' contents, by name."""
-    return {name: _adapted((MODULES / path).read_text()) for name, path in FILES.items()}
+def vendored(modules: Path = MODULES) -> dict[str, str]:
+    """The files' contents, by name, from a folder `node_modules`."""
+    return {name: _adapted((modules / path).read_text()) for name, path in FILES.items()}
 
 
 def _adapted(text: str) -> str:
     for module, address in _ADDRESSES.items():
         text = re.sub(rf'from ?"{re.escape(module)}"', f'from"{address}"', text)
     # Maps to the sources are not shipped.
-    return re.sub(r"\n//# sourceMappingURL=.*", "", text)
+    return re.sub(r"//# sourceMappingURL=\S*", "", text)
 
 
 if __name__ == "__main__":

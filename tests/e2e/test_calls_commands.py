@@ -1,4 +1,4 @@
-"""`forebay ps`, `wait`, `cancel`, `logs` and `queues`, as a shell runs them."""
+"""`forebay ps`, `wait`, `cancel`, `logs`, `queues`, `workers` and `errors`, in a shell."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ COMMANDS = {
     "cancel": ["some-id"],
     "logs": ["some-id"],
     "queues": [],
+    "workers": [],
+    "errors": [],
 }
 
 
@@ -265,3 +267,39 @@ def test_an_unreachable_gateway_is_reported(command: str) -> None:
 def test_every_command_has_help(command: str) -> None:
     ran = run("forebay", command, "--help", env=environment()).succeeded()
     assert f"Usage: forebay {command}" in ran.out
+
+
+def test_workers_shows_what_each_runs(up: Up, long_call: str) -> None:
+    def runs() -> str:
+        found = {row["queues"]: row for row in rows(forebay(up, "workers")).values()}
+        assert found.keys() == {"add", "factorial", "mat_mul"}
+        return found["factorial"]["runs"]
+
+    eventually(lambda: long_call in runs(), "the worker reports")
+    assert re.fullmatch(rf"Factorial for \S+ {long_call}", runs())
+    listed = map(json.loads, forebay(up, "workers", "--json").succeeded().out.splitlines())
+    [worker] = [one for one in listed if one["queues"] == ["factorial"]]
+    assert (worker["busy_slots"], worker["slots"], worker["pool"]) == (1, 1, "prefork")
+    assert worker["running"][0]["calls"] == [long_call]
+
+
+def test_errors_shows_the_latest_of_each_kind_with_its_call(
+    up: Up, stub: ComputeServiceStub
+) -> None:
+    call_id, method = new_id(), "forebay.compute.v1.ComputeService.MatMul"
+    operands = pb.RandomOperands(m=1, n=1, dtype=99)  # type: ignore[arg-type]  # none of the enum
+    with pytest.raises(grpc.RpcError) as caught:
+        list(
+            stub.MatMul(
+                iter([pb.MatMulRequest(random=operands)]),
+                timeout=TIMEOUT_S,
+                metadata=named(call_id),
+            )
+        )
+    found = rows(forebay(up, "errors", "--method", method))[method]
+    assert found["status"] == caught.value.code().name
+    assert found["message"] == caught.value.details()
+    assert int(found["count"]) >= 1
+    printed = forebay(up, "errors", "--json", "--method", method).succeeded().out
+    [error, *_] = map(json.loads, printed.splitlines())
+    assert error["message"] == caught.value.details()

@@ -20,6 +20,7 @@ LAYERS = (
     "forebay_gateway.testing",
     "forebay_gateway.cli",
     "forebay_gateway.server",
+    "forebay_gateway.operators_page",
     "forebay_gateway.admin forebay_gateway.admin_server forebay_gateway.load_reports"
     " forebay_gateway.guard forebay_gateway.scaling",
     "forebay_gateway.durable forebay_gateway.ephemeral forebay_gateway.plain forebay_gateway.web",

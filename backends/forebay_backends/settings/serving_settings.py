@@ -26,8 +26,8 @@ class ServingSettings(BaseModel):
     listen: str = Field(LISTEN, description="HOST:PORT that the gateway listens on")
     admin_listen: str | None = Field(
         None,
-        description="HOST:PORT or unix:PATH for operators: `/metrics`, `/healthz`, `/readyz`; "
-        "loopback only",
+        description="HOST:PORT or unix:PATH for operators: the page, `/metrics`, `/healthz`, "
+        "`/readyz`; loopback only",
     )
     web_listen: str | None = Field(
         None,
@@ -43,6 +43,16 @@ class ServingSettings(BaseModel):
         (),
         description="origins whose pages may call `web_listen` (CORS), such as "
         "`https://app.example`; `*`: any",
+    )
+    page: Literal["on", "read-only", "off"] = Field(
+        "on",
+        description="operators' page at `/` of `admin_listen`; `read-only`: it can't cancel, "
+        "delete or call anything; `off`: there is none",
+    )
+    page_hosts: tuple[str, ...] = Field(
+        (),
+        description="names in the `Host` header that the page answers to, besides addresses and "
+        "localhost; `*`: any",
     )
     front: Literal["auto", "native", "grpc"] = Field(
         "auto",
@@ -124,7 +134,7 @@ class ServingSettings(BaseModel):
                 raise ValueError(f"expected another address than {other}, such as 127.0.0.1:8080")
         return value
 
-    @field_validator("web_hosts")
+    @field_validator("web_hosts", "page_hosts")
     @classmethod
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         names = tuple(name.lower() for name in value)

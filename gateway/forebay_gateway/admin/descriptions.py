@@ -49,7 +49,7 @@ def _files(method: Method) -> Iterator[FileDescriptorProto]:
     service = method.pool.FindServiceByName(method.service)
     for file in with_dependencies([service.file]):
         proto = FileDescriptorProto()
-        file.CopyToProto(proto)  # types-protobuf lacks it
+        file.CopyToProto(proto)
         kept = [one for one in proto.service if file is service.file and one.name == service.name]
         for one in kept:
             methods = [each for each in one.method if method.name.endswith(f".{each.name}")]

@@ -9,7 +9,6 @@ from typing import Any
 from weakref import WeakSet
 
 import uvicorn
-from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from forebay_backends.aio.polling import poll_until
@@ -31,7 +30,7 @@ RelayTo = Callable[[str], Sequence[str]]
 class AdminListener:
     """Listens from the moment it is made; raises OSError if it can't."""
 
-    def __init__(self, listen: str, app: Starlette, relay_to: RelayTo) -> None:
+    def __init__(self, listen: str, app: Any, relay_to: RelayTo) -> None:
         self.address, self._sockets = listening_sockets(listen, reuse_port=False)
         self._relay_to = relay_to
         self._open: WeakSet[asyncio.Protocol] = WeakSet()

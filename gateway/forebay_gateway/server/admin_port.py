@@ -11,12 +11,11 @@ import asyncio
 import hmac
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -43,6 +42,7 @@ from forebay_gateway.fronts.limits import front_limits
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.context import FindHandler
 from forebay_gateway.server.errors import GatewayError
+from forebay_gateway.web.exchange import App
 
 _PARENTS = (METRICS, HEALTHZ, READYZ)
 """Answered by the parent: also while a process hangs."""
@@ -63,6 +63,8 @@ class AdminServices:
     """Of the gRPC services."""
     routes: Sequence[BaseRoute] = field(default=())
     """Of HTTP, besides metrics and probes."""
+    with_page: Callable[[App], App] = lambda app: app
+    """Puts the operators' page in front of the other routes."""
     siblings: Siblings | None = None
     """What it shares with the other processes of the gateway, and how it asks for theirs."""
 
@@ -88,7 +90,7 @@ async def admin_port(settings: Settings, services: AdminServices) -> AsyncIterat
             secret = (_own_socket(settings).parent / _PROOF_FILE).read_text()
             routes += _shared(services.siblings, Processes(others), secret)
         scrape = Processes(siblings).scrape if siblings else metrics.scrape
-        app = admin_app(scrape, services.is_ready, routes)
+        app = services.with_page(admin_app(scrape, services.is_ready, routes))
         listener = _listener(listen, app, lambda what: (grpc_socket,) if what == HTTP2 else ())
         front = make_front(
             settings.front,
@@ -179,7 +181,7 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _listener(listen: str, app: Starlette, relay_to: RelayTo) -> AdminListener:
+def _listener(listen: str, app: App, relay_to: RelayTo) -> AdminListener:
     try:
         return AdminListener(listen, app, relay_to)
     except OSError as error:

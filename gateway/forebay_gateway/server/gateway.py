@@ -66,6 +66,7 @@ from forebay_gateway.server.rpc_meter import RpcMeter
 
 if TYPE_CHECKING:
     from forebay_gateway.plain.calls import PlainCalls
+    from forebay_gateway.web.exchange import App
     from forebay_gateway.web.listener import WebListener
 
 _CANCEL_GRACE_S = 1.0
@@ -238,6 +239,10 @@ class _Gateway:
         self._find_for_operators = find_handler(
             (), call_handler, for_operators, [] if guard is None else [guard.guarded]
         )
+        self._methods = methods
+        guard = self._guard(methods, for_operators=True)
+        wraps = [*([] if guard is None else [guard.guarded]), meter.measured]
+        self._find_for_page = find_handler(methods, call_handler, for_operators, wraps)
 
     def _guard(self, methods: Sequence[Method], *, for_operators: bool = False) -> Guard | None:
         """The guard of a port; None where authentication is off."""
@@ -266,6 +271,7 @@ class _Gateway:
             self._metrics,
             self._is_ready,
             self._find_for_operators,
+            with_page=self._with_page,
             siblings=None if calls is None else calls.admin.siblings,
         )
         async with admin_port(self._settings, services) as address:
@@ -294,6 +300,17 @@ class _Gateway:
         """Closes the ports, and gives RPCs in flight the grace."""
         web = () if self._web is None else (self._web.stop(),)
         await asyncio.gather(self.front.stop(grace_s), *web)
+
+    def _with_page(self, app: App) -> App:
+        """The app of the operators' port, with the page if the settings want it."""
+        settings = self._settings
+        if settings.page == "off":
+            return app
+        from forebay_gateway.server.page import with_operators_page
+
+        return with_operators_page(
+            app, settings, self._methods, self._find_for_page, lambda: self.front.address
+        )
 
     def _tenant_quotas(self) -> TenantQuotas | None:
         """None where nothing tells one tenant from another."""

@@ -17,7 +17,8 @@ from forebay_gateway.web.methods import WebMethod
 from forebay_gateway.web.protocol import Protocol
 from forebay_gateway.web.security import Policy, guarded
 
-CONNECT_AND_GRPC_WEB: tuple[Protocol, ...] = (ConnectUnary(), ConnectStream(), GrpcWeb())
+CONNECT: tuple[Protocol, ...] = (ConnectUnary(), ConnectStream())
+CONNECT_AND_GRPC_WEB: tuple[Protocol, ...] = (*CONNECT, GrpcWeb())
 
 _PREFLIGHT_S = 2 * 3600
 """How long browsers remember what they may send; none remembers it for longer."""

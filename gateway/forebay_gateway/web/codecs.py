@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from forebay.errors import InternalFault, InvalidRequest
 from forebay_gateway.web.large_work import worked
 from forebay_gateway.web.methods import WebMethod
+from forebay_gateway.web.unknown_types import without_unknown_types
 
 
 class Codec:
@@ -75,14 +76,13 @@ def from_json(text: bytes, message_class: type[Message]) -> bytes:
 
 def to_json(message: bytes, message_class: type[Message]) -> bytes:
     """The message in JSON, on one line; raises InternalFault."""
+    pool = _pool(message_class)
     try:
-        text = json_format.MessageToJson(
-            message_class.FromString(message),
-            indent=None,
-            ensure_ascii=False,
-            descriptor_pool=_pool(message_class),
-        )
-        return text.encode()
+        parsed = message_class.FromString(message)
+        try:
+            return _json(parsed, pool)
+        except (DecodeError, TypeError, ValueError):  # of an `Any` within
+            return _json(without_unknown_types(parsed, pool), pool)
     except (DecodeError, ValueError, TypeError) as error:
         name = message_class.DESCRIPTOR.full_name
         raise InternalFault(f"the response, a {name}, can't be written as JSON") from error
@@ -91,3 +91,8 @@ def to_json(message: bytes, message_class: type[Message]) -> bytes:
 def _pool(message_class: type[Message]) -> DescriptorPool:
     """Where the types of `google.protobuf.Any` are looked up."""
     return cast(DescriptorPool, message_class.DESCRIPTOR.file.pool)
+
+
+def _json(message: Message, pool: DescriptorPool) -> bytes:
+    text = json_format.MessageToJson(message, indent=None, ensure_ascii=False, descriptor_pool=pool)
+    return text.encode()

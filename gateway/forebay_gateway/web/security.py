@@ -30,19 +30,22 @@ class Policy:
 
     hosts: frozenset[str] = frozenset()
     origins: tuple[str, ...] = ()
+    hosts_setting: str = "web_hosts"
+    origins_setting: str = "web_origins"
+    """What messages name, to be changed by whoever runs the gateway."""
 
 
 def refusal(headers: Mapping[bytes, bytes], policy: Policy) -> str | None:
     """Why a request with these headers is refused; None: it is not."""
     host = headers.get(b"host", b"").decode("latin-1").lower()
     if not is_known_host(host, policy.hosts):
-        return f"the Host header is {host[:100]!r}, which is not in web_hosts"
+        return f"the Host header is {host[:100]!r}, which is not in {policy.hosts_setting}"
     origin = headers.get(b"origin", b"").decode("latin-1").lower()
     is_foreign = headers.get(b"sec-fetch-site") == b"cross-site"
     if origin:
         is_foreign = origin.partition("://")[2] != host
     if is_foreign and not _is_listed(origin, policy.origins):
-        return f"the origin is {origin[:100]!r}, which is not in web_origins"
+        return f"the origin is {origin[:100]!r}, which is not in {policy.origins_setting}"
     return None
 
 

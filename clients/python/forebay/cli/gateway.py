@@ -123,6 +123,12 @@ class Gateway:
         )
         return listed
 
+    def errors(self, method: str = "") -> Sequence[calls_pb2.ErrorSample]:
+        """The errors of the last hour, the latest first; of all methods without a name."""
+        request = calls_pb2.ListErrorsRequest(parent=self._collection, method=method)
+        listed: calls_pb2.ListErrorsResponse = self._unary(self._calls.ListErrors, request)
+        return listed.errors
+
     def activity(self, window_s: int) -> calls_pb2.ReadActivityResponse:
         """The calls that ended within the last seconds, as one interval."""
         window = Duration(seconds=window_s)

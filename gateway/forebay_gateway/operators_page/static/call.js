@@ -4,7 +4,7 @@ import { Confirmation } from "./confirm.js";
 import { CODES, bytes, count, duration, idOf, isAre, json, millis, stateOf, time } from "./format.js";
 import { items, operations } from "./rpc.js";
 import { linkTo, mayCancel, mayDelete } from "./session.js";
-import { Failure, html, useEffect, useLoaded, useSignal } from "./ui.js";
+import { Failure, announcement, html, useEffect, useLoaded, useSignal } from "./ui.js";
 
 const EVERY_MS = 1000;
 const MOST_ITEMS = 200;
@@ -23,11 +23,12 @@ export function CallView({ values: { name = "" } }) {
     if (call?.done) ended.value = true;
   }, [call?.done]);
   const run = async (kind) => {
-    const failed = await act(kind, [call]);
-    if (!failed) return;
-    problem.value = failed[0]?.error;
-    if (kind === "delete" && !failed.length) location.hash = linkTo("calls");
+    const outcome = await act(kind, [call]);
+    if (!outcome) return;
+    problem.value = outcome.failed[0]?.error;
+    if (kind === "delete" && !outcome.failed.length) location.hash = linkTo("calls");
     else await reload();
+    announcement.value = outcome.words;
   };
   return html`
     <h1 tabindex="-1">Call <span class="id">${idOf(name)}</span></h1>

@@ -2,7 +2,6 @@
 import { confirmed } from "./confirm.js";
 import { idOf, isAre } from "./format.js";
 import { operations } from "./rpc.js";
-import { announcement } from "./ui.js";
 
 const AT_A_TIME = 6;
 
@@ -12,8 +11,8 @@ export const ACTIONS = {
 };
 
 /**
- * Asks, and acts on those of the calls that the action fits. Returns undefined if the answer was no,
- * and otherwise the calls for which it failed, with the errors.
+ * Asks, and acts on those of the calls that the action fits. Returns undefined if the answer was no;
+ * otherwise `failed`, the calls for which it failed with their errors, and the outcome in `words`.
  */
 export async function act(kind, chosen) {
   const { rpc, verb, done, fits } = ACTIONS[kind];
@@ -36,6 +35,5 @@ export async function act(kind, chosen) {
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
   const words = `${isAre(calls.length - failed.length, "call")} ${done}`;
-  announcement.value = failed.length ? `${words}, ${failed.length} failed` : words;
-  return failed;
+  return { failed, words: failed.length ? `${words}, ${failed.length} failed` : words };
 }

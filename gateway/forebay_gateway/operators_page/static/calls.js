@@ -5,7 +5,7 @@ import { FIELDS, STATES, filterText } from "./filters.js";
 import { bytes, count, duration, idOf, isAre, millis, shortMethod, stateOf, time } from "./format.js";
 import { calls, operations } from "./rpc.js";
 import { collection, linkTo, mayCancel, mayDelete, seesTenants } from "./session.js";
-import { Failure, Table, html, useLoaded, useSignal } from "./ui.js";
+import { Failure, Table, announcement, html, useEffect, useLoaded, useSignal } from "./ui.js";
 
 const PAGE_SIZE = 50;
 const EVERY_MS = 2000;
@@ -13,11 +13,13 @@ const EVERY_MS = 2000;
 const MOST_RPCS = 20;
 
 export function CallsView({ values }) {
-  const pages = useSignal([""]); // the tokens of this page and those before it
+  const turned = useSignal({ filter: "", tokens: [""] });
   const chosen = useSignal(new Map());
   const failures = useSignal([]);
   const filter = filterText(values);
-  const token = pages.value.at(-1);
+  // The tokens of this page and those before it; they belong to one filter.
+  const tokens = turned.value.filter === filter ? turned.value.tokens : [""];
+  const token = tokens.at(-1);
   const key = JSON.stringify([filter, token, collection.value]);
   const [state, reload] = useLoaded((signal) => readPage(filter, token, signal), token ? 0 : EVERY_MS, key);
   const listed = state.value.data?.operations ?? [];
@@ -29,20 +31,21 @@ export function CallsView({ values }) {
     chosen.value = next;
   };
   const turn = (next) => {
-    pages.value = next;
+    turned.value = { filter, tokens: next };
     chosen.value = new Map();
   };
   const run = async (kind) => {
-    const failed = await act(kind, selected);
-    if (!failed) return;
-    failures.value = failed;
+    const outcome = await act(kind, selected);
+    if (!outcome) return;
+    failures.value = outcome.failed;
     chosen.value = new Map();
     await reload();
+    announcement.value = outcome.words;
   };
 
   return html`
     <h1 tabindex="-1">Calls</h1>
-    <${Filters} key=${JSON.stringify(values)} values=${values} onChange=${() => turn([""])} />
+    <${Filters} values=${values} />
     <${Failure} error=${state.value.error} />
     ${failures.value.map(
       ({ call, error }) => html`<p class="failure" role="alert">
@@ -52,18 +55,18 @@ export function CallsView({ values }) {
     <${Toolbar} selected=${selected} run=${run} />
     <${List} calls=${listed} isLoading=${!state.value.data && !state.value.error} chosen=${chosen.value} choose=${choose} />
     <nav class="paging" aria-label="Pages">
-      <button type="button" disabled=${pages.value.length === 1} onClick=${() => turn([""])}>Newest</button>
-      <button type="button" disabled=${pages.value.length === 1} onClick=${() => turn(pages.value.slice(0, -1))}>
+      <button type="button" disabled=${tokens.length === 1} onClick=${() => turn([""])}>Newest</button>
+      <button type="button" disabled=${tokens.length === 1} onClick=${() => turn(tokens.slice(0, -1))}>
         Newer
       </button>
       <button
         type="button"
         disabled=${!state.value.data?.nextPageToken}
-        onClick=${() => turn([...pages.value, state.value.data.nextPageToken])}
+        onClick=${() => turn([...tokens, state.value.data.nextPageToken])}
       >
         Older
       </button>
-      <span>Page ${pages.value.length}${state.value.data?.isPartial ? ", more may match further on" : ""}</span>
+      <span>Page ${tokens.length}${state.value.data?.isPartial ? ", more may match further on" : ""}</span>
     </nav>
     <${Confirmation} />
   `;
@@ -82,7 +85,11 @@ async function readPage(filter, pageToken, signal) {
   return { ...found, isPartial: true };
 }
 
-function Filters({ values, onChange }) {
+function Filters({ values }) {
+  const draft = useSignal(values);
+  useEffect(() => {
+    draft.value = values;
+  }, [JSON.stringify(values)]);
   const [known] = useLoaded(async (signal) => {
     const listed = await calls("ListMethods", {}, { signal }).catch(() => ({}));
     return listed.methods ?? [];
@@ -90,21 +97,20 @@ function Filters({ values, onChange }) {
   const methods = known.value.data ?? [];
   const submit = (event) => {
     event.preventDefault();
-    const form = new FormData(event.target);
-    onChange();
-    location.hash = linkTo("calls", Object.fromEntries(FIELDS.map((field) => [field, form.get(field)])));
+    location.hash = linkTo("calls", Object.fromEntries(FIELDS.map((field) => [field, draft.value[field]])));
   };
-  const text = (field, label, list) => html`<label>
-    ${label}
-    <input name=${field} value=${values[field] ?? ""} list=${list} />
-  </label>`;
-  const moment = (field, label) => html`<label>
-    ${label} <input type="datetime-local" step="1" name=${field} value=${values[field] ?? ""} />
-  </label>`;
+  const bound = (field) => ({
+    value: draft.value[field] ?? "",
+    onInput: (event) => (draft.value = { ...draft.value, [field]: event.target.value }),
+  });
+  const text = (field, label, list) =>
+    html`<label>${label}<input autocomplete="off" list=${list} ...${bound(field)} /></label>`;
+  const moment = (field, label) =>
+    html`<label>${label}<input type="datetime-local" step="1" ...${bound(field)} /></label>`;
   return html`<form class="filters" role="search" aria-label="Filter calls" onSubmit=${submit}>
     <label>
       State
-      <select name="state" value=${values.state ?? ""}>
+      <select ...${bound("state")}>
         <option value="">any</option>
         <option value="ACTIVE">not ended</option>
         <option value="ENDED">ended</option>
@@ -119,7 +125,7 @@ function Filters({ values, onChange }) {
       ${[...new Set(methods.map((one) => one.queue))].map((queue) => html`<option value=${queue} />`)}
     </datalist>
     <button type="submit">Filter</button>
-    <a href=${linkTo("calls")} onClick=${onChange}>Clear</a>
+    <a href=${linkTo("calls")}>Clear</a>
   </form>`;
 }
 

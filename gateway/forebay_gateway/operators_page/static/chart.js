@@ -17,7 +17,8 @@ export function Chart({ title, times, series, shown }) {
   useEffect(() => {
     const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 } };
-    const width = () => Math.max(200, place.current.clientWidth);
+    const element = place.current;
+    const width = () => Math.max(200, element.clientWidth);
     plot.current = new uPlot(
       {
         width: width(),
@@ -32,12 +33,12 @@ export function Chart({ title, times, series, shown }) {
         ],
       },
       latest.current,
-      place.current,
+      element,
     );
     const resized = new ResizeObserver(() =>
       plot.current?.setSize({ width: width(), height: HEIGHT }),
     );
-    resized.observe(place.current);
+    resized.observe(element);
     return () => {
       resized.disconnect();
       plot.current.destroy();
@@ -45,7 +46,8 @@ export function Chart({ title, times, series, shown }) {
     };
   }, [scheme.value, series.map((one) => one.name).join()]);
   useEffect(() => plot.current?.setData(data), [times.at(-1), times.length]);
-  const words = series.map((one) => `${one.name}: ${shown(one.values.at(-1) ?? 0)}`);
+  const now = (one) => one.values.at(-1) ?? undefined;
+  const words = series.map((one) => `${one.name}: ${now(one) === undefined ? "–" : shown(now(one))}`);
   return html`<figure class="chart">
     <figcaption>
       <span class="title">${title}</span>

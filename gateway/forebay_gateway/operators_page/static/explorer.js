@@ -10,6 +10,9 @@ import { Failure, Snippet, announcement, html, useEffect, useRef, useSignal } fr
 const MOST_ANSWERS = 500;
 const MOST_CHARACTERS = 8000;
 
+/** A gateway that listens on all addresses is there where this page is. */
+const reachable = (address) => address.replace(/^(0\.0\.0\.0|\[::\])(?=:)/, location.hostname);
+
 export function Explorer({ name, description }) {
   const files = description.files?.file ?? [];
   const types = useRef(readTypes(files)).current;
@@ -25,7 +28,7 @@ export function Explorer({ name, description }) {
     ...{ request: request.value, seconds: seconds.value, callId: callId.value },
   };
   const server = {
-    address: config.value.gateway,
+    address: reachable(config.value.gateway ?? ""),
     isSecure: config.value.tls,
     knowsCallers: Boolean(config.value.authentication),
   };

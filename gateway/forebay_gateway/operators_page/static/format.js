@@ -41,10 +41,11 @@ export function time(text) {
   return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":")}`;
 }
 
-/** "operations/ID" is ID, "tenants/T/operations/ID" is T/ID. */
+/** "operations/ID" is ID, "tenants/T/operations/ID" is T/ID; any other name stays as it is. */
 export function idOf(name) {
-  const parts = name.split("/");
-  return parts[0] === "tenants" ? `${parts[1]}/${parts.slice(3).join("/")}` : parts.slice(1).join("/");
+  const [, tenant, id] = /^(?:tenants\/([^/]*)\/)?operations\/(.*)$/s.exec(name) ?? [];
+  if (id === undefined) return name;
+  return tenant === undefined ? id : `${tenant}/${id}`;
 }
 
 export const shortMethod = (name) => (name ?? "").split(".").slice(-2).join(".");

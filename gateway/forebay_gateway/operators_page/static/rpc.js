@@ -9,6 +9,9 @@ const OPERATIONS = "google.longrunning.Operations";
 const END_OF_STREAM = 2;
 const PREFIX_BYTES = 5;
 
+/** Codes that another try would get again, until something else changes. */
+const LASTING = ["invalid_argument", "not_found", "unimplemented", "permission_denied", "unauthenticated"];
+
 /** What an RPC ended with: Connect's name of the code, the message, and the details. */
 export class RpcError extends Error {
   constructor({ code = "unknown", message = "", details = [] }, callId = "") {
@@ -16,6 +19,10 @@ export class RpcError extends Error {
     this.code = code;
     this.details = details;
     this.callId = callId;
+  }
+
+  get isLasting() {
+    return LASTING.includes(this.code);
   }
 }
 

@@ -18,7 +18,8 @@ export const generation = signal(0);
  * Loads now, every `everyMs` while the page is visible (0: not again), and whenever `key` changes.
  *
  * Returns a signal with `data` and `error`, and a function that loads at once. A newer load cancels
- * an older one, so that an answer from before an action never replaces one from after it.
+ * an older one, so that an answer from before an action never replaces one from after it. An error
+ * that lasts ends the loading.
  */
 export function useLoaded(load, everyMs, key = "") {
   const state = useSignal({ data: undefined, error: undefined });
@@ -42,6 +43,7 @@ export function useLoaded(load, everyMs, key = "") {
         if (!own.signal.aborted) state.value = { data, error: undefined };
       } catch (error) {
         if (!own.signal.aborted) state.value = { data: state.peek().data, error };
+        if (error.isLasting) return;
       }
       if (!own.signal.aborted) again();
     };
@@ -85,9 +87,13 @@ export function Table({ label, head, children, empty }) {
 export function Snippet({ title, text }) {
   const copied = useSignal(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    copied.value = true;
-    announcement.value = `${title} copied`;
+    try {
+      await navigator.clipboard.writeText(text);
+      copied.value = true;
+      announcement.value = `${title} copied`;
+    } catch {
+      announcement.value = "This browser lets no page copy over plain HTTP: select the text";
+    }
   };
   return html`<figure class="snippet">
     <figcaption>

@@ -26,8 +26,11 @@ def listed(
     begun_ms: int = 0,
     finished_ms: int = 0,
     owner: str = "",
+    worker: str = "",
+    reason: str = "",
 ) -> Listed:
-    return Listed(Cursor(created_ms, f"{owner}/id"), state, method, queue, begun_ms, finished_ms)
+    cursor = Cursor(created_ms, f"{owner}/id")
+    return Listed(cursor, state, method, queue, begun_ms, finished_ms, worker, reason)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,10 @@ def listed(
         ('name = "tenants/acme/operations/i*"', listed(owner="acme"), True),
         ('name = "operations/i*"', listed(owner="acme"), False),
         ("tenant = acme", listed(owner="acme"), True),
+        ('worker = "celery@host*"', listed(worker="celery@host.1"), True),
+        ('worker = "celery@host*"', listed(), False),
+        ("reason = QUEUE_WAIT", listed(State.FAILED, reason="QUEUE_WAIT"), True),
+        ("reason != QUEUE_WAIT", listed(State.FAILED, reason="QUEUE_WAIT"), False),
         ("tenant != acme", listed(), True),
         (r'queue = "a\"b"', listed(queue='a"b'), True),
         ("queue != add", listed(), True),
