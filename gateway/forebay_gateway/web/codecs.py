@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+import json
+from typing import Any, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -76,13 +77,19 @@ def from_json(text: bytes, message_class: type[Message]) -> bytes:
 
 def to_json(message: bytes, message_class: type[Message]) -> bytes:
     """The message in JSON, on one line; raises InternalFault."""
+    return json.dumps(to_dict(message, message_class), ensure_ascii=False).encode()
+
+
+def to_dict(message: bytes, message_class: type[Message]) -> Any:
+    """The value of the message's JSON; raises InternalFault."""
     pool = _pool(message_class)
     try:
         parsed = message_class.FromString(message)
         try:
-            return _json(parsed, pool)
+            return json_format.MessageToDict(parsed, descriptor_pool=pool)
         except (DecodeError, TypeError, ValueError):  # of an `Any` within
-            return _json(without_unknown_types(parsed, pool), pool)
+            known = without_unknown_types(parsed, pool)
+            return json_format.MessageToDict(known, descriptor_pool=pool)
     except (DecodeError, ValueError, TypeError) as error:
         name = message_class.DESCRIPTOR.full_name
         raise InternalFault(f"the response, a {name}, can't be written as JSON") from error
@@ -91,8 +98,3 @@ def to_json(message: bytes, message_class: type[Message]) -> bytes:
 def _pool(message_class: type[Message]) -> DescriptorPool:
     """Where the types of `google.protobuf.Any` are looked up."""
     return cast(DescriptorPool, message_class.DESCRIPTOR.file.pool)
-
-
-def _json(message: Message, pool: DescriptorPool) -> bytes:
-    text = json_format.MessageToJson(message, indent=None, ensure_ascii=False, descriptor_pool=pool)
-    return text.encode()

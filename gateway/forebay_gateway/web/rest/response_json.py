@@ -7,10 +7,9 @@ from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from forebay.errors import InternalFault
-from forebay_gateway.web.codecs import to_json
+from forebay_gateway.web.codecs import to_dict, to_json
 from forebay_gateway.web.rest.field_paths import is_map
 
 
@@ -19,13 +18,7 @@ def response_json(message: bytes, response_class: type[Message], response_body: 
     if not response_body:
         return to_json(message, response_class)
     field: Any = response_class.DESCRIPTOR.fields_by_name[response_body]
-    pool: Any = response_class.DESCRIPTOR.file.pool
-    try:
-        response = response_class.FromString(message)
-        fields = json_format.MessageToDict(response, descriptor_pool=pool)
-    except (DecodeError, ValueError, TypeError) as error:
-        name = response_class.DESCRIPTOR.full_name
-        raise InternalFault(f"the response, a {name}, can't be written as JSON") from error
+    fields = to_dict(message, response_class)
     value = fields.get(field.json_name, _unset(field, response_class()))
     return json.dumps(value, ensure_ascii=False).encode()
 

@@ -152,7 +152,7 @@ def test_the_types_of_an_operation_are_part_of_the_fingerprint() -> None:
         ({"streams": ">"}, "has one request and one response; remove `stream`"),
         ({"ephemeral": True}, "`ephemeral` is not for methods with `operation_info`"),
         (
-            {"cache": {"ttl": "60s"}},
+            {"cache": route_pb2.Cache(ttl=duration_pb2.Duration(seconds=60))},
             "`cache` is not for methods with `operation_info`",
         ),
         ({"plain": route_pb2.PlainTask()}, "a `plain` task can't have `operation_info`"),

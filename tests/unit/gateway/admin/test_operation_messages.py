@@ -73,7 +73,7 @@ REPORT = reports_pb2.Report(title="sales")
 
 def rendering(described: Description, **view: bool) -> Any:
     """The operation of a call of a method that declares its types."""
-    changed = replace(described, method=RENDER, metadata=HALF.SerializeToString())
+    changed = replace(described, method=RENDER, operation_metadata=HALF.SerializeToString())
     return operation_of(CALL, "", changed, REPORTS, **view)
 
 
@@ -99,7 +99,7 @@ def test_metadata_is_empty_before_the_handler_reports_some_and_left_out_if_too_l
     before = operation_of(CALL, "", running(method=RENDER), REPORTS)
     assert before == started_operation(CALL, "", types)
     assert before.metadata.Is(reports_pb2.RenderProgress.DESCRIPTOR)
-    too_large = operation_of(CALL, "", running(method=RENDER, metadata=None), REPORTS)
+    too_large = operation_of(CALL, "", running(method=RENDER, operation_metadata=None), REPORTS)
     assert not too_large.HasField("metadata")
 
 

@@ -55,6 +55,7 @@ def test_the_settings_apply_where_route_and_caller_set_nothing(settings: Setting
         digest="d",
         receiving=False,
         request=b"r",
+        request_bytes=1,
         metadata=METADATA.SerializeToString(),
         timeout_s=5.0,
         queue_wait_s=11.0,
