@@ -126,12 +126,18 @@ def test_the_latest_metadata_of_an_operation_is_published_and_kept_after_the_end
     for metadata in (b"page 1", b"page 10"):
         assert ledger.run(report_metadata(record.call, 1, metadata)) is None
     assert events(channel) == [TransientItem(b"page 1"), TransientItem(b"page 10")]
-    assert described(record).metadata == b"page 10"
+    assert described(record).operation_metadata == b"page 10"
     ledger.run(finish(record.call, 1, Event.SUCCEED, "", b"", b"response"))
     ended = described(record)
-    assert (ended.metadata, ended.last_item, ended.progress) == (b"page 10", b"response", None)
-    assert described(record, most_bytes=7).metadata == b"page 10"
-    assert described(record, most_bytes=6).metadata is None, "it is left out, which is no news"
+    assert (ended.operation_metadata, ended.last_item, ended.progress) == (
+        b"page 10",
+        b"response",
+        None,
+    )
+    assert described(record, most_bytes=7).operation_metadata == b"page 10"
+    assert described(record, most_bytes=6).operation_metadata is None, (
+        "it is left out, which is no news"
+    )
     held = sum(swept.held_bytes for swept in sweep_all(ledger))
     assert held == RECORD_BYTES + len(b"page 10") + len(b"response")
 
@@ -140,9 +146,9 @@ def test_an_operation_has_no_metadata_at_first_and_none_from_a_stale_attempt(
     ledger: BlockingLedger,
 ) -> None:
     record = running(ledger)
-    assert described(record).metadata == b""
+    assert described(record).operation_metadata == b""
     assert ledger.run(report_metadata(record.call, 2, b"late")) == Refused(Refusal.STALE)
-    assert described(record).metadata == b""
+    assert described(record).operation_metadata == b""
 
 
 def described(record: Record, most_bytes: int = 1000) -> Description:
