@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor, FileDescriptor
 
+from forebay.routes.descriptor_conflicts import with_dependencies
 from tests.commands import run
 from tests.harness import environment
 
@@ -23,6 +26,29 @@ def web_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(_HERE, folder, ignore=shutil.ignore_patterns("node_modules", "*.py", "__py*"))
     run(*_INSTALL, env=environment(), cwd=folder).succeeded()
     return folder
+
+
+def descriptor_set(*roots: FileDescriptor) -> bytes:
+    """The files and those that they import, with the names in JSON that protoc writes for clients.
+
+    Generated code of Python has none.
+    """
+    descriptors = descriptor_pb2.FileDescriptorSet()
+    for file in with_dependencies(roots):
+        proto = descriptors.file.add()
+        file.CopyToProto(proto)
+        for message, of in zip(
+            proto.message_type, file.message_types_by_name.values(), strict=True
+        ):
+            _name_fields(message, of)
+    return descriptors.SerializeToString()
+
+
+def _name_fields(message: descriptor_pb2.DescriptorProto, of: Descriptor) -> None:
+    for field in message.field:
+        field.json_name = of.fields_by_name[field.name].json_name
+    for nested in message.nested_type:
+        _name_fields(nested, of.nested_types_by_name[nested.name])
 
 
 def require(*programs: str) -> None:

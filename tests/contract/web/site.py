@@ -39,7 +39,6 @@ def _service() -> Any:
         repeated = kind == field.TYPE_MESSAGE
         message.field.add(
             name=name,
-            json_name=name,  # as protoc writes it, for clients
             number=number + 1,
             type=kind,
             label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,

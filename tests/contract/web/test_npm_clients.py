@@ -7,13 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from google.protobuf import descriptor_pb2
 
 from tests.commands import run
 from tests.contract.fronts.site import Site
 from tests.contract.web.site import SERVICE
 from tests.harness import environment
-from tests.web_clients import web_clients
+from tests.web_clients import descriptor_set, web_clients
 
 __all__ = ("web_clients",)
 
@@ -35,10 +34,8 @@ EXPECTED = {
 
 
 def test_connect_node_and_connect_web(web: Site, web_clients: Path, tmp_path: Path) -> None:
-    descriptors = descriptor_pb2.FileDescriptorSet()
-    SERVICE.file.CopyToProto(descriptors.file.add())
     file = tmp_path / "descriptors.binpb"
-    file.write_bytes(descriptors.SerializeToString())
+    file.write_bytes(descriptor_set(SERVICE.file))
     command = ["node", "calls.mjs", f"http://{web.address}", str(file)]
     printed = run(*command, env=environment(), cwd=web_clients).succeeded()
     said = {line.pop("name"): line for line in map(json.loads, printed.out.splitlines())}
