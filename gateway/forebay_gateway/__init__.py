@@ -3,6 +3,7 @@
 From the outside in; a folder imports only from those below it:
 
 - `cli/`: the commands `forebay gateway`, `up`, `routes`, `doctor` and `new`.
+- `asgi.py`: public; a gateway inside of another ASGI application.
 - `testing/`: public; a whole service inside a test.
 - `server/`: one gateway: its front, health, reflection, and every routed RPC's handler.
 - `admin/`: google.longrunning.Operations and forebay.v1.CallService over the ledger's records.

@@ -17,7 +17,7 @@ SOURCES = ("clients/python", "backends", "gateway", "workers")
 
 # A folder or module may import from those below its line; those on one line do not know each other.
 LAYERS = (
-    "forebay_gateway.testing",
+    "forebay_gateway.testing forebay_gateway.asgi",
     "forebay_gateway.cli",
     "forebay_gateway.server",
     "forebay_gateway.operators_page",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 
@@ -23,3 +24,22 @@ class Front(Protocol):
 
         May be called again, with a shorter grace. Cancel `keep_serving` first.
         """
+
+
+class _NoFront:
+    """Serves nobody."""
+
+    address = "unix:"
+
+    async def start(self) -> None:
+        pass
+
+    async def keep_serving(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self, grace_s: float) -> None:
+        pass
+
+
+NO_FRONT: Front = _NoFront()
+"""Of a gateway that another application serves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from forebay_gateway.admin.who_am_i import WhoAmI
 from forebay_gateway.admission.queue_limits import QueueLimits
 from forebay_gateway.audit.audit_log import AuditLog, open_audit
 from forebay_gateway.fleet.worker_problems import Consumers
+from forebay_gateway.fronts.front import NO_FRONT, Front
 from forebay_gateway.guard.guard import Denial, Guard
 from forebay_gateway.identity.requirements import everything
 from forebay_gateway.identity.tenant_access import unless_known
@@ -31,7 +32,7 @@ from forebay_gateway.metrics.event_loop_lag import watch_event_loop_lag
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.profiling.slow_callbacks import SlowCallbacks
 from forebay_gateway.quotas.tenant_quotas import TenantQuotas
-from forebay_gateway.rpc.context import Context, FindHandler
+from forebay_gateway.rpc.context import Context
 from forebay_gateway.scaling.external_scaler import ExternalScaler
 from forebay_gateway.scaling.queues import PlainQueues, Queues
 from forebay_gateway.server.backend_urls import check_backend_urls
@@ -96,12 +97,33 @@ async def running_gateway(
 
     Raises SettingsError, RouteError or GatewayError if the gateway can't start.
     """
+    async with _running(settings, methods, lame_duck, process) as gateway:
+        yield gateway.front.address
+
+
+@asynccontextmanager
+async def mounted_gateway(settings: Settings, methods: Sequence[Method] = ()) -> AsyncIterator[App]:
+    """As `running_gateway`, but listens nowhere for callers: yields the web front's application."""
+    async with _running(settings, methods, None, "1", listens=False) as gateway:
+        yield gateway.application()
+
+
+@asynccontextmanager
+async def _running(
+    settings: Settings,
+    methods: Sequence[Method],
+    lame_duck: LameDuck | None,
+    process: str,
+    *,
+    listens: bool = True,
+) -> AsyncIterator[_Gateway]:
     keep_freed_memory()
     raise_limit()
     methods = methods or load_methods(settings)
     identity = make_identity(settings, methods)
     await check_backend_urls(settings, methods)
-    with open_audit(settings) as audit, _port(settings) as listen:
+    port = _port(settings) if listens else nullcontext(None)
+    with open_audit(settings) as audit, port as listen:
         gateway = _Gateway(settings.of_one_process(), methods, listen, process, identity, audit)
         async with gateway.admin_port(), asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in gateway.loops()]
@@ -109,7 +131,7 @@ async def running_gateway(
             await gateway.start()
             repairs = background.create_task(gateway.front.keep_serving())
             try:
-                yield gateway.front.address
+                yield gateway
             finally:
                 gateway.health.drain()
                 if lame_duck is not None:
@@ -138,15 +160,18 @@ class _Gateway:
         self,
         settings: Settings,
         methods: Sequence[Method],
-        listen: str,
+        listen: str | None,
         process: str,
         identity: Identity | None,
         audit: AuditLog,
     ) -> None:
+        """Without `listen`, its handlers are served by another application (`application`)."""
         self._settings = settings
         self._audit = audit
         self._identity = identity
-        is_local = is_loopback(listen) and is_loopback(settings.web_listen or listen)
+        is_local = listen is not None and all(
+            is_loopback(address) for address in (listen, settings.web_listen or listen)
+        )
         admin_is_open = identity is not None or is_local
         may = unless_known if identity is None else identity.may
         self._metrics = GatewayMetrics(
@@ -211,7 +236,7 @@ class _Gateway:
         who_am_i = WhoAmI(methods, None if identity is None else identity.roles, may_call)
         descriptions = Descriptions(methods, may_call)
         own = own_handlers(methods, self.health, admin, who_am_i, descriptions, reads, may_call)
-        if settings.web_listen is not None:
+        if settings.web_listen is not None or listen is None:
             from forebay_gateway.server.web_surface import openapi_handlers
 
             own |= openapi_handlers(settings, methods, own, may_call)
@@ -228,8 +253,9 @@ class _Gateway:
             self._metrics.read_process.append(identity.figures)
         if audit.is_on:
             self._metrics.read_process.append(audit.figures)
-        self.front = front(settings, find, listen, self._tls)
-        self._web = self._web_listener(methods, own, find)
+        self._served = methods, own, find
+        self.front: Front = NO_FRONT if listen is None else front(settings, find, listen, self._tls)
+        self._web = None if listen is None else self._web_listener()
         scaler = ExternalScaler(self._scaled_queues(), queues)
         guard = self._guard((), for_operators=True)
         may_call = everything if guard is None else guard.may_call
@@ -278,16 +304,19 @@ class _Gateway:
             _log.info("metrics and probes on %s", address)
             yield
 
-    def _web_listener(
-        self, methods: Sequence[Method], own: Iterable[str], find: FindHandler
-    ) -> WebListener | None:
+    def application(self) -> App:
+        """All that the gateway serves, for HTTP."""
+        from forebay_gateway.server.web import web_application
+
+        return web_application(self._settings, *self._served)
+
+    def _web_listener(self) -> WebListener | None:
         """None if there is no address for it."""
         if self._settings.web_listen is None:
             return None
-        from forebay_gateway.server.web import web_application, web_listener
+        from forebay_gateway.server.web import web_listener
 
-        app = web_application(self._settings, methods, own, find)
-        return web_listener(self._settings, app, self._tls)
+        return web_listener(self._settings, self.application(), self._tls)
 
     async def start(self) -> None:
         """Accepts callers from now on."""
