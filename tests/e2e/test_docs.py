@@ -44,6 +44,8 @@ README = ROOT / "README.md"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 OWN_ADDRESS = "127.0.0.1:50052"
 
+OF_WEB_PAGE, FREE = ("127.0.0.1:50053", "127.0.0.1:8081"), "127.0.0.1:0"
+
 ON_THEIR_OWN = (
     "call-ids.md",
     "calls.md",
@@ -53,6 +55,7 @@ ON_THEIR_OWN = (
     "retries.md",
     "servicers.md",
     "top.md",
+    "web.md",
 )
 FROM_THE_TUTORIAL_ON = (
     "tutorial.md",
@@ -85,7 +88,9 @@ def test_the_code_of_a_page_gives_the_results_on_the_page(
     up: Up, tmp_path: Path, page: str
 ) -> None:
     gateways = dict.fromkeys((DEFAULT_ADDRESS, "gateway-1:50051", "gateway-2:50051"), up.address)
-    with Reader(tmp_path, {**up.env, "FOREBAY_ADDRESS": up.address}, gateways) as reader:
+    instead = {**gateways, "http://127.0.0.1:8080": up.web, **dict.fromkeys(OF_WEB_PAGE, FREE)}
+    env = {**up.env, "FOREBAY_ADDRESS": up.address}
+    with Reader(tmp_path, env, instead, running=("forebay up",)) as reader:
         reader.read(DOCS / page)
 
 

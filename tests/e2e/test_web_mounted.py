@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+import pytest
 
-from forebay_backends.settings.load import given_settings
-from forebay_gateway.asgi import gateway_application
 from tests.e2e.conftest import Site
+from tests.e2e.mounted_app import app
 
 COMPUTE = "forebay.compute.v1.ComputeService"
 
 
-async def post(app: Any, path: str, message: object, host: bytes = b"localhost") -> tuple[int, Any]:
+async def post(path: str, message: object, host: bytes = b"localhost") -> tuple[int, Any]:
     """The status and the JSON of the answer."""
     body = json.dumps(message).encode()
     headers = [(b"host", host), (b"content-type", b"application/json")]
@@ -52,23 +46,13 @@ async def post(app: Any, path: str, message: object, host: bytes = b"localhost")
     return sent[0]["status"], json.loads(text) if text.startswith(b"{") else text.decode()
 
 
-async def hello(request: Request) -> Response:
-    return PlainTextResponse("theirs")
-
-
-async def test_it_serves_calls_below_a_path_of_the_application(site: Site) -> None:
-    settings = given_settings(ledger_url=site.url, listen="0.0.0.0:1", insecure=True)
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with gateway_application(settings) as forebay:
-            app.mount("/rpc", forebay)
-            yield
-
-    app = Starlette(routes=[Route("/hello", hello, methods=["POST"])], lifespan=lifespan)
+async def test_it_serves_calls_below_a_path_of_the_application(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_LEDGER_URL", site.url)
     async with app.router.lifespan_context(app):
-        assert await post(app, "/hello", {}) == (200, "theirs")
-        assert await post(app, f"/rpc/{COMPUTE}/Add", {"x": 1, "y": 2}) == (200, {"sum": 3.0})
-        status, refused = await post(app, "/rpc/google.longrunning.Operations/ListOperations", {})
+        assert await post("/hello", {}) == (200, "theirs")
+        assert await post(f"/rpc/{COMPUTE}/Add", {"x": 1, "y": 2}) == (200, {"sum": 3.0})
+        status, refused = await post("/rpc/google.longrunning.Operations/ListOperations", {})
         assert (status, refused["code"]) == (501, "unimplemented")
-        assert (await post(app, f"/rpc/{COMPUTE}/Add", {}, b"evil.example"))[0] == 403
+        assert (await post(f"/rpc/{COMPUTE}/Add", {}, b"evil.example"))[0] == 403
