@@ -51,7 +51,7 @@ def web_application(
         *(served, limits, policy_of(settings)),
         protocols=(events, *CONNECT_AND_GRPC_WEB, RestStream()),
         routes=[
-            Route(OPENAPI_PATH, DocumentEndpoint(find(OPENAPI_PATH), limits), methods=["GET"]),
+            Route(OPENAPI_PATH, DocumentEndpoint(find(OPENAPI_PATH), limits)),
             Mount("/", Rest(bindings, served, limits, events)),
         ],
         http_methods={"GET", "POST", *(binding.http_method for binding in bindings)},

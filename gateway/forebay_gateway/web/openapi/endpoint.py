@@ -98,6 +98,9 @@ class DocumentEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
+        if exchange.method != "GET":
+            await exchange.respond(405, [(b"allow", b"GET")])
+            return
         responses = JsonResponse(exchange, _as_it_is)
         requests = NoRequest()
         await serve_rpc(exchange, self._method, self._limits, requests, responses, read_timeout)
