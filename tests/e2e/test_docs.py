@@ -52,8 +52,10 @@ ON_THEIR_OWN = (
     "errors.md",
     "live-calls.md",
     "metadata.md",
+    "rest.md",
     "retries.md",
     "servicers.md",
+    "sse.md",
     "top.md",
     "web.md",
 )
