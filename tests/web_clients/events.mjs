@@ -6,14 +6,13 @@ const [executablePath, page, url, killAfter] = process.argv.slice(2)
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
 try {
   const tab = await browser.newPage()
-  const requests = []
-  tab.on('request', (request) => { if (request.url().includes('message=')) requests.push(request.headers()['last-event-id'] ?? null) })
   await tab.exposeFunction('seen', () => console.log('seen'))
   await tab.goto(page)
   const said = await tab.evaluate(([url, killAfter]) => new Promise((resolve) => {
     const said = { items: [], ids: [], named: [], breaks: 0 }
     const events = new EventSource(url)
     events.onmessage = ({ data, lastEventId }) => {
+      if ('transient' in JSON.parse(data)) return
       said.items.push(JSON.parse(data))
       said.ids.push(lastEventId)
       if (said.items.length === killAfter) window.seen()
@@ -25,7 +24,7 @@ try {
       if (events.readyState === EventSource.CLOSED) resolve(said)
     }
   }), [url, Number(killAfter)])
-  console.log(JSON.stringify({ ...said, requests }))
+  console.log(JSON.stringify(said))
 } finally {
   await browser.close()
 }
