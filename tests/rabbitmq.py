@@ -32,17 +32,8 @@ from tests.harness import (
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 VHOSTS = (
     *("redis", "redis-deserted", "embedded", "embedded-deserted"),
-    *(
-        "dispatch",
-        "outage",
-        "nemesis",
-        "docs",
-        "plain",
-        "tutorial",
-        "applications",
-        "tenants",
-        "secrets",
-    ),
+    *("dispatch", "outage", "nemesis", "docs", "plain", "tutorial", "applications", "tenants"),
+    *("secrets", "operations"),
 )
 """The virtual hosts of a node, by purpose; each has its own queues."""
 
