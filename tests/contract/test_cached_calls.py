@@ -121,6 +121,18 @@ def test_a_caller_that_leaves_does_not_end_the_run_for_others(site: Site) -> Non
     assert len(items(other)) == 2
 
 
+def test_a_call_that_joins_as_the_last_caller_leaves_is_not_cancelled_with_it(site: Site) -> None:
+    for _ in range(30):
+        request, gate = site.gated()
+        first = site.start(request)
+        assert kind(first) == "new"
+        first.cancel()
+        joining = site.start(request)
+        assert kind(joining) in ("new", "running")
+        gate.touch()
+        assert len(items(joining)) == 2
+
+
 def test_the_run_is_cancelled_when_its_last_caller_has_left(site: Site) -> None:
     request, _ = site.gated()
     calls = [site.start(request, gateway=gateway) for gateway in (0, 1)]

@@ -165,3 +165,14 @@ async def test_histograms_that_are_off_observe_nothing() -> None:
     meter.ran(1.0, 1.0)
     text, _ = await metrics.scrape("")
     assert b"forebay_run_seconds" not in text
+
+
+def test_calls_that_may_share_a_run_are_counted_by_kind(counted: Counted) -> None:
+    for kind in ("new", "running", "running", "finished"):
+        with counted.meter() as meter:
+            meter.cached(kind)
+    counts = {
+        kind: counted("forebay_cache_calls_total", kind=kind)
+        for kind in ("new", "running", "finished")
+    }
+    assert counts == {"new": 1, "running": 2, "finished": 1}
