@@ -55,7 +55,9 @@ class CacheKey:
 
 
 def may_share(options: CallOptions) -> bool:
-    """Whether the call may share a run that has another id than its own."""
+    """Whether the call may share a run that has another id than its own, and that runs now."""
+    if options.start is not None:
+        return False
     return options.call_id is None or (options.share and not options.resume_from)
 
 

@@ -13,6 +13,7 @@ from forebay.compute.v1 import compute_pb2 as pb
 from forebay.metadata import from_pairs
 from forebay.routes.cache import Cache
 from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.operations.calls import Start
 from forebay_gateway.rpc.cache_key import CacheKey, cache_key, may_share
 from forebay_gateway.rpc.options import CallOptions
 from tests.unit.samples import method
@@ -133,12 +134,14 @@ def test_a_request_without_a_needed_field_has_no_key() -> None:
     ("options", "shares"),
     [
         ({}, True),
+        ({"start": Start(60.0, is_relative=True)}, False),
+        ({"call_id": "own", "share": True, "start": Start(60.0, is_relative=True)}, False),
         ({"call_id": "own"}, False),
         ({"call_id": "own", "share": True}, True),
         ({"call_id": "own", "share": True, "resume_from": 1}, False),
     ],
 )
-def test_a_call_with_an_id_of_its_own_shares_a_run_if_it_says_so(
+def test_a_call_that_starts_now_shares_a_run_unless_it_has_an_id_of_its_own(
     options: dict[str, Any], shares: bool
 ) -> None:
     assert may_share(replace(HALF, **options)) is shares
