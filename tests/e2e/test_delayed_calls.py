@@ -136,14 +136,13 @@ def test_a_second_caller_attaches_whatever_its_own_delay(site: Site) -> None:
     name = new_id()
     with grpc.insecure_channel(site.targets(1)[0]) as channel:
         stub = EchoServiceStub(channel)
-        first = stub.Unary.future(
-            ONE, metadata=metadata(name, forebay_start_after="1s"), timeout=TIMEOUT_S
-        )
+        call = stub.ServerStream
+        first = call(ONE, metadata=metadata(name, forebay_start_after="1s"), timeout=TIMEOUT_S)
         assert dict(first.initial_metadata())["forebay-attached"] == "new"
         again = metadata(name, forebay_start_after="20m")
-        _, second = stub.Unary.with_call(ONE, metadata=again, timeout=TIMEOUT_S)
-        assert dict(second.initial_metadata())["forebay-attached"] in ("running", "finished")
-        first.result()
+        second = call(ONE, metadata=again, timeout=TIMEOUT_S)
+        assert dict(second.initial_metadata())["forebay-attached"] == "running"
+        assert [one.text for one in second] == [one.text for one in first] == ["x"]
 
 
 def test_the_command_leaves_a_call_and_prints_its_id(site: Site) -> None:

@@ -85,10 +85,12 @@ def left(address: str, call_id: str, server: int = 1, **metadata: str) -> None:
     """Starts a call, and leaves it when it is accepted."""
     pairs = [(key.replace("_", "-"), value) for key, value in metadata.items()]
     with grpc.insecure_channel(address) as channel:
-        future = ChannelzStub(channel).GetServer.future(
-            channelz.GetServerRequest(server_id=server),
+        # gRPC hands over the initial metadata of a unary call only with its response.
+        start = channel.unary_stream(f"/{METHOD.replace('.GetServer', '/GetServer')}")
+        started = start(
+            channelz.GetServerRequest(server_id=server).SerializeToString(),
             metadata=(("forebay-call-id", call_id), *pairs),
             timeout=TIMEOUT_S,
         )
-        assert dict(future.initial_metadata())["forebay-attached"] == "new"
-        future.cancel()
+        assert dict(started.initial_metadata())["forebay-attached"] == "new"
+        started.cancel()
