@@ -17,6 +17,8 @@ from tests.harness import Process, short_folder
 
 TIMEOUT_S = 60.0
 
+pytestmark = pytest.mark.variant  # test_servicers.py, too, runs coroutines on prefork
+
 
 @dataclass(frozen=True)
 class System:

@@ -54,6 +54,9 @@ __all__ = [
 ]
 
 
+pytestmark = pytest.mark.variant
+
+
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
     with short_folder() as folder:

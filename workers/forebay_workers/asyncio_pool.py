@@ -49,6 +49,11 @@ class TaskPool(BasePool):
         self._running: set[Future[None]] = set()
         self._wake = _HubWake()
 
+    def on_start(self) -> None:
+        """Makes what the first call would have to wait for."""
+        runtime = process.runtime()
+        _ = (runtime.loop, runtime.control)
+
     def register_with_event_loop(self, loop: Any) -> None:
         """Lets the end of a task wake Celery's loop, which then takes the next message at once."""
         self._wake.register(loop)
