@@ -49,10 +49,9 @@ def test_what_is_no_message_is_refused(text: bytes) -> None:
         from_json(text, compute_pb2.FactorialRequest)
 
 
-def test_a_response_of_an_unknown_type_is_our_fault() -> None:
-    unknown = any_pb2.Any(type_url="type.googleapis.com/no.such.Type", value=b"x")
+def test_a_response_that_is_no_message_is_our_fault() -> None:
     with pytest.raises(InternalFault, match=r"google.protobuf.Any, can't be written as JSON"):
-        to_json(unknown.SerializeToString(), any_pb2.Any)
+        to_json(b"\xff", any_pb2.Any)
 
 
 @given(st.binary(max_size=300), st.integers(0, 255))
