@@ -162,7 +162,7 @@ def test_a_body_that_unpacks_to_more_than_the_limit_is_refused(web: Site) -> Non
         (b'{"again":[' * 150 + b"]}" * 150, {}, "invalid_argument"),
         (b'{"data": %s}' % (b"9" * 10_000), {}, "invalid_argument"),
         (b"no gzip", {"content_encoding": "gzip"}, "invalid_argument"),
-        (gzip.compress(b"{}")[:-4], {"content_encoding": "gzip"}, "invalid_argument"),
+        (gzip.compress(b"{}", mtime=0)[:-4], {"content_encoding": "gzip"}, "invalid_argument"),
         (b"{}", {"content_encoding": "br"}, "unimplemented"),
         (b"{}", {"connect_protocol_version": "2"}, "invalid_argument"),
         (b"{}", {"connect_timeout_ms": "-1"}, "invalid_argument"),
