@@ -15,7 +15,10 @@ import grpc
 import psutil
 import pytest
 import redis
+from google.longrunning import operations_proto_pb2
+from google.protobuf.descriptor import FileDescriptor
 
+from forebay.v1 import calls_pb2
 from tests.canaries import Canaries
 from tests.certificates import Authority
 from tests.commands import run
@@ -157,6 +160,8 @@ class Stack:
                 *(self._provider, token, self._url),
             )
             self._use(system, issuer)
+            own = (calls_pb2, operations_proto_pb2)
+            assert system.asked >= _methods(*(module.DESCRIPTOR for module in own))
             command_lines = _command_lines()
             ports = (self._admin, self._worker_metrics)
             metrics = "".join(http.fetched(system, f"http://{port}/metrics") for port in ports)
@@ -210,7 +215,7 @@ class Stack:
                 {**known, "issuer": ISSUER, "jwks_file": str(jwks)},
                 {
                     **known,
-                    "issuer": "https://other.example",
+                    "issuer": doors.FETCHED,
                     "jwks_url": f"{issuer.url}?key={query}",
                 },
             ],
@@ -270,6 +275,12 @@ class Stack:
         ) as worker:
             worker.wait_for(r" ready\.")
             yield worker
+
+
+def _methods(*files: FileDescriptor) -> set[str]:
+    """The methods of the gateway's own services."""
+    services = [service for file in files for service in file.services_by_name.values()]
+    return {method.name for service in services for method in service.methods}
 
 
 def _command_lines() -> str:

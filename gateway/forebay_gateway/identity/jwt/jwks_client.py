@@ -25,6 +25,7 @@ class JwksClient:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._shown = url.partition("?")[0]  # some issuers have a client's secret in the query
         self._tls: ssl.SSLContext | None = None
 
     async def fetch(self) -> bytes:
@@ -33,11 +34,11 @@ class JwksClient:
             async with asyncio.timeout(FETCH_S):
                 return await self._fetch()
         except TimeoutError:
-            raise BackendUnavailable(f"{self._url} did not answer within {FETCH_S:g} s") from None
+            raise BackendUnavailable(f"{self._shown} did not answer within {FETCH_S:g} s") from None
         except (OSError, httpcore.TimeoutException) as error:
-            raise BackendUnavailable(f"{self._url}: {type(error).__name__}: {error}") from error
+            raise BackendUnavailable(f"{self._shown}: {type(error).__name__}: {error}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise BackendUnavailable(f"{self._url}: {error}") from error
+            raise BackendUnavailable(f"{self._shown}: {error}") from error
 
     async def _fetch(self) -> bytes:
         if self._tls is None:
@@ -51,10 +52,12 @@ class JwksClient:
             ) as response,
         ):
             if response.status != 200:
-                raise BackendUnavailable(f"{self._url} answered with the status {response.status}")
+                raise BackendUnavailable(
+                    f"{self._shown} answered with the status {response.status}"
+                )
             found = bytearray()
             async for chunk in response.aiter_stream():
                 found += chunk
                 if len(found) > MOST_BYTES:
-                    raise BackendUnavailable(f"{self._url} sent more than {MOST_BYTES} bytes")
+                    raise BackendUnavailable(f"{self._shown} sent more than {MOST_BYTES} bytes")
             return bytes(found)

@@ -56,7 +56,8 @@ async def test_any_status_but_200_is_a_failure_and_redirects_are_not_followed(
     server: JwksServer, status: int
 ) -> None:
     server.answer = with_document(b"", status, {"location": f"{server.url}/elsewhere"})
-    assert await failure(server.url) == f"{server.url} answered with the status {status}"
+    problem = await failure(f"{server.url}?key=secret")
+    assert problem == f"{server.url} answered with the status {status}"
     assert server.requests == 1
 
 
