@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench.filling import add_copies, traces_of
 from bench.finished import MODELS
 from forebay_backends.ledger.blocking_client import BlockingLedger
@@ -24,6 +26,7 @@ def _listed(ledger: BlockingLedger) -> list[CallKey]:
     return [listed.call for stretch in stretches for listed in stretch.calls]
 
 
+@pytest.mark.variant
 def test_a_copy_equals_a_finished_call(ledger: BlockingLedger) -> None:
     models = {model.partition: _finished(ledger, model) for model in MODELS}
     add_copies(ledger.redis, [record.call for record in models.values()], 200)

@@ -85,6 +85,7 @@ async def test_a_redis_broker_that_never_ran_is_unavailable_within_a_bound(redis
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.variant
 async def test_a_broker_that_is_out_of_memory_is_unavailable(
     rabbitmq: RabbitMQ, amqp: AmqpBroker
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
         assert (checked.out, checked.err) == ("", "")
 
 
+@pytest.mark.variant
 def test_their_commands_serve_calls_until_sigterm() -> None:
     gateways, workers = commands()
     assert len(gateways) == 4

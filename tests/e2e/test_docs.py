@@ -134,6 +134,7 @@ def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
                 reader.read(DOCS / page)
 
 
+@pytest.mark.variant
 def test_calls_start_later_and_a_task_is_told_of_their_ends_as_the_pages_say(
     tmp_path: Path,
 ) -> None:
@@ -397,6 +398,7 @@ def test_the_service_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
             reader.read(README, "Example")
 
 
+@pytest.mark.variant
 def test_coroutine_handlers_run_as_the_page_says(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     with short_folder() as data:

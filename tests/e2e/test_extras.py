@@ -13,7 +13,9 @@ from tests.conftest import Up
 from tests.harness import BIN, free_port, process, redis_server, short_folder
 from tests.installed import Installed, Wheel
 
-OF_CLI = {"call", "cancel", "logs", "ps", "queues", "top", "wait", "whoami"}
+OF_CLI = {
+    *("call", "cancel", "errors", "logs", "ps", "queues", "top", "wait", "whoami", "workers"),
+}
 OF_GATEWAY = {"acl", "doctor", "gateway", "keys", "routes", "up"}
 NEED_CLICK_ONLY = {"new", "protos"}
 

@@ -66,9 +66,12 @@ ROLE_OF_OWN = {
     f"{CALLS}/ListWorkers": "watcher",
     f"{CALLS}/ReadActivity": "watcher",
     f"{CALLS}/ReadProfile": "watcher",
+    f"{CALLS}/ListProblems": "watcher",
+    f"{CALLS}/ListErrors": "reader",
 }
 ANY_IDENTITY = (
     f"/{CALLS}/WhoAmI",
+    f"/{CALLS}/DescribeMethod",
     "/grpc.health.v1.Health/Watch",
     "/grpc.health.v1.Health/List",
     *REFLECTION,
@@ -158,7 +161,7 @@ def paths_and_roles() -> Iterator[tuple[str, str]]:
                 yield f"/{path}", "echoer"
             elif service.full_name == COMPUTE:
                 yield f"/{path}", "computer"
-            elif method.name != "WhoAmI":
+            elif f"/{path}" not in ANY_IDENTITY:
                 yield f"/{path}", ROLE_OF_OWN[path]
 
 

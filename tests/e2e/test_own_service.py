@@ -261,6 +261,7 @@ def test_the_gateway_warns_once_of_each_mismatch(shop: Shop) -> None:
     assert shop.gateway.output.count("no live worker consumes queue 'docks'") == 1
 
 
+@pytest.mark.variant
 def test_everything_is_up_with_an_application_of_ones_own() -> None:
     with short_folder() as folder:
         own = str(sets.build("before", folder))

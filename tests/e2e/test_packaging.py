@@ -182,6 +182,7 @@ def test_a_service_of_ones_own_is_compiled_against_the_wheel_and_served_from_it(
 
 
 @pytest.mark.parametrize("source", ["wheel", pytest.param("clone", marks=pytest.mark.variant)])
+@pytest.mark.variant
 def test_a_new_project_is_set_up_and_passes_its_tests_in_a_fresh_environment(
     wheel: Wheel, tmp_path: Path, source: str
 ) -> None:

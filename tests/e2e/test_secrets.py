@@ -48,6 +48,8 @@ from tests.identity_provider import (
 from tests.otlp import Receiver, otlp_receiver
 from tests.rabbitmq import RabbitMQ
 
+pytestmark = pytest.mark.variant  # it takes half a minute
+
 PLACES = {
     "gateway's log": "a message is refused",
     "worker's log": "canary-0",
@@ -92,9 +94,7 @@ class Session:
     places: dict[str, str]
 
 
-@pytest.fixture(
-    scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.variant)]
-)
+@pytest.fixture(scope="module", params=["redis", "rabbitmq"])
 def system(request: pytest.FixtureRequest) -> Iterator[Session]:
     canaries = Canaries()
     canaries.add("a handler's exception", RAISED)

@@ -98,6 +98,7 @@ def test_each_module_has_the_services_that_it_names(tmp_path: Path, options: lis
     assert "2 passed" in done.stdout
 
 
+@pytest.mark.variant
 def test_services_that_are_the_same_for_all_modules_are_started_once(tmp_path: Path) -> None:
     write(tmp_path, conftest=CONFTEST + FOR_ALL, echoes=HEAD, test_a=SAID, test_b=SAID)
     done = run(tmp_path)

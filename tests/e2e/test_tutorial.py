@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run
-from tests.contract.plain_site import CONFIGURATIONS
 from tests.harness import Process, environment, free_port, process, redis_server
 from tests.rabbitmq import rabbitmq_node, require_rabbitmq
 
@@ -32,6 +31,13 @@ LINES = [
 def lines(start: str) -> list[str]:
     """The README's shell lines with that prefix."""
     return [line for line in LINES if line.startswith(start)]
+
+
+CONFIGURATIONS = (
+    "redis+redis",
+    pytest.param("rabbitmq+rpc", marks=pytest.mark.variant),
+    pytest.param("redis+rpc", marks=pytest.mark.variant),
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,10 @@ def everything(configuration: str, **more: str) -> Iterator[Tutorial]:
         yield Tutorial(env, address, gateway)
 
 
-@pytest.fixture(scope="module", params=CONFIGURATIONS)
+@pytest.fixture(
+    scope="module",
+    params=CONFIGURATIONS,
+)
 def tutorial(request: pytest.FixtureRequest) -> Iterator[Tutorial]:
     with everything(request.param) as running:
         yield running
@@ -108,6 +117,7 @@ def test_the_calls_from_a_shell_answer(tutorial: Tutorial) -> None:
     assert [len(row["values"]) for row in mat_mul["rows"]] == [2, 2]
 
 
+@pytest.mark.variant
 def test_a_worker_without_pythons_limit_answers_with_all_digits() -> None:
     with everything("redis+redis", PYTHONINTMAXSTRDIGITS="0") as tutorial:
         (line,) = lines("python")

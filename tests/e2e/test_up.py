@@ -60,6 +60,7 @@ def test_a_signal_stops_everything_cleanly_and_finished_calls_are_kept(
             assert up.output.endswith("forebay is stopping\nforebay has stopped\n")
 
 
+@pytest.mark.variant
 def test_ctrl_c_to_the_whole_process_group_lets_calls_finish(env: dict[str, str]) -> None:
     with forebay_up(env=env) as (up, address), grpc.insecure_channel(address) as channel:
         call = ComputeServiceStub(channel).Factorial(FactorialRequest(n=1_000_000), timeout=60)
@@ -76,6 +77,7 @@ def test_a_kill_leaves_nothing_behind(env: dict[str, str]) -> None:
         eventually(lambda: all_gone(processes), "every process has ended", 20.0)
 
 
+@pytest.mark.variant
 def test_a_kill_of_the_process_group_leaves_nothing_behind(env: dict[str, str]) -> None:
     with forebay_up(env=env) as (up, _):
         processes = family(up)
@@ -90,6 +92,7 @@ def test_a_killed_worker_is_replaced(up: Up, stub: ComputeServiceStub) -> None:
     assert stub.Add(AddRequest(x=4, y=6), timeout=30, wait_for_ready=True).sum == 10
 
 
+@pytest.mark.variant
 def test_the_gateway_may_be_several_processes(env: dict[str, str]) -> None:
     with forebay_up("--processes", "2", "--log-level", "debug", env=env) as (up, address):
         up.wait_for(r"\[gateway 2\] DEBUG ")
@@ -169,6 +172,7 @@ def test_up_says_what_it_serves_and_its_commands_work_as_printed(up: Up) -> None
     assert ps.out.startswith("id\t")
 
 
+@pytest.mark.variant
 def test_the_demo_starts_and_stops_everything() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py"],
@@ -185,6 +189,7 @@ def test_the_demo_starts_and_stops_everything() -> None:
     assert "all stopped" in done.stdout
 
 
+@pytest.mark.variant
 def test_ctrl_c_in_the_demo_leaves_nothing_behind() -> None:
     demo = (sys.executable, str(ROOT / "examples" / "demo.py"))
     with short_folder() as folder, process(*demo, env=environment(TMPDIR=str(folder))) as running:

@@ -28,12 +28,9 @@ def killed(broker: Server) -> Iterator[None]:
     broker.start()
 
 
+@pytest.mark.variant
 @pytest.mark.parametrize(
-    "outage",
-    [
-        pytest.param(killed, id="killed"),
-        pytest.param(Server.frozen, id="frozen", marks=pytest.mark.variant),
-    ],
+    "outage", [pytest.param(killed, id="killed"), pytest.param(Server.frozen, id="frozen")]
 )
 def test_a_prefork_workers_leases_are_renewed_while_its_loop_blocks(
     outage: Callable[[Server], contextlib.AbstractContextManager[None]],

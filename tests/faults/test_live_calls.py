@@ -53,6 +53,7 @@ def test_a_live_call_that_may_is_run_again_with_all_of_its_requests(fleet: Fleet
     assert talk.call.code() is grpc.StatusCode.OK
 
 
+@pytest.mark.variant
 def test_a_live_call_continues_at_another_worker(fleet: FleetMonitor) -> None:
     first, talk = fleet.worker(), Talk(fleet.stub.TalkAgain)
     talk.say("0")

@@ -169,6 +169,7 @@ def test_a_worker_that_gets_sigterm_finishes_begun_calls_and_releases_the_others
     assert {fleet.record(f"warm-{n}")["attempt"] for n in range(2)} == {"1"}
 
 
+@pytest.mark.variant
 def test_an_ephemeral_call_whose_worker_was_killed_runs_elsewhere(fleet: FleetMonitor) -> None:
     first = fleet.worker()
     request = EchoRequest(act="insist", seconds=3, text="x")

@@ -255,6 +255,7 @@ def test_a_caller_who_reads_nothing_is_disconnected() -> None:
         body = b"\0\0\0\0\0"
         sock.sendall(head("Flood", length=len(body)).replace(b"json", b"connect+json") + body)
         assert web.event() == "cancelled"
+        assert web.written < 400, "of 64 KiB: what sockets hold"
 
 
 def test_connections_over_the_limit_are_closed() -> None:

@@ -17,10 +17,11 @@ _ALWAYS = (
     "forebay:{fleet}:workers",
     "forebay:{fleet}:worker:",
     "forebay:{fleet}:reaping",
+    "forebay:{fleet}:starting",
     "forebay:{fleet}:probe",
     "_kombu.binding",
 )
-"""Keys that don't grow with calls: workers' presence, the elected reaper, kombu's bindings."""
+"""Keys that don't grow with calls: workers' presence, the elected processes, kombu's bindings."""
 _EXPIRING = ("newest_claimed_sent", "sweep_state")
 """A partition's keys about queues and itself: at most one for each queue, for a minute."""
 _UNACKNOWLEDGED = ("unacked", "unacked_index", "unacked_mutex")
