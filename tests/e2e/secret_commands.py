@@ -63,6 +63,8 @@ _GOOD = (
     ("wait", "canary-0"),
     ("cancel", "canary-0"),
     ("queues",),
+    ("workers",),
+    ("errors",),
     ("top", "--once"),
     ("whoami",),
     ("routes",),

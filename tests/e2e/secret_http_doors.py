@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from tests.e2e.secret_doors import ECHO, TIMEOUT_S, System
 
-_SEEN_BY_ALL = ("readyz", "healthz", "none")
+_SEEN_BY_ALL = ("", "readyz", "healthz", "none", "openapi.json")
 
 
 def browse(system: System) -> None:
