@@ -28,6 +28,7 @@ from bench import (
     tokens,
     tracing,
     waiting,
+    web,
 )
 from bench.rounds import Chart, Figure
 from bench.stage import Stage
@@ -65,6 +66,7 @@ MEASURES = (
     Measure((25,), tls.measure, tls.FULL, tls.QUICK),
     Measure((26, 27), tenants.measure, tenants.FULL, tenants.QUICK),
     Measure((28,), signing.measure, signing.FULL, signing.QUICK),
+    Measure((29,), web.measure, web.FULL, web.QUICK),
 )
 
 

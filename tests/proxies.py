@@ -101,13 +101,22 @@ def _haproxy(folder: Path, port: int, gateways: Sequence[str]) -> str:
 
 
 def _envoy(folder: Path, port: int, gateways: Sequence[str]) -> str:
+    return envoy_configuration(port, gateways)
+
+
+def envoy_configuration(
+    port: int,
+    gateways: Sequence[str],
+    codec: str = "HTTP2",
+    filters_before: Sequence[dict[str, object]] = (),
+) -> str:
     """Envoy's configuration is JSON; its default route timeout of 15 s is the one that matters."""
     router = {"@type": f"{_TYPES}.filters.http.router.v3.Router"}
     manager = {
         "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "callers",
-        "codec_type": "HTTP2",
-        "http_filters": [{"name": "router", "typed_config": router}],
+        "codec_type": codec,
+        "http_filters": [*filters_before, {"name": "router", "typed_config": router}],
         "route_config": {
             "virtual_hosts": [
                 {
