@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from forebay_gateway.fronts.native.peers import auth_context_of
-from forebay_gateway.web.exchange import AUTH_CONTEXT, Exchange, Receive, Scope, Send
+from forebay_gateway.web.exchange import AUTH_CONTEXT, ON_LEFT, Exchange, Receive, Scope, Send
 
 _ENTRY_BYTES = 4
 """Of a header, besides name and value."""
@@ -58,6 +58,7 @@ class WebConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._on_left: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -70,6 +71,8 @@ class WebConnection(HttpToolsProtocol):
         self._limit_to(None)
         self.resume_writing()
         super().connection_lost(exc)
+        if self._on_left is not None:
+            self._on_left()
 
     def data_received(self, data: bytes) -> None:
         self._got_on = False
@@ -94,7 +97,10 @@ class WebConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = self._got_on = True
-        extensions: dict[str, Any] = {AUTH_CONTEXT: self._auth_context}
+        extensions: dict[str, Any] = {
+            AUTH_CONTEXT: self._auth_context,
+            ON_LEFT: self._call_when_left,
+        }
         self.scope["extensions"] = extensions
         size = len(self.url) + sum(
             len(name) + len(value) + _ENTRY_BYTES for name, value in self.headers
@@ -117,6 +123,11 @@ class WebConnection(HttpToolsProtocol):
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
+
+    def _call_when_left(self, call: Callable[[], None] | None) -> None:
+        self._on_left = call
+        if call is not None and self.transport.is_closing():
+            call()
 
     def _limit_to(self, seconds: float | None) -> None:
         """The connection ends after so long, unless this is called again; None: it does not."""

@@ -17,7 +17,6 @@ import grpc
 from forebay.errors import ForebayError, MethodUnknown
 from forebay.metadata import Pairs
 from forebay_gateway.fronts.limits import FrontLimits
-from forebay_gateway.fronts.native.head import metadata_headers
 from forebay_gateway.identity.principal import NOBODY
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.rpc.status import abort
@@ -148,14 +147,12 @@ class WebContext:
         await self._responses.message(message)
 
     def set_trailing_metadata(self, pairs: Pairs) -> None:
-        metadata_headers(pairs)  # raises ValueError for what can't be sent, as gRPC does
         self._trailing = pairs
 
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()
     ) -> NoReturn:
         self._check_presence()
-        metadata_headers(trailing_metadata)
         self.status = Status(code, details, trailing_metadata or self._trailing)
         raise grpc.aio.AbortError("Locally aborted.")
 
@@ -202,8 +199,15 @@ async def serve_rpc(
         exchange, metadata, timeout_s, requests, responses, limits.max_response_bytes
     )
     status = await _run(handler, context)
-    if not exchange.has_left:
+    if exchange.has_left:
+        return
+    try:
         await context.end(status)
+    except ValueError:  # of metadata that gRPC does not allow
+        _log.exception("%s failed", method.path)
+        context.set_trailing_metadata(())
+        context.status = Status(grpc.StatusCode.UNKNOWN, "the handler failed")
+        await context.end()
 
 
 async def _run(handler: Handler, context: WebContext) -> Status | None:

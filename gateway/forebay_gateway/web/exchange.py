@@ -17,7 +17,12 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 AUTH_CONTEXT = "forebay.auth_context"
-"""The extension of a scope with gRPC's properties of a secure connection (`server.py`)."""
+"""The extension of a scope with gRPC's properties of a secure connection (`connection.py`)."""
+ON_LEFT = "forebay.on_left"
+"""The extension that takes what to call when the caller leaves, and None.
+
+Where a server does not have it, a task waits for ASGI's `http.disconnect`.
+"""
 
 
 _SMALL_BODY_BYTES = 64 << 10
@@ -135,7 +140,7 @@ class Exchange:
         self._chunks.clear()
         self._start_watch()
 
-    @property
+    @cached_property
     def _length(self) -> int | None:
         """None where the caller does not say, as it may with `transfer-encoding`, and HTTP/2."""
         value = self.headers.get(b"content-length", b"")
@@ -147,21 +152,36 @@ class Exchange:
     # The connection
 
     def on_left(self, call: Callable[[], None]) -> None:
-        """Calls it when the caller leaves, from when the body was read; see `close`."""
+        """Calls it when the caller leaves; see `close`.
+
+        A server without `ON_LEFT` tells that by `receive`, so only from when the body was read.
+        """
         self._on_left = call
-        if self._body is not None:
+        if self._tell is not None or self._body is not None:
             self._start_watch()
 
     def close(self) -> None:
         """The exchange is over: nobody cares any more if the caller leaves."""
         self._on_left = None
+        if self._tell is not None:
+            self._tell(None)
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
 
     def _start_watch(self) -> None:
-        if self._on_left is not None and self._watch is None:
+        if self._on_left is None or self._watch is not None:
+            return
+        if self._tell is not None:
+            self._tell(self._left)
+        else:
             self._watch = asyncio.get_running_loop().create_task(self._watch_connection())
+
+    @cached_property
+    def _tell(self) -> Callable[[Callable[[], None] | None], None] | None:
+        """The server's way to be told of a caller who leaves; None where it has none."""
+        extensions: Mapping[str, Any] = self.scope.get("extensions") or {}
+        return extensions.get(ON_LEFT)
 
     async def _watch_connection(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from forebay_gateway.web.exchange import App, Exchange, Receive, Scope, Send
@@ -49,7 +50,8 @@ def refusal(headers: Mapping[bytes, bytes], policy: Policy) -> str | None:
     return None
 
 
-def is_known_host(host: str, names: Iterable[str]) -> bool:
+@lru_cache(1024)
+def is_known_host(host: str, names: frozenset[str]) -> bool:
     """Whether the value of a Host header, in lower case, names this server."""
     name = _without_port(host)
     if not name:

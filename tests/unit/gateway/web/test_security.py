@@ -36,8 +36,8 @@ def test_names_of_this_server_and_addresses_are_known(host: str, is_known: bool)
 
 
 def test_any_name_where_that_is_set() -> None:
-    assert is_known_host("evil.example", {"*"})
-    assert not is_known_host("", {"*"})
+    assert is_known_host("evil.example", frozenset({"*"}))
+    assert not is_known_host("", frozenset({"*"}))
 
 
 @pytest.mark.parametrize(
