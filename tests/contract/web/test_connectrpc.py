@@ -169,3 +169,17 @@ def test_many_calls_at_a_time(web: Site) -> None:
         thread.join()
     assert answers.qsize() == 200
     assert all(sent == got for sent, got in answers.queue)
+
+
+def test_a_slow_reader_holds_the_handler(web: Site) -> None:
+    options: Any = {"codec": CODECS["proto"], "accept_compression": ()}
+    with ConnectClientSync(f"http://{web.address}", **options) as client:
+        answers = stream(client, "Flood", b"")
+        next(answers)
+        before = -1
+        while web.written != before:
+            before = web.written
+            time.sleep(0.3)
+        assert web.written < 400  # of 64 KiB: what sockets hold
+        answers.close()
+    assert web.event() == "cancelled"
