@@ -26,34 +26,6 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.variant]  # npm's installati
 STEADY = "/tests.echo.v1.EchoService/Steady"
 
 
-class Balancer:
-    """One address; each connection goes to the first gateway that takes it."""
-
-    def __init__(self, gateways: list[str]) -> None:
-        self._gateways = gateways
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
-
-    def close(self) -> None:
-        self._server.close()
-
-    def run(self) -> None:
-        with suppress(OSError):  # it was closed
-            while True:
-                caller, _ = self._server.accept()
-                self._serve(caller)
-
-    def _serve(self, caller: socket.socket) -> None:
-        for gateway in self._gateways:
-            host, _, port = gateway.rpartition(":")
-            with suppress(OSError):
-                there = socket.create_connection((host, int(port)))
-                for ends in ((caller, there), (there, caller)):
-                    threading.Thread(target=_pass_on, args=ends, daemon=True).start()
-                return
-        caller.close()
-
-
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(1 << 16):
@@ -65,10 +37,30 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def balancer(*gateways: str) -> Iterator[str]:
-    running = Balancer(list(gateways))
-    threading.Thread(target=running.run, daemon=True).start()
-    yield running.address
-    running.close()
+    """One address; each connection goes to the first gateway that takes it."""
+    with ExitStack() as sockets:
+        server = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+        def connect(gateway: str) -> socket.socket:
+            host, _, port = gateway.rpartition(":")
+            return sockets.enter_context(socket.create_connection((host, int(port))))
+
+        def accept() -> None:
+            with suppress(OSError):  # the block is left
+                while True:
+                    caller = sockets.enter_context(server.accept()[0])
+                    for gateway in gateways:
+                        with suppress(ConnectionError):
+                            there = connect(gateway)
+                            break
+                    for ends in ((caller, there), (there, caller)):
+                        threading.Thread(target=_pass_on, args=ends, daemon=True).start()
+
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)  # wakes up `accept`
+        accepting.join()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -44,7 +44,8 @@ def web_application(
 ) -> App:
     """The application of the routed methods and of the gateway's `own`, given by their paths."""
     limits = front_limits(settings.max_message_bytes, max_connections(), settings.max_calls)
-    served = web_methods(services_of(methods, own), find)
+    safe = {method.path for method in methods if method.no_side_effects}
+    served = web_methods(services_of(methods, own), find, safe)
     bindings = bindings_of(methods, own)
     events = EventStream({method.path: _kind(method) for method in methods})
     return application(

@@ -15,6 +15,8 @@ guard, admission, deadlines, metrics, spans and audit are the same.
   binary, gzip, with flags and length; `large_work.py` does this in a thread where they are large
 - `connect/`: Connect: unary calls by POST and GET, streams of responses
 - `grpc_web/`: gRPC-Web, binary and text
+- `rest/`: paths of `google.api.http`, JSON, streams as lines; `openapi/`: `/openapi.json`
+- `sse/`: server-sent events, which a browser resumes
 - `listener.py`, `connection.py`: listen on `web_listen`, by uvicorn, with limits for heads, slow
   callers and their number; `server/web.py` puts all of it together for a gateway
 

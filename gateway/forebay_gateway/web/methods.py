@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,11 +15,15 @@ from forebay_gateway.rpc.context import FindHandler, Handler
 
 @dataclass(frozen=True)
 class WebMethod:
-    """A method of protobuf and its handler; `path` is `/package.Service/Method`."""
+    """A method of protobuf and its handler; `path` is `/package.Service/Method`.
+
+    `is_known_safe` if something else than its own option says that it has no side effects.
+    """
 
     path: str
     descriptor: MethodDescriptor
     handler: Handler
+    is_known_safe: bool = False
 
     @cached_property
     def request_class(self) -> type[Message]:
@@ -41,16 +45,16 @@ class WebMethod:
     def no_side_effects(self) -> bool:
         """Whether it may be called by GET."""
         level = self.descriptor.GetOptions().idempotency_level
-        return bool(level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS)
+        return self.is_known_safe or level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
 
 def web_methods(
-    services: Iterable[ServiceDescriptor], find: FindHandler
+    services: Iterable[ServiceDescriptor], find: FindHandler, safe: Collection[str] = ()
 ) -> Mapping[str, WebMethod]:
-    """All methods of the services, by path."""
+    """All methods of the services, by path; those of `safe` have no side effects."""
     methods = {}
     for service in services:
         for descriptor in service.methods:
             path = f"/{service.full_name}/{descriptor.name}"
-            methods[path] = WebMethod(path, descriptor, find(path))
+            methods[path] = WebMethod(path, descriptor, find(path), path in safe)
     return methods

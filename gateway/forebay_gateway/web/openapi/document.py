@@ -58,7 +58,7 @@ def document(methods: Sequence[ServedMethod], about: About) -> Document:
     return {
         "openapi": "3.1.0",
         "info": {"title": about.title, "version": about.version},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],  # relative to the document: it may be below a path
         **({"security": [{"bearer": []}]} if about.has_authentication else {}),
         "tags": [_tag(name, about.comments) for name in services],
         "paths": paths.by_path,

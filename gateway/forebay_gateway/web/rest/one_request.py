@@ -21,4 +21,4 @@ def one_request(method: WebMethod) -> WebMethod:
     """
     if not method.client_streaming:
         return method
-    return _OneRequest(method.path, method.descriptor, method.handler)
+    return _OneRequest(method.path, method.descriptor, method.handler, method.is_known_safe)

@@ -83,7 +83,9 @@ def test_a_routes_file_may_say_that_a_method_has_no_side_effects(tmp_path: Path)
     table = '["shop.Shop.Sell"]\ntask = "shop.sell"\nqueue = "q"\n'
     routes.write_text(f'{table}idempotency_level = "NO_SIDE_EFFECTS"\n')
     settings = Settings(services=(service,), routes=routes, web_listen="127.0.0.1:0")
-    assert len(routed_bindings(load_methods(settings))) == 2
+    methods = load_methods(settings)
+    assert len(routed_bindings(methods)) == 2
+    assert [method.no_side_effects for method in methods] == [True, False]
     routes.write_text(table)
     with pytest.raises(RouteError, match="lets GET call a method that may have side effects"):
         load_methods(settings)
