@@ -49,7 +49,7 @@ from forebay_gateway.server.methods import (
     needs_main_broker,
 )
 from forebay_gateway.server.processes import running_gateways
-from forebay_gateway.server.web_port import reserved_web_port, web_url
+from forebay_gateway.server.web_port import reserved_web_port, serves_http_by_default, web_url
 
 if TYPE_CHECKING:
     from forebay_gateway.cli.served_methods import Answers
@@ -208,7 +208,7 @@ def up(concurrency: int | None, pool: str | None, app: str, reload: bool, **flag
         run(reloading(sys.argv, Path.cwd()))
         return
     settings = _settings(flags)
-    methods = _servable(settings)
+    methods = _servable(settings, serves_http=serves_http_by_default(settings))
     embedded = _needs_embedded(settings, methods)
     slots = concurrency or _default_concurrency(pool)
     # Another terminal's `forebay call` has its own default.
@@ -311,9 +311,9 @@ def _ask(target: Target, flags: dict[str, Any]) -> Answers:
     return Answers() if others else ask(target)
 
 
-def _servable(settings: Settings) -> tuple[Method, ...]:
+def _servable(settings: Settings, *, serves_http: bool | None = None) -> tuple[Method, ...]:
     """The methods; the problems of identity are reported, too, before anything is started."""
-    methods = _loaded(settings)
+    methods = _loaded(settings, serves_http)
     try:
         make_identity(settings, methods)
     except SettingsError as error:
@@ -321,9 +321,9 @@ def _servable(settings: Settings) -> tuple[Method, ...]:
     return methods
 
 
-def _loaded(settings: Settings) -> tuple[Method, ...]:
+def _loaded(settings: Settings, serves_http: bool | None = None) -> tuple[Method, ...]:
     try:
-        methods = load_methods(settings)
+        methods = load_methods(settings, serves_http=serves_http)
         for name in applications_of(methods):
             from forebay_gateway.plain.brokers.choice import check_results
 

@@ -119,7 +119,7 @@ async def _running(
 ) -> AsyncIterator[_Gateway]:
     keep_freed_memory()
     raise_limit()
-    methods = methods or load_methods(settings)
+    methods = methods or load_methods(settings, serves_http=None if listens else True)
     identity = make_identity(settings, methods)
     await check_backend_urls(settings, methods)
     port = _port(settings) if listens else nullcontext(None)

@@ -13,17 +13,20 @@ from forebay_gateway.server.reflection import SERVICES as REFLECTION_SERVICES
 from forebay_gateway.web.rest.served_bindings import binding_problems
 
 
-def load_methods(settings: Settings) -> tuple[Method, ...]:
+def load_methods(settings: Settings, *, serves_http: bool | None = None) -> tuple[Method, ...]:
     """The routed methods of compiled protobuf modules and of descriptor sets.
 
-    Raises RouteError with every problem found; those of bindings to HTTP count if HTTP is served.
+    Raises RouteError with every problem found. Bindings to HTTP are checked if the gateway
+    `serves_http`; None: if `web_listen` is set.
     """
+    if serves_http is None:
+        serves_http = settings.web_listen is not None
     methods = read_all_methods(
         settings.services,
         routes=settings.routes,
         applications=settings.applications,
         every_route=True,
-        further_problems=None if settings.web_listen is None else binding_problems,
+        further_problems=binding_problems if serves_http else None,
         caches=settings.caches,
         retention_s=settings.retention_s,
     )

@@ -23,7 +23,7 @@ def reserved_web_port(settings: Settings, *, by_default: bool = False) -> Iterat
     GatewayError if the port that is set is in use.
     """
     listen = settings.web_listen
-    if listen is None and by_default and "web_listen" not in settings.model_fields_set:
+    if listen is None and by_default and serves_http_by_default(settings):
         with _default_port() if can_share_port(DEFAULT) else nullcontext(_ANY_FREE) as address:
             yield _with(settings, address)
         return
@@ -32,6 +32,11 @@ def reserved_web_port(settings: Settings, *, by_default: bool = False) -> Iterat
         return
     with reserved_port(listen, _OPTION) as address:
         yield _with(settings, address)
+
+
+def serves_http_by_default(settings: Settings) -> bool:
+    """Whether `forebay up` serves HTTP: unless that is turned off."""
+    return settings.web_listen is not None or "web_listen" not in settings.model_fields_set
 
 
 def web_url(settings: Settings) -> str:

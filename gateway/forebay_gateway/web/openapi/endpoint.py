@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.message import DecodeError
 
 from forebay.routes.sources import is_descriptor_set
 from forebay.v1 import calls_pb2
@@ -18,6 +20,7 @@ from forebay_gateway.identity.principal import Principal
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.web.context import serve_rpc
 from forebay_gateway.web.exchange import Exchange, Receive, Scope, Send
+from forebay_gateway.web.large_work import worked
 from forebay_gateway.web.methods import WebMethod
 from forebay_gateway.web.openapi.comments import comments_of
 from forebay_gateway.web.openapi.document import About, ServedMethod, document
@@ -28,6 +31,8 @@ from forebay_gateway.web.rest.served_bindings import OPENAPI_PATH
 from forebay_gateway.web.rest.timeouts import read_timeout
 
 _DESCRIPTIONS = "descriptions.binpb"
+_LONG_WORK = 1 << 20
+"""The bytes of a message that takes as long as the first document: some 100 ms."""
 _VIEWS = 32
 """That are kept, one for each set of methods that callers may call."""
 _OF_GRPC = "grpc."
@@ -37,6 +42,8 @@ _OF_GRPC = "grpc."
 _WHO_AM_I = calls_pb2.DESCRIPTOR.services_by_name["CallService"].methods_by_name["WhoAmI"]
 
 MayCall = Callable[[Principal, str], bool]
+
+_log = logging.getLogger(__name__)
 
 
 class OpenApi:
@@ -65,11 +72,14 @@ class OpenApi:
 
         async def serve(context: Context) -> bytes:
             principal = context.principal
-            return self._view(
-                frozenset(path for path in self._by_path if self._may_call(principal, path))
-            )
+            return await worked(_LONG_WORK, self._visible_to, principal)
 
         return Handler(serve, streams_responses=False)
+
+    def _visible_to(self, principal: Principal) -> bytes:
+        return self._view(
+            frozenset(path for path in self._by_path if self._may_call(principal, path))
+        )
 
     @cached_property
     def _by_path(self) -> Mapping[str, ServedMethod]:
@@ -116,7 +126,9 @@ def _own_files() -> Iterable[FileDescriptorProto]:
 
 
 def _files_of_sets(services: Sequence[str]) -> Iterable[FileDescriptorProto]:
-    """The files of the descriptor sets, which were read and checked at the start."""
-    for name in services:
-        if is_descriptor_set(name):
+    """The files of the descriptor sets; they were read and checked at the start."""
+    for name in filter(is_descriptor_set, services):
+        try:
             yield from FileDescriptorSet.FromString(Path(name).read_bytes()).file
+        except (OSError, DecodeError) as error:
+            _log.warning("%s: its comments are missing in /openapi.json: %s", name, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from grpc_health.v1 import health_pb2
 
 from forebay.errors import Unauthenticated
@@ -100,6 +101,14 @@ async def test_comments_come_from_the_descriptor_sets_of_the_settings(tmp_path: 
     packed = descriptor_set(LIBRARY.read_text(), tmp_path, include_source_info=True)
     response = await get(openapi(services=(str(packed), "forebay.compute.v1.compute_pb2")).handler)
     assert response.json["components"]["schemas"]["library.v1.Book"]["description"] == "A book."
+
+
+async def test_a_descriptor_set_that_is_gone_leaves_the_document_without_its_comments(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = await get(openapi(services=(str(tmp_path / "gone.binpb"),)).handler)
+    assert response.status == 200
+    assert "its comments are missing in /openapi.json" in caplog.text
 
 
 async def test_services_of_grpc_itself_are_not_listed() -> None:

@@ -72,7 +72,10 @@ def test_the_gateway_s_own_paths_are_taken(tmp_path: Path) -> None:
 
 def test_a_gateway_without_a_web_front_does_not_look_at_bindings(tmp_path: Path) -> None:
     service = written(tmp_path, 'get: "/v1/x"', 'post: "v1"')
-    assert len(load_methods(Settings(services=(service,)))) == 2
+    settings = Settings(services=(service,))
+    assert len(load_methods(settings)) == 2
+    with pytest.raises(RouteError):
+        load_methods(settings, serves_http=True)
 
 
 def test_a_routes_file_may_say_that_a_method_has_no_side_effects(tmp_path: Path) -> None:
