@@ -14,6 +14,7 @@ import pytest
 from tests.commands import Ran, run
 from tests.conftest import Up
 from tests.harness import environment, process
+from tests.protoc import descriptor_set
 
 
 def forebay(*arguments: str, env: dict[str, str], stdin: str = "") -> Ran:
@@ -183,6 +184,34 @@ def test_a_home_that_cannot_be_written_is_said_so_with_the_setting_to_change(com
     (line,) = done.err.splitlines()
     assert line.startswith("Error: data_dir = /proc/no-such-home/.local/state/forebay: ")
     assert "set data_dir (FOREBAY_DATA_DIR or --data-dir)" in line
+
+
+_BAD_BINDINGS = """
+syntax = "proto3";
+package shop;
+import "forebay/v1/route.proto";
+import "google/api/annotations.proto";
+message Order { string id = 1; }
+service Shop {
+  rpc Sell(Order) returns (Order) {
+    option (forebay.v1.route) = {task: "shop.sell", queue: "shop"};
+    option (google.api.http) = {post: "/v1/{item}", additional_bindings: {get: "/v1/x"}};
+  }
+}
+"""
+
+
+def test_bad_bindings_to_http_are_reported_before_anything_starts(tmp_path: Path) -> None:
+    service = str(descriptor_set(_BAD_BINDINGS, tmp_path))
+    env = environment(FOREBAY_DATA_DIR=str(tmp_path / "data"))
+    for command, *flags in (("gateway", "--web-listen", "127.0.0.1:0"), ("up",)):
+        done = forebay(command, "--service", service, *flags, env=env)
+        assert done.code == 1
+        first, *problems = done.err.splitlines()
+        assert first == "Error: the services can't be served, for 2 reasons:"
+        assert "has the variable item, but shop.Order has no field 'item'" in problems[0]
+        assert "lets GET call a method that may have side effects" in problems[1]
+    assert not (tmp_path / "data").exists()
 
 
 def test_all_problems_of_the_services_are_reported_before_anything_starts(
