@@ -53,6 +53,8 @@ class JsonCodec(Codec):
 
 
 _WELL_KNOWN = "google.protobuf."
+_WITH_OTHERS = ("google.longrunning.", "forebay.v1.")
+"""Messages that hold those of others, of any type: one of them must not hide a list of calls."""
 """Messages of this package have JSON forms of their own."""
 
 PROTO, JSON = Codec(), JsonCodec()
@@ -82,16 +84,17 @@ def to_json(message: bytes, message_class: type[Message]) -> bytes:
 
 def to_dict(message: bytes, message_class: type[Message]) -> Any:
     """The value of the message's JSON; raises InternalFault."""
-    pool = _pool(message_class)
+    pool, name = _pool(message_class), message_class.DESCRIPTOR.full_name
     try:
         parsed = message_class.FromString(message)
         try:
             return json_format.MessageToDict(parsed, descriptor_pool=pool)
-        except (DecodeError, TypeError, ValueError):  # of an `Any` within
+        except (DecodeError, TypeError, ValueError):
+            if not name.startswith(_WITH_OTHERS):
+                raise
             known = without_unknown_types(parsed, pool)
             return json_format.MessageToDict(known, descriptor_pool=pool)
     except (DecodeError, ValueError, TypeError) as error:
-        name = message_class.DESCRIPTOR.full_name
         raise InternalFault(f"the response, a {name}, can't be written as JSON") from error
 
 

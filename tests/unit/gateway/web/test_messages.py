@@ -49,6 +49,12 @@ def test_what_is_no_message_is_refused(text: bytes) -> None:
         from_json(text, compute_pb2.FactorialRequest)
 
 
+def test_a_response_of_an_unknown_type_is_our_fault() -> None:
+    unknown = any_pb2.Any(type_url="type.googleapis.com/no.such.Type", value=b"x")
+    with pytest.raises(InternalFault, match=r"google.protobuf.Any, can't be written as JSON"):
+        to_json(unknown.SerializeToString(), any_pb2.Any)
+
+
 def test_a_response_that_is_no_message_is_our_fault() -> None:
     with pytest.raises(InternalFault, match=r"google.protobuf.Any, can't be written as JSON"):
         to_json(b"\xff", any_pb2.Any)
