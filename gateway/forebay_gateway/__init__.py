@@ -6,6 +6,7 @@ From the outside in; a folder imports only from those below it:
 - `asgi.py`: public; a gateway inside of another ASGI application.
 - `testing/`: public; a whole service inside a test.
 - `server/`: one gateway: its front, health, reflection, and every routed RPC's handler.
+- `operators_page/`: the page at `/` of the operators' port, for browsers.
 - `admin/`: google.longrunning.Operations and forebay.v1.CallService over the ledger's records.
 - `admin_server/`: the operators' port: HTTP and gRPC on one address, metrics and probes.
 - `guard/`: lets an RPC pass if its caller is known and may make it.

@@ -155,3 +155,8 @@ def test_ten_thousand_calls_are_listed_within_a_second(browser: Browser, page_st
     )
     assert best["open"] < 1000
     assert best["older"] < 1000
+
+
+def test_the_parts_that_only_compute(driver: Path) -> None:
+    env = environment(PAGE=str(TARGET.parent))
+    run("node", "--test", "pure.test.mjs", env=env, cwd=driver).succeeded()

@@ -52,6 +52,9 @@ def test_the_wheel_holds_our_four_packages_and_nothing_else(wheel: Wheel) -> Non
     shipped = {name for name in names if name.startswith("forebay/protos/")}
     assert shipped == {f"forebay/{proto}" for proto in contract()}
     assert "forebay_gateway/cli/new/template/Makefile.template" in names
+    page = "forebay_gateway/operators_page/static"
+    of_page = {f"{page}/{name}" for name in ("index.html", "app.js", "vendor/preact.LICENSE")}
+    assert of_page <= set(names)
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,9 @@ class JsonCodec(Codec):
 
 
 _WELL_KNOWN = "google.protobuf."
+"""Messages of this package have JSON forms of their own."""
 _WITH_OTHERS = ("google.longrunning.", "forebay.v1.")
 """Messages that hold those of others, of any type: one of them must not hide a list of calls."""
-"""Messages of this package have JSON forms of their own."""
 
 PROTO, JSON = Codec(), JsonCodec()
 BY_NAME = {codec.name: codec for codec in (PROTO, JSON)}

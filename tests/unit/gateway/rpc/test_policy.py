@@ -71,7 +71,6 @@ def test_the_settings_apply_where_route_and_caller_set_nothing(settings: Setting
         live=False,
         idle_s=19.0,
         fingerprint=factorial.fingerprint,
-        request_bytes=1,
     )
     assert request_limit_bytes(factorial, settings) == 15
 

@@ -1,0 +1,1 @@
+"""`python -m docs.screenshots` takes the pictures of the operators' page."""
