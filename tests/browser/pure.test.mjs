@@ -15,8 +15,14 @@ test("a filter has a comparison for each field that is set", () => {
     filterText({ state: "ACTIVE", method: "Add", queue: "math", worker: "w1", id: "0193" }),
     'done = false AND method = "*.Add" AND queue = "math" AND worker = "*w1*" AND name = "*0193*"',
   );
-  assert.equal(filterText({ state: "ENDED", method: "a.v1.S.M" }), 'done = true AND method = "a.v1.S.M"');
-  assert.equal(filterText({ since: "2026-01-01T00:00Z" }), 'create_time >= "2026-01-01T00:00:00.000Z"');
+  assert.equal(
+    filterText({ state: "ENDED", method: "a.v1.S.M" }),
+    'done = true AND method = "a.v1.S.M"',
+  );
+  assert.equal(
+    filterText({ since: "2026-01-01T00:00Z" }),
+    'create_time >= "2026-01-01T00:00:00.000Z"',
+  );
   assert.equal(filterText({ until: "no time" }), "");
 });
 
@@ -26,7 +32,16 @@ test("a text in a filter is no syntax", () => {
 
 test("values are short and have units", () => {
   const shown = [0, 0.0123, 1.26, 59, 61, 3725, 90000, undefined].map(duration);
-  assert.deepEqual(shown, ["0 ms", "12 ms", "1.3 s", "59 s", "1 min 1 s", "1 h 2 min", "1 d 1 h", "–"]);
+  assert.deepEqual(shown, [
+    "0 ms",
+    "12 ms",
+    "1.3 s",
+    "59 s",
+    "1 min 1 s",
+    "1 h 2 min",
+    "1 d 1 h",
+    "–",
+  ]);
   assert.deepEqual(["10", 2048, 3 * 2 ** 30].map(bytes), ["10 B", "2.0 KiB", "3.0 GiB"]);
 });
 
@@ -45,12 +60,40 @@ const FILE = {
       name: "Order",
       field: [
         { name: "item_id", jsonName: "itemId", label: "LABEL_OPTIONAL", type: "TYPE_INT64" },
-        { name: "ratio", label: "LABEL_OPTIONAL", type: "TYPE_DOUBLE", oneofIndex: 1, proto3Optional: true },
+        {
+          name: "ratio",
+          label: "LABEL_OPTIONAL",
+          type: "TYPE_DOUBLE",
+          oneofIndex: 1,
+          proto3Optional: true,
+        },
         { name: "tags", label: "LABEL_REPEATED", type: "TYPE_STRING" },
-        { name: "stock", label: "LABEL_REPEATED", type: "TYPE_MESSAGE", typeName: ".shop.v1.Order.StockEntry" },
-        { name: "gift", label: "LABEL_OPTIONAL", type: "TYPE_MESSAGE", typeName: ".shop.v1.Order", oneofIndex: 0 },
-        { name: "kind", label: "LABEL_OPTIONAL", type: "TYPE_ENUM", typeName: ".shop.v1.Kind", oneofIndex: 0 },
-        { name: "at", label: "LABEL_OPTIONAL", type: "TYPE_MESSAGE", typeName: ".google.protobuf.Timestamp" },
+        {
+          name: "stock",
+          label: "LABEL_REPEATED",
+          type: "TYPE_MESSAGE",
+          typeName: ".shop.v1.Order.StockEntry",
+        },
+        {
+          name: "gift",
+          label: "LABEL_OPTIONAL",
+          type: "TYPE_MESSAGE",
+          typeName: ".shop.v1.Order",
+          oneofIndex: 0,
+        },
+        {
+          name: "kind",
+          label: "LABEL_OPTIONAL",
+          type: "TYPE_ENUM",
+          typeName: ".shop.v1.Kind",
+          oneofIndex: 0,
+        },
+        {
+          name: "at",
+          label: "LABEL_OPTIONAL",
+          type: "TYPE_MESSAGE",
+          typeName: ".google.protobuf.Timestamp",
+        },
       ],
       oneofDecl: [{ name: "choice" }, { name: "_ratio" }],
       nestedType: [
@@ -74,7 +117,10 @@ test("the fields of a message are those of its descriptor", () => {
   assert.deepEqual([by.item_id.name, by.item_id.kind], ["itemId", "text"]); // JSON has it as a text
   assert.deepEqual([by.ratio.kind, by.ratio.oneof], ["number", undefined]);
   assert.equal(by.tags.isRepeated, true);
-  assert.deepEqual([by.stock.kind, by.stock.key.kind, by.stock.value.kind], ["map", "text", "number"]);
+  assert.deepEqual(
+    [by.stock.kind, by.stock.key.kind, by.stock.value.kind],
+    ["map", "text", "number"],
+  );
   assert.deepEqual([by.gift.oneof, by.gift.type], ["choice", ".shop.v1.Order"]);
   assert.deepEqual(by.kind.options, ["KIND_UNSPECIFIED", "KIND_SMALL"]);
   assert.deepEqual([by.at.kind, by.at.hint], ["text", "2026-01-31T14:05:09Z"]);
@@ -83,7 +129,12 @@ test("the fields of a message are those of its descriptor", () => {
 
 const CALL = {
   ...{ files: [FILE], path: "shop.v1.Shop/Buy", requestType: "shop.v1.Order", seconds: 30 },
-  ...{ request: { tags: ["it's"] }, callId: "my-id", clientStreaming: false, serverStreaming: true },
+  ...{
+    request: { tags: ["it's"] },
+    callId: "my-id",
+    clientStreaming: false,
+    serverStreaming: true,
+  },
 };
 
 test("a snippet for grpcurl quotes for the shell", () => {
@@ -92,7 +143,10 @@ test("a snippet for grpcurl quotes for the shell", () => {
   assert.ok(words.includes(`-d '{"tags":["it'\\''s"]}'`), words);
   assert.ok(words.startsWith("grpcurl -plaintext -max-time 30 -H 'forebay-call-id: my-id'"), words);
   const closed = grpcurl(CALL, { ...open, isSecure: true, knowsCallers: true });
-  assert.ok(!closed.includes("-plaintext") && closed.includes('"authorization: Bearer $TOKEN"'), closed);
+  assert.ok(
+    !closed.includes("-plaintext") && closed.includes('"authorization: Bearer $TOKEN"'),
+    closed,
+  );
 });
 
 test("a snippet for Python imports what protoc makes of the file", () => {

@@ -4,7 +4,16 @@ import { CallsView } from "./calls.js";
 import { FleetView } from "./fleet.js";
 import { MethodView, MethodsView } from "./methods.js";
 import { OverviewView } from "./overview.js";
-import { config, identify, identityError, linkTo, me, place, readConfig, useToken } from "./session.js";
+import {
+  config,
+  identify,
+  identityError,
+  linkTo,
+  me,
+  place,
+  readConfig,
+  useToken,
+} from "./session.js";
 import { Failure, announcement, html, render, useEffect, useRef, useSignal } from "./ui.js";
 
 const VIEWS = {
@@ -44,10 +53,12 @@ function Page() {
       <${Identity} />
     </header>
     <main id="main" ref=${main}>
-      ${me.value
-        ? html`<${known.of} key=${view + (values.name ?? "")} values=${values} />`
-        : html`<h1 tabindex="-1">Forebay</h1>
-            <${Failure} error=${identityError.value} />`}
+      ${
+        me.value
+          ? html`<${known.of} key=${view + (values.name ?? "")} values=${values} />`
+          : html`<h1 tabindex="-1">Forebay</h1>
+              <${Failure} error=${identityError.value} />`
+      }
     </main>
     <p class="unseen" role="status" aria-live="polite">${announcement.value}</p>
   `;

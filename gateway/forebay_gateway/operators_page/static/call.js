@@ -1,7 +1,18 @@
 // One call: its timeline, what the ledger knows of it, its items as they come, its error.
 import { ACTIONS, act } from "./call_actions.js";
 import { Confirmation } from "./confirm.js";
-import { CODES, bytes, count, duration, idOf, isAre, json, millis, stateOf, time } from "./format.js";
+import {
+  CODES,
+  bytes,
+  count,
+  duration,
+  idOf,
+  isAre,
+  json,
+  millis,
+  stateOf,
+  time,
+} from "./format.js";
 import { items, operations } from "./rpc.js";
 import { linkTo, mayCancel, mayDelete } from "./session.js";
 import { Failure, announcement, html, useEffect, useLoaded, useSignal } from "./ui.js";
@@ -33,15 +44,17 @@ export function CallView({ values: { name = "" } }) {
   return html`
     <h1 tabindex="-1">Call <span class="id">${idOf(name)}</span></h1>
     <${Failure} error=${state.value.error ?? problem.value} />
-    ${call &&
-    html`
-      <${Actions} call=${call} run=${run} />
-      <${Timeline} metadata=${call.metadata ?? {}} />
-      ${call.error && html`<${CallError} error=${call.error} />`}
-      <${Facts} call=${call} />
-      ${call.metadata?.progress && !call.done && html`<${Part} title="Progress" value=${call.metadata.progress} />`}
-      <${Items} key=${name} name=${name} expected=${Number(call.metadata?.itemCount ?? 0)} />
-    `}
+    ${
+      call &&
+      html`
+        <${Actions} call=${call} run=${run} />
+        <${Timeline} metadata=${call.metadata ?? {}} />
+        ${call.error && html`<${CallError} error=${call.error} />`}
+        <${Facts} call=${call} />
+        ${call.metadata?.progress && !call.done && html`<${Part} title="Progress" value=${call.metadata.progress} />`}
+        <${Items} key=${name} name=${name} expected=${Number(call.metadata?.itemCount ?? 0)} />
+      `
+    }
     <${Confirmation} />
   `;
 }
@@ -77,10 +90,11 @@ function Timeline({ metadata }) {
     </p>
     <ol class="timeline">
       ${events.map(
-        ([what, at]) => html`<li>
-          <span>${what}</span> <time datetime=${at}>${time(at)}</time>
-          <span class="soft">+${duration((millis(at) - start) / 1000)}</span>
-        </li>`,
+        ([what, at]) =>
+          html`<li>
+            <span>${what}</span> <time datetime=${at}>${time(at)}</time>
+            <span class="soft">+${duration((millis(at) - start) / 1000)}</span>
+          </li>`,
       )}
       ${!metadata.finishTime && html`<li><span>${stateOf(metadata)}</span> for ${duration((end - start) / 1000)}</li>`}
     </ol>
@@ -107,9 +121,19 @@ function Facts({ call }) {
   return html`<section aria-labelledby="facts">
     <h2 id="facts">Record</h2>
     <dl class="facts">
-      ${facts.map(([term, value]) => html`<div><dt>${term}</dt><dd>${value}</dd></div>`)}
+      ${facts.map(
+        ([term, value]) =>
+          html`<div>
+            <dt>${term}</dt>
+            <dd>${value}</dd>
+          </div>`,
+      )}
       ${(metadata.requestMetadata ?? []).map(
-        (entry) => html`<div><dt>metadata ${entry.key}</dt><dd>${readable(entry)}</dd></div>`,
+        (entry) =>
+          html`<div>
+            <dt>metadata ${entry.key}</dt>
+            <dd>${readable(entry)}</dd>
+          </div>`,
       )}
     </dl>
   </section>`;
@@ -129,10 +153,11 @@ function CallError({ error }) {
   </section>`;
 }
 
-const Part = ({ title, value }) => html`<section aria-label=${title}>
-  <h2>${title}</h2>
-  <pre tabindex="0">${json(value, MOST_CHARACTERS)}</pre>
-</section>`;
+const Part = ({ title, value }) =>
+  html`<section aria-label=${title}>
+    <h2>${title}</h2>
+    <pre tabindex="0">${json(value, MOST_CHARACTERS)}</pre>
+  </section>`;
 
 /** The latest items, followed to the end of the call. */
 function Items({ name, expected }) {
@@ -157,18 +182,24 @@ function Items({ name, expected }) {
     ${skipped > 0 && html`<p class="soft">The first ${count(skipped)} are not shown; \`forebay logs\` prints all.</p>`}
     <ol class="items" aria-live="off">
       ${shown.map(
-        ({ ordinal, item }) => html`<li key=${ordinal}>
-          <span class="soft">${ordinal}</span>
-          <pre tabindex="0">${json(item, MOST_CHARACTERS)}</pre>
-        </li>`,
+        ({ ordinal, item }) =>
+          html`<li key=${ordinal}>
+            <span class="soft">${ordinal}</span>
+            <pre tabindex="0">${json(item, MOST_CHARACTERS)}</pre>
+          </li>`,
       )}
     </ol>
-    <p class="soft">${isOver.value ? `${shown.length ? "No more items" : "No items"}.` : "Waiting for items."}</p>
+    <p class="soft">
+      ${isOver.value ? `${shown.length ? "No more items" : "No items"}.` : "Waiting for items."}
+    </p>
   </section>`;
 }
 
 async function follow(name, first, signal, listed) {
-  for await (const { ordinal = "0", item } of items({ name, first: String(first), follow: true }, { signal })) {
+  for await (const { ordinal = "0", item } of items(
+    { name, first: String(first), follow: true },
+    { signal },
+  )) {
     listed.value = [...listed.value, { ordinal: Number(ordinal), item }].slice(-MOST_ITEMS);
   }
 }

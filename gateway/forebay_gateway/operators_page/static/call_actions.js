@@ -19,9 +19,12 @@ export async function act(kind, chosen) {
   const calls = chosen.filter(fits);
   const left = chosen.length - calls.length;
   const which = calls.length === 1 ? `call ${idOf(calls[0].name)}` : isAre(calls.length, "call");
-  const rest = left ? ` ${isAre(left, "selected call")} ${left === 1 ? "is" : "are"} left as it is.` : "";
+  const rest = left
+    ? ` ${isAre(left, "selected call")} ${left === 1 ? "is" : "are"} left as it is.`
+    : "";
   const warning = kind === "delete" ? " Whoever still reads their items gets DATA_LOSS." : "";
-  if (!(await confirmed(`${verb} ${which}?${warning}${rest}`, `${verb} ${calls.length}`))) return undefined;
+  if (!(await confirmed(`${verb} ${which}?${warning}${rest}`, `${verb} ${calls.length}`)))
+    return undefined;
   const failed = [];
   const waiting = [...calls];
   const work = async () => {

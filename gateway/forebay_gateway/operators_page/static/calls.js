@@ -2,7 +2,17 @@
 import { ACTIONS, act } from "./call_actions.js";
 import { Confirmation } from "./confirm.js";
 import { FIELDS, STATES, filterText } from "./filters.js";
-import { bytes, count, duration, idOf, isAre, millis, shortMethod, stateOf, time } from "./format.js";
+import {
+  bytes,
+  count,
+  duration,
+  idOf,
+  isAre,
+  millis,
+  shortMethod,
+  stateOf,
+  time,
+} from "./format.js";
 import { calls, operations } from "./rpc.js";
 import { collection, linkTo, mayCancel, mayDelete, seesTenants } from "./session.js";
 import { Failure, Table, announcement, html, useEffect, useLoaded, useSignal } from "./ui.js";
@@ -21,7 +31,11 @@ export function CallsView({ values }) {
   const tokens = turned.value.filter === filter ? turned.value.tokens : [""];
   const token = tokens.at(-1);
   const key = JSON.stringify([filter, token, collection.value]);
-  const [state, reload] = useLoaded((signal) => readPage(filter, token, signal), token ? 0 : EVERY_MS, key);
+  const [state, reload] = useLoaded(
+    (signal) => readPage(filter, token, signal),
+    token ? 0 : EVERY_MS,
+    key,
+  );
   const listed = state.value.data?.operations ?? [];
   const selected = listed.filter((call) => chosen.value.has(call.name));
 
@@ -48,15 +62,27 @@ export function CallsView({ values }) {
     <${Filters} values=${values} />
     <${Failure} error=${state.value.error} />
     ${failures.value.map(
-      ({ call, error }) => html`<p class="failure" role="alert">
-        ${idOf(call.name)}: <strong>${error.code}</strong> ${error.message}
-      </p>`,
+      ({ call, error }) =>
+        html`<p class="failure" role="alert">
+          ${idOf(call.name)}: <strong>${error.code}</strong> ${error.message}
+        </p>`,
     )}
     <${Toolbar} selected=${selected} run=${run} />
-    <${List} calls=${listed} isLoading=${!state.value.data && !state.value.error} chosen=${chosen.value} choose=${choose} />
+    <${List}
+      calls=${listed}
+      isLoading=${!state.value.data && !state.value.error}
+      chosen=${chosen.value}
+      choose=${choose}
+    />
     <nav class="paging" aria-label="Pages">
-      <button type="button" disabled=${tokens.length === 1} onClick=${() => turn([""])}>Newest</button>
-      <button type="button" disabled=${tokens.length === 1} onClick=${() => turn(tokens.slice(0, -1))}>
+      <button type="button" disabled=${tokens.length === 1} onClick=${() => turn([""])}>
+        Newest
+      </button>
+      <button
+        type="button"
+        disabled=${tokens.length === 1}
+        onClick=${() => turn(tokens.slice(0, -1))}
+      >
         Newer
       </button>
       <button
@@ -66,7 +92,10 @@ export function CallsView({ values }) {
       >
         Older
       </button>
-      <span>Page ${tokens.length}${state.value.data?.isPartial ? ", more may match further on" : ""}</span>
+      <span
+        >Page
+        ${tokens.length}${state.value.data?.isPartial ? ", more may match further on" : ""}</span
+      >
     </nav>
     <${Confirmation} />
   `;
@@ -75,7 +104,11 @@ export function CallsView({ values }) {
 async function readPage(filter, pageToken, signal) {
   const found = { operations: [], nextPageToken: pageToken, isPartial: false };
   for (let rpc = 0; rpc < MOST_RPCS; rpc += 1) {
-    const request = { name: collection.value, filter, pageSize: PAGE_SIZE - found.operations.length };
+    const request = {
+      name: collection.value,
+      filter,
+      pageSize: PAGE_SIZE - found.operations.length,
+    };
     if (found.nextPageToken) request.pageToken = found.nextPageToken;
     const page = await operations("ListOperations", request, { signal });
     found.operations.push(...(page.operations ?? []));
@@ -97,7 +130,10 @@ function Filters({ values }) {
   const methods = known.value.data ?? [];
   const submit = (event) => {
     event.preventDefault();
-    location.hash = linkTo("calls", Object.fromEntries(FIELDS.map((field) => [field, draft.value[field]])));
+    location.hash = linkTo(
+      "calls",
+      Object.fromEntries(FIELDS.map((field) => [field, draft.value[field]])),
+    );
   };
   const bound = (field) => ({
     value: draft.value[field] ?? "",
@@ -117,8 +153,9 @@ function Filters({ values }) {
         ${STATES.map((state) => html`<option value=${state}>${state}</option>`)}
       </select>
     </label>
-    ${text("method", "Method", "methods")} ${text("queue", "Queue", "queues")} ${text("worker", "Worker")}
-    ${text("reason", "Reason")} ${seesTenants.value && text("tenant", "Tenant")} ${text("id", "Id contains")}
+    ${text("method", "Method", "methods")} ${text("queue", "Queue", "queues")}
+    ${text("worker", "Worker")} ${text("reason", "Reason")}
+    ${seesTenants.value && text("tenant", "Tenant")} ${text("id", "Id contains")}
     ${moment("since", "Since")} ${moment("until", "Until")}
     <datalist id="methods">${methods.map((one) => html`<option value=${one.name} />`)}</datalist>
     <datalist id="queues">
@@ -155,11 +192,22 @@ function List({ calls: listed, isLoading, chosen, choose }) {
   const head = [
     ...(selects ? [[all]] : []),
     ...[["Id"], ["Method"], ["State"], ["Accepted", "wide"], ["Ran", "number"]],
-    ...[["Attempt", "number wide"], ["Items", "number wide"], ["Note", "wide"]],
+    ...[
+      ["Attempt", "number wide"],
+      ["Items", "number wide"],
+      ["Note", "wide"],
+    ],
   ];
   return html`<${Table} label="Calls" head=${head} empty=${isLoading ? "loading" : "no calls"}>
     ${listed.map(
-      (call) => html`<${Row} key=${call.name} call=${call} selects=${selects} isChosen=${chosen.has(call.name)} choose=${choose} />`,
+      (call) =>
+        html`<${Row}
+          key=${call.name}
+          call=${call}
+          selects=${selects}
+          isChosen=${chosen.has(call.name)}
+          choose=${choose}
+        />`,
     )}
   <//>`;
 }
@@ -168,15 +216,17 @@ function Row({ call, selects, isChosen, choose }) {
   const metadata = call.metadata ?? {};
   const state = stateOf(metadata);
   return html`<tr class=${isChosen ? "chosen" : ""}>
-    ${selects &&
-    html`<td>
-      <input
-        type="checkbox"
-        aria-label=${`Select ${idOf(call.name)}`}
-        checked=${isChosen}
-        onChange=${(event) => choose([call.name], event.target.checked)}
-      />
-    </td>`}
+    ${
+      selects &&
+      html`<td>
+        <input
+          type="checkbox"
+          aria-label=${`Select ${idOf(call.name)}`}
+          checked=${isChosen}
+          onChange=${(event) => choose([call.name], event.target.checked)}
+        />
+      </td>`
+    }
     <td><a class="id" href=${linkTo("call", { name: call.name })}>${idOf(call.name)}</a></td>
     <td title=${metadata.method}>${shortMethod(metadata.method)}</td>
     <td><span class=${`state ${state}`}>${state}</span></td>

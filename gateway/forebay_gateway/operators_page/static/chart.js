@@ -15,7 +15,8 @@ export function Chart({ title, times, series, shown }) {
   const latest = useRef(data);
   latest.current = data;
   useEffect(() => {
-    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const colour = (name) =>
+      getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 } };
     const element = place.current;
     const width = () => Math.max(200, element.clientWidth);
@@ -25,7 +26,10 @@ export function Chart({ title, times, series, shown }) {
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high, 1e-3) * 1.1] } },
+        scales: {
+          x: { time: true },
+          y: { range: (_, low, high) => [0, Math.max(high, 1e-3) * 1.1] },
+        },
         axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => shown(tick)) }],
         series: [
           {},
@@ -47,14 +51,21 @@ export function Chart({ title, times, series, shown }) {
   }, [scheme.value, series.map((one) => one.name).join()]);
   useEffect(() => plot.current?.setData(data), [times.at(-1), times.length]);
   const now = (one) => one.values.at(-1) ?? undefined;
-  const words = series.map((one) => `${one.name}: ${now(one) === undefined ? "–" : shown(now(one))}`);
+  const words = series.map(
+    (one) => `${one.name}: ${now(one) === undefined ? "–" : shown(now(one))}`,
+  );
   return html`<figure class="chart">
     <figcaption>
       <span class="title">${title}</span>
       ${series.map(
-        (one, index) => html`<span class="key"><i class=${one.colour.slice(2)}></i>${words[index]}</span>`,
+        (one, index) =>
+          html`<span class="key"><i class=${one.colour.slice(2)}></i>${words[index]}</span>`,
       )}
     </figcaption>
-    <div ref=${place} role="img" aria-label=${`${title}, the last hour; now ${words.join(", ")}`}></div>
+    <div
+      ref=${place}
+      role="img"
+      aria-label=${`${title}, the last hour; now ${words.join(", ")}`}
+    ></div>
   </figure>`;
 }

@@ -31,7 +31,11 @@ const WELL_KNOWN = {
 export function readTypes(files) {
   const messages = new Map();
   const enums = new Map();
-  const readEnum = (one, scope) => enums.set(`${scope}.${one.name}`, (one.value ?? []).map((v) => v.name));
+  const readEnum = (one, scope) =>
+    enums.set(
+      `${scope}.${one.name}`,
+      (one.value ?? []).map((v) => v.name),
+    );
   const readMessage = (one, scope) => {
     const name = `${scope}.${one.name}`;
     messages.set(name, one);

@@ -39,28 +39,50 @@ export function Explorer({ name, description }) {
   return html`<section aria-labelledby="explorer">
     <h2 id="explorer">Try it</h2>
     <p class="soft">
-      ${clientStreaming ? "stream of " : ""}${requestType} → ${serverStreaming ? "stream of " : ""}${responseType}
+      ${clientStreaming ? "stream of " : ""}${requestType} →
+      ${serverStreaming ? "stream of " : ""}${responseType}
     </p>
     <form class="explorer" onSubmit=${submit}>
       <fieldset>
         <legend>Request</legend>
         <label class="inline">
-          <input type="checkbox" checked=${asJson.value} onChange=${(event) => (asJson.value = event.target.checked)} />
+          <input
+            type="checkbox"
+            checked=${asJson.value}
+            onChange=${(event) => (asJson.value = event.target.checked)}
+          />
           edit as JSON
         </label>
-        ${asJson.value
-          ? html`<${JsonEditor} request=${request} />`
-          : html`<${MessageForm} types=${types} type=${`.${requestType}`} value=${request.value} onChange=${(next) => (request.value = next)} />`}
+        ${
+          asJson.value
+            ? html`<${JsonEditor} request=${request} />`
+            : html`<${MessageForm}
+                types=${types}
+                type=${`.${requestType}`}
+                value=${request.value}
+                onChange=${(next) => (request.value = next)}
+              />`
+        }
       </fieldset>
       <fieldset>
         <legend>Call</legend>
         <label>
           Deadline in seconds
-          <input type="number" min="1" max="3600" value=${seconds.value} onInput=${(event) => (seconds.value = Number(event.target.value) || 30)} />
+          <input
+            type="number"
+            min="1"
+            max="3600"
+            value=${seconds.value}
+            onInput=${(event) => (seconds.value = Number(event.target.value) || 30)}
+          />
         </label>
         <label>
           Call id (empty: a new one)
-          <input value=${callId.value} autocomplete="off" onInput=${(event) => (callId.value = event.target.value.trim())} />
+          <input
+            value=${callId.value}
+            autocomplete="off"
+            onInput=${(event) => (callId.value = event.target.value.trim())}
+          />
         </label>
       </fieldset>
       <${Send} clientStreaming=${clientStreaming} name=${name} run=${run} />
@@ -73,7 +95,8 @@ export function Explorer({ name, description }) {
 
 function Send({ clientStreaming, name, run }) {
   if (!mayChange.value) return html`<p>This page is read-only: it makes no calls.</p>`;
-  if (clientStreaming) return html`<p>Browsers can't send a stream of requests: take one of the snippets below.</p>`;
+  if (clientStreaming)
+    return html`<p>Browsers can't send a stream of requests: take one of the snippets below.</p>`;
   if (!(me.value?.methods ?? []).includes(name)) return html`<p>You may not call this method.</p>`;
   return html`<div class="toolbar">
     <button type="submit" disabled=${run.isRunning.value}>Call</button>
@@ -118,8 +141,18 @@ function useRun() {
     left.current = own;
     const headers = { "connect-timeout-ms": String(call.seconds * 1000) };
     if (call.callId) headers["forebay-call-id"] = call.callId;
-    const options = { signal: own.signal, headers, onHead: (head) => (callId.value = head.get("forebay-call-id") ?? "") };
-    [answers.value, total.value, error.value, callId.value, isRunning.value] = [[], 0, undefined, "", true];
+    const options = {
+      signal: own.signal,
+      headers,
+      onHead: (head) => (callId.value = head.get("forebay-call-id") ?? ""),
+    };
+    [answers.value, total.value, error.value, callId.value, isRunning.value] = [
+      [],
+      0,
+      undefined,
+      "",
+      true,
+    ];
     try {
       if (isStream) for await (const answer of stream(path, call.request, options)) add(answer);
       else add(await unary(path, call.request, options));
@@ -142,14 +175,17 @@ function Answers({ run: { answers, total, error, isRunning, callId } }) {
     ${id && html`<p>Call <a class="id" href=${linkTo("call", { name })}>${id}</a></p>`}
     <ol class="items">
       ${answers.value.map(
-        ({ ordinal, answer }) => html`<li key=${ordinal}>
-          <span class="soft">${ordinal}</span>
-          <pre tabindex="0">${json(answer, MOST_CHARACTERS)}</pre>
-        </li>`,
+        ({ ordinal, answer }) =>
+          html`<li key=${ordinal}>
+            <span class="soft">${ordinal}</span>
+            <pre tabindex="0">${json(answer, MOST_CHARACTERS)}</pre>
+          </li>`,
       )}
     </ol>
     <${Failure} error=${error.value} />
     ${error.value?.details?.map((detail) => html`<pre tabindex="0">${json(detail.debug ?? detail, MOST_CHARACTERS)}</pre>`)}
-    <p class="soft" role="status">${isRunning.value ? "The call runs." : `The call has ended after ${isAre(total.value, "answer")}.`}</p>
+    <p class="soft" role="status">
+      ${isRunning.value ? "The call runs." : `The call has ended after ${isAre(total.value, "answer")}.`}
+    </p>
   </section>`;
 }

@@ -1,12 +1,25 @@
 // What the list of calls is filtered by, and its text in the language of ListOperations. Pure.
 
-export const STATES = ["RECEIVING", "QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"];
+export const STATES = [
+  "RECEIVING",
+  "QUEUED",
+  "RUNNING",
+  "SUCCEEDED",
+  "FAILED",
+  "CANCELLED",
+  "EXPIRED",
+];
 
 /** The fields of the form, and how each becomes a comparison. */
 const COMPARISONS = {
   state: (value) =>
-    value === "ACTIVE" ? "done = false" : value === "ENDED" ? "done = true" : `state = ${quoted(value)}`,
-  method: (value) => `method = ${quoted(value.includes(".") || value.includes("*") ? value : `*.${value}`)}`,
+    value === "ACTIVE"
+      ? "done = false"
+      : value === "ENDED"
+        ? "done = true"
+        : `state = ${quoted(value)}`,
+  method: (value) =>
+    `method = ${quoted(value.includes(".") || value.includes("*") ? value : `*.${value}`)}`,
   queue: (value) => `queue = ${quoted(value)}`,
   worker: (value) => `worker = ${quoted(`*${value}*`)}`,
   reason: (value) => `reason = ${quoted(value)}`,

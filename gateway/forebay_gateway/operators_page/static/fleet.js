@@ -27,42 +27,63 @@ export function FleetView() {
 function Queues({ queues }) {
   const head = [
     ...[["Queue"], ["Depth", "number"], ["Waiting", "number"], ["Oldest wait", "number"]],
-    ...[["Expected wait", "number wide"], ["Begun a second", "number wide"], ["Workers", "number"]],
-    ...[["Slots busy", "number"], ["Methods", "wide"]],
+    ...[
+      ["Expected wait", "number wide"],
+      ["Begun a second", "number wide"],
+      ["Workers", "number"],
+    ],
+    ...[
+      ["Slots busy", "number"],
+      ["Methods", "wide"],
+    ],
   ];
   return html`<${Table} label="Queues" head=${head}>
     ${queues.map(
-      (queue) => html`<tr key=${queue.name}>
-        <td>${mayRead.value ? html`<a href=${linkTo("calls", { queue: queue.name })}>${queue.name}</a>` : queue.name}</td>
-        <td class="number">${count(queue.depth)}</td>
-        <td class="number">${count(queue.waitingCalls)}</td>
-        <td class="number">${duration(seconds(queue.oldestWait))}</td>
-        <td class="number wide">${duration(seconds(queue.expectedWait))}</td>
-        <td class="number wide">${rate(queue.begunPerSecond ?? 0)}</td>
-        <td class=${`number ${queue.consumers ? "" : "bad"}`}>${queue.consumers ?? 0}</td>
-        <td class="number">${queue.busySlots ?? 0} of ${queue.slots ?? 0}</td>
-        <td class="wide text">${(queue.methods ?? []).map(shortMethod).join(", ")}</td>
-      </tr>`,
+      (queue) =>
+        html`<tr key=${queue.name}>
+          <td>
+            ${mayRead.value ? html`<a href=${linkTo("calls", { queue: queue.name })}>${queue.name}</a>` : queue.name}
+          </td>
+          <td class="number">${count(queue.depth)}</td>
+          <td class="number">${count(queue.waitingCalls)}</td>
+          <td class="number">${duration(seconds(queue.oldestWait))}</td>
+          <td class="number wide">${duration(seconds(queue.expectedWait))}</td>
+          <td class="number wide">${rate(queue.begunPerSecond ?? 0)}</td>
+          <td class=${`number ${queue.consumers ? "" : "bad"}`}>${queue.consumers ?? 0}</td>
+          <td class="number">${queue.busySlots ?? 0} of ${queue.slots ?? 0}</td>
+          <td class="wide text">${(queue.methods ?? []).map(shortMethod).join(", ")}</td>
+        </tr>`,
     )}
   <//>`;
 }
 
 function Workers({ workers = [], readTime }) {
   const head = [
-    ...[["Worker"], ["Queues"], ["Slots busy", "number"], ["Last seen", "number"], ["Pool", "wide"]],
+    ...[
+      ["Worker"],
+      ["Queues"],
+      ["Slots busy", "number"],
+      ["Last seen", "number"],
+      ["Pool", "wide"],
+    ],
     ...[["Version", "wide"], ["Runs"]],
   ];
   return html`<${Table} label="Workers" head=${head} empty="no live worker">
     ${workers.map(
-      (worker) => html`<tr key=${worker.name}>
-        <td class="text">${worker.name}</td>
-        <td class="text">${(worker.queues ?? []).join(", ")}</td>
-        <td class="number">${worker.busySlots ?? 0} of ${worker.slots ?? 0}</td>
-        <td class="number" title=${time(worker.seenTime)}>${since(worker.seenTime, readTime)} ago</td>
-        <td class="wide">${worker.pool}</td>
-        <td class="wide">${worker.version}</td>
-        <td>${(worker.running ?? []).map((one) => html`<${Running} one=${one} now=${readTime} />`)}</td>
-      </tr>`,
+      (worker) =>
+        html`<tr key=${worker.name}>
+          <td class="text">${worker.name}</td>
+          <td class="text">${(worker.queues ?? []).join(", ")}</td>
+          <td class="number">${worker.busySlots ?? 0} of ${worker.slots ?? 0}</td>
+          <td class="number" title=${time(worker.seenTime)}>
+            ${since(worker.seenTime, readTime)} ago
+          </td>
+          <td class="wide">${worker.pool}</td>
+          <td class="wide">${worker.version}</td>
+          <td>
+            ${(worker.running ?? []).map((one) => html`<${Running} one=${one} now=${readTime} />`)}
+          </td>
+        </tr>`,
     )}
   <//>`;
 }

@@ -12,15 +12,23 @@ export function duration(s) {
   if (s < 0) s = 0;
   if (s < 1) return `${Number((s * 1000).toPrecision(2))} ms`;
   if (s < 60) return `${Number(s.toPrecision(s < 10 ? 2 : 3))} s`;
-  for (const [size, unit, part, below] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"]]) {
-    if (s >= size) return `${Math.floor(s / size)} ${unit} ${Math.floor((s % size) / part)} ${below}`;
+  for (const [size, unit, part, below] of [
+    [86400, "d", 3600, "h"],
+    [3600, "h", 60, "min"],
+  ]) {
+    if (s >= size)
+      return `${Math.floor(s / size)} ${unit} ${Math.floor((s % size) / part)} ${below}`;
   }
   return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
 }
 
 export function bytes(count) {
   const value = Number(count ?? 0);
-  for (const [size, unit] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
+  for (const [size, unit] of [
+    [2 ** 30, "GiB"],
+    [2 ** 20, "MiB"],
+    [2 ** 10, "KiB"],
+  ]) {
     if (value >= size) return `${(value / size).toFixed(1)} ${unit}`;
   }
   return `${value} B`;
@@ -49,13 +57,20 @@ export function idOf(name) {
 }
 
 export const shortMethod = (name) => (name ?? "").split(".").slice(-2).join(".");
-export const stateOf = (metadata) => (metadata?.state ?? "").replace("CALL_STATE_", "") || "UNKNOWN";
+export const stateOf = (metadata) =>
+  (metadata?.state ?? "").replace("CALL_STATE_", "") || "UNKNOWN";
 export const isAre = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 /** The names of gRPC's codes, by their numbers. */
 export const CODES = [
   ...["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"],
-  ...["ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED"],
+  ...[
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+  ],
   ...["OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"],
 ];
 

@@ -1,6 +1,16 @@
 // The last hour at a glance, what is wrong, and which errors there were.
 import { Chart } from "./chart.js";
-import { CODES, count, duration, idOf, millis, rate, seconds, shortMethod, time } from "./format.js";
+import {
+  CODES,
+  count,
+  duration,
+  idOf,
+  millis,
+  rate,
+  seconds,
+  shortMethod,
+  time,
+} from "./format.js";
 import { calls } from "./rpc.js";
 import { collection, linkTo, mayRead, seesTenants } from "./session.js";
 import { Failure, Table, html, useLoaded } from "./ui.js";
@@ -35,15 +45,18 @@ function Problems({ state: { data, error } }) {
     <h2 id="problems">Problems</h2>
     <${Failure} error=${error} />
     ${data && !problems.length && html`<p class="good">Nothing is known to be wrong.</p>`}
-    ${problems.length > 0 &&
-    html`<ul class="problems">
-      ${problems.map(
-        (one) => html`<li>
-          <b>${one.subject}</b>: ${one.description}
-          <span class="fix">Fix: ${one.fix}</span>
-        </li>`,
-      )}
-    </ul>`}
+    ${
+      problems.length > 0 &&
+      html`<ul class="problems">
+        ${problems.map(
+          (one) =>
+            html`<li>
+              <b>${one.subject}</b>: ${one.description}
+              <span class="fix">Fix: ${one.fix}</span>
+            </li>`,
+        )}
+      </ul>`
+    }
   </section>`;
 }
 
@@ -55,11 +68,32 @@ function Activity({ intervals }) {
   const waits = intervals.map((one) => longest(one.queues));
   const now = intervals.at(-1);
   const charts = [
-    ["Calls a second", rate, [["calls", "--blue", per("ended")], ["errors", "--red", per("failed")]]],
-    ["Latency", duration, [["p50", "--blue", taken("p50")], ["p99", "--amber", taken("p99")]]],
+    [
+      "Calls a second",
+      rate,
+      [
+        ["calls", "--blue", per("ended")],
+        ["errors", "--red", per("failed")],
+      ],
+    ],
+    [
+      "Latency",
+      duration,
+      [
+        ["p50", "--blue", taken("p50")],
+        ["p99", "--amber", taken("p99")],
+      ],
+    ],
     ["Messages in queues", count, [["depth", "--blue", sum("depth")]]],
     ["Oldest wait", duration, [["wait", "--amber", waits]]],
-    ["Slots", count, [["busy", "--amber", sum("busySlots")], ["all", "--blue", sum("slots")]]],
+    [
+      "Slots",
+      count,
+      [
+        ["busy", "--amber", sum("busySlots")],
+        ["all", "--blue", sum("slots")],
+      ],
+    ],
   ];
   if (!now) return html`<p>The gateway has just started: there are no figures yet.</p>`;
   const busy = `${sum("busySlots").at(-1)} of ${sum("slots").at(-1)}`;
@@ -76,19 +110,24 @@ function Activity({ intervals }) {
     </dl>
     <div class="charts">
       ${charts.map(
-        ([title, shown, lines]) => html`<${Chart}
-          key=${title}
-          title=${title}
-          times=${times}
-          shown=${shown}
-          series=${lines.map(([name, colour, values]) => ({ name, colour, values }))}
-        />`,
+        ([title, shown, lines]) =>
+          html`<${Chart}
+            key=${title}
+            title=${title}
+            times=${times}
+            shown=${shown}
+            series=${lines.map(([name, colour, values]) => ({ name, colour, values }))}
+          />`,
       )}
     </div>
   </section>`;
 }
 
-const Tile = ({ name, value }) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
+const Tile = ({ name, value }) =>
+  html`<div>
+    <dt>${name}</dt>
+    <dd>${value}</dd>
+  </div>`;
 
 function Errors({ state: { data, error } }) {
   const head = [
@@ -98,25 +137,31 @@ function Errors({ state: { data, error } }) {
   return html`<section aria-labelledby="errors">
     <h2 id="errors">Errors of the last hour</h2>
     <${Failure} error=${error} />
-    ${data &&
-    html`<${Table} label="Errors" head=${head} empty="no RPC ended with an error">
-      ${(data.errors ?? []).map(
-        (one) => html`<tr key=${JSON.stringify([one.tenant, one.method, one.code, one.reason])}>
-          <td title=${one.method}>${shortMethod(one.method)}</td>
-          <td>${CODES[one.code] ?? one.code}</td>
-          <td>${one.reason}</td>
-          ${seesTenants.value && html`<td>${one.tenant}</td>`}
-          <td class="number">${count(one.count)}</td>
-          <td class="wide">${time(one.lastTime)}</td>
-          <td class="text">${one.message}</td>
-          <td>
-            ${(one.calls ?? []).map(
-              (name) => html`<a class="id" href=${linkTo("call", { name })}>${idOf(name).slice(-8)}</a> `,
-            )}
-          </td>
-        </tr>`,
-      )}
-    <//>`}
+    ${
+      data &&
+      html`<${Table} label="Errors" head=${head} empty="no RPC ended with an error">
+        ${(data.errors ?? []).map(
+          (one) =>
+            html`<tr key=${JSON.stringify([one.tenant, one.method, one.code, one.reason])}>
+              <td title=${one.method}>${shortMethod(one.method)}</td>
+              <td>${CODES[one.code] ?? one.code}</td>
+              <td>${one.reason}</td>
+              ${seesTenants.value && html`<td>${one.tenant}</td>`}
+              <td class="number">${count(one.count)}</td>
+              <td class="wide">${time(one.lastTime)}</td>
+              <td class="text">${one.message}</td>
+              <td>
+                ${(one.calls ?? []).map(
+                  (name) =>
+                    html`<a class="id" href=${linkTo("call", { name })}
+                      >${idOf(name).slice(-8)}</a
+                    > `,
+                )}
+              </td>
+            </tr>`,
+        )}
+      <//>`
+    }
   </section>`;
 }
 

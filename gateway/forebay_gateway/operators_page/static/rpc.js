@@ -10,7 +10,13 @@ const END_OF_STREAM = 2;
 const PREFIX_BYTES = 5;
 
 /** Codes that another try would get again, until something else changes. */
-const LASTING = ["invalid_argument", "not_found", "unimplemented", "permission_denied", "unauthenticated"];
+const LASTING = [
+  "invalid_argument",
+  "not_found",
+  "unimplemented",
+  "permission_denied",
+  "unauthenticated",
+];
 
 /** What an RPC ended with: Connect's name of the code, the message, and the details. */
 export class RpcError extends Error {
@@ -107,7 +113,8 @@ function joined(first, second) {
   return all;
 }
 
-export const calls = (name, request = {}, options = {}) => unary(`${CALLS}/${name}`, request, options);
+export const calls = (name, request = {}, options = {}) =>
+  unary(`${CALLS}/${name}`, request, options);
 export const operations = (name, request = {}, options = {}) =>
   unary(`${OPERATIONS}/${name}`, request, options);
 export const items = (request, options) => stream(`${CALLS}/ReadItems`, request, options);

@@ -1,6 +1,9 @@
 // The same call from a shell, and from Python. Pure.
 
-/** `call`: method, path, files, request, requestType, seconds, callId; `server`: address, isSecure, knowsCallers. */
+/**
+ * `call` has path, files, request, requestType, seconds, callId, clientStreaming, serverStreaming;
+ * `server` has address, isSecure, knowsCallers.
+ */
 export function grpcurl(call, server) {
   const words = ["grpcurl"];
   if (!server.isSecure) words.push("-plaintext");
@@ -40,7 +43,9 @@ export function python(call, server) {
     `request = json_format.Parse(${literal(JSON.stringify(call.request))}, ${requestModule}.${className}())`,
     `with ${dial} as channel:`,
     `    stub = ${module}_grpc.${service.split(".").at(-1)}Stub(channel)`,
-    ...(call.serverStreaming ? [`    for response in ${invoke}:`, "        print(response)"] : [`    print(${invoke})`]),
+    ...(call.serverStreaming
+      ? [`    for response in ${invoke}:`, "        print(response)"]
+      : [`    print(${invoke})`]),
     "",
   ].join("\n");
 }
@@ -53,7 +58,10 @@ const literal = (text) => JSON.stringify(text);
 
 /** The package and the module that protoc makes of a file; without a folder, the module is on top. */
 function moduleOf(fileName) {
-  const parts = fileName.replace(/\.proto$/, "").replaceAll("-", "_").split("/");
+  const parts = fileName
+    .replace(/\.proto$/, "")
+    .replaceAll("-", "_")
+    .split("/");
   return [parts.slice(0, -1).join(".") || ".", `${parts.at(-1)}_pb2`];
 }
 

@@ -72,12 +72,18 @@ export function Table({ label, head, children, empty }) {
   return html`<div class="scrolls" tabindex="0" role="region" aria-label=${label}>
     <table>
       <thead>
-        <tr>${head.map(([name, kind]) => html`<th scope="col" class=${kind ?? ""}>${name}</th>`)}</tr>
+        <tr>
+          ${head.map(([name, kind]) => html`<th scope="col" class=${kind ?? ""}>${name}</th>`)}
+        </tr>
       </thead>
       <tbody>
-        ${isEmpty
-          ? html`<tr><td class="empty" colspan=${head.length}>${empty ?? "none"}</td></tr>`
-          : children}
+        ${
+          isEmpty
+            ? html`<tr>
+                <td class="empty" colspan=${head.length}>${empty ?? "none"}</td>
+              </tr>`
+            : children
+        }
       </tbody>
     </table>
   </div>`;
