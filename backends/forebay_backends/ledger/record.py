@@ -19,8 +19,8 @@ _WITH_REQUESTS = _QUEUED | _RUNNING
 """The states of a call whose requests have come, or that is live."""
 _STARTING_LATER = frozenset({State.DELAYED}) | _WITH_REQUESTS
 """The active states of a call with a single request."""
-_UPLOADED = ALL - {State.DELAYED}
-"""The states of a call whose requests are a stream: it starts at once."""
+_STREAMED = frozenset({State.RECEIVING}) | _WITH_REQUESTS | ENDED
+"""The states of a call whose requests are a stream."""
 
 _TIME = ("time", "ms")
 _DURATION = ("number", "ms")
@@ -180,8 +180,8 @@ FIELDS = (
     Field("deterministic", _FLAG, ACTIVE, "gateway", "1: also after items were stored"),
     Field("item_limit_bytes", _SIZE, ALL, "gateway", "Unread items that the ledger may hold"),
     Field("window_bytes", _SIZE, ALL, "gateway", "How far a handler may run ahead of watchers"),
-    # Its requests, if they are a stream.
-    Field("request_count", _COUNT, _UPLOADED, "gateway", "Requests that were stored"),
+    # Its requests, most of it if they are a stream.
+    Field("request_count", _COUNT, _STREAMED, "gateway", "Requests that were stored"),
     Field("request_bytes", _SIZE, ALL, "gateway", "Their size; also of a unary request"),
     Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "Of a live call: `open`, `complete`"),
     Field(
