@@ -123,7 +123,7 @@ class Route(_message.Message):
     """
     on_disconnect: Global___OnDisconnect.ValueType
     """What happens to a call when its last watcher has disconnected. DETACH is not for ephemeral
-    methods. Unset: CANCEL.
+    methods. Unset: CANCEL; DETACH for a method with `google.longrunning.operation_info`.
     """
     live: _builtins.bool
     """Streaming requests only. The handler starts at the first request and gets the others as they
