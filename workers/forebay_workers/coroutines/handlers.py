@@ -11,6 +11,7 @@ from forebay.routes import Method
 from forebay_workers.coroutines.kinds import is_coroutine
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.interceptors import CallDetails, method_handler
+from forebay_workers.handler.operation_metadata import Metadata
 
 
 class CoroutineHandler:
@@ -54,6 +55,13 @@ class CoroutineHandler:
             return response
         payload = response if write is None else write(response)
         return self.method.result_class.FromString(payload)
+
+    def metadata(self, chosen: Any, metadata: Metadata) -> Metadata:
+        """Metadata of an operation, as the chosen handler writes it."""
+        write = chosen.response_serializer
+        if write is None or write is self._innermost.response_serializer:
+            return metadata
+        return Metadata(type(metadata.message).FromString(write(metadata.message)))
 
 
 def is_aio_interceptor(interceptor: object) -> bool:

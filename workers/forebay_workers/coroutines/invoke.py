@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -21,7 +21,12 @@ from forebay_workers.coroutines.context import CoroutineContext
 from forebay_workers.coroutines.handlers import CoroutineHandler
 from forebay_workers.coroutines.kinds import is_coroutine
 from forebay_workers.coroutines.requests import CheckedRequests, RequestStream
-from forebay_workers.coroutines.threads import ThreadsRequests, respond, respond_with_stream
+from forebay_workers.coroutines.threads import (
+    ThreadsRequests,
+    read_generator,
+    respond,
+    respond_with_stream,
+)
 from forebay_workers.handler.interceptors import behavior
 from forebay_workers.handler.interrupted import Aborted, Interrupted, Refused, Stopped
 from forebay_workers.handler.invoke import failure, own_outcome, refusal, serialized
@@ -128,14 +133,15 @@ class _Running:
         self._chosen = chosen = await self._handler.chosen(self._call)
         if chosen is None:
             await self._context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        if chosen.response_streaming and not self._method.server_streaming:
+        is_operation = self._method.operation is not None
+        if chosen.response_streaming and not (self._method.server_streaming or is_operation):
             raise TypeError(
                 f"an interceptor returned a handler that streams responses for "
                 f"{self._method.name}, which has one response"
             )
         function = behavior(chosen)
         argument = await self._argument(chosen, function)
-        if chosen.response_streaming:
+        if chosen.response_streaming and not is_operation:
             await self._stream(function, argument)
         else:
             await self._respond(function, argument)
@@ -154,9 +160,9 @@ class _Running:
         return request
 
     async def _respond(self, function: Callable[..., Any], argument: Any) -> None:
-        call, operation = self._call, self._method.operation
-        if operation is not None and inspect.isasyncgenfunction(function):
-            response = await self._operation(operation, function(argument, self._context))
+        call, types = self._call, self._method.operation
+        if types is not None:
+            response = await self._operation(types, function, argument)
         elif inspect.iscoroutinefunction(function):
             response = await function(argument, self._context)
         else:
@@ -165,19 +171,37 @@ class _Running:
             self._context.raise_if_over()
             await self._send(response)
 
-    async def _operation(self, types: OperationTypes, messages: AsyncGenerator[Any]) -> Any:
-        """Reports the metadata of an operation's handler; returns the response that it yields."""
+    async def _operation(
+        self, types: OperationTypes, function: Callable[..., Any], argument: Any
+    ) -> Any:
+        """Reports the metadata of an operation's handler; returns its response."""
         yielded = YieldedMessages(self._method, types)
-        try:
-            async for message in messages:
-                metadata = yielded.read(message)
-                if metadata is not None:
-                    self._context.raise_if_over()
-                    payload = serialized(self._method, metadata, self._max_message_bytes)
-                    await self._emit(metadata, payload)
-        finally:
-            await messages.aclose()
-        return yielded.response
+
+        async def read(message: Any) -> None:
+            metadata = yielded.read(message)
+            if metadata is not None:
+                await self._report(metadata)
+
+        if inspect.isasyncgenfunction(function):
+            messages = function(argument, self._context)
+            try:
+                async for message in messages:
+                    await read(message)
+            finally:
+                await messages.aclose()
+            return yielded.response()
+        if inspect.iscoroutinefunction(function):
+            return await function(argument, self._context)
+        result = await respond(function, argument, self._call)
+        if isinstance(result, Iterator):
+            return yielded.response(await read_generator(result, self._call, read))
+        return result
+
+    async def _report(self, metadata: Metadata) -> None:
+        self._context.raise_if_over()
+        metadata = self._handler.metadata(self._chosen, metadata)
+        payload = serialized(self._method, metadata, self._max_message_bytes)
+        await self._emit(metadata, payload)
 
     async def _stream(self, function: Callable[..., Any], argument: Any) -> None:
         write = self._context.write
@@ -194,6 +218,10 @@ class _Running:
             await respond_with_stream(function, argument, self._call, write)
 
     async def _write_of_handler(self, response: Any) -> None:
+        types = self._method.operation
+        if types is not None and isinstance(response, types.metadata_class):
+            await self._report(Metadata(response))
+            return
         if not self._method.server_streaming:
             raise TypeError(f"{self._method.name} has one response: return it")
         await self._send(response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -59,6 +59,30 @@ async def respond_with_stream(
             await write(response)
     finally:
         close = getattr(responses, "close", None)
+        if close is not None and call.stopped is None:  # a stopped one may still run in its thread
+            await run(close)
+
+
+async def read_generator(
+    messages: Iterator[Any], call: CoroutineCall, read: Callable[[Any], Awaitable[None]]
+) -> Any:
+    """Passes on what a generator yields, which runs in a thread; returns what it returns."""
+    run = partial(_in_thread_with, copy_context().run)
+
+    def following() -> tuple[Any, Any]:
+        try:
+            return next(messages), None
+        except StopIteration as end:
+            return _END, end.value
+
+    try:
+        while True:
+            message, returned = await run(following)
+            if message is _END:
+                return returned
+            await read(message)
+    finally:
+        close = getattr(messages, "close", None)
         if close is not None and call.stopped is None:  # a stopped one may still run in its thread
             await run(close)
 

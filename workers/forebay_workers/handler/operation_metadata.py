@@ -36,7 +36,7 @@ class YieldedMessages:
     def __init__(self, method: Method, types: OperationTypes) -> None:
         self._method = method
         self._types = types
-        self.response: Any = None
+        self._response: Any = None
 
     def read(self, message: Any) -> Metadata | None:
         """The message as metadata; None for the response.
@@ -44,18 +44,25 @@ class YieldedMessages:
         Raises TypeError for other messages, and for any after the response.
         """
         name = self._method.name
-        if self.response is not None:
+        if self._response is not None:
             raise TypeError(f"the handler of {name} yielded more after its response")
         if isinstance(message, self._types.metadata_class):
             return Metadata(message)
         if isinstance(message, self._types.response_class):
-            self.response = message
+            self._response = message
             return None
         raise TypeError(
             f"the handler of {name} yielded {type(message).__name__}, neither "
             f"{self._types.metadata_class.DESCRIPTOR.full_name} nor "
             f"{self._types.response_class.DESCRIPTOR.full_name}"
         )
+
+    def response(self, returned: Any = None) -> Any:
+        """The response of a handler that `returned` this; raises TypeError if there are two."""
+        if self._response is not None and returned is not None:
+            name = self._method.name
+            raise TypeError(f"the handler of {name} yielded its response and returned another")
+        return returned if self._response is None else self._response
 
 
 def metadata_of(
@@ -64,7 +71,7 @@ def metadata_of(
     """Yields the metadata that a handler yields, and returns its response.
 
     `result` is what the handler returned: an iterator, or the response. Raises the errors of
-    `YieldedMessages`, and TypeError for two responses.
+    `YieldedMessages`.
     """
     if not isinstance(result, Iterator):
         return result
@@ -74,8 +81,7 @@ def metadata_of(
             try:
                 message = next(result)
             except StopIteration as end:
-                returned = end.value
-                break
+                return yielded.response(end.value)
             metadata = yielded.read(message)
             if metadata is not None:
                 yield metadata
@@ -83,6 +89,3 @@ def metadata_of(
         close = getattr(result, "close", None)
         if close is not None:
             close()
-    if yielded.response is not None and returned is not None:
-        raise TypeError(f"the handler of {method.name} yielded its response and returned another")
-    return returned if yielded.response is None else yielded.response
