@@ -358,6 +358,12 @@ def test_a_gateway_does_not_start_with_bad_operations(tmp_path: Path) -> None:
         assert problem in refused.err
 
 
+def test_a_gateway_warns_if_its_operations_can_not_be_read(system: System) -> None:
+    beyond = ("--listen", "0.0.0.0:0", "--insecure")
+    with forebay_gateway(*beyond, env=system.env, cwd=ROOT) as (gateway, _):
+        gateway.wait_for(rf"{SERVICE}\.Render, .* return operations, but callers can't read them")
+
+
 def test_tenants_have_operations_of_their_own(tmp_path: Path) -> None:
     keys, tokens = [], {}
     for tenant in ("acme", "umbrella"):

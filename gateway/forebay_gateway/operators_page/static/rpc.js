@@ -115,6 +115,8 @@ function joined(first, second) {
 
 export const calls = (name, request = {}, options = {}) =>
   unary(`${CALLS}/${name}`, request, options);
+// Methods may declare the metadata of their operations; the page shows that of calls.
+const OF_CALLS = { "forebay-operation-metadata": "call" };
 export const operations = (name, request = {}, options = {}) =>
-  unary(`${OPERATIONS}/${name}`, request, options);
+  unary(`${OPERATIONS}/${name}`, request, { ...options, headers: { ...options.headers, ...OF_CALLS } });
 export const items = (request, options) => stream(`${CALLS}/ReadItems`, request, options);
