@@ -23,6 +23,7 @@ from forebay_backends.ledger.operations.attempts import (
     read_flow,
     release,
     renew,
+    report_metadata,
     send_initial_metadata,
     trim,
 )
@@ -71,6 +72,20 @@ def waiting(ledger: BlockingLedger) -> QueueBacklog:
 def unsent(ledger: BlockingLedger) -> list[tuple[CallKey, int]]:
     """The attempts whose message has not been sent yet, by call."""
     return [(call.call, call.attempt) for call in waiting(ledger).old if not call.sent_ms]
+
+
+def test_an_operation_that_reported_metadata_runs_again_and_keeps_it_meanwhile(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, deterministic=False)
+    assert ledger.run(report_metadata(record.call, 1, b"half")) is None
+    lapsed(ledger, record)
+    assert (record.state, record.fields["attempt"]) == (State.QUEUED, b"2")
+    assert record.fields["operation_metadata"] == b"half"
+    assert isinstance(ledger.run(begin(record.call, 2, OTHER_WORKER, "control")), Begun)
+    assert ledger.run(report_metadata(record.call, 1, b"late")) == Refused(Refusal.STALE)
+    assert ledger.run(report_metadata(record.call, 2, b"anew")) is None
+    assert record.fields["operation_metadata"] == b"anew"
 
 
 def test_a_call_that_was_claimed_and_not_begun_moves_under_the_same_attempt(
