@@ -69,14 +69,16 @@ ON_GRPC := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs call
 # itself, what speaks in plain text (raw HTTP/2, grpcurl, a grpc.server to compare with), and what
 # tests a gateway without identity.
 WITH_IDENTITY := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs calls_as_grpcs_aio \
-  compute health lame_duck live long_calls long_statuses operations processes resuming resuming_aio \
-  resuming_cancel resuming_uploads servicers stalled_callers call_service)) \
+  compute health lame_duck live long_calls long_statuses operation_methods operations processes \
+  resuming resuming_aio resuming_cancel resuming_uploads servicers stalled_callers call_service)) \
   $(addprefix tests/faults/test_,$(addsuffix .py,batches ephemeral_stops gateway_ending handler_exits \
   live_calls lost_workers)) \
   $(addprefix tests/contract/test_,$(addsuffix .py,calls resumption))
 WITHOUT_IDENTITY := test_metadata_goes_to_the_handler_and_back or test_credentials_are_not_stored \
   or test_calls_can_be_seen_and_ended_on_loopback_only \
-  or test_grpcurl_reads_operations_and_their_contents or grpc.server
+  or test_grpcurl_reads_operations_and_their_contents or grpc.server \
+  or test_grpcurl_reads_the_declared_messages or test_a_gateway_warns_if_its_operations \
+  or test_tenants_have_operations_of_their_own or test_a_full_queue_takes_operations_again
 
 test-variants: setup ## Run further variants of tests: other failovers, longer battles, the front grpc, identity.
 	$(PYTEST) -m variant

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from forebay.checks import NoCheck
 from forebay.compute.checks import FactorialCheck, MatMulCheck
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.errors import InvalidRequest, OutOfRange, VersionMismatch
+from forebay.routes import read_methods
 from forebay_workers.handler.version_check import checking_versions, mismatch, unreadable
+from tests.reports.v1 import reports_pb2
 from tests.unit.samples import METHODS
 
 FACTORIAL = METHODS["Factorial"]
@@ -68,3 +72,13 @@ def test_a_request_that_only_the_gateway_can_read_names_its_message() -> None:
     assert error.message.startswith(
         "the worker can't read the request as forebay.compute.v1.FactorialRequest; deploy"
     )
+
+
+def test_a_method_that_returns_an_operation_on_one_side_only_is_refused() -> None:
+    (render, *_) = read_methods([reports_pb2.DESCRIPTOR.services_by_name["ReportService"]])
+    ordinary = render.fingerprint.replace("uo-", "uu-")
+    assert mismatch(render, render.name, render.fingerprint) is None
+    for ours, theirs in ((render, ordinary), (replace(render, fingerprint=ordinary), "uo-1")):
+        found = mismatch(ours, render.name, theirs)
+        assert found is not None
+        assert "returns an operation only" in found.message
