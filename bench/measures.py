@@ -9,6 +9,7 @@ from typing import Any
 from bench import (
     alone,
     big_products,
+    caching,
     call_cpu,
     factorials,
     finished,
@@ -67,6 +68,7 @@ MEASURES = (
     Measure((26, 27), tenants.measure, tenants.FULL, tenants.QUICK),
     Measure((28,), signing.measure, signing.FULL, signing.QUICK),
     Measure((29,), web.measure, web.FULL, web.QUICK),
+    Measure((30, 31, 32), caching.measure, caching.FULL, caching.QUICK),
 )
 
 
