@@ -35,7 +35,7 @@ FRESH = [("forebay-cache-control", "no-cache")]
 
 
 @dataclass(frozen=True)
-class Site:
+class System:
     """Two gateways and a worker on one ledger."""
 
     stubs: tuple[EchoServiceStub, EchoServiceStub]
@@ -52,7 +52,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(backend: dict[str, str]) -> Iterator[Site]:
+def system(backend: dict[str, str]) -> Iterator[System]:
     env = echo_environment(**backend, FOREBAY_CACHES=json.dumps(CACHES))
     with ExitStack() as stack:
         stubs = []
@@ -60,7 +60,7 @@ def site(backend: dict[str, str]) -> Iterator[Site]:
             _, address = stack.enter_context(echo_gateway(env))
             stubs.append(EchoServiceStub(stack.enter_context(grpc.insecure_channel(address))))
         stack.enter_context(echo_worker(env))
-        yield Site((stubs[0], stubs[1]), stack.enter_context(short_folder()))
+        yield System((stubs[0], stubs[1]), stack.enter_context(short_folder()))
 
 
 def initial(call: Any) -> dict[str, str]:
@@ -76,20 +76,22 @@ def items(call: Any) -> list[EchoResponse]:
     return [item for item in call if not item.transient]
 
 
-def test_a_hundred_identical_calls_at_once_are_one_run(site: Site) -> None:
-    request, gate = site.gated()
-    calls = [site.start(request, gateway=number % 2) for number in range(100)]
+def test_a_hundred_identical_calls_at_once_are_one_run(system: System) -> None:
+    request, gate = system.gated()
+    calls = [system.start(request, gateway=number % 2) for number in range(100)]
     assert Counter(map(kind, calls)) == {"new": 1, "running": 99}
     assert len({initial(call)["forebay-call-id"] for call in calls}) == 1
     gate.touch()
     expected = [EchoResponse(text=request.text, index=index) for index in range(2)]
     assert all(items(call) == expected for call in calls)
     assert all(dict(call.trailing_metadata())["forebay-attempts"] == "1" for call in calls)
-    later = site.start(request)
+    later = system.start(request)
     assert (kind(later), items(later)) == ("finished", expected)
 
 
-def test_other_requests_have_other_runs_unless_they_differ_in_ignored_fields(site: Site) -> None:
+def test_other_requests_have_other_runs_unless_they_differ_in_ignored_fields(
+    system: System,
+) -> None:
     text = str(uuid.uuid4())
     found = []
     for request in (
@@ -97,17 +99,17 @@ def test_other_requests_have_other_runs_unless_they_differ_in_ignored_fields(sit
         EchoRequest(text=text, count=1, ballast=b"b"),
         EchoRequest(text=text, count=2),
     ):
-        call = site.start(request)
+        call = system.start(request)
         assert len(items(call)) == request.count
         found.append(kind(call))
     assert found == ["new", "finished", "new"]
-    assert kind(site.start(EchoRequest(count=1))) is None  # without the field that must be set
+    assert kind(system.start(EchoRequest(count=1))) is None  # without the field that must be set
 
 
-def test_a_caller_that_leaves_does_not_end_the_run_for_others(site: Site) -> None:
-    request, gate = site.gated()
+def test_a_caller_that_leaves_does_not_end_the_run_for_others(system: System) -> None:
+    request, gate = system.gated()
     first, same_gateway, late, other = (
-        site.start(request, gateway=gateway, timeout=timeout_s)
+        system.start(request, gateway=gateway, timeout=timeout_s)
         for gateway, timeout_s in ((0, TIMEOUT_S), (0, TIMEOUT_S), (0, 1.0), (1, TIMEOUT_S))
     )
     kinds = [kind(call) for call in (first, same_gateway, late, other)]
@@ -121,28 +123,30 @@ def test_a_caller_that_leaves_does_not_end_the_run_for_others(site: Site) -> Non
     assert len(items(other)) == 2
 
 
-def test_a_call_that_joins_as_the_last_caller_leaves_is_not_cancelled_with_it(site: Site) -> None:
-    for _ in range(30):
-        request, gate = site.gated()
-        first = site.start(request)
+def test_a_call_that_joins_as_the_last_caller_leaves_is_not_cancelled_with_it(
+    system: System,
+) -> None:
+    for _ in range(20):
+        request, gate = system.gated()
+        first = system.start(request)
         assert kind(first) == "new"
         first.cancel()
-        joining = site.start(request)
+        joining = system.start(request)
         assert kind(joining) in ("new", "running")
         gate.touch()
         assert len(items(joining)) == 2
 
 
-def test_the_run_is_cancelled_when_its_last_caller_has_left(site: Site) -> None:
-    request, _ = site.gated()
-    calls = [site.start(request, gateway=gateway) for gateway in (0, 1)]
+def test_the_run_is_cancelled_when_its_last_caller_has_left(system: System) -> None:
+    request, _ = system.gated()
+    calls = [system.start(request, gateway=gateway) for gateway in (0, 1)]
     run = {initial(call)["forebay-call-id"] for call in calls}
     assert len(run) == 1
     for call in calls:
         call.cancel()
 
     def begins_anew() -> bool:
-        call = site.start(request)
+        call = system.start(request)
         begun = kind(call) == "new"
         call.cancel()
         return begun
@@ -150,35 +154,35 @@ def test_the_run_is_cancelled_when_its_last_caller_has_left(site: Site) -> None:
     eventually(begins_anew, "the run is cancelled")
 
 
-def test_a_run_that_fails_is_not_kept(site: Site) -> None:
+def test_a_run_that_fails_is_not_kept(system: System) -> None:
     request = EchoRequest(text=str(uuid.uuid4()), count=1, status=EchoStatus(code=5))
     for gateway in (0, 1):
-        call = site.start(request, gateway=gateway)
+        call = system.start(request, gateway=gateway)
         with pytest.raises(grpc.RpcError) as caught:
             items(call)
         assert of_rpc_error(caught.value).code_name == "NOT_FOUND"
         assert kind(call) == "new"
 
 
-def test_a_caller_can_begin_a_new_run_which_replaces_the_old_one(site: Site) -> None:
-    request, gate = site.gated()
-    old = site.start(request)
+def test_a_caller_can_begin_a_new_run_which_replaces_the_old_one(system: System) -> None:
+    request, gate = system.gated()
+    old = system.start(request)
     assert kind(old) == "new"
-    new = site.start(request, gateway=1, metadata=FRESH)
+    new = system.start(request, gateway=1, metadata=FRESH)
     assert kind(new) == "new"
     assert initial(new)["forebay-call-id"] != initial(old)["forebay-call-id"]
-    joined = site.start(request)
+    joined = system.start(request)
     assert initial(joined)["forebay-call-id"] == initial(new)["forebay-call-id"]
     gate.touch()
     assert items(old) == items(new) == items(joined)
 
 
-def test_a_unary_call_shares_a_run_by_its_request_and_forwarded_metadata(site: Site) -> None:
+def test_a_unary_call_shares_a_run_by_its_request_and_forwarded_metadata(system: System) -> None:
     text = str(uuid.uuid4())
 
     def called(gateway: int, **more: Any) -> str | None:
         request = EchoRequest(text=text, ballast=uuid.uuid4().bytes)
-        response, call = site.stubs[gateway].Cached.with_call(request, timeout=TIMEOUT_S, **more)
+        response, call = system.stubs[gateway].Cached.with_call(request, timeout=TIMEOUT_S, **more)
         assert response.text == text
         return kind(call)
 
@@ -187,7 +191,7 @@ def test_a_unary_call_shares_a_run_by_its_request_and_forwarded_metadata(site: S
         *("new", "finished", "new", "finished")
     ]
     calls = [
-        site.stubs[number % 2].Cached.future(EchoRequest(text=f"{text} once"), timeout=TIMEOUT_S)
+        system.stubs[number % 2].Cached.future(EchoRequest(text=f"{text} once"), timeout=TIMEOUT_S)
         for number in range(30)
     ]
     assert {call.result().text for call in calls} == {f"{text} once"}

@@ -34,7 +34,7 @@ LIMITS = {"acme": {"queued": 1, "in_flight": 4}}
 
 
 @dataclass
-class Site:
+class System:
     """Two gateways and a worker, with two tenants and signed messages.
 
     `Steady` shares runs between tenants, `Cached` does not.
@@ -81,7 +81,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("caching")
     tenants = Tenants(folder, "acme", "umbrella")
     keys = folder / "signing.toml"
@@ -102,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             for address in (one, other)
         ]
         ledger = stack.enter_context(closing(BlockingLedger(url)))
-        yield Site(env, tenants, (stubs[0], stubs[1]), (one, other), ledger, folder)
+        yield System(env, tenants, (stubs[0], stubs[1]), (one, other), ledger, folder)
 
 
 def initial(call: Any) -> dict[str, str]:
@@ -129,141 +129,143 @@ def indices(call: Any) -> list[int]:
     return [item.index for item in call if not item.transient]
 
 
-def test_a_tenant_never_gets_the_result_of_another_one(site: Site) -> None:
+def test_a_tenant_never_gets_the_result_of_another_one(system: System) -> None:
     request = EchoRequest(text=str(uuid.uuid4()), act="say who calls")
-    known, call = site.cached(request)
+    known, call = system.cached(request)
     assert (kind(call), json.loads(known)["identities"]) == ("new", ["acme"])
-    again, call = site.cached(request)
+    again, call = system.cached(request)
     assert (kind(call), again) == ("finished", known)
-    others, call = site.cached(request, "umbrella")
+    others, call = system.cached(request, "umbrella")
     assert (kind(call), json.loads(others)["identities"]) == ("new", ["umbrella"])
 
 
-def test_a_run_of_everyone_belongs_to_nobody(site: Site) -> None:
-    request, gate = site.gated()
-    first = site.steady(request)
+def test_a_run_of_everyone_belongs_to_nobody(system: System) -> None:
+    request, gate = system.gated()
+    first = system.steady(request)
     assert kind(first) == "new"
-    other = site.steady(request, "umbrella", gateway=1)
+    other = system.steady(request, "umbrella", gateway=1)
     assert (kind(other), run_id(other)) == ("running", run_id(first))
-    record = site.record(CallKey(run_id(first)))
+    record = system.record(CallKey(run_id(first)))
     assert record[b"state"] == b"RUNNING"
     assert b"acme" not in b"".join(record.values())
     gate.touch()
     assert indices(first) == indices(other) == [0, 1]
 
 
-def test_a_run_of_everyone_is_resumed_by_its_id_with_the_same_request(site: Site) -> None:
-    request, gate = site.gated()
-    first = site.steady(request)
+def test_a_run_of_everyone_is_resumed_by_its_id_with_the_same_request(system: System) -> None:
+    request, gate = system.gated()
+    first = system.steady(request)
     name = run_id(first)
     gate.touch()
     assert indices(first) == [0, 1]
-    resumed = site.steady(
+    resumed = system.steady(
         request, "umbrella", gateway=1, forebay_call_id=name, forebay_resume_from="1"
     )
     assert indices(resumed) == [1]
-    stranger, _ = site.gated()
-    other = site.steady(stranger, "umbrella", forebay_call_id=name, forebay_resume_from="1")
+    stranger, _ = system.gated()
+    other = system.steady(stranger, "umbrella", forebay_call_id=name, forebay_resume_from="1")
     assert reason(other) == ("NOT_FOUND", "CALL_UNKNOWN")
 
 
-def test_a_call_with_an_id_of_its_own_is_recorded_under_it(site: Site) -> None:
+def test_a_call_with_an_id_of_its_own_is_recorded_under_it(system: System) -> None:
     request = EchoRequest(text=str(uuid.uuid4()))
     own = f"own-{uuid.uuid4()}"
-    _, call = site.cached(request)
+    _, call = system.cached(request)
     shared = run_id(call)
-    _, call = site.cached(request, forebay_call_id=own)
+    _, call = system.cached(request, forebay_call_id=own)
     assert (kind(call), run_id(call)) == (None, own)
     assert initial(call)["forebay-attached"] == "new"
-    assert b"cache" not in site.record(CallKey(own, "acme"))
-    _, call = site.cached(request, forebay_call_id=own)
+    assert b"cache" not in system.record(CallKey(own, "acme"))
+    _, call = system.cached(request, forebay_call_id=own)
     assert initial(call)["forebay-attached"] == "finished"
     other = f"own-{uuid.uuid4()}"
     options = {"forebay_call_id": other, "forebay_cache_control": "share"}
-    _, call = site.cached(request, **options)
+    _, call = system.cached(request, **options)
     assert (kind(call), run_id(call)) == ("finished", shared)
-    assert not site.record(CallKey(other, "acme"))
+    assert not system.record(CallKey(other, "acme"))
     # The run's own id is that of any call, also for a request in other bytes.
-    _, call = site.cached(
+    _, call = system.cached(
         EchoRequest(text=request.text, ballast=b"ignored"), forebay_call_id=shared
     )
     assert (kind(call), initial(call)["forebay-attached"]) == (None, "finished")
 
 
-def test_a_call_that_joins_counts_as_in_flight_and_not_as_waiting(site: Site) -> None:
-    holding, opened = site.gated()
+def test_a_call_that_joins_counts_as_in_flight_and_not_as_waiting(system: System) -> None:
+    holding, opened = system.gated()
     held = [
-        site.steady(EchoRequest(text=f"{holding.text} {n}", count=2, gate=holding.gate), "umbrella")
+        system.steady(
+            EchoRequest(text=f"{holding.text} {n}", count=2, gate=holding.gate), "umbrella"
+        )
         for n in range(SLOTS)
     ]
     for call in held:
         next(call)  # each slot of the worker has one
-    request, gate = site.gated()
-    waiting = [site.steady(request)]  # at the gateway that knows of the calls before it
+    request, gate = system.gated()
+    waiting = [system.steady(request)]  # at the gateway that knows of the calls before it
     assert kind(waiting[0]) == "new"
-    waiting += [site.steady(request, gateway=gateway) for gateway in (0, 1)]
+    waiting += [system.steady(request, gateway=gateway) for gateway in (0, 1)]
     assert [kind(call) for call in waiting[1:]] == ["running", "running"]
-    another, _ = site.gated()
-    assert reason(site.steady(another)) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")  # queued
-    fourth = site.steady(request)
+    another, _ = system.gated()
+    assert reason(system.steady(another)) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")  # queued
+    fourth = system.steady(request)
     assert kind(fourth) == "running"
-    assert reason(site.steady(request)) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")  # in flight
+    assert reason(system.steady(request)) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")  # in flight
     opened.touch()
     gate.touch()
     assert [indices(call) for call in (*waiting, fourth)] == [[0, 1]] * 4
 
 
-def test_an_entry_that_was_altered_is_not_used(site: Site) -> None:
-    _, call = site.cached(EchoRequest(text="secret of acme"))
+def test_an_entry_that_was_altered_is_not_used(system: System) -> None:
+    _, call = system.cached(EchoRequest(text="secret of acme"))
     secret = CallKey(run_id(call), "acme")
     request = EchoRequest(text=str(uuid.uuid4()))
-    _, call = site.cached(request, "umbrella")
+    _, call = system.cached(request, "umbrella")
     own = CallKey(run_id(call), "umbrella")
-    digest = site.record(own)[b"cache"].decode()
+    digest = system.record(own)[b"cache"].decode()
     entry = f"{own.partition}:cache:{digest}"
-    proof = cast("bytes", site.ledger.redis.get(entry)).removeprefix(str(own).encode())
+    proof = cast("bytes", system.ledger.redis.get(entry)).removeprefix(str(own).encode())
     for forged in (proof, b" "):
-        site.ledger.redis.set(entry, str(secret).encode() + forged)
-        site.ledger.redis.hset(f"{secret.partition}:call:{secret}", "cache", digest)
+        system.ledger.redis.set(entry, str(secret).encode() + forged)
+        system.ledger.redis.hset(f"{secret.partition}:call:{secret}", "cache", digest)
         if secret.partition != own.partition:  # the attacker can copy the record, too
             source, target = (
                 f"{place}:call:{secret}" for place in (secret.partition, own.partition)
             )
-            site.ledger.redis.copy(source, target, replace=True)
-        text, call = site.cached(request, "umbrella")
+            system.ledger.redis.copy(source, target, replace=True)
+        text, call = system.cached(request, "umbrella")
         assert (text, kind(call)) == (request.text, "new")
 
 
-def test_a_run_goes_on_when_the_gateway_that_began_it_is_killed(site: Site) -> None:
-    request, gate = site.gated()
-    with echo_gateway(site.env) as (gateway, address), grpc.insecure_channel(address) as channel:
-        first = site.steady(request, stub=EchoServiceStub(channel))
+def test_a_run_goes_on_when_the_gateway_that_began_it_is_killed(system: System) -> None:
+    request, gate = system.gated()
+    with echo_gateway(system.env) as (gateway, address), grpc.insecure_channel(address) as channel:
+        first = system.steady(request, stub=EchoServiceStub(channel))
         assert kind(first) == "new"
-        joined = site.steady(request, "umbrella")
+        joined = system.steady(request, "umbrella")
         assert (kind(joined), run_id(joined)) == ("running", run_id(first))
         gateway.stop(signal.SIGKILL)
         assert reason(first)[0] == "UNAVAILABLE"
     gate.touch()
     assert indices(joined) == [0, 1]
-    with echo_gateway(site.env) as (_, address), grpc.insecure_channel(address) as channel:
-        later = site.steady(request, stub=EchoServiceStub(channel))
+    with echo_gateway(system.env) as (_, address), grpc.insecure_channel(address) as channel:
+        later = system.steady(request, stub=EchoServiceStub(channel))
         assert (kind(later), run_id(later), indices(later)) == ("finished", run_id(first), [0, 1])
 
 
-def test_a_channel_resumes_a_shared_run_when_its_gateway_is_killed(site: Site) -> None:
-    request, gate = site.gated()
-    first = site.steady(request, "umbrella")
+def test_a_channel_resumes_a_shared_run_when_its_gateway_is_killed(system: System) -> None:
+    request, gate = system.gated()
+    first = system.steady(request, "umbrella")
     assert kind(first) == "new"
     with ExitStack() as stack:
-        gateway, address = stack.enter_context(echo_gateway(site.env))
-        token = site.tenants.token("acme")
+        gateway, address = stack.enter_context(echo_gateway(system.env))
+        token = system.tenants.token("acme")
         channel = stack.enter_context(forebay.channel([address], token=token))
         call = EchoServiceStub(channel).Steady(request, timeout=TIMEOUT_S)
         seen = [next(item for item in call if not item.transient).index]
         assert (kind(call), run_id(call)) == ("running", run_id(first))
         gateway.stop(signal.SIGKILL)
         command = ("forebay", "gateway", "--listen", address)
-        stack.enter_context(process(*command, env=site.env, cwd=ROOT))
+        stack.enter_context(process(*command, env=system.env, cwd=ROOT))
         gate.touch()
         seen += indices(call)
         assert seen == [0, 1]
@@ -272,10 +274,10 @@ def test_a_channel_resumes_a_shared_run_when_its_gateway_is_killed(site: Site) -
 
 
 @pytest.mark.parametrize("value", ["no-store", ""])
-def test_bad_cache_directives_are_refused(site: Site, value: str) -> None:
+def test_bad_cache_directives_are_refused(system: System, value: str) -> None:
     request = EchoRequest(text=str(uuid.uuid4()))
     with pytest.raises(grpc.RpcError) as caught:
-        site.cached(request, forebay_cache_control=value)
+        system.cached(request, forebay_cache_control=value)
     error = of_rpc_error(caught.value)
     assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
     assert "forebay-cache-control" in error.message
