@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 _FENCED = re.compile(r'^( *)```(\w+)(?: title="(.+?)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
-_SERVES = re.compile(r"^([A-Z_]+=\S+ )*(forebay (up|gateway)|celery .* worker|prometheus)\b")
+_SERVES = re.compile(r"^([A-Z_]+=\S+ )*(forebay (up|gateway)|celery .* (worker|beat)|prometheus)\b")
 _READY = {
-    "celery": r" ready\.",
+    "celery": r" ready\.|beat: Starting",
     "forebay": r"ready on \S+",
     "prometheus": "Server is ready to receive web requests",
 }

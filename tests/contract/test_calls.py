@@ -65,6 +65,15 @@ def call_id(call: grpc.Call) -> str:
     return str(dict(call.initial_metadata())["forebay-call-id"])
 
 
+def test_a_call_starts_later(stub: ComputeServiceStub) -> None:
+    began = time.monotonic()
+    metadata = [("forebay-start-after", "700ms")]
+    call = stub.Factorial(pb.FactorialRequest(n=21), timeout=TIMEOUT_S, metadata=metadata)
+    assert digits(call) == str(math.factorial(21))
+    assert time.monotonic() - began >= 0.7
+    assert dict(call.trailing_metadata())["forebay-attempts"] == "1"
+
+
 def product(responses: Iterator[pb.MatMulResponse]) -> np.ndarray:
     parts = [response for response in responses if response.WhichOneof("part") != "progress"]
     whole = b"".join(part.panel.data for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import grpc
@@ -300,3 +301,18 @@ def test_a_long_deadline_is_as_none(plain: PlainSite, timeout: str) -> None:
         reply = connection.reply()
     assert reply.headers[b"grpc-status"] == b"0"
     assert pb.Sum.FromString(reply.data[5:]).total == 3
+
+
+def test_a_task_starts_later(plain: PlainSite) -> None:
+    began = time.monotonic()
+    assert done(plain, "answer", 7, metadata=[("forebay-start-after", "1s")]) == 7
+    assert time.monotonic() - began >= 1.0
+
+
+def test_a_task_may_not_start_after_the_brokers_patience(plain: PlainSite) -> None:
+    metadata = [("forebay-start-after", "1h")]
+    late = error_of(lambda: plain.stub.Do(wish("answer"), metadata=metadata))
+    assert late.code_name == "INVALID_ARGUMENT"
+    assert "plain tasks can start at most 1500 s later" in late.message
+    passed = error_of(lambda: plain.stub.Do(wish("answer"), metadata=metadata, timeout=TIMEOUT_S))
+    assert "is after the call's deadline" in passed.message

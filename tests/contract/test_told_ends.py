@@ -16,7 +16,10 @@ from tests.told.running import ENDS, METHOD, RUNS, Told, call, left
 from tests.told.servers import ABORTS, SLEEPS
 
 pytestmark = pytest.mark.parametrize(
-    "backend", ["redis", "rabbitmq+redis"], indirect=True, scope="module"
+    "backend",
+    ["redis", pytest.param("rabbitmq+redis", marks=pytest.mark.variant)],
+    indirect=True,
+    scope="module",
 )
 
 

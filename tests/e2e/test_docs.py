@@ -146,6 +146,16 @@ def test_calls_start_later_and_a_task_is_told_of_their_ends_as_the_pages_say(
         with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
             for page in ON_DELAYS:
                 reader.read(DOCS / page)
+            started: list[str] = []
+
+            def beat_has_started_calls() -> bool:
+                listed = run("forebay", "ps", "--state", "succeeded", env=reader.env).succeeded()
+                started[:] = re.findall(r"^periodic-(\d+)\t", listed.out, re.MULTILINE)
+                return len(started) >= 2
+
+            eventually(beat_has_started_calls, "beat starts calls")
+        assert all(int(one) % 2 == 0 for one in started)
+        assert len(started) == len(set(started))
 
 
 def test_an_application_is_imported_as_the_page_says(tmp_path: Path) -> None:

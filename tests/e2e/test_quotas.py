@@ -29,9 +29,10 @@ LIMITS: dict[str, dict[str, Any]] = {
     "patient": {"queued": 3},
     "big": {"held_bytes": 300_000},
     "low": {"max_priority": 2},
+    "later": {"delayed": 2},
     "any": {"in_flight": 50},
 }
-NAMES = ("calm", "fast", "patient", "big", "low", "other")
+NAMES = ("calm", "fast", "patient", "big", "low", "later", "other")
 
 
 @dataclass
@@ -158,6 +159,23 @@ def test_a_known_id_attaches_although_the_quota_is_used_up(site: Site) -> None:
         again = tenant.start("ServerStream", ASLEEP, forebay_call_id=call_id)
         assert dict(again.initial_metadata())["forebay-attached"] == "running"
         cancel([first, again, *flood])
+
+
+def test_delayed_calls_are_counted_until_they_start(site: Site) -> None:
+    quick = EchoRequest(text="x", count=1)
+    with site.at_both("later") as (here, there):
+        soon = here.start("ServerStream", quick, forebay_start_after="2s")
+        late = there.start("ServerStream", quick, forebay_start_after="60s")
+        assert refusals([soon, late]) == []
+        for tenant in (here, there):
+            error = refusal("ServerStream", tenant.start("ServerStream", forebay_start_after="1m"))
+            assert error is not None
+            assert error.quota == "delayed"
+            assert error.message == "2 calls of this tenant may be to start later, and are"
+        assert [one.text for one in answer("ServerStream", soon)] == ["x"]
+        more = here.start("ServerStream", quick, forebay_start_after="60s")
+        assert refusal("ServerStream", more) is None
+        cancel([late, more])
 
 
 def eventually_started(tenant: Tenant, call_id: str) -> Any:
