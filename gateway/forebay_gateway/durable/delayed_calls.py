@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from forebay.errors import BackendUnavailable, QueueFull, QuotaExceeded
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
+from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker, ledger_push
@@ -57,6 +58,7 @@ class DelayedCalls:
         self._max_calls = max_calls
         self._due: dict[CallKey, tuple[float, HeldCall]] = {}
         self._asked: set[int] = set()
+        self._background_tasks = BackgroundTasks()
         self._look_now = AutoResetEvent()
         self._changed = AutoResetEvent()
         self._outage = OutageLog(
@@ -155,7 +157,8 @@ class DelayedCalls:
                 self._held.take_over(one)
             elif not self._broker.is_ledger:
                 unsent.append(one)
-        await self._send(unsent)
+        if unsent:  # a broker that does not answer must not delay other calls
+            self._background_tasks.start(self._send(unsent))
 
     def _push(self, one: HeldCall) -> Push:
         return ledger_push(self._broker, _message(one))
@@ -167,7 +170,8 @@ class DelayedCalls:
             results = await asyncio.gather(*sends, return_exceptions=True)
             sent = [one for one, result in zip(some, results, strict=True) if result is True]
             try:
-                await self._ledger.run_all([mark_resent(_unclaimed(one)) for one in sent])
+                if sent:
+                    await self._ledger.run_all([mark_resent(_unclaimed(one)) for one in sent])
                 for result in results:
                     if isinstance(result, BaseException):
                         raise result
