@@ -162,11 +162,11 @@ class _Traced:
         return 0, "None", run_s
 
     def _kwargs(self) -> dict[str, Any]:
-        body, content_type, content_encoding = self._message
+        body, content_type, encoding = self._message
         if not content_type:
             return dict(body[1])
         accept = prepare_accept_content(self._task.app.conf.accept_content)
-        _, kwargs, _ = loads(body, content_type, content_encoding, accept=accept)
+        _, kwargs, _ = loads(body, content_type, encoding or "utf-8", accept=accept)
         return dict(kwargs)
 
 

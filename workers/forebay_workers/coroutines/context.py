@@ -146,6 +146,7 @@ class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
         """The caller's tenant, subject, roles and issuer; empty where it is not known."""
         return self._call.auth_context()
 
+    # grpc.aio.server returns None, too, without a deadline.
     def time_remaining(self) -> float | None:  # type: ignore[override]
         """The seconds until the deadline; None without one."""
         return self._call.seconds_left

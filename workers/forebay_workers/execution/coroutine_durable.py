@@ -191,7 +191,8 @@ class _Emitter:
             operation = emit(context.call, context.attempt, self._ordinal, sealed)
             self._ordinal += 1
             flow = await self._run(operation)
-            context.flow.sent(len(sealed))
+            with context.changed:  # credit comes in another thread
+                context.flow.sent(len(sealed))
             if flow is not None:
                 context.on_flow(flow)
 
@@ -205,12 +206,14 @@ class _Emitter:
         while True:
             if context.stopped is not None:
                 raise Stopped
-            trimmable = context.flow.trimmable()
+            with context.changed:
+                trimmable, is_blocked = context.flow.trimmable(), context.flow.blocked
             if trimmable is not None:
                 await self._run(trim(context.call, context.attempt, *trimmable))
-                context.flow.trimmed(trimmable[1])
+                with context.changed:
+                    context.flow.trimmed(trimmable[1])
                 continue
-            if not context.flow.blocked:
+            if not is_blocked:
                 return
             await context.wait_for_change(POLL_INTERVAL_S)
             if context.flow.blocked:

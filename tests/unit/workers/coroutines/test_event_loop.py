@@ -51,6 +51,7 @@ def test_a_task_that_would_end_the_process_ends_only_itself(
     async def begin() -> None:
         task = asyncio.create_task(raises())
         await asyncio.wait([task])
+        assert isinstance(task.exception(), error)
 
     loop.run(begin())
     assert loop.run(thread_name()) == "forebay-loop"
@@ -146,4 +147,5 @@ def test_a_task_that_a_handler_made_is_named_by_its_call(caplog: pytest.LogCaptu
             await asyncio.create_task(inner())
 
     in_a_loop(handler, 0.1)
-    assert "shop.Orders.Place" in caplog.text
+    (message,) = warnings_of(caplog)
+    assert "shop.Orders.Place" in message
