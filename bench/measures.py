@@ -11,6 +11,7 @@ from bench import (
     big_products,
     caching,
     call_cpu,
+    coroutines,
     factorials,
     finished,
     gateways,
@@ -69,6 +70,7 @@ MEASURES = (
     Measure((28,), signing.measure, signing.FULL, signing.QUICK),
     Measure((29,), web.measure, web.FULL, web.QUICK),
     Measure((30, 31, 32), caching.measure, caching.FULL, caching.QUICK),
+    Measure((33, 34, 35), coroutines.measure, coroutines.FULL, coroutines.QUICK),
 )
 
 
