@@ -19,6 +19,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
@@ -165,6 +166,17 @@ def test_a_handler_that_blocks_the_loop_is_named_once(system: System) -> None:
         assert not [*system.stub.Steady(EchoRequest(act="insist", seconds=3), timeout=TIMEOUT_S)]
     pattern = r"the handler of (\S+) has blocked the event loop .* at \S+aio_worker.py:\d+ in act"
     assert re.findall(pattern, system.worker.output) == ["tests.echo.v1.EchoService.Steady"]
+
+
+@pytest.mark.variant
+def test_a_call_is_kept_while_a_handler_blocks_the_loop_for_longer_than_a_lease(
+    system: System,
+) -> None:
+    waiting = system.stub.Unary.future(EchoRequest(act="sleep", seconds=1), timeout=TIMEOUT_S)
+    call = system.stub.Detached(EchoRequest(act="insist", seconds=LEASE_S + 3), timeout=TIMEOUT_S)
+    assert not [*call]
+    for ended in (call, waiting):
+        assert dict(ended.trailing_metadata())["forebay-attempts"] == "1"
 
 
 def test_lines_that_tasks_of_a_handler_log_show_its_call(system: System) -> None:

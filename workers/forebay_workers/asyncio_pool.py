@@ -20,12 +20,14 @@ from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery import signals
+from celery.app.trace import LOG_SUCCESS
 from celery.concurrency.base import BasePool, apply_target
 from kombu.serialization import loads, prepare_accept_content
 
 from forebay_workers.runtime import process
 
 _log = logging.getLogger(__name__)
+_celerys_log = logging.getLogger("celery.app.trace")
 
 
 def _ignore(result: object) -> None:
@@ -86,7 +88,7 @@ class TaskPool(BasePool):
     def on_stop(self) -> None:
         """Waits for the tasks that run."""
         self._threads.shutdown(cancel_futures=True)
-        wait(self._running)
+        wait(list(self._running))
         self._wake.close()
 
     def on_terminate(self) -> None:
@@ -159,6 +161,8 @@ class _Traced:
             )
         run_s = time.monotonic() - began
         signals.task_success.send(sender=self._task, result=None, runtime=run_s)
+        about_run = {"name": self._task.name, "return_value": None, "runtime": run_s}
+        _celerys_log.info(LOG_SUCCESS, {"id": self._id, **about_run})
         return 0, "None", run_s
 
     def _kwargs(self) -> dict[str, Any]:

@@ -275,3 +275,52 @@ def test_initial_metadata_is_sent_once_and_before_the_first_response() -> None:
     attempt = Attempt()
     attempt.run(RESPONSES, handler, pb.FactorialRequest())
     assert len(attempt.initial) == 1
+
+
+class Span:
+    """An attempt's span that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def run(self, run: Callable[[], Any]) -> Any:
+        """Makes itself the current span."""
+        return run()
+
+    def on_item(self) -> None:
+        """Notes an item."""
+        self.noted.append("item")
+
+    def failed(self, error: BaseException) -> None:
+        """Notes the exception."""
+        self.noted.append(type(error).__name__)
+
+    def end(self, code: int | None, stopped: str | None = None) -> None:
+        """Notes the end."""
+        self.noted.append(f"end {code} {stopped}")
+
+
+async def _one_then_fails(request: Any, context: Any) -> AsyncIterator[Message]:
+    yield DIGITS[0]
+    raise ValueError("secret")
+
+
+@pytest.mark.parametrize(
+    ("handler", "noted"),
+    [
+        (_digits, ["item", "item", "end 0 None"]),
+        (_written_digits, ["item", "item", "end 0 None"]),
+        (_one_then_fails, ["item", "ValueError", f"end {code_pb2.INTERNAL} None"]),
+    ],
+)
+def test_a_span_hears_of_items_and_of_the_end(
+    handler: Callable[..., Any], noted: list[str]
+) -> None:
+    attempt, span = Attempt(), Span()
+
+    def trace() -> None:
+        attempt.call.span = span  # type: ignore[assignment]
+
+    attempt.before = trace
+    attempt.run(RESPONSES, handler, pb.FactorialRequest(n=2))
+    assert span.noted == noted
