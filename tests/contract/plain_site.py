@@ -38,6 +38,11 @@ class PlainSite:
     stub: PlainServiceStub
 
     @property
+    def web(self) -> str:
+        """The gateway's URL for browsers."""
+        return self.gateway.wait_for(r"serves browsers on (\S+)")[1]
+
+    @property
     def is_rpc(self) -> bool:
         """Whether results come through the reply queue."""
         return self.env["FOREBAY_RESULT_URL"] == "rpc://"
@@ -77,7 +82,7 @@ def plain_site(variables: dict[str, str]) -> Iterator[PlainSite]:
     env = environment(**variables)
     with (
         plain_worker(env, "--concurrency", "2") as worker,
-        forebay_gateway(env=env, cwd=ROOT) as (gateway, address),
+        forebay_gateway("--web-listen", "127.0.0.1:0", env=env, cwd=ROOT) as (gateway, address),
         grpc.insecure_channel(address) as channel,
     ):
         yield PlainSite(env, worker, gateway, address, PlainServiceStub(channel))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.request
 from typing import Any
 
 import grpc
@@ -37,6 +39,14 @@ def status_of(plain: PlainSite, what: str, value: Any = None, method: str = "Do"
 
 def test_fields_are_arguments_by_name_and_the_result_is_the_response(plain: PlainSite) -> None:
     assert plain.stub.Add(pb.AddRequest(x=2**62, y=-1), timeout=TIMEOUT_S).total == 2**62 - 1
+
+
+def test_they_are_called_from_the_web(plain: PlainSite) -> None:
+    url = f"{plain.web}/tests.plain.v1.PlainService/Add"
+    headers = {"content-type": "application/json", "connect-protocol-version": "1"}
+    request = urllib.request.Request(url, b'{"x": "5", "y": "6"}', headers)  # noqa: S310
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        assert json.loads(answer.read()) == {"total": "11"}
 
 
 def test_an_unset_optional_field_keeps_the_tasks_default(plain: PlainSite) -> None:
