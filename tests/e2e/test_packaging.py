@@ -49,6 +49,7 @@ def test_the_wheel_holds_our_four_packages_and_nothing_else(wheel: Wheel) -> Non
     assert "forebay_backends/ledger/lua/calls/accept.lua" in names
     assert "forebay/compute/v1/compute_pb2.pyi" in names
     assert "forebay/service_config.json" in names
+    assert "forebay_gateway/web/openapi/descriptions.binpb" in names
     shipped = {name for name in names if name.startswith("forebay/protos/")}
     assert shipped == {f"forebay/{proto}" for proto in contract()}
     assert "forebay_gateway/cli/new/template/Makefile.template" in names
