@@ -313,6 +313,30 @@ def test_commands_show_operations_as_calls(system: System, gate: Path) -> None:
     assert "OUT_OF_RANGE" in failed.err
 
 
+def test_a_command_that_waits_goes_on_at_another_gateway(system: System, gate: Path) -> None:
+    call_id = new_id()
+    request = operations_pb2.GetOperationRequest(name=f"operations/{call_id}")
+    with forebay_gateway(env=system.env, cwd=ROOT) as (other, address):
+        fields = [f"request_id={call_id}", "title=sales", "pages=2", f"gate={gate}"]
+        targets = ["--target", f"{address},{system.address}"]
+        command = ["forebay", "call", "Render", *fields, "--wait", *targets]
+        with process(*command, env=system.env) as waiting:
+
+            def runs() -> bool:
+                try:
+                    started = system.operations.operations_stub.GetOperation(request)
+                except grpc.RpcError:
+                    return False
+                return bool(started.metadata.value)
+
+            eventually(runs, "it waits")
+            other.popen.kill()
+            other.popen.wait()
+            gate.touch()
+            assert waiting.ended() == 0
+            assert json.loads(waiting.lines[-1]) == {"title": "sales", "pages": 2}
+
+
 def test_grpcurl_reads_the_declared_messages(system: System) -> None:
     request = json.dumps({"title": "sales", "pages": 1})
 

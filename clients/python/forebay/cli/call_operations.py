@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 import grpc
+from google.longrunning import operations_pb2
 from google.longrunning.operations_pb2 import Operation
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from rich.console import Console
 
 from forebay.cli.call_rows import error_of, metadata_of, state_of
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail, show_id
-from forebay.cli.gateway import Gateway, gateway_at
 from forebay.cli.message_json import as_dict, fraction_of, unpacked
 from forebay.cli.progress_bar import ProgressBar
 from forebay.cli.target import Target
 from forebay.deadline import Deadline
+from forebay.errors import ForebayError
+from forebay.metadata import OPERATION_METADATA
+from forebay.resume.policy import RETRY_FOR_S
+from forebay.resume.transport_errors import is_transport_error
 from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 
 TIMED_OUT = 124
 """The exit code if the call has not ended in time, as of timeout(1)."""
 
-_MAX_WAIT_PER_RPC_S = 60.0
+_PER_RPC_S = 60.0
 _PROGRESS_INTERVAL_S = 1.0
+"""For a terminal; the end is told at once."""
+_REPLY_S = 10.0
+_RETRY_S = 1.0
 
 
 def call_operation(
@@ -54,17 +63,18 @@ def call_operation(
         return
     name: str = operation.name
     try:
-        with gateway_at(target) as gateway:
-            ended = _wait(gateway, method, name, deadline)
+        ended = _wait(gateways, method, name, deadline)
+    except grpc.RpcError as error:
+        fail(of_rpc_error(error), target, name)
     except SystemExit:  # by Ctrl-C
         show_id(name)
         raise
     if not ended.done:
         click.echo(f"{name} is {state_of(ended)}, and goes on", err=True)
         raise SystemExit(TIMED_OUT)
-    error = error_of(ended)
-    if error is not None:
-        fail(error, target, name)
+    failure = error_of(ended)
+    if failure is not None:
+        fail(failure, target, name)
     response = unpacked(ended.response, (method.pool,))
     _show(ended.response if response is None else response)
 
@@ -89,20 +99,53 @@ def _start(
         fail(of_rpc_error(error), target)
 
 
-def _wait(gateway: Gateway, method: Method, name: str, deadline: Deadline) -> Operation:
-    bar = ProgressBar(Console(stderr=True), method.name.rpartition(".")[2])
-    bar.start()
-    per_rpc_s = _PROGRESS_INTERVAL_S if sys.stderr.isatty() else _MAX_WAIT_PER_RPC_S
-    try:
+def _wait(gateways: grpc.Channel, method: Method, name: str, deadline: Deadline) -> Operation:
+    """The operation when it has ended, or at the deadline.
+
+    Goes on at the next gateway if one fails. Raises `grpc.RpcError` after `RETRY_FOR_S` without an
+    answer, and for errors that do not go away.
+    """
+    stub: Any = operations_pb2.OperationsStub(gateways)
+    failing = Deadline.after(RETRY_FOR_S)
+    per_rpc_s = _PROGRESS_INTERVAL_S if sys.stderr.isatty() else _PER_RPC_S
+    with _progress_bar(method) as bar, CancelOnCtrlC() as ctrl_c:
         while True:
-            operation = gateway.wait(name, min(deadline.remaining_s(), per_rpc_s))
+            wait_s = min(deadline.remaining_s(), per_rpc_s)
+            request = operations_pb2.WaitOperationRequest(name=name, timeout=_duration(wait_s))
+            rpc = {"timeout": wait_s + _REPLY_S, "metadata": ((OPERATION_METADATA, "call"),)}
+            try:
+                operation = ctrl_c.result(stub.WaitOperation.future(request, **rpc))
+            except grpc.RpcError as error:
+                if failing.passed or not _may_go_away(of_rpc_error(error)):
+                    raise
+                ctrl_c.sleep(_RETRY_S)
+                continue
             if operation.done or deadline.passed:
                 return operation
+            failing = Deadline.after(RETRY_FOR_S)
             fraction = fraction_of(metadata_of(operation).progress, (method.pool,))
             if fraction is not None:
                 bar.update(fraction)
+
+
+def _may_go_away(error: ForebayError) -> bool:
+    return error.retry_may_help or is_transport_error(error)
+
+
+@contextmanager
+def _progress_bar(method: Method) -> Iterator[ProgressBar]:
+    bar = ProgressBar(Console(stderr=True), method.name.rpartition(".")[2])
+    bar.start()
+    try:
+        yield bar
     finally:
         bar.remove()
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration
 
 
 def _show(message: Message) -> None:
