@@ -281,7 +281,7 @@ export async function pictures(visitor, { folder, scheme, call, method, fields, 
   await take("overview");
   for (const [name, hash, text] of views) {
     await visitor.go(hash);
-    await visitor.sees(text);
+    await visitor.row(text).first().waitFor();
     await take(name);
   }
   await visitor.go(link("call", { name: call }));

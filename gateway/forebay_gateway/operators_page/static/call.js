@@ -92,7 +92,7 @@ function Timeline({ metadata }) {
       ${events.map(
         ([what, at]) =>
           html`<li>
-            <span>${what}</span> <time datetime=${at}>${time(at)}</time>
+            <span>${what}</span> <time datetime=${at}>${time(at)}</time>${" "}
             <span class="soft">+${duration((millis(at) - start) / 1000)}</span>
           </li>`,
       )}

@@ -21,6 +21,7 @@ const PAGE_SIZE = 50;
 const EVERY_MS = 2000;
 // A page may be short although more calls follow: the server bounds the work for one.
 const MOST_RPCS = 20;
+const more = ", and more may match further on";
 
 export function CallsView({ values }) {
   const turned = useSignal({ filter: "", tokens: [""] });
@@ -92,10 +93,7 @@ export function CallsView({ values }) {
       >
         Older
       </button>
-      <span
-        >Page
-        ${tokens.length}${state.value.data?.isPartial ? ", more may match further on" : ""}</span
-      >
+      <span>${`Page ${tokens.length}${state.value.data?.isPartial ? more : ""}`}</span>
     </nav>
     <${Confirmation} />
   `;

@@ -39,7 +39,7 @@ export function Explorer({ name, description }) {
   return html`<section aria-labelledby="explorer">
     <h2 id="explorer">Try it</h2>
     <p class="soft">
-      ${clientStreaming ? "stream of " : ""}${requestType} →
+      ${clientStreaming ? "stream of " : ""}${requestType} ${"→ "}
       ${serverStreaming ? "stream of " : ""}${responseType}
     </p>
     <form class="explorer" onSubmit=${submit}>
