@@ -236,6 +236,9 @@ function Row({ call, selects, isChosen, choose }) {
   </tr>`;
 }
 
+/** Celery's name of the worker: that of the process has an id at its end. */
+const nodeOf = (worker) => worker.replace(/\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "");
+
 function runTime(metadata) {
   if (!metadata.beginTime || stateOf(metadata) === "QUEUED") return "–";
   const end = millis(metadata.finishTime) ?? millis(metadata.readTime);
@@ -245,5 +248,5 @@ function runTime(metadata) {
 function note(call, metadata, state) {
   if (call.error) return `${metadata.reason ?? ""} ${call.error.message ?? ""}`.trim();
   if (state === "QUEUED") return `in ${metadata.queue}`;
-  return metadata.worker ? `on ${metadata.worker}` : "";
+  return metadata.worker ? `on ${nodeOf(metadata.worker)}` : "";
 }
