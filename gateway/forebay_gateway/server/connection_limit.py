@@ -21,9 +21,9 @@ _CHECK_INTERVAL_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-def max_connections() -> int:
-    """How many connections callers may have with this process, by its limit now."""
-    return max(_LEAST, descriptors.limit() - _RESERVED)
+def max_connections(ports: int = 1) -> int:
+    """How many connections callers may have with each of this process's ports, by its limit now."""
+    return max(_LEAST, (descriptors.limit() - _RESERVED) // ports)
 
 
 async def report_limit() -> None:

@@ -78,7 +78,8 @@ def server_tls(settings: Settings) -> ServerTls | None:
 
 def front(settings: Settings, find: FindHandler, listen: str, tls: ServerTls | None) -> Front:
     """The gRPC server of the port."""
-    limits = front_limits(settings.max_message_bytes, max_connections(), settings.max_calls)
+    connections = max_connections(1 if settings.web_listen is None else 2)
+    limits = front_limits(settings.max_message_bytes, connections, settings.max_calls)
     try:
         return make_front(
             settings.front, find, listen, limits, reuse_port=can_share_port(listen), tls=tls

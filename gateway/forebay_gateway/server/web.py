@@ -64,7 +64,7 @@ def web_listener(settings: Settings, app: App, tls: ServerTls | None) -> WebList
     listen = settings.web_listen
     if listen is None:
         raise ValueError("web_listen is not set")
-    limits = ConnectionLimits(max_connections(), settings.first_request_s + _BODY_SLACK_S)
+    limits = ConnectionLimits(max_connections(ports=2), settings.first_request_s + _BODY_SLACK_S)
     try:
         return WebListener(
             *(listen, app, limits),
