@@ -10,6 +10,7 @@ _GATEWAY = "gateway/forebay_gateway"
 _WORKERS = "workers/forebay_workers"
 _UNIT = "tests/unit"
 _ADMISSION = f"{_UNIT}/gateway/admission"
+_REST, _SSE = f"{_UNIT}/gateway/web/rest", f"{_UNIT}/gateway/web/sse"
 _IDENTITY = f"{_UNIT}/gateway/identity"
 _JWT = tuple(
     f"{_IDENTITY}/test_{name}.py" for name in ("jwt_verifier", "file_keys", "fetched_keys")
@@ -117,6 +118,14 @@ PYTHON = {
     f"{_GATEWAY}/rpc/outcomes.py": (f"{_UNIT}/gateway/rpc/test_outcomes.py",),
     f"{_GATEWAY}/rpc/policy.py": (f"{_UNIT}/gateway/rpc/test_policy.py",),
     f"{_GATEWAY}/rpc/status.py": (f"{_UNIT}/gateway/rpc/test_status.py",),
+    f"{_GATEWAY}/web/rest/bindings.py": (f"{_REST}/test_bindings.py",),
+    f"{_GATEWAY}/web/rest/field_paths.py": (f"{_REST}/test_request_message.py",),
+    f"{_GATEWAY}/web/rest/field_values.py": (f"{_REST}/test_request_message.py",),
+    f"{_GATEWAY}/web/rest/path_index.py": (f"{_REST}/test_path_index.py",),
+    f"{_GATEWAY}/web/rest/path_template.py": (f"{_REST}/test_path_template.py",),
+    f"{_GATEWAY}/web/rest/request_message.py": (f"{_REST}/test_request_message.py",),
+    f"{_GATEWAY}/web/sse/position.py": (f"{_SSE}/test_position.py",),
+    f"{_GATEWAY}/web/sse/subscription.py": (f"{_SSE}/test_subscription.py",),
     f"{_WORKERS}/compute/blocks.py": (f"{_UNIT}/workers/compute/test_blocks.py",),
     f"{_WORKERS}/compute/decimals.py": (f"{_UNIT}/workers/compute/test_decimals.py",),
     f"{_WORKERS}/handler/flow_control.py": (f"{_UNIT}/workers/handler/test_flow_control.py",),

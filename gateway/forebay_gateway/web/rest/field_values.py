@@ -32,9 +32,11 @@ def set_texts(request: Message, path: FieldPath, texts: Sequence[str]) -> None:
         _check_oneof(parent, step)
         if step is not field:
             parent = getattr(parent, step.name)
-    values = [_json_of(field, text) for text in texts]
+    value: Any = [_json_of(field, text) for text in texts]
+    if not field.is_repeated:
+        (value,) = value
     try:
-        json_format.ParseDict({field.name: values if field.is_repeated else values[0]}, parent)
+        json_format.ParseDict({field.name: value}, parent)
     except json_format.ParseError:
         shown = ", ".join(repr(text[:100]) for text in texts[:3])
         raise FieldValueError(f"is {shown}; expected {_expected(field)}") from None

@@ -157,6 +157,14 @@ def test_other_parameters_are_named_with_the_reason(
     assert description in text
 
 
+def test_values_are_shown_in_part() -> None:
+    assert violations("Search", query=f"an_int32={'x' * 200}") == {
+        "an_int32": f"is '{'x' * 100}'; expected a value of type int32"
+    }
+    shown = violations("Search", query="numbers=a&numbers=b&numbers=c&numbers=d")["numbers"]
+    assert shown == "is 'a', 'b', 'c'; expected a value of type int32"
+
+
 def test_one_field_by_both_of_its_names_is_given_twice() -> None:
     assert violations("Search", query="an_int32=1&anInt32=2") == {
         "anInt32": "is given by its other name, too; expected once"
