@@ -195,6 +195,14 @@ def test_a_handler_that_is_late_finds_its_call_expired(
     assert parse_control(control.received()[-1]) == (str(record.call), 1, Stop(State.EXPIRED))
 
 
+def test_a_worker_whose_clock_is_ahead_may_find_that_the_deadline_has_passed(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, run_limit_s=60.0)
+    assert ledger.run(finish(record.call, 1, Event.EXPIRE, "DEADLINE_EXCEEDED", b"")) is None
+    assert (record.state, record.ending().reason) == (State.EXPIRED, "DEADLINE_EXCEEDED")
+
+
 @pytest.mark.parametrize("state", [State.RECEIVING, State.QUEUED, State.RUNNING])
 def test_an_active_call_can_be_cancelled(ledger: BlockingLedger, state: State) -> None:
     record = led_to(ledger, state)

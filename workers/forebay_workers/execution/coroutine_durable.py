@@ -107,7 +107,7 @@ class _Task:
         context = self._context(call, attempt, begun)
         context.trace(self._trace, self._method, labels)
         self._loop.watch.label_current_task()
-        emitter = _Emitter(self._ledger, self._handler, context)
+        emitter = Emitter(self._ledger, self._handler, context)
         started = time.monotonic()
         with self._runtime.control.running(context, durable=True, shares_task=self._shares_task):
             outcome = await self._outcome(begun, context, emitter)
@@ -137,7 +137,7 @@ class _Task:
         )
 
     async def _outcome(
-        self, begun: Begun, context: CoroutineCall, emitter: _Emitter
+        self, begun: Begun, context: CoroutineCall, emitter: Emitter
     ) -> call_pb2.Outcome | None:
         method, runtime = self._method, self._runtime
         refusal = mismatch(method, begun.method, begun.fingerprint)
@@ -155,7 +155,7 @@ class _Task:
         return outcome or outcome_of_lost_items(method, context)
 
 
-class _Emitter:
+class Emitter:
     """Stores a handler's responses in the ledger, and suspends the handler for flow control."""
 
     def __init__(

@@ -132,7 +132,10 @@ def finish(
     outcome: bytes,
     response: bytes | None = None,
 ) -> Operation[Refused | None]:
-    """The handler ended: SUCCEED, FAIL or CANCEL; of a unary method, with its response."""
+    """The handler ended: SUCCEED, FAIL or CANCEL; of a unary method, with its response.
+
+    EXPIRE: the deadline has passed by the worker's clock, before it has by the ledger's.
+    """
     item = () if response is None else (response, ANNOUNCE_ABOVE_BYTES)
     arguments = (attempt, str(event), reason, outcome, *item)
     return about(call, "attempts/finish", parse_refused, *arguments, waits_for_replicas=True)
