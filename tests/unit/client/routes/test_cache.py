@@ -118,6 +118,7 @@ def test_problems_of_the_setting_are_reported_with_those_of_routes() -> None:
         ("random", ""),
         ("operands.left.values", ""),
         ("", "forebay.compute.v1.MatMulRequest has no field ''"),
+        ("nothing.seed", "forebay.compute.v1.MatMulRequest has no field 'nothing'"),
         ("random.", "forebay.compute.v1.RandomOperands has no field ''"),
         ("left_chunk.x", "forebay.compute.v1.MatMulRequest.left_chunk is not a single message"),
         ("operands.left.values.x", "forebay.compute.v1.Matrix.values is not a single message"),
@@ -153,7 +154,7 @@ def test_a_field_is_set_by_presence_or_by_its_value() -> None:
         assert not is_set(empty, path)
         assert is_set(seeded, path)
     assert not is_set(pb.RandomOperands(m=0), "m")
-    assert not is_set(pb.MatMulRequest(), "random.seed")
+    assert is_set(pb.MatMulRequest(), "random.seed") is False
     assert is_set(pb.MatMulRequest(random=seeded), "random.seed")
     assert is_set(pb.MatMulRequest(random=empty), "random")
     assert is_set(pb.Matrix(values=[0.0]), "values")

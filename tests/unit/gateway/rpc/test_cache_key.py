@@ -68,11 +68,16 @@ def test_unknown_fields_are_part_of_the_key() -> None:
         _key(pb.FactorialRequest(n=21).SerializeToString()),
         _key(tenant="acme"),
         _key(metadata=(("x-a", "1"),)),
+        _key(metadata=(("x-b", "1"),)),
         _key(cache=Cache(60.0, for_everyone=True)),
     ],
 )
 def test_what_a_response_may_depend_on_is_part_of_the_key(other: CacheKey) -> None:
     assert not _same(other, _key())
+
+
+def test_the_keys_of_forwarded_metadata_count_too() -> None:
+    assert not _same(_key(metadata=(("x-a", "1"),)), _key(metadata=(("x-b", "1"),)))
 
 
 def test_another_method_or_another_version_of_its_messages_has_another_key() -> None:
@@ -145,6 +150,12 @@ def test_a_call_that_starts_now_shares_a_run_unless_it_has_an_id_of_its_own(
     options: dict[str, Any], shares: bool
 ) -> None:
     assert may_share(replace(HALF, **options)) is shares
+
+
+def test_ids_of_one_partition_end_in_any_way() -> None:
+    key = CacheKey("ab" * 32, "", 60.0)
+    assert not key.renews
+    assert len({key.new_call().id[-2:] for _ in range(300)}) > 8  # of 16
 
 
 @given(digest=st.binary(min_size=32, max_size=32), owner=st.sampled_from(["", "acme"]))
