@@ -23,7 +23,7 @@ from tests.commands import run
 from tests.echo.running import ROOT, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import process, redis_server
+from tests.harness import eventually, process, redis_server
 from tests.tenancy.running import Tenants
 
 TIMEOUT_S = 60.0
@@ -213,6 +213,16 @@ def test_a_call_that_joins_counts_as_in_flight_and_not_as_waiting(system: System
     opened.touch()
     gate.touch()
     assert [indices(call) for call in (*waiting, fourth)] == [[0, 1]] * 4
+    # A call counts until its gateway has noticed that it is over, soon after its caller.
+    eventually(lambda: is_admitted(system), "the tenant has room again")
+
+
+def is_admitted(system: System) -> bool:
+    try:
+        system.cached(EchoRequest(text=str(uuid.uuid4())))
+    except grpc.RpcError:
+        return False
+    return True
 
 
 def test_an_entry_that_was_altered_is_not_used(system: System) -> None:

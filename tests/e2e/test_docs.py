@@ -79,7 +79,7 @@ IN_TESTS_OF_THEIR_OWN = (
     "README.md",  # the home page
     *("traces-and-logs.md", "tokens.md", "tenants.md", "operations.md", "caching.md"),
     "identity.md",  # tests/e2e/test_audit.py, tests/unit/gateway/audit/test_entry.py
-    "quotas.md",  # its settings
+    *("quotas.md", "operators-page.md"),  # their settings
     *("deployment.md", "proxies.md"),  # tests/e2e/test_deployment.py
     *("monitoring.md", "scaling.md"),  # tests/e2e/test_ops.py
 )
@@ -227,7 +227,7 @@ def test_identical_calls_share_runs_as_the_page_says(tmp_path: Path) -> None:
     assert method.route.cache == Cache(600.0, ignore_fields=("trace_label",))
 
 
-@pytest.mark.parametrize("page", ["identity.md", "quotas.md"])
+@pytest.mark.parametrize("page", ["identity.md", "quotas.md", "operators-page.md"])
 def test_the_settings_of_a_page_are_valid(page: str) -> None:
     tables = [block.text for block in blocks(DOCS / page) if block.language == "toml"]
     assert tables
