@@ -1,7 +1,8 @@
-"""Runs `forebay up` with some calls, and takes a picture of each view of the operators' page."""
+"""Takes pictures of each view of the operators' page, and of the example for the browser."""
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 import time
@@ -14,6 +15,7 @@ import grpc
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from tests.browser.example_site import example_site
 from tests.browser.running import chromium, installed
 from tests.harness import environment, forebay_up, free_port
 
@@ -30,8 +32,18 @@ def main(seconds: float) -> None:
         made = _calls(address, seconds)
         node = Path(folder) / "node"
         node.mkdir()
-        with chromium(installed(node)) as browser:
+        with chromium(installed(node)) as browser, example_site() as example:
             for scheme in ("light", "dark"):
+                browser.run(
+                    "example",
+                    example.page,
+                    gateway=example.gateway,
+                    n=1000,
+                    digits=str(math.factorial(1000)),
+                    large=700_000,
+                    scheme=scheme,
+                    picture=str(DOCS / f"browser-example-{scheme}.png"),
+                )
                 browser.run(
                     "pictures",
                     f"http://127.0.0.1:{port}",

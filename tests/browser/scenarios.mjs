@@ -295,3 +295,37 @@ export async function pictures(visitor, { folder, scheme, call, method, fields, 
   await visitor.sees("The call has ended", "[aria-label=Answers]");
   await take("method");
 }
+
+/** The example's page: both computations, a reload in the middle of one, and a cancellation. */
+export async function example(visitor, { gateway, n, digits, large, scheme, picture }) {
+  const others = [new URL(gateway).host];
+  const page = await visitor.open(`?gateway=${gateway}`, { others, scheme, width: 700 });
+  const factorial = page.locator("#factorial");
+  const compute = async (value) => {
+    await factorial.getByLabel("n").fill(String(value));
+    await factorial.getByRole("button", { name: "Compute" }).click();
+  };
+  await compute(n);
+  await visitor.sees(`${digits.length} digits`, "#factorial");
+  assert.equal(await factorial.locator("output").innerText(), digits);
+
+  const product = page.locator("#product");
+  await product.getByRole("button", { name: "Compute" }).click();
+  await visitor.sees("60 × 60 entries", "#product");
+  assert.equal(await product.locator("canvas").evaluate((canvas) => canvas.width), 60);
+  await visitor.isAccessible();
+  await visitor.fits();
+  if (picture) writeFileSync(picture, await page.screenshot());
+
+  await compute(large);
+  await visitor.sees("Computing", "#factorial");
+  const id = await page.evaluate(() => sessionStorage.getItem("call of Factorial"));
+  await page.reload();
+  await visitor.sees(" digits", "#factorial");
+
+  await compute(large);
+  await visitor.sees("Computing", "#factorial");
+  await factorial.getByRole("button", { name: "Cancel" }).click();
+  await factorial.getByRole("status").filter({ hasText: /cancel/i }).waitFor();
+  return id;
+}

@@ -15,9 +15,15 @@ export class Visitor {
     this.base = base;
   }
 
-  /** Opens a tab. `failures`: statuses of HTTP that the scenario provokes, which Chromium reports. */
-  async open(hash = "", { width = 1280, height = 900, scheme = "light", failures = [] } = {}) {
-    const host = new URL(this.base).host;
+  /**
+   * Opens a tab. `failures`: statuses of HTTP that the scenario provokes, which Chromium reports.
+   * `others`: hosts beside the page's own that it may call.
+   */
+  async open(
+    hash = "",
+    { width = 1280, height = 900, scheme = "light", failures = [], others = [] } = {},
+  ) {
+    const hosts = [new URL(this.base).host, ...others];
     const context = await this.browser.newContext({
       ...{ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" },
       ...{ permissions: [], timezoneId: "UTC", locale: "en-GB" },
@@ -25,7 +31,7 @@ export class Visitor {
     // What leaves for another host fails here, whether there is a network or not.
     await context.route("**/*", (route) => {
       const url = new URL(route.request().url());
-      if (url.host === host) return route.continue();
+      if (hosts.includes(url.host)) return route.continue();
       this.problems.push(`request to another host: ${url}`);
       return route.abort();
     });
