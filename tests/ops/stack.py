@@ -19,6 +19,7 @@ from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider, jwks_ser
 from tests.ops.load import Channels, load
 from tests.ops.prometheus import Prometheus, prometheus
 
+_PRODUCT = "forebay.compute.v1.ComputeService.MatMul"
 _MODEST = "modest"
 """A tenant that may make few calls."""
 
@@ -70,6 +71,7 @@ def loaded_stack(
         gateway_env = {
             **env,
             "FOREBAY_ADMIN_LISTEN": admin,
+            "FOREBAY_CACHES": json.dumps({_PRODUCT: {"ttl": "0.1s"}}),
             "FOREBAY_TLS__CERTIFICATE": str(shown.certificate),
             "FOREBAY_TLS__KEY": str(shown.key),
             **_identity(published.url),
