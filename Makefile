@@ -76,7 +76,7 @@ WITH_IDENTITY := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpc
   $(addprefix tests/contract/test_,$(addsuffix .py,calls resumption))
 WITHOUT_IDENTITY := test_metadata_goes_to_the_handler_and_back or test_credentials_are_not_stored \
   or test_calls_can_be_seen_and_ended_on_loopback_only \
-  or test_grpcurl_reads_operations_and_their_contents or grpc.server \
+  or test_grpcurl_reads_operations_and_their_contents or grpc.server or grpc.aio.server \
   or test_grpcurl_reads_the_declared_messages or test_a_gateway_warns_if_its_operations \
   or test_tenants_have_operations_of_their_own or test_a_full_queue_takes_operations_again
 
