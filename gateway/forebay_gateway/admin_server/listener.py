@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from forebay_backends.aio.polling import poll_until
 from forebay_gateway.admin_server.first_bytes import HTTP2, FirstBytes
 from forebay_gateway.admin_server.relay import Relay
 from forebay_gateway.fronts.native.listeners import listening_sockets
+from forebay_gateway.fronts.uvicorn_server import UvicornServer
 
 MAX_CONNECTIONS = 256
 """At a time. Operators, scrapers and probes are few."""
 _MAX_REQUEST_HEAD_BYTES = 32 << 10
-_START_S = 10.0
 _FINISH_S = 1
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -34,38 +31,26 @@ class AdminListener:
         self.address, self._sockets = listening_sockets(listen, reuse_port=False)
         self._relay_to = relay_to
         self._open: WeakSet[asyncio.Protocol] = WeakSet()
-        protocol: Any = self._accepted  # uvicorn declares a class, and calls it
-        self._config = uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
+        self._server = UvicornServer(
+            *(app, self._sockets, self._accepted),
             limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=_MAX_REQUEST_HEAD_BYTES,
             timeout_graceful_shutdown=_FINISH_S,
         )
-        self._server = _Server(self._config)
-        self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Accepts connections from now on."""
-        self._serving = asyncio.create_task(self._server.serve(sockets=list(self._sockets)))
-        await poll_until(lambda: self._server.started, _START_S)
+        await self._server.start()
 
     async def stop(self) -> None:
         """Lets requests end for a second, and closes all connections."""
-        if self._serving is None:
+        if not self._server.is_serving:
             return
-        self._server.should_exit = True
+        self._server.begin_stop()
         for protocol in tuple(self._open):
             if isinstance(protocol, Relay) and protocol.transport is not None:
                 protocol.transport.close()
-        await self._serving
+        await self._server.stopped()
 
     def _accepted(self, **uvicorn_arguments: Any) -> asyncio.Protocol:
         def choose(request: str) -> asyncio.Protocol:
@@ -77,10 +62,3 @@ class AdminListener:
             return relay
 
         return FirstBytes(choose)
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """The command has handlers of its own."""
-        yield

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-import uvicorn
-
-from forebay_backends.aio.polling import poll_until
 from forebay_gateway.fronts.native.handshakes import Handshakes
 from forebay_gateway.fronts.native.listeners import listening_sockets
+from forebay_gateway.fronts.uvicorn_server import UvicornServer
 from forebay_gateway.web.connection import ConnectionLimits, WebConnection
 from forebay_gateway.web.exchange import App
 
-_START_S = 10.0
 _BACKLOG = 1024
 
 TlsContext = Callable[[], ssl.SSLContext]
@@ -45,44 +41,31 @@ class WebListener:
         self._tls = tls
         self._handshakes: Handshakes | None = None
         """Made when the first connection tells what uvicorn's have in common."""
-        protocol: Any = self._accepted  # uvicorn declares a class, and calls it
-        untyped_app: Any = app
-        self._config = uvicorn.Config(
-            untyped_app,
-            http=protocol,
-            ws="none",
-            lifespan="off",
+        self._server = UvicornServer(
+            *(app, self._sockets, self._accepted),
             interface="asgi3",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
             backlog=_BACKLOG,
             timeout_keep_alive=limits.idle_s,
             timeout_graceful_shutdown=ceil(grace_s),
         )
-        self._server = _Server(self._config)
-        self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Accepts connections from now on."""
-        self._serving = asyncio.create_task(self._server.serve(sockets=list(self._sockets)))
-        await poll_until(lambda: self._server.started, _START_S)
+        await self._server.start()
 
     async def stop(self) -> None:
         """Closes the port, then each connection when its request ends; returns when all have.
 
         Those whose requests take longer than `grace_s` are cancelled.
         """
-        if self._serving is None:
+        if not self._server.is_serving:
             for sock in self._sockets:
                 sock.close()
             return
-        self._server.should_exit = True
+        self._server.begin_stop()
         if self._handshakes is not None:
             await self._handshakes.stop()
-        await self._serving
+        await self._server.stopped()
 
     def _accepted(self, **uvicorn_arguments: Any) -> asyncio.Protocol:
         def connection() -> asyncio.Protocol:
@@ -92,15 +75,8 @@ class WebListener:
             return connection()
         if self._handshakes is None:
             self._handshakes = Handshakes(
-                *(self._tls, self._server.server_state.connections, connection),
+                *(self._tls, self._server.connections, connection),
                 max_connections=self._limits.max_connections,
                 handshake_s=self._limits.head_s,
             )
         return self._handshakes.accept()
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """The command has handlers of its own."""
-        yield
