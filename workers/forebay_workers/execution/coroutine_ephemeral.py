@@ -12,7 +12,6 @@ from functools import partial
 from forebay.checks import NoCheck
 from forebay.deadline import LONGEST_S
 from forebay.errors import BackendUnavailable
-from forebay.metadata import CALL_ID, to_pairs
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Stop, stop_frame
 from forebay_backends.ledger.keys import CallKey, begun_key, control_channel
@@ -26,9 +25,8 @@ from forebay_workers.coroutines.event_loop import each
 from forebay_workers.coroutines.handlers import CoroutineHandler
 from forebay_workers.coroutines.invoke import invoke
 from forebay_workers.coroutines.requests import CheckedRequests, SingleRequest
-from forebay_workers.execution.ephemeral import REPLAYED, expired, kept_for_ms
+from forebay_workers.execution.ephemeral import REPLAYED, expired, kept_for_ms, known_of
 from forebay_workers.execution.run_time_limit import over_limit, run_limit_s
-from forebay_workers.handler.flow_control import FlowControl
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
@@ -152,18 +150,8 @@ class _Batch:
         async def send_initial(metadata: bytes) -> None:
             reply.initial_metadata.ParseFromString(metadata)
 
-        deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
-        limits_s = [limit for limit in (self._limit_s, deadline_s) if limit is not None]
-        settings = self._runtime.settings
-        return CoroutineCall(
-            call,
-            1,
-            metadata=((CALL_ID, call.id), *to_pairs(member.metadata)),
-            timeout_s=min(limits_s, default=None),
-            flow=FlowControl(settings.window_bytes, settings.item_bytes),
-            send_initial=send_initial,
-            caller=member.caller if member.HasField("caller") else None,
-        )
+        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings)
+        return CoroutineCall(call, 1, send_initial=send_initial, **known)
 
     async def _invoke(
         self,

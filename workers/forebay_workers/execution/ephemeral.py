@@ -18,6 +18,7 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey, begun_key
 from forebay_backends.ledger.outcome import outcome_of_error
+from forebay_backends.settings import Settings
 from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.telemetry.call_labels import CallLabels, about_call
 from forebay_workers.celery_hooks.request import calls_of
@@ -151,18 +152,8 @@ class _Run:
         def send_initial(metadata: bytes) -> None:
             reply.initial_metadata.ParseFromString(metadata)
 
-        deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
-        limits_s = [limit for limit in (self._limit_s, deadline_s) if limit is not None]
-        settings = self._runtime.settings
-        return CallContext(
-            call,
-            1,
-            metadata=((CALL_ID, call.id), *to_pairs(member.metadata)),
-            timeout_s=min(limits_s, default=None),
-            flow=FlowControl(settings.window_bytes, settings.item_bytes),
-            send_initial=send_initial,
-            caller=member.caller if member.HasField("caller") else None,
-        )
+        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings)
+        return CallContext(call, 1, send_initial=send_initial, **known)
 
     def _invoke(
         self,
@@ -188,6 +179,27 @@ class _Run:
                 emit,
                 runtime.settings.max_message_bytes,
             )
+
+
+def known_of(
+    call: CallKey,
+    member: call_pb2.BatchMember,
+    now_ms: float,
+    limit_s: float | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The arguments of a member's context that its message and the settings give.
+
+    `limit_s` is the run time limit, if there is one; `now_ms` is the ledger's time.
+    """
+    deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
+    limits_s = [limit for limit in (limit_s, deadline_s) if limit is not None]
+    return {
+        "metadata": ((CALL_ID, call.id), *to_pairs(member.metadata)),
+        "timeout_s": min(limits_s, default=None),
+        "flow": FlowControl(settings.window_bytes, settings.item_bytes),
+        "caller": member.caller if member.HasField("caller") else None,
+    }
 
 
 def expired() -> call_pb2.Outcome:
