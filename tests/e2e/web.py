@@ -10,27 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.conftest import Gateway, Site
+from tests.http_requests import Answer, ask
 from tests.unit.gateway.web.sse.event_source import Event, EventSource
 
 _TIMEOUT_S = 60.0
 _EVENTS = {"accept": "text/event-stream"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole response; names of headers are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.body.splitlines()]
 
 
 @dataclass(frozen=True)
@@ -42,18 +26,10 @@ class Web:
 
     def request(self, method: str, target: str, body: Any = None, **headers: str) -> Answer:
         """A request with a body in JSON; names of headers have underscores for hyphens."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
-            named.setdefault("content-type", "application/json")
-        connection = http.client.HTTPConnection(self.address, timeout=_TIMEOUT_S)
-        try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, target, data, named)
-            response = connection.getresponse()
-            got = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, got, response.read())
-        finally:
-            connection.close()
+            headers.setdefault("content_type", "application/json")
+        data = None if body is None else json.dumps(body)
+        return ask(self.address, method, target, data, headers, _TIMEOUT_S)
 
     @contextmanager
     def events(self, target: str, last_id: str = "") -> Iterator[Iterator[Event]]:

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from tests.contract.fronts.site import SERVICE, Site
+from tests.http_requests import Answer, ask
 
 JSON_TYPE = "application/json"
 _TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Names of headers are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 def request(
     web: Site, method: str, target: str, body: bytes | None = None, **headers: str
 ) -> Answer:
     """Names of headers have underscores for hyphens; `host` replaces the usual one."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection = http.client.HTTPConnection(web.address, timeout=_TIMEOUT_S)
-    try:
-        connection.request(method, target, body, named)
-        response = connection.getresponse()
-        got = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, got, response.read())
-    finally:
-        connection.close()
+    return ask(web.address, method, target, body, headers, _TIMEOUT_S)
 
 
 def post(web: Site, name: str, body: bytes = b"{}", **headers: str) -> Answer:
