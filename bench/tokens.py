@@ -61,7 +61,7 @@ QUICK = Plan(rounds=1, tokens=100, others=200)
 
 
 def measure(_: Stage, plan: Plan) -> Iterator[Figure]:
-    """What the guard does for a call, without a gateway; then a gateway that is flooded."""
+    """The guard's work for a call, without a gateway; then a gateway that is flooded."""
     yield from _verifying(plan)
     yield from _beside_others(plan)
 

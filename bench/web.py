@@ -1,4 +1,4 @@
-"""What a call from the web costs: JSON by Connect, by Envoy's transcoder, and gRPC itself.
+"""The cost of a call from the web: JSON by Connect, by Envoy's transcoder, and gRPC itself.
 
 One gateway and one worker serve all three in turn. The CPU is that of the gateway and, for the
 transcoder, of Envoy, which runs on one thread.

@@ -47,7 +47,7 @@ class ServerInfo:
 
     @property
     def problem(self) -> tuple[str, str] | None:
-        """What makes the server unfit for a ledger, and how to fix it; None if nothing does."""
+        """Why the server is unfit for a ledger, and how to fix it; None if it is fit."""
         if self.evicts_keys:
             return "it evicts keys", "set `maxmemory-policy noeviction` there"
         if self.append_only is False:

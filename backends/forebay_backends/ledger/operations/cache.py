@@ -70,7 +70,7 @@ def join(
 
 
 def _leaving(linger_s: float, *, detach: bool) -> tuple[Argument, Argument]:
-    """What is to happen when the caller has disconnected, if it is the last one."""
+    """Arguments: how long the run lingers when its last caller has left, and whether it goes on."""
     return milliseconds(linger_s), int(detach)
 
 
