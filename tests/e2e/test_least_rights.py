@@ -16,7 +16,7 @@ import redis
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.commands import run
-from tests.harness import environment, forebay_gateway, redis_server, worker
+from tests.harness import environment, eventually, forebay_gateway, redis_server, worker
 from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 CALL_S = 20.0
@@ -66,6 +66,12 @@ def calls_of_every_kind(stub: ComputeServiceStub) -> None:
     next(iter(cancelled))
     cancelled.cancel()
     assert stub.Add(pb.AddRequest(x=4, y=6), timeout=CALL_S, metadata=durable).sum == 10
+
+
+def kombu_did_its_periodic_work(broker: redis.Redis) -> None:
+    """Waits until a worker restored messages and, for remote control, swept old bindings."""
+    commands = {"cmdstat_zrange", "cmdstat_zrangebyscore"}
+    eventually(lambda: commands <= broker.info("commandstats").keys(), "kombu's periodic work")
 
 
 def nothing_was_denied(*servers: redis.Redis) -> None:
@@ -121,6 +127,7 @@ def test_ledger_and_broker_on_two_servers() -> None:
         own = [{name: as_user(url, user) for name, url in urls.items()} for user in USERS]
         with system(*own) as stub:
             calls_of_every_kind(stub)
+            kombu_did_its_periodic_work(of_broker)
         nothing_was_denied(of_ledger, of_broker)
 
 

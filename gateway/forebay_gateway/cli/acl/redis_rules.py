@@ -26,19 +26,10 @@ _SEND = frozenset({"lpush", "llen", "lrem"})
 _CONSUME = frozenset(
     {
         *("brpop", "rpush", "sadd", "srem", "smembers", "exists", "watch", "unwatch"),
-        *("hset", "hget", "hdel", "zadd", "zrem", "zrange", "zrevrangebyscore", "set", "del"),
+        *("hset", "hget", "hdel", "zadd", "zrem", "zrange", "set", "del"),
         # kombu's scripts, and its lock for messages that were not acknowledged
-        *(
-            "eval",
-            "evalsha",
-            "script|load",
-            "script|exists",
-            "get",
-            "time",
-            "pexpire",
-            "pttl",
-            "zscore",
-        ),
+        *("eval", "evalsha", "script|load", "script|exists", "time", "zrangebyscore"),
+        *("get", "pexpire", "pttl", "zscore"),
     }
 )
 _PLAIN = re.compile(rb"[A-Za-z0-9._:/@-]")

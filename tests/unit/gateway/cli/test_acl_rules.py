@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from fnmatch import fnmatchcase
 
+import kombu.transport.redis
 import pytest
 
 from forebay_backends.broker.task_messages import queue_lists
@@ -42,6 +44,13 @@ def test_no_rule_is_dangerous_and_all_names_have_the_prefix(prefix: str) -> None
 def test_a_ledgers_user_may_run_all_commands_of_the_scripts() -> None:
     assert "hset" in commands_of_scripts()
     assert commands_of_scripts() - {"lpush"} <= ledger_rules("").commands
+
+
+def test_a_worker_may_run_all_commands_of_kombus_scripts() -> None:
+    source = inspect.getsource(kombu.transport.redis)
+    commands = {name.lower() for name in re.findall(r"redis\.call\(\s*['\"](\w+)", source)}
+    assert "sadd" in commands
+    assert commands <= worker_broker_rules("", [], 0, remote_control=True).commands
 
 
 def test_a_gateway_takes_no_messages() -> None:
