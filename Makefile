@@ -175,4 +175,4 @@ bench-quick: setup ## The same in short, without writing results.
 	$(BIN)/python -m bench --quick
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) $(PROTO_VENV) .venv-ray dist site clients/*/node_modules clients/typescript/dist clients/typescript/src/gen clients/go/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PROTO_VENV) .venv-ray dist site clients/*/node_modules clients/node/dist clients/node/src/gen clients/go/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis

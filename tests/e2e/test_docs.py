@@ -74,7 +74,7 @@ IN_TESTS_OF_THEIR_OWN = (
     *("several-applications.md", "import.md", "tls.md", "hardening.md", "coroutines.md"),
     "routes-file.md",  # tests/e2e/test_foreign_services.py
     "go.md",  # tests/e2e/test_go_client.py
-    "typescript.md",  # tests/e2e/test_typescript_client.py
+    "typescript.md",  # tests/e2e/test_node_client.py
     "other-languages.md",
     "README.md",  # the home page
     *("traces-and-logs.md", "tokens.md", "tenants.md", "operations.md", "caching.md"),

@@ -1,188 +1,114 @@
-"""The client in clients/node, installed from its lock file and run with Node."""
+"""The client in clients/node: its checks, its page, its package and its example."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-import re
 import shutil
-from collections import defaultdict
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
+import gmpy2
 import pytest
 
-from forebay.compute.v1 import compute_pb2 as pb
-from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from tests.certificates import Authority, TlsFiles
 from tests.commands import Ran, run
-from tests.conftest import Up
-from tests.e2e.conftest import MutualTls
-from tests.harness import environment, free_port
+from tests.cut_connections import first_connection_cut
+from tests.e2e.conftest import Site
+from tests.harness import environment, forebay_gateway, free_port
+from tests.node_client import SOURCE, built
+from tests.pages import DOCS, Reader
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "clients" / "node"
-TIMES = {"forebay-queue-ms", "forebay-run-ms", "forebay-attempts"}
+pytestmark = pytest.mark.timeout(300)  # npm's installation is part of the first test
+
+MADE = ("npm ci", "npm run generate", "npm run build", "npm install ./forebay-0.1.0.tgz")
 
 
 @pytest.fixture(scope="session")
 def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The installed client, in a copy, so that the tree stays as it is."""
-    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
-    if missing:
-        absent = f"{' and '.join(missing)} not found: the Node client is not tested"
-        pytest.fail(absent) if os.environ.get("CI") else pytest.skip(absent)
-    root = tmp_path_factory.mktemp("node")
-    client = root / "clients" / "node"
-    shutil.copytree(SOURCE, client, ignore=shutil.ignore_patterns("node_modules"))
-    (root / "protos").symlink_to(ROOT / "protos")
-    run(
-        *["npm", "ci", "--prefix", str(client), "--silent", "--no-audit", "--no-fund"],
-        *["--prefer-offline", "--ignore-scripts"],
-        env=environment(),
-    ).succeeded()
-    return client
+    """The compiled client, in a copy. Its tests are all on `site`, so one process has it."""
+    return built(tmp_path_factory.mktemp("clients") / "node")
 
 
-def node(client: Path, *arguments: str) -> Ran:
-    """`node client.mjs` with the arguments."""
-    return run("node", "client.mjs", *arguments, env=environment(), cwd=client)
+def example(client: Path, *arguments: str, **variables: str) -> Ran:
+    command = ("node", "dist/example/compute.js", *arguments)
+    return run(*command, env=environment(**variables), cwd=client)
 
 
-@pytest.fixture(scope="session")
-def steps(node_client: Path, up: Up) -> dict[str, list[dict[str, Any]]]:
-    """The output of each step, from one run of all steps."""
-    printed = node(node_client, up.address).succeeded()
-    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for line in map(json.loads, printed.out.splitlines()):
-        lines[line["step"]].append(line)
-    return dict(lines)
+def test_the_policy_and_its_parts(site: Site, node_client: Path) -> None:
+    tests = sorted(str(file) for file in (node_client / "dist" / "test").glob("*.test.js"))
+    ran = run("node", "--test", *tests, env=environment(), cwd=node_client).succeeded()
+    assert "# fail 0" in ran.out
+    assert "# pass 0" not in ran.out
 
 
-def result(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last line of a step; all lines before it are progress."""
-    *progress, last = lines
-    for line in progress:
-        assert 0 <= line["fraction"] <= 1
-        assert line["stage"]
-    return last
+@pytest.mark.parametrize(
+    "page", [DOCS / "typescript.md", SOURCE / "README.md"], ids=lambda p: p.name
+)
+def test_a_page_does_what_it_says(site: Site, node_client: Path, page: Path) -> None:
+    instead = {"127.0.0.1:50051": site.targets(1)[0]}
+    with Reader(node_client, environment(), instead, running=MADE) as reader:
+        reader.read(page)
 
 
-def test_the_readme_names_the_steps(steps: dict[str, list[dict[str, Any]]]) -> None:
-    listed = re.findall(r"^\| `(\S+)`", (SOURCE / "README.md").read_text(), re.MULTILINE)
-    assert listed == list(steps)
+def test_a_stream_goes_on_after_its_connection_was_cut(site: Site, node_client: Path) -> None:
+    digits = str(gmpy2.fac(200_000))
+    with first_connection_cut(site.targets(1)[0], after_bytes=300_000) as way:
+        printed = example(node_client, way.address, "factorial").succeeded().out
+    assert way.connections >= 2
+    sha256 = hashlib.sha256(digits.encode()).hexdigest()
+    assert printed == f"{len(digits)} digits, sha256 {sha256}\n"
 
 
-def test_add_prints_the_calls_metadata(steps: dict[str, list[dict[str, Any]]]) -> None:
-    [line] = steps["add"]
-    assert line["sum"] == 10
-    assert line["metadata"]["initial"] == {}
-    assert line["metadata"]["trailing"].keys() == {"forebay-call-id", *TIMES}
+def test_an_unavailable_gateway_is_reported_in_one_line(site: Site, node_client: Path) -> None:
+    printed = example(node_client, f"127.0.0.1:{free_port()}", "deadline")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out == "Unavailable\n"
 
 
-def test_add_under_an_id_attaches_the_second_time(steps: dict[str, list[dict[str, Any]]]) -> None:
-    first, second = steps["add-durable"]
-    assert first["sum"] == second["sum"] == 10
-    new, finished = first["metadata"]["initial"], second["metadata"]["initial"]
-    assert new["forebay-call-id"] == finished["forebay-call-id"]
-    assert (new["forebay-attached"], finished["forebay-attached"]) == ("new", "finished")
-    assert first["metadata"]["trailing"] == second["metadata"]["trailing"]
-
-
-def test_factorial_is_exact(steps: dict[str, list[dict[str, Any]]]) -> None:
-    line = result(steps["factorial"])
-    number = math.factorial(20000)
-    digits = str(Decimal(number))  # Python's own conversion stops at 4,300 digits
-    assert line["header"] == {
-        "bit_length": str(number.bit_length()),
-        "digit_count": str(len(digits)),
-        "byte_count": str((number.bit_length() + 7) // 8),
-    }
-    assert line["ends"] == [digits[:12], digits[-12:]]
-    assert line["sha256"] == hashlib.sha256(digits.encode()).hexdigest()
-    assert line["metadata"]["initial"]["forebay-attached"] == "new"
-    assert line["metadata"]["trailing"].keys() == TIMES
-
-
-def test_a_random_product_is_the_same_as_in_python(
-    steps: dict[str, list[dict[str, Any]]], stub: ComputeServiceStub
-) -> None:
-    line = result(steps["matmul-random"])
-    random = pb.RandomOperands(m=20, n=20, seed=7)
-    responses = stub.MatMul(iter([pb.MatMulRequest(random=random)]), timeout=30)
-    product = b"".join(response.panel.data for response in responses)
-    assert (line["header"]["rows"], line["header"]["cols"]) == ("20", "20")
-    assert line["header"]["seed"] == "7"
-    assert line["sha256"] == hashlib.sha256(product).hexdigest()
-
-
-def test_own_operands_sent_as_chunks_are_multiplied(steps: dict[str, list[dict[str, Any]]]) -> None:
-    line = result(steps["matmul-own"])
-    assert line["rows"] == [[58, 64], [139, 154]]
-    assert line["header"] == {"dtype": "DATA_TYPE_FLOAT64", "rows": "2", "cols": "2"}
-
-
-def test_a_bad_request_is_printed_with_its_details(steps: dict[str, list[dict[str, Any]]]) -> None:
-    [line] = steps["error"]
-    error = line["error"]
-    assert error["code"] == "OUT_OF_RANGE"
-    info, bad = error["details"]
-    assert info == {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "domain": "forebay",
-        "reason": "INVALID_REQUEST",
-    }
-    assert bad["@type"] == "type.googleapis.com/google.rpc.BadRequest"
-    [violation] = bad["field_violations"]
-    assert violation["field"] == "n"
-    assert error["message"] == f"n {violation['description']}"
-
-
-def test_a_running_call_can_be_cancelled(steps: dict[str, list[dict[str, Any]]]) -> None:
-    assert len(steps["cancel"]) > 1, "no progress before the end"
-    assert result(steps["cancel"])["error"]["code"] == "CANCELLED"
-
-
-def test_a_deadline_ends_the_call(steps: dict[str, list[dict[str, Any]]]) -> None:
-    assert result(steps["deadline"])["error"]["code"] == "DEADLINE_EXCEEDED"
-
-
-def test_some_steps_can_be_run_alone(node_client: Path, up: Up) -> None:
-    printed = node(node_client, up.address, "matmul-own", "add").succeeded()
-    assert [line["step"] for line in printed.messages if "metadata" in line] == [
-        "matmul-own",
-        "add",
-    ]
-
-
-def test_an_unavailable_gateway_is_reported_in_one_line(node_client: Path) -> None:
-    printed = node(node_client, f"127.0.0.1:{free_port()}", "add")
-    assert (printed.code, printed.out) == (1, "")
-    assert json.loads(printed.err)["code"] == "UNAVAILABLE"
-
-
-@pytest.mark.parametrize("arguments", [[], ["127.0.0.1:1", "no-such-step"]])
-def test_wrong_arguments_print_the_usage(node_client: Path, arguments: list[str]) -> None:
-    printed = node(node_client, *arguments)
+def test_a_wrong_step_prints_the_usage(site: Site, node_client: Path) -> None:
+    printed = example(node_client, "127.0.0.1:1", "no-such-step")
     assert (printed.code, printed.out) == (2, "")
-    assert printed.err.startswith("usage: node client.mjs HOST:PORT [add|")
+    assert printed.err.startswith("usage: node dist/example/compute.js TARGETS add|")
 
 
-def test_the_lock_file_has_hashes_and_no_addresses_of_packages() -> None:
-    packages = json.loads((SOURCE / "package-lock.json").read_text())["packages"]
+def test_it_calls_a_gateway_that_requires_certificates(
+    site: Site, node_client: Path, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    files = TlsFiles(tmp_path, authority.issue("server", "127.0.0.1"), authority.ca)
+    caller = authority.issue("client", "spiffe://prod.example/ns/acme/sa/shop")
+    variables = {
+        "FOREBAY_CLIENT__CA": str(authority.ca),
+        "FOREBAY_CLIENT__CERT": str(caller.certificate),
+        "FOREBAY_CLIENT__KEY": str(caller.key),
+    }
+    with forebay_gateway(env={**site.env, **files.variables()}) as (_, address):
+        assert example(node_client, address, "add", **variables).succeeded().out == "10\n"
+        refused = example(node_client, address, "deadline", FOREBAY_CLIENT__CA=str(authority.ca))
+        assert refused.out == "Unavailable\n"
+
+
+@pytest.mark.variant
+def test_the_package_can_be_installed_elsewhere(
+    site: Site, node_client: Path, tmp_path: Path
+) -> None:
+    pack = ("npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(tmp_path))
+    run(*pack, env=environment(), cwd=node_client).succeeded()
+    (package,) = tmp_path.glob("*.tgz")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "package.json").write_text('{"private": true, "type": "module"}')
+    install = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefer-offline")
+    run(*install, str(package), env=environment(), cwd=project).succeeded()
+    shutil.copy(node_client / "dist" / "example" / "compute.js", project / "compute.js")
+    command = ("node", "compute.js", site.targets(1)[0], "add")
+    assert run(*command, env=environment(), cwd=project).succeeded().out == "10\n"
+
+
+@pytest.mark.parametrize("folder", [SOURCE, Path(__file__).parents[1] / "contract/fronts/grpc_js"])
+def test_lock_files_have_hashes_and_no_addresses_of_packages(folder: Path) -> None:
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
     named = {name: package for name, package in packages.items() if name}
     assert named
     assert all(package["integrity"].startswith("sha512-") for package in named.values())
     assert not any("resolved" in package for package in packages.values())
-
-
-def test_it_calls_a_gateway_that_requires_certificates(
-    mutual: MutualTls, node_client: Path
-) -> None:
-    command = ("node", "client.mjs", mutual.address, "add")
-    ran = run(*command, env=environment(**mutual.variables), cwd=node_client).succeeded()
-    assert json.loads(ran.out)["step"] == "add"
-    refused = run(*command, env=environment(), cwd=node_client)
-    assert "UNAVAILABLE" in refused.out + refused.err

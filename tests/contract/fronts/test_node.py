@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from tests.commands import run
 from tests.contract.fronts.site import Site
-from tests.e2e.test_node_client import node_client
 from tests.harness import environment
+from tests.npm import installed
 
-__all__ = ("node_client",)
-
-SOURCE = Path(__file__).with_name("client.mjs")
+SOURCE = Path(__file__).with_name("grpc_js")
 NOT_FOUND, DEADLINE_EXCEEDED = 5, 4
 
 
-def test_grpc_js_makes_calls_of_all_kinds(site: Site, node_client: Path) -> None:
-    script = node_client / SOURCE.name
-    shutil.copy(SOURCE, script)
-    printed = run("node", script.name, site.address, env=environment(), cwd=node_client).succeeded()
+def test_grpc_js_makes_calls_of_all_kinds(site: Site, tmp_path: Path) -> None:
+    client = installed(SOURCE, tmp_path / "client")
+    command = ("node", "client.mjs", site.address)
+    printed = run(*command, env=environment(), cwd=client).succeeded()
     said = {line["step"]: line["value"] for line in map(json.loads, printed.out.splitlines())}
     assert said == {
         "echo": 3_000_000,

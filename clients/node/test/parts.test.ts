@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create, toBinary } from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createTransport, failureOf, repeatable, retryMayHelp } from "../src/index.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../src/gen/google/rpc/error_details_pb.js";
+import { ComputeService } from "../src/gen/forebay/compute/v1/compute_pb.js";
+import { Operations } from "../src/gen/google/longrunning/operations_pb.js";
+import { Replay } from "../src/replay.js";
+import { COOLDOWN_MS, Rotation } from "../src/rotation.js";
+import { routeOf } from "../src/routes.js";
+import { isLoopback, readTargets } from "../src/targets.js";
+
+/** A detail of an error as it comes from the wire. */
+function detail<S extends DescMessage>(schema: S, value: MessageInitShape<S>) {
+  return { type: schema.typeName, value: toBinary(schema, create(schema, value)) };
+}
+
+test("targets are read from text and arrays", () => {
+  assert.deepEqual(readTargets("a:1, [::1]:2"), ["a:1", "[::1]:2"]);
+  assert.deepEqual(readTargets(["a:1"]), ["a:1"]);
+});
+
+test("wrong targets are refused", () => {
+  for (const wrong of ["", "a", "a:1,", "http://a:1", "a:1/x", "u@a:1", "a:99999", []]) {
+    assert.throws(() => readTargets(wrong), { name: "TypeError", message: /expected HOST:PORT/ });
+  }
+});
+
+test("loopback is known", () => {
+  assert.deepEqual(
+    ["localhost:1", "127.8.0.1:1", "[::1]:1", "127.0.0.1.example:1", "10.0.0.1:1"].map(isLoopback),
+    [true, true, true, false, false],
+  );
+});
+
+test("a token for another machine needs TLS", () => {
+  assert.throws(() => createTransport({ targets: "gateway:1", token: "secret" }), {
+    name: "TypeError",
+    message: "a token for gateway:1 needs TLS, or others could read it: set `tls`",
+  });
+});
+
+test("targets take turns, and one that failed is avoided for a while", () => {
+  let now = 0;
+  const rotation = new Rotation(3, () => now);
+  assert.deepEqual([rotation.next(), rotation.next(), rotation.next()], [0, 1, 2]);
+  rotation.failed(0);
+  assert.deepEqual([rotation.next(), rotation.next()], [1, 1]);
+  now += COOLDOWN_MS;
+  assert.deepEqual([rotation.next(), rotation.next(2)], [2, 0]);
+  assert.equal(new Rotation(1, () => 0).next(0), 0);
+});
+
+test("the error's details are read", () => {
+  const wire = new ConnectError("no room", Code.ResourceExhausted);
+  wire.details = [
+    detail(ErrorInfoSchema, { reason: "QUEUE_FULL", domain: "forebay" }),
+    detail(RetryInfoSchema, { retryDelay: { seconds: 2n, nanos: 500_000_000 } }),
+    detail(BadRequestSchema, { fieldViolations: [{ field: "n", description: "is -1" }] }),
+  ];
+  const failure = failureOf(wire);
+  assert.deepEqual(failure, {
+    code: Code.ResourceExhausted,
+    message: "no room",
+    reason: "QUEUE_FULL",
+    domain: "forebay",
+    violations: [{ field: "n", description: "is -1" }],
+    retryAfterMs: 2500,
+    quota: "",
+  });
+  assert.equal(retryMayHelp(failure), true);
+});
+
+test("anything that is thrown has a failure", () => {
+  assert.equal(failureOf(new Error("x")).reason, "");
+  assert.equal(failureOf("x").message, "x");
+});
+
+test("routes are read from descriptors, and from the option", () => {
+  assert.equal(routeOf(ComputeService.method.add)?.isEphemeral, true);
+  assert.equal(routeOf(ComputeService.method.matMul)?.streamsRequests, true);
+  const method = Operations.method.getOperation;
+  assert.equal(routeOf(method), undefined);
+  const routes = { "google.longrunning.Operations.GetOperation": { ephemeral: true } };
+  assert.equal(routeOf(method, routes)?.isEphemeral, true);
+});
+
+async function all<T>(source: AsyncIterable<T>, count = Infinity): Promise<T[]> {
+  const read: T[] = [];
+  for await (const one of source) {
+    if (read.push(one) === count) {
+      break;
+    }
+  }
+  return read;
+}
+
+test("requests are read once, and replayed", async () => {
+  let reads = 0;
+  async function* source() {
+    for (const one of [1, 2, 3]) {
+      reads++;
+      yield one;
+    }
+  }
+  const replay = new Replay(source());
+  assert.deepEqual(await all(replay.requests(), 2), [1, 2]);
+  assert.deepEqual(await all(replay.requests()), [1, 2, 3]);
+  assert.equal(reads, 3);
+});
+
+test("a request that a failed attempt waits for goes to the next attempt", async () => {
+  let release = (_: number) => {};
+  const waited = new Promise<number>((resolve) => (release = resolve));
+  const replay = new Replay(
+    (async function* () {
+      yield await waited;
+    })(),
+  );
+  const attempts = [all(replay.requests()), all(replay.requests())];
+  release(7);
+  assert.deepEqual(await Promise.all(attempts), [[7], [7]]);
+});
+
+test("repeatable requests are opened for each attempt", async () => {
+  let opened = 0;
+  const replay = new Replay(
+    repeatable(() => {
+      opened++;
+      return [1, 2];
+    }),
+  );
+  assert.deepEqual(await all(replay.requests()), [1, 2]);
+  assert.deepEqual(await all(replay.requests()), [1, 2]);
+  assert.equal(opened, 2);
+});
+
+test("an iterable that throws is remembered", async () => {
+  async function* broken(): AsyncGenerator<number> {
+    yield 1;
+    throw new Error("no more");
+  }
+  for (const source of [broken(), repeatable(broken)]) {
+    const replay = new Replay(source);
+    await assert.rejects(all(replay.requests()), /no more/);
+    assert.equal(replay.hasFailed, true);
+  }
+});

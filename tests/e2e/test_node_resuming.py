@@ -1,0 +1,321 @@
+"""Calls of the client in clients/node survive the end of their gateway, as Python's do."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.e2e.conftest import Site
+from tests.e2e.test_node_client import node_client
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.harness import eventually, free_port
+from tests.node_client import NodeCall, node_call
+from tests.proxies import NAMES, READ_TIMEOUT_S, proxy
+
+__all__ = ("node_client",)
+
+SOON_S = 8.0  # less than the linger
+FORTY = EchoRequest(text="x", count=40, seconds=0.05)
+LONG = EchoRequest(act="sleep", seconds=60, count=1)
+INDICES = list(range(40))
+
+
+def index(response: dict[str, Any]) -> int:
+    return int(response.get("index", 0))
+
+
+def texts(call: NodeCall) -> Iterator[dict[str, Any]]:
+    """The lasting responses of ServerStream."""
+    return (response for response in call.responses() if "text" in response)
+
+
+def indices_while_the_gateway_ends(
+    site: Site, call: NodeCall, at: tuple[int, ...] = (5,), number: int = signal.SIGKILL
+) -> list[int]:
+    """The items' indices; the call's gateway ends when there are so many."""
+    indices = []
+    for response in texts(call):
+        indices.append(index(response))
+        if len(indices) in at:
+            site.end_gateway_of(call.header["forebay-call-id"], number)
+    assert call.end["code"] == "Ok", call.end
+    return indices
+
+
+def running(site: Site, name: str) -> None:
+    eventually(lambda: site.field(name, "state") == "RUNNING", "the handler runs")
+
+
+def cancelled(site: Site, name: str) -> None:
+    eventually(lambda: site.field(name, "state") == "CANCELLED", "it is cancelled", SOON_S)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.variant)]
+)
+def test_a_stream_resumes_when_its_gateway_ends(site: Site, node_client: Path, number: int) -> None:
+    with node_call(node_client, site.targets(), "ServerStream", FORTY) as call:
+        assert indices_while_the_gateway_ends(site, call, number=number) == INDICES
+    assert call.end["trailer"]["forebay-attempts"] == "1"
+    assert call.retries
+
+
+@pytest.mark.variant
+def test_a_stream_resumes_more_than_once(site: Site, node_client: Path) -> None:
+    with node_call(node_client, site.targets(3), "ServerStream", FORTY) as call:
+        assert indices_while_the_gateway_ends(site, call, at=(5, 15)) == INDICES
+
+
+@pytest.mark.variant
+def test_large_items_arrive_once(site: Site, node_client: Path) -> None:
+    request = EchoRequest(text="x", count=60, padding=200_000)
+    with node_call(node_client, site.targets(), "ServerStream", request) as call:
+        assert indices_while_the_gateway_ends(site, call, at=(1,)) == list(range(60))
+
+
+def test_one_response_arrives_when_its_gateway_ends(site: Site, node_client: Path) -> None:
+    request = EchoRequest(text="x", act="sleep", seconds=1.0)
+    with node_call(node_client, site.targets(), "Unary", request, "node-one") as call:
+        running(site, "node-one")
+        site.end_gateway_of("node-one")
+        assert [response["text"] for response in call.responses()] == ["x"]
+    assert site.field("node-one", "attempt") == "1"
+
+
+@pytest.mark.variant
+def test_an_ephemeral_call_is_retried_if_it_may_run_again(site: Site, node_client: Path) -> None:
+    targets = [f"127.0.0.1:{free_port()}", *site.targets(1)]
+    for _ in range(2):  # whichever is first
+        with node_call(node_client, targets, "QuickAgain", EchoRequest(text="x")) as call:
+            assert [response["text"] for response in call.responses()] == ["x"]
+
+
+@pytest.mark.variant
+def test_a_call_resumes_on_a_gateway_that_restarts_on_its_port(
+    site: Site, node_client: Path
+) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    first = site.gateway(listen)
+    with node_call(node_client, [listen], "ServerStream", FORTY) as call:
+        indices = []
+        for response in texts(call):
+            indices.append(index(response))
+            if len(indices) == 5:
+                first.end()
+                site.gateway(listen)
+    assert indices == INDICES
+
+
+def test_the_deadline_bounds_all_attempts(site: Site, node_client: Path) -> None:
+    gateway = site.gateway()
+    wish = EchoRequest(text="x", act="sleep", seconds=60)
+    with node_call(node_client, [gateway.address], "ServerStream", wish, timeoutMs=3000) as call:
+        call.begun()
+        gateway.end()
+        begun = time.monotonic()
+        assert call.failed()["code"] in ("Unavailable", "DeadlineExceeded", "Aborted", "Canceled")
+        assert time.monotonic() - begun < SOON_S
+
+
+@pytest.mark.variant
+def test_without_resuming_the_caller_gets_the_failure(site: Site, node_client: Path) -> None:
+    with node_call(node_client, site.targets(), "ServerStream", FORTY, resume=False) as call:
+        responses = call.responses()
+        next(responses)
+        site.end_gateway_of(call.header["forebay-call-id"])
+        list(responses)
+    assert call.end["code"] != "Ok"
+    assert not call.retries
+
+
+def test_a_stored_outcome_is_raised_at_once(site: Site, node_client: Path) -> None:
+    request = EchoRequest(act="unavailable")
+    with node_call(node_client, site.targets(), "Unary", request) as call:
+        failed = call.failed()
+    assert failed["code"] == "Unavailable"
+    assert failed["reason"]
+    assert not call.retries
+
+
+def test_the_requests_of_a_stream_are_sent_again(site: Site, node_client: Path) -> None:
+    letters = "abcdefghijklmnopqrst"
+    with node_call(node_client, site.targets(), "ClientStream", call_id="node-up") as call:
+        for number, letter in enumerate(letters):
+            if number == 10:
+                eventually(
+                    lambda: int(site.field("node-up", "request_count") or 0) >= 10, "ten arrived"
+                )
+                site.end_gateway_of("node-up")
+            call.send(EchoRequest(text=letter))
+        call.done_writing()
+        (response,) = call.responses()
+    assert (response["text"], response["index"]) == (letters, len(letters))
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+def test_a_stream_without_requests_is_served(site: Site, node_client: Path, method: str) -> None:
+    with node_call(node_client, site.targets(), method) as call:
+        call.done_writing()
+        assert sum(index(response) for response in call.responses()) == 0
+    assert call.end["code"] == "Ok"
+
+
+def test_a_cancelled_stream_ends_at_once(site: Site, node_client: Path) -> None:
+    with node_call(node_client, site.targets(), "ServerStream", LONG, "node-stream") as call:
+        running(site, "node-stream")
+        call.cancel()
+        assert call.failed()["code"] == "Canceled"
+        cancelled(site, "node-stream")
+
+
+@pytest.mark.variant
+def test_a_cancelled_response_ends_at_once(site: Site, node_client: Path) -> None:
+    with node_call(node_client, site.targets(), "Unary", LONG, "node-unary") as call:
+        running(site, "node-unary")
+        call.cancel()
+        assert call.failed()["code"] == "Canceled"
+        cancelled(site, "node-unary")
+
+
+@pytest.mark.variant
+def test_leaving_a_loop_cancels_its_call(site: Site, node_client: Path) -> None:
+    wish = EchoRequest(text="x", count=1000, seconds=0.2)
+    targets = site.targets()
+    with node_call(node_client, targets, "ServerStream", wish, "node-left", leaveAfter=2) as call:
+        assert len(list(call.responses())) == 2
+        cancelled(site, "node-left")
+
+
+@pytest.mark.variant
+def test_closing_the_transport_cancels_its_calls(site: Site, node_client: Path) -> None:
+    with node_call(node_client, site.targets(), "Unary", LONG, "node-closed") as call:
+        running(site, "node-closed")
+        call.close()
+        assert call.failed()["code"] == "Canceled"
+        cancelled(site, "node-closed")
+
+
+@pytest.mark.variant
+def test_a_detached_call_continues_after_its_caller_cancels(site: Site, node_client: Path) -> None:
+    wish = EchoRequest(text="x", count=3, seconds=0.3)
+    with node_call(node_client, site.targets(), "Detached", wish, "node-alone") as call:
+        next(call.responses())
+        call.cancel()
+    eventually(lambda: site.field("node-alone", "state") == "SUCCEEDED", "it ends by itself")
+
+
+@pytest.mark.variant
+def test_a_call_that_waits_for_a_gateway_is_cancelled_at_once(
+    site: Site, node_client: Path
+) -> None:
+    with node_call(node_client, [f"127.0.0.1:{free_port()}"], "Unary", LONG) as call:
+        next(line for line in call._lines() if "retry" in line)
+        call.cancel()
+        begun = time.monotonic()
+        assert call.failed()["code"] == "Canceled"
+        assert time.monotonic() - begun < SOON_S
+
+
+@pytest.fixture(
+    params=(NAMES[0], *(pytest.param(name, marks=pytest.mark.variant) for name in NAMES[1:]))
+)
+def address(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
+    """A proxy in front of two gateways."""
+    with proxy(request.param, site.targets()) as address:
+        yield address
+
+
+def named(request: pytest.FixtureRequest) -> str:
+    """A call id for the test."""
+    return "node-" + "".join(c if c.isalnum() else "-" for c in request.node.name)
+
+
+def test_a_stream_resumes_behind_a_proxy(site: Site, node_client: Path, address: str) -> None:
+    with node_call(node_client, [address], "ServerStream", FORTY) as call:
+        assert indices_while_the_gateway_ends(site, call) == INDICES
+
+
+@pytest.mark.variant
+def test_one_response_arrives_behind_a_proxy(
+    site: Site, node_client: Path, address: str, request: pytest.FixtureRequest
+) -> None:
+    wish = EchoRequest(text="x", act="sleep", seconds=1.0)
+    with node_call(node_client, [address], "Unary", wish, named(request)) as call:
+        running(site, named(request))
+        site.end_gateway_of(named(request))
+        assert [response["text"] for response in call.responses()] == ["x"]
+
+
+@pytest.mark.variant
+def test_an_upload_continues_behind_a_proxy(
+    site: Site, node_client: Path, address: str, request: pytest.FixtureRequest
+) -> None:
+    with node_call(node_client, [address], "ClientStream", call_id=named(request)) as call:
+        for number in range(20):
+            if number == 10:
+                site.end_gateway_of(named(request))
+            call.send(EchoRequest(text="x" * 1000))
+        call.done_writing()
+        (response,) = call.responses()
+    assert (len(response["text"]), response["index"]) == (20_000, 20)
+
+
+@pytest.mark.variant
+def test_a_live_call_continues_behind_a_proxy(
+    site: Site, node_client: Path, address: str, request: pytest.FixtureRequest
+) -> None:
+    heard = []
+    with node_call(node_client, [address], "Talk", call_id=named(request)) as call:
+        responses = call.responses()
+        for number in range(6):
+            call.send(EchoRequest(text=str(number)))
+            heard.append(next(responses)["text"])
+            if number == 2:
+                site.end_gateway_of(named(request))
+        call.done_writing()
+        assert list(responses) == []
+    assert heard == [str(number) for number in range(6)]
+
+
+@pytest.mark.variant
+def test_a_stream_that_is_silent_for_longer_than_the_proxys_timeout_resumes(
+    node_client: Path, address: str
+) -> None:
+    wish = EchoRequest(text="x", act="sleep", seconds=2 * READ_TIMEOUT_S + 1.0, count=2)
+    with node_call(node_client, [address], "ServerStream", wish) as call:
+        assert [index(response) for response in texts(call)] == [0, 1]
+
+
+@pytest.mark.variant
+def test_a_handlers_own_status_is_raised_at_once_behind_a_proxy(
+    node_client: Path, address: str
+) -> None:
+    for code, name in (
+        (grpc.StatusCode.INTERNAL, "Internal"),
+        (grpc.StatusCode.UNKNOWN, "Unknown"),
+        (grpc.StatusCode.UNAVAILABLE, "Unavailable"),
+    ):
+        wish = EchoRequest(count=1)
+        wish.status.code, wish.status.message = code.value[0], "the handler's own"
+        with node_call(node_client, [address], "ServerStream", wish) as call:
+            list(call.responses())
+        assert (call.end["code"], call.end["message"]) == (name, "the handler's own")
+
+
+@pytest.mark.variant
+def test_a_request_over_the_proxys_limit_fails_at_once(site: Site, node_client: Path) -> None:
+    with (
+        proxy("nginx", site.targets()) as address,
+        node_call(node_client, [address], "ClientStream") as call,
+    ):
+        call.send(EchoRequest(ballast=bytes(1_500_000)))
+        call.done_writing()
+        assert "413" in call.failed()["message"]
+    assert not call.retries
