@@ -15,7 +15,7 @@ from tests.e2e.conftest import Site
 from tests.e2e.test_node_client import node_client
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import eventually, free_port
-from tests.node_client import NodeCall, node_call
+from tests.node_client import TIMEOUT_S, NodeCall, node_call
 from tests.proxies import NAMES, READ_TIMEOUT_S, proxy
 
 __all__ = ("node_client",)
@@ -119,7 +119,7 @@ def test_the_deadline_bounds_all_attempts(site: Site, node_client: Path) -> None
         call.begun()
         gateway.end()
         begun = time.monotonic()
-        assert call.failed()["code"] in ("Unavailable", "DeadlineExceeded", "Aborted", "Canceled")
+        assert call.failed()["code"] in ("Unavailable", "DeadlineExceeded")
         assert time.monotonic() - begun < SOON_S
 
 
@@ -189,7 +189,9 @@ def test_leaving_a_loop_cancels_its_call(site: Site, node_client: Path) -> None:
     wish = EchoRequest(text="x", count=1000, seconds=0.2)
     targets = site.targets()
     with node_call(node_client, targets, "ServerStream", wish, "node-left", leaveAfter=2) as call:
-        assert len(list(call.responses())) == 2
+        begun = time.monotonic()
+        assert len(list(call.responses())) == 2  # and the process has ended
+        assert time.monotonic() - begun < TIMEOUT_S / 2
         cancelled(site, "node-left")
 
 
@@ -307,6 +309,7 @@ def test_a_handlers_own_status_is_raised_at_once_behind_a_proxy(
         with node_call(node_client, [address], "ServerStream", wish) as call:
             list(call.responses())
         assert (call.end["code"], call.end["message"]) == (name, "the handler's own")
+        assert not call.retries
 
 
 @pytest.mark.variant

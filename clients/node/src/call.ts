@@ -14,6 +14,7 @@ import type { Connection } from "./connection.js";
 import { type Failure, failureOf } from "./errors.js";
 import type { ResumePolicy } from "./policy.js";
 import { Replay } from "./replay.js";
+import { withGrpcCode } from "./transport-errors.js";
 
 export interface CallOptions<I extends DescMessage, O extends DescMessage> {
   readonly method: DescMethodStreaming<I, O>;
@@ -33,6 +34,8 @@ export class Call<I extends DescMessage, O extends DescMessage> {
   readonly #options: CallOptions<I, O>;
   readonly #requests: Replay<MessageInitShape<I>>;
   readonly #cancelled = new AbortController();
+  /** The messages of the latest attempt. */
+  #reading: AsyncIterator<MessageShape<O>> | undefined;
   #isOver = false;
 
   constructor(options: CallOptions<I, O>) {
@@ -42,9 +45,11 @@ export class Call<I extends DescMessage, O extends DescMessage> {
 
   /** Ends the call, unless it is over. */
   cancel(reason?: unknown): void {
-    if (!this.#isOver && !this.#cancelled.signal.aborted) {
+    if (!this.#isOver) {
       this.#options.onCancel();
       this.#cancelled.abort(reason);
+      this.#reading?.next().catch(() => undefined); // else Connect keeps the deadline's timer
+      this.#end();
     }
   }
 
@@ -73,7 +78,6 @@ export class Call<I extends DescMessage, O extends DescMessage> {
       }
     } finally {
       this.cancel(); // if the caller has left the loop early
-      this.#end();
     }
   }
 
@@ -82,7 +86,9 @@ export class Call<I extends DescMessage, O extends DescMessage> {
     const { method, policy } = this.#options;
     const kind = method.methodKind as DescMethod["methodKind"];
     let only: MessageShape<O> | undefined;
-    for await (const message of response.message) {
+    const reading = (this.#reading = response.message[Symbol.asyncIterator]());
+    for (let next = await reading.next(); next.done !== true; next = await reading.next()) {
+      const message = next.value;
       if (kind === "unary" || kind === "client_streaming") {
         only = message;
         continue;
@@ -123,7 +129,8 @@ export class Call<I extends DescMessage, O extends DescMessage> {
   async #waitToRetry(error: unknown, initial: Headers): Promise<void> {
     const { policy, onRetry } = this.#options;
     const { signal } = this.#cancelled;
-    const failure = failureOf(error);
+    const failed = withGrpcCode(error);
+    const failure = failureOf(failed);
     const delayMs =
       signal.aborted || this.#requests.hasFailed ? undefined : policy.onFailure(failure, initial);
     if (delayMs !== undefined) {
@@ -136,7 +143,7 @@ export class Call<I extends DescMessage, O extends DescMessage> {
     }
     if (delayMs === undefined) {
       this.#end();
-      throw ConnectError.from(error);
+      throw failed;
     }
   }
 

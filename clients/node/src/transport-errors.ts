@@ -4,8 +4,8 @@
 // details that have none. So a failure without an ErrorInfo comes from the way between client and
 // gateway. docs/retries.md has the table of what proxies send.
 
-import { Code } from "@connectrpc/connect";
-import type { Failure } from "./errors.js";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type Failure, failureOf } from "./errors.js";
 
 /** Which calls a transport error permits to retry: any, or those with an id, which attach. */
 export type Retry = "any" | "attaching";
@@ -13,8 +13,6 @@ export type Retry = "any" | "attaching";
 const RETRIES: ReadonlyMap<Code, Retry> = new Map([
   // A connection is refused or times out; HTTP 429, 502, 503 and 504; RST_STREAM(REFUSED_STREAM).
   [Code.Unavailable, "any"],
-  // Connect's code for ECONNRESET and for a stream whose connection has gone.
-  [Code.Aborted, "any"],
   // RST_STREAM(CANCEL), and Node's own when a connection closes; a caller's cancel never gets here.
   [Code.Canceled, "any"],
   // Other RST_STREAM; a stream that ends without a status; errors of sockets.
@@ -29,6 +27,18 @@ const REJECTED = /^HTTP 4(?!08|29)\d\d$/;
 
 /** Connect's messages for messages that can't be written or read. */
 const FAILED_HERE = /^(serialize|parse) (binary|JSON): /;
+
+/**
+ * The error with gRPC's code. Connect has ABORTED for ECONNRESET and for a stream whose connection
+ * has gone, which are UNAVAILABLE to gRPC; a gateway's own ABORTED has an ErrorInfo.
+ */
+export function withGrpcCode(error: unknown): ConnectError {
+  const failed = ConnectError.from(error);
+  if (failed.code !== Code.Aborted || failureOf(failed).reason) {
+    return failed;
+  }
+  return new ConnectError(failed.rawMessage, Code.Unavailable, failed.metadata, [], failed.cause);
+}
 
 /** Which calls the failure permits to retry; undefined if none, or if a gateway sent it. */
 export function transportRetry(failure: Failure): Retry | undefined {

@@ -15,6 +15,7 @@ import { Replay } from "../src/replay.js";
 import { COOLDOWN_MS, Rotation } from "../src/rotation.js";
 import { routeOf } from "../src/routes.js";
 import { isLoopback, readTargets } from "../src/targets.js";
+import { withGrpcCode } from "../src/transport-errors.js";
 
 /** A detail of an error as it comes from the wire. */
 function detail<S extends DescMessage>(schema: S, value: MessageInitShape<S>) {
@@ -75,6 +76,14 @@ test("the error's details are read", () => {
     quota: "",
   });
   assert.equal(retryMayHelp(failure), true);
+});
+
+test("a connection that was reset is UNAVAILABLE, a gateway's ABORTED stays", () => {
+  const reset = new ConnectError("read ECONNRESET", Code.Aborted);
+  assert.equal(withGrpcCode(reset).code, Code.Unavailable);
+  const stalled = new ConnectError("you read nothing", Code.Aborted);
+  stalled.details = [detail(ErrorInfoSchema, { reason: "CALLER_STALLED", domain: "forebay" })];
+  assert.equal(withGrpcCode(stalled), stalled);
 });
 
 test("anything that is thrown has a failure", () => {
