@@ -36,7 +36,9 @@ def example(client: Path, *arguments: str, **variables: str) -> Ran:
 
 def test_the_policy_and_its_parts(site: Site, node_client: Path) -> None:
     tests = sorted(str(file) for file in (node_client / "dist" / "test").glob("*.test.js"))
-    ran = run("node", "--test", *tests, env=environment(), cwd=node_client).succeeded()
+    ran = run(
+        "node", "--test", "--test-reporter=tap", *tests, env=environment(), cwd=node_client
+    ).succeeded()
     assert "# fail 0" in ran.out
     assert "# pass 0" not in ran.out
 
