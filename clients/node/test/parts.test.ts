@@ -1,15 +1,23 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { createTransport, failureOf, repeatable, retryMayHelp } from "../src/index.js";
+import { createClient, createTransport, failureOf, items } from "../src/index.js";
+import { repeatable, retryMayHelp, type TransportOptions } from "../src/index.js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
   RetryInfoSchema,
 } from "../src/gen/google/rpc/error_details_pb.js";
-import { ComputeService } from "../src/gen/forebay/compute/v1/compute_pb.js";
+import {
+  ComputeService,
+  type FactorialResponse,
+  FactorialResponseSchema,
+} from "../src/gen/forebay/compute/v1/compute_pb.js";
 import { Operations } from "../src/gen/google/longrunning/operations_pb.js";
 import { Replay } from "../src/replay.js";
 import { COOLDOWN_MS, Rotation } from "../src/rotation.js";
@@ -160,4 +168,111 @@ test("an iterable that throws is remembered", async () => {
     await assert.rejects(all(replay.requests()), /no more/);
     assert.equal(replay.hasFailed, true);
   }
+});
+
+async function* responses(left: () => void): AsyncGenerator<FactorialResponse> {
+  try {
+    yield create(FactorialResponseSchema, { part: { case: "header", value: {} } });
+    yield create(FactorialResponseSchema, { part: { case: "progress", value: {} } });
+    yield create(FactorialResponseSchema, { part: { case: "digits", value: "1" } });
+  } finally {
+    left();
+  }
+}
+
+test("items leaves out what is transient, which goes to the callback", async () => {
+  const { factorial } = ComputeService.method;
+  const seen: unknown[] = [];
+  const onTransient = ({ part }: FactorialResponse) => seen.push(part.case);
+  const lasting = await all(items(factorial, responses(() => {}), onTransient));
+  assert.deepEqual(lasting.map(({ part }) => part.case), ["header", "digits"]);
+  assert.deepEqual(seen, ["progress"]);
+});
+
+test("a callback that throws leaves the call", async () => {
+  let isLeft = false;
+  const fail = () => {
+    throw new Error("enough");
+  };
+  const lasting = items(ComputeService.method.factorial, responses(() => (isLeft = true)), fail);
+  await assert.rejects(all(lasting), /enough/);
+  assert.equal(isLeft, true);
+});
+
+/** The headers of requests to a server that answers each with NOT_FOUND, and the error. */
+async function called(options: Partial<TransportOptions>, headers = {}) {
+  const requests: IncomingHttpHeaders[] = [];
+  const server = createServer().listen(0, "127.0.0.1");
+  server.on("stream", (stream, received) => {
+    requests.push(received);
+    const status = { "grpc-status": "5", "grpc-message": "nothing" };
+    stream.respond({ "content-type": "application/grpc", ...status }, { endStream: true });
+  });
+  await once(server, "listening");
+  const targets = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const transport = createTransport({ targets, ...options });
+  const call = createClient(ComputeService, transport).add({ x: 1 }, { headers, timeoutMs: 5000 });
+  const failure = await call.then(
+    () => undefined,
+    (error: unknown) => failureOf(error),
+  );
+  await transport.close();
+  server.close();
+  return { requests, failure };
+}
+
+test("each call has a token, unless its caller gave an authorization", async () => {
+  for (const token of ["secret", () => "secret", async () => "secret"]) {
+    const { requests, failure } = await called({ token });
+    assert.deepEqual(requests.map(({ authorization }) => authorization), ["Bearer secret"]);
+    assert.equal(failure?.code, Code.NotFound);
+  }
+  const { requests } = await called({ token: "secret" }, { authorization: "Bearer own" });
+  assert.equal(requests[0]?.authorization, "Bearer own");
+});
+
+test("without a token there is no call, and the error does not show one", async () => {
+  const fail = () => {
+    throw new Error("the store is locked");
+  };
+  for (const token of [fail, () => "", () => "two\nlines"]) {
+    const { requests, failure } = await called({ token });
+    assert.equal(requests.length, 0);
+    assert.equal(failure?.code, Code.Unauthenticated);
+    assert.doesNotMatch(failure?.message ?? "", /lines|locked/);
+  }
+});
+
+test("an interceptor of the caller's sees each attempt", async () => {
+  const seen: string[] = [];
+  await called({
+    interceptors: [
+      (next) => (request) => {
+        seen.push(request.method.name);
+        return next(request);
+      },
+    ],
+  });
+  assert.deepEqual(seen, ["Add"]);
+});
+
+test("what fails in the caller's own requests is not retried", async () => {
+  async function* broken() {
+    yield {};
+    throw new Error("no more");
+  }
+  const server = createServer().listen(0, "127.0.0.1"); // it never answers
+  server.on("stream", (stream) => stream.on("error", () => {}));
+  server.on("session", (session) => session.on("error", () => {}));
+  await once(server, "listening");
+  const targets = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const retries: unknown[] = [];
+  const transport = createTransport({ targets, onRetry: (event) => retries.push(event) });
+  const client = createClient(ComputeService, transport);
+  const options = { timeoutMs: 30_000 };
+  await assert.rejects(all(client.factorial({ n: -1n }, options)), /serialize binary/);
+  await assert.rejects(all(client.matMul(broken(), options)), /no more/);
+  assert.deepEqual(retries, []);
+  await transport.close();
+  server.close();
 });
