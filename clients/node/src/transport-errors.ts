@@ -13,8 +13,6 @@ export type Retry = "any" | "attaching";
 const RETRIES: ReadonlyMap<Code, Retry> = new Map([
   // A connection is refused or times out; HTTP 429, 502, 503 and 504; RST_STREAM(REFUSED_STREAM).
   [Code.Unavailable, "any"],
-  // RST_STREAM(CANCEL), and Node's own when a connection closes; a caller's cancel never gets here.
-  [Code.Canceled, "any"],
   // Other RST_STREAM; a stream that ends without a status; errors of sockets.
   [Code.Internal, "any"],
   [Code.Unknown, "any"],
@@ -29,12 +27,13 @@ const REJECTED = /^HTTP 4(?!08|29)\d\d$/;
 const FAILED_HERE = /^(serialize|parse) (binary|JSON): /;
 
 /**
- * The error with gRPC's code. Connect has ABORTED for ECONNRESET and for a stream whose connection
- * has gone, which are UNAVAILABLE to gRPC; a gateway's own ABORTED has an ErrorInfo.
+ * The error with gRPC's code. Connect has ABORTED or CANCELLED for a connection that has gone, which
+ * is UNAVAILABLE to gRPC. A gateway's own have an ErrorInfo; a caller's cancel never gets here.
  */
 export function withGrpcCode(error: unknown): ConnectError {
   const failed = ConnectError.from(error);
-  if (failed.code !== Code.Aborted || failureOf(failed).reason) {
+  const isLoss = failed.code === Code.Aborted || failed.code === Code.Canceled;
+  if (!isLoss || failureOf(failed).reason) {
     return failed;
   }
   return new ConnectError(failed.rawMessage, Code.Unavailable, failed.metadata, [], failed.cause);

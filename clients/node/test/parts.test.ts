@@ -86,12 +86,13 @@ test("the error's details are read", () => {
   assert.equal(retryMayHelp(failure), true);
 });
 
-test("a connection that was reset is UNAVAILABLE, a gateway's ABORTED stays", () => {
-  const reset = new ConnectError("read ECONNRESET", Code.Aborted);
-  assert.equal(withGrpcCode(reset).code, Code.Unavailable);
-  const stalled = new ConnectError("you read nothing", Code.Aborted);
-  stalled.details = [detail(ErrorInfoSchema, { reason: "CALLER_STALLED", domain: "forebay" })];
-  assert.equal(withGrpcCode(stalled), stalled);
+test("a connection that has gone is UNAVAILABLE, a gateway's own codes stay", () => {
+  for (const code of [Code.Aborted, Code.Canceled]) {
+    assert.equal(withGrpcCode(new ConnectError("it closed", code)).code, Code.Unavailable);
+    const own = new ConnectError("you read nothing", code);
+    own.details = [detail(ErrorInfoSchema, { reason: "CALLER_STALLED", domain: "forebay" })];
+    assert.equal(withGrpcCode(own), own);
+  }
 });
 
 test("anything that is thrown has a failure", () => {

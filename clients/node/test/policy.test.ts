@@ -106,7 +106,7 @@ test("what a gateway says without a RetryInfo is final", () => {
 });
 
 test("transport errors are retried, limits and rejections are not", () => {
-  const retried = [Code.Unavailable, Code.Canceled, Code.Internal, Code.Unknown];
+  const retried = [Code.Unavailable, Code.Internal, Code.Unknown];
   for (const code of retried) {
     assert.equal(new World().fail(failure(code)), 100, Code[code]);
   }
