@@ -185,14 +185,15 @@ def test_a_cancelled_response_ends_at_once(site: Site, node_client: Path) -> Non
 
 
 @pytest.mark.variant
-def test_leaving_a_loop_cancels_its_call(site: Site, node_client: Path) -> None:
-    wish = EchoRequest(text="x", count=1000, seconds=0.2)
-    targets = site.targets()
-    with node_call(node_client, targets, "ServerStream", wish, "node-left", leaveAfter=2) as call:
+@pytest.mark.parametrize("seconds", [0.2, 0.005])  # then responses have arrived that nobody reads
+def test_leaving_a_loop_cancels_its_call(site: Site, node_client: Path, seconds: float) -> None:
+    wish = EchoRequest(text="x", count=1000, seconds=seconds)
+    targets, call_id = site.targets(), f"node-left-{seconds}"
+    with node_call(node_client, targets, "ServerStream", wish, call_id, leaveAfter=2) as call:
         begun = time.monotonic()
         assert len(list(call.responses())) == 2  # and the process has ended
         assert time.monotonic() - begun < TIMEOUT_S / 2
-        cancelled(site, "node-left")
+        cancelled(site, call_id)
 
 
 @pytest.mark.variant

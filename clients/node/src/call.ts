@@ -48,7 +48,7 @@ export class Call<I extends DescMessage, O extends DescMessage> {
     if (!this.#isOver) {
       this.#options.onCancel();
       this.#cancelled.abort(reason);
-      this.#reading?.next().catch(() => undefined); // else Connect keeps the deadline's timer
+      void readToItsEnd(this.#reading); // else Connect keeps the deadline's timer
       this.#end();
     }
   }
@@ -156,3 +156,12 @@ export class Call<I extends DescMessage, O extends DescMessage> {
 }
 
 async function* nothing(): AsyncGenerator<never> {}
+
+/** Reads what is left of an aborted attempt: some messages, perhaps, and the error. */
+async function readToItsEnd(messages: AsyncIterator<unknown> | undefined): Promise<void> {
+  try {
+    while ((await messages?.next())?.done === false);
+  } catch {
+    // It is the end.
+  }
+}
