@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.browser.known_callers import known_callers
 from tests.browser.stack import HOSTILE, SERVICE, Stack, get, page_gateway, post
+from tests.certificates import Authority, TlsFiles
 from tests.harness import eventually, redis_server
 
 OPERATIONS, CALLS = "google.longrunning.Operations", "forebay.v1.CallService"
@@ -111,15 +113,21 @@ def test_a_method_is_described_with_all_that_it_needs(page_stack: Stack) -> None
     assert (unknown.status, unknown.json["code"]) == (501, "unimplemented")
 
 
-def test_problems_are_listed_with_their_fixes(page_stack: Stack) -> None:
+def test_problems_are_listed_with_their_fixes(tmp_path: Path) -> None:
     def problems() -> Any:
         return post(base, f"{CALLS}/ListProblems").json.get("problems", [])
 
-    with redis_server() as url, page_gateway(url) as (_, _, base, _):
-        eventually(lambda: [one["subject"] for one in problems()] == ["queue echo"], "the problem")
-        [problem] = problems()
-    assert problem["description"] == "no live worker consumes it"
-    assert problem["fix"].startswith("celery -A APP worker -Q echo")
+    nearly_over = (timedelta(days=-10), timedelta(hours=5))
+    issued = Authority(tmp_path).issue("server", "127.0.0.1", valid=nearly_over)
+    tls = TlsFiles(tmp_path, issued).variables()
+    with redis_server() as url, page_gateway(url, **tls) as (_, _, base, _):
+        subjects = ["queue echo", "tls"]
+        eventually(lambda: [one["subject"] for one in problems()] == subjects, "the problems")
+        queue, certificate = problems()
+    assert queue["description"] == "no live worker consumes it"
+    assert queue["fix"].startswith("celery -A APP worker -Q echo")
+    assert certificate["description"] == "the gateway's certificate expires in 4 hours"
+    assert certificate["fix"].startswith("renew it")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 LEAST_BYTES = 32
@@ -59,3 +60,16 @@ def _secret(name: str, value: object) -> bytes:
     if len(secret) < LEAST_BYTES:
         raise ValueError(f"key {name}: expected {LEAST_BYTES} bytes or more in base64; {_MAKE_ONE}")
     return secret
+
+
+def mismatch(ours: Sequence[str], theirs: Sequence[str]) -> str | None:
+    """Why a worker whose keys have their ids can't work with a gateway whose keys have ours."""
+    if not theirs:
+        return "has no signing keys" if ours else None
+    if not ours:
+        return f"signs with {theirs[0]}, and no signing_keys are set here"
+    if ours[0] not in theirs:
+        return f"does not have {ours[0]}, which signs here"
+    if theirs[0] not in ours:
+        return f"signs with {theirs[0]}, which is not among the signing keys here"
+    return None

@@ -40,14 +40,15 @@ Write: TypeAlias = Callable[[str], None]
 class AuditLog:
     """One per gateway process; `write` gets lines, and raises OSError. None: there is no log.
 
-    What `is_required` to be in the log fails where the log can't be written.
+    What `is_required` to be in the log fails where the log can't be written. `is_broken` says
+    whether the last entry could not be written.
     """
 
     def __init__(self, write: Write | None, *, is_required: bool = False) -> None:
         self._write = write
         self._is_required = is_required
         self._limit = DenialLimit()
-        self._is_broken = False
+        self.is_broken = False
         self._outage = OutageLog(
             _log, "the audit log can't be written", "the audit log is written again"
         )
@@ -147,7 +148,7 @@ class AuditLog:
 
     def figures(self) -> Figures:
         """Whether the last entry could not be written."""
-        return {"forebay_identity_problems": {("audit",): int(self._is_broken)}}
+        return {"forebay_identity_problems": {("audit",): int(self.is_broken)}}
 
     def _put(self, entry: Entry) -> bool:
         """Whether it was written."""
@@ -156,10 +157,10 @@ class AuditLog:
         try:
             self._write(entry.line(time.time()))
         except (OSError, ValueError) as error:  # a closed stream raises ValueError
-            self._is_broken = True
+            self.is_broken = True
             self._outage.failed(error)
             return False
-        self._is_broken = False
+        self.is_broken = False
         self._outage.succeeded()
         return True
 

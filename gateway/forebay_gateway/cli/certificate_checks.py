@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from forebay.cli.target import Target
@@ -15,10 +15,6 @@ from forebay_gateway.cli.finding import Finding
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
-
-_LEFT_AT_LEAST = 0.1
-"""Of a certificate's time; whoever renews certificates has done so before."""
-_RENEW = "renew it; the gateway takes it in without a restart"
 
 
 def certificate_findings(settings: Settings, target: Target) -> Sequence[Finding]:
@@ -86,19 +82,8 @@ def _as_in_file(finding: Finding, shown: bytes, settings: Settings) -> Finding:
 
 
 def _finding(subject: str, what: str, certificate: Certificate) -> Finding:
-    left = certificate.not_valid_after_utc - datetime.now(UTC)
-    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    if left <= timedelta(0):
-        return Finding(subject, False, f"{what}, expired {_shown(-left)} ago", _RENEW)
-    description = f"{what}, expires in {_shown(left)}"
-    if left < _LEFT_AT_LEAST * lifetime:
-        return Finding(subject, False, description, _RENEW)
-    return Finding(subject, True, description)
+    from forebay_gateway.tls.expiry import RENEW, expiry
 
-
-def _shown(time: timedelta) -> str:
-    if time >= timedelta(days=2):
-        return f"{time.days} days"
-    if time >= timedelta(hours=2):
-        return f"{time // timedelta(hours=1)} hours"
-    return f"{time // timedelta(minutes=1)} minutes"
+    found = expiry(certificate, datetime.now(UTC))
+    fix = RENEW if found.is_near else ""
+    return Finding(subject, not found.is_near, f"{what}, {found.description}", fix)

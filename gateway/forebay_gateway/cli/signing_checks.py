@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.settings import Settings, SettingsError
+from forebay_backends.signing.keys import mismatch
 from forebay_gateway.cli.finding import Finding
 
 _SUBJECT = "signing keys"
@@ -23,7 +24,7 @@ def signing_finding(settings: Settings, workers: Sequence[WorkerPresence]) -> Fi
     problems = [
         f"worker {worker.worker} {problem}"
         for worker in workers
-        if (problem := _problem(keyring.ids, worker.signing_keys)) is not None
+        if (problem := mismatch(keyring.ids, worker.signing_keys)) is not None
     ]
     if problems:
         return Finding(_SUBJECT, False, "; ".join(problems), _SAME_FILE)
@@ -32,16 +33,3 @@ def signing_finding(settings: Settings, workers: Sequence[WorkerPresence]) -> Fi
     if not keyring.is_required:
         description += "; messages without a signature are accepted (signing_required = false)"
     return Finding(_SUBJECT, True, description)
-
-
-def _problem(ours: Sequence[str], theirs: Sequence[str]) -> str | None:
-    """Why a worker with their keys can't work with a gateway with ours."""
-    if not theirs:
-        return "has no keys"
-    if not ours:
-        return f"signs with {theirs[0]}, and these settings have no signing_keys"
-    if ours[0] not in theirs:
-        return f"does not have {ours[0]}, which signs here"
-    if theirs[0] not in ours:
-        return f"signs with {theirs[0]}, which these settings do not have"
-    return None

@@ -64,6 +64,7 @@ from forebay_gateway.server.parts import (
 )
 from forebay_gateway.server.port import can_share_port, reserved_port
 from forebay_gateway.server.rpc_meter import RpcMeter
+from forebay_gateway.server.security_problems import security_problems
 
 if TYPE_CHECKING:
     from forebay_gateway.plain.calls import PlainCalls
@@ -253,6 +254,8 @@ class _Gateway:
             self._metrics.read_process.append(identity.figures)
         if audit.is_on:
             self._metrics.read_process.append(audit.figures)
+        if admin is not None:
+            admin.problems.sources.append(partial(security_problems, self._tls, identity, audit))
         self._served = methods, own, find
         self.front: Front = NO_FRONT if listen is None else front(settings, find, listen, self._tls)
         self._web = None if listen is None else self._web_listener()

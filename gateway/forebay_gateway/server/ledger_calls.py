@@ -11,6 +11,7 @@ from typing import Any
 
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
+from forebay.v1.calls_pb2 import Problem
 from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
@@ -35,6 +36,7 @@ from forebay_gateway.rpc.uuid7 import uuid7
 from forebay_gateway.scaling.queues import LedgerQueues
 from forebay_gateway.server.end_task_warnings import watch_end_tasks
 from forebay_gateway.server.figures import queue_figures, running_calls
+from forebay_gateway.server.security_problems import signing_problems
 
 _FIRST_SUBSCRIPTION_S = 5.0
 
@@ -98,6 +100,7 @@ class LedgerCalls:
             is_open=admin_is_open,
             access=access,
         )
+        self.admin.problems.sources.append(self._signing_problems)
         self._watches = Watches(
             self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)
         )
@@ -144,6 +147,10 @@ class LedgerCalls:
             "forebay_broker_up": {(): health.answers("broker")},
             "forebay_watches": {(): self._watches.count},
         }
+
+    async def _signing_problems(self) -> list[Problem]:
+        workers = self.fleet.workers if self.fleet.workers_are_known else ()
+        return signing_problems(self._keyring, workers)
 
     async def _fleet_figures(self) -> Figures:
         try:

@@ -1012,7 +1012,9 @@ class ListProblemsResponse(_message.Message):
     READ_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
-        """The problems: first those of backends, then by subject."""
+        """The problems of backends, queues, methods, signing keys, certificates, keys of callers and the
+        audit log.
+        """
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
@@ -1042,7 +1044,7 @@ class Problem(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     FIX_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """What has the problem, such as "ledger", "queue math" or "method shop.v1.Shop.Order"."""
+    """What has the problem, such as "ledger", "tls", "queue math" or "method shop.v1.Shop.Order"."""
     description: _builtins.str
     """The problem in words, for people."""
     fix: _builtins.str

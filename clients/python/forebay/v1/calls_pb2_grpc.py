@@ -154,10 +154,10 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProblems(self, request, context):
-        """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
-        how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
-        findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
-        a problem to list.
+        """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
+        log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
+        The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
+        never fails because a backend does not answer: that is a problem to list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

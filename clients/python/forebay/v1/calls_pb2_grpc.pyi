@@ -132,10 +132,10 @@ class CallServiceStub:
     INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
     """
     ListProblems: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListProblemsRequest, _calls_pb2.ListProblemsResponse]
-    """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
-    how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
-    findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
-    a problem to list.
+    """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
+    log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
+    The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
+    never fails because a backend does not answer: that is a problem to list.
     """
     DescribeMethod: _grpc.UnaryUnaryMultiCallable[_calls_pb2.DescribeMethodRequest, _calls_pb2.DescribeMethodResponse]
     """Describes a method with a route that the caller may call, for a client that is made at run
@@ -217,10 +217,10 @@ class CallServiceAsyncStub(CallServiceStub):
     INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
     """
     ListProblems: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListProblemsRequest, _calls_pb2.ListProblemsResponse]  # type: ignore[assignment]
-    """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
-    how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
-    findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
-    a problem to list.
+    """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
+    log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
+    The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
+    never fails because a backend does not answer: that is a problem to list.
     """
     DescribeMethod: _aio.UnaryUnaryMultiCallable[_calls_pb2.DescribeMethodRequest, _calls_pb2.DescribeMethodResponse]  # type: ignore[assignment]
     """Describes a method with a route that the caller may call, for a client that is made at run
@@ -335,10 +335,10 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _calls_pb2.ListProblemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.ListProblemsResponse, _abc.Awaitable[_calls_pb2.ListProblemsResponse]]:
-        """Lists what is wrong with the gateway's ledger, broker, methods, certificates and audit log, and
-        how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong. The
-        findings are at most 10 s old. This RPC never fails because a backend does not answer: that is
-        a problem to list.
+        """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
+        log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
+        The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
+        never fails because a backend does not answer: that is a problem to list.
         """
 
     @_abc_1.abstractmethod

@@ -44,10 +44,10 @@ def test_keys_that_know_each_other_are_good(
 @pytest.mark.parametrize(
     ("ours", "theirs", "problem"),
     [
-        (("a",), (), "has no keys"),
-        ((), ("a",), "these settings have no signing_keys"),
+        (("a",), (), "has no signing keys"),
+        ((), ("a",), "no signing_keys are set here"),
         (("b", "a"), ("a",), "does not have b, which signs here"),
-        (("a",), ("b", "a"), "signs with b, which these settings do not have"),
+        (("a",), ("b", "a"), "signs with b, which is not among the signing keys here"),
     ],
 )
 def test_keys_that_differ_are_a_problem(
