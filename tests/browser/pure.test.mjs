@@ -8,6 +8,7 @@ const { filterText, quoted } = await load("filters.js");
 const { bytes, duration, idOf } = await load("format.js");
 const { fieldsOf, readTypes } = await load("descriptors.js");
 const { grpcurl, python } = await load("snippets.js");
+const { eventsOf } = await load("timeline.js");
 
 test("a filter has a comparison for each field that is set", () => {
   assert.equal(filterText({}), "");
@@ -161,4 +162,31 @@ test("a snippet for Python imports what protoc makes of the file", () => {
   ]) {
     assert.ok(text.split("\n").includes(line), `${line} in:\n${text}`);
   }
+});
+
+const [ACCEPTED, QUEUED, FIRST, LAPSED, SECOND, ENDED] = [1, 2, 3, 4, 5, 6].map(
+  (second) => `2026-01-01T00:00:0${second}Z`,
+);
+const WAITING = { state: "CALL_STATE_QUEUED", createTime: ACCEPTED, queueTime: QUEUED };
+
+test("a timeline has the first attempt and the end", () => {
+  const ended = { ...WAITING, state: "CALL_STATE_FAILED", beginTime: FIRST, finishTime: ENDED };
+  assert.deepEqual(eventsOf({ ...ended, attempt: 1 }), [
+    ["Accepted", ACCEPTED],
+    ["Queued, with all its requests", QUEUED],
+    ["Attempt 1 began", FIRST],
+    ["Ended: FAILED", ENDED],
+  ]);
+});
+
+test("a timeline has attempts that lost their worker, and the next one once it has begun", () => {
+  const earlierAttempts = [{ attempt: 1, worker: "w@a", beginTime: FIRST, lapseTime: LAPSED }];
+  const again = { ...WAITING, attempt: 2, earlierAttempts, beginTime: FIRST };
+  const lost = [
+    ["Attempt 1 began on w@a", FIRST],
+    ["Attempt 1 lost its worker; queued again", LAPSED],
+  ];
+  assert.deepEqual(eventsOf(again).slice(2), lost);
+  const running = { ...again, beginTime: SECOND };
+  assert.deepEqual(eventsOf(running).slice(2), [...lost, ["Attempt 2 began", SECOND]]);
 });

@@ -29,6 +29,7 @@ from forebay_backends.ledger.operations.attempts import (
 )
 from forebay_backends.ledger.operations.base import Lapse, Refusal, Refused
 from forebay_backends.ledger.operations.calls import cancel, watch
+from forebay_backends.ledger.operations.inspection import Description, EarlierAttempt, describe
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, sweep, unclaimed
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_backends.reaper import Reaper
@@ -111,6 +112,40 @@ def test_a_call_that_had_begun_and_may_run_again_moves_as_the_next_attempt(
     assert ledger.run(claim(record.call, 1, OTHER_WORKER)) == Refused(Refusal.STALE)
     assert ledger.run(claim(record.call, 2, OTHER_WORKER)) is None
     assert isinstance(ledger.run(begin(record.call, 2, OTHER_WORKER, "control")), Begun)
+
+
+def earlier_attempts(ledger: BlockingLedger, record: Record) -> tuple[EarlierAttempt, ...]:
+    description = ledger.run(describe(record.call, 1000))
+    assert isinstance(description, Description)
+    return description.earlier
+
+
+def test_attempts_that_lost_their_worker_are_described_also_after_the_end(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, may_run_again=True)
+    begun_ms = int(record.fields["begun_at"])
+    assert earlier_attempts(ledger, record) == ()
+    lapsed(ledger, record)
+    [earlier] = earlier_attempts(ledger, record)
+    assert (earlier.attempt, earlier.worker, earlier.begun_ms) == (1, WORKER, begun_ms)
+    assert earlier.lapsed_ms >= begun_ms
+    ledger.run(begin(record.call, 2, "two words", "control"))
+    assert ledger.run(release(record.call, 2, "two words"))
+    ledger.run(begin(record.call, 3, OTHER_WORKER, "control"))
+    ledger.run(finish(record.call, 3, Event.SUCCEED, "", b""))
+    assert [(one.attempt, one.worker) for one in earlier_attempts(ledger, record)] == [
+        *((1, WORKER), (2, "two words"))
+    ]
+
+
+def test_the_record_has_the_latest_20_earlier_attempts(ledger: BlockingLedger) -> None:
+    record = running(ledger, may_run_again=True, attempts_limit=30)
+    for attempt in range(1, 26):
+        assert ledger.run(release(record.call, attempt, WORKER))
+        ledger.run(begin(record.call, attempt + 1, WORKER, "control"))
+    found = [one.attempt for one in earlier_attempts(ledger, record)]
+    assert found == list(range(6, 26))
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,13 @@ FIELDS = (
     Field("finished_at", _TIME, ENDED, "all", "When the call ended"),
     # The worker that has it.
     Field("attempt", _COUNT, ALL, "gateway, reaper", "Number of the attempt, from 1"),
+    Field(
+        "earlier_attempts",
+        _TEXT,
+        _WITH_REQUESTS | ENDED,
+        "all",
+        "Attempts that lost their worker: number, begin, end (ms) and worker, a line each",
+    ),
     Field("worker", _TEXT, _WITH_REQUESTS, "worker", "Worker that holds the lease", of_claim=True),
     Field("lease_until", _TIME, _WITH_REQUESTS, "worker", "When the lease ends", of_claim=True),
     Field(

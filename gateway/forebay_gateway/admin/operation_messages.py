@@ -94,6 +94,15 @@ def metadata_of(
         priority=description.priority,
         subject=call_pb2.Caller.FromString(description.caller).subject,
         request_metadata=call_pb2.Metadata.FromString(description.metadata).entries,
+        earlier_attempts=[
+            calls_pb2.EarlierAttempt(
+                attempt=earlier.attempt,
+                worker=earlier.worker,
+                begin_time=_stamp(earlier.begun_ms),
+                lapse_time=_stamp(earlier.lapsed_ms),
+            )
+            for earlier in description.earlier
+        ],
     )
     method = methods.get(description.method)
     types = None if method is None else method.operation

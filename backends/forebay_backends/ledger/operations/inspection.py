@@ -65,6 +65,16 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class EarlierAttempt:
+    """An attempt that did not end the call; times in ms of the ledger's clock."""
+
+    attempt: int
+    worker: str
+    begun_ms: int
+    lapsed_ms: int
+
+
+@dataclass(frozen=True)
 class Description:
     """A call in full. Times in ms of the ledger's clock, 0 if they are not yet.
 
@@ -72,7 +82,8 @@ class Description:
     last item of a call that succeeded, `progress` the latest transient item of a call that runs;
     None if there is none, or if it is too large. `operation_metadata` is the latest that the
     handler of an operation yielded, empty if there is none; None if it is too large. `metadata` and
-    `caller` are empty in a listing, and when the call has ended.
+    `caller` are empty in a listing, and when the call has ended. `earlier` are the latest of the
+    attempts that did not end the call, oldest first.
     """
 
     read_ms: int
@@ -100,6 +111,7 @@ class Description:
     priority: int = 0
     metadata: bytes = b""
     caller: bytes = b""
+    earlier: tuple[EarlierAttempt, ...] = ()
 
     @property
     def ending(self) -> Ending | None:
@@ -225,8 +237,8 @@ def _listed(words: Reply) -> Iterator[Listed]:
 def _description(reply: Reply) -> Description | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
-    _, read_ms, state, reason, method, queue, worker, *numbers = reply[:-6]
-    outcome, last, progress, operation_metadata, metadata, caller = reply[-6:]
+    _, read_ms, state, reason, method, queue, worker, *numbers = reply[:-7]
+    outcome, earlier, last, progress, operation_metadata, metadata, caller = reply[-7:]
     attempt, created, start, queued, begun, finished, deadline, first, count, sent, *more = (
         int(number or 0) for number in numbers
     )
@@ -257,7 +269,13 @@ def _description(reply: Reply) -> Description | Refused:
         priority,
         metadata,
         caller,
+        tuple(_earlier_attempt(line) for line in earlier.decode().splitlines()),
     )
+
+
+def _earlier_attempt(line: str) -> EarlierAttempt:
+    attempt, begun, lapsed, worker = line.split(" ", 3)
+    return EarlierAttempt(int(attempt), worker, int(begun), int(float(lapsed)))
 
 
 def _item(item: bytes) -> bytes | None:

@@ -176,6 +176,7 @@ class CallMetadata(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     REQUEST_METADATA_FIELD_NUMBER: _builtins.int
+    EARLIER_ATTEMPTS_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method's full name, such as "forebay.compute.v1.ComputeService.Add"."""
     state: _call_pb2.CallState.ValueType
@@ -252,6 +253,10 @@ class CallMetadata(_message.Message):
         Empty if the call has ended and, in ListOperations, always.
         """
 
+    @_builtins.property
+    def earlier_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierAttempt]:
+        """The attempts before the latest one, which did not end the call: oldest first, the last 20."""
+
     def __init__(
         self,
         *,
@@ -277,14 +282,53 @@ class CallMetadata(_message.Message):
         priority: _builtins.int = ...,
         subject: _builtins.str = ...,
         request_metadata: _abc.Iterable[_call_pb2.MetadataEntry] | None = ...,
+        earlier_attempts: _abc.Iterable[Global___EarlierAttempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "progress", b"progress", "queue_time", b"queue_time", "read_time", b"read_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "priority", b"priority", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "request_bytes", b"request_bytes", "request_count", b"request_count", "request_metadata", b"request_metadata", "start_time", b"start_time", "state", b"state", "subject", b"subject", "tenant", b"tenant", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "create_time", b"create_time", "deadline", b"deadline", "earlier_attempts", b"earlier_attempts", "finish_time", b"finish_time", "item_bytes", b"item_bytes", "item_count", b"item_count", "method", b"method", "priority", b"priority", "progress", b"progress", "queue", b"queue", "queue_time", b"queue_time", "read_time", b"read_time", "reason", b"reason", "request_bytes", b"request_bytes", "request_count", b"request_count", "request_metadata", b"request_metadata", "start_time", b"start_time", "state", b"state", "subject", b"subject", "tenant", b"tenant", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallMetadata: _TypeAlias = CallMetadata  # noqa: Y015
+
+@_typing.final
+class EarlierAttempt(_message.Message):
+    """An attempt that did not end its call: its worker died, lost the ledger, or shut down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    LAPSE_TIME_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """The number of the attempt, from 1."""
+    worker: _builtins.str
+    """The worker process that had claimed the call."""
+    @_builtins.property
+    def begin_time(self) -> _timestamp_pb2.Timestamp:
+        """When the handler started."""
+
+    @_builtins.property
+    def lapse_time(self) -> _timestamp_pb2.Timestamp:
+        """When the call was queued again."""
+
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        worker: _builtins.str = ...,
+        begin_time: _timestamp_pb2.Timestamp | None = ...,
+        lapse_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "lapse_time", b"lapse_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_time", b"begin_time", "lapse_time", b"lapse_time", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlierAttempt: _TypeAlias = EarlierAttempt  # noqa: Y015
 
 @_typing.final
 class ListMethodsRequest(_message.Message):

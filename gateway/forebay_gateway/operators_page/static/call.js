@@ -7,7 +7,6 @@ import {
   count,
   duration,
   idOf,
-  isAre,
   json,
   millis,
   stateOf,
@@ -15,6 +14,7 @@ import {
 } from "./format.js";
 import { items, operations } from "./rpc.js";
 import { linkTo, mayCancel, mayDelete } from "./session.js";
+import { eventsOf } from "./timeline.js";
 import { Failure, announcement, html, useEffect, useLoaded, useSignal } from "./ui.js";
 
 const EVERY_MS = 1000;
@@ -71,14 +71,7 @@ function Actions({ call, run }) {
 }
 
 function Timeline({ metadata }) {
-  const attempt = Number(metadata.attempt ?? 1);
-  const earlier = attempt > 1 ? `, after ${isAre(attempt - 1, "earlier attempt")}` : "";
-  const events = [
-    ["Accepted", metadata.createTime],
-    ["Queued, with all its requests", metadata.queueTime],
-    [`Attempt ${attempt} began${earlier}`, metadata.beginTime],
-    [`Ended: ${stateOf(metadata)}`, metadata.finishTime],
-  ].filter(([, at]) => at);
+  const events = eventsOf(metadata);
   const start = millis(metadata.createTime);
   const end = millis(metadata.finishTime) ?? millis(metadata.readTime);
   const begun = millis(metadata.beginTime) ?? end;

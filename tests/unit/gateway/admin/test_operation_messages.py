@@ -15,7 +15,7 @@ from forebay.routes import Method, read_methods
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.operations.inspection import Description
+from forebay_backends.ledger.operations.inspection import Description, EarlierAttempt
 from forebay_gateway.admin.operation_messages import operation_of, started_operation
 from tests.reports.v1 import reports_pb2
 from tests.unit.samples import CALL, METHODS
@@ -60,6 +60,14 @@ def metadata(shown: Description) -> calls_pb2.CallMetadata:
     found = calls_pb2.CallMetadata()
     assert operation_of(CALL, "", shown, BY_NAME).metadata.Unpack(found)
     return found
+
+
+def test_metadata_has_the_earlier_attempts() -> None:
+    earlier = EarlierAttempt(1, "w1@host", 1_767_225_600_003, 1_767_225_600_500)
+    [shown] = metadata(running(earlier=(earlier,))).earlier_attempts
+    assert (shown.attempt, shown.worker) == (1, "w1@host")
+    assert shown.begin_time.ToMilliseconds() == 1_767_225_600_003
+    assert shown.lapse_time.ToMilliseconds() == 1_767_225_600_500
 
 
 REPORTS = {
