@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import psutil
@@ -33,13 +34,14 @@ def test_each_virtual_host_accepts_connections(rabbitmq: RabbitMQ) -> None:
 
 
 def test_all_ports_of_the_node_are_on_loopback(rabbitmq: RabbitMQ) -> None:
-    ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = [
-        connection.laddr.ip
-        for process in ours
-        if process.name() in ("beam.smp", "epmd")
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening: list[str] = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a command of the node, which has ended
+            if process.name() in ("beam.smp", "epmd"):
+                listening += [
+                    connection.laddr.ip
+                    for connection in process.net_connections("inet")
+                    if connection.status == psutil.CONN_LISTEN
+                ]
     assert len(listening) >= 3
     assert set(listening) <= {"127.0.0.1", "::1"}
