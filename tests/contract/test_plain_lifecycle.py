@@ -83,6 +83,15 @@ def test_a_task_with_let_finish_finishes_after_a_disconnect(
     assert f"Terminating {begun.id}" not in plain.worker.output
 
 
+def revoked(plain: PlainSite) -> set[str]:
+    """The tasks that the worker knows to be revoked."""
+    operator = Celery(broker=plain.env["PLAIN_BROKER_URL"], set_as_current=False)
+    with operator.connection_for_write() as connection:
+        found = operator.control.inspect(timeout=2.0, connection=connection).revoked()
+    operator.close()
+    return {task for tasks in (found or {}).values() for task in tasks}
+
+
 def test_a_queued_task_does_not_begin_after_a_disconnect(plain: PlainSite, tmp_path: Path) -> None:
     folders = [tmp_path / str(number) for number in range(2)]
     for folder in folders:
@@ -98,6 +107,8 @@ def test_a_queued_task_does_not_begin_after_a_disconnect(plain: PlainSite, tmp_p
     if broker_url.startswith("redis"):
         with redis.Redis.from_url(broker_url) as server:
             eventually(lambda: not server.exists("plain"), "the task's message is removed")
+    else:
+        eventually(lambda: task_id in revoked(plain), "the worker knows of it")
     for one in running:
         one.call.cancel()
     if not broker_url.startswith("redis"):
