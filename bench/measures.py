@@ -12,6 +12,7 @@ from bench import (
     caching,
     call_cpu,
     coroutines,
+    delays,
     factorials,
     finished,
     gateways,
@@ -71,6 +72,7 @@ MEASURES = (
     Measure((29,), web.measure, web.FULL, web.QUICK),
     Measure((30, 31, 32), caching.measure, caching.FULL, caching.QUICK),
     Measure((33, 34, 35), coroutines.measure, coroutines.FULL, coroutines.QUICK),
+    Measure((36,), delays.measure, delays.FULL, delays.QUICK),
 )
 
 
