@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import re
 import shutil
 import signal
@@ -25,13 +27,31 @@ from tests.forking import Forked, can_fork
 BIN = Path(sys.executable).parent
 _SHOWN_LINES = 200
 START_TIMEOUT_S = 60.0
+_LOWEST_PORT, _HIGHEST_PORT = 10_100, 32_767
+_WORKERS_AT_MOST = 16
+
+
+def _ports() -> Iterator[int]:
+    """Those of this process of pytest-xdist, in an order of its own, again and again."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = list(range(_LOWEST_PORT + worker % _WORKERS_AT_MOST, _HIGHEST_PORT, _WORKERS_AT_MOST))
+    random.SystemRandom().shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_PORTS = _ports()
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, and that this process has not got from here before.
+
+    Between this and its use no connection takes it, since systems give connections higher ports.
+    """
+    while True:
+        port = next(_PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:
