@@ -5,7 +5,6 @@ The problems name no file, since they leave this machine: `forebay doctor` and t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -58,7 +57,7 @@ def _of_certificates(tls: ServerTls | None) -> Iterator[pb.Problem]:
     if tls.files.problem is not None:
         yield _unusable("tls", "the new certificates")
     for what, certificate in _in_force(tls.current):
-        expires = expiry(certificate, datetime.fromtimestamp(time.time(), UTC))
+        expires = expiry(certificate, datetime.now(UTC))
         if expires.is_near:
             description = f"{what} {expires.description}"
             yield pb.Problem(subject="tls", description=description, fix=RENEW)
