@@ -130,12 +130,13 @@ def test_attempts_that_lost_their_worker_are_described_also_after_the_end(
     [earlier] = earlier_attempts(ledger, record)
     assert (earlier.attempt, earlier.worker, earlier.begun_ms) == (1, WORKER, begun_ms)
     assert earlier.lapsed_ms >= begun_ms
-    ledger.run(begin(record.call, 2, "two words", "control"))
-    assert ledger.run(release(record.call, 2, "two words"))
+    odd = "two words\u2028\x0b|\r"
+    ledger.run(begin(record.call, 2, odd, "control"))
+    assert ledger.run(release(record.call, 2, odd))
     ledger.run(begin(record.call, 3, OTHER_WORKER, "control"))
     ledger.run(finish(record.call, 3, Event.SUCCEED, "", b""))
     assert [(one.attempt, one.worker) for one in earlier_attempts(ledger, record)] == [
-        *((1, WORKER), (2, "two words"))
+        *((1, WORKER), (2, odd))
     ]
 
 

@@ -269,7 +269,7 @@ def _description(reply: Reply) -> Description | Refused:
         priority,
         metadata,
         caller,
-        tuple(_earlier_attempt(line) for line in earlier.decode().splitlines()),
+        tuple(map(_earlier_attempt, filter(None, earlier.decode().split("\n")))),
     )
 
 
