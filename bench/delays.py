@@ -6,16 +6,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import grpc
 from google.longrunning.operations_pb2 import GetOperationRequest
 from google.longrunning.operations_pb2_grpc import OperationsStub
 
 from bench import callers
-from bench.rounds import Figure, Goal, Series, interleave, quantile
+from bench.rounds import Figure, Goal, Series, quantile
 from bench.saturated import grpc_load
 from bench.stage import Stage
 from forebay.compute.v1 import compute_pb2 as pb
@@ -43,10 +41,8 @@ QUICK = Plan(rounds=1, calls=20, due_within_s=1.0)
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     """Delayed calls of Add beside ephemeral ones."""
-    with ExitStack() as stack:
-        channel = stack.enter_context(callers.channel(stage.address))
-        executor = stack.enter_context(ThreadPoolExecutor(1))
-        found = interleave(plan.rounds, {"": partial(_late_s, stage, channel, executor, plan)})[""]
+    with callers.channel(stage.address) as channel, ThreadPoolExecutor(1) as executor:
+        found = [_late_s(stage, channel, executor, plan) for _ in range(plan.rounds)]
     title = f"From a delayed call's time to its handler's begin, {_IN_FLIGHT} others in flight"
     p50 = Series("p50 of a round", tuple(quantile(times, 0.5) for times in found))
     latest = Series(f"the latest of {plan.calls}", tuple(max(times) for times in found))

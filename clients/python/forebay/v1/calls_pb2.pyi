@@ -1048,7 +1048,7 @@ Global___ListProblemsRequest: _TypeAlias = ListProblemsRequest  # noqa: Y015
 
 @_typing.final
 class ListProblemsResponse(_message.Message):
-    """What is wrong."""
+    """The problems of a gateway and its surroundings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1088,7 +1088,9 @@ class Problem(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     FIX_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """What has the problem, such as "ledger", "tls", "queue math" or "method shop.v1.Shop.Order"."""
+    """The part that has the problem, such as "ledger", "tls", "queue math" or
+    "method shop.v1.Shop.Order".
+    """
     description: _builtins.str
     """The problem in words, for people."""
     fix: _builtins.str
