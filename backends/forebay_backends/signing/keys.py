@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 
 LEAST_BYTES = 32
 """As many as the HMAC's hash has: fewer would be easier to guess, more add nothing."""
+SAME_KEYS = "give all gateways and workers the same signing keys: docs/hardening.md has the order"
+"""How to mend a mismatch."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAKE_ONE = "make one by `openssl rand -base64 32`"
 

@@ -25,7 +25,6 @@ def certificate_findings(settings: Settings, target: Target) -> Sequence[Finding
 
 
 def _of_files(settings: Settings) -> Iterator[Finding]:
-    from forebay_gateway.tls.certificates import certificates
     from forebay_gateway.tls.server_tls import read_credentials
 
     if settings.tls is None:
@@ -40,10 +39,10 @@ def _of_files(settings: Settings) -> Iterator[Finding]:
         fix = "replace the files; a gateway that runs goes on with the last good ones"
         yield Finding(subject, False, str(error), fix)
         return
-    yield _finding(subject, str(settings.tls.certificate), certificates(read.certificate)[0])
-    if read.client_ca is not None:
-        for ca in certificates(read.client_ca):
-            yield _finding(subject, f"{settings.tls.client_ca}, {ca.subject.rfc4514_string()}", ca)
+    shown, cas = read.parsed
+    yield _finding(subject, str(settings.tls.certificate), shown)
+    for ca in cas:
+        yield _finding(subject, f"{settings.tls.client_ca}, {ca.subject.rfc4514_string()}", ca)
 
 
 def _of_gateways(settings: Settings, target: Target) -> Iterator[Finding]:

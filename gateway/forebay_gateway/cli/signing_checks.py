@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.settings import Settings, SettingsError
-from forebay_backends.signing.keys import mismatch
+from forebay_backends.signing.keys import SAME_KEYS, mismatch
 from forebay_gateway.cli.finding import Finding
 
 _SUBJECT = "signing keys"
-_SAME_FILE = "give all gateways and workers the same keys: docs/hardening.md has the order"
 
 
 def signing_finding(settings: Settings, workers: Sequence[WorkerPresence]) -> Finding | None:
@@ -27,7 +26,7 @@ def signing_finding(settings: Settings, workers: Sequence[WorkerPresence]) -> Fi
         if (problem := mismatch(keyring.ids, worker.signing_keys)) is not None
     ]
     if problems:
-        return Finding(_SUBJECT, False, "; ".join(problems), _SAME_FILE)
+        return Finding(_SUBJECT, False, "; ".join(problems), SAME_KEYS)
     signer, *others = keyring.ids
     description = f"{signer} signs" + (f"; {', '.join(others)} verify, too" if others else "")
     if not keyring.is_required:

@@ -1,4 +1,4 @@
-"""What is wrong with certificates, keys and the audit log of this process, for ListProblems.
+"""Problems of certificates, keys and the audit log of this process, for ListProblems.
 
 The problems name no file, since they leave this machine: `forebay doctor` and the log do.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from forebay.v1 import calls_pb2 as pb
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.signing.keyring import Keyring
-from forebay_backends.signing.keys import mismatch
+from forebay_backends.signing.keys import SAME_KEYS, mismatch
 from forebay_gateway.audit.audit_log import AuditLog
 from forebay_gateway.server.identity import Identity
 
@@ -38,8 +38,7 @@ def signing_problems(keyring: Keyring, workers: Sequence[WorkerPresence]) -> lis
         pb.Problem(
             subject=f"worker {worker.worker}",
             description=problem,
-            fix="give all gateways and workers the same signing keys: docs/hardening.md has the "
-            "order",
+            fix=SAME_KEYS,
         )
         for worker in workers
         if (problem := mismatch(keyring.ids, worker.signing_keys)) is not None
@@ -64,10 +63,9 @@ def _of_certificates(tls: ServerTls | None) -> Iterator[pb.Problem]:
 
 
 def _in_force(current: ServerCredentials) -> Iterator[tuple[str, Certificate]]:
-    from forebay_gateway.tls.certificates import certificates
-
-    yield "the gateway's certificate", certificates(current.certificate)[0]
-    for ca in certificates(current.client_ca) if current.client_ca is not None else ():
+    shown, cas = current.parsed
+    yield "the gateway's certificate", shown
+    for ca in cas:
         yield f"the client CA {ca.subject.rfc4514_string()}", ca
 
 

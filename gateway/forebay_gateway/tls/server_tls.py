@@ -19,6 +19,7 @@ from forebay_backends.settings.identity_settings import TlsSettings
 from forebay_gateway.tls.certificates import (
     CertificateError,
     authorities,
+    certificates,
     server_certificate,
 )
 
@@ -45,6 +46,12 @@ class ServerCredentials:
     expires_at: float
     ca_expires_at: float | None
     """When the first of the CAs expires."""
+
+    @property
+    def parsed(self) -> tuple[Certificate, Sequence[Certificate]]:
+        """The certificate that the server shows, and all CAs of its callers."""
+        cas = () if self.client_ca is None else certificates(self.client_ca)
+        return certificates(self.certificate)[0], cas
 
 
 class ServerTls:

@@ -2,8 +2,8 @@
 -- ARGV: call, most_bytes (larger items are left out), review ('1': end the call first if it is due)
 -- Replies: UNKNOWN | OK now state reason method queue worker attempt created_at start_at queued_at
 --   begun_at finished_at deadline trimmed_items item_count item_bytes request_count request_bytes
---   priority outcome earlier_attempts last_item transient operation_metadata (the last three have '+' before them;
---   '': there is none; '-': left out) metadata caller ('' unless reviewed)
+--   priority outcome earlier_attempts last_item transient operation_metadata (the last three have
+--   '+' before them; '': there is none; '-': left out) metadata caller ('' unless reviewed)
 local call, most_bytes, reviewed = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 
 if reviewed then review(call) end
