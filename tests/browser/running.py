@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import shutil
 import subprocess
@@ -14,11 +13,10 @@ from typing import IO, Any
 
 import pytest
 
-from tests.commands import run
+from tests import npm
 from tests.harness import environment
 
 SOURCE = Path(__file__).parent
-_PROGRAMS = ("chromium", "node", "npm")
 _SCENARIO_S = 110.0
 
 
@@ -48,19 +46,8 @@ class Browser:
 
 
 def installed(folder: Path) -> Path:
-    """A copy of the driver with its packages, so that the tree stays as it is."""
-    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
-    if missing:
-        absent = f"{' and '.join(missing)} not found: the operators' page is not tested"
-        pytest.fail(absent) if os.environ.get("CI") else pytest.skip(absent)
-    for file in (*SOURCE.glob("*.mjs"), *SOURCE.glob("package*.json")):
-        shutil.copy(file, folder)
-    run(
-        *["npm", "ci", "--prefix", str(folder), "--silent", "--no-audit", "--no-fund"],
-        *["--prefer-offline", "--ignore-scripts"],
-        env=environment(),
-    ).succeeded()
-    return folder
+    """A copy of the driver with its packages, in the folder."""
+    return npm.installed(SOURCE, folder, "chromium")
 
 
 @contextmanager

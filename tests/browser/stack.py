@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -19,6 +16,7 @@ from tests.echo.running import ROOT, echo_environment
 from tests.echo.v1 import echo_pb2 as pb
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import Process, eventually, forebay_gateway, free_port, process, redis_server
+from tests.http_requests import Answer, ask
 
 TIMEOUT_S = 60.0
 _AT_ONCE = 64
@@ -140,19 +138,6 @@ def echo_worker_named(name: str, env: dict[str, str]) -> Iterator[Process]:
         yield worker
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back by HTTP; the names of `headers` are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
 def get(base: str, path: str, **headers: str) -> Answer:
     """A GET, as a browser or a scraper sends it; `_` stands for `-` in the names of headers."""
     return _answer(base, "GET", path, None, headers)
@@ -165,13 +150,7 @@ def post(base: str, method: str, request: object = None, **headers: str) -> Answ
 
 
 def _answer(base: str, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
-    connection = HTTPConnection(base.removeprefix("http://"), timeout=TIMEOUT_S)
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    with contextlib.closing(connection):
-        connection.request(method, path, body, given)
-        response = connection.getresponse()
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, received, response.read().decode())
+    return ask(base.removeprefix("http://"), method, path, body, headers, TIMEOUT_S)
 
 
 def _is_known(base: str, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ def indices_while_the_gateway_ends(
             site.end_gateway_of(call.header["forebay-call-id"], number)
     assert call.end["code"] == "Ok", call.end
     return indices
+
+
+def named(request: pytest.FixtureRequest) -> str:
+    """A call id for the test."""
+    return "node-" + "".join(c if c.isalnum() else "-" for c in request.node.name)
 
 
 def running(site: Site, name: str) -> None:
@@ -167,21 +172,28 @@ def test_a_stream_without_requests_is_served(site: Site, node_client: Path, meth
     assert call.end["code"] == "Ok"
 
 
-def test_a_cancelled_stream_ends_at_once(site: Site, node_client: Path) -> None:
-    with node_call(node_client, site.targets(), "ServerStream", LONG, "node-stream") as call:
-        running(site, "node-stream")
-        call.cancel()
+@pytest.mark.parametrize(
+    ("method", "end"),
+    [
+        pytest.param("ServerStream", NodeCall.cancel, id="a cancelled stream"),
+        pytest.param(
+            "Unary", NodeCall.cancel, id="a cancelled response", marks=pytest.mark.variant
+        ),
+        pytest.param("Unary", NodeCall.close, id="a closed transport", marks=pytest.mark.variant),
+    ],
+)
+def test_a_call_that_its_caller_ends_is_cancelled_at_once(
+    site: Site,
+    node_client: Path,
+    request: pytest.FixtureRequest,
+    method: str,
+    end: Callable[[NodeCall], None],
+) -> None:
+    with node_call(node_client, site.targets(), method, LONG, named(request)) as call:
+        running(site, named(request))
+        end(call)
         assert call.failed()["code"] == "Canceled"
-        cancelled(site, "node-stream")
-
-
-@pytest.mark.variant
-def test_a_cancelled_response_ends_at_once(site: Site, node_client: Path) -> None:
-    with node_call(node_client, site.targets(), "Unary", LONG, "node-unary") as call:
-        running(site, "node-unary")
-        call.cancel()
-        assert call.failed()["code"] == "Canceled"
-        cancelled(site, "node-unary")
+        cancelled(site, named(request))
 
 
 @pytest.mark.variant
@@ -194,15 +206,6 @@ def test_leaving_a_loop_cancels_its_call(site: Site, node_client: Path, seconds:
         assert len(list(call.responses())) == 2  # and the process has ended
         assert time.monotonic() - begun < TIMEOUT_S / 2
         cancelled(site, call_id)
-
-
-@pytest.mark.variant
-def test_closing_the_transport_cancels_its_calls(site: Site, node_client: Path) -> None:
-    with node_call(node_client, site.targets(), "Unary", LONG, "node-closed") as call:
-        running(site, "node-closed")
-        call.close()
-        assert call.failed()["code"] == "Canceled"
-        cancelled(site, "node-closed")
 
 
 @pytest.mark.variant
@@ -233,11 +236,6 @@ def address(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
     """A proxy in front of two gateways."""
     with proxy(request.param, site.targets()) as address:
         yield address
-
-
-def named(request: pytest.FixtureRequest) -> str:
-    """A call id for the test."""
-    return "node-" + "".join(c if c.isalnum() else "-" for c in request.node.name)
 
 
 def test_a_stream_resumes_behind_a_proxy(site: Site, node_client: Path, address: str) -> None:

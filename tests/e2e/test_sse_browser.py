@@ -17,7 +17,8 @@ import pytest
 from tests.e2e.conftest import Site
 from tests.e2e.web import web_gateway
 from tests.harness import environment, process
-from tests.web_clients import require, web_clients
+from tests.npm import require
+from tests.web_clients import web_clients
 
 __all__ = ("web_clients",)
 

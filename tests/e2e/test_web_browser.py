@@ -21,7 +21,8 @@ from tests.commands import run
 from tests.conftest import Up
 from tests.e2e.known_calls import state_of
 from tests.harness import environment, eventually, forebay_gateway
-from tests.web_clients import descriptor_set, require, web_clients
+from tests.npm import require
+from tests.web_clients import descriptor_set, web_clients
 
 __all__ = ("web_clients",)
 

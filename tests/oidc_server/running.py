@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,9 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.commands import run
+from tests import npm
 from tests.harness import environment, process
 
 SOURCE = Path(__file__).parent
@@ -66,19 +62,8 @@ def _json(url: str, data: bytes | None = None) -> dict[str, Any]:
 
 
 def installed(folder: Path) -> Path:
-    """A copy of this folder with what its lock file names; skips if there is no Node."""
-    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
-    if missing:
-        absent = f"{' and '.join(missing)} not found: no real identity provider is tested"
-        pytest.fail(absent) if os.environ.get("CI") else pytest.skip(absent)
-    server = folder / "oidc_server"
-    shutil.copytree(SOURCE, server, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
-    run(
-        *["npm", "ci", "--prefix", str(server), "--silent", "--no-audit", "--no-fund"],
-        *["--prefer-offline", "--ignore-scripts"],
-        env=environment(),
-    ).succeeded()
-    return server
+    """A copy of this folder with its packages, below the folder."""
+    return npm.installed(SOURCE, folder / "oidc_server")
 
 
 @contextlib.contextmanager

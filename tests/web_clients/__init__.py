@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,21 +9,15 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
 from forebay.routes.descriptor_conflicts import with_dependencies
-from tests.commands import run
-from tests.harness import environment
+from tests.npm import installed
 
 _HERE = Path(__file__).parent
-_INSTALL = ("npm", "ci", "--silent", "--prefer-offline", "--ignore-scripts")
 
 
 @pytest.fixture(scope="session")
 def web_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this folder with its packages, so that the tree stays as it is."""
-    require("node", "npm")
-    folder = tmp_path_factory.mktemp("web") / "clients"
-    shutil.copytree(_HERE, folder, ignore=shutil.ignore_patterns("node_modules", "*.py", "__py*"))
-    run(*_INSTALL, env=environment(), cwd=folder).succeeded()
-    return folder
+    return installed(_HERE, tmp_path_factory.mktemp("web") / "clients")
 
 
 def descriptor_set(*roots: FileDescriptor) -> bytes:
@@ -49,11 +41,3 @@ def _name_fields(message: descriptor_pb2.DescriptorProto, of: Descriptor) -> Non
         field.json_name = of.fields_by_name[field.name].json_name
     for nested in message.nested_type:
         _name_fields(nested, of.nested_types_by_name[nested.name])
-
-
-def require(*programs: str) -> None:
-    """Skips the test where one is missing; in CI, it fails."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        absent = f"{' and '.join(missing)} not found: no client of npm is tested"
-        pytest.fail(absent) if os.environ.get("CI") else pytest.skip(absent)
