@@ -1,4 +1,4 @@
-// What a gateway says of an error, read from its details. Pure.
+// The details of a gateway's error. Pure.
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import {

@@ -42,7 +42,7 @@ export interface Attempt {
   readonly sendsRequests: boolean;
 }
 
-/** What a policy needs of the world. */
+/** The things outside of a policy that it depends on. */
 export interface Surroundings {
   readonly rotation: Rotation;
   /** Milliseconds that only grow. */

@@ -1,4 +1,4 @@
-// What the route of a method says of its calls, read from generated descriptors. Pure.
+// The part of a route that its client needs, read from generated descriptors. Pure.
 
 import { create, getOption, hasOption, isFieldSet, ScalarType } from "@bufbuild/protobuf";
 import type { DescField, DescMethod, Message, MessageInitShape } from "@bufbuild/protobuf";

@@ -1,4 +1,4 @@
-// What happened to a call, and when. Pure.
+// The events of a call and their times. Pure.
 import { stateOf } from "./format.js";
 
 /** Pairs of words and time, in order, from a CallMetadata in JSON. */
