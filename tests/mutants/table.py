@@ -13,16 +13,14 @@ _ADMISSION = f"{_UNIT}/gateway/admission"
 _REST, _SSE = f"{_UNIT}/gateway/web/rest", f"{_UNIT}/gateway/web/sse"
 _IDENTITY = f"{_UNIT}/gateway/identity"
 _JWT = tuple(
-    f"{_IDENTITY}/test_{name}.py" for name in ("jwt_verifier", "file_keys", "fetched_keys")
+    f"{_IDENTITY}/jwt/test_{name}.py" for name in ("jwt_verifier", "file_keys", "fetched_keys")
 )
 _MAPPING = (
-    f"{_UNIT}/gateway/plain/test_mapping.py",
-    f"{_UNIT}/gateway/plain/test_plain_options.py",
+    f"{_UNIT}/gateway/plain/mapping/test_mapping.py",
+    f"{_UNIT}/gateway/plain/mapping/test_plain_options.py",
 )
-_IMPORT = tuple(
-    f"{_UNIT}/gateway/cli/test_import_{name}.py" for name in ("names", "tasks", "types")
-)
-_SETTINGS = (f"{_UNIT}/backends/test_settings.py",)
+_IMPORT = (f"{_UNIT}/gateway/cli/import_app",)
+_SETTINGS = (f"{_UNIT}/backends/settings/test_settings.py",)
 _URLS = (f"{_UNIT}/backends/urls",)
 _ROUTES = (f"{_UNIT}/client/routes",)
 
@@ -30,7 +28,7 @@ PYTHON = {
     f"{_CLIENT}/checks.py": (f"{_UNIT}/client/test_checks.py",),
     f"{_CLIENT}/compute/checks.py": (f"{_UNIT}/client/compute",),
     f"{_CLIENT}/deadline.py": (f"{_UNIT}/client/test_deadline.py",),
-    f"{_CLIENT}/errors/status.py": (f"{_UNIT}/client/test_errors.py",),
+    f"{_CLIENT}/errors/status.py": (f"{_UNIT}/client/errors/test_errors.py",),
     f"{_CLIENT}/resume/policy.py": (f"{_UNIT}/client/resume/test_policy.py",),
     f"{_CLIENT}/resume/request_replay.py": (f"{_UNIT}/client/resume/test_request_replay.py",),
     f"{_CLIENT}/resume/targets.py": (
@@ -59,7 +57,9 @@ PYTHON = {
     f"{_BACKENDS}/settings/limit_settings.py": _SETTINGS,
     f"{_BACKENDS}/settings/problems.py": _SETTINGS,
     f"{_BACKENDS}/settings/serving_settings.py": _SETTINGS,
-    f"{_BACKENDS}/settings/tenant_settings.py": (f"{_UNIT}/backends/test_tenant_settings.py",),
+    f"{_BACKENDS}/settings/tenant_settings.py": (
+        f"{_UNIT}/backends/settings/test_tenant_settings.py",
+    ),
     f"{_BACKENDS}/settings/values.py": _SETTINGS,
     f"{_BACKENDS}/signing/keys.py": (
         f"{_UNIT}/backends/signing/test_keys.py",
@@ -104,12 +104,12 @@ PYTHON = {
     f"{_GATEWAY}/quotas/tenant_use.py": (f"{_UNIT}/gateway/quotas",),
     f"{_GATEWAY}/plain/mapping/arguments.py": _MAPPING,
     f"{_GATEWAY}/plain/mapping/celery_json.py": _MAPPING,
-    f"{_GATEWAY}/identity/jwt/claims.py": (f"{_IDENTITY}/test_jwt_verifier.py",),
+    f"{_GATEWAY}/identity/jwt/claims.py": (f"{_IDENTITY}/jwt/test_jwt_verifier.py",),
     f"{_GATEWAY}/identity/jwt/issuer.py": _JWT,
-    f"{_GATEWAY}/identity/jwt/jwks.py": (f"{_IDENTITY}/test_jwks.py",),
-    f"{_GATEWAY}/identity/jwt/token.py": (f"{_IDENTITY}/test_jwt_verifier.py",),
-    f"{_GATEWAY}/identity/keys/api_key.py": (f"{_IDENTITY}/test_api_keys.py",),
-    f"{_GATEWAY}/identity/keys/keys_file.py": (f"{_IDENTITY}/test_api_keys.py",),
+    f"{_GATEWAY}/identity/jwt/jwks.py": (f"{_IDENTITY}/jwt/test_jwks.py",),
+    f"{_GATEWAY}/identity/jwt/token.py": (f"{_IDENTITY}/jwt/test_jwt_verifier.py",),
+    f"{_GATEWAY}/identity/keys/api_key.py": (f"{_IDENTITY}/keys/test_api_keys.py",),
+    f"{_GATEWAY}/identity/keys/keys_file.py": (f"{_IDENTITY}/keys/test_api_keys.py",),
     f"{_GATEWAY}/identity/verdicts.py": (f"{_IDENTITY}/test_verdicts.py",),
     f"{_GATEWAY}/plain/mapping/result_meta.py": (f"{_UNIT}/gateway/plain/test_task_outcome.py",),
     f"{_GATEWAY}/plain/mapping/results.py": _MAPPING,

@@ -12,7 +12,7 @@ from forebay_gateway.admission.admission import Admission
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.in_flight import InFlight, PlainCall, labelled
 from forebay_gateway.plain.task_outcome import Progress, Result
-from tests.unit.gateway.plain.test_mapping import METHODS
+from tests.unit.gateway.plain.mapping.test_mapping import METHODS
 
 
 def call(name: str = "a", max_silence_s: float = 60.0, run_time_s: float = inf) -> PlainCall:

@@ -18,7 +18,7 @@ from forebay.routes.plain import ExceptionStatus
 from forebay_backends.settings import load_settings
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited, read_meta
 from forebay_gateway.plain.task_outcome import Failed, Progress, Result, outcome
-from tests.unit.gateway.plain.test_mapping import METHODS
+from tests.unit.gateway.plain.mapping.test_mapping import METHODS
 
 ROOT = Path(__file__).parents[4]
 DO, DO_AGAIN = METHODS["Do"], METHODS["DoAgain"]
