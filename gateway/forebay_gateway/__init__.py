@@ -13,6 +13,7 @@ From the outside in; a folder imports only from those below it:
 - `scaling/`: KEDA's external scaler: how many workers a queue needs.
 - `load_reports/`: ORCA: how busy this gateway is, in the trailers of calls.
 - `fronts/`: the servers that callers reach: on nghttp2, and on `grpc.aio`.
+- `audit/`: the audit log: who was refused, who ended or read which call.
 - `web/`: the handlers for browsers, by ASGI: Connect and gRPC-Web.
 - `durable/`, `ephemeral/`, `plain/`: the three ways to serve a call: by a record in the ledger, in
   the gateway's memory, or by a Celery task that knows nothing of Forebay.

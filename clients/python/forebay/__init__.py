@@ -9,6 +9,27 @@ This package is the client:
 Calls over both are retried and resumed after failures.
 
 Each name is imported when it is first used, so that the command line starts without gRPC.
+
+Its folders, which gateways and workers use too:
+
+- `cli/`: the command `forebay`, and its subcommands that call a gateway.
+- `resume/`: channels whose calls are retried on other gateways, and resumed.
+- `credentials/`: the tokens of calls, and where they may be sent.
+- `routes/`: reads routes from descriptors, and reports what is wrong with them.
+- `compute/`: ComputeService: its stub, the checks of its requests, its matrices as arrays.
+- `errors/`: the errors that a call can end with, and their form on the wire.
+- `v1/`: code generated from `protos/forebay/v1/`.
+
+Its modules:
+
+- `client.py`, `aio.py`: ComputeService as functions, for threads and for asyncio.
+- `channels.py`, `service_config.py`: channels to gateways; gRPC's own retries.
+- `metadata.py`, `deadline.py`, `rpc_errors.py`: the metadata keys of a call, its deadline, and
+  gRPC's exceptions as errors of this package.
+- `checks.py`: finds the check of a method's requests.
+- `defaults.py`, `durations.py`, `loopback.py`, `secret_texts.py`: settings and their values:
+  defaults, durations such as 90d, addresses of this host, secrets in the wrong place.
+- `extras.py`: the extras that Forebay is installed with.
 """
 
 from importlib import import_module

@@ -1,1 +1,7 @@
-"""Who calls, and what they may do."""
+"""Who calls, and what they may do.
+
+- `authentication.py`: who calls, by certificate or token.
+- `jwt/`: tokens of identity providers.
+- `keys/`: API keys.
+- `permissions.py`, `tenant_access.py`: what a caller may do.
+"""

@@ -1,1 +1,1 @@
-"""The ledger's operations as values, a file for each subject; `lua/` has their scripts."""
+"""The ledger's operations as values, a file for each subject; `ledger/lua/` has their scripts."""

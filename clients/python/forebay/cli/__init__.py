@@ -1,7 +1,8 @@
 """The command `forebay`. Each subcommand is an entry point of the group `forebay.commands`.
 
 The client's extra `cli` installs `call` and others, the extra `gateway` adds `up`, `gateway` and
-more. A subcommand is imported when it is run or listed.
+more. A subcommand is imported when it is run or listed. `top/` is `forebay top`; each other one is
+a module.
 """
 
 from __future__ import annotations

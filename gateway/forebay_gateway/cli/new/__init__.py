@@ -1,1 +1,1 @@
-"""`forebay new`: writes a new project from a template."""
+"""`forebay new`: writes a new project from the files in `template/`."""
