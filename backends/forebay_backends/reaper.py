@@ -17,7 +17,7 @@ from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.end_notices import EndNotices
-from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.client import ELECTED_FOR_S, Ledger
 from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
@@ -36,7 +36,6 @@ from forebay_backends.ledger.presence import consumed_queues, live_workers
 from forebay_backends.telemetry.call_labels import about_call
 
 REAP_INTERVAL_S = 1.0
-_ELECTED_FOR_S = 0.7
 _MAX_EVICTIONS = 1000
 """In one repair."""
 
@@ -89,7 +88,7 @@ class Reaper:
         Resends only calls of the given queues. Raises BackendUnavailable if the ledger does
         not answer.
         """
-        if not await self._ledger.elected(REAPING, _ELECTED_FOR_S):
+        if not await self._ledger.elected(REAPING, ELECTED_FOR_S):
             # Every process must know the clock: after a step, any of them may be elected.
             reading = await self._ledger.run(read_clock())
             self._expected_clock.on_read(reading.now_ms if reading.is_certain else None)

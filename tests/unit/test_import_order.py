@@ -52,8 +52,9 @@ LAYERS = (
     "forebay.channels",
     "forebay.resume forebay.service_config",
     "forebay.credentials",
-    "forebay.routes forebay.rpc_errors forebay.compute forebay.metadata forebay.checks",
-    "forebay.deadline forebay.errors forebay.extras forebay.loopback forebay.secret_texts",
+    "forebay.routes forebay.rpc_errors forebay.compute forebay.checks",
+    "forebay.deadline forebay.errors forebay.metadata forebay.extras forebay.loopback"
+    " forebay.secret_texts",
     "forebay.v1",
 )
 ROW_OF = {name: row for row, names in enumerate(LAYERS) for name in names.split()}

@@ -7,10 +7,11 @@ from typing import Any
 from kombu import Exchange, Producer, Queue
 
 from forebay.errors import BackendUnavailable
+from forebay.routes import HIGHEST_PRIORITY
 from forebay_backends.broker.amqp_channels import AmqpChannels, ping, queue_depth
 from forebay_backends.broker.task_messages import JSON, Message, signed_headers
 from forebay_backends.signing.keyring import NO_KEYS, Keyring
-from forebay_backends.urls import HIGHEST_PRIORITY, AmqpServer
+from forebay_backends.urls import AmqpServer
 
 _MAX_TTL_S = 4_294_967  # RabbitMQ takes milliseconds of at most 32 bits
 

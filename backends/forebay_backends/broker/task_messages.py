@@ -20,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from forebay.routes import HIGHEST_PRIORITY
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.base import Push
 from forebay_backends.signing.keyring import NO_KEYS, Keyring
 from forebay_backends.signing.task_signatures import task_signature
-from forebay_backends.urls import HIGHEST_PRIORITY
 
 ORIGIN = "forebay"
 """The header `origin` of our messages; Celery's own senders put their node's name there."""

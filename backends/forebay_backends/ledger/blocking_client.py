@@ -19,14 +19,12 @@ from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.operations.base import Operation
-from forebay_backends.ledger.replication import Replicas
+from forebay_backends.ledger.replication import NO_REPLICAS, Replicas
 from forebay_backends.ledger.round_trips import RoundTrips
 from forebay_backends.ledger.seals import NO_SEALS, Seals
 from forebay_backends.urls import RedisServer
 
 T = TypeVar("T")
-
-_NO_REPLICAS = Replicas()
 
 
 class BlockingLedger:
@@ -39,7 +37,7 @@ class BlockingLedger:
     def __init__(
         self,
         server: RedisServer | str,
-        replicas: Replicas = _NO_REPLICAS,
+        replicas: Replicas = NO_REPLICAS,
         observe: Observe | None = None,
         seals: Seals = NO_SEALS,
     ) -> None:

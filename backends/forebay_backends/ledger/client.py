@@ -30,7 +30,7 @@ from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.moved_slots import follow, sent_after_moves
 from forebay_backends.ledger.operations.base import Operation, Push
 from forebay_backends.ledger.operations.maintenance import read_clock
-from forebay_backends.ledger.replication import Replicas
+from forebay_backends.ledger.replication import NO_REPLICAS, Replicas
 from forebay_backends.ledger.scripts import load_all
 from forebay_backends.ledger.seals import NO_SEALS, Seals
 from forebay_backends.urls import RedisServer
@@ -38,9 +38,10 @@ from forebay_backends.urls import RedisServer
 T = TypeVar("T")
 R = TypeVar("R")
 
-_NO_REPLICAS = Replicas()
 _LARGE_SENDS = 4
 """Large commands on their way at a time: redis-py and asyncio copy each two or three times."""
+ELECTED_FOR_S = 0.7
+"""For work that is done once a second: shorter, so that each second elects anew."""
 PROBE_MS = 1000
 """Lifetime of the key that `ping` writes to check that the server takes writes."""
 
@@ -56,7 +57,7 @@ class Ledger:
         self,
         server: RedisServer | str,
         name: str = "the ledger",
-        replicas: Replicas = _NO_REPLICAS,
+        replicas: Replicas = NO_REPLICAS,
         observe: Observe | None = None,
         seals: Seals = NO_SEALS,
     ) -> None:

@@ -13,6 +13,9 @@ from forebay_backends.ledger.permissions import forbidden, is_forbidden
 
 RETRY_AFTER_S = 1.0
 """The delay that callers are asked for before they retry."""
+RETRY_FOR_S = 60.0
+"""How long a call in flight, or a running attempt, retries what the ledger does not answer."""
+RETRY_DELAY_S = 0.5
 
 # Error replies that mean "not now" rather than "wrong command", by redis-py's class or, if it
 # has none, by the reply's first word; and the server's state as the message describes it.

@@ -10,18 +10,17 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from forebay.metadata import CALL_ID_FORM
 from forebay_backends.ledger import tenant_names
 from forebay_backends.ledger.tenant_names import is_tenant
 
 PARTITIONS = 16
 """How many partitions a ledger has. Fixed: it decides where a call's keys are."""
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
 
 def is_call_id(text: str) -> bool:
     """Whether a caller may use the text as a call id."""
-    return _ID.fullmatch(text) is not None
+    return CALL_ID_FORM.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def control_channel(process: str) -> str:
 
 
 _PARTS = {
-    "CALL": f"(?:{tenant_names.PATTERN})?/{_ID.pattern}",
+    "CALL": f"(?:{tenant_names.PATTERN})?/{CALL_ID_FORM.pattern}",
     "OWNER": tenant_names.PATTERN,
     "QUEUE": ".+",
     "WORKER": ".+",

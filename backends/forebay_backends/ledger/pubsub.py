@@ -29,6 +29,8 @@ from forebay_backends.ledger.reconnecting import keep_connected
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_backends.urls import RedisServer
 
+FIRST_SUBSCRIPTION_S = 5.0
+"""How long a gateway that starts waits until it listens; after that it serves all the same."""
 _CHECK_INTERVAL_S = LEASE_S / 6
 _CHECK = b"forebay-check"
 """The payload of a listener's messages to itself."""

@@ -79,3 +79,6 @@ class Replicas:
             f"within {self.timeout_s:g} s",
             retry_after_s=RETRY_AFTER_S,
         )
+
+
+NO_REPLICAS = Replicas()

@@ -14,6 +14,8 @@ from forebay_backends.ledger.record import fields_of_a_claim, fields_of_active_c
 
 LEASE_S = 15.0
 """How long a claim or a watch holds unless it is renewed."""
+RENEWAL_INTERVAL_S = LEASE_S / 3
+"""How often its holder renews it."""
 
 RECORD_BYTES = 2048
 """The size that is assumed for an ended call's record without its items; about its real size."""

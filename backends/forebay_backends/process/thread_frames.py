@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import sysconfig
+import traceback
 from types import FrameType
+
+_LIBRARY = sysconfig.get_path("stdlib") + os.sep
+_INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
 
 
 def current_frames() -> dict[int, FrameType]:
@@ -20,3 +26,16 @@ def current_frames() -> dict[int, FrameType]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def place_outside_library(frame: FrameType) -> str:
+    """The innermost function outside the standard library, in which threads and coroutines wait."""
+    stack = traceback.extract_stack(frame)
+    outside = [one for one in stack if not _is_of_library(one.filename)]
+    at = (outside or list(stack))[-1]
+    return f"{at.filename}:{at.lineno} in {at.name}"
+
+
+def _is_of_library(path: str) -> bool:
+    # Without a virtual environment, packages are installed in a folder of the library.
+    return path.startswith(_LIBRARY) and not path.startswith(_INSTALLED)

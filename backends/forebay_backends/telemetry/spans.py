@@ -12,7 +12,6 @@ makes no spans then.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -39,7 +38,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from forebay.metadata import TRACEPARENT, TRACESTATE
+from forebay.metadata import TRACEPARENT, TRACESTATE, trace_parts
 from forebay.v1 import call_pb2
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.server_faults import SERVER_FAULTS
@@ -56,8 +55,6 @@ _DECISION = "forebay-sampling"
 _OWN, _SAMPLED = "own", "sampled"
 _FLUSH_MS = 5000
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
-# https://www.w3.org/TR/trace-context/: later versions may have more fields, version 00 has not.
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTHING = Context()
 
 Pairs = Iterable[tuple[str, str | bytes]]
@@ -307,14 +304,15 @@ def remote_context(metadata: Pairs) -> SpanContext | None:
             states.append(value)
     if len(parents) != 1 or not isinstance(parents[0], str):
         return None
-    found = _TRACEPARENT.fullmatch(parents[0])
-    if found is None or found[1] == "ff" or (found[1] == "00" and found[5]):
+    parts = trace_parts(parents[0])
+    if parts is None:
         return None
+    trace_id, span_id, flags = (int(part, 16) for part in parts)
     remote = SpanContext(
-        int(found[2], 16),
-        int(found[3], 16),
+        trace_id,
+        span_id,
         is_remote=True,
-        trace_flags=TraceFlags(int(found[4], 16)),
+        trace_flags=TraceFlags(flags),
         trace_state=TraceState.from_header(states) if states else None,
     )
     return remote if remote.is_valid else None

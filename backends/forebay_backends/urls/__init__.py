@@ -3,7 +3,6 @@
 from forebay_backends.urls.amqp_server import AmqpServer, amqp_server
 from forebay_backends.urls.backends import Backends, backends, broker_server
 from forebay_backends.urls.celery import (
-    HIGHEST_PRIORITY,
     celery_settings,
     kombu_url,
     sentinel_options,
@@ -15,7 +14,6 @@ from forebay_backends.urls.tls import Tls
 from forebay_backends.urls.verification import unverified_option
 
 __all__ = [
-    "HIGHEST_PRIORITY",
     "AmqpServer",
     "BackendUrlError",
     "Backends",

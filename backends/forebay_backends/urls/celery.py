@@ -8,13 +8,12 @@ from redis.asyncio.retry import Retry as AsyncioRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from forebay.routes import HIGHEST_PRIORITY
 from forebay_backends.urls import parsing
 from forebay_backends.urls.amqp_server import AmqpServer
 from forebay_backends.urls.backends import Backends
 from forebay_backends.urls.redis_server import Kind, RedisServer, host_and_port
 
-HIGHEST_PRIORITY = 9
-"""Priorities are 0 to this; queues on RabbitMQ are declared so."""
 SENTINEL_TIMEOUT_S = 1.0
 """How long one Sentinel may take to connect and to answer before the next is tried."""
 

@@ -55,7 +55,10 @@ OMITTED = "forebay-omitted"
 """Initial and trailing: how many metadata entries and error details of the handler were left out
 because the metadata would be over 8 KiB, the limit of gRPC clients. Unset: none."""
 
-_KEY = re.compile(r"[a-z0-9_.-]+")
+KEY_FORM = re.compile(r"[a-z0-9_.-]+")
+CALL_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# https://www.w3.org/TR/trace-context/: later versions may have more fields, version 00 has not.
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
@@ -67,6 +70,14 @@ Keys that end in "-bin" need bytes."""
 def call_metadata(call_id: str | None) -> tuple[tuple[str, str], ...]:
     """The request metadata that names a call; empty if the caller gives no id."""
     return () if call_id is None else ((CALL_ID, call_id),)
+
+
+def trace_parts(traceparent: str) -> tuple[str, str, str] | None:
+    """Trace, span and flags of a W3C trace context, in hexadecimal; None if it is invalid."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None or found[1] == "ff" or (found[1] == "00" and found[5]):
+        return None
+    return found[2], found[3], found[4]
 
 
 def to_pairs(metadata: call_pb2.Metadata) -> list[tuple[str, str | bytes]]:
@@ -92,7 +103,7 @@ def from_pairs(pairs: GrpcMetadata | None) -> call_pb2.Metadata:
         raise TypeError(f"metadata is {pairs!r}; expected a sequence of pairs of key and value")
     for key, value in pairs:
         name = _encoded(key).decode()
-        if not _KEY.fullmatch(name):
+        if not KEY_FORM.fullmatch(name):
             raise _unsendable(key)
         metadata.entries.add(key=name, value=_value(name, value))
     return metadata

@@ -17,6 +17,7 @@ from math import inf
 SLOT_S = 5
 """The time of a sample."""
 WINDOW_S = 3600
+"""How far back the samples go, and those of errors."""
 
 
 @dataclass(frozen=True)

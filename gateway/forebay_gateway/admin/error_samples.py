@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-WINDOW_S = 3600
+from forebay_gateway.admin.activity import WINDOW_S
+
 _MINUTE_S = 60
 MOST_KINDS = 200
 _MOST_CALLS = 5

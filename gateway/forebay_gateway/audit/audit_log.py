@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from forebay.errors import BackendUnavailable, ForebayError
-from forebay.metadata import CALL_ID
+from forebay.metadata import CALL_ID, trace_parts
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.ledger.keys import is_call_id
 from forebay_backends.metrics.registry import Figures
@@ -29,7 +28,6 @@ WINDOW_S = 10.0
 ALL_TENANTS = "-"
 
 _RETRY_AFTER_S = 5.0
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
 
 _log = logging.getLogger(__name__)
 _audit = logging.getLogger("forebay.audit")
@@ -211,5 +209,5 @@ def _call_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 
 
 def _trace_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    found = _TRACEPARENT.match(traceparent_of(metadata))
-    return found[1] if found else ""
+    parts = trace_parts(traceparent_of(metadata))
+    return parts[0] if parts else ""

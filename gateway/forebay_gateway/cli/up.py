@@ -26,13 +26,17 @@ from forebay_gateway.fleet.worker_problems import ProblemKind, consumers_of
 from forebay_gateway.server.child_process import ChildProcess
 from forebay_gateway.server.methods import load_methods
 from forebay_gateway.server.processes import running_gateways
-from forebay_gateway.server.supervisor import SupervisedProcess, restarted, started
+from forebay_gateway.server.supervisor import (
+    READY_TIMEOUT_S,
+    SupervisedProcess,
+    restarted,
+    started,
+)
 
 COMPUTE_APPLICATION = "forebay_workers"
 """The Celery application with ComputeService's handlers."""
 POOLS = ("prefork", "threads", "solo", "asyncio")
 """Celery's pools that can run handlers, and Forebay's own (`forebay_workers/asyncio_pool.py`)."""
-READY_TIMEOUT_S = 60.0
 WORKER_STOP_TIMEOUT_S = 10.0
 _STOP_STEPS = (
     (signal.SIGTERM, WORKER_STOP_TIMEOUT_S),  # a warm shutdown, in Celery's words

@@ -20,7 +20,7 @@ from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker, ledger_push
 from forebay_backends.broker.task_messages import TaskMessage, call_message
-from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.client import ELECTED_FOR_S, Ledger
 from forebay_backends.ledger.keys import PARTITIONS, STARTING, CallKey
 from forebay_backends.ledger.operations.base import Push, Refused
 from forebay_backends.ledger.operations.delayed import (
@@ -37,7 +37,6 @@ from forebay_gateway.admission.retry_after import retry_after_s
 from forebay_gateway.durable.held_calls import HeldCalls, chunks
 
 _LOOK_INTERVAL_S = 1.0
-_ELECTED_FOR_S = 0.7
 _AHEAD_S = 3.0
 """How far an elected gateway looks ahead: until the second next election."""
 _PER_ROUND_TRIP = 100
@@ -107,7 +106,7 @@ class DelayedCalls:
             tasks.create_task(self._start_due())
 
     async def _look(self) -> None:
-        if await self._ledger.elected(STARTING, _ELECTED_FOR_S):
+        if await self._ledger.elected(STARTING, ELECTED_FOR_S):
             partitions: Iterable[int] = range(PARTITIONS)
         else:
             partitions = sorted(self._asked)

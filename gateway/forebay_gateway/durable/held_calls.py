@@ -36,13 +36,12 @@ from forebay_backends.ledger.operations.held import (
 )
 from forebay_backends.ledger.operations.inspection import observe
 from forebay_backends.ledger.pipelining import Pipeliner
-from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import RENEWAL_INTERVAL_S
 from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.durable.accept import Acceptor
 from forebay_gateway.fair_queues.fair_queue import Place
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 
-_RENEWAL_INTERVAL_S = LEASE_S / 3
 _PER_OPERATION = 500
 _PER_ROUND_TRIP = 200
 _RETRY_S = 1.0
@@ -159,7 +158,7 @@ class HeldCalls:
     async def run(self) -> None:
         """Renews the holds, and takes over those of gateways that died, until cancelled."""
         await run_periodically(
-            _RENEWAL_INTERVAL_S, self._renew, _log, "renewing held calls", retry_interval_s=_RETRY_S
+            RENEWAL_INTERVAL_S, self._renew, _log, "renewing held calls", retry_interval_s=_RETRY_S
         )
 
     async def hand_over(self) -> None:

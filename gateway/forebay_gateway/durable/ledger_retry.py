@@ -14,12 +14,9 @@ from typing import TypeVar
 
 from forebay.errors import BackendUnavailable, Draining
 from forebay.metadata import CALL_ID
+from forebay_backends.ledger.errors import RETRY_DELAY_S, RETRY_FOR_S
 from forebay_backends.ledger.keys import CallKey
 from forebay_gateway.admission.admission import RETRY_AFTER_S
-
-RETRY_FOR_S = 60.0
-"""How long a call in flight waits for a ledger that is unavailable."""
-_RETRY_DELAY_S = 0.5
 
 T = TypeVar("T")
 
@@ -72,5 +69,5 @@ class LedgerRetry:
                     raise
             with contextlib.suppress(TimeoutError):
                 # Jitter: all calls in flight wait for the same server.
-                async with asyncio.timeout(_RETRY_DELAY_S * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
+                async with asyncio.timeout(RETRY_DELAY_S * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
                     await self._draining.wait()

@@ -18,7 +18,7 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.errors import RETRY_AFTER_S
+from forebay_backends.ledger.errors import RETRY_AFTER_S, RETRY_FOR_S
 from forebay_backends.ledger.frames import (
     BatchHeartbeat,
     CallEvent,
@@ -37,7 +37,6 @@ from forebay_backends.ledger.pubsub import listen
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.urls import RedisServer
-from forebay_gateway.durable.ledger_retry import RETRY_FOR_S
 from forebay_gateway.durable.watch import Watch
 
 LEASE_CHECK_INTERVAL_S = LEASE_S / 3

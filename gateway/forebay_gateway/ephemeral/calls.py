@@ -54,11 +54,9 @@ from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES, LargeSends
 from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import gateway_fault, timing_metadata
-from forebay_gateway.rpc.policy import attempts_limit, queue_wait_s
+from forebay_gateway.rpc.policy import CALL_CHECK_INTERVAL_S, attempts_limit, queue_wait_s
 from forebay_gateway.rpc.status import abort
 from forebay_gateway.rpc.uuid7 import uuid7
-
-CALL_CHECK_INTERVAL_S = 1.0
 
 _log = logging.getLogger(__name__)
 

@@ -13,14 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
-from forebay_gateway.fair_queues.round_robin import MAX_COST, RoundRobin
+from forebay_gateway.fair_queues.round_robin import MAX_COST, ROUNDING, RoundRobin
 
 WINDOW = 2
 """How many calls are sent and have not ended, for each slot."""
-
-
-_NOTHING = 1e-9
-"""Sums of parts are not exact."""
 
 
 class _Stage(Enum):
@@ -91,7 +87,7 @@ class FairQueue:
     @property
     def is_empty(self) -> bool:
         """Whether no call is here, nor in the broker."""
-        return not self._held and self._in_broker < _NOTHING
+        return not self._held and self._in_broker < ROUNDING
 
     def held_of(self, tenant: str) -> int:
         """How many calls of the tenant wait here."""
@@ -132,7 +128,7 @@ class FairQueue:
         return place
 
     def _has_room(self, slots: int) -> bool:
-        return self._in_broker < WINDOW * max(slots, 1) - _NOTHING
+        return self._in_broker < WINDOW * max(slots, 1) - ROUNDING
 
     def _let_out(self, place: Place) -> None:
         place._stage = _Stage.SENT
@@ -141,7 +137,7 @@ class FairQueue:
         self._sent[place] = None
 
     def _presume_running(self, slots: int) -> None:
-        while self._sent and self._running < slots - _NOTHING:
+        while self._sent and self._running < slots - ROUNDING:
             place = next(iter(self._sent))
             del self._sent[place]
             place._stage = _Stage.RUNNING

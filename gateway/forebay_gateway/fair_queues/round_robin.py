@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 MAX_COST = 1.0
-_NOTHING = 1e-9
+ROUNDING = 1e-9
 """Sums of parts are not exact."""
 
 
@@ -127,7 +127,7 @@ class RoundRobin(Generic[W]):
                 line.has_credit_of_turn = True
             one = line.first()
             cost = one.cost()
-            if cost <= line.credit + _NOTHING:
+            if cost <= line.credit + ROUNDING:
                 line.credit -= cost
                 self.remove(one)
                 return one

@@ -18,6 +18,10 @@ from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind, consum
 
 SETTLED_S = 5.0
 WORKER_CHECK_INTERVAL_S = 1.0
+INSPECTION_INTERVAL_S = 60.0
+"""How often workers that announce nothing in the ledger are asked by Celery's `inspect`."""
+PROBLEM_INTERVAL_S = 5.0
+"""The same, while they have a problem."""
 
 _log = logging.getLogger(__name__)
 

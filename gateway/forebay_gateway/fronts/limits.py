@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+BACKLOG = 1024
+"""How many new connections the kernel keeps for each socket until the gateway takes them."""
 _RECEIVE_SLACK = 1.5
 _SEND_SLACK = 4
 _OTHER_STREAMS = 1_000

@@ -18,6 +18,9 @@ class Requirement:
     is_open: bool = False
 
 
+MAX_VIEWS = 32
+"""How many lists of methods are kept, for callers who may call different ones."""
+
 MayCall = Callable[[Principal, str], bool]
 """Whether the principal may call the method of a path."""
 

@@ -22,7 +22,12 @@ from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.settings import CeleryApplication
 from forebay_gateway.fleet.plain_workers import PlainWorker, plain_consumers_of
 from forebay_gateway.fleet.result_backends import DISABLED, Match, compared
-from forebay_gateway.fleet.route_warnings import RouteWarnings, problem_lines
+from forebay_gateway.fleet.route_warnings import (
+    INSPECTION_INTERVAL_S,
+    PROBLEM_INTERVAL_S,
+    RouteWarnings,
+    problem_lines,
+)
 from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind
 from forebay_gateway.plain.brokers.base import PlainBroker, listening
 from forebay_gateway.plain.brokers.celery_messages import ControlMessage, Reply
@@ -30,8 +35,6 @@ from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
 
 REPLY_WAIT_S = 1.0
 """How long workers have to answer, as in Celery's `inspect`."""
-PROBLEM_INTERVAL_S = 5.0
-INTERVAL_S = 60.0
 LIVE_S = 90.0
 """A worker counts as live for this long after an answer: one of the solo pool that works gives
 none to the next question."""
@@ -132,7 +135,7 @@ class PlainWorkers:
             found = [self.consumers_of(method) for method in methods]
             answered.update(now, problem_lines(found, set(ProblemKind) - _MAY_COME))
             absent.update(now, problem_lines(found, _MAY_COME))
-            due_at = 0.0 if any(one.is_broken for one in found) else now + INTERVAL_S
+            due_at = 0.0 if any(one.is_broken for one in found) else now + INSPECTION_INTERVAL_S
 
         await listening(self._broker)
         await run_periodically(

@@ -17,6 +17,7 @@ from forebay.errors import (
     TaskUnanswered,
 )
 from forebay_backends.aio.periodic import run_periodically
+from forebay_backends.ledger.pubsub import FIRST_SUBSCRIPTION_S
 from forebay_backends.settings import CeleryApplication
 from forebay_gateway.fleet.health_check import HealthCheck
 from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults, Withdrawal, listening
@@ -25,11 +26,10 @@ from forebay_gateway.plain.brokers.worker_replies import rate_limited_tasks_of, 
 from forebay_gateway.plain.in_flight import InFlight, PlainCall, labelled
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
 from forebay_gateway.plain.task_outcome import aborted_if_effects
+from forebay_gateway.rpc.policy import CALL_CHECK_INTERVAL_S
 
-CALL_CHECK_INTERVAL_S = 1.0
 _TICKET = "forebay"
 _MAX_TASKS_PER_QUERY = 1000
-_FIRST_SUBSCRIPTION_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Watchdog:
     async def subscribed(self) -> None:
         """Returns when replies and results are being read, or after 5 s."""
         try:
-            async with asyncio.timeout(_FIRST_SUBSCRIPTION_S):
+            async with asyncio.timeout(FIRST_SUBSCRIPTION_S):
                 for source in self._sources.values():
                     await listening(source)
         except TimeoutError:

@@ -18,7 +18,7 @@ from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.ledger.frames import GatewayFrame, Recall
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.operations.quotas import Shares, share
-from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import RENEWAL_INTERVAL_S
 from forebay_backends.metrics.instruments import OTHER
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings.tenant_settings import TenantSettings, limits_of
@@ -27,7 +27,6 @@ from forebay_gateway.admission.retry_after import CompletionRate, retry_after_s
 from forebay_gateway.quotas.tenant_use import RATE, Limit, Share, TenantUse
 
 _REVIEW_INTERVAL_S = 1.0
-_RENEW_AFTER_S = LEASE_S / 3
 _WAITS_S = (0.0, 0.01, 0.04, 0.1)
 """Before each attempt to get more: meanwhile other gateways give back what they do not use."""
 _REFUSED_FOR_S = 0.05
@@ -231,7 +230,7 @@ class TenantQuotas:
             use = tenant.use
             if use.is_idle and not use.has_spare:
                 del self._tenants[tenant.name]
-            elif use.has_spare or now - use.asked_at > _RENEW_AFTER_S:
+            elif use.has_spare or now - use.asked_at > RENEWAL_INTERVAL_S:
                 await self._exchange_locked(tenant)
 
     async def _exchange_locked(self, tenant: _Tenant) -> None:

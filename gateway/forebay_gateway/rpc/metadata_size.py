@@ -24,11 +24,13 @@ _FIRST_MESSAGE_BYTES = 1024
 """The part of the message that has priority over the handler's details and metadata."""
 _ERROR_INFO_BYTES = 2048
 _ERROR_INFO_CHARACTERS = 256
-_ENTRY_BYTES = 32
-_LEAST_ROOM = METADATA_BYTES - _ENTRY_BYTES - len(OMITTED) - 20
+ENTRY_BYTES = 32
+"""What an entry counts besides its key and value."""
+_LEAST_ROOM = METADATA_BYTES - ENTRY_BYTES - len(OMITTED) - 20
 """The size that fits however many entries are omitted."""
 _OWN_KEYS = ("forebay-", "grpc-")
-_UNESCAPED = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("%"))
+UNESCAPED = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("%"))
+"""The bytes of `grpc-message` that are sent as they are; others are percent-encoded."""
 
 
 def fit_pairs(pairs: Pairs) -> Pairs:
@@ -139,7 +141,7 @@ def _is_within(message: str, status: status_pb2.Status, pairs: Pairs, limit: int
     status_size = details_size + len(message.encode()) + 16
     return (
         _message_size(message)
-        + _ENTRY_BYTES
+        + ENTRY_BYTES
         + len(STATUS_DETAILS_KEY)
         + _base64_size(status_size)
         + _size(pairs)
@@ -150,12 +152,12 @@ def _is_within(message: str, status: status_pb2.Status, pairs: Pairs, limit: int
 def _message_size(message: str) -> int:
     """The size of the `grpc-message` entry."""
     encoded = message.encode()
-    escaped = len(encoded.translate(None, _UNESCAPED))
-    return len("grpc-message") + len(encoded) + 2 * escaped + _ENTRY_BYTES
+    escaped = len(encoded.translate(None, UNESCAPED))
+    return len("grpc-message") + len(encoded) + 2 * escaped + ENTRY_BYTES
 
 
 def _size(pairs: Pairs) -> int:
-    size = _ENTRY_BYTES * len(pairs)
+    size = ENTRY_BYTES * len(pairs)
     for key, value in pairs:
         size += len(key)
         size += _base64_size(len(value)) if key.endswith("-bin") else len(value)

@@ -9,6 +9,9 @@ from forebay_backends.settings import Settings
 from forebay_gateway.rpc.cache_key import CacheKey
 from forebay_gateway.rpc.options import CallOptions
 
+CALL_CHECK_INTERVAL_S = 1.0
+"""How often a gateway looks for lost ones among its ephemeral and plain calls."""
+
 
 def new_call(
     method: Method,

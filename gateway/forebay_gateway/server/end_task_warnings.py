@@ -17,10 +17,11 @@ from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.settings import CeleryApplication
 from forebay_gateway.fleet.end_tasks import EndTask, end_tasks, without_worker
 from forebay_gateway.fleet.monitor import FleetMonitor
-from forebay_gateway.fleet.route_warnings import RouteWarnings
-
-_PROBLEM_INTERVAL_S = 5.0
-_INTERVAL_S = 60.0
+from forebay_gateway.fleet.route_warnings import (
+    INSPECTION_INTERVAL_S,
+    PROBLEM_INTERVAL_S,
+    RouteWarnings,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -56,11 +57,11 @@ async def watch_end_tasks(
             return
         if unserved:
             unserved = await unserved_end_tasks(unserved, application)
-            answered_until = 0.0 if unserved else time.monotonic() + _INTERVAL_S
+            answered_until = 0.0 if unserved else time.monotonic() + INSPECTION_INTERVAL_S
         now = asyncio.get_running_loop().time()
         lines = [
             f"{', '.join(one.methods)}: {one.problem}; to fix it: {one.fix}" for one in unserved
         ]
         warnings.update(now, lines)
 
-    await run_periodically(_PROBLEM_INTERVAL_S, check, _log, "looking for the tasks of `on_end`")
+    await run_periodically(PROBLEM_INTERVAL_S, check, _log, "looking for the tasks of `on_end`")

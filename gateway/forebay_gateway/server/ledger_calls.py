@@ -16,6 +16,7 @@ from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.pipelining import Pipeliner
+from forebay_backends.ledger.pubsub import FIRST_SUBSCRIPTION_S
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.ledger.seals import Seals
 from forebay_backends.metrics.registry import Figures
@@ -37,8 +38,6 @@ from forebay_gateway.scaling.queues import LedgerQueues
 from forebay_gateway.server.end_task_warnings import watch_end_tasks
 from forebay_gateway.server.figures import queue_figures, running_calls
 from forebay_gateway.server.security_problems import signing_problems
-
-_FIRST_SUBSCRIPTION_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +165,7 @@ class LedgerCalls:
     async def subscribed(self) -> None:
         """Waits for the subscription to call events; gives up after 5 s without a ledger."""
         try:
-            await self._watches.subscribed(_FIRST_SUBSCRIPTION_S)
+            await self._watches.subscribed(FIRST_SUBSCRIPTION_S)
         except BackendUnavailable:
             _log.warning(
                 "the ledger does not answer; the gateway serves, and keeps trying to connect"

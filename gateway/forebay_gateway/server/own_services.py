@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forebay.errors import QueueFull
+from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.admission.caller_identity import caller_of
 from forebay_gateway.admission.fair_share import FairShare
 from forebay_gateway.admission.read_room import ReadRoom
@@ -13,7 +14,6 @@ from forebay_gateway.rpc.own_methods import OwnMethod
 
 _MESSAGES = 16
 """Apart from `max_held_bytes`, so that health checks succeed while that is used up."""
-_RETRY_AFTER_S = 1.0
 
 
 def own_service_reads(message_bytes: int, wait_s: float) -> MessageReads:
@@ -22,7 +22,7 @@ def own_service_reads(message_bytes: int, wait_s: float) -> MessageReads:
     def full(caller: str, size: int) -> QueueFull:
         return QueueFull(
             "the gateway receives too many requests of its own services",
-            retry_after_s=_RETRY_AFTER_S,
+            retry_after_s=RETRY_AFTER_S,
             quota="bytes held",
         )
 

@@ -13,13 +13,11 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
+from errno import EADDRINUSE
 from typing import Any
 
+from forebay_gateway.fronts.native.listeners import NO_SUCH_ADDRESS
 from forebay_gateway.server.errors import GatewayError, address_in_use
-
-_NO_SUCH_ADDRESS = (EADDRNOTAVAIL, EAFNOSUPPORT)
-"""Expected for some addresses of a name, such as `::1` of localhost on a host without IPv6."""
 
 
 def can_share_port(listen: str) -> bool:
@@ -48,7 +46,7 @@ def reserved_port(listen: str, option: str = "--listen") -> Iterator[str]:
             try:
                 holder = _reserve(family, (address[0], chosen, *address[2:]))
             except OSError as error:
-                if error.errno in _NO_SUCH_ADDRESS:
+                if error.errno in NO_SUCH_ADDRESS:
                     continue
                 if error.errno == EADDRINUSE:
                     raise address_in_use(listen, option) from error

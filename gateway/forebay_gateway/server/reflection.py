@@ -26,7 +26,7 @@ from forebay.routes import Method
 from forebay.routes.descriptor_conflicts import with_dependencies
 from forebay.v1 import errors_pb2
 from forebay_gateway.identity.principal import Principal
-from forebay_gateway.identity.requirements import MayCall, everything
+from forebay_gateway.identity.requirements import MAX_VIEWS, MayCall, everything
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.own_methods import OwnMethod, each_answered
 
@@ -34,8 +34,6 @@ V1_SERVICE = "grpc.reflection.v1.ServerReflection"
 V1ALPHA_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 SERVICES = (V1_SERVICE, V1ALPHA_SERVICE)
 _METHOD = "ServerReflectionInfo"
-_VIEWS = 32
-"""That are kept, one for each set of methods that callers may call."""
 # Callers look up the messages in error details, which no service's file imports.
 _ERROR_FILES = (errors_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
 
@@ -74,7 +72,7 @@ class _Views:
             for method in service.methods
         }
         self._may_call = may_call
-        self._view = lru_cache(_VIEWS)(self._make)
+        self._view = lru_cache(MAX_VIEWS)(self._make)
         self._view(frozenset(self._paths))  # conflicts of files are logged at the start
 
     def of(self, principal: Principal) -> _Reflection:

@@ -58,6 +58,7 @@ _WITH_OTHERS = ("google.longrunning.", "forebay.v1.")
 """Messages that hold those of others, of any type: one of them must not hide a list of calls."""
 
 PROTO, JSON = Codec(), JsonCodec()
+JSON_TYPE = "application/json"
 BY_NAME = {codec.name: codec for codec in (PROTO, JSON)}
 
 

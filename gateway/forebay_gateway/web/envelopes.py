@@ -5,12 +5,12 @@ from __future__ import annotations
 import grpc
 
 from forebay.errors import InvalidRequest
+from forebay_gateway.fronts.native.messages import PREFIX_BYTES
 from forebay_gateway.web.codecs import Codec
 from forebay_gateway.web.compression import compressed, decompressed, is_worth_it
 from forebay_gateway.web.exchange import Exchange
 from forebay_gateway.web.methods import WebMethod
 
-PREFIX_BYTES = 5
 COMPRESSED = 1
 
 

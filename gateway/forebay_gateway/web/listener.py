@@ -8,13 +8,12 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
+from forebay_gateway.fronts.limits import BACKLOG
 from forebay_gateway.fronts.native.handshakes import Handshakes
 from forebay_gateway.fronts.native.listeners import listening_sockets
 from forebay_gateway.fronts.uvicorn_server import UvicornServer
 from forebay_gateway.web.connection import ConnectionLimits, WebConnection
 from forebay_gateway.web.exchange import App
-
-_BACKLOG = 1024
 
 TlsContext = Callable[[], ssl.SSLContext]
 """Returns the context of the certificates in force."""
@@ -44,7 +43,7 @@ class WebListener:
         self._server = UvicornServer(
             *(app, self._sockets, self._accepted),
             interface="asgi3",
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=limits.idle_s,
             timeout_graceful_shutdown=ceil(grace_s),
         )

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from forebay.errors import InvalidRequest, TooLarge
 from forebay.metadata import Pairs
-from forebay_gateway.fronts.native.head import ENTRY_BYTES, MAX_METADATA_BYTES, metadata_headers
+from forebay_gateway.fronts.native.head import MAX_METADATA_BYTES, metadata_headers
+from forebay_gateway.rpc.metadata_size import ENTRY_BYTES
 from forebay_gateway.web.exchange import Headers
 
 Metadata = list[tuple[str, str | bytes]]

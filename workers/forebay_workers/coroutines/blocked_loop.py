@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
-import traceback
 from collections.abc import Coroutine
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from forebay_backends.process.thread_frames import current_frames
+from forebay_backends.process.thread_frames import current_frames, place_outside_library
 from forebay_backends.telemetry.call_labels import NO_CALL, CallLabels, about_call, current_call
 
 BLOCKED_S = 1.0
 _CHECKS = 4
-_STANDARD_LIBRARY = os.path.dirname(os.__file__)
 
 _log = logging.getLogger(__name__)
 
@@ -99,11 +96,5 @@ class BlockedLoopWatch:
             )
 
     def _where(self) -> str:
-        """The innermost function outside the standard library."""
         frame = current_frames().get(self._loops_thread)
-        if frame is None:
-            return "an unknown place"
-        stack = traceback.extract_stack(frame)
-        outside = [one for one in stack if not one.filename.startswith(_STANDARD_LIBRARY + os.sep)]
-        at = (outside or list(stack))[-1]
-        return f"{at.filename}:{at.lineno} in {at.name}"
+        return "an unknown place" if frame is None else place_outside_library(frame)

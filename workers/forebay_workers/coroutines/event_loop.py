@@ -18,9 +18,9 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_workers.coroutines.blocked_loop import BlockedLoopWatch
 from forebay_workers.coroutines.ledger import LoopLedger
 from forebay_workers.coroutines.replies import Replies
+from forebay_workers.handler.process_exit import CLOSE_TIMEOUT_S
 
 _MIN_THREADS = 32
-_CLOSE_TIMEOUT_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class HandlerLoop:
         """Cancels what still runs, and ends the thread; waits for at most 5 s."""
         self.watch.close()
         asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
-        self._thread.join(_CLOSE_TIMEOUT_S)
+        self._thread.join(CLOSE_TIMEOUT_S)
 
     async def _shut_down(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

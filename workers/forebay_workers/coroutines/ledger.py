@@ -10,18 +10,14 @@ from typing import Any, TypeVar
 from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.commands import parse_entry
+from forebay_backends.ledger.errors import RETRY_DELAY_S, RETRY_FOR_S
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.seals import Seals
 from forebay_workers.handler.ledger_clock import SYNC_INTERVAL_S
-from forebay_workers.handler.ledger_retry import (
-    RETRY_DELAY_S,
-    RETRY_FOR_S,
-    LedgerUnavailable,
-    outage,
-)
+from forebay_workers.handler.ledger_retry import LedgerUnavailable, outage
 
 T = TypeVar("T")
 

@@ -23,8 +23,7 @@ from forebay_workers.coroutines.ledger import LoopLedger
 from forebay_workers.handler.context import POLL_INTERVAL_S
 from forebay_workers.handler.interrupted import Interrupted, Refused, Stopped
 from forebay_workers.handler.invoke import parsed
-
-_PAGE_SIZE = 4
+from forebay_workers.handler.requests import PAGE_SIZE
 
 
 class Source(Protocol):
@@ -83,7 +82,7 @@ class StoredRequests:
         return page
 
     def _reading(self) -> asyncio.Task[list[bytes]]:
-        return asyncio.create_task(self._ledger.inputs(self._call.call, self._read, _PAGE_SIZE))
+        return asyncio.create_task(self._ledger.inputs(self._call.call, self._read, PAGE_SIZE))
 
     def close(self) -> None:
         """See `Source`."""

@@ -10,9 +10,8 @@ from typing import Any
 import grpc
 
 from forebay.v1 import call_pb2
-from forebay_workers.handler.status import HandlerStatus
+from forebay_workers.handler.status import UNKNOWN, HandlerStatus
 
-_UNKNOWN: int = grpc.StatusCode.UNKNOWN.value[0]
 _CODES = {code.value[0] for code in grpc.StatusCode}
 
 
@@ -47,10 +46,10 @@ class CoroutineStatus(HandlerStatus):
     def number(self) -> int:
         """The code as a number; UNKNOWN for anything that is no code."""
         if self.code is None:
-            return _UNKNOWN if self._has_code or self._aborted else 0
+            return UNKNOWN if self._has_code or self._aborted else 0
         if isinstance(self.code, grpc.StatusCode):
             return int(self.code.value[0])
-        return self.code if isinstance(self.code, int) and self.code in _CODES else _UNKNOWN
+        return self.code if isinstance(self.code, int) and self.code in _CODES else UNKNOWN
 
     def abort(
         self, code: object, details: str | bytes, trailing: tuple[Any, ...] | None = None

@@ -30,9 +30,9 @@ from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.telemetry.call_labels import about_call
 from forebay_backends.urls import RedisServer
 from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.process_exit import CLOSE_TIMEOUT_S
 
 _PARENT_CHECK_INTERVAL_S = 1.0
-_CLOSE_TIMEOUT_S = 5.0
 
 _Name = tuple[str, int]
 """A call's key, and the attempt's number."""
@@ -77,7 +77,7 @@ class ControlChannel:
     def close(self) -> None:
         """Ends the thread; waits for at most 5 s."""
         self._loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join(_CLOSE_TIMEOUT_S)
+        self._thread.join(CLOSE_TIMEOUT_S)
 
     def running(
         self, context: CallContext, *, durable: bool, shares_task: bool = False

@@ -9,11 +9,8 @@ from typing import TypeVar
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.ledger.errors import RETRY_DELAY_S, RETRY_FOR_S
 from forebay_workers.handler.interrupted import Interrupted
-
-RETRY_FOR_S = 60.0
-"""How long a running attempt retries before it gives up."""
-RETRY_DELAY_S = 0.5
 
 _log = logging.getLogger(__name__)
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from billiard.common import terminate_handler_fired  # type: ignore[attr-defined] # in no stub
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
+CLOSE_TIMEOUT_S = 5.0
+"""How long the end of a process waits for each of Forebay's threads."""
+
 
 def ends_process(error: BaseException) -> bool:
     """Whether the process is ending: an exception is then not the handler's failure."""

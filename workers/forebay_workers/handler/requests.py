@@ -17,7 +17,8 @@ from forebay_workers.handler.interrupted import Refused as RefusedRequest
 from forebay_workers.handler.interrupted import Stopped
 from forebay_workers.handler.ledger_retry import retry_while_unavailable
 
-_PAGE_SIZE = 4
+PAGE_SIZE = 4
+"""How many stored requests are read from the ledger at once."""
 
 
 def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iterator[bytes]:
@@ -28,7 +29,7 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
 
     def read(first: int) -> list[bytes]:
         try:
-            return retry_while_unavailable(partial(ledger.inputs, call, first, _PAGE_SIZE))
+            return retry_while_unavailable(partial(ledger.inputs, call, first, PAGE_SIZE))
         except ItemsLost as error:
             raise RefusedRequest(error) from error
 

@@ -14,7 +14,7 @@ from forebay.errors.status import STATUS_DETAILS_KEY
 from forebay.metadata import GrpcMetadata, from_pairs
 from forebay.v1 import call_pb2
 
-_UNKNOWN: int = grpc.StatusCode.UNKNOWN.value[0]
+UNKNOWN: int = grpc.StatusCode.UNKNOWN.value[0]
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class HandlerStatus:
         """The code as a number."""
         if isinstance(self.code, grpc.StatusCode):
             return int(self.code.value[0])
-        return 0 if self.code is None and not self._aborted else _UNKNOWN
+        return 0 if self.code is None and not self._aborted else UNKNOWN
 
     def outcome(self, failure: call_pb2.Outcome | None = None) -> call_pb2.Outcome:
         """Returns what the handler has set, or its failure, with the trailing metadata.

@@ -17,10 +17,10 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import BatchHeartbeat, Stop, batch_heartbeat_frame, stop_frame
 from forebay_backends.ledger.keys import control_channel
 from forebay_backends.ledger.lifecycle import State
-from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import RENEWAL_INTERVAL_S
 from forebay_workers.celery_hooks.request import Attempt, CallRequest, reserved_calls
 
-HEARTBEAT_INTERVAL_S = LEASE_S / 3
+HEARTBEAT_INTERVAL_S = RENEWAL_INTERVAL_S
 """How often a worker renews its leases, announces itself and reports its batches."""
 _FIRST_HEARTBEAT_S = 1.0
 

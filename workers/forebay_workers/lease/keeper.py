@@ -57,6 +57,7 @@ from forebay_workers.celery_hooks.request import (
     reserved_calls,
     running_tasks,
 )
+from forebay_workers.handler.process_exit import CLOSE_TIMEOUT_S
 from forebay_workers.lease.abandoned_calls import AbandonedCalls
 from forebay_workers.lease.batch_heartbeats import (
     HEARTBEAT_INTERVAL_S,
@@ -68,7 +69,6 @@ from forebay_workers.lease.unregistered_tasks import DroppedMessages
 
 CHECK_INTERVAL_S = 0.5
 """How often requests are checked, and so how late the death of a pool child is noticed."""
-_CLOSE_TIMEOUT_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class LeaseKeeper:
     def close(self) -> None:
         """Releases all calls, withdraws the worker, and ends the thread; takes at most 5 s."""
         self._closing.set()
-        self._thread.join(_CLOSE_TIMEOUT_S)
+        self._thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
         asyncio.run(self._keep())

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from forebay.errors import TaskUnknown
+from forebay.routes import HIGHEST_PRIORITY
 from forebay.v1 import call_pb2
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.end_messages import EndMessage
@@ -28,7 +29,6 @@ from forebay_backends.ledger.operations.attempts import claim, finish
 from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
-from forebay_backends.urls import HIGHEST_PRIORITY
 from forebay_workers.celery_hooks.request import Attempt, attempts_of, drained
 
 START_GRACE_S = 3.0

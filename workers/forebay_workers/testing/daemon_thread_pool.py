@@ -6,27 +6,16 @@ process. In a test's process, a handler that never returns would block the test 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
 
-from forebay_backends.process.thread_frames import current_frames
+from forebay_backends.process.thread_frames import current_frames, place_outside_library
 
 STOP_TIMEOUT_S = 5.0
-_STANDARD_LIBRARY = os.path.dirname(os.__file__)
-
-
-def _where(frame: FrameType) -> str:
-    """Returns the innermost function outside the standard library, where all threads wait."""
-    stack = traceback.extract_stack(frame)
-    at = [one for one in stack if os.path.dirname(one.filename) != _STANDARD_LIBRARY][-1]
-    return f"{at.filename}:{at.lineno} in {at.name}"
 
 
 def _ignore(result: object) -> None:
@@ -72,7 +61,11 @@ class TaskPool(BasePool):
     def running(self) -> list[str]:
         """Returns file, line and function of each running handler."""
         frames = current_frames()
-        return [_where(frames[thread]) for thread in tuple(self._running) if thread in frames]
+        return [
+            place_outside_library(frames[thread])
+            for thread in tuple(self._running)
+            if thread in frames
+        ]
 
     def _run(self, *task: Any) -> None:
         thread = threading.current_thread()

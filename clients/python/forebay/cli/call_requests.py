@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
@@ -12,10 +11,8 @@ import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from forebay.metadata import TRACEPARENT
+from forebay.metadata import TRACEPARENT, trace_parts
 from forebay.routes import Method
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 TextPairs = tuple[tuple[str, str], ...]
 
@@ -90,9 +87,9 @@ def traced(metadata: TextPairs) -> TextPairs:
 def trace_id(metadata: TextPairs) -> str:
     """The id of the trace in the metadata; raises ClickException for another form."""
     (traceparent,) = [value for key, value in metadata if key == TRACEPARENT] or [""]
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None:
+    parts = trace_parts(traceparent)
+    if parts is None:
         raise click.ClickException(
             f"-H {TRACEPARENT}: {traceparent} is not a W3C trace context, 00-TRACE-SPAN-FLAGS"
         )
-    return found[1]
+    return parts[0]

@@ -13,7 +13,7 @@ from rich.text import Text
 
 Row = Sequence[str]
 
-_GAP = 2
+GAP = 2
 _INDENT = 4
 _MIN_LAST_WIDTH = 24
 """The last column may fold within the table down to this width."""
@@ -48,7 +48,7 @@ def table_lines(header: Row, rows: Iterable[Row], width: int) -> Iterator[Text]:
         *inline, last = row[: len(widths)]
         first, *more = _folded(last, widths[-1]) if len(widths) > 1 else [last]
         yield Text(_joined([*inline, first], widths))
-        yield from (Text(" " * (sum(widths[:-1]) + _GAP * len(inline)) + text) for text in more)
+        yield from (Text(" " * (sum(widths[:-1]) + GAP * len(inline)) + text) for text in more)
         below = zip(header[len(widths) :], row[len(widths) :], strict=True)
         for text in _filled([f"{name}: {cell}" for name, cell in below if cell], width - _INDENT):
             yield Text(" " * _INDENT + text, "dim")
@@ -79,10 +79,10 @@ def _widths(header: Row, rows: Sequence[Row], width: int) -> list[int]:
     widths, left = [needed[0]], width - needed[0]
     for number, wanted in enumerate(needed[1:], start=1):
         least = wanted if number < len(needed) - 1 else min(wanted, _MIN_LAST_WIDTH)
-        if least + _GAP > left:
+        if least + GAP > left:
             break
-        widths.append(min(wanted, left - _GAP))
-        left -= widths[-1] + _GAP
+        widths.append(min(wanted, left - GAP))
+        left -= widths[-1] + GAP
     return widths
 
 
@@ -90,14 +90,14 @@ def _joined(cells: Row, widths: Sequence[int]) -> str:
     padded = (
         cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False)
     )
-    return (" " * _GAP).join(padded).rstrip()
+    return (" " * GAP).join(padded).rstrip()
 
 
 def _folded(text: str, width: int) -> list[str]:
     return _filled(text.split(" "), width, gap=1) or [""]
 
 
-def _filled(texts: Iterable[str], width: int, gap: int = _GAP) -> list[str]:
+def _filled(texts: Iterable[str], width: int, gap: int = GAP) -> list[str]:
     """The texts in as few lines as they fit; a longer one is broken at spaces, or anywhere."""
     width = max(width, 1)
     lines: list[str] = []

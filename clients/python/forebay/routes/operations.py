@@ -20,6 +20,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
+from forebay.metadata import CALL_ID_FORM
 from forebay.routes.descriptor_conflicts import with_dependencies
 from forebay.routes.fields import suggestion
 from forebay.routes.route import Route
@@ -28,7 +29,6 @@ from forebay.v1 import route_pb2
 OPERATION = "google.longrunning.Operation"
 REQUEST_ID = "request_id"
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)  # as `forebay-call-id`
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -61,7 +61,7 @@ class OperationTypes:
             given = given.lower()
             if not _UUID4.fullmatch(given):
                 raise ValueError("expected a UUID of version 4")
-        elif not _ID.fullmatch(given):
+        elif not CALL_ID_FORM.fullmatch(given):
             raise ValueError("expected 1 to 128 of A-Z a-z 0-9 . _ : -")
         return given
 

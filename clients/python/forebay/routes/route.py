@@ -12,6 +12,7 @@ from forebay.routes.plain import PlainTask, read_plain_task
 from forebay.v1 import route_pb2
 
 HIGHEST_PRIORITY = 9
+"""Priorities are 0 to this; queues on RabbitMQ are declared so."""
 
 
 @dataclass(frozen=True)

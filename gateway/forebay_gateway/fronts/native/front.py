@@ -11,7 +11,7 @@ from grpc import StatusCode
 
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.polling import poll_until
-from forebay_gateway.fronts.limits import FrontLimits
+from forebay_gateway.fronts.limits import BACKLOG, FrontLimits
 from forebay_gateway.fronts.native.connection import NativeConnection
 from forebay_gateway.fronts.native.handshakes import Handshakes
 from forebay_gateway.fronts.native.head import RpcError
@@ -22,7 +22,6 @@ from forebay_gateway.rpc.context import FindHandler
 if TYPE_CHECKING:
     from forebay_gateway.tls.server_tls import ServerTls
 
-_BACKLOG = 1024
 TICK_S = 1.0
 _ACCEPTING_S = 0.02
 """A few turns of the event loop: until then asyncio hands over connections that it has accepted."""
@@ -114,7 +113,7 @@ class NativeFront:
         loop = asyncio.get_running_loop()
         accept = self._connection if self._handshakes is None else self._handshakes.accept
         return [
-            await loop.create_server(accept, sock=sock, backlog=_BACKLOG) for sock in self._sockets
+            await loop.create_server(accept, sock=sock, backlog=BACKLOG) for sock in self._sockets
         ]
 
     async def _tick(self) -> None:

@@ -11,14 +11,13 @@ from functools import lru_cache
 
 from grpc import StatusCode
 
-from forebay.metadata import Pairs
+from forebay.metadata import KEY_FORM, Pairs
+from forebay_gateway.rpc.metadata_size import ENTRY_BYTES, UNESCAPED
 
 Headers = list[tuple[bytes, bytes]]
 
 MAX_METADATA_BYTES = 16 << 10
 """gRPC's own limit, counted as in https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2."""
-ENTRY_BYTES = 32
-"""What an entry counts besides its key and value."""
 _CONTENT_TYPE = b"application/grpc"
 ACCEPTED_ENCODINGS = (b"identity", b"deflate", b"gzip")
 RESPONSE_HEADERS: Headers = [
@@ -46,9 +45,7 @@ _TIMEOUT = re.compile(rb"([0-9]{1,20})([HMSmun])")
 _UNIT_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _LONGEST_TIMEOUT_S = 10 * 365 * 86_400.0
 """Event loops take no longer timers."""
-_KEY = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(rb"[\x20-\x7e]*")
-_UNESCAPED = frozenset(range(0x20, 0x7F)) - {ord("%")}
 
 
 class RpcError(Exception):
@@ -157,7 +154,7 @@ def timeout_of(value: bytes) -> float:
 
 @lru_cache(maxsize=1024)
 def _checked_key(key: str) -> bytes:
-    if _KEY.fullmatch(key) is None:
+    if KEY_FORM.fullmatch(key) is None:
         raise ValueError(f"{key!r} is no metadata key")
     return key.encode()
 
@@ -175,4 +172,4 @@ def _percent_encoded(text: str) -> bytes:
     encoded = text.encode("utf-8", "replace")
     if encoded.isascii() and encoded.isalnum():
         return encoded
-    return b"".join(bytes((byte,)) if byte in _UNESCAPED else b"%%%02X" % byte for byte in encoded)
+    return b"".join(bytes((byte,)) if byte in UNESCAPED else b"%%%02X" % byte for byte in encoded)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Any
 
-_NO_SUCH_ADDRESS = (EADDRNOTAVAIL, EAFNOSUPPORT)
+NO_SUCH_ADDRESS = (EADDRNOTAVAIL, EAFNOSUPPORT)
 """Expected for some addresses of a name, such as `::1` of localhost on a host without IPv6."""
 _UNIX = "unix:"
 
@@ -31,7 +31,7 @@ def listening_sockets(listen: str, *, reuse_port: bool) -> tuple[str, Sequence[s
             try:
                 sockets.append(_tcp_socket(family, bound, reuse_port=reuse_port))
             except OSError as error:
-                if error.errno not in _NO_SUCH_ADDRESS:
+                if error.errno not in NO_SUCH_ADDRESS:
                     raise
     except BaseException:
         for sock in sockets:

@@ -15,6 +15,7 @@ from grpc import StatusCode
 from forebay_gateway.fronts.native.head import RpcError
 
 PREFIX_BYTES = 5
+"""Flags and length in front of each message, in gRPC, gRPC-Web and Connect."""
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-_SPIFFE = "spiffe://"
+from forebay_backends.settings.spiffe_patterns import SCHEME
+
 _LONGEST_ID, _LONGEST_DOMAIN = 2048, 255
 """Bytes."""
 
@@ -58,9 +59,9 @@ def spiffe_id_of(names: Sequence[tuple[str, str]]) -> str | None:
     https://github.com/grpc/grpc/blob/master/src/core/lib/security/security_connector/ssl_utils.cc
     """
     uris = [value for kind, value in names if kind == "URI"]
-    if len(uris) != 1 or not uris[0].startswith(_SPIFFE):
+    if len(uris) != 1 or not uris[0].startswith(SCHEME):
         return None
-    domain, _, path = uris[0].removeprefix(_SPIFFE).partition("/")
+    domain, _, path = uris[0].removeprefix(SCHEME).partition("/")
     is_spiffe = (
         len(uris[0].encode()) <= _LONGEST_ID
         and len(domain.encode()) <= _LONGEST_DOMAIN

@@ -13,7 +13,7 @@ import grpc
 from forebay.errors import InvalidRequest, TooLarge
 from forebay.metadata import Pairs
 from forebay_gateway.fronts.limits import FrontLimits
-from forebay_gateway.web.codecs import BY_NAME, Codec
+from forebay_gateway.web.codecs import BY_NAME, JSON_TYPE, Codec
 from forebay_gateway.web.compression import (
     GZIP,
     accepts_gzip,
@@ -29,7 +29,7 @@ from forebay_gateway.web.metadata import response_headers
 from forebay_gateway.web.methods import WebMethod
 
 _CODECS = {f"application/{name}": codec for name, codec in BY_NAME.items()}
-_ERROR_TYPE = (b"content-type", b"application/json")
+_ERROR_TYPE = (b"content-type", JSON_TYPE.encode())
 
 
 class ConnectUnary:

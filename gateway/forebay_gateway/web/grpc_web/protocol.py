@@ -20,11 +20,11 @@ from forebay_gateway.fronts.native.head import (
     status_headers,
     timeout_of,
 )
+from forebay_gateway.fronts.native.messages import PREFIX_BYTES
 from forebay_gateway.web.codecs import JSON, PROTO, Codec
 from forebay_gateway.web.compression import GZIP, accepts_gzip
 from forebay_gateway.web.context import Status, serve_rpc
 from forebay_gateway.web.envelopes import (
-    PREFIX_BYTES,
     EnvelopedRequest,
     envelope,
     message_envelope,

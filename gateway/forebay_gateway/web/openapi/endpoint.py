@@ -17,6 +17,7 @@ from forebay.routes.sources import is_descriptor_set
 from forebay.v1 import calls_pb2
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.requirements import MAX_VIEWS, MayCall
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.web.context import serve_rpc
 from forebay_gateway.web.exchange import Exchange, Receive, Scope, Send
@@ -33,15 +34,11 @@ from forebay_gateway.web.rest.timeouts import read_timeout
 _DESCRIPTIONS = "descriptions.binpb"
 _LONG_WORK = 1 << 20
 """A document takes as long as a large message: 10 ms for our own services, more for larger ones."""
-_VIEWS = 32
-"""That are kept, one for each set of methods that callers may call."""
 _OF_GRPC = "grpc."
 """Services of gRPC itself, such as health and reflection, are not listed."""
 
 # The document is served as if it were the response of a method without a request.
 _WHO_AM_I = calls_pb2.DESCRIPTOR.services_by_name["CallService"].methods_by_name["WhoAmI"]
-
-MayCall = Callable[[Principal, str], bool]
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +61,7 @@ class OpenApi:
         self._services = services
         self._may_call = may_call
         self._has_authentication = has_authentication
-        self._view = lru_cache(_VIEWS)(self._make)
+        self._view = lru_cache(MAX_VIEWS)(self._make)
 
     @property
     def handler(self) -> Handler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forebay_gateway.web.codecs import JSON_TYPE
 from forebay_gateway.web.connect.errors import HTTP_STATUS, code_name
 from forebay_gateway.web.openapi.well_known import WELL_KNOWN, Schema
 
@@ -51,5 +52,5 @@ def error_response(schema: str) -> Schema:
     """The response of an operation that fails."""
     return {
         "description": "An error. `Retry-After` says when a retry may help.",
-        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+        "content": {JSON_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
     }

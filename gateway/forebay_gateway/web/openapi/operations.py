@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
+from forebay_gateway.web.codecs import JSON_TYPE
 from forebay_gateway.web.openapi.comments import Comments
 from forebay_gateway.web.openapi.errors import CONNECT_ERROR, STATUS, error_response
 from forebay_gateway.web.openapi.paths import PathParameter
@@ -58,7 +59,7 @@ class Operations:
             "name": "message",
             "in": "query",
             "description": "The request. May be left out with the `call_id` of a known call.",
-            "content": {"application/json": {"schema": self._schemas.of_message(rpc.input_type)}},
+            "content": {JSON_TYPE: {"schema": self._schemas.of_message(rpc.input_type)}},
         }
         ids = [
             _query("call_id", "The call's id, by which it can be resumed.", required=not may_get),
@@ -151,7 +152,7 @@ class Operations:
         if not rpc.server_streaming:
             return {
                 "description": comment or "The response.",
-                "content": {"application/json": {"schema": schema}},
+                "content": {JSON_TYPE: {"schema": schema}},
             }
         status = {"$ref": f"#/components/schemas/{STATUS}"}
         line = {
@@ -191,7 +192,7 @@ def _leaves(
 
 
 def _json_body(schema: Schema) -> Schema:
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
 
 
 def _query(name: str, description: str, *, required: bool = False) -> Schema:

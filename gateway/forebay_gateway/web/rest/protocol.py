@@ -10,7 +10,7 @@ import grpc
 
 from forebay.errors import InvalidRequest
 from forebay_gateway.fronts.limits import FrontLimits
-from forebay_gateway.web.codecs import JSON
+from forebay_gateway.web.codecs import JSON, JSON_TYPE
 from forebay_gateway.web.compression import decompressed
 from forebay_gateway.web.connect.unary import BodyRequest
 from forebay_gateway.web.context import Responses, Status, serve_rpc
@@ -22,7 +22,7 @@ from forebay_gateway.web.rest.one_request import one_request
 from forebay_gateway.web.rest.path_template import UndecodablePath
 from forebay_gateway.web.rest.request_message import parse_query, request_message
 from forebay_gateway.web.rest.response_json import response_json
-from forebay_gateway.web.rest.responses import JSON_TYPE, JsonLines, JsonResponse, respond_error
+from forebay_gateway.web.rest.responses import JsonLines, JsonResponse, respond_error
 from forebay_gateway.web.rest.router import Found, Router
 from forebay_gateway.web.rest.timeouts import read_timeout
 from forebay_gateway.web.sse.protocol import EventCall, EventStream, wants_events

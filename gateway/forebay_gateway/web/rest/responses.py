@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from forebay.metadata import Pairs
+from forebay_gateway.web.codecs import JSON_TYPE
 from forebay_gateway.web.compression import GZIP, accepts_gzip, compressed, is_worth_it
 from forebay_gateway.web.context import Status
 from forebay_gateway.web.exchange import Exchange, Headers
 from forebay_gateway.web.metadata import response_headers
 from forebay_gateway.web.rest.status_json import error_headers, http_status, status_json
 
-JSON_TYPE = "application/json"
 LINES_TYPE = "application/x-ndjson"
 _TRAILER = b"trailer-"
 

@@ -20,7 +20,7 @@ from forebay.errors import FieldViolation, ForebayError, InvalidRequest
 from forebay.metadata import CALL_ID, RESUME_FROM
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.rpc.uuid7 import uuid7
-from forebay_gateway.web.codecs import BY_NAME, JSON
+from forebay_gateway.web.codecs import BY_NAME, JSON, JSON_TYPE
 from forebay_gateway.web.connect.head import read_timeout
 from forebay_gateway.web.connect.unary import BodyRequest, QueryRequest
 from forebay_gateway.web.context import Requests, serve_rpc
@@ -34,7 +34,6 @@ from forebay_gateway.web.sse.position import Position, read_position
 from forebay_gateway.web.sse.responses import HEARTBEAT_S, EventResponses, ToJson
 from forebay_gateway.web.sse.subscription import CallKind, Subscription, subscribe
 
-_JSON_TYPE = "application/json"
 _PARAMETERS = frozenset(
     {"message", "encoding", "base64", "compression", "connect", "call_id", "last_event_id"}
 )
@@ -48,7 +47,7 @@ def wants_events(exchange: Exchange) -> bool:
 class EventStream:
     """Implements `Protocol`; `kinds` are those of the methods with records, by path."""
 
-    content_types: tuple[str, ...] = (_JSON_TYPE,)
+    content_types: tuple[str, ...] = (JSON_TYPE,)
 
     def __init__(self, kinds: Mapping[str, CallKind], heartbeat_s: float = HEARTBEAT_S) -> None:
         self._kinds = kinds
@@ -57,7 +56,7 @@ class EventStream:
     def takes(self, exchange: Exchange, method: WebMethod) -> bool:
         if not wants_events(exchange):
             return False
-        is_post = exchange.method == "POST" and exchange.content_type == _JSON_TYPE
+        is_post = exchange.method == "POST" and exchange.content_type == JSON_TYPE
         return exchange.method == "GET" or is_post
 
     async def serve(self, exchange: Exchange, method: WebMethod, limits: FrontLimits) -> None:

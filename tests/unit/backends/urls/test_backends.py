@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from forebay.routes import HIGHEST_PRIORITY
 from forebay_backends.urls import (
-    HIGHEST_PRIORITY,
     BackendUrlError,
     Tls,
     backends,

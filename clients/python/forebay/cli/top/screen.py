@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from forebay.cli.tables import GAP
 from forebay.cli.top.snapshot import Snapshot
 from forebay.cli.top.tables import Table, summary_of, tables_of
 from forebay.cli.top.view import ALL, HELP, View
 
-_GAP = 2
 _LEAST_CUT = 6
 """A column that is cut to fewer characters is left out."""
 _FRAME = 4
@@ -126,7 +126,7 @@ def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
         if needed > left and left < _LEAST_CUT and widths:
             break
         widths.append(min(needed, left))
-        left -= widths[-1] + _GAP
+        left -= widths[-1] + GAP
         if left <= 0:
             break
     return widths
@@ -134,7 +134,7 @@ def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
     return (
-        (" " * _GAP)
+        (" " * GAP)
         .join(_cut(cell, width) for cell, width in zip(cells, widths, strict=False))
         .rstrip()
     )
