@@ -185,7 +185,8 @@ async def test_with_signing_keys_only_tasks_of_routes_are_told(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
     """Whoever writes to the ledger can't have a gateway sign a message for another task."""
-    seals = Seals(Keyring(SigningKeys({"k": b"k" * 32})))
+    refused: list[str] = []
+    seals = Seals(Keyring(SigningKeys({"k": b"k" * 32}), on_refused=refused.append))
     aio_ledger.seals = seals
     call = new_key()
     sealed = seals.keyring.seal(ON_END, "task of the end", call, "pkg.Service.Method")
@@ -194,8 +195,6 @@ async def test_with_signing_keys_only_tasks_of_routes_are_told(
     ended(ledger, 1, on_end=moved)
     ended(ledger, 1, on_end=ON_END)
     ledger.redis.zadd("forebay:{3}:ends", {b"nonsense": 1})
-    refused: list[str] = []
-    seals.keyring.on_refused = refused.append
     await EndNotices(aio_ledger, RedisBroker(aio_ledger, keyring=seals.keyring)).send(
         [1] * PARTITIONS
     )

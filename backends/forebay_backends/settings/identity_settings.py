@@ -21,7 +21,7 @@ from forebay_backends.settings.problems import SettingsError
 from forebay_backends.settings.spiffe_patterns import SpiffePattern
 from forebay_backends.settings.tenant_settings import TenantName, TenantSettings
 from forebay_backends.settings.values import Seconds, WholePath
-from forebay_backends.signing.keyring import NO_KEYS, Keyring
+from forebay_backends.signing.keyring import NO_KEYS, Keyring, OnRefused
 from forebay_backends.urls import unverified_option
 
 ALGORITHMS = (
@@ -245,12 +245,17 @@ class IdentitySettings(BaseModel):
         """Whether workers listen to Celery's remote control."""
         return self.signing_keys is None or self.remote_control
 
-    def keyring(self) -> Keyring:
-        """The keys that sign and verify messages, read now; raises SettingsError."""
+    def keyring(self, on_refused: OnRefused | None = None) -> Keyring:
+        """The keys that sign and verify messages, read now; raises SettingsError.
+
+        `on_refused` is called for each message that is refused.
+        """
         if self.signing_keys is None:
             return NO_KEYS
         try:
-            return Keyring.read(self.signing_keys, required=self.signing_required)
+            return Keyring.read(
+                self.signing_keys, required=self.signing_required, on_refused=on_refused
+            )
         except OSError as error:
             problem = str(error.strerror)
         except ValueError as error:

@@ -31,6 +31,9 @@ _MAC_BYTES = 32
 _NO_KEYS = SigningKeys({})
 _OTHERS_MAY_READ = 0o077
 
+OnRefused = Callable[[str], None]
+"""Gets one of `REFUSALS`."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -50,21 +53,26 @@ class Keyring:
     """
 
     def __init__(
-        self, keys: SigningKeys = _NO_KEYS, *, required: bool = True, path: Path | None = None
+        self,
+        keys: SigningKeys = _NO_KEYS,
+        *,
+        required: bool = True,
+        path: Path | None = None,
+        on_refused: OnRefused | None = None,
     ) -> None:
         self._keys = keys
         self.is_on = bool(keys.secrets)
         self.is_required = required and self.is_on
-        self.on_refused: Callable[[str], None] = lambda reason: None
+        self._on_refused = on_refused
         self.files: WatchedFiles | None = None
         self._logged_at: dict[str, float] = {}
         if path is not None:
             self.files = WatchedFiles("the file of signing keys", [path], lambda: self._load(path))
 
     @classmethod
-    def read(cls, path: Path, *, required: bool) -> Keyring:
+    def read(cls, path: Path, *, required: bool, on_refused: OnRefused | None = None) -> Keyring:
         """The keys of a file, which `watch` reads again; raises OSError or ValueError."""
-        return cls(_read(path), required=required, path=path)
+        return cls(_read(path), required=required, path=path, on_refused=on_refused)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -118,7 +126,8 @@ class Keyring:
 
     def refused(self, error: SignatureError) -> None:
         """Counts and logs what was refused, without its content; of a flood, one line a second."""
-        self.on_refused(error.reason)
+        if self._on_refused is not None:
+            self._on_refused(error.reason)
         text, now = str(error), time.monotonic()
         if now - self._logged_at.get(text, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
             self._logged_at[text] = now

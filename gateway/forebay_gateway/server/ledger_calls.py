@@ -64,8 +64,7 @@ class LedgerCalls:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
         observe = metrics.ledger if metrics.is_on else None
-        self._keyring = settings.keyring()
-        self._keyring.on_refused = metrics.message_refused
+        self._keyring = settings.keyring(metrics.message_refused)
         self._ledger = Ledger(
             backends.ledger, replicas=replicas, observe=observe, seals=Seals(self._keyring)
         )

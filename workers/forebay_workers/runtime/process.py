@@ -213,9 +213,7 @@ def keyring() -> Keyring:
     """
     worker = _worker
     if worker.keyring is None:
-        worker.keyring = settings().keyring()
-        if worker.keyring.is_on:
-            worker.keyring.on_refused = _count_refused
+        worker.keyring = settings().keyring(_count_refused)
     return worker.keyring
 
 

@@ -133,8 +133,7 @@ def test_a_flood_of_refused_messages_is_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     counted: list[str] = []
-    ring = Keyring(SigningKeys({"new": NEW}))
-    ring.on_refused = counted.append
+    ring = Keyring(SigningKeys({"new": NEW}), on_refused=counted.append)
     with caplog.at_level(logging.WARNING):
         for _ in range(1000):
             ring.refused(SignatureError("altered", "the item is bad"))
