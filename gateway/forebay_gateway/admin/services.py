@@ -54,6 +54,7 @@ class AdminServices:
         plain_consumers_of: Callable[[Method], Consumers],
         expected_wait_s: Callable[[str], float | None],
         durations: Collector,
+        siblings: Siblings,
         *,
         is_open: bool,
         access: CallAccess,
@@ -73,9 +74,8 @@ class AdminServices:
             expected_wait_s,
             access,
         )
-        self.siblings = Siblings()
-        self._process = ProcessService(durations, by_name, self._calls.queues, self.siblings)
-        self.errors = ErrorService(access, self.siblings)
+        self._process = ProcessService(durations, by_name, self._calls.queues, siblings)
+        self.errors = ErrorService(access, siblings)
         self.problems = Problems()
         self.problems.sources += [self._problems_of_backends, self._problems_of_methods]
         self._ledger = ledger

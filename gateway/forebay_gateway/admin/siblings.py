@@ -10,12 +10,16 @@ Ask = Callable[[str, int], Awaitable[Sequence[bytes]]]
 """Gets the name of a share and a number; returns those of the other processes that answer."""
 
 
-class Siblings:
-    """What this process shares, by name. It is alone until `ask` is set."""
+async def _alone(name: str, first: int) -> Sequence[bytes]:
+    return ()
 
-    def __init__(self) -> None:
+
+class Siblings:
+    """What this process shares, by name, and how to `ask` the others; by default it is alone."""
+
+    def __init__(self, ask: Ask = _alone) -> None:
         self._shares: dict[str, Share] = {}
-        self.ask: Ask = _alone
+        self.ask = ask
 
     @property
     def shares(self) -> Mapping[str, Share]:
@@ -25,7 +29,3 @@ class Siblings:
     def share(self, name: str, share: Share) -> None:
         """Adds something to ask for; the name is part of a path."""
         self._shares[name] = share
-
-
-async def _alone(name: str, first: int) -> Sequence[bytes]:
-    return ()

@@ -60,6 +60,7 @@ from forebay_gateway.server.parts import (
     parts_of_services,
     plain_calls,
     server_tls,
+    siblings_of,
     tracing,
 )
 from forebay_gateway.server.port import can_share_port, reserved_port
@@ -175,6 +176,7 @@ class _Gateway:
         )
         admin_is_open = identity is not None or is_local
         may = unless_known if identity is None else identity.may
+        self._siblings = siblings_of(settings)
         self._metrics = GatewayMetrics(
             [method.name for method in methods],
             process,
@@ -193,6 +195,7 @@ class _Gateway:
                 metrics=self._metrics,
                 expected_wait_s=lambda queue: queues[""][queue].wait_s,
                 access=CallAccess(may, audit),
+                siblings=self._siblings,
             )
             if needs_ledger(methods)
             else None
@@ -295,13 +298,12 @@ class _Gateway:
             return
         from forebay_gateway.server.admin_port import AdminServices, admin_port
 
-        calls = self._ledger_calls
         services = AdminServices(
             self._metrics,
             self._is_ready,
             self._find_for_operators,
             with_page=self._with_page,
-            siblings=None if calls is None else calls.admin.siblings,
+            siblings=self._siblings,
         )
         async with admin_port(self._settings, services) as address:
             _log.info("metrics and probes on %s", address)

@@ -24,6 +24,7 @@ from forebay_backends.settings import Settings
 from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.operation_calls import OperationCalls
 from forebay_gateway.admin.services import AdminServices
+from forebay_gateway.admin.siblings import Siblings
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
@@ -47,7 +48,8 @@ class LedgerCalls:
 
     `methods` are all methods of the gateway: CallService lists plain ones, too, with the workers
     that `plain_consumers_of` finds. `expected_wait_s` tells for each queue how long its next call
-    would wait. `may` decides who reaches the calls of other tenants.
+    would wait. `access` decides who reaches the calls of other tenants. `siblings` are the
+    gateway's other processes.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class LedgerCalls:
         metrics: GatewayMetrics,
         expected_wait_s: Callable[[str], float | None],
         access: CallAccess,
+        siblings: Siblings,
     ) -> None:
         backends = settings.backends()
         replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
@@ -95,6 +98,7 @@ class LedgerCalls:
             plain_consumers_of,
             expected_wait_s,
             metrics.rpc_seconds,
+            siblings,
             is_open=admin_is_open,
             access=access,
         )

@@ -9,6 +9,7 @@ from forebay.checks import CheckFactory, load_checks
 from forebay.routes import Method
 from forebay_backends.settings import Settings, SettingsError
 from forebay_backends.telemetry.tracing import TracingError, make_tracing
+from forebay_gateway.admin.siblings import Siblings
 from forebay_gateway.fronts.choice import FrontMissing, make_front
 from forebay_gateway.fronts.front import Front
 from forebay_gateway.fronts.limits import front_limits
@@ -51,6 +52,16 @@ def tracing() -> Tracing | None:
         return make_tracing("forebay-gateway")
     except TracingError as error:
         raise SettingsError(str(error)) from error
+
+
+def siblings_of(settings: Settings) -> Siblings:
+    """The gateway's other processes, which can be reached only if it has an operators' port."""
+    if settings.admin_listen is None or settings.processes == 1:
+        return Siblings()
+    # The HTTP library takes memory, which only the operators' port needs.
+    from forebay_gateway.server.sibling_processes import make_siblings
+
+    return make_siblings(settings)
 
 
 def parts_of_services(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -18,6 +19,7 @@ from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.server.admin_port import AdminServices, admin_port, admin_port_of_processes
 from forebay_gateway.server.errors import GatewayError
+from forebay_gateway.server.sibling_processes import make_siblings
 
 LARGE = b"x" * (3 << 20)
 
@@ -98,6 +100,25 @@ async def test_a_parent_answers_for_the_processes_that_are_there() -> None:
         assert await get(address, "/readyz") == (200, "ready\n")
         assert await get(address, "/page") == (200, "a page"), "by the process"
         assert await echoes(address) == [LARGE] * 3
+
+
+async def test_processes_get_from_each_other_what_they_share() -> None:
+    parent = given_settings(admin_listen="127.0.0.1:0", processes=2)
+    async with admin_port_of_processes(parent) as (_, addresses):
+        first, second = (given_settings(admin_listen=one, processes=2) for one in addresses)
+        siblings = make_siblings(first)
+        assert await siblings.ask("numbers", 7) == []
+        of_second = make_siblings(second)
+        of_second.share("numbers", lambda number: b"from %d" % number)
+        async with admin_port(second, replace(services("2"), siblings=of_second)):
+            assert await siblings.ask("numbers", 7) == [b"from 7"]
+            assert await siblings.ask("letters", 7) == []
+            assert await of_second.ask("numbers", 7) == [], "a process does not ask itself"
+            assert await get(addresses[1], "/shared/numbers?first=7") == (404, "not found\n")
+
+
+async def test_a_process_that_is_alone_asks_nobody() -> None:
+    assert await make_siblings(given_settings(admin_listen="127.0.0.1:0")).ask("x", 0) == ()
 
 
 async def test_without_a_process_a_parent_is_alive_and_not_ready() -> None:
