@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from prometheus_client.registry import Collector
 
@@ -41,8 +42,24 @@ _SAMPLE_INTERVAL_S = 1.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class AdminOptions:
+    """What the admin services get from the rest of the gateway."""
+
+    is_open: bool
+    """Whether callers reach them, besides operators."""
+    access: CallAccess
+    """Decides who reaches the calls of other tenants."""
+    siblings: Siblings
+    """The other processes of the gateway."""
+    plain_consumers_of: Callable[[Method], Consumers]
+    """Finds the workers of a method that runs a plain task."""
+    expected_wait_s: Callable[[str], float | None]
+    """Tells how long the next call of a queue would wait; None: not known yet."""
+
+
 class AdminServices:
-    """Operations and CallService of a gateway; closed if not `is_open`."""
+    """Operations and CallService of a gateway."""
 
     def __init__(
         self,
@@ -51,15 +68,11 @@ class AdminServices:
         fleet: FleetMonitor,
         channel: str,
         methods: Sequence[Method],
-        plain_consumers_of: Callable[[Method], Consumers],
-        expected_wait_s: Callable[[str], float | None],
         durations: Collector,
-        siblings: Siblings,
-        *,
-        is_open: bool,
-        access: CallAccess,
+        options: AdminOptions,
     ) -> None:
-        self._is_open = is_open
+        self._is_open = options.is_open
+        access, siblings = options.access, options.siblings
         self._fleet = fleet
         self._rates = TaskRates()
         self._observers = Observers()
@@ -70,9 +83,7 @@ class AdminServices:
         self.operations = Operations(ledger, by_name, self._observers, channel, access)
         self._calls = CallService(
             *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
-            plain_consumers_of,
-            expected_wait_s,
-            access,
+            *(options.plain_consumers_of, options.expected_wait_s, access),
         )
         self._process = ProcessService(durations, by_name, self._calls.queues, siblings)
         self.errors = ErrorService(access, siblings)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from forebay.errors import MethodUnknown
 from forebay.routes import Method
 from forebay_gateway.admin.descriptions import Descriptions
 from forebay_gateway.admin.services import SERVICES, AdminServices
 from forebay_gateway.admin.who_am_i import WhoAmI
-from forebay_gateway.identity.requirements import MayCall, everything
+from forebay_gateway.identity.requirements import MayCall
 from forebay_gateway.rpc.context import Context, FindHandler, Handler
 from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.status import abort
@@ -22,35 +23,45 @@ from forebay_gateway.server.own_services import bounded
 from forebay_gateway.server.reflection import reflection_methods
 
 
+@dataclass(frozen=True)
+class OwnServices:
+    """The gateway's own services that all its ports have."""
+
+    health: HealthService
+    admin: AdminServices | None
+    """None without a ledger."""
+    who_am_i: WhoAmI
+    descriptions: Descriptions
+    reads: MessageReads
+    """Bounds their requests."""
+
+
 def own_handlers(
     methods: Sequence[Method],
-    health: HealthService,
-    admin: AdminServices | None,
-    who_am_i: WhoAmI,
-    descriptions: Descriptions,
-    own_reads: MessageReads,
-    may_call: MayCall = everything,
+    services: OwnServices,
+    may_call: MayCall,
     scaler: ExternalScaler | None = None,
 ) -> dict[str, Handler]:
-    """The handlers of the gateway's own services, by path; `admin` is None without a ledger.
+    """The handlers of the gateway's own services, by path.
 
     The operators' port has the `scaler`. The admin services are open there, whatever address the
     gateway listens on. Reflection shows callers what they `may_call`.
     """
     for_operators = scaler is not None
+    health, admin = services.health, services.admin
     admin_services = () if admin is None else SERVICES if for_operators else admin.services
     operators_services = () if scaler is None else (SCALER_SERVICE,)
     own = {
         **({} if scaler is None else scaler.own_methods()),
         **({} if admin is None else admin.own_methods(for_operators=for_operators)),
-        **who_am_i.own_methods(),
-        **descriptions.own_methods(),
+        **services.who_am_i.own_methods(),
+        **services.descriptions.own_methods(),
         **health.own_methods(),
         **reflection_methods(
             methods, (*admin_services, *operators_services, HEALTH_SERVICE), may_call
         ),
     }
-    return {path: bounded(method, own_reads) for path, method in own.items()}
+    return {path: bounded(method, services.reads) for path, method in own.items()}
 
 
 Wrap = Callable[[Handler, str], Handler]

@@ -7,7 +7,7 @@ https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -28,14 +28,20 @@ class HealthService:
     `parts` has, for each service, the names of the parts of the gateway that run its methods: the
     main one is "", the others are applications of plain tasks. A service is SERVING while one of
     its parts is up, the gateway while one of its services is: so that an outage of one application
-    takes no callers from the others.
+    takes no callers from the others. The main part is up while all of its `needs` are met.
     """
 
-    def __init__(self, parts: Mapping[str, Collection[str]]) -> None:
+    def __init__(self, parts: Mapping[str, Collection[str]], needs: Iterable[str] = ()) -> None:
         self._parts = {**parts, "": {part for names in parts.values() for part in names}}
+        self._unmet = set(needs)
         self._up: set[str] = set()
         self._changed = asyncio.Event()
         self._draining = False
+
+    async def set_met(self, need: str, is_met: bool) -> None:
+        """Notes whether a need of the main part is met."""
+        (self._unmet.discard if is_met else self._unmet.add)(need)
+        await self.set_up("", not self._unmet)
 
     async def set_up(self, part: str, is_up: bool) -> None:
         """Notes whether a part is up; each watcher gets its status if that changes."""

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -21,10 +22,9 @@ from forebay_backends.ledger.replication import Replicas
 from forebay_backends.ledger.seals import Seals
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import Settings
-from forebay_gateway.admin.call_access import CallAccess
+from forebay_backends.signing.keyring import Keyring
 from forebay_gateway.admin.operation_calls import OperationCalls
-from forebay_gateway.admin.services import AdminServices
-from forebay_gateway.admin.siblings import Siblings
+from forebay_gateway.admin.services import AdminOptions, AdminServices
 from forebay_gateway.durable.calls import DurableCalls
 from forebay_gateway.durable.watches import Watches
 from forebay_gateway.ephemeral.calls import EphemeralCalls
@@ -32,7 +32,6 @@ from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.fleet.queue_backlogs import read_backlogs
 from forebay_gateway.fleet.route_warnings import watch_routes
-from forebay_gateway.fleet.worker_problems import Consumers
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.uuid7 import uuid7
 from forebay_gateway.scaling.queues import LedgerQueues
@@ -46,78 +45,50 @@ _log = logging.getLogger(__name__)
 class LedgerCalls:
     """One per gateway that serves durable or ephemeral methods.
 
-    `methods` are all methods of the gateway: CallService lists plain ones, too, with the workers
-    that `plain_consumers_of` finds. `expected_wait_s` tells for each queue how long its next call
-    would wait. `access` decides who reaches the calls of other tenants. `siblings` are the
-    gateway's other processes.
+    `methods` are all methods of the gateway: CallService lists plain ones, too.
     """
 
     def __init__(
         self,
         settings: Settings,
         methods: Sequence[Method],
-        *,
-        admin_is_open: bool,
-        plain_consumers_of: Callable[[Method], Consumers],
         metrics: GatewayMetrics,
-        expected_wait_s: Callable[[str], float | None],
-        access: CallAccess,
-        siblings: Siblings,
+        admin: AdminOptions,
     ) -> None:
+        self._methods = methods
+        self._application = settings.application()
+        self._is_counting = metrics.counts_rpcs
+        self._has_tenants = settings.auth.is_on or bool(settings.tenants)
         backends = settings.backends()
-        replicas = Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s)
-        observe = metrics.ledger if metrics.is_on else None
         self._keyring = settings.keyring(metrics.message_refused)
-        self._ledger = Ledger(
-            backends.ledger, replicas=replicas, observe=observe, seals=Seals(self._keyring)
-        )
+        self._ledger = _ledger(settings, self._keyring, metrics)
         self.broker = make_broker(backends, self._ledger)
         queues = {method.route.queue for method in methods if not method.is_plain}
         self.fleet = FleetMonitor(
             self._ledger, self.broker, queues, settings.retention_bytes, metrics
         )
         self.queues = LedgerQueues(self._ledger, self.broker, self.fleet)
-        self.channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
-        channel = self.channel
-        self._methods = methods
-        self._application = settings.application()
-        self._is_counting = metrics.counts_rpcs
-        self._queues = sorted(queues)
-        metrics.read_process.append(self._process_figures)
-        metrics.read_fleet.append(self._fleet_figures)
         self.fair = FairQueues(settings.tenants, self.fleet.slots)
-        self.ephemeral = EphemeralCalls(
-            settings, self._ledger, self.broker, self.fleet, channel, metrics, self.fair
-        )
-        self.admin = AdminServices(
-            self._ledger,
-            self.broker,
-            self.fleet,
-            channel,
-            methods,
-            plain_consumers_of,
-            expected_wait_s,
-            metrics.rpc_seconds,
-            siblings,
-            is_open=admin_is_open,
-            access=access,
-        )
+        self.channel = gateway_channel(f"{socket.gethostname()}.{os.getpid()}.{uuid7()}")
+        backend_parts = (self._ledger, self.broker, self.fleet, self.channel)
+        self.ephemeral = EphemeralCalls(settings, *backend_parts, metrics, self.fair)
+        self.admin = AdminServices(*backend_parts, methods, metrics.rpc_seconds, admin)
         self.admin.problems.sources.append(self._signing_problems)
         self._watches = Watches(
-            self._ledger, backends.ledger, channel, (self.ephemeral, self.admin)
+            self._ledger, backends.ledger, self.channel, (self.ephemeral, self.admin)
         )
         self.fleet.health.add("ledger's pub/sub", self._watches.subscribed)
-        self._has_tenants = settings.auth.is_on or bool(settings.tenants)
-        pipeliner = Pipeliner(self._ledger)
-        self.run_small = pipeliner.run
         self.listen = self._watches.add_listener
+        self.run_small = Pipeliner(self._ledger).run
         self.durable = DurableCalls(
             *(settings, self._ledger, self.broker, self._watches, self.fleet.slots, metrics),
             *(self.fair, queues, self._has_tenants),
         )
         self.delayed = self.durable.delayed
-        self._watches.add_listener(self.durable.held)
+        self.listen(self.durable.held)
         self.operations = OperationCalls(self.durable, self.admin.operations)
+        metrics.read_process.append(self._process_figures)
+        metrics.read_fleet.append(partial(self._fleet_figures, sorted(queues)))
 
     def loops(
         self, on_health: Callable[[bool], Awaitable[None]]
@@ -154,9 +125,9 @@ class LedgerCalls:
         workers = self.fleet.workers if self.fleet.workers_are_known else ()
         return signing_problems(self._keyring, workers)
 
-    async def _fleet_figures(self) -> Figures:
+    async def _fleet_figures(self, queues: Sequence[str]) -> Figures:
         try:
-            backlogs = await read_backlogs(self._ledger, self.broker, self._queues)
+            backlogs = await read_backlogs(self._ledger, self.broker, queues)
         except BackendUnavailable:
             return {}  # `forebay_ledger_up` says so
         tasks = {one.route.task: one.name for one in self._methods if not one.is_plain}
@@ -191,3 +162,12 @@ class LedgerCalls:
     async def close(self) -> None:
         await self.broker.close()
         await self._ledger.close()
+
+
+def _ledger(settings: Settings, keyring: Keyring, metrics: GatewayMetrics) -> Ledger:
+    return Ledger(
+        settings.backends().ledger,
+        replicas=Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s),
+        observe=metrics.ledger if metrics.is_on else None,
+        seals=Seals(keyring),
+    )

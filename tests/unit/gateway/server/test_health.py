@@ -32,6 +32,16 @@ async def test_an_outage_of_one_part_is_that_of_the_services_that_need_it_alone(
     assert serving(health) == set()
 
 
+async def test_the_main_part_is_up_while_all_of_its_needs_are_met() -> None:
+    health = HealthService(PARTS, {"ledger", "identity"})
+    await health.set_met("ledger", True)
+    assert serving(health) == set()
+    await health.set_met("identity", True)
+    assert serving(health) == {"", "Own", "Mixed"}
+    await health.set_met("ledger", False)
+    assert serving(health) == set()
+
+
 async def test_a_gateway_that_drains_is_not_serving_whatever_is_up() -> None:
     health = HealthService(PARTS)
     await health.set_up("shop", True)
