@@ -60,4 +60,4 @@ def _read(response: http.client.HTTPResponse) -> Iterator[Event]:
 def web_gateway(site: Site, listen: str = "127.0.0.1:0") -> Web:
     """Starts another gateway with a web front."""
     gateway = site.gateway("127.0.0.1:0", "--web-listen", listen)
-    return Web(gateway, gateway.process.wait_for(r"web front on (\S+)")[1])
+    return Web(gateway, gateway.process.wait_for(r"serves browsers on http://(\S+)")[1])

@@ -182,7 +182,6 @@ async def _start(gateway: Gateway) -> None:
     await gateway.front.start()
     if gateway.web is not None:
         await gateway.web.start()
-        _log.info("web front on %s", gateway.web.address)
 
 
 async def _shut_down(
