@@ -42,7 +42,7 @@ PYTHON = {
     f"{_CLIENT}/routes/file.py": _ROUTES,
     f"{_CLIENT}/routes/fingerprints.py": _ROUTES,
     f"{_CLIENT}/routes/methods.py": _ROUTES,
-    f"{_CLIENT}/routes/plain.py": _ROUTES,
+    f"{_CLIENT}/routes/plain.py": (*_ROUTES, f"{_UNIT}/gateway/plain/test_task_outcome.py"),
     f"{_CLIENT}/routes/plain_forms.py": _MAPPING[1:],
     f"{_CLIENT}/routes/plain_problems.py": _MAPPING[1:],
     f"{_CLIENT}/routes/problems.py": _ROUTES,

@@ -105,16 +105,7 @@ def _set_path(
         raise InvalidRequest(str(error)) from error
     for names, text in values.items():
         fields = resolve(binding.rpc.input_type, names)
-        if binding.body:  # the path wins over the body
-            _clear(request, fields)
         yield from _set(request, ".".join(names), fields, [text])
-
-
-def _clear(request: Message, fields: FieldPath) -> None:
-    parent = request
-    for field in fields[:-1]:
-        parent = getattr(parent, field.name)
-    parent.ClearField(fields[-1].name)
 
 
 def _set_query(request: Message, binding: Binding, query: Query) -> Iterator[FieldViolation]:

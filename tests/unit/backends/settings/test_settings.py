@@ -185,6 +185,8 @@ def test_an_unknown_name_is_refused_with_those_there_are_and_without_its_value(s
         ("admin_listen", "unix:", "HOST:PORT or unix:PATH"),
         ("admin_listen", f"unix:/{'x' * 120}", "HOST:PORT or unix:PATH"),
         ("admin_listen", "127.0.0.1:50051", "another address than listen"),
+        ("web_listen", "8080", "HOST:PORT or unix:PATH"),
+        ("web_listen", "127.0.0.1:50051", "another address than listen"),
         ("admin_listen", "0.0.0.0:50052", "loopback"),
         ("admin_listen", "10.0.0.7:50052", "loopback"),
         ("listen", "h:http", "HOST:PORT"),

@@ -19,6 +19,13 @@ def test_unset_limits_are_those_of_the_defaults() -> None:
     assert limits_of("acme", {}).in_flight is None
 
 
+@pytest.mark.parametrize("limit", ["in_flight", "queued", "delayed", "held_bytes", "weight"])
+def test_one_is_the_least_limit(limit: str) -> None:
+    assert getattr(TenantSettings(**{limit: 1}), limit) == 1
+    with pytest.raises(ValueError, match=limit):
+        TenantSettings(**{limit: 0})
+
+
 def test_all_problems_of_tenants_are_told_at_once() -> None:
     tenants = {
         "a b": {"in_flight": 1},

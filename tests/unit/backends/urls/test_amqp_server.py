@@ -80,6 +80,10 @@ def test_an_option_that_there_is_not_is_named_with_those_that_there_are() -> Non
         amqp_server("amqp://u:secret@h?channel_max=5")
 
 
+def test_the_longest_time_to_connect_is_an_hour() -> None:
+    assert amqp_server("amqp://h?connect_timeout=3600").options.connect_timeout_s == 3600
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -90,6 +94,7 @@ def test_an_option_that_there_is_not_is_named_with_those_that_there_are() -> Non
         "amqp://h?heartbeat=1.5",
         "amqp://h?heartbeat=65536",
         "amqp://h?connect_timeout=0",
+        "amqp://h?connect_timeout=3601",
         "amqp://h?login_method=KERBEROS",
         "amqp://h?channel_max=5",
         "amqp://h?ssl=true",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forebay_gateway.admission.caller_identity import caller_of
+from forebay_gateway.admission.caller_identity import caller_of, is_tenant
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,8 @@ def test_a_tenant_is_one_caller_from_wherever_it_calls() -> None:
     here, there = "ipv4:10.0.0.7:1", "ipv4:127.0.0.1:2"
     assert caller_of(here, "acme") == caller_of(there, "acme")
     assert caller_of(here, "acme") not in (caller_of(here), caller_of(here, "other"))
+
+
+def test_only_a_tenant_is_kept_from_figures_of_others() -> None:
+    assert is_tenant(caller_of("ipv4:10.0.0.7:1", "acme"))
+    assert not is_tenant(caller_of("ipv4:10.0.0.7:1"))

@@ -352,6 +352,14 @@ def test_a_tenant_waits_for_its_own_calls_and_not_for_those_of_others() -> None:
         assert isinstance(refusal, WaitExceedsDeadline) == is_refused, (ahead, refusal)
 
 
+def test_a_tenant_is_told_to_retry_when_its_own_wait_fits() -> None:
+    queue = Queue()
+    queue.observe(depth=10, seconds=60)
+    wait_s = (10 + 100) / (queue.load.per_s or 0)
+    asked: dict[str, Any] = {"deadline_s": 4.0, "held": (100, 100.0)}
+    assert queue.retry_after_s(**asked) == spread_from(wait_s - 4)
+
+
 def test_calls_that_the_gateway_holds_fill_the_queue() -> None:
     queue = Queue()
     queue.observe(depth=10)

@@ -131,3 +131,10 @@ def test_a_call_that_left_is_not_taken() -> None:
     assert not lines.remove(calls[2])
     assert (lines.waiting("a"), lines.waiting("b"), len(lines)) == (1, 0, 1)
     assert taken(lines, 2) == [calls[1]]
+
+
+def test_a_call_that_does_not_wait_is_not_removed() -> None:
+    lines = filled({}, [Call("a", priority=1)])
+    for absent in (Call("a", priority=1), Call("a", priority=2), Call("b")):
+        assert not lines.remove(absent)
+    assert len(lines) == 1

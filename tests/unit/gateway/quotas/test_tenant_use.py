@@ -120,3 +120,17 @@ def test_what_is_taken_never_exceeds_the_share(steps: list[tuple[int, int]]) -> 
         elif share.used + amount >= 0:
             share.used += amount
         assert 0 <= share.used <= share.granted <= 12
+
+
+def test_an_outage_before_the_first_answer_leaves_a_gateway_the_whole_limit() -> None:
+    use = tenant(in_flight=9)
+    use.on_outage(0, NOW)
+    assert use.shares[Limit.IN_FLIGHT].granted == 9
+
+
+def test_tokens_that_were_given_back_in_vain_are_kept() -> None:
+    use = tenant(per_second=1)
+    use.on_shares(granted(tokens=5), NOW)
+    tokens, _ = use.report()
+    use.on_outage(tokens.returned, NOW)
+    assert [use.take_token() for _ in range(6)] == [True] * 5 + [False]

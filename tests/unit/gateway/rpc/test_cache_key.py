@@ -16,6 +16,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import Start
 from forebay_gateway.rpc.cache_key import CacheKey, cache_key, may_share
 from forebay_gateway.rpc.options import CallOptions
+from tests.plain.v1 import plain_pb2
 from tests.unit.samples import method
 
 N_20 = pb.FactorialRequest(n=20).SerializeToString()
@@ -54,6 +55,17 @@ def test_a_request_counts_by_its_content_not_by_its_bytes() -> None:
     assert _same(_key(first + last), _key(last + first))
     assert _same(_key(b"\x08\x01" + first), _key(first))  # the last value of a field counts
     assert not _same(_key(first), _key(first + last))
+
+
+def test_a_map_counts_without_the_order_of_its_entries() -> None:
+    entries = [(f"key-{number}", number) for number in range(100)]
+    called = replace(method("Factorial", cache=Cache(60.0)), request_class=plain_pb2.Kinds)
+    keys = [
+        cache_key(called, HALF, plain_pb2.Kinds(by_name=order).SerializeToString(), "")
+        for order in (dict(entries), dict(reversed(entries)))
+    ]
+    assert keys[0] is not None
+    assert keys[0] == keys[1]
 
 
 def test_unknown_fields_are_part_of_the_key() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from forebay.metadata import from_pairs
 from forebay.routes import Limits, Method
+from forebay.routes.route import OnEnd
+from forebay.v1 import route_pb2
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings, load_settings
 from forebay_gateway.rpc.cache_key import CacheKey
@@ -135,3 +137,9 @@ def test_a_run_that_others_may_join_has_all_requests_and_no_callers_deadline(
     assert (shared.cache, shared.cache_ttl_s) == ("ab" * 32, 20.0)
     alone = _new(settings, method("MatMul"))
     assert (alone.receiving, alone.timeout_s, alone.cache, alone.cache_ttl_s) == (True, 5.0, "", 0)
+
+
+def test_a_route_that_is_told_of_ends_has_its_task_in_the_record(settings: Settings) -> None:
+    told = method("Factorial", on_end=OnEnd("shop.tasks.told", "ends"))
+    found = route_pb2.OnEnd.FromString(_new(settings, told).on_end)
+    assert (found.task, found.queue) == ("shop.tasks.told", "ends")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -19,7 +21,7 @@ from forebay.errors import (
 )
 from forebay.errors.status import STATUS_DETAILS_KEY, from_status
 from forebay.metadata import Pairs
-from forebay_gateway.rpc.status import abort, parsed
+from forebay_gateway.rpc.status import abort, code_of_end, parsed
 
 PUSHBACK_MS = "grpc-retry-pushback-ms"
 
@@ -74,6 +76,37 @@ async def test_an_rpc_ends_with_the_errors_code_message_and_details() -> None:
     error = from_status(status.code, status.message, status)
     assert isinstance(error, QueueFull)
     assert error.retry_after_s == 2.0
+
+
+async def test_the_abort_of_an_rpc_keeps_the_error_as_its_cause() -> None:
+    class Aborting(Rpc):
+        async def abort(self, code: grpc.StatusCode, message: str, trailing: Pairs) -> NoReturn:
+            raise grpc.aio.AbortError
+
+    error = QueueFull("full")
+    with pytest.raises(grpc.aio.AbortError) as caught:
+        await abort(cast(Any, Aborting()), error)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("given", "remaining_s", "error", "code"),
+    [
+        (grpc.StatusCode.NOT_FOUND, None, grpc.aio.AbortError(), grpc.StatusCode.NOT_FOUND),
+        (None, None, ValueError(), grpc.StatusCode.UNKNOWN),
+        (None, None, asyncio.CancelledError(), grpc.StatusCode.CANCELLED),
+        (None, 30.0, asyncio.CancelledError(), grpc.StatusCode.CANCELLED),
+        (None, 0.0, asyncio.CancelledError(), grpc.StatusCode.DEADLINE_EXCEEDED),
+    ],
+)
+def test_an_rpc_that_raises_has_the_status_that_its_caller_gets(
+    given: grpc.StatusCode | None,
+    remaining_s: float | None,
+    error: BaseException,
+    code: grpc.StatusCode,
+) -> None:
+    rpc = SimpleNamespace(code=given, time_remaining=lambda: remaining_s)
+    assert code_of_end(cast(Any, rpc), error) is code
 
 
 async def test_a_code_that_grpc_does_not_have_is_unknown() -> None:

@@ -79,6 +79,13 @@ class Sign(enum.IntEnum):
     PLUS = 1
 
 
+class Count(enum.IntEnum):
+    """One is that of an enum's value of our own."""
+
+    ZERO = 0
+    ONE = 1
+
+
 class Large(enum.IntEnum):
     """One is more than the number of a value can be."""
 
@@ -255,6 +262,7 @@ def test_an_enum_has_a_zero_value_of_its_own_and_the_values_of_python() -> None:
     [
         (Level, {"LOW": (10, 10), "HIGH": (20, 20)}),
         (Sign, {"MINUS": (1, -1), "PLUS": (3, 1)}),
+        (Count, {"ZERO": (1, 0), "ONE": (2, 1)}),
         (Large, {"FITS": (1, 2**31 - 1), "LARGER": (2, 2**31)}),
     ],
 )

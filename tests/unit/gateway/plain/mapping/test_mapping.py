@@ -229,6 +229,7 @@ RESULTS: list[tuple[str, Any, pb.Kinds]] = [
     ("at", "2026-11-27T13:30:15.25+01:00", moment()),
     ("lasting", "1.5s", lasting()),
     ("lasting", "PT1.5S", lasting()),
+    ("lasting", 0.999999999, kinds(lasting=duration_pb2.Duration(nanos=999_999_999))),
     ("data", "_wA=", kinds(data=b"\xff\x00")),
     ("wrapped", {"value": 4}, wrapped(4)),
     ("byName", {"a": 1}, kinds(by_name={"a": 1})),

@@ -107,8 +107,11 @@ def test_a_get_has_no_body() -> None:
     assert "has a `body`, which GET does not have; remove it" in found
 
 
-def test_the_other_bindings_of_a_method_stay_usable() -> None:
-    read = bindings_of_rule('post: "/v1/x" additional_bindings {post: "v1"}')
+@pytest.mark.parametrize(
+    "bad", ['{post: "v1"}', '{post: "/v1/y" additional_bindings {post: "/v1/z"}}']
+)
+def test_the_other_bindings_of_a_method_stay_usable(bad: str) -> None:
+    read = bindings_of_rule(f'post: "/v1/x" additional_bindings {bad}')
     assert [binding.template.text for binding in read.bindings] == ["/v1/x"]
     assert len(read.problems) == 1
 

@@ -22,6 +22,7 @@ TEMPLATES = (
     "/v1/*/*/pages",
     "/v1/books/a%20b",
     "/v2/{name=shelves/*}",
+    "/v3/{name=**}:close",
 )
 
 
@@ -48,12 +49,15 @@ def index(*templates: str) -> PathIndex[str]:
         ("/v1/books/a:b:cancel", ["/v1/books/{id}:cancel", "/v1/books/{id}", "/v1/{name=**}"]),
         ("/v1/books/7:other", ["/v1/books/{id}", "/v1/{name=**}"]),
         ("/v1/books/7%3Acancel", ["/v1/books/{id}", "/v1/{name=**}"]),
+        ("/v1/books/cancel", ["/v1/books/{id}", "/v1/{name=**}"]),
         ("/v1/books/:cancel", ["/v1/books/{id}", "/v1/{name=**}"]),
         ("/v1/books:list", ["/v1/books:list", "/v1/{name=**}"]),
         ("/v1/books/a%20b", ["/v1/books/a%20b", "/v1/books/{id}", "/v1/{name=**}"]),
         ("/v1/%62ooks", ["/v1/books", "/v1/{name=**}"]),
         ("/v2/shelves/1", ["/v2/{name=shelves/*}"]),
         ("/v2/shelves/1/", []),
+        ("/v3/a:close", ["/v3/{name=**}:close"]),
+        ("/v3/close", []),
         ("/v2/shelves", []),
         ("/v3", []),
         ("/", []),
