@@ -179,18 +179,18 @@ def test_an_end_without_a_reason_or_an_outcome_is_published_too(
     assert (record.ending().reason, record.ending().outcome) == ("", b"")
 
 
-@pytest.mark.parametrize("operation", ["emit", "finish"])
+@pytest.mark.parametrize("operation", ["emit", "finish", "flow"])
 def test_a_handler_that_is_late_finds_its_call_expired(
     ledger: BlockingLedger, control: Channel, operation: str
 ) -> None:
     record = running(ledger, control=control.name, run_limit_s=0.05)
     eventually(record.is_past_its_deadline, "the deadline passes", SOON_S)
-    late: Operation[object] = (
-        emit(record.call, 1, 0, b"item")
-        if operation == "emit"
-        else finish(record.call, 1, Event.SUCCEED, "", b"outcome")
-    )
-    assert ledger.run(late) == Refused(State.EXPIRED)
+    late: dict[str, Operation[object]] = {
+        "emit": emit(record.call, 1, 0, b"item"),
+        "finish": finish(record.call, 1, Event.SUCCEED, "", b"outcome"),
+        "flow": read_flow(record.call, 1),
+    }
+    assert ledger.run(late[operation]) == Refused(State.EXPIRED)
     assert (record.state, record.items) == (State.EXPIRED, [])
     assert parse_control(control.received()[-1]) == (str(record.call), 1, Stop(State.EXPIRED))
 

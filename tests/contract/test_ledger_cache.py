@@ -236,6 +236,15 @@ def test_a_caller_that_detaches_keeps_the_run_for_good(runs: Runs) -> None:
     assert record.state is State.RUNNING
 
 
+def test_an_accept_that_joins_detaches_the_run(runs: Runs) -> None:
+    record = runs.begun(linger_s=0.0)
+    joined = runs.ledger.run(runs.accepts(OTHER_GATEWAY, detach=True))
+    assert isinstance(joined, Joined)
+    for channel in (NOBODY, OTHER_GATEWAY):
+        runs.ledger.run(leave(record.call, channel))
+    assert record.state is State.RUNNING
+
+
 def test_a_run_that_was_joined_is_not_discarded(runs: Runs) -> None:
     call = runs.key.new_call()
     runs.ledger.run(runs.accepts(call=call))

@@ -83,6 +83,18 @@ def test_calls_are_found_before_they_are_due_with_all_that_their_message_needs(
     assert 500 < found.in_s <= 600
 
 
+def test_all_calls_of_a_partition_that_are_due_are_found(ledger: BlockingLedger) -> None:
+    first = accepted(ledger, start=NOW)
+    calls = {first.call}
+    while len(calls) < 4:
+        call = new_key()
+        if call.partition == first.call.partition:
+            calls.add(accepted(ledger, call=call, start=NOW).call)
+    found = due(ledger)
+    assert {one.call for one in found} == calls
+    assert [one.in_s for one in found] == [0.0] * 4
+
+
 def test_a_call_may_start_at_a_date_of_the_ledgers_clock(ledger: BlockingLedger) -> None:
     seconds = ledger.redis.time()[0]
     record = accepted(ledger, start=Start(seconds + 100.0, is_relative=False))

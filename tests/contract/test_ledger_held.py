@@ -43,9 +43,9 @@ def backlog(ledger: BlockingLedger, lease_s: float = LEASE_S) -> QueueBacklog:
     return sum((ledger.run(look)[QUEUE] for look in looks), QueueBacklog(0, ()))
 
 
-def adopted(ledger: BlockingLedger, lease_s: float = LEASE_S) -> list[HeldCall]:
+def adopted(ledger: BlockingLedger, lease_s: float = LEASE_S, limit: int = 500) -> list[HeldCall]:
     """The calls that another gateway takes over, with a short lease."""
-    looks = [with_lease(adopt_held(n, [QUEUE]), lease_s) for n in range(PARTITIONS)]
+    looks = [with_lease(adopt_held(n, [QUEUE], limit), lease_s) for n in range(PARTITIONS)]
     return [call for look in looks for call in ledger.run(look)]
 
 
@@ -92,6 +92,23 @@ def test_another_gateway_takes_over_what_is_not_renewed_for_a_lease(ledger: Bloc
     assert taken == [HeldCall(call, QUEUE, 1, new.task, new.priority, new.method)]
     assert adopted(ledger) == [], "one gateway alone takes it"
     assert renewed(ledger, call)
+
+
+def test_a_gateway_takes_over_a_limited_number_of_a_queues_calls_at_once(
+    ledger: BlockingLedger,
+) -> None:
+    first = held(ledger)
+    calls = {first}
+    while len(calls) < 3:
+        call = new_key()
+        if call.partition == first.partition:
+            assert ledger.run(accept(call, new_call(), NOBODY, Push(), held=True)) is None
+            calls.add(call)
+    for call in calls:
+        ledger.run(with_lease(hand_over_held(call.partition, [(QUEUE, call)]), 10.0))
+    taken = [{one.call for one in adopted(ledger, 10.0, limit=2)} for _ in range(3)]
+    assert [len(some) for some in taken] == [2, 1, 0]
+    assert taken[0] | taken[1] == calls
 
 
 def test_a_gateway_that_shuts_down_hands_over_at_once(ledger: BlockingLedger) -> None:

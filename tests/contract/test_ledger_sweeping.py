@@ -18,9 +18,10 @@ from forebay_backends.ledger.operations.attempts import (
     emit,
     emit_transient,
     finish,
+    release,
     send_initial_metadata,
 )
-from forebay_backends.ledger.operations.base import Operation, Push, Refusal, Refused
+from forebay_backends.ledger.operations.base import Lapse, Operation, Push, Refusal, Refused
 from forebay_backends.ledger.operations.calls import (
     CallSnapshot,
     ExistingCall,
@@ -101,6 +102,20 @@ def test_a_call_that_does_not_begin_in_time_fails_with_the_reason(
 
     eventually(failed, "it fails", SOON_S)
     assert record.ending().reason == reason
+
+
+def test_a_call_that_its_worker_gives_back_waits_no_longer_than_others(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, queue_wait_s=0.05, timeout_s=None, may_run_again=True)
+    assert ledger.run(release(record.call, 1, WORKER)) == Lapse(QUEUE, runs_again=True)
+
+    def failed() -> bool:
+        sweep_all(ledger, [QUEUE])
+        return record.state is State.FAILED
+
+    eventually(failed, "it fails", SOON_S)
+    assert record.ending().reason == "QUEUE_WAIT"
 
 
 @pytest.mark.parametrize("operation", ["claim", "begin"])
