@@ -227,7 +227,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[IdentityProvider], str], str]] = {
     "jku": (_with_header(jku="https://login.evil/jwks"), "header `jku`"),
     "jwk": (_with_header(jwk=public_jwk(private_key("ES256"), "ES256")), "header `jwk`"),
     "x5u": (_with_header(x5u="https://login.evil/x5u"), "header `x5u`"),
-    "a key id that is no text": (
+    "a key id that is not a string": (
         lambda _: f"{segment({'alg': 'RS256', 'kid': 7})}.{segment({'iss': ISSUER})}.AAAA",
         "`kid`",
     ),
@@ -260,7 +260,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[IdentityProvider], str], str]] = {
         lambda provider: provider.token().replace(".", ".!", 1),
         "formed",
     ),
-    "a signature that is no base64": (
+    "a signature that is not base64": (
         lambda provider: provider.token().rpartition(".")[0] + ".%%%",
         "malformed",
     ),

@@ -142,7 +142,7 @@ def a_gateway_starts_without_the_application(several: Applications) -> None:
     [
         (
             {"FOREBAY_APPLICATIONS__SHP__BROKER_URL": "redis://127.0.0.1:1/0"},
-            "names 'shop', which is no application of the settings; did you mean `shp`?",
+            "names 'shop', which is not an application in the settings; did you mean `shp`?",
         ),
         (
             {

@@ -170,7 +170,7 @@ def test_all_problems_keep_a_gateway_from_starting(tmp_path: Path) -> None:
         assert gateway.ended() == 1
     for line in (
         "grpc.channelz.v1.Channelz has no such method; did you mean `GetServer`?",
-        f"routes.toml: {EXPORT}: `limits.que_wait` is no field of a route; did you mean `queue_w",
+        f"routes.toml: {EXPORT}: `limits.que_wait` is not a field of a route; did you mean `queue_",
         f"routes.toml: {EXPORT}: the route has no `queue`; set the name of a Celery queue",
         "ComputeService.Add: it has a route in forebay/compute/v1/compute.proto, too; remove one",
     ):
@@ -198,7 +198,7 @@ def test_an_application_that_a_test_does_not_know_is_refused(tmp_path: Path) -> 
     path.write_text(text)
     services = {service(TRACES, "TraceService"): Traces()}
     with (
-        pytest.raises(RouteError, match="'shop', which is no application of the settings"),
+        pytest.raises(RouteError, match="'shop', which is not an application in the settings"),
         serving(services, settings={"routes": path}),  # type: ignore[arg-type]
     ):
         pass

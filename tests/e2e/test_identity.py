@@ -103,7 +103,7 @@ class System:
         return [("authorization", f"Bearer {token}")]
 
     def code(self, path: str, metadata: Sequence[Pair]) -> grpc.StatusCode:
-        """The status of an RPC whose request is no message of any method.
+        """The status of an RPC whose request is not a message of any method.
 
         The guard decides before anything is read, so INVALID_ARGUMENT comes from behind it.
         """

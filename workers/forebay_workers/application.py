@@ -59,7 +59,7 @@ class Application(Celery):
         `interceptors` run around its handlers, inside the application's own.
         Raises RouteError for invalid routes; LookupError if there is no service, or none of
         its methods has a route for a handler, or such a method is missing; and TypeError for
-        objects that are no interceptors, or not of the kind that a method needs.
+        objects that are not interceptors, or not of the kind that a method needs.
         """
         for service in services or services_of(servicer):
             methods = read_methods([service], self._routes([service]))

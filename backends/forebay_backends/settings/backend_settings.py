@@ -60,7 +60,7 @@ class BackendSettings(BaseModel):
     max_eta_s: Seconds = Field(
         1500.0,
         gt=0,
-        description="how much later a plain task may start; keep it under the "
+        description="longest delay of a plain task; keep it under the "
         "`visibility_timeout` of Celery on Redis, and RabbitMQ's `consumer_timeout`",
     )
     applications: dict[str, ApplicationSettings] = Field(

@@ -185,18 +185,19 @@ class IdentitySettings(BaseModel):
         default_factory=AuthSettings, description="tokens, API keys and SPIFFE IDs of callers"
     )
     client: ClientSettings | None = Field(
-        None, description="how the commands of callers reach the gateway, which ignores it"
+        None,
+        description="how `forebay call` and other commands of callers connect; gateways ignore it",
     )
     roles: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="permissions by role; `*` at the end of one stands for anything",
+        description="permissions by role; `*` at the end of a permission stands for anything",
     )
     tenants: dict[TenantName, TenantSettings] = Field(
         default_factory=dict, description="limits by tenant; `*` has the defaults"
     )
     insecure: bool = Field(
         False,
-        description="whether the gateway listens beyond loopback without `tls` and `auth`, and "
+        description="whether the gateway may listen beyond loopback without `tls` and `auth`, and "
         "backends need no certificate",
     )
     signing_keys: WholePath | None = Field(
@@ -216,7 +217,7 @@ class IdentitySettings(BaseModel):
         None, description="file of the audit log, JSON lines; unset: standard error"
     )
     audit_required: bool = Field(
-        False, description="whether what can't be written to the audit log fails"
+        False, description="whether an action fails if it can't be written to the audit log"
     )
 
     @field_validator("insecure")

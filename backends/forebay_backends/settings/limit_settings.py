@@ -25,7 +25,7 @@ class LimitSettings(BaseModel):
     )
     max_queue_depth: int = Field(100_000, ge=1, description="limit of waiting calls in one queue")
     max_delayed_calls: int = Field(
-        100_000, ge=1, description="limit of calls that are to start later, of all gateways"
+        100_000, ge=1, description="limit of delayed calls, over all gateways"
     )
     first_request_s: Seconds = Field(
         30.0, gt=0, description="time limit for a call's first request"

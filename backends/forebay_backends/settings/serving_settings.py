@@ -69,7 +69,7 @@ class ServingSettings(BaseModel):
     )
     caches: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="the `cache` of routes, by the method's full name: replaces that of the option",
+        description="`cache` of routes, by the method's full name; replaces that of the `.proto`",
     )
     checks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options for checks, by the method's full name"

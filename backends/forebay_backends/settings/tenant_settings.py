@@ -32,7 +32,7 @@ class TenantSettings(BaseModel):
         None, gt=0, allow_inf_nan=False, description="limit of new calls a second"
     )
     queued: int | None = Field(None, ge=1, description="limit of calls that wait for a worker")
-    delayed: int | None = Field(None, ge=1, description="limit of calls that are to start later")
+    delayed: int | None = Field(None, ge=1, description="limit of delayed calls")
     held_bytes: int | None = Field(None, ge=1, description="limit of bytes in gateways' memory")
     weight: int | None = Field(None, ge=1, le=100, description="share of the workers; unset: 1")
     max_priority: int | None = Field(None, ge=0, le=9, description="highest priority of a call")

@@ -52,7 +52,7 @@ def parse_keys(text: str) -> SigningKeys:
 def _secret(name: str, value: object) -> bytes:
     if not _ID.fullmatch(name):
         raise ValueError(
-            f"{name[:80]!r} is no id of a key; expected 1 to 64 of A-Z, a-z, 0-9 and . _ - (in "
+            f"{name[:80]!r} is not a valid key id; expected 1 to 64 of A-Z, a-z, 0-9 and . _ - (in "
             'quotes if there is a dot, such as "2026.11")'
         )
     try:

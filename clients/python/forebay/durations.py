@@ -1,6 +1,6 @@
 """Durations as people write them: a number and a unit, such as 90d, 12h, 10m, 1.5s or 250ms.
 
-Several may follow each other, the largest unit first, such as 1h30m. Pure.
+A duration may have several such parts, the largest unit first, such as 1h30m. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _DURATION = re.compile("".join(f"(?:{_PART % unit})?" for unit in _UNITS_S), re.
 
 
 def parse_duration_s(text: str) -> float:
-    """The seconds of a duration; raises ValueError for another text."""
+    """The seconds of a duration; raises ValueError for any other text."""
     found = _DURATION.fullmatch(text)
     if found is None or not text:
         raise ValueError("expected a duration, such as 10m, 1h30m or 2.5s")

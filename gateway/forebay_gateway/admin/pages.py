@@ -23,7 +23,7 @@ _MAX_MS = 1 << 53  # Redis scores are doubles, which hold integers up to this ex
 
 
 def page_size(requested: int) -> int:
-    """The most calls that a page has; raises InvalidRequest for a negative size."""
+    """The largest number of calls on a page; raises InvalidRequest for a negative size."""
     if requested < 0:
         raise _invalid("page_size", f"is {requested}; expected 0 or more")
     return min(requested or DEFAULT_SIZE, MAX_SIZE)

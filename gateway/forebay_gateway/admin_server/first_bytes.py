@@ -18,7 +18,7 @@ Choose = Callable[[str], asyncio.Protocol]
 def request_of(data: bytes) -> str | None:
     """`HTTP2`, or the path of a request of HTTP/1.1; None if more bytes are needed. Pure.
 
-    The path is empty if the bytes are no request.
+    The path is empty if the bytes are not a request.
     """
     if data.startswith(HTTP2_PREFACE):
         return HTTP2

@@ -26,7 +26,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def log_to_stderr(level: str, form: str, process: str = "") -> None:
-    """`form` is "text" or "json". `process` is in each line, if several processes share a log."""
+    """Logs to stderr; `form` is "text" or "json". `process` names the process in each line."""
     tag = f" [{process}]" if process else ""
     text = logging.Formatter(f"%(asctime)s{tag} %(levelname)s %(name)s: %(message)s")
     handler = logging.StreamHandler()
@@ -56,9 +56,10 @@ def error_text(error: BaseException) -> str:
 
 
 def interrupt_at_sigterm() -> None:
-    """Until `stop_signal`, SIGTERM interrupts as Ctrl-C does, so that all is stopped.
+    """Makes SIGTERM raise KeyboardInterrupt as Ctrl-C does, until `stop_signal` is called.
 
-    Shells start background jobs of scripts with SIGINT ignored; `asyncio.run` would leave it so.
+    So a start that is interrupted stops what it has started. SIGINT is set too, because shells
+    start background jobs of scripts with SIGINT ignored, and `asyncio.run` would leave it ignored.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

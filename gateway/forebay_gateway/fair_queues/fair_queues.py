@@ -17,9 +17,11 @@ _log = logging.getLogger(__name__)
 
 
 class FairQueues:
-    """By the queues' names; `slots` is the number of slots of a queue's live workers.
+    """A `FairQueue` for each queue name; `slots` returns how many slots a queue's live workers
+    have.
 
-    Each gateway keeps its own: with N gateways, the broker holds up to N times as much.
+    Each gateway has its own fair queues: with N gateways, up to N times as many calls are in the
+    broker's queue.
     """
 
     def __init__(self, tenants: Mapping[str, TenantSettings], slots: Callable[[str], int]) -> None:
@@ -38,8 +40,8 @@ class FairQueues:
     ) -> Place:
         """Takes a place for a call of the tenant; raises QuotaExceeded.
 
-        If the place is not held, the call is to be sent at once; else `send` is called when it is
-        its turn. `leave` must follow.
+        If the place is not held, the caller sends the call at once; else `send` is called when it
+        is the call's turn. The caller must call `leave` later.
         """
         on_begun = await tenant.wait_begins()
         place = Place(queue, tenant.name, priority, send, cost=cost, on_begun=on_begun)
@@ -47,7 +49,7 @@ class FairQueues:
         return place
 
     def add(self, place: Place) -> None:
-        """Likewise, of a place that counts for no quota, or does already."""
+        """Enters a place that does not count for a quota, or that has been counted already."""
         found = self._queues.get(place.queue)
         if found is None:
             found = self._queues[place.queue] = FairQueue(self._weight)
@@ -60,12 +62,12 @@ class FairQueues:
         self._send_due(place.queue, found)
 
     def held(self, queue: str) -> int:
-        """How many calls wait here."""
+        """How many calls of the queue wait in this gateway."""
         found = self._queues.get(queue)
         return 0 if found is None else found.held
 
     def ahead_of(self, tenant: str, queue: str) -> float:
-        """About how many calls that wait here are sent before the tenant's next one."""
+        """Estimates how many waiting calls will be sent before the tenant's next one."""
         found = self._queues.get(queue)
         if found is None:
             return 0.0
@@ -73,7 +75,7 @@ class FairQueues:
         return min(float(found.held), own / found.part(tenant)) if own else 0.0
 
     async def run(self) -> None:
-        """Follows the number of slots, until cancelled."""
+        """Sends calls as slots become free or are added, until cancelled."""
         await run_periodically(_REVIEW_INTERVAL_S, self._review, _log, "reviewing fair queues")
 
     async def _review(self) -> None:

@@ -10,7 +10,7 @@ taken in the order A A B A A B. A third tenant that has one call waits for at mo
 
 Source: M. Shreedhar, G. Varghese, "Efficient Fair Queuing Using Deficit Round Robin", IEEE/ACM
 Transactions on Networking 4 (3), 1996. Turned down: virtual finish times, which need a sorted set
-and are no fairer where all costs are at most 1.
+and are not fairer where all costs are at most 1.
 
 Priorities order the calls of one tenant. They mean nothing between tenants: else a tenant would get
 more by asking for more.

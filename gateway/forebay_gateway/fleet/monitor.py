@@ -27,7 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 class FleetMonitor:
-    """Workers and clock as of the last health check, which runs with `health.run`."""
+    """The workers and the ledger's clock at the last health check; `health.run` repeats the
+    check.
+    """
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class FleetMonitor:
         return round((time.monotonic() + in_s) * 1000 + self._clock_offset_ms)
 
     async def reap(self) -> None:
-        """Does this gateway's share of the repair until cancelled."""
+        """Repeats this gateway's share of the ledger's repair until cancelled."""
         repair = partial(self._reaper.repair, self._queues)
         await run_periodically(REAP_INTERVAL_S, repair, _log, "the repair")
 

@@ -1,4 +1,4 @@
-"""uvicorn for HTTP/1.1 on sockets of ours, in the gateway's event loop, with a protocol of ours."""
+"""Runs uvicorn in the gateway's event loop, for HTTP/1.1 on sockets that are already open."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _START_S = 10.0
 class UvicornServer:
     """Serves the ASGI application on listening sockets.
 
-    `accepted` makes the protocol of a connection from uvicorn's arguments for it. `options` are
-    further arguments of `uvicorn.Config`.
+    uvicorn calls `accepted` with the arguments of a protocol class, and gets the protocol of a new
+    connection. `options` are further arguments of `uvicorn.Config`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class UvicornServer:
         return self._server.server_state.connections
 
     async def start(self) -> None:
-        """Accepts connections from now on."""
+        """Starts to accept connections; returns when uvicorn has started."""
         self._serving = asyncio.create_task(self._server.serve(sockets=list(self._sockets)))
         await poll_until(lambda: self._server.started, _START_S)
 
@@ -66,7 +66,7 @@ class UvicornServer:
         self._server.should_exit = True
 
     async def stopped(self) -> None:
-        """Returns when all connections have been closed; `begin_stop` comes before."""
+        """Returns when all connections have been closed; call `begin_stop` first."""
         if self._serving is not None:
             await self._serving
 
@@ -74,5 +74,5 @@ class UvicornServer:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The command has handlers of its own."""
+        """Leaves the signals alone: the command has its own signal handlers."""
         yield

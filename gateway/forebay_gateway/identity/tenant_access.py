@@ -1,4 +1,4 @@
-"""Whose calls a caller may reach: those of its own tenant and, with a permission, all. Pure."""
+"""Decides whether a caller may reach a call: its own tenant's, or all with a permission. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ May = Callable[[Principal, str], bool]
 
 
 def unless_known(principal: Principal, permission: str) -> bool:
-    """Where authentication is off, everyone may everything; a caller that is known, nothing."""
+    """The `May` of a gateway without authentication: everyone has all permissions.
+
+    A principal that was authenticated elsewhere has none.
+    """
     return principal == NOBODY
 
 
 def reaches_tenant(principal: Principal, may: May, tenant: str | None) -> bool:
-    """Whether the principal may reach the tenant's calls; None: those of all tenants."""
+    """Whether the principal may reach the tenant's calls; None stands for all tenants."""
     return tenant == principal.tenant or may(principal, ANY_TENANT)
 
 
 def check_tenant(principal: Principal, may: May, tenant: str | None) -> None:
-    """Raises PermissionDenied where the principal may not reach the tenant's calls.
+    """Raises PermissionDenied if the principal may not reach the tenant's calls.
 
-    The answer is the same whether there is such a tenant, or such a call, or not.
+    The error does not tell whether such a tenant or such a call exists.
     """
     if not reaches_tenant(principal, may, tenant):
         raise PermissionDenied(f"calls of another tenant need the permission {ANY_TENANT}")

@@ -46,7 +46,7 @@ class ExternalScaler:
     async def stream_is_active(
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.IsActiveResponse]:
-        """The same, at once and at each change. An outage of a backend is no change."""
+        """The same, at once and at each change. An outage of a backend is not a change."""
         trigger = self._trigger(request)
         last: bool | None = None
         while True:

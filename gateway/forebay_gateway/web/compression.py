@@ -56,9 +56,9 @@ def _decompress(data: bytes, limit: int) -> bytes:
     try:
         whole = decompressor.decompress(data, limit + 1)
     except zlib.error:
-        raise InvalidRequest("the request is no valid gzip") from None
+        raise InvalidRequest("the request is not valid gzip") from None
     if len(whole) > limit:
         raise TooLarge(f"the request, decompressed, is over this server's limit of {limit} bytes")
     if not decompressor.eof:
-        raise InvalidRequest("the request is no valid gzip: it ends too early")
+        raise InvalidRequest("the request is not valid gzip: it ends too early")
     return whole

@@ -44,7 +44,7 @@ class Requests(Protocol):
     """The request messages of an RPC, as bytes of protobuf."""
 
     async def read(self) -> object:
-        """As `Context.read`; raises ForebayError for what is no message."""
+        """As `Context.read`; raises ForebayError for bytes that are not a message."""
 
     def read_now(self) -> bytes | None:
         """As `Context.read_now`."""

@@ -38,7 +38,7 @@ _RESERVED = re.compile(
 def request_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """The caller's metadata.
 
-    Raises InvalidRequest for a `-bin` value that is no base64, TooLarge for what no front takes.
+    Raises InvalidRequest for a `-bin` value that is not base64, TooLarge for what no front takes.
     """
     metadata: Metadata = []
     size = 0
@@ -78,4 +78,4 @@ def _binary(key: str, value: bytes) -> Iterable[bytes]:
         try:
             yield a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
         except Base64Error:
-            raise InvalidRequest(f"the value of the header {key} is no base64") from None
+            raise InvalidRequest(f"the value of the header {key} is not base64") from None

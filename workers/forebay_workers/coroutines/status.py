@@ -44,7 +44,7 @@ class CoroutineStatus(HandlerStatus):
 
     @property
     def number(self) -> int:
-        """The code as a number; UNKNOWN for anything that is no code."""
+        """The code as a number; UNKNOWN for anything that is not a code."""
         if self.code is None:
             return UNKNOWN if self._has_code or self._aborted else 0
         if isinstance(self.code, grpc.StatusCode):

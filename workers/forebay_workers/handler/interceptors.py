@@ -32,8 +32,8 @@ def refuse_other_interceptors(interceptors: Iterable[object]) -> None:
         is_class = isinstance(interceptor, type)
         if is_class or not callable(getattr(interceptor, "intercept_service", None)):
             raise TypeError(
-                f"{interceptor!r} is no grpc.ServerInterceptor and no grpc.aio.ServerInterceptor; "
-                "expected objects with a method intercept_service"
+                f"{interceptor!r} is neither a grpc.ServerInterceptor nor a "
+                "grpc.aio.ServerInterceptor; expected objects with a method intercept_service"
             )
 
 

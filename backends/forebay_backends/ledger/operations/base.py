@@ -29,7 +29,7 @@ class Operation(Generic[T]):
     """One run of a script on one partition; `parse` turns its reply into a value.
 
     A `large_message`, which is among the arguments, follows the script in one transaction
-    instead, where the server is no cluster; see `large_messages`. With
+    instead, if the server is not a cluster; see `large_messages`. With
     `waits_for_replicas`, a failover must not lose what it writes; see `replication`.
     """
 

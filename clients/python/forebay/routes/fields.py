@@ -1,4 +1,4 @@
-"""Fills a message from a table, and describes every field that can't be used. Pure."""
+"""Fills a protobuf message from a TOML table, and describes what it can't use. Pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _DURATION = 'a duration, such as "60s" or "1.5s"'
 def fill(
     message: Message, table: Mapping[str, Any], where: str = "", more_names: Iterable[str] = ()
 ) -> Iterator[str]:
-    """Sets the fields that the table names; yields a line for each that it can't set.
+    """Sets the fields that the table names; yields a line for each field that it can't set.
 
-    `where` is the path of the message, with a dot at its end; `more_names` are suggested, too.
+    `where` is the path of the message, with a dot at its end; `more_names` are further names to
+    suggest.
     """
     fields: Mapping[str, Any] = message.DESCRIPTOR.fields_by_name
     for name, value in table.items():
@@ -33,7 +34,7 @@ def fill(
         else:
             names = [*fields, *more_names]
             hint = suggestion(name, names) or f"; expected one of {', '.join(names)}"
-            yield f"`{where}{name}` is no field of a route{hint}"
+            yield f"`{where}{name}` is not a field of a route{hint}"
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:

@@ -100,7 +100,7 @@ def read_methods(
     `applications` are the names that `plain.application` may have; None: any. `caches` has tables
     that replace a route's `cache`, by the method's full name; `retention_s` bounds what a cache may
     keep, None: it is not known. Raises `RouteError` with all problems if a route can't be served,
-    or if there are `further_problems`. Routes for methods of other services are no problem here.
+    or if there are `further_problems`. Routes for methods of other services are not a problem here.
     """
     caches = caches or {}
     methods: list[Method] = []
@@ -242,7 +242,7 @@ def _file_problems(descriptor: MethodDescriptor, given: FileRoute | None) -> Ite
 
 
 def _told_methods(methods: Iterable[Method], method_of_task: Mapping[str, str]) -> Iterator[str]:
-    """A line for each `on_end` that names the task of a method: its argument is no call."""
+    """A line for each `on_end` that names the task of a method: its argument is not a call."""
     for method in methods:
         on_end = method.route.on_end
         if on_end is not None and on_end.task in method_of_task:

@@ -116,7 +116,7 @@ def _type_problems(method: MethodDescriptor, option: str, name: str) -> Iterator
         file = method.containing_service.file
         hint = suggestion(name, file.message_types_by_name)
         yield (
-            f"`operation_info.{option}` is {name!r}, which is no message of {file.name} or of a "
+            f"`operation_info.{option}` is {name!r}, which is not a message of {file.name} or of a "
             f"file that it imports{hint or '; import its file, and write its package before it'}"
         )
 

@@ -35,12 +35,13 @@ def _variadic_problems(request: Descriptor, plain: PlainTask) -> Iterator[str]:
     fields: Any = request.fields_by_name
     if plain.args and not (plain.args in fields and _is_list(fields[plain.args])):
         yield (
-            f"`plain.args` names {plain.args!r}, which is no repeated field of {request.full_name}"
+            f"`plain.args` names {plain.args!r}, which is not a repeated field of "
+            f"{request.full_name}"
         )
     if plain.kwargs and not (plain.kwargs in fields and _is_dict(fields[plain.kwargs])):
         yield (
-            f"`plain.kwargs` names {plain.kwargs!r}, which is no map with string keys, and no "
-            f"Struct, of {request.full_name}"
+            f"`plain.kwargs` names {plain.kwargs!r}, which is neither a map with string keys "
+            f"nor a Struct of {request.full_name}"
         )
     names = (*plain.positional, plain.args, plain.kwargs)
     for name in sorted({name for name in (plain.args, plain.kwargs) if name}):

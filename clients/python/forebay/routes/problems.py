@@ -198,7 +198,7 @@ def _application_problems(name: str, known: Collection[str] | None) -> Iterator[
     if not name or known is None or name in known:
         return
     hint = suggestion(name, known) or f"; add [applications.{name}] with its broker_url there"
-    yield f"`plain.application` names {name!r}, which is no application of the settings{hint}"
+    yield f"`plain.application` names {name!r}, which is not an application in the settings{hint}"
 
 
 def _any_fields(message: Descriptor, seen: set[str]) -> Iterator[str]:

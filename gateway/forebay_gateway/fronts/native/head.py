@@ -1,4 +1,4 @@
-"""Request headers to what a handler sees of them, and metadata to response headers. Pure."""
+"""Converts request headers to a `RequestHead`, and metadata to response headers. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RpcError(Exception):
 
 
 class NoGrpcRequest(Exception):
-    """A request of HTTP that gets an HTTP status."""
+    """An HTTP request that is not gRPC: the response is this HTTP status."""
 
     def __init__(self, status: bytes) -> None:
         super().__init__(status)
@@ -67,7 +67,7 @@ class NoGrpcRequest(Exception):
 
 @dataclass(slots=True)
 class RequestHead:
-    """The content of a request's headers; `encoding` is that of its compressed messages."""
+    """The content of a request's headers; `encoding` is how its messages may be compressed."""
 
     path: str
     metadata: list[tuple[str, str | bytes]]
@@ -76,7 +76,7 @@ class RequestHead:
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
-    """Raises RpcError, or NoGrpcRequest."""
+    """Parses the headers of a request; raises RpcError or NoGrpcRequest."""
     own: dict[bytes, bytes] = {}
     metadata: list[tuple[str, str | bytes]] = []
     size = 0
@@ -136,12 +136,12 @@ def _binary(key: str, value: bytes) -> Iterable[tuple[str, bytes]]:
             yield key, a2b_base64(part.strip() + b"=" * (-len(part.strip()) % 4), strict_mode=True)
         except Base64Error:
             raise RpcError(
-                StatusCode.INVALID_ARGUMENT, f"the value of {key} in the metadata is no base64"
+                StatusCode.INVALID_ARGUMENT, f"the value of {key} in the metadata is not base64"
             ) from None
 
 
 def timeout_of(value: bytes) -> float:
-    """Of `grpc-timeout`, in seconds; raises RpcError."""
+    """The seconds that a `grpc-timeout` header says; raises RpcError."""
     match = _TIMEOUT.fullmatch(value)
     if match is None:
         raise RpcError(
@@ -155,7 +155,7 @@ def timeout_of(value: bytes) -> float:
 @lru_cache(maxsize=1024)
 def _checked_key(key: str) -> bytes:
     if KEY_FORM.fullmatch(key) is None:
-        raise ValueError(f"{key!r} is no metadata key")
+        raise ValueError(f"{key!r} is not a valid metadata key")
     return key.encode()
 
 
@@ -164,7 +164,7 @@ def _wire_value(key: str, value: str | bytes) -> bytes:
     if key.endswith("-bin"):
         return b2a_base64(encoded, newline=False).rstrip(b"=")
     if _TEXT.fullmatch(encoded) is None:
-        raise ValueError(f"the value of {key} is no printable ASCII; only -bin keys have bytes")
+        raise ValueError(f"the value of {key} is not printable ASCII; only -bin keys have bytes")
     return encoded
 
 

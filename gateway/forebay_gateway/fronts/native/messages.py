@@ -104,4 +104,4 @@ def _too_large(size: int, limit: int) -> RpcError:
 
 
 def _undecodable(encoding: bytes) -> RpcError:
-    return RpcError(StatusCode.INTERNAL, f"a message is no valid {encoding.decode()}")
+    return RpcError(StatusCode.INTERNAL, f"a message is not valid {encoding.decode()}")

@@ -102,10 +102,10 @@ def _name(entry: Any, number: int) -> str:
 
 def _key(entry: Any) -> VerificationKey:
     if not isinstance(entry, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     key_id = entry.get("kid")
     if key_id is not None and not isinstance(key_id, str):
-        raise ValueError("its id is no text")
+        raise ValueError("its id is not a string")
     algorithms = _algorithms(entry)
     public_key = _public_key(entry, algorithms)
     return VerificationKey(key_id, algorithms, json.dumps(entry, sort_keys=True), public_key)

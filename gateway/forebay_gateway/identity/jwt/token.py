@@ -40,7 +40,7 @@ def read_token(token: str) -> UnverifiedToken:
     if not isinstance(issuer, str):
         raise Unauthenticated("the token has no claim `iss`")
     if "kid" in header and not isinstance(key_id, str):
-        raise Unauthenticated("the token has a `kid` that is no text")
+        raise Unauthenticated("the token has a `kid` that is not a string")
     return UnverifiedToken(issuer, algorithm, key_id)
 
 

@@ -36,7 +36,7 @@ HTTP_STATUS = {
 
 
 def code_name(code: StatusCode) -> str:
-    """Such as `invalid_argument`; Connect spells `canceled` with one l."""
+    """Connect's name of the code, such as `invalid_argument`; it spells `canceled` with one l."""
     return "canceled" if code is StatusCode.CANCELLED else code.name.lower()
 
 
@@ -64,5 +64,5 @@ def rpc_status(status: Status) -> status_pb2.Status:
 
 
 def unpadded_base64(data: bytes) -> str:
-    """As Connect wants it."""
+    """Connect writes bytes in JSON as base64 without padding."""
     return b2a_base64(data, newline=False).rstrip(b"=").decode()

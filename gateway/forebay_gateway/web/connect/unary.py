@@ -167,4 +167,4 @@ def _decoded(message: str, *, is_base64: bool) -> bytes:
     try:
         return a2b_base64(data + b"=" * (-len(data) % 4), strict_mode=True)
     except Base64Error:
-        raise InvalidRequest("the message in the query is no base64") from None
+        raise InvalidRequest("the message in the query is not base64") from None

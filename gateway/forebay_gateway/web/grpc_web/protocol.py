@@ -79,7 +79,7 @@ class TextRequest(EnvelopedRequest):
             parts = (a2b_base64(part, strict_mode=True) for part in _SEGMENT.findall(text))
             return b"".join(parts)
         except Base64Error:
-            raise InvalidRequest("the request is no base64") from None
+            raise InvalidRequest("the request is not base64") from None
 
 
 class GrpcWebResponses:

@@ -175,4 +175,4 @@ def _path_field_problems(message: Descriptor, path: tuple[str, ...], body: str) 
 def _body_problems(option: str, message: Descriptor, name: str) -> Iterator[str]:
     if name not in message.fields_by_name:
         hint = suggestion(name, [*message.fields_by_name]) or "; name a field of the message itself"
-        yield f"has the `{option}` {name!r}, which is no field of {message.full_name}{hint}"
+        yield f"has the `{option}` {name!r}, which is not a field of {message.full_name}{hint}"

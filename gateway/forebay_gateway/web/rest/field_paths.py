@@ -36,7 +36,7 @@ def resolve(message: Descriptor, names: Sequence[str], *, json_names: bool = Fal
     inside: Descriptor | None = message
     for number, name in enumerate(names):
         if inside is None or (fields and fields[-1].is_repeated):
-            raise FieldPathError(f"{'.'.join(names[:number])} is no single message")
+            raise FieldPathError(f"{'.'.join(names[:number])} is not a single message")
         found = inside.fields_by_name.get(name)
         if found is None and json_names:
             found = inside.fields_by_camelcase_name.get(name) or _by_json_name(inside, name)
@@ -62,7 +62,7 @@ def is_text(field: FieldDescriptor) -> bool:
 
 
 def is_bool(field: FieldDescriptor) -> bool:
-    """Whether JSON has `true` and `false` for the field, which are no texts."""
+    """Whether JSON has `true` and `false` for the field, which are not strings."""
     kind = field.message_type
     if kind is not None:
         return bool(kind.full_name == "google.protobuf.BoolValue")

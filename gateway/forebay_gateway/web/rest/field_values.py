@@ -15,13 +15,13 @@ _BOOLS = {"true": True, "false": False}
 
 
 class FieldValueError(ValueError):
-    """The text is no value of the field; the message has the reason."""
+    """The text is not a value of the field; the message has the reason."""
 
 
 def set_texts(request: Message, path: FieldPath, texts: Sequence[str]) -> None:
     """Sets the field to the text; to all of them if it is repeated.
 
-    Raises FieldValueError if a text is no value of the field's type, if there are several for a
+    Raises FieldValueError if a text is not a value of the field's type, if there are several for a
     field that is not repeated, and if another field of its oneof is set.
     """
     field = path[-1]

@@ -40,7 +40,7 @@ Segment = str | Wildcard
 
 
 class TemplateError(ValueError):
-    """The text is no path template; the message has the reason, but not the template."""
+    """The text is not a path template; the message has the reason, but not the template."""
 
 
 class UndecodablePath(ValueError):
@@ -150,7 +150,7 @@ class _Parser:
         self._end = colon
         verb = self._text[colon + 1 :]
         if not _LITERAL.fullmatch(verb):
-            raise TemplateError(f"has the verb {verb!r}, which is no literal")
+            raise TemplateError(f"has the verb {verb!r}, which is not a literal")
         return self._literal_of(verb)
 
     def _segment_list(self, *, in_variable: bool) -> None:

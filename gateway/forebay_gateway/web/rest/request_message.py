@@ -91,7 +91,7 @@ def parse_body(request: Message, name: str, body: bytes) -> None:
         )
     except (ValueError, json_format.ParseError, RecursionError) as error:
         raise InvalidRequest(
-            f"the body is no valid {name}: {_shortened(error)}",
+            f"the body is not a valid {name}: {_shortened(error)}",
             violations=(FieldViolation(name, "is not valid JSON of the field's type"),),
         ) from error
 
@@ -131,7 +131,7 @@ def _parameter(request: Message, binding: Binding, name: str) -> FieldPath:
     try:
         fields = resolve(binding.rpc.input_type, name.split("."), json_names=True)
     except FieldPathError as error:
-        raise FieldPathError(f"is no parameter: {error}") from error
+        raise FieldPathError(f"is not a parameter: {error}") from error
     names = tuple(field.name for field in fields)
     if names in binding.path_fields or names[0] == binding.body:
         raise FieldPathError("is in the path or in the body, and can't be in the query")

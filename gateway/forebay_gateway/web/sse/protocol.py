@@ -133,7 +133,7 @@ def _query(exchange: Exchange) -> dict[str, str]:
     query = parse_query(exchange.scope.get("query_string", b""))
     for name, values in query.items():
         if name not in _PARAMETERS:
-            raise _invalid(name, f"is no parameter; expected {', '.join(sorted(_PARAMETERS))}")
+            raise _invalid(name, f"is not a parameter; expected {', '.join(sorted(_PARAMETERS))}")
         if len(values) > 1:
             raise _invalid(name, "is given twice")
     return {name: values[0] for name, values in query.items()}

@@ -105,7 +105,7 @@ def test_problems_of_the_setting_are_reported_with_those_of_routes() -> None:
         "records in the ledger, and `ephemeral` calls have none; remove one",
         "forebay/compute/v1/compute.proto: forebay.compute.v1.ComputeService.Add: `cache.ttl` is 2 "
         "s, but the ledger keeps calls for 1 s; set less, or raise `retention_s`",
-        f"caches: {FACTORIAL}: `cache.tl` is no field of a route; did you mean `ttl`?",
+        f"caches: {FACTORIAL}: `cache.tl` is not a field of a route; did you mean `ttl`?",
         f"forebay/compute/v1/compute.proto: {FACTORIAL}: `cache` has no `ttl`; set how long a "
         "result is kept",
         f"caches: {FACTORIAL}s: no method of this name is served; did you mean `{FACTORIAL}`?",

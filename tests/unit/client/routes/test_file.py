@@ -117,8 +117,8 @@ def test_a_routes_level_counts_where_the_proto_sets_none(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('tsk = "x"', "`tsk` is no field of a route; did you mean `task`?"),
-        ('xyz = "x"', "`xyz` is no field of a route; expected one of task, queue, ephemeral,"),
+        ('tsk = "x"', "`tsk` is not a field of a route; did you mean `task`?"),
+        ('xyz = "x"', "`xyz` is not a field of a route; expected one of task, queue, ephemeral,"),
         ("task = 5", "`task` is 5; expected a text"),
         ("live = 1", "`live` is 1; expected true or false"),
         ("max_batch = -1", "`max_batch` is -1; expected 0 to 4294967295"),
@@ -127,12 +127,18 @@ def test_a_routes_level_counts_where_the_proto_sets_none(tmp_path: Path) -> None
         ("metadata = 'x'", "`metadata` is 'x'; expected a list"),
         ("metadata = [1]", "`metadata[0]` is 1; expected a text"),
         ("limits = 1", "`limits` is 1; expected a table"),
-        ("limits.que_wait = '1s'", "`limits.que_wait` is no field of a route; did you mean `que"),
+        (
+            "limits.que_wait = '1s'",
+            "`limits.que_wait` is not a field of a route; did you mean `que",
+        ),
         ("limits.queue_wait = 'soon'", "`limits.queue_wait` is 'soon'; expected a duration, such"),
         ("limits.queue_wait = 5", "`limits.queue_wait` is 5; expected a duration, such as"),
         ("limits.attempts = 5000000000", "`limits.attempts` is 5000000000; expected 0 to"),
         ("plain.exceptions = [1]", "`plain.exceptions[0]` is 1; expected a table"),
-        ("plain.exceptions = [{typ = 'x'}]", "`plain.exceptions[0].typ` is no field of a route; d"),
+        (
+            "plain.exceptions = [{typ = 'x'}]",
+            "`plain.exceptions[0].typ` is not a field of a route; d",
+        ),
         ("on_disconnect = 'DETACH'", "; did you mean `ON_DISCONNECT_DETACH`?"),
         ("on_disconnect = 2", "`on_disconnect` is 2; set one of ON_DISCONNECT_CANCEL, ON_"),
         ("idempotency_level = 'IDEMPOTEN'", "; did you mean `IDEMPOTENT`?"),
@@ -252,7 +258,7 @@ def test_methods_are_found_by_path_as_the_file_routes_them(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("shp", "'shp', which is no application of the settings; did you mean `shop`?"),
+        ("shp", "'shp', which is not an application in the settings; did you mean `shop`?"),
         ("other", "settings; add [applications.other] with its broker_url there"),
     ],
 )

@@ -146,7 +146,10 @@ def test_the_types_of_an_operation_are_part_of_the_fingerprint() -> None:
         ({"metadata": ""}, "`operation_info` has no `metadata_type`"),
         ({"response": "Nothing"}, "`operation_info.response_type` is 'Nothing', which is no"),
         ({"response": "Reports"}, "did you mean `Report`?"),
-        ({"metadata": "elsewhere.Report"}, "is 'elsewhere.Report', which is no message of t.proto"),
+        (
+            {"metadata": "elsewhere.Report"},
+            "is 'elsewhere.Report', which is not a message of t.proto",
+        ),
         ({"output": "t.Report"}, "it has `operation_info`, but returns t.Report"),
         ({"streams": "<"}, "has one request and one response; remove `stream`"),
         ({"streams": ">"}, "has one request and one response; remove `stream`"),

@@ -38,7 +38,7 @@ def test_values_are_text_or_bytes() -> None:
 
 
 def test_what_is_no_base64_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="header a-bin is no base64"):
+    with pytest.raises(InvalidRequest, match="header a-bin is not base64"):
         request_metadata([(b"a-bin", b"!")])
 
 

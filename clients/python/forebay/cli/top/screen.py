@@ -15,7 +15,7 @@ from forebay.cli.top.view import ALL, HELP, View
 _LEAST_CUT = 6
 """A column that is cut to fewer characters is left out."""
 _FRAME = 4
-"""The lines that are no tables: two of figures, an empty one, and the last with keys."""
+"""The lines outside the tables: two of figures, an empty one, and the last with keys."""
 _KEYS = "q quit  0-4 table  s order  r reverse  / filter  ? help"
 
 

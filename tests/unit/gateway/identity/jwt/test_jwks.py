@@ -67,14 +67,14 @@ def test_a_token_without_key_id_may_mean_an_only_key() -> None:
         ({**EC, "crv": ["P-256"]}, "not known here"),
         ({"kid": "k"}, "key 'k': its type or its algorithm is not known here"),
         ({"kty": ["RSA"]}, "key number 0: its type"),
-        ({**RSA, "kid": 7}, "key number 0: its id is no text"),
+        ({**RSA, "kid": 7}, "key number 0: its id is not a string"),
         ({**RSA, "n": "!!"}, "its numbers"),
         ({**RSA, "n": 7}, "its numbers"),
         ({"kty": "RSA", "kid": "a"}, "its numbers"),
         ({**EC, "x": EC["y"]}, "its numbers"),
         (public_jwk(private_key("short"), "RS256"), "it has 1024 bits, instead of 2048 to 8192"),
-        ("key", "it is no object"),
-        (None, "it is no object"),
+        ("key", "it is not an object"),
+        (None, "it is not an object"),
     ],
 )
 def test_a_key_that_cannot_verify_tokens_is_left_out_with_the_reason(

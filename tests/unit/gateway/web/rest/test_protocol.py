@@ -146,7 +146,7 @@ async def test_an_unknown_caller_is_told_how_to_authenticate() -> None:
     ("target", "text"),
     [
         ("/v1/search?an_int32=x", "an_int32 is 'x'; expected a value of type int32"),
-        ("/v1/search?nothing=1", "nothing is no parameter"),
+        ("/v1/search?nothing=1", "nothing is not a parameter"),
         ("/v1/search?a_string=%ff", "not UTF-8"),
     ],
 )

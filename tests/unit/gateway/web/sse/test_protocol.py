@@ -238,7 +238,7 @@ async def test_a_post_starts_a_call_that_has_side_effects() -> None:
     [
         ("", [], "the query has no message"),
         ("message={", [], "not a forebay.compute.v1.FactorialRequest message in JSON"),
-        ("message={}&callid=a", [], "callid is no parameter"),
+        ("message={}&callid=a", [], "callid is not a parameter"),
         ("message={}&message={}", [], "message is given twice"),
         ("message={}&encoding=xml", [], "unknown encoding"),
         ("message={}", [("last-event-id", "x")], "last-event-id is 'x'"),
