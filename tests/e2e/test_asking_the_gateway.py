@@ -143,7 +143,7 @@ def test_without_a_gateway_routes_and_doctor_read_the_settings_file(tmp_path: Pa
     )
     assert "ComputeService.Add\tadd_module.tasks.add\tadd\t" in ran.out
     doctor = run("forebay", "doctor", env=env, cwd=tmp_path)
-    assert "gateway: 127.0.0.1:1 does not answer: UNAVAILABLE" in doctor.out
+    assert "gateway: 127.0.0.1:1 does not answer: Connection refused" in doctor.out
 
 
 @pytest.mark.parametrize("method", ["Unary", "ServerStream", "Quick"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,23 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 
-def certificate_findings(settings: Settings, target: Target) -> Sequence[Finding]:
-    """The files of `[tls]`, and the certificates that the gateways show; none in plain text."""
-    if settings.tls is None and not target.is_secure:
-        return []
-    return [*_of_files(settings), *_of_gateways(settings, target)]
+def certificate_findings(
+    settings: Settings, target: Target, silent: Collection[str] = ()
+) -> Sequence[Finding]:
+    """The files of `[tls]`, and the certificates that the gateways show; none in plain text.
+
+    Gateways at the addresses `silent` are not asked.
+    """
+    addresses = read_targets(target.addresses) if target.is_secure else ()
+    asked = [address for address in addresses if address not in silent]
+    return [*_of_files(settings), *_of_gateways(settings, asked)]
 
 
 def _of_files(settings: Settings) -> Iterator[Finding]:
-    from forebay_gateway.tls.server_tls import read_credentials
-
     if settings.tls is None:
         return
+    from forebay_gateway.tls.server_tls import read_credentials
+
     subject = "tls"
     try:
         read = read_credentials(settings.tls)
@@ -45,11 +51,14 @@ def _of_files(settings: Settings) -> Iterator[Finding]:
         yield _finding(subject, f"{settings.tls.client_ca}, {ca.subject.rfc4514_string()}", ca)
 
 
-def _of_gateways(settings: Settings, target: Target) -> Iterator[Finding]:
+def _of_gateways(settings: Settings, addresses: Sequence[str]) -> Iterator[Finding]:
+    if not addresses:
+        return
     from cryptography.x509 import load_der_x509_certificate
 
-    for address in read_targets(target.addresses) if target.is_secure else ():
-        shown = shown_certificate(address)
+    with ThreadPoolExecutor() as threads:
+        found = list(threads.map(shown_certificate, addresses))
+    for address, shown in zip(addresses, found, strict=True):
         if shown is None:
             continue
         finding = _finding("certificate", f"{address} shows it", load_der_x509_certificate(shown))

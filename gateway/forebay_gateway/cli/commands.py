@@ -297,7 +297,7 @@ def doctor(
     settings = _settings(flags)
     answers = _ask(target, flags)
     methods = routed_methods(answers, lambda: _loaded(settings))
-    findings = run(examine(settings, methods, target, answers.served))
+    findings = run(examine(settings, methods, target, answers.served, answers.unreachable))
     show_findings(findings, as_json=as_json)
     if not all(finding.good for finding in findings):
         raise SystemExit(1)

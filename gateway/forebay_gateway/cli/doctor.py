@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import exceptions as redis_errors
 
-from forebay.channels import aio_dial
+from forebay.cli.connection import Problem
 from forebay.cli.target import Target
-from forebay.cli.tls_problems import tls_problem
 from forebay.errors import BackendUnavailable
-from forebay.resume.targets import read_targets
 from forebay.routes import Method
 from forebay.v1.calls_pb2 import MethodProblemKind, ServedMethod
 from forebay_backends.broker.amqp_errors import fix_of
@@ -28,7 +25,7 @@ from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.certificate_checks import certificate_findings
 from forebay_gateway.cli.end_task_checks import end_task_findings
 from forebay_gateway.cli.finding import Finding
-from forebay_gateway.cli.identity_checks import identity_findings
+from forebay_gateway.cli.gateway_checks import examined_gateways
 from forebay_gateway.cli.plain_checks import (
     consumers_of_application,
     known_applications,
@@ -41,7 +38,6 @@ from forebay_gateway.plain.brokers.base import PlainResults
 from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.methods import applications_of, needs_main_broker
 
-_HEALTH_TIMEOUT_S = 2.0
 _BACKENDS = ("ledger", "broker", "result backend")
 _OTHER_SETTINGS = "if the gateway has other settings than these, name its file in FOREBAY_CONFIG"
 _NO_CONSUMER = MethodProblemKind.METHOD_PROBLEM_KIND_NO_CONSUMER
@@ -63,10 +59,12 @@ async def examine(
     methods: Sequence[Method],
     target: Target,
     served: Sequence[ServedMethod] | None = None,
+    unreachable: Mapping[str, Problem] = MappingProxyType({}),
 ) -> list[Finding]:
     """Checks ledger, broker, result backend, workers and gateway, as far as `methods` need them.
 
     `served` is what the gateways at `target` know of the workers; None: the ledger tells.
+    `unreachable` are those that did not answer just now, by address.
     """
     ours = [method for method in methods if not method.is_plain]
     queues = sorted({method.route.queue for method in ours})
@@ -86,14 +84,18 @@ async def examine(
         names = {method.name for method in ours}
         findings += _workers([method for method in served if method.name in names])
         findings += await end_task_findings(settings, ours, workers or ())
-    gateways = [await _gateway(one, target) for one in read_targets(target.addresses)]
-    if all(gateway.good for gateway in gateways):
+    silent = [address for address, problem in unreachable.items() if not problem.is_of_tls]
+    gateways, certificates = await asyncio.gather(
+        examined_gateways(target, unreachable),
+        asyncio.to_thread(certificate_findings, settings, target, silent),
+    )
+    if all(gateway.health.good for gateway in gateways):
         findings = [_with_other_settings(finding) for finding in findings]
     return [
         *findings,
-        *gateways,
-        *await identity_findings(target),
-        *await asyncio.to_thread(certificate_findings, settings, target),
+        *(gateway.health for gateway in gateways),
+        *(gateway.identity for gateway in gateways if gateway.identity is not None),
+        *certificates,
     ]
 
 
@@ -301,29 +303,3 @@ def _workers(methods: Sequence[ServedMethod]) -> list[Finding]:
         for problem in method.problems
         if problem.kind != _NO_CONSUMER
     ]
-
-
-async def _gateway(address: str, target: Target) -> Finding:
-    async with aio_dial(address, target.credentials(), None, ()) as channel:
-        try:
-            answer = await _health_stub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
-            )
-        except grpc.aio.AioRpcError as error:
-            problem = await asyncio.to_thread(tls_problem, address, target)
-            return Finding(
-                "gateway",
-                False,
-                f"{address} does not answer: {problem or error.code().name}",
-                "give what it asks for"
-                if problem
-                else "start `forebay gateway` or `forebay up`, or give its address with --target",
-            )
-    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
-    name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    fix = "" if serving else "fix ledger and broker; the gateway then recovers by itself"
-    return Finding("gateway", serving, f"{address}, {name}", fix)
-
-
-def _health_stub(channel: grpc.aio.Channel) -> Any:  # types-grpcio-health-checking lacks it
-    return health_pb2_grpc.HealthStub(channel)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-
 import grpc
 
 from forebay.channels import aio_dial
 from forebay.cli.target import Target
 from forebay.cli.whoami import expiry
-from forebay.resume.targets import read_targets
 from forebay.rpc_errors import of_rpc_error
 from forebay.v1.calls_pb2 import WhoAmIRequest, WhoAmIResponse
 from forebay.v1.calls_pb2_grpc import CallServiceStub
@@ -20,13 +16,8 @@ _TIMEOUT_S = 2.0
 _SUBJECT = "identity"
 
 
-async def identity_findings(target: Target) -> Sequence[Finding]:
-    """One for each gateway that knows its callers; none for those that don't answer."""
-    found = await asyncio.gather(*(_finding(one, target) for one in read_targets(target.addresses)))
-    return [finding for finding in found if finding is not None]
-
-
-async def _finding(address: str, target: Target) -> Finding | None:
+async def identity_finding(address: str, target: Target) -> Finding | None:
+    """None if the gateway does not know its callers, or does not answer."""
     async with aio_dial(address, target.credentials(), target.token(), ()) as channel:
         stub = CallServiceStub(channel)
         try:

@@ -7,12 +7,12 @@ for the workers. What it does not tell comes from the settings and from the ledg
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import grpc
 
-from forebay.cli.connection import NoServer, server_at
+from forebay.cli.connection import NoServer, Problem, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.gateway import Gateway
 from forebay.cli.target import Target
@@ -30,12 +30,14 @@ class Answers:
 
     `described` are the methods that reflection has, an empty route where their option has none.
     `served` are those that the gateway serves, with their workers. Both are None if the gateway
-    does not tell; `problem` is the reason.
+    does not tell; `problem` is the reason. If no gateway answers, `unreachable` has the reason of
+    each address.
     """
 
     described: Sequence[Method] | None = None
     served: Sequence[ServedMethod] | None = None
     problem: str = ""
+    unreachable: Mapping[str, Problem] = field(default_factory=dict)
 
 
 def ask(target: Target) -> Answers:
@@ -50,7 +52,7 @@ def ask(target: Target) -> Answers:
             except grpc.RpcError as error:
                 return Answers(described, problem=f"{server.target}: {of_rpc_error(error)}")
     except NoServer as error:
-        return Answers(problem=error.problem)
+        return Answers(problem=error.problem, unreachable=error.problems)
 
 
 def routed_methods(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Timer
 from typing import Any
 
 import click
@@ -20,25 +21,50 @@ from forebay.resume.targets import read_targets
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-# A host that drops packets, and a server that does not speak HTTP/2, are given up after this time.
-_CONNECT_TIMEOUT_MS = 1500
+# A host that drops packets, and a server that says nothing, are given up after this time.
+_CONNECT_TIMEOUT_S = 1.5
 # A server that has accepted the connection may be busy.
 _ANSWER_TIMEOUT_S = 10.0
-# Of these, TLS is not the cause.
-_NOT_CONNECTED = ("Connection refused", "connection attempt timed out")
-_OPTIONS = (
+_SLOW_S = 2.0
+"""Then the command says what it waits for."""
+
+_CONNECT_TIMEOUT_MS = round(1000 * _CONNECT_TIMEOUT_S)
+CONNECT_OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
     ("grpc.max_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
     ("grpc.dns_ares_query_timeout", _CONNECT_TIMEOUT_MS),
 )
+"""Options of a channel whose connection fails soon."""
+
+_REFUSED = "Connection refused"
+_SILENT = f"it accepts connections, but said nothing for {_CONNECT_TIMEOUT_S:g} s"
+_NO_CONNECTION = f"no connection within {_CONNECT_TIMEOUT_S:g} s"
+_TIMED_OUT = {
+    "connect() timed out": _NO_CONNECTION,
+    "tcp handshaker shutdown": _NO_CONNECTION,
+    "timed out before receiving SETTINGS frame": _SILENT,
+    "Endpoint closing": _SILENT,  # in the TLS handshake
+}
+"""Parts of gRPC's messages, in words that need no knowledge of HTTP/2."""
+_NOT_HTTP2 = "Expected SETTINGS frame"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a server does not answer, on one line; one of TLS says what to do, too."""
+
+    text: str
+    is_of_tls: bool = False
 
 
 class NoServer(click.ClickException):
-    """No server answers at the target; `problem` is the reason on one line."""
+    """No server answers at the target; `problems` has the reason for each address."""
 
-    def __init__(self, problem: str, hint: str) -> None:
-        super().__init__(f"UNAVAILABLE: {problem}\n  {hint}")
-        self.problem = problem
+    def __init__(self, problems: Mapping[str, Problem], hint: str) -> None:
+        described = "; ".join(f"{address}: {one.text}" for address, one in problems.items())
+        self.problem = f"no gateway answers at {described}"
+        self.problems = problems
+        super().__init__(f"UNAVAILABLE: {self.problem}\n  {hint}")
 
 
 @dataclass(frozen=True)
@@ -49,41 +75,77 @@ class Server:
     channel: grpc.Channel
 
 
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
 @contextmanager
-def server_at(target: Target, ctrl_c: CancelOnCtrlC) -> Iterator[Server]:
+def server_at(
+    target: Target, ctrl_c: CancelOnCtrlC, on_slow: Callable[[str], None] = _tell
+) -> Iterator[Server]:
     """The first of the servers that answers; raises NoServer, within 3 s if none accepts.
 
-    Raises ClickException if a file of the target can't be used.
+    A line goes to `on_slow` within 3 s if one has accepted and has not answered by then. Raises
+    ClickException if a file of the target can't be used.
     """
     credentials, token = target.credentials(), target.token()
     with ExitStack() as stack:
         channels = {
-            one: dial(one, credentials, token, _OPTIONS) for one in read_targets(target.addresses)
+            one: stack.enter_context(dial(one, credentials, token, CONNECT_OPTIONS))
+            for one in read_targets(target.addresses)
         }
-        for channel in channels.values():
-            stack.enter_context(channel)
-        answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        for one, channel in channels.items():
-            # Any answer shows that a server is there; it may not have the service.
-            check: Any = channel.unary_unary(_HEALTH)
-            call = check.future(b"", timeout=_ANSWER_TIMEOUT_S)
-            call.add_done_callback(lambda call, one=one: answers.put((one, call)))
-        problems = {}
-        for _ in channels:
-            one, call = ctrl_c.next_of(answers)
-            if call.code() not in _AWAY:
-                yield Server(one, channels[one])
-                return
-            problems[one] = _reason(call, one, target)
-    described = "; ".join(f"{one}: {problems[one]}" for one in channels)
-    raise NoServer(f"no gateway answers at {described}", doctor_hint(target))
+        slow = f"waiting up to {_ANSWER_TIMEOUT_S:g} s for {target} to answer"
+        with _after(_SLOW_S, on_slow, slow):
+            address = _first_to_answer(channels, target, ctrl_c)
+        yield Server(address, channels[address])
 
 
-def _reason(call: Any, address: str, target: Target) -> str:
-    """Example: gRPC's "…; last error: …: Failed to connect to remote host: Connection refused"."""
-    if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"no answer within {_ANSWER_TIMEOUT_S:g} s"
-    reason: str = call.details().rpartition(": ")[2].strip("[]")
-    if reason.endswith(_NOT_CONNECTED):
-        return reason
-    return tls_problem(address, target) or reason
+@contextmanager
+def _after(seconds: float, tell: Callable[[str], None], text: str) -> Iterator[None]:
+    """Calls `tell` if the block takes longer."""
+    timer = Timer(seconds, tell, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _first_to_answer(
+    channels: Mapping[str, grpc.Channel], target: Target, ctrl_c: CancelOnCtrlC
+) -> str:
+    answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+    for address, channel in channels.items():
+        # Any answer shows that a server is there; it may not have the service.
+        check: Any = channel.unary_unary(_HEALTH)
+        call = check.future(b"", timeout=_ANSWER_TIMEOUT_S)
+        call.add_done_callback(lambda call, address=address: answers.put((address, call)))
+    problems: dict[str, Problem] = {}
+    for _ in channels:
+        address, call = ctrl_c.next_of(answers)
+        if call.code() not in _AWAY:
+            return address
+        problems[address] = (
+            Problem(f"no answer within {_ANSWER_TIMEOUT_S:g} s")
+            if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            else why_unavailable(call.details(), address, target)
+        )
+    raise NoServer({address: problems[address] for address in channels}, doctor_hint(target))
+
+
+def why_unavailable(details: str, address: str, target: Target) -> Problem:
+    """The reason for gRPC's UNAVAILABLE; may connect once more, and take 2 s.
+
+    Example of `details`: "…; last error: …: Failed to connect to remote host: Connection refused".
+    """
+    reason = details.rpartition(": ")[2].strip("[]")
+    for words, plain in _TIMED_OUT.items():
+        if words in reason:
+            return Problem(plain)
+    if reason == _REFUSED:
+        return Problem(reason)
+    problem = tls_problem(address, target)
+    if problem is not None:
+        return Problem(problem, is_of_tls=True)
+    return Problem("it speaks another protocol than gRPC" if _NOT_HTTP2 in reason else reason)

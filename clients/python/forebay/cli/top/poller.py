@@ -50,7 +50,7 @@ class Poller:
         """Ends with SystemExit out of `_rpcs`, once that was interrupted."""
         while True:
             try:
-                with server_at(self._target, self._rpcs) as server:
+                with server_at(self._target, self._rpcs, self._on_news) as server:
                     gateway = Gateway(server, self._rpcs, self._tenants)
                     reader = SnapshotReader(gateway, self._limit)
                     while True:

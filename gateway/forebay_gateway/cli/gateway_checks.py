@@ -1,0 +1,73 @@
+"""Whether gateways answer, and whom they take the caller for; for `forebay doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from forebay.channels import aio_dial
+from forebay.cli.connection import CONNECT_OPTIONS, Problem, why_unavailable
+from forebay.cli.target import Target
+from forebay.resume.targets import read_targets
+from forebay.rpc_errors import of_rpc_error
+from forebay_gateway.cli.finding import Finding
+from forebay_gateway.cli.identity_checks import identity_finding
+
+_TIMEOUT_S = 2.0
+_NOT_THERE = "start `forebay gateway` or `forebay up`, or give its address with --target"
+
+
+class Examined(NamedTuple):
+    """A gateway's health and, if it answers and knows its callers, the caller's identity."""
+
+    health: Finding
+    identity: Finding | None = None
+
+
+async def examined_gateways(
+    target: Target, unreachable: Mapping[str, Problem]
+) -> Sequence[Examined]:
+    """All gateways at the target, at once; those that are `unreachable` are not tried again."""
+    return await asyncio.gather(
+        *(
+            _examined(address, target, unreachable.get(address))
+            for address in read_targets(target.addresses)
+        )
+    )
+
+
+async def _examined(address: str, target: Target, problem: Problem | None) -> Examined:
+    status = problem or await _status(address, target)
+    if isinstance(status, Problem):
+        return Examined(_unreachable(address, status))
+    serving = status == health_pb2.HealthCheckResponse.SERVING
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(status)
+    fix = "" if serving else "fix ledger and broker; the gateway then recovers by itself"
+    health = Finding("gateway", serving, f"{address}, {name}", fix)
+    return Examined(health, await identity_finding(address, target))
+
+
+def _unreachable(address: str, problem: Problem) -> Finding:
+    fix = "give what it asks for" if problem.is_of_tls else _NOT_THERE
+    return Finding("gateway", False, f"{address} does not answer: {problem.text}", fix)
+
+
+async def _status(address: str, target: Target) -> int | Problem:
+    """The gateway's ServingStatus, or why there is none."""
+    async with aio_dial(address, target.credentials(), None, CONNECT_OPTIONS) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # types-grpcio-health-checking lacks it
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                details = error.details() or ""
+                return await asyncio.to_thread(why_unavailable, details, address, target)
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return Problem(f"no answer within {_TIMEOUT_S:g} s")
+            return Problem(str(of_rpc_error(error)))
+    status: int = answer.status
+    return status
