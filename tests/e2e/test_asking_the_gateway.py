@@ -5,8 +5,10 @@ The gateway serves EchoService; the commands run in a folder and an environment 
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,54 @@ def test_a_call_that_fails_while_its_requests_arrive_prints_its_id(elsewhere: El
     assert error.startswith("Error: INVALID_ARGUMENT/INVALID_REQUEST: left_chunk 5 bytes")
     waited = elsewhere.run("wait", called.removeprefix("  id: "))
     assert waited.out.startswith("FAILED: INVALID_ARGUMENT/INVALID_REQUEST: left_chunk 5 bytes")
+
+
+def test_calls_whose_gateway_is_killed_print_their_ids(site: Site, elsewhere: Elsewhere) -> None:
+    gateway = site.gateway()
+    env = environment(FOREBAY_ADDRESS=gateway.address)
+    own, in_header = new_id(), new_id()
+    words = ["forebay", "call", "ServerStream", "text=x", "count=1000", "seconds=0.1"]
+    variants: Sequence[Sequence[str]] = (
+        ["--timeout", "3"],
+        ["--timeout", "3", "--id", own],
+        ["--timeout", "3", "-H", f"forebay-call-id:{in_header}"],
+        ["--no-resume"],
+    )
+    with ExitStack() as running:
+        calls = [
+            running.enter_context(process(*words, *options, env=env, cwd=elsewhere.folder))
+            for options in variants
+        ]
+        for calling in calls:
+            calling.wait_for('"text"')
+        gateway.end()
+        assert [calling.ended() for calling in calls] == [1] * len(calls)
+    ids = []
+    for calling in calls:
+        _, printed = calling.output.split("Error: ")
+        assert printed.startswith(("UNAVAILABLE: ", "DEADLINE_EXCEEDED: "))
+        ids += re.findall(r"^  id: (\S+)$", printed, re.MULTILINE)
+    assert len(set(ids)) == len(calls)
+    assert ids[1:3] == [own, in_header]
+    assert elsewhere.run("cancel", *ids).succeeded()
+
+
+def test_an_id_that_was_given_is_printed_although_no_gateway_answers(tmp_path: Path) -> None:
+    env = environment(FOREBAY_ADDRESS="127.0.0.1:1")
+    ran = run("forebay", "call", "Unary", "--id", "mine", env=env, cwd=tmp_path)
+    assert ran.err == (
+        "Error: UNAVAILABLE: no gateway answers at 127.0.0.1:1: Connection refused\n"
+        "  id: mine\n"
+        "  run `forebay doctor --target 127.0.0.1:1` to find the cause\n"
+    )
+
+
+def test_an_id_that_was_given_is_printed_although_the_call_is_refused(
+    elsewhere: Elsewhere,
+) -> None:
+    call_id = new_id()
+    ran = elsewhere.run("call", "Factorial", "n=99999999", "--id", call_id)
+    assert f"  id: {call_id}\n" in ran.err
 
 
 def test_a_call_that_is_refused_has_no_id(elsewhere: Elsewhere) -> None:

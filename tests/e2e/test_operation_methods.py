@@ -313,6 +313,14 @@ def test_commands_show_operations_as_calls(system: System, gate: Path) -> None:
     assert "OUT_OF_RANGE" in failed.err
 
 
+def test_a_command_whose_operation_may_not_have_started_prints_its_id(system: System) -> None:
+    call_id = new_id()
+    ran = system.run("call", "Render", f"request_id={call_id}", "--timeout", "0.0001")
+    assert ran.code == 1
+    assert ran.err.startswith("Error: DEADLINE_EXCEEDED")
+    assert f"  id: {call_id}\n" in ran.err
+
+
 def test_a_command_that_waits_goes_on_at_another_gateway(system: System, gate: Path) -> None:
     call_id = new_id()
     request = operations_pb2.GetOperationRequest(name=f"operations/{call_id}")

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 
 from forebay.channels import channel
+from forebay.cli.call_metadata import id_of_ended, metadata_of
 from forebay.cli.call_operations import call_operation
 from forebay.cli.call_requests import (
     request_messages,
@@ -22,7 +23,7 @@ from forebay.cli.call_requests import (
     trace_id,
     traced,
 )
-from forebay.cli.connection import server_at
+from forebay.cli.connection import NoServer, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail, show_id
 from forebay.cli.message_json import as_dict
@@ -31,6 +32,7 @@ from forebay.cli.progress_bar import ProgressBar
 from forebay.cli.services import methods_of
 from forebay.cli.target import Target
 from forebay.deadline import Deadline
+from forebay.errors import BackendError
 from forebay.metadata import (
     ATTACHED,
     CACHE,
@@ -121,10 +123,6 @@ def call(
     --wait, its response is printed when it has ended. Ctrl-C and --timeout end the wait, and leave
     the operation running.
     """
-    found = _method(method, _methods(target, services, routes))
-    if wait and found.operation is None:
-        raise click.ClickException(f"--wait is for methods that return an operation: {found.name}")
-    messages = list(request_messages(found, fields, requests))
     options = {
         CALL_ID: call_id,
         RESUME_FROM: resume_from,
@@ -134,6 +132,11 @@ def call(
         ON_DISCONNECT: "detach" if detach else None,
     }
     metadata = request_metadata(options, headers)
+    given_id = dict(metadata).get(CALL_ID)
+    found = _method(method, _methods(target, services, routes, given_id))
+    if wait and found.operation is None:
+        raise click.ClickException(f"--wait is for methods that return an operation: {found.name}")
+    messages = list(request_messages(found, fields, requests))
     if trace:
         metadata = traced(metadata)
         click.echo(f"trace {trace_id(metadata)}", err=True)
@@ -152,12 +155,16 @@ def call(
             call_operation(gateways, target, found, messages, metadata, timeout, waits=wait)
 
 
-def _methods(target: Target, services: Sequence[str], routes: str | None) -> tuple[Method, ...]:
+def _methods(
+    target: Target, services: Sequence[str], routes: str | None, given_id: str | None
+) -> tuple[Method, ...]:
     try:
         with CancelOnCtrlC() as ctrl_c, server_at(target, ctrl_c) as server:
             return methods_of(server, services, routes, ctrl_c)
+    except NoServer as error:
+        fail(BackendError(error.problem), target, given_id)
     except grpc.RpcError as error:
-        fail(of_rpc_error(error), target)
+        fail(of_rpc_error(error), target, given_id)
 
 
 def _run(
@@ -191,16 +198,11 @@ def _run(
             finally:
                 call.cancel()
     except grpc.RpcError as error:
-        fail(of_rpc_error(error), target, _metadata_of(call).get(CALL_ID))
+        fail(of_rpc_error(error), target, id_of_ended(call))
     except SystemExit:  # by Ctrl-C
-        show_id(_metadata_of(call).get(CALL_ID))
+        show_id(id_of_ended(call))
         raise
-    output.show_summary(_metadata_of(call))
-
-
-def _metadata_of(call: Any) -> dict[str, str]:
-    """The initial and trailing metadata."""
-    return {**dict(call.initial_metadata() or ()), **dict(call.trailing_metadata() or ())}
+    output.show_summary(metadata_of(call))
 
 
 class _Output:

@@ -16,7 +16,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from rich.console import Console
 
-from forebay.cli.call_rows import error_of, metadata_of, state_of
+from forebay.cli.call_metadata import id_of_ended
+from forebay.cli.call_rows import error_of, id_of, metadata_of, state_of
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail, show_id
 from forebay.cli.message_json import as_dict, fraction_of, unpacked
@@ -65,16 +66,16 @@ def call_operation(
     try:
         ended = _wait(gateways, method, name, deadline)
     except grpc.RpcError as error:
-        fail(of_rpc_error(error), target, name)
+        fail(of_rpc_error(error), target, id_of(operation))
     except SystemExit:  # by Ctrl-C
-        show_id(name)
+        show_id(id_of(operation))
         raise
     if not ended.done:
         click.echo(f"{name} is {state_of(ended)}, and goes on", err=True)
         raise SystemExit(TIMED_OUT)
     failure = error_of(ended)
     if failure is not None:
-        fail(failure, target, name)
+        fail(failure, target, id_of(operation))
     response = unpacked(ended.response, (method.pool,))
     _show(ended.response if response is None else response)
 
@@ -92,11 +93,15 @@ def _start(
         request_serializer=method.request_class.SerializeToString,
         response_deserializer=method.response_class.FromString,
     )
+    call = invoke.future(request, timeout=timeout_s, metadata=metadata)
     try:
         with CancelOnCtrlC() as ctrl_c:
-            return ctrl_c.result(invoke.future(request, timeout=timeout_s, metadata=metadata))
+            return ctrl_c.result(call)
     except grpc.RpcError as error:
-        fail(of_rpc_error(error), target)
+        fail(of_rpc_error(error), target, id_of_ended(call))
+    except SystemExit:  # by Ctrl-C
+        show_id(id_of_ended(call))
+        raise
 
 
 def _wait(gateways: grpc.Channel, method: Method, name: str, deadline: Deadline) -> Operation:

@@ -131,6 +131,14 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
             if metadata or inner.is_active() or not self._is_replaced(inner):
                 return metadata
 
+    @property
+    def call_id(self) -> str | None:
+        """The id by which a call that failed can be found; see `ResumePolicy.known_id`.
+
+        The last attempt's metadata lacks it if no gateway answered any more.
+        """
+        return self._attempts.policy.known_id
+
     def code(self) -> grpc.StatusCode:
         return cast(grpc.StatusCode, self._ended().code())
 

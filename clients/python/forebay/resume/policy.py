@@ -105,6 +105,10 @@ class ResumePolicy:
         )
         if self._id_is_ours:
             self._call_id = new_id()
+        self._id_is_given = CALL_ID in given
+        self._answered_id: str | None = None
+        """The id in a gateway's answer to the latest attempt that had one."""
+        self._is_refused = False
         self._run_id: str | None = None
         """The id of the run that the call shares; None if that is its own, or not known."""
         self._resume_from = given.get(RESUME_FROM)
@@ -118,6 +122,15 @@ class ResumePolicy:
     def call_id(self) -> str | None:
         """None if the call has no id, or one that is not text (gateways reject it)."""
         return self._call_id if isinstance(self._call_id, str) else None
+
+    @property
+    def known_id(self) -> str | None:
+        """The id by which the call can be found when it has failed or was left.
+
+        None if it has none, or if a gateway refused it; one that the caller gave remains.
+        """
+        is_known = self._id_is_given or not self._is_refused
+        return self._answered_id or (self.call_id if is_known else None)
 
     @property
     def ends_on_disconnect(self) -> bool:
@@ -177,9 +190,12 @@ class ResumePolicy:
         """
         if self._id_is_ours and isinstance(call_id, str) and call_id != self._call_id:
             self._run_id = call_id
+        if isinstance(call_id, str):
+            self._answered_id = call_id
         now = self._deadline.clock()
         if accepted:
             self._on_accepted()
+        self._is_refused = not (self._is_accepted or is_transport_error(error))
         if self._failures == 0 or (accepted and now - self._attempt_began_at >= _STABLE_S):
             self._failures, self._failing_since = 0, now
         is_down = error.retry_may_help and error.code in _GATEWAY_IS_DOWN

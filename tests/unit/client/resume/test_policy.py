@@ -185,6 +185,35 @@ def test_only_ids_that_the_channel_made_give_way_to_a_runs() -> None:
     assert effects.begin() == {"forebay-call-id": "made"}
 
 
+def test_the_id_is_known_unless_a_gateway_refused_the_call() -> None:
+    call = Call()
+    call.begin()
+    assert call.policy.known_id == "made"  # before any answer: the call may have been accepted
+    call.wait_s(lost())
+    assert call.policy.known_id == "made"
+    call.wait_s(QueueFull("full", retry_after_s=0.1))
+    assert call.policy.known_id is None
+    call.wait_s(QueueFull("full", retry_after_s=0.1), accepted=True, call_id="made")
+    assert call.policy.known_id == "made"
+
+
+def test_the_callers_own_id_is_known_whatever_happens() -> None:
+    call = Call(metadata=[("forebay-call-id", "mine")])
+    call.begin()
+    call.wait_s(CallerError("no"))
+    assert call.policy.known_id == "mine"
+    assert Call(None, metadata=[("forebay-call-id", "mine")]).policy.known_id == "mine"
+
+
+def test_an_id_that_a_gateway_gave_is_known_after_later_attempts_got_none() -> None:
+    for call, call_id in ((Call(), "run"), (Call(METHODS["Add"]), "ephemeral")):
+        call.begin()
+        call.wait_s(lost(), accepted=True, call_id=call_id)
+        call.begin()
+        call.wait_s(lost())
+        assert call.policy.known_id == call_id
+
+
 def test_the_callers_cache_directives_are_kept() -> None:
     call = Call(metadata=[("forebay-cache-control", "no-cache")])
     assert call.begin()["forebay-cache-control"] == "no-cache, share"
