@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.commands import Ran, run
 from tests.e2e.conftest import Site
 from tests.e2e.known_calls import new_id
 from tests.harness import environment, process
+from tests.protoc import descriptor_set
 
 ECHO = "tests.echo.v1.EchoService"
+ECHO_PROTO = Path(__file__).parents[1] / "echo" / "v1" / "echo.proto"
 
 
 class Elsewhere:
@@ -264,3 +268,65 @@ def test_a_gateway_without_call_service_tells_its_methods_by_reflection(
     doctor = elsewhere.run("doctor", "--target", target, **settings).succeeded()
     assert "queue echo: 4 calls at a time" in doctor.out
     gateway.end()
+
+
+class WithoutReflection(grpc.GenericRpcHandler):
+    """Passes calls on to a gateway, as a proxy that keeps reflection from callers."""
+
+    def __init__(self, gateway: grpc.Channel) -> None:
+        self._gateway = gateway
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if details.method.startswith("/grpc.reflection."):
+            return None  # UNIMPLEMENTED
+        invoke = self._gateway.stream_stream(details.method)
+
+        def pass_on(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            ours = [pair for pair in context.invocation_metadata() if pair[0] != "user-agent"]
+            call = invoke(requests, metadata=ours)
+            context.send_initial_metadata(tuple(call.initial_metadata()))
+            try:
+                yield from call
+            except grpc.RpcError:
+                context.set_trailing_metadata(tuple(call.trailing_metadata()))
+                context.abort(call.code(), call.details())
+
+        return grpc.stream_stream_rpc_method_handler(pass_on)
+
+
+@pytest.fixture
+def unreflecting(elsewhere: Elsewhere) -> Iterator[Elsewhere]:
+    """The same gateway, without reflection."""
+    with grpc.insecure_channel(elsewhere.address) as gateway:
+        server = grpc.server(ThreadPoolExecutor(8), handlers=[WithoutReflection(gateway)])
+        elsewhere.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        yield elsewhere
+        server.stop(None).wait()
+
+
+def test_without_reflection_commands_know_the_services_of_the_settings(
+    unreflecting: Elsewhere,
+) -> None:
+    call_id = new_id()
+    called = unreflecting.run("call", "Factorial", "n=25", "--id", call_id).succeeded()
+    assert called.messages[1] == {"digits": "15511210043330985984000000"}
+    assert unreflecting.run("logs", call_id).succeeded().out == called.out
+    [row] = [row for row in unreflecting.run("ps").succeeded().out.splitlines() if call_id in row]
+    assert "ComputeService.Factorial\tSUCCEEDED" in row
+
+
+def test_without_reflection_methods_that_the_settings_lack_are_unknown(
+    unreflecting: Elsewhere,
+) -> None:
+    call_id = new_id()
+    ran = unreflecting.run("call", "ServerStream", "text=x", "count=1", "--id", call_id)
+    assert ran.code == 1
+    assert "ServerStream: no such method; give one of: forebay.compute.v1." in ran.err
+    service = str(descriptor_set(ECHO_PROTO.read_text(), unreflecting.folder))
+    words = ("ServerStream", "text=x", "count=1", "--id", call_id, "--service", service)
+    called = unreflecting.run("call", *words).succeeded()
+    assert called.messages[0]["text"] == "x"
+    undecoded = unreflecting.run("logs", call_id).succeeded().messages
+    assert undecoded != called.messages
+    assert unreflecting.run("logs", call_id, "--service", service).out == called.out

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import pytest
 
+from forebay.cli import error_list, workers
+from forebay.cli.call_rows import QUEUES
+from forebay.cli.top import tables as top
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay_gateway.cli.display import ROUTES
 from tests.commands import run
 from tests.conftest import Up
 from tests.e2e.known_calls import TIMEOUT_S, add, named, new_id
@@ -67,6 +72,36 @@ def test_ps_shows_whole_ids_with_status_and_reason_of_failures(
     assert "FAILED" in text
     assert "INVALID_ARGUMENT/INVALID_REQUEST" in text
     assert all(f"{name}" in text for name in ("age", "run", "items", "bytes"))
+
+
+@pytest.mark.parametrize(
+    ("command", "names", "first"),
+    [
+        (["workers"], workers.COLUMNS, "forebay-factorial-"),
+        (["errors"], error_list.COLUMNS, "forebay.compute.v1.ComputeService.MatMul"),
+        (["routes"], ROUTES, "forebay.compute.v1.ComputeService.Factorial"),
+        (["queues"], QUEUES, "factorial"),
+        (["top", "--once", "--show", "workers"], top.WORKERS, "forebay-factorial-"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_tables_fit_a_terminal_of_80_columns(
+    up: Up, calls: list[str], command: list[str], names: Sequence[str], first: str
+) -> None:
+    """Each line and each column; what has no room is below its row, whole."""
+    word, *options = command
+    shown_table = shown("forebay", word, "--target", up.address, *options, env=up.env, columns=80)
+    assert shown_table.code == 0
+    assert "…" not in shown_table.raw
+    header, *lines = shown_table.lines
+    assert all(len(line) <= 80 for line in [header, *lines])
+    assert header.split()[0] == names[0]
+    inline = header.split()
+    assert inline == [name for name in names if name in inline]  # in their order
+    text = "\n".join(lines)
+    assert any(line.startswith(first) for line in lines)
+    below = set(names) - set(inline) - {"runs"}  # which is empty: the workers are idle
+    assert all(f" {name}: " in text for name in below), text
 
 
 def test_ps_watch_draws_the_table_again_without_cutting_ids(up: Up, calls: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 import threading
 import time
@@ -187,12 +188,19 @@ def test_all_targets_that_do_not_answer_are_named() -> None:
     assert "no gateway answers at 127.0.0.1:1: Connection refused; [::1]:1: " in ran.err
 
 
-def test_the_hint_of_a_failure_works_as_printed(up: Up) -> None:
-    hint = "run `forebay doctor --target 127.0.0.1:1` to find the cause"
-    assert hint in forebay("queues", "127.0.0.1:1").err
-    doctor = run("forebay", "doctor", "--target", "127.0.0.1:1", env=up.env)
-    assert "problem gateway: 127.0.0.1:1 does not answer: Connection refused" in doctor.out
-    assert (
-        "fix: start `forebay gateway` or `forebay up`, or give its address with --target"
-        in doctor.out
-    )
+def test_the_hint_of_a_failure_works_as_printed(up: Up, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"  # the hint quotes it
+    folder.mkdir()
+    ca = str(Authority(folder).ca)
+    for options in ([], ["--ca", ca], ["--insecure"]):
+        failed = run("forebay", "queues", "-t", "127.0.0.1:1,[::1]:1", *options, env=up.env)
+        hint = re.search(r"run `(forebay doctor .*)` to find the cause", failed.err)
+        assert hint is not None
+        doctor = run(*shlex.split(hint[1]), env=up.env)
+        problems = re.findall(r"^problem (.*)", doctor.out, re.MULTILINE)
+        assert [problem.partition(" does")[0] for problem in problems] == [
+            "gateway: 127.0.0.1:1",
+            "gateway: [::1]:1",
+        ]
+        fix = "start `forebay gateway` or `forebay up`, or give its address with --target"
+        assert doctor.out.count(f"fix: {fix}\n") == 2
