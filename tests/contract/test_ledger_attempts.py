@@ -40,7 +40,6 @@ from tests.harness import eventually
 pytestmark = pytest.mark.usefixtures("message_paths")
 
 TERMINAL = [state for state in State if state.terminal]
-SOON_S = 3.0
 
 
 def led_to(ledger: BlockingLedger, state: State, **changes: object) -> Record:
@@ -73,7 +72,7 @@ def test_a_claim_blocks_other_workers(ledger: BlockingLedger) -> None:
 def test_an_expired_claim_does_not_block_other_workers(ledger: BlockingLedger) -> None:
     record = accepted(ledger)
     assert ledger.run(with_lease(claim(record.call, 1, WORKER), 0.05)) is None
-    eventually(lambda: ledger.run(claim(record.call, 1, OTHER_WORKER)) is None, "it lapses", SOON_S)
+    eventually(lambda: ledger.run(claim(record.call, 1, OTHER_WORKER)) is None, "it lapses")
     assert ledger.run(begin(record.call, 1, WORKER, "control")) == Refused(Refusal.TAKEN)
 
 
@@ -108,7 +107,7 @@ def test_a_queued_call_past_its_deadline_never_starts(
     ledger: BlockingLedger, start: Callable[[CallKey], Operation[object]]
 ) -> None:
     record = accepted(ledger, timeout_s=0.05)
-    eventually(record.is_past_its_deadline, "the deadline passes", SOON_S)
+    eventually(record.is_past_its_deadline, "the deadline passes")
     assert ledger.run(start(record.call)) == Refused(State.EXPIRED)
     assert record.ending().reason == "DEADLINE_EXCEEDED"
 
@@ -184,7 +183,7 @@ def test_a_handler_that_is_late_finds_its_call_expired(
     ledger: BlockingLedger, control: Channel, operation: str
 ) -> None:
     record = running(ledger, control=control.name, run_limit_s=0.05)
-    eventually(record.is_past_its_deadline, "the deadline passes", SOON_S)
+    eventually(record.is_past_its_deadline, "the deadline passes")
     late: dict[str, Operation[object]] = {
         "emit": emit(record.call, 1, 0, b"item"),
         "finish": finish(record.call, 1, Event.SUCCEED, "", b"outcome"),

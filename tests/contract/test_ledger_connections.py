@@ -42,7 +42,7 @@ def test_a_blocking_ledger_that_is_closed_holds_no_connection(
     accepted(closed)
     assert connections(ledger) == before + 1
     closed.close()
-    eventually(lambda: connections(ledger) == before, "its connection is closed", BOUND_S / 5)
+    eventually(lambda: connections(ledger) == before, "its connection is closed")
 
 
 def test_threads_take_over_the_connections_of_threads_that_have_ended(
@@ -66,7 +66,7 @@ async def test_an_aio_ledger_that_is_closed_holds_no_connection(
     await closed.ping()
     assert connections(ledger) == before + 1
     await closed.close()
-    eventually(lambda: connections(ledger) == before, "its connection is closed", BOUND_S / 5)
+    eventually(lambda: connections(ledger) == before, "its connection is closed")
 
 
 async def test_a_connection_that_broke_while_idle_is_replaced(

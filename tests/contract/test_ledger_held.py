@@ -26,7 +26,9 @@ from tests.contract.records import NOBODY, QUEUE, WORKER, new_call, new_key, wit
 from tests.harness import eventually
 
 LEASE_S = 0.2
-"""The lease of these tests."""
+"""The lease of looks that find what was left for so long."""
+LONG_S = 600.0
+"""The lease of looks that find nothing: no test takes so long."""
 LIST = "queue-list"
 
 
@@ -37,14 +39,14 @@ def held(ledger: BlockingLedger) -> CallKey:
     return call
 
 
-def backlog(ledger: BlockingLedger, lease_s: float = LEASE_S) -> QueueBacklog:
-    """What waits, with a short lease."""
+def backlog(ledger: BlockingLedger, lease_s: float = LONG_S) -> QueueBacklog:
+    """What waits, and what of it is old by that lease."""
     looks = [with_lease(unclaimed(n, [QUEUE]), lease_s) for n in range(PARTITIONS)]
     return sum((ledger.run(look)[QUEUE] for look in looks), QueueBacklog(0, ()))
 
 
-def adopted(ledger: BlockingLedger, lease_s: float = LEASE_S, limit: int = 500) -> list[HeldCall]:
-    """The calls that another gateway takes over, with a short lease."""
+def adopted(ledger: BlockingLedger, lease_s: float = LONG_S, limit: int = 500) -> list[HeldCall]:
+    """The calls that another gateway takes over, as not renewed for that lease."""
     looks = [with_lease(adopt_held(n, [QUEUE], limit), lease_s) for n in range(PARTITIONS)]
     return [call for look in looks for call in ledger.run(look)]
 
@@ -87,7 +89,9 @@ def test_another_gateway_takes_over_what_is_not_renewed_for_a_lease(ledger: Bloc
     call = held(ledger)
     assert adopted(ledger) == []
     taken: list[HeldCall] = []
-    eventually(lambda: bool(taken.extend(adopted(ledger)) or taken), "the call is taken over")
+    eventually(
+        lambda: bool(taken.extend(adopted(ledger, LEASE_S)) or taken), "the call is taken over"
+    )
     new = new_call()
     assert taken == [HeldCall(call, QUEUE, 1, new.task, new.priority, new.method)]
     assert adopted(ledger) == [], "one gateway alone takes it"
@@ -105,19 +109,19 @@ def test_a_gateway_takes_over_a_limited_number_of_a_queues_calls_at_once(
             assert ledger.run(accept(call, new_call(), NOBODY, Push(), held=True)) is None
             calls.add(call)
     for call in calls:
-        ledger.run(with_lease(hand_over_held(call.partition, [(QUEUE, call)]), 10.0))
-    taken = [{one.call for one in adopted(ledger, 10.0, limit=2)} for _ in range(3)]
+        ledger.run(with_lease(hand_over_held(call.partition, [(QUEUE, call)]), LONG_S))
+    taken = [{one.call for one in adopted(ledger, limit=2)} for _ in range(3)]
     assert [len(some) for some in taken] == [2, 1, 0]
     assert taken[0] | taken[1] == calls
 
 
 def test_a_gateway_that_shuts_down_hands_over_at_once(ledger: BlockingLedger) -> None:
     call = held(ledger)
-    assert adopted(ledger, 10.0) == []
-    assert ledger.run(with_lease(hand_over_held(call.partition, [(QUEUE, call)]), 10.0)) == []
-    assert backlog(ledger, 10.0).old == (), "the reaper leaves it to the gateways"
-    assert [one.call for one in adopted(ledger, 10.0)] == [call]
-    assert adopted(ledger, 10.0) == [], "one gateway alone takes it"
+    assert adopted(ledger) == []
+    assert ledger.run(with_lease(hand_over_held(call.partition, [(QUEUE, call)]), LONG_S)) == []
+    assert backlog(ledger).old == (), "the reaper leaves it to the gateways"
+    assert [one.call for one in adopted(ledger)] == [call]
+    assert adopted(ledger) == [], "one gateway alone takes it"
 
 
 def test_the_reaper_sends_what_no_gateway_takes_over_after_two_leases(
@@ -125,13 +129,13 @@ def test_the_reaper_sends_what_no_gateway_takes_over_after_two_leases(
 ) -> None:
     call = held(ledger)
     assert backlog(ledger).old == ()
-    eventually(lambda: bool(backlog(ledger).old), "the reaper finds it")
-    (lost,) = certainly_lost(backlog(ledger))
+    eventually(lambda: bool(backlog(ledger, LEASE_S).old), "the reaper finds it")
+    (lost,) = certainly_lost(backlog(ledger, LEASE_S))
     assert lost.call == call
     ledger.run(mark_resent(lost))
     assert not renewed(ledger, call)
     assert backlog(ledger).count == 1
-    assert certainly_lost(backlog(ledger, 10.0)) == []
+    assert certainly_lost(backlog(ledger)) == []
 
 
 def test_a_call_is_held_from_the_end_of_its_requests(ledger: BlockingLedger) -> None:

@@ -46,8 +46,6 @@ from tests.contract.records import (
 )
 from tests.harness import eventually
 
-SOON_S = 3.0
-
 
 def finished(ledger: BlockingLedger, *items: bytes, **changes: object) -> Record:
     """A call that has succeeded with these items."""
@@ -72,7 +70,7 @@ def test_a_call_ends_at_its_deadline_in_any_state(ledger: BlockingLedger, state:
         sweep_all(ledger)
         return record.state is State.EXPIRED
 
-    eventually(expired, "it expires", SOON_S)
+    eventually(expired, "it expires")
     assert record.ending().reason == "DEADLINE_EXCEEDED"
     assert float(record.fields["finished_at"]) >= float(record.fields["deadline"])
 
@@ -84,7 +82,7 @@ def test_a_run_ends_when_its_time_is_used_up(ledger: BlockingLedger) -> None:
         sweep_all(ledger)
         return record.state is State.EXPIRED
 
-    eventually(expired, "it expires", SOON_S)
+    eventually(expired, "it expires")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +98,7 @@ def test_a_call_that_does_not_begin_in_time_fails_with_the_reason(
         sweep_all(ledger, consumed)
         return record.state is State.FAILED
 
-    eventually(failed, "it fails", SOON_S)
+    eventually(failed, "it fails")
     assert record.ending().reason == reason
 
 
@@ -123,7 +121,7 @@ def test_a_late_start_by_a_live_worker_is_not_no_workers(
     ledger: BlockingLedger, operation: str
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
-    eventually(lambda: record.is_past("queue_wait_until"), "the wait is over", SOON_S)
+    eventually(lambda: record.is_past("queue_wait_until"), "the wait is over")
     take: Operation[object] = (
         claim(record.call, 1, WORKER)
         if operation == "claim"
@@ -138,7 +136,7 @@ def test_watching_after_the_queue_wait_does_not_report_no_workers(
     ledger: BlockingLedger,
 ) -> None:
     record = accepted(ledger, queue_wait_s=0.05)
-    eventually(lambda: record.is_past("queue_wait_until"), "the wait is over", SOON_S)
+    eventually(lambda: record.is_past("queue_wait_until"), "the wait is over")
     record.snapshot()
     sweep_all(ledger, {QUEUE})
     assert (record.state, record.ending().reason) == (State.FAILED, "QUEUE_WAIT")
@@ -152,7 +150,7 @@ def test_a_call_that_runs_no_longer_waits_for_a_worker(ledger: BlockingLedger) -
         sweep_all(ledger)
         return other.state is State.FAILED
 
-    eventually(other_failed, "the other fails", SOON_S)
+    eventually(other_failed, "the other fails")
     assert record.state is State.RUNNING
 
 
@@ -171,7 +169,7 @@ def test_a_sweep_reviews_no_more_calls_than_its_limit(ledger: BlockingLedger) ->
         if call.partition == f"forebay:{{{partition}}}":
             calls.append(call)
             ledger.run(accept(call, new_call(timeout_s=0.001), NOBODY, Push()))
-    eventually(Record(ledger, calls[-1]).is_past_its_deadline, "all are due", SOON_S)
+    eventually(Record(ledger, calls[-1]).is_past_its_deadline, "all are due")
     assert [ledger.run(sweep(partition, (), 2)).reviewed for _ in range(4)] == [2, 2, 1, 0]
     assert {Record(ledger, call).state for call in calls} == {State.EXPIRED}
 
@@ -180,9 +178,7 @@ def test_a_finished_call_is_dropped_when_its_retention_is_over(ledger: BlockingL
     kept = finished(ledger, b"item")
     record = finished(ledger, b"item", retention_s=0.05)
     assert record.ending().state is State.SUCCEEDED
-    eventually(
-        lambda: sum(swept.dropped for swept in sweep_all(ledger)) == 1, "it is dropped", SOON_S
-    )
+    eventually(lambda: sum(swept.dropped for swept in sweep_all(ledger)) == 1, "it is dropped")
     assert ledger.run(watch(record.call, NOBODY)) == Refused(Refusal.UNKNOWN)
     assert kept.items == [b"item"]
 
@@ -195,7 +191,7 @@ def test_an_id_can_be_reused_after_the_retention(ledger: BlockingLedger) -> None
         other = new_call(method="pkg.Other.Method")
         return not isinstance(ledger.run(accept(record.call, other, NOBODY, Push())), ExistingCall)
 
-    eventually(accepted_anew, "the id is free", SOON_S)
+    eventually(accepted_anew, "the id is free")
     assert (record.state, record.items) == (State.QUEUED, [])
 
 
@@ -207,7 +203,7 @@ def test_the_bytes_of_finished_calls_are_counted_until_they_are_dropped(
     running_one = running(ledger)
     ledger.run(emit(running_one.call, 1, 0, b"x" * 1000))
     assert held(ledger) == 2 * RECORD_BYTES + 123
-    eventually(lambda: held(ledger) == RECORD_BYTES + 100, "one is dropped", SOON_S)
+    eventually(lambda: held(ledger) == RECORD_BYTES + 100, "one is dropped")
 
 
 def test_the_oldest_finished_call_is_evicted_first(ledger: BlockingLedger) -> None:
@@ -271,7 +267,7 @@ def test_nothing_is_left_in_the_server_after_retention(ledger: BlockingLedger) -
             swept.oldest_ms is None for swept in sweep_all(ledger)
         )
 
-    eventually(all_dropped, "all calls are dropped", SOON_S)
+    eventually(all_dropped, "all calls are dropped")
     lasting = [key for key in ledger.redis.scan_iter("*") if ledger.redis.ttl(key) == -1]
     clocks = [key for key in lasting if key.endswith(b":clock")]
     left = {key: ledger.redis.get(key) for key in lasting if key not in clocks}

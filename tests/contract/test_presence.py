@@ -84,12 +84,13 @@ async def test_withdrawing_a_worker_removes_all_its_keys(
 async def test_an_announcement_expires_after_a_lease(
     ledger: BlockingLedger, aio_ledger: Ledger
 ) -> None:
+    before, _ = ledger.redis.time()  # type: ignore[misc]
     await announce(aio_ledger, ONE)
     left_s = ledger.redis.ttl(presence_key(ONE.worker))
-    assert left_s == pytest.approx(24 * 3600, abs=2)  # by a clock that may be stepped by hours
+    assert left_s == pytest.approx(24 * 3600, abs=60)  # by a clock that may be stepped by hours
     until = ledger.redis.zscore(PRESENCE_INDEX, ONE.worker)
-    seconds, _ = ledger.redis.time()  # type: ignore[misc]
-    assert until == pytest.approx(seconds + LEASE_S, abs=2)
+    after, _ = ledger.redis.time()  # type: ignore[misc]
+    assert before + LEASE_S <= until <= after + 1 + LEASE_S
 
 
 async def test_a_worker_is_not_live_once_its_announcement_has_expired(

@@ -23,6 +23,7 @@ from forebay_gateway.admission.admission import Admission
 from forebay_gateway.quotas.tenant_quotas import TenantQuotas
 from tests.contract.channel import Channel
 from tests.contract.records import with_lease
+from tests.harness import eventually
 
 ONE, OTHER = "forebay:gateway:one", "forebay:gateway:other"
 NO_RATE = Tokens(None)
@@ -74,10 +75,10 @@ def test_a_gateway_that_lacks_some_recalls_what_others_do_not_use(
 
 
 def test_a_dead_gateway_leaves_no_counts_behind(ledger: BlockingLedger) -> None:
-    assert ask(ledger, ONE, 10, 0, 10, lease_s=0.2) == 10
+    assert ask(ledger, ONE, 10, 0, 10) == 10
     assert ask(ledger, OTHER, 10, 0, 1) == 0
-    time.sleep(0.25)
-    assert ask(ledger, OTHER, 10, 0, 10) == 10
+    assert ask(ledger, ONE, 10, 10, lease_s=0.05) == 10
+    eventually(lambda: ask(ledger, OTHER, 10, 0, 10) == 10, "the counts of the dead one lapse")
 
 
 def test_a_gateway_that_uses_nothing_leaves_nothing_in_the_ledger(ledger: BlockingLedger) -> None:
@@ -91,14 +92,14 @@ def test_a_gateway_that_uses_nothing_leaves_nothing_in_the_ledger(ledger: Blocki
 
 def test_a_bucket_gives_a_burst_and_then_the_rate(ledger: BlockingLedger) -> None:
     def tokens(needed: int, more: int = 0, returned: int = 0) -> Shares:
-        asked = Tokens(20.0, 20.0, needed, more, returned)
+        asked = Tokens(1.0, 20.0, needed, more, returned)
         return ledger.run(share("acme", ONE, asked, [Use(None)]))
 
     assert tokens(15).tokens == 15
-    assert tokens(15).tokens in (5, 6)
+    assert tokens(15).tokens == 5
     empty = tokens(1)
     assert empty.tokens == 0
-    assert 0 < empty.wait_s <= 0.05
+    assert 0 < empty.wait_s <= 1.0
     time.sleep(empty.wait_s + 0.01)
     assert tokens(1).tokens == 1
     assert tokens(0, returned=10).tokens == 0
