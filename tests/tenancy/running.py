@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,12 +65,6 @@ class Tenant:
         pairs = [("authorization", f"Bearer {self._token}")]
         pairs += [(key.replace("_", "-"), value) for key, value in metadata.items()]
         return start(request or EchoRequest(count=1), metadata=pairs, timeout=TIMEOUT_S)
-
-    def took_s(self, method: str, request: EchoRequest | None = None) -> float:
-        """How long one call takes."""
-        began = time.monotonic()
-        answer(method, self.start(method, request))
-        return time.monotonic() - began
 
 
 def answer(method: str, call: Any) -> Any:
