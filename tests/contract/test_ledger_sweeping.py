@@ -112,7 +112,7 @@ def test_a_call_that_its_worker_gives_back_waits_no_longer_than_others(
         sweep_all(ledger, [QUEUE])
         return record.state is State.FAILED
 
-    eventually(failed, "it fails", SOON_S)
+    eventually(failed, "it fails")
     assert record.ending().reason == "QUEUE_WAIT"
 
 
