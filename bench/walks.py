@@ -1,28 +1,48 @@
 """Counts the files that run for one call, and the calls from one package into another.
 
-`python -m bench.walks [-v]` runs gateway, worker and client in one process; a profile hook
-records which of our functions call which. Only what every one of several calls does is counted, so
-periodic work is left out, and so is generated code.
+`python -m bench.walks [-v]` takes a minute. It runs gateway, worker and client in one process; a
+profile hook records which of our functions call which. Only what every one of several calls does
+is counted, so periodic work is left out. So are generated code, the folders `testing`, which run
+only because all is in one process, and the thread that looks for slow callbacks.
+
+The walk of a lost worker begins when a process sweeps the ledger and finds the expired lease, and
+ends when the caller has an item of the second attempt.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
+from unittest.mock import patch
+
+import grpc
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from forebay.routes import read_methods
+from forebay_backends.embedded.server import EmbeddedServer
+from forebay_backends.reaper import Reaper
+from forebay_backends.settings import given_settings
 from forebay_gateway.testing import serving
+from forebay_gateway.testing.gateway_thread import gateway_in_thread
 from forebay_workers.compute.add import add
 from forebay_workers.compute.factorial import factorial
 from forebay_workers.compute.mat_mul import mat_mul
+from forebay_workers.testing.in_process import running_worker
 
-ROUNDS = 8
+SERVICE = pb.DESCRIPTOR.services_by_name["ComputeService"]
+HANDLERS = {"Add": add, "Factorial": factorial, "MatMul": mat_mul}
+ROUNDS, ROUNDS_OF_LOST_WORKER = 25, 3
 _PACKAGES = ("forebay", "forebay_backends", "forebay_gateway", "forebay_workers")
+_NOT_COUNTED = {"site-packages", "testing", "profiling"}
 
 
 @dataclass
@@ -50,20 +70,20 @@ class Tracer:
         threading.setprofile(self._hook)
         sys.setprofile(self._hook)
 
-    def common(self, call: Callable[[], object]) -> Walk:
-        """The part of the walk that all of several calls have in common."""
-        walks = []
-        for _ in range(ROUNDS):
-            walk = self._walk = Walk()
-            call()
-            self._walk = None
-            walks.append(walk)
-        files = set.intersection(*(walk.files for walk in walks))
-        return Walk(files, set.intersection(*(walk.crossings for walk in walks)))
+    def start(self) -> None:
+        """Begins a walk, in place of one that is being recorded."""
+        self._walk = Walk()
+
+    def stop(self) -> Walk:
+        """The walk since the last start."""
+        walk, self._walk = self._walk, None
+        assert walk is not None
+        return walk
 
     def _hook(self, frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and self._walk is not None:
-            self._walk.add_call(frame)
+        walk = self._walk
+        if event == "call" and walk is not None:
+            walk.add_call(frame)
 
 
 def _caller_of(frame: FrameType) -> str | None:
@@ -78,9 +98,9 @@ def _caller_of(frame: FrameType) -> str | None:
 
 
 def _name_of(frame: FrameType) -> str | None:
-    """`forebay_gateway/rpc/incoming.py:receive`; None for code that is not ours."""
+    """`forebay_gateway/rpc/incoming.py:receive`; None for code that is not counted."""
     path = Path(frame.f_code.co_filename)
-    if "_pb2" in path.name or "site-packages" in path.parts:
+    if "_pb2" in path.name or not _NOT_COUNTED.isdisjoint(path.parts):
         return None
     for package in _PACKAGES:
         if package in path.parts:
@@ -93,12 +113,15 @@ def _package_of(name: str) -> str:
     return name.partition("/")[0]
 
 
-def main() -> None:
-    """Prints both walks; with -v, file by file and call by call."""
-    tracer = Tracer()
-    service = pb.DESCRIPTOR.services_by_name["ComputeService"]
-    handlers = {"Add": add, "Factorial": factorial, "MatMul": mat_mul}
-    with serving({service: handlers}, concurrency=1) as served:
+def common(walks: list[Walk]) -> Walk:
+    """What all of the walks have."""
+    files = set.intersection(*(walk.files for walk in walks))
+    return Walk(files, set.intersection(*(walk.crossings for walk in walks)))
+
+
+def walks_of_calls(tracer: Tracer) -> Iterator[tuple[str, Walk]]:
+    """The walks of an Add and of a Factorial, from request to last response."""
+    with serving({SERVICE: HANDLERS}, concurrency=1) as served:
         stub = ComputeServiceStub(served.channel)
         calls: dict[str, Callable[[], object]] = {
             "ephemeral Add": lambda: stub.Add(pb.AddRequest(x=1, y=2)),
@@ -106,16 +129,82 @@ def main() -> None:
         }
         for name, call in calls.items():
             call()
-            walk = tracer.common(call)
-            files, crossings = len(walk.files), len(walk.crossings)
-            print(f"{name}: {files} files, {crossings} calls between packages")
-            if "-v" in sys.argv:
-                print(*sorted(walk.files), sep="\n")
-                print(
-                    *(f"{caller} -> {callee}" for caller, callee in sorted(walk.crossings)),
-                    sep="\n",
-                )
+            walks = []
+            for _ in range(ROUNDS):
+                tracer.start()
+                call()
+                walks.append(tracer.stop())
+            yield name, common(walks)
+
+
+def walk_of_lost_worker(tracer: Tracer) -> Walk:
+    """The walk of a Factorial whose worker is killed, to an item from another worker."""
+    methods = [one for one in read_methods([SERVICE]) if one.route.queue == "factorial"]
+    folder = Path(tempfile.mkdtemp(prefix="forebay-"))
+    with EmbeddedServer(folder, remove=True) as server:
+        settings = given_settings(ledger_url=server.url, listen="127.0.0.1:0")
+        with (
+            gateway_in_thread(settings, methods) as address,
+            grpc.insecure_channel(address) as channel,
+        ):
+            stub = ComputeServiceStub(channel)
+            return common(
+                [_second_attempt(tracer, stub, server.url) for _ in range(ROUNDS_OF_LOST_WORKER)]
+            )
+
+
+def _second_attempt(tracer: Tracer, stub: ComputeServiceStub, url: str) -> Walk:
+    sweep = Reaper._sweep
+
+    async def traced_sweep(self: Reaper, *arguments: Any) -> Any:
+        tracer.start()  # the last sweep before the item is the one that found the lost call
+        return await sweep(self, *arguments)
+
+    doomed = multiprocessing.get_context("spawn").Process(target=run_stuck_worker, args=[url])
+    doomed.start()
+    responses = stub.Factorial(pb.FactorialRequest(n=500))
+    next(responses)
+    doomed.kill()
+    doomed.join()
+    with _worker(url, factorial), patch.object(Reaper, "_sweep", traced_sweep):
+        next(responses)
+        walk = tracer.stop()
+        list(responses)
+    return walk
+
+
+def run_stuck_worker(url: str) -> None:
+    """Runs a worker whose calls never end, until it is killed."""
+
+    def stuck(request: pb.FactorialRequest, context: Any) -> Iterator[pb.FactorialResponse]:
+        yield pb.FactorialResponse(progress=pb.Progress(fraction=0.5))
+        threading.Event().wait()
+
+    with _worker(url, stuck):
+        threading.Event().wait()
+
+
+@contextmanager
+def _worker(url: str, handler: Callable[..., object]) -> Iterator[None]:
+    settings = given_settings(ledger_url=url)
+    with running_worker({SERVICE: {**HANDLERS, "Factorial": handler}}, ["factorial"], settings, 1):
+        yield
+
+
+def main() -> None:
+    """Prints the walks; with -v, file by file and call by call."""
+    tracer = Tracer()
+    for name, walk in walks_of_calls(tracer):
+        show(name, walk)
+    show("lost worker", walk_of_lost_worker(tracer))
     sys.setprofile(None)
+
+
+def show(name: str, walk: Walk) -> None:
+    print(f"{name}: {len(walk.files)} files, {len(walk.crossings)} calls between packages")
+    if "-v" in sys.argv:
+        print(*sorted(walk.files), sep="\n")
+        print(*(f"{caller} -> {callee}" for caller, callee in sorted(walk.crossings)), sep="\n")
 
 
 if __name__ == "__main__":
