@@ -27,7 +27,7 @@ _PROBLEMS: tuple[tuple[type[AMQPError], str, str], ...] = (
         "`read` permissions in the virtual host",
     ),
     (NotAllowed, "refuses the virtual host", "create it, or name another one in the URL"),
-    (NotFound, "does not have what is needed", "create it, or name another one"),
+    (NotFound, "lacks a queue or an exchange", "create it, or name another one"),
 )
 
 

@@ -235,7 +235,7 @@ KEYS = (
         "zset",
         "all",
         "",
-        "Ends of calls that tasks are yet to be told of, by when to send each; see `ends.py`",
+        "Ends of calls whose `on_end` task is not told yet, by when to send each; see `ends.py`",
     ),
     KeyPattern("forebay:{N}:size", "hash", "all", "", "Bytes that each ended call holds"),
     KeyPattern("forebay:{N}:bytes", "string", "all", "", "Bytes that all ended calls hold"),

@@ -74,7 +74,7 @@ FIELDS = (
         "Cache key: identical calls share this run; unset: none do",
     ),
     Field(
-        "cache_ttl_ms", _DURATION, _WITH_REQUESTS, "gateway", "How long they may after its success"
+        "cache_ttl_ms", _DURATION, _WITH_REQUESTS, "gateway", "How long calls may share its result"
     ),
     # Where its task message goes.
     Field("task", _TEXT, ALL, "gateway", "Celery task"),
@@ -184,13 +184,13 @@ FIELDS = (
     Field(
         "may_run_again", _FLAG, ACTIVE, "gateway", "1: a begun attempt may be followed by another"
     ),
-    Field("deterministic", _FLAG, ACTIVE, "gateway", "1: also after items were stored"),
+    Field("deterministic", _FLAG, ACTIVE, "gateway", "1: even after items were stored"),
     Field("item_limit_bytes", _SIZE, ALL, "gateway", "Unread items that the ledger may hold"),
     Field("window_bytes", _SIZE, ALL, "gateway", "How far a handler may run ahead of watchers"),
     # Its requests, most of it if they are a stream.
     Field("request_count", _COUNT, _STREAMED, "gateway", "Requests that were stored"),
-    Field("request_bytes", _SIZE, ALL, "gateway", "Their size; also of a unary request"),
-    Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "Of a live call: `open`, `complete`"),
+    Field("request_bytes", _SIZE, ALL, "gateway", "Size of all stored requests"),
+    Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "A live call's: `open`, `complete`"),
     Field(
         "requests_read", _COUNT, _RUNNING, "worker", "Requests that the handler read", of_claim=True
     ),

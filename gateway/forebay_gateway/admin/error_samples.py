@@ -32,8 +32,8 @@ class Kind(NamedTuple):
 class Errors:
     """The errors of one kind. `calls` has the ids of the latest durable ones, newest first.
 
-    `minutes` has, by the number of the minute since 1970, how many there were, and when the first
-    of them was.
+    `minutes` maps a minute, counted since 1970, to how many errors it had and the time of the
+    first.
     """
 
     last_s: float = 0.0
@@ -76,7 +76,7 @@ class Errors:
 
 
 class ErrorSamples:
-    """Those of one process."""
+    """The latest errors of one gateway process, by kind."""
 
     def __init__(self) -> None:
         self._kinds: dict[Kind, Errors] = {}  # the latest last

@@ -9,7 +9,8 @@ BACKLOG = 1024
 _RECEIVE_SLACK = 1.5
 _SEND_SLACK = 4
 _OTHER_STREAMS = 1_000
-"""Over `max_calls`, so that calls over it are rejected and do not wait at their clients."""
+"""Streams beyond `max_calls`: more calls reach the gateway, which rejects them, than wait in
+clients."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,16 @@ class FrontLimits:
     max_streams: int
     """RPCs of one connection."""
     min_ping_interval_s: float = 10.0
-    """Clients may ping so often, with or without RPCs."""
+    """Clients may ping this often, with or without RPCs."""
     keepalive_time_s: float = 30.0
-    """We ping after so much silence: a dead connection is noticed, and its RPCs are released."""
+    """After this much silence the server pings, to find dead connections and end their RPCs."""
     keepalive_timeout_s: float = 10.0
     max_connection_age_s: float = 30 * 60.0
     """Connections are renewed, so that load moves to gateways that join."""
     max_connection_age_grace_s: float = 60 * 60.0
-    """RPCs in flight have so long to end on the old connection."""
+    """How long RPCs in flight may continue on the old connection."""
     handshake_s: float = 10.0
-    """A TLS handshake may take so long."""
+    """Time limit of a TLS handshake."""
 
 
 def largest_request_bytes(max_message_bytes: int) -> int:

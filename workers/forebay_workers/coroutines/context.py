@@ -34,8 +34,8 @@ class Reader(Protocol):
 class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
     """Methods for the handler; its state is in a `CoroutineCall`.
 
-    `write` is the one that sends a response. It and the requests are the worker's to choose: of a
-    unary method the request comes as an argument, and the response is returned.
+    The worker passes what fits the method: `reader` has the requests of a stream (a single request
+    is an argument of the handler), and `write` sends a response of a stream.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
         raise self._aborted
 
     async def abort_with_status(self, status: grpc.Status) -> NoReturn:
-        """As `abort`, with a status and its details."""
+        """Like `abort`, with a status object."""
         await self.abort(status.code, status.details, status.trailing_metadata)
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
@@ -100,7 +100,7 @@ class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
         self._call.status.set_trailing(tuple(trailing_metadata))
 
     def trailing_metadata(self) -> Any:
-        """What was set; empty before."""
+        """The trailing metadata set so far; empty if there are none."""
         return self._call.status.pairs
 
     # grpc.aio.server returns a tuple, too.
@@ -113,7 +113,7 @@ class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
         self._call.status.set_code(code)
 
     def code(self) -> Any:
-        """What was set; None before."""
+        """The code that the handler has set; None before."""
         return self._call.status.code
 
     def set_details(self, details: str) -> None:
@@ -121,7 +121,7 @@ class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
         self._call.status.set_details(_text(details))
 
     def details(self) -> str:
-        """What was set; empty before."""
+        """The message that the handler has set; empty before."""
         return self._call.status.text
 
     def set_compression(self, compression: grpc.Compression) -> None:
@@ -176,7 +176,7 @@ def _text(details: Any) -> str:
 
 
 def _check_trailing(metadata: Any) -> None:
-    """As `grpc.aio`: any iterable of tuples but a dict."""
+    """Accepts what `grpc.aio` accepts: any iterable of tuples except a dict."""
     if isinstance(metadata, dict) or not hasattr(metadata, "__iter__"):
         raise TypeError(f"trailing metadata is {metadata!r}; expected tuples of key and value")
     for pair in metadata:

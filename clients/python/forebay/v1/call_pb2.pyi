@@ -125,7 +125,7 @@ Global___Metadata: _TypeAlias = Metadata  # noqa: Y015
 
 @_typing.final
 class Caller(_message.Message):
-    """Who made a call, for its handler. The token that proved it stays in the gateway; the tenant is the
+    """Who made a call, for its handler. The caller's token stays in the gateway; the tenant is the
     owner in the call's key.
     """
 
@@ -137,8 +137,8 @@ class Caller(_message.Message):
     subject: _builtins.str
     """The subject, such as a user or a service."""
     issuer: _builtins.str
-    """Who vouches for the subject: the `iss` of a JWT, "spiffe" for a certificate, or "keys" for an API
-    key. Subjects of two issuers are two callers, whatever their names.
+    """Who issued the caller's credentials: the `iss` of a JWT, "spiffe" for a certificate, or "keys"
+    for an API key. Subjects of two issuers are two callers, whatever their names.
     """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -215,9 +215,7 @@ class Batch(_message.Message):
     fingerprint: _builtins.str
     """The gateway's fingerprint of the method's messages. Empty: the gateway did not send it."""
     owner: _builtins.str
-    """The tenant whose calls these are; a batch never has calls of two. Empty where authentication is
-    off.
-    """
+    """The tenant of all calls in the batch. Empty if authentication is off."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchMember]:
         """The calls."""

@@ -125,7 +125,7 @@ class CallServiceStub:
     first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
     which have no record. At most 200 are kept by each process; of more, those that have not
     occurred for the longest time are left out. RPCs that ended because their callers cancelled
-    them or disconnected are no errors. The processes are those of ReadActivity.
+    them or disconnected are not errors. The processes are those of ReadActivity.
 
     Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
     PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
@@ -210,7 +210,7 @@ class CallServiceAsyncStub(CallServiceStub):
     first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
     which have no record. At most 200 are kept by each process; of more, those that have not
     occurred for the longest time are left out. RPCs that ended because their callers cancelled
-    them or disconnected are no errors. The processes are those of ReadActivity.
+    them or disconnected are not errors. The processes are those of ReadActivity.
 
     Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
     PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
@@ -322,7 +322,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
         which have no record. At most 200 are kept by each process; of more, those that have not
         occurred for the longest time are left out. RPCs that ended because their callers cancelled
-        them or disconnected are no errors. The processes are those of ReadActivity.
+        them or disconnected are not errors. The processes are those of ReadActivity.
 
         Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
         PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.

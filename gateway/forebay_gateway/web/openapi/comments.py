@@ -1,7 +1,7 @@
 """The comments of `.proto` files, by the full names of what they describe. Pure.
 
-Only descriptor sets have them: `protoc --include_source_info --descriptor_set_out=FILE`, and buf
-always. Generated code and descriptor pools drop them.
+Only descriptor sets can have them: buf always writes them, and protoc does with
+`--include_source_info --descriptor_set_out=FILE`. Generated code and descriptor pools drop them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def comments_of(files: Iterable[FileDescriptorProto]) -> dict[str, str]:
 
 
 def _text(comment: str) -> str:
-    """Without the space that follows `//` on each line."""
+    """The comment without the space that follows `//` on each line."""
     return "\n".join(line.removeprefix(" ").rstrip() for line in comment.splitlines()).strip()
 
 

@@ -33,7 +33,7 @@ from forebay_gateway.web.rest.timeouts import read_timeout
 
 _DESCRIPTIONS = "descriptions.binpb"
 _LONG_WORK = 1 << 20
-"""A document takes as long as a large message: 10 ms for our own services, more for larger ones."""
+"""The size given to `worked`: making a document takes as long as a large message, 10 ms or more."""
 _OF_GRPC = "grpc."
 """Services of gRPC itself, such as health and reflection, are not listed."""
 
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 class OpenApi:
     """Makes the documents when they are asked for.
 
-    `services` are the settings' modules and descriptor sets; `title` is the document's.
+    `services` are the modules and descriptor sets of the setting `services`.
     """
 
     def __init__(
