@@ -88,7 +88,7 @@ def test_calls_in_flight_are_counted_over_both_gateways(site: Site) -> None:
         (error, *_) = refused
         assert error.quota == "in_flight"
         assert error.retry_after_s
-        assert error.message == "this tenant may have 4 calls in flight, over all gateways, and has"
+        assert error.message == "this tenant has its limit of 4 calls in flight, over all gateways"
         assert any(
             detail.Is(error_details_pb2.QuotaFailure.DESCRIPTOR)
             for detail in error.status.details  # type: ignore[union-attr]
@@ -171,7 +171,7 @@ def test_delayed_calls_are_counted_until_they_start(site: Site) -> None:
             error = refusal("ServerStream", tenant.start("ServerStream", forebay_start_after="1m"))
             assert error is not None
             assert error.quota == "delayed"
-            assert error.message == "2 calls of this tenant may be to start later, and are"
+            assert error.message == "this tenant has 2 delayed calls, which is its limit"
         assert [one.text for one in answer("ServerStream", soon)] == ["x"]
         more = here.start("ServerStream", quick, forebay_start_after="60s")
         assert refusal("ServerStream", more) is None

@@ -47,7 +47,7 @@ class TenantAccount(Protocol):
 
     @property
     def max_delayed(self) -> int | None:
-        """How many of the tenant's calls may be to start later; None: no limit of its own."""
+        """How many delayed calls the tenant may have; None: no limit of its own."""
 
     def take_bytes(self, size: int) -> None:
         """Counts bytes that came in; `check_bytes` must follow."""

@@ -1,4 +1,4 @@
-"""Whether a queue takes a further call. Pure.
+"""Decides whether a queue accepts another call. Pure.
 
 A call is refused if the queue is full, or if the expected wait is more than `CLEARLY` times
 as long as the call may wait. Admitting a call that then expires costs little, since
@@ -62,7 +62,7 @@ class QueueLimits:
         return tuple(self._loads)
 
     def watched(self, name: str) -> QueueLoad:
-        """The load of a queue that counts as in use from now on, without a call."""
+        """Returns the load of a queue, and marks the queue as in use without a call."""
         load = self._loads[name]
         load.used_at = self._clock()
         return load
@@ -113,7 +113,7 @@ class QueueLimits:
         waiting = load.waiting if request.held is None else load.depth + request.held[0]
         if fits(max(0, request.caller_holds - 1), 1, self._max_depth - waiting):
             return None
-        # All refused callers retry: so the hint waits until a twentieth of the queue is free.
+        # All refused callers retry, so the delay lasts until a twentieth of the queue is free.
         excess = waiting + 1 - self._max_depth * (1 - 1 / 20)
         if not request.sees_figures:
             return QueueFull(
@@ -154,5 +154,5 @@ def _too_slow(load: QueueLoad, request: QueueRequest) -> CapacityError | None:
 
 
 def _retry_after_s(estimate_s: float, request: QueueRequest) -> float:
-    """By the estimate, which tells how much others have in the queue, or else as without one."""
+    """The delay by the estimate; callers that may not learn the queue's length get the default."""
     return retry_after_s(estimate_s if request.sees_figures else None)

@@ -76,14 +76,14 @@ class DelayedCalls:
         count = sum(counts, DelayedCount())
         if count.all >= self._max_calls:
             raise QueueFull(
-                f"at most {self._max_calls} calls may be to start later, and are",
+                f"{self._max_calls} delayed calls wait, which is the limit",
                 retry_after_s=retry_after_s(None),
                 quota="delayed calls",
             )
         limit = None if tenant is None else tenant.max_delayed
         if limit is not None and count.of_owner >= limit:
             raise QuotaExceeded(
-                f"{limit} calls of this tenant may be to start later, and are",
+                f"this tenant has {limit} delayed calls, which is its limit",
                 retry_after_s=retry_after_s(None),
                 quota="delayed",
             )

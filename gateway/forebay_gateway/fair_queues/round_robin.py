@@ -24,11 +24,11 @@ from typing import Generic, Protocol, TypeVar
 
 MAX_COST = 1.0
 ROUNDING = 1e-9
-"""Sums of parts are not exact."""
+"""Tolerates rounding errors in sums of costs."""
 
 
 class Waiting(Protocol):
-    """A call in a tenant's line. It must be hashable, and equal to itself alone."""
+    """A call in a tenant's line. It must be hashable, and equal only to itself."""
 
     @property
     def tenant(self) -> str:
@@ -93,7 +93,7 @@ class RoundRobin(Generic[W]):
         return 0 if line is None else line.count
 
     def part(self, tenant: str) -> float:
-        """The part of all that is taken that a tenant with calls in its line gets."""
+        """The share of all taken calls that a tenant gets while it has calls in its line."""
         weights = {name: self._weight(name) for name in (*self._lines, tenant)}
         return weights[tenant] / sum(weights.values())
 

@@ -261,7 +261,7 @@ class TenantQuotas:
         self._count_refusal(tenant, limit.value)
         most = getattr(tenant.use.settings, limit.value)
         rate = tenant.completions.per_s()
-        # All refused callers retry: so the hint waits until a twentieth of the calls have ended.
+        # All refused callers retry, so the delay lasts until a twentieth of the calls have ended.
         calls = tenant.use.shares[Limit.IN_FLIGHT].used
         return QuotaExceeded(
             _REFUSALS[limit].format(most),
@@ -278,8 +278,8 @@ class TenantQuotas:
 
 
 _REFUSALS = {
-    Limit.IN_FLIGHT: "this tenant may have {} calls in flight, over all gateways, and has",
-    Limit.QUEUED: "{} calls of this tenant may wait for a worker, over all gateways, and do",
+    Limit.IN_FLIGHT: "this tenant has its limit of {} calls in flight, over all gateways",
+    Limit.QUEUED: "this tenant has its limit of {} calls that wait for a worker, over all gateways",
     Limit.HELD_BYTES: "this tenant's calls may hold {} bytes in gateways, and this one needs more",
 }
 
@@ -309,7 +309,7 @@ class TenantCall:
 
     @property
     def max_delayed(self) -> int | None:
-        """How many of the tenant's calls may be to start later; None: no limit of its own."""
+        """How many delayed calls the tenant may have; None: no limit of its own."""
         return self._tenant.use.settings.delayed
 
     async def begin(self) -> None:

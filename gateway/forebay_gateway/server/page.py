@@ -1,4 +1,4 @@
-"""The operators' page of a gateway, as its settings say."""
+"""Adds the operators' page to the operators' port, as the settings say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway shows to callers, read from files, and again when these change."""
+"""The TLS credentials of the gateway's port: read from files, and again when these change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from forebay_gateway.tls.certificates import (
 )
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: with forward secrecy, and none that HTTP/2 forbids, as in grpc-core.
+"""The cipher suites for TLS 1.2: with forward secrecy, and allowed in HTTP/2, as in grpc-core.
 
 https://www.rfc-editor.org/rfc/rfc9113#section-9.2.2
 """
@@ -137,7 +137,7 @@ def _read(path: Path) -> bytes:
 def _context(
     settings: TlsSettings, trusted: Sequence[Certificate], protocol: str
 ) -> ssl.SSLContext:
-    """A resumed session would keep a client certificate that has expired, so there are none."""
+    """Sessions can't be resumed: a resumed one would keep a client certificate that has expired."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION

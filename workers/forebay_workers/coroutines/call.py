@@ -1,7 +1,7 @@
-"""What a worker knows of a call whose handler is a coroutine.
+"""A worker's state of a call whose handler is a coroutine.
 
 Stops, credit and notices of requests arrive in other threads, as for ordinary handlers. Here they
-wake the event loop: a stop cancels the handler's task, the others end a wait for a change. All
+wake the event loop: a stop cancels the handler's task, the others end `wait_for_change`. All
 methods but those of `CallContext` run on the loop.
 """
 
@@ -71,11 +71,11 @@ class CoroutineCall(CallContext):
             self.stop(str(State.EXPIRED))
 
     def add_done_callback(self, callback: Callable[[], None]) -> None:
-        """Calls it when the handler has ended."""
+        """Calls `callback` when the handler has ended."""
         self._done_callbacks.append(callback)
 
     def run_done_callbacks(self) -> None:
-        """To be called when the handler has ended."""
+        """Runs the callbacks; the worker calls this when the handler has ended."""
         for callback in self._done_callbacks:
             try:
                 callback()
@@ -85,7 +85,7 @@ class CoroutineCall(CallContext):
     async def wait_for_change(self, timeout_s: float) -> None:
         """Waits for credit, a notice of requests, or a stop.
 
-        Check for them before, without an `await` in between.
+        The caller checks for these first, with no `await` in between, or it could miss one.
         """
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.add(waiter)
@@ -97,7 +97,8 @@ class CoroutineCall(CallContext):
             self._waiters.discard(waiter)
 
     def _on_change(self) -> None:
-        # Once: the handler may wait while it cleans up. The task itself raises Stopped instead.
+        # Cancels only once: the handler may wait while it cleans up. If the task itself is running,
+        # it raises Stopped instead.
         if self.stopped is not None and self._task not in (None, asyncio.current_task()):
             self._cancelled, self._task = self._task, None
             self._cancelled.cancel()

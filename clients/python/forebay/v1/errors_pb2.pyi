@@ -49,8 +49,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 5
     """RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue is full, or this caller has used
-    up its share. The subject of `QuotaFailure` names the limit: "calls in flight", "bytes held" or
-    "queue NAME". Retry after RetryInfo's delay. Example: a burst of 100,000 calls.
+    up its share. The subject of `QuotaFailure` names the limit: "calls in flight", "bytes held",
+    "delayed calls" or "queue NAME". Retry after RetryInfo's delay. Example: a burst of 100,000
+    calls.
     """
     ERROR_REASON_WAIT_EXCEEDS_DEADLINE: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED, with RetryInfo. The call would not start before its deadline. Retry after
@@ -113,9 +114,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TASK_UNKNOWN: _ErrorReason.ValueType  # 22
     """UNIMPLEMENTED. The worker that got the call has not registered the method's task, and no other
-    live worker of the queue has; of plain tasks only the worker that got the call is known. The
-    worker's log and `forebay doctor` name the task. Example: the gateway was upgraded before the
-    workers.
+    live worker of the queue has; for a plain task, the gateway knows only of the worker that got
+    the call. The worker's log and `forebay doctor` name the task. Example: the gateway was
+    upgraded before the workers.
     """
     ERROR_REASON_TASK_REVOKED: _ErrorReason.ValueType  # 23
     """CANCELLED. Another client revoked the plain task. Example: an operator ran
@@ -146,26 +147,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     route's `idle` limit, and was stopped. Example: a chat that nobody closed.
     """
     ERROR_REASON_CALLER_STALLED: _ErrorReason.ValueType  # 30
-    """ABORTED, with RetryInfo. The caller took no message for as long as the method's
-    `stall` limit allows, while the handler waited for it. Only this RPC ended; the call
-    goes on as if the caller had disconnected. Example: a caller that reads one item and
-    forgets the stream. To continue, call again with the call's id and the number of items
-    received.
+    """ABORTED, with RetryInfo. The caller read no message for as long as the method's `stall` limit
+    allows, while the handler waited for it. Only this RPC ended; the call goes on as if the caller
+    had disconnected. Example: a caller that reads one item and forgets the stream. To continue,
+    call again with the call's id and the number of items received.
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 31
-    """UNAUTHENTICATED. The gateway knows its callers, and this one gave no token, key or certificate,
-    or one that is not valid or has expired. Call again with a valid one. A stream ends so when its
-    token has expired; the call goes on, and its caller resumes it with a new token.
+    """UNAUTHENTICATED. The gateway requires authentication, and the caller sent no token, key or
+    certificate, or one that is invalid or has expired. Call again with a valid one. A stream ends
+    with this reason when its token has expired; the call goes on, and its caller resumes it with a
+    new token.
     """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 32
-    """PERMISSION_DENIED. The caller is known, and lacks the permission that the message names. Example:
-    CancelOperation without `forebay.calls.cancel`.
+    """PERMISSION_DENIED. The caller was authenticated, but lacks the permission that the message
+    names. Example: CancelOperation without `forebay.calls.cancel`.
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 33
-    """RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure. The caller's tenant has used up a quota of
-    its own, which QuotaFailure names: in_flight, per_second, queued or held_bytes. Nothing was
-    accepted. Retry after RetryInfo's delay. Example: the tenant may have 100 calls in flight, and
-    has.
+    """RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure. The caller's tenant has used up a quota,
+    which QuotaFailure names: in_flight, per_second, queued, delayed or held_bytes. Nothing was
+    accepted. Retry after RetryInfo's delay. Example: the tenant has 100 calls in flight, which is
+    its limit.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -192,8 +193,9 @@ written them yet. Example: a caller resumes after the ledger has lost its last s
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 5
 """RESOURCE_EXHAUSTED, with RetryInfo. The gateway or the queue is full, or this caller has used
-up its share. The subject of `QuotaFailure` names the limit: "calls in flight", "bytes held" or
-"queue NAME". Retry after RetryInfo's delay. Example: a burst of 100,000 calls.
+up its share. The subject of `QuotaFailure` names the limit: "calls in flight", "bytes held",
+"delayed calls" or "queue NAME". Retry after RetryInfo's delay. Example: a burst of 100,000
+calls.
 """
 ERROR_REASON_WAIT_EXCEEDS_DEADLINE: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED, with RetryInfo. The call would not start before its deadline. Retry after
@@ -256,9 +258,9 @@ JSON; the gateway's log has the details. Example: a list for a field that is not
 """
 ERROR_REASON_TASK_UNKNOWN: ErrorReason.ValueType  # 22
 """UNIMPLEMENTED. The worker that got the call has not registered the method's task, and no other
-live worker of the queue has; of plain tasks only the worker that got the call is known. The
-worker's log and `forebay doctor` name the task. Example: the gateway was upgraded before the
-workers.
+live worker of the queue has; for a plain task, the gateway knows only of the worker that got
+the call. The worker's log and `forebay doctor` name the task. Example: the gateway was
+upgraded before the workers.
 """
 ERROR_REASON_TASK_REVOKED: ErrorReason.ValueType  # 23
 """CANCELLED. Another client revoked the plain task. Example: an operator ran
@@ -289,25 +291,25 @@ ERROR_REASON_CALLER_IDLE: ErrorReason.ValueType  # 29
 route's `idle` limit, and was stopped. Example: a chat that nobody closed.
 """
 ERROR_REASON_CALLER_STALLED: ErrorReason.ValueType  # 30
-"""ABORTED, with RetryInfo. The caller took no message for as long as the method's
-`stall` limit allows, while the handler waited for it. Only this RPC ended; the call
-goes on as if the caller had disconnected. Example: a caller that reads one item and
-forgets the stream. To continue, call again with the call's id and the number of items
-received.
+"""ABORTED, with RetryInfo. The caller read no message for as long as the method's `stall` limit
+allows, while the handler waited for it. Only this RPC ended; the call goes on as if the caller
+had disconnected. Example: a caller that reads one item and forgets the stream. To continue,
+call again with the call's id and the number of items received.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 31
-"""UNAUTHENTICATED. The gateway knows its callers, and this one gave no token, key or certificate,
-or one that is not valid or has expired. Call again with a valid one. A stream ends so when its
-token has expired; the call goes on, and its caller resumes it with a new token.
+"""UNAUTHENTICATED. The gateway requires authentication, and the caller sent no token, key or
+certificate, or one that is invalid or has expired. Call again with a valid one. A stream ends
+with this reason when its token has expired; the call goes on, and its caller resumes it with a
+new token.
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 32
-"""PERMISSION_DENIED. The caller is known, and lacks the permission that the message names. Example:
-CancelOperation without `forebay.calls.cancel`.
+"""PERMISSION_DENIED. The caller was authenticated, but lacks the permission that the message
+names. Example: CancelOperation without `forebay.calls.cancel`.
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 33
-"""RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure. The caller's tenant has used up a quota of
-its own, which QuotaFailure names: in_flight, per_second, queued or held_bytes. Nothing was
-accepted. Retry after RetryInfo's delay. Example: the tenant may have 100 calls in flight, and
-has.
+"""RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure. The caller's tenant has used up a quota,
+which QuotaFailure names: in_flight, per_second, queued, delayed or held_bytes. Nothing was
+accepted. Retry after RetryInfo's delay. Example: the tenant has 100 calls in flight, which is
+its limit.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,7 +1,7 @@
 """Redis' ACL rules for the users of gateways and workers. Pure.
 
-Rules begin at nothing, and name each command, each kind of key and each channel. Commands of the
-ledger's scripts are the user's, too: Redis checks them when a script runs
+The rules first deny everything, and then allow each command, each kind of key and each channel.
+Commands of the ledger's scripts are the user's, too: Redis checks them when a script runs
 (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/).
 """
 
@@ -51,13 +51,13 @@ class Rules:
         )
 
     def line(self, user: str, password: str) -> str:
-        """The user's line in an ACL file; behind `ACL SETUSER` without the first word."""
+        """The user's line in an ACL file; `ACL SETUSER` takes it without the first word."""
         words = ("user", user, "reset", "on", f">{password}", *self.words)
         return " ".join(words)
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Without name and password."""
+        """The rules without name and password."""
         return (
             *(f"~{key}" for key in sorted(self.keys)),
             *(f"&{channel}" for channel in sorted(self.channels)),
@@ -67,7 +67,7 @@ class Rules:
 
 
 def ledger_rules(prefix: str, *, is_cluster: bool = False) -> Rules:
-    """Of gateways and workers: either may find that the other has died, and repair its calls."""
+    """Gateways and workers have the same: either may find that the other has died, and repair."""
     commands = _CONNECTION | _PUBSUB | _LEDGER | commands_of_scripts()
     commands -= {"lpush"}  # scripts push messages only where the ledger is the broker
     if is_cluster:
@@ -105,7 +105,7 @@ def _lists(prefix: str, queues: Iterable[str]) -> Iterable[str]:
 
 
 def pattern_of(name: str) -> str:
-    """A pattern that the name matches; characters that mean something else are any character."""
+    """A pattern that the name matches; characters with a special meaning become `?`."""
     return "".join(
         byte.decode() if _PLAIN.match(byte) else "?"
         for byte in (bytes((number,)) for number in name.encode())

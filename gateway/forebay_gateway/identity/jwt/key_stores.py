@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class KeyStore(Protocol):
-    """The keys of an issuer. `keys` is another object whenever they have changed."""
+    """The keys of an issuer. When the keys have changed, `keys` is a new object."""
 
     @property
     def keys(self) -> KeySet:
@@ -21,16 +21,15 @@ class KeyStore(Protocol):
 
     @property
     def age_s(self) -> float:
-        """For how long nothing has confirmed that these are the issuer's keys."""
+        """The time since the keys were last confirmed to be the issuer's."""
 
     @property
     def problem(self) -> str | None:
         """What is wrong with the source of the keys; None if nothing is."""
 
     async def look_again(self) -> None:
-        """Returns once the keys are newer than the call, or at once if they were renewed just now.
-
-        For a token whose key is unknown.
+        """Called for a token whose key is unknown: returns once the keys have been read again.
+        Returns at once if that was just done.
         """
 
     async def run(self) -> None:
@@ -74,7 +73,7 @@ class FileKeys:
 
 
 def taken_in(issuer: str, before: KeySet, found: KeySet) -> KeySet:
-    """The keys that are in force from now on; the log says what has changed."""
+    """Returns the keys to use from now on, and logs what has changed."""
     if found == before:
         return before
     _log.info("%s has %d keys for tokens", issuer, len(found.keys))
@@ -84,5 +83,5 @@ def taken_in(issuer: str, before: KeySet, found: KeySet) -> KeySet:
 
 
 def lacks_keys(issuer: str, keys: KeySet) -> str | None:
-    """The problem of a document without keys for signatures."""
+    """The problem of a document without keys for signatures; None if it has some."""
     return None if keys.keys else f"the JWKS of {issuer} has no key for signatures"
