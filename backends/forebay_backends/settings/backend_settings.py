@@ -111,7 +111,7 @@ class BackendSettings(BaseModel):
         return CeleryApplication("", self.backends().broker, self.result_url, results)
 
     def max_eta_of(self, application: str) -> float:
-        """How much later the plain tasks of an application may start, in seconds."""
+        """The longest delay of an application's plain tasks, in seconds."""
         own = self.applications[application].max_eta_s if application else None
         return self.max_eta_s if own is None else own
 

@@ -13,7 +13,7 @@ from forebay.v1 import call_pb2
 
 CALL_ID = "forebay-call-id"
 """Request and initial: the call's id. The caller's own (1 to 128 of `A-Za-z0-9._:-`) makes the call
-durable; otherwise the gateway makes one. Of an ephemeral call it is in trailing metadata."""
+durable; otherwise the gateway makes one. For an ephemeral call it is in trailing metadata."""
 RESUME_FROM = "forebay-resume-from"
 """Request: the number of items that the caller has already received, not counting transient ones.
 Default 0; needs `forebay-call-id`."""

@@ -49,8 +49,8 @@ class Listing:
     ) -> tuple[list[pb.Operation], Cursor | None]:
         """Up to `size` calls of the owner after a cursor, newest first, and the next page's cursor.
 
-        That is None if this is the last page. `owner` is None for all calls; they are named for a
-        caller of the tenant `caller`.
+        The next cursor is None after the last page. `owner` is None for all calls. The operations
+        have the names that a caller of the tenant `caller` uses for them.
         """
         found, read_to = await self._scan(owner, wanted, after, size)
 

@@ -1,4 +1,4 @@
-"""Who calls, by the SPIFFE ID of a client certificate. Pure."""
+"""Identifies a caller by the SPIFFE ID of its client certificate. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forebay_gateway.identity.principal import Principal
 ISSUER = "spiffe"
 _SPIFFE_ID, _CERTIFICATE = "peer_spiffe_id", "x509_pem_cert"
 _REMEMBERED = 1024
-"""Certificates that were read: that takes some 50 µs, and each call needs it."""
+"""How many parsed certificates are kept: parsing takes some 50 µs, and each call needs one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def spiffe_rules(settings: Iterable[SpiffeSettings]) -> tuple[SpiffeRule, ...]:
 def principal_of_certificate(
     auth_context: Mapping[str, Iterable[bytes]], rules: Sequence[SpiffeRule]
 ) -> Principal | None:
-    """The caller by the first rule that fits; None without a SPIFFE ID that one fits.
+    """The caller by the first rule that fits its SPIFFE ID; None if none does.
 
     Only `peer_spiffe_id` counts: a DNS name or a common name may look like a SPIFFE ID, and all of
     them are among gRPC's `peer_identities`. It must be the certificate's only URI: Python's gRPC
@@ -63,7 +63,7 @@ class _Certificate(NamedTuple):
 
 @lru_cache(_REMEMBERED)
 def _certificate(pem: bytes) -> _Certificate:
-    from cryptography import x509  # 8 MB, needed with TLS alone
+    from cryptography import x509  # 8 MB, needed only with TLS
 
     certificate = x509.load_pem_x509_certificate(pem)
     try:

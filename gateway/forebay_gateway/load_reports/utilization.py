@@ -1,4 +1,5 @@
-"""How busy this gateway is, as clients balance by it. Pure, except for its clocks.
+"""Measures how busy this gateway is, so that clients can balance by it. Pure, except for its
+clocks.
 
 A client's weight for a server is its calls per second divided by its utilization: the calls that
 it would serve at full use. So the utilization is that of the scarcest resource:

@@ -11,7 +11,7 @@ from forebay.defaults import LISTEN
 from forebay.resume.targets import read_targets
 
 _PORT = LISTEN.rpartition(":")[2]
-# gRPC's own; addresses of these kinds are left to it.
+# gRPC's own URI schemes: gRPC checks such addresses itself.
 _URI_SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds")
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "*": "127.0.0.1"}  # noqa: S104  # not bound
 
@@ -58,7 +58,7 @@ def default_target() -> str:
 
 
 def reachable(listen: str) -> str:
-    """The address at which callers on this host reach a gateway that listens there."""
+    """The address at which callers on this host reach a gateway that listens on `listen`."""
     host, _, port = listen.rpartition(":")
     return f"{_ANY_ADDRESS.get(host, host)}:{port}"
 

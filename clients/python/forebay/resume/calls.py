@@ -59,7 +59,7 @@ def call_and_wait(attempts: BlockingAttempts) -> tuple[Any, grpc.Call]:
 
 
 class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no generic at run time
-    """One response as a future, and the common part with a response stream.
+    """A call with one response, as a future; also the base of `ResponseStream`.
 
     `_inner` is the call of the latest attempt. When it ends, gRPC's thread decides about a retry,
     and a thread of its own waits for the retry; the caller need not read from the call or wait for
@@ -67,7 +67,7 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
     """
 
     _with_callbacks: ClassVar[set[ResumingCall]] = set()
-    """Keeps the calls alive that will call a callback; gRPC cancels others that are dropped."""
+    """Keeps calls with callbacks alive: gRPC cancels a call whose last reference is dropped."""
 
     def __init__(self, attempts: BlockingAttempts, entry_point: str = "future") -> None:
         self._attempts = attempts
@@ -172,9 +172,10 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
         inner.add_done_callback(weakly(self._on_attempt_done))
 
     def _on_attempt_done(self, inner: Any) -> None:
-        """Ends the call, or leaves that to a thread of the failed attempt's own.
+        """Ends the call, or starts a thread that retries the failed attempt.
 
-        In gRPC's thread `initial_metadata` would wait for itself: it may come after the status.
+        The retry needs `initial_metadata`, which may come after the status: to wait for it in
+        gRPC's own thread would block forever.
         """
         if self.done() or inner.cancelled() or inner.code() is grpc.StatusCode.OK:
             self._end()

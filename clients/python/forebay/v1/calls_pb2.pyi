@@ -4,21 +4,21 @@ isort:skip_file
 Inspecting calls: how Forebay serves `google.longrunning.Operations`, and CallService.
 
 A gateway serves `google.longrunning.Operations` for its durable calls. The call with the id ID
-is the operation `operations/ID`. That is a call of the caller's own tenant; of any other tenant T,
-it is `tenants/T/operations/ID`, for who has the permission `forebay.calls.any_tenant`. A listing
-has the calls of the caller's own tenant if its `name` is empty or `operations`, those of T if it
-is `tenants/T/operations`, and those of all tenants if it is `tenants/-/operations`. Of an
-operation:
+is the operation `operations/ID`. That is a call of the caller's own tenant; of any other tenant
+T, it is `tenants/T/operations/ID`, for callers with the permission `forebay.calls.any_tenant`. A
+listing has the calls of the caller's own tenant if its `name` is empty or `operations`, those of
+T if it is `tenants/T/operations`, and those of all tenants if it is `tenants/-/operations`. The
+fields of an operation:
 
-- `metadata` is a CallMetadata. Of a method with `google.longrunning.operation_info` it is the
+- `metadata` is a CallMetadata. For a method with `google.longrunning.operation_info` it is the
   latest message of the declared `metadata_type`, also after the end: an empty one if the handler
   has sent none; unset in ListOperations if it is over 4 KiB. A request with the metadata
   `forebay-operation-metadata: call` gets a CallMetadata of every operation;
-- `response` is the response of a unary method, the `response_type` that it declares if it returns
-  an operation. Of a streaming method it is the last item, or
-  google.protobuf.Empty if the stream had none. If the gateway does not serve the method, it does
-  not know the type: then it is google.protobuf.BytesValue with the message's bytes. It is unset
-  if the item is no longer kept and, in ListOperations, if it is over 4 KiB;
+- `response` is the response of a unary method, the `response_type` that it declares if it
+  returns an operation. For a streaming method it is the last item, or google.protobuf.Empty if
+  the stream had none. If the gateway does not serve the method, it does not know the type: then
+  it is google.protobuf.BytesValue with the message's bytes. It is unset if the item is no longer
+  kept and, in ListOperations, if it is over 4 KiB;
 - `error` is the status that the call ended with.
 
 ListOperations returns calls newest first, at most 500 a page (100 if `page_size` is 0). A page
@@ -41,18 +41,18 @@ the gateway shuts down: repeat it until `done`.
 Statuses of both services:
 
 - INVALID_ARGUMENT: a name, filter or page token is wrong; BadRequest names the field. Fix it.
-- NOT_FOUND (CALL_UNKNOWN): there was no such call, or its retention is over. Do not retry.
-  The call of another tenant is as one that there never was.
+- NOT_FOUND (CALL_UNKNOWN): there was no such call, or its retention is over. Do not retry. A
+  call of another tenant is reported as if it did not exist.
 - PERMISSION_DENIED (PERMISSION_DENIED): calls of other tenants need the permission
   `forebay.calls.any_tenant`, whether there are any or not. Do not retry.
 - FAILED_PRECONDITION (CALL_NOT_FINISHED): a call that has not ended can't be deleted. Cancel it,
   or wait until it has ended.
 - UNAVAILABLE: the ledger does not answer, or the gateway is shutting down. Retry after
   RetryInfo's delay.
-- UNAUTHENTICATED, PERMISSION_DENIED: the gateway knows its callers, and this one is unknown or
-  lacks the permission `forebay.calls.read`, `.cancel`, `.delete` or `.queues`, which the message
-  names.
-- UNIMPLEMENTED: the gateway listens on more than loopback and does not know its callers, so these
+- UNAUTHENTICATED, PERMISSION_DENIED: the gateway requires authentication, and the caller sent no
+  valid token or certificate, or lacks the permission `forebay.calls.read`, `.cancel`, `.delete`
+  or `.queues`, which the message names.
+- UNIMPLEMENTED: the gateway listens on more than loopback without authentication, so these
   services are off.
 
 A retry of any RPC is safe. Ephemeral calls and calls of plain tasks have no record in the
@@ -111,7 +111,7 @@ class _MethodProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Met
     Calls fail with TASK_UNANSWERED after the queue wait.
     """
     METHOD_PROBLEM_KIND_UNSURE_RESULT_BACKEND: _MethodProblemKind.ValueType  # 7
-    """Plain tasks: as OTHER_RESULT_BACKEND, unless both names of hosts lead to one server."""
+    """Plain tasks: the same as OTHER_RESULT_BACKEND, unless both host names lead to one server."""
     METHOD_PROBLEM_KIND_NOT_JSON: _MethodProblemKind.ValueType  # 8
     """Plain tasks: the workers do not accept messages in JSON, or write results in another format."""
 
@@ -143,7 +143,7 @@ METHOD_PROBLEM_KIND_OTHER_RESULT_BACKEND: MethodProblemKind.ValueType  # 6
 Calls fail with TASK_UNANSWERED after the queue wait.
 """
 METHOD_PROBLEM_KIND_UNSURE_RESULT_BACKEND: MethodProblemKind.ValueType  # 7
-"""Plain tasks: as OTHER_RESULT_BACKEND, unless both names of hosts lead to one server."""
+"""Plain tasks: the same as OTHER_RESULT_BACKEND, unless both host names lead to one server."""
 METHOD_PROBLEM_KIND_NOT_JSON: MethodProblemKind.ValueType  # 8
 """Plain tasks: the workers do not accept messages in JSON, or write results in another format."""
 Global___MethodProblemKind: _TypeAlias = MethodProblemKind  # noqa: Y015
@@ -215,8 +215,8 @@ class CallMetadata(_message.Message):
 
     @_builtins.property
     def queue_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was queued: when its requests were complete or, of a call that starts later, when it was
-        due. Unset: it is not queued yet.
+        """When it was queued: when its requests were complete or, for a delayed call, when it was due.
+        Unset: it is not queued yet.
         """
 
     @_builtins.property
@@ -756,7 +756,7 @@ class ReadActivityResponse(_message.Message):
     INTERVALS_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
     processes: _builtins.int
-    """How many processes of the gateway the calls are of."""
+    """The number of gateway processes whose calls are counted."""
     @_builtins.property
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityInterval]:
         """The intervals, oldest first, one after the other; none before the gateway started."""
@@ -843,8 +843,8 @@ class CallActivity(_message.Message):
     ended: _builtins.int
     """How many RPCs ended, with any status."""
     failed: _builtins.int
-    """How many of them failed by the service's fault: with UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
-    INTERNAL, UNAVAILABLE or DATA_LOSS, as OpenTelemetry counts errors of servers.
+    """How many of them failed through the service's fault: with UNKNOWN, DEADLINE_EXCEEDED,
+    UNIMPLEMENTED, INTERNAL, UNAVAILABLE or DATA_LOSS, as OpenTelemetry counts errors of servers.
     """
     @_builtins.property
     def p50(self) -> _duration_pb2.Duration:
@@ -948,7 +948,7 @@ class ListErrorsResponse(_message.Message):
     ERRORS_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
     processes: _builtins.int
-    """How many processes of the gateway the errors are of."""
+    """The number of gateway processes whose errors are listed."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorSample]:
         """One entry for each tenant, method, code and reason, the one with the latest error first."""
@@ -991,7 +991,7 @@ class ErrorSample(_message.Message):
     tenant: _builtins.str
     """The tenant whose calls failed. Empty: authentication was off."""
     count: _builtins.int
-    """How many RPCs ended so within the last hour."""
+    """How many RPCs ended with this error within the last hour."""
     message: _builtins.str
     """The message of the latest one, up to 512 characters."""
     @_builtins.property
@@ -1004,8 +1004,8 @@ class ErrorSample(_message.Message):
 
     @_builtins.property
     def calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The latest durable calls that ended so, newest first, named as ListOperations names them; at
-        most 5. Empty: the calls have no records.
+        """The latest durable calls that ended with it, newest first, named as ListOperations names them;
+        at most 5. Empty: the calls have no records.
         """
 
     def __init__(
@@ -1407,7 +1407,7 @@ class WhoAmIResponse(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     METHODS_FIELD_NUMBER: _builtins.int
     authenticated: _builtins.bool
-    """Whether the gateway knows its callers. False: all fields but `methods` are empty."""
+    """Whether the gateway requires authentication. False: all fields but `methods` are empty."""
     tenant: _builtins.str
     """The owner of the caller's calls."""
     subject: _builtins.str
@@ -1424,7 +1424,7 @@ class WhoAmIResponse(_message.Message):
 
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What the roles permit, in order. "*" at the end of one stands for anything."""
+        """What the roles permit, in order. "*" at the end of a permission stands for anything."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
-    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Shows what google.longrunning.Operations does not have: methods, queues, workers, rates and
+    latencies, errors, problems, the items of calls, and profiles. A retry of any RPC is safe.
     """
 
     def __init__(self, channel):
@@ -89,8 +89,8 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
-    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Shows what google.longrunning.Operations does not have: methods, queues, workers, rates and
+    latencies, errors, problems, the items of calls, and profiles. A retry of any RPC is safe.
     """
 
     def ListMethods(self, request, context):
@@ -128,9 +128,10 @@ class CallServiceServicer:
 
     def ReadActivity(self, request, context):
         """Reads how many calls ended, how long they took, and how full the queues were, over the last
-        hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
-        of several processes adds up those of all of them if it has `admin_listen`; without, this
-        process tells its own. The figures start when the gateway starts, and are at most 5 s old.
+        hour or less. The calls are this gateway's; the figures of queues are those of the whole fleet.
+        A gateway of several processes adds up the calls of all of them if it has `admin_listen`;
+        otherwise the process that answers counts only its own. The figures start when the gateway
+        starts, and are at most 5 s old.
 
         INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
         """
@@ -141,11 +142,11 @@ class CallServiceServicer:
     def ListErrors(self, request, context):
         """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
         first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
-        which have no record. At most 200 are kept by each process; of more, those that have not
-        occurred for the longest time are left out. RPCs that ended because their callers cancelled
-        them or disconnected are not errors. The processes are those of ReadActivity.
+        which have no record. Each process keeps at most 200 kinds; beyond that, it drops those that
+        have not occurred for the longest time. RPCs that ended because their callers cancelled them or
+        disconnected are not errors. The processes are those of ReadActivity.
 
-        Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+        Lists errors of the caller's own tenant, or of the tenants that ListErrorsRequest names.
         PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
         INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
         """
@@ -156,16 +157,17 @@ class CallServiceServicer:
     def ListProblems(self, request, context):
         """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
         log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
-        The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
-        never fails because a backend does not answer: that is a problem to list.
+        The findings are at most 10 s old. If the gateway has several processes, they are those of the
+        process that answers. A backend that does not answer never makes this RPC fail: it is listed as
+        a problem.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeMethod(self, request, context):
-        """Describes a method with a route that the caller may call, for a client that is made at run
-        time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+        """Describes a method with a route that the caller may call, for a client that builds requests at
+        run time, such as a form. It has what server reflection has, but needs no bidirectional stream,
         which HTTP/1.1 can't carry.
 
         UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
@@ -176,8 +178,8 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadProfile(self, request, context):
-        """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
-        over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+        """Samples which functions one process of the gateway runs, for a flame graph. Returns when the
+        time is over; calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
 
         INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
         (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
@@ -190,9 +192,10 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WhoAmI(self, request, context):
-        """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+        """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
+        permission.
 
-        A gateway without authentication has one caller, without a name, who may call everything.
+        Without authentication, every caller is the same one without a name, and may call everything.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -272,8 +275,8 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
-    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Shows what google.longrunning.Operations does not have: methods, queues, workers, rates and
+    latencies, errors, problems, the items of calls, and profiles. A retry of any RPC is safe.
     """
 
     @staticmethod

@@ -4,21 +4,21 @@ isort:skip_file
 Inspecting calls: how Forebay serves `google.longrunning.Operations`, and CallService.
 
 A gateway serves `google.longrunning.Operations` for its durable calls. The call with the id ID
-is the operation `operations/ID`. That is a call of the caller's own tenant; of any other tenant T,
-it is `tenants/T/operations/ID`, for who has the permission `forebay.calls.any_tenant`. A listing
-has the calls of the caller's own tenant if its `name` is empty or `operations`, those of T if it
-is `tenants/T/operations`, and those of all tenants if it is `tenants/-/operations`. Of an
-operation:
+is the operation `operations/ID`. That is a call of the caller's own tenant; of any other tenant
+T, it is `tenants/T/operations/ID`, for callers with the permission `forebay.calls.any_tenant`. A
+listing has the calls of the caller's own tenant if its `name` is empty or `operations`, those of
+T if it is `tenants/T/operations`, and those of all tenants if it is `tenants/-/operations`. The
+fields of an operation:
 
-- `metadata` is a CallMetadata. Of a method with `google.longrunning.operation_info` it is the
+- `metadata` is a CallMetadata. For a method with `google.longrunning.operation_info` it is the
   latest message of the declared `metadata_type`, also after the end: an empty one if the handler
   has sent none; unset in ListOperations if it is over 4 KiB. A request with the metadata
   `forebay-operation-metadata: call` gets a CallMetadata of every operation;
-- `response` is the response of a unary method, the `response_type` that it declares if it returns
-  an operation. Of a streaming method it is the last item, or
-  google.protobuf.Empty if the stream had none. If the gateway does not serve the method, it does
-  not know the type: then it is google.protobuf.BytesValue with the message's bytes. It is unset
-  if the item is no longer kept and, in ListOperations, if it is over 4 KiB;
+- `response` is the response of a unary method, the `response_type` that it declares if it
+  returns an operation. For a streaming method it is the last item, or google.protobuf.Empty if
+  the stream had none. If the gateway does not serve the method, it does not know the type: then
+  it is google.protobuf.BytesValue with the message's bytes. It is unset if the item is no longer
+  kept and, in ListOperations, if it is over 4 KiB;
 - `error` is the status that the call ended with.
 
 ListOperations returns calls newest first, at most 500 a page (100 if `page_size` is 0). A page
@@ -41,18 +41,18 @@ the gateway shuts down: repeat it until `done`.
 Statuses of both services:
 
 - INVALID_ARGUMENT: a name, filter or page token is wrong; BadRequest names the field. Fix it.
-- NOT_FOUND (CALL_UNKNOWN): there was no such call, or its retention is over. Do not retry.
-  The call of another tenant is as one that there never was.
+- NOT_FOUND (CALL_UNKNOWN): there was no such call, or its retention is over. Do not retry. A
+  call of another tenant is reported as if it did not exist.
 - PERMISSION_DENIED (PERMISSION_DENIED): calls of other tenants need the permission
   `forebay.calls.any_tenant`, whether there are any or not. Do not retry.
 - FAILED_PRECONDITION (CALL_NOT_FINISHED): a call that has not ended can't be deleted. Cancel it,
   or wait until it has ended.
 - UNAVAILABLE: the ledger does not answer, or the gateway is shutting down. Retry after
   RetryInfo's delay.
-- UNAUTHENTICATED, PERMISSION_DENIED: the gateway knows its callers, and this one is unknown or
-  lacks the permission `forebay.calls.read`, `.cancel`, `.delete` or `.queues`, which the message
-  names.
-- UNIMPLEMENTED: the gateway listens on more than loopback and does not know its callers, so these
+- UNAUTHENTICATED, PERMISSION_DENIED: the gateway requires authentication, and the caller sent no
+  valid token or certificate, or lacks the permission `forebay.calls.read`, `.cancel`, `.delete`
+  or `.queues`, which the message names.
+- UNIMPLEMENTED: the gateway listens on more than loopback without authentication, so these
   services are off.
 
 A retry of any RPC is safe. Ephemeral calls and calls of plain tasks have no record in the
@@ -83,8 +83,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallServiceStub:
-    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
-    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Shows what google.longrunning.Operations does not have: methods, queues, workers, rates and
+    latencies, errors, problems, the items of calls, and profiles. A retry of any RPC is safe.
     """
 
     @_typing.overload
@@ -114,40 +114,42 @@ class CallServiceStub:
     """
     ReadActivity: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ReadActivityRequest, _calls_pb2.ReadActivityResponse]
     """Reads how many calls ended, how long they took, and how full the queues were, over the last
-    hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
-    of several processes adds up those of all of them if it has `admin_listen`; without, this
-    process tells its own. The figures start when the gateway starts, and are at most 5 s old.
+    hour or less. The calls are this gateway's; the figures of queues are those of the whole fleet.
+    A gateway of several processes adds up the calls of all of them if it has `admin_listen`;
+    otherwise the process that answers counts only its own. The figures start when the gateway
+    starts, and are at most 5 s old.
 
     INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
     """
     ListErrors: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListErrorsRequest, _calls_pb2.ListErrorsResponse]
     """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
     first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
-    which have no record. At most 200 are kept by each process; of more, those that have not
-    occurred for the longest time are left out. RPCs that ended because their callers cancelled
-    them or disconnected are not errors. The processes are those of ReadActivity.
+    which have no record. Each process keeps at most 200 kinds; beyond that, it drops those that
+    have not occurred for the longest time. RPCs that ended because their callers cancelled them or
+    disconnected are not errors. The processes are those of ReadActivity.
 
-    Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+    Lists errors of the caller's own tenant, or of the tenants that ListErrorsRequest names.
     PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
     INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
     """
     ListProblems: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListProblemsRequest, _calls_pb2.ListProblemsResponse]
     """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
     log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
-    The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
-    never fails because a backend does not answer: that is a problem to list.
+    The findings are at most 10 s old. If the gateway has several processes, they are those of the
+    process that answers. A backend that does not answer never makes this RPC fail: it is listed as
+    a problem.
     """
     DescribeMethod: _grpc.UnaryUnaryMultiCallable[_calls_pb2.DescribeMethodRequest, _calls_pb2.DescribeMethodResponse]
-    """Describes a method with a route that the caller may call, for a client that is made at run
-    time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+    """Describes a method with a route that the caller may call, for a client that builds requests at
+    run time, such as a form. It has what server reflection has, but needs no bidirectional stream,
     which HTTP/1.1 can't carry.
 
     UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
     call it. Do not retry.
     """
     ReadProfile: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]
-    """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
-    over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+    """Samples which functions one process of the gateway runs, for a flame graph. Returns when the
+    time is over; calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
 
     INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
     (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
@@ -156,9 +158,10 @@ class CallServiceStub:
     down.
     """
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_calls_pb2.WhoAmIRequest, _calls_pb2.WhoAmIResponse]
-    """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+    """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
+    permission.
 
-    A gateway without authentication has one caller, without a name, who may call everything.
+    Without authentication, every caller is the same one without a name, and may call everything.
     """
     ReadItems: _grpc.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]
     """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
@@ -171,8 +174,8 @@ class CallServiceStub:
 
 @_typing.type_check_only
 class CallServiceAsyncStub(CallServiceStub):
-    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
-    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Shows what google.longrunning.Operations does not have: methods, queues, workers, rates and
+    latencies, errors, problems, the items of calls, and profiles. A retry of any RPC is safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -199,40 +202,42 @@ class CallServiceAsyncStub(CallServiceStub):
     """
     ReadActivity: _aio.UnaryUnaryMultiCallable[_calls_pb2.ReadActivityRequest, _calls_pb2.ReadActivityResponse]  # type: ignore[assignment]
     """Reads how many calls ended, how long they took, and how full the queues were, over the last
-    hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
-    of several processes adds up those of all of them if it has `admin_listen`; without, this
-    process tells its own. The figures start when the gateway starts, and are at most 5 s old.
+    hour or less. The calls are this gateway's; the figures of queues are those of the whole fleet.
+    A gateway of several processes adds up the calls of all of them if it has `admin_listen`;
+    otherwise the process that answers counts only its own. The figures start when the gateway
+    starts, and are at most 5 s old.
 
     INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
     """
     ListErrors: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListErrorsRequest, _calls_pb2.ListErrorsResponse]  # type: ignore[assignment]
     """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
     first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
-    which have no record. At most 200 are kept by each process; of more, those that have not
-    occurred for the longest time are left out. RPCs that ended because their callers cancelled
-    them or disconnected are not errors. The processes are those of ReadActivity.
+    which have no record. Each process keeps at most 200 kinds; beyond that, it drops those that
+    have not occurred for the longest time. RPCs that ended because their callers cancelled them or
+    disconnected are not errors. The processes are those of ReadActivity.
 
-    Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+    Lists errors of the caller's own tenant, or of the tenants that ListErrorsRequest names.
     PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
     INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
     """
     ListProblems: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListProblemsRequest, _calls_pb2.ListProblemsResponse]  # type: ignore[assignment]
     """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
     log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
-    The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
-    never fails because a backend does not answer: that is a problem to list.
+    The findings are at most 10 s old. If the gateway has several processes, they are those of the
+    process that answers. A backend that does not answer never makes this RPC fail: it is listed as
+    a problem.
     """
     DescribeMethod: _aio.UnaryUnaryMultiCallable[_calls_pb2.DescribeMethodRequest, _calls_pb2.DescribeMethodResponse]  # type: ignore[assignment]
-    """Describes a method with a route that the caller may call, for a client that is made at run
-    time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+    """Describes a method with a route that the caller may call, for a client that builds requests at
+    run time, such as a form. It has what server reflection has, but needs no bidirectional stream,
     which HTTP/1.1 can't carry.
 
     UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
     call it. Do not retry.
     """
     ReadProfile: _aio.UnaryUnaryMultiCallable[_calls_pb2.ReadProfileRequest, _calls_pb2.ReadProfileResponse]  # type: ignore[assignment]
-    """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
-    over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+    """Samples which functions one process of the gateway runs, for a flame graph. Returns when the
+    time is over; calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
 
     INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
     (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
@@ -241,9 +246,10 @@ class CallServiceAsyncStub(CallServiceStub):
     down.
     """
     WhoAmI: _aio.UnaryUnaryMultiCallable[_calls_pb2.WhoAmIRequest, _calls_pb2.WhoAmIResponse]  # type: ignore[assignment]
-    """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+    """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
+    permission.
 
-    A gateway without authentication has one caller, without a name, who may call everything.
+    Without authentication, every caller is the same one without a name, and may call everything.
     """
     ReadItems: _aio.UnaryStreamMultiCallable[_calls_pb2.ReadItemsRequest, _calls_pb2.ReadItemsResponse]  # type: ignore[assignment]
     """Reads the items of a call, in order, without attaching to it: a reader neither keeps the call
@@ -255,8 +261,8 @@ class CallServiceAsyncStub(CallServiceStub):
     """
 
 class CallServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells about methods, queues, workers, rates and latencies, errors, problems, the items of calls,
-    and profiles, which google.longrunning.Operations does not have. A retry of any RPC is safe.
+    """Shows what google.longrunning.Operations does not have: methods, queues, workers, rates and
+    latencies, errors, problems, the items of calls, and profiles. A retry of any RPC is safe.
     """
 
     @_abc_1.abstractmethod
@@ -305,9 +311,10 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.ReadActivityResponse, _abc.Awaitable[_calls_pb2.ReadActivityResponse]]:
         """Reads how many calls ended, how long they took, and how full the queues were, over the last
-        hour or less. Calls are those of this gateway, and those of queues are of the fleet. A gateway
-        of several processes adds up those of all of them if it has `admin_listen`; without, this
-        process tells its own. The figures start when the gateway starts, and are at most 5 s old.
+        hour or less. The calls are this gateway's; the figures of queues are those of the whole fleet.
+        A gateway of several processes adds up the calls of all of them if it has `admin_listen`;
+        otherwise the process that answers counts only its own. The figures start when the gateway
+        starts, and are at most 5 s old.
 
         INVALID_ARGUMENT: `window` or `step` is negative, or over an hour. Fix it.
         """
@@ -320,11 +327,11 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_calls_pb2.ListErrorsResponse, _abc.Awaitable[_calls_pb2.ListErrorsResponse]]:
         """Lists the errors that RPCs on methods with a route ended with within the last hour, the latest
         first, by tenant, method, status and reason; also those of ephemeral calls and plain tasks,
-        which have no record. At most 200 are kept by each process; of more, those that have not
-        occurred for the longest time are left out. RPCs that ended because their callers cancelled
-        them or disconnected are not errors. The processes are those of ReadActivity.
+        which have no record. Each process keeps at most 200 kinds; beyond that, it drops those that
+        have not occurred for the longest time. RPCs that ended because their callers cancelled them or
+        disconnected are not errors. The processes are those of ReadActivity.
 
-        Errors are of the caller's own tenant, or of the tenants that ListErrorsRequest names.
+        Lists errors of the caller's own tenant, or of the tenants that ListErrorsRequest names.
         PERMISSION_DENIED: it names others, and the caller lacks `forebay.calls.any_tenant`.
         INVALID_ARGUMENT: `parent` is not one of those that ListOperations takes. Fix it.
         """
@@ -337,8 +344,9 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_calls_pb2.ListProblemsResponse, _abc.Awaitable[_calls_pb2.ListProblemsResponse]]:
         """Lists what is wrong with the gateway's ledger, broker, methods, keys, certificates and audit
         log, and how to fix it, in the words of `forebay doctor`. Empty: nothing is known to be wrong.
-        The findings are at most 10 s old. Of several processes, the one that answers tells. This RPC
-        never fails because a backend does not answer: that is a problem to list.
+        The findings are at most 10 s old. If the gateway has several processes, they are those of the
+        process that answers. A backend that does not answer never makes this RPC fail: it is listed as
+        a problem.
         """
 
     @_abc_1.abstractmethod
@@ -347,8 +355,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _calls_pb2.DescribeMethodRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.DescribeMethodResponse, _abc.Awaitable[_calls_pb2.DescribeMethodResponse]]:
-        """Describes a method with a route that the caller may call, for a client that is made at run
-        time, such as a form. It has what server reflection has, but needs no bidirectional stream,
+        """Describes a method with a route that the caller may call, for a client that builds requests at
+        run time, such as a form. It has what server reflection has, but needs no bidirectional stream,
         which HTTP/1.1 can't carry.
 
         UNIMPLEMENTED (METHOD_UNKNOWN): the gateway does not serve the method, or the caller may not
@@ -361,8 +369,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _calls_pb2.ReadProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.ReadProfileResponse, _abc.Awaitable[_calls_pb2.ReadProfileResponse]]:
-        """Samples what one process of the gateway computes, for a flame graph. Returns when the time is
-        over. Calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
+        """Samples which functions one process of the gateway runs, for a flame graph. Returns when the
+        time is over; calls go on meanwhile. `forebay doctor --profile` draws the flame graph.
 
         INVALID_ARGUMENT: `duration` is not positive, or over 5 minutes. Fix it. RESOURCE_EXHAUSTED
         (QUEUE_FULL): another profile is being taken of this process. Retry after RetryInfo's delay.
@@ -377,9 +385,10 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _calls_pb2.WhoAmIRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.WhoAmIResponse, _abc.Awaitable[_calls_pb2.WhoAmIResponse]]:
-        """Tells whom the gateway takes the caller for, and what the caller may do. Any identity will do.
+        """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
+        permission.
 
-        A gateway without authentication has one caller, without a name, who may call everything.
+        Without authentication, every caller is the same one without a name, and may call everything.
         """
 
     @_abc_1.abstractmethod

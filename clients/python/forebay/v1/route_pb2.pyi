@@ -33,7 +33,7 @@ class _CacheScope:
 class _CacheScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheScope.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CACHE_SCOPE_UNSPECIFIED: _CacheScope.ValueType  # 0
-    """As TENANT."""
+    """The same as TENANT."""
     CACHE_SCOPE_TENANT: _CacheScope.ValueType  # 1
     """Those of one tenant. The handler knows the caller that came first; so the response must not
     depend on which caller of the tenant asks.
@@ -45,7 +45,7 @@ class CacheScope(_CacheScope, metaclass=_CacheScopeEnumTypeWrapper):
     """Whose calls share a run."""
 
 CACHE_SCOPE_UNSPECIFIED: CacheScope.ValueType  # 0
-"""As TENANT."""
+"""The same as TENANT."""
 CACHE_SCOPE_TENANT: CacheScope.ValueType  # 1
 """Those of one tenant. The handler knows the caller that came first; so the response must not
 depend on which caller of the tenant asks.
@@ -61,7 +61,7 @@ class _OnDisconnect:
 class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDisconnect.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_DISCONNECT_UNSPECIFIED: _OnDisconnect.ValueType  # 0
-    """As CANCEL."""
+    """The same as CANCEL."""
     ON_DISCONNECT_CANCEL: _OnDisconnect.ValueType  # 1
     """The call is cancelled. Its deadline is that of its first caller."""
     ON_DISCONNECT_DETACH: _OnDisconnect.ValueType  # 2
@@ -73,7 +73,7 @@ class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
     """What happens to a call when its last watcher has disconnected."""
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
-"""As CANCEL."""
+"""The same as CANCEL."""
 ON_DISCONNECT_CANCEL: OnDisconnect.ValueType  # 1
 """The call is cancelled. Its deadline is that of its first caller."""
 ON_DISCONNECT_DETACH: OnDisconnect.ValueType  # 2
@@ -266,14 +266,15 @@ class Cache(_message.Message):
     @_builtins.property
     def ignore_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Request fields that the response does not depend on, such as "trace_label" or "page.token":
-        requests that differ in these alone are identical. Fields within repeated fields and maps can't
-        be named. Unset: none.
+        requests that differ only in these count as identical. Fields within repeated fields and maps
+        can't be named. Unset: none.
         """
 
     @_builtins.property
     def only_with_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Request fields, likewise, that must all be set; a call without one of them runs by itself.
-        Example: "random.seed", where a request without a seed has a random result. Unset: none.
+        """Request fields, written in the same way, that must all be set; a call without one of them runs
+        by itself. Example: "random.seed", where a request without a seed has a random result. Unset:
+        none.
         """
 
     def __init__(
@@ -466,9 +467,9 @@ class Limits(_message.Message):
 
     @_builtins.property
     def stall(self) -> _duration_pb2.Duration:
-        """Streaming responses only: how long a caller may take no message while the handler
-        waits for it. Then the caller's RPC ends with ABORTED, reason CALLER_STALLED, and
-        `on_disconnect` applies as if the caller had disconnected. More than 0.
+        """Streaming responses only: how long a caller may read no message while the handler waits for it.
+        Then the caller's RPC ends with ABORTED, reason CALLER_STALLED, and `on_disconnect` applies as
+        if the caller had disconnected. More than 0.
         """
 
     def __init__(

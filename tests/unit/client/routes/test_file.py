@@ -193,10 +193,10 @@ def test_all_problems_of_sources_options_and_file_are_told_at_once(tmp_path: Pat
     lines = [line.replace(f"{tmp_path}/", "") for line in caught.value.problems]
     assert [line[:48] for line in lines] == [
         "services = 'no.such': expected a compiled protob",
-        "routes.toml: acme.Other.Do: `tsk` is no field of",
+        "routes.toml: acme.Other.Do: `tsk` is not a field",
         "routes.toml: `queue` is in no method's table; pu",
         "shop.proto: shop.S.First: the route has no `queu",
-        "routes.toml: shop.S.Run: `quee` is no field of a",
+        "routes.toml: shop.S.Run: `quee` is not a field o",
         "routes.toml: shop.S.Run: `limits.attempts` is 't",
         "routes.toml: shop.S.Run: task 'same' already bel",
         "routes.toml: shop.S.Run: the route has no `queue",

@@ -26,7 +26,7 @@ class _IntegerEncoding:
 class _IntegerEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IntegerEncoding.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     INTEGER_ENCODING_UNSPECIFIED: _IntegerEncoding.ValueType  # 0
-    """As DECIMAL."""
+    """The same as DECIMAL."""
     INTEGER_ENCODING_DECIMAL: _IntegerEncoding.ValueType  # 1
     """Decimal digits."""
     INTEGER_ENCODING_BINARY: _IntegerEncoding.ValueType  # 2
@@ -36,7 +36,7 @@ class IntegerEncoding(_IntegerEncoding, metaclass=_IntegerEncodingEnumTypeWrappe
     """The encoding of an integer."""
 
 INTEGER_ENCODING_UNSPECIFIED: IntegerEncoding.ValueType  # 0
-"""As DECIMAL."""
+"""The same as DECIMAL."""
 INTEGER_ENCODING_DECIMAL: IntegerEncoding.ValueType  # 1
 """Decimal digits."""
 INTEGER_ENCODING_BINARY: IntegerEncoding.ValueType  # 2
@@ -50,7 +50,7 @@ class _DataType:
 class _DataTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DATA_TYPE_UNSPECIFIED: _DataType.ValueType  # 0
-    """As FLOAT64."""
+    """The same as FLOAT64."""
     DATA_TYPE_FLOAT32: _DataType.ValueType  # 1
     """IEEE 754 single precision, 4 bytes."""
     DATA_TYPE_FLOAT64: _DataType.ValueType  # 2
@@ -68,7 +68,7 @@ class DataType(_DataType, metaclass=_DataTypeEnumTypeWrapper):
     """The type of a matrix's entries."""
 
 DATA_TYPE_UNSPECIFIED: DataType.ValueType  # 0
-"""As FLOAT64."""
+"""The same as FLOAT64."""
 DATA_TYPE_FLOAT32: DataType.ValueType  # 1
 """IEEE 754 single precision, 4 bytes."""
 DATA_TYPE_FLOAT64: DataType.ValueType  # 2
@@ -290,7 +290,7 @@ class MatMulRequest(_message.Message):
     left_chunk: _builtins.bytes
     """Bytes of the left matrix: row-major, little-endian, no padding."""
     right_chunk: _builtins.bytes
-    """Bytes of the right matrix, likewise, after all bytes of the left matrix."""
+    """Bytes of the right matrix in the same layout, after all bytes of the left matrix."""
     @_builtins.property
     def random(self) -> Global___RandomOperands:
         """Random operands, which the worker generates. The only request."""
@@ -416,8 +416,8 @@ class Matrix(_message.Message):
     """The number of columns. At least 1."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The entries, row by row: rows × cols of them. Of an integer type, each must be a whole number;
-        doubles represent them exactly up to 2^53. Of a complex type, each is a real part with an
+        """The entries, row by row: rows × cols of them. For an integer type, each must be a whole number;
+        doubles represent them exactly up to 2^53. For a complex type, each is a real part with an
         imaginary part of 0. Empty: rows × cols × (bytes of an entry) bytes follow in chunks.
         """
 

@@ -85,7 +85,7 @@ class ComputeServiceServicer:
     def Add(self, request, context):
         """Adds two IEEE 754 doubles. NaN and infinities are valid input.
 
-        Has no statuses of its own. A retry is safe.
+        Returns only the statuses above. A retry is safe.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,7 @@ class ComputeServiceStub:
     Add: _grpc.UnaryUnaryMultiCallable[_compute_pb2.AddRequest, _compute_pb2.AddResponse]
     """Adds two IEEE 754 doubles. NaN and infinities are valid input.
 
-    Has no statuses of its own. A retry is safe.
+    Returns only the statuses above. A retry is safe.
     """
     Factorial: _grpc.UnaryStreamMultiCallable[_compute_pb2.FactorialRequest, _compute_pb2.FactorialResponse]
     """Computes the exact factorial of n.
@@ -91,7 +91,7 @@ class ComputeServiceAsyncStub(ComputeServiceStub):
     Add: _aio.UnaryUnaryMultiCallable[_compute_pb2.AddRequest, _compute_pb2.AddResponse]  # type: ignore[assignment]
     """Adds two IEEE 754 doubles. NaN and infinities are valid input.
 
-    Has no statuses of its own. A retry is safe.
+    Returns only the statuses above. A retry is safe.
     """
     Factorial: _aio.UnaryStreamMultiCallable[_compute_pb2.FactorialRequest, _compute_pb2.FactorialResponse]  # type: ignore[assignment]
     """Computes the exact factorial of n.
@@ -135,7 +135,7 @@ class ComputeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_compute_pb2.AddResponse, _abc.Awaitable[_compute_pb2.AddResponse]]:
         """Adds two IEEE 754 doubles. NaN and infinities are valid input.
 
-        Has no statuses of its own. A retry is safe.
+        Returns only the statuses above. A retry is safe.
         """
 
     @_abc_1.abstractmethod

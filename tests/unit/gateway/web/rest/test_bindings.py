@@ -84,7 +84,10 @@ READS = "option idempotency_level = NO_SIDE_EFFECTS;"
         ('post: "/v1/{author}"', "has the variable author, which is repeated or a message"),
         ('post: "/v1/{data}"', "has the variable data, which is repeated or a message"),
         ('post: "/v1/{maybe}" body: "maybe"', "has the field maybe in the path and as `body`"),
-        ('post: "/v1/x" body: "wordz"', "no field of library.v1.Everything; did you mean `words`?"),
+        (
+            'post: "/v1/x" body: "wordz"',
+            "not a field of library.v1.Everything; did you mean `words`?",
+        ),
         ('post: "/v1/x" body: "author.given_name"', "has the `body` 'author.given_name'"),
         ('post: "/v1/x" response_body: "nothing"', "has the `response_body` 'nothing'"),
         (
