@@ -79,7 +79,7 @@ INSTRUMENTS = (
         _GATEWAY,
         "calls",
         ("method",),
-        "Calls that the gateway took on; attaching to a known call does not count",
+        "Calls that the gateway accepted; attaching to a known call does not count",
     ),
     Instrument(
         "forebay_calls_ended_total",
@@ -241,7 +241,7 @@ INSTRUMENTS = (
         (),
         "1 if the ledger answered the last health check, else 0",
     ),
-    Instrument("forebay_broker_up", Kind.GAUGE, _GATEWAY, "", (), "Likewise, of the main broker"),
+    Instrument("forebay_broker_up", Kind.GAUGE, _GATEWAY, "", (), "The same for the main broker"),
     Instrument(
         "forebay_held_bytes",
         Kind.GAUGE,
@@ -264,7 +264,7 @@ INSTRUMENTS = (
         _GATEWAY,
         "seconds",
         (),
-        "How late the event loop runs what is due",
+        "How late the event loop runs callbacks that are due",
         DURATION_BUCKETS,
     ),
     Instrument(
@@ -316,7 +316,8 @@ INSTRUMENTS = (
         _GATEWAY,
         "calls",
         ("tenant", "reason"),
-        "Accepted calls of a tenant whose RPC ended here, as forebay_calls_ended_total; likewise",
+        "Accepted calls of a tenant whose RPC ended here, as forebay_calls_ended_total; "
+        "`other` as above",
     ),
     Instrument(
         "forebay_tenant_refused_total",
@@ -324,7 +325,7 @@ INSTRUMENTS = (
         _GATEWAY,
         "calls",
         ("tenant", "quota"),
-        "Calls that were refused since their tenant had used up a quota; likewise",
+        "Calls that were refused because their tenant had used up a quota; `other` as above",
     ),
 )
 BY_NAME = {one.name: one for one in INSTRUMENTS}

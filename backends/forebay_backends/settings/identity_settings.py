@@ -50,7 +50,7 @@ class TlsSettings(_Table):
         "none", description="whether callers must show a certificate"
     )
     refresh_s: Seconds = Field(
-        10.0, gt=0, description="how often the files are looked at for new certificates"
+        10.0, gt=0, description="how often the files are checked for new certificates"
     )
 
     @model_validator(mode="after")

@@ -14,9 +14,9 @@ from forebay.secret_texts import is_secret
 from forebay_backends.urls import broker_server, is_redis, redis_server
 
 CONTENT_OF_FILE = "content_of_file"
-"""The type of the problem with a file's content where its name is expected: it is not shown."""
+"""The type of error for a file's content in the place of its name; the value is not shown."""
 RPC = "rpc://"
-"""Celery's name of the result backend that answers by a queue on the broker."""
+"""Celery's name of the result backend that sends results through a queue on the broker."""
 
 
 def _broker_url(value: str) -> str:

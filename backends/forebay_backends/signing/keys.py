@@ -1,4 +1,4 @@
-"""The keys that sign messages, as a TOML file has them. Pure.
+"""The keys that sign messages, read from a TOML file. Pure.
 
     [keys]
     2026-11 = "32 random bytes in base64"
@@ -19,20 +19,20 @@ from dataclasses import dataclass, field
 LEAST_BYTES = 32
 """As many as the HMAC's hash has: fewer would be easier to guess, more add nothing."""
 SAME_KEYS = "give all gateways and workers the same signing keys: docs/hardening.md has the order"
-"""How to mend a mismatch."""
+"""How to fix a mismatch."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAKE_ONE = "make one by `openssl rand -base64 32`"
 
 
 @dataclass(frozen=True)
 class SigningKeys:
-    """Secrets by their ids; `signer` is the id of the one that signs."""
+    """Secrets by their ids; the first one signs."""
 
     secrets: dict[str, bytes] = field(repr=False)
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The first signs."""
+        """The ids in the order of the file: the first key signs."""
         return tuple(self.secrets)
 
 
@@ -42,10 +42,10 @@ def parse_keys(text: str) -> SigningKeys:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         # Its message may quote the line, with the key in it.
-        raise ValueError('it is no TOML; expected [keys], then ID = "BASE64" a line') from None
+        raise ValueError('it is not TOML; expected [keys], then ID = "BASE64" a line') from None
     keys = content.get("keys")
     if set(content) != {"keys"} or not isinstance(keys, dict) or not keys:
-        raise ValueError('expected the table [keys] alone, with at least one ID = "BASE64"')
+        raise ValueError('expected only the table [keys], with at least one ID = "BASE64"')
     return SigningKeys({name: _secret(name, value) for name, value in keys.items()})
 
 
@@ -65,7 +65,10 @@ def _secret(name: str, value: object) -> bytes:
 
 
 def mismatch(ours: Sequence[str], theirs: Sequence[str]) -> str | None:
-    """Why a worker whose keys have their ids can't work with a gateway whose keys have ours."""
+    """Why a worker with the key ids `theirs` can't work with a gateway with the key ids `ours`.
+
+    None if it can.
+    """
     if not theirs:
         return "has no signing keys" if ours else None
     if not ours:

@@ -1,4 +1,4 @@
-"""What a handler gets to know of its caller. Pure."""
+"""The part of a caller's identity that its handler gets. Pure."""
 
 from __future__ import annotations
 

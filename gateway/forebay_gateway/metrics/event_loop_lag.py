@@ -1,4 +1,4 @@
-"""How late the event loop runs what is due."""
+"""Measures how late the event loop runs callbacks that are due."""
 
 from __future__ import annotations
 

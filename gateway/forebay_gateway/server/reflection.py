@@ -1,10 +1,9 @@
 """Server reflection, v1 and v1alpha, for grpcurl and similar tools.
 
-Both protocols have the same messages under two package names, so one handler serves both.
-It answers from a descriptor pool that holds only the services of this gateway, and of them the
-methods that the caller may call. Unlike
-grpcio-reflection, it finds methods, fields and enum values by their full names, too (grpc
-issue 34743).
+Both protocols have the same messages under two package names, so one handler serves both. It
+answers from a descriptor pool that holds only the services of this gateway, with only those methods
+that the caller may call. Unlike grpcio-reflection, it finds methods, fields and enum values by
+their full names, too (grpc issue 34743).
 https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 """
 
@@ -91,7 +90,7 @@ class _Views:
 class _Files:
     """A pool of the files and their imports; of two files with one name, the first.
 
-    Of the served methods, it has those of `paths` alone.
+    Served methods that are not in `paths` are left out.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Operations on calls whose task messages a gateway holds back, so that tenants share the queue.
 
-Such a call is queued and has no message. Its gateway renews the hold; if it does not for a lease,
-another gateway takes the call over, and after two leases the reaper sends the message. A gateway
-that shuts down makes its holds a lease old.
+Such a call is queued and has no message. Its gateway renews the hold. If it has not done so for a
+lease, another gateway takes the call over; after two leases the reaper sends the message. A gateway
+that shuts down sets the age of its holds to a lease, so that others take over at once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def send_held(call: CallKey, push: Push, *, piggybacked: bool = False) -> Operat
 def renew_held(partition: str, calls: Sequence[tuple[str, CallKey]]) -> Operation[list[CallKey]]:
     """Renews the holds of calls of one partition; returns those that are not held any more.
 
-    `calls` are queues and calls.
+    `calls` are pairs of a queue and a call.
     """
     return _renewed(partition, calls, ago_ms=0)
 

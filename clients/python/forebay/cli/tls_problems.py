@@ -39,7 +39,7 @@ def shown_certificate(address: str) -> bytes | None:
 
 
 def _connected(address: str) -> socket.socket:
-    """Raises OSError; also for what is no HOST:PORT."""
+    """Raises OSError; also for anything other than HOST:PORT."""
     port = address.rpartition(":")[2]
     if not port.isdecimal():
         raise ConnectionError(f"{address}: no HOST:PORT")

@@ -1,4 +1,4 @@
-"""MatMul: its requests, and the product from its responses. Needs NumPy. Pure."""
+"""Makes the requests of MatMul, and a product from its responses. Needs NumPy. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ProductAssembly(Assembly[pb.MatMulResponse, Array]):
 def product_rpc(
     left: Array, right: Array, progress: OnProgress | None
 ) -> StreamingRpc[pb.MatMulResponse, Array]:
-    """Left @ right; raises as `product_requests`."""
+    """The RPC for `left @ right`; raises what `product_requests` raises."""
     return StreamingRpc(product_requests(left, right), ProductAssembly(), progress)
 
 

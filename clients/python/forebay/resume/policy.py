@@ -120,7 +120,7 @@ class ResumePolicy:
 
     @property
     def call_id(self) -> str | None:
-        """None if the call has no id, or one that is not text (gateways reject it)."""
+        """The call's id; None without one, or if it is not text (gateways reject that)."""
         return self._call_id if isinstance(self._call_id, str) else None
 
     @property

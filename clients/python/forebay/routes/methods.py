@@ -30,8 +30,7 @@ class Method:
 
     `name` is protobuf's full name, `path` the HTTP/2 path. `may_run_again` and `no_side_effects`
     follow from `idempotency_level`. `fingerprint` changes when the method's messages change.
-    `operation` is set if the method returns an operation; `response_class` is that of an operation
-    then.
+    `operation` is set if the method returns an operation; `response_class` is then `Operation`.
     """
 
     service: str
@@ -151,7 +150,7 @@ def all_methods(
 
 
 def is_routed(descriptor: MethodDescriptor, routes: RouteFile = NO_ROUTES) -> bool:
-    """Whether the method has a route, or has one in the file."""
+    """Whether the method has a route, by option or in the file."""
     return descriptor.full_name in routes.routes or _has_option(descriptor)
 
 

@@ -192,8 +192,8 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WhoAmI(self, request, context):
-        """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
-        permission.
+        """Shows which identity the gateway derives for the caller, and what the caller may do. Needs an
+        identity, but no permission.
 
         Without authentication, every caller is the same one without a name, and may call everything.
         """

@@ -158,8 +158,8 @@ class CallServiceStub:
     down.
     """
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_calls_pb2.WhoAmIRequest, _calls_pb2.WhoAmIResponse]
-    """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
-    permission.
+    """Shows which identity the gateway derives for the caller, and what the caller may do. Needs an
+    identity, but no permission.
 
     Without authentication, every caller is the same one without a name, and may call everything.
     """
@@ -246,8 +246,8 @@ class CallServiceAsyncStub(CallServiceStub):
     down.
     """
     WhoAmI: _aio.UnaryUnaryMultiCallable[_calls_pb2.WhoAmIRequest, _calls_pb2.WhoAmIResponse]  # type: ignore[assignment]
-    """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
-    permission.
+    """Shows which identity the gateway derives for the caller, and what the caller may do. Needs an
+    identity, but no permission.
 
     Without authentication, every caller is the same one without a name, and may call everything.
     """
@@ -385,8 +385,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _calls_pb2.WhoAmIRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_calls_pb2.WhoAmIResponse, _abc.Awaitable[_calls_pb2.WhoAmIResponse]]:
-        """Shows which identity the gateway derives for the caller, and what the caller may do. Needs no
-        permission.
+        """Shows which identity the gateway derives for the caller, and what the caller may do. Needs an
+        identity, but no permission.
 
         Without authentication, every caller is the same one without a name, and may call everything.
         """

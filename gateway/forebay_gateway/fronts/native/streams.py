@@ -130,7 +130,7 @@ class Streams:
         }
 
     def _answer(self, event: RequestReceived, headers: list[tuple[bytes, bytes]]) -> None:
-        """Ends a request that is no RPC."""
+        """Ends a request that is not an RPC."""
         try:
             self.h2.send_response(event.stream_id, headers, end_stream=True)
         except NGH2Error:

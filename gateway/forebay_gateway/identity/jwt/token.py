@@ -26,7 +26,7 @@ class UnverifiedToken:
 
 
 def read_token(token: str) -> UnverifiedToken:
-    """Raises Unauthenticated for what is no JWT, or has a header that no token needs."""
+    """Raises Unauthenticated for text that is not a JWT, or has a header that no token needs."""
     parts = token.split(".")
     if len(parts) != 3:
         raise Unauthenticated("the token is not a well-formed JWT")

@@ -25,7 +25,7 @@ class LongInteger(str):
 
 
 class Unreadable(ValueError):
-    """The text is not JSON of Celery's. The message gives the reason and quotes nothing."""
+    """The text is not JSON as Celery writes it. The message gives the reason and quotes nothing."""
 
 
 def read_json(text: str | bytes) -> Any:

@@ -24,7 +24,7 @@ def test_the_first_key_signs() -> None:
         ("[keys]\n", "expected the table"),
         ('keys = "a"\n', "expected the table"),
         (f'[keys]\na = "{SECRET}"\n[more]\n', "expected the table"),
-        (f'[keys]\na = "{SECRET}', "it is no TOML"),
+        (f'[keys]\na = "{SECRET}', "it is not TOML"),
         (f'[keys]\n"a b" = "{SECRET}"\n', "is not a valid key id"),
         (f'[keys]\n"" = "{SECRET}"\n', "is not a valid key id"),
         (f'[keys]\n{"a" * 65} = "{SECRET}"\n', "is not a valid key id"),
