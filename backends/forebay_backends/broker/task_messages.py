@@ -35,7 +35,7 @@ JSON = "application/json"
 _PRIORITY_STEPS = (0, 3, 6, 9)
 _SEPARATOR = "\x06\x16"
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-"""The third part of protocol 2's body, for a task that nothing follows."""
+"""The third part of protocol 2's body, for a task without callbacks, chain and chord."""
 
 
 class Message(Protocol):
@@ -82,7 +82,7 @@ class Message(Protocol):
 
 @dataclass(frozen=True)
 class TaskMessage:
-    """A message of ours; `priority` is 0 to 9, 9 the most urgent, None as of Celery's own callers.
+    """A message of Forebay's. `priority` is 0 to 9, 9 the most urgent; None: sent without one.
 
     `expires_ms`: from then on, by the ledger's clock, none of its calls begins; 0: no such time, or
     the ledger knows it.
@@ -103,7 +103,7 @@ class TaskMessage:
 
     @property
     def delivery_tag(self) -> str:
-        return str(uuid.uuid4())  # a message that is sent again is another one
+        return str(uuid.uuid4())  # kombu must not take a resent message for the first
 
     @property
     def headers(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which calls a caller reaches by the names of operations; the audit log gets what it must have."""
+"""Checks which calls a caller may reach by the names of operations, and writes the audit log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PERMISSIONS = {Event.READ: READ, Event.CANCEL: CANCEL, Event.DELETE: DELETE}
 
 
 class CallAccess:
-    """One per gateway. Whether a call exists is not asked."""
+    """One per gateway. It does not check whether a call exists."""
 
     def __init__(self, may: May, audit: AuditLog = NO_AUDIT) -> None:
         self._may = may
@@ -36,7 +36,7 @@ class CallAccess:
     ) -> str | None:
         """The tenant whose calls are to be listed; None: all tenants'. Raises as `call` does.
 
-        `field` is that of the request that has the name.
+        `field` is the field of the request that has the name.
         """
         owner = owner_of_collection(name, context.principal.tenant, field)
         self._check(context, Event.READ, method, owner)

@@ -236,8 +236,8 @@ def up(concurrency: int | None, pool: str | None, app: str, reload: bool, **flag
 def routes(target: Target, as_json: bool, **flags: Any) -> None:
     """Show the task, queue, policy, permission and workers of each method.
 
-    The gateway is asked. The settings and their ledger fill in the rest, or tell all of it if there
-    are options for settings.
+    Ask the gateway; the settings and their ledger fill in the rest. With options for settings,
+    everything comes from the settings.
     """
     from forebay_gateway.cli.display import show_routes
     from forebay_gateway.cli.doctor import find_workers
@@ -280,8 +280,8 @@ def doctor(
 ) -> None:
     """Check everything that a call needs; report each problem and how to fix it.
 
-    The gateway is asked for methods and workers. The settings and their ledger fill in the rest, or
-    tell all of it if there are options for settings.
+    The gateway is asked for methods and workers. The settings and their ledger fill in the rest.
+    With options for settings, everything comes from the settings.
     """
     from forebay_gateway.cli.display import show_findings
     from forebay_gateway.cli.doctor import examine

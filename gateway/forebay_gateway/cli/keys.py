@@ -106,7 +106,7 @@ def new(
     expires: timedelta | None,
     file: Path | None,
 ) -> None:
-    """Make a key, and print it: this once, since the file has only its hash."""
+    """Make a key, and print it. It can't be shown again: the file has only its hash."""
     path = file or _file_of_settings(roles)
     until = None if expires is None else datetime.now(UTC).replace(microsecond=0) + expires
     key, token = new_key(tenant, tuple(dict.fromkeys(roles)), subject, until)

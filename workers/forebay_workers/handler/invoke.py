@@ -41,10 +41,10 @@ def invoke(
 ) -> call_pb2.Outcome | None:
     """Runs the handler, passes each response to `emit`, and returns the call's outcome.
 
-    Returns None if the call ended before the handler did; `emit` and `requests` raise
-    `Stopped` then. Raises only other kinds of `Interrupted`, such as LedgerUnavailable, and
-    exceptions that end the process. No pool but prefork ends a call whose task raised another
-    BaseException, so `sys.exit()` and asyncio's CancelledError fail the call here.
+    Returns None if the call ended before the handler did; `emit` and `requests` raise `Stopped`
+    then. Raises only other kinds of `Interrupted`, such as LedgerUnavailable, and exceptions that
+    end the process. Only the prefork pool ends a task that raised another BaseException, so
+    `sys.exit()` and asyncio's CancelledError fail the call here.
 
     Context variables that the handler or an interceptor sets hold for this call only. One of them
     is OpenTelemetry's current span, the attempt's.

@@ -71,9 +71,11 @@ _SHOWN_AT_EACH_END = 24
 @click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is the most urgent.")
 @click.option("--wait", is_flag=True, help="Wait for the operation, and print its response.")
 @click.option(
-    "--in", "start_after", metavar="TIME", help="Start so much later, such as 10m or 1h30m."
+    "--in", "start_after", metavar="TIME", help="Start after this time, such as 10m or 1h30m."
 )
-@click.option("--at", "start_at", metavar="DATE", help="Start then, such as 2026-01-31T08:00:00Z.")
+@click.option(
+    "--at", "start_at", metavar="DATE", help="Start at this time, such as 2026-01-31T08:00:00Z."
+)
 @click.option(
     "--detach",
     is_flag=True,
@@ -81,7 +83,10 @@ _SHOWN_AT_EACH_END = 24
 )
 @click.option("--trace", is_flag=True, help="Trace the call, and print the trace's id.")
 @click.option(
-    "--verbose", "-v", is_flag=True, help="Print the call's id and times, also to no terminal."
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Print the call's id and times, even if not to a terminal.",
 )
 @click.option("--header", "-H", "headers", multiple=True, metavar="KEY:VALUE", help="Metadata.")
 @click.option(

@@ -38,7 +38,7 @@ class CancelOnCtrlC:
         return self._track(call).result()
 
     def initial_metadata(self, call: Any) -> dict[str, str]:
-        """That of an RPC; none if it failed before."""
+        """The initial metadata of an RPC; empty if the RPC failed before it came."""
         return dict(self._track(call).initial_metadata() or ())
 
     def responses(self, call: Any) -> Iterator[Any]:

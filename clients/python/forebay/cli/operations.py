@@ -47,8 +47,8 @@ def wait(
 ) -> None:
     """Wait until the call has ended, and print its outcome.
 
-    The start of an ID is enough if no other call's starts so. TENANT/ID is a call of another
-    tenant.
+    The start of an ID is enough if no other call's ID starts with it. TENANT/ID is a call of
+    another tenant.
 
     The exit code is 0 if it succeeded, 1 if it failed, and 124 if it has not ended in time.
     """
@@ -81,8 +81,8 @@ def wait(
 def cancel(target: Target, tenant: str | None, call_ids: tuple[str, ...], as_json: bool) -> None:
     """Cancel calls; calls that have ended are left unchanged.
 
-    The start of an ID is enough if no other call's starts so. TENANT/ID is a call of another
-    tenant.
+    The start of an ID is enough if no other call's ID starts with it. TENANT/ID is a call of
+    another tenant.
     """
     failed = False
     with gateway_at(target, Tenants(tenant)) as gateway:
@@ -124,8 +124,8 @@ def logs(
 ) -> None:
     """Print the call's items, one line of JSON each, without progress; see `forebay ps`.
 
-    The start of an ID is enough if no other call's starts so. TENANT/ID is a call of another
-    tenant.
+    The start of an ID is enough if no other call's ID starts with it. TENANT/ID is a call of
+    another tenant.
     """
     with gateway_at(target, Tenants(tenant)) as gateway:
         pools = gateway.pools(services)

@@ -114,7 +114,7 @@ def service_option(help_text: str) -> Callable[[F], F]:
         "services",
         multiple=True,
         metavar="MODULE|FILE",
-        help=f"{help_text} Default: what the gateway says, or the setting services.",
+        help=f"{help_text} Default: what the gateway serves, or the setting services.",
     )
 
 

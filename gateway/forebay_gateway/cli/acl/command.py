@@ -33,7 +33,7 @@ class _Users:
 
 
 @click.command()
-@click.option("--queue", "more", multiple=True, metavar="NAME", help="A queue besides the routes'.")
+@click.option("--queue", "more", multiple=True, metavar="NAME", help="A queue that no route names.")
 @click.option("--gateway-user", default="forebay-gateway", show_default=True, metavar="NAME")
 @click.option("--worker-user", default="forebay-worker", show_default=True, metavar="NAME")
 @click.option(

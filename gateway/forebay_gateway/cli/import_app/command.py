@@ -40,7 +40,7 @@ _SERVICE = re.compile(r"[a-zA-Z]\w*", re.ASCII)
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these tasks; repeatable.")
 @click.option("--queue", metavar="NAME", help="The queue of all tasks [each task's own].")
 @click.option(
-    "--application", metavar="NAME", help="Its name in the gateway's setting `applications`."
+    "--application", metavar="NAME", help="APP's name in the gateway's setting `applications`."
 )
 def import_(
     app: str,

@@ -58,7 +58,7 @@ class ConnectUnary:
 
 
 class BodyRequest:
-    """The request that is the body; implements `Requests`."""
+    """The request in the HTTP body; implements `Requests`."""
 
     def __init__(self, exchange: Exchange, method: WebMethod, codec: Codec, limit: int) -> None:
         self._exchange = exchange
@@ -118,7 +118,7 @@ class QueryRequest:
 
 
 class UnaryResponse:
-    """One response, or an error in JSON with a status of HTTP; implements `Responses`."""
+    """One response, or an error in JSON with an HTTP status; implements `Responses`."""
 
     def __init__(self, exchange: Exchange, method: WebMethod, codec: Codec) -> None:
         self._exchange = exchange

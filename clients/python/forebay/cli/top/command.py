@@ -75,7 +75,7 @@ def top(
     once: bool,
     as_json: bool,
 ) -> None:
-    """Watch queues, workers, rates, latencies and calls in the terminal; q quits, ? helps.
+    """Watch queues, workers, rates, latencies and calls in the terminal; q quits, ? shows help.
 
     Calls are those that have not ended: the newest, and those that workers have run for longest.
     Rates and latencies are of this gateway and of the last 15 s. If the output is not a terminal,
