@@ -42,7 +42,7 @@ _TRANSPORT_OPTIONS = {
 
 
 class AmqpChannels:
-    """Runs functions that need a channel, each within `SEND_TIMEOUT_S`. `close` it."""
+    """Runs functions that need a channel, each within `SEND_TIMEOUT_S`. Call `close` at the end."""
 
     def __init__(self, server: AmqpServer, called: str = "broker") -> None:
         self._server = server
@@ -151,7 +151,7 @@ class AmqpChannels:
 
 
 def open_channel(channel: Any) -> None:
-    """Opens and closes a channel, for which the broker must answer."""
+    """Opens and closes a channel, which fails if the broker does not answer."""
     channel.connection.channel().close()
 
 

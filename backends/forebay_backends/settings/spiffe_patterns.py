@@ -35,7 +35,7 @@ class SpiffePattern:
 
     @classmethod
     def read(cls, text: str) -> SpiffePattern:
-        """Raises ValueError if no SPIFFE ID could be like that, or a placeholder is missing."""
+        """Parses a pattern; raises ValueError if no SPIFFE ID fits it, or it lacks a placeholder."""
         if not text.startswith(SCHEME):
             raise ValueError(f"expected {SCHEME}…, {_EXAMPLE}")
         domain, *segments = text.removeprefix(SCHEME).split("/")

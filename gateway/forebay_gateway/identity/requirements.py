@@ -26,7 +26,7 @@ MayCall = Callable[[Principal, str], bool]
 
 
 def everything(principal: Principal, path: str) -> bool:
-    """What callers may call where authentication is off."""
+    """The `MayCall` of a gateway without authentication: every caller may call every method."""
     return True
 
 
@@ -82,8 +82,9 @@ class Requirements:
         }
 
     def of(self, path: str) -> Requirement:
-        """That of a path; an empty one stands for all that are not served."""
+        """The requirement of a path; the empty path stands for all methods that are not served."""
         if not path:
             return ANY_IDENTITY
-        # A service that nobody has listed here is closed, not open.
+        # A method that is missing in the table needs a permission of its own: it is closed, not
+        # open.
         return self._by_path.get(path) or Requirement(path.strip("/").replace("/", "."))

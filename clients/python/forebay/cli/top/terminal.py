@@ -75,7 +75,7 @@ def _sequence_length(text: str) -> int:
 
 
 class Terminal:
-    """A context manager: within it, keys arrive at once and a screen is shown, not the shell's."""
+    """A context manager: within it, keys arrive without Enter, on the alternate screen."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
