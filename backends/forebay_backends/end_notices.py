@@ -32,7 +32,7 @@ _MOST_S = TAKEN_FOR_S / 5
 take it."""
 _SENDS_AT_ONCE = 8
 _WARNING_INTERVAL_S = 60.0
-"""Of one queue."""
+"""A queue has at most one warning in this time."""
 
 _log = logging.getLogger(__name__)
 

@@ -67,7 +67,7 @@ class CallKey:
 
     @property
     def partition_number(self) -> int:
-        """From 0 to `PARTITIONS` - 1."""
+        """The number of the partition, from 0 to `PARTITIONS` - 1."""
         return partition_of(str(self))
 
     @property
@@ -216,7 +216,7 @@ KEYS = (
         "zset",
         "all",
         "",
-        "The calls of a tenant, likewise; none for calls without an owner",
+        "The calls of a tenant, by `created_at`; none for calls without an owner",
     ),
     KeyPattern(
         "forebay:{N}:due", "zset", "all", "", "Active calls, by when the sweep must review them"

@@ -71,7 +71,7 @@ async def listen_to_pattern(
     *,
     called: str,
 ) -> None:
-    """As `listen`, to all channels that match; `on_message` is given the channel's name.
+    """Like `listen`, for all channels that match; `on_message` is given the channel's name.
 
     Pattern and names include the server's key prefix, which Celery writes in its own form. Log
     messages call the Redis `called`.

@@ -23,7 +23,7 @@ SIZE_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 
 class Kind(StrEnum):
-    """As in Prometheus."""
+    """The kinds of metrics in Prometheus."""
 
     COUNTER = "counter"
     GAUGE = "gauge"

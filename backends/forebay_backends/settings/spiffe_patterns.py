@@ -35,7 +35,7 @@ class SpiffePattern:
 
     @classmethod
     def read(cls, text: str) -> SpiffePattern:
-        """Parses a pattern; raises ValueError if no SPIFFE ID fits it, or it lacks a placeholder."""
+        """Parses a pattern; raises ValueError if no ID fits it, or a placeholder is missing."""
         if not text.startswith(SCHEME):
             raise ValueError(f"expected {SCHEME}…, {_EXAMPLE}")
         domain, *segments = text.removeprefix(SCHEME).split("/")

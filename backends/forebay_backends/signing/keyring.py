@@ -24,7 +24,7 @@ from forebay_backends.signing.keys import SigningKeys, parse_keys
 REFUSALS = ("altered", "replayed", "unknown key", "unsigned")
 """Why a message is refused."""
 REFRESH_S = 10.0
-"""How often the file of the keys is looked at."""
+"""How often the file of the keys is checked for changes."""
 _LOG_INTERVAL_S = 1.0
 _SEAL = 0x07
 _MAC_BYTES = 32

@@ -43,7 +43,7 @@ class AmqpOptions:
 
     @property
     def options(self) -> dict[str, str]:
-        """As `parse` takes them."""
+        """The options in the form that `parse` takes."""
         values = (self.heartbeat_s, self.connect_timeout_s, self.login_method)
         pairs = zip(OPTIONS, values, strict=True)
         return {name: f"{value}" for name, value in pairs if value is not None}

@@ -43,7 +43,7 @@ def connect(
     credentials: grpc.ChannelCredentials | None = None,
     token: AsyncToken | None = None,
 ) -> AsyncClient:
-    """As `forebay.connect`. Call it in the event loop that will use the client."""
+    """Like `forebay.connect`. Call it in the event loop that will use the client."""
     return AsyncClient(channel(target, resume=resume, credentials=credentials, token=token))
 
 
@@ -57,7 +57,7 @@ def channel(
     pool: DescriptorPool | None = None,
     routes: str | Path | None = None,
 ) -> grpc.aio.Channel:
-    """As `forebay.channel`. Call it in the event loop that will use the channel.
+    """Like `forebay.channel`. Call it in the event loop that will use the channel.
 
     The function `token` may be async; it has as long as the RPC.
     """
@@ -73,7 +73,7 @@ def channel(
 
 
 class AsyncClient:
-    """As `forebay.Client`, for one event loop; cancelling a task that awaits a call cancels it."""
+    """Like `forebay.Client`, for one event loop; cancelling a waiting task cancels its call."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         resuming = isinstance(channel, ResumingChannel)
@@ -83,7 +83,7 @@ class AsyncClient:
     async def add(
         self, x: float, y: float, *, timeout: float | None = None, call_id: str | None = None
     ) -> float:
-        """As `Client.add`."""
+        """Like `Client.add`."""
         with mapped_rpc_errors():
             response = await self.stub.Add(
                 pb.AddRequest(x=x, y=y), timeout=timeout, metadata=call_metadata(call_id)
@@ -98,7 +98,7 @@ class AsyncClient:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> int:
-        """As `Client.factorial`."""
+        """Like `Client.factorial`."""
         return await _result(self.stub.Factorial, factorial_rpc(n, progress), timeout, call_id)
 
     async def factorial_digits(
@@ -109,7 +109,7 @@ class AsyncClient:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> AsyncIterator[str]:
-        """As `Client.factorial_digits`."""
+        """Like `Client.factorial_digits`."""
         request = factorial_request(n, pb.INTEGER_ENCODING_DECIMAL)
         call = self.stub.Factorial(request, timeout=timeout, metadata=call_metadata(call_id))
         with cancelled_on_exit(call):
@@ -126,7 +126,7 @@ class AsyncClient:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> Array:
-        """As `Client.matmul`."""
+        """Like `Client.matmul`."""
         from forebay.compute.products import product_rpc
 
         return await _result(self.stub.MatMul, product_rpc(a, b, progress), timeout, call_id)
@@ -142,7 +142,7 @@ class AsyncClient:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> Array:
-        """As `Client.random_matmul`."""
+        """Like `Client.random_matmul`."""
         from forebay.compute.products import random_product_rpc
 
         rpc = random_product_rpc(m, n, seed, dtype, progress)

@@ -94,7 +94,7 @@ def aio_dial(
     token: AsyncToken | None,
     options: Sequence[tuple[str, Any]],
 ) -> grpc.aio.Channel:
-    """As `dial`, for `grpc.aio`."""
+    """Like `dial`, for `grpc.aio`."""
     options = _options(credentials, token, options)
     interceptors = None if token is None else token_interceptors(token)
     if credentials is None:
@@ -107,6 +107,6 @@ def _options(
     token: AsyncToken | None,
     given: Sequence[tuple[str, Any]],
 ) -> Sequence[tuple[str, Any]]:
-    """Of two options with one name, gRPC takes the first."""
+    """The channel options: if a name occurs twice, gRPC uses the first."""
     private = NO_PROXY if credentials is None and token is not None else ()
     return (*private, *given, *CHANNEL_OPTIONS)

@@ -32,7 +32,7 @@ class Cancellable(Protocol):
 
 @contextmanager
 def cancelled_on_exit(call: Cancellable) -> Iterator[None]:
-    """As `mapped_rpc_errors`; cancels the call if the block is left before the call has ended."""
+    """Like `mapped_rpc_errors`; cancels the call if the block is left before the call has ended."""
     try:
         with mapped_rpc_errors():
             yield

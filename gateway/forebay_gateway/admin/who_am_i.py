@@ -1,4 +1,4 @@
-"""`forebay.v1.CallService/WhoAmI`: whom the gateway takes the caller for."""
+"""`forebay.v1.CallService/WhoAmI`: the caller's identity at the gateway."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class DrainRate:
 
     def __init__(self) -> None:
         self._reported: dict[str, tuple[int, float]] = {}
-        """By worker: the calls that it had begun, and when that number last changed."""
+        """For each worker, the number of calls that it had begun, and when that last changed."""
         self._window = RateWindow(
             30.0, shortest_s=10.0, longest_s=600.0, fewest_events=5, enough_events=20
         )

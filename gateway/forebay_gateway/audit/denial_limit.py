@@ -13,8 +13,9 @@ OTHERS = ""
 
 
 class DenialLimit:
-    """Of one window of time, the first denials of each peer pass, and a number of all; others are
-    counted. One peer's flood leaves room for the entries of others.
+    """Limits the entries of denials in a window of time: for each peer, and in all.
+
+    The others are only counted. So one peer's flood leaves room for the entries of others.
     """
 
     def __init__(self) -> None:

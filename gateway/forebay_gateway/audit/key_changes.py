@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 Keys = Mapping[str, object]
-"""By id. Keys are compared, and never shown."""
+"""Keys by their ids. The keys are compared, and never shown."""
 
 _MOST_NAMED = 10
 
@@ -44,7 +44,7 @@ class KeyWatch:
                     yield source, change
 
     def new_problems(self, problems: list[str]) -> list[str]:
-        """Those that were not there the last time: new keys that could not be used."""
+        """The problems that were not there the last time: new keys that could not be used."""
         new = [problem for problem in problems if problem not in self._problems]
         self._problems = set(problems)
         return new

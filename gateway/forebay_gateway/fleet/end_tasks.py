@@ -56,7 +56,7 @@ def end_tasks(methods: Iterable[Method]) -> list[EndTask]:
 
 
 def without_worker(tasks: Sequence[EndTask], workers: Sequence[_Worker]) -> list[EndTask]:
-    """Those of the tasks that none of the workers has, in the queue that their messages go to."""
+    """The tasks that no worker of their queue has registered."""
     return [
         one
         for one in tasks

@@ -42,4 +42,4 @@ class _NoFront:
 
 
 NO_FRONT: Front = _NoFront()
-"""Of a gateway that another application serves."""
+"""The front of a gateway whose handlers another application serves."""

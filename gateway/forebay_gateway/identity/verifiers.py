@@ -58,7 +58,7 @@ class Verifiers:
 
     @property
     def keys_in_force(self) -> dict[str, Mapping[str, object]]:
-        """By file or issuer, then by the key's id."""
+        """The keys by file or issuer, then by the key's id."""
         return {name: keys for one in self._all for name, keys in one.keys_in_force.items()}
 
     @property

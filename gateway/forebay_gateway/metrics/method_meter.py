@@ -63,7 +63,7 @@ class MethodMeter:
         self._lasting_bytes += size
 
     def transient(self, size: int) -> None:
-        """Likewise, one that the ledger does not keep."""
+        """Counts an item that the ledger does not keep."""
         self._transient += 1
         self._transient_bytes += size
 

@@ -59,7 +59,7 @@ class _File:
 
 @cache
 def _contents() -> Mapping[str, _File]:
-    """By their paths below the page."""
+    """The files by their paths below the page."""
     static = files(__package__).joinpath("static")
     found = {f"static/{name}": _file(one) for name, one in _below(static, "")}
     return {"": found.pop("static/index.html"), **found}

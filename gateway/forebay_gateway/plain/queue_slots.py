@@ -9,7 +9,7 @@ from forebay.routes import Method
 from forebay_gateway.plain.inspection import PlainWorkers
 
 _SLOTS_IF_UNKNOWN = 16
-"""Of a queue whose workers do not answer inspections."""
+"""The slots of a queue whose workers do not answer `inspect`."""
 _KNOWN_FOR_S = 1.0
 
 

@@ -27,7 +27,7 @@ class ExternalScaler:
         self._queues = queues
         self._limits = limits
         self._worker_slots: dict[tuple[str, str], float] = {}
-        """By application and queue, of the workers that were last seen."""
+        """Slots of the workers that were last seen, by application and queue."""
 
     def own_methods(self) -> dict[str, OwnMethod]:
         """The methods of the service, by their paths."""

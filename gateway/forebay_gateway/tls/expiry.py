@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from cryptography.x509 import Certificate
 
 _LEFT_AT_LEAST = 0.1
-"""Of a certificate's time; whoever renews certificates has done so before."""
+"""A share of a certificate's lifetime; it should have been renewed before so little is left."""
 
-RENEW = "renew it; the gateway takes it in without a restart"
+RENEW = "renew it; the gateway loads it without a restart"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Codec:
         return data
 
     async def request(self, method: WebMethod, data: bytes) -> bytes:
-        """As `request_now`; large ones in a thread."""
+        """Like `request_now`; large ones in a thread."""
         return data
 
     async def response(self, method: WebMethod, message: bytes) -> bytes:

@@ -33,7 +33,7 @@ def is_worth_it(message: bytes) -> bool:
 
 
 async def compressed(message: bytes) -> bytes:
-    """By gzip."""
+    """The message, compressed by gzip."""
     return await worked(len(message), _compress, message)
 
 

@@ -18,7 +18,7 @@ from forebay_gateway.fronts.native.peers import auth_context_of
 from forebay_gateway.web.exchange import AUTH_CONTEXT, ON_LEFT, Exchange, Receive, Scope, Send
 
 _ENTRY_BYTES = 4
-"""Of a header, besides name and value."""
+"""The bytes that a header has in addition to its name and value."""
 _CORKED_BYTES = 16 << 10
 _TOO_LARGE_HEAD = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -31,7 +31,7 @@ _log.setLevel(logging.ERROR)  # what strangers send is no news
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Of the connections of one process; times in seconds."""
+    """The limits of the connections of one process; times in seconds."""
 
     max_connections: int
     request_s: float

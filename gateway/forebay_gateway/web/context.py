@@ -44,10 +44,10 @@ class Requests(Protocol):
     """The request messages of an RPC, as bytes of protobuf."""
 
     async def read(self) -> object:
-        """As `Context.read`; raises ForebayError for bytes that are not a message."""
+        """Like `Context.read`; raises ForebayError for bytes that are not a message."""
 
     def read_now(self) -> bytes | None:
-        """As `Context.read_now`."""
+        """Like `Context.read_now`."""
 
 
 class Responses(Protocol):

@@ -63,13 +63,13 @@ class Exchange:
 
     @property
     def method(self) -> str:
-        """Of HTTP: `POST`, `GET`."""
+        """The HTTP method, such as `POST`."""
         method: str = self.scope["method"]
         return method
 
     @cached_property
     def headers(self) -> Mapping[bytes, bytes]:
-        """By their names in lower case; of several with one name, the last."""
+        """The headers by their names in lower case; the last value of each name."""
         return dict(self.scope["headers"])
 
     @cached_property
@@ -89,7 +89,7 @@ class Exchange:
         return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}"
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """As `Context.auth_context`."""
+        """Like `Context.auth_context`."""
         found: Mapping[str, Iterable[bytes]] = (self.scope.get("extensions") or {}).get(
             AUTH_CONTEXT, {}
         )

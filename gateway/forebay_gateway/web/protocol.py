@@ -10,13 +10,13 @@ from forebay_gateway.web.methods import WebMethod
 
 
 class Protocol(typing.Protocol):
-    """A way to call a method by one request of HTTP."""
+    """A way to call a method by one HTTP request."""
 
     content_types: tuple[str, ...]
-    """Of requests, for the answer to those that no protocol takes."""
+    """The content types of its requests, to list where no protocol accepts a request."""
 
     def takes(self, exchange: Exchange, method: WebMethod) -> bool:
-        """Whether the request is of this protocol; looks at its head alone."""
+        """Whether the request is of this protocol; looks only at its head."""
 
     async def serve(self, exchange: Exchange, method: WebMethod, limits: FrontLimits) -> None:
         """Serves the request, by `serve_rpc`."""

@@ -17,7 +17,7 @@ _BODY_AT = {
     _celery.INVALID_TASK_ERROR: 1,
     _celery.MESSAGE_DECODE_ERROR: 4,
 }
-"""By Celery's format strings, which of the arguments has the body."""
+"""For each of Celery's format strings, the index of the argument that has the body."""
 
 
 class HiddenBodies(logging.Filter):

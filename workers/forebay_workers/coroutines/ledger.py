@@ -58,7 +58,7 @@ class LoopLedger:
         return bool(await self._command(lambda redis: redis.set(key, b"", px=for_ms, nx=True)))
 
     async def publish(self, channel: str, frame: bytes) -> int:
-        """As `Ledger.publish`; raises BackendUnavailable."""
+        """Like `Ledger.publish`; raises BackendUnavailable."""
         return await self._ledger.publish(channel, frame)
 
     async def now_ms(self) -> float:

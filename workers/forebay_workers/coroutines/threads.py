@@ -32,7 +32,7 @@ class ThreadsRequests:
         return request
 
     def next(self) -> Any:
-        """As `next(requests)`, which `grpc.server` offers too."""
+        """Like `next(requests)`, which `grpc.server` offers too."""
         return self.__next__()
 
     async def _reading(self) -> Any:

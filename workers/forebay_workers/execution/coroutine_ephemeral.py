@@ -54,7 +54,7 @@ async def run_batch(
 
 
 async def _is_first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
-    """As `first_run` of ephemeral.py."""
+    """Like `first_run` of ephemeral.py."""
     ledger = runtime.loop.ledger
     keyring = ledger.seals.keyring
     if not keyring.is_on:

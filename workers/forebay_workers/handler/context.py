@@ -36,7 +36,7 @@ TENANT, SUBJECT, ROLES, ISSUER = "tenant", "subject", "roles", "issuer"
 """Keys of `auth_context`."""
 
 _NO_DEADLINE_S = float(2**63 - 1)
-"""As grpc.server has it, so that `min(context.time_remaining(), 10)` works without a deadline."""
+"""The value in `grpc.server`: `min(context.time_remaining(), 10)` works without a deadline."""
 
 _log = logging.getLogger(__name__)
 

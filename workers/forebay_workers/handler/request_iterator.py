@@ -42,5 +42,5 @@ class RequestIterator:
                 raise
 
     def next(self) -> Message:
-        """As `next(requests)`, which `grpc.server` offers too."""
+        """Like `next(requests)`, which `grpc.server` offers too."""
         return self.__next__()

@@ -44,7 +44,7 @@ class Reports:
         threading.Thread(target=self._receive, args=(observe,), name=name, daemon=True).start()
 
     def in_child(self) -> None:
-        """To be called in a child after the fork."""
+        """Call this in a pool child after the fork."""
         self._main.close()  # so that reports fail when the main process has ended
         self._reset()
 

@@ -82,7 +82,7 @@ class WorkerMetrics:
             self._reports.task_ended()
 
     def in_child(self) -> None:
-        """To be called in a child after the fork."""
+        """Call this in a pool child after the fork."""
         self._is_child = True
         self._reports.in_child()
         self._server.close_in_child()

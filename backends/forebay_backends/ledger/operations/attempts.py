@@ -102,7 +102,7 @@ def emit_transient(call: CallKey, attempt: int, item: bytes) -> Operation[Refuse
 
 
 def report_metadata(call: CallKey, attempt: int, metadata: bytes) -> Operation[Refused | None]:
-    """As `emit_transient`, for metadata of an operation: the record keeps it after the end."""
+    """Like `emit_transient`, for metadata of an operation: the record keeps it after the end."""
     return _keep_latest(call, attempt, "operation_metadata", "transient", metadata)
 
 

@@ -42,7 +42,7 @@ class Start:
 
     @property
     def word(self) -> str:
-        """As the script gets it."""
+        """The word that the script gets."""
         return f"{'+' if self.is_relative else ''}{milliseconds(self.seconds)}"
 
 
@@ -222,7 +222,7 @@ def cancel(call: CallKey) -> Operation[Refused | None]:
 
 
 def attach(call: CallKey, channel: str) -> Operation[CallSnapshot | Refused]:
-    """As `watch`, for another caller than the first: from then on `discard` is refused."""
+    """Like `watch`, for another caller than the first: from then on `discard` is refused."""
     return about(call, "calls/watch", _snapshot, channel, LEASE_MS, 1)
 
 

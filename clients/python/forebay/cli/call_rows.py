@@ -107,7 +107,7 @@ def queue_json(queue: calls_pb2.Queue) -> dict[str, Any]:
 
 
 def id_of(operation: operations_pb2.Operation) -> str:
-    """As it is shown: with its tenant, if that is another than the caller's."""
+    """The id to show: with its tenant, if that is another than the caller's."""
     return shown_id(operation.name)
 
 
@@ -161,8 +161,8 @@ def _note(
     metadata: calls_pb2.CallMetadata,
     pools: Sequence[DescriptorPool],
 ) -> str:
-    """Of a failed call its error, of a delayed one when it starts, of a queued one its queue, of a
-    running one its progress.
+    """The note: a failed call's error, a delayed one's start, a queued one's queue, a running
+    one's progress.
     """
     error = error_of(operation)
     if error is not None:

@@ -71,7 +71,7 @@ class Gateway:
         return found
 
     def newest_operations(self, filter_text: str, limit: int) -> Sequence[operations_pb2.Operation]:
-        """As `operations`, of one page: those that the gateway finds with bounded work."""
+        """Like `operations`, of one page: those that the gateway finds with bounded work."""
         request = operations_pb2.ListOperationsRequest(
             name=self._collection, filter=filter_text, page_size=limit
         )

@@ -1,4 +1,4 @@
-"""`forebay whoami`: whom the gateway takes this caller for, and what the caller may do."""
+"""`forebay whoami`: the caller's identity at the gateway, and what the caller may do."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class _Details(
     ),
     grpc.ClientCallDetails,
 ):
-    """As gRPC's own, which has no public constructor."""
+    """A copy of gRPC's own class, which has no public constructor."""
 
 
 def with_token(details: CallDetails, token: object, took_s: float) -> _Details:

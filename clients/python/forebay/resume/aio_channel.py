@@ -27,7 +27,7 @@ _BEST_FIRST = (
 
 
 class ResumingChannel(grpc.aio.Channel):
-    """As `forebay.resume.channel.ResumingChannel`, for one event loop."""
+    """Like `forebay.resume.channel.ResumingChannel`, for one event loop."""
 
     def __init__(
         self,

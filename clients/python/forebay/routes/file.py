@@ -88,7 +88,7 @@ def read_route_file(path: str | Path | None) -> RouteFile:
 
 
 def usable_routes(path: str | Path | None) -> RouteFile:
-    """As `read_route_file`; raises RouteError with all problems of the file."""
+    """Like `read_route_file`; raises RouteError with all problems of the file."""
     routes = read_route_file(path)
     problems = routes.all_problems()
     if problems:

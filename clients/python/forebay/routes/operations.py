@@ -43,7 +43,7 @@ class OperationTypes:
 
     @property
     def messages(self) -> tuple[Descriptor, Descriptor]:
-        """Of the response and of the metadata."""
+        """The messages of the response and of the metadata."""
         return (
             cast(Descriptor, self.response_class.DESCRIPTOR),
             cast(Descriptor, self.metadata_class.DESCRIPTOR),

@@ -1,4 +1,4 @@
-"""From Python's types to protobuf's, as plain tasks take and return them. Pure."""
+"""Maps the Python types that plain tasks take and return to protobuf's. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From tasks to methods with routes. Pure."""
+"""Makes methods with routes from tasks. Pure."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ _CONNECTION_WINDOW_BYTES = 64 << 20
 _MAX_FRAME_BYTES = 64 << 10
 """ngh2 reports a DATA frame when it is whole."""
 _MAX_RESETS, _RESETS_PER_S = 10_000, 1_000
-"""Of streams, by the caller. A caller whose RPCs reach their deadlines resets each of them."""
+"""Limits of streams that a caller resets: a caller resets each RPC that reaches its deadline."""
 
 _CONFIGURATION = Configuration(
     auto_window_update=False,

@@ -16,7 +16,7 @@ _LARGE_WINDOW_BYTES = 1 << 20
 each 64 KiB."""
 
 _NO_MESSAGES = MessageReader(b"", 0)
-"""Of all RPCs that are over: they take none."""
+"""The reader of RPCs that are over: it takes no messages."""
 
 
 class FlowControl(Protocol):

@@ -92,7 +92,7 @@ class NativeRpc:
         self.is_over = False
         self.code: grpc.StatusCode | None = None
         self.room: asyncio.Future[None] | None = None
-        """Of a write that waits for the caller to read."""
+        """Done when a write that waits for the caller to read may go on."""
         self._stall = (0, 0)
         self._connection = connection
         self._handler = handler

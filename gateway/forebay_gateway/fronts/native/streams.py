@@ -30,7 +30,7 @@ from forebay_gateway.fronts.native.rpc import NativeRpc
 from forebay_gateway.rpc.context import FindHandler
 
 MAX_QUEUED_BYTES = 256 << 20
-"""Of responses that the callers of one connection do not read; over it, the connection ends."""
+"""Unread responses of a connection; over this limit, the connection ends."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Output(Protocol):
         """Sends what there is, unless the caller is too slow."""
 
     def flush_soon(self, *, forgive: bool = False) -> None:
-        """As `Link` has it."""
+        """See `Link`."""
 
 
 class Streams:
@@ -152,7 +152,7 @@ class Streams:
         try:
             self.h2.set_local_window_size(size, stream_id=stream_id)
         except NGH2Error:
-            return  # likewise
+            return  # the stream is closed
         self.flush_soon()
 
     async def wait_for_room(self, rpc: NativeRpc, size: int) -> None:

@@ -56,7 +56,7 @@ class FileKeys:
         return self.files.problem or lacks_keys(self._issuer, self.keys)
 
     async def look_again(self) -> None:
-        """Does nothing: the file is looked at often."""
+        """Does nothing: the file is checked for changes often."""
 
     async def run(self) -> None:
         taken_in(self._issuer, NO_KEYS, self.keys)

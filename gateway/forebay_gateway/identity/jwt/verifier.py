@@ -67,7 +67,7 @@ class JwtVerifier:
 
     @property
     def keys_in_force(self) -> dict[str, Mapping[str, object]]:
-        """By issuer, then by id; a key without an id is under the empty one."""
+        """The keys by issuer, then by id; a key without an id has the empty one."""
         return {
             name: {key.key_id or "": key for key in issuer.store.keys.keys}
             for name, issuer in self._issuers.items()
@@ -75,7 +75,7 @@ class JwtVerifier:
 
     @property
     def ages_s(self) -> dict[str, float]:
-        """By issuer: how long ago it last confirmed its keys."""
+        """How long ago each issuer last confirmed its keys."""
         return {name: issuer.store.age_s for name, issuer in self._issuers.items()}
 
 

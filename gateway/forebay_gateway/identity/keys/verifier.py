@@ -50,7 +50,7 @@ class KeysFile:
 
     @property
     def keys_in_force(self) -> Mapping[str, object]:
-        """By id; another object whenever the file was read."""
+        """The keys by id; a new object each time the file has been read."""
         return self._keys
 
     async def watch(self) -> None:
@@ -117,7 +117,7 @@ class ApiKeyVerifier:
 
     @property
     def keys_in_force(self) -> dict[str, Mapping[str, object]]:
-        """By file, then by id."""
+        """The keys by file, then by id."""
         return {str(file.path): file.keys_in_force for file in self._files}
 
     @property

@@ -1,4 +1,4 @@
-"""From a request message to the arguments of a Celery task. Pure.
+"""Maps a request message to the arguments of a Celery task. Pure.
 
 A field becomes the Python value that a Python caller of the task would pass: bytes stay bytes, a
 Timestamp becomes an aware datetime. An unset field that has presence (optional, a message, in

@@ -1,4 +1,4 @@
-"""From the result of a Celery task to response messages. Pure.
+"""Maps the result of a Celery task to response messages. Pure.
 
 For example, the number 5 fills a message whose only field is a number, and a list of lists fills a
 repeated message with one repeated number: at every level, a value that has no keys named as the

@@ -1,4 +1,4 @@
-"""From a JSON value to a scalar field. Pure."""
+"""Maps a JSON value to a scalar field. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From strings to the Python types of `forebay.v1.PlainType`. Pure."""
+"""Maps strings to the Python types of `forebay.v1.PlainType`. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From JSON values to protobuf's well-known types that have a mapping of their own. Pure.
+"""Maps JSON values to protobuf's well-known types that have a mapping of their own. Pure.
 
 Wrappers (`Int64Value` and so on) and FieldMask need no rule of their own: they have one field.
 """

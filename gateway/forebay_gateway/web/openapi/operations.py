@@ -17,7 +17,7 @@ from forebay_gateway.web.rest.bindings import Binding
 from forebay_gateway.web.rest.field_paths import is_text, resolve
 
 _MAX_NESTING = 4
-"""Of query parameters; deeper fields can be given, but are not listed."""
+"""How deep query parameters are listed; deeper fields can be given, but are not listed."""
 _ONE_REQUEST = "The method takes a stream of requests by gRPC; here, the request is its only one."
 
 

@@ -19,7 +19,7 @@ from forebay_gateway.web.rest.path_template import PathTemplate, TemplateError, 
 
 ANY_METHOD = "*"
 MAX_BINDINGS = 100
-"""Of one method."""
+"""The largest number of bindings of one method."""
 
 _TOKEN = re.compile(r"[A-Z][A-Z0-9_-]*", re.ASCII)
 _RESERVED = frozenset({"CONNECT", "OPTIONS", "TRACE"})

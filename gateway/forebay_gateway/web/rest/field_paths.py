@@ -70,5 +70,5 @@ def is_bool(field: FieldDescriptor) -> bool:
 
 
 def _by_json_name(message: Descriptor, name: str) -> FieldDescriptor | None:
-    """By a `json_name` that is set in the `.proto`."""
+    """Finds a field by a `json_name` that is set in the `.proto`."""
     return next((field for field in message.fields if field.json_name == name), None)

@@ -27,9 +27,9 @@ class _Node(Generic[T]):
     literals: dict[str, _Node[T]] = field(default_factory=dict)
     one: _Node[T] | None = None
     at_end: dict[str, T] = field(default_factory=dict)
-    """By verb: the templates that end here."""
+    """The templates that end here, by their verb."""
     with_rest: dict[str, T] = field(default_factory=dict)
-    """By verb: the templates that end here with `**`."""
+    """The templates that end here with `**`, by their verb."""
 
 
 class PathIndex(Generic[T]):

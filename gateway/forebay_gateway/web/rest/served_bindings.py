@@ -13,12 +13,12 @@ OPENAPI_PATH = "/openapi.json"
 
 
 def routed_bindings(methods: Iterable[Method]) -> list[Binding]:
-    """Those of routed methods, which have no problems."""
+    """The bindings of routed methods, which were checked at startup."""
     return [binding for method in methods for binding in _read(method).bindings]
 
 
 def own_bindings(rpcs: Iterable[MethodDescriptor]) -> list[Binding]:
-    """Those of the gateway's own services: what they bind to GET has no side effects."""
+    """The bindings of the gateway's own services: what they bind to GET has no side effects."""
     return [binding for rpc in rpcs for binding in read_bindings(rpc, may_get=True).bindings]
 
 
