@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 _VALID_S = 600.0
-"""After longer, the clock may have been slewed by seconds."""
+"""An older reading is not used: since then the clock may have been slewed by seconds."""
 
 
 def boot_time_s() -> float:

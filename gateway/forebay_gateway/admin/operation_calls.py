@@ -20,7 +20,7 @@ class OperationCalls:
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes:
         """Accepts the call, or attaches to it; returns its operation.
 
-        The ledger has the call then, which continues without this caller.
+        Then the ledger has the call, and the call continues without this caller.
         """
         call, attached = await self._durable.accept(incoming, context)
         types = incoming.method.operation

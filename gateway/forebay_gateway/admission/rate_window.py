@@ -72,7 +72,7 @@ class RateWindow:
             self._samples.popleft()
 
     def per_s(self) -> float | None:
-        """None if the window has too few events, or no busy time."""
+        """The rate; None if the window has too few events, or no busy time."""
         if not self._samples:
             return None
         first, last = self._samples[0], self._samples[-1]

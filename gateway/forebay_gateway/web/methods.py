@@ -1,4 +1,4 @@
-"""The methods that the web front serves: a handler, and the messages that their JSON is made of."""
+"""The methods that the web front serves: their handlers, and the classes of their messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from forebay_gateway.rpc.context import FindHandler, Handler
 class WebMethod:
     """A method of protobuf and its handler; `path` is `/package.Service/Method`.
 
-    `is_known_safe` if something else than its own option says that it has no side effects.
+    `is_known_safe` is true if it has no side effects although its own option does not say so.
     """
 
     path: str

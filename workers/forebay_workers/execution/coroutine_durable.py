@@ -61,9 +61,9 @@ _log = logging.getLogger(__name__)
 async def run_calls(
     runtime: Runtime, handler: CoroutineHandler, attempts: Sequence[Attempt], *, together: bool
 ) -> None:
-    """Runs the attempts on the event loop; `together`: at the same time.
+    """Runs the attempts on the event loop: at the same time if `together`, else one by one.
 
-    Not more of them run at a time than the worker has slots.
+    At most as many run at a time as the worker has slots.
     """
     run = _Task(runtime, handler, len(attempts))
     with runtime.control.reserved(attempts):

@@ -1,6 +1,6 @@
 """The keys of a JWKS URL: fetched in the background, never on the way of a call.
 
-A rotated key is known 30 s after the issuer publishes it, at the latest, and a withdrawn one
+At most 30 s after the issuer publishes its keys, a new key is known, and a withdrawn one is
 refused. While the issuer can't be reached, the last good keys are used for up to 24 h.
 """
 
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 class FetchedKeys:
     """The keys that `fetch` returns as a JWKS document; it raises BackendUnavailable.
 
-    A token with an unknown key id has the keys fetched early, but once in 30 s at most: other such
-    tokens wait for that fetch, or are refused at once. `clock` returns seconds.
+    For a token with an unknown key id it fetches the keys early, but once in 30 s at most: other
+    such tokens wait for that fetch, or are refused at once. `clock` returns seconds.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class FetchedKeys:
         )
 
     async def _refresh(self) -> None:
-        """Fetches the keys, for those who wait since before it began."""
+        """Fetches the keys, and wakes the callers of `look_again` that waited when it began."""
         early = self._early
         try:
             await self._renew()

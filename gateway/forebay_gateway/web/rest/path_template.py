@@ -60,7 +60,8 @@ class Variable:
 
     @property
     def is_one_segment(self) -> bool:
-        """Whether `/` and `%2F` in its text are different: they are the same in one segment."""
+        """Whether it takes one segment, in which `%2F` is decoded; in several, `%2F` stays as it
+        is."""
         return self.end == self.first + 1
 
 
@@ -91,7 +92,7 @@ class PathTemplate:
 
 
 def parse_template(text: str) -> PathTemplate:
-    """Raises TemplateError."""
+    """Parses a template; raises TemplateError."""
     if len(text) > MAX_TEMPLATE_CHARS:
         raise TemplateError(f"has over {MAX_TEMPLATE_CHARS} characters")
     return _Parser(text).template()
@@ -143,7 +144,7 @@ class _Parser:
         return PathTemplate(self._text, tuple(self._segments), tuple(self._variables), verb)
 
     def _verb(self) -> str:
-        """Takes the verb from the end: the `:` of a literal is none in the last segment only."""
+        """Takes the verb from the end; a `:` before the last segment is part of a literal."""
         colon = self._text.rfind(":")
         if colon <= max(self._text.rfind("/"), self._text.rfind("}")):
             return ""
