@@ -1,4 +1,4 @@
-"""Broker and ledger in kombu's and Celery's names."""
+"""The URLs and options of brokers in the form that kombu and Celery take."""
 
 from __future__ import annotations
 

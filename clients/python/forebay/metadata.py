@@ -38,7 +38,7 @@ CACHE_CONTROL = "forebay-cache-control"
 one. `share`, beside a `forebay-call-id`: the call may share a run that has another id, which is
 then in initial metadata. Both: `no-cache, share`."""
 CACHE = "forebay-cache"
-"""Initial: of a call that may share its run. `new` if it began the run, else the state of the run
+"""Initial: for a call that may share its run: `new` if it began the run, else the state of the run
 when this caller joined it, `running` or `finished`."""
 ATTACHED = "forebay-attached"
 """Initial: the state of the call when this caller attached: `new`, `running` or `finished`."""

@@ -1,4 +1,4 @@
-"""Writes what callers were refused, and what some of them did, to the logger `forebay.audit`."""
+"""Writes refusals, and some actions of callers, to the logger `forebay.audit`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ Write: TypeAlias = Callable[[str], None]
 class AuditLog:
     """One per gateway process; `write` gets lines, and raises OSError. None: there is no log.
 
-    What `is_required` to be in the log fails where the log can't be written. `is_broken` says
-    whether the last entry could not be written.
+    With `is_required`, an action that must be in the log fails if the log can't be written.
+    `is_broken` says whether the last entry could not be written.
     """
 
     def __init__(self, write: Write | None, *, is_required: bool = False) -> None:
@@ -68,7 +68,7 @@ class AuditLog:
         owner: str | None = "",
         call_id: str = "",
     ) -> None:
-        """An RPC was refused; `path` is empty if it is not served.
+        """Logs that an RPC was refused; `path` is empty if the RPC is not served.
 
         `principal` is by default the context's, `call_id` that of the metadata. `owner` is as in
         `allowed`, empty where it is not known.
@@ -103,7 +103,7 @@ class AuditLog:
         owner: str | None,
         call_id: str = "",
     ) -> None:
-        """A caller is about to do it; `owner` is the call's, None: the calls of all tenants.
+        """Logs that a caller is about to do this; `owner` is the call's, None: all tenants' calls.
 
         Raises BackendUnavailable if it must be in the log, and can't be written.
         """
@@ -124,17 +124,17 @@ class AuditLog:
         )
         if not written and self._is_required:
             raise BackendUnavailable(
-                "the gateway can't write its audit log, without which it does not do this",
+                "the gateway can't write its audit log, and does nothing of this kind without it",
                 retry_after_s=_RETRY_AFTER_S,
             )
 
     def keys_changed(self, what: str, change: str, *, is_good: bool = True) -> None:
-        """Keys or certificates in force have changed, or new ones were refused."""
+        """Logs that keys or certificates in force have changed, or that new ones were refused."""
         decision = Decision.ALLOW if is_good else Decision.DENY
         self._put(Entry(event=Event.KEYS, decision=decision, method=what, message=change))
 
     def end_window(self) -> None:
-        """Writes how many denials got no entry, and lets new ones have some."""
+        """Writes how many denials got no entry, and allows entries for new ones."""
         for peer, count in self._limit.next_window().items():
             self._put(Entry(event=Event.OMITTED, decision=Decision.DENY, peer=peer, count=count))
 
@@ -164,7 +164,7 @@ class AuditLog:
 
 
 NO_AUDIT = AuditLog(None)
-"""Where authentication is off, and no file is set."""
+"""The log of a gateway without authentication and without an `audit_file`: writes nothing."""
 
 
 @contextmanager

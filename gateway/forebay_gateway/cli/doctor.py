@@ -100,7 +100,7 @@ async def examine(
 
 
 def _with_other_settings(finding: Finding) -> Finding:
-    """A backend's problem that the gateways don't have may be one of the wrong settings."""
+    """The gateways reach the backend, so the cause of its problem may be the wrong settings."""
     if finding.good or not finding.subject.startswith(_BACKENDS):
         return finding
     return replace(finding, fix=f"{finding.fix}; {_OTHER_SETTINGS}")

@@ -1,4 +1,4 @@
-"""What is counted of one method.
+"""The counters and histograms of one method.
 
 Its counters are plain numbers, which are read at a scrape: a gateway counts in one thread, and an
 instrument's lock would take 0.3 µs of each count.
@@ -58,7 +58,7 @@ class MethodMeter:
         self._cached[kind] += 1
 
     def lasting(self, size: int) -> None:
-        """An item of `size` bytes goes to a caller."""
+        """Counts an item of `size` bytes that goes to a caller."""
         self._lasting += 1
         self._lasting_bytes += size
 

@@ -1,4 +1,4 @@
-"""One request and response of HTTP, by ASGI."""
+"""One HTTP request and its response, over ASGI."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Headers = list[tuple[bytes, bytes]]
 AUTH_CONTEXT = "forebay.auth_context"
 """The extension of a scope with gRPC's properties of a secure connection (`connection.py`)."""
 ON_LEFT = "forebay.on_left"
-"""The extension that takes what to call when the caller leaves, and None.
+"""The extension that takes a callback for when the caller leaves, or None to remove it.
 
 Where a server does not have it, a task waits for ASGI's `http.disconnect`.
 """
@@ -29,7 +29,7 @@ _SMALL_BODY_BYTES = 64 << 10
 
 
 class Exchange:
-    """Reads the body only when asked to; notices that the caller has left once it was read."""
+    """Reads the body only when asked to; after that it notices when the caller leaves."""
 
     __slots__ = (
         "__dict__",
@@ -74,7 +74,7 @@ class Exchange:
 
     @cached_property
     def content_type(self) -> str:
-        """Without parameters, in lower case; empty if there is none."""
+        """The content type without parameters, in lower case; empty if there is none."""
         value = self.headers.get(b"content-type", b"").partition(b";")[0]
         return value.strip().lower().decode("latin-1")
 
@@ -152,16 +152,16 @@ class Exchange:
     # The connection
 
     def on_left(self, call: Callable[[], None]) -> None:
-        """Calls it when the caller leaves; see `close`.
+        """Calls `call` when the caller leaves, until `close`.
 
-        A server without `ON_LEFT` tells that by `receive`, so only from when the body was read.
+        A server without `ON_LEFT` reports this by `receive`, so only after the body was read.
         """
         self._on_left = call
         if self._tell is not None or self._body is not None:
             self._start_watch()
 
     def close(self) -> None:
-        """The exchange is over: nobody cares any more if the caller leaves."""
+        """Ends the exchange: from now on a caller who leaves is not reported."""
         self._on_left = None
         if self._tell is not None:
             self._tell(None)
@@ -179,7 +179,7 @@ class Exchange:
 
     @cached_property
     def _tell(self) -> Callable[[Callable[[], None] | None], None] | None:
-        """The server's way to be told of a caller who leaves; None where it has none."""
+        """The extension `ON_LEFT` of the server; None if it has none."""
         extensions: Mapping[str, Any] = self.scope.get("extensions") or {}
         return extensions.get(ON_LEFT)
 

@@ -27,7 +27,7 @@ from forebay_gateway.rpc.context import Handler
 _BUFFERED_BYTES = 64 << 10
 """A write waits while more of the RPC's responses wait for the caller to read."""
 _COPIED_BYTES = 16 << 10
-"""Larger responses are queued as they are, beside their prefix."""
+"""Larger responses are not copied: they are queued after their prefix."""
 _STALL_S = 60
 """How long responses of an RPC that is over may wait for a caller that reads nothing."""
 
@@ -45,23 +45,23 @@ class Link(FlowControl, Protocol):
     def flush_soon(self, *, forgive: bool = False) -> None:
         """Sends what there is at the end of this turn of the event loop.
 
-        `forgive`: it answers a call, so that earlier pings were none too many.
+        `forgive`: this answers a call, so earlier pings no longer count as too many.
         """
 
     async def wait_for_room(self, rpc: NativeRpc, size: int) -> None:
         """Returns when no more of the RPC's responses wait, or the RPC is over."""
 
     def on_queued(self) -> None:
-        """A response waits to be sent."""
+        """Called when a response waits to be sent."""
 
     def on_finished(self, rpc: NativeRpc) -> None:
-        """Its status is on the way."""
+        """Called when the status of the RPC is on its way."""
 
 
 class NativeRpc:
     """Implements `Context` on a stream of HTTP/2.
 
-    `is_over`: the status was sent, or the caller has disconnected. The connection then has it
+    `is_over`: the status was sent, or the caller has disconnected. The connection keeps the RPC
     until the stream is closed.
     """
 
@@ -187,7 +187,7 @@ class NativeRpc:
             self._cancel()
 
     def stalls(self, size: int) -> bool:
-        """Whether the caller reads nothing of what is left, `size`; asked once a second."""
+        """Whether the caller reads none of the `size` bytes that are left; called once a second."""
         before, seconds = self._stall
         self._stall = (size, seconds + 1 if size and size == before else 0)
         return self._stall[1] >= _STALL_S
@@ -201,8 +201,8 @@ class NativeRpc:
         except grpc.aio.AbortError:
             pass  # the status was sent
         except asyncio.CancelledError:
-            # Not raised on: the task would keep its traceback, whose frames keep the request until
-            # the garbage collector runs, if one of them refers to the task.
+            # Not raised again: the task would keep its traceback, whose frames keep the request
+            # until the garbage collector runs, if one of them refers to the task.
             self._finish(grpc.StatusCode.CANCELLED, "the server cancelled the RPC")
         except Exception:
             _log.exception("%s failed", self.head.path)

@@ -60,8 +60,7 @@ class Variable:
 
     @property
     def is_one_segment(self) -> bool:
-        """Whether it takes one segment, in which `%2F` is decoded; in several, `%2F` stays as it
-        is."""
+        """Whether it takes one segment, in which `%2F` is decoded; in several it stays."""
         return self.end == self.first + 1
 
 
