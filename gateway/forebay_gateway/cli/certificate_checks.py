@@ -40,9 +40,9 @@ def _of_files(settings: Settings) -> Iterator[Finding]:
         read = read_credentials(settings.tls)
     except ValueError as error:
         if isinstance(error.__cause__, PermissionError):
-            yield Finding(subject, True, f"unknown, for this user may not read {error}")
+            yield Finding(subject, True, f"unknown: this user may not read {error}")
             return
-        fix = "replace the files; a gateway that runs goes on with the last good ones"
+        fix = "replace the files; a running gateway still uses the last good ones"
         yield Finding(subject, False, str(error), fix)
         return
     shown, cas = read.parsed
@@ -68,7 +68,7 @@ def _of_gateways(settings: Settings, addresses: Sequence[str]) -> Iterator[Findi
 
 
 def _as_in_file(finding: Finding, shown: bytes, settings: Settings) -> Finding:
-    """A gateway that could not use the files goes on with others."""
+    """Finds a gateway that still shows another certificate, because it could not use the files."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from forebay_gateway.tls.certificates import CertificateError, certificates

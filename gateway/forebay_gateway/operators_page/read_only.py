@@ -16,7 +16,7 @@ _READING = {f"{_OPERATIONS}{name}" for name in ("GetOperation", "ListOperations"
 
 
 def changes_nothing(method: WebMethod) -> bool:
-    """A call of a routed method takes a slot of a worker, even if it has no side effects."""
+    """Whether a call changes nothing. A call of a routed method always takes a worker's slot."""
     return method.path in _READING or (method.path.startswith(_CALLS) and method.no_side_effects)
 
 

@@ -1,4 +1,4 @@
-"""What Celery's `inspect` tells of the workers of an application, for routes of plain tasks.
+"""Asks the workers of an application by Celery's `inspect`, to check routes of plain tasks.
 
 Each worker answers `registered`, `active_queues`, `stats` and `conf` to the gateway's reply queue.
 The environment of a worker may override the `result_backend` of its configuration. `conf` does not

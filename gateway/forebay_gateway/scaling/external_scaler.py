@@ -46,7 +46,7 @@ class ExternalScaler:
     async def stream_is_active(
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.IsActiveResponse]:
-        """The same, at once and at each change. An outage of a backend is not a change."""
+        """Like `is_active`, at once and at each change. An outage of a backend is not a change."""
         trigger = self._trigger(request)
         last: bool | None = None
         while True:
@@ -88,7 +88,7 @@ class ExternalScaler:
         return pb.GetMetricsResponse(metricValues=[metric])
 
     def _trigger(self, scaled: pb.ScaledObjectRef) -> Trigger:
-        """Raises InvalidRequest, also for a queue that no method is routed to."""
+        """Reads a trigger; raises InvalidRequest, also for a queue that no method is routed to."""
         trigger = read_trigger(scaled.scalerMetadata)
         limits = self._limits.get(trigger.application)
         if limits is None or trigger.application not in self._queues:

@@ -1,6 +1,6 @@
 """`grpc.health.v1`: Check, Watch and List, for the gateway and for each service.
 
-Not by grpcio's servicer: it writes to a watcher while all others, and the next status, wait.
+grpcio's servicer is not used: while it writes to one watcher, all others and the next status wait.
 https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def limits_of_queues(methods: Sequence[Method], max_depth: int) -> dict[str, QueueLimits]:
-    """By application, since each has its own broker."""
+    """The limits of queues by application, because each application has its own broker."""
     queues: dict[str, set[str]] = {}
     for method in methods:
         queues.setdefault(method.application, set()).add(method.route.queue)
@@ -60,7 +60,8 @@ def monitor_of_queues(
     ledger_calls: LedgerCalls | None,
     plain: PlainCalls | None,
 ) -> QueueMonitor:
-    """Watches the queues of one broker: one that does not answer delays no samples of others."""
+    """Watches the queues of one broker, so that a silent broker does not delay samples of
+    others."""
     queue_of_task = {
         method.route.task: method.route.queue
         for method in methods

@@ -1,9 +1,9 @@
 """Which failures are the transport's: gRPC's own, a broken connection's or a proxy's. Pure.
 
 Every error of a gateway has an ErrorInfo, also a handler's status: the gateway adds one to details
-that have none. So a failure without an ErrorInfo comes from the way between client and gateway.
-Example: a gateway dies in the middle of a stream. The client gets UNAVAILABLE from a direct
-connection, INTERNAL through nginx and Envoy, and UNKNOWN or CANCELLED through HAProxy.
+that have none. So a failure without an ErrorInfo comes from the connection between client and
+gateway. Example: a gateway dies in the middle of a stream. The client gets UNAVAILABLE from a
+direct connection, INTERNAL through nginx and Envoy, and UNKNOWN or CANCELLED through HAProxy.
 
 gRPC chooses the codes: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 for a proxy's own response, and
@@ -21,7 +21,7 @@ from forebay.errors import ForebayError
 
 
 class Retry(enum.Enum):
-    """Which calls a transport error permits to retry."""
+    """Which calls may be retried after a transport error."""
 
     ANY = enum.auto()
     ATTACHING = enum.auto()
@@ -66,9 +66,9 @@ def is_transport_error(error: ForebayError) -> bool:
 
 
 def retry_of(error: ForebayError) -> Retry | None:
-    """Which calls the failure permits to retry; None if none, or if a gateway sent it.
+    """Which calls may be retried after the failure; None if none, or if a gateway sent it.
 
-    A RetryInfo without an ErrorInfo is a proxy's; it permits a retry with any code.
+    A RetryInfo without an ErrorInfo is a proxy's; then a retry is allowed with any code.
     """
     if error.reason or error.domain:
         return None
