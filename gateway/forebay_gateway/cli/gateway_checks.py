@@ -52,7 +52,7 @@ async def _examined(address: str, target: Target, problem: Problem | None) -> Ex
 
 
 def _unreachable(address: str, problem: Problem) -> Finding:
-    fix = "give what it asks for" if problem.is_of_tls else _NOT_THERE
+    fix = "give the options that it asks for" if problem.is_of_tls else _NOT_THERE
     return Finding("gateway", False, f"{address} does not answer: {problem.text}", fix)
 
 

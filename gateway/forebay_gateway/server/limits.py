@@ -60,8 +60,7 @@ def monitor_of_queues(
     ledger_calls: LedgerCalls | None,
     plain: PlainCalls | None,
 ) -> QueueMonitor:
-    """Watches the queues of one broker, so that a silent broker does not delay samples of
-    others."""
+    """Watches the queues of one broker: a silent broker delays no samples of the others."""
     queue_of_task = {
         method.route.task: method.route.queue
         for method in methods
