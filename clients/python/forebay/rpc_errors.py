@@ -1,4 +1,4 @@
-"""gRPC's exceptions as `ForebayError`."""
+"""Converts gRPC's exceptions to `ForebayError`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The metrics of several gateway processes, each asked over its Unix socket.
+"""Collects the metrics of several gateway processes, each over its Unix socket.
 
-So a process that was killed leaves no value behind: it does not answer.
+A process that was killed leaves no value behind, because it does not answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from forebay_backends.metrics.exposition import content_type_of, merged
 from forebay_gateway.admin_server.app import FLEET, PROCESS, READYZ
 
 PROOF = "forebay-process-proof"
-"""The header that tells a process of this gateway from callers, whose requests are relayed, too."""
+"""The header that only this gateway's processes send; requests of callers are relayed, too."""
 
 _TIMEOUT_S = 2.0
 _MOST_BYTES = 64 << 20
@@ -35,7 +35,7 @@ class Processes:
         return merged(texts), content_type_of(accept)
 
     async def answers(self, target: str, secret: str = "") -> list[bytes]:
-        """The answers to a GET of those that answer; `secret` is the proof."""
+        """The answers of the processes that answer a GET; `secret` is the proof."""
         answers = await asyncio.gather(*(_get(path, target, "", secret) for path in self._sockets))
         return [answer for answer in answers if answer is not None]
 
@@ -47,7 +47,7 @@ class Processes:
         return None
 
     async def is_ready(self) -> bool:
-        """Whether any of them is."""
+        """Whether any process is ready."""
         answers = await asyncio.gather(*(_get(path, READYZ, "") for path in self._sockets))
         return any(answer is not None for answer in answers)
 

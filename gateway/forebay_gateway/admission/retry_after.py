@@ -36,7 +36,7 @@ class CompletionRate:
         self._add(self._ended_at, 1)
 
     def per_s(self) -> float | None:
-        """None if no call has ended yet, or no time has passed.
+        """The rate; None if no call has ended yet, or no time has passed.
 
         If no call ended within the window, the rate is at most one in the time since the last.
         """

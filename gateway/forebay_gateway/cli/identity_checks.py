@@ -1,4 +1,4 @@
-"""What the caller of `forebay doctor` may do, as the gateways say."""
+"""Asks the gateways what the caller of `forebay doctor` may do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUBJECT = "identity"
 
 
 async def identity_finding(address: str, target: Target) -> Finding | None:
-    """None if the gateway does not know its callers, or does not answer."""
+    """The caller's identity; None if the gateway has no authentication, or does not answer."""
     async with aio_dial(address, target.credentials(), target.token(), ()) as channel:
         stub = CallServiceStub(channel)
         try:

@@ -21,7 +21,7 @@ class Queues(Protocol):
     """The queues of one broker."""
 
     async def figures(self, queue: str, load: QueueLoad) -> QueueFigures:
-        """Raises BackendUnavailable."""
+        """Reads the figures of a queue; raises BackendUnavailable."""
 
 
 class LedgerQueues:

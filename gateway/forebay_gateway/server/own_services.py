@@ -13,7 +13,7 @@ from forebay_gateway.rpc.message_reads import MessageReads
 from forebay_gateway.rpc.own_methods import OwnMethod
 
 _MESSAGES = 16
-"""Apart from `max_held_bytes`, so that health checks succeed while that is used up."""
+"""They don't count for `max_held_bytes`: health checks succeed while that is used up."""
 
 
 def own_service_reads(message_bytes: int, wait_s: float) -> MessageReads:
