@@ -15,13 +15,13 @@ from forebay_gateway.fronts.native.listeners import listening_sockets
 from forebay_gateway.fronts.uvicorn_server import UvicornServer
 
 MAX_CONNECTIONS = 256
-"""At a time. Operators, scrapers and probes are few."""
+"""The limit of open connections: operators, scrapers and probes are few."""
 _MAX_REQUEST_HEAD_BYTES = 32 << 10
 _FINISH_S = 1
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 RelayTo = Callable[[str], Sequence[str]]
-"""Gets `HTTP2` or a path; the Unix sockets to relay to, or none where the app serves it."""
+"""Gets `HTTP2` or a path; returns the Unix sockets to relay to, none if the app serves it."""
 
 
 class AdminListener:
@@ -39,7 +39,7 @@ class AdminListener:
         )
 
     async def start(self) -> None:
-        """Accepts connections from now on."""
+        """Starts to accept connections."""
         await self._server.start()
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """`forebay up --reload`: restarts everything when a file of the current folder changes.
 
-Each time it is a new `forebay up`, a child process (`reloaded.py`) with a process group of its own,
-so that a terminal's Ctrl-C reaches this process alone, and that one ends in its order.
+Each restart is a new `forebay up`: a child process (`reloaded.py`) with its own process group. So a
+terminal's Ctrl-C reaches only this process, which then stops the child in order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_NAMED = 3
 async def reloading(words: Sequence[str], folder: Path) -> None:
     """Runs `forebay` with these words until SIGINT or SIGTERM, and anew after each change.
 
-    If it ends by itself, because of an error in a file for example, a change starts it again.
+    If the child ends, because of an error in a file for example, the next change starts a new one.
     """
     words = [word for word in words if word != FLAG]
     stop = stop_signal()

@@ -132,7 +132,7 @@ class HeldCalls:
         turn.is_stored.set()
 
     def leave(self, turn: Turn) -> None:
-        """The call has ended, or is none. May be told twice."""
+        """Removes a call that has ended or was not accepted; may be called twice."""
         turn.is_stored.set()
         if self._turns.get(str(turn.call)) is turn:
             del self._turns[str(turn.call)]
@@ -295,7 +295,7 @@ class HeldCalls:
 
 
 def _is_over(state: State | Refusal) -> bool:
-    """Whether a call in this state has ended, or is none."""
+    """Whether a call in this state has ended, or does not exist."""
     return state.terminal if isinstance(state, State) else state is Refusal.UNKNOWN
 
 

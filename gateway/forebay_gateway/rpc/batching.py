@@ -95,8 +95,8 @@ class BatchQueue(Generic[C]):
     def next_batch(self, now: float, slots: int) -> list[C]:
         """The calls to send now, in one message; empty if none are due.
 
-        `slots` is the number of slots of the queue's live workers. It looks at the next owner
-        alone: the work is the same however many owners wait.
+        `slots` is the number of slots of the queue's live workers. It looks only at the next owner:
+        the work is the same however many owners wait.
         """
         self._drop_abandoned()
         free = max(slots, 1) - len(self._in_flight)

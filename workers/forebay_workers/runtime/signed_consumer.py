@@ -1,9 +1,9 @@
-"""Celery's consumer, for a worker with signing keys: it hands on no message that is not signed.
+"""Celery's consumer, for a worker with signing keys: it passes on only signed messages.
 
 It checks messages before Celery looks at them. So tasks that Celery brings along, such as
 `celery.map`, which runs other tasks, and an application's own tasks need signatures, too.
 
-Remote control has no signatures, and with it go Celery's mingle and gossip, by which workers tell
+Remote control has no signatures, and neither have Celery's mingle and gossip, by which workers tell
 each other of revoked tasks: without `remote_control` a worker listens to none of them.
 """
 

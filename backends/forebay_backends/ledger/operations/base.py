@@ -42,7 +42,7 @@ class Operation(Generic[T]):
 
     @property
     def size(self) -> int:
-        """About the bytes that it sends."""
+        """Approximately how many bytes it sends."""
         return sum(len(one) for one in self.arguments if isinstance(one, bytes))
 
 

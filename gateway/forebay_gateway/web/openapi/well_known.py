@@ -28,7 +28,7 @@ WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Any": {
         "type": "object",
         "description": "A message of any type, with its fields, or with `value` if its own JSON is "
-        "no object.",
+        "not an object.",
         "properties": {"@type": {"type": "string", "description": "A URL that ends with its type"}},
         "required": ["@type"],
         "additionalProperties": True,
