@@ -33,7 +33,7 @@ class LedgerRetry:
         return self._draining.is_set()
 
     def drain(self) -> None:
-        """From now on nothing is retried."""
+        """Ends all retries: from now on nothing is retried."""
         self._draining.set()
 
     def raise_if_draining(self, call: CallKey) -> None:

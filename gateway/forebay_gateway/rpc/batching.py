@@ -59,7 +59,7 @@ class BatchQueue(Generic[C]):
         self.queue = route.queue
         self._max_batch = route.max_batch
         self._waiting: dict[str, deque[C]] = {}
-        """By owner, none of them empty; the owner whose turn is next comes first."""
+        """The calls by owner, without empty queues; the owner whose turn is next comes first."""
         self._count = 0
         self._in_flight: set[Hashable] = set()
         self._run_s: float | None = None

@@ -71,7 +71,7 @@ class MessageReads:
             self._end(read)
 
     def read_now(self, context: Context, caller: str, count: Callable[[int], None]) -> bytes | None:
-        """As `read`, but returns None if the message, or room for it, would have to be awaited."""
+        """Like `read`, but returns None if the message, or room for it, is not there yet."""
         if caller in self._waiting or not self._room.fits(caller):
             return None
         message = context.read_now()

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OwnMethod:
-    """As `Handler`, with the requests as an iterator, whose reads are bounded."""
+    """Like `Handler`, but it gets the requests as an iterator, whose reads are bounded."""
 
     serve: Callable[[Requests, Context], Awaitable[bytes | None]]
     streams_responses: bool = False

@@ -58,9 +58,9 @@ class AdminServices:
     metrics: GatewayMetrics
     is_ready: IsReady
     find: FindHandler
-    """Of the gRPC services."""
+    """Finds the handlers of the gRPC services."""
     routes: Sequence[BaseRoute] = field(default=())
-    """Of HTTP, besides metrics and probes."""
+    """The HTTP routes, in addition to metrics and probes."""
     with_page: Callable[[App], App] = lambda app: app
     """Puts the operators' page in front of the other routes."""
     siblings: Siblings = field(default_factory=Siblings)

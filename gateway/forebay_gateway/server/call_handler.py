@@ -81,11 +81,12 @@ class CallLimits:
     admission: Admission
     reads: MessageReads
     queues: Mapping[str, QueueLimits]
-    """By application: queues of one name may be on several brokers. "" is the main broker."""
+    """The limits by application, since brokers may have queues of one name; "" is the main
+    broker."""
     requests: RequestLimits
     queue_wait_s: Callable[[Method], float]
     max_eta_s: Callable[[str], float]
-    """Of the application: how much later its plain tasks can start."""
+    """Returns the longest delay of an application's plain tasks."""
 
 
 class _Calls(Protocol):

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 async def unserved_end_tasks(
     tasks: Sequence[EndTask], application: CeleryApplication
 ) -> list[EndTask]:
-    """Those of the tasks that no worker has which answers `inspect`."""
+    """The tasks that none of the workers has that answer `inspect`."""
     # Celery takes 10 MB of memory, which few gateways need.
     from forebay_gateway.plain.asking import asked_workers
 

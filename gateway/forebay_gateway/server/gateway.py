@@ -68,7 +68,7 @@ async def running_gateway(
 
 @asynccontextmanager
 async def mounted_gateway(settings: Settings, methods: Sequence[Method] = ()) -> AsyncIterator[App]:
-    """As `running_gateway`, but listens nowhere for callers: yields the web front's application."""
+    """Like `running_gateway`, but listens for no callers: yields the web front's application."""
     async with _running(settings, methods, None, "1", listens=False) as gateway:
         yield gateway.application()
 

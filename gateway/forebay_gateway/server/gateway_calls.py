@@ -59,7 +59,7 @@ class GatewayCalls:
         }
 
     def scaled_queues(self) -> dict[str, Queues]:
-        """By application, as the limits of queues are."""
+        """The queues that can be scaled, by application like the limits of queues."""
         plain = {name: PlainQueues(calls) for name, calls in self.plain.items()}
         return {**plain, **({} if self.ledger is None else {"": self.ledger.queues})}
 

@@ -79,7 +79,7 @@ class Identity:
         self._role_problems = problems
 
     def figures(self) -> Figures:
-        """Those of keys, and how many RPCs were let through and refused."""
+        """The figures of keys, and how many RPCs were let through and refused."""
         results = sum((guard.results for guard in self._guards), Counter[str]())
         return {
             "forebay_auth_total": {(result,): count for result, count in results.items()},

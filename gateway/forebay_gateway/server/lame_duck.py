@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable
 
 SKIP_LAME_DUCK = signal.SIGUSR1
-"""To one of several gateway processes."""
+"""The signal that the parent sends to one of several gateway processes."""
 
 
 class LameDuck:

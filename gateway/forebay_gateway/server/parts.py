@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def plain_calls(settings: Settings, methods: Sequence[Method]) -> dict[str, PlainCalls]:
-    """By application."""
+    """The calls of plain tasks, by application."""
     applications = applications_of(methods)
     if not applications:
         return {}
@@ -39,7 +39,7 @@ def plain_calls(settings: Settings, methods: Sequence[Method]) -> dict[str, Plai
 
 
 def checks(settings: Settings) -> dict[str, CheckFactory]:
-    """Of the methods that have one, by name."""
+    """The checks of the methods that have one, by the method's name."""
     try:
         return load_checks(settings.checks)
     except ValueError as error:

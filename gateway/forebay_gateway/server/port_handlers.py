@@ -34,7 +34,7 @@ class PortHandlers:
     for_callers: FindHandler
     for_operators: FindHandler
     for_page: FindHandler
-    """Of the operators' page, which calls the routed methods, too."""
+    """The handlers for the operators' page, which calls the routed methods, too."""
 
 
 def make_port_handlers(

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 async def running_gateways(
     settings: Settings, lame_duck: LameDuck | None = None
 ) -> AsyncIterator[str]:
-    """As `running_gateway`, in as many processes as the settings say.
+    """Like `running_gateway`, in as many processes as the settings say.
 
     The port of `web_listen` was reserved for them (`web_port.py`).
 

@@ -28,7 +28,7 @@ _DOCTOR = "`forebay doctor` with the gateway's settings, or the gateway's log, s
 async def security_problems(
     tls: ServerTls | None, identity: Identity | None, audit: AuditLog
 ) -> list[pb.Problem]:
-    """Those of this process, as of now."""
+    """The security problems of this process, as of now."""
     return [*_of_certificates(tls), *_of_callers_keys(identity), *_of_the_audit_log(audit)]
 
 

@@ -10,7 +10,7 @@ from forebay_gateway.server.errors import GatewayError
 from forebay_gateway.server.port import can_share_port, reserved_port
 
 DEFAULT = "127.0.0.1:8080"
-"""Of `forebay up`."""
+"""The address under `forebay up`."""
 _ANY_FREE = "127.0.0.1:0"
 _OPTION = "--web-listen"
 

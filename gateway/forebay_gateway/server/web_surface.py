@@ -22,13 +22,13 @@ from forebay_gateway.web.rest.served_bindings import (
 
 
 def services_of(methods: Sequence[Method], own: Iterable[str]) -> list[ServiceDescriptor]:
-    """Those of the routed methods, then the gateway's `own`, whose methods' paths are given."""
+    """The services of the routed methods, then the gateway's own; `own` are paths of methods."""
     routed = {method.service: method.pool.FindServiceByName(method.service) for method in methods}
     return [*routed.values(), *_own_services(own)]
 
 
 def bindings_of(methods: Sequence[Method], own: Iterable[str]) -> list[Binding]:
-    """Those of the routed methods go before those of the gateway's own."""
+    """The bindings of the routed methods, then those of the gateway's own services."""
     return [*routed_bindings(methods), *own_bindings(_own_rpcs(own))]
 
 
