@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class RunningTask:
     """A task in a slot of a worker: its durable calls (none for a batch, or a plain task).
 
-    `run_ms` is for how long it had run when the worker announced it.
+    `run_ms` is how long it had run when the worker announced it.
     """
 
     task: str

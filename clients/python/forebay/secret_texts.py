@@ -1,6 +1,6 @@
 """Recognizes a secret that was given where the name of its file is expected.
 
-Messages name files, so they would show it.
+Error messages name files, so they would show the secret.
 """
 
 from __future__ import annotations

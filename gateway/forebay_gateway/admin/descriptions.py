@@ -1,4 +1,5 @@
-"""`forebay.v1.CallService/DescribeMethod`: a method's messages, for clients made at run time."""
+"""`forebay.v1.CallService/DescribeMethod`: a method's messages, for clients that read them at run
+time."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from forebay_gateway.rpc.own_methods import OwnMethod, by_path, unary
 
 
 class Descriptions:
-    """Serves the RPC, also where there is no ledger."""
+    """Serves the RPC, even without a ledger."""
 
     def __init__(self, methods: Iterable[Method], may_call: MayCall) -> None:
         self._methods = {method.name: method for method in methods}

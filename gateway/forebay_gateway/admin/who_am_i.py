@@ -14,7 +14,7 @@ from forebay_gateway.rpc.own_methods import OwnMethod, by_path, unary
 
 
 class WhoAmI:
-    """Serves the RPC, also where there is no ledger. `roles` is None without authentication."""
+    """Serves the RPC, even without a ledger. `roles` is None without authentication."""
 
     def __init__(self, methods: Sequence[Method], roles: Roles | None, may_call: MayCall) -> None:
         self._methods = sorted(methods, key=lambda method: method.name)

@@ -27,7 +27,7 @@ class LedgerUnavailable(Interrupted):
 
 
 def retry_while_unavailable(operation: Callable[[], T]) -> T:
-    """Retries until the ledger answers; it may run twice. Raises LedgerUnavailable."""
+    """Retries until the ledger answers; `operation` may run twice. Raises LedgerUnavailable."""
     give_up = time.monotonic() + RETRY_FOR_S
     while True:
         try:

@@ -17,7 +17,7 @@ _MOST_ROLES = 256
 
 @dataclass(frozen=True)
 class ClaimNames:
-    """Where the claims have tenant, subject and roles.
+    """The names of the claims with tenant, subject and roles.
 
     A dot leads into an object, as in `realm_access.roles`, or is a part of a name, as in
     `https://example.com/tenant` and `kubernetes.io.namespace`: the longer name counts.
@@ -31,7 +31,7 @@ class ClaimNames:
 def principal_of(
     claims: Mapping[str, Any], names: ClaimNames, key_id: str, leeway_s: float
 ) -> Principal:
-    """Raises Unauthenticated, which names the claim that is missing or not as expected."""
+    """The principal; raises Unauthenticated, which names a claim that is missing or unfit."""
     tenant = _claim(claims, names.tenant)
     if not isinstance(tenant, str) or not is_tenant(tenant):
         raise _unfit(names.tenant, f"a tenant's name, {EXPECTED}")
@@ -46,7 +46,7 @@ def principal_of(
 
 
 def _claim(found: Any, path: str) -> Any:
-    """What the path leads to; None if that is nowhere."""
+    """The value at the path; None if there is none."""
     if not isinstance(found, Mapping):
         return None
     if path in found:
@@ -73,7 +73,7 @@ def _roles(found: Any) -> tuple[str, ...] | None:
 
 
 def _expiry(found: Any) -> float:
-    # PyJWT takes text and fractions for a number, too.
+    # PyJWT also accepts text and fractions as a number.
     if isinstance(found, bool) or not isinstance(found, int | float) or not isfinite(found):
         raise _unfit("exp", "seconds since 1970")
     return float(found)
