@@ -1,5 +1,4 @@
-"""`forebay.v1.CallService/DescribeMethod`: a method's messages, for clients that read them at run
-time."""
+"""`forebay.v1.CallService/DescribeMethod`: a method's messages, to be read at run time."""
 
 from __future__ import annotations
 
