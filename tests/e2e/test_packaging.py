@@ -107,6 +107,22 @@ def test_base_dependencies_are_enough_for_the_stub_and_the_client(
 
 
 @pytest.mark.variant
+def test_make_build_gives_a_wheel_that_can_be_installed(tmp_path: Path) -> None:
+    """The wheel is made from the source distribution, in a clone that has nothing else."""
+    tree = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", ROOT, tree], check=True)
+    (tree / ".venv").symlink_to(ROOT / ".venv")  # `setup` would install the clone there
+    run("make", "build", "--old-file=setup", env=environment(), cwd=tree).succeeded()
+    (built,) = (tree / "dist").glob("*.whl")
+    assert len(list((tree / "dist").glob("*.tar.gz"))) == 1
+    fresh = Installed(tmp_path / "venv")
+    fresh.install(f"forebay[cli] @ {built.as_uri()}")
+    assert fresh.succeeds("forebay", "--version") == "forebay, version 0.1.0\n"
+    include = Path(fresh.succeeds("forebay", "protos").strip())
+    assert (include / "forebay" / "v1" / "route.proto").is_file()
+
+
+@pytest.mark.variant
 def test_all_of_it_runs_from_the_wheel_at_its_lowest_versions(wheel: Wheel, tmp_path: Path) -> None:
     lowest = Installed(tmp_path / "venv")
     lowest.install(wheel.requirement("all"), "--resolution", "lowest-direct")

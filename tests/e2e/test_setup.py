@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run
-from tests.harness import Process, environment, eventually
+from tests.harness import Process, environment
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
@@ -45,20 +45,31 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+MOMENTS = {
+    "-m venv": signal.SIGINT,
+    "requirements/uv.txt": signal.SIGKILL,
+    "requirements/dev.txt": signal.SIGINT,
+    "--editable": signal.SIGKILL,
+}
+"""What make prints when it begins a step, and the signal that then ends the step and make."""
+
+
 @pytest.mark.variant
-def test_after_an_interruption_two_at_once_make_a_whole_environment(tree: Path) -> None:
+@pytest.mark.timeout(300)
+def test_after_interruptions_of_each_step_two_at_once_make_a_whole_environment(tree: Path) -> None:
     env = environment(HOME="/proc/no-such-home")  # uv then goes without its cache
-    interrupted = Process(["make", "setup"], env, tree)
-    python = tree / ".venv" / "bin" / "python"
-    eventually(python.exists, "the environment is being made")
-    os.killpg(interrupted.popen.pid, signal.SIGKILL)
-    interrupted.ended()
-    assert not (tree / ".venv" / ".ready").exists()
+    for step, number in MOMENTS.items():
+        interrupted = Process(["make", "setup"], env, tree)
+        interrupted.wait_for(re.escape(step))
+        os.killpg(interrupted.popen.pid, number)
+        assert interrupted.ended() != 0
+        assert not (tree / ".venv" / ".ready").exists()
 
     both = [Process(["make", "setup"], env, tree) for _ in range(2)]
     for each in both:
         assert each.ended(100.0) == 0, each.output
     assert sum("waiting: another make holds .venv.lock" in each.output for each in both) == 1
+    python = tree / ".venv" / "bin" / "python"
     found = run(str(python), "-c", "import hatchling, small; print(small.__file__)", env=env)
     assert found.succeeded().out.strip() == str(tree / "small" / "__init__.py")
     assert not any(
