@@ -297,8 +297,10 @@ def test_errors_shows_the_latest_of_each_kind_with_its_call(
             )
         )
     status, message = caught.value.code().name, caught.value.details()
-    listed = forebay(up, "errors", "--method", method).succeeded().out
-    assert any(status in line and message in line for line in listed.splitlines()), listed
+    for name in (method, "MatMul"):
+        listed = forebay(up, "errors", "--method", name).succeeded().out
+        assert any(status in line and message in line for line in listed.splitlines()), listed
+    assert message not in forebay(up, "errors", "--method", "Mul").succeeded().out
     printed = forebay(up, "errors", "--json", "--method", method).succeeded().out
     errors = [json.loads(line) for line in printed.splitlines()]
     (error,) = [one for one in errors if one["message"] == message]

@@ -73,7 +73,11 @@ def test_call_names_and_resumes_a_call(up: Up) -> None:
     [
         (["Factorial", "n=99999999"], "OUT_OF_RANGE/INVALID_REQUEST: n is 99999999, over"),
         (["Factorial", "n=-1"], "out of range"),
-        (["Factorial", "m=1"], 'no field named "m"'),
+        (["Factorial", "m=1"], 'no field named "m" at "FactorialRequest". Its fields: n, '),
+        (["Factorial", "n=1", "--timeout", "-1"], "'--timeout': -1.0 is not in the range x>0"),
+        (["Factorial", "n=1", "--in", "5x"], "  forebay-start-after is --in\n"),
+        (["Add", "--in", "5s"], "  forebay-call-id is --id, forebay-start-after is --in\n"),
+        (["Add", "--detach"], "  forebay-on-disconnect is --detach\n"),
         (["Factorial", "n"], "expected FIELD=VALUE"),
         (["Divide"], "no such method; give one of: forebay.compute.v1.ComputeService.Add"),
         (["Add", "-H", "nonsense"], "expected KEY:VALUE"),
@@ -84,7 +88,7 @@ def test_call_names_and_resumes_a_call(up: Up) -> None:
 )
 def test_call_reports_the_error(up: Up, arguments: list[str], said: str) -> None:
     done = forebay("call", "-t", up.address, *arguments, env=up.env, stdin="{nonsense")
-    assert done.code == 1
+    assert done.code in (1, 2)
     assert said in done.err
     assert "Traceback" not in done.err
 

@@ -24,7 +24,7 @@ from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.certificate_checks import certificate_findings
 from forebay_gateway.cli.end_task_checks import end_task_findings
-from forebay_gateway.cli.finding import Finding
+from forebay_gateway.cli.finding import Finding, counted
 from forebay_gateway.cli.gateway_checks import examined_gateways
 from forebay_gateway.cli.plain_checks import (
     consumers_of_application,
@@ -292,7 +292,7 @@ def _workers(methods: Sequence[ServedMethod]) -> list[Finding]:
     for method in methods:
         slots[method.queue] = max(method.slots, slots.get(method.queue, 0))
     queues = [
-        Finding(f"queue {queue}", True, f"{slots[queue]} calls at a time")
+        Finding(f"queue {queue}", True, f"{counted(slots[queue], 'call')} at a time")
         if queue not in unconsumed
         else Finding(f"queue {queue}", False, "no live worker consumes it", unconsumed[queue])
         for queue in sorted(slots)

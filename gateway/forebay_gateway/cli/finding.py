@@ -13,3 +13,8 @@ class Finding:
     good: bool
     description: str
     fix: str = ""
+
+
+def counted(count: int, noun: str) -> str:
+    """Examples: `1 call`, `4 calls`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
 from forebay_backends.settings import CeleryApplication, Settings
-from forebay_gateway.cli.finding import Finding
+from forebay_gateway.cli.finding import Finding, counted
 from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind
 from forebay_gateway.plain.asking import asked_workers
 from forebay_gateway.server.methods import applications_of
@@ -69,7 +69,7 @@ def plain_findings(
         return [Finding(subject, False, f"unknown: the {broker} does not answer", "fix that")]
     slots = {one.method.route.queue: one.slots for one in consumers.values() if one.slots}
     return [
-        Finding(application.called(f"queue {queue}"), True, f"{count} tasks at a time")
+        Finding(application.called(f"queue {queue}"), True, f"{counted(count, 'task')} at a time")
         for queue, count in sorted(slots.items())
     ] + [
         Finding(

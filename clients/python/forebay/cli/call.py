@@ -18,6 +18,7 @@ from forebay.channels import channel
 from forebay.cli.call_metadata import id_of_ended, metadata_of
 from forebay.cli.call_operations import call_operation
 from forebay.cli.call_requests import (
+    options_in,
     request_messages,
     request_metadata,
     trace_id,
@@ -64,7 +65,10 @@ _SHOWN_AT_EACH_END = 24
     help="Retry after a failure, and resume the response stream. Default: yes.",
 )
 @click.option(
-    "--timeout", type=float, metavar="SECONDS", help="Fail after this time. Default: never."
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Fail after this time. Default: never.",
 )
 @click.option("--id", "call_id", metavar="ID", help="The call's id; makes the call durable.")
 @click.option("--resume-from", type=click.IntRange(0), metavar="N", help="Skip the first N items.")
@@ -203,7 +207,8 @@ def _run(
             finally:
                 call.cancel()
     except grpc.RpcError as error:
-        fail(of_rpc_error(error), target, id_of_ended(call))
+        failure = of_rpc_error(error)
+        fail(failure, target, id_of_ended(call), options_in(failure.message))
     except SystemExit:  # by Ctrl-C
         show_id(id_of_ended(call))
         raise

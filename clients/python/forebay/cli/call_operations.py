@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 
 from forebay.cli.call_metadata import id_of_ended
+from forebay.cli.call_requests import options_in
 from forebay.cli.call_rows import error_of, id_of, metadata_of, state_of
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail, show_id
@@ -98,7 +99,8 @@ def _start(
         with CancelOnCtrlC() as ctrl_c:
             return ctrl_c.result(call)
     except grpc.RpcError as error:
-        fail(of_rpc_error(error), target, id_of_ended(call))
+        failure = of_rpc_error(error)
+        fail(failure, target, id_of_ended(call), options_in(failure.message))
     except SystemExit:  # by Ctrl-C
         show_id(id_of_ended(call))
         raise

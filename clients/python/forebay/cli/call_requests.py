@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
@@ -11,8 +12,30 @@ import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from forebay.metadata import TRACEPARENT, trace_parts
+from forebay.metadata import (
+    CALL_ID,
+    ON_DISCONNECT,
+    PRIORITY,
+    RESUME_FROM,
+    START_AFTER,
+    START_AT,
+    TRACEPARENT,
+    trace_parts,
+)
 from forebay.routes import Method
+
+# How json_format ends its error about an unknown field.
+_FIELDS = re.compile(r'\n Available Fields\(except extensions\): "\[(.*)\]"')
+
+OPTIONS = {
+    CALL_ID: "--id",
+    RESUME_FROM: "--resume-from",
+    PRIORITY: "--priority",
+    START_AFTER: "--in",
+    START_AT: "--at",
+    ON_DISCONNECT: "--detach",
+}
+"""The option for each metadata key. Gateways name the key in an error."""
 
 TextPairs = tuple[tuple[str, str], ...]
 
@@ -37,7 +60,13 @@ def _parsed(method: Method, value: Any, where: str) -> Message:
         return json_format.ParseDict(value, method.request_class(), descriptor_pool=method.pool)
     except json_format.ParseError as error:
         name = method.request_class.DESCRIPTOR.full_name
-        raise click.ClickException(f"{where}: expected a {name}: {error}") from error
+        problem = _FIELDS.sub(_listed, str(error))
+        raise click.ClickException(f"{where}: expected a {name}: {problem}") from error
+
+
+def _listed(found: re.Match[str]) -> str:
+    names = found[1].replace("'", "")
+    return f" Its fields: {names or 'none'}."
 
 
 def _nested(fields: Sequence[str]) -> dict[str, Any]:
@@ -72,6 +101,12 @@ def request_metadata(
             raise click.ClickException(f"-H {header}: expected KEY:VALUE")
         pairs.append((key.strip().lower(), value.strip()))
     return tuple(pairs)
+
+
+def options_in(message: str) -> str:
+    """Which options the keys in an error's message stand for; empty if there are none."""
+    named = [f"{key} is {option}" for key, option in OPTIONS.items() if key in message]
+    return ", ".join(named)
 
 
 def traced(metadata: TextPairs) -> TextPairs:

@@ -21,7 +21,9 @@ COLUMNS = ("method", "status", "reason", "count", "last", "call", "message")
 
 @click.command()
 @target_option()
-@click.option("--method", metavar="NAME", default="", help="Only errors of this method.")
+@click.option(
+    "--method", metavar="NAME", default="", help="Only errors of this method, such as Add."
+)
 @tenant_option
 @all_tenants_option
 @json_option
@@ -30,11 +32,14 @@ def errors(
 ) -> None:
     """Show the errors of the last hour by method and reason, the latest first, with a sample.
 
-    They are those of the gateway's RPCs, also of ephemeral calls and plain tasks. NAME is a
-    method's full name. If the output is not a terminal, rows are tab-separated.
+    They are those of the gateway's RPCs, also of ephemeral calls and plain tasks. If the output is
+    not a terminal, rows are tab-separated.
     """
+    is_whole = "." in method
     with gateway_at(target, Tenants(tenant, all_tenants)) as gateway:
-        found = gateway.errors(method)
+        found = gateway.errors(method if is_whole else "")
+    if method and not is_whole:
+        found = [one for one in found if one.method.rpartition(".")[2] == method]
     if as_json:
         show_json(map(error_json, found))
     else:

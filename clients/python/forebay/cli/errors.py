@@ -11,9 +11,14 @@ from forebay.errors import BackendError, DeadlineExceeded, ForebayError
 from forebay.extras import command_to_install, missing_of
 
 
-def fail(error: ForebayError, target: Target, call_id: str | None = None) -> NoReturn:
-    """Ends the command with the error, the id of the call that failed, and what to do about it."""
-    lines = [str(error)]
+def fail(
+    error: ForebayError, target: Target, call_id: str | None = None, note: str = ""
+) -> NoReturn:
+    """Ends the command with the error, the id of the call that failed, and what to do about it.
+
+    A `note` explains the error's words.
+    """
+    lines = [str(error), *([f"  {note}"] if note else [])]
     if call_id is not None:
         lines.append(f"  id: {call_id}")
     lines += [
