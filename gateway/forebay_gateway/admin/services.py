@@ -19,7 +19,6 @@ from forebay.v1 import calls_pb2 as pb
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.frames import CallEvent, GatewayFrame
 from forebay_backends.ledger.server_check import read_server_info
 from forebay_gateway.admin import call_service, operations
 from forebay_gateway.admin.call_access import CallAccess
@@ -75,14 +74,14 @@ class AdminServices:
         access, siblings = options.access, options.siblings
         self._fleet = fleet
         self._rates = TaskRates()
-        self._observers = Observers()
+        self.observers = Observers()
         by_name = {method.name: method for method in methods}
         self._returning_operations = [
             method.name for method in methods if method.operation is not None
         ]
-        self.operations = Operations(ledger, by_name, self._observers, channel, access)
+        self.operations = Operations(ledger, by_name, self.observers, channel, access)
         self._calls = CallService(
-            *(ledger, broker, fleet, by_name, self._observers, self._rates, channel),
+            *(ledger, broker, fleet, by_name, self.observers, self._rates, channel),
             *(options.plain_consumers_of, options.expected_wait_s, access),
         )
         self._process = ProcessService(durations, by_name, self._calls.queues, siblings)
@@ -120,11 +119,6 @@ class AdminServices:
                 operations.SERVICE,
             )
 
-    def on_frame(self, key: str, frame: GatewayFrame) -> None:
-        """Implements `FrameListener`."""
-        if isinstance(frame, CallEvent):
-            self._observers.on_event(key, frame)
-
     async def watch_activity(self) -> None:
         """Samples the calls and the queues, until cancelled."""
         await self._process.watch_activity()
@@ -140,7 +134,7 @@ class AdminServices:
 
     def abort_remaining(self) -> None:
         """Ends the RPCs that wait for calls: the gateway is shutting down."""
-        self._observers.drain()
+        self.observers.drain()
         self._process.abort_remaining()
 
     async def _problems_of_backends(self) -> list[pb.Problem]:

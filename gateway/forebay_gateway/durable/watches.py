@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
@@ -50,27 +50,18 @@ _ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than were recei
 _log = logging.getLogger(__name__)
 
 
-class FrameListener(Protocol):
-    """Gets every frame that comes over the gateway's channel."""
-
-    def on_frame(self, key: str, frame: GatewayFrame) -> None:
-        """`key` is empty for frames that are not about one call."""
+OnFrame = Callable[[str, Any], None]
+"""Gets a call's key, which is empty for frames that are not about one call, and the frame."""
 
 
 class Watches:
     """The gateway's channel, and the watches that get the events of it."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        server: RedisServer | str,
-        channel: str,
-        listeners: Sequence[FrameListener] = (),
-    ) -> None:
+    def __init__(self, ledger: Ledger, server: RedisServer | str, channel: str) -> None:
         self.channel = channel
         self._ledger = ledger
         self._server = server
-        self._listeners = [*listeners]
+        self._listeners: dict[type[GatewayFrame], list[OnFrame]] = {}
         self._watches: dict[str, list[Watch]] = {}
         self._subscribed = asyncio.Event()
         self._renew_now = AutoResetEvent()
@@ -80,9 +71,10 @@ class Watches:
         self.subscription = 0
         """How many times the channel was subscribed."""
 
-    def add_listener(self, listener: FrameListener) -> None:
-        """Passes all frames to one more listener."""
-        self._listeners.append(listener)
+    def listen_to(self, *kinds: type[GatewayFrame], on_frame: OnFrame) -> None:
+        """Passes the frames of these kinds to the function."""
+        for kind in kinds:
+            self._listeners.setdefault(kind, []).append(on_frame)
 
     @contextlib.contextmanager
     def open(self, watch: Watch) -> Iterator[None]:
@@ -257,8 +249,8 @@ class Watches:
         except SignatureError as error:
             seals.keyring.refused(error)
             return
-        for listener in self._listeners:
-            listener.on_frame(key, event)
+        for on_frame in self._listeners.get(type(event), ()):
+            on_frame(key, event)
 
     def _confirm(self, key: str) -> None:
         self._unconfirmed.add(key)

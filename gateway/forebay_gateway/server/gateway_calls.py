@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forebay.routes import Method
+from forebay_backends.ledger.frames import Recall
 from forebay_backends.settings import Settings
 from forebay_gateway.admin.call_access import CallAccess
 from forebay_gateway.admin.services import AdminOptions, AdminServices
@@ -148,5 +149,5 @@ def _tenant_quotas(settings: Settings, ledger: LedgerCalls | None) -> TenantQuot
     if ledger is None:
         return TenantQuotas(settings.tenants, "", None, settings.processes)
     quotas = TenantQuotas(settings.tenants, ledger.channel, ledger.run_small)
-    ledger.listen(quotas)
+    ledger.listen_to(Recall, on_frame=quotas.on_frame)
     return quotas

@@ -8,13 +8,14 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
 from forebay.v1.calls_pb2 import Problem
 from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.frames import BatchHeartbeat, CallEvent, Ending, Lost, Reply
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.pubsub import FIRST_SUBSCRIPTION_S
@@ -74,18 +75,21 @@ class LedgerCalls:
         self.ephemeral = EphemeralCalls(settings, *backend_parts, metrics, self.fair)
         self.admin = AdminServices(*backend_parts, methods, metrics.rpc_seconds, admin)
         self.admin.problems.sources.append(self._signing_problems)
-        self._watches = Watches(
-            self._ledger, backends.ledger, self.channel, (self.ephemeral, self.admin)
-        )
+        self._watches = Watches(self._ledger, backends.ledger, self.channel)
+        self.listen_to = self._watches.listen_to
+        self.listen_to(Reply, BatchHeartbeat, Lost, on_frame=self.ephemeral.on_frame)
+        self.listen_to(*get_args(CallEvent), on_frame=self.admin.observers.on_event)
+        self.ready = self._watches.subscribed
+        """Returns when a call's events arrive; raises BackendUnavailable if that takes long."""
         self.fleet.health.add("ledger's pub/sub", self._watches.subscribed)
-        self.listen = self._watches.add_listener
         self.run_small = Pipeliner(self._ledger).run
         self.durable = DurableCalls(
             *(settings, self._ledger, self.broker, self._watches, self.fleet.slots, metrics),
             *(self.fair, queues, self._has_tenants),
         )
         self.delayed = self.durable.delayed
-        self.listen(self.durable.held)
+        if self._has_tenants:
+            self.listen_to(Ending, on_frame=self.durable.held.on_frame)
         self.operations = OperationCalls(self.durable, self.admin.operations)
         metrics.read_process.append(self._process_figures)
         metrics.read_fleet.append(partial(self._fleet_figures, sorted(queues)))
@@ -144,10 +148,6 @@ class LedgerCalls:
             _log.warning(
                 "the ledger does not answer; the gateway serves, and keeps trying to connect"
             )
-
-    async def ready(self) -> None:
-        """Returns when a call's events arrive; raises BackendUnavailable if that takes long."""
-        await self._watches.subscribed()
 
     def abort_remaining(self) -> None:
         """Aborts the remaining RPCs; clients can resume them at another gateway."""
