@@ -25,11 +25,7 @@ class RedisBroker:
     ) -> None:
         self.keyring = keyring
         self._server = server
-        self._is_ledger = is_ledger
-
-    @property
-    def is_ledger(self) -> bool:
-        return self._is_ledger
+        self.is_ledger = is_ledger
 
     async def send(self, message: Message) -> bool:
         push = redis_push(message, self.keyring)
@@ -50,7 +46,7 @@ class RedisBroker:
         await self._server.ping()
 
     async def close(self) -> None:
-        if not self._is_ledger:
+        if not self.is_ledger:
             await self._server.close()
 
 

@@ -45,7 +45,8 @@ class BlockingLedger:
         self._observe = observe
         self._replicas = replicas
         self._server = server_of(server)
-        self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
+        self._is_cluster = self._server.is_cluster
+        self._commands = Commands(self._server.key_prefix, self._is_cluster)
         self._client: Any = None
         self._round_trips = RoundTrips(lambda: self.redis.connection_pool.make_connection())
 
@@ -65,7 +66,7 @@ class BlockingLedger:
 
     def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""
-        if not self._server.is_cluster or self._replicas.needed([operation]):
+        if not self._is_cluster or self._replicas.needed([operation]):
             result: T = self.run_all([operation])[0]
             return result
         with self._mapped_errors(), observed(self._observe, [operation]):
@@ -80,7 +81,7 @@ class BlockingLedger:
 
         Raises BackendUnavailable if any of them fails.
         """
-        groups = by_partition(operations) if self._server.is_cluster else [range(len(operations))]
+        groups = by_partition(operations) if self._is_cluster else [range(len(operations))]
         results: dict[int, Any] = {}
         for group in groups:
             together = [operations[index] for index in group]
@@ -90,7 +91,7 @@ class BlockingLedger:
     def _run_together(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         if self._replicas.needed(operations):
             return self._run_replicated(operations)
-        if self._server.is_cluster or self._commands.needs_transaction(operations):
+        if self._is_cluster or self._commands.needs_transaction(operations):
             replies = self._piped(operations)
         else:
             with observed(self._observe, operations):
@@ -105,7 +106,7 @@ class BlockingLedger:
         with (
             self._mapped_errors(),
             observed(self._observe, operations),
-            self.redis.pipeline(transaction=not self._server.is_cluster) as pipeline,
+            self.redis.pipeline(transaction=not self._is_cluster) as pipeline,
         ):
             self._commands.add(pipeline, operations)
             sent = pipeline.execute(raise_on_error=False)
@@ -139,7 +140,7 @@ class BlockingLedger:
 
     def _result(self, operation: Operation[T], reply: Any) -> T:
         if isinstance(reply, redis_errors.NoScriptError):
-            if self._server.is_cluster:
+            if self._is_cluster:
                 return self.run(operation)
             (reply,) = self._exchange([self._commands.eval(operation)])
         if isinstance(reply, Exception):
@@ -171,7 +172,7 @@ class BlockingLedger:
         """
         name, frame = self.name(channel), self.seals.frame(frame)
         with self._mapped_errors():
-            if self._server.is_cluster:
+            if self._is_cluster:
                 return max(int(self.redis.publish(name, frame)), 1)
             replies = self._exchange([("DEL", self.name(PROBE)), ("PUBLISH", name, frame)])
             for reply in replies:
@@ -194,7 +195,7 @@ class BlockingLedger:
 
         A cluster's client follows its nodes' roles by itself.
         """
-        if not self._server.is_cluster:
+        if not self._is_cluster:
             self.redis.connection_pool.disconnect(inuse_connections=False)
             self._round_trips.close_idle()
 
@@ -203,5 +204,5 @@ class BlockingLedger:
         self._round_trips.close_idle()
         if client is not None:
             client.close()
-            if not self._server.is_cluster:
+            if not self._is_cluster:
                 client.connection_pool.disconnect()

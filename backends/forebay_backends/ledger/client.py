@@ -66,15 +66,12 @@ class Ledger:
         self._replicas = replicas
         self._name = name
         self._server = server_of(server)
-        load_all(self._server.is_cluster)
-        self._commands = Commands(self._server.key_prefix, self._server.is_cluster)
+        self.is_cluster = self._server.is_cluster
+        """Whether partitions may be on different servers."""
+        load_all(self.is_cluster)
+        self._commands = Commands(self._server.key_prefix, self.is_cluster)
         self._redis = asyncio_client(self._server)
         self._large_sends = asyncio.Semaphore(_LARGE_SENDS)
-
-    @property
-    def is_cluster(self) -> bool:
-        """Whether partitions may be on different servers."""
-        return self._server.is_cluster
 
     async def run(self, operation: Operation[T]) -> T:
         """Runs the operation; raises BackendUnavailable."""

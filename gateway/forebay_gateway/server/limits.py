@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from forebay.routes import Method
@@ -41,9 +42,9 @@ def limits_of_calls(settings: Settings, queues: Mapping[str, QueueLimits]) -> Ca
         RequestLimits(
             settings.max_message_bytes,
             settings.first_request_s,
-            lambda method: request_limit_bytes(method, settings),
+            partial(request_limit_bytes, settings=settings),
         ),
-        lambda method: queue_wait_s(method, settings),
+        partial(queue_wait_s, settings=settings),
         settings.max_eta_of,
     )
 

@@ -27,7 +27,7 @@ def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | N
             f"the call is of {name}, but its task {method.route.task!r} belongs to {method.name} "
             f"on the worker; {_FIX}"
         )
-    if fingerprint and not same_kind(fingerprint, method.fingerprint):
+    if _differs(method, fingerprint) and not same_kind(fingerprint, method.fingerprint):
         return VersionMismatch(
             f"{method.name} streams differently on the worker, or returns an operation only there "
             f"or only here; {_FIX}"
@@ -37,9 +37,11 @@ def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | N
 
 def checking_versions(check: Check, method: Method, fingerprint: str) -> Check:
     """Adds a check for fields that the worker lacks, if the versions differ."""
-    if not fingerprint or fingerprint == method.fingerprint:
-        return check
-    return _KnownFields(check)
+    return _KnownFields(check) if _differs(method, fingerprint) else check
+
+
+def _differs(method: Method, fingerprint: str) -> bool:
+    return bool(fingerprint) and fingerprint != method.fingerprint
 
 
 def unreadable(method: Method) -> VersionMismatch:

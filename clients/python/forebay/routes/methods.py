@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 from google.protobuf import descriptor_pb2, message_factory
@@ -46,17 +47,17 @@ class Method:
     operation: OperationTypes | None = None
     no_side_effects: bool = False
 
-    @property
+    @cached_property
     def result_class(self) -> type[Message]:
         """The class of the handler's responses."""
         return self.response_class if self.operation is None else self.operation.response_class
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether the route names a plain Celery task; its calls have no record in the ledger."""
         return self.route.plain is not None
 
-    @property
+    @cached_property
     def application(self) -> str:
         """The name, in the settings, of its plain task's application; empty for the main one."""
         return "" if self.route.plain is None else self.route.plain.application
