@@ -171,6 +171,20 @@ def test_up_says_what_it_serves_and_its_commands_work_as_printed(up: Up) -> None
     assert ps.out.startswith("id\t")
 
 
+def test_an_application_that_is_not_there_is_named_on_one_line(env: dict[str, str]) -> None:
+    refused = run("forebay", "up", "--app", "nope:app", env=env)
+    assert refused.code == 2
+    *_, line = refused.err.splitlines()
+    assert line.startswith(
+        "Error: Invalid value for '--app' / '-A': 'nope:app': there is no module"
+    )
+    app = "forebay_workers.celery:ap"
+    failed = run("forebay", "up", "--app", app, "--listen", "127.0.0.1:0", env=env)
+    assert failed.code == 1
+    assert f"--app {app}: this folder and Python's path have no {app}\n" in failed.err
+    assert "Traceback" not in failed.err
+
+
 @pytest.mark.variant
 def test_the_demo_starts_and_stops_everything_also_twice_at_once() -> None:
     """By `make demo`, as the README says."""

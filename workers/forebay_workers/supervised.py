@@ -15,6 +15,7 @@ import logging
 import signal
 import sys
 import warnings
+from typing import Any
 
 from celery.app.utils import find_app
 from celery.exceptions import SecurityWarning
@@ -35,7 +36,7 @@ def main() -> None:
     warnings.simplefilter("ignore", SecurityWarning)
     worker_ready.connect(_ignore_interrupts)
     after_setup_logger.connect(_quieten_libraries)
-    app = find_app(application)
+    app = _found(application)
     line = f"%(asctime)s [{name}] %(levelname)s %(name)s: %(message)s"
     app.add_defaults(lambda: {"worker_log_format": line, "worker_task_log_format": line})
     if ASYNCIO in arguments:
@@ -43,6 +44,20 @@ def main() -> None:
         arguments.remove(ASYNCIO)
         app.conf.worker_pool = "forebay_workers.asyncio_pool:TaskPool"
     app.worker_main(["worker", *arguments])
+
+
+def _found(path: str) -> Any:
+    """The application, named as for `celery -A`; exits with one line if there is none.
+
+    An error inside the application's modules keeps its traceback.
+    """
+    try:
+        return find_app(path)
+    except ModuleNotFoundError as error:
+        # Without the attribute APP in MODULE:APP, Celery imports the whole as a module.
+        if not f"{path}:".startswith((f"{error.name}.", f"{error.name}:")):
+            raise
+        sys.exit(f"--app {path}: this folder and Python's path have no {error.name}")
 
 
 def _quieten_libraries(loglevel: int, **_: object) -> None:

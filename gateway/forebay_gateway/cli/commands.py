@@ -6,10 +6,12 @@ Modules that only some of them need are imported there: a gateway would keep the
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -129,6 +131,15 @@ def _target_of_listen(ctx: click.Context, param: click.Parameter, value: str) ->
     return checked_target(ctx, param, listen if is_default and listen else value)
 
 
+def _checked_app(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """The option `--app`; only its first part can be looked for without importing it."""
+    package = re.split("[.:]", value)[0]
+    if package and package not in sys.modules and find_spec(package) is None:
+        problem = f"{value!r}: there is no module {package!r} here; expected MODULE or MODULE:APP"
+        raise click.BadParameter(problem, ctx, param)
+    return value
+
+
 _asked = target_option("The gateways to ask.", callback=_target_of_listen)
 
 
@@ -188,6 +199,7 @@ def gateway(**flags: Any) -> None:
     default=COMPUTE_APPLICATION,
     show_default=True,
     metavar="APP",
+    callback=_checked_app,
     help="As for `celery -A`.",
 )
 @click.option(
