@@ -20,10 +20,10 @@ def test_the_first_key_signs() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "expected the table"),
-        ("[keys]\n", "expected the table"),
-        ('keys = "a"\n', "expected the table"),
-        (f'[keys]\na = "{SECRET}"\n[more]\n', "expected the table"),
+        ("", "expected only the table"),
+        ("[keys]\n", "expected only the table"),
+        ('keys = "a"\n', "expected only the table"),
+        (f'[keys]\na = "{SECRET}"\n[more]\n', "expected only the table"),
         (f'[keys]\na = "{SECRET}', "it is not TOML"),
         (f'[keys]\n"a b" = "{SECRET}"\n', "is not a valid key id"),
         (f'[keys]\n"" = "{SECRET}"\n', "is not a valid key id"),

@@ -128,7 +128,7 @@ def test_query_parameters_set_fields_of_each_type(query: str, expected: object) 
         ("data=x", "data", "is a message"),
         ("anything=1", "anything", "is a message"),
         ("packed=1", "packed", "is a message"),
-        ("author.books.title=T", "author.books.title", "author.books is no single message"),
+        ("author.books.title=T", "author.books.title", "author.books is not a single message"),
         ("counts=1", "counts", "is a message"),
         ("counts.x=1", "counts.x", "counts is not a single message"),
         ("an_int32=1&an_int32=2", "an_int32", "is given 2 times; expected once"),
