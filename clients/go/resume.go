@@ -21,7 +21,7 @@ const attempts = 20
 
 // partial is what has arrived of a call so far.
 type partial struct {
-	received int // lasting items; progress does not count
+	received int // ordinary items; progress does not count
 	digits   strings.Builder
 }
 

@@ -163,7 +163,7 @@ def test_a_dropped_call_is_no_longer_listed(ledger: BlockingLedger) -> None:
 
 def test_a_running_call_is_described_with_all_fields(ledger: BlockingLedger) -> None:
     record = running(ledger, timeout_s=60.0)
-    ledger.run(emit(record.call, 1, 0, b"lasting"))
+    ledger.run(emit(record.call, 1, 0, b"ordinary"))
     ledger.run(emit_transient(record.call, 1, b"progress"))
     shown, fields = described(record), record.fields
     assert (shown.state, shown.reason, shown.method) == (State.RUNNING, "", "pkg.Service.Method")

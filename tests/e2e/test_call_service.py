@@ -35,16 +35,16 @@ def calls(channel: grpc.Channel) -> CallServiceStub:
 def test_items_are_read_without_attaching(stub: ComputeServiceStub, calls: CallServiceStub) -> None:
     call_id = new_id()
     stream = stub.Factorial(pb.FactorialRequest(n=30), timeout=TIMEOUT_S, metadata=named(call_id))
-    lasting = [item for item in stream if not item.HasField("progress")]
-    for first in range(len(lasting) + 1):
+    ordinary = [item for item in stream if not item.HasField("progress")]
+    for first in range(len(ordinary) + 1):
         request = calls_pb2.ReadItemsRequest(name=f"operations/{call_id}", first=first)
         read = list(calls.ReadItems(request, timeout=TIMEOUT_S))
-        assert [response.ordinal for response in read] == list(range(first, len(lasting)))
-        for response, item in zip(read, lasting[first:], strict=True):
+        assert [response.ordinal for response in read] == list(range(first, len(ordinary)))
+        for response, item in zip(read, ordinary[first:], strict=True):
             came = pb.FactorialResponse()
             assert response.item.Unpack(came)
             assert came == item
-    beyond = calls_pb2.ReadItemsRequest(name=f"operations/{call_id}", first=len(lasting) + 1)
+    beyond = calls_pb2.ReadItemsRequest(name=f"operations/{call_id}", first=len(ordinary) + 1)
     assert refusal(lambda: list(calls.ReadItems(beyond, timeout=TIMEOUT_S)))[:2] == (
         "DATA_LOSS",
         "ITEMS_LOST",

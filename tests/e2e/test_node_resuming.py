@@ -31,7 +31,7 @@ def index(response: dict[str, Any]) -> int:
 
 
 def texts(call: NodeCall) -> Iterator[dict[str, Any]]:
-    """The lasting responses of ServerStream."""
+    """The ordinary responses of ServerStream."""
     return (response for response in call.responses() if "text" in response)
 
 

@@ -109,10 +109,10 @@ def test_transient_items_have_no_id_of_their_own(shared: Web) -> None:
     with shared.events(target(f"{COMPUTE}/Factorial", {"n": "30"}, call_id="sse-30")) as stream:
         events = [event for event in stream if event.name == "message"]
     items = [json.loads(event.data) for event in events]
-    lasting = [
+    ordinary = [
         event.last_id for event, item in zip(events, items, strict=True) if "progress" not in item
     ]
-    assert lasting == [str(number) for number in range(len(lasting))]
+    assert ordinary == [str(number) for number in range(len(ordinary))]
 
 
 def test_a_product_is_made_of_the_one_request_in_the_url(shared: Web) -> None:

@@ -157,8 +157,8 @@ def test_a_call_is_left_resumed_seen_and_cancelled(client: ConnectClientSync) ->
     first = next(item for item in items if not item.HasField("progress"))
     items.close()
     rest = factorial(client, 20_000, forebay_call_id=call_id, forebay_resume_from="1")
-    lasting = [first, *(item for item in rest if not item.HasField("progress"))]
-    assert lasting == whole
+    ordinary = [first, *(item for item in rest if not item.HasField("progress"))]
+    assert ordinary == whole
     assert state_of(client, call_id) == "SUCCEEDED"
     long_id = new_id()
     items = factorial(client, LONG, forebay_call_id=long_id)

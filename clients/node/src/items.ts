@@ -2,7 +2,7 @@ import type { DescMessage, DescMethod, Message } from "@bufbuild/protobuf";
 import { routeOf, type Routes } from "./routes.js";
 
 /**
- * The lasting responses of a call. Those in the route's transient field, such as progress, go to
+ * The ordinary responses of a call. Those in the route's transient field, such as progress, go to
  * `onTransient`; if it throws, the call is cancelled and its error thrown.
  */
 export async function* items<M extends Message>(

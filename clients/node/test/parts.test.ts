@@ -185,8 +185,8 @@ test("items leaves out what is transient, which goes to the callback", async () 
   const { factorial } = ComputeService.method;
   const seen: unknown[] = [];
   const onTransient = ({ part }: FactorialResponse) => seen.push(part.case);
-  const lasting = await all(items(factorial, responses(() => {}), onTransient));
-  assert.deepEqual(lasting.map(({ part }) => part.case), ["header", "digits"]);
+  const ordinary = await all(items(factorial, responses(() => {}), onTransient));
+  assert.deepEqual(ordinary.map(({ part }) => part.case), ["header", "digits"]);
   assert.deepEqual(seen, ["progress"]);
 });
 
@@ -195,8 +195,8 @@ test("a callback that throws leaves the call", async () => {
   const fail = () => {
     throw new Error("enough");
   };
-  const lasting = items(ComputeService.method.factorial, responses(() => (isLeft = true)), fail);
-  await assert.rejects(all(lasting), /enough/);
+  const ordinary = items(ComputeService.method.factorial, responses(() => (isLeft = true)), fail);
+  await assert.rejects(all(ordinary), /enough/);
   assert.equal(isLeft, true);
 });
 

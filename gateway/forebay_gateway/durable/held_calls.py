@@ -39,7 +39,7 @@ from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.scripts import RENEWAL_INTERVAL_S
 from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.durable.accept import Acceptor
-from forebay_gateway.fair_queues.fair_queue import Place
+from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 
 _PER_OPERATION = 500
@@ -58,7 +58,7 @@ class Turn:
     call: CallKey
     task: str
     attempt: int
-    place: Place
+    entry: QueueEntry
     method: Method | None = None
     new: NewCall | None = None
     is_stored: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,7 +67,7 @@ class Turn:
     @property
     def is_held(self) -> bool:
         """Whether the message must not be sent yet."""
-        return self.place.is_held
+        return self.entry.is_held
 
     @property
     def message(self) -> TaskMessage:
@@ -76,8 +76,8 @@ class Turn:
             self.call,
             self.attempt,
             task=self.task,
-            queue=self.place.queue,
-            priority=self.place.priority,
+            queue=self.entry.queue,
+            priority=self.entry.priority,
         )
 
 
@@ -124,7 +124,7 @@ class HeldCalls:
 
     def enter(self, turn: Turn) -> None:
         """Puts the call into the queue. If it is held then, its message is sent later."""
-        self._fair.add(turn.place)
+        self._fair.add(turn.entry)
 
     def on_stored(self, turn: Turn) -> None:
         """The ledger has the record, and knows whether the message is held back."""
@@ -137,13 +137,13 @@ class HeldCalls:
         if self._turns.get(str(turn.call)) is turn:
             del self._turns[str(turn.call)]
             self._acceptor.on_ended(turn.call, None)
-        self._fair.leave(turn.place)
+        self._fair.leave(turn.entry)
 
     def on_rpc_end(self, turn: Turn, ending: Ending | None) -> None:
         """The RPC that made the call is over; the call may go on, and keeps its place then."""
         if ending is not None or not turn.is_stored.is_set():
             self.leave(turn)
-        elif not turn.place.is_gone:
+        elif not turn.entry.is_gone:
             turn.has_rpc = False
             self._background_tasks.start(self._observe([turn]))
 
@@ -196,14 +196,14 @@ class HeldCalls:
                 return 1.0
             return 1 / self._acceptor.batch_size(method, new)
 
-        place = Place(queue, tenant, priority, send, cost=cost, on_begun=on_begun)
-        turn = Turn(call, task, attempt, place, method, new)
+        entry = QueueEntry(queue, tenant, priority, send, cost=cost, on_begun=on_begun)
+        turn = Turn(call, task, attempt, entry, method, new)
         return turn
 
     async def _send(self, turn: Turn) -> None:
         """Sends the message, which was held back; retries while the call waits."""
         await turn.is_stored.wait()
-        while not turn.place.is_gone:
+        while not turn.entry.is_gone:
             try:
                 if not turn.has_rpc:  # its end frees the place for the next call
                     await self._observe([turn])
@@ -256,7 +256,7 @@ class HeldCalls:
             return turn.call.partition
 
         operations = [
-            make(name, [(turn.place.queue, turn.call) for turn in some])
+            make(name, [(turn.entry.queue, turn.call) for turn in some])
             for name, found in groupby(sorted(turns, key=partition), partition)
             for some in chunks(list(found), _PER_OPERATION)
         ]

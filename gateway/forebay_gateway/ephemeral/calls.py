@@ -43,7 +43,7 @@ from forebay_backends.settings import Settings
 from forebay_backends.telemetry.call_labels import about_call, name_call, stored_traceparent
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
-from forebay_gateway.fair_queues.fair_queue import Place
+from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.identity.caller import caller_message
@@ -184,13 +184,13 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        place = await self._place(incoming, call)
+        entry = await self._entry(incoming, call)
         incoming.meter.accepted()
         # A timer, and no asyncio.timeout: that takes three times the CPU.
         queue_wait = asyncio.get_running_loop().call_later(wait_s, self._on_queue_wait, call)
         call.queue_wait = queue_wait
         try:
-            if place is None or not place.is_held:
+            if entry is None or not entry.is_held:
                 self._submit(call)
             return await call.reply
         except asyncio.CancelledError:
@@ -200,10 +200,10 @@ class EphemeralCalls:
         finally:
             queue_wait.cancel()
             self._remove(call)
-            if place is not None:
-                self._fair.leave(place)
+            if entry is not None:
+                self._fair.leave(entry)
 
-    async def _place(self, incoming: IncomingCall, call: EphemeralCall) -> Place | None:
+    async def _entry(self, incoming: IncomingCall, call: EphemeralCall) -> QueueEntry | None:
         """The call's place in the queue of its tenant; None where there are no tenants."""
         tenant = incoming.permit.tenant
         if tenant is None:

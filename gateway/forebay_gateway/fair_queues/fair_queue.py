@@ -27,8 +27,8 @@ class _Stage(Enum):
     GONE = auto()
 
 
-class Place:
-    """A call's place in a fair queue. `send` is called when it is let into the broker.
+class QueueEntry:
+    """A call in a fair queue. `send` is called when it is let into the broker.
 
     `cost` is the part of a message that the call takes. `on_begun` is called once: when the call is
     presumed to run, or has left.
@@ -74,8 +74,8 @@ class FairQueue:
     """The calls of one queue at this gateway, until they end; `weight` is that of a tenant."""
 
     def __init__(self, weight: Callable[[str], int]) -> None:
-        self._held: RoundRobin[Place] = RoundRobin(weight)
-        self._sent: dict[Place, None] = {}
+        self._held: RoundRobin[QueueEntry] = RoundRobin(weight)
+        self._sent: dict[QueueEntry, None] = {}
         self._in_broker = 0.0
         self._running = 0.0
 
@@ -97,49 +97,49 @@ class FairQueue:
         """The part of the workers that the tenant gets while others wait, too."""
         return self._held.part(tenant)
 
-    def enter(self, place: Place, slots: int) -> None:
+    def enter(self, entry: QueueEntry, slots: int) -> None:
         """Adds a call. If it is not held then, it is to be sent now; `send` is not called."""
         if not self._held and self._has_room(slots):
-            self._let_out(place)
+            self._let_out(entry)
             self._presume_running(slots)
         else:
-            place._stage = _Stage.HELD
-            self._held.add(place)
+            entry._stage = _Stage.HELD
+            self._held.add(entry)
 
-    def leave(self, place: Place) -> None:
+    def leave(self, entry: QueueEntry) -> None:
         """The call has ended, or its caller gave it up. May be told twice."""
-        stage, place._stage = place._stage, _Stage.GONE
+        stage, entry._stage = entry._stage, _Stage.GONE
         if stage is _Stage.HELD:
-            self._held.remove(place)
+            self._held.remove(entry)
         elif stage in (_Stage.SENT, _Stage.RUNNING):
-            self._in_broker -= place._paid
+            self._in_broker -= entry._paid
             if stage is _Stage.RUNNING:
-                self._running -= place._paid
-            self._sent.pop(place, None)
+                self._running -= entry._paid
+            self._sent.pop(entry, None)
         if stage in (_Stage.NEW, _Stage.HELD, _Stage.SENT):
-            place._on_begun()
+            entry._on_begun()
 
-    def next(self, slots: int) -> Place | None:
+    def next(self, slots: int) -> QueueEntry | None:
         """Takes the call that is to be sent now, whose `send` must be called; None if none is."""
-        place = self._held.next() if self._has_room(slots) else None
-        if place is not None:
-            self._let_out(place)
+        entry = self._held.next() if self._has_room(slots) else None
+        if entry is not None:
+            self._let_out(entry)
         self._presume_running(slots)
-        return place
+        return entry
 
     def _has_room(self, slots: int) -> bool:
         return self._in_broker < WINDOW * max(slots, 1) - ROUNDING
 
-    def _let_out(self, place: Place) -> None:
-        place._stage = _Stage.SENT
-        place._paid = place.cost()
-        self._in_broker += place._paid
-        self._sent[place] = None
+    def _let_out(self, entry: QueueEntry) -> None:
+        entry._stage = _Stage.SENT
+        entry._paid = entry.cost()
+        self._in_broker += entry._paid
+        self._sent[entry] = None
 
     def _presume_running(self, slots: int) -> None:
         while self._sent and self._running < slots - ROUNDING:
-            place = next(iter(self._sent))
-            del self._sent[place]
-            place._stage = _Stage.RUNNING
-            self._running += place._paid
-            place._on_begun()
+            entry = next(iter(self._sent))
+            del self._sent[entry]
+            entry._stage = _Stage.RUNNING
+            self._running += entry._paid
+            entry._on_begun()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.settings.tenant_settings import DEFAULTS, TenantSettings, limits_of
 from forebay_gateway.admission.admission import TenantAccount
-from forebay_gateway.fair_queues.fair_queue import FairQueue, Place
+from forebay_gateway.fair_queues.fair_queue import FairQueue, QueueEntry
 
 _REVIEW_INTERVAL_S = 0.5
 
@@ -37,29 +37,29 @@ class FairQueues:
         priority: int,
         send: Callable[[], None],
         cost: Callable[[], float],
-    ) -> Place:
-        """Takes a place for a call of the tenant; raises QuotaExceeded.
+    ) -> QueueEntry:
+        """Adds a call of the tenant; raises QuotaExceeded.
 
-        If the place is not held, the caller sends the call at once; else `send` is called when it
+        If the entry is not held, the caller sends the call at once; else `send` is called when it
         is the call's turn. The caller must call `leave` later.
         """
         on_begun = await tenant.wait_begins()
-        place = Place(queue, tenant.name, priority, send, cost=cost, on_begun=on_begun)
-        self.add(place)
-        return place
+        entry = QueueEntry(queue, tenant.name, priority, send, cost=cost, on_begun=on_begun)
+        self.add(entry)
+        return entry
 
-    def add(self, place: Place) -> None:
-        """Enters a place that does not count for a quota, or that has been counted already."""
-        found = self._queues.get(place.queue)
+    def add(self, entry: QueueEntry) -> None:
+        """Adds a call that does not count for a quota, or that has been counted already."""
+        found = self._queues.get(entry.queue)
         if found is None:
-            found = self._queues[place.queue] = FairQueue(self._weight)
-        found.enter(place, self._slots(place.queue))
+            found = self._queues[entry.queue] = FairQueue(self._weight)
+        found.enter(entry, self._slots(entry.queue))
 
-    def leave(self, place: Place) -> None:
+    def leave(self, entry: QueueEntry) -> None:
         """The call has ended, or its caller gave it up; sends what may be sent now."""
-        found = self._queues.get(place.queue) or FairQueue(self._weight)
-        found.leave(place)
-        self._send_due(place.queue, found)
+        found = self._queues.get(entry.queue) or FairQueue(self._weight)
+        found.leave(entry)
+        self._send_due(entry.queue, found)
 
     def held(self, queue: str) -> int:
         """How many calls of the queue wait in this gateway."""
@@ -87,8 +87,8 @@ class FairQueues:
 
     def _send_due(self, name: str, queue: FairQueue) -> None:
         slots = self._slots(name)
-        while (place := queue.next(slots)) is not None:
-            place.send()
+        while (entry := queue.next(slots)) is not None:
+            entry.send()
 
     def _weight(self, tenant: str) -> int:
         own = self._tenants.get(tenant)

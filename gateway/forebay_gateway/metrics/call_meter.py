@@ -65,11 +65,11 @@ class CallMeter:
         if transient:
             self._method.transient(size)
         else:
-            self._method.lasting(size)
+            self._method.ordinary(size)
 
     def response(self, size: int) -> None:
         """The only item of a unary call goes to the caller."""
-        self._method.lasting(size)
+        self._method.ordinary(size)
 
     def ran(self, queue_wait_s: float, run_s: float) -> None:
         """The call has ended, after these times."""

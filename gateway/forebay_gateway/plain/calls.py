@@ -204,14 +204,14 @@ class PlainCalls:
         else:
             self._in_flight.remove(call)
             if turn is not None:
-                self.fair.leave(turn.place)
+                self.fair.leave(turn.entry)
         if call.sent and not call.task_ended and not (detach and call.refusal is None):
             plain = call.method.route.plain
             terminate = not (detach or (plain is not None and plain.let_finish))
             self._background_tasks.start(self._revoke(call, terminate=terminate))
 
     async def _go_on(self, call: PlainCall, turn: Turn) -> None:
-        """Keeps the place of a detached call whose RPC is over, until its task has ended.
+        """Keeps the entry of a detached call whose RPC is over, until its task has ended.
 
         The gateway's shutdown ends the wait: then the task is sent at once.
         """
@@ -227,7 +227,7 @@ class PlainCalls:
                 _log.warning("call %s: its task was not sent: %s", call.id, error.message)
         finally:
             self._in_flight.remove(call)
-            self.fair.leave(turn.place)
+            self.fair.leave(turn.entry)
 
     async def _send(self, call: PlainCall) -> None:
         """Sends the task once, as soon as its queue exists; raises the error that ends the call."""

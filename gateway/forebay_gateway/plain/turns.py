@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from forebay.errors import QueueWait
 from forebay_backends.aio.cancellation import cancel_all
-from forebay_gateway.fair_queues.fair_queue import Place
+from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.plain.in_flight import PlainCall
 from forebay_gateway.rpc.incoming import IncomingCall
@@ -17,12 +17,12 @@ from forebay_gateway.rpc.incoming import IncomingCall
 class Turn:
     """A call's place in its tenant's queue, and the event of its turn."""
 
-    place: Place
+    entry: QueueEntry
     comes: asyncio.Event
 
     async def wait(self, call: PlainCall) -> None:
         """Returns when the task may be sent; raises the error that ends the call before."""
-        if self.place.is_held:
+        if self.entry.is_held:
             try:
                 async with asyncio.timeout(call.max_silence_s):
                     await _either(self.comes, call.changed)
@@ -41,8 +41,8 @@ async def take_turn(fair: FairQueues, incoming: IncomingCall) -> Turn | None:
         return None
     comes = asyncio.Event()
     queue, priority = incoming.method.route.queue, incoming.options.priority
-    place = await fair.enter(tenant, queue, priority, comes.set, lambda: 1.0)
-    return Turn(place, comes)
+    entry = await fair.enter(tenant, queue, priority, comes.set, lambda: 1.0)
+    return Turn(entry, comes)
 
 
 async def _either(one: asyncio.Event, other: asyncio.Event) -> None:

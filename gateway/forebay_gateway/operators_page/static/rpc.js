@@ -10,7 +10,7 @@ const END_OF_STREAM = 2;
 const PREFIX_BYTES = 5;
 
 /** Codes that another try would get again, until something else changes. */
-const LASTING = [
+const PERMANENT = [
   "invalid_argument",
   "not_found",
   "unimplemented",
@@ -27,8 +27,8 @@ export class RpcError extends Error {
     this.callId = callId;
   }
 
-  get isLasting() {
-    return LASTING.includes(this.code);
+  get isPermanent() {
+    return PERMANENT.includes(this.code);
   }
 }
 

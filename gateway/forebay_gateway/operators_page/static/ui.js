@@ -43,7 +43,7 @@ export function useLoaded(load, everyMs, key = "") {
         if (!own.signal.aborted) state.value = { data, error: undefined };
       } catch (error) {
         if (!own.signal.aborted) state.value = { data: state.peek().data, error };
-        if (error.isLasting) return;
+        if (error.isPermanent) return;
       }
       if (!own.signal.aborted) again();
     };

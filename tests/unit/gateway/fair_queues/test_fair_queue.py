@@ -7,31 +7,33 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay_gateway.fair_queues.fair_queue import FairQueue, Place
+from forebay_gateway.fair_queues.fair_queue import FairQueue, QueueEntry
 
 
-def place(tenant: str = "a", on_begun: Callable[[], None] = lambda: None, cost: float = 1) -> Place:
-    """A call's place."""
-    return Place("q", tenant, 0, lambda: None, cost=lambda: cost, on_begun=on_begun)
+def entry(
+    tenant: str = "a", on_begun: Callable[[], None] = lambda: None, cost: float = 1
+) -> QueueEntry:
+    """A call in a queue."""
+    return QueueEntry("q", tenant, 0, lambda: None, cost=lambda: cost, on_begun=on_begun)
 
 
-def entered(queue: FairQueue, count: int, slots: int, tenant: str = "a") -> list[Place]:
+def entered(queue: FairQueue, count: int, slots: int, tenant: str = "a") -> list[QueueEntry]:
     """Calls that came one after the other."""
-    places = [place(tenant) for _ in range(count)]
-    for one in places:
+    entries = [entry(tenant) for _ in range(count)]
+    for one in entries:
         queue.enter(one, slots)
-    return places
+    return entries
 
 
 def test_the_broker_has_twice_the_slots() -> None:
     queue = FairQueue(lambda tenant: 1)
-    places = entered(queue, 10, slots=2)
-    assert [one.is_held for one in places] == [False] * 4 + [True] * 6
+    entries = entered(queue, 10, slots=2)
+    assert [one.is_held for one in entries] == [False] * 4 + [True] * 6
     assert queue.next(2) is None
-    queue.leave(places[0])
-    assert queue.next(2) is places[4]
+    queue.leave(entries[0])
+    assert queue.next(2) is entries[4]
     assert queue.next(2) is None
-    assert queue.next(3) is places[5], "another slot has come"
+    assert queue.next(3) is entries[5], "another slot has come"
 
 
 def test_without_workers_the_broker_has_two() -> None:
@@ -41,26 +43,26 @@ def test_without_workers_the_broker_has_two() -> None:
 
 def test_the_first_in_the_broker_are_presumed_to_run() -> None:
     queue, begun = FairQueue(lambda tenant: 1), []
-    places = []
+    entries = []
     for number in range(6):
-        places.append(place(on_begun=lambda number=number: begun.append(number)))  # type: ignore[misc]
-        queue.enter(places[-1], 2)
+        entries.append(entry(on_begun=lambda number=number: begun.append(number)))  # type: ignore[misc]
+        queue.enter(entries[-1], 2)
     assert begun == [0, 1]
-    queue.leave(places[1])
+    queue.leave(entries[1])
     queue.next(2)
     assert begun == [0, 1, 2]
-    queue.leave(places[3])
-    queue.leave(places[5])
-    queue.leave(places[5])
+    queue.leave(entries[3])
+    queue.leave(entries[5])
+    queue.leave(entries[5])
     assert begun == [0, 1, 2, 3, 5], "calls that leave do not wait any more; each is told once"
 
 
 def test_a_batch_counts_as_one() -> None:
     queue = FairQueue(lambda tenant: 1)
-    places = [place(cost=1 / 8) for _ in range(40)]
-    for one in places:
+    entries = [entry(cost=1 / 8) for _ in range(40)]
+    for one in entries:
         queue.enter(one, 2)
-    assert sum(not one.is_held for one in places) == 32
+    assert sum(not one.is_held for one in entries) == 32
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.booleans()), max_size=80))
@@ -72,11 +74,11 @@ def test_nothing_is_left_behind_and_the_window_holds(
     def begun() -> None:
         waiting[0] -= 1
 
-    inside: list[Place] = []
+    inside: list[QueueEntry] = []
     for tenant, slots, comes in steps:
         if comes or not inside:
             waiting[0] += 1
-            inside.append(place(tenant, begun))
+            inside.append(entry(tenant, begun))
             queue.enter(inside[-1], slots)
         else:
             queue.leave(inside.pop(len(inside) // 2))
