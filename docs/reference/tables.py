@@ -206,7 +206,6 @@ def _command(name: str, command: click.Command) -> str:
 
 
 def ledger_keys() -> str:
-    """The keys of a ledger."""
     rows = [
         (f"`{key.pattern}`", key.type, key.writer, key.lifetime or "permanent", key.meaning)
         for key in KEYS

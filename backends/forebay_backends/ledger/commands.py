@@ -28,7 +28,6 @@ class Commands:
         return self.key_prefix + name
 
     def evalsha(self, operation: Operation[Any]) -> tuple[Any, ...]:
-        """EVALSHA's command."""
         return ("EVALSHA", digest(operation.script, self.is_cluster), *self._arguments(operation))
 
     def eval(self, operation: Operation[Any]) -> tuple[Any, ...]:

@@ -156,19 +156,16 @@ def parse_ending(words: list[str], outcome: bytes, response: bytes | None = None
 
 
 def reply_frame(payload: bytes) -> bytes:
-    """The frame of a `Reply`."""
     return b"reply\n" + payload
 
 
 def batch_heartbeat_frame(heartbeat: BatchHeartbeat) -> bytes:
-    """The frame of a `BatchHeartbeat`."""
     state = "running" if heartbeat.running else "reserved"
     names = (call.task_id for call in heartbeat.calls)
     return " ".join(("heartbeat", heartbeat.worker, state, *names)).encode() + b"\n"
 
 
 def lost_frame(lost: Lost) -> bytes:
-    """The frame of a `Lost`."""
     return f"lost {lost.batch_id}\n".encode()
 
 
@@ -199,12 +196,10 @@ class CallerGone:
 
 
 def caller_gone_frame(key: str) -> bytes:
-    """The control frame of a `CallerGone`."""
     return f"caller_gone {key}".encode()
 
 
 def stop_frame(key: str, attempt: int, stop: Stop) -> bytes:
-    """The control frame of a `Stop`."""
     return f"stop {key} {attempt} {stop.state}".encode()
 
 

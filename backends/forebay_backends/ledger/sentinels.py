@@ -29,7 +29,6 @@ class Sentinels:
         raise MasterNotFoundError(_not_found(name))
 
     def close(self) -> None:
-        """Closes the connections to the Sentinels."""
         for client in self._sentinel.sentinels:
             client.close()
 
@@ -49,7 +48,6 @@ class AsyncioSentinels:
         raise asyncio_sentinel.MasterNotFoundError(_not_found(name))
 
     async def close(self) -> None:
-        """Closes the connections to the Sentinels."""
         for client in self._sentinel.sentinels:
             await client.aclose()
 

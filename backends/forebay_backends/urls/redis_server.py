@@ -65,7 +65,6 @@ class RedisServer:
 
     @property
     def is_cluster(self) -> bool:
-        """Whether it is a Redis Cluster."""
         return self.kind is Kind.CLUSTER
 
     @property

@@ -189,11 +189,9 @@ class _Tokens:
 
     @property
     def at_end(self) -> bool:
-        """Whether all tokens were consumed."""
         return not self._rest
 
     def next_is(self, word: str) -> bool:
-        """Whether `word` is the next token."""
         return self._rest[:1] == [("word", word)]
 
     def expect(self, word: str) -> None:

@@ -38,8 +38,7 @@ class TenantAccount(Protocol):
     """What a call of a tenant uses of the tenant's quotas; see `quotas/`."""
 
     @property
-    def name(self) -> str:
-        """The tenant's."""
+    def name(self) -> str: ...
 
     @property
     def max_priority(self) -> int:

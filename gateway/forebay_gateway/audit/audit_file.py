@@ -36,7 +36,6 @@ class AuditFile(logging.Handler):
             raise OSError(f"{self._path}: {written} of {len(data)} bytes were written")
 
     def close(self) -> None:
-        """Closes the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -53,7 +53,6 @@ class AuditLog:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a log."""
         return self._write is not None
 
     def denied(

@@ -15,7 +15,6 @@ from forebay_gateway.server.end_task_warnings import unserved_end_tasks
 async def end_task_findings(
     settings: Settings, methods: Sequence[Method], workers: Sequence[WorkerPresence]
 ) -> list[Finding]:
-    """A finding for each task of an `on_end`."""
     tasks = end_tasks(methods)
     unserved = without_worker(tasks, workers)
     if unserved:

@@ -49,7 +49,6 @@ class EphemeralCall:
 
     @property
     def id(self) -> str:
-        """The call's id."""
         return self.member.call_id
 
     @property

@@ -36,7 +36,6 @@ class EndTask:
 
     @property
     def fix(self) -> str:
-        """How to fix that."""
         return (
             f"start a worker of queue {self.on_end.queue!r} whose application registers the task, "
             "or correct the route's `on_end`"

@@ -155,7 +155,6 @@ class PlainCalls:
         await self._background_tasks.join(_REVOKE_TIMEOUT_S)
 
     async def close(self) -> None:
-        """Closes all connections."""
         if self._results is not None:
             await self._results.close()
         await self.broker.close()

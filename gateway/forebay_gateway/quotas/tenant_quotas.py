@@ -95,7 +95,6 @@ class TenantQuotas:
         )
 
     def limits(self, tenant: str) -> TenantSettings:
-        """The tenant's limits."""
         return self._of(tenant).use.settings
 
     @asynccontextmanager
@@ -298,7 +297,6 @@ class TenantCall:
 
     @property
     def name(self) -> str:
-        """The tenant's."""
         return self._tenant.name
 
     @property

@@ -120,7 +120,6 @@ class TenantUse:
         self._tight_until = now + TIGHT_S
 
     def take_token(self) -> bool:
-        """Takes a token, if there is one."""
         if self.settings.per_second is None:
             return True
         if self.tokens < 1:

@@ -153,7 +153,6 @@ class Batcher(Generic[C]):
         self._timers: dict[BatchQueue[C], asyncio.TimerHandle] = {}
 
     def queue_of(self, method: Method, priority: int) -> BatchQueue[C]:
-        """The batch queue of the method and priority."""
         key = method.name, priority
         if key not in self._queues:
             self._queues[key] = BatchQueue(method.route)

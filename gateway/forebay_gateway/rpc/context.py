@@ -35,7 +35,7 @@ class Context(Protocol):
         """The caller's address, as gRPC writes it: `ipv4:10.0.0.7:50312`, `unix:`."""
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """GRPC's properties of a secure connection, such as `x509_subject_alternative_name`.
+        """gRPC's properties of a secure connection, such as `x509_subject_alternative_name`.
 
         Empty for a connection without TLS.
         """

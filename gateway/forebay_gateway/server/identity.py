@@ -44,7 +44,6 @@ class Identity:
         return self.verifiers is None or self.verifiers.is_ready
 
     def may(self, principal: Principal, permission: str) -> bool:
-        """Whether the principal has the permission."""
         return self.roles.grants(principal.roles, permission)
 
     def loops(

@@ -74,7 +74,6 @@ class LoopLedger:
         return await _retried(lambda: ledger.within_timeout(command(ledger.redis)))
 
     async def close(self) -> None:
-        """Closes the connections."""
         await self._ledger.close()
 
 

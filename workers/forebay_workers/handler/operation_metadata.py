@@ -23,7 +23,6 @@ class Metadata:
     message: Message
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - as a message has it
-        """The message's bytes."""
         return self.message.SerializeToString()
 
 

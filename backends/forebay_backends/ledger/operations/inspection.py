@@ -52,7 +52,6 @@ class Listed:
 
     @property
     def call(self) -> CallKey:
-        """The call's key."""
         return CallKey.parse(self.cursor.call)
 
 

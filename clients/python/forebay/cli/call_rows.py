@@ -92,7 +92,6 @@ def queue_row(queue: calls_pb2.Queue) -> tuple[str, ...]:
 
 
 def queue_json(queue: calls_pb2.Queue) -> dict[str, Any]:
-    """A queue as JSON."""
     waits = queue.HasField("oldest_wait")
     return {
         "queue": queue.name,

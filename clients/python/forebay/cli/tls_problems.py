@@ -1,6 +1,6 @@
 """Why a connection over TLS, or one in plain text to a port with TLS, fails.
 
-GRPC's message names neither the option nor, at times, the reason. So the command connects once
+gRPC's message names neither the option nor, at times, the reason. So the command connects once
 more, without gRPC, and sends nothing.
 """
 

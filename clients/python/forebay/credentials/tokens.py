@@ -23,7 +23,7 @@ Token: TypeAlias = str | Callable[[], str]
 AsyncToken: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
 CallDetails: TypeAlias = Any
-"""GRPC's `ClientCallDetails`, of `grpc` or of `grpc.aio`."""
+"""gRPC's `ClientCallDetails`, of `grpc` or of `grpc.aio`."""
 
 
 class TokenError(Exception):
@@ -64,7 +64,7 @@ class WithToken(
 ):
     """Adds the token to each RPC, unless its caller gave an `authorization`.
 
-    Without a token, the RPC ends with UNAUTHENTICATED. GRPC's call credentials would do for TLS
+    Without a token, the RPC ends with UNAUTHENTICATED. gRPC's call credentials would do for TLS
     alone.
     """
 

@@ -16,7 +16,6 @@ _LONGEST_DEFAULT = 60  # characters
 
 
 def comment_of(one: ClassField, kind: ProtoType, untyped: str) -> str:
-    """The comment on a field."""
     text = one.comment or _description(one.annotation)
     if isinstance(one.default, Enum):
         text += f"\nDefault: {one.default.name}."

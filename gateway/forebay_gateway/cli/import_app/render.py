@@ -55,7 +55,6 @@ class _File:
         self._dot = "." if {"google", "forebay"} & set(inner) else ""
 
     def lines(self, comment: str, service_comment: str) -> Iterator[str]:
-        """The lines of the file."""
         yield from _comment(comment)
         yield from ('syntax = "proto3";', "", f"package {self._package};", "")
         yield from (f'import "{path}";' for path in sorted(self._imports()))

@@ -184,7 +184,6 @@ class NativeConnection(asyncio.Protocol):
             self.flush()
 
     def end_rpcs(self, error: RpcError) -> None:
-        """Ends its RPCs with the error."""
         self.streams.end(error)
 
     def close(self) -> None:

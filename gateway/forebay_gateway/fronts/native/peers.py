@@ -26,7 +26,7 @@ def peer_of(transport: asyncio.Transport) -> str:
 
 
 def auth_context_of(tls: ssl.SSLObject | None) -> Mapping[str, Iterable[bytes]]:
-    """GRPC's properties of a TLS connection.
+    """gRPC's properties of a TLS connection.
 
     https://github.com/grpc/grpc/blob/master/include/grpc/grpc_security_constants.h
     """

@@ -75,7 +75,6 @@ class RedisResults:
         await self._server.ping()
 
     async def close(self) -> None:
-        """Closes all connections."""
         await self._background_tasks.join(COMMAND_TIMEOUT_S)
         await self._server.close()
 

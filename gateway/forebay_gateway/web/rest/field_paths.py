@@ -48,7 +48,6 @@ def resolve(message: Descriptor, names: Sequence[str], *, json_names: bool = Fal
 
 
 def is_map(field: FieldDescriptor) -> bool:
-    """Whether the field is a map."""
     entry = field.message_type
     return bool(field.is_repeated and entry is not None and entry.GetOptions().map_entry)
 
