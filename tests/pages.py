@@ -4,7 +4,7 @@ A fenced block with a title is a file. The reader writes the file; if an earlier
 repository has one of that name already, the block must be a part of it. Of the blocks without a
 title, `python` is a program, `sh` holds commands, and `text` is the expected output of the block
 above it. A command that should fail has a comment (`# exit code 1`). A command that serves runs
-until the reader is closed.
+until the reader is closed; `text` below it is what it prints at its start, among other lines.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.commands import run
-from tests.harness import process
+from tests.harness import Process, process
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -76,6 +76,7 @@ class Reader:
         self._instead = instead
         self._running = running
         self._printed = ""
+        self._server: Process | None = None
         self._started = ExitStack()
 
     def __enter__(self) -> Self:
@@ -88,12 +89,16 @@ class Reader:
         """Runs the page, or one section; fails the test if a result differs from the page's."""
         for block in blocks(page, section):
             text = self._here(block.text)
+            if block.language in ("python", "sh"):
+                self._server = None
             if block.title:
                 self._file(block, text)
             elif block.language == "python":
                 self._printed = self._run(block, sys.executable, "-W", "error", "-c", text)
             elif block.language == "sh":
                 self._printed = "".join(self._command(block, line) for line in _lines(text))
+            elif block.language == "text" and self._server is not None:
+                self._server.wait_for(_expected(text))
             elif block.language == "text":
                 assert re.fullmatch(_expected(text), f"{self._printed.strip()}\n"), (
                     f"{block.place}: expected\n{text}\nbut it printed\n{self._printed}"
@@ -123,7 +128,8 @@ class Reader:
             program = serves[2].split()[0]
             shell = ("sh", "-c", f"exec env {line}")
             server = process(*shell, env=self.env, cwd=self.folder)
-            self._started.enter_context(server).wait_for(_READY[program])
+            self._server = self._started.enter_context(server)
+            self._server.wait_for(_READY[program])
             self._running = (*self._running, line)
             return ""
         return self._run(block, "sh", "-c", line)
@@ -139,7 +145,7 @@ class Reader:
 def _expected(text: str) -> str:
     """A pattern for the output: a line `…` matches any lines, `…` within a line any text."""
     return "".join(
-        r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n"
+        r"(?:.*\n)*" if line.strip() == "…" else re.escape(line).replace("…", ".*") + r"\n"
         for line in text.splitlines()
     )
 

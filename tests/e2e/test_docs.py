@@ -404,7 +404,7 @@ def test_the_service_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
         env = environment(
             FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
         )
-        with Reader(tmp_path, env, {}) as reader:
+        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
             reader.read(README, "Example")
 
 
@@ -430,7 +430,9 @@ def test_the_home_page_shows_the_example_of_the_readme() -> None:
 
 def test_the_demo_prints_what_the_readme_shows() -> None:
     shown = next(
-        block.text for block in blocks(README, "Try it") if block.text.startswith("forebay is up")
+        block.text
+        for block in blocks(README, "Install from a clone")
+        if block.text.startswith("forebay is up")
     )
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py"],
@@ -452,14 +454,16 @@ def _without_figures(line: str) -> str:
 
 
 def test_the_readme_shows_what_a_call_prints(up: Up) -> None:
-    (shown,) = (b.text for b in blocks(README, "Try it") if b.text.startswith('{"header"'))
+    (shown,) = (
+        b.text for b in blocks(README, "Install from a clone") if b.text.startswith('{"header"')
+    )
     command = [BIN / "forebay", "call", "--target", up.address, "Factorial", "n=30"]
     assert subprocess.check_output(command, env=up.env, text=True, timeout=60) == shown
 
 
 def test_the_readme_shows_the_tested_commands() -> None:
     assert len(programs()) == 2
-    assert len(commands()) == 9
+    assert len(commands()) == 5
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
