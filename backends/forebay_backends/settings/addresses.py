@@ -6,7 +6,7 @@ from forebay.loopback import is_loopback
 
 __all__ = ["is_host_and_port", "is_loopback", "is_socket_path"]
 
-_UNIX = "unix:"
+UNIX = "unix:"
 _LONGEST_PATH = 100
 """Bytes; the kernel takes 107."""
 
@@ -19,5 +19,5 @@ def is_host_and_port(address: str) -> bool:
 
 def is_socket_path(address: str) -> bool:
     """Whether it is `unix:PATH` with a path that a Unix socket can have."""
-    path = address.removeprefix(_UNIX)
+    path = address.removeprefix(UNIX)
     return path not in ("", address) and len(path.encode()) <= _LONGEST_PATH

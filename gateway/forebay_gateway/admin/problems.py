@@ -19,8 +19,6 @@ FRESH_S = 10.0
 Source = Callable[[], Awaitable[Iterable[pb.Problem]]]
 """Looks for problems; never fails because a backend does not answer."""
 
-_NO_CONSUMER = MethodProblemKind.METHOD_PROBLEM_KIND_NO_CONSUMER
-
 
 class Problems:
     """Serves the RPC. `sources` are added before the first one; theirs is the order."""
@@ -56,7 +54,7 @@ def problems_of_methods(methods: Sequence[ServedMethod]) -> list[pb.Problem]:
     others: list[pb.Problem] = []
     for method in methods:
         for problem in method.problems:
-            if problem.kind == _NO_CONSUMER:
+            if problem.kind == MethodProblemKind.METHOD_PROBLEM_KIND_NO_CONSUMER:
                 queues[method.queue] = pb.Problem(
                     subject=f"queue {method.queue}",
                     description="no live worker consumes it",

@@ -10,9 +10,10 @@ from contextlib import suppress
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Any
 
+from forebay_backends.settings.addresses import UNIX
+
 NO_SUCH_ADDRESS = (EADDRNOTAVAIL, EAFNOSUPPORT)
 """Expected for some addresses of a name, such as `::1` of localhost on a host without IPv6."""
-_UNIX = "unix:"
 
 
 def listening_sockets(listen: str, *, reuse_port: bool) -> tuple[str, Sequence[socket.socket]]:
@@ -20,8 +21,8 @@ def listening_sockets(listen: str, *, reuse_port: bool) -> tuple[str, Sequence[s
 
     `listen` is HOST:PORT or `unix:PATH`. Raises OSError if there is none to listen on.
     """
-    if listen.startswith(_UNIX):
-        return listen, [_unix_socket(listen.removeprefix(_UNIX))]
+    if listen.startswith(UNIX):
+        return listen, [_unix_socket(listen.removeprefix(UNIX))]
     host, _, port = listen.rpartition(":")
     sockets: list[socket.socket] = []
     try:
