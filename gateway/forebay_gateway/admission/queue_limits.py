@@ -30,7 +30,8 @@ _IN_USE_FOR_S = 60.0
 class QueueRequest:
     """A call for a queue: the calls that its caller has in flight, and how long it may wait.
 
-    The queue's figures are those of all tenants, so only a caller that `sees_figures` is told them.
+    The queue's figures are those of all tenants, so only a caller that `sees_figures` is told them;
+    that is asked only for a call that is refused.
     `held` is None where there are no tenants; else how many calls of the queue wait in this
     gateway, and how many of these are sent before the call.
     """
@@ -40,7 +41,7 @@ class QueueRequest:
     priority: int = 0
     deadline_s: float = inf
     queue_wait_s: float = inf
-    sees_figures: bool = True
+    sees_figures: Callable[[], bool] = lambda: True
     held: tuple[int, float] | None = None
 
 
@@ -115,7 +116,7 @@ class QueueLimits:
             return None
         # All refused callers retry, so the delay lasts until a twentieth of the queue is free.
         excess = waiting + 1 - self._max_depth * (1 - 1 / 20)
-        if not request.sees_figures:
+        if not request.sees_figures():
             return QueueFull(
                 f"the queue {request.queue!r} is full; {request.caller_holds} calls of this tenant "
                 "are in flight",
@@ -137,7 +138,7 @@ def _too_slow(load: QueueLoad, request: QueueRequest) -> CapacityError | None:
     if not wait_s or request.priority:
         return None
     expected = f"a call in the queue {request.queue!r} waits about {wait_s:.1f} s for a worker"
-    if not request.sees_figures:
+    if not request.sees_figures():
         expected = f"a call in the queue {request.queue!r} waits too long for a worker"
     if wait_s > CLEARLY * request.deadline_s:
         return WaitExceedsDeadline(
@@ -155,4 +156,4 @@ def _too_slow(load: QueueLoad, request: QueueRequest) -> CapacityError | None:
 
 def _retry_after_s(estimate_s: float, request: QueueRequest) -> float:
     """The delay by the estimate; callers that may not learn the queue's length get the default."""
-    return retry_after_s(estimate_s if request.sees_figures else None)
+    return retry_after_s(estimate_s if request.sees_figures() else None)

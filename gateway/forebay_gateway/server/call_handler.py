@@ -272,7 +272,7 @@ class CallHandler:
             priority=options.priority,
             deadline_s=inf if options.detach else incoming.deadline.remaining_s(),
             queue_wait_s=self._limits.queue_wait_s(method),
-            sees_figures=self._may(principal, QUEUES),
+            sees_figures=lambda: self._may(principal, QUEUES),
             held=self._held(incoming),
         )
         refusal = limits.refusal(request)

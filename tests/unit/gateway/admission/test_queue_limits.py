@@ -94,12 +94,12 @@ def test_a_caller_who_may_not_see_queues_is_refused_without_their_figures(
     for more in (0, 37):
         queue = Queue()
         queue.observe(depth + more, 60)
-        shown, hidden = queue.refusal(**asking), queue.refusal(**asking, sees_figures=False)
+        shown, hidden = queue.refusal(**asking), queue.refusal(**asking, sees_figures=lambda: False)
         assert shown is not None
         assert hidden is not None
         assert type(hidden) is type(shown)
         said.add(hidden.message)
-        assert queue.retry_after_s(**asking, sees_figures=False) == spread_from(UNKNOWN_S)
+        assert queue.retry_after_s(**asking, sees_figures=lambda: False) == spread_from(UNKNOWN_S)
         assert hidden.message != shown.message
     assert len(said) == 1
 
@@ -364,7 +364,9 @@ def test_calls_that_the_gateway_holds_fill_the_queue() -> None:
     queue = Queue()
     queue.observe(depth=10)
     assert queue.queues.refusal(QueueRequest("q", 1, held=(LIMIT - 100, 0.0))) is None
-    refusal = queue.queues.refusal(QueueRequest("q", 1, held=(LIMIT, 0.0), sees_figures=False))
+    refusal = queue.queues.refusal(
+        QueueRequest("q", 1, held=(LIMIT, 0.0), sees_figures=lambda: False)
+    )
     assert isinstance(refusal, QueueFull)
     assert str(LIMIT) not in refusal.message
 
