@@ -155,10 +155,14 @@ def walk_of_lost_worker(tracer: Tracer) -> Walk:
 
 def _second_attempt(tracer: Tracer, stub: ComputeServiceStub, url: str) -> Walk:
     sweep = Reaper._sweep
+    lapses: list[object] = []
 
     async def traced_sweep(self: Reaper, *arguments: Any) -> Any:
-        tracer.start()  # the last sweep before the item is the one that found the lost call
-        return await sweep(self, *arguments)
+        if not lapses:
+            tracer.start()
+        swept = await sweep(self, *arguments)
+        lapses.extend(lapse for partition in swept for lapse in partition.lapses)
+        return swept
 
     doomed = multiprocessing.get_context("spawn").Process(target=run_stuck_worker, args=[url])
     doomed.start()

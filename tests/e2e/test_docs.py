@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,18 @@ IN_TESTS_OF_THEIR_OWN = (
 )
 
 
+@contextmanager
+def reader_of_own_gateway(folder: Path) -> Iterator[Reader]:
+    """Reads pages whose gateway listens on a free port, and keeps its data in a new folder."""
+    address = f"127.0.0.1:{free_port()}"
+    with short_folder() as data:
+        env = environment(
+            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
+        )
+        with Reader(folder, env, {DEFAULT_ADDRESS: address}) as reader:
+            yield reader
+
+
 @pytest.mark.parametrize("page", ON_THEIR_OWN)
 def test_the_code_of_a_page_gives_the_results_on_the_page(
     up: Up, tmp_path: Path, page: str
@@ -138,22 +151,17 @@ def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
 def test_calls_start_later_and_a_task_is_told_of_their_ends_as_the_pages_say(
     tmp_path: Path,
 ) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with short_folder() as data:
-        env = environment(
-            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
-        )
-        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
-            for page in ON_DELAYS:
-                reader.read(DOCS / page)
-            started: list[str] = []
+    with reader_of_own_gateway(tmp_path) as reader:
+        for page in ON_DELAYS:
+            reader.read(DOCS / page)
+        started: list[str] = []
 
-            def beat_has_started_calls() -> bool:
-                listed = run("forebay", "ps", "--state", "succeeded", env=reader.env).succeeded()
-                started[:] = re.findall(r"^periodic-(\d+)\t", listed.out, re.MULTILINE)
-                return len(started) >= 2
+        def beat_has_started_calls() -> bool:
+            listed = run("forebay", "ps", "--state", "succeeded", env=reader.env).succeeded()
+            started[:] = re.findall(r"^periodic-(\d+)\t", listed.out, re.MULTILINE)
+            return len(started) >= 2
 
-            eventually(beat_has_started_calls, "beat starts calls")
+        eventually(beat_has_started_calls, "beat starts calls")
         assert all(int(one) % 2 == 0 for one in started)
         assert len(started) == len(set(started))
 
@@ -192,35 +200,20 @@ def test_a_key_is_made_and_used_as_the_page_says(tmp_path: Path) -> None:
 
 @pytest.mark.variant
 def test_two_tenants_see_their_own_calls_as_the_page_says(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with short_folder() as data:
-        env = environment(
-            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
-        )
-        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
-            reader.read(DOCS / "tenants.md")
+    with reader_of_own_gateway(tmp_path) as reader:
+        reader.read(DOCS / "tenants.md")
 
 
 @pytest.mark.variant
 def test_a_method_returns_an_operation_as_the_page_says(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with short_folder() as data:
-        env = environment(
-            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
-        )
-        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
-            reader.read(DOCS / "operations.md")
+    with reader_of_own_gateway(tmp_path) as reader:
+        reader.read(DOCS / "operations.md")
 
 
 @pytest.mark.variant
 def test_identical_calls_share_runs_as_the_page_says(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with short_folder() as data:
-        env = environment(
-            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
-        )
-        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
-            reader.read(DOCS / "caching.md")
+    with reader_of_own_gateway(tmp_path) as reader:
+        reader.read(DOCS / "caching.md")
     (method,) = read_all_methods(
         [str(descriptor_set((tmp_path / "report.proto").read_text(), tmp_path))]
     )
@@ -236,13 +229,8 @@ def test_the_settings_of_a_page_are_valid(page: str) -> None:
 
 
 def test_a_gateway_is_secured_as_the_page_says(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with short_folder() as data:
-        env = environment(
-            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
-        )
-        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
-            reader.read(DOCS / "tls.md")
+    with reader_of_own_gateway(tmp_path) as reader:
+        reader.read(DOCS / "tls.md")
 
 
 def test_the_readme_imports_an_application_as_the_page_does() -> None:
@@ -410,14 +398,9 @@ def test_the_service_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
 
 @pytest.mark.variant
 def test_coroutine_handlers_run_as_the_page_says(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with short_folder() as data:
-        env = environment(
-            FOREBAY_LISTEN=address, FOREBAY_ADDRESS=address, FOREBAY_DATA_DIR=str(data)
-        )
-        with Reader(tmp_path, env, {DEFAULT_ADDRESS: address}) as reader:
-            for section in ("Example", "Pools"):
-                reader.read(DOCS / "coroutines.md", section)
+    with reader_of_own_gateway(tmp_path) as reader:
+        for section in ("Example", "Pools"):
+            reader.read(DOCS / "coroutines.md", section)
 
 
 def test_the_home_page_shows_the_example_of_the_readme() -> None:
