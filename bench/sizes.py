@@ -30,7 +30,7 @@ class Size(NamedTuple):
 
     top_level_files: int
     files: int
-    median_file: float
+    median_file: int
     largest_file: int
     largest_function: int
 
@@ -46,7 +46,7 @@ def size_of(sources: dict[str, str], folder: str) -> Size:
     lines = [source.count("\n") for source in package.values()]
     largest_function = max(size for source in package.values() for size in _functions(source))
     top_level = sum("/" not in path for path in package)
-    return Size(top_level, len(package), median(lines), max(lines), largest_function)
+    return Size(top_level, len(package), round(median(lines)), max(lines), largest_function)
 
 
 def _functions(source: str) -> Iterator[int]:
