@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TypeAlias
 from forebay.errors import BackendUnavailable, ForebayError
 from forebay.metadata import CALL_ID, trace_parts
 from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.ledger.keys import is_call_id
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import Settings, SettingsError
@@ -139,9 +139,11 @@ class AuditLog:
 
     async def run(self) -> None:
         """Ends each window, until cancelled."""
-        while True:
-            await asyncio.sleep(WINDOW_S)
+
+        async def end() -> None:
             self.end_window()
+
+        await run_periodically(WINDOW_S, end, _log, "counting denials")
 
     def figures(self) -> Figures:
         """Whether the last entry could not be written."""

@@ -7,10 +7,10 @@ callers get UNAVAILABLE, and can go elsewhere.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.process import descriptors
 
 _RESERVED = 160
@@ -31,8 +31,8 @@ async def report_limit() -> None:
     outage = OutageLog(
         _log, "new connections may be refused", "there are file descriptors for connections again"
     )
-    while True:
-        await asyncio.sleep(_CHECK_INTERVAL_S)
+
+    async def check() -> None:
         used, most = descriptors.in_use(), descriptors.limit()
         if used > most - _RESERVED:
             outage.failed(
@@ -40,3 +40,5 @@ async def report_limit() -> None:
             )
         else:
             outage.succeeded()
+
+    await run_periodically(_CHECK_INTERVAL_S, check, _log, "counting file descriptors")

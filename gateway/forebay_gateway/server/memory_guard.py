@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.process.memory import FreedMemory, allocated_bytes, resident_bytes
 from forebay_gateway.rpc.message_reads import MessageReads
 
@@ -50,15 +51,19 @@ class MemoryGuard:
 
     async def watch(self) -> None:
         """Guards, until cancelled. Without idle reads there is nothing to end: it sleeps."""
-        while True:
+
+        async def check() -> None:
             await self._reads.some_are_idle()
             self.check()
-            await asyncio.sleep(_CHECK_INTERVAL_S)
+
+        await run_periodically(_CHECK_INTERVAL_S, check, _log, "guarding the memory")
 
 
 async def return_freed_memory() -> None:
     """Returns freed memory to the system, until cancelled."""
     freed = FreedMemory()
-    while True:
-        await asyncio.sleep(_TRIM_INTERVAL_S)
+
+    async def give_back() -> None:
         await asyncio.to_thread(freed.give_back)
+
+    await run_periodically(_TRIM_INTERVAL_S, give_back, _log, "returning freed memory")

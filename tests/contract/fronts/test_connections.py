@@ -14,6 +14,7 @@ import grpc
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
 
+from forebay_backends.aio.periodic import LONGEST_PAUSE
 from forebay_gateway.fronts.native.connection import NativeConnection
 from forebay_gateway.fronts.native.front import TICK_S, NativeFront
 from forebay_gateway.fronts.native.listeners import listening_sockets
@@ -254,7 +255,7 @@ def test_a_connection_is_freed_at_its_end_without_the_garbage_collector() -> Non
                 caller.send(opened(caller, HANG, 1))
                 assert site.event() == "began"
                 (own,) = (one for key, one in connections().items() if key not in before)
-                time.sleep(TICK_S + 0.1)  # the front has looked at it
+                time.sleep(TICK_S * LONGEST_PAUSE + 0.1)  # the front has looked at it
             assert site.event() == "cancelled"
             eventually(lambda: own() is None, "it is freed")
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from grpc import StatusCode
 
 from forebay_backends.aio.cancellation import cancel_all
+from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.aio.polling import poll_until
 from forebay_gateway.fronts.limits import BACKLOG, FrontLimits
 from forebay_gateway.fronts.native.connection import NativeConnection
@@ -28,6 +30,8 @@ _ACCEPTING_S = 0.02
 _CLOSING_S = 1.0
 """How long callers may take to close their connections, after the GOAWAY."""
 _SHUT_DOWN = RpcError(StatusCode.UNAVAILABLE, "the gateway is shutting down")
+
+_log = logging.getLogger(__name__)
 
 
 class NativeFront:
@@ -76,7 +80,9 @@ class NativeFront:
 
     async def start(self) -> None:
         self._servers = await self._listen()
-        self._ticks = asyncio.create_task(self._tick())
+        self._ticks = asyncio.create_task(
+            run_periodically(TICK_S, self._tick, _log, "looking at connections")
+        )
 
     async def keep_serving(self) -> None:
         await asyncio.Event().wait()
@@ -117,12 +123,6 @@ class NativeFront:
         ]
 
     async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._tick_all()
-
-    def _tick_all(self) -> None:
-        """Apart from the loop, whose variables would hold the last connection for ever."""
         now = asyncio.get_running_loop().time()
         for connection in tuple(self._open):
             connection.tick(now)
