@@ -20,17 +20,17 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.periodic import run_periodically
-from forebay_backends.broker.base import make_broker
+from forebay_backends.broker.base import Broker, make_broker
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import CallerGone, Lost, lost_frame, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
@@ -150,8 +150,19 @@ class LeaseKeeper:
         observe = self._metrics.ledger if self._metrics is not None else None
         self._ledger = Ledger(backends.ledger, observe=observe, seals=Seals(self._keyring))
         broker = make_broker(backends, self._ledger)
-        reaper = Reaper(self._ledger, broker, self._settings.retention_bytes, self._metrics)
-        loops = [
+        loops = [*self._loops(self._ledger, broker), self._listen(backends.ledger)]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        while not self._closing.is_set():  # noqa: ASYNC110 - set by another thread
+            await asyncio.sleep(0.05)
+        await cancel_all(tasks)
+        await self._release_all_and_withdraw()
+        await broker.close()
+        await self._ledger.close()
+
+    def _loops(self, ledger: Ledger, broker: Broker) -> list[Coroutine[Any, Any, None]]:
+        """What the worker does periodically."""
+        reaper = Reaper(ledger, broker, self._settings.retention_bytes, self._metrics)
+        return [
             run_periodically(HEARTBEAT_INTERVAL_S, self._announce, _log, "the announcement"),
             run_periodically(
                 HEARTBEAT_INTERVAL_S,
@@ -162,7 +173,7 @@ class LeaseKeeper:
             ),
             run_periodically(
                 CHECK_INTERVAL_S,
-                partial(self.dropped.resend_or_fail, self._ledger, broker, self._worker),
+                partial(self.dropped.resend_or_fail, ledger, broker, self._worker),
                 _log,
                 "resending messages whose task is not registered",
             ),
@@ -176,7 +187,7 @@ class LeaseKeeper:
             run_periodically(CHECK_INTERVAL_S, self._follow_queues, _log, "following the queues"),
             run_periodically(
                 REAP_INTERVAL_S,
-                BatchHeartbeats(self._ledger, self._worker).send,
+                BatchHeartbeats(ledger, self._worker).send,
                 _log,
                 "sending heartbeats of batches",
             ),
@@ -186,16 +197,8 @@ class LeaseKeeper:
                 _log,
                 "the reaper's round",
             ),
-            self._listen(backends.ledger),
             *([self._keyring.watch()] if self._keyring.is_on else []),
         ]
-        tasks = [asyncio.create_task(loop) for loop in loops]
-        while not self._closing.is_set():  # noqa: ASYNC110 - set by another thread
-            await asyncio.sleep(0.05)
-        await cancel_all(tasks)
-        await self._release_all_and_withdraw()
-        await broker.close()
-        await self._ledger.close()
 
     async def _listen(self, ledger: RedisServer) -> None:
         """Listens for stops, also of callers of calls in the worker's queues.

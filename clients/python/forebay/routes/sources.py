@@ -118,17 +118,7 @@ def read_all_methods(
     `further_problems`.
     """
     file = read_route_file(routes)
-    problems: list[str] = []
-    sources: list[Source] = []
-    for name in dict.fromkeys(names):
-        try:
-            sources.append(read_source(name))
-        except SourceError as error:
-            problems.append(f"{setting} = {name!r}: {error}")
-            continue
-        if not (file.problems or sources[-1].services_with(file)):
-            problems.append(f"{setting} = {name!r}: no method of it has a route; {_HOW_TO_ROUTE}")
-    problems += conflicts({source.name: source.files for source in sources})
+    sources, problems = _read_sources(names, setting, file)
     services = {
         service.full_name: service for one in sources for service in one.services_with(file)
     }
@@ -149,6 +139,24 @@ def read_all_methods(
     if problems:
         raise RouteError(problems)
     return methods
+
+
+def _read_sources(
+    names: Sequence[str], setting: str, routes: RouteFile
+) -> tuple[list[Source], list[str]]:
+    """The sources that can be used; and what is wrong with them, and with the others."""
+    sources: list[Source] = []
+    problems: list[str] = []
+    for name in dict.fromkeys(names):
+        try:
+            sources.append(read_source(name))
+        except SourceError as error:
+            problems.append(f"{setting} = {name!r}: {error}")
+            continue
+        if not (routes.problems or sources[-1].services_with(routes)):
+            problems.append(f"{setting} = {name!r}: no method of it has a route; {_HOW_TO_ROUTE}")
+    problems += conflicts({source.name: source.files for source in sources})
+    return sources, problems
 
 
 def _unknown_services(
