@@ -18,7 +18,6 @@ from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.end_notices import EndNotices
 from forebay_backends.ledger.client import ELECTED_FOR_S, Ledger
-from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.keys import PARTITIONS, REAPING
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.base import Lapse
@@ -28,7 +27,6 @@ from forebay_backends.ledger.operations.maintenance import (
     UnclaimedCall,
     evict,
     mark_resent,
-    read_clock,
     sweep,
     unclaimed,
 )
@@ -36,6 +34,8 @@ from forebay_backends.ledger.presence import consumed_queues, live_workers
 from forebay_backends.telemetry.call_labels import about_call
 
 REAP_INTERVAL_S = 1.0
+_MOST_DOUBTS = 3
+"""After so many readings of a clock in doubt, a second apart, no process knows it."""
 _MAX_EVICTIONS = 1000
 """In one repair."""
 
@@ -79,7 +79,7 @@ class Reaper:
             _log, "the broker does not answer; lost calls wait", "lost calls are resent again"
         )
         self._retention_bytes = retention_bytes
-        self._expected_clock = ExpectedClock()
+        self._doubts = 0
         self._end_notices = EndNotices(ledger, broker)
 
     async def repair(self, queues: Collection[str]) -> None:
@@ -88,10 +88,11 @@ class Reaper:
         Resends only calls of the given queues. Raises BackendUnavailable if the ledger does
         not answer.
         """
+        if not await self._may_set_clock():
+            return
         if not await self._ledger.elected(REAPING, ELECTED_FOR_S):
             # Every process must know the clock: after a step, any of them may be elected.
-            reading = await self._ledger.run(read_clock())
-            self._expected_clock.on_read(reading.now_ms if reading.is_certain else None)
+            await self._ledger.read_clock()
             return
         consumed = consumed_queues(await live_workers(self._ledger))
         swept = await self._sweep(consumed)
@@ -100,12 +101,19 @@ class Reaper:
         await self._resend_lost(sorted(queues))
         await self._end_notices.send(waiting_ends)
 
+    async def _may_set_clock(self) -> bool:
+        """Whether this process knows the clock, or nobody does.
+
+        A clock in doubt is first left to processes that know it: they sweep within 1.2 s.
+        """
+        if self._ledger.clock.now_ms() is not None or (await self._ledger.read_clock()).is_certain:
+            return True
+        self._doubts += 1
+        return self._doubts > _MOST_DOUBTS
+
     async def _sweep(self, consumed: Collection[str]) -> list[Swept]:
-        expected_ms = self._expected_clock.now_ms()
-        swept = await self._ledger.run_all(
-            [sweep(n, consumed, expected_ms=expected_ms) for n in range(PARTITIONS)]
-        )
-        self._expected_clock.on_read(swept[0].clock_ms)
+        swept = await self._ledger.run_all([sweep(n, consumed) for n in range(PARTITIONS)])
+        self._ledger.clock.on_read(swept[0].clock_ms)
         count_lapses(self._counts, (lapse for one in swept for lapse in one.lapses))
         return swept
 

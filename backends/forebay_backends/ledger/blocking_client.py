@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,11 +15,17 @@ from forebay_backends.ledger.commands import (
     by_partition,
     parse_entry,
 )
-from forebay_backends.ledger.connections import blocking_client, server_of
+from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, blocking_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
+from forebay_backends.ledger.expected_clock import (
+    DOUBT_POLL_S,
+    ExpectedClock,
+    clock_in_doubt,
+)
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.operations.base import Operation
+from forebay_backends.ledger.operations.maintenance import read_clock
 from forebay_backends.ledger.replication import NO_REPLICAS, Replicas
 from forebay_backends.ledger.round_trips import RoundTrips
 from forebay_backends.ledger.seals import NO_SEALS, Seals
@@ -31,7 +38,7 @@ class BlockingLedger:
     """Runs operations on the ledger's server. Connects when first used; the owner closes it.
 
     Threads may share one; processes may not, so make it after a fork. `observe` gets each round
-    trip of operations.
+    trip of operations, and `clock` is as in `client.Ledger`.
     """
 
     def __init__(
@@ -40,13 +47,16 @@ class BlockingLedger:
         replicas: Replicas = NO_REPLICAS,
         observe: Observe | None = None,
         seals: Seals = NO_SEALS,
+        clock: ExpectedClock | None = None,
     ) -> None:
         self.seals = seals
+        self.clock = clock or ExpectedClock()
+        self._must_know_clock = clock is not None
         self._observe = observe
         self._replicas = replicas
         self._server = server_of(server)
         self._is_cluster = self._server.is_cluster
-        self._commands = Commands(self._server.key_prefix, self._is_cluster)
+        self._commands = Commands(self._server.key_prefix, self._is_cluster, self.clock)
         self._client: Any = None
         self._round_trips = RoundTrips(lambda: self.redis.connection_pool.make_connection())
 
@@ -69,6 +79,7 @@ class BlockingLedger:
         if not self._is_cluster or self._replicas.needed([operation]):
             result: T = self.run_all([operation])[0]
             return result
+        self._know_clock([operation])
         with self._mapped_errors(), observed(self._observe, [operation]):
             try:
                 reply: Any = self.redis.execute_command(*self._commands.evalsha(operation))
@@ -81,6 +92,7 @@ class BlockingLedger:
 
         Raises BackendUnavailable if any of them fails.
         """
+        self._know_clock(operations)
         groups = by_partition(operations) if self._is_cluster else [range(len(operations))]
         results: dict[int, Any] = {}
         for group in groups:
@@ -148,6 +160,27 @@ class BlockingLedger:
                 self._drop_connections()
             raise mapped(reply)
         return operation.parse(reply)
+
+    def _know_clock(self, operations: Sequence[Operation[Any]] = ()) -> None:
+        """Reads the ledger's clock if the last reading is old; waits while it is in doubt.
+
+        Operations that settle the clock need none of that.
+        """
+        if not self._must_know_clock or self.clock.is_fresh:
+            return
+        if operations and all(operation.settles_clock for operation in operations):
+            return
+        give_up = time.monotonic() + COMMAND_TIMEOUT_S
+        while not (reading := self.run(read_clock())).is_certain:
+            if time.monotonic() > give_up:
+                raise clock_in_doubt()
+            time.sleep(DOUBT_POLL_S)
+        self.clock.on_read(reading.now_ms)
+
+    def known_ms(self) -> int:
+        """The time on the ledger's clock, read now and then; raises BackendUnavailable."""
+        self._know_clock()
+        return self.clock.now_ms() or 0
 
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
         """Up to `count` request messages from ordinal `first` on.

@@ -9,6 +9,7 @@ make the second run harmless.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any, TypeVar, cast
@@ -24,12 +25,17 @@ from forebay_backends.ledger.commands import (
 )
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, asyncio_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
+from forebay_backends.ledger.expected_clock import (
+    DOUBT_POLL_S,
+    ExpectedClock,
+    clock_in_doubt,
+)
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
 from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.moved_slots import follow, sent_after_moves
 from forebay_backends.ledger.operations.base import Operation, Push
-from forebay_backends.ledger.operations.maintenance import read_clock
+from forebay_backends.ledger.operations.maintenance import ClockReading, read_clock
 from forebay_backends.ledger.replication import NO_REPLICAS, Replicas
 from forebay_backends.ledger.scripts import load_all
 from forebay_backends.ledger.seals import NO_SEALS, Seals
@@ -50,7 +56,9 @@ class Ledger:
     """Runs operations on the ledger's server. Connects when first used; the owner closes it.
 
     Errors call the server by `name`: brokers and result backends are reached by this class too.
-    `observe` gets each round trip of operations.
+    `observe` gets each round trip of operations. With a `clock`, as in gateways and workers,
+    operations wait until the process knows the ledger's clock: the times that they write would be
+    wrong by an outage, or by a step of the server's clock.
     """
 
     def __init__(
@@ -60,8 +68,11 @@ class Ledger:
         replicas: Replicas = NO_REPLICAS,
         observe: Observe | None = None,
         seals: Seals = NO_SEALS,
+        clock: ExpectedClock | None = None,
     ) -> None:
         self.seals = seals
+        self.clock = clock or ExpectedClock()
+        self._must_know_clock = clock is not None
         self._observe = observe
         self._replicas = replicas
         self._name = name
@@ -69,7 +80,7 @@ class Ledger:
         self.is_cluster = self._server.is_cluster
         """Whether partitions may be on different servers."""
         load_all(self.is_cluster)
-        self._commands = Commands(self._server.key_prefix, self.is_cluster)
+        self._commands = Commands(self._server.key_prefix, self.is_cluster, self.clock)
         self._redis = asyncio_client(self._server)
         self._large_sends = asyncio.Semaphore(_LARGE_SENDS)
 
@@ -77,6 +88,7 @@ class Ledger:
         """Runs the operation; raises BackendUnavailable."""
         if self._needs_pipeline(operation):
             return (await self.run_all([operation]))[0]
+        await self._know_clock([operation])
         with observed(self._observe, [operation]):
             try:
                 reply = await self._execute(self._commands.evalsha(operation), operation.size)
@@ -98,6 +110,10 @@ class Ledger:
 
     async def run_each(self, operations: Sequence[Operation[T]]) -> list[T | Exception]:
         """Like `run_all`, but returns the exception of each operation that failed."""
+        try:
+            await self._know_clock(operations)
+        except BackendUnavailable as error:
+            return [error for _ in operations]
         with observed(self._observe, operations):
             return await self._run_each(operations)
 
@@ -168,6 +184,10 @@ class Ledger:
         If an operation fails, the message is pushed a second time after that operation's retry:
         a worker may have taken the first one before the record existed.
         """
+        try:
+            await self._know_clock(operations)
+        except BackendUnavailable as error:
+            return [error for _ in operations]
         with observed(self._observe, operations):
             return await self._run_with_push(operations, push)
 
@@ -372,7 +392,36 @@ class Ledger:
 
     async def now_ms(self) -> int:
         """The time on the ledger's clock, which does not follow steps of the server's."""
-        return (await self.run(read_clock())).now_ms
+        await self._know_clock()
+        return (await self.read_clock()).now_ms
+
+    async def known_ms(self) -> int:
+        """As `now_ms`, but read now and then only."""
+        await self._know_clock()
+        known_ms = self.clock.now_ms()
+        return await self.now_ms() if known_ms is None else known_ms
+
+    async def read_clock(self) -> ClockReading:
+        """Reads the ledger's clock, also while it is in doubt; raises BackendUnavailable."""
+        reading = await self.run(read_clock())
+        if reading.is_certain:
+            self.clock.on_read(reading.now_ms)
+        return reading
+
+    async def _know_clock(self, operations: Sequence[Operation[Any]] = ()) -> None:
+        """Reads the ledger's clock if the last reading is old; waits while it is in doubt.
+
+        Operations that settle the clock need none of that.
+        """
+        if not self._must_know_clock or self.clock.is_fresh:
+            return
+        if operations and all(operation.settles_clock for operation in operations):
+            return
+        give_up = time.monotonic() + COMMAND_TIMEOUT_S
+        while not (await self.read_clock()).is_certain:
+            if time.monotonic() > give_up:
+                raise clock_in_doubt()
+            await asyncio.sleep(DOUBT_POLL_S)
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.large_messages import LargeMessage
 from forebay_backends.ledger.moved_slots import never_a_key
 from forebay_backends.ledger.operations.base import Operation
@@ -22,6 +23,7 @@ class Commands:
 
     key_prefix: str = ""
     is_cluster: bool = False
+    clock: ExpectedClock = field(default_factory=ExpectedClock)
 
     def name(self, name: str) -> str:
         """A key or channel as it is called on the server."""
@@ -77,13 +79,14 @@ class Commands:
         return None if self.is_cluster else operation.large_message
 
     def _arguments(self, operation: Operation[Any]) -> tuple[Any, ...]:
-        partition = self.name(operation.partition)
+        partition, expected_ms = self.name(operation.partition), self.clock.now_ms()
+        expected = "" if expected_ms is None else expected_ms
         if self.is_cluster:
-            return (2, partition, never_a_key(partition), *operation.arguments)
+            return (2, partition, never_a_key(partition), *operation.arguments, expected)
         large = self._large_message(operation)
         if large is None:
-            return (1, partition, *operation.arguments)
-        return (1, partition, *large.taken_out_of(operation.arguments))
+            return (1, partition, *operation.arguments, expected)
+        return (1, partition, *large.taken_out_of(operation.arguments), expected)
 
 
 def by_partition(operations: Sequence[Operation[Any]]) -> list[list[int]]:

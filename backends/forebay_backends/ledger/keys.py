@@ -272,8 +272,7 @@ KEYS = (
         "hash",
         "reaper",
         "a day, unless it is renewed",
-        "`offset`: from the server's clock to the partition's; `last`: its time at the last sweep; "
-        "`doubts`: sweeps since that found a later time which they could not confirm",
+        "`offset`: from the server's clock to the partition's; `last`: its time at the last sweep",
     ),
     KeyPattern(
         "forebay:{N}:quota:OWNER",

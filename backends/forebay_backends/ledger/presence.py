@@ -95,7 +95,9 @@ async def withdraw(ledger: Ledger, worker: str) -> None:
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
-    return await _live(ledger, await ledger.now_ms() / 1000)
+    reading = await ledger.read_clock()
+    # In doubt, no process has swept: presences are from before an outage.
+    return await _live(ledger, reading.now_ms / 1000) if reading.is_certain else ()
 
 
 async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:

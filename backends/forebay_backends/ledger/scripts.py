@@ -37,6 +37,9 @@ _LIB = (
 )
 """The library's files, in this order: each uses functions of earlier ones."""
 
+_EXPECTED = "local expected_ms = tonumber(table.remove(ARGV))\n"
+"""Each script's last argument: the time that its process expects; '': it does not know."""
+
 _COMMENT = re.compile(r"^ *--.*\n|  --.*$", re.MULTILINE)
 _STATEMENT = re.compile(r"^(?=local |setmetatable)", re.MULTILINE)
 _NAME = re.compile(r"local (?:function )?(\w+)")
@@ -56,7 +59,7 @@ def script(name: str, in_cluster: bool = False) -> str:
     """The whole text of a script, as a server runs it; `name` is its path in `lua`."""
     lua = files("forebay_backends.ledger") / "lua"
     operation = _COMMENT.sub("", (lua / f"{name}.lua").read_text())
-    return "".join((*_needed(_library(in_cluster), operation), operation))
+    return "".join((_EXPECTED, *_needed(_library(in_cluster), operation), operation))
 
 
 @cache

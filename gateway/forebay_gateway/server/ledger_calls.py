@@ -15,6 +15,7 @@ from forebay.routes import Method
 from forebay.v1.calls_pb2 import Problem
 from forebay_backends.broker.base import make_broker
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.frames import BatchHeartbeat, CallEvent, Ending, Lost, Reply
 from forebay_backends.ledger.keys import gateway_channel
 from forebay_backends.ledger.pipelining import Pipeliner
@@ -170,4 +171,5 @@ def _ledger(settings: Settings, keyring: Keyring, metrics: GatewayMetrics) -> Le
         replicas=Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s),
         observe=metrics.ledger if metrics.is_on else None,
         seals=Seals(keyring),
+        clock=ExpectedClock(),
     )

@@ -16,7 +16,6 @@ from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
 from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.seals import Seals
-from forebay_workers.handler.ledger_clock import SYNC_INTERVAL_S
 from forebay_workers.handler.ledger_retry import LedgerUnavailable, outage
 
 T = TypeVar("T")
@@ -28,8 +27,6 @@ class LoopLedger:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._pipeliner = Pipeliner(ledger)
-        self._synced_at = -SYNC_INTERVAL_S
-        self._offset_ms = 0.0
 
     @property
     def seals(self) -> Seals:
@@ -62,12 +59,8 @@ class LoopLedger:
         return await self._ledger.publish(channel, frame)
 
     async def now_ms(self) -> float:
-        """The ledger's time in ms, read every 5 s at most; raises BackendUnavailable."""
-        if time.monotonic() - self._synced_at >= SYNC_INTERVAL_S:
-            now_ms = await self._ledger.now_ms()
-            self._synced_at = time.monotonic()
-            self._offset_ms = now_ms - self._synced_at * 1000
-        return time.monotonic() * 1000 + self._offset_ms
+        """The ledger's time in ms, read now and then; raises BackendUnavailable."""
+        return await self._ledger.known_ms()
 
     async def _command(self, command: Callable[[Any], Awaitable[T]]) -> T:
         ledger = self._ledger

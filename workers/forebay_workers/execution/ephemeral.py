@@ -59,7 +59,7 @@ def first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
     keyring = runtime.ledger.seals.keyring
     if not keyring.is_on:
         return True
-    left_ms = kept_for_ms(batch, runtime.clock.now_ms())
+    left_ms = kept_for_ms(batch, runtime.ledger.known_ms())
     is_first = retry_while_unavailable(
         partial(runtime.ledger.set_once, begun_key(message_id), left_ms)
     )
@@ -121,7 +121,7 @@ class _Run:
     ) -> call_pb2.BatchMemberReply | None:
         """Runs a call; returns None if it was stopped, since no caller waits for it then."""
         reply = call_pb2.BatchMemberReply(call_id=member.call_id)
-        now_ms = self._runtime.clock.now_ms()
+        now_ms = self._runtime.ledger.known_ms()
         if member.begin_by_ms <= now_ms:
             _log.info("call %s is not begun: its deadline passed", call)
             reply.outcome.CopyFrom(expired())

@@ -32,6 +32,7 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker, make_broker
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.frames import CallerGone, Lost, lost_frame, parse_control
 from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
 from forebay_backends.ledger.operations.attempts import release, renew
@@ -148,7 +149,9 @@ class LeaseKeeper:
         self.fork_pause.attach()
         backends = self._settings.backends()
         observe = self._metrics.ledger if self._metrics is not None else None
-        self._ledger = Ledger(backends.ledger, observe=observe, seals=Seals(self._keyring))
+        self._ledger = Ledger(
+            backends.ledger, observe=observe, seals=Seals(self._keyring), clock=ExpectedClock()
+        )
         broker = make_broker(backends, self._ledger)
         loops = [*self._loops(self._ledger, broker), self._listen(backends.ledger)]
         tasks = [asyncio.create_task(loop) for loop in loops]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from forebay.checks import CheckFactory, load_checks
 from forebay_backends.ledger.blocking_client import BlockingLedger
 from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.ledger.seals import Seals
 from forebay_backends.process.memory import keep_freed_memory
@@ -27,7 +28,6 @@ from forebay_backends.urls import RedisServer
 from forebay_workers.coroutines.event_loop import HandlerLoop
 from forebay_workers.coroutines.ledger import LoopLedger
 from forebay_workers.handler.control_channel import ControlChannel
-from forebay_workers.handler.ledger_clock import LedgerClock
 from forebay_workers.handler.native_threads import share_threads, unshare_threads
 from forebay_workers.lease.keeper import LeaseKeeper
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
@@ -67,10 +67,6 @@ class Runtime:
     def loop(self) -> HandlerLoop:
         """The running thread with the event loop of coroutine handlers."""
         return self._once(self._make_loop)
-
-    @property
-    def clock(self) -> LedgerClock:
-        return self._once(self._make_clock)
 
     @property
     def checks(self) -> dict[str, CheckFactory]:
@@ -126,6 +122,7 @@ class Runtime:
             "replicas": Replicas(settings.ledger_min_replicas, settings.ledger_replica_timeout_s),
             "observe": metrics.ledger if metrics is not None else None,
             "seals": Seals(keyring()),
+            "clock": ExpectedClock(),
         }
 
     def _make_control_channel(self) -> ControlChannel:
@@ -137,9 +134,6 @@ class Runtime:
             parent,
             self.settings.cancel_grace_s,
         )
-
-    def _make_clock(self) -> LedgerClock:
-        return LedgerClock(self.ledger)
 
     def _make_tracing(self) -> Tracing | None:
         return make_tracing("forebay-worker")

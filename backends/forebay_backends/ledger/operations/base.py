@@ -30,7 +30,8 @@ class Operation(Generic[T]):
 
     A `large_message`, which is among the arguments, follows the script in one transaction
     instead, if the server is not a cluster; see `large_messages`. With
-    `waits_for_replicas`, a failover must not lose what it writes; see `replication`.
+    `waits_for_replicas`, a failover must not lose what it writes; see `replication`. Only one that
+    `settles_clock` runs while its process does not know the ledger's clock.
     """
 
     script: str
@@ -39,6 +40,7 @@ class Operation(Generic[T]):
     parse: Callable[[Reply], T]
     large_message: LargeMessage | None = None
     waits_for_replicas: bool = False
+    settles_clock: bool = False
 
     @property
     def size(self) -> int:

@@ -26,15 +26,15 @@ _WORDS = 7
 class Swept:
     """The result of sweeping one partition, and the bytes that its ended calls hold.
 
-    `clock_ms` is the partition's clock; None if the sweep could not tell a step from an outage.
-    `lapses` are the attempts whose workers were lost, `ends` those that tasks are to be told of.
+    `clock_ms` is the partition's clock. `lapses` are the attempts whose workers were lost, `ends`
+    those that tasks are to be told of.
     """
 
     reviewed: int
     dropped: int
     held_bytes: int
     oldest_ms: int | None
-    clock_ms: int | None = None
+    clock_ms: int
     lapses: tuple[Lapse, ...] = ()
     ends: int = 0
 
@@ -43,7 +43,8 @@ class Swept:
 class ClockReading:
     """The ledger's clock in ms since 1970, and whether a process may derive later times from it.
 
-    It may not if the clock is held: the server's clock was stepped, or nothing has swept.
+    It may not if the clock is held: the server's clock was stepped, or nothing has swept, and the
+    process that read it does not know which.
     """
 
     now_ms: int
@@ -77,23 +78,17 @@ class QueueBacklog:
         return QueueBacklog(self.count + other.count, self.old + other.old)
 
 
-def sweep(
-    partition: int,
-    consumed: Collection[str],
-    limit: int = 100,
-    *,
-    expected_ms: int | None = None,
-) -> Operation[Swept]:
+def sweep(partition: int, consumed: Collection[str], limit: int = 100) -> Operation[Swept]:
     """Ends what is due in a partition, drops what is past its retention, and sets its clock.
 
-    `consumed` are the queues that live workers consume; `expected_ms` is the time that the
-    partition's clock should show.
+    `consumed` are the queues that live workers consume.
     """
     return Operation(
         "maintenance/sweep",
         partition_prefix(partition),
-        (limit, json.dumps(sorted(consumed)), "" if expected_ms is None else expected_ms),
+        (limit, json.dumps(sorted(consumed))),
         _swept,
+        settles_clock=True,
     )
 
 
@@ -104,6 +99,7 @@ def read_clock(partition: int = 0) -> Operation[ClockReading]:
         partition_prefix(partition),
         (),
         lambda reply: ClockReading(int(float(reply[0])), reply[1] == b"1"),
+        settles_clock=True,
     )
 
 
@@ -162,7 +158,7 @@ def _swept(reply: Sequence[Any]) -> Swept:
         int(dropped),
         int(held),
         int(float(oldest)) if oldest else None,
-        int(float(clock)) if clock else None,
+        int(float(clock)),
         parse_lapses(lapses),
         int(ends),
     )

@@ -18,23 +18,15 @@ def test_the_time_advances_from_the_last_reading() -> None:
     assert expected.now_ms() == 9_500
 
 
-def test_an_uncertain_reading_is_ignored() -> None:
+def test_an_old_reading_is_still_the_expected_time_but_no_longer_fresh() -> None:
     monotonic = FakeClock()
     expected = ExpectedClock(monotonic)
-    expected.on_read(None)
-    assert expected.now_ms() is None
+    assert not expected.is_fresh
     expected.on_read(5_000)
-    monotonic.now += 1
-    expected.on_read(None)
-    assert expected.now_ms() == 6_000
-
-
-def test_an_old_reading_is_not_used() -> None:
-    monotonic = FakeClock()
-    expected = ExpectedClock(monotonic)
-    expected.on_read(5_000)
-    monotonic.now += 601
-    assert expected.now_ms() is None
+    assert expected.is_fresh
+    monotonic.now += 8 * 3600
+    assert not expected.is_fresh
+    assert expected.now_ms() == 5_000 + 8 * 3_600_000
 
 
 def test_the_default_clock_runs() -> None:

@@ -64,7 +64,7 @@ async def test_a_slot_that_moves_for_too_long_is_told_as_such() -> None:
 
 def test_in_a_cluster_a_script_has_two_keys_of_one_slot() -> None:
     """Of two keys that are missing, no node of a slot that moves runs the script."""
-    _, _, count, *names = Commands("app:", is_cluster=True).evalsha(read_clock(3))
+    _, _, count, *names, _ = Commands("app:", is_cluster=True).evalsha(read_clock(3))
     assert (count, names) == (2, ["app:forebay:{3}", "app:forebay:{3}:never"])
 
 

@@ -29,8 +29,7 @@ class Worker:
         self.worker = "worker-1"
         self.settings = load_settings({})
         self.checks: dict[str, Any] = {}
-        self.clock = SimpleNamespace(now_ms=lambda: NOW_MS)
-        self.ledger = SimpleNamespace(publish=self._publish)
+        self.ledger = SimpleNamespace(publish=self._publish, known_ms=lambda: NOW_MS)
         self.control = SimpleNamespace(
             reserved=nullcontext,
             running=lambda *_, **__: nullcontext(),

@@ -14,7 +14,7 @@ def test_all_threads_of_a_process_share_its_resources() -> None:
 
     def look() -> None:
         pipeliner.wait()
-        seen.append((runtime.settings, runtime.ledger, runtime.clock, runtime.checks))
+        seen.append((runtime.settings, runtime.ledger, runtime.checks))
 
     threads = [threading.Thread(target=look) for _ in range(8)]
     for thread in threads:

@@ -1,14 +1,11 @@
 -- Drops calls that are past their retention, and ends what is due.
--- ARGV: limit, queues (a JSON list of those that live workers consume), expected_ms (what the
---   process that sweeps expects the partition's clock to be; '': it does not know)
+-- ARGV: limit, queues (a JSON list of those that live workers consume)
 -- Replies: reviewed dropped bytes (that finished calls hold) oldest (ms: when the first of them is
---   past its retention; '': there is none) clock_ms ('': it is in doubt, and stands still) lapses
---   (of each attempt that was lost: queue, '1' if its call runs again) ends (that tasks are to be
---   told of now)
-local limit, queues, expected_ms = ARGV[1], cjson.decode(ARGV[2]), tonumber(ARGV[3])
+--   past its retention; '': there is none) clock_ms lapses (of each attempt that was lost: queue,
+--   '1' if its call runs again) ends (that tasks are to be told of now)
+local limit, queues = ARGV[1], cjson.decode(ARGV[2])
 
-local clock_ms = set_clock(expected_ms)
-local now, consumed = now_ms(), {}
+local now, consumed = set_clock(), {}
 for _, queue in ipairs(queues) do consumed[queue] = true end
 -- Dropping comes first: a server whose memory is full refuses a script whose first write could need
 -- more of it.
@@ -27,6 +24,6 @@ for _, call in ipairs(due) do review(call, consumed, lapse_not_before == 0) end
 local oldest = redis.call('ZRANGE', index('done'), 0, 0, 'WITHSCORES')
 return {
   tostring(#due), tostring(#done), redis.call('GET', index('bytes')) or '0', oldest[2] or '',
-  clock_ms and tostring(clock_ms) or '', lapses,
+  tostring(now), lapses,
   tostring(redis.call('ZCOUNT', index('ends'), '-inf', now)),
 }
