@@ -17,7 +17,7 @@ from kombu.transport import redis as kombu_redis
 from forebay_backends.broker.task_messages import call_message, redis_push
 from forebay_backends.ledger.keys import CallKey
 from forebay_workers import application
-from forebay_workers.celery_hooks.redis_transport import Connection, Transport
+from forebay_workers.celery_hooks.redis_transport import Connection, FreeSlots, Transport
 from tests.contract.two_applications import QUEUES, REPORTS
 from tests.harness import environment, process
 
@@ -31,6 +31,14 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(f"{redis_url}7") as server:
         server.flushdb()
         yield server
+
+
+@pytest.fixture(params=[1, 10], ids=["one", "several"])
+def free_slots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many messages the transport takes at a time, at most."""
+    count: int = request.param
+    monkeypatch.setattr(FreeSlots, "count", staticmethod(lambda: count))
+    return count
 
 
 @contextmanager
@@ -63,6 +71,7 @@ def waiting(server: redis.Redis) -> int:
     return int(server.llen(push.queue_list))  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("free_slots")
 def test_our_messages_have_no_unacked_entries(server: redis.Redis, redis_url: str) -> None:
     send_ours(server)
     with take(redis_url) as message:
@@ -71,6 +80,7 @@ def test_our_messages_have_no_unacked_entries(server: redis.Redis, redis_url: st
     assert waiting(server) == 0
 
 
+@pytest.mark.usefixtures("free_slots")
 def test_our_messages_return_to_the_queue_when_their_consumer_ends(
     server: redis.Redis, redis_url: str
 ) -> None:
@@ -81,6 +91,7 @@ def test_our_messages_return_to_the_queue_when_their_consumer_ends(
         assert waiting(server) == 1
 
 
+@pytest.mark.usefixtures("free_slots")
 def test_our_messages_return_to_the_queue_when_they_are_requeued(
     server: redis.Redis, redis_url: str
 ) -> None:
@@ -96,6 +107,92 @@ def test_messages_of_others_have_unacked_entries(server: redis.Redis, redis_url:
         assert server.hlen(UNACKED) == 1
         message.ack()
         assert not server.exists(UNACKED)
+
+
+def taken(url: str, count: int, **options: Any) -> list[str]:
+    """The ids of the next messages, in their order; they are acknowledged."""
+    with (
+        Connection(url, transport_options=options) as connection,
+        connection.channel() as channel,
+    ):
+        messages: list[Message] = []
+        consumer: Any = connection.Consumer(
+            [Queue(QUEUE)], channel=channel, on_message=messages.append, accept=["json"]
+        )
+        with consumer:
+            while len(messages) < count:
+                connection.drain_events(timeout=10.0)
+            for message in messages:
+                message.ack()
+    return [message.headers["id"] for message in messages]
+
+
+def message_of(call: str, priority: int = 0) -> tuple[str, bytes]:
+    """The list and the message of a call."""
+    task = call_message(CallKey(call), 1, task="pkg.task", queue=QUEUE, priority=priority)
+    push = redis_push(task)
+    return push.queue_list, push.message
+
+
+def pops(server: redis.Redis, command: str) -> int:
+    statistics: Any = server.info("commandstats")
+    return int(statistics.get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def test_as_many_messages_are_taken_at_once_as_slots_are_free(
+    server: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FreeSlots, "count", staticmethod(lambda: 4))
+    server.config_resetstat()
+    for call in "abcdef":
+        server.lpush(*message_of(call))
+    assert taken(f"{redis_url}7", 6) == list("abcdef")
+    assert pops(server, "blmpop") <= 3  # four, two, and one that waits
+    assert pops(server, "brpop") == 0
+    assert waiting(server) == 0
+
+
+@pytest.mark.parametrize("garbage", [b"{", b"\xff", b'{"properties": 1}'])
+def test_garbage_among_several_messages_is_dropped_alone(
+    server: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, garbage: bytes
+) -> None:
+    monkeypatch.setattr(FreeSlots, "count", staticmethod(lambda: 10))
+    queue_list, _ = message_of("a")
+    for message in (message_of("a")[1], garbage, message_of("b")[1]):
+        server.lpush(queue_list, message)
+    assert taken(f"{redis_url}7", 2) == ["a", "b"]
+    assert waiting(server) == 0
+
+
+@pytest.mark.usefixtures("free_slots")
+def test_urgent_messages_come_first(server: redis.Redis, redis_url: str) -> None:
+    for call, priority in (("a", 0), ("b", 9), ("c", 9)):
+        server.lpush(*message_of(call, priority))
+    options = {"priority_steps": list(range(10)), "sep": "\x06\x16"}
+    assert taken(f"{redis_url}7", 3, **options) == ["b", "c", "a"]
+
+
+@pytest.mark.usefixtures("free_slots")
+def test_messages_are_taken_from_prefixed_lists(server: redis.Redis, redis_url: str) -> None:
+    for call in "ab":
+        queue_list, message = message_of(call)
+        server.lpush(f"app:{queue_list}", message)
+    assert taken(f"{redis_url}7", 2, global_keyprefix="app:") == ["a", "b"]
+
+
+def test_a_user_without_the_right_to_blmpop_takes_one_message_at_a_time(
+    server: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FreeSlots, "count", staticmethod(lambda: 10))
+    rights: list[str] = ["~*", "&*", "+@all", "-blmpop"]
+    server.execute_command("ACL", "SETUSER", "old", "reset", "on", ">pw", *rights)
+    for call in "ab":
+        server.lpush(*message_of(call))
+    url = f"{redis_url}7".replace("redis://", "redis://old:pw@")
+    try:
+        assert taken(url, 2) == ["a", "b"]
+    finally:
+        server.execute_command("ACL", "DELUSER", "old")
 
 
 @pytest.mark.parametrize("url", ["redis://h:1/2", "rediss://h:1/2", "redis+socket:///r.sock"])

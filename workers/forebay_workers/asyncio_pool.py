@@ -22,8 +22,10 @@ from billiard.einfo import ExceptionInfo
 from celery import signals
 from celery.app.trace import LOG_SUCCESS
 from celery.concurrency.base import BasePool, apply_target
+from celery.worker import state
 from kombu.serialization import loads, prepare_accept_content
 
+from forebay_workers.celery_hooks.redis_transport import FreeSlots
 from forebay_workers.runtime import process
 
 _log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class TaskPool(BasePool):
         """Makes what the first call would have to wait for."""
         runtime = process.runtime()
         _ = (runtime.loop, runtime.control)
+        FreeSlots.count = self._free_slots
 
     def register_with_event_loop(self, loop: Any) -> None:
         """Lets the end of a task wake Celery's loop, which then takes the next message at once."""
@@ -94,6 +97,9 @@ class TaskPool(BasePool):
     def on_terminate(self) -> None:
         """Stops the handlers, whose calls are then given back."""
         process.runtime().control.stop_calls()
+
+    def _free_slots(self) -> int:
+        return self.limit - len(state.reserved_requests)
 
     def _ended(self, running: Future[Any]) -> None:
         self._running.discard(running)

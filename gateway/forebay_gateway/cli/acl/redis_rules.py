@@ -25,7 +25,7 @@ _CLUSTER = frozenset({"cluster|slots", "cluster|shards", "cluster|nodes", "comma
 _SEND = frozenset({"lpush", "llen", "lrem"})
 _CONSUME = frozenset(
     {
-        *("brpop", "rpush", "sadd", "srem", "smembers", "exists", "watch", "unwatch"),
+        *("brpop", "blmpop", "rpush", "sadd", "srem", "smembers", "exists", "watch", "unwatch"),
         *("hset", "hget", "hdel", "zadd", "zrem", "zrange", "set", "del"),
         # kombu's scripts, and its lock for messages that were not acknowledged
         *("eval", "evalsha", "script|load", "script|exists", "time", "zrangebyscore"),
