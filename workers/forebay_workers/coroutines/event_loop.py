@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from forebay_backends.aio.cancellation import cancel_all
@@ -33,6 +35,8 @@ class HandlerLoop:
     def __init__(self, slots: int, make_ledger: Callable[[], LoopLedger]) -> None:
         """`make_ledger` is called on the loop."""
         self._loop = asyncio.new_event_loop()
+        self._waiting: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
+        self._is_woken = False
         # Also for `asyncio.to_thread` of handlers; asyncio's own default is a few threads.
         threads = ThreadPoolExecutor(max(slots, _MIN_THREADS), "forebay-handler")
         self._loop.set_default_executor(threads)
@@ -49,12 +53,20 @@ class HandlerLoop:
         self.replies = Replies(self.ledger)
 
     def start(self, running: Coroutine[Any, Any, T]) -> Future[T]:
-        """Starts a task on the loop, from another thread."""
-        return asyncio.run_coroutine_threadsafe(running, self._loop)
+        """Starts a task on the loop, from another thread; its end ends the future.
+
+        Tasks that are started together wake the loop once: that costs as much as a task.
+        """
+        ended: Future[T] = Future()
+        self._waiting.append((running, ended))
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._start_waiting)
+        return ended
 
     def run(self, running: Coroutine[Any, Any, T]) -> T:
         """Runs it on the loop while the calling thread waits."""
-        return self.start(running).result()
+        return asyncio.run_coroutine_threadsafe(running, self._loop).result()
 
     def close(self) -> None:
         """Cancels what still runs, and ends the thread; waits for at most 5 s."""
@@ -67,6 +79,12 @@ class HandlerLoop:
         await cancel_all([task for task in others if task is not None])
         await self.ledger.close()
         self._loop.stop()
+
+    def _start_waiting(self) -> None:
+        self._is_woken = False  # first: what is added from now on wakes the loop again
+        while self._waiting:
+            running, ended = self._waiting.popleft()
+            self._loop.create_task(running).add_done_callback(partial(_end, ended))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -101,6 +119,16 @@ async def each(calls: Sequence[Callable[[], Awaitable[None]]], *, together: bool
 
 async def _task(call: Callable[[], Awaitable[None]]) -> None:
     await call()
+
+
+def _end(ended: Future[Any], task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        ended.cancel()
+        ended.set_running_or_notify_cancel()  # wakes `concurrent.futures.wait`
+    elif (error := task.exception()) is not None:
+        ended.set_exception(error)
+    else:
+        ended.set_result(task.result())
 
 
 async def _made(make: Callable[[], T]) -> T:

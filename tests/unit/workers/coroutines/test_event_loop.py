@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from functools import partial
 from typing import Any
 
@@ -56,6 +57,44 @@ def test_a_task_that_would_end_the_process_ends_only_itself(
     loop.run(begin())
     assert loop.run(thread_name()) == "forebay-loop"
     assert "raised an exception that ends a process" in caplog.text
+
+
+def test_tasks_that_are_started_while_the_loop_is_busy_wake_it_once(
+    loop: HandlerLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, go_on, wakes = threading.Event(), threading.Event(), list[object]()
+    order: list[int] = []
+
+    async def blocks() -> None:
+        busy.set()
+        go_on.wait(TIMEOUT_S)
+
+    async def task(number: int) -> int:
+        order.append(number)
+        if number == 1:
+            raise LookupError(number)
+        if number == 2:
+            raise asyncio.CancelledError
+        return number
+
+    blocked = loop.start(blocks())
+    assert busy.wait(TIMEOUT_S)
+    wake = loop._loop.call_soon_threadsafe
+
+    def counted(callback: Callable[..., Any], *args: Any) -> Any:
+        if callback == loop._start_waiting:
+            wakes.append(callback)
+        return wake(callback, *args)
+
+    monkeypatch.setattr(loop._loop, "call_soon_threadsafe", counted)
+    results = [loop.start(task(number)) for number in range(4)]
+    go_on.set()
+    assert not wait([blocked, *results], TIMEOUT_S).not_done
+    assert (order, len(wakes)) == ([0, 1, 2, 3], 1)
+    assert isinstance(results[1].exception(), LookupError)
+    assert results[2].cancelled()
+    assert [results[0].result(), results[3].result()] == [0, 3]
+    assert loop.start(task(5)).result(TIMEOUT_S) == 5
 
 
 def test_close_ends_what_still_runs() -> None:
