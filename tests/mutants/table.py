@@ -147,6 +147,7 @@ _LEDGER_TESTS = (
     "tests/contract/test_ledger_watching.py",
     "tests/contract/test_ledger_sweeping.py",
     "tests/contract/test_ledger_reaping.py",
+    "tests/contract/test_ledger_clock.py",
     "tests/contract/test_ledger_piggybacked.py",
     "tests/contract/test_ledger_held.py",
     "tests/contract/test_ledger_delayed.py",
