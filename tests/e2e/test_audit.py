@@ -267,7 +267,7 @@ def test_whoami_tells_who_the_token_is_and_what_it_may_do(system: System) -> Non
 def test_whoami_prints_what_the_page_shows(system: System, tmp_path: Path) -> None:
     (tmp_path / "token.txt").write_text(system.tokens["reports"])
     with Reader(tmp_path, system.env, {"gateway.example:50051": system.address}) as reader:
-        reader.read(DOCS / "identity.md", "What you may do")
+        reader.read(DOCS / "identity.md", "Check your identity with forebay whoami")
 
 
 def test_whoami_without_a_token_says_what_to_send(system: System) -> None:
