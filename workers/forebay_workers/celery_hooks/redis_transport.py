@@ -165,8 +165,7 @@ class _TakingSeveral(_DroppingInvalid):
     """Takes as many messages of a queue as there are free slots in one round trip, by BLMPOP.
 
     Half of what Celery and kombu do for a message is the round trip: they send BRPOP, register its
-    socket and poll. A server without BLMPOP (before Redis 7), or a user without the right to it,
-    gets BRPOP.
+    socket and poll. A user of Redis without the right to BLMPOP gets BRPOP.
     """
 
     _lacks_blmpop = False
@@ -195,10 +194,10 @@ class _TakingSeveral(_DroppingInvalid):
             return super()._brpop_read(**options)
         try:
             reply = self.client.parse_response(self.client.connection, "BLMPOP", **options)
-        except self.connection_errors as error:
-            if isinstance(error, ResponseError) and _is_refusal(error):
-                self._lacks_blmpop = True
-                raise Empty from error
+        except NoPermissionError as error:
+            self._lacks_blmpop = True
+            raise Empty from error
+        except self.connection_errors:
             self.client.connection.disconnect()
             raise
         finally:
@@ -215,10 +214,6 @@ class _TakingSeveral(_DroppingInvalid):
             except _INVALID as error:
                 _dropped(error)
         return True
-
-
-def _is_refusal(error: ResponseError) -> bool:
-    return isinstance(error, NoPermissionError) or "unknown command" in str(error)
 
 
 class _Channel(_Subscribing, _TakingSeveral, _KombuChannel):  # type: ignore[misc]
