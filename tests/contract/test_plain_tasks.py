@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
+from celery import Celery
 from google.protobuf import empty_pb2
 from google.protobuf.json_format import MessageToDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,6 +21,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from forebay.metadata import ATTACHED, CALL_ID
 from tests.contract.plain_site import PlainSite, error_of, wish
 from tests.faults.raw_http2 import RawConnection, message, request_headers
+from tests.harness import eventually
 from tests.plain.v1 import plain_pb2 as pb
 
 TIMEOUT_S = 30.0
@@ -148,6 +151,14 @@ def test_a_tasks_own_time_limits_apply_with_any_deadline(plain: PlainSite) -> No
     assert ended == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"
 
 
+def test_a_routes_run_time_does_not_lift_the_tasks_own_limits(plain: PlainSite) -> None:
+    assert done(plain, "limits", method="DoLimitedWithin")[0] == [1.5, None]
+    assert done(plain, "sleep_until_soft_limit", method="DoLimitedWithin") == "stopped"
+    ended = status_of(plain, "sleep_past_soft_limit", method="DoLimitedWithin")
+    assert ended == "DEADLINE_EXCEEDED/TASK_TIME_LIMIT"
+    plain.worker.wait_for(r"Hard time limit \(1\.5s\) exceeded for plain\.do_limited")
+
+
 def test_a_priority_is_celerys_and_none_is_none(plain: PlainSite) -> None:
     def priority(*metadata: tuple[str, str]) -> Any:
         return done(plain, "limits", metadata=metadata)[2]["priority"]
@@ -167,6 +178,7 @@ def test_a_priority_is_celerys_and_none_is_none(plain: PlainSite) -> None:
         ("evaluate", "add.delay(z=1)", "INTERNAL/HANDLER_FAILED"),
         ("evaluate", "add(z=1)", "INTERNAL/HANDLER_FAILED"),
         ("raise", "NoSuchShelf(7, 'B')", "NOT_FOUND/NO_SUCH_SHELF"),
+        ("raise", "NoSuchParcel(7)", "NOT_FOUND/NO_SUCH_ORDER"),
         ("raise", "Shelf.Locked()", "FAILED_PRECONDITION/HANDLER_ABORTED"),
         ("raise", "Shelf.Full('B')", "ABORTED/HANDLER_ABORTED"),
         ("retry_always", None, "ABORTED/TASK_RETRIES_EXCEEDED"),
@@ -211,17 +223,32 @@ def test_a_retry_may_wait_in_its_worker_for_longer_than_the_queue_wait(plain: Pl
     assert done(plain, "retry_later", 5) == 1
 
 
-def test_on_redis_a_call_does_not_fail_while_its_task_waits_for_its_rate_limit(
+def test_a_call_does_not_fail_while_its_task_waits_in_a_worker_for_its_rate_limit(
     plain: PlainSite,
 ) -> None:
-    first = plain.stub.DoRarely.future(wish("answer", 1), timeout=TIMEOUT_S)
-    assert MessageToDict(first.result())["value"] == 1
-    second = plain.stub.DoRarely.future(wish("answer", 2), timeout=TIMEOUT_S)
-    if plain.env["PLAIN_BROKER_URL"].startswith("redis"):
-        assert MessageToDict(second.result())["value"] == 2
-    else:  # RabbitMQ does not report which messages workers hold
-        error = error_of(second.result)
-        assert (error.code_name, error.reason) == ("ABORTED", "TASK_UNANSWERED")
+    """One start in 10 s, and a queue wait of 3 s."""
+    assert done(plain, "answer", 0, method="DoRarely") == 0
+    first, second = (
+        plain.stub.DoRarely.future(wish("answer", number), timeout=TIMEOUT_S) for number in (1, 1)
+    )
+    eventually(lambda: first.done() or second.done(), "one of them has ended", TIMEOUT_S)
+    ended, waiting = (first, second) if first.done() else (second, first)
+    assert MessageToDict(ended.result())["value"] == 1
+    assert waiting.running()
+    waiting.cancel()
+
+
+@pytest.mark.variant
+def test_a_rate_limit_that_was_set_since_the_last_inspection_counts_too(plain: PlainSite) -> None:
+    operator = Celery(broker=plain.env["PLAIN_BROKER_URL"], set_as_current=False)
+    with operator.connection_for_write() as connection:
+        limited = partial(operator.control.rate_limit, "plain.do", reply=True)
+        try:
+            assert limited("6/m", connection=connection)
+            assert [done(plain, "answer", number) for number in range(2)] == [0, 1]
+        finally:
+            assert limited("0", connection=connection)
+    operator.close()
 
 
 def test_a_task_that_runs_for_too_long_ends_by_its_routes_limit(plain: PlainSite) -> None:
@@ -311,6 +338,12 @@ def test_a_long_deadline_is_as_none(plain: PlainSite, timeout: str) -> None:
         reply = connection.reply()
     assert reply.headers[b"grpc-status"] == b"0"
     assert pb.Sum.FromString(reply.data[5:]).total == 3
+
+
+def test_a_task_that_a_worker_holds_for_later_may_start_after_the_queue_wait(
+    plain: PlainSite,
+) -> None:
+    assert done(plain, "answer", 7, metadata=[("forebay-start-after", "6s")]) == 7
 
 
 def test_a_task_starts_later(plain: PlainSite) -> None:

@@ -40,6 +40,14 @@ class NoSuchShelf(Exception):
         super().__init__(f"no order {order} on {shelf}")
 
 
+class NoSuchParcel(NoSuchOrder):
+    """It can't be pickled, so Celery reports its base."""
+
+    def __init__(self, order: int) -> None:
+        super().__init__(f"no order {order}")
+        self.lock = threading.Lock()
+
+
 class Shelf:
     """Has exceptions of its own, as the models of Django have."""
 
@@ -69,7 +77,7 @@ def echo(**kwargs: Any) -> dict[str, Any]:
     return kwargs
 
 
-@app.task(name="plain.do", bind=True, max_retries=1, acks_late=True)
+@app.task(name="plain.do", bind=True, max_retries=1, acks_late=True, time_limit=25)
 def do(self: Task[Any, Any], what: str, **kwargs: Any) -> Any:
     return globals()[f"_{what}"](self, kwargs.get("with"))
 

@@ -92,11 +92,16 @@ class PlainCalls:
             self._on_meta,
             lambda: [call.id for call in self._in_flight if call.sent],
         )
-        self._watchdog = Watchdog(
-            self._in_flight, self.broker, self._results, self._reply_queue, application
-        )
         self.workers = PlainWorkers(
             self.broker, self._reply_queue, application, settings.max_message_bytes
+        )
+        self._watchdog = Watchdog(
+            self._in_flight,
+            self.broker,
+            self._results,
+            self.workers,
+            self._reply_queue,
+            application,
         )
         self._slots = QueueSlots(self.workers, self._methods)
         self.fair = FairQueues(settings.tenants, self._slots.total)
@@ -107,6 +112,8 @@ class PlainCalls:
 
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes | None:
         """Sends the call's task and returns or streams its responses; raises a ForebayError."""
+        if incoming.method.route.limits.run_time_s is not None:
+            await self.workers.had_time_to_answer()
         call = self._call(incoming, context.principal.tenant)
         turn = await take_turn(self.fair, incoming)
         self._in_flight.add(call)
@@ -169,7 +176,9 @@ class PlainCalls:
             self._reply_queue,
             limits,
             datetime.now(UTC),
+            self.workers.limits_of(method.route.task),
             by_rpc=self._results is None,
+            can_withdraw=self.broker.can_withdraw,
         )
         return PlainCall(
             task_id,
@@ -232,6 +241,8 @@ class PlainCalls:
         """Sends the task once, as soon as its queue exists; raises the error that ends the call."""
         give_up_at = time.monotonic() + call.max_silence_s
         call.sent = True  # a send that fails or is cancelled may have reached the broker
+        if not self.broker.can_withdraw and call.message.max_queue_s is not None:
+            call.may_expire_at = time.monotonic() + call.message.max_queue_s
         try:
             while not await self.broker.send(call.message):
                 call.sent = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import inf
@@ -34,7 +34,9 @@ class PlainCall:
 
     `task_ended` is set when the task has ended or will never start: until then, ending the call
     revokes the task. `may_be_queued_until` is when a broker that can't remove messages has dropped
-    the task's. `refusal` is the error that the call will end with then, and a note for the log.
+    the task's; it does not drop the message before `may_expire_at`. `taken` is set where a worker
+    has certainly taken the message. `refusal` is the error that the call will end with at
+    `may_be_queued_until`, and a note for the log.
     """
 
     id: str
@@ -50,6 +52,8 @@ class PlainCall:
     sent: bool = False
     task_ended: bool = False
     may_be_queued_until: float = -inf
+    may_expire_at: float = inf
+    taken: bool = False
     refusal: tuple[ForebayError, str] | None = None
     progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=_MAX_BUFFERED_PROGRESS))
     ending: Result | ForebayError | None = None
@@ -106,7 +110,6 @@ class InFlight:
     def __init__(self) -> None:
         self._calls: dict[str, PlainCall] = {}
         self._last_worker_reply_at = -inf
-        self._rate_limited_tasks: set[str] = set()
 
     def __iter__(self) -> Iterator[PlainCall]:
         return iter(tuple(self._calls.values()))
@@ -130,14 +133,6 @@ class InFlight:
         """Records that a worker has answered a query, whichever tasks it has."""
         self._last_worker_reply_at = now
 
-    def on_rate_limited(self, task: str) -> None:
-        """Records that a worker limits the rate of the task of that name."""
-        self._rate_limited_tasks.add(task)
-
-    def is_rate_limited(self, call: PlainCall) -> bool:
-        """Whether a worker that is alive may make the call's task wait for its rate limit."""
-        return call.method.route.task in self._rate_limited_tasks and self.has_worker_replied(call)
-
     def start_queries(self, now: float) -> list[PlainCall]:
         """The silent calls that are due for a query, which is recorded as sent."""
         due = [
@@ -155,12 +150,12 @@ class InFlight:
         """The calls that fail, unless there is news of them."""
         return [call for call in self._calls.values() if call.is_silent_too_long(now)]
 
-    def over_run_time(self, now: float) -> list[PlainCall]:
+    def over_run_time(self, now: float, limit_s: Callable[[PlainCall], float]) -> list[PlainCall]:
         """The calls that run for longer than they may, if no worker has ended them."""
         return [
             call
             for call in self._calls.values()
-            if call.ending is None and now - call.started_at > call.run_time_s + _RUN_TIME_GRACE_S
+            if call.ending is None and now - call.started_at > limit_s(call) + _RUN_TIME_GRACE_S
         ]
 
     def has_worker_replied(self, call: PlainCall) -> bool:

@@ -9,6 +9,7 @@ show that and `report` does; but `report` starts a process in the worker, so it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -32,6 +33,12 @@ from forebay_gateway.fleet.worker_problems import Consumers, ProblemKind
 from forebay_gateway.plain.brokers.base import PlainBroker, listening
 from forebay_gateway.plain.brokers.celery_messages import ControlMessage, Reply
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
+from forebay_gateway.plain.task_limits import (
+    REPORTED_ATTRIBUTES,
+    TaskLimits,
+    limits_by_task,
+    strictest,
+)
 
 REPLY_WAIT_S = 1.0
 """How long workers have to answer, as in Celery's `inspect`."""
@@ -41,13 +48,14 @@ none to the next question."""
 
 _TICKET = "inspect:"
 _COMMANDS: dict[str, dict[str, Any]] = {
-    "registered": {"taskinfoitems": ["rate_limit"], "builtins": True},
+    "registered": {"taskinfoitems": REPORTED_ATTRIBUTES, "builtins": True},
     "active_queues": {},
     "stats": {},
     "conf": {"with_defaults": True},
 }
 _MAY_COME = {ProblemKind.NO_CONSUMER}
 _NEEDED = frozenset({"registered", "active_queues"})
+_ABOUT_LIMITS = frozenset({"registered", "stats"})
 _REPORTED_BACKEND = re.compile(r"\bresults:(\S+)")
 
 _log = logging.getLogger(__name__)
@@ -59,6 +67,7 @@ class _Answers:
 
     by_command: dict[str, Any] = field(default_factory=dict)
     heard_at: float = 0.0
+    limits: dict[str, TaskLimits] = field(default_factory=dict)
 
 
 class PlainWorkers:
@@ -77,8 +86,8 @@ class PlainWorkers:
         self._result_url = application.result_url
         self._max_reply_bytes = max_message_bytes * SLACK
         self._answers: dict[str, _Answers] = {}
-        self.inspected = False
-        """Whether the workers have had time to answer a first time."""
+        self._limits: dict[str, TaskLimits] = {}
+        self._inspected = asyncio.Event()
 
     def on_reply(self, reply: Reply) -> bool:
         """Takes a worker's answer; returns False for replies to others' questions."""
@@ -89,10 +98,15 @@ class PlainWorkers:
         except ForebayError as error:
             _log.warning("a worker's answer to inspect can't be read: %s", error.message)
             return True
+        command = reply.ticket.removeprefix(_TICKET)
         for worker, content in answer.items() if isinstance(answer, dict) else ():
             answers = self._answers.setdefault(worker, _Answers())
-            answers.by_command[reply.ticket.removeprefix(_TICKET)] = content
+            answers.by_command[command] = content
             answers.heard_at = time.monotonic()
+            if command in _ABOUT_LIMITS:
+                registered = _list(answers.by_command.get("registered"))
+                answers.limits = limits_by_task(registered, _pool(answers.by_command))
+                self._limits.clear()
         return True
 
     async def inspect(self) -> None:
@@ -104,7 +118,30 @@ class PlainWorkers:
         if any(compared(one, self._result_url) is not Match.SAME for one in configured):
             await self._ask("report", {})
             await asyncio.sleep(REPLY_WAIT_S)
-        self.inspected = True
+        self._inspected.set()
+
+    @property
+    def inspected(self) -> bool:
+        """Whether the workers have had time to answer a first time."""
+        return self._inspected.is_set()
+
+    async def had_time_to_answer(self) -> None:
+        """Returns when the workers have been inspected for the first time, or after 2 s."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * REPLY_WAIT_S):
+                await self._inspected.wait()
+
+    async def ask_for_tasks(self) -> None:
+        """Asks the workers anew for their tasks and limits; raises BackendUnavailable."""
+        await self._ask("registered", _COMMANDS["registered"])
+
+    def limits_of(self, task: str) -> TaskLimits:
+        """The task's limits, the strictest of those that live workers have reported."""
+        known = self._limits.get(task)
+        if known is None:
+            found = (answers.limits.get(task) for answers in self._live_answers().values())
+            known = self._limits[task] = strictest(each for each in found if each is not None)
+        return known
 
     @property
     def live(self) -> list[PlainWorker]:
@@ -146,16 +183,19 @@ class PlainWorkers:
         ticket = f"{_TICKET}{command}"
         await self._broker.broadcast(ControlMessage(command, arguments, self._reply_queue, ticket))
 
-    def _live(self, backend_of: Callable[[_Answers], str]) -> list[PlainWorker]:
+    def _live_answers(self) -> dict[str, _Answers]:
         now = time.monotonic()
         self._answers = {
             worker: answers
             for worker, answers in self._answers.items()
             if now - answers.heard_at < LIVE_S
         }
+        return self._answers
+
+    def _live(self, backend_of: Callable[[_Answers], str]) -> list[PlainWorker]:
         return [
             _worker(name, answers.by_command, backend_of(answers))
-            for name, answers in sorted(self._answers.items())
+            for name, answers in sorted(self._live_answers().items())
             if answers.by_command.keys() >= _NEEDED
         ]
 
@@ -177,8 +217,8 @@ def _configured_backend(answers: _Answers) -> str:
 
 def _worker(name: str, by_command: dict[str, Any], result_backend: str) -> PlainWorker:
     """Reads a worker's answers; what has another form than Celery's counts as unknown."""
-    conf, pool = _object(by_command.get("conf")), _object(by_command.get("stats")).get("pool")
-    slots = _object(pool).get("max-concurrency")
+    conf = _object(by_command.get("conf"))
+    slots = _pool(by_command).get("max-concurrency")
     accepted = conf.get("accept_content")
     return PlainWorker(
         name,
@@ -191,6 +231,10 @@ def _worker(name: str, by_command: dict[str, Any], result_backend: str) -> Plain
         accept_content=tuple(map(str, accepted)) if isinstance(accepted, list) else ("json",),
         result_serializer=str(conf.get("result_serializer") or "json"),
     )
+
+
+def _pool(by_command: dict[str, Any]) -> dict[str, Any]:
+    return _object(_object(by_command.get("stats")).get("pool"))
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import base64
 from datetime import datetime, timedelta
 
 from forebay.metadata import to_pairs
+from forebay.routes import Method
 from forebay_backends.settings import Settings
 from forebay_gateway.plain.brokers.celery_messages import PlainMessage
 from forebay_gateway.plain.mapping.arguments import arguments
+from forebay_gateway.plain.task_limits import TaskLimits
 from forebay_gateway.rpc.incoming import IncomingCall
 from forebay_gateway.rpc.policy import queue_wait_s
 from forebay_gateway.rpc.start_time import delay_s
@@ -17,6 +19,8 @@ from forebay_gateway.rpc.status import parsed
 _MIN_TIME_LIMIT_S = 0.1
 _QUEUE_WAIT_SLACK_S = 2.0
 """In this time the gateway notices that the queue wait has passed, and finds out why."""
+_CLOCK_SKEW = timedelta(minutes=1)
+"""At most, between a worker's clock and the gateway's: by more, the task would start later."""
 _SHORTEST_WAIT_S = 3.0  # a silent call is queried three times, once a second, before it fails
 
 
@@ -26,8 +30,10 @@ def task_of(
     reply_to: str,
     settings: Settings,
     now: datetime,
+    limits: TaskLimits,
     *,
     by_rpc: bool,
+    can_withdraw: bool,
 ) -> PlainMessage:
     """The task's message; raises InvalidRequest if the request can't become arguments.
 
@@ -39,6 +45,11 @@ def task_of(
     Celery copies it to the task's retries, and applies it to tasks that wait in a worker. `now`
     must have a time zone; workers compare the expiry with their own clocks. `by_rpc`: the result
     comes to the reply queue.
+
+    `limits` are the task's own. A route's run time becomes the time limit if it is the sooner one.
+    A worker does not report a task that waits for its rate limit, unless the task has an `eta`,
+    even a past one that is later than the boot of the worker's host. So rate-limited tasks have
+    one where the broker can't tell that a worker holds the message (not `can_withdraw`).
     """
     method, options = incoming.method, incoming.options
     plain = method.route.plain
@@ -48,7 +59,10 @@ def task_of(
     left_s = None if options.detach else incoming.deadline.timeout_s()
     wait_s = max(queue_wait_s(method, settings), _SHORTEST_WAIT_S) + _QUEUE_WAIT_SLACK_S
     max_queue_s = wait_s if left_s is None else min(wait_s, left_s)
-    run_time_s = method.route.limits.run_time_s
+    start = options.start
+    eta = None if start is None else now + timedelta(seconds=delay_s(start, now.timestamp))
+    if limits.is_rate_limited and not can_withdraw:
+        eta = eta or now - _CLOCK_SKEW
     return PlainMessage(
         id=task_id,
         task=method.route.task,
@@ -63,9 +77,14 @@ def task_of(
         },
         expires=None if left_s is None else now + timedelta(seconds=left_s),
         is_followed=plain.replaces and by_rpc,
-        eta=None
-        if options.start is None
-        else now + timedelta(seconds=delay_s(options.start, now.timestamp)),
+        eta=eta,
         max_queue_s=None if options.detach else max_queue_s,
-        time_limit_s=None if run_time_s is None else max(_MIN_TIME_LIMIT_S, round(run_time_s, 3)),
+        time_limit_s=_time_limit_s(method, limits),
     )
+
+
+def _time_limit_s(method: Method, limits: TaskLimits) -> float | None:
+    run_time_s = method.route.limits.run_time_s
+    if run_time_s is None:
+        return None
+    return max(_MIN_TIME_LIMIT_S, round(min(run_time_s, limits.time_limit_s), 3))

@@ -21,9 +21,10 @@ from forebay_backends.ledger.pubsub import FIRST_SUBSCRIPTION_S
 from forebay_backends.settings import CeleryApplication
 from forebay_gateway.fleet.health_check import HealthCheck
 from forebay_gateway.plain.brokers.base import PlainBroker, PlainResults, Withdrawal, listening
-from forebay_gateway.plain.brokers.celery_messages import Reply, listings, query, rate_limits
-from forebay_gateway.plain.brokers.worker_replies import rate_limited_tasks_of, tasks_of
+from forebay_gateway.plain.brokers.celery_messages import Reply, listings, query
+from forebay_gateway.plain.brokers.worker_replies import tasks_of
 from forebay_gateway.plain.in_flight import InFlight, PlainCall, labelled
+from forebay_gateway.plain.inspection import PlainWorkers
 from forebay_gateway.plain.mapping.result_meta import SLACK, read_limited
 from forebay_gateway.plain.task_outcome import aborted_if_effects
 from forebay_gateway.rpc.policy import CALL_CHECK_INTERVAL_S
@@ -42,6 +43,7 @@ class Watchdog:
         in_flight: InFlight,
         broker: PlainBroker,
         results: PlainResults | None,
+        workers: PlainWorkers,
         reply_queue: str,
         application: CeleryApplication,
     ) -> None:
@@ -53,6 +55,7 @@ class Watchdog:
         self._in_flight = in_flight
         self._broker = broker
         self._results = results
+        self._workers = workers
         self._reply_queue = reply_queue
         self._sources: dict[str, PlainBroker | PlainResults] = {
             application.called("broker"): broker
@@ -78,8 +81,6 @@ class Watchdog:
             return
         for task_id, running in tasks_of(answer):
             self._in_flight.on_news(task_id, now, running=running)
-        for task in rate_limited_tasks_of(answer):
-            self._in_flight.on_rate_limited(task)
 
     async def subscribed(self) -> None:
         """Returns when replies and results are being read, or after 5 s."""
@@ -94,7 +95,7 @@ class Watchdog:
         silent = self._in_flight.start_queries(time.monotonic())
         if self._results is not None:
             await self._results.read([call.id for call in silent])
-        for call in self._in_flight.over_run_time(time.monotonic()):
+        for call in self._in_flight.over_run_time(time.monotonic(), self._limit_s):
             call.end(TaskTimeLimit("the task runs for longer than its route's run time"))
         for call in self._in_flight.silent_too_long(time.monotonic()):
             await self._fail(call)
@@ -106,10 +107,25 @@ class Watchdog:
             batch = task_ids[first : first + _MAX_TASKS_PER_QUERY]
             await self._broker.broadcast(query(batch, self._reply_queue, _TICKET))
         # Replies to these are long, so they are for calls that no worker has reported.
-        if any(call.ending is None and call.unanswered_queries > 1 for call in silent):
+        unreported = [c for c in silent if c.ending is None and c.unanswered_queries > 1]
+        if unreported:
             for listing in listings(self._reply_queue, _TICKET):
                 await self._broker.broadcast(listing)
-            await self._broker.broadcast(rate_limits(self._reply_queue, _TICKET))
+            await self._workers.ask_for_tasks()
+        await self._note_empty_queues([call for call in silent if call.ending is None])
+
+    async def _note_empty_queues(self, calls: Sequence[PlainCall]) -> None:
+        """Notes which calls' messages a worker has taken, where the broker can't look for them.
+
+        A message that has not expired has been taken if its queue is empty.
+        """
+        queued = [] if self._broker.can_withdraw else [call for call in calls if not call.taken]
+        for queue in {call.method.route.queue for call in queued}:
+            if await self._broker.depth(queue) == 0:
+                now = time.monotonic()
+                for call in queued:
+                    if call.method.route.queue == queue and now < call.may_expire_at:
+                        call.taken = True
 
     async def _fail(self, call: PlainCall) -> None:
         """Ends the call, which revokes its task, unless a worker turns out to have it.
@@ -136,7 +152,8 @@ class Watchdog:
         """The error for the caller, and a note for the log; None if a worker has the task."""
         try:
             withdrawal = await self._broker.withdraw(call.message)
-            if withdrawal is Withdrawal.HELD and self._in_flight.is_rate_limited(call):
+            held = withdrawal is Withdrawal.HELD or call.taken
+            if held and self._may_wait_for_rate_limit(call):
                 self._in_flight.on_news(call.id, time.monotonic())
                 return None
             call.task_ended = withdrawal is Withdrawal.REMOVED
@@ -149,6 +166,21 @@ class Watchdog:
         if withdrawal in (Withdrawal.HELD, Withdrawal.ABSENT):
             error = aborted_if_effects(error, call.method)  # a worker may have started it
         return error, note
+
+    def _may_wait_for_rate_limit(self, call: PlainCall) -> bool:
+        """Whether a live worker limits the rate of the call's task: it does not report those."""
+        limits = self._workers.limits_of(call.method.route.task)
+        return limits.is_rate_limited and self._in_flight.has_worker_replied(call)
+
+    def _limit_s(self, call: PlainCall) -> float:
+        """How long the call's task may run.
+
+        A worker may have reported the task's own time limit after the message, which overrides
+        it, was sent.
+        """
+        if call.message.time_limit_s is None:
+            return call.run_time_s
+        return min(call.run_time_s, self._workers.limits_of(call.method.route.task).time_limit_s)
 
     def _diagnosis(self, call: PlainCall, depth: int) -> tuple[ForebayError, str]:
         queue = call.method.route.queue

@@ -71,6 +71,11 @@ class PlainServiceStub:
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
                 response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
                 _registered_method=True)
+        self.DoLimitedWithin = channel.unary_unary(
+                '/tests.plain.v1.PlainService/DoLimitedWithin',
+                request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+                response_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+                _registered_method=True)
         self.DoRarely = channel.unary_unary(
                 '/tests.plain.v1.PlainService/DoRarely',
                 request_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
@@ -176,6 +181,13 @@ class PlainServiceServicer:
 
     def DoLimited(self, request, context):
         """The same, for a task with its own time limits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DoLimitedWithin(self, request, context):
+        """The same, on a route with a limit on its run time that is longer than the task's own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -293,6 +305,11 @@ def add_PlainServiceServicer_to_server(servicer, server):
             ),
             'DoLimited': grpc.unary_unary_rpc_method_handler(
                     servicer.DoLimited,
+                    request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
+                    response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
+            ),
+            'DoLimitedWithin': grpc.unary_unary_rpc_method_handler(
+                    servicer.DoLimitedWithin,
                     request_deserializer=tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.FromString,
                     response_serializer=tests_dot_plain_dot_v1_dot_plain__pb2.Done.SerializeToString,
             ),
@@ -540,6 +557,33 @@ class PlainService:
             request,
             target,
             '/tests.plain.v1.PlainService/DoLimited',
+            tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
+            tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DoLimitedWithin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tests.plain.v1.PlainService/DoLimitedWithin',
             tests_dot_plain_dot_v1_dot_plain__pb2.DoRequest.SerializeToString,
             tests_dot_plain_dot_v1_dot_plain__pb2.Done.FromString,
             options,

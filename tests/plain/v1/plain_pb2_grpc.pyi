@@ -48,6 +48,8 @@ class PlainServiceStub:
     """The same, with a limit on its run time."""
     DoLimited: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same, for a task with its own time limits."""
+    DoLimitedWithin: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
+    """The same, on a route with a limit on its run time that is longer than the task's own."""
     DoRarely: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
     """The same, for a task with a rate limit of one start in ten seconds."""
     DoLate: _grpc.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]
@@ -90,6 +92,8 @@ class PlainServiceAsyncStub(PlainServiceStub):
     """The same, with a limit on its run time."""
     DoLimited: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same, for a task with its own time limits."""
+    DoLimitedWithin: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
+    """The same, on a route with a limit on its run time that is longer than the task's own."""
     DoRarely: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
     """The same, for a task with a rate limit of one start in ten seconds."""
     DoLate: _aio.UnaryUnaryMultiCallable[_plain_pb2.DoRequest, _plain_pb2.Done]  # type: ignore[assignment]
@@ -171,6 +175,14 @@ class PlainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
         """The same, for a task with its own time limits."""
+
+    @_abc_1.abstractmethod
+    def DoLimitedWithin(
+        self,
+        request: _plain_pb2.DoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plain_pb2.Done, _abc.Awaitable[_plain_pb2.Done]]:
+        """The same, on a route with a limit on its run time that is longer than the task's own."""
 
     @_abc_1.abstractmethod
     def DoRarely(

@@ -154,14 +154,6 @@ def listings(reply_to: str, ticket: str) -> list[ControlMessage]:
     return [ControlMessage(name, {}, reply_to, ticket) for name in names]
 
 
-def rate_limits(reply_to: str, ticket: str) -> ControlMessage:
-    """The question for the rate limits of a worker's tasks.
-
-    No worker lists a task that waits for its rate limit.
-    """
-    return ControlMessage("registered", {"taskinfoitems": ["rate_limit"]}, reply_to, ticket)
-
-
 @dataclass(frozen=True)
 class Reply:
     """A message of the reply queue: a task's result or, with a ticket, a worker's answer."""

@@ -15,11 +15,11 @@ from forebay_gateway.plain.task_outcome import Progress, Result
 from tests.unit.gateway.plain.mapping.test_mapping import METHODS
 
 
-def call(name: str = "a", max_silence_s: float = 60.0, run_time_s: float = inf) -> PlainCall:
+def call(name: str = "a", max_silence_s: float = 60.0) -> PlainCall:
     permit = Admission(10, 1 << 30).admit("caller")
     message = PlainMessage(name, "plain.do", "plain", None, "replies")
     return PlainCall(
-        name, METHODS["Do"], message, permit, max_silence_s, run_time_s, last_news_at=0.0, sent=True
+        name, METHODS["Do"], message, permit, max_silence_s, inf, last_news_at=0.0, sent=True
     )
 
 
@@ -90,26 +90,18 @@ def test_news_of_a_call_take_its_refusal_back(in_flight: InFlight) -> None:
     assert refused.refusal is None
 
 
-def test_a_task_waits_for_its_rate_limit_only_where_a_worker_is_alive(in_flight: InFlight) -> None:
-    held = call()
-    in_flight.add(held)
-    in_flight.on_worker_reply(1.0)
-    assert not in_flight.is_rate_limited(held)
-    in_flight.on_rate_limited("plain.do")
-    assert in_flight.is_rate_limited(held)
-    in_flight.on_news("a", 2.0)
-    assert not in_flight.is_rate_limited(held)
-
-
 def test_the_run_time_counts_from_the_first_news_that_the_task_runs(in_flight: InFlight) -> None:
-    running = call(run_time_s=10)
+    def over(now: float) -> list[PlainCall]:
+        return in_flight.over_run_time(now, lambda _: 10)
+
+    running = call()
     in_flight.add(running)
     in_flight.on_news("a", 5.0)
-    assert in_flight.over_run_time(1000) == []
+    assert over(1000) == []
     in_flight.on_news("a", 20.0, running=True)
     in_flight.on_news("a", 30.0, running=True)
-    assert in_flight.over_run_time(34.9) == []
-    assert in_flight.over_run_time(35.1) == [running]
+    assert over(34.9) == []
+    assert over(35.1) == [running]
 
 
 def test_a_worker_has_replied_where_one_did_since_the_last_news(in_flight: InFlight) -> None:

@@ -15,6 +15,7 @@ from forebay_gateway.plain import inspection
 from forebay_gateway.plain.brokers.base import PlainBroker
 from forebay_gateway.plain.brokers.celery_messages import ControlMessage, Reply
 from forebay_gateway.plain.inspection import PlainWorkers
+from forebay_gateway.plain.task_limits import TaskLimits
 from tests.plain.v1 import plain_pb2
 
 (ADD,) = (
@@ -77,6 +78,23 @@ async def test_a_worker_without_a_result_backend_is_reported() -> None:
     await link.workers.inspect()
     kinds = [problem.kind for problem in link.workers.consumers_of(ADD).problems]
     assert kinds == [ProblemKind.OTHER_RESULT_BACKEND]
+
+
+async def test_a_tasks_limits_are_those_that_its_workers_reported_last() -> None:
+    link = Link(WELL)
+    assert link.workers.limits_of("plain.add") == TaskLimits()
+    await link.workers.inspect()
+    assert link.workers.limits_of("plain.add") == TaskLimits(is_rate_limited=True)
+    assert link.workers.limits_of("plain.echo") == TaskLimits()
+    link.answers["registered"] = ["plain.add [time_limit=3]"]
+    await link.workers.ask_for_tasks()
+    assert link.workers.limits_of("plain.add") == TaskLimits(time_limit_s=3.0)
+
+
+async def test_the_first_inspection_is_awaited_for_a_bounded_time() -> None:
+    link = Link(WELL)
+    await link.workers.had_time_to_answer()
+    assert not link.workers.inspected
 
 
 async def test_a_worker_that_has_not_answered_all_questions_is_not_judged() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from forebay_gateway.plain.brokers.worker_replies import rate_limited_tasks_of, tasks_of
+from forebay_gateway.plain.brokers.worker_replies import tasks_of
 
 WORKER = "celery@host"
 TASKS: list[tuple[Any, list[tuple[str, bool]]]] = [
@@ -30,12 +30,6 @@ def test_a_reply_lists_the_tasks_that_a_worker_has(
     assert list(tasks_of({WORKER: content})) == expected
 
 
-def test_a_reply_lists_the_tasks_with_a_rate_limit() -> None:
-    reply = {WORKER: ["shop.add", "shop.send [rate_limit=10/m]", None, {"id": "a"}]}
-    assert list(rate_limited_tasks_of(reply)) == ["shop.send"]
-
-
 @pytest.mark.parametrize("reply", [None, [], "x", 3, {WORKER: 3}, {WORKER: {"a": 1}}])
 def test_anything_else_is_skipped(reply: Any) -> None:
-    assert list(rate_limited_tasks_of(reply)) == []
     assert [task for task, _ in tasks_of(reply) if task != "a"] == []
