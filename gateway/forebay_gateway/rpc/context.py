@@ -50,6 +50,13 @@ class Context(Protocol):
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline, 0 after it; None without one."""
 
+    async def arrival(self) -> None:
+        """Returns when a request, or the first part of one, is here, or no more come.
+
+        Until `read`, no more than HTTP/2's window arrives. Returns at once where the front does
+        not know what has arrived.
+        """
+
     async def read(self) -> object:
         """The next request, bytes; `grpc.aio.EOF` where the caller sends no more.
 

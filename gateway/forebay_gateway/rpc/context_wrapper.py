@@ -40,6 +40,9 @@ class ContextWrapper:
     def time_remaining(self) -> float | None:
         return self._context.time_remaining()
 
+    async def arrival(self) -> None:
+        await self._context.arrival()
+
     async def read(self) -> object:
         return await self._context.read()
 

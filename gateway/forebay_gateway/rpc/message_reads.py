@@ -57,8 +57,10 @@ class MessageReads:
         """Returns the next message, or EOF.
 
         The message's size goes to `count`, in place of the room that the read took; no other
-        read takes it in between. Raises QueueFull, and what `count` raises.
+        read takes it in between. It takes room when the message begins to arrive, or at once
+        where the front can't tell. Raises QueueFull, and what `count` raises.
         """
+        await context.arrival()
         read = _Read(self._room, caller)
         try:
             await self._start(read)

@@ -1,7 +1,7 @@
 """Keeps the gateway's memory near `max_held_bytes`, and returns freed memory after bursts.
 
-Admission does not know the size of a message that an idle call has begun to send (`read_room.py`).
-If many idle calls send at once, malloc gives out more than admission allows. Then the guard ends
+Admission does not count a message for which its read has given the room back (`read_room.py`).
+If many such calls send at once, malloc gives out more than admission allows. Then the guard ends
 idle reads, of the caller with the most of them first.
 """
 

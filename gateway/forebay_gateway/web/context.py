@@ -126,6 +126,9 @@ class WebContext:
     def time_remaining(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self._loop.time())
 
+    async def arrival(self) -> None:
+        """Returns at once: of a body, only its next part is read."""
+
     async def read(self) -> object:
         return await self._requests.read()
 

@@ -42,6 +42,9 @@ class GrpcContext:
     def time_remaining(self) -> float | None:
         return self._context.time_remaining()
 
+    async def arrival(self) -> None:
+        """Returns at once: gRPC's server tells nobody what has arrived."""
+
     async def read(self) -> object:
         message: object = await self._context.read()
         if message is grpc.aio.EOF:

@@ -3,6 +3,7 @@
 Each has a flag, whether it is compressed, and its length, before it
 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). A frame may hold a part of a
 message, or several. A length over the limit is refused before anything of the message is kept.
+A message is decompressed when it is read, not when it arrives: 64 KiB may become many MiB.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class MessageReader:
     def __init__(self, encoding: bytes, limit: int) -> None:
         self._encoding = encoding
         self._limit = limit
-        self._messages: deque[tuple[bytes, int]] = deque()
+        self._messages: deque[tuple[bytes, bool]] = deque()
         self._parts: list[bytes] = []
         self._size = 0
         self._message_bytes: int | None = None
@@ -46,11 +47,16 @@ class MessageReader:
         return bool(self._size)
 
     def pop(self) -> tuple[bytes, int]:
-        """The next message, and its size on the wire with its prefix."""
-        return self._messages.popleft()
+        """The next message, and its size on the wire with its prefix.
+
+        Raises RpcError for a message that can't be decompressed, or is too large then.
+        """
+        message, is_compressed = self._messages.popleft()
+        whole = self._decompressed(message) if is_compressed else message
+        return whole, len(message) + PREFIX_BYTES
 
     def feed(self, data: bytes) -> None:
-        """Raises RpcError for a message that is too large, or can't be decompressed."""
+        """Raises RpcError for a message that is too large on the wire, or has a wrong flag."""
         self._parts.append(data)
         self._size += len(data)
         if self._size < (self._message_bytes or PREFIX_BYTES):
@@ -58,7 +64,7 @@ class MessageReader:
         buffer = data if len(self._parts) == 1 else b"".join(self._parts)
         at = 0
         while (size := self._size_at(buffer, at)) is not None and len(buffer) - at >= size:
-            self._messages.append((self._message(buffer, at, size), size))
+            self._messages.append(self._message(buffer, at, size))
             at += size
         self._message_bytes = size
         self._size = len(buffer) - at
@@ -72,17 +78,18 @@ class MessageReader:
             raise _too_large(size, self._limit)
         return size + PREFIX_BYTES
 
-    def _message(self, buffer: bytes, at: int, size: int) -> bytes:
+    def _message(self, buffer: bytes, at: int, size: int) -> tuple[bytes, bool]:
+        """The message as it came, and whether it is compressed."""
         message = buffer[at + PREFIX_BYTES : at + size]
         if buffer[at] == 0:
-            return message
+            return message, False
         if buffer[at] > 1 or self._encoding not in _WINDOW_BITS:
             raise RpcError(
                 StatusCode.INTERNAL,
                 f"a message has the flag {buffer[at]}, and the grpc-encoding is "
                 f"{self._encoding.decode()}",
             )
-        return self._decompressed(message)
+        return message, True
 
     def _decompressed(self, message: bytes) -> bytes:
         decompressor = zlib.decompressobj(_WINDOW_BITS[self._encoding])

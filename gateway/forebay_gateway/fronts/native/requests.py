@@ -35,6 +35,7 @@ class Requests:
     """One task reads at a time. `ended`: the caller sends no more."""
 
     __slots__ = (
+        "_arriving",
         "_flow",
         "_is_closed",
         "_messages",
@@ -52,14 +53,32 @@ class Requests:
         self._flow = flow
         self._stream_id = stream_id
         self._messages = MessageReader(encoding, max_message_bytes)
+        self._arriving: asyncio.Future[None] | None = None
         self._reading: asyncio.Future[None] | None = None
         self._unread = 0
         """Bytes on the wire that the flow control has not given back."""
         self._window_is_large = False
         self._is_closed = False
 
+    async def arrival(self) -> None:
+        """Returns when a part of a message is here, or the caller sends no more.
+
+        It gives the caller no credit. Raises CancelledError once it is closed.
+        """
+        while not (self._messages or self._messages.has_part or self.ended):
+            if self._is_closed:
+                raise asyncio.CancelledError
+            self._arriving = self._flow.loop.create_future()
+            try:
+                await self._arriving
+            finally:
+                self._arriving = None
+
     async def read(self) -> object:
-        """The next message, or `grpc.aio.EOF`; raises CancelledError once it is closed."""
+        """The next message, or `grpc.aio.EOF`; raises CancelledError once it is closed.
+
+        Raises RpcError, as `read_now`.
+        """
         while (message := self.read_now()) is None:
             if self.ended:
                 return grpc.aio.EOF
@@ -75,7 +94,7 @@ class Requests:
         return message
 
     def read_now(self) -> bytes | None:
-        """The next message if it is here."""
+        """The next message if it is here; raises RpcError if it can't be decompressed."""
         if not self._messages:
             return None
         message, size = self._messages.pop()
@@ -96,6 +115,10 @@ class Requests:
             self._messages.feed(data)
         if ended and self._messages.has_part:
             raise RpcError(grpc.StatusCode.INTERNAL, "the request stream ended within a message")
+        if self._arriving is not None:
+            if not self._arriving.done():
+                self._arriving.set_result(None)
+            return
         reading = self._reading
         if reading is None:
             return

@@ -130,11 +130,22 @@ class NativeRpc:
             return None
         return max(0.0, self._deadline - self._connection.loop.time())
 
-    def read(self) -> Coroutine[Any, Any, object]:
-        return self._requests.read()
+    def arrival(self) -> Coroutine[Any, Any, None]:
+        return self._requests.arrival()
+
+    async def read(self) -> object:
+        try:
+            return await self._requests.read()
+        except RpcError as error:
+            self.refuse(error)
+            raise asyncio.CancelledError from error
 
     def read_now(self) -> bytes | None:
-        return self._requests.read_now()
+        try:
+            return self._requests.read_now()
+        except RpcError as error:
+            self.refuse(error)
+            raise asyncio.CancelledError from error
 
     async def send_initial_metadata(self, pairs: Pairs) -> None:
         self._send_headers(metadata_headers(pairs))

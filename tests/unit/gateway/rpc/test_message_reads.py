@@ -24,6 +24,11 @@ class Stream:
     def __init__(self) -> None:
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
         self.is_read = asyncio.Event()
+        self.arrives = asyncio.Event()
+        self.arrives.set()
+
+    async def arrival(self) -> None:
+        await self.arrives.wait()
 
     async def read(self) -> Any:
         self.is_read.set()
@@ -67,6 +72,21 @@ async def test_a_read_takes_room_for_the_largest_message_and_keeps_that_of_its_o
     stream.send(b"abc")
     assert await reading == b"abc"
     assert site.held.held == 3
+
+
+async def test_a_read_takes_no_room_before_its_message_begins_to_arrive() -> None:
+    site = Site(limit=15)
+    first, reading = site.start()
+    first.arrives.clear()
+    second, other = site.start()
+    second.send(b"abc")
+    assert await other == b"abc"
+    assert site.held.held == 3
+    first.arrives.set()
+    await first.is_read.wait()
+    assert site.held.held == 3 + MESSAGE
+    first.send(grpc.aio.EOF)
+    await reading
 
 
 async def test_a_message_that_is_here_is_counted_and_none_is_no_message() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -48,6 +49,18 @@ def test_sizes_are_those_on_the_wire() -> None:
     assert reader.pop() == (bytes(1000), len(packed) + 5)
 
 
+def test_a_message_that_nobody_reads_stays_compressed() -> None:
+    reader = MessageReader(b"gzip", 10 << 20)
+    packed = b"\1" + message(gzip.compress(bytes(1 << 20)))[1:]
+    tracemalloc.start()
+    for _ in range(8):
+        reader.feed(packed)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1 << 20
+    assert read(reader) == [bytes(1 << 20)] * 8
+
+
 def test_a_part_is_known_as_such_and_so_is_its_size() -> None:
     reader = MessageReader(b"identity", 100)
     for byte in message(b"abc")[:5]:
@@ -66,7 +79,7 @@ def test_what_unpacks_to_more_than_the_limit_is_refused(encoding: bytes, pack: o
     reader = MessageReader(encoding, 1_000)
     assert read(reader, b"\1" + message(pack(bytes(1_000)))[1:]) == [bytes(1_000)]
     with pytest.raises(RpcError) as raised:
-        reader.feed(b"\1" + message(pack(bytes(1_001)))[1:])
+        read(reader, b"\1" + message(pack(bytes(1_001)))[1:])
     assert raised.value.code is StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -89,5 +102,5 @@ def test_a_length_over_the_limit_is_refused_before_the_message_is_here() -> None
 )
 def test_what_is_not_of_its_encoding_is_refused(encoding: bytes, frame: bytes) -> None:
     with pytest.raises(RpcError) as raised:
-        MessageReader(encoding, 100).feed(frame)
+        read(MessageReader(encoding, 100), frame)
     assert raised.value.code is StatusCode.INTERNAL
