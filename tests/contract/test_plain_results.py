@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import pickle
+import shutil
 import sqlite3
+import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from pymemcache import Client
 
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.polling import poll_until
@@ -18,25 +25,113 @@ from forebay_backends.settings import CeleryApplication
 from forebay_backends.urls import broker_server
 from forebay_gateway.plain.brokers.polled_results import PolledResults
 from tests.contract.plain_site import ROOT, PlainSite, backends_of, error_of, plain_site, wish
-from tests.harness import environment, eventually, process
+from tests.harness import environment, eventually, free_port, process
 from tests.plain.v1 import plain_pb2 as pb
 
 TIMEOUT_S = 30.0
 
 
-@pytest.fixture(scope="module", params=["database", "files"])
+@contextlib.contextmanager
+def memcached() -> Iterator[dict[str, str]]:
+    if shutil.which("memcached") is None:
+        missing = "memcached is not installed (Debian: apt-get install memcached)"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    port = str(free_port())
+    with process("memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", port, env=environment()):
+        client = Client(("127.0.0.1", int(port)))
+        eventually(lambda: _answers(client), "memcached answers")
+        client.close()
+        yield {"FOREBAY_RESULT_URL": f"cache+memcached://127.0.0.1:{port}/"}
+
+
+@contextlib.contextmanager
+def django_db(folder: Path) -> Iterator[dict[str, str]]:
+    variables = {
+        "FOREBAY_RESULT_URL": "django-db",
+        "DJANGO_SETTINGS_MODULE": "tests.plain.django_settings",
+        "PLAIN_DJANGO_DATABASE": f"{folder}/django.db",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "django", "migrate"]
+    subprocess.run(command, env=environment(**variables), check=True, capture_output=True)
+    yield variables
+
+
+@contextlib.contextmanager
+def results_in(kind: str, folder: Path) -> Iterator[dict[str, str]]:
+    """The variables of a result backend of that kind."""
+    match kind:
+        case "memcached":
+            with memcached() as variables:
+                yield variables
+        case "django-db":
+            with django_db(folder) as variables:
+                yield variables
+        case "database":
+            yield {"FOREBAY_RESULT_URL": f"db+sqlite:///{folder}/results.db"}
+        case _:
+            yield {"FOREBAY_RESULT_URL": f"file://{folder}"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "database",
+        "files",
+        pytest.param("memcached", marks=pytest.mark.variant),
+        pytest.param("django-db", marks=pytest.mark.variant),
+    ],
+)
 def polled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PlainSite]:
-    folder = tmp_path_factory.mktemp("results")
-    url = {"database": f"db+sqlite:///{folder}/results.db", "files": f"file://{folder}"}
-    result = url[request.param]
     # A database of its own: another site's worker stores results where this gateway does not look.
     broker = f"{request.getfixturevalue('redis_url')}13"
-    more = {"PLAIN_RESULT_BACKEND": result, "FOREBAY_RESULT_URL": result}
-    more |= {"PLAIN_BROKER_URL": broker, "FOREBAY_BROKER_URL": broker}
-    with plain_site({**backends_of("redis+rpc", request), **more}) as site:
-        yield site
+    brokers = {"PLAIN_BROKER_URL": broker, "FOREBAY_BROKER_URL": broker}
+    with results_in(request.param, tmp_path_factory.mktemp("results")) as results:
+        more = {**brokers, **results, "PLAIN_RESULT_BACKEND": results["FOREBAY_RESULT_URL"]}
+        with plain_site({**backends_of("redis+rpc", request), **more}) as site:
+            yield site
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return bool(client.version())
+    except OSError:
+        return False
+
+
+def overwrite_result(site: PlainSite, task_id: str, result: bytes) -> None:
+    """Stores bytes that are no JSON as the task's result."""
+    url = site.env["FOREBAY_RESULT_URL"]
+    if url.startswith("db+"):
+        with sqlite3.connect(url.removeprefix("db+sqlite:///")) as database:
+            database.execute(
+                "INSERT INTO celery_taskmeta (task_id, status, result) VALUES (?, 'SUCCESS', ?)",
+                (task_id, result),
+            )
+    elif url == "django-db":
+        row = {
+            "task_id": task_id,
+            "status": "SUCCESS",
+            "result": b64encode(result).decode(),
+            "content_type": "application/x-python-serialize",
+            "content_encoding": "base64",
+            **dict.fromkeys(("date_created", "date_done"), "2026-01-01"),
+        }
+        table = "django_celery_results_taskresult"
+        names, values = ", ".join(row), ", ".join("?" * len(row))
+        with sqlite3.connect(site.env["PLAIN_DJANGO_DATABASE"]) as database:
+            database.execute(
+                f"INSERT INTO {table} ({names}) VALUES ({values})",  # noqa: S608 - constants
+                tuple(row.values()),
+            )
+    elif url.startswith("cache+"):
+        client = Client(url.removeprefix("cache+memcached://").strip("/"))
+        client.set(f"celery-task-meta-{task_id}", result)
+        client.close()
+    else:
+        Path(url.removeprefix("file://"), f"celery-task-meta-{task_id}").write_bytes(result)
 
 
 def status_of(site: PlainSite, expression: str) -> str:
@@ -79,7 +174,6 @@ def test_the_call_waits_for_a_retry_of_the_task(polled: PlainSite) -> None:
 def test_a_result_that_is_not_json_ends_its_call_and_is_not_unpickled(
     polled: PlainSite, tmp_path: Path
 ) -> None:
-    url = polled.env["FOREBAY_RESULT_URL"]
     call = polled.stub.Do.future(
         wish(
             "touch_then_sleep", {"begun": str(tmp_path / "a"), "ended": str(tmp_path), "seconds": 9}
@@ -87,15 +181,7 @@ def test_a_result_that_is_not_json_ends_its_call_and_is_not_unpickled(
         timeout=TIMEOUT_S,
     )
     eventually((tmp_path / "a").exists, "the task has begun")
-    task_id, result = (tmp_path / "a").read_text(), pickle.dumps({"value": 1})
-    if url.startswith("db+"):
-        with sqlite3.connect(url.removeprefix("db+sqlite:///")) as database:
-            database.execute(
-                "INSERT INTO celery_taskmeta (task_id, status, result) VALUES (?, 'SUCCESS', ?)",
-                (task_id, result),
-            )
-    else:
-        Path(url.removeprefix("file://"), f"celery-task-meta-{task_id}").write_bytes(result)
+    overwrite_result(polled, (tmp_path / "a").read_text(), pickle.dumps({"value": 1}))
     error = error_of(call.result)
     assert (error.code_name, error.reason) == ("INTERNAL", "RESULT_UNFIT")
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from celery import Celery, states
@@ -146,6 +148,7 @@ def results_app(application: CeleryApplication) -> Celery:
         database_create_tables_at_setup=False,  # the tables are the application's
     )
     try:
+        _set_up_django()
         backend = app.backend
     except Exception as error:  # whatever a library raises that is missing or misconfigured
         raise SettingsError(
@@ -157,6 +160,12 @@ def results_app(application: CeleryApplication) -> Celery:
             f"{setting}: {redacted(url)!r} stores no results; set the application's result_backend"
         )
     return app
+
+
+def _set_up_django() -> None:
+    """Loads the Django project of the environment, whose models keep the results of `django-db`."""
+    if "DJANGO_SETTINGS_MODULE" in os.environ:
+        import_module("django").setup()
 
 
 def _read_meta(app: Celery, task_id: str) -> tuple[bytes, str]:
