@@ -13,7 +13,14 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.server_check import ServerInfo, read_server_info, url_problem
 from forebay_backends.urls import redis_server as parse
 from tests.commands import run
-from tests.harness import environment, free_port, redis_server
+from tests.harness import (
+    Process,
+    environment,
+    eventually,
+    free_port,
+    process,
+    redis_server,
+)
 from tests.redis_fleets import Cluster, SentinelFleet, redis_cluster, sentinel_fleet
 
 
@@ -59,6 +66,24 @@ async def test_a_url_of_the_wrong_kind_is_a_problem_and_no_gateway_starts(
     env = environment(FOREBAY_LEDGER_URL=url, FOREBAY_BROKER_URL=f"{redis_url}0")
     ran = run("forebay", "gateway", "--listen", "127.0.0.1:0", env=env)
     assert (ran.code, expected in ran.err, "Traceback" in ran.err) == (1, True, False)
+
+
+def test_a_worker_whose_broker_is_a_cluster_says_so_without_a_traceback(
+    cluster: Cluster, redis_url: str
+) -> None:
+    broker = f"redis://127.0.0.1:{cluster.nodes[0].port}"
+    env = environment(FOREBAY_LEDGER_URL=f"{redis_url}0", FOREBAY_BROKER_URL=broker)
+    command = ["celery", "-A", "forebay_workers", "worker", "-Q", "add", "-c", "1", "-l", "INFO"]
+    with process(*command, "--without-mingle", env=env) as worker:
+        eventually(lambda: _has_spoken(worker), "the worker says what is wrong")
+        assert "Traceback" not in worker.output
+
+
+def _has_spoken(worker: Process) -> bool:
+    """Whether the worker has ended, or has logged a problem."""
+    return (
+        worker.popen.poll() is not None or " ERROR" in worker.output or "WARNING" in worker.output
+    )
 
 
 def test_doctor_says_of_each_backend_that_celery_can_not_use_a_cluster(cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tests.harness import (
     worker,
 )
 from tests.rabbitmq import rabbitmq_node, require_rabbitmq
-from tests.redis_fleets import require_redis
+from tests.redis_fleets import Node, redis_cluster, require_redis, sentinel_fleet
 
 _CALL_S = 20.0
 _QUEUES = ("-Q", "add,factorial,mat_mul", "-c", "1")
@@ -249,6 +249,28 @@ def test_a_key_prefix_applies_to_every_key_and_channel(shared: tuple[str, Any]) 
     assert all(key.startswith(PREFIX.encode()) for key in keys)
     refused = [entry for entry in admin.acl_log() if entry["reason"] in ("key", "channel")]
     assert refused == []
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_a_key_prefix_applies_to_clusters_and_behind_sentinels(kind: str) -> None:
+    with contextlib.ExitStack() as stack:
+        nodes: Sequence[Node]
+        variables = {"FOREBAY_KEY_PREFIX": PREFIX}
+        if kind == "cluster":
+            cluster = stack.enter_context(redis_cluster(replicas=0))
+            nodes = cluster.nodes
+            variables["FOREBAY_LEDGER_URL"] = cluster.url
+            variables["FOREBAY_BROKER_URL"] = stack.enter_context(redis_server())
+        else:
+            fleet = stack.enter_context(sentinel_fleet())
+            nodes = [fleet.master]
+            variables["FOREBAY_LEDGER_URL"] = fleet.url()
+        with stub_of(variables) as stub:
+            calls_succeed(stub)
+        keys = [key for node in nodes for key in node.client.keys("*")]
+        assert keys
+        assert [key for key in keys if not key.startswith(PREFIX.encode())] == []
 
 
 def test_without_its_prefix_the_missing_permission_is_reported(shared: tuple[str, Any]) -> None:

@@ -21,6 +21,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.v1 import call_pb2, calls_pb2
 from forebay_backends.broker.task_messages import TaskMessage, redis_push
 from forebay_backends.ledger.keys import PRESENCE_INDEX, CallKey, presence_key
+from tests.commands import run
 from tests.harness import Process, environment, eventually, forebay_up, short_folder
 
 GARBAGE = [b"", b"\xff\xff", b"item", b"item /x y\n", b"reply\n\xff\xff", b"end /x GONE\n", b"stop"]
@@ -31,6 +32,7 @@ class System:
 
     def __init__(self, up: Process, address: str, data_dir: str) -> None:
         self.up = up
+        self.address = address
         self.channel = grpc.insecure_channel(address)
         self.stub = ComputeServiceStub(self.channel)
         self.server = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
@@ -155,10 +157,18 @@ def test_a_state_of_a_newer_version_affects_no_list_and_no_other_call(
     operation.metadata.Unpack(found)
     assert found.state == call_pb2.CALL_STATE_UNSPECIFIED
     assert not operation.done
+    shown = run("forebay", "ps", "--all", "--target", system.address, env=environment())
+    (row,) = (row for row in rows_of(shown.succeeded().out) if row[0] == call.id)
+    assert row[2] == "UNSPECIFIED"
     due = f"{call.partition}:due"
     eventually(lambda: system.server.zscore(due, str(call)) != 1.0, "the sweep has skipped it")
     assert system.works()
     assert "the repair failed" not in system.up.output
+
+
+def rows_of(output: str) -> list[list[str]]:
+    """The rows of a table that a command printed."""
+    return [line.split("\t") for line in output.splitlines()]
 
 
 def _socket(system: System) -> str:

@@ -18,13 +18,15 @@ RECORD = " (INFO|WARNING|ERROR|CRITICAL) |: (INFO|WARNING|ERROR|CRITICAL)/"
 """The first line of a record of the gateway's log, or of Celery's."""
 MOST_LINES = {"gateway": 12, "worker": 16}
 """A process has a few loops that log an outage each; before, 40 s took 200 and 760 lines."""
+BACK = {"ledger": "the ledger answers again, after", "broker": "the broker answers again, after"}
 
 
 @pytest.mark.variant
-def test_an_outage_of_40_s_takes_few_lines_and_its_end_is_logged() -> None:
+@pytest.mark.parametrize("away", ["ledger", "broker"])
+def test_an_outage_of_40_s_takes_few_lines_and_its_end_is_logged(away: str) -> None:
     with ExitStack() as stack:
-        ledger = stack.enter_context(server())
-        urls = {"FOREBAY_LEDGER_URL": ledger.url}
+        servers = {name: stack.enter_context(server()) for name in ("ledger", "broker")}
+        urls = {f"FOREBAY_{name.upper()}_URL": each.url for name, each in servers.items()}
         serving = stack.enter_context(gateway(**urls))
         working = stack.enter_context(worker("threads", **urls))
         eventually(serving.serving, "the gateway serves")
@@ -32,7 +34,7 @@ def test_an_outage_of_40_s_takes_few_lines_and_its_end_is_logged() -> None:
         for stream in streams:
             take(stream, 1)
         before = {"gateway": len(serving.process.lines), "worker": len(working.lines)}
-        ledger.kill()
+        servers[away].kill()
         until = time.monotonic() + AWAY_S
         while time.monotonic() < until:
             serving.stub.Quick.future(EchoRequest(text="x"), timeout=1).exception()
@@ -40,10 +42,8 @@ def test_an_outage_of_40_s_takes_few_lines_and_its_end_is_logged() -> None:
             "gateway": serving.process.lines[before["gateway"] :],
             "worker": working.lines[before["worker"] :],
         }
-        ledger.start()
-        eventually(
-            lambda: "the ledger answers again, after" in serving.process.output, "it is back"
-        )
+        servers[away].start()
+        eventually(lambda: BACK[away] in serving.process.output, "it is back")
         for name, lines in during.items():
             logged = [line for line in lines if re.search(RECORD, line)]
             assert 0 < len(logged) <= MOST_LINES[name], "".join(lines)

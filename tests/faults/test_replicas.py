@@ -22,7 +22,7 @@ from forebay_backends.ledger.replication import Replicas
 from tests.contract.records import new_call, new_key
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import Server
-from tests.faults.echoes import TIMEOUT_S, error_of, gateway, named, worker
+from tests.faults.echoes import TIMEOUT_S, begun, error_of, gateway, named, worker
 from tests.faults.replicated import replicated
 from tests.harness import eventually
 
@@ -119,3 +119,4 @@ def test_a_call_that_no_replica_confirms_is_refused_and_runs_once_when_it_is_ret
             working.wait_for("the ledger does not answer; calls of this process wait")
         again = running.stub.Unary(request, timeout=TIMEOUT_S, metadata=named(call_id))
         assert again.text == "hello"
+        assert begun(working, call_id) == 1
