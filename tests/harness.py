@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+import psutil
 import redis
 
 from tests import identity_on
@@ -97,6 +98,14 @@ def eventually(
         if time.monotonic() > give_up:
             raise AssertionError(f"not within {timeout_s:g} s: {what}")
         time.sleep(0.02)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; it may end while it is looked at."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Process:

@@ -85,8 +85,8 @@ def test_a_generated_project_runs_the_commands_of_its_readme(project: Path) -> N
         os.killpg(running.popen.pid, signal.SIGINT)
         running.ended()
         assert "Traceback" not in running.output
-    psutil.wait_procs(processes, timeout=10)
-    assert not any(one.is_running() for one in processes)
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
     greeted, counted, counted_by_grpcurl, routes, doctor = said.values()
     assert greeted == '{"text": "Hello, World!"}\n'
     assert list(json_values(counted)) == [{"number": number} for number in range(5, -1, -1)]

@@ -19,7 +19,15 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.rpc_errors import of_rpc_error
 from tests.commands import run
 from tests.conftest import Up
-from tests.harness import Process, environment, eventually, forebay_up, process, short_folder
+from tests.harness import (
+    Process,
+    environment,
+    eventually,
+    forebay_up,
+    lives,
+    process,
+    short_folder,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +44,7 @@ def family(up: Process) -> list[psutil.Process]:
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return not any(map(lives, processes))
 
 
 def test_a_signal_stops_everything_cleanly_and_finished_calls_are_kept(

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -50,4 +50,5 @@ def kill_worker(worker: Process, number: int = signal.SIGKILL) -> None:
     children = pool_children(worker)
     os.kill(worker.popen.pid, number)
     for child in children:
-        child.send_signal(number)
+        with suppress(psutil.NoSuchProcess):  # it ends by itself when its parent has
+            child.send_signal(number)
