@@ -31,6 +31,7 @@ from tests.harness import (
 )
 
 SERVICE = "forebay.compute.v1.ComputeService"
+RPC_COUNT = "rpc_server_call_duration_seconds_count"
 OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -91,6 +92,15 @@ def runs_at_worker(site: Site) -> float:
     return total(scraped(site.worker_metrics), "forebay_run_seconds_count")
 
 
+def ended_rpcs(samples: Samples) -> float:
+    """How many RPCs of ComputeService have ended, whatever their status."""
+    return sum(
+        value
+        for (name, labels), value in samples.items()
+        if name == RPC_COUNT and dict(labels)["rpc_method"].startswith(SERVICE)
+    )
+
+
 def processes(samples: Samples) -> set[str]:
     return {value for _, labels in samples for label, value in labels if label == "process"}
 
@@ -107,6 +117,8 @@ def call(site: Site) -> None:
 def test_calls_are_counted_in_gateway_and_worker(site: Site) -> None:
     before, runs = scraped(site.admin), runs_at_worker(site)
     call(site)
+    # A caller may have the status before the gateway has counted its RPC.
+    eventually(lambda: ended_rpcs(scraped(site.admin)) == ended_rpcs(before) + 3, "all have ended")
     after = scraped(site.admin)
 
     def grown(name: str, **labels: str) -> float:
@@ -124,10 +136,9 @@ def test_calls_are_counted_in_gateway_and_worker(site: Site) -> None:
     assert grown("forebay_first_item_seconds_count", method=factorial) == 1
     assert grown("forebay_batch_size_count", method=add) == 1
     assert grown("forebay_ledger_seconds_count", operation="calls/accept") == 1
-    status = "rpc_server_call_duration_seconds_count"
     path = f"{SERVICE}/Factorial"
-    assert grown(status, rpc_method=path, rpc_response_status_code="OK") == 1
-    assert grown(status, rpc_method=path, rpc_response_status_code="OUT_OF_RANGE") == 1
+    assert grown(RPC_COUNT, rpc_method=path, rpc_response_status_code="OK") == 1
+    assert grown(RPC_COUNT, rpc_method=path, rpc_response_status_code="OUT_OF_RANGE") == 1
     for gauge in ("forebay_ledger_up", "forebay_broker_up"):
         assert total(after, gauge) == 2, "one of each process"
     assert total(after, "forebay_slots", queue="add") == 1
@@ -143,15 +154,16 @@ def test_unknown_methods_share_a_series(site: Site) -> None:
             with pytest.raises(grpc.RpcError):
                 channel.unary_unary(f"/x.Y/M{number}")(b"", timeout=30)
 
-        call_unknown(0)
-        name, labels = "rpc_server_call_duration_seconds_count", {"rpc_method": "other"}
-        before = total(scraped(site.admin), name, **labels)
-        for number in range(1, 101):
+        def counted() -> float:
+            return total(scraped(site.admin), RPC_COUNT, rpc_method="other")
+
+        before = counted()
+        for number in range(100):
             call_unknown(number)
-    assert total(scraped(site.admin), name, **labels) == before + 100
+        eventually(lambda: counted() == before + 100, "all are counted")
     _, text = get(site.admin, "/metrics")
     assert "x.Y" not in text
-    assert text.count(f'{name}{{process="1",rpc_method="other"') <= 1
+    assert text.count(f'{RPC_COUNT}{{process="1",rpc_method="other"') <= 1
 
 
 def test_open_metrics_are_served_to_those_who_ask_for_them(site: Site) -> None:
