@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from forebay_backends.ledger.keys import CallKey
+from forebay_backends.settings import Settings
 from tests.certificates import Authority, Issued, TlsFiles
 from tests.conftest import Up
 from tests.contract.records import parse_watches
@@ -26,6 +27,7 @@ from tests.harness import (
 )
 
 ROOT = Path(__file__).parents[2]
+LINGER_S = Settings().linger_s
 
 
 class Gateway:
@@ -98,6 +100,13 @@ class Site:
         call = CallKey(call_id)
         return (self.ledger.hget(f"{call.partition}:call:{call}", name) or b"").decode()
 
+    def wait_for_cancel(self, call_id: str) -> None:
+        """Waits until the call is cancelled; fails if that was only when its linger ended."""
+        eventually(lambda: self.field(call_id, "state") == "CANCELLED", "it is cancelled")
+        abandoned_ms = self.field(call_id, "abandoned_at")
+        if abandoned_ms:
+            assert int(self.field(call_id, "finished_at")) - int(abandoned_ms) < LINGER_S * 1000
+
     def watchers(self, call_id: str) -> set[str]:
         """The channels of the gateways that watch the call."""
         return set(parse_watches(self.field(call_id, "watchers")))
@@ -122,6 +131,12 @@ def site() -> Iterator[Site]:
             echoes.wait_for(r" ready\.")
             yield site
             site.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The file of a gate at which a handler waits, until the test creates it."""
+    return tmp_path / "open"
 
 
 @dataclass(frozen=True)

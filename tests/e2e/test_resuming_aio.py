@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import forebay.aio
 from tests.e2e.conftest import Site
-from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually, free_port
 from tests.matrices import exact
@@ -58,14 +59,14 @@ async def test_a_stream_resumes_when_its_gateway_ends(
 
 
 async def test_one_response_arrives_when_its_gateway_ends(
-    site: Site, channel: grpc.aio.Channel
+    site: Site, channel: grpc.aio.Channel, gate: Path
 ) -> None:
     metadata = (("forebay-call-id", "one-async"),)
-    call = EchoServiceStub(channel).Unary(
-        EchoRequest(text="x", act="sleep", seconds=2.0), timeout=TIMEOUT_S, metadata=metadata
-    )
+    request = EchoRequest(text="x", gate=Gate(path=str(gate)))
+    call = EchoServiceStub(channel).Unary(request, timeout=TIMEOUT_S, metadata=metadata)
     await end_gateway_of(site, "one-async")
     assert not call.done()
+    await asyncio.to_thread(gate.touch)
     assert (await call).text == "x"
     assert (await call).text == "x"  # may be awaited again
     assert await call.code() is grpc.StatusCode.OK
@@ -73,11 +74,12 @@ async def test_one_response_arrives_when_its_gateway_ends(
 
 
 async def test_the_status_is_that_of_the_last_attempt_if_no_response_is_read(
-    site: Site, channel: grpc.aio.Channel
+    site: Site, channel: grpc.aio.Channel, gate: Path
 ) -> None:
-    request = EchoRequest(act="sleep", seconds=2.0)
+    request = EchoRequest(gate=Gate(path=str(gate)))
     call = EchoServiceStub(channel).ServerStream(request, timeout=TIMEOUT_S)
     await end_gateway_of(site, await call_id(call))
+    await asyncio.to_thread(gate.touch)
     assert await call.code() is grpc.StatusCode.OK
     assert [response async for response in call] == []
 
@@ -115,13 +117,13 @@ async def test_the_deadline_bounds_all_attempts(site: Site) -> None:
     gateway = await asyncio.to_thread(site.gateway)
     async with forebay.aio.channel(gateway.address) as channel:
         call = EchoServiceStub(channel).Unary(
-            EchoRequest(act="sleep", seconds=60), timeout=3.0, metadata=(("forebay-call-id", "b"),)
+            EchoRequest(act="sleep", seconds=60), timeout=5.0, metadata=(("forebay-call-id", "b"),)
         )
         await asyncio.to_thread(
             eventually, lambda: site.field("b", "state") == "RUNNING", "the handler runs"
         )
         await asyncio.to_thread(gateway.end)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(TIMEOUT_S / 2):
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await call
         unavailable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)

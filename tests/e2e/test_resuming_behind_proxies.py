@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ import pytest
 import forebay
 import forebay.aio
 from tests.e2e.conftest import Site
-from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually
 from tests.proxies import NAMES, READ_TIMEOUT_S, proxy
@@ -82,24 +83,26 @@ async def test_a_stream_resumes_over_asyncio(
 
 
 def test_one_response_arrives(
-    site: Site, stub: EchoServiceStub, request: pytest.FixtureRequest
+    site: Site, stub: EchoServiceStub, request: pytest.FixtureRequest, gate: Path
 ) -> None:
     name, metadata = named(request)
-    wish = EchoRequest(text="x", act="sleep", seconds=1.0)
+    wish = EchoRequest(text="x", gate=Gate(path=str(gate)))
     future = stub.Unary.future(wish, timeout=TIMEOUT_S, metadata=metadata)
     is_running(site, name)
     site.end_gateway_of(name)
+    gate.touch()
     assert future.result(TIMEOUT_S).text == "x"
 
 
 async def test_one_response_arrives_over_asyncio(
-    site: Site, aio_stub: Any, request: pytest.FixtureRequest
+    site: Site, aio_stub: Any, request: pytest.FixtureRequest, gate: Path
 ) -> None:
     name, metadata = named(request)
-    wish = EchoRequest(text="x", act="sleep", seconds=1.0)
+    wish = EchoRequest(text="x", gate=Gate(path=str(gate)))
     call = aio_stub.Unary(wish, timeout=TIMEOUT_S, metadata=metadata)
     await asyncio.to_thread(is_running, site, name)
     await asyncio.to_thread(site.end_gateway_of, name)
+    await asyncio.to_thread(gate.touch)
     assert (await call).text == "x"
 
 

@@ -149,6 +149,7 @@ class EchoServicer(echo_pb2_grpc.EchoServiceServicer):
 
     def Unary(self, request: EchoRequest, context: grpc.ServicerContext) -> EchoResponse:
         act(request, context)
+        pass_through(request.gate, 0, context)
         echo_metadata(context)
         end_as_asked(request, context)
         if request.act == "wrong type":

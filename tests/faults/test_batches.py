@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,25 +15,27 @@ from forebay.metadata import CALL_ID
 from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.running import echo_environment, echo_gateway, echo_worker
-from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2 import EchoRequest, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import Process, eventually, short_folder
 
 GRACE_S = 1.0
 TIMEOUT_S = 60.0
-SLOT_TAKEN = EchoRequest(text="first", act="sleep", seconds=0.5)
-
-
+ARRIVAL_S = 0.5
+"""How long requests may take to arrive at the gateway, which their caller can't observe."""
 WARM_UP = 20
 
 
 class System:
     """A gateway, and a worker with one prefork slot."""
 
-    def __init__(self, stub: EchoServiceStub, worker: Process, *, durable: bool) -> None:
+    def __init__(
+        self, stub: EchoServiceStub, worker: Process, folder: Path, *, durable: bool
+    ) -> None:
         self.durable = durable
         self._stub = stub
         self._worker = worker
+        self._folder = folder
 
     def call(self, request: EchoRequest) -> Any:
         """A call in flight."""
@@ -49,9 +52,12 @@ class System:
         for _ in range(WARM_UP):
             self.call(EchoRequest()).result()
         before = self.received
-        taken = self.call(SLOT_TAKEN)
+        gate = self._folder / f"open-{uuid.uuid4()}"
+        taken = self.call(EchoRequest(text="first", gate=Gate(path=str(gate))))
         eventually(lambda: self.received > before, "the slot is taken")
         calls = [self.call(request) for request in requests]
+        time.sleep(ARRIVAL_S)
+        gate.touch()
         taken.result()
         eventually(lambda: self.received > before + 1, "their message has come")
         return calls
@@ -70,7 +76,8 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
             echo_worker(env, pool="prefork", slots=1) as worker,
             grpc.insecure_channel(address) as channel,
         ):
-            yield System(EchoServiceStub(channel), worker, durable=request.param == "durable")
+            stub, durable = EchoServiceStub(channel), request.param == "durable"
+            yield System(stub, worker, folder, durable=durable)
 
 
 def attempts(call: Any) -> int:

@@ -57,7 +57,7 @@ class EchoRequest(_message.Message):
 
     @_builtins.property
     def gate(self) -> Global___Gate:
-        """ServerStream: a gate at which to wait between responses."""
+        """Unary, ServerStream: a gate at which to wait before a response."""
 
     def __init__(
         self,
