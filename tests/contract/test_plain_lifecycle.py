@@ -70,7 +70,7 @@ def test_a_disconnect_terminates_the_process_that_runs_the_task(
 def test_a_deadline_that_is_sooner_than_the_tasks_time_limit_stops_the_task(
     plain: PlainSite, tmp_path: Path
 ) -> None:
-    begun = Begun(plain.stub.Do, tmp_path, timeout=2.0)
+    begun = Begun(plain.stub.Do, tmp_path, timeout=4.0)
     assert begun.error.code_name == "DEADLINE_EXCEEDED"
     was_terminated(plain, begun.id)
     assert not begun.has_ended

@@ -23,7 +23,7 @@ from tests.commands import run
 from tests.echo.running import ROOT, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import process, redis_server
+from tests.harness import eventually, process, redis_server
 from tests.tenancy.running import Tenants
 
 TIMEOUT_S = 60.0
@@ -145,8 +145,9 @@ def test_a_run_of_everyone_belongs_to_nobody(system: System) -> None:
     assert kind(first) == "new"
     other = system.steady(request, "umbrella", gateway=1)
     assert (kind(other), run_id(other)) == ("running", run_id(first))
-    record = system.record(CallKey(run_id(first)))
-    assert record[b"state"] == b"RUNNING"
+    key = CallKey(run_id(first))
+    eventually(lambda: system.record(key)[b"state"] == b"RUNNING", "the run begins")
+    record = system.record(key)
     assert b"acme" not in b"".join(record.values())
     gate.touch()
     assert indices(first) == indices(other) == [0, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 import pytest
 from google.api_core.operations_v1 import OperationsClient
@@ -176,14 +178,16 @@ def test_queues_show_waiting_calls() -> None:
                 pb.FactorialRequest(n=3), timeout=TIMEOUT_S, metadata=named("waits")
             )
             waiting.initial_metadata()
-            answer = CallServiceStub(channel).ListQueues(
-                calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S
-            )
-            queue = answer.queues[1]
+
+            def queues() -> Sequence[calls_pb2.Queue]:
+                list_queues = CallServiceStub(channel).ListQueues
+                return list_queues(calls_pb2.ListQueuesRequest(), timeout=TIMEOUT_S).queues
+
+            queue = queues()[1]
             assert (queue.name, queue.consumers) == ("factorial", 0)
             assert (queue.depth, queue.waiting_calls) == (1, 1)
-            assert queue.oldest_wait.ToMilliseconds() > 0
-            assert not answer.queues[0].HasField("oldest_wait")
+            eventually(lambda: queues()[1].oldest_wait.ToMilliseconds() > 0, "it waits for a while")
+            assert not queues()[0].HasField("oldest_wait")
             waiting.cancel()
 
 

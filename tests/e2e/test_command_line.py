@@ -255,6 +255,6 @@ def test_ctrl_c_cancels_the_call(up: Up) -> None:
     with process("forebay", "call", "-t", up.address, "Factorial", "n=10000000", env=up.env) as run:
         run.wait_for("header")
         run.popen.send_signal(signal.SIGINT)
-        assert run.ended(5.0) == 130
+        assert run.ended() == 130
         assert "Traceback" not in run.output
-    assert call(up, "Factorial", "n=3", "--timeout", "5")  # the one slot is free again
+    assert call(up, "Factorial", "n=3", "--timeout", "30")  # the one slot is free again

@@ -242,7 +242,7 @@ def test_a_fleet_scales_from_0_to_8_to_0_and_loses_no_call(
             calls.append(echo.Unary.future(EchoRequest(text=str(len(calls)))))
         keda.step()
         time.sleep(0.2)
-    assert [call.result(timeout=5).text for call in calls] == [
+    assert [call.result(timeout=TIMEOUT_S).text for call in calls] == [
         str(number) for number in range(len(calls))
     ]
     assert (max(keda.seen), keda.seen[-1]) == (8, 0)

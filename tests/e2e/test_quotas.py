@@ -164,7 +164,7 @@ def test_a_known_id_attaches_although_the_quota_is_used_up(site: Site) -> None:
 def test_delayed_calls_are_counted_until_they_start(site: Site) -> None:
     quick = EchoRequest(text="x", count=1)
     with site.at_both("later") as (here, there):
-        soon = here.start("ServerStream", quick, forebay_start_after="2s")
+        soon = here.start("ServerStream", quick, forebay_start_after="6s")
         late = there.start("ServerStream", quick, forebay_start_after="60s")
         assert refusals([soon, late]) == []
         for tenant in (here, there):

@@ -79,12 +79,12 @@ def stub_of(name: str, channel: Any) -> Any:
 
 def test_a_call_has_an_id(name: str, address: str) -> None:
     with forebay.channel(address) as channel:
-        assert stub_of(name, channel).Repeat(EchoRequest(), timeout=10).text != "none"
+        assert stub_of(name, channel).Repeat(EchoRequest(), timeout=30).text != "none"
 
 
 async def test_a_call_has_an_id_over_asyncio(name: str, address: str) -> None:
     async with forebay.aio.channel(address) as channel:
-        assert (await stub_of(name, channel).Repeat(EchoRequest(), timeout=10)).text != "none"
+        assert (await stub_of(name, channel).Repeat(EchoRequest(), timeout=30)).text != "none"
 
 
 def test_a_service_whose_module_is_missing_is_reported_once(
@@ -94,7 +94,7 @@ def test_a_service_whose_module_is_missing_is_reported_once(
     with forebay.channel(address) as channel:
         stub = stub_of(name, channel)
         with pytest.warns(RuntimeWarning) as raised:
-            assert [stub.Repeat(EchoRequest(), timeout=10).text for _ in "ab"] == ["none"] * 2
+            assert [stub.Repeat(EchoRequest(), timeout=30).text for _ in "ab"] == ["none"] * 2
     (warning,) = raised
     assert f"calls of /tests.{name}.Parrot/Repeat are not resumed" in str(warning.message)
     assert "import the module that protoc made" in str(warning.message)
@@ -106,7 +106,7 @@ def test_a_service_whose_module_fails_is_reported(name: str, address: str, tmp_p
     with forebay.channel(address) as channel:
         stub = stub_of(name, channel)
         with pytest.warns(RuntimeWarning, match="are not resumed"):
-            assert stub.Repeat(EchoRequest(), timeout=10).text == "none"
+            assert stub.Repeat(EchoRequest(), timeout=30).text == "none"
 
 
 async def test_a_service_whose_module_is_missing_is_reported_once_over_asyncio(
@@ -116,7 +116,7 @@ async def test_a_service_whose_module_is_missing_is_reported_once_over_asyncio(
     async with forebay.aio.channel(address) as channel:
         stub = stub_of(name, channel)
         with pytest.warns(RuntimeWarning) as raised:
-            responses = [await stub.Repeat(EchoRequest(), timeout=10) for _ in "ab"]
+            responses = [await stub.Repeat(EchoRequest(), timeout=30) for _ in "ab"]
     assert [response.text for response in responses] == ["none"] * 2
     assert [warning.filename for warning in raised] == [__file__]
 
@@ -125,7 +125,7 @@ def test_a_service_that_is_not_in_the_channels_pool_is_reported(name: str, addre
     with forebay.channel(address, pool=DescriptorPool()) as channel:
         stub = stub_of(name, channel)
         with pytest.warns(RuntimeWarning, match="to the channel's `pool`"):
-            stub.Repeat(EchoRequest(), timeout=10)
+            stub.Repeat(EchoRequest(), timeout=30)
 
 
 def test_a_module_that_is_imported_after_the_stub_was_created_counts(
@@ -138,7 +138,7 @@ def test_a_module_that_is_imported_after_the_stub_was_created_counts(
         hidden.rename(module)
         importlib.invalidate_caches()
         importlib.import_module(f"{name}_pb2")
-        assert stub.Repeat(EchoRequest(), timeout=10).text != "none"
+        assert stub.Repeat(EchoRequest(), timeout=30).text != "none"
 
 
 def test_a_channel_that_does_not_resume_reports_nothing(
@@ -147,4 +147,4 @@ def test_a_channel_that_does_not_resume_reports_nothing(
     (tmp_path / f"{name}_pb2.py").unlink()
     with forebay.channel(address, resume=False) as channel, warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert stub_of(name, channel).Repeat(EchoRequest(), timeout=10).text == "none"
+        assert stub_of(name, channel).Repeat(EchoRequest(), timeout=30).text == "none"

@@ -144,7 +144,7 @@ def test_a_step_ends_no_call_and_new_calls_work(site: Site, step_s: int) -> None
 
     for call_id in (None, new_id()):
         metadata = () if call_id is None else ((CALL_ID, call_id),)
-        response = site.compute.Add(AddRequest(x=1, y=2), timeout=5.0, metadata=metadata)
+        response = site.compute.Add(AddRequest(x=1, y=2), timeout=TIMEOUT_S, metadata=metadata)
         assert response.sum == 3
     assert [call.result().text for _, call in (*running, *waiting)] == ["x"] * 5
     assert all(site.is_kept(call_id) for call_id in (finished, running[0][0], waiting[0][0]))
@@ -157,6 +157,4 @@ def test_deadlines_still_end_calls_after_a_step(site: Site, step_s: int) -> None
     eventually(lambda: site.server.field(call_id, "state") == "RUNNING", "it runs")
     site.server.step(step_s)
     assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    eventually(
-        lambda: site.server.field(call_id, "state") == "EXPIRED", "the call expires", timeout_s=15
-    )
+    eventually(lambda: site.server.field(call_id, "state") == "EXPIRED", "the call expires")

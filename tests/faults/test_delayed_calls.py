@@ -21,6 +21,8 @@ from tests.told.running import ENDS, RUNS, Told, left
 pytestmark = pytest.mark.variant
 
 DELAY_S, AWAY_S = 3.0, 3.0
+LATE_S = 10.0
+"""Much later than calls start, on a machine that runs other tests, too."""
 COUNT = 20
 MANY = 1000
 
@@ -91,7 +93,7 @@ def test_calls_that_are_due_while_the_broker_is_down_run_once_when_it_is_back() 
                 time.sleep(AWAY_S)
             all_succeed(ledger, names)
             assert [begun(working, name) for name in names] == [1] * COUNT
-            assert max(late_s(ledger, name) for name in names) < 5.0
+            assert max(late_s(ledger, name) for name in names) < LATE_S
 
 
 def test_many_calls_that_are_due_at_once_start_in_time() -> None:
@@ -104,7 +106,7 @@ def test_many_calls_that_are_due_at_once_start_in_time() -> None:
         queued(ledger, names)
         late = sorted(late_s(ledger, name) for name in names)
         assert late[0] >= 0
-        assert late[-1] < 5.0, f"late: {late[-1]} s, half of them {late[MANY // 2]} s"
+        assert late[-1] < LATE_S, f"late: {late[-1]} s, half of them {late[MANY // 2]} s"
         assert ledger.client.llen("echo\x06\x169") == MANY, "each has one message"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import Server, server
@@ -107,8 +108,8 @@ def test_during_a_drain_calls_in_flight_finish_and_new_ones_are_refused(
     stream = draining.stub.ServerStream(slow(40), timeout=TIMEOUT_S)
     seen = take(stream, 1)
     tell_to_end(draining)
-    eventually(draining.draining, "health is NOT_SERVING at once", 5.0)
-    eventually(lambda: is_refused(draining), "it takes in no more calls", 5.0)
+    eventually(draining.draining, "health is NOT_SERVING at once")
+    eventually(lambda: is_refused(draining), "it takes in no more calls")
     for refused in (
         draining.stub.Unary.future(EchoRequest(text="late"), timeout=TIMEOUT_S),
         draining.stub.Quick.future(EchoRequest(text="late"), timeout=TIMEOUT_S),
@@ -137,18 +138,18 @@ def test_a_caller_that_does_not_read_does_not_delay_the_end(start: Start, echo: 
     assert begun(echo, call_id) == 1
 
 
-def test_a_caller_that_is_still_sending_gets_the_error(start: Start) -> None:
-    one = start()
+def test_a_caller_that_is_still_sending_gets_the_error(start: Start, ledger: Server) -> None:
+    one, call = start(), CallKey(f"sending-{uuid.uuid4()}")
 
     def requests() -> Iterator[EchoRequest]:
         yield EchoRequest(text="first")
         one.process.popen.wait(TIMEOUT_S)
 
-    call = one.stub.ClientStream.future(requests(), timeout=TIMEOUT_S)
-    eventually(lambda: bool(call.initial_metadata), "the call is made")
-    time.sleep(0.5)  # time for the first request to arrive, which the caller can't observe
+    sending = one.stub.ClientStream.future(requests(), timeout=TIMEOUT_S, metadata=named(call.id))
+    record = f"{call.partition}:call:{call}"
+    eventually(lambda: ledger.client.exists(record) == 1, "the first request has arrived")
     tell_to_end(one)
-    error = error_of(call)
+    error = error_of(sending)
     assert (error.code_name, error.reason) == DRAINING
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.scripts import LEASE_S
+from forebay_workers.lease.batch_heartbeats import HEARTBEAT_INTERVAL_S
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.fleet import FleetMonitor
 from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children
@@ -38,8 +39,8 @@ def test_a_dead_pool_child_is_noticed_within_a_second_and_its_call_runs_again(
         (child,) = pool_children(worker)
         child.kill()
         killed = time.monotonic()
-        eventually(lambda: fleet.is_running("kill-child", attempt=2), "it runs again", 10.0)
-        assert time.monotonic() - killed < 5.0, "far sooner than a lease"
+        eventually(lambda: fleet.is_running("kill-child", attempt=2), "it runs again")
+        assert time.monotonic() - killed < LEASE_S - HEARTBEAT_INTERVAL_S, "before its lease"
         assert result() == list(range(30))
 
 
@@ -71,7 +72,7 @@ def test_a_killed_workers_calls_run_elsewhere(fleet: FleetMonitor, pool: str) ->
         eventually(lambda: fleet.is_running("kill-worker"), "it runs")
         fleet.worker(pool)
         kill_worker(first)
-        eventually(lambda: fleet.is_running("kill-worker", attempt=2), "it runs elsewhere", 30.0)
+        eventually(lambda: fleet.is_running("kill-worker", attempt=2), "it runs elsewhere")
         assert result() == list(range(200))
 
 
@@ -84,7 +85,7 @@ def test_a_frozen_workers_calls_run_elsewhere_and_its_own_attempt_has_no_effect(
         eventually(lambda: fleet.is_running("freeze"), "it runs")
         fleet.worker()
         kill_worker(first, signal.SIGSTOP)
-        eventually(lambda: fleet.is_running("freeze", attempt=2), "it runs elsewhere", 30.0)
+        eventually(lambda: fleet.is_running("freeze", attempt=2), "it runs elsewhere")
         kill_worker(first, signal.SIGCONT)
         first.wait_for(r"call (\w*/)?freeze was stopped")
         assert result() == list(range(300))
@@ -103,7 +104,7 @@ def test_a_pool_child_ends_with_its_worker(fleet: FleetMonitor) -> None:
         eventually(lambda: fleet.is_running("orphan"), "it runs")
         (child,) = pool_children(worker)
         os.kill(worker.popen.pid, signal.SIGKILL)
-        eventually(lambda: not child.is_running(), "the child ends, too", 10.0)
+        eventually(lambda: not child.is_running(), "the child ends, too")
         with pytest.raises(grpc.RpcError):
             result()
 
@@ -119,7 +120,7 @@ def test_a_handler_that_ignores_its_cancellation_is_killed_after_the_grace(
     time.sleep(0.5)  # not synchronisation: the call should run for a moment
     call.cancel()
     eventually(
-        lambda: not before & {child.pid for child in pool_children(worker)}, "its child ends", 20.0
+        lambda: not before & {child.pid for child in pool_children(worker)}, "its child ends"
     )
     assert fleet.stub.Unary(EchoRequest(text="free"), timeout=TIMEOUT_S).text == "free"
 
@@ -142,7 +143,7 @@ def test_a_deadline_ends_a_handler_that_ignores_it(fleet: FleetMonitor) -> None:
         fleet.stub.Unary(EchoRequest(act="insist", seconds=TIMEOUT_S), timeout=1.0)
     assert of_rpc_error(caught.value).code_name == "DEADLINE_EXCEEDED"
     eventually(
-        lambda: not before & {child.pid for child in pool_children(worker)}, "its child ends", 20.0
+        lambda: not before & {child.pid for child in pool_children(worker)}, "its child ends"
     )
 
 
@@ -161,9 +162,7 @@ def test_a_worker_that_gets_sigterm_finishes_begun_calls_and_releases_the_others
         ]
         assert claimed
         fleet.worker("threads")
-        signalled_at = time.monotonic()
         assert first.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - signalled_at < 10.0
         for result in results:
             assert result() == list(range(10))
     assert {fleet.record(f"warm-{n}")["attempt"] for n in range(2)} == {"1"}

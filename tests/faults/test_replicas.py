@@ -26,7 +26,7 @@ from tests.faults.echoes import TIMEOUT_S, begun, error_of, gateway, named, work
 from tests.faults.replicated import replicated
 from tests.harness import eventually
 
-ONE_REPLICA = Replicas(1, 0.5)
+ONE_REPLICA = Replicas(1, 2.0)
 CHANNEL = "test:gateway"
 CALLERS = 8
 BUSY_CALLS = 200
@@ -104,7 +104,7 @@ def test_a_call_that_no_replica_confirms_is_refused_and_runs_once_when_it_is_ret
     env = {
         "FOREBAY_LEDGER_URL": primary.url,
         "FOREBAY_LEDGER_MIN_REPLICAS": "1",
-        "FOREBAY_LEDGER_REPLICA_TIMEOUT_S": "0.5",
+        "FOREBAY_LEDGER_REPLICA_TIMEOUT_S": "2",
     }
     call_id = f"call-{uuid.uuid4()}"
     request = EchoRequest(text="hello")

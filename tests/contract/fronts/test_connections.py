@@ -88,7 +88,7 @@ def test_a_caller_that_answers_no_ping_is_given_up() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_caller_that_answers_pings_may_be_silent(kind: str) -> None:
     with (
-        serving(kind, keepalive_time_s=1.0, keepalive_timeout_s=1.0) as site,
+        serving(kind, keepalive_time_s=1.0, keepalive_timeout_s=10.0) as site,
         RawConnection.greeted(site.address) as caller,
     ):
         caller.send(opened(caller, HANG, 1))

@@ -105,7 +105,7 @@ def test_every_status_arrives(client: ConnectClientSync, code: Code) -> None:
 
 
 def test_a_deadline_ends_the_handler(web: Site, client: ConnectClientSync) -> None:
-    error = failure(client, "Hang", timeout_ms=300)
+    error = failure(client, "Hang", timeout_ms=1000)
     assert error.code is Code.DEADLINE_EXCEEDED
     assert [web.event(), web.event()] == ["began", "cancelled"]
 
