@@ -25,13 +25,13 @@ from tests.rabbitmq import RabbitMQ
 from tests.tenancy.running import Tenants, answer
 
 pytestmark = pytest.mark.variant
-FLOOD = {"QuickAgain": 2_400, "Unary": 800}
+FLOOD = {"QuickAgain": 6_000, "Unary": 800}
 BURSTS = 8
 """A gateway on a slow machine is too busy for its own work while it accepts the flood at once."""
 LIGHT_CALLS = 8
 FEWEST_LIGHT_CALLS = 3
-MOST = 0.2
-"""Many more of the flood's calls than end during one of the light tenant's: about 2 to 8 in 100."""
+MOST = 0.1
+"""Many more of the flood's calls than end during one of the light tenant's: about 2 or 3 in 100."""
 NAMES = ("flood", "light")
 
 
@@ -102,7 +102,7 @@ def overtaken(flood: Sequence[Any], call: Callable[[], object]) -> Iterator[floa
     while before := left():
         call()
         if after := left():
-            yield 1 - after / before
+            yield (before - after) / len(flood)
 
 
 @pytest.mark.timeout(300)
