@@ -79,6 +79,26 @@ def test_a_worker_whose_broker_is_a_cluster_says_so_without_a_traceback(
         assert "Traceback" not in worker.output
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("LEDGER_URL", "redis://h?foo=bar", "no such option: 'foo'"),
+        ("LEDGER_URL", "http://h", "is not a Redis or Valkey URL"),
+        ("BROKER_URL", "redis://:pa/ss@h", "percent-encoding"),
+        ("TLS_CA", "/absent.pem", "PEM file"),
+    ],
+)
+def test_a_worker_with_a_wrong_setting_says_so_in_a_line(
+    variable: str, value: str, expected: str
+) -> None:
+    env = environment(**{f"FOREBAY_{variable}": value})
+    ran = run("celery", "-A", "forebay_workers", "worker", "-Q", "add", env=env)
+    assert ran.code == 1
+    assert expected in ran.err
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert "pa/ss" not in ran.err
+
+
 def _has_spoken(worker: Process) -> bool:
     """Whether the worker has ended, or has logged a problem."""
     return (

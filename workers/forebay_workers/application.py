@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import click
 import grpc
 from celery import Celery, Task
 from google.protobuf.descriptor import ServiceDescriptor
 
 from forebay.routes import NO_ROUTES, Method, RouteFile, read_methods, read_route_file
 from forebay.routes.methods import is_routed
-from forebay_backends.settings import Settings
+from forebay_backends.settings import Settings, SettingsError
 from forebay_backends.urls import celery_settings
 from forebay_workers.coroutines.handlers import coroutine_handler
 from forebay_workers.execution.runs import CoroutineRun, HandlerRun
@@ -135,8 +136,13 @@ def application(
 
 
 def _celery_defaults() -> dict[str, Any]:
-    settings = process.settings()
-    backends = settings.backends()
+    try:
+        settings = process.settings()
+        backends = settings.backends()
+    except SettingsError as error:
+        if click.get_current_context(silent=True) is not None:  # in Celery's command
+            raise click.ClickException(str(error)) from None
+        raise
     return {
         **celery_settings(backends),
         "broker_connection_max_retries": None,  # an outage may be long

@@ -106,9 +106,9 @@ def _options(url: str, text: str, known: Collection[str]) -> dict[str, str]:
     unknown = [name for name in given if name not in known]
     if unknown:
         named = ", ".join(repr(name) for name in unknown if re.fullmatch(r"[a-z_]{1,32}", name))
-        expected = ", ".join(known) or "none"
+        expected = f"expected one of {', '.join(known)}" if known else "such a URL has none"
         raise BackendUrlError(
-            f"{scheme_only(url)!r}: no such option: {named or '…'}; expected of {expected}"
+            f"{scheme_only(url)!r}: no such option: {named or '…'}; {expected}"
             + ("; a password goes before the host: ://USER:PASSWORD@HOST" * ("password" in unknown))
         )
     return given

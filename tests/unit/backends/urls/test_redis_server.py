@@ -92,7 +92,7 @@ def test_the_url_of_another_server_is_refused_with_what_was_expected(url: str) -
         ("redis://u:a[b@h", "[ as %5B"),
         ("redis://h?foo=bar", "no such option: 'foo'"),
         ("redis://h?password=x", "://USER:PASSWORD@HOST"),
-        ("redis://h?ssl_cert_reqs=none", "no such option: 'ssl_cert_reqs'; expected of none"),
+        ("redis://h?ssl_cert_reqs=none", "no such option: 'ssl_cert_reqs'; such a URL has none"),
         ("rediss://h?ssl_cert_reqs=maybe", "required or none"),
         ("rediss://h?ssl_check_hostname=1", "true or false"),
         ("redis://h?foo", "HOST:PORT/DB"),
