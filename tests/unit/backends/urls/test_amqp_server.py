@@ -76,7 +76,9 @@ def test_options_hold_for_all_nodes() -> None:
 
 
 def test_an_option_that_there_is_not_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(BackendUrlError, match=r"no such option: 'channel_max'; expected one of hear"):
+    with pytest.raises(
+        BackendUrlError, match=r"no such option: 'channel_max'; expected one of hear"
+    ):
         amqp_server("amqp://u:secret@h?channel_max=5")
 
 
