@@ -97,7 +97,7 @@ class Reader:
                 self._printed = self._run(block, sys.executable, "-W", "error", "-c", text)
             elif block.language == "sh":
                 self._printed = "".join(self._command(block, line) for line in _lines(text))
-            elif block.language == "text" and self._server is not None:
+            elif block.language == "text" and self._server is not None and not self._printed:
                 self._server.wait_for(_expected(text))
             elif block.language == "text":
                 assert re.fullmatch(_expected(text), f"{self._printed.strip()}\n"), (

@@ -30,6 +30,7 @@ Its modules:
 - `defaults.py`, `durations.py`, `loopback.py`, `secret_texts.py`: settings and their values:
   defaults, durations such as 90d, addresses of this host, secrets in the wrong place.
 - `extras.py`: the extras that Forebay is installed with.
+- `jitter.py`: random numbers for pauses and retry delays.
 """
 
 from importlib import import_module
