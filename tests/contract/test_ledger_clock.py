@@ -84,7 +84,7 @@ def test_a_step_of_the_servers_clock_is_undone_by_the_next_sweep(
     assert before_ms <= partition.now_ms() <= before_ms + HOLD_MS
     assert not partition.ledger.run(read_clock(partition.number)).is_certain
     after = partition.sweep(expected_ms=before_ms + 1000)
-    assert after.clock_ms == before_ms + 1000
+    assert before_ms + 1000 <= after.clock_ms <= before_ms + 1000 + SLACK_MS
     assert before_ms + 1000 <= partition.now_ms() <= before_ms + 1000 + SLACK_MS
     assert partition.ledger.run(read_clock(partition.number)).is_certain
     assert record.state is State.RUNNING

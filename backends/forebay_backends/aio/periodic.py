@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from math import inf
 
 from forebay.errors import BackendUnavailable
-from forebay.jitter import JITTER
+from forebay.jitter import between
 from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.outage_log import OutageLog
 
@@ -43,4 +43,4 @@ async def run_periodically(
             log.exception("%s failed; it is retried", name)
         else:
             outage.succeeded()
-        await wake.wait(pause_s * JITTER.uniform(0.8, LONGEST_PAUSE))
+        await wake.wait(pause_s * between(0.8, LONGEST_PAUSE))

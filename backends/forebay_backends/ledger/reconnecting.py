@@ -13,7 +13,7 @@ import redis.asyncio
 from redis.exceptions import RedisClusterException, RedisError
 
 from forebay.errors import BackendUnavailable
-from forebay.jitter import JITTER
+from forebay.jitter import one_of
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.ledger.connections import (
     COMMAND_TIMEOUT_S,
@@ -68,7 +68,7 @@ async def one_node(server: RedisServer) -> RedisServer:
     try:
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             await cluster.initialize()
-        node = JITTER.choice(cluster.get_primaries())
+        node = one_of(cluster.get_primaries())
     finally:
         await cluster.aclose()
     return replace(server, kind=Kind.TCP, hosts=((node.host, node.port),))

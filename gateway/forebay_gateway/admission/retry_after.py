@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from forebay.jitter import JITTER
+from forebay.jitter import chance
 from forebay_gateway.admission.rate_window import RateWindow
 
 LEAST_S, MOST_S = 0.1, 60.0
@@ -15,10 +15,10 @@ _SPREAD = 0.25
 _WINDOW_S, _RESOLUTION_S = 10.0, 0.25
 
 
-def retry_after_s(estimate_s: float | None, chance: Callable[[], float] = JITTER.random) -> float:
+def retry_after_s(estimate_s: float | None, random: Callable[[], float] = chance) -> float:
     """The estimate within bounds, plus up to a quarter: callers should not retry all at once."""
     seconds = UNKNOWN_S if estimate_s is None else estimate_s
-    return min(max(seconds, LEAST_S) * (1 + _SPREAD * chance()), MOST_S)
+    return min(max(seconds, LEAST_S) * (1 + _SPREAD * random()), MOST_S)
 
 
 class CompletionRate:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
 from forebay.errors import BackendUnavailable, Draining
-from forebay.jitter import JITTER
+from forebay.jitter import between
 from forebay.metadata import CALL_ID
 from forebay_backends.ledger.errors import RETRY_DELAY_S, RETRY_FOR_S
 from forebay_backends.ledger.keys import CallKey
@@ -69,5 +69,5 @@ class LedgerRetry:
                     raise
             with contextlib.suppress(TimeoutError):
                 # Jitter: all calls in flight wait for the same server.
-                async with asyncio.timeout(RETRY_DELAY_S * JITTER.uniform(0.5, 1.5)):
+                async with asyncio.timeout(RETRY_DELAY_S * between(0.5, 1.5)):
                     await self._draining.wait()

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from forebay.deadline import Deadline
-from forebay.jitter import JITTER
+from forebay.jitter import chance, one_of
 from forebay.resume.attempts import Attempts
 from forebay.resume.cancel_request import PATH, cancel_request
 from forebay.resume.policy import ResumePolicy
@@ -79,7 +79,7 @@ class TargetSet(Generic[A]):
         self._rotation = Rotation(
             len(channels),
             time.monotonic,
-            JITTER.randrange(len(channels)),  # spreads load, keeps no secret
+            one_of(range(len(channels))),  # spreads load, keeps no secret
         )
         self._cancel_rpcs = [channel.unary_unary(PATH) for channel in channels]
         self._calls: weakref.WeakSet[A] = weakref.WeakSet()
@@ -105,7 +105,7 @@ class TargetSet(Generic[A]):
             tuple(metadata or ()),
             Deadline.after(timeout),
             self._rotation,
-            random=JITTER.random,
+            random=chance,
             new_id=lambda: _request_id(method, request) or str(uuid.uuid4()),
             renews_token=self._renews_token,
         )

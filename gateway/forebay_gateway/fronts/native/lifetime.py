@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from forebay.jitter import JITTER
+from forebay.jitter import between
 from forebay_gateway.fronts.limits import FrontLimits
 
 _GREETING_S = 20.0
@@ -39,7 +39,7 @@ class Lifetime:
         self._limits = limits
         self._opened = self._received = now
         self._partial_since: float | None = None
-        jitter = 1 + JITTER.uniform(-_AGE_JITTER, _AGE_JITTER)
+        jitter = 1 + between(-_AGE_JITTER, _AGE_JITTER)
         self._renew_at = now + limits.max_connection_age_s * jitter
         self._pinged_at: float | None = None
         self._notice_at: float | None = None
