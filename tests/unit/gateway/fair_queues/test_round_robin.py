@@ -92,8 +92,12 @@ def test_shares_are_proportional_to_weights_while_all_wait(
     weights: dict[str, int], data: st.DataObject
 ) -> None:
     costs = {tenant: data.draw(COSTS, tenant) for tenant in weights}
-    rounds, most = 20, 20 * 9 * 16
-    calls = [Call(tenant, costs=costs[tenant]) for tenant in weights for _ in range(most)]
+    rounds = 20
+    calls = [
+        Call(tenant, costs=costs[tenant])
+        for tenant, weight in weights.items()
+        for _ in range(int(((rounds + 1) * weight + 2 * MAX_COST) / costs[tenant]) + 1)
+    ]
     lines = filled(weights, calls)
     spent = dict.fromkeys(weights, 0.0)
     while sum(spent.values()) < rounds * sum(weights.values()):
