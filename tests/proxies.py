@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,17 @@ http {{
     listen 127.0.0.1:{port} http2;
     grpc_read_timeout {read_timeout_s}s;
     location / {{ grpc_pass grpc://gateways; }}
+    {refused}
   }}
 }}
+"""
+
+_NGINX_REFUSED = """
+    location {path} {{
+      default_type application/grpc;
+      add_header grpc-status 12 always;
+      return 204;
+    }}
 """
 
 _HAPROXY = """
@@ -59,13 +69,16 @@ backend gateways
 
 
 @contextlib.contextmanager
-def proxy(name: str, gateways: Sequence[str]) -> Iterator[str]:
-    """The proxy of that name in front of gateways at these addresses; yields its address."""
+def proxy(name: str, gateways: Sequence[str], refused: str = "") -> Iterator[str]:
+    """The proxy of that name in front of gateways at these addresses; yields its address.
+
+    nginx answers paths that begin with `refused` with UNIMPLEMENTED.
+    """
     port = free_port()
     with short_folder() as folder:
         folder.chmod(0o755)  # nginx's workers have a user of their own
         write, command = {
-            "nginx": (_nginx, (program("nginx"), "-p", str(folder), "-c")),
+            "nginx": (partial(_nginx, refused), (program("nginx"), "-p", str(folder), "-c")),
             "haproxy": (_haproxy, (program("haproxy"), "-db", "-f")),
             "envoy": (_envoy, (program("envoy"), "--use-dynamic-base-id", "-l", "info", "-c")),
         }[name]
@@ -87,9 +100,14 @@ def program(name: str) -> str:
     return found
 
 
-def _nginx(folder: Path, port: int, gateways: Sequence[str]) -> str:
-    servers = "\n    ".join(f"server {address};" for address in gateways)
-    return _NGINX.format(folder=folder, port=port, servers=servers, read_timeout_s=READ_TIMEOUT_S)
+def _nginx(refused: str, folder: Path, port: int, gateways: Sequence[str]) -> str:
+    return _NGINX.format(
+        folder=folder,
+        port=port,
+        servers="\n    ".join(f"server {address};" for address in gateways),
+        read_timeout_s=READ_TIMEOUT_S,
+        refused=refused and _NGINX_REFUSED.format(path=refused),
+    )
 
 
 def _haproxy(folder: Path, port: int, gateways: Sequence[str]) -> str:

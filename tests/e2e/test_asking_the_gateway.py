@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import grpc
 import pytest
 
 from tests.commands import Ran, run
@@ -20,6 +18,7 @@ from tests.e2e.conftest import Site
 from tests.e2e.known_calls import new_id
 from tests.harness import environment, process
 from tests.protoc import descriptor_set
+from tests.proxies import proxy
 
 ECHO = "tests.echo.v1.EchoService"
 ECHO_PROTO = Path(__file__).parents[1] / "echo" / "v1" / "echo.proto"
@@ -270,39 +269,11 @@ def test_a_gateway_without_call_service_tells_its_methods_by_reflection(
     gateway.end()
 
 
-class WithoutReflection(grpc.GenericRpcHandler):
-    """Passes calls on to a gateway, as a proxy that keeps reflection from callers."""
-
-    def __init__(self, gateway: grpc.Channel) -> None:
-        self._gateway = gateway
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        if details.method.startswith("/grpc.reflection."):
-            return None  # UNIMPLEMENTED
-        invoke = self._gateway.stream_stream(details.method)
-
-        def pass_on(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            ours = [pair for pair in context.invocation_metadata() if pair[0] != "user-agent"]
-            call = invoke(requests, metadata=ours)
-            context.send_initial_metadata(tuple(call.initial_metadata()))
-            try:
-                yield from call
-            except grpc.RpcError:
-                context.set_trailing_metadata(tuple(call.trailing_metadata()))
-                context.abort(call.code(), call.details())
-
-        return grpc.stream_stream_rpc_method_handler(pass_on)
-
-
 @pytest.fixture
 def unreflecting(elsewhere: Elsewhere) -> Iterator[Elsewhere]:
-    """The same gateway, without reflection."""
-    with grpc.insecure_channel(elsewhere.address) as gateway:
-        server = grpc.server(ThreadPoolExecutor(8), handlers=[WithoutReflection(gateway)])
-        elsewhere.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-        server.start()
+    """The same gateway, behind a proxy that keeps reflection from callers."""
+    with proxy("nginx", [elsewhere.address], refused="/grpc.reflection.") as elsewhere.address:
         yield elsewhere
-        server.stop(None).wait()
 
 
 def test_without_reflection_commands_know_the_services_of_the_settings(
