@@ -1,6 +1,6 @@
 """Builds the messages of `google.longrunning.Operations` and `CallService`. Pure.
 
-A response is not parsed: `Any` takes the handler's bytes and the name of their type.
+Responses are not parsed: an `Any` holds the handler's bytes and the name of their type.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def operation_of(
     *,
     with_call_metadata: bool = False,
 ) -> operations_pb2.Operation:
-    """The call's operation, for a caller of that tenant; `methods` by their full names.
+    """The call's operation, for a caller of the tenant `caller`; `methods` are by full name.
 
-    Its metadata is CallMetadata `with_call_metadata`, and if the method declares no other.
+    Its metadata is a CallMetadata if `with_call_metadata` or if the method declares no metadata.
     """
     name = name_of(call, caller)
     operation = operations_pb2.Operation(name=name, done=description.ending is not None)
@@ -71,7 +71,7 @@ def started_operation(
 def metadata_of(
     call: CallKey, description: Description, methods: Mapping[str, Method]
 ) -> calls_pb2.CallMetadata:
-    """The operation's metadata."""
+    """The call's CallMetadata, which is the default metadata of its operation."""
     metadata = calls_pb2.CallMetadata(
         method=description.method,
         state=call_pb2.CallState.Value(f"CALL_STATE_{description.state or 'UNSPECIFIED'}"),
@@ -114,7 +114,7 @@ def metadata_of(
 
 
 def response_of(method: str, payload: bytes, methods: Mapping[str, Method]) -> any_pb2.Any:
-    """A serialized response as `Any`; as `BytesValue` if the gateway lacks the method."""
+    """A serialized response as `Any`; a `BytesValue` in it if the gateway lacks the method."""
     served = methods.get(method)
     if served is None:
         wrapped = any_pb2.Any()

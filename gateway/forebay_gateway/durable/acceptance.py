@@ -19,7 +19,7 @@ from forebay_gateway.rpc.start_time import delay_s
 
 
 class Acceptance:
-    """Accepts the call of one RPC, which has opened the watch.
+    """Accepts the call of one RPC; the RPC has opened `watch`.
 
     `own_id` is the id that the call must have; None if it may have any.
     """
@@ -42,7 +42,7 @@ class Acceptance:
         self._turn: Turn | None = None
         """The call's place in its tenant's queue; None where there are no tenants."""
         self._is_held = False
-        """Whether its message was not sent at first, since it was not its turn."""
+        """Whether the message was held back when the call entered its tenant's queue."""
 
     @property
     def uploads(self) -> bool:
@@ -52,7 +52,8 @@ class Acceptance:
     async def accept(self) -> bool:
         """Writes the record and sends its message.
 
-        False if a call has the id already, or if the call joined a run: it is to be attached to.
+        Returns False if a call with this id exists, or if the call joined a run: the RPC must
+        then attach.
         """
         new = self._new_call()
         try:
@@ -69,7 +70,7 @@ class Acceptance:
             if self._own_id is None:
                 self._parts.disconnects.abandoned(self._watch.call, self._cache)
             raise
-        # An id that the gateway made exists only because the accept itself was sent twice.
+        # An id that the gateway generated can exist only because the accept was sent twice.
         accepted = existing is None or (self._own_id is None and not isinstance(existing, Joined))
         if accepted:
             await self._accepted(new)
@@ -103,7 +104,7 @@ class Acceptance:
             self._incoming.span.sent()
 
     def on_rpc_end(self, ending: Ending | None) -> None:
-        """The RPC is over; its call may go on."""
+        """Must be called when the RPC is over; its call may go on."""
         if self._turn is not None:
             self._parts.held.on_rpc_end(self._turn, ending)
 
@@ -152,7 +153,7 @@ class Acceptance:
         return existing
 
     async def _adds_no_work(self) -> bool:
-        """Whether the call is in the ledger, or could join a run, which it has then done."""
+        """Whether the call is in the ledger, or has now joined a run."""
         if self._key is None:
             return self._own_id is not None and await self._parts.has_call(self._watch.call)
         with self._parts.cached.asking(self._key.digest):
@@ -166,9 +167,10 @@ class Acceptance:
         self._incoming.on_joined()
 
     async def _take_turn(self, new: NewCall) -> None:
-        """Raises QuotaExceeded. A call whose requests are still to come is not in the queue yet.
+        """Enters the call into its tenant's queue; raises QuotaExceeded.
 
-        A delayed call takes its turn when it is due, maybe at another gateway.
+        A call that still receives requests enters the queue later, in `queue_up`. A delayed call
+        enters when it is due, maybe at another gateway.
         """
         tenant = self._incoming.permit.tenant
         if tenant is not None and new.start is None:

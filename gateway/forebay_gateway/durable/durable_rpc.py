@@ -1,6 +1,6 @@
 """One RPC on a durable call: accepts the call or attaches to it, and sends its items.
 
-Messages stay bytes: the gateway sends on what the worker emits, without parsing it.
+Messages stay bytes: the gateway forwards a worker's items without parsing them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class DurableRpc:
             return await writer.write(attached, may_share=may_share)
 
     async def accept(self) -> tuple[CallKey, str]:
-        """Accepts the call, or attaches to it, and leaves it to itself.
+        """Accepts the call, or attaches to it, and does not wait for its items.
 
         Returns the call, and the value of `forebay-attached`.
         """
@@ -108,8 +108,8 @@ class DurableRpc:
     async def _attach(self) -> tuple[str, bool]:
         """Returns the value of `forebay-attached`, and whether this caller uploads requests.
 
-        The caller that began the upload may have disconnected. The ledger ignores requests that
-        it already has.
+        It does if the upload is not complete, since the caller that began it may have
+        disconnected. The ledger ignores requests that it already has.
         """
         snapshot = await self._snapshot()
         incoming = self._incoming
@@ -123,7 +123,7 @@ class DurableRpc:
         if incoming.span is not None:
             incoming.span.attached(snapshot.traceparent)
         self._items.attach(self._parts.ledger.seals.snapshot(self._call, snapshot))
-        # A tenant's message may be held back, and the reaper repairs what is lost.
+        # A tenant's message may be held back, so it is not resent; the reaper repairs a lost one.
         has_tenant = incoming.permit.tenant is not None
         if snapshot.state is State.QUEUED and self._key is None and not has_tenant:
             await self._parts.messages.resend(
@@ -138,7 +138,7 @@ class DurableRpc:
         cache = self._method.route.cache
         is_everyones = cache is not None and cache.for_everyone
         if isinstance(snapshot, Refused) and self._own_id and is_everyones and self._call.owner:
-            # A caller that resumes has the id of the run that it shares, which has no owner.
+            # A caller that resumes may name a run shared by all tenants, which has no owner.
             self._move_to(CallKey(self._own_id))
             snapshot = await self._attached()
             tenant = self._context.principal.tenant
@@ -183,8 +183,8 @@ class DurableRpc:
     async def _open_watch(self) -> AsyncIterator[None]:
         """Receives the call's events; reports a disconnect to the ledger at the end.
 
-        No report is needed for a unary call that has ended, since nothing more is read, or for
-        an RPC that the gateway's shutdown ended, since its caller will attach elsewhere.
+        No report is needed if the RPC of a unary call has ended, since nothing more is read, or
+        if the gateway's shutdown ended the RPC, since its caller will attach elsewhere.
         """
         ended = False
         with self._parts.watches.open(self._watch):

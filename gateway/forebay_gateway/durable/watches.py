@@ -1,4 +1,4 @@
-"""The watches of this gateway, and the one pub/sub channel that all their events come over.
+"""The watches of this gateway, and the one pub/sub channel that carries all their events.
 
 Pub/sub loses events while the connection is down. So the gateway reads the state of every
 watched call from the ledger after each new subscription, and every `LEASE_CHECK_INTERVAL_S`;
@@ -42,7 +42,7 @@ from forebay_gateway.durable.watch import Watch
 LEASE_CHECK_INTERVAL_S = LEASE_S / 3
 """How often a call's state is read from the ledger, if no event caused it earlier."""
 _SUBSCRIPTION_TIMEOUT_S = 1.0
-"""A new call waits for that long: a subscription that broke is made again in 0.2 s."""
+"""How long a new call waits for the subscription; a broken one is renewed after 0.2 s."""
 _RENEWALS_PER_ROUND_TRIP = 200
 _RENEWAL_RETRY_DELAY_S = 1.0
 _ITEMS_LOST = Refused(Refusal.GAP)  # the record has fewer items than were received from it
@@ -51,11 +51,11 @@ _log = logging.getLogger(__name__)
 
 
 OnFrame = Callable[[str, Any], None]
-"""Gets a call's key, which is empty for frames that are not about one call, and the frame."""
+"""Called with a call's key, or "" if the frame is not about one call, and with the frame."""
 
 
 class Watches:
-    """The gateway's channel, and the watches that get the events of it."""
+    """The gateway's channel, and the watches that receive its events."""
 
     def __init__(self, ledger: Ledger, server: RedisServer | str, channel: str) -> None:
         self.channel = channel
@@ -78,7 +78,7 @@ class Watches:
 
     @contextlib.contextmanager
     def open(self, watch: Watch) -> Iterator[None]:
-        """The watch gets its call's events until the block is left."""
+        """Passes the call's events to the watch until the block is left."""
         self._watches.setdefault(str(watch.call), []).append(watch)
         try:
             yield
@@ -86,7 +86,7 @@ class Watches:
             self._close(watch)
 
     def move(self, watch: Watch, call: CallKey) -> None:
-        """The open watch gets the events of another call from now on."""
+        """Switches the open watch to the events of another call."""
         self._close(watch)
         watch.call = call
         self._watches.setdefault(str(call), []).append(watch)
@@ -152,9 +152,9 @@ class Watches:
         )
 
     async def confirm_events(self) -> None:
-        """Reads the states of calls of which an event had no signature, until cancelled.
+        """Reads the state of each call that had an event without a signature, until cancelled.
 
-        Where messages are not signed, there are none. What fails is read again by the next renewal.
+        If messages are not signed, no event needs this. A read that fails triggers a renewal.
         """
         while True:
             await self._confirm_now.wait()

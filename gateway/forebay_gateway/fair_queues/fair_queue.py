@@ -1,8 +1,8 @@
-"""One queue, of which this gateway lets only a little into the broker. Pure.
+"""One queue, which limits how many of its calls are in the broker. Pure.
 
-A broker's queue is first in, first out: what a tenant has put there, all others wait for. So calls
-wait here, by tenant, and the broker gets the next one when less than twice the slots of the live
-workers is sent and has not ended: one call for each slot to run, and one to follow it.
+A broker's queue is first in, first out: a tenant waits for all that others put there before. So
+calls wait here, by tenant. The gateway sends the next call while the calls that are sent and have
+not ended are fewer than twice the live workers' slots: one runs in each slot, and one follows it.
 
 A gateway does not learn when most calls begin. It presumes that the calls which were sent first
 are running, one for each slot; the others still wait for a worker.
@@ -28,10 +28,10 @@ class _Stage(Enum):
 
 
 class QueueEntry:
-    """A call in a fair queue. `send` is called when it is let into the broker.
+    """A call in a fair queue. `send` is called when it may go to the broker.
 
     `cost` is the part of a message that the call takes. `on_begun` is called once: when the call is
-    presumed to run, or has left.
+    presumed to run, or when it leaves before that.
     """
 
     __slots__ = ("_cost", "_on_begun", "_paid", "_stage", "priority", "queue", "send", "tenant")
@@ -71,7 +71,7 @@ class QueueEntry:
 
 
 class FairQueue:
-    """The calls of one queue at this gateway, until they end; `weight` is that of a tenant."""
+    """The calls of one queue at this gateway, until they end; `weight` gets a tenant's name."""
 
     def __init__(self, weight: Callable[[str], int]) -> None:
         self._held: RoundRobin[QueueEntry] = RoundRobin(weight)
@@ -98,7 +98,7 @@ class FairQueue:
         return self._held.part(tenant)
 
     def enter(self, entry: QueueEntry, slots: int) -> None:
-        """Adds a call. If it is not held then, it is to be sent now; `send` is not called."""
+        """Adds a call. If it is not held, the caller must send it now; `send` is not called."""
         if not self._held and self._has_room(slots):
             self._let_out(entry)
             self._presume_running(slots)
@@ -107,7 +107,7 @@ class FairQueue:
             self._held.add(entry)
 
     def leave(self, entry: QueueEntry) -> None:
-        """The call has ended, or its caller gave it up. May be told twice."""
+        """Removes a call that has ended, or that its caller gave up. A repeat has no effect."""
         stage, entry._stage = entry._stage, _Stage.GONE
         if stage is _Stage.HELD:
             self._held.remove(entry)
@@ -120,7 +120,7 @@ class FairQueue:
             entry._on_begun()
 
     def next(self, slots: int) -> QueueEntry | None:
-        """Takes the call that is to be sent now, whose `send` must be called; None if none is."""
+        """Returns the next call to send, or None. The caller must call the entry's `send`."""
         entry = self._held.next() if self._has_room(slots) else None
         if entry is not None:
             self._let_out(entry)

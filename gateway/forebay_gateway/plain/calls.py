@@ -1,10 +1,10 @@
 """Serves calls of plain Celery tasks: sends the task, waits for its result, returns the responses.
 
-Each application has an object of its own here, with its connections, its calls in flight and its
-health, so that an outage of one does not affect the others.
+Each Celery application has its own `PlainCalls`, with its own connections, calls in flight and
+health checks, so that an outage of one application does not affect the others.
 
-The calls live in this gateway's memory and have no record. A call's id is its task's id; the
-gateway always makes it, never the caller, so that no caller can name another's task.
+The calls live in this gateway's memory; the ledger has no record of them. A call's id is its
+task's id. The gateway always generates it, so that no caller can name another caller's task.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class PlainCalls:
     def abort_remaining(self) -> None:
         """Ends the calls in flight with `Draining`."""
         for call in self._in_flight:
-            # Clients retry if there is a RetryInfo: no task with effects may run twice.
+            # Clients retry if there is a RetryInfo, and a task with effects must not run twice.
             retry_after_s = RETRY_AFTER_S if call.method.may_run_again else None
             call.end(Draining("the gateway is shutting down", retry_after_s=retry_after_s))
 
@@ -194,7 +194,7 @@ class PlainCalls:
     async def _answer(
         self, call: PlainCall, incoming: IncomingCall, context: Context
     ) -> bytes | None:
-        """The response of a unary method; writes those of a streaming one."""
+        """Returns the response of a unary method, or writes the responses of a streaming one."""
         max_bytes = self._settings.max_message_bytes
         if not call.method.server_streaming:
             only = await only_response(call, max_bytes)
@@ -206,7 +206,7 @@ class PlainCalls:
         return None
 
     def _leave(self, call: PlainCall, turn: Turn | None, *, detach: bool) -> None:
-        """The RPC is over: a task that has not ended is revoked, unless its call is detached."""
+        """Ends an RPC: revokes its task if that has not ended, unless the call is detached."""
         if turn is not None and detach and call.ending is None:
             self._background_tasks.start(self._go_on(call, turn))
         else:
@@ -219,9 +219,9 @@ class PlainCalls:
             self._background_tasks.start(self._revoke(call, terminate=terminate))
 
     async def _go_on(self, call: PlainCall, turn: Turn) -> None:
-        """Keeps the entry of a detached call whose RPC is over, until its task has ended.
+        """Keeps a detached call's queue entry after its RPC is over, until its task has ended.
 
-        The gateway's shutdown ends the wait: then the task is sent at once.
+        If the gateway shuts down while the call waits for its turn, the task is sent at once.
         """
         try:
             if not call.sent:
@@ -309,8 +309,8 @@ class PlainCalls:
     async def _revoke(self, call: PlainCall, *, terminate: bool) -> None:
         """Takes the task's message back or, if a worker may have it, revokes the task.
 
-        Retries while the broker is unavailable: it may still have the message, whose caller may
-        have made the call again.
+        Retries while the broker is unavailable: it may still have the message, and the caller may
+        have repeated the call, so the task could run twice.
         """
         give_up_at = time.monotonic() + _REVOKE_RETRY_S
         while True:

@@ -1,8 +1,8 @@
 """Turns a task's state, as Celery reports it, into the call's progress, result or error. Pure.
 
-Celery's result "meta" comes over `rpc://` or from a Redis. Of its fields these matter: `status`;
-`result` (of a failure, the exception's class and message; of a custom state, the `meta` given to
-`update_state`); `traceback`.
+The input is Celery's result "meta", from any result backend. Its fields used here are `status`,
+`traceback` and `result`: the task's return value, or the exception's class and message for a
+failure, or the `meta` given to `update_state` for a custom state.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _celery_failure(raised: Raised, method: Method) -> Failed | None:
 
 
 def aborted_if_effects(error: ForebayError, method: Method) -> ForebayError:
-    """The error, as ABORTED if the method has effects: clients must not retry it then."""
+    """The error, with its code set to ABORTED if the method has effects: clients must not retry."""
     if not method.may_run_again:
         error.code = code_pb2.ABORTED
     return error

@@ -1,4 +1,4 @@
-"""Asks workers about calls without news, fails those that none has, and checks the backends."""
+"""Asks workers about silent calls, fails the calls that no worker has, and checks the backends."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Watchdog:
         for first in range(0, len(task_ids), _MAX_TASKS_PER_QUERY):
             batch = task_ids[first : first + _MAX_TASKS_PER_QUERY]
             await self._broker.broadcast(query(batch, self._reply_queue, _TICKET))
-        # Replies to these are long, so they are for calls that no worker has reported.
+        # Replies to listings are long, so they are requested only if queries found no worker.
         unreported = [c for c in silent if c.ending is None and c.unanswered_queries > 1]
         if unreported:
             for listing in listings(self._reply_queue, _TICKET):
@@ -115,9 +115,9 @@ class Watchdog:
         await self._note_empty_queues([call for call in silent if call.ending is None])
 
     async def _note_empty_queues(self, calls: Sequence[PlainCall]) -> None:
-        """Notes which calls' messages a worker has taken, where the broker can't look for them.
+        """Notes which messages workers have taken, if the broker can't look for a message.
 
-        A message that has not expired has been taken if its queue is empty.
+        If a queue is empty, workers have taken all of its messages that have not expired.
         """
         queued = [] if self._broker.can_withdraw else [call for call in calls if not call.taken]
         for queue in {call.method.route.queue for call in queued}:
@@ -128,10 +128,10 @@ class Watchdog:
                         call.taken = True
 
     async def _fail(self, call: PlainCall) -> None:
-        """Ends the call, which revokes its task, unless a worker turns out to have it.
+        """Ends the call, which revokes its task, unless a worker turns out to have the task.
 
-        The caller may retry a call that was never started. So its message is removed from the
-        queue first. If the broker can't do that, the call ends after the message's time to live.
+        The caller may retry a call that was never started. So the watchdog first removes the
+        message from its queue. If the broker can't, the call ends once the message has expired.
         """
         if call.refusal is None:
             call.refusal = await self._refusal(call)
@@ -168,15 +168,15 @@ class Watchdog:
         return error, note
 
     def _may_wait_for_rate_limit(self, call: PlainCall) -> bool:
-        """Whether a live worker limits the rate of the call's task: it does not report those."""
+        """Whether the task may wait for its rate limit: workers do not report such tasks."""
         limits = self._workers.limits_of(call.method.route.task)
         return limits.is_rate_limited and self._in_flight.has_worker_replied(call)
 
     def _limit_s(self, call: PlainCall) -> float:
         """How long the call's task may run.
 
-        A worker may have reported the task's own time limit after the message, which overrides
-        it, was sent.
+        The message's time limit overrides the task's own. A worker may have reported a shorter
+        one after the message was sent.
         """
         if call.message.time_limit_s is None:
             return call.run_time_s

@@ -1,8 +1,8 @@
 """Fits statuses and metadata into what every gRPC client accepts. Pure.
 
 A gRPC client replaces the status of an RPC by RESOURCE_EXHAUSTED if the metadata of one header
-block is over its limit, 8 KiB by default. So the gateway shortens texts and leaves entries out,
-and the code always arrives. A client counts each entry as it is on the wire, plus 32 bytes
+block is over its limit, 8 KiB by default. So the gateway shortens texts and omits entries, so
+that the status code always arrives. A client counts each entry's size on the wire, plus 32 bytes
 (https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2); `grpc-message` is percent-encoded, and
 values under "-bin" are base64 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
 """
@@ -19,13 +19,13 @@ from forebay.errors.status import STATUS_DETAILS_KEY
 from forebay.metadata import OMITTED, Pairs
 
 METADATA_BYTES = 8192 - 512
-"""The size of metadata that is sent at most: gRPC and proxies add entries of their own."""
+"""The largest metadata that the gateway sends: gRPC and proxies add entries of their own."""
 _FIRST_MESSAGE_BYTES = 1024
 """The part of the message that has priority over the handler's details and metadata."""
 _ERROR_INFO_BYTES = 2048
 _ERROR_INFO_CHARACTERS = 256
 ENTRY_BYTES = 32
-"""What an entry counts besides its key and value."""
+"""What each entry adds to the size, besides its key and value."""
 _LEAST_ROOM = METADATA_BYTES - ENTRY_BYTES - len(OMITTED) - 20
 """The size that fits however many entries are omitted."""
 _OWN_KEYS = ("forebay-", "grpc-")
@@ -34,7 +34,7 @@ UNESCAPED = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("%"))
 
 
 def fit_pairs(pairs: Pairs) -> Pairs:
-    """The pairs that fit, in their order. A pair `OMITTED` has the number of the others."""
+    """The pairs that fit, in their order. A pair `OMITTED` has the number of omitted pairs."""
     if _size(pairs) <= _LEAST_ROOM:  # as almost all do
         return pairs
     kept, omitted = _kept((), pairs, lambda some: _size(some) <= _room(len(pairs)))
@@ -42,7 +42,7 @@ def fit_pairs(pairs: Pairs) -> Pairs:
 
 
 def fit_status(status: status_pb2.Status, trailing: Pairs) -> tuple[str, Pairs]:
-    """The message and the trailing metadata, which has the status under `STATUS_DETAILS_KEY`.
+    """The message and the trailing metadata, with the status under `STATUS_DETAILS_KEY` in it.
 
     If they are too large, entries are kept in this order of priority:
 
@@ -118,7 +118,7 @@ def _info_first(details: Iterable[any_pb2.Any]) -> tuple[list[any_pb2.Any], list
 
 
 def _small_info(detail: any_pb2.Any) -> any_pb2.Any:
-    """The ErrorInfo; without its metadata, and with short names, if it is large."""
+    """The ErrorInfo; a large one loses its metadata, and has its reason and domain shortened."""
     if detail.ByteSize() <= _ERROR_INFO_BYTES:
         return detail
     info, small = error_details_pb2.ErrorInfo(), any_pb2.Any()
@@ -136,7 +136,7 @@ def _small_info(detail: any_pb2.Any) -> any_pb2.Any:
 
 def _is_within(message: str, status: status_pb2.Status, pairs: Pairs, limit: int) -> bool:
     """Whether message, pairs and the status with that message take no more than the limit."""
-    # The size of a message of protobuf: a tag, a length of up to 4 bytes, the bytes.
+    # A protobuf submessage takes a tag, a length of up to 4 bytes, and its own bytes.
     details_size = sum(detail.ByteSize() + 5 for detail in status.details)
     status_size = details_size + len(message.encode()) + 16
     return (

@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 class LedgerCalls:
     """One per gateway that serves durable or ephemeral methods.
 
-    `methods` are all methods of the gateway: CallService lists plain ones, too.
+    `methods` are all methods of the gateway, since CallService lists plain ones, too.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LedgerCalls:
         self.listen_to(Reply, BatchHeartbeat, Lost, on_frame=self.ephemeral.on_frame)
         self.listen_to(*get_args(CallEvent), on_frame=self.admin.observers.on_event)
         self.ready = self._watches.subscribed
-        """Returns when a call's events arrive; raises BackendUnavailable if that takes long."""
+        """Returns when the channel of call events is subscribed; raises BackendUnavailable."""
         self.fleet.health.add("ledger's pub/sub", self._watches.subscribed)
         self.run_small = Pipeliner(self._ledger).run
         self.durable = DurableCalls(
@@ -134,7 +134,7 @@ class LedgerCalls:
         try:
             backlogs = await read_backlogs(self._ledger, self.broker, queues)
         except BackendUnavailable:
-            return {}  # `forebay_ledger_up` says so
+            return {}  # `forebay_ledger_up` and `forebay_broker_up` report the outage
         tasks = {one.route.task: one.name for one in self._methods if not one.is_plain}
         return {
             **queue_figures(backlogs, self.fleet),

@@ -1,8 +1,8 @@
-"""Results in any backend that Celery has: a database, files, memcached, MongoDB and so on.
+"""Reads results from any Celery result backend: a database, files, memcached, MongoDB and so on.
 
-Such a backend does not announce results, so the states of the tasks in flight are read again and
-again: 50 ms after the task was sent, then at intervals that grow to 1 s. Celery's backends block,
-so they run in a few threads. Each thread has a backend of its own, as Celery's `app.backend` is.
+Such a backend does not announce results, so the gateway polls the states of the tasks in flight:
+first after 50 ms, then at intervals that grow to 1 s. Celery's backends block, so they run in a
+few threads. Each thread has its own backend, since Celery's `app.backend` is thread-local.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INTERVAL_GROWTH = 1.5
 _MAX_INTERVAL_S = 1.0
 _MAX_READS_AT_ONCE = 200
 _MAX_BROKEN_READS = 8
-"""A result that is being written may be read in part, from a file for example."""
+"""An unreadable result is reported after so many reads: it may have been half written before."""
 _NO_TASK = "forebay-ping"
 _NOT_JSON = "application/octet-stream"
 
@@ -55,7 +55,7 @@ class _Poll:
 class PolledResults:
     """The results of the tasks that `pending` lists; see `PlainResults`.
 
-    Raises SettingsError as `application` does.
+    Raises SettingsError as `results_app` does.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class PolledResults:
         await self._run(_NO_TASK)
 
     async def close(self) -> None:
-        """Lets reads that are under way end by themselves."""
+        """Cancels the queued reads, and does not wait for those that are running."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _due(self, now: float) -> list[str]:
@@ -163,7 +163,7 @@ def results_app(application: CeleryApplication) -> Celery:
 
 
 def _set_up_django() -> None:
-    """Loads the Django project of the environment, whose models keep the results of `django-db`."""
+    """Loads the Django project of the environment: `django-db` keeps results in its models."""
     if "DJANGO_SETTINGS_MODULE" in os.environ:
         import_module("django").setup()
 
@@ -171,9 +171,9 @@ def _set_up_django() -> None:
 def _read_meta(app: Celery, task_id: str) -> tuple[bytes, str]:
     """The task's meta and its content type; an empty body if the backend has none."""
     backend: Any = app.backend
-    # Celery would look for the class of an exception in this process and make an object of it.
+    # Otherwise Celery would look up an exception's class in this process and instantiate it.
     backend.meta_from_decoded = _as_it_is
-    # Nor must it unpickle what old versions stored in databases.
+    # Otherwise Celery would unpickle results that its old versions stored in databases.
     if hasattr(backend, "_decode_stored_result"):
         backend._decode_stored_result = backend.decode
     try:

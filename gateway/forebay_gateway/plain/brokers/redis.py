@@ -1,8 +1,8 @@
-"""Redis or Valkey as the broker of an existing application, in the forms of kombu's transport.
+"""Redis or Valkey as an existing application's broker, in the formats of kombu's transport.
 
 A reply queue is a list, which Redis keeps when its gateway dies. So each gateway registers its
-own in a sorted set, by the time when it last read it, and deletes those of others that
-nobody has read for an hour.
+queue in a sorted set, scored by the time of its last read, and deletes the queues of other
+gateways that were not read for an hour.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ REPLY_QUEUES = "forebay:reply-queues"
 
 _UNACKED = "unacked"
 """kombu's hash of messages that workers have taken, by delivery tag."""
-# The oldest messages, at the end of the list, are those whose callers give up. A push of the
-# message that is still on its way finds the mark of `RedisBroker.send`.
+# LREM searches from the end of the list, which has the oldest messages: those are withdrawn most
+# often. The key that is set stops a push of the message that is still on its way; see
+# `RedisBroker.send`.
 _WITHDRAW = """
 redis.call('SET', KEYS[2], '', 'EX', 60)
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) > 0 then return 'REMOVED' end
@@ -53,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 class PlainRedisBroker(RedisBroker):
-    """A `PlainBroker`; what is read from this gateway's `reply_queue` is given to `on_reply`."""
+    """A `PlainBroker`; passes each reply on this gateway's `reply_queue` to `on_reply`."""
 
     can_withdraw = True
 
@@ -79,7 +80,7 @@ class PlainRedisBroker(RedisBroker):
             _log,
             f"reading the reply queue of the {self._called}",
             on_broken=self._on_broken,
-            socket_timeout_s=_POP_TIMEOUT_S + COMMAND_TIMEOUT_S,  # BRPOP answers after the first
+            socket_timeout_s=_POP_TIMEOUT_S + COMMAND_TIMEOUT_S,  # BRPOP blocks for the first
         )
 
     async def broadcast(self, control: ControlMessage) -> None:
@@ -137,7 +138,7 @@ class PlainRedisBroker(RedisBroker):
             _log.exception("a reply can't be handled")
 
     async def _register_reply_queue(self) -> None:
-        """Records that this queue is being read, and deletes those that no gateway reads."""
+        """Records that this gateway reads its queue, and deletes queues that no gateway reads."""
         server, now = self._server, time.time()
         registry = server.name(REPLY_QUEUES)
         await server.within_timeout(server.redis.zadd(registry, {self._reply_queue: now}))
