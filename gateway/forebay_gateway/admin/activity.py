@@ -1,7 +1,7 @@
 """What the gateway did in the last hour: calls that ended, and how long they took. Pure.
 
-Counters only grow; a sample every 5 s keeps by how much they grew. Samples are numbered by the
-clock, so that those of several processes are added up one by one. A method without calls in a
+Counters only grow; a sample every 5 s records their growth. Samples are numbered by the clock, so
+that samples of several processes with the same number can be added up. A method without calls in a
 sample takes no memory in it.
 """
 
@@ -15,9 +15,9 @@ from itertools import pairwise
 from math import inf
 
 SLOT_S = 5
-"""The time of a sample."""
+"""The length of a sample."""
 WINDOW_S = 3600
-"""How far back the samples go, and those of errors."""
+"""How far back the samples go, of calls and of errors."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class QueueState:
 
 @dataclass
 class Slot:
-    """One sample, which ends at `number` times `SLOT_S` since 1970."""
+    """One sample; `number` is the Unix time when it was taken, divided by `SLOT_S`."""
 
     number: int
     methods: dict[str, Calls] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.own_methods import OwnMethod, by_path, unary
 
 FRESH_S = 10.0
-"""However many callers ask, backends are asked once in this time."""
+"""The backends are asked at most once in this time, however many callers there are."""
 
 Source = Callable[[], Awaitable[Iterable[pb.Problem]]]
 """Looks for problems; never fails because a backend does not answer."""

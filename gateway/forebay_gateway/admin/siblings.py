@@ -1,4 +1,4 @@
-"""The processes of one gateway share with each other what each has counted by itself."""
+"""The processes of one gateway exchange what each of them has counted."""
 
 from __future__ import annotations
 

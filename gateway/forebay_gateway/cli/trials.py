@@ -77,7 +77,7 @@ async def try_ledger(ledger: Ledger, where: RedisServer) -> None:
 
 
 async def _try_pub_sub(ledger: Ledger, where: RedisServer, channel: str) -> None:
-    """Publishes to a channel and hears that."""
+    """Publishes to a channel and receives the message."""
     with mapped_errors():
         client = asyncio_connection(await one_node(where))
         try:

@@ -21,7 +21,7 @@ from forebay_gateway.durable.watches import Watches
 
 @dataclass(frozen=True)
 class DurableParts:
-    """One of each a gateway."""
+    """The shared parts; a gateway has one of each."""
 
     settings: Settings
     ledger: Ledger

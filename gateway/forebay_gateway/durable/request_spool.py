@@ -1,9 +1,9 @@
 """Stores a call's request stream in the ledger, reading ahead while earlier requests are stored.
 
-So a fast caller does not wait for a round trip for every message: all requests that arrived
-meanwhile go in one. Each request is stored by its ordinal, so another RPC can repeat a spool
-that was interrupted. If the handler of a live call has a full window of requests to read,
-further requests wait in the gateway, up to `READ_AHEAD_BYTES`, and then at the caller.
+So a fast caller does not wait for a round trip for every message: all requests that arrive during
+one round trip are stored in the next. Each request is stored by its ordinal, so another RPC can
+repeat a spool that was interrupted. If the handler of a live call has a full window of requests to
+read, further requests wait in the gateway, up to `READ_AHEAD_BYTES`, and then at the caller.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RequestSpool:
     async def store(self) -> int | Refused:
         """Stores all requests, to the end of their stream, and returns how many they were.
 
-        Raises an error of the stream at once; requests that are not stored by then never are.
+        Raises an error of the stream at once; requests that are not stored by then are dropped.
         """
         reading = asyncio.create_task(self._read())
         reading.add_done_callback(lambda done: done.cancelled() or done.exception())

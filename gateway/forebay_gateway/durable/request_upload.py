@@ -68,7 +68,8 @@ class RequestUpload:
         `queue` is called in between: it returns the message that the ledger is to push, and
         whether it is held back.
 
-        False if the call has ended before, or because of its requests: the watch gets its ending.
+        Returns False if the call had ended, or ended by an error of its requests: the watch gets
+        the ending.
         Raises errors that do not end the call.
         """
         try:

@@ -21,7 +21,7 @@ WORKER_CHECK_INTERVAL_S = 1.0
 INSPECTION_INTERVAL_S = 60.0
 """How often workers that announce nothing in the ledger are asked by Celery's `inspect`."""
 PROBLEM_INTERVAL_S = 5.0
-"""The same, while they have a problem."""
+"""The interval while these workers have a problem."""
 
 _log = logging.getLogger(__name__)
 

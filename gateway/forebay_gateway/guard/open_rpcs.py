@@ -94,6 +94,6 @@ class OpenRpcs:
                 task.cancel()
 
     def _forget(self, task: Task) -> int:
-        """Takes back the cancellation; how many there are besides it."""
+        """Takes back our cancellation; returns how many other cancellations remain."""
         del self._ended[task]
         return task.uncancel()

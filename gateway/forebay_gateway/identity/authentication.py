@@ -25,7 +25,7 @@ class Caller(Protocol):
 
 
 class Authentication:
-    """Turns callers into principals; a token counts more than a certificate.
+    """Turns callers into principals; a token takes precedence over a certificate.
 
     A caller that shows a bad token is refused, whatever its certificate says.
     """

@@ -14,9 +14,9 @@ from forebay.routes import Method
 from forebay_backends.ledger.operations.calls import Start
 
 LONGEST_DELAY_S = 30 * 86400.0
-"""A call can start this much later."""
+"""The longest delay of a call's start."""
 _SKEW_S = 60.0
-"""The caller's clock may be ahead by that."""
+"""How far the caller's clock may be ahead."""
 
 
 def read_start(

@@ -32,14 +32,14 @@ _UNFIT_FOR_A_NAME = re.compile(r"[^a-z0-9-]+")
 
 @dataclass(frozen=True)
 class CallsPerSlot:
-    """The goal that each slot has so many calls, waiting or running."""
+    """The goal that each slot has `size` calls, waiting or running."""
 
     size: float
 
 
 @dataclass(frozen=True)
 class WaitSeconds:
-    """The goal that a call waits for so long at most."""
+    """The goal that a call waits for at most `size` seconds."""
 
     size: float
 

@@ -1,4 +1,4 @@
-"""The processes of one gateway share with each other, over the Unix sockets of their admin ports.
+"""The processes of one gateway exchange their data, over the Unix sockets of their admin ports.
 
 The parent chooses the sockets, in a folder of its own, and tells each process its address. It puts
 a secret there: a request that has it comes from another process, not from a caller, whose requests

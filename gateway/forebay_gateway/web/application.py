@@ -58,7 +58,7 @@ def rpcs(
     protocols: Sequence[Protocol] = CONNECT_AND_GRPC_WEB,
     otherwise: App | None = None,
 ) -> App:
-    """Serves the methods' paths by the protocols; other paths are `otherwise`'s."""
+    """Serves the methods' paths by the protocols; `otherwise` serves other paths."""
     fallback = otherwise or Starlette()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:

@@ -22,8 +22,8 @@ _FORGED = "the token's signature is wrong"
 class Issuer:
     """Verifies the tokens of one entry of the settings.
 
-    Verdicts are kept as long as the keys stay the same, so that those by a withdrawn key are
-    forgotten with it.
+    When the issuer's keys change, all cached verdicts are dropped, so that a token of a withdrawn
+    key is refused.
     """
 
     def __init__(self, settings: JwtSettings, store: KeyStore) -> None:
@@ -34,7 +34,7 @@ class Issuer:
         self._proof: tuple[KeySet, Verdicts] = (store.keys, Verdicts())
 
     def principal(self, digest: bytes) -> Principal | None:
-        """The principal of a token that was verified by one of today's keys."""
+        """The principal of a token that was verified by one of the current keys."""
         _, verdicts = self._in_force()
         return verdicts.principal(digest, time.time())
 

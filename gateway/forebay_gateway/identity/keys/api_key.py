@@ -37,7 +37,7 @@ def is_api_key(token: str) -> bool:
 
 
 def read_token(token: str) -> tuple[str, bytes] | None:
-    """The id and the SHA-256 of the secret; None if the text is none of a key."""
+    """The id and the SHA-256 of the secret; None if the text is no API key."""
     if len(token) > MOST_BYTES or not token.isascii() or token.count("_") < 2:
         return None
     _, key_id, secret = token.split("_", 2)
@@ -47,7 +47,7 @@ def read_token(token: str) -> tuple[str, bytes] | None:
 def new_key(
     tenant: str, roles: tuple[str, ...], subject: str | None, expires: datetime | None
 ) -> tuple[ApiKey, str]:
-    """A new key, and its token, which is nowhere else. The subject is by default the key's id."""
+    """A new key, and its token, which is not stored. The subject is by default the key's id."""
     key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
     digest = hashlib.sha256(secret.encode()).digest()
     created = datetime.now(UTC).replace(microsecond=0)

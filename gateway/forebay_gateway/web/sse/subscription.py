@@ -43,7 +43,7 @@ def subscribe(
     streams: bool,
     new_id: Callable[[], str],
 ) -> Subscription:
-    """The subscription of a request; raises InvalidRequest if it can't be had.
+    """The subscription of a request; raises InvalidRequest if it is impossible.
 
     A stream whose URL names no call gets an id from `new_id`: a caller's own id keeps the call
     alive while the browser reconnects (the route's `linger`).
