@@ -20,7 +20,7 @@ guard, admission, deadlines, metrics, spans and audit are the same.
 - `listener.py`, `connection.py`: listen on `web_listen`, by uvicorn, with limits for heads, slow
   callers and their number; `server/web.py` puts all of it together for a gateway
 
-To add a protocol, such as server-sent events, write a `Protocol`: `takes` looks at the head of a
+To add a protocol, write a `Protocol`: `takes` looks at the head of a
 request for a method, and `serve` builds two small objects, `Requests` and `Responses`
 (`context.py`), and gives them to `serve_rpc`; `connect/unary.py` is an example. `application(...)`
 gets the protocols, and the first that takes a request serves it. Errors of requests are raised as
