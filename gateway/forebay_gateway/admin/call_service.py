@@ -169,7 +169,7 @@ class CallService:
         methods = [
             method
             for method in self._methods.values()
-            if method.route.queue == name and not method.application  # else on another broker
+            if method.route.queue == name and not method.application  # these have other brokers
         ]
         queue = queue_message(name, methods, self._fleet.workers, backlog)
         queue.depth = depth

@@ -36,7 +36,7 @@ SERVICE = "google.longrunning.Operations"
 MAX_WAIT_S = 30 * 60.0
 """How long WaitOperation waits for a call if its caller sets no bound."""
 
-_MAX_ITEM_BYTES = 1 << 30  # no limit: the response is the complete last item
+_MAX_ITEM_BYTES = 1 << 30  # in effect no limit: the response is the whole last item
 _REPLY_MARGIN_S = 1.0
 
 
@@ -96,7 +96,7 @@ class Operations:
         )
 
     async def wait(self, request: pb.WaitOperationRequest, context: Context) -> pb.Operation:
-        """Waits until the call has ended or the timeout is over; returns its state then."""
+        """Waits until the call ends, time runs out or the gateway drains; returns its state."""
         call = self._call(request.name, context, Event.READ, "WaitOperation")
         with_call_metadata = wants_call_metadata(context)
         give_up_at = time.monotonic() + _wait_s(request, context)
@@ -149,7 +149,7 @@ class Operations:
 
 
 def wants_call_metadata(context: Context) -> bool:
-    """Whether the RPC asks for CallMetadata; raises InvalidRequest for another wish."""
+    """Whether the RPC asks for CallMetadata; raises InvalidRequest for another value."""
     wish = dict(context.invocation_metadata() or ()).get(OPERATION_METADATA)
     if wish not in (None, "call"):
         problem = f"is {wish!r}; expected call"
@@ -170,7 +170,7 @@ def found(answer: T | Refused) -> T:
 def _wait_s(request: pb.WaitOperationRequest, context: Context) -> float:
     """The time to wait: the request's timeout, but less than the time to the RPC's deadline.
 
-    The reply is sent `_REPLY_MARGIN_S` before the deadline, or in the middle of a short one.
+    The reply is sent `_REPLY_MARGIN_S` before the deadline, or halfway to a deadline that is near.
     """
     bounds = [MAX_WAIT_S]
     if request.HasField("timeout"):

@@ -1,8 +1,8 @@
-"""Writes the records of durable calls, and sends their messages if one server has both.
+"""Writes the records of durable calls; also sends their messages if the ledger is the broker.
 
-If the ledger's server is the broker, one script writes the record and pushes the message.
-There, small unary calls of a method with `max_batch` over 1 are batched, as ephemeral calls are:
-one message names all calls of the batch.
+In that case, one script writes the record and pushes the message. Small unary calls of a method
+with `max_batch` over 1 are then batched, as ephemeral calls are: one message names all calls of
+the batch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from forebay_gateway.rpc.cache_key import CacheKey
 from forebay_gateway.rpc.uuid7 import uuid7
 
 _SMALL_BYTES = 64 * 1024
-"""Larger requests get a round trip of their own: they would delay the small ones in it."""
+"""Larger requests get their own round trip: in a shared one, they would delay small requests."""
 
 
 @dataclass(eq=False)
@@ -45,7 +45,7 @@ class _Accept:
     held: bool = False
 
     def operation(self, channel: str, *, piggybacked: bool) -> Operation[Any]:
-        """What the ledger is to do."""
+        """The operation that accepts the call or, if it is `held`, sends it."""
         if self.held:
             return send_held(self.call, Push(), piggybacked=piggybacked)
         return accept(self.call, self.new, channel, Push(), piggybacked=piggybacked)
@@ -63,7 +63,7 @@ class _Batch:
 
 
 class Acceptor:
-    """Accepts durable calls. One object a gateway."""
+    """Accepts durable calls. One instance per gateway."""
 
     def __init__(
         self,
@@ -94,10 +94,10 @@ class Acceptor:
     ) -> Joined | ExistingCall | None:
         """Writes the record; returns `ExistingCall` if a call has the id already.
 
-        Also pushes the message of a call that has all its requests, if the broker is the ledger,
-        unless the message is to be `held` back. The gateway watches the call, unless it is an
-        operation. With a cache key, the call joins the run with that key, if there is one. Raises
-        BackendUnavailable.
+        If the broker is the ledger, also pushes the call's message, unless the call still waits for
+        requests or its start, or its message is to be `held` back. The gateway watches the call,
+        unless it is an operation. With a cache key, the call joins the run with that key, if there
+        is one, and this returns `Joined`. Raises BackendUnavailable.
         """
         if not held and new.is_queued_at_once and self.batches(method, new):
             existing: ExistingCall | None = await self._in_batch(_waiting(call, new), method)
@@ -117,13 +117,13 @@ class Acceptor:
         return _is_small(new) and self._broker.is_ledger and method.route.max_batch > 1
 
     def batch_size(self, method: Method, new: NewCall) -> int:
-        """How many such calls a message names at most."""
+        """The most calls like this one that a message names."""
         if not self.batches(method, new):
             return 1
         return self._batcher.queue_of(method, new.priority).size_limit
 
     async def send_in_batch(self, call: CallKey, method: Method, new: NewCall) -> Refused | None:
-        """Sends the message of a call that was held back; refused as `send_held` is.
+        """Sends the message of a call that was held back; returns `Refused` as `send_held` does.
 
         Raises BackendUnavailable.
         """
@@ -131,7 +131,7 @@ class Acceptor:
         return refused
 
     def on_ended(self, call: CallKey, ending: Ending | None) -> None:
-        """Counts the call off its batch; `ending` is None if its caller disconnected."""
+        """Removes the call from its batch; `ending` is None if how it ended is not known."""
         queue, batch = self._in_flight.pop(call, (None, None))
         if queue is None or batch is None:
             return
@@ -150,7 +150,7 @@ class Acceptor:
         batch = _Batch({one.call for one in calls})
         queue.on_batch_sent(batch)
         for one in calls:
-            self.on_ended(one.call, None)  # two callers may use one id: the later one counts
+            self.on_ended(one.call, None)  # if two callers use one id, the later call counts
             self._in_flight[one.call] = queue, batch
         self._background_tasks.start(self._run_batch(calls))
 

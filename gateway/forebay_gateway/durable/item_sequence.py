@@ -1,9 +1,8 @@
 """The order in which a call's items go to one caller. Pure: events in, actions out.
 
 Small items arrive whole by pub/sub. Large items, and items that arrived while the caller was
-slow or while pub/sub was disconnected, are fetched from the ledger by ordinal. So a lost
-pub/sub frame costs one fetch and never an item, and the memory that a slow caller needs is
-bounded.
+slow or while pub/sub was disconnected, are fetched from the ledger by ordinal. A lost pub/sub
+frame therefore costs one fetch but loses no item, and a slow caller uses bounded memory.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def items_per_fetch(stored_count: int, stored_bytes: int) -> int:
 class ItemSequence:
     """The items of one call, in the order in which one caller gets them.
 
-    `resume_from` items were sent to the caller earlier.
+    The first `resume_from` items were sent to the caller earlier.
     """
 
     def __init__(self, resume_from: int = 0, budget: ByteBudget | None = None) -> None:
@@ -114,7 +113,7 @@ class ItemSequence:
 
     @property
     def next_ordinal(self) -> int:
-        """The ledger has stored at least this many items: they were received here or earlier."""
+        """The ordinal of the next item to receive; the ledger has stored all items before it."""
         return self._next_ordinal
 
     def on_event(self, event: CallEvent) -> None:
@@ -191,7 +190,7 @@ class ItemSequence:
         return self.read_count
 
     def next_action(self) -> Action:
-        """What to do next. The caller has received the message of the `Send` before."""
+        """What to do next. Call this only when the message of the previous `Send` was sent."""
         self._budget.hold(-self._sending_bytes)
         self._sending_bytes = 0
         if self._ready:
@@ -245,7 +244,7 @@ class ItemSequence:
         return not self._ready or self._budget.has_room(size)
 
     def _append_transient(self, payload: bytes) -> None:
-        """Appends a transient item, or replaces the one that is last."""
+        """Appends a transient item; replaces the last ready item if that is transient, too."""
         if self._ready and not self._ready[-1][0]:
             self._ready.pop()
         self._ready.append((False, payload))

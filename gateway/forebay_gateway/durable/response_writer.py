@@ -26,7 +26,7 @@ from forebay_gateway.rpc.outcomes import error_of_ending, trailing_metadata
 from forebay_gateway.rpc.status import abort
 
 HOLD_INITIAL_METADATA_S = 0.1
-"""How long the gateway's initial metadata waits for the handler's."""
+"""How long the gateway delays the initial metadata so that the handler's can be part of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ class ResponseWriter:
     async def write(self, attached: str, *, may_share: bool = False) -> bytes | None:
         """Sends items until the call has ended; returns a unary method's response.
 
-        `attached` and, if the call `may_share` a run, the same as `forebay-cache` go out before.
+        The initial metadata has `attached` as `forebay-attached` and, if the call `may_share` a
+        run, also as `forebay-cache`.
         Raises CallerStalled if the caller reads nothing while the handler waits for it.
         """
         try:
@@ -163,7 +164,7 @@ class ResponseWriter:
             await self._ledger.run(credit(self._call, read_count))
             self._failed_credit = None
         except BackendUnavailable:
-            # The handler waits meanwhile. `_wait` sends the credit when the ledger is back.
+            # `_wait` sends the credit again when the ledger is back; until then the handler waits.
             self._failed_credit = read_count
             _log.debug(
                 "call %s: the ledger did not get a credit of %d items", self._call, read_count

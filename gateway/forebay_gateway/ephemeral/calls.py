@@ -1,9 +1,8 @@
 """Ephemeral calls: a message carries the request, and one publish carries the reply.
 
-There is no record. A worker sends heartbeats for long calls. If a worker or a message is lost,
-the gateway resends each of its calls in a message of its own if the method may run again, and
-otherwise fails the call with UNAVAILABLE. If a caller disconnects, the gateway stops the call at
-its worker.
+There is no record. A worker sends heartbeats for long calls. If a worker or a message is lost and
+the method may run again, the gateway resends each lost call in a separate message; otherwise it
+fails the call with UNAVAILABLE. If a caller disconnects, the gateway stops the call at its worker.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ _log = logging.getLogger(__name__)
 
 
 class EphemeralCalls:
-    """Serves ephemeral calls, which are unary. One object a gateway."""
+    """Serves ephemeral calls, which are unary. One instance per gateway."""
 
     def __init__(
         self,
@@ -148,7 +147,7 @@ class EphemeralCalls:
             self._remove(call)
 
     def _on_batch_heartbeat(self, heartbeat: BatchHeartbeat) -> None:
-        """Stops those of the worker's calls that no caller waits for."""
+        """Stops the worker's calls that no caller waits for any more."""
         now = time.monotonic()
         for call in heartbeat.calls:
             is_awaited = self._in_flight.on_heartbeat(
@@ -158,7 +157,7 @@ class EphemeralCalls:
                 self._stop(call, heartbeat.worker)
 
     async def run(self) -> None:
-        """Resends lost calls, or fails them, until cancelled."""
+        """Looks for lost calls periodically and resends or fails them, until cancelled."""
         name = "checking ephemeral calls"
         await run_periodically(CALL_CHECK_INTERVAL_S, self._check, _log, name)
 
@@ -169,7 +168,7 @@ class EphemeralCalls:
                 self._on_lost(batch)
 
     def abort_remaining(self) -> None:
-        """Ends the RPCs that still wait with `Draining`."""
+        """Fails all calls in flight with `Draining`."""
         for call in self._in_flight:
             call.fail(Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S))
 
@@ -180,13 +179,13 @@ class EphemeralCalls:
         wait_s = queue_wait_s(call.method, self._settings)
         if incoming.deadline.timeout_s() is not None:
             call.member.deadline_ms = self._fleet.ledger_time_ms(incoming.deadline.remaining_s())
-        # A worker must not begin a call that the gateway has failed by then.
+        # A worker must not begin a call after the gateway has failed it.
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
         entry = await self._entry(incoming, call)
         incoming.meter.accepted()
-        # A timer, and no asyncio.timeout: that takes three times the CPU.
+        # A timer, because asyncio.timeout takes three times the CPU.
         queue_wait = asyncio.get_running_loop().call_later(wait_s, self._on_queue_wait, call)
         call.queue_wait = queue_wait
         try:
@@ -204,7 +203,7 @@ class EphemeralCalls:
                 self._fair.leave(entry)
 
     async def _entry(self, incoming: IncomingCall, call: EphemeralCall) -> QueueEntry | None:
-        """The call's place in the queue of its tenant; None where there are no tenants."""
+        """Enters the call into its tenant's queue; returns None if there are no tenants."""
         tenant = incoming.permit.tenant
         if tenant is None:
             return None
@@ -219,7 +218,7 @@ class EphemeralCalls:
         )
 
     def _submit(self, call: EphemeralCall) -> None:
-        if call.size > LARGE_ABOVE_BYTES:  # alone: it would delay the small calls of a batch
+        if call.size > LARGE_ABOVE_BYTES:  # alone: in a batch, it would delay small calls
             self._start_batch(self._batcher.queue_of(call.method, call.priority), [call])
         else:
             self._batcher.submit(call.method, call.priority, call)
@@ -293,7 +292,7 @@ class EphemeralCalls:
             call.member.attempt = call.attempt
             self._metrics.rerun(batch.queue)
             self._metrics.message_resent(batch.queue)
-            # Alone in its message: a call that crashes its process must not fail others again.
+            # The call gets its own message: if it crashes its process again, no other call fails.
             self._send(Batch(CallKey(uuid7(), call.owner), [call], time.monotonic()))
 
     def _stop(self, call: CallKey, worker: str | None, queue: str = "") -> None:

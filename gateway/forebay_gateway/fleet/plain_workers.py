@@ -1,6 +1,6 @@
-"""Which workers of an existing application can run a plain task, and what keeps the others. Pure.
+"""Which workers of an existing application can run a plain task, and why others can't. Pure.
 
-The workers know nothing of Forebay; their answers to Celery's `inspect` are compared here.
+The workers know nothing of Forebay; this module compares their answers to Celery's `inspect`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from forebay_gateway.fleet.worker_problems import Consumers, Problem, ProblemKin
 
 _JSON = frozenset({"json", "application/json"})
 _MAX_NAMED = 3
-_LIKENESS = 0.8  # of a word with one wrong letter, by difflib
+_LIKENESS = 0.8  # difflib's ratio for a word with one wrong letter
 
 
 @dataclass(frozen=True)
 class PlainWorker:
-    """A worker of an existing application, by its name such as celery@host.
+    """A worker of an existing application.
 
-    `result_backend` is empty where it is unknown.
+    `worker` is its name, such as celery@host. `result_backend` is empty if it is unknown.
     """
 
     worker: str
@@ -144,7 +144,7 @@ def _other_formats(consuming: Sequence[PlainWorker]) -> Iterable[Problem]:
 
 
 def _similar(task: str, workers: Sequence[PlainWorker]) -> str:
-    """The registered tasks that may be meant: those with the same last part, else a few of all."""
+    """Names registered tasks like `task`; a few of all tasks if none is like it."""
     own = sorted(
         {name for worker in workers for name in worker.tasks if not name.startswith("celery.")}
     )

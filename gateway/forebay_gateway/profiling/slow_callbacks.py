@@ -1,12 +1,12 @@
-"""Finds callbacks that block the event loop: for over 100 ms no other call goes on.
+"""Finds callbacks that block the event loop, and so all other calls, for over 100 ms.
 
-asyncio's debug mode measures each callback, which makes the gateway slower. Here a thread looks
-every 25 ms at which callback the loop runs; a callback costs nothing. While the loop runs none, the
-thread looks every 100 ms, so that an idle gateway stays idle: there, it finds a callback after at
-most 225 ms.
+asyncio's debug mode measures each callback, which makes the gateway slower. Here, a thread looks
+every 25 ms which callback the loop runs, so callbacks get no slower. While the loop runs none, the
+thread looks every 100 ms, to use little CPU in an idle gateway; it then finds a slow callback after
+at most 225 ms.
 
-Only the time counts in which the callback computes or is blocked, as in `time.sleep`. While the
-loop's thread waits for a CPU, the machine is at fault, not the callback.
+Only time in which the callback computes or is blocked (for example in `time.sleep`) counts. Time in
+which the loop's thread waits for a CPU does not: that is the machine's fault, not the callback's.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class RunTime:
         is_blocked: bool,
         is_late: bool = False,
     ) -> bool:
-        """Returns whether the run has just become slow; each is slow once.
+        """Returns whether the run has just become slow: True at most once a run.
 
         `run` is the run of a callback, None if there is none. `elapsed_s` is the time since the
-        last look, and `computed_s` the CPU time that the loop has used in it. `is_blocked` says
-        that the loop's thread neither computes nor waits for a CPU, and `is_late` that the look
-        comes later than was planned.
+        last look, and `computed_s` the CPU time that the loop has used since. `is_blocked` says
+        that the loop's thread neither computes nor waits for a CPU, and `is_late` that this look
+        came later than planned.
         """
         if run is None:
             self._run = None
@@ -58,8 +58,8 @@ class RunTime:
         counts_s = elapsed_s if is_blocked else min(elapsed_s, computed_s)
         if run is not self._run:
             self._run, self._ran_s = run, 0.0
-            # A look is late while C code holds the GIL. It is of this run: Python switches threads
-            # as soon as the code returns.
+            # A look is late if C code held the GIL. The time belongs to this run: Python switches
+            # threads as soon as the C code returns.
             counts_s = min(elapsed_s, computed_s) if is_late else 0.0
         was_slow = self._ran_s >= SLOW_S
         self._ran_s += counts_s
@@ -121,21 +121,21 @@ class SlowCallbacks:
 
 
 class _Thread:
-    """The thread that makes this object, for another one that looks at it."""
+    """The thread that creates this object; other threads measure it."""
 
     def __init__(self) -> None:
         self.id = threading.get_ident()
         self._stat = f"/proc/self/task/{threading.get_native_id()}/stat"
-        # macOS has none
+        # macOS has no such clock.
         has_clock = hasattr(time, "pthread_getcpuclockid")
         self._clock = time.pthread_getcpuclockid(self.id) if has_clock else None
 
     def computed_s(self) -> float:
-        """The CPU time that it has used; 0 where that is unknown."""
+        """The CPU time that the thread has used; 0 if unknown."""
         return 0.0 if self._clock is None else time.clock_gettime(self._clock)
 
     def is_blocked(self) -> bool:
-        """Whether it neither computes nor waits for a CPU; True where that is unknown."""
+        """Whether the thread neither computes nor waits for a CPU; True if unknown."""
         try:
             with open(self._stat, "rb") as stat:
                 return stat.read().rpartition(b")")[2].split()[0] != b"R"

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 class RequestStream:
     """The request messages of an RPC; `count` gets the size of each.
 
-    `check` follows, where the size is to be checked by more than this gateway knows.
+    `check`, if given, is awaited after each message that iteration yields: it checks the size
+    against limits that other gateways share.
 
-    Not an async generator: the event loop needs a task to close a generator that is not
-    exhausted, and here that is so after every unary request.
+    This is not an async generator: the event loop needs a task to close a generator that is not
+    exhausted, and after a unary request it never is.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class RequestStream:
         self._check = check
 
     def read_now(self) -> bytes | None:
-        """The next request if it is here, without `check`; else None, and iterating waits."""
+        """The next request, without `check`; None if it has not arrived: iterate to wait for it."""
         return self._reads.read_now(self._context, self._caller, self._count)
 
     def __aiter__(self) -> RequestStream:
@@ -68,12 +69,12 @@ class RequestStream:
 
 @dataclass(frozen=True)
 class IncomingCall:
-    """A call that was not accepted yet.
+    """A call that has not been accepted yet.
 
     `first` is None if the request stream is empty. `rest` yields the further requests; it
     raises a `ForebayError` if one is invalid or the stream ends too early. `span` is None if the
     gateway traces nothing. `cache_key` is None if the call shares no run; `on_joined` is called if
-    it joins one.
+    the call joins another call's run.
     """
 
     method: Method
@@ -128,7 +129,7 @@ async def receive(
 ) -> IncomingCall:
     """Reads and checks the first request; raises a `ForebayError` if it is invalid.
 
-    An empty request stream is allowed with a caller's call id, since that attaches to a call.
+    An empty request stream is allowed if the caller names a call id: the RPC attaches to that call.
     """
     first = requests.read_now()
     if first is None:
@@ -155,8 +156,8 @@ async def with_cache_key(
 ) -> IncomingCall:
     """The call with its cache key, if it may share a run.
 
-    A call with a request stream shares a run if the stream has one request: the second is awaited,
-    or the end. Raises a `ForebayError` if the second is invalid.
+    A call with a request stream shares a run only if the stream has one request, so this waits for
+    a second request or the end. Raises a `ForebayError` if the second request is invalid.
     """
     method, first = incoming.method, incoming.first
     if first is None or not may_share(incoming.options):
@@ -165,7 +166,7 @@ async def with_cache_key(
     if key is None or not method.client_streaming:
         return replace(incoming, cache_key=key)
     if len(first) > limits.request_bytes(method):
-        return incoming  # the upload refuses it
+        return incoming  # the upload refuses the request later
     second = await anext(incoming.rest, None)
     if second is None:
         return replace(incoming, cache_key=key)
@@ -201,7 +202,7 @@ async def _rest(
 
 
 def _check(method: Method, request: bytes, check: Check, max_message_bytes: int) -> Message:
-    """The message, which passed the check."""
+    """Parses and checks the message; raises a `ForebayError` if it is invalid."""
     if len(request) > max_message_bytes:
         raise TooLarge(
             f"a request message of {len(request)} bytes is over "

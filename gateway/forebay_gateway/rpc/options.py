@@ -40,9 +40,9 @@ _LONGEST_SHOWN = 200
 class CallOptions:
     """The options of one call.
 
-    `call_id` is None if the gateway must make one, `start` if the call starts at once. With
-    `no_cache`, the result of another run is not wanted. With `share`, that of a run which has
-    another id than `call_id` is.
+    `call_id` is None if the gateway must make one; `start` is None if the call starts at once. With
+    `no_cache`, the caller does not accept the result of another run. With `share`, it accepts the
+    result of a run whose id differs from `call_id`.
     """
 
     call_id: str | None
@@ -61,7 +61,7 @@ def read_call_options(
     """Reads a call's request metadata; raises InvalidRequest naming the key.
 
     `tenant_cap` is the highest priority that the caller's tenant may ask for. A route's default
-    that is over it counts as the cap: the caller did not choose it.
+    above the cap is lowered to it instead of refused: the caller did not choose it.
     """
     own: dict[str, str] = {}
     forwarded: list[tuple[str, str | bytes]] = []
@@ -89,8 +89,9 @@ def read_call_options(
 
 
 def with_request_id(options: CallOptions, method: Method, request: Message) -> CallOptions:
-    """The options with the request's `request_id` as the call's id, if the method returns an
-    operation and the request has one; raises InvalidRequest naming the field.
+    """Takes the call's id from the request's `request_id`, if there is one.
+
+    Only methods that return an operation can have one. Raises InvalidRequest naming the field.
     """
     if method.operation is None or not method.operation.has_request_id:
         return options

@@ -19,7 +19,7 @@ NOTHING = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class ClassField:
-    """A field. `key` is its name in a request, if that differs from `name`, its name in results."""
+    """A field; `name` is its name in results, `key` its name in requests if that differs."""
 
     name: str
     annotation: Any
@@ -30,7 +30,7 @@ class ClassField:
 
 
 def has_fields(cls: type) -> bool:
-    """Whether `fields_of` knows the fields of the class."""
+    """Whether `fields_of` supports the class."""
     return (
         issubclass(cls, BaseModel)
         or dataclasses.is_dataclass(cls)
@@ -68,7 +68,7 @@ def writes_bytes_as_text(cls: type) -> bool:
 
 
 def doc_of(cls: type) -> str:
-    """The class' own docstring, unless Python made it."""
+    """The class' own docstring; empty if Python generated it."""
     doc = vars(cls).get("__doc__") or ""
     is_made = doc.startswith(f"{cls.__name__}(") or doc == "An enumeration."
     return "" if is_made else inspect.cleandoc(doc)
@@ -93,7 +93,7 @@ def _of_model(cls: type[BaseModel]) -> Iterator[ClassField]:
 
 
 def _input_key(cls: type[BaseModel], name: str, alias: Any) -> str:
-    """The key under which the model takes the field."""
+    """The field's key in the model's input."""
     config = cls.model_config
     if config.get("populate_by_name") or config.get("validate_by_name"):
         return name
@@ -126,7 +126,7 @@ def _is_typed_dict(cls: type) -> bool:
 
 def _of_typed_dict(cls: Any) -> Iterator[ClassField]:
     for name, annotation in annotations_of_class(cls).items():
-        # `__required_keys__` knows nothing of markers in annotations that are strings.
+        # `__required_keys__` ignores markers in annotations that are strings.
         marker = str(typing.get_origin(annotation)).rpartition(".")[2]
         required = name in cls.__required_keys__
         if marker in ("Required", "NotRequired"):

@@ -1,8 +1,8 @@
 """RabbitMQ as the broker of an existing application, through kombu.
 
-Task queues belong to the application and are never declared here: RabbitMQ refuses to declare a
-queue with other arguments than it has. The reply queue survives a broken connection, and a restart
-of the broker with those of its messages that are persistent (Celery's `result_persistent`). It
+Task queues belong to the application and are never declared here: RabbitMQ refuses to declare an
+existing queue with different arguments. The reply queue survives a broken connection. The queue and
+its persistent messages (Celery's `result_persistent`) also survive a restart of the broker. It
 expires a minute after its gateway has ended.
 """
 
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class PlainAmqpBroker(AmqpBroker):
-    """A `PlainBroker`; what is read from this gateway's `reply_queue` is given to `on_reply`."""
+    """A `PlainBroker` that passes messages from this gateway's `reply_queue` to `on_reply`."""
 
     can_withdraw = False
 
@@ -88,7 +88,7 @@ class PlainAmqpBroker(AmqpBroker):
         await super().close()
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The reader's thread."""
+        """Reads replies in the reader's thread until stopped; reconnects after errors."""
         given_s = self._server.options.heartbeat_s
         while not self._stop.is_set():
             try:
@@ -136,7 +136,7 @@ class PlainAmqpBroker(AmqpBroker):
     def _deliver(self, reply: Reply) -> None:
         try:
             self._on_reply(reply)
-        except Exception:  # one bad reply must not end the reading of all others
+        except Exception:  # one bad reply must not end the reader
             _log.exception("a reply can't be handled")
 
 
@@ -155,7 +155,7 @@ def _publish_control(channel: Any, control: ControlMessage) -> None:
             retry=False,
         )
     except NotFound:
-        pass  # the first worker that starts declares the exchange: there are none
+        pass  # the first worker declares the exchange, so there are no workers
     finally:
         if throwaway.is_open:
             throwaway.close()

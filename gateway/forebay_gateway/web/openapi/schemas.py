@@ -77,7 +77,7 @@ class Schemas:
         return {**schema, **described} if described else schema
 
     def of_element(self, field: FieldDescriptor) -> Schema:
-        """The schema of a single value, of a repeated field too."""
+        """The schema of one value; of a repeated field, that of one element."""
         message, enum = field.message_type, field.enum_type
         if message is not None:
             return self.of_message(message)
@@ -134,7 +134,7 @@ class Schemas:
 
 
 def _behaviors(field: FieldDescriptor) -> list[int]:
-    """`google.api.field_behavior`; parsed anew, as in `bindings.py`."""
+    """`google.api.field_behavior`; parsed again, for the reason given in `bindings.py`."""
     options = descriptor_pb2.FieldOptions.FromString(field.GetOptions().SerializeToString())
     found: Any = options.Extensions[field_behavior_pb2.field_behavior]
     return list(found)

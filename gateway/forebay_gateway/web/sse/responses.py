@@ -14,7 +14,7 @@
     event: end
     data: {"metadata": {"forebay-attempts": ["1"]}}
 
-A call that has failed has an `error` event with its `google.rpc.Status` before `end`. If a retry
+For a failed call, an `error` event with its `google.rpc.Status` comes before `end`. If a retry
 may help (the status has a RetryInfo, as when the gateway shuts down), there is a `retry` event with
 the status, and no `end`: the browser reconnects after the delay and goes on where it was.
 """
@@ -52,7 +52,7 @@ ToJson = Callable[[bytes], Awaitable[bytes]]
 class EventResponses:
     """Implements `Responses`.
 
-    `to_json` makes the JSON of a response, `is_transient` tells which have no ordinal.
+    `to_json` converts a response to JSON; `is_transient` tells whether it has no ordinal.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class EventResponses:
     async def begin(self, initial: Pairs) -> None:
         await self._exchange.start(200, [*_HEADERS, *response_headers(initial)])
         ours = self._subscription
-        # Without it, a browser that reconnects before the first item would not name its call.
+        # Without this id, a browser that reconnects before the first item could not name its call.
         named = event_id(ours.call_id, ours.seen) if ours.call_id is not None else ""
         await self._send(opening(RETRY_MS, named))
         if initial:
@@ -103,12 +103,12 @@ class EventResponses:
 
     @property
     def _may_reconnect(self) -> bool:
-        """Whether another request shows no item twice."""
+        """Whether a browser that reconnects gets no item twice."""
         return self._subscription.has_ids or not self._has_sent_items
 
     @asynccontextmanager
     async def heartbeats(self) -> AsyncIterator[None]:
-        """Sends a comment while there is no event."""
+        """Sends a comment after each `heartbeat_s` without an event."""
         beating = asyncio.get_running_loop().create_task(self._beat())
         try:
             yield
