@@ -1,4 +1,4 @@
-"""The RPCs of `forebay.v1.CallService` that tell about the gateway: its activity, profiles."""
+"""The RPCs of `forebay.v1.CallService` about the gateway itself: its activity and profiles."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _log = logging.getLogger(__name__)
 
 
 class ProcessService:
-    """Serves them for one process of a gateway.
+    """Serves these RPCs for one process of a gateway.
 
     `durations` is the metric `rpc_server_call_duration_seconds`. `methods` are the full names of
-    those with a route; `list_queues` reads the queues, and may raise BackendUnavailable.
+    the methods with a route; `list_queues` reads the queues, and may raise BackendUnavailable.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ProcessService:
         await run_periodically(SLOT_S, self.sample, _log, "sampling activity")
 
     async def sample(self) -> None:
-        """Takes a sample; without the queues if a backend does not answer."""
+        """Takes a sample; leaves the queues out if a backend does not answer."""
         try:
             queues: tuple[QueueState, ...] = queue_states(await self._list_queues())
         except BackendUnavailable:
@@ -75,7 +75,7 @@ class ProcessService:
         self._activity.add(time.time(), counted, queues)
 
     def _activity_from(self, first: int) -> bytes:
-        """The calls of this process from a slot on, for another process."""
+        """This process's calls from slot `first` on, for another process."""
         return slots_json(slot for slot in self._activity.slots if slot.number >= first)
 
     async def read_activity(

@@ -1,8 +1,8 @@
 """Runs that identical calls share, found in the ledger by cache key.
 
-A call joins a run in the same operation that would begin one, so of any number of identical calls
-at any number of gateways one begins a run. The operation also registers this gateway as a watcher,
-so the run goes on if its other callers disconnect meanwhile.
+One ledger operation joins a run or, if there is none, begins one. So only one of many identical
+calls begins a run, even at several gateways. The operation also registers this gateway as a
+watcher, so the run continues if its other callers disconnect meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Asking:
 
 
 class CachedRuns:
-    """One object a gateway; `channel` is the gateway's."""
+    """Joins or begins shared runs. One instance per gateway, whose channel is `channel`."""
 
     def __init__(
         self, ledger: Ledger, acceptor: Acceptor, settings: Settings, channel: str
@@ -85,8 +85,8 @@ class CachedRuns:
     async def nobody_asks(self, digest: str) -> None:
         """Returns when no RPC of this gateway is about to open a watch on a run with this key.
 
-        The ledger knows a gateway as one watcher. So a gateway that reports that a caller has
-        disconnected must know whether another one has joined.
+        The ledger counts each gateway as one watcher. So before a gateway reports that a caller
+        has disconnected, it must know whether another caller has joined.
         """
         while digest in self._asking:
             await self._asking[digest].is_over.wait()

@@ -22,8 +22,8 @@ from forebay_gateway.rpc.status import abort
 class Denial:
     """An RPC that was refused.
 
-    `path` is empty if it is not served, `permission` if any identity would do; `principal` is
-    NOBODY if the caller could not show who it is.
+    `path` is empty if the server does not serve it, `permission` if the method requires only an
+    identity; `principal` is NOBODY if the caller was not authenticated.
     """
 
     error: ForebayError
@@ -38,7 +38,7 @@ PASSED = "OK"
 
 
 class Guard:
-    """One per port. It sees only the headers of an RPC: it refuses before anything is read.
+    """Guards one port. It sees only an RPC's headers, and refuses before a request is read.
 
     `results` counts the RPCs that need an identity: `OK`, or the reason of the refusal.
     """
@@ -64,11 +64,11 @@ class Guard:
         return not permission or self._roles.grants(principal.roles, permission)
 
     def end_revoked(self, is_in_force: Callable[[Principal], bool]) -> None:
-        """Ends the RPCs of callers whose proof is not in force any more."""
+        """Ends the RPCs of callers whose credentials are no longer in force."""
         self._open.end_revoked(is_in_force)
 
     def guarded(self, handler: Handler, path: str) -> Handler:
-        """The handler for those who may call it; `path` is empty if it is not served."""
+        """Wraps the handler to refuse callers without permission; `path` as in `Denial`."""
         requirement = self._requirements.of(path)
         if requirement.is_open:
             return handler

@@ -1,8 +1,8 @@
 """Samples where the process spends its CPU time.
 
-The kernel sends SIGPROF whenever the process has used some more CPU time, and Python runs the
-handler in the main thread before its next bytecode, where the event loop is. So an idle gateway is
-not sampled at all. Alternatives that were turned down:
+The kernel sends SIGPROF each time that the process has used some more CPU time. Python then runs
+the handler in the main thread, which runs the event loop, before its next bytecode. So an idle
+gateway is not sampled at all. Alternatives that were turned down:
 
 - A thread that looks at `sys._current_frames`: it gets the GIL mostly when the loop gives it up for
   a system call, so it hardly sees anything else.
@@ -39,7 +39,7 @@ class Profiler:
         self._draining = asyncio.Event()
 
     async def profile(self, duration_s: float) -> pb.ReadProfileResponse:
-        """Samples for that time; raises QueueFull, MethodUnknown or Draining."""
+        """Samples for `duration_s`; raises QueueFull, MethodUnknown or Draining."""
         if threading.current_thread() is not threading.main_thread():
             raise MethodUnknown("only a gateway in the main thread of its process can be profiled")
         now = time.monotonic()
@@ -80,7 +80,7 @@ def _sampled(stacks: Stacks) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        # By default SIGPROF ends the process, and one may still be on its way.
+        # SIGPROF ends the process by default, and a signal may still be pending.
         ours = callable(previous)
         signal.signal(signal.SIGPROF, previous if ours else signal.SIG_IGN)
 

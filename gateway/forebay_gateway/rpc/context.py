@@ -1,8 +1,8 @@
-"""The seam between the fronts and everything behind them: what a handler knows of its RPC.
+"""The interface between the fronts and the code behind them: what a handler knows of its RPC.
 
-A front receives RPCs: `fronts/` has them. It finds the `Handler` of a path, and gives it a
-`Context`. Fronts know nothing of calls, ledgers and routes; nothing behind them knows by which
-front an RPC came.
+A front (see `fronts/`) receives RPCs. It finds the `Handler` of a path and gives it a `Context`.
+Fronts know nothing of calls, ledgers and routes; the code behind them does not know which front
+received an RPC.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from forebay_gateway.identity.principal import Principal
 
 
 class Context(Protocol):
-    """One RPC: a part of `grpc.aio.ServicerContext`, whose messages are bytes.
+    """One RPC: a subset of `grpc.aio.ServicerContext`, with messages as bytes.
 
-    Where the caller disconnects, cancels or reaches its deadline, the front cancels the task that
-    runs the handler. Whatever would send something after that raises CancelledError.
+    If the caller disconnects, cancels or reaches its deadline, the front cancels the task that
+    runs the handler. After that, methods that send something raise CancelledError.
     """
 
     @property
     def code(self) -> grpc.StatusCode | None:
         """The status that the RPC was ended with.
 
-        None until then, and where the front knows none, as after a disconnect.
+        None until then, and if the front knows no status, for example after a disconnect.
         """
 
     def peer(self) -> str:
@@ -42,7 +42,7 @@ class Context(Protocol):
 
     @property
     def principal(self) -> Principal:
-        """Who calls; `NOBODY` until the guard has found out, and where authentication is off."""
+        """The caller; `NOBODY` before the guard has run and if authentication is off."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """The caller's metadata in its order, without gRPC's own; bytes under `-bin`."""
@@ -51,23 +51,23 @@ class Context(Protocol):
         """Seconds until the caller's deadline, 0 after it; None without one."""
 
     async def arrival(self) -> None:
-        """Returns when a request, or the first part of one, is here, or no more come.
+        """Returns when a request, or its first part, has arrived, or the caller sends no more.
 
-        Until `read`, no more than HTTP/2's window arrives. Returns at once where the front does
-        not know what has arrived.
+        Until `read` is called, at most HTTP/2's window arrives. Returns at once if the front can't
+        tell what has arrived.
         """
 
     async def read(self) -> object:
-        """The next request, bytes; `grpc.aio.EOF` where the caller sends no more.
+        """The next request as bytes; `grpc.aio.EOF` if the caller sends no more.
 
-        One task reads at a time. A caller that broke off is no end: the task is cancelled. A
-        read that is cancelled loses no message.
+        One task reads at a time. If the caller disconnects, the task is cancelled and gets no EOF.
+        A read that is cancelled loses no message.
         """
 
     def read_now(self) -> bytes | None:
-        """The next request if it is here; None if `read` may have to wait, or is to find the end.
+        """The next request if it has arrived; None if `read` may have to wait, or would return EOF.
 
-        Most unary requests arrive with the headers: their handlers need no timeouts to read them.
+        Most unary requests arrive with the headers, so handlers can read them without a timeout.
         """
 
     async def send_initial_metadata(self, pairs: Pairs) -> None:
@@ -92,8 +92,8 @@ Serve = Callable[[Context], Awaitable[bytes | None]]
 class Handler:
     """Serves the RPCs of one method.
 
-    `serve` reads the requests from the context, a unary one as well: a caller may never send it.
-    Where it returns normally, the status is OK.
+    `serve` reads all requests from the context, even a unary one, since a caller may never send it.
+    If `serve` returns normally, the status is OK.
     """
 
     serve: Serve
@@ -102,4 +102,4 @@ class Handler:
 
 
 FindHandler = Callable[[str], Handler]
-"""Returns the handler for a path, such as `/package.Service/Method`; for any path, there is one."""
+"""Returns the handler for a path such as `/package.Service/Method`, even for an unknown path."""

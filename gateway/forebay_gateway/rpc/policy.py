@@ -10,7 +10,7 @@ from forebay_gateway.rpc.cache_key import CacheKey
 from forebay_gateway.rpc.options import CallOptions
 
 CALL_CHECK_INTERVAL_S = 1.0
-"""How often a gateway looks for lost ones among its ephemeral and plain calls."""
+"""How often a gateway looks for lost calls among its ephemeral and plain calls."""
 
 
 def new_call(
@@ -27,7 +27,7 @@ def new_call(
 ) -> NewCall:
     """The record of a call that is being accepted; `timeout_s` is the caller's.
 
-    A run that others may join has no caller's deadline, and all its requests.
+    A run that other calls may join ignores its caller's deadline and starts with all its requests.
     """
     ignores_deadline = options.detach or cache_key is not None
     return NewCall(

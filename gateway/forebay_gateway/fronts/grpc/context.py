@@ -1,4 +1,4 @@
-"""`Context` by gRPC's own."""
+"""`Context` on top of grpc.aio's."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _UNWINDING_CHECK_S = 0.05
 
 
 class GrpcContext:
-    """Implements `Context` by gRPC's own; made in the RPC's task.
+    """Implements `Context` with grpc.aio's; it must be created in the RPC's task.
 
-    `grpc.aio` raises InternalError or UsageError where something is sent to a caller that has
+    `grpc.aio` raises InternalError or UsageError when something is sent to a caller that has
     disconnected, and cancels the task a moment later.
     """
 
@@ -43,7 +43,7 @@ class GrpcContext:
         return self._context.time_remaining()
 
     async def arrival(self) -> None:
-        """Returns at once: gRPC's server tells nobody what has arrived."""
+        """Returns at once: gRPC's server does not report what has arrived."""
 
     async def read(self) -> object:
         message: object = await self._context.read()
@@ -52,7 +52,7 @@ class GrpcContext:
         return message
 
     def read_now(self) -> None:
-        """None: gRPC's server tells nobody what has arrived."""
+        """Returns None: gRPC's server does not report what has arrived."""
 
     async def send_initial_metadata(self, pairs: Pairs) -> None:
         try:
@@ -81,11 +81,11 @@ class GrpcContext:
             raise self._disconnected(error) from error
 
     async def _raise_if_broken(self) -> None:
-        """Waits for the cancellation of this read where the stream broke.
+        """If the stream broke, waits until this read is cancelled.
 
-        gRPC reports the end of a stream that broke like that of a complete one, shortly before
-        it cancels the RPC's task. By the end of a second read it has. That task may take a while
-        to cancel a task of its own that reads here.
+        gRPC reports the end of a broken stream like that of a complete one, shortly before it
+        cancels the RPC's task. When a second read has ended, gRPC has cancelled the task. If a
+        child of that task reads here, the task may take a while to cancel the child.
         """
         await self._context.read()
         while self._rpc is not None and self._rpc.cancelling():  # noqa: ASYNC110 - it has no event

@@ -1,7 +1,7 @@
 """TLS handshakes, before a connection serves RPCs.
 
-Asyncio's own servers with TLS have one context for good, and handshakes that nobody counts: callers
-that begin them and send no more would take all file descriptors.
+Asyncio's own TLS servers can't change their SSL context and don't count handshakes: callers that
+begin handshakes and then send nothing could take all file descriptors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from forebay_backends.aio.cancellation import cancel_all
 from forebay_gateway.fronts.native.peers import peer_of
 
 _SHUTDOWN_S = 5.0
-"""How long a caller may take to answer the end of TLS."""
+"""How long a caller may take to answer TLS's close_notify."""
 _LOG_INTERVAL_S = 1.0
 _READ_BYTES = 64 << 10
 """With 32 KiB, a message of 1 MiB takes a fifth more CPU."""
@@ -56,7 +56,7 @@ class Handshakes:
         return _Handshake(self._begin)
 
     async def stop(self) -> None:
-        """Ends those under way."""
+        """Cancels the handshakes under way."""
         await cancel_all(tuple(self._under_way.values()))
 
     def _begin(self, handshake: _Handshake, transport: asyncio.Transport) -> None:
@@ -86,11 +86,11 @@ class Handshakes:
             self._log_failure(transport, error)
             return
         self._under_way.pop(transport, None)
-        if secure is not None:  # as Python 3.11 has it, where the caller left
+        if secure is not None:  # None in Python 3.11 if the caller disconnected
             handshake.pass_on(secure, self._make_protocol())
 
     def _log_failure(self, transport: asyncio.Transport, error: Exception) -> None:
-        """Logs one in a second; none of a caller that left, as a probe of the port does."""
+        """Logs at most one failure a second, but no disconnect, since port probes disconnect."""
         now = asyncio.get_running_loop().time()
         if isinstance(error, ConnectionResetError) or now < self._next_log_at:
             return
@@ -112,12 +112,12 @@ class _Handshake(asyncio.Protocol):
         self._begin(self, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Keeps what comes with the end of the handshake."""
+        """Keeps data that arrives together with the end of the handshake."""
         self._early.append(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._is_lost = True
-        if self._successor is not None:  # asyncio had this call under way
+        if self._successor is not None:  # asyncio had already scheduled this call
             self._successor.connection_lost(error)
 
     def pass_on(self, secure: asyncio.Transport, successor: asyncio.Protocol) -> None:

@@ -15,7 +15,7 @@ _GREETING_S = 20.0
 _FRAME_S = 60.0
 """How long one frame may take: a caller that sends byte by byte holds a connection."""
 _NOTICE_S = 10.0
-"""How long RPCs may be on their way after the first GOAWAY, where its ping is not answered."""
+"""How long new RPCs are accepted after the first GOAWAY if its ping is not answered."""
 _AGE_JITTER = 0.1
 
 
@@ -34,7 +34,7 @@ class Lifetime:
 
     def __init__(self, limits: FrontLimits, now: float) -> None:
         self.greeted = False
-        """Its SETTINGS came."""
+        """Whether the caller's SETTINGS have arrived."""
         self.final_goaway_sent = False
         self._limits = limits
         self._opened = self._received = now
@@ -45,7 +45,7 @@ class Lifetime:
         self._notice_at: float | None = None
 
     def received(self, now: float, *, frames: int) -> None:
-        """Bytes came, with the ends of so many frames."""
+        """Records that bytes arrived, which completed this number of frames."""
         self._received = now
         self._pinged_at = None
         if frames:
@@ -54,7 +54,7 @@ class Lifetime:
             self._partial_since = now
 
     def go_away(self, now: float) -> bool:
-        """Begins the end of the connection; False where it has begun."""
+        """Begins to close the connection; returns False if that had begun before."""
         if self._notice_at is not None:
             return False
         self._notice_at = now
@@ -65,7 +65,7 @@ class Lifetime:
         return self._notice_at is not None and not self.final_goaway_sent
 
     def due(self, now: float) -> Action:
-        """The next action, one at a time."""
+        """The one action that is due now; a ping counts as sent then."""
         limits = self._limits
         if not self.greeted:
             return Action.ABORT if now - self._opened > _GREETING_S else Action.NONE

@@ -1,9 +1,9 @@
-"""Results that an application keeps in a Redis, as Celery's backend of that name does.
+"""Results that an application keeps in Redis with Celery's Redis backend.
 
 Celery writes each state of a task under a key and publishes it on a channel of the same name.
 The tasks of a gateway have ids with a common prefix, so one pattern covers them all and no
 call needs a subscription of its own. Pub/sub loses what is published while a connection is
-down: the keys are read after every subscription, and for calls that have been silent.
+down, so the gateway reads the keys after every subscription, and those of silent calls.
 """
 
 from __future__ import annotations

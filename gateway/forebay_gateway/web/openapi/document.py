@@ -22,7 +22,7 @@ from forebay_gateway.web.rest.bindings import Binding, rpc_path
 Document = dict[str, Any]
 
 _HTTP_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD", "PATCH"})
-"""That OpenAPI has operations for, and bindings may have."""
+"""The HTTP methods that OpenAPI supports and that bindings may use."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def document(methods: Sequence[ServedMethod], about: About) -> Document:
     return {
         "openapi": "3.1.0",
         "info": {"title": about.title, "version": about.version},
-        "servers": [{"url": "."}],  # relative to the document: it may be below a path
+        "servers": [{"url": "."}],  # relative: the document may be below a path
         **({"security": [{"bearer": []}]} if about.has_authentication else {}),
         "tags": [_tag(name, about.comments) for name in services],
         "paths": paths.by_path,
@@ -67,7 +67,7 @@ def document(methods: Sequence[ServedMethod], about: About) -> Document:
 
 
 class _Paths:
-    """The paths of a document; of two operations at one place, the first one stays."""
+    """A document's paths; if two operations have the same path and method, the first is kept."""
 
     def __init__(self, operations: Operations, methods: Sequence[ServedMethod]) -> None:
         self._operations = operations
