@@ -27,7 +27,7 @@ _SHARE = "errors"
 
 
 class ErrorService:
-    """Serves the RPC for one process of a gateway, which tells it of each error."""
+    """Serves the RPC for one gateway process, which reports each error to `failed`."""
 
     def __init__(self, access: CallAccess, siblings: Siblings) -> None:
         self._access = access
@@ -40,7 +40,7 @@ class ErrorService:
         return by_path(SERVICE, {"ListErrors": unary(pb.ListErrorsRequest, self.list_errors)})
 
     def failed(self, tenant: str, method: str, error: ForebayError, call_id: str) -> None:
-        """An RPC of the method ended with the error; `call_id` is empty if it has no record."""
+        """Records that an RPC failed; `call_id` is empty if its call has no record."""
         kind = Kind(tenant, method, error.code, error.reason)
         self._samples.add(time.time(), kind, error.message, call_id)
 

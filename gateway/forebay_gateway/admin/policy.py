@@ -8,7 +8,7 @@ from forebay.routes import Method
 
 
 def policy(method: Method) -> str:
-    """For example: "durable, may run again, outlives its caller"."""
+    """The policy, for example "durable, may run again, outlives its caller"."""
     route = method.route
     kind = "ephemeral" if route.ephemeral else "durable"
     if method.operation is not None:

@@ -1,7 +1,7 @@
 """Shares a limit fairly between callers that are not known in advance. Pure.
 
-A caller may hold up to `TIMES` as much as stays free. Example, for a limit of 90: a single
-caller gets 80; two callers that want more than there is end up with 42 each. In general, a
+A caller may hold up to `TIMES` times what stays free. Example, for a limit of 90: a single
+caller gets 80; two callers that want more than their share get 42 each. In general, a
 single caller gets `TIMES / (TIMES + 1)` of the limit, n greedy callers get
 `TIMES / (n * TIMES + 1)` each, a caller that wants less gets all that it wants, and some of
 the limit is always free for a new caller. Nothing is taken away: a caller over its share gets
@@ -45,7 +45,7 @@ class FairShare:
         return fits(self.held_by(caller), amount, self.limit - self.held)
 
     def add(self, caller: str, amount: int) -> None:
-        """Takes the amount, if negative gives it back; checks nothing."""
+        """Takes the amount, or gives it back if negative. Does not check the limit."""
         self.held += amount
         held = self._by_caller.get(caller, 0) + amount
         if held:
@@ -56,7 +56,7 @@ class FairShare:
     def excess(self, caller: str, amount: int) -> float:
         """The part that must be given back until the amount fits, from 0 to 1.
 
-        It is a part of the caller's holding if giving that back suffices, or else of all.
+        It is a part of what the caller holds, if returning that suffices; else of what all hold.
         """
         held, free = self.held_by(caller), self.limit - self.held
         if held and amount <= free + held:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class QueueDepths(Protocol):
-    """The part of a broker that is needed here."""
+    """The part of a broker that `QueueMonitor` needs."""
 
     async def depth(self, queue: str) -> int:
         """The number of ready messages; raises BackendUnavailable."""
@@ -62,7 +62,7 @@ class QueueMonitor:
         )
 
     def _begun(self, worker: WorkerPresence, queue: str) -> int:
-        """The worker's tasks, without those that are known to belong to another of its queues."""
+        """Counts the worker's begun tasks, except those known to belong to its other queues."""
         return sum(
             count
             for task, count in worker.begun.items()

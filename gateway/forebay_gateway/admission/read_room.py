@@ -4,12 +4,12 @@ gRPC holds a message from its first bytes on, and reports it only when it is com
 takes room for the largest message before it starts. Example: with `max_held_bytes` of 512 MiB and
 messages of up to 6 MiB on the wire, 85 reads run at a time; the others wait.
 
-With the front native, a read takes its room when its message begins to arrive; until then the
-caller has no credit for more than HTTP/2's window, 64 KiB. gRPC's own server does not tell when a
-message begins, so there a read takes its room at once.
+With the native front, a read takes its room when its message begins to arrive; until then the
+caller may send at most HTTP/2's window, 64 KiB. gRPC's own server does not report when a message
+begins, so with that front a read takes its room at once.
 
 A read that has waited for `IDLE_AFTER_S` gives its room back, since idle streams, or messages that
-stop halfway, would else use up all of it. `server/memory_guard.py` acts if many of these callers
+stop halfway, would otherwise use up all. `server/memory_guard.py` acts if many of these callers
 then send at once.
 """
 

@@ -14,8 +14,8 @@ _MODE = 0o600
 class AuditFile(logging.Handler):
     """Appends each record by one `write`, so that lines of several processes don't mix.
 
-    When the file was renamed or removed, as by logrotate, the next record goes to a new one. Unlike
-    `logging.handlers.WatchedFileHandler`, it raises OSError where a record can't be written, never
+    If the file was renamed or removed, as by logrotate, the next record goes to a new file. Unlike
+    `logging.handlers.WatchedFileHandler`, it raises OSError if a record can't be written, never
     blocks on a pipe that nobody reads, and keeps nothing in a buffer.
     """
 
@@ -59,12 +59,12 @@ class AuditFile(logging.Handler):
             found = self._path.stat()
         except FileNotFoundError:
             return None
-        # /dev/stderr is a link to what the descriptor is, and opens to another inode each time.
+        # /dev/stderr links to the descriptor's file, and each open may give another inode.
         return None if not stat.S_ISREG(found.st_mode) else _identity(found)
 
 
 class AuditStream(logging.StreamHandler[Any]):
-    """Writes records to a stream; raises what that raises."""
+    """Writes records to a stream; lets the stream's exceptions through."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Raises the exception that logging has caught."""

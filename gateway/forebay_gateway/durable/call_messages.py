@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class CallMessages:
-    """One object a gateway. If broker and ledger are one server, the ledger pushes messages."""
+    """One instance per gateway. If the ledger is the broker, the ledger pushes the messages."""
 
     def __init__(self, ledger: Ledger, broker: Broker, disconnects: Disconnects) -> None:
         self._ledger = ledger
@@ -30,7 +30,7 @@ class CallMessages:
         )
 
     def push(self, call: CallKey, method: Method, priority: int) -> Push:
-        """The message, for the operation that queues the call; empty if `send` is to send it."""
+        """The message for the ledger to push; empty if `send_or_discard` must send it."""
         return ledger_push(self._broker, _message(call, method, priority, 1))
 
     async def send_or_discard(
@@ -46,8 +46,8 @@ class CallMessages:
         try:
             await self._broker.send(_message(call, method, priority, 1))
         except BackendUnavailable:
-            # The error allows a retry, which must find no record. If a worker got the message
-            # in spite of the error, the call goes on.
+            # The caller may retry after this error; the retry must find no record. If a worker
+            # got the message in spite of the error, the call continues.
             if await self._discarded(call, cache, is_known=is_known):
                 raise
 
@@ -61,7 +61,7 @@ class CallMessages:
             raise
 
     async def resend(self, call: CallKey, method: Method, priority: int, attempt: int) -> None:
-        """Sends the message again: the gateway that accepted the call may have died before.
+        """Resends the message: the gateway that accepted the call may have died before sending it.
 
         The call is valid even if this fails, since its first message may be on the broker.
         """

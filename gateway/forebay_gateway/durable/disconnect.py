@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Disconnects:
-    """Reports disconnects to the ledger. One object a gateway."""
+    """Reports disconnects to the ledger. One instance per gateway."""
 
     def __init__(
         self,
@@ -50,8 +50,9 @@ class Disconnects:
     def abandoned(self, call: CallKey, cache: str = "") -> None:
         """Removes or cancels a call whose accept failed, and whose id its caller does not know.
 
-        The ledger may have accepted the call and only its reply was lost: the call must not run.
-        But others may have joined one with a cache key, so this gateway only leaves that.
+        The ledger may have accepted the call and lost only the reply: the call must not run. But
+        other callers may have joined a call with a cache key, so this gateway only stops watching
+        such a call.
         """
         self._background_tasks.start(self._discard_or_cancel(call, cache))
 

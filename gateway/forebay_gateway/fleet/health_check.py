@@ -1,4 +1,4 @@
-"""Whether the backends answer: checked periodically, reported when that changes."""
+"""Checks periodically whether the backends answer, and reports changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forebay_backends.aio.periodic import run_periodically
 
 HEALTH_CHECK_INTERVAL_S = 1.0
 HEALTH_TIMEOUT_S = 2.0
-"""A backend that takes longer is unhealthy; calls wait longer for it."""
+"""A backend that takes longer is unhealthy. Calls wait longer than this for a backend."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class HealthCheck:
         await run_periodically(HEALTH_CHECK_INTERVAL_S, check_and_report, _log, "the health check")
 
     async def check(self) -> None:
-        """Probes all backends once, at the same time."""
+        """Probes all backends once, concurrently."""
         answers = await asyncio.gather(*map(self._probe, self._probes))
         self._healthy = dict(zip(self._probes, answers, strict=True))
 

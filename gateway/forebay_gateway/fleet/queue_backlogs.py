@@ -1,4 +1,4 @@
-"""What waits in the queues, by broker and ledger."""
+"""How many messages and calls wait in the queues, by the broker and the ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class QueueBacklog:
 
     @property
     def calls(self) -> int:
-        """The calls that wait, at least."""
+        """How many calls wait at least."""
         return max(self.messages, self.durable.calls)
 
 

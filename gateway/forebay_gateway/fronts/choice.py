@@ -1,4 +1,4 @@
-"""Which front serves: `native` where it can, else `grpc`."""
+"""Chooses the front: with `auto`, `native` if it can serve, else `grpc`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_front(
     reuse_port: bool,
     tls: ServerTls | None = None,
 ) -> Front:
-    """The modules of the other front are not imported. Without `tls`, it serves plain text.
+    """Makes the front; without `tls`, it serves plain text.
 
     Raises FrontMissing; OSError or RuntimeError if the address is in use.
     """

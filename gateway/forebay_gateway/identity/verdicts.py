@@ -1,4 +1,4 @@
-"""Remembers tokens that were verified, by their SHA-256: the token itself is not kept."""
+"""Remembers checked tokens by their SHA-256; it does not keep the tokens themselves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MOST_FORGERIES = 1_000
 class Verdicts:
     """The principals of verified tokens, and the tokens whose signature was wrong.
 
-    Both are limited, and the least recently used go first. Forgeries are kept apart, so that
-    they never push out good tokens; no other reason for a refusal is remembered, since the same
-    token may be good later. `now` is in seconds of Unix time.
+    Both are limited: good tokens are dropped when least recently used, forgeries when oldest.
+    Forgeries are kept apart, so that they never push out good tokens. No other reason for a refusal
+    is remembered, since the same token may be good later. `now` is in seconds of Unix time.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Verdicts:
         self._forged: OrderedDict[bytes, None] = OrderedDict()
 
     def principal(self, digest: bytes, now: float) -> Principal | None:
-        """The principal of a token that was verified, until it expires."""
+        """The principal of a verified token; None if the token is not known or has expired."""
         found = self._good.get(digest)
         if found is None:
             return None

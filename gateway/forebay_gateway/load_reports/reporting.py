@@ -1,4 +1,4 @@
-"""Puts the load report into the trailers of every call of a handler."""
+"""Adds the load report to the trailing metadata of every call of a handler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAILER = "endpoint-load-metrics-bin"
 
 
 def reporting(handler: Handler, utilization: Utilization) -> Handler:
-    """The handler, whose calls end with a load report."""
+    """Wraps the handler so that its calls end with a load report."""
 
     async def serve(context: Context) -> bytes | None:
         reported = _ReportingContext(context, utilization)
@@ -27,7 +27,7 @@ def reporting(handler: Handler, utilization: Utilization) -> Handler:
 
 
 class _ReportingContext(ContextWrapper):
-    """Adds the report to whatever goes out with the status."""
+    """Adds the report to the trailing metadata."""
 
     __slots__ = ("_trailing", "_utilization")
 

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any
 
 REPORTED_ATTRIBUTES = ("rate_limit", "time_limit")
-"""The attributes of tasks that are asked for."""
+"""The attributes that `registered` is asked to report."""
 _ATTRIBUTE = re.compile(r"(\w+)=([^\s\]]+)")
 
 
@@ -26,14 +26,14 @@ class TaskLimits:
 
 
 def limits_by_task(registered: Iterable[Any], pool: dict[str, Any]) -> dict[str, TaskLimits]:
-    """The limits of each task of a worker. What has another form than Celery's is no limit."""
+    """The limits of each task of a worker. A value that Celery would not send is no limit."""
     timeouts = pool.get("timeouts")
     pool_limit_s = _limit(timeouts[-1]) if isinstance(timeouts, list) and timeouts else inf
     return dict(_task(str(line), pool_limit_s) for line in registered)
 
 
 def strictest(limits: Iterable[TaskLimits]) -> TaskLimits:
-    """What holds on each of several workers."""
+    """The strictest limits of several workers, any of which may run the task."""
     found = list(limits)
     return TaskLimits(
         any(each.is_rate_limited for each in found),

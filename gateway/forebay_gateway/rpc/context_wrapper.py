@@ -1,4 +1,4 @@
-"""A context that passes everything on to another one."""
+"""A context that delegates to another one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forebay_gateway.rpc.context import Context
 
 
 class ContextWrapper:
-    """Implements `Context` by another one; subclasses override what they add to."""
+    """Delegates `Context` to another one; subclasses override some of its methods."""
 
     __slots__ = ("_context",)
 

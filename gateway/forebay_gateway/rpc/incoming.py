@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class RequestStream:
     """The request messages of an RPC; `count` gets the size of each.
 
-    `check`, if given, is awaited after each message that iteration yields: it checks the size
-    against limits that other gateways share.
+    `check`, if given, is awaited for each message before iteration yields it, and raises if the
+    counted bytes are over a quota.
 
     This is not an async generator: the event loop needs a task to close a generator that is not
     exhausted, and after a unary request it never is.

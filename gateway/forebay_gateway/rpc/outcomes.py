@@ -29,7 +29,7 @@ def error_of_ending(ending: Ending, *, may_run_again: bool) -> ForebayError | No
 
     A lost call is ABORTED if its method may not run again: its effects are unknown.
     """
-    if ending.outcome or ending.state is State.SUCCEEDED:  # a plain OK has no bytes
+    if ending.outcome or ending.state is State.SUCCEEDED:  # a plain OK is stored as no bytes
         return error_of_outcome(call_pb2.Outcome.FromString(ending.outcome))
     if ending.reason in _MESSAGES:
         lost = ending.reason == WorkerLost.reason and not may_run_again

@@ -1,8 +1,8 @@
-"""Bounds the connections of callers by the limit on file descriptors.
+"""Limits callers' connections so that file descriptors remain for backends.
 
 If connections used up all descriptors, the gateway could not reach its backends, and gRPC would
-leave new callers waiting. Instead the front closes connections over the bound at once: their
-callers get UNAVAILABLE, and can go elsewhere.
+leave new callers waiting. Instead the front closes connections over the limit at once: their
+callers get UNAVAILABLE and can use another gateway.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def max_connections(ports: int = 1) -> int:
-    """How many connections callers may have with each of this process's ports, by its limit now."""
+    """The most connections to each of this process's ports, by its current descriptor limit."""
     return max(_LEAST, (descriptors.limit() - _RESERVED) // ports)
 
 

@@ -30,7 +30,7 @@ class _Plain(Protocol):
 
 
 def queue_label(application: str, queue: str) -> str:
-    """Queues of one name may be on the brokers of several applications."""
+    """Names the application, too: brokers of several applications may have queues of one name."""
     return f"{application}/{queue}" if application else queue
 
 
@@ -48,7 +48,7 @@ def expected_waits(limits: Mapping[str, QueueLimits]) -> Figures:
 
 
 def queue_figures(backlogs: Mapping[str, QueueBacklog], fleet: _Fleet) -> Figures:
-    """What waits in the queues of durable and ephemeral methods, and the slots for it."""
+    """The calls that wait in queues of durable and ephemeral methods, and the queues' slots."""
     return {
         "forebay_queue_calls": {(name,): found.calls for name, found in backlogs.items()},
         "forebay_queue_oldest_wait_seconds": {
@@ -70,7 +70,7 @@ def running_calls(workers: Iterable[WorkerPresence], method_of_task: Mapping[str
 
 
 async def plain_queue_figures(plain: _Plain, application: str) -> Figures:
-    """What waits in the queues of an application's plain tasks, and the slots, once known."""
+    """The calls that wait in queues of an application's plain tasks; the slots, once known."""
     depths: dict[Labels, float] = {}
     slots: dict[Labels, float] = {}
     for queue in plain.queues:

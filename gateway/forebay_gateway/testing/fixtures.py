@@ -42,7 +42,7 @@ def forebay_services() -> Services:
 def forebay_service(
     forebay_services: Services, _forebay_reused_service: ReusedService[Service]
 ) -> Iterator[Service]:
-    """The running services; reused from the module before if it had the same services."""
+    """The running services; reused from the previous module if it had the same services."""
     with _forebay_reused_service.using(
         forebay_services, lambda: serving(forebay_services)
     ) as service:

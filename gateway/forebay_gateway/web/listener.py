@@ -16,7 +16,7 @@ from forebay_gateway.web.connection import ConnectionLimits, WebConnection
 from forebay_gateway.web.exchange import App
 
 TlsContext = Callable[[], ssl.SSLContext]
-"""Returns the context of the certificates in force."""
+"""Returns the SSL context with the current certificates."""
 
 
 class WebListener:
@@ -39,7 +39,7 @@ class WebListener:
         self._limits = limits
         self._tls = tls
         self._handshakes: Handshakes | None = None
-        """Made when the first connection tells what uvicorn's have in common."""
+        """Created at the first connection, which brings the arguments that all have in common."""
         self._server = UvicornServer(
             *(app, self._sockets, self._accepted),
             interface="asgi3",
@@ -49,13 +49,13 @@ class WebListener:
         )
 
     async def start(self) -> None:
-        """Accepts connections from now on."""
+        """Starts to accept connections."""
         await self._server.start()
 
     async def stop(self) -> None:
         """Closes the port, then each connection when its request ends; returns when all have.
 
-        Those whose requests take longer than `grace_s` are cancelled.
+        Requests that take longer than `grace_s` are cancelled.
         """
         if not self._server.is_serving:
             for sock in self._sockets:

@@ -1,12 +1,12 @@
-"""Which requests of HTTP get in at all: before a byte of their body is read. Pure, but `guarded`.
+"""Decides which HTTP requests are served, before their bodies are read. Pure except `guarded`.
 
-A browser can be made to send requests to any address by a page of anyone. What stops it here:
+Any web page can make a browser send requests to any address. These rules stop such requests:
 
-- The `Host` header must name this server. A page whose name leads to a loopback address (DNS
-  rebinding) has its own name there.
-- A request of another origin needs that origin in `web_origins`.
-- Bodies are JSON or protobuf, which no form can send: a page of another origin has to ask before,
-  and gets no.
+- The `Host` header must name this server. With DNS rebinding, where a page's own name
+  resolves to a loopback address, the header has the page's name.
+- A request from another origin is refused unless `web_origins` lists that origin.
+- Bodies are JSON or protobuf, which no HTML form can send: for a page of another origin, the
+  browser sends a CORS preflight first, which the rules above refuse.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _LOCALHOST = "localhost"
 class Policy:
     """`hosts` are names, without ports; `origins` such as `https://app.example`; `*` is any.
 
-    Addresses and `localhost` need no mention in `hosts`: nobody else's name leads to them.
+    IP addresses and `localhost` are accepted without `hosts`: DNS rebinding can't use them.
     """
 
     hosts: frozenset[str] = frozenset()
     origins: tuple[str, ...] = ()
     hosts_setting: str = "web_hosts"
     origins_setting: str = "web_origins"
-    """What messages name, to be changed by whoever runs the gateway."""
+    """The names of the settings that a refusal tells the operator to change."""
 
 
 def refusal(headers: Mapping[bytes, bytes], policy: Policy) -> str | None:
-    """Why a request with these headers is refused; None: it is not."""
+    """Why a request with these headers is refused; None if it is served."""
     host = headers.get(b"host", b"").decode("latin-1").lower()
     if not is_known_host(host, policy.hosts):
         return f"the Host header is {host[:100]!r}, which is not in {policy.hosts_setting}"
@@ -66,7 +66,7 @@ def is_known_host(host: str, names: frozenset[str]) -> bool:
 
 
 def guarded(app: App, policy: Policy) -> App:
-    """The application for those requests alone that the policy lets in."""
+    """Wraps the application to refuse requests that the policy does not allow."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -19,26 +19,26 @@ _NOTHING = "^$"
 
 @dataclass(frozen=True)
 class Permissions:
-    """Regular expressions."""
+    """A user's three regular expressions."""
 
     configure: str
     write: str
     read: str
 
     def line(self, user: str, vhost: str) -> str:
-        """The command that gives them."""
+        """The command that grants these permissions to the user."""
         words = (f"'{word}'" for word in (self.configure, self.write, self.read))
         return " ".join(("rabbitmqctl", "set_permissions", "-p", f"'{vhost}'", user, *words))
 
 
 def gateway_permissions(queues: Iterable[str]) -> Permissions:
-    """A gateway declares queues, binds them as Celery does, and publishes; doctor reads its own."""
+    """A gateway declares and binds queues like Celery, and publishes; doctor reads its probes."""
     named = [*map(re.escape, queues), _PROBE]
     return Permissions(_any(named), _any([*named, _DEFAULT_EXCHANGE]), _any(named))
 
 
 def worker_permissions(queues: Iterable[str], *, remote_control: bool) -> Permissions:
-    """A worker takes messages, sends lost ones again, and publishes Celery's events."""
+    """A worker takes messages, resends lost messages, and publishes Celery's events."""
     named = [*map(re.escape, queues), *_EVENTS, *(_CONTROL if remote_control else ())]
     return Permissions(_any(named), _any([*named, _DEFAULT_EXCHANGE]), _any(named))
 

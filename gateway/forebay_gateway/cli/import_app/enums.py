@@ -7,7 +7,7 @@ from typing import Any
 
 from forebay_gateway.cli.import_app.proto import EnumValue
 
-_NUMBERS = range(1, 1 << 31)  # of an enum's values
+_NUMBERS = range(1, 1 << 31)  # proto enum numbers: positive, since 0 means unset
 _INTEGERS = range(-(1 << 63), 1 << 63)
 
 
@@ -21,7 +21,7 @@ def fit_an_enum(members: Mapping[str, Any]) -> bool:
 
 
 def enum_values(members: Mapping[str, Any]) -> list[EnumValue]:
-    """Numbered by their own values where these are positive, else in their order."""
+    """The enum's values, numbered by their own values if all are positive, else in order."""
     own = all(isinstance(value, int) and value in _NUMBERS for value in members.values())
     return [
         EnumValue(

@@ -31,7 +31,7 @@ class Parameter:
 class Task:
     """A task of an application; `returns` is the annotation of its result.
 
-    `queue_is_known` is false if the application's router does not tell.
+    `queue_is_known` is false if the application's router does not tell the queue.
     """
 
     name: str

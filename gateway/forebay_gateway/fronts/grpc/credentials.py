@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     """The credentials of one server.
 
-    gRPC keeps one "last configuration" for all servers that share an object. Each handshake calls
-    the fetcher, and the others wait for it, so it only reads memory. Where it returned something
-    unfit, gRPC would go on with the last configuration.
+    Each server needs its own object, since gRPC keeps one "last configuration" per object. Each
+    handshake calls `fetch` and blocks other handshakes meanwhile, so `fetch` only reads memory. If
+    it returned an invalid configuration, gRPC would continue with the last one.
     """
     taken = tls.current
 
@@ -35,5 +35,5 @@ def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
 
 
 def _configuration(of: ServerCredentials) -> grpc.ServerCertificateConfiguration:
-    """A new one each time: gRPC takes it over."""
+    """Makes a new configuration for each use, since gRPC takes ownership of it."""
     return grpc.ssl_server_certificate_configuration([(of.key, of.certificate)], of.client_ca)

@@ -3,7 +3,7 @@
 A request whose path is not UTF-8 ends the main loop of a grpc.aio server, which decodes the path
 before any handler or interceptor of ours. The process stays up, but the server accepts no further
 call. So anyone who reaches the port could stop the gateway. A new server on the same port replaces
-it; the calls of the failed one go on.
+the failed one, whose calls continue.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 class ReplacedServer:
     """Implements `Front`.
 
-    `make` returns a server without ports, and `credentials` those of one server; None: plain text.
-    Raises RuntimeError if it can't listen.
+    `make` returns a server without ports, and `credentials` the credentials for one server; if it
+    is None, servers use plain text. Raises RuntimeError if it can't listen.
     """
 
     def __init__(

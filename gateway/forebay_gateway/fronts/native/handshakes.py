@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class Handshakes:
-    """Makes a secure connection of each one that is accepted, and passes it to a new protocol.
+    """Does the TLS handshake of each accepted connection, then passes it to a new protocol.
 
-    `context` returns that of the certificates in force.
-    Handshakes count as connections. Where there are too many, the oldest handshake ends: honest
+    `context` returns the SSL context with the current certificates.
+    Handshakes count as connections. If there are too many, the oldest one is aborted: honest
     callers need milliseconds for theirs.
     """
 

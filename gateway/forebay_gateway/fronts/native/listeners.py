@@ -17,9 +17,10 @@ NO_SUCH_ADDRESS = (EADDRNOTAVAIL, EAFNOSUPPORT)
 
 
 def listening_sockets(listen: str, *, reuse_port: bool) -> tuple[str, Sequence[socket.socket]]:
-    """The address, with a free port for 0, and a socket for each address of the host's name.
+    """Returns the address and a listening socket for each address of the host's name.
 
-    `listen` is HOST:PORT or `unix:PATH`. Raises OSError if there is none to listen on.
+    `listen` is HOST:PORT or `unix:PATH`; for port 0, the system chooses a free port, which the
+    returned address names. Raises OSError if it can't listen.
     """
     if listen.startswith(UNIX):
         return listen, [_unix_socket(listen.removeprefix(UNIX))]
@@ -64,7 +65,7 @@ def _tcp_socket(family: socket.AddressFamily, address: Any, *, reuse_port: bool)
 
 
 def _unix_socket(path: str) -> socket.socket:
-    """Replaces a socket that an earlier process has left; nothing else."""
+    """Replaces a socket file that an earlier process has left, but no other file."""
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode) and not _is_served(path):
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""The other end of a connection, in gRPC's words."""
+"""A connection's peer and TLS properties, as gRPC names them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_ID, _LONGEST_DOMAIN = 2048, 255
 
 
 def peer_of(transport: asyncio.Transport) -> str:
-    """`ipv4:10.0.0.7:50312`, `ipv6:%5B::1%5D:50312`, `unix:`"""
+    """For example `ipv4:10.0.0.7:50312`, `ipv6:%5B::1%5D:50312` or `unix:`."""
     address: Any = transport.get_extra_info("peername")
     if not isinstance(address, tuple):
         return "unix:"
@@ -55,7 +55,7 @@ def auth_context_of(tls: ssl.SSLObject | None) -> Mapping[str, Iterable[bytes]]:
 def spiffe_id_of(names: Sequence[tuple[str, str]]) -> str | None:
     """The SPIFFE ID by grpc-core's rules: the only URI, with a trust domain and a path.
 
-    `names` are the subject's alternative names, each with its kind. `IsSpiffeId` in
+    `names` are the subject's alternative names, each with its kind. Source: `IsSpiffeId` in
     https://github.com/grpc/grpc/blob/master/src/core/lib/security/security_connector/ssl_utils.cc
     """
     uris = [value for kind, value in names if kind == "URI"]

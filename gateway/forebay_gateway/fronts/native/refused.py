@@ -2,7 +2,7 @@
 
 nghttp2 resets such a stream, and ngh2 reports only its end. gRPC clients show a bare reset as
 INTERNAL, without a reason. A server may send a response before the reset
-(https://www.rfc-editor.org/rfc/rfc9113#section-8.1.1), so one is put into the bytes that are sent.
+(https://www.rfc-editor.org/rfc/rfc9113#section-8.1.1), so this module inserts one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REASON = (
 
 
 def _literal(name: bytes, value: bytes) -> bytes:
-    """A header of less than 127 bytes that is not indexed, so that it leaves HPACK's state alone.
+    """A header that HPACK does not index, so its state stays; both parts are under 127 bytes.
 
     https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2
     """
