@@ -1,4 +1,4 @@
-"""Activity in other forms: read from the metrics, sent between processes, as a response. Pure."""
+"""Conversions of activity: from metrics, to and from JSON for processes, to responses. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BUCKET = {bound: number for number, bound in enumerate(BOUNDS)}
 def counted_calls(families: Iterable[Metric], methods: Collection[str]) -> dict[str, Calls]:
     """The calls of each method in the histogram `rpc_server_call_duration_seconds`.
 
-    Methods of the gateway's own services are left out: who watches the gateway calls them.
+    Methods of the gateway's own services are left out: observers of the gateway call them.
     """
     counted: dict[str, Calls] = {}
     for family in families:
@@ -34,7 +34,7 @@ def counted_calls(families: Iterable[Metric], methods: Collection[str]) -> dict[
                 continue
             calls = counted.get(method) or Calls.none(len(BOUNDS))
             if sample.name.endswith("_bucket"):
-                # Buckets are cumulative; each status has its own.
+                # Buckets are cumulative; each status has its own set.
                 calls.buckets[_BUCKET[float(sample.labels["le"])]] += int(sample.value)
             elif sample.name.endswith("_count"):
                 failed = sample.labels["rpc_response_status_code"] in SERVER_FAULTS
@@ -53,7 +53,7 @@ def _single(cumulative: array[int]) -> array[int]:
 
 
 def slots_json(slots: Iterable[Slot]) -> bytes:
-    """The calls of the slots, for another process; queues are the same in all of them."""
+    """The calls of the slots, for another process, without queues: all processes see the same."""
     listed = [
         [
             slot.number,
@@ -84,7 +84,7 @@ def parse_slots(text: bytes) -> list[Slot]:
 
 
 def interval_message(slot: Slot, step_s: int) -> pb.ActivityInterval:
-    """A step of activity, which ends with the slot."""
+    """The activity of the last `step_s` seconds until the end of the slot."""
     end_s = (slot.number + 1) * SLOT_S
     none = Calls.none(len(BOUNDS))
     return pb.ActivityInterval(
@@ -97,7 +97,7 @@ def interval_message(slot: Slot, step_s: int) -> pb.ActivityInterval:
 
 
 def queue_states(queues: Sequence[pb.Queue]) -> tuple[QueueState, ...]:
-    """What the activity keeps of queues."""
+    """The part of the queues' state that activity records."""
     return tuple(
         QueueState(
             queue.name,

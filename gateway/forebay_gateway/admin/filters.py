@@ -1,8 +1,8 @@
-"""Filters of a listing of calls. Pure.
+"""The filters with which callers list calls. Pure.
 
 For example: `state = RUNNING AND queue = "math" OR queue = "text"`. The language is a subset of
-https://google.aip.dev/160: comparisons joined by AND and OR, without parentheses and functions.
-OR binds more tightly than AND, as it does there.
+https://google.aip.dev/160: comparisons joined by AND and OR, without parentheses or functions.
+As in AIP-160, OR binds more tightly than AND.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_CHARACTERS = 4096
 
 Test = Callable[[Listed], bool]
 Text = Callable[[Listed, str], str]
-"""A call's field, for a caller of that tenant."""
+"""Reads a field of a call; the second argument is the caller's tenant."""
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
@@ -57,7 +57,8 @@ _NS_PER_MS = 1_000_000
 class Filter:
     """A parsed filter: a call matches if all tests hold.
 
-    No call outside of the bounds on its creation time matches.
+    All calls that match were created between `oldest_ms` and `newest_ms`, so a listing need not
+    look at others. None: no bound.
     """
 
     tests: tuple[Test, ...] = ()
@@ -70,7 +71,7 @@ class Filter:
 
     @property
     def start(self) -> Cursor | None:
-        """Where a listing starts; None for the newest call."""
+        """Where the listing starts; None: at the newest call."""
         return None if self.newest_ms is None else Cursor(self.newest_ms + 1, "")
 
 
@@ -82,7 +83,7 @@ class _Comparison:
 
 
 def parse_filter(text: str, caller: str = "") -> Filter:
-    """Parses a filter of a caller of that tenant; an empty text matches all calls.
+    """Parses a filter; `caller` is the caller's tenant. An empty filter matches all calls.
 
     Raises InvalidRequest.
     """

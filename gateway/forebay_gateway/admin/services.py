@@ -1,7 +1,8 @@
 """The admin services of one gateway: `google.longrunning.Operations` and `CallService`.
 
-They can read and cancel calls of other callers. So they are open only where callers are known, or
-on loopback addresses, which the operators' port always is.
+Through them a caller can read and cancel the calls of others. So they are open only where the
+gateway authenticates callers or listens on a loopback address. On the operators' port they are
+always open.
 """
 
 from __future__ import annotations
@@ -48,17 +49,17 @@ class AdminOptions:
     is_open: bool
     """Whether callers reach them, besides operators."""
     access: CallAccess
-    """Decides who reaches the calls of other tenants."""
+    """Decides which callers reach the calls of other tenants."""
     siblings: Siblings
     """The other processes of the gateway."""
     plain_consumers_of: Callable[[Method], Consumers]
     """Finds the workers of a method that runs a plain task."""
     expected_wait_s: Callable[[str], float | None]
-    """Tells how long the next call of a queue would wait; None: not known yet."""
+    """How long the next call of a queue would wait; None: not known yet."""
 
 
 class AdminServices:
-    """Operations and CallService of a gateway."""
+    """Builds the admin services of a gateway, and runs their background tasks."""
 
     def __init__(
         self,
@@ -96,9 +97,9 @@ class AdminServices:
         return SERVICES if self._is_open else ()
 
     def own_methods(self, *, for_operators: bool = False) -> dict[str, OwnMethod]:
-        """The methods of the services, by their paths; where closed, each says why.
+        """The methods of the services, by path. Where the services are closed, each explains why.
 
-        They are always open on the operators' port.
+        They are always open `for_operators`.
         """
         methods = {
             path: method
@@ -154,13 +155,13 @@ class AdminServices:
         try:
             found = (await read_server_info(self._ledger)).problem
         except BackendUnavailable:
-            return problems  # the next health check says so
+            return problems  # the next health check reports it
         if found is not None:
             problems.append(pb.Problem(subject="ledger", description=found[0], fix=found[1]))
         return problems
 
     async def _problems_of_methods(self) -> list[pb.Problem]:
-        # Without the ledger, no worker is known: that is the ledger's problem.
+        # Without the ledger no worker is known; `_problems_of_backends` reports that.
         if not self._fleet.workers_are_known:
             return []
         return problems_of_methods(self._calls.methods())

@@ -41,9 +41,9 @@ class _WorkerRates:
 
     def observe(self, now_s: float, begun: Mapping[str, int]) -> None:
         for task, count in begun.items():
-            if task not in self._windows:  # the worker began none of it until now
+            if task not in self._windows:  # the worker had begun no such task before
                 self._start(task, 0, max(self._started_at, now_s - WINDOW_S))
-            # The counter is less than before if the worker was restarted.
+            # A restarted worker has a new id, but never count backwards.
             self._windows[task].add(now_s, max(0, count - self._begun[task]))
             self._begun[task] = count
 

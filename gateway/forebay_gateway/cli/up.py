@@ -36,11 +36,11 @@ from forebay_gateway.server.supervisor import (
 COMPUTE_APPLICATION = "forebay_workers"
 """The Celery application with ComputeService's handlers."""
 POOLS = ("prefork", "threads", "solo", "asyncio")
-"""Celery's pools that can run handlers, and Forebay's own (`forebay_workers/asyncio_pool.py`)."""
+"""The pools of Celery that can run handlers, and Forebay's (`forebay_workers/asyncio_pool.py`)."""
 WORKER_STOP_TIMEOUT_S = 10.0
 _STOP_STEPS = (
-    (signal.SIGTERM, WORKER_STOP_TIMEOUT_S),  # a warm shutdown, in Celery's words
-    (signal.SIGQUIT, WORKER_STOP_TIMEOUT_S / 2),  # a cold one
+    (signal.SIGTERM, WORKER_STOP_TIMEOUT_S),  # Celery's warm shutdown
+    (signal.SIGQUIT, WORKER_STOP_TIMEOUT_S / 2),  # Celery's cold shutdown
 )
 
 
@@ -57,12 +57,12 @@ async def everything_up(
 ) -> AsyncIterator[str]:
     """Runs workers and gateway until the block is left; yields the address, HOST:PORT.
 
-    The workers run `application`, named as for `celery -A`, with a `pool` of that name or the
-    application's own. Raises UpError if a worker
-    does not start, or has not registered the tasks of its queue.
+    The workers run `application`, named as for `celery -A`, in `pool`, or in the application's
+    own if that is None. Raises UpError if a worker does not start, or has not registered the
+    tasks of its queue.
     """
     methods = load_methods(settings)
-    # Plain tasks are run by the workers of their own application.
+    # Plain tasks run in the workers of their own application, which are not started here.
     ours = [method for method in methods if not method.is_plain]
     if ours and (missing := missing_of("workers")):
         raise UpError(
@@ -123,7 +123,7 @@ def _worker(
         *(() if pool is None else (f"--pool={pool}",)),
         *("--loglevel", settings.log_level),
         *("--without-mingle", "--without-gossip", "--without-heartbeat"),
-        # Flags of the command line may have set these.
+        # The workers read these from the environment; here, flags may have set them.
         env={
             "FOREBAY_LEDGER_URL": backends.ledger_url,
             "FOREBAY_BROKER_URL": backends.broker_url,

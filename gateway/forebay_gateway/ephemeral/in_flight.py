@@ -1,4 +1,4 @@
-"""Ephemeral calls that were sent and not answered: which worker has them, and which are lost."""
+"""Ephemeral calls that wait for a reply: which worker has each, and which are lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EphemeralCall:
-    """One call; times are seconds of the monotonic clock."""
+    """One ephemeral call; times are seconds of the monotonic clock."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class EphemeralCall:
         self.method = method
         self.priority = priority
         self.member = member
-        """Without its request, which would be a second copy while the call waits."""
+        """Does not contain the request, which would be a second copy while the call waits."""
         self.request = request
         self.begun_at = begun_at
         self.span = span
@@ -45,7 +45,7 @@ class EphemeralCall:
         """The timer that ends the wait for a worker."""
         self.attempt = 1
         self.batch: Batch | None = None
-        """The batch that it was sent with; None until then."""
+        """The batch that the call was sent in; None until it is sent."""
 
     @property
     def id(self) -> str:
@@ -53,7 +53,7 @@ class EphemeralCall:
 
     @property
     def key(self) -> CallKey:
-        """The call's id, and whose it is."""
+        """The call's id and its owner."""
         return CallKey(self.id, self.owner)
 
     @property
@@ -70,7 +70,7 @@ class EphemeralCall:
 class Batch:
     """Calls of one owner, method and priority that were sent in one message.
 
-    `calls` are those that still wait for a reply; the batch is done when there are none.
+    `calls` are those that still wait for a reply; the batch is done when none does.
     """
 
     def __init__(self, key: CallKey, calls: Sequence[EphemeralCall], now: float) -> None:
@@ -97,15 +97,16 @@ class InFlight:
     def __init__(self) -> None:
         self._calls: dict[str, EphemeralCall] = {}
         self._batches: dict[str, Batch] = {}
-        # By queue and priority: when the newest batch was sent of which a worker has reported.
-        # A queue delivers messages of one priority in order, so older batches must be lost.
+        # By queue and priority: when the newest of the batches that workers have reported was
+        # sent. A queue delivers messages of one priority in order, so a worker has already
+        # received every older batch: if none has reported it, it is lost.
         self._newest_claimed_sent: dict[tuple[str, int], float] = {}
 
     def __iter__(self) -> Iterator[EphemeralCall]:
         return iter(tuple(self._calls.values()))
 
     def batch(self, batch_id: str) -> Batch | None:
-        """The batch of that id; None if no call of it waits for a reply."""
+        """The batch of that id; None if none of its calls waits for a reply."""
         return self._batches.get(batch_id)
 
     def add(self, batch: Batch) -> None:
@@ -125,7 +126,7 @@ class InFlight:
         return batch
 
     def touch(self, call_id: str, now: float) -> EphemeralCall | None:
-        """Records a sign of life from the call's worker; None if no call of the id waits."""
+        """Records that the call's worker is alive; returns the call, None if it does not wait."""
         call = self._calls.get(call_id)
         if call is not None and call.batch is not None:
             batch = call.batch
@@ -150,7 +151,7 @@ class InFlight:
         return True
 
     def stale_queues(self, now: float) -> set[str]:
-        """Queues with batches that no worker has reported for a lease."""
+        """The queues of batches that no worker has reported for `LEASE_S`."""
         return {one.queue for one in self._batches.values() if _is_stale(one, now)}
 
     def lost(self, queue: str, depth: int, now: float) -> list[Batch]:
@@ -162,7 +163,7 @@ class InFlight:
         return [self._batches[one.call.task_id] for one in lost]
 
     def _unclaimed(self, batch: Batch) -> UnclaimedCall:
-        """The batch as `lost_calls` judges it. A sending time of 0: its worker has vanished."""
+        """The batch as `lost_calls` takes it. A sending time of 0: its worker has vanished."""
         newest = self._newest_claimed_sent.get((batch.queue, batch.priority), 0.0)
         return UnclaimedCall(
             batch.key,

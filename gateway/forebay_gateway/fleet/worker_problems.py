@@ -1,8 +1,8 @@
-"""Which live workers can run a method, and what keeps the others from it. Pure.
+"""Which live workers can run a method, and why others can't. Pure.
 
 A worker's presence lists the queues that it consumes, the tasks that it has registered and, for
-tasks of Forebay's, the method and the version of its messages. The gateway compares that with its
-routes: if they don't match, calls would wait or fail.
+tasks of Forebay, the method and the fingerprint of its messages. The gateway compares these with
+its routes: if they don't match, calls wait or fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from forebay_backends.ledger.presence import WorkerPresence
 
 
 class ProblemKind(StrEnum):
-    """The names are those of `forebay.v1.MethodProblemKind`."""
+    """The values of `forebay.v1.MethodProblemKind`, without their prefix."""
 
     NO_CONSUMER = "NO_CONSUMER"
     TASK_UNREGISTERED = "TASK_UNREGISTERED"
@@ -31,7 +31,7 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem of a method's workers; `workers` are those that have it."""
+    """A problem of a method; `workers` are the nodes that have it."""
 
     kind: ProblemKind
     workers: tuple[str, ...]
@@ -50,14 +50,14 @@ class Consumers:
 
     @property
     def is_broken(self) -> bool:
-        """Whether a problem keeps calls from succeeding, for all that is known."""
+        """Whether there is a problem that is certain, unlike `UNSURE_RESULT_BACKEND`."""
         return any(
             problem.kind is not ProblemKind.UNSURE_RESULT_BACKEND for problem in self.problems
         )
 
 
 def consumers_of(method: Method, workers: Iterable[WorkerPresence], version: str) -> Consumers:
-    """Compares the method with the live `workers`; `version` is this gateway's of Forebay.
+    """Compares the method with the live `workers`; `version` is the gateway's version of Forebay.
 
     The workers of plain tasks announce no presence: see `plain_workers.plain_consumers_of`.
     """
@@ -75,7 +75,7 @@ def consumers_of(method: Method, workers: Iterable[WorkerPresence], version: str
 
 
 def node_of(worker: WorkerPresence) -> str:
-    """Celery's name of the worker, such as celery@host, which is the same after a restart."""
+    """Celery's name of the worker, such as celery@host, which a restart does not change."""
     return worker.worker.rpartition(".")[0] or worker.worker
 
 
@@ -85,7 +85,7 @@ def start_worker(queue: str) -> str:
 
 
 def _runs(worker: WorkerPresence, method: Method) -> bool:
-    """Whether the worker has the method's task, and has it for this method if it names one."""
+    """Whether the worker has the method's task and, if it announced a method for it, this one."""
     name, fingerprint = worker.serves.get(method.route.task, (method.name, method.fingerprint))
     return (
         method.route.task in worker.tasks

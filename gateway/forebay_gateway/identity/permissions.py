@@ -25,7 +25,7 @@ def covers(pattern: str, permission: str) -> bool:
 class Roles:
     """The roles of the settings: names for sets of permissions.
 
-    A caller's token may name roles that there are none of; they grant nothing.
+    A caller's token may name unknown roles, which grant nothing.
     """
 
     def __init__(self, patterns: Mapping[str, Iterable[str]]) -> None:
@@ -56,7 +56,7 @@ class Roles:
 def role_problems(
     roles: Mapping[str, Iterable[str]], served: Iterable[str], named: Mapping[str, Iterable[str]]
 ) -> Iterator[str]:
-    """Everything that is wrong with the roles of the settings, a line each.
+    """All problems of the roles in the settings, one line each.
 
     `served` are the permissions of the served methods; `named` has the roles that other settings
     name, by the setting.

@@ -1,4 +1,4 @@
-"""One RPC on one call, from its arrival to its end."""
+"""Counts what happens to one RPC, from its arrival to its end."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from forebay_gateway.metrics.method_meter import DISCONNECTED, OK, MethodMeter
 
 
 class CallMeter:
-    """Counts one RPC on one call; a context manager, which learns of its end.
+    """Counts one RPC of a call; a context manager, whose exit counts the end.
 
-    `time_remaining` is the context's: it tells a deadline from a disconnect. `on_ended` gets the
-    reason of the end of a call that was accepted.
+    `time_remaining` is that of the RPC's context: it tells a deadline from a disconnect. `on_ended`
+    gets the reason for which an accepted call has ended.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class CallMeter:
         self._method.accepted()
 
     def attached(self) -> None:
-        """The RPC follows a call that another one began."""
+        """The RPC has attached to a call that another RPC began."""
         self._is_attached = True
 
     def cached(self, kind: str) -> None:
@@ -72,7 +72,7 @@ class CallMeter:
         self._method.ordinary(size)
 
     def ran(self, queue_wait_s: float, run_s: float) -> None:
-        """The call has ended, after these times."""
+        """The call has ended after so long in the queue and so long in a worker."""
         if self._accepted_at is not None:
             self._method.queue_wait(queue_wait_s)
             self._method.run(run_s)

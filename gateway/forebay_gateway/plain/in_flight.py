@@ -1,9 +1,9 @@
 """The calls that wait for their task, and which of them have been silent for too long. Pure.
 
-No result ever comes of a task that raises `Ignore`, whose worker was killed, or whose result was
-lost. So calls without news are queried: the gateway asks all workers which tasks they have. A
-call fails when there was no news of it for the route's queue wait, unless its message is held by
-a worker that does not report it: a task that waits for its rate limit.
+A task that raises `Ignore`, whose worker is killed, or whose result is lost never gets a result. So
+the gateway asks all workers which tasks they have. A call fails when there was no news of it for
+the route's queue wait. An exception is a call whose message a worker holds without reporting it,
+such as a task that waits for its rate limit.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _RUN_TIME_GRACE_S = 5.0
 
 @dataclass(eq=False)
 class PlainCall:
-    """A call in flight; times are s of the monotonic clock.
+    """A call in flight; times are seconds of the monotonic clock.
 
     `task_ended` is set when the task has ended or will never start: until then, ending the call
-    revokes the task. `may_be_queued_until` is when a broker that can't remove messages has dropped
-    the task's; it does not drop the message before `may_expire_at`. `taken` is set where a worker
-    has certainly taken the message. `refusal` is the error that the call will end with at
+    revokes the task. For a broker that can't remove messages from a queue, the task's message
+    expires between `may_expire_at` and `may_be_queued_until`. `taken` is set when a worker has
+    certainly taken the message. `refusal` is the error with which the call will end at
     `may_be_queued_until`, and a note for the log.
     """
 
@@ -61,9 +61,9 @@ class PlainCall:
     tenant: str = ""
 
     def is_silent_too_long(self, now: float) -> bool:
-        """Whether there was no news for `max_silence_s`, and two queries were left unanswered.
+        """Whether there was no news for `max_silence_s` and after at least two queries.
 
-        By then three queries were sent, and the last one may still be answered.
+        Three queries must have been sent, since the last one may still be answered.
         """
         return (
             self.unanswered_queries > 2
@@ -99,13 +99,13 @@ class PlainCall:
 
 
 def labelled(call: PlainCall) -> AbstractContextManager[CallLabels]:
-    """Labels the lines that are logged in the block: no task of the call's RPC logs them."""
+    """Labels the lines that are logged in the block, which runs outside the call's RPC."""
     traceparent = call.message.extra_headers.get(TRACEPARENT, "")
     return about_call(call.id, 1, call.method.name, traceparent, tenant=call.tenant)
 
 
 class InFlight:
-    """The calls in flight, by id; a call's id is its task's."""
+    """The calls in flight, by id; a call and its task have the same id."""
 
     def __init__(self) -> None:
         self._calls: dict[str, PlainCall] = {}
@@ -121,7 +121,7 @@ class InFlight:
         self._calls.pop(call.id, None)
 
     def on_news(self, task_id: str, now: float, *, running: bool = False) -> PlainCall | None:
-        """Records news of a task; returns its call, or None if that is not in flight."""
+        """Records news of a task; returns its call, or None if the call is not in flight."""
         call = self._calls.get(task_id)
         if call is not None:
             call.last_news_at, call.unanswered_queries, call.refusal = now, 0, None
@@ -134,7 +134,7 @@ class InFlight:
         self._last_worker_reply_at = now
 
     def start_queries(self, now: float) -> list[PlainCall]:
-        """The silent calls that are due for a query, which is recorded as sent."""
+        """Returns the silent calls that are due for a query, and records the query as sent."""
         due = [
             call
             for call in self._calls.values()
@@ -147,11 +147,11 @@ class InFlight:
         return due
 
     def silent_too_long(self, now: float) -> list[PlainCall]:
-        """The calls that fail, unless there is news of them."""
+        """The calls that fail for their silence, unless there is news of them."""
         return [call for call in self._calls.values() if call.is_silent_too_long(now)]
 
     def over_run_time(self, now: float, limit_s: Callable[[PlainCall], float]) -> list[PlainCall]:
-        """The calls that run for longer than they may, if no worker has ended them."""
+        """The calls that have run for too long, and that no worker has ended."""
         return [
             call
             for call in self._calls.values()

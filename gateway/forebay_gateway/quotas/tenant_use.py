@@ -1,13 +1,13 @@
-"""What this gateway may use of one tenant's quotas, and what it uses. Pure.
+"""One tenant's quotas at this gateway: its shares of them, and what it uses. Pure.
 
 The ledger divides each limit into shares of the gateways. For example, of a limit of 100 calls in
 flight the first gateway gets a share of 50 with its first call, although it needs 1; the next
-gateway gets 17 of the remaining 50. Within its share a gateway asks nobody. A gateway that needs
-more than there is gets what the others do not use: they are told, give it back at once, and keep
-nothing in reserve for a second.
+gateway gets 17 of the remaining 50. A gateway does not ask the ledger for calls within its share.
+If a gateway needs more than remains, the ledger tells the others. They give back at once what they
+do not use, and keep nothing in reserve for a second.
 
-While the ledger is away, a gateway goes on with the share that it has, or with an equal part of the
-limit for each gateway that it knew, if that is more.
+While the ledger does not answer, a gateway uses the share that it has, or the limit divided by the
+number of gateways at the last answer, whichever is more.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from forebay_backends.ledger.operations.quotas import Shares, Tokens, Use
 from forebay_backends.settings.tenant_settings import TenantSettings
 
 TIGHT_S = 1.0
-"""How long nothing is kept in reserve after a gateway needed more than there was."""
+"""How long gateways keep nothing in reserve after one needed more than remained."""
 _TOKENS_AHEAD_S = 0.1
-"""Each gateway takes tokens in advance for that long, so that not each call asks for one."""
+"""A gateway takes the tokens of this time in advance, so that not every call asks the ledger."""
 _RESERVE = 1 / 16
-"""A gateway asks for a larger share while it still has that part of the limit unused."""
+"""A gateway asks for a larger share when less than this part of the limit is left unused."""
 RATE = "per_second"
 
 
@@ -38,9 +38,9 @@ class Limit(StrEnum):
 
 @dataclass(slots=True)
 class Share:
-    """This gateway's share of one limit; `limit` is None if there is none.
+    """This gateway's share of one limit; `limit` is None if the tenant has no such limit.
 
-    `waiting` is what callers wait for who found the share used up.
+    `waiting` is the amount for which callers wait because the share is used up.
     """
 
     limit: int | None
@@ -49,7 +49,7 @@ class Share:
     waiting: int = 0
 
     def fits(self, amount: int) -> bool:
-        """Whether so much more is within the share."""
+        """Whether the share has room for the amount."""
         return self.limit is None or self.used + amount <= self.granted
 
     def take(self, amount: int) -> bool:
@@ -61,7 +61,7 @@ class Share:
 
     @property
     def use(self) -> Use:
-        """What to tell the ledger: what the share covers is used, and all else is needed."""
+        """The report to the ledger: used is what the share covers; all else is needed."""
         covered = min(self.used, self.granted)
         return Use(self.limit, covered, self.used + self.waiting - covered)
 
@@ -82,7 +82,7 @@ class TenantUse:
     tokens: int = 0
     tokens_waiting: int = 0
     gateways: int = 1
-    """How many gateways used the tenant's quotas at the last answer."""
+    """How many gateways used the tenant's quotas, by the ledger's last answer."""
     asked_at: float = -inf
     """When the ledger last answered."""
     _tight_until: float = -inf
@@ -116,7 +116,7 @@ class TenantUse:
         return now < self._tight_until
 
     def on_recall(self, now: float) -> None:
-        """Another gateway needs more than there is."""
+        """Records that another gateway needs more than remains."""
         self._tight_until = now + TIGHT_S
 
     def take_token(self) -> bool:
@@ -128,11 +128,11 @@ class TenantUse:
         return True
 
     def token_in_s(self, now: float) -> float:
-        """How long no token is to be expected, so that it is of no use to ask."""
+        """How long the ledger will have no token, so that asking is of no use."""
         return max(0.0, self._token_at - now)
 
     def report(self) -> tuple[Tokens, list[Use]]:
-        """What to tell the ledger, and to ask of it; the tokens left over are given back."""
+        """What to report to the ledger and ask it for. Gives back the tokens that are left."""
         rate = self.settings.per_second
         returned, self.tokens = self.tokens, 0
         more = int((rate or 0.0) * _TOKENS_AHEAD_S) if self.tokens_waiting else 0
@@ -140,7 +140,7 @@ class TenantUse:
         return tokens, [share.use for share in self.shares.values()]
 
     def on_shares(self, shares: Shares, now: float) -> None:
-        """The ledger has answered a report."""
+        """Takes the ledger's answer to a report."""
         self.asked_at, self._out_since = now, inf
         self.gateways = shares.gateways
         self.tokens += shares.tokens
@@ -152,7 +152,7 @@ class TenantUse:
                 share.granted = granted
 
     def on_outage(self, returned: int, now: float) -> None:
-        """The ledger did not answer a report that gave back so many tokens."""
+        """Makes do without the ledger, which did not answer a report that `returned` tokens."""
         self.tokens += returned
         for share in self.shares.values():
             if share.limit is not None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from forebay_gateway.web.listener import WebListener
 
 IDENTITY = "identity"
-"""What the main part needs, besides its backends, for its health."""
+"""What the gateway's health needs besides its backends: keys with which to verify callers."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Gateway:
     web: WebListener | None
 
     def application(self) -> App:
-        """All that the gateway serves, for HTTP."""
+        """The ASGI application of all that the gateway serves over HTTP."""
         return _application(self.settings, self.methods, self.handlers)
 
 
@@ -78,7 +78,7 @@ def make_gateway(
     identity: Identity | None,
     audit: AuditLog,
 ) -> Gateway:
-    """Without `listen`, its handlers are served by another application (`Gateway.application`).
+    """Makes the parts. Without `listen`, another ASGI server runs `Gateway.application`.
 
     Raises SettingsError or GatewayError.
     """
@@ -111,7 +111,7 @@ def make_gateway(
 
 
 def _is_local(settings: Settings, listen: str | None) -> bool:
-    """Whether only processes of this machine reach the gateway."""
+    """Whether only processes of this machine can reach the gateway."""
     return listen is not None and all(
         is_loopback(address) for address in (listen, settings.web_listen or listen)
     )
@@ -150,7 +150,7 @@ def _read_figures(
     identity: Identity | None,
     audit: AuditLog,
 ) -> None:
-    """Adds the figures that are read at each scrape, of all parts but the ledger's."""
+    """Adds the figures that are read at each scrape, without those of the ledger."""
 
     def limits() -> Figures:
         return {
@@ -169,7 +169,7 @@ def _read_figures(
 def _web_listener(
     settings: Settings, methods: Sequence[Method], handlers: PortHandlers, tls: ServerTls | None
 ) -> WebListener | None:
-    """None if there is no address for it."""
+    """None if `web_listen` is not set."""
     if settings.web_listen is None:
         return None
     from forebay_gateway.server.web import web_listener

@@ -1,4 +1,4 @@
-"""A URL of another kind of server than the one that answers keeps a gateway from starting."""
+"""Checks at startup that the server behind each Redis URL is of the kind that the URL says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMEOUT_S = 2.0
 async def check_backend_urls(settings: Settings, methods: Sequence[Method]) -> None:
     """Raises GatewayError for a Sentinel or a cluster's node under a plain URL, and the like.
 
-    A server that does not answer is no reason: the gateway starts, and connects when it can.
+    A server that does not answer raises nothing: the gateway starts, and connects when it can.
     """
     backends = settings.backends()
     used: dict[str, object] = {"ledger": backends.ledger} if needs_ledger(methods) else {}

@@ -69,7 +69,7 @@ class ChildProcess:
         return await self._process.wait()
 
     async def read_until(self, word: str) -> str | None:
-        """Returns None when the process has written `word`, or what it wrote when it ended."""
+        """Returns None once the process has written `word`; if it ends first, what it wrote."""
         if self._link is None:
             raise RuntimeError("the process was not started")
         received = b""
@@ -81,12 +81,12 @@ class ChildProcess:
         return None
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Sends the signal if the process runs."""
+        """Sends the signal, unless the process has ended or was not started."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
     async def stop(self, steps: Sequence[StopStep]) -> bool:
-        """Takes the steps in turn until the process has ended, then kills it.
+        """Takes the steps in turn until the process ends; kills it if none is enough.
 
         Returns whether the first step was enough.
         """

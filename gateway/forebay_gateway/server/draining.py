@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 async def drained(admission: Admission, grace_s: float) -> None:
-    """Accepts no more calls, and waits until none is in flight, at most for the grace."""
+    """Accepts no more calls, and waits up to `grace_s` until none is in flight."""
     await asyncio.sleep(_HAND_OVER_S)  # until then gRPC may hand over calls it has accepted
     await _arrived(admission)
     admission.drain()
@@ -28,7 +28,7 @@ async def _arrived(admission: Admission) -> None:
 
 
 async def _ended(admission: Admission, grace_s: float) -> None:
-    """Waits until no call is in flight, at most for the grace."""
+    """Waits up to `grace_s` until no call is in flight."""
     if admission.accepted:
         _log.info("draining: %d calls in flight, %g s of grace", admission.accepted, grace_s)
     await poll_until(lambda: not admission.accepted, grace_s)

@@ -1,4 +1,4 @@
-"""The web front of a gateway: the one place for its services, protocols and routes.
+"""Builds the web front of a gateway from its services, protocols and routes.
 
 Starlette and uvicorn are imported here alone, so that a gateway without `web_listen` has neither in
 its memory.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from forebay_gateway.tls.server_tls import ServerTls
 
 _BODY_SLACK_S = 5.0
-"""So that a caller is told why, before its connection is closed."""
+"""Leaves time to send the caller an error before its connection is closed."""
 _CANCEL_GRACE_S = 2.0
 
 

@@ -22,9 +22,9 @@ class ApplicationError(Exception):
 
 
 def load_application(path: str) -> Any:
-    """The application, with all modules of tasks that its workers import.
+    """The application, after importing all the task modules that its workers import.
 
-    Raises ApplicationError, whatever the application's modules raise.
+    Raises ApplicationError for any exception of the application's modules.
     """
     try:
         app = find_app(path)
@@ -42,13 +42,13 @@ def load_application(path: str) -> Any:
 
 
 def _not_found(path: str, error: BaseException) -> str | None:
-    """The problem if Celery's search has found nothing; None if it is another."""
+    """The problem if Celery has found no application there; None for any other error."""
     if isinstance(error, AttributeError) and _is_finders(error):
         return f"{path}: {error}; {_EXPECTED}"
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     if name is None or not (path == name or path.startswith((f"{name}.", f"{name}:"))):
         return None
-    if ":" in name:  # having found no such attribute, Celery imports the whole
+    if ":" in name:  # without such an attribute, Celery imports all of `module:attribute`
         module, _, attribute = name.partition(":")
         return f"{path}: module {module!r} has no attribute {attribute!r}; {_EXPECTED}"
     return f"{path}: there is no module {name!r} here; {_EXPECTED}, from its workers' folder"
@@ -63,7 +63,7 @@ def read_tasks(app: Any) -> list[Task]:
 
 
 def configuration_problems(app: Any) -> Iterator[str]:
-    """Settings that keep calls through a gateway from working, and what to set."""
+    """The settings with which calls through a gateway fail, each with its fix."""
     accepted = {str(one) for one in app.conf.accept_content or ()}
     if not accepted & {"json", "application/json"}:
         yield "its workers refuse JSON, which gateways send: add json to `accept_content`"
@@ -74,7 +74,7 @@ def configuration_problems(app: Any) -> Iterator[str]:
         )
     try:
         has_backend = not isinstance(app.backend, DisabledBackend)
-    except Exception as error:  # its library is missing, for example
+    except Exception as error:  # for example, its library is missing
         yield f"its result backend can't be used: {_cause(error)}"
     else:
         if not has_backend:
@@ -91,13 +91,13 @@ def _tasks(app: Any) -> Iterator[Task]:
 
 
 def _queue(app: Any, task: Any) -> str | None:
-    """The queue to which `task.delay()` sends it; None if that is not known before a call."""
+    """The queue to which `task.delay()` sends the task; None if only a call would tell."""
     options = {key: getattr(task, key, None) for key in ("queue", "exchange", "routing_key")}
     options = {key: value for key, value in options.items() if value is not None}
     by_exchange = "exchange" in options and "queue" not in options
     try:
         route = app.amqp.router.route(dict(options), task.name, (), {}, task_type=task)
-    except Exception:  # a router is a function of the application, and may need arguments
+    except Exception:  # a router is the application's code, and may need the call's arguments
         return None
     queue = None if by_exchange else route.get("queue")
     if queue is not None:
@@ -112,13 +112,13 @@ def _queue(app: Any, task: Any) -> str | None:
 
 
 def _is_finders(error: AttributeError) -> bool:
-    """Whether Celery's search raised it, and not a module of the application."""
+    """Whether Celery's lookup raised the error, not a module of the application."""
     frames = traceback.extract_tb(error.__traceback__)
     return frames[-1].filename.endswith(("celery/app/utils.py", "kombu/utils/imports.py"))
 
 
 def _cause(error: BaseException) -> str:
-    """The error, and the last line of code that is not of Celery or Python itself."""
+    """The error, and the innermost line of code outside Celery, kombu and importlib."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""The parts of a `.proto` file, before they have names. Pure."""
+"""The parts of a `.proto` file, before its types get their names. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Scalar:
 
     @property
     def has_presence(self) -> bool:
-        """Whether a field of it is known to be unset without the label `optional`."""
+        """Whether a field of this type has presence even without the label `optional`."""
         return "." in self.proto
 
 
 @dataclass(eq=False)
 class MessageType:
-    """A message of the file. `parts` make its name: the last, and others before it if needed."""
+    """A message of the file. Its name is the last of `parts`, with earlier ones if names clash."""
 
     parts: tuple[str, ...]
     fields: list[Field] = field(default_factory=list)
@@ -73,10 +73,10 @@ ProtoType: TypeAlias = Single | Repeated | Map
 
 @dataclass(frozen=True)
 class Field:
-    """A field. `name` is Python's; `key` is what the task receives it as, if that is another.
+    """A field. `name` is its name in Python; `key` is what the task receives, if it differs.
 
-    `unset` is a value of `forebay.v1.PlainUnset`. `untyped` says why it, or what it holds, is a
-    `google.protobuf.Value`.
+    `unset` is a value of `forebay.v1.PlainUnset`. `untyped` says why the field or its elements are
+    of the type `google.protobuf.Value`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Writes the `.proto` file. Pure."""
+"""Renders the text of the `.proto` file. Pure."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _ROUTE, _PLAIN = "forebay/v1/route.proto", "forebay/v1/plain.proto"
 def render(
     rpcs: Sequence[Rpc], package: str, service: str, comment: str, service_comment: str
 ) -> str:
-    """The file's text: the service, its requests and responses, then other types by name."""
+    """The file's text: the service, its requests and responses, then the other types by name."""
     return "\n".join(_File(rpcs, package, service).lines(comment, service_comment)) + "\n"
 
 
 class _File:
-    """The names of all types, and what the text needs of them."""
+    """Names all types of the file, and writes its lines."""
 
     def __init__(self, rpcs: Sequence[Rpc], package: str, service: str) -> None:
         self._rpcs, self._package, self._service = rpcs, package, service
@@ -50,7 +50,8 @@ class _File:
         self._own = own
         self._others = sorted(kinds, key=lambda kind: self._names[id(kind)])
         self._taken_values: set[str] = set()
-        # A name is searched from the inside out: package `shop.google` would hide ours.
+        # protoc resolves names from the innermost package out. In package `shop.google`, the name
+        # `google.protobuf` would not be found without a leading dot.
         inner = package.split(".")[1:]
         self._dot = "." if {"google", "forebay"} & set(inner) else ""
 
@@ -138,7 +139,7 @@ class _File:
         name = self._names[id(enum)]
         prefix = snake_case(name, "enum").upper()
         wanted = ["UNSPECIFIED", *(snake_case(one.name, "value").upper() for one in enum.values)]
-        # Within the enum, names must differ without their prefix; in the file, with it.
+        # Values must differ without their prefix within the enum, and with it within the file.
         names = numbered(numbered(wanted, set()), set())
         names = numbered([f"{prefix}_{one}" for one in names], self._taken_values)
         yield f"enum {name} {{"
@@ -152,12 +153,12 @@ class _File:
 
 
 def field_names(message: MessageType) -> list[str]:
-    """The names of the message's fields, in their order."""
+    """The names of the message's fields in the file, in their order."""
     return numbered([snake_case(field.name, "field") for field in message.fields], set())
 
 
 def _named(message: MessageType) -> Iterator[tuple[Field, str]]:
-    """The fields with their names."""
+    """The fields, each with its name in the file."""
     return zip(message.fields, field_names(message), strict=True)
 
 
@@ -175,7 +176,7 @@ def _field_options(field: Field, field_name: str) -> list[tuple[str, str]]:
 
 
 def _plain(rpc: Rpc) -> str:
-    """The content of the route's `plain`, with the fields' own names."""
+    """The content of the route's `plain`, with the names that the fields have in the file."""
     names = {field.name: name for field, name in _named(rpc.request)}
     parts = []
     if rpc.positional:

@@ -1,4 +1,4 @@
-"""One connection: bytes to events of HTTP/2, events to RPCs, and back."""
+"""One HTTP/2 connection: turns received bytes into RPCs, and responses into bytes."""
 
 from __future__ import annotations
 
@@ -35,16 +35,19 @@ from forebay_gateway.fronts.native.streams import MAX_QUEUED_BYTES, Serving, Str
 
 _SENT_AT_ONCE_BYTES = 128 << 10
 _FIRST_SLICE_BYTES, _STARTED_A_TURN = 4 << 10, 64
-"""A read of 256 KiB may have thousands of requests; other callers would wait for all of them."""
+"""How much of a read is handled at first, and how many RPCs may start in one loop iteration.
+
+A read of 256 KiB may have thousands of requests. Other callers would wait for all of them.
+"""
 _KEEPALIVE_PING, _GOAWAY_PING = b"keepaliv", b"goaway\0\0"
 
 _log = logging.getLogger(__name__)
 
 
 class NativeConnection(asyncio.Protocol):
-    """Made for each connection that is accepted; `tick` must be called every second or so.
+    """The protocol of one accepted connection; call its `tick` about once a second.
 
-    It adds itself to `open_connections`, and removes itself at its end.
+    The connection adds itself to `open_connections`, and removes itself when it is lost.
     """
 
     transport: asyncio.Transport
@@ -57,7 +60,7 @@ class NativeConnection(asyncio.Protocol):
         self._paused = False
         self._flush_is_due = False
         self._ends_within_frame = False
-        """Whether the next bytes to be sent may be the rest of a frame."""
+        """Whether the next bytes to send may begin in the middle of a frame."""
         self._untaken: deque[memoryview] = deque()
         self._pings = PingStrikes(serving.limits.min_ping_interval_s)
         self.h2 = server_connection(serving.limits.max_streams, MAX_METADATA_BYTES)
@@ -65,7 +68,7 @@ class NativeConnection(asyncio.Protocol):
     # asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greets the caller, unless there are too many connections."""
+        """Sends the SETTINGS; aborts if there are too many connections, or TLS chose no HTTP/2."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self.transport, self.loop = transport, asyncio.get_running_loop()
         tls = transport.get_extra_info("ssl_object")
@@ -87,19 +90,19 @@ class NativeConnection(asyncio.Protocol):
         self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Cancels the handlers."""
+        """Cancels the handlers of the RPCs that are still open."""
         self._open.discard(self)
         self.streams.drop()
-        del self.streams  # it refers to us: only the garbage collector would find the two
+        del self.streams  # breaks a reference cycle
 
     def data_received(self, data: bytes) -> None:
-        """Takes what the caller sends."""
+        """Queues the received bytes, and handles them unless earlier ones are still queued."""
         self._untaken.append(memoryview(data))
         if len(self._untaken) == 1:
             self._take()
 
     def _take(self) -> None:
-        """Takes what came, but no more new RPCs in a turn of the event loop than it can bear."""
+        """Handles received bytes; pauses until the next loop iteration after too many new RPCs."""
         started, size = self.streams.started, _FIRST_SLICE_BYTES
         while self._untaken and not self.transport.is_closing():
             data = self._untaken.popleft()
@@ -122,7 +125,7 @@ class NativeConnection(asyncio.Protocol):
             self._take()
 
     def _receive(self, data: memoryview) -> bool:
-        """Whether the connection goes on."""
+        """Handles the bytes; returns whether they left the connection intact."""
         try:
             self.h2.receive_data(data)
         except DenialOfServiceError as error:
@@ -135,11 +138,11 @@ class NativeConnection(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        """The caller, or the network, is slower than its responses."""
+        """Stops sending: the caller or the network is too slow for the responses."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """The opposite of `pause_writing`."""
+        """Sends again."""
         self._paused = False
         self.flush()
 
@@ -153,7 +156,7 @@ class NativeConnection(asyncio.Protocol):
     # Time
 
     def tick(self, now: float) -> None:
-        """Does what is due."""
+        """Sends a ping or GOAWAY if due, aborts if overdue, and resets stalled streams."""
         try:
             self._tick(now)
         except NGH2Error:
@@ -176,10 +179,10 @@ class NativeConnection(asyncio.Protocol):
         self.flush()
 
     def go_away(self) -> None:
-        """Sends the first GOAWAY: no new RPCs, but those that are on their way."""
+        """Sends the first GOAWAY: the client starts no more RPCs; those on their way are served."""
         if self._lifetime.go_away(self.loop.time()) and not self.transport.is_closing():
             self.h2.send_shutdown_notice()
-            self.flush()  # nghttp2 would send the ping first, and its answer would say nothing
+            self.flush()  # nghttp2 would send the ping first, whose answer would confirm nothing
             self.h2.ping(_GOAWAY_PING)
             self.flush()
 
@@ -187,12 +190,12 @@ class NativeConnection(asyncio.Protocol):
         self.streams.end(error)
 
     def close(self) -> None:
-        """Ends the connection, whatever is in flight."""
+        """Ends the connection at once, even with RPCs in flight."""
         if not self.transport.is_closing():
             self._end(NO_ERROR, b"")
 
     def _go_away_finally(self) -> None:
-        """Sends the second GOAWAY, with the last RPC that is served."""
+        """Sends the second GOAWAY, which names the last RPC that is served."""
         self._lifetime.final_goaway_sent = True
         self.h2.send_goaway()
         self.flush()
@@ -229,7 +232,7 @@ class NativeConnection(asyncio.Protocol):
                 self._end(ENHANCE_YOUR_CALM, b"too_many_frames")
 
     def _on_control(self, event: object) -> bool:
-        """Whether the connection goes on."""
+        """Handles a PING or SETTINGS; returns False if it ended the connection."""
         if isinstance(event, PingReceived):
             if not self._pings.received(self.loop.time()):
                 self._end(ENHANCE_YOUR_CALM, b"too_many_pings")
@@ -244,7 +247,7 @@ class NativeConnection(asyncio.Protocol):
     # Bytes out
 
     def flush(self) -> None:
-        """Sends what there is, unless the caller is too slow."""
+        """Sends what is queued, unless writing is paused."""
         self._flush_is_due = False
         if self._paused or self.transport.is_closing():
             return
@@ -280,7 +283,7 @@ class NativeConnection(asyncio.Protocol):
     # The end
 
     def _end(self, error_code: int, text: bytes) -> None:
-        """Ends the connection in order, with a GOAWAY."""
+        """Ends the connection with a GOAWAY from nghttp2."""
         if error_code != NO_ERROR:
             _log.info("%s: the connection was ended: %s", self.streams.peer, text.decode())
         try:
@@ -292,14 +295,14 @@ class NativeConnection(asyncio.Protocol):
         self.streams.drop()
 
     def _fail(self, error_code: int, text: str) -> None:
-        """Ends the connection after an error of which ngh2 keeps no state."""
+        """Ends the connection with our own GOAWAY: ngh2 keeps no state of such an error."""
         _log.info("%s: the connection was ended: %s", self.streams.peer, text)
         self.transport.write(goaway_frame(self.streams.last_id, error_code, text.encode()))
         self.transport.close()
         self.streams.drop()
 
     def _finish_closing(self) -> None:
-        """nghttp2 wants neither input nor output any more."""
+        """Closes the connection after nghttp2 has ended it."""
         self.transport.write(self.h2.data_to_send())
         self.transport.close()
         self.streams.drop()

@@ -1,4 +1,4 @@
-"""All connections of a gateway process, from their acceptance to the end."""
+"""Accepts a gateway process's connections, keeps them, and ends them at shutdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TICK_S = 1.0
 _ACCEPTING_S = 0.02
-"""A few turns of the event loop: until then asyncio hands over connections that it has accepted."""
+"""Enough for asyncio to hand over the connections that it has already accepted."""
 _CLOSING_S = 1.0
 """How long callers may take to close their connections, after the GOAWAY."""
 _SHUT_DOWN = RpcError(StatusCode.UNAVAILABLE, "the gateway is shutting down")
@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 
 
 class NativeFront:
-    """Implements `Front`; one event loop, any number of addresses.
+    """Implements `Front` in one event loop, for any number of addresses.
 
-    With `tls`, all connections are secure; new ones get the credentials that are then in force.
+    With `tls`, all connections use TLS; a new one gets the credentials in force at that time.
     Raises OSError if it can't listen.
     """
 
@@ -129,7 +129,10 @@ class NativeFront:
 
 
 async def _close(servers: Sequence[asyncio.Server]) -> None:
-    """Asyncio leaves a connection open that it accepts in the turn before a server's close."""
+    """Stops accepting, and closes the servers one loop iteration later.
+
+    Otherwise asyncio would never close a connection that it accepts just before.
+    """
     for server in servers:
         for sock in server.sockets:
             asyncio.get_running_loop().remove_reader(sock)

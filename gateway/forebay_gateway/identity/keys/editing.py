@@ -1,7 +1,7 @@
 """Changes a file of API keys: in one step, so that no reader sees half a file.
 
-Commands that run at the same time wait for each other, by a lock on the folder: the file itself is
-replaced, so that a lock on it would be one on the file before.
+Commands that run at the same time wait for each other, by a lock on the folder. A lock on the file
+would not do: each change replaces the file.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _replace(file: Path, keys: dict[str, ApiKey]) -> None:
 
 
 def _keep_owner(number: int, file: Path) -> None:
-    """The gateway's user goes on reading the file that root has changed."""
+    """Keeps the owner, so that the gateway's user can still read a file that root has changed."""
     with suppress(FileNotFoundError):
         before, now = file.stat(), os.fstat(number)
         if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):

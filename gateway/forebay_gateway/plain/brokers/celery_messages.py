@@ -1,8 +1,8 @@
-"""The messages to and from Celery's workers, in Celery's own forms. Pure.
+"""The messages to and from Celery's workers, in Celery's own formats. Pure.
 
-A task is a message of protocol 2, https://docs.celeryq.dev/en/stable/internals/protocol.html.
+A task is a message of protocol 2: https://docs.celeryq.dev/en/stable/internals/protocol.html.
 Commands and queries are broadcast to all workers (`kombu.pidbox`, `celery.worker.control`).
-Their answers, and the results of `rpc://`, come to the gateway's one reply queue.
+Their answers, and the results of `rpc://`, come to the gateway's reply queue.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from forebay_backends.broker.task_messages import EMBED, ORIGIN, redis_wire
 CONTROL_EXCHANGE = "celery.pidbox"
 """The default of Celery's setting `control_exchange`."""
 FOLLOWER_SUFFIX = ".end"
-"""The end of the id of a task that follows another."""
+"""Appended to a task's id, this is the id of its follower: see `PlainMessage._follower`."""
 
 
 @dataclass(frozen=True)
 class PlainMessage:
     """The message of a plain task.
 
-    `priority` is 1 to 9, 9 the most urgent, or None. A worker starts it at `eta`, unset at once.
-    `extra_headers` are handed to the task. With
-    `is_followed`, the results of tasks that the task replaces itself by come to `reply_to`.
+    `priority` is 1 to 9, where 9 is the most urgent, or None. A worker starts the task at `eta`, or
+    at once if that is None. The task can read `extra_headers`. With `is_followed`, if the task
+    replaces itself by others, their result comes to `reply_to`.
     """
 
     id: str
@@ -52,7 +52,7 @@ class PlainMessage:
 
     @property
     def delivery_tag(self) -> str:
-        """The task's id: the message is sent once, and found by its exact bytes to withdraw it."""
+        """The task's id: the message is sent once, and a withdrawal finds it by its exact bytes."""
         return self.id
 
     @property
@@ -85,7 +85,7 @@ class PlainMessage:
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The headers of protocol 2. `argsrepr` hides the arguments, which may be secret."""
+        """The headers of protocol 2; `argsrepr` and `kwargsrepr` hide secret arguments."""
         return self.extra_headers | {
             "lang": "py",
             "task": self.task,
@@ -108,7 +108,7 @@ class PlainMessage:
 
 @dataclass(frozen=True)
 class ControlMessage:
-    """A broadcast to all workers; with a ticket, they answer to the queue `reply_to`."""
+    """A broadcast to all workers. If it has a ticket, they answer to the queue `reply_to`."""
 
     method: str
     arguments: dict[str, Any]
@@ -132,22 +132,22 @@ class ControlMessage:
 
 
 def revoke(task_id: str, *, terminate: bool) -> ControlMessage:
-    """The command to drop the task; with `terminate`, to kill the process that runs it too."""
+    """The command to drop the task; with `terminate`, also to kill the process that runs it."""
     return ControlMessage(
         "revoke", {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
     )
 
 
 def query(task_ids: Sequence[str], reply_to: str, ticket: str) -> ControlMessage:
-    """The question which of the tasks a worker has, reserved, scheduled or running."""
+    """Asks each worker which of the tasks it has: reserved, scheduled or running."""
     return ControlMessage("query_task", {"ids": list(task_ids)}, reply_to, ticket)
 
 
 def listings(reply_to: str, ticket: str) -> list[ControlMessage]:
-    """The questions for all tasks that a worker has.
+    """Asks each worker for all the tasks that it has.
 
-    `query_task` misses a task that retries on the worker that ran it: the worker drops its record
-    of the id when the run ends, and the next run has been received by then
+    `query_task` misses a task that is retried on the same worker: the worker receives the next run
+    before the last one ends, and then drops its record of the id, which both runs share
     (`celery.worker.state.task_ready`).
     """
     names = ("scheduled", "reserved", "active")
@@ -165,7 +165,7 @@ class Reply:
 
 
 def redis_control(control: ControlMessage) -> bytes:
-    """The broadcast as kombu's Redis transport would publish it."""
+    """The broadcast's bytes, as kombu's Redis transport would publish them."""
     body = dumps(control.body).encode()
     return redis_wire(body, {"expires": 0}, {"priority": 0}, exchange=CONTROL_EXCHANGE)
 

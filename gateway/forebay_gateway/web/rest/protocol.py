@@ -1,4 +1,4 @@
-"""Serves HTTP requests by the bindings of `google.api.http`, and streams of unbound methods."""
+"""REST: methods with a binding of `google.api.http`, and JSON streams of any method."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from forebay_gateway.web.sse.protocol import EventCall, EventStream, wants_event
 
 
 class Rest:
-    """An ASGI application; what no binding is for is not found.
+    """An ASGI application for requests that match a binding; others get NOT_FOUND or 405.
 
-    `methods` are by path, `events` serves callers that accept server-sent events.
+    `methods` are by path. `events` serves callers that accept server-sent events.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Rest:
 
 
 class RestStream:
-    """`POST /package.Service/Method` for streams of responses; implements `Protocol`.
+    """`POST /package.Service/Method` in JSON, for streams of responses; implements `Protocol`.
 
-    Connect's own JSON is for unary calls, and its streams have another content type.
+    In Connect, `application/json` is for unary calls only: its streams have another content type.
     """
 
     content_types: tuple[str, ...] = (JSON_TYPE,)
@@ -106,7 +106,7 @@ class RestStream:
 
 
 class BoundRequest:
-    """The request that a binding makes of an HTTP request; implements `Requests`."""
+    """The request message that a binding makes from an HTTP request; implements `Requests`."""
 
     def __init__(self, exchange: Exchange, found: Found, limit: int) -> None:
         self._exchange = exchange
@@ -130,11 +130,11 @@ class BoundRequest:
         return await decompressed(data, encoding, self._limit)
 
     def read_now(self) -> None:
-        """None: ASGI tells nobody what has arrived."""
+        """Always None: ASGI can't tell what has arrived without waiting."""
 
 
 def raw_path(scope: Scope) -> str:
-    """The path, percent-encoded, below the place where the application is mounted."""
+    """The percent-encoded path below the `root_path` at which the application is mounted."""
     raw: bytes | None = scope.get("raw_path")
     path = quote(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("latin-1")
     return path.removeprefix(quote(scope.get("root_path", "")))
