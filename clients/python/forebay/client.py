@@ -40,9 +40,9 @@ def connect(
 ) -> Client:
     """A client of the gateways at "HOST:PORT", "HOST:PORT,HOST:PORT" or a sequence of them.
 
-    It connects at the first call, and resumes calls as `forebay.channel` does unless `resume` is
-    false. `credentials` and `token` are as there. The caller closes it. Raises ValueError if there
-    is no target, or for a token without TLS beyond loopback.
+    The client connects at the first call. `resume`, `credentials` and `token` are as in
+    `forebay.channel`. The caller closes the client. Raises ValueError if there is no target, or for
+    a token that would leave this host without TLS.
     """
     return Client(channel(target, resume=resume, credentials=credentials, token=token))
 
@@ -53,7 +53,7 @@ class Client:
     `timeout` is the call's deadline in seconds from now; None means no deadline. `call_id` makes
     the call durable; a second call with the same id attaches to the first. `progress` is called
     in the calling thread. `stub` is the generated stub. A channel that `forebay.channel` did not
-    make is wrapped, so that its calls are resumed, too.
+    make is wrapped, so its calls are resumed too.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -78,7 +78,7 @@ class Client:
         timeout: float | None = None,
         call_id: str | None = None,
     ) -> int:
-        """The exact factorial of n; raises ValueError if n is negative or over 64 bits.
+        """The exact factorial of n; raises ValueError if n is negative or has over 64 bits.
 
         Python converts at most 4,300 digits to text: to print more, raise that limit with
         `sys.set_int_max_str_digits`, or use `factorial_digits`.
@@ -135,7 +135,7 @@ class Client:
     ) -> Array:
         """The m×m product of a random m×n matrix and a random n×m matrix.
 
-        The same seed gives the same matrices; with None each call has a seed of its own. Raises
+        The same seed gives the same matrices; with None, each call has its own random seed. Raises
         TypeError if `dtype` is not supported. Needs NumPy.
         """
         from forebay.compute.products import random_product_rpc
@@ -160,7 +160,7 @@ class Client:
 
 
 class _Responses(Cancellable, Iterable[CoResponseT], Protocol[CoResponseT]):
-    """A call of `grpc` with a stream of responses."""
+    """The call object that `grpc` returns for a method with a stream of responses."""
 
 
 def _result(

@@ -1,4 +1,4 @@
-"""`forebay call` on a method that returns an operation: prints the operation, or waits for it."""
+"""`forebay call` for methods that return a long-running operation: prints it, or waits for it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from forebay.routes import Method
 from forebay.rpc_errors import of_rpc_error
 
 TIMED_OUT = 124
-"""The exit code if the call has not ended in time, as of timeout(1)."""
+"""The exit code if the call has not ended in time; the same as that of timeout(1)."""
 
 _PER_RPC_S = 60.0
 _PROGRESS_INTERVAL_S = 1.0
-"""For a terminal; the end is told at once."""
+"""How often progress is read for a terminal. The end of the operation is reported at once."""
 _REPLY_S = 10.0
 _RETRY_S = 1.0
 
@@ -52,7 +52,7 @@ def call_operation(
     *,
     waits: bool,
 ) -> None:
-    """Starts the operation and prints it; if it `waits`, prints its response instead.
+    """Starts the operation and prints it; with `waits`, waits and prints its response instead.
 
     Ctrl-C and a timeout end the wait, not the operation.
     """
@@ -107,10 +107,10 @@ def _start(
 
 
 def _wait(gateways: grpc.Channel, method: Method, name: str, deadline: Deadline) -> Operation:
-    """The operation when it has ended, or at the deadline.
+    """Returns the operation when it has ended, or as it is at the deadline.
 
-    Goes on at the next gateway if one fails. Raises `grpc.RpcError` after `RETRY_FOR_S` without an
-    answer, and for errors that do not go away.
+    Retries on the next gateway if one fails. Raises `grpc.RpcError` after `RETRY_FOR_S` without an
+    answer, and at once for errors that a retry can't fix.
     """
     stub: Any = operations_pb2.OperationsStub(gateways)
     failing = Deadline.after(RETRY_FOR_S)

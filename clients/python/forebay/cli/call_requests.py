@@ -24,7 +24,7 @@ from forebay.metadata import (
 )
 from forebay.routes import Method
 
-# How json_format ends its error about an unknown field.
+# The end of json_format's message about an unknown field.
 _FIELDS = re.compile(r'\n Available Fields\(except extensions\): "\[(.*)\]"')
 
 OPTIONS = {
@@ -35,7 +35,7 @@ OPTIONS = {
     START_AT: "--at",
     ON_DISCONNECT: "--detach",
 }
-"""The option for each metadata key. Gateways name the key in an error."""
+"""The option for each metadata key. A gateway's errors name the key, users know the option."""
 
 TextPairs = tuple[tuple[str, str], ...]
 
@@ -43,7 +43,10 @@ TextPairs = tuple[tuple[str, str], ...]
 def request_messages(
     method: Method, fields: Sequence[str], more: TextIO | None
 ) -> Iterator[Message]:
-    """A message of FIELD=VALUE arguments, then those of a file. Raises ClickException."""
+    """The message of the FIELD=VALUE arguments, then the file's, one a line.
+
+    Raises ClickException.
+    """
     if fields or more is None:
         yield _parsed(method, _nested(fields), "the fields")
     for number, line in enumerate(more or (), start=1):
@@ -93,7 +96,10 @@ def _value(text: str) -> Any:
 def request_metadata(
     options: Mapping[str, object], headers: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """The metadata of the options, by key; None for those not given. Raises ClickException."""
+    """The call's metadata: `options` by metadata key, without those that are None, then `headers`.
+
+    Raises ClickException.
+    """
     pairs = [(key, str(value)) for key, value in options.items() if value is not None]
     for header in headers:
         key, colon, value = header.partition(":")
@@ -104,13 +110,13 @@ def request_metadata(
 
 
 def options_in(message: str) -> str:
-    """Which options the keys in an error's message stand for; empty if there are none."""
+    """Explains the metadata keys in an error's message: which option sets each; empty if none."""
     named = [f"{key} is {option}" for key, option in OPTIONS.items() if key in message]
     return ", ".join(named)
 
 
 def traced(metadata: TextPairs) -> TextPairs:
-    """The metadata with a W3C trace context, unless it has one, that asks for the call's spans.
+    """The metadata with a W3C trace context; a new one, if needed, marks the call as sampled.
 
     https://www.w3.org/TR/trace-context/
     """

@@ -1,4 +1,4 @@
-"""The connection to one of the servers at `--target`, tried before a command begins."""
+"""Connects to one of the servers at `--target` before a command begins."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from forebay.resume.targets import read_targets
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-# A host that drops packets, and a server that says nothing, are given up after this time.
+# The limit for a host that drops packets, or a server that accepts but sends nothing.
 _CONNECT_TIMEOUT_S = 1.5
 # A server that has accepted the connection may be busy.
 _ANSWER_TIMEOUT_S = 10.0
 _SLOW_S = 2.0
-"""Then the command says what it waits for."""
+"""After this time without an answer, the command prints what it waits for."""
 
 _CONNECT_TIMEOUT_MS = round(1000 * _CONNECT_TIMEOUT_S)
 CONNECT_OPTIONS = (
@@ -34,7 +34,7 @@ CONNECT_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
     ("grpc.dns_ares_query_timeout", _CONNECT_TIMEOUT_MS),
 )
-"""Options of a channel whose connection fails soon."""
+"""Channel options that make a failing connection fail soon."""
 
 _REFUSED = "Connection refused"
 _SILENT = f"it accepts connections, but said nothing for {_CONNECT_TIMEOUT_S:g} s"
@@ -45,13 +45,13 @@ _TIMED_OUT = {
     "timed out before receiving SETTINGS frame": _SILENT,
     "Endpoint closing": _SILENT,  # in the TLS handshake
 }
-"""Parts of gRPC's messages, in words that need no knowledge of HTTP/2."""
+"""Plain words, for users who do not know HTTP/2, for parts of gRPC's messages."""
 _NOT_HTTP2 = "Expected SETTINGS frame"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a server does not answer, on one line; one of TLS says what to do, too."""
+    """Why a server does not answer, on one line. A TLS problem includes the fix."""
 
     text: str
     is_of_tls: bool = False
@@ -83,10 +83,10 @@ def _tell(text: str) -> None:
 def server_at(
     target: Target, ctrl_c: CancelOnCtrlC, on_slow: Callable[[str], None] = _tell
 ) -> Iterator[Server]:
-    """The first of the servers that answers; raises NoServer, within 3 s if none accepts.
+    """Yields the first server that answers; raises NoServer, within 3 s if none accepts.
 
-    A line goes to `on_slow` within 3 s if one has accepted and has not answered by then. Raises
-    ClickException if a file of the target can't be used.
+    If a server has accepted the connection but not answered within 3 s, `on_slow` is called with a
+    line of text. Raises ClickException if a file of the target can't be used.
     """
     credentials, token = target.credentials(), target.token()
     with ExitStack() as stack:
@@ -102,7 +102,7 @@ def server_at(
 
 @contextmanager
 def _after(seconds: float, tell: Callable[[str], None], text: str) -> Iterator[None]:
-    """Calls `tell` if the block takes longer."""
+    """Calls `tell` with the text if the block takes longer than `seconds`."""
     timer = Timer(seconds, tell, (text,))
     timer.daemon = True
     timer.start()
@@ -135,7 +135,7 @@ def _first_to_answer(
 
 
 def why_unavailable(details: str, address: str, target: Target) -> Problem:
-    """The reason for gRPC's UNAVAILABLE; may connect once more, and take 2 s.
+    """The reason for gRPC's UNAVAILABLE; may open another connection, which takes up to 2 s.
 
     Example of `details`: "…; last error: …: Failed to connect to remote host: Connection refused".
     """

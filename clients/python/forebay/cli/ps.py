@@ -101,7 +101,7 @@ def ps(
 def _listings(
     gateway: Gateway, filter_text: Callable[[], str], limit: int, watch: bool
 ) -> Iterator[list[Operation]]:
-    """The calls now and, with `watch`, again and again."""
+    """One listing of the calls; with `watch`, a new one every second, without end."""
     yield gateway.operations(filter_text(), limit)
     while watch:
         gateway.sleep(_REFRESH_INTERVAL_S)

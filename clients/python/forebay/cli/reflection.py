@@ -20,13 +20,13 @@ from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.routes import NO_ROUTES, Method, RouteFile, all_methods
 from forebay.routes.sources import SourceError, source_of_files
 
-# The messages of both are the same.
+# v1 and v1alpha have the same messages.
 _PATHS = (
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 )
 _TIMEOUT_S = 10.0
-# Services of any gateway, which a user does not mean by the name of a method.
+# Services that every gateway has. Commands that take a method's name ignore them.
 _OWN = (
     "forebay.v1.CallService",
     "google.longrunning.Operations",
@@ -47,11 +47,9 @@ class Reflected:
 def reflected(
     server: Server, ctrl_c: CancelOnCtrlC, routes: RouteFile = NO_ROUTES
 ) -> Reflected | None:
-    """The methods by reflection; the file `routes` may have the routes of those without an option.
+    """The methods by reflection; `routes` may have routes for methods without the option.
 
-    None if the server has no reflection, or no services but a gateway's own.
-
-    Raises `grpc.RpcError`.
+    None if the server has no reflection, or only the services that every gateway has. Raises `grpc.RpcError`.
     """
     for path in _PATHS:
         try:
@@ -81,7 +79,7 @@ class _Reflection:
         return [name for name in names if name not in _OWN]
 
     def files(self, services: Iterable[str]) -> dict[str, FileDescriptorProto]:
-        """The files that declare the services, and what they import, by name."""
+        """The files that declare the services, and the files these import, by name."""
         requests = [pb.ServerReflectionRequest(file_containing_symbol=name) for name in services]
         files = [
             FileDescriptorProto.FromString(raw)

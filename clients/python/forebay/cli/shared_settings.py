@@ -1,8 +1,8 @@
-"""The settings that the commands of callers read: `[client]`, and a gateway's own.
+"""The settings that commands which call a gateway read: `[client]`, and some of the gateway's.
 
-Of a gateway's, these are `listen`, `routes` and `services`. As for the gateway, variables win over
-the file, which is `forebay.toml` or the one that FOREBAY_CONFIG names. Other settings in the file
-are left to the gateway.
+The gateway's are `listen`, `routes` and `services`. As in the gateway, environment variables
+override the file, which is `forebay.toml` or the one that FOREBAY_CONFIG names. Commands ignore
+the file's other settings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from forebay.defaults import CONFIG_FILE, CONFIG_VARIABLE, PREFIX, SERVICES
 
 
 class Services(NamedTuple):
-    """The sources of the services, and where they are set."""
+    """The sources of the services, and the option or setting that names them."""
 
     names: tuple[str, ...]
     setting: str
@@ -36,7 +36,7 @@ _CLIENT: dict[str, tuple[type[Any], str]] = {
 
 
 def client_variable(name: str) -> str:
-    """The variable of a setting of `[client]`."""
+    """The environment variable for a setting of `[client]`."""
     return f"{PREFIX}CLIENT__{name.upper()}"
 
 

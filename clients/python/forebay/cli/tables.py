@@ -1,4 +1,4 @@
-"""Tables: for people on a terminal, tab-separated in a file or a pipe, or lines of JSON."""
+"""Prints tables: aligned on a terminal, tab-separated to a file or pipe, or as JSON lines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Row = Sequence[str]
 GAP = 2
 _INDENT = 4
 _MIN_LAST_WIDTH = 24
-"""The last column may fold within the table down to this width."""
+"""The last column is narrowed, and its text folded, to no less than this width."""
 
 
 def show(console: Console, header: Row, rows: Iterable[Row]) -> None:
     if console.is_terminal:
-        # `soft_wrap`: a first cell that is wider than the terminal stays one word to copy.
+        # `soft_wrap`: a first cell wider than the terminal can still be copied as one word.
         for text in table_lines(header, rows, console.width):
             console.print(text, soft_wrap=True)
         return
@@ -98,7 +98,7 @@ def _folded(text: str, width: int) -> list[str]:
 
 
 def _filled(texts: Iterable[str], width: int, gap: int = GAP) -> list[str]:
-    """The texts in as few lines as they fit; a longer one is broken at spaces, or anywhere."""
+    """Packs the texts into lines. A text wider than a line is broken, at spaces if it has any."""
     width = max(width, 1)
     lines: list[str] = []
     for text in texts:

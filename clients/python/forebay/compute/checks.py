@@ -12,7 +12,7 @@ MAX_N = 10_000_000
 MAX_MATRIX_BYTES = 1 << 30
 """The default limit of a matrix, operand or product, in bytes."""
 MAX_ROW_BYTES = 3 << 20
-"""The limit of a product's row: a panel has at least one row, and a message at most 4 MiB."""
+"""The limit of a product's row: a Panel message holds at least one row and at most 4 MiB."""
 
 ITEM_BYTES = {
     pb.DATA_TYPE_FLOAT32: 4,
@@ -24,7 +24,7 @@ ITEM_BYTES = {
 }
 """Bytes of one entry, by data type."""
 
-# Whole numbers that a double, the type of inline values, represents exactly.
+# The integers allowed in `values`: those are doubles, which are exact up to 2**53.
 _INTEGERS = {
     pb.DATA_TYPE_INT32: range(-(1 << 31), 1 << 31),
     pb.DATA_TYPE_INT64: range(-(1 << 53), (1 << 53) + 1),
@@ -38,7 +38,7 @@ def data_type(dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
 
 
 def product_format(part: pb.RandomOperands | pb.Operands) -> pb.ProductFormat.ValueType:
-    """The format of the product of these operands: DATA or VALUES."""
+    """The product's format. If unset: VALUES for inline operands of real numbers, otherwise DATA."""
     if part.format != pb.PRODUCT_FORMAT_UNSPECIFIED:
         return part.format
     readable = (
@@ -68,7 +68,7 @@ def _invalid(field: str, description: str) -> InvalidRequest:
 
 
 class FactorialCheck:
-    """n must be within the limit, the encoding one of the contract's."""
+    """Checks that n is within the limit, and that the encoding is an `IntegerEncoding`."""
 
     def __init__(self, *, max_n: int = MAX_N) -> None:
         self._max_n = _at_least_0("max_n", max_n)
@@ -82,7 +82,7 @@ class FactorialCheck:
             raise _invalid("encoding", f"is {request.encoding}, which is not an IntegerEncoding")
 
     def end(self) -> None:
-        """Accepts: gRPC itself ensures that there is one request."""
+        """Does nothing: gRPC itself ensures that there is exactly one request."""
 
 
 @dataclass
@@ -104,7 +104,7 @@ class _Chunks:
 
 
 class MatMulCheck:
-    """Operands must come first and once, shapes agree, sizes keep the limit, chunks add up."""
+    """Checks that operands come first and once, shapes agree, sizes fit, no chunk is missing."""
 
     def __init__(self, *, max_matrix_bytes: int = MAX_MATRIX_BYTES) -> None:
         self._max_matrix_bytes = _at_least_0("max_matrix_bytes", max_matrix_bytes)

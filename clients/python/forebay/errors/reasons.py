@@ -1,4 +1,4 @@
-"""A class for each reason, in five families."""
+"""One exception class for each error reason, in five families."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ class MethodUnknown(CallerError):
 
 
 class Unauthenticated(CallerError):
-    """The caller gave no identity, or one that is not valid or has expired."""
+    """The caller sent no credentials, or they are invalid or have expired."""
 
     code = code_pb2.UNAUTHENTICATED
     reason = "UNAUTHENTICATED"
 
 
 class PermissionDenied(CallerError):
-    """The caller is known, and lacks a permission, which the message names."""
+    """The authenticated caller lacks the permission that the message names."""
 
     code = code_pb2.PERMISSION_DENIED
     reason = "PERMISSION_DENIED"
@@ -142,7 +142,7 @@ class QueueFull(CapacityError):
 
 
 class QuotaExceeded(QueueFull):
-    """The caller's tenant has used up the quota of its own that `quota` names; retry later."""
+    """The caller's tenant has used up its own quota, which `quota` names; retry later."""
 
     reason = "QUOTA_EXCEEDED"
 
@@ -297,16 +297,16 @@ class TaskRevoked(CallEnded):
 
 
 class CallerIdle(CallEnded):
-    """The handler of a live call waited for its next request longer than the `idle` limit."""
+    """The handler of a live call waited longer than the `idle` limit for the next request."""
 
     code = code_pb2.DEADLINE_EXCEEDED
     reason = "CALLER_IDLE"
 
 
 class CallerStalled(CallEnded):
-    """This caller read no message for the `stall` limit while the handler waited for it.
+    """The handler waited for this caller, which read no message within the `stall` limit.
 
-    The call itself may go on: attach again with its id.
+    The call itself may still run: attach again with its id.
     """
 
     code = code_pb2.ABORTED

@@ -1,4 +1,4 @@
-"""Errors as `google.rpc.Status`, and back."""
+"""Converts errors to `google.rpc.Status` and back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BY_REASON_AND_CODE: dict[tuple[str, int], type[ForebayError]] = {
 _BY_REASON: dict[str, type[ForebayError]] = {
     reason: cls for (reason, _), cls in reversed(_BY_REASON_AND_CODE.items())
 }
-# For errors without an ErrorInfo of ours: those of gRPC, of a proxy, or of a handler.
+# For errors without an ErrorInfo of Forebay's: those from gRPC, a proxy, or a handler.
 _BY_CODE: dict[int, type[ForebayError]] = {
     code_pb2.INVALID_ARGUMENT: CallerError,
     code_pb2.RESOURCE_EXHAUSTED: CapacityError,
@@ -55,7 +55,7 @@ def error_of(
     violations: tuple[FieldViolation, ...] = (),
     retry_after_s: float | None = None,
 ) -> ForebayError:
-    """An error of the class for a reason and, if given, a status code."""
+    """An error for the reason; the status code, if given, helps to choose its class."""
     by_code = _BY_CODE.get(code, ForebayError) if code is not None else ForebayError
     exact = _BY_REASON_AND_CODE.get((reason, code)) if code is not None else None
     cls = exact or _BY_REASON.get(reason) or by_code
@@ -67,7 +67,7 @@ def error_of(
 
 
 def to_status(error: ForebayError) -> status_pb2.Status:
-    """The error as `google.rpc.Status`; the one that the server sent, if there is one."""
+    """The error as `google.rpc.Status`; if a server sent the error with a status, that status."""
     if error.status is not None:
         return error.status
     details: list[any_pb2.Any] = [
@@ -94,7 +94,7 @@ def to_status(error: ForebayError) -> status_pb2.Status:
 def from_status(code: int, message: str, status: status_pb2.Status | None) -> ForebayError:
     """The error that a server sent, as an instance of the class for its reason.
 
-    A reason of another domain is kept in `reason`; the status code chooses the class.
+    If the reason's domain is not Forebay's, the status code determines the class.
     """
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()

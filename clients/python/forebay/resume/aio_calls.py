@@ -1,4 +1,4 @@
-"""Calls over `grpc.aio` that are retried; see `resume.calls`."""
+"""Calls over `grpc.aio` with retries; the counterpart of `resume.calls`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forebay.resume.request_replay import RequestWriter
 
 
 class AsyncAttempts(Attempts):
-    """Attempts between which a task waits."""
+    """The attempts of a call; an asyncio task waits between two of them."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class AsyncAttempts(Attempts):
                 await self._event.wait()
         except TimeoutError:
             return True
-        raise asyncio.CancelledError  # as gRPC's own calls that were cancelled
+        raise asyncio.CancelledError  # as a cancelled `grpc.aio` call does
 
 
 class ResumingCall(grpc.aio.Call):
-    """The common part of one response and a stream; `_inner` is the latest attempt's call."""
+    """The base of `Response` and `ResponseStream`; `_inner` is the latest attempt's call."""
 
     def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
         self._attempts = attempts
@@ -80,7 +80,7 @@ class ResumingCall(grpc.aio.Call):
             self._callbacks.append(partial(callback, self))
 
     async def initial_metadata(self) -> Any:
-        """Waits for it; it may be empty if the call failed before the gateway sent any."""
+        """Waits for the metadata; it may be empty if the call failed before the gateway sent it."""
         while True:
             inner = self._inner
             metadata = await inner.initial_metadata()
@@ -106,7 +106,7 @@ class ResumingCall(grpc.aio.Call):
         return repr(self._inner)
 
     async def wait_for_connection(self) -> None:
-        """Waits until an attempt is connected; raises the call's error if it ends before."""
+        """Waits until an attempt is connected; raises the call's error if the call ends first."""
         while True:
             inner = self._inner
             try:
@@ -117,7 +117,7 @@ class ResumingCall(grpc.aio.Call):
                     raise
 
     async def write(self, request: Any) -> None:
-        """Sends a request; for calls that were started without an iterator of requests."""
+        """Sends a request; only for calls that were started without an iterator of requests."""
         if self.done() or self._writer().has_ended:
             raise asyncio.InvalidStateError(
                 "the call has ended, or `done_writing` was called; it takes no more requests"
@@ -135,7 +135,7 @@ class ResumingCall(grpc.aio.Call):
         return self._requests
 
     async def _last_attempt(self) -> Any:
-        """Waits for the end of the last attempt."""
+        """Waits until the call has ended, and returns its last attempt."""
         while True:
             inner = self._inner
             ok = await inner.code() is grpc.StatusCode.OK
@@ -143,7 +143,7 @@ class ResumingCall(grpc.aio.Call):
                 return inner
 
     async def _was_retried(self, inner: Any) -> bool:
-        """Whether another attempt has replaced the failed one; waits until it starts."""
+        """Whether another attempt has replaced the failed one; waits until that is decided."""
         async with self._replacing:
             if self._inner is not inner:
                 return True
@@ -153,7 +153,7 @@ class ResumingCall(grpc.aio.Call):
             try:
                 is_due = await self._attempts.wait_to_retry(failed)
             except asyncio.CancelledError:
-                if self._attempts.is_cancelled:  # and not only the task that waits here
+                if self._attempts.is_cancelled:  # not only the task that waits here
                     self.cancel()
                 raise
             if is_due:
@@ -181,7 +181,7 @@ async def _failure_of(inner: Any) -> grpc.aio.AioRpcError:
 
 
 class Response(ResumingCall):
-    """The one response of a call; to be awaited."""
+    """A call with one response, which is awaited."""
 
     def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
         super().__init__(attempts, writer)
@@ -212,7 +212,7 @@ class Response(ResumingCall):
 
 
 class ResponseStream(ResumingCall, AsyncIterator[Any]):
-    """The responses of a call, each once and in order, over all attempts."""
+    """A call's responses: each once and in order, however many attempts there are."""
 
     def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
         self._failure: grpc.aio.AioRpcError | None = None
@@ -249,7 +249,7 @@ class ResponseStream(ResumingCall, AsyncIterator[Any]):
             except grpc.aio.AioRpcError:
                 if not await self._was_retried(inner):
                     raise
-        raise asyncio.CancelledError  # as gRPC's own
+        raise asyncio.CancelledError  # as a cancelled `grpc.aio` call does
 
     async def _response(self) -> Any:
         self._idle.clear()
@@ -272,7 +272,7 @@ class ResponseStream(ResumingCall, AsyncIterator[Any]):
         self._settling = asyncio.create_task(self._settle(inner))
 
     async def _settle(self, inner: Any) -> None:
-        """Retries the call or ends it, although nobody may read it."""
+        """Retries the call or ends it, even if the caller does not read its responses."""
         is_ok = await inner.code() is grpc.StatusCode.OK
         await self._idle.wait()  # a reader may have a response that is not counted yet
         if is_ok:

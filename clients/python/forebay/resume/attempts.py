@@ -28,7 +28,7 @@ class Event(Protocol):
 class Attempts:
     """Starts each attempt with the multi-callable of its target.
 
-    `cancelled` is set when the caller cancels the call before its end; `on_cancel` is called then.
+    When the caller cancels the call before its end, `cancelled` is set and `on_cancel` is called.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Attempts:
         return self._cancelled.is_set()
 
     def start(self, entry_point: str = "__call__") -> Any:
-        """Starts the next attempt by the multi-callable's method of that name."""
+        """Starts the next attempt with the method `entry_point` of the multi-callable."""
         attempt = self.policy.attempt()
         request = self._request
         if isinstance(request, (Replay, AsyncReplay)):
@@ -88,7 +88,7 @@ class Attempts:
 
 
 def weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The method for a callback that does not keep its object alive."""
+    """Wraps a bound method as a callback that does not keep the method's object alive."""
     reference = weakref.WeakMethod(method)
 
     def call(argument: Any) -> None:
@@ -100,7 +100,7 @@ def weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def call_all(callbacks: Iterable[Callable[[], None]]) -> None:
-    """Calls them in order; one that raises is logged and does not stop the others."""
+    """Calls the callbacks in order. An exception is logged and does not stop the others."""
     for callback in callbacks:
         try:
             callback()

@@ -1,7 +1,7 @@
-"""A channel of `grpc` to several targets, whose calls are resumed. Works with any generated stub.
+"""A `grpc.Channel` to several targets that resumes calls. Works with any generated stub.
 
-The descriptors that generated code registers have the methods' policies: which items are
-transient, whether a call may run again. Calls of methods without a route are never retried.
+The policy of each method comes from its descriptor, which generated code registers: which items
+are transient, and whether a call may run again. Calls of methods without a route are never retried.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from forebay.routes import NO_ROUTES, RouteFile
 
 
 class ResumingChannel(grpc.Channel):
-    """Spreads calls over channels, and retries the calls of one that fails on the others.
+    """Spreads calls over channels; when a channel fails, its calls are retried on the others.
 
-    Owns the channels. With `resumes` false, calls are never retried. Routes are read in `pool`
-    (None means protobuf's default pool) and in `routes`. `renews_token` if the channels make a
-    token for each RPC: then a call whose token has expired is resumed.
+    Owns the channels. With `resumes` false, calls are never retried. Routes are read from `pool`
+    (None means protobuf's default pool) and from `routes`. Set `renews_token` if the channels make
+    a fresh token for each RPC; calls whose token has expired are then resumed.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ResumingChannel(grpc.Channel):
             channel.unsubscribe(callback)
 
     def close(self) -> None:
-        """Cancels the calls in flight, on the gateways too if they answer, and disconnects."""
+        """Cancels the calls in flight, also on gateways that can be reached, and disconnects."""
         self._targets.cancel_calls()
         self._cancels.wait()
         for channel in self._channels:

@@ -1,6 +1,6 @@
-"""A stream of requests that several attempts can send from the first request on.
+"""Request streams that each attempt of a call can send from the first request on.
 
-A list, or any object whose `__iter__` starts over, is iterated again. The requests of an iterator
+A list, or any object whose `__iter__` starts over, is iterated once for each attempt. The requests of an iterator
 are kept until the gateways have them all. If the iterator raises, every attempt raises: a stream
 that broke must not look complete.
 """
@@ -38,8 +38,9 @@ class Replay(Generic[T]):
         kept = self._kept
         index = 0
         while True:
-            # A failed attempt may still wait for the iterator, perhaps for a response to what this
-            # attempt has yet to send. The request that it gets is kept for this attempt.
+            # A failed attempt may still be waiting in `next`, perhaps because the iterator waits for
+            # a response to a request that this attempt has yet to send. The request that the
+            # failed attempt then gets is kept for this one.
             if index == len(kept):
                 with self._lock:
                     if index == len(kept) and not self._take(kept):
@@ -88,7 +89,7 @@ class AsyncReplay(Generic[T]):
             index += 1
 
     async def _take_next(self, kept: list[T]) -> bool:
-        """Reads one more request, or waits for a failed attempt that reads it; False at the end.
+        """Reads one more request, or waits while a failed attempt reads it; False at the end.
 
         A separate task reads: cancelling an attempt must not cancel the caller's generator.
         """

@@ -1,4 +1,4 @@
-"""The channels to all targets and the calls over them: the part that both channels share."""
+"""The channels to all targets and their calls; `grpc` and `grpc.aio` share this part."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ class CancelSender(Protocol):
 
 @dataclass(frozen=True)
 class Rpc:
-    """A method on every target."""
+    """One RPC method, with a multi-callable for each target."""
 
     path: str
     multicallables: tuple[Any, ...]
 
 
 def _request_id(method: Method | None, request: Any) -> str:
-    """The id that the request of an operation gives its call; empty if there is none."""
+    """The call id in the request of a method that returns an operation; empty if it has none."""
     if method is None or method.operation is None:
         return ""
     try:
         if isinstance(request, bytes):  # a stub without a serializer
             request = method.request_class.FromString(request)
         return method.operation.request_id(request) if isinstance(request, Message) else ""
-    except (DecodeError, ValueError):  # the gateway says what is wrong with it
+    except (DecodeError, ValueError):  # the gateway reports what is wrong with the request
         return ""
 
 
 class TargetSet(Generic[A]):
-    """Starts calls with the policy that the channel has for them.
+    """Starts calls, each with a `ResumePolicy`.
 
     With `resumes` false, calls are spread over the targets and never retried. `services` has the
-    routes of the methods. With `renews_token`, the channels make a token for each RPC.
+    routes of the methods. With `renews_token`, the channels make a fresh token for each RPC.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TargetSet(Generic[A]):
         self._rotation = Rotation(
             len(channels),
             time.monotonic,
-            one_of(range(len(channels))),  # spreads load, keeps no secret
+            one_of(range(len(channels))),  # it spreads load and need not be secure
         )
         self._cancel_rpcs = [channel.unary_unary(PATH) for channel in channels]
         self._calls: weakref.WeakSet[A] = weakref.WeakSet()

@@ -19,11 +19,11 @@ _Levels = descriptor_pb2.MethodOptions
 
 @dataclass(frozen=True)
 class Cache:
-    """The fields are those of `forebay.v1.Cache`, with defaults filled in."""
+    """The cache of a route: the fields of `forebay.v1.Cache`, with defaults filled in."""
 
     ttl_s: float
     for_everyone: bool = False
-    """Whether calls of all tenants share a run, not only those of one."""
+    """Whether calls of different tenants may share a run."""
     ignore_fields: tuple[str, ...] = ()
     only_with_fields: tuple[str, ...] = ()
 
@@ -44,9 +44,9 @@ def read_cache(option: route_pb2.Route) -> Cache | None:
 def with_cache(
     option: route_pb2.Route, table: Mapping[str, Any] | None
 ) -> tuple[route_pb2.Route, list[str]]:
-    """The option with the cache of a setting's table, and a line for each field that can't be used.
+    """The option with its cache replaced by a table from the settings, and a line for each problem.
 
-    A `ttl` of 0 s turns the cache off. None leaves the option as it is.
+    A `ttl` of 0 s turns the cache off. If `table` is None, the option stays as it is.
     """
     if table is None:
         return option, []
@@ -64,9 +64,10 @@ def with_cache(
 def cache_problems(
     method: MethodDescriptor, option: route_pb2.Route, level: int, retention_s: float | None
 ) -> Iterator[str]:
-    """Everything that is wrong with the option's cache.
+    """Describes every problem of the option's cache.
 
-    `level` is the method's `idempotency_level`; `retention_s` is the gateway's, None: not known.
+    `level` is the method's `idempotency_level`; `retention_s` is the gateway's setting, None if it
+    is not known.
     """
     cache = read_cache(option)
     if cache is None:
@@ -87,7 +88,7 @@ def cache_problems(
 
 
 def _kind_problems(option: route_pb2.Route, level: int) -> Iterator[str]:
-    """Kinds of calls that have no result to share."""
+    """Describes why calls of this method have no result to share."""
     if option.HasField("plain"):
         yield "`cache` is not for `plain` tasks, which have no record in the ledger; remove it"
     if level != _Levels.NO_SIDE_EFFECTS:

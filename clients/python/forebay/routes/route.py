@@ -12,7 +12,7 @@ from forebay.routes.plain import PlainTask, read_plain_task
 from forebay.v1 import route_pb2
 
 HIGHEST_PRIORITY = 9
-"""Priorities are 0 to this; queues on RabbitMQ are declared so."""
+"""Priorities are 0 to this. It is the `x-max-priority` of queues on RabbitMQ."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class OnEnd:
-    """The Celery task that is told of the end of each call, and its queue."""
+    """The Celery task that is sent when a call has ended, and its queue."""
 
     task: str
     queue: str
@@ -59,7 +59,7 @@ class Route:
     caller_chooses_on_disconnect: bool
     plain: PlainTask | None = None
     requires: str = ""
-    """Empty: the method's full name."""
+    """The permission that a caller needs; empty means the method's full name."""
     on_end: OnEnd | None = None
     cache: Cache | None = None
 

@@ -4,8 +4,9 @@ A module is given by its import name, such as `mypkg.my_pb2`. A descriptor set i
 path: a name is a path if it contains a path separator, ends with one of
 `DESCRIPTOR_SET_SUFFIXES`, or names an existing file. `protoc --include_imports
 --descriptor_set_out=FILE` and `buf build -o FILE` write descriptor sets; they need no Python
-code. Each set has a descriptor pool of its own, so it may contain other versions of files that
-this process has imported. Options are always read with this process's `forebay.v1.route`.
+code. Each set has a descriptor pool of its own, so its files may differ in version from
+those that this process has imported. Options are always read with this process's
+`forebay.v1.route`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from forebay.routes.problems import RouteError
 
 DESCRIPTOR_SET_SUFFIXES = (".binpb", ".desc", ".protoset")
 MAX_SET_BYTES = 64 << 20
-"""The largest descriptor set that is read: a thousand files with comments are 20 MB."""
+"""The largest descriptor set that is read. A thousand files with comments take 20 MB."""
 
 _HOW_TO_WRITE = (
     "write it with `protoc --include_imports --descriptor_set_out=FILE` or `buf build -o FILE`"
@@ -66,14 +67,14 @@ class Source:
 
     @property
     def services(self) -> tuple[ServiceDescriptor, ...]:
-        """The services with a method that has a route by option."""
+        """The services in which a method has the route option."""
         return self.services_with(NO_ROUTES)
 
     def services_with(self, routes: RouteFile) -> tuple[ServiceDescriptor, ...]:
-        """The services with a routed method, by option, and those with a table in the file.
+        """The services in which a method has a route: by option, or in the routes file.
 
-        Forebay's own services are left out if there are others, unless the file has a route for
-        them: a workspace that imports `forebay/v1/route.proto` may compile them into the same
+        Forebay's own services are left out if there are others, unless the routes file has a route
+        for them: a workspace that imports `forebay/v1/route.proto` may compile them into the same
         descriptor set.
         """
         names = [file.name for file in self.files]
@@ -92,7 +93,7 @@ def read_source(name: str) -> Source:
 
 
 def is_descriptor_set(name: str) -> bool:
-    """Whether the name is a path and not a module's."""
+    """Whether the name is the path of a descriptor set, not the name of a module."""
     return os.sep in name or name.endswith(DESCRIPTOR_SET_SUFFIXES) or Path(name).is_file()
 
 
@@ -109,9 +110,9 @@ def read_all_methods(
 ) -> tuple[Method, ...]:
     """The methods of all sources that have a route, by option or in the file `routes`.
 
-    `applications`, `caches` and `retention_s` are as in `read_methods`. If `every_route` in
-    the file must be for one of the sources, because a gateway has no others, one that isn't is a
-    problem.
+    `applications`, `caches` and `retention_s` are as in `read_methods`. With `every_route`, a route
+    in the file for a service that no source has is a problem too; gateways set it, since they
+    serve no other services.
 
     Raises RouteError with all problems: sources that can't be used or have no route (as
     `setting = NAME: …`), sources that conflict, routes that can't be served, and
@@ -144,7 +145,7 @@ def read_all_methods(
 def _read_sources(
     names: Sequence[str], setting: str, routes: RouteFile
 ) -> tuple[list[Source], list[str]]:
-    """The sources that can be used; and what is wrong with them, and with the others."""
+    """The sources that can be used, and the problems of all sources."""
     sources: list[Source] = []
     problems: list[str] = []
     for name in dict.fromkeys(names):
@@ -162,9 +163,9 @@ def _read_sources(
 def _unknown_services(
     sources: Sequence[Source], routes: RouteFile, *, all_read: bool
 ) -> Iterator[str]:
-    """A line for each route in the file for a service that no source has, and for its problems.
+    """Describes each route in the file whose service is in no source, and the route's problems.
 
-    Unless `all_read`, the service may be in a source that can't be used.
+    Unless `all_read`, a missing service is not reported: an unusable source may have it.
     """
     services = [service for source in sources for service in services_of(source.files)]
     known = {service.full_name for service in services}

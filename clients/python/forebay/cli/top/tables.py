@@ -1,4 +1,4 @@
-"""A snapshot as tables, and as JSON. Pure."""
+"""Formats a snapshot as tables and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTHING = "-"
 
 
 class Cell(NamedTuple):
-    """A text, and what rows are ordered by; None comes last."""
+    """A cell's text and its sort key; rows whose key is None come last."""
 
     text: str
     key: float | str | None
@@ -29,7 +29,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """The name, the columns, and the rows."""
+    """A named table; each row has one cell for each column."""
 
     name: str
     columns: Sequence[str]
@@ -41,14 +41,14 @@ class Table:
         return [tuple(cell.text for cell in row) for row in self.rows]
 
     def ordered(self, column: int, *, descending: bool) -> Table:
-        """The rows in the order of a column; equal ones keep their order."""
+        """The table with its rows sorted by a column; the sort is stable."""
         known = [row for row in self.rows if row[column].key is not None]
         unknown = [row for row in self.rows if row[column].key is None]
         known.sort(key=lambda row: row[column].key, reverse=descending)  # type: ignore[arg-type,return-value]
         return Table(self.name, self.columns, [*known, *unknown])
 
     def filtered(self, text: str) -> Table:
-        """The rows that have the text in a cell, in upper or lower case."""
+        """The table with only the rows in which a cell contains the text, ignoring case."""
         wanted = text.lower()
         rows = [row for row in self.rows if any(wanted in cell.text.lower() for cell in row)]
         return Table(self.name, self.columns, rows)
@@ -63,7 +63,7 @@ COLUMNS = {"queues": QUEUES, "workers": WORKERS, "methods": METHODS, "calls": CA
 
 
 def tables_of(snapshot: Snapshot, *, short: bool) -> list[Table]:
-    """The four tables. With `short`, names of methods are short."""
+    """The four tables. With `short`, methods are shown without their package."""
     return [
         Table("queues", QUEUES, [_queue(one) for one in snapshot.queues]),
         Table("workers", WORKERS, [_worker(one, snapshot, short) for one in snapshot.workers]),
@@ -85,7 +85,7 @@ def json_of(snapshot: Snapshot, names: Sequence[str]) -> Iterator[dict[str, Any]
 
 
 def summary_of(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """Names and figures of the gateway as a whole."""
+    """The figures of the whole gateway, as (name, text)."""
     total = snapshot.activity.total
     slots = sum(worker.slots for worker in snapshot.workers)
     busy = sum(worker.busy_slots for worker in snapshot.workers)
@@ -103,7 +103,7 @@ def summary_of(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def _activities(snapshot: Snapshot) -> list[pb.CallActivity]:
-    """One of each method of the queues, also of those without calls, and of any other method."""
+    """The activity of every method of the queues, even without calls, and of any other methods."""
     known = {one.method: one for one in snapshot.activity.methods}
     names = {method for queue in snapshot.queues for method in queue.methods} | known.keys()
     return [known.get(name, pb.CallActivity(method=name)) for name in sorted(names)]
@@ -237,7 +237,7 @@ def _latency(seconds: float | None) -> str:
 
 
 def _seconds(message: Message, field: str) -> float | None:
-    """A field of durations in seconds; None if it is unset."""
+    """The value of a Duration field in seconds; None if it is unset."""
     if not message.HasField(field):
         return None
     value: Duration = getattr(message, field)

@@ -1,4 +1,4 @@
-"""The choice of tables, order and filter, and how keys change it. Pure."""
+"""What `forebay top` shows (tables, order, filter), and how keys change it. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_TYPED = 200
 
 @dataclass(frozen=True)
 class Order:
-    """A column's number, and the direction."""
+    """The index of the column to sort by, and the direction."""
 
     column: int
     descending: bool = False
@@ -41,9 +41,9 @@ _ORDERS: Mapping[str, Order] = {
 
 @dataclass(frozen=True)
 class View:
-    """The table (or ALL), each table's order, the filter, and more.
+    """The state of the screen. `name` is the shown table, or ALL.
 
-    `typing` is the filter while it is typed; None while it is not.
+    `typing` is the unfinished filter text while the user types it; otherwise None.
     """
 
     name: str = ALL
@@ -67,14 +67,14 @@ class View:
 
     @property
     def ordered_table(self) -> str:
-        """The table that keys order: the only one, or the calls."""
+        """The table that the sort keys apply to: the shown one or, if all are shown, the calls."""
         return "calls" if self.name == ALL else self.name
 
 
 def ordered_by(view: View, text: str) -> View:
-    """The view in the order of a column, -COLUMN for descending, of each table that has it.
+    """The view with each shown table sorted by the column, if it has that; -COLUMN: descending.
 
-    Raises ValueError if none of the shown tables does.
+    Raises ValueError if no shown table has the column.
     """
     name = text.removeprefix("-")
     shown = {one: columns for one, columns in COLUMNS.items() if view.name in (ALL, one)}
