@@ -49,7 +49,8 @@ def reflected(
 ) -> Reflected | None:
     """The methods by reflection; `routes` may have routes for methods without the option.
 
-    None if the server has no reflection, or only the services that every gateway has. Raises `grpc.RpcError`.
+    None if the server has no reflection, or only the services that every gateway has. Raises
+    `grpc.RpcError`.
     """
     for path in _PATHS:
         try:

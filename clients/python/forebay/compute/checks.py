@@ -38,7 +38,7 @@ def data_type(dtype: pb.DataType.ValueType) -> pb.DataType.ValueType:
 
 
 def product_format(part: pb.RandomOperands | pb.Operands) -> pb.ProductFormat.ValueType:
-    """The product's format. If unset: VALUES for inline operands of real numbers, otherwise DATA."""
+    """The product's format. If unset: VALUES for inline operands of real numbers, or DATA."""
     if part.format != pb.PRODUCT_FORMAT_UNSPECIFIED:
         return part.format
     readable = (

@@ -1,7 +1,7 @@
 """Request streams that each attempt of a call can send from the first request on.
 
-A list, or any object whose `__iter__` starts over, is iterated once for each attempt. The requests of an iterator
-are kept until the gateways have them all. If the iterator raises, every attempt raises: a stream
+A list, or any object whose `__iter__` starts over, is iterated once for each attempt. The
+requests of an iterator are kept until the gateways have them all. If the iterator raises, every attempt raises: a stream
 that broke must not look complete.
 """
 
