@@ -4,9 +4,10 @@ This package is the client:
 
 - `connect` and `forebay.aio.connect` for ComputeService as functions,
 - `channel` and `forebay.aio.channel` for the generated stub of any service,
-- `forebay.compute.v1` for the generated code, the errors, and `Deadline`.
+- `forebay.compute.v1` for ComputeService's generated code,
+- the errors and `Deadline`.
 
-Calls over both are retried and resumed after failures.
+Calls over clients and channels are retried and resumed after failures.
 
 Each name is imported when it is first used, so that the command line starts without gRPC.
 

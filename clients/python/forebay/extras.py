@@ -21,7 +21,7 @@ def command_to_install(extra: str) -> str:
 
 
 def explained(error: ImportError, wanted_by: str, extra: str) -> ImportError:
-    """The error, which names the extra if something of it is missing."""
+    """An error that says how to install the extra; the given error if the extra is complete."""
     missing = missing_of(extra)
     if not missing:
         return error

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 
 
 def silence_grpc_core() -> None:
-    """Must be called before gRPC is imported; a user's own setting wins.
+    """Turns off gRPC's own log; call it before gRPC is imported. A user's own setting wins.
 
-    Its core writes a line to standard error for each TLS handshake that fails, at a client and at
-    a gateway. The error of the call says as much.
+    Clients and gateways would otherwise print a line to standard error for each failed TLS
+    handshake, although the call's error describes it.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 

@@ -1,8 +1,8 @@
 """Request streams that each attempt of a call can send from the first request on.
 
 A list, or any object whose `__iter__` starts over, is iterated once for each attempt. The
-requests of an iterator are kept until the gateways have them all. If the iterator raises, every attempt raises: a stream
-that broke must not look complete.
+requests of an iterator are kept until the gateways have them all. If the iterator
+raises, every attempt raises: a stream that broke must not look complete.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Replay(Generic[T]):
         kept = self._kept
         index = 0
         while True:
-            # A failed attempt may still be waiting in `next`, perhaps because the iterator waits for
-            # a response to a request that this attempt has yet to send. The request that the
+            # A failed attempt may still wait in `next`, perhaps because the iterator waits for a
+            # response to a request that this attempt has yet to send. The request that the
             # failed attempt then gets is kept for this one.
             if index == len(kept):
                 with self._lock:
