@@ -71,7 +71,7 @@ class BlockingLedger:
         return self._client
 
     def name(self, name: str) -> str:
-        """A key or channel as it is called on the server: with the server's key prefix."""
+        """Adds the server's key prefix to the name of a key or channel."""
         return self._commands.name(name)
 
     def run(self, operation: Operation[T]) -> T:
@@ -114,7 +114,7 @@ class BlockingLedger:
         ]
 
     def _piped(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """The scripts' replies, in a transaction unless the server is a cluster."""
+        """Runs the scripts in one pipeline, which is a transaction except in a cluster."""
         with (
             self._mapped_errors(),
             observed(self._observe, operations),
@@ -164,7 +164,7 @@ class BlockingLedger:
     def _know_clock(self, operations: Sequence[Operation[Any]] = ()) -> None:
         """Reads the ledger's clock if the last reading is old; waits while it is in doubt.
 
-        Operations that settle the clock need none of that.
+        Does neither for operations that themselves settle the clock.
         """
         if not self._must_know_clock or self.clock.is_fresh:
             return
@@ -178,7 +178,7 @@ class BlockingLedger:
         self.clock.on_read(reading.now_ms)
 
     def known_ms(self) -> int:
-        """The time on the ledger's clock, read now and then; raises BackendUnavailable."""
+        """The ledger's time, derived from a recent reading; raises BackendUnavailable."""
         self._know_clock()
         return self.clock.now_ms() or 0
 
@@ -201,7 +201,7 @@ class BlockingLedger:
         """Publishes a frame; returns the number of subscribers that it reached.
 
         In a cluster that is at least 1, because a node counts only its own subscribers.
-        Raises BackendUnavailable, also if the server is a replica: its subscribers are few.
+        Raises BackendUnavailable, also if the server is a replica, which few clients subscribe to.
         """
         name, frame = self.name(channel), self.seals.frame(frame)
         with self._mapped_errors():

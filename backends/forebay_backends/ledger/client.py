@@ -2,8 +2,8 @@
 
 It raises `BackendUnavailable` if the server can't serve a command within `COMMAND_TIMEOUT_S`; that
 includes the wait for a free connection and one retry. A command is retried only if its connection
-breaks, not if the server is slow. So a script may run twice; ordinals and the life cycle's table
-make the second run harmless.
+breaks, not if the server is slow. A retried script may have run before: item ordinals and the
+table of state transitions make the second run harmless.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _LARGE_SENDS = 4
-"""Large commands on their way at a time: redis-py and asyncio copy each two or three times."""
+"""Limit of large commands in flight: redis-py and asyncio copy each two or three times."""
 ELECTED_FOR_S = 0.7
-"""For work that is done once a second: shorter, so that each second elects anew."""
+"""How long an election lasts for work done once a second: less, so that each second has one."""
 PROBE_MS = 1000
 """Lifetime of the key that `ping` writes to check that the server takes writes."""
 
@@ -55,10 +55,10 @@ PROBE_MS = 1000
 class Ledger:
     """Runs operations on the ledger's server. Connects when first used; the owner closes it.
 
-    Errors call the server by `name`: brokers and result backends are reached by this class too.
+    Error messages contain `name`, because brokers and result backends also use this class.
     `observe` gets each round trip of operations. With a `clock`, as in gateways and workers,
-    operations wait until the process knows the ledger's clock: the times that they write would be
-    wrong by an outage, or by a step of the server's clock.
+    operations wait until the process knows the ledger's clock. Otherwise the times that they write
+    could be wrong after an outage or a step of the server's clock.
     """
 
     def __init__(
@@ -262,7 +262,7 @@ class Ledger:
         """Publishes a frame; returns the number of subscribers that it reached.
 
         In a cluster that is at least 1, because a node counts only its own subscribers.
-        Raises BackendUnavailable, also if the server is a replica: its subscribers are few.
+        Raises BackendUnavailable, also if the server is a replica, which few clients subscribe to.
         """
         name, frame = self.name(channel), self.seals.frame(frame)
         if self.is_cluster:
@@ -273,7 +273,7 @@ class Ledger:
         return int(reached)
 
     async def elected(self, name: str, for_s: float) -> bool:
-        """Elects one process, by an expiring key; returns whether it is this one.
+        """Elects one process, by an expiring key; returns whether this process is elected.
 
         While the server is full it elects every process, because their work frees memory.
         """
@@ -344,7 +344,7 @@ class Ledger:
     async def within_timeout(self, command: Awaitable[R], size: int = 0) -> R:
         """The reply to a redis-py command, within COMMAND_TIMEOUT_S; raises BackendUnavailable.
 
-        Commands with a large `size` in bytes wait until few others are on their way.
+        Commands with a large `size` in bytes wait while too many other large ones are in flight.
         """
         try:
             with mapped_errors(self._name):
@@ -379,11 +379,11 @@ class Ledger:
         return self._redis
 
     def name(self, name: str) -> str:
-        """A key or channel as it is called on the server: with the server's key prefix."""
+        """Adds the server's key prefix to the name of a key or channel."""
         return self._commands.name(name)
 
     def node_command(self, *command: str) -> Awaitable[Any]:
-        """A command about a server rather than a key, in a cluster sent to one of its nodes."""
+        """Sends a command about a server rather than a key; in a cluster, to one of its nodes."""
         node = {"target_nodes": self._redis.DEFAULT_NODE} if self.is_cluster else {}
         return cast("Awaitable[Any]", self._redis.execute_command(*command, **node))
 
@@ -391,12 +391,12 @@ class Ledger:
         return await self.within_timeout(self._redis.execute_command(*command), size)
 
     async def now_ms(self) -> int:
-        """The time on the ledger's clock, which does not follow steps of the server's."""
+        """Reads the ledger's clock, which does not follow steps of the server's clock."""
         await self._know_clock()
         return (await self.read_clock()).now_ms
 
     async def known_ms(self) -> int:
-        """As `now_ms`, but read now and then only."""
+        """The ledger's time, derived from a recent reading if there is one, otherwise read."""
         await self._know_clock()
         known_ms = self.clock.now_ms()
         return await self.now_ms() if known_ms is None else known_ms
@@ -411,7 +411,7 @@ class Ledger:
     async def _know_clock(self, operations: Sequence[Operation[Any]] = ()) -> None:
         """Reads the ledger's clock if the last reading is old; waits while it is in doubt.
 
-        Operations that settle the clock need none of that.
+        Does neither for operations that themselves settle the clock.
         """
         if not self._must_know_clock or self.clock.is_fresh:
             return

@@ -1,13 +1,13 @@
 """The spans of calls, on OpenTelemetry's API. This module alone imports it.
 
 A sampled call has a SERVER span for the RPC, a PRODUCER span from accept to the sending of its
-message, and a CONSUMER span for each attempt. The PRODUCER span's context takes the place of the
-caller's in the metadata that goes to the worker, so that it is in the record, in a batch's message
-and in a plain task's headers. The first attempt is its child. A later attempt may run long after
-the trace has ended, so it has a trace of its own, with a link.
+message, and a CONSUMER span for each attempt. In the metadata that goes to the worker, the PRODUCER
+span's context replaces the caller's, so that it is in the record, in a batch's message and in a
+plain task's headers. The first attempt's span is a child of the PRODUCER span. A later attempt may
+run long after the trace has ended, so it has a trace of its own, with a link.
 
-An unsampled call costs one sampling decision: its SERVER span's context goes to the worker, which
-makes no spans then.
+For an unsampled call, only one sampling decision is made: the context of its SERVER span goes to
+the worker, which then makes no spans.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def own_provider() -> TracerProvider:
 
 
 def new_provider(service: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
-    """Sets up the SDK, for handlers' own instrumentation too; its variables are its settings."""
+    """Sets up the SDK, also for handlers' own instrumentation; it reads the OTEL_* variables."""
     resource = Resource.create()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: service}))
@@ -129,7 +129,7 @@ class RpcSpan:
 
     @property
     def producer_traceparent(self) -> str:
-        """The trace context of the call, for those who attach to it; empty if it is unsampled."""
+        """The call's trace context, for RPCs that attach to it; empty if it is unsampled."""
         return "" if self._producer is None else traceparent(self._producer.get_span_context())
 
     def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
@@ -247,7 +247,8 @@ class AttemptSpan:
         _add_item(self._span, self._items)
 
     def failed(self, error: BaseException) -> None:
-        """The handler raised. The text of the error may be secret: the log alone has it."""
+        """Records the type of the handler's error; its text may be secret, so only the log has it.
+        """
         kind = type(error)
         self._span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}")
 
@@ -263,10 +264,10 @@ class AttemptSpan:
 
 
 class _DecidedSampler(Sampler):
-    """The provider's sampler, except where a context has a decision.
+    """The provider's sampler, except for contexts that contain a decision.
 
-    `_OWN`: as for a trace that begins here. A caller could choose an id that is always sampled,
-    so the sampler gets another one. `_SAMPLED`: as the call was.
+    `_OWN`: the sampler decides as if the trace began here. It gets a random trace id, because a
+    caller could choose an id that is always sampled. `_SAMPLED`: sampled, like the call.
     """
 
     def __init__(self, sampler: Sampler) -> None:
@@ -290,7 +291,7 @@ class _DecidedSampler(Sampler):
 
 
 def _attributes(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """The attributes among the arguments of `should_sample`, behind name and kind."""
+    """The `attributes` argument of `should_sample`, which comes after name and kind."""
     return args[2] if len(args) > 2 else kwargs.get("attributes")
 
 

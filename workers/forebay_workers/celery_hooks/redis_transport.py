@@ -40,9 +40,9 @@ from forebay_backends.ledger.sentinels import Sentinels
 
 _OVERDUE_S = 2.0
 _MOST_MESSAGES = 32
-"""In a round trip. While the worker starts them, its loop does nothing else."""
+"""Limit for one round trip: while the worker starts the messages, its loop does nothing else."""
 CAME_FROM = "forebay_queue"
-"""In the delivery info of a message: the queue that it was taken from."""
+"""Key in a message's delivery info: the queue that the message was taken from."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class _QoS(redis.QoS):
         try:
             super().restore_unacked_once(stderr)
         except (AttributeError, OSError, RedisError) as error:
-            # AttributeError: kombu's connection has dropped its address by then.
+            # AttributeError: kombu's connection may have dropped its address already.
             _log.warning("unacknowledged messages were not restored, the ledger resends: %s", error)
 
     def _delivered_message(self, tag: str) -> Any:
@@ -88,15 +88,15 @@ def _is_forebays(message: Any) -> bool:
     return message is not None and message.headers.get("origin") == ORIGIN
 
 
-_KombuChannel: Any = redis.Channel  # their types lack what is private
+_KombuChannel: Any = redis.Channel  # the type stubs lack private members
 _KombuSentinelChannel: Any = redis.SentinelChannel
 
 
 class _Subscribing:
-    """Subscribes to topics by name; kombu does by PSUBSCRIBE, whatever they are.
+    """Subscribes to topics by name; kombu always uses PSUBSCRIBE, even for plain names.
 
-    A user of Redis who may use `&myapp:*` may subscribe to each channel that matches, but to no
-    other pattern than that very one.
+    A Redis user with the ACL rule `&myapp:*` may SUBSCRIBE to each channel that matches, but may
+    PSUBSCRIBE only to exactly this pattern.
     """
 
     def _subscribe(self: Any) -> None:
@@ -120,11 +120,11 @@ class _Subscribing:
 
 
 class _InvalidMessageError(ValueError):
-    """An entry of a queue that is not a message of kombu's."""
+    """An entry of a queue is not a kombu message."""
 
 
 class _Message(virtual.Message):
-    """Raises _InvalidMessageError for parts of other types than kombu and Celery assume."""
+    """Raises _InvalidMessageError if parts lack the types that kombu and Celery assume."""
 
     def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
         try:
@@ -141,7 +141,7 @@ _INVALID = (JSONDecodeError, UnicodeDecodeError, _InvalidMessageError)
 
 
 class FreeSlots:
-    """How many messages the worker may take at a time; a pool of many slots replaces it."""
+    """How many messages the worker may take at a time; a pool of many slots replaces `count`."""
 
     count: Callable[[], int] = staticmethod(lambda: 1)
 
@@ -164,8 +164,8 @@ def _dropped(error: Exception) -> None:
 class _TakingSeveral(_DroppingInvalid):
     """Takes as many messages of a queue as there are free slots in one round trip, by BLMPOP.
 
-    Half of what Celery and kombu do for a message is the round trip: they send BRPOP, register its
-    socket and poll. A user of Redis without the right to BLMPOP gets BRPOP.
+    The round trip is half of the work that Celery and kombu do for a message: they send BRPOP,
+    register its socket and poll. BRPOP is used if the Redis user lacks permission for BLMPOP.
     """
 
     _lacks_blmpop = False
@@ -220,10 +220,10 @@ class _Channel(_Subscribing, _TakingSeveral, _KombuChannel):  # type: ignore[mis
     QoS = _QoS
 
     def close(self) -> None:
-        """Closes the channel, without the reply of a BRPOP that is overdue.
+        """Closes the channel without waiting for an overdue reply to BRPOP.
 
-        The server ends a BRPOP by its wall clock. If that was stepped back by an hour, kombu
-        would wait for the reply, and the worker's shutdown would take an hour.
+        The server's wall clock decides when a BRPOP times out. If that clock was stepped back by
+        an hour, kombu would wait for the reply, and the worker's shutdown would take an hour.
         """
         channel: Any = self
         waiting = channel._in_poll
@@ -237,7 +237,7 @@ class _SentinelChannel(_Subscribing, _TakingSeveral, _KombuSentinelChannel):  # 
     QoS = _QoS
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        # redis-py would try a dead master for long. Celery reconnects, by way of the Sentinels.
+        # redis-py would retry a dead master for long. Celery reconnects, by way of the Sentinels.
         parameters: dict[str, Any] = super()._connparams(asynchronous)
         return parameters | {"retry": Retry(NoBackoff(), 0)}
 
@@ -252,11 +252,11 @@ class Transport(redis.Transport):
 
     Channel: Any = _Channel
 
-    # Celery reads the class's errors, kombu's channels the object's.
+    # Celery reads the errors of the class, kombu's channels those of the instance (`_get_errors`).
     connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
     def _deliver(self, message: Any, queue: Any) -> None:
-        # A message names its queue itself, and may lie.
+        # The queue that a message names itself may be wrong or forged.
         properties = message.get("properties") if isinstance(message, dict) else None
         delivery = properties.get("delivery_info") if isinstance(properties, dict) else None
         if isinstance(delivery, dict):
@@ -268,7 +268,7 @@ class Transport(redis.Transport):
 
 
 class SentinelTransport(Transport):
-    """The same for kombu's Sentinel transport."""
+    """Does for kombu's Sentinel transport what `Transport` does for its Redis transport."""
 
     default_port = redis.SentinelTransport.default_port
     Channel = _SentinelChannel
@@ -285,7 +285,7 @@ class Connection(KombuConnection):
         return _OURS.get(transport, transport)
 
     def __eqhash__(self) -> Any:
-        # kombu keeps one pool for equal connections: another application's is not equal.
+        # kombu shares one pool among equal connections; ours must not equal a plain kombu one.
         base: Any = super()
         return HashedSeq(Connection, base.__eqhash__())
 

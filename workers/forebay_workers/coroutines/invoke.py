@@ -1,4 +1,4 @@
-"""Awaits a coroutine handler and turns how it ended into an outcome.
+"""Awaits a coroutine handler and turns its return or exception into an outcome.
 
 It is `handler/invoke.py` for coroutines; both have the same results.
 """
@@ -44,8 +44,8 @@ async def invoke(
 ) -> call_pb2.Outcome | None:
     """Runs the handler in the current task, and returns the call's outcome.
 
-    Returns None if the call ended before the handler did. Raises only other kinds of `Interrupted`,
-    such as LedgerUnavailable, and CancelledError if the task itself is cancelled.
+    Returns None if the call ended before the handler did. Raises only LedgerUnavailable or another
+    `Interrupted`, and CancelledError if the task itself is cancelled.
     """
     running = _Running(handler, requests, call, emit, max_message_bytes)
     if call.span is None:
@@ -116,7 +116,7 @@ class _Running:
         call = self._call
         if call.stopped is not None and isinstance(error, asyncio.CancelledError):
             return own_outcome(call) if call.cancelled else None
-        if call.status.is_aborted:  # as an exception while it cleans up
+        if call.status.is_aborted:  # the handler raised while it cleaned up
             return own_outcome(call)
         if call.span is not None:
             call.span.failed(error)
@@ -152,7 +152,7 @@ class _Running:
             return ThreadsRequests(self.read) if in_thread else RequestStream(self._context.read)
         request = await self.read()
         if not self._method.client_streaming:
-            await self._requests.read()  # the check's end
+            await self._requests.read()  # lets the check see the end of the requests
         if request is grpc.aio.EOF:
             path = self._method.path
             details = f'"{path}" requires exactly one request message.'

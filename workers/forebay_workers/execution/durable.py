@@ -123,7 +123,7 @@ def _run_both(
 
 
 def log_refused_end(end: Operation[Any], refused: object) -> None:
-    """Logs that a call had ended before its handler, if it had."""
+    """Logs, if the ledger refused `end`, that the call had ended before its handler."""
     if isinstance(refused, Refused):
         call = CallKey.parse(str(end.arguments[0]))
         with about_call(call.id, tenant=call.owner):
@@ -179,7 +179,7 @@ def _run_handler(
     context: CallContext,
     emitter: _Emitter,
 ) -> call_pb2.Outcome | None:
-    """Returns the handler's outcome; None if the call has ended, or is to run again."""
+    """Returns the handler's outcome; None if the call has ended or will run again."""
     refusal = mismatch(method, begun.method, begun.fingerprint)
     if refusal is not None:
         _log.error("call %s is not run: %s", context.call, refusal.message)
@@ -200,7 +200,7 @@ def _run_handler(
 
 
 def outcome_of_lost_items(method: Method, context: CallContext) -> call_pb2.Outcome | None:
-    """The outcome of a call that was stopped because the ledger lost items of it.
+    """The outcome of a call that was stopped because the ledger lost some of its items.
 
     None if it was stopped for another reason, or can be run again.
     """
@@ -236,7 +236,7 @@ class _Emitter:
             self._checked(self._run(write(context.call, context.attempt, sealed)))
             return
         if not self._method.server_streaming:
-            # It is stored together with the outcome.
+            # The response is stored together with the outcome.
             self._response = seals.item(context.call, 0, payload)
             return
         sealed = seals.item(context.call, self._ordinal, payload)

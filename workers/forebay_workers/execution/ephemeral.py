@@ -33,7 +33,7 @@ from forebay_workers.runtime.process import Runtime
 
 _REPLY_INTERVAL_S = 0.005
 REPLAYED = "the task message has been run before"
-_KEPT_LONGER_MS = 60_000  # processes estimate the ledger's clock
+_KEPT_LONGER_MS = 60_000  # because processes only estimate the ledger's clock
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ def run_batch(
 def first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
     """Whether the signed message of this batch is run for the first time, by any worker.
 
-    The ledger keeps its id until the message expires. A method that may run again needs no such
-    round trip: the gateway, too, may send its calls twice.
+    The ledger keeps the message's id until the message expires. A method that may run again does
+    not need this round trip: the gateway itself may send its calls twice.
     """
     keyring = runtime.ledger.seals.keyring
     if not keyring.is_on:
@@ -86,7 +86,7 @@ class _Run:
         self._batch = batch
         self._limit_s = run_limit_s(runtime, method)
         self._trace = runtime.task_trace(len(batch.members))
-        # A call that kills its process makes the others run again, which their method must allow.
+        # If a call kills its process, the batch's others run again, which the method must allow.
         self._shares_task = len(batch.members) > 1 and method.may_run_again
 
     def run(self) -> None:
@@ -135,7 +135,7 @@ class _Run:
         if outcome is None:
             return None
         reply.run_ms = round(run_s * 1000)
-        # The caller must not get the response and DEADLINE_EXCEEDED, whatever its own clock shows.
+        # The caller must not get both a response and DEADLINE_EXCEEDED, whatever its clock shows.
         if context.deadline_passed:
             reply.ClearField("response")
             outcome = expired()
@@ -188,7 +188,7 @@ def known_of(
     limit_s: float | None,
     settings: Settings,
 ) -> dict[str, Any]:
-    """The arguments of a member's context that its message and the settings give.
+    """The arguments of a call's context that come from its message and the settings.
 
     `limit_s` is the run time limit, if there is one; `now_ms` is the ledger's time.
     """

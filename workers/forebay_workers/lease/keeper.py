@@ -4,8 +4,8 @@ It has an event loop and connections of its own: a busy pool, or a main loop tha
 while the broker is unavailable, does not delay renewals. Its duties:
 
 - announce the worker, and renew all its leases in one round trip;
-- kill a pool child whose handler still runs when a stop's grace has passed;
-- release the calls of a child that died, and those that a worker shuts down without starting;
+- kill a pool child whose handler still runs after the grace time of a stop;
+- release the calls of a child that died, and calls that have not begun when the worker shuts down;
 - send heartbeats for ephemeral calls;
 - run its share of the reaper's rounds.
 """
@@ -69,7 +69,7 @@ from forebay_workers.lease.stop_grace import StopGrace
 from forebay_workers.lease.unregistered_tasks import DroppedMessages
 
 CHECK_INTERVAL_S = 0.5
-"""How often requests are checked, and so how late the death of a pool child is noticed."""
+"""Interval of the checks of requests: the death of a pool child is noticed at most this late."""
 
 _log = logging.getLogger(__name__)
 
@@ -129,12 +129,12 @@ class LeaseKeeper:
         return True
 
     def ledger_ms(self) -> float | None:
-        """The time by the ledger's clock, about; None if it is not known yet."""
+        """The approximate time on the ledger's clock; None before the first announcement."""
         offset_s = self._clock_offset_s
         return None if offset_s is None else (time.monotonic() + offset_s) * 1000
 
     def begin_shutdown(self) -> None:
-        """Releases the calls that have not begun; the worker begins no more."""
+        """Releases the calls that have not begun: a worker that shuts down begins no more."""
         self._shutting_down.set()
 
     def close(self) -> None:
@@ -163,7 +163,7 @@ class LeaseKeeper:
         await self._ledger.close()
 
     def _loops(self, ledger: Ledger, broker: Broker) -> list[Coroutine[Any, Any, None]]:
-        """What the worker does periodically."""
+        """The keeper's periodic duties."""
         reaper = Reaper(ledger, broker, self._settings.retention_bytes, self._metrics)
         return [
             run_periodically(HEARTBEAT_INTERVAL_S, self._announce, _log, "the announcement"),
@@ -204,9 +204,11 @@ class LeaseKeeper:
         ]
 
     async def _listen(self, ledger: RedisServer) -> None:
-        """Listens for stops, also of callers of calls in the worker's queues.
+        """Listens for frames that stop calls, on the worker's own channel and its queues' channels.
 
-        It misses those that are published while it is disconnected: the next renewal is refused.
+        Gateways publish on a queue's channel that the caller of an ephemeral call has disconnected.
+        It misses frames published while it is disconnected. The ledger then refuses the next
+        renewal of a stopped call's lease.
         """
         while True:
             queues = self._presence.queues
@@ -300,7 +302,7 @@ class LeaseKeeper:
             self._keyring.refused(error)
             return
         if not is_signed:
-            # A script wrote it, or anyone who may publish: a renewal tells whether it is true.
+            # A ledger script or anyone who may publish sent it: a renewal shows whether it is true.
             self._renew_now.set()
             return
         call, now = CallKey.parse(key), time.monotonic()
@@ -343,7 +345,7 @@ def _kill(request: CallRequest) -> None:
 
 
 def _about(request: CallRequest) -> AbstractContextManager[CallLabels]:
-    """Labels lines about the only call of a request; about the first, if there are more."""
+    """Labels log lines with the request's call; with the first, if there are several."""
     call, attempt = request.attempts[0]
     metadata = request.batch.members[0].metadata if request.batch is not None else None
     traceparent = "" if metadata is None else stored_traceparent(metadata)
@@ -351,7 +353,7 @@ def _about(request: CallRequest) -> AbstractContextManager[CallLabels]:
 
 
 def _has_died(pid: int) -> bool:
-    """Whether the pool's child has ended; leaves it for Celery to wait for."""
+    """Whether the pool child has ended; does not reap it, because Celery does."""
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:

@@ -70,7 +70,7 @@ class Runtime:
 
     @property
     def checks(self) -> dict[str, CheckFactory]:
-        """The same checks that the gateway runs."""
+        """The request checks of each method; the gateway runs the same ones."""
         return self._once(self._make_checks)
 
     def ran(self, method: str, seconds: float) -> None:
@@ -79,7 +79,7 @@ class Runtime:
             _worker.metrics.ran(method, seconds)
 
     def report(self) -> None:
-        """Reports what this process has counted; to be called at the end of a task."""
+        """Reports what this process has counted; call it at the end of a task."""
         if _worker.metrics is not None:
             _worker.metrics.report()
 
@@ -109,7 +109,7 @@ class Runtime:
         return BlockingLedger(self._server(), **self._ledger_options())
 
     def _make_loop(self) -> HandlerLoop:
-        # Read here: the loop's thread would wait for the lock that this one has.
+        # Read here: the loop's thread would wait for the lock that this thread holds.
         server, options = self._server(), self._ledger_options()
         return HandlerLoop(self.slots, lambda: LoopLedger(Ledger(server, **options)))
 
@@ -180,9 +180,10 @@ def current_worker() -> Worker:
 
 @contextmanager
 def hosted_worker(settings: Settings) -> Iterator[None]:
-    """Lets this process, which is not a worker's own, run one with these settings.
+    """Lets a process that is not a worker's own, such as a test's, run a worker.
 
-    The block leaves nothing open. Raises RuntimeError if the process has a worker already.
+    Closes the worker's resources when the block ends. Raises RuntimeError if the process has a
+    worker already.
     """
     global _worker
     if _worker.is_hosted:

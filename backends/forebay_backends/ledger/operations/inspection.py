@@ -1,8 +1,8 @@
-"""Operations that list, describe and observe calls.
+"""Operations that list, describe, observe and delete calls.
 
-They change nothing, except that a call that is due is ended. An observer gets the same frames as a
-watcher, but it keeps no call alive, does not take part in flow control, and its disconnect cancels
-nothing.
+`observe`, and `describe` with `review`, first end a call that is due. An observer gets the same
+frames as a watcher, but it does not keep a call alive, does not take part in flow control, and its
+disconnect does not cancel the call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LISTED_WORDS = 9
 
 @dataclass(frozen=True, order=True)
 class Cursor:
-    """A position in the order of all calls: when one was accepted (ms), and its key."""
+    """A position in the order of all calls: a call's key and when it was accepted (ms)."""
 
     created_ms: int
     call: str
@@ -36,9 +36,9 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Listed:
-    """A call in a listing, with what filters need. Times in ms, 0 if they are not yet.
+    """A call in a listing, with what filters need. Times in ms, 0 until the event happens.
 
-    `state` is None if a newer version wrote one that this one does not know.
+    `state` is None if a newer version of Forebay wrote a state that this version does not know.
     """
 
     cursor: Cursor
@@ -57,7 +57,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Some of a partition's calls, newest first; `read_to` is None at the end."""
+    """A page of a partition's calls, newest first; `read_to` is None on the last page."""
 
     calls: tuple[Listed, ...]
     read_to: Cursor | None
@@ -75,9 +75,9 @@ class EarlierAttempt:
 
 @dataclass(frozen=True)
 class Description:
-    """A call in full. Times in ms of the ledger's clock, 0 if they are not yet.
+    """A call in full. Times in ms of the ledger's clock, 0 until the event happens.
 
-    `state` is None if a newer version wrote one that this one does not know. `last_item` is the
+    `state` is None if a newer version wrote one that this version does not know. `last_item` is the
     last item of a call that succeeded, `progress` the latest transient item of a call that runs;
     None if there is none, or if it is too large. `operation_metadata` is the latest that the
     handler of an operation yielded, empty if there is none; None if it is too large. `metadata` and
@@ -141,7 +141,7 @@ class ObservedCall:
 
 @dataclass(frozen=True)
 class Backlog:
-    """The number of a queue's calls without a worker; how long the oldest has waited (ms)."""
+    """How many of a queue's calls have no worker, and how long the oldest has waited (ms)."""
 
     calls: int = 0
     oldest_ms: int = 0
@@ -153,9 +153,10 @@ class Backlog:
 def list_calls(
     partition: int, after: Cursor | None, oldest_ms: int | None, limit: int, owner: str = ""
 ) -> Operation[Stretch]:
-    """Up to `limit` calls of a partition, newest first, from after a position to `oldest_ms`.
+    """Up to `limit` calls of a partition, newest first: those after the position `after`.
 
-    With an owner only its calls are read; without one, those of all.
+    Calls accepted before `oldest_ms` are left out. Without an owner, the calls of all owners are
+    read.
     """
     return Operation(
         "inspection/list",
@@ -176,7 +177,7 @@ def describe(
 ) -> Operation[Description | Refused]:
     """The call in full, without items of more than `most_bytes`.
 
-    With `review`, a call that is due is ended first, and metadata and caller are read, too.
+    With `review`, it first ends a call that is due, and also returns metadata and caller.
     """
     return Operation(
         "inspection/describe", call.partition, (str(call), most_bytes, int(review)), _description
@@ -204,7 +205,7 @@ def backlog(partition: int, queues: Sequence[str]) -> Operation[tuple[Backlog, .
 
 
 def delete(call: CallKey) -> Operation[Refused | None]:
-    """Deletes a call that has ended; refused with its state if it has not."""
+    """Deletes a call that has ended; refused, with the call's state, if it has not ended."""
     return Operation("inspection/delete", call.partition, (str(call),), parse_refused)
 
 
