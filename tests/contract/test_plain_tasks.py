@@ -223,6 +223,7 @@ def test_a_retry_may_wait_in_its_worker_for_longer_than_the_queue_wait(plain: Pl
     assert done(plain, "retry_later", 5) == 1
 
 
+@pytest.mark.variant
 def test_a_call_does_not_fail_while_its_task_waits_in_a_worker_for_its_rate_limit(
     plain: PlainSite,
 ) -> None:

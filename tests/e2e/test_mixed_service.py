@@ -89,7 +89,8 @@ def by_up(built: str, env: dict[str, str], folder: Path) -> Iterator[str]:
         yield up.wait_for(r"ready on (\S+)")[1]
 
 
-@pytest.mark.parametrize("start", [by_commands, pytest.param(by_up, marks=pytest.mark.variant)])
+@pytest.mark.variant
+@pytest.mark.parametrize("start", [by_commands, by_up])
 def test_both_methods_of_a_service_answer(start: Any) -> None:
     with short_folder() as folder, redis_server() as url:
         built = str(descriptor_set(PROTO, folder, "mixed.proto"))

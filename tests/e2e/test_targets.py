@@ -145,7 +145,7 @@ def test_doctor_asks_a_silent_port_once_if_options_describe_the_gateway(silent: 
     assert f"gateway: {silent} does not answer: it accepts connections, but" in ran.out
 
 
-@pytest.mark.parametrize("command", ["ps", "doctor"])
+@pytest.mark.parametrize("command", [pytest.param("ps", marks=pytest.mark.variant), "doctor"])
 def test_a_silent_port_is_told_as_soon_where_tls_is_expected(
     command: str, silent: str, tmp_path: Path
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_silent_port_is_told_as_soon_where_tls_is_expected(
     assert "it accepts connections, but said nothing for 1.5 s" in ran.out + ran.err
 
 
-@pytest.mark.parametrize("command", ["ps", "doctor"])
+@pytest.mark.parametrize("command", [pytest.param("ps", marks=pytest.mark.variant), "doctor"])
 def test_a_host_that_takes_no_connection_is_told_soon(command: str, unconnectable: str) -> None:
     ran = told_soon(command, unconnectable)
     assert "no connection within 1.5 s" in ran.out + ran.err

@@ -179,6 +179,7 @@ def test_up_says_what_it_serves_and_its_commands_work_as_printed(up: Up) -> None
     assert ps.out.startswith("id\t")
 
 
+@pytest.mark.variant
 def test_an_application_that_is_not_there_is_named_on_one_line(env: dict[str, str]) -> None:
     refused = run("forebay", "up", "--app", "nope:app", env=env)
     assert refused.code == 2
