@@ -317,9 +317,13 @@ def test_commands_show_operations_as_calls(system: System, gate: Path) -> None:
     assert "OUT_OF_RANGE" in failed.err
 
 
-def test_a_command_whose_operation_may_not_have_started_prints_its_id(system: System) -> None:
+@pytest.mark.parametrize("timeout_s", [0.0001, 0.001])
+def test_a_command_whose_operation_may_not_have_started_prints_its_id(
+    system: System, timeout_s: float
+) -> None:
+    """The deadline passes in the client, or in the gateway before the call has come in."""
     call_id = new_id()
-    ran = system.run("call", "Render", f"request_id={call_id}", "--timeout", "0.0001")
+    ran = system.run("call", "Render", f"request_id={call_id}", "--timeout", str(timeout_s))
     assert ran.code == 1
     assert ran.err.startswith("Error: DEADLINE_EXCEEDED")
     assert f"  id: {call_id}\n" in ran.err

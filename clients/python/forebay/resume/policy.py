@@ -72,8 +72,9 @@ class Attempt:
 class ResumePolicy:
     """The history of one call, and what follows from its next failure.
 
-    A call whose `method` is None (it has no route) is attempted once, without an id. With
-    `renews_token`, each attempt has a token of its own.
+    A call whose `method` is None (it has no route) is attempted once, without an id. The caller
+    may give the id in the metadata or, for a method that returns an operation, as `request_id`.
+    With `renews_token`, each attempt has a token of its own.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ResumePolicy:
         *,
         random: Callable[[], float],
         new_id: Callable[[], str],
+        request_id: str = "",
         renews_token: bool = False,
     ) -> None:
         given = dict(metadata)
@@ -104,8 +106,8 @@ class ResumePolicy:
             and not method.route.ephemeral
         )
         if self._id_is_ours:
-            self._call_id = new_id()
-        self._id_is_given = CALL_ID in given
+            self._call_id = request_id or new_id()
+        self._id_is_given = CALL_ID in given or request_id != ""
         self._answered_id: str | None = None
         """The id in a gateway's answer to the latest attempt that had one."""
         self._is_refused = False

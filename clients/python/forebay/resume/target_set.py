@@ -106,7 +106,8 @@ class TargetSet(Generic[A]):
             Deadline.after(timeout),
             self._rotation,
             random=chance,
-            new_id=lambda: _request_id(method, request) or str(uuid.uuid4()),
+            new_id=lambda: str(uuid.uuid4()),
+            request_id=_request_id(method, request),
             renews_token=self._renews_token,
         )
         call = self._new_attempts(policy, rpc.multicallables, request, options, self._on_cancel)

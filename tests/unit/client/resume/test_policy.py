@@ -19,6 +19,7 @@ from forebay.errors import (
     CallerError,
     CallUnknown,
     Cancelled,
+    DeadlineExceeded,
     Draining,
     ForebayError,
     HandlerAborted,
@@ -58,6 +59,7 @@ class Call:
         targets: int = 1,
         random: float = 1.0,
         renews_token: bool = False,
+        request_id: str = "",
     ) -> None:
         self.clock = FakeClock()
         self.policy = ResumePolicy(
@@ -67,6 +69,7 @@ class Call:
             Rotation(targets, self.clock),
             random=lambda: random,
             new_id=lambda: "made",
+            request_id=request_id,
             renews_token=renews_token,
         )
 
@@ -203,6 +206,13 @@ def test_the_callers_own_id_is_known_whatever_happens() -> None:
     call.wait_s(CallerError("no"))
     assert call.policy.known_id == "mine"
     assert Call(None, metadata=[("forebay-call-id", "mine")]).policy.known_id == "mine"
+
+
+def test_an_id_in_the_request_is_the_callers_own() -> None:
+    call = Call(request_id="mine")
+    assert call.begin()["forebay-call-id"] == "mine"
+    call.wait_s(DeadlineExceeded("it came too late"))
+    assert call.policy.known_id == "mine"
 
 
 def test_an_id_that_a_gateway_gave_is_known_after_later_attempts_got_none() -> None:
