@@ -247,7 +247,7 @@ class AttemptSpan:
         _add_item(self._span, self._items)
 
     def failed(self, error: BaseException) -> None:
-        """Records the type of the handler's error; only the log has its text, which may be secret."""
+        """Records the type of the handler's error. Its text may be secret: only the log has it."""
         kind = type(error)
         self._span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}")
 
