@@ -367,10 +367,10 @@ def is_due(ledger: BlockingLedger, record: Record) -> bool:
     return due <= now_ms(ledger)
 
 
-def now_ms(ledger: BlockingLedger) -> float:
-    """The ledger's clock."""
+def now_ms(ledger: BlockingLedger) -> int:
+    """The ledger's clock, in whole ms as scripts read it."""
     seconds, microseconds = cast(tuple[int, int], ledger.redis.time())
-    return seconds * 1000 + microseconds / 1000
+    return seconds * 1000 + microseconds // 1000
 
 
 def sent_a_lease_ago(ledger: BlockingLedger, record: Record) -> None:
