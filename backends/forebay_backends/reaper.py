@@ -1,9 +1,9 @@
 """The periodic repair of the ledger, which every gateway and every worker takes part in.
 
 Once a second an expiring key elects one of these processes. It ends calls whose time is up,
-deletes records that are past their retention or over the ledger's byte cap, and resends the
-messages of calls whose lease expired or whose message was lost, and tells tasks of the ends of
-calls. Repairing twice does no harm.
+deletes records that are past their retention or over the ledger's byte cap, resends the messages
+of calls whose lease expired or whose message was lost, and notifies tasks of the ends of calls.
+Repairing twice does no harm.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from forebay_backends.telemetry.call_labels import about_call
 
 REAP_INTERVAL_S = 1.0
 _MOST_DOUBTS = 3
-"""After so many readings of a clock in doubt, a second apart, no process knows it."""
+"""After more uncertain readings than this, a second apart, no process knows the clock."""
 _MAX_EVICTIONS = 1000
-"""In one repair."""
+"""Limit for one repair."""
 
 _log = logging.getLogger(__name__)
 
 
 class RepairCounts(Protocol):
-    """Counts what was lost, by queue."""
+    """Counts lost attempts, reruns and resent messages, by queue."""
 
     def attempt_lost(self, queue: str) -> None: ...
 
@@ -53,7 +53,7 @@ class RepairCounts(Protocol):
 
 
 def count_lapses(counts: RepairCounts | None, lapses: Iterable[Lapse]) -> None:
-    """Counts attempts that were lost, where anything is counted."""
+    """Counts lost attempts and reruns, unless `counts` is None."""
     if counts is None:
         return
     for lapse in lapses:
@@ -102,9 +102,10 @@ class Reaper:
         await self._end_notices.send(waiting_ends)
 
     async def _may_set_clock(self) -> bool:
-        """Whether this process knows the clock, or nobody does.
+        """Whether this process knows the clock, or no process does.
 
-        A clock in doubt is first left to processes that know it: they sweep within 1.2 s.
+        While the clock is in doubt, processes that know it get the chance to sweep first: they do
+        so within 1.2 s.
         """
         if self._ledger.clock.now_ms() is not None or (await self._ledger.read_clock()).is_certain:
             return True

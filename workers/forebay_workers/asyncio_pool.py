@@ -1,9 +1,9 @@
-r"""A pool of Celery that runs coroutine handlers on one event loop.
+r"""A Celery pool that runs coroutine handlers on one event loop.
 
     CELERY_CUSTOM_WORKER_POOL=forebay_workers.asyncio_pool:TaskPool \
         celery -A app worker --pool custom --concurrency 100
 
-Other tasks run in threads beside it. Celery's own code runs in the main thread.
+Other tasks run in a pool of threads. Celery's own code runs in the main thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _ignore(result: object) -> None:
     """The default callback."""
 
 
-_CelerysPool: Any = BasePool  # whose stubs lack methods
+_CelerysPool: Any = BasePool  # the stubs of BasePool lack methods
 
 
 class TaskPool(BasePool):
@@ -54,13 +54,13 @@ class TaskPool(BasePool):
         self._wake = _HubWake()
 
     def on_start(self) -> None:
-        """Makes what the first call would have to wait for."""
+        """Creates the event loop and the control channel, so that the first call need not wait."""
         runtime = process.runtime()
         _ = (runtime.loop, runtime.control)
         FreeSlots.count = self._free_slots
 
     def register_with_event_loop(self, loop: Any) -> None:
-        """Lets the end of a task wake Celery's loop, which then takes the next message at once."""
+        """Makes the end of a task wake Celery's loop, which then takes the next message at once."""
         self._wake.register(loop)
 
     def on_apply(
@@ -72,7 +72,7 @@ class TaskPool(BasePool):
         accept_callback: Callable[..., Any] | None = None,
         **_: Any,
     ) -> Any:
-        """Starts the task of a coroutine handler on the loop, another one in a thread."""
+        """Starts a coroutine handler's task on the event loop, any other task in a thread."""
         app: Any = self.app
         name = args[0] if args else None
         task = app.tasks.get(name) if isinstance(name, str) else None
@@ -89,13 +89,13 @@ class TaskPool(BasePool):
         return _ApplyResult(running)
 
     def on_stop(self) -> None:
-        """Waits for the tasks that run."""
+        """Waits for running tasks; cancels those that wait for a thread."""
         self._threads.shutdown(cancel_futures=True)
         wait(list(self._running))
         self._wake.close()
 
     def on_terminate(self) -> None:
-        """Stops the handlers, whose calls are then given back."""
+        """Stops the handlers, whose calls are then released."""
         process.runtime().control.stop_calls()
 
     def _free_slots(self) -> int:
@@ -110,9 +110,9 @@ class TaskPool(BasePool):
 
 
 class _Traced:
-    """Runs a task of ours as Celery's tracer does, on the event loop.
+    """Runs one of Forebay's tasks on the event loop, as Celery's tracer would.
 
-    `celery.current_task` is not set: it belongs to a thread.
+    It does not set `celery.current_task`, which belongs to a thread.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class _HubWake:
         self._is_registered = True
 
     def wake(self) -> None:
-        with self._lock, suppress(OSError):  # full: it will wake anyway; or closed
+        with self._lock, suppress(OSError):  # the pipe is full or closed
             if self._is_registered:
                 os.write(self._write, b"\0")
 
@@ -211,7 +211,7 @@ class _HubWake:
 
 
 class _ApplyResult:
-    """What Celery gets for a task that it has handed to the pool."""
+    """The result that Celery gets for a task that it has passed to the pool."""
 
     def __init__(self, running: Future[Any]) -> None:
         self.get = running.result

@@ -1,6 +1,6 @@
 """The embedded server: a real Valkey from a wheel, on a Unix socket.
 
-Only its user can enter its folder. Its append-only file is on, so calls survive a
+Only the user who runs it can enter its folder. Its append-only file is on, so calls survive a
 restart. A guard (`guard.py`) ends it when the process that started it has ended. The
 guard holds a lock on the folder, so there is one server for each folder.
 """
@@ -28,12 +28,12 @@ START_TIMEOUT_S = 30.0
 
 
 def socket_url(data_dir: Path) -> str:
-    """Where the embedded server of a folder listens."""
+    """The URL on which the embedded server of a folder listens."""
     return f"unix://{socket_path(data_dir)}"
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether the embedded server of a folder answers; one that is slow gets 10 s."""
+    """Whether the embedded server of a folder answers within 10 s."""
     client = redis.Redis(
         unix_socket_path=str(socket_path(data_dir)),
         socket_timeout=1.0,
@@ -51,7 +51,7 @@ class EmbeddedServer:
     """A running server; `stop` it, or leave it to the guard. Also a context manager."""
 
     def __init__(self, data_dir: Path, *, remove: bool = False) -> None:
-        """Starts the server and waits until it answers; `remove` its folder when it ends.
+        """Starts the server and waits until it answers; with `remove`, its end removes its folder.
 
         Raises EmbeddedServerError.
         """
@@ -113,7 +113,7 @@ class EmbeddedServer:
 
 
 def _last_words(data_dir: Path) -> str:
-    """The end of the server's log, and where that is."""
+    """The last line of the server's log, and the log's path."""
     log = log_path(data_dir)
     try:
         lines = log.read_text(errors="replace").splitlines()[-1:]
@@ -144,7 +144,7 @@ def _arguments(data_dir: Path) -> list[str]:
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
-        # A stream of a few small items takes 0.3 KB instead of 4.
+        # A stream of a few small items then takes 0.3 KB instead of 4 KB.
         "stream-node-max-bytes": "256",
     }
     return [word for name, value in options.items() for word in (f"--{name}", value)]

@@ -1,8 +1,9 @@
 """redis-py's clients for a server: one Redis, one behind Sentinel, or a Redis Cluster.
 
-A command is retried once, and only if its connection breaks. Behind Sentinel each new connection
-asks the Sentinels for the master, and a server that turned into a replica breaks its connections;
-in a cluster redis-py asks the other nodes. So all three follow a failover without a restart.
+A command is retried only if its connection breaks: once, or twice in a cluster. Behind Sentinel,
+each new connection asks the Sentinels for the master, and connections to a server that has become
+a replica are closed. In a cluster, redis-py asks the other nodes. So all three kinds follow a
+failover without a restart.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class _AsyncioMasterClient(redis.asyncio.Redis):
 
 
 class _MasterClient(redis.Redis):
-    """The same for threads."""
+    """Like `_AsyncioMasterClient`, but for threads."""
 
     def close(self) -> None:
         super().close()
@@ -60,7 +61,7 @@ class _MasterClient(redis.Redis):
 
 
 def server_of(server: RedisServer | str) -> RedisServer:
-    """The server itself, or that of a URL."""
+    """Parses a URL into its server; returns a RedisServer unchanged."""
     return redis_server(server) if isinstance(server, str) else server
 
 

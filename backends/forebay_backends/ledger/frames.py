@@ -1,7 +1,7 @@
 r"""Messages on pub/sub channels: frames for gateways, control frames for workers.
 
-A frame is a line of words and a payload: `WORD CALL …\n` and bytes. Lua scripts write most of
-them, so they are text that needs no codec, and that `redis-cli SUBSCRIBE` shows. `MODEL.md` lists
+A frame is a line of words and a payload: `WORD CALL …\n` and bytes. Lua scripts write most frames,
+so they are text, which needs no codec and is readable in `redis-cli SUBSCRIBE`. `MODEL.md` lists
 them.
 """
 
@@ -31,7 +31,7 @@ class ItemsStored:
 
 @dataclass(frozen=True)
 class TransientItem:
-    """A transient item."""
+    """An item that is published but not stored as one of the call's items."""
 
     payload: bytes
 
@@ -78,7 +78,7 @@ class Reply:
 class BatchHeartbeat:
     """A worker has had these ephemeral calls for a while; they are running, or wait for a slot.
 
-    The frame has `CallKey.task_id` of each.
+    The frame contains the `CallKey.task_id` of each call.
     """
 
     worker: str
@@ -107,7 +107,7 @@ GatewayFrame = CallEvent | Reply | BatchHeartbeat | Lost | Recall
 def parse_frame(frame: bytes) -> tuple[str, GatewayFrame]:
     """The call's key and the event; the key is empty if the frame is about no durable call.
 
-    Raises ValueError for anything else.
+    Raises ValueError if the frame is invalid.
     """
     head, newline, payload = frame.partition(b"\n")
     words = head.decode("ascii").split(" ")
@@ -178,7 +178,7 @@ class Credit:
 
 @dataclass(frozen=True)
 class RequestsCame:
-    """The ledger has `count` requests of a live call, or has the last of them."""
+    """The ledger has `count` requests of a live call, or its last request."""
 
     count: int
 
@@ -207,7 +207,7 @@ ControlEvent = Credit | RequestsCame | Stop | CallerGone
 
 
 def parse_control(frame: bytes) -> tuple[str, int, ControlEvent]:
-    """The call's key, the attempt, and the event; raises ValueError for anything else."""
+    """The call's key, the attempt and the event; raises ValueError if the frame is invalid."""
     match frame.decode("ascii").split(" "):
         case ["credit", key, attempt, read_count]:
             return key, int(attempt), Credit(int(read_count))

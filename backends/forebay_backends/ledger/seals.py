@@ -1,12 +1,12 @@
-"""Seals on the bytes of calls that go through the ledger, and what each is bound to.
+"""Seals (signatures) on the bytes of calls in the ledger, and what each seal is bound to.
 
 The ledger's scripts have no keys: they store and publish sealed bytes without looking into them.
 Gateways seal requests and their metadata, workers seal items and outcomes, and both seal the
-frames that they publish themselves. To open a seal is to name what the bytes must be: the call
-and, of items, the ordinal; so bytes of one call can't be put into another. An outcome of success
-is bound to the number of items, so that a stream can't be cut short.
+frames that they publish themselves. A seal is bound to the call and, for an item, to the ordinal,
+so bytes of one call can't be moved to another. A successful outcome is bound to the number of
+items, so that a stream can't be cut short.
 
-Scripts write without seals, for example the end of a call whose deadline passed.
+What scripts write themselves has no seal, for example the end of a call whose deadline passed.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Seals:
         )
 
     def on_end(self, call: CallKey, method: str, sealed: bytes) -> bytes:
-        """The task that is told of the call's end, opened; raises SignatureError."""
+        """Opens the task that is notified of the call's end; raises SignatureError."""
         return self.keyring.open(sealed, "task of the end", call, method)
 
     def begun(self, call: CallKey, begun: Begun) -> Begun:
-        """The part of the record that a worker gets, opened; raises ItemsLost if it was altered."""
+        """Opens the part of the record that a worker gets; raises ItemsLost if it was altered."""
 
         def opened(sealed: bytes, kind: str) -> bytes:
             return self._open("request", sealed, kind, call, begun.method)
@@ -72,7 +72,7 @@ class Seals:
         )
 
     def input(self, call: CallKey, ordinal: int, request: bytes) -> bytes:
-        """A request of a stream."""
+        """Seals a request of a stream."""
         return self.keyring.seal(request, "input", call, ordinal)
 
     def open_input(self, call: CallKey, ordinal: int, sealed: bytes) -> bytes:
@@ -92,7 +92,7 @@ class Seals:
     # Workers to gateways.
 
     def item(self, call: CallKey, ordinal: int, item: bytes) -> bytes:
-        """A stored item; a unary method's response is item 0."""
+        """Seals a stored item; a unary method's response is item 0."""
         return self.keyring.seal(item, "item", call, ordinal)
 
     def open_item(self, call: CallKey, ordinal: int, sealed: bytes) -> bytes:
@@ -106,11 +106,11 @@ class Seals:
         return self.keyring.seal(metadata, "initial metadata", call)
 
     def outcome(self, call: CallKey, state: State, count: int, outcome: bytes) -> bytes:
-        """The outcome of a call that ends in `state` with `count` items."""
+        """Seals the outcome of a call that ends in `state` with `count` items."""
         return self.keyring.seal(outcome, "outcome", call, *_end(state, count))
 
     def event(self, call: CallKey, event: CallEvent) -> CallEvent:
-        """An event of the gateway's channel, opened; raises SignatureError."""
+        """Opens an event of the gateway's channel; raises SignatureError."""
         open_ = self.keyring.open
         match event:
             case Item(ordinal, sealed):
@@ -126,9 +126,8 @@ class Seals:
     def is_certain(self, event: CallEvent) -> bool:
         """Whether the event was sealed, or its forgery would do no harm.
 
-        Scripts publish the end of a call that no handler ended, and how many items the ledger has,
-        and have no keys. Anyone who may publish can publish such a frame, so the ledger must
-        confirm it.
+        Scripts, which have no keys, publish the item count and the end of a call that no handler
+        ended. Anyone who may publish could forge such a frame, so the ledger must confirm it.
         """
         if not self.keyring.is_required:
             return True
@@ -137,14 +136,14 @@ class Seals:
         )
 
     def snapshot(self, call: CallKey, snapshot: CallSnapshot) -> CallSnapshot:
-        """The ledger's report of a call, opened."""
+        """Opens the ledger's report of a call."""
         ending = None if snapshot.ending is None else self.ending(call, snapshot.ending)
         initial = self._or_none(snapshot.initial, "initial metadata", call)
         transient = self._or_none(snapshot.transient, "transient item", call)
         return replace(snapshot, ending=ending, initial=initial, transient=transient)
 
     def ending(self, call: CallKey, ending: Ending) -> Ending:
-        """How the call ended, opened; it ended with ITEMS_LOST if its outcome was altered."""
+        """Opens the call's ending; an altered one becomes a failure with ITEMS_LOST."""
         try:
             return self._ending(call, ending)
         except SignatureError as error:
@@ -152,7 +151,7 @@ class Seals:
             return replace(ending, state=State.FAILED, reason="", outcome=outcome, response=None)
 
     def description(self, call: CallKey, described: Description) -> Description:
-        """The description of a call for somebody who does not watch it, opened."""
+        """Opens the description of a call; raises ItemsLost if its last item was altered."""
         ending = described.ending
         if ending is not None:
             opened = self.ending(call, ending)
@@ -181,7 +180,7 @@ class Seals:
     def open_frame(self, frame: bytes) -> tuple[bytes, bool]:
         """The frame, and whether it counts as signed; raises SignatureError for a bad seal.
 
-        Scripts publish frames without seals: only of those of other kinds one is to be demanded.
+        Scripts publish frames without seals; the caller decides which kinds of frame need one.
         """
         if not is_sealed(frame):
             return frame, not self.keyring.is_required
@@ -198,14 +197,14 @@ class Seals:
         return replace(ending, outcome=outcome, response=response)
 
     def _open(self, what: str, sealed: bytes, kind: str, *names: object) -> bytes:
-        """Raises ItemsLost, which says `what` was altered."""
+        """Opens a seal; raises ItemsLost, which names `what` was altered."""
         try:
             return self.keyring.open(sealed, kind, *names)
         except SignatureError as error:
             raise self._lost(error, what) from error
 
     def _or_none(self, sealed: bytes, kind: str, *names: object) -> bytes:
-        """Opened; nothing if it was altered: callers get none then."""
+        """Opens a seal; returns empty bytes if the content was altered or is empty."""
         try:
             return self.keyring.open(sealed, kind, *names) if sealed else b""
         except SignatureError as error:
@@ -218,7 +217,7 @@ class Seals:
 
 
 def _end(state: State, count: int) -> tuple[State, int | str]:
-    # An attempt that fails may have stored fewer items than one before it.
+    # A failing attempt may have stored fewer items than an earlier attempt.
     return state, count if state is State.SUCCEEDED else "-"
 
 

@@ -247,7 +247,7 @@ class AttemptSpan:
         _add_item(self._span, self._items)
 
     def failed(self, error: BaseException) -> None:
-        """Records the type of the handler's error. Its text may be secret: only the log has it."""
+        """Records only the type of the handler's error: its text, in the log, may be secret."""
         kind = type(error)
         self._span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}")
 

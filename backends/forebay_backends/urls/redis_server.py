@@ -1,4 +1,4 @@
-"""A Redis or Valkey by its URL: one server, one behind Sentinel, or a Redis Cluster."""
+"""Parses the URL of a Redis or Valkey: one server, one behind Sentinel, or a Redis Cluster."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where a Redis is; every key and channel there begins with `key_prefix`."""
+    """The address of a Redis; Forebay's keys and channels there begin with `key_prefix`."""
 
     kind: Kind
     hosts: tuple[tuple[str, int], ...] = ()
@@ -100,7 +100,7 @@ def host_and_port(host: str, port: int) -> str:
 
 
 def is_redis(url: str) -> bool:
-    """Whether the URL's scheme is one of a Redis or Valkey."""
+    """Whether the URL's scheme is that of a Redis or Valkey."""
     return parsing.scheme_of(url) in _SCHEMES
 
 

@@ -21,18 +21,18 @@ from forebay_backends.ledger.presence import RunningTask
 from forebay_workers.celery_hooks.begun_batches import BegunBatches
 
 Attempt = tuple[CallKey, int]
-"""A durable call and an attempt's number."""
+"""A durable call's key and an attempt number."""
 
 T = TypeVar("T")
 
 begun_batches = BegunBatches()
-"""Batches that this worker has begun, where messages are signed."""
+"""Batches that this worker has begun; kept only if messages are signed."""
 
 failed_attempts: SimpleQueue[Attempt] = SimpleQueue()
 """Attempts whose task ended without an outcome: it raised, or its process died."""
 
 lost_batches: SimpleQueue[tuple[str, str]] = SimpleQueue()
-"""Batches whose task ended in that way: the id, and the gateway's channel."""
+"""Batches whose task raised or whose process died: the id, and the gateway's channel."""
 
 
 class CallRequest(Request):
@@ -62,18 +62,18 @@ class CallRequest(Request):
 
     @property
     def attempts(self) -> list[Attempt]:
-        """Returns its calls with their attempt's number, which is 1 for ephemeral calls."""
+        """Returns the calls with their attempt numbers, which are 1 for ephemeral calls."""
         return self.durable or [(call, 1) for call in self.calls]
 
     @property
     def pool_pid(self) -> int | None:
-        """Returns the id of the pool child that runs it; None if no child does."""
+        """Returns the id of the pool child that runs the request; None if no child does."""
         pid = cast("int | None", self.worker_pid)
         return pid if pid != os.getpid() else None
 
     @property
     def begun(self) -> bool:
-        """Whether a process or thread of the pool has started it."""
+        """Whether a process or thread of the pool has started the request."""
         return self.time_start is not None
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
@@ -91,7 +91,7 @@ class CallRequest(Request):
         super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Called by Celery when a time limit of its own has passed."""
+        """Called by Celery when one of its own time limits has passed."""
         if not soft:
             self._failed()
         super().on_timeout(soft, timeout)
@@ -109,7 +109,7 @@ def calls_of(batch: call_pb2.Batch) -> tuple[CallKey, ...]:
 
 
 def attempts_of(kwargs: Mapping[str, Any]) -> list[Attempt]:
-    """Parses the durable calls of a message; raises ValueError or KeyError if it can't."""
+    """Parses the durable calls of a message; raises ValueError or KeyError for invalid ones."""
     if "calls" in kwargs:
         return [(CallKey.parse(key), 1) for key in kwargs["calls"]]
     if "call" in kwargs:
@@ -128,13 +128,13 @@ def begun_tasks() -> dict[str, int]:
 
 
 def running_tasks() -> dict[str, int]:
-    """Returns the number of tasks of ours that run, by name."""
+    """Returns the number of Forebay's running tasks, by name."""
     return dict(Counter(str(request.name) for request in reserved_calls() if request.begun))
 
 
 def longest_running() -> list[RunningTask]:
-    """Returns what runs of ours, the task that has run for longest first."""
-    now_s = time.time()  # Celery's `time_start` is of this clock
+    """Returns Forebay's running tasks, the longest running first."""
+    now_s = time.time()  # the clock of Celery's `time_start`
     running = [
         RunningTask(
             str(request.name),
@@ -148,7 +148,7 @@ def longest_running() -> list[RunningTask]:
 
 
 def held_messages() -> dict[str, int]:
-    """Returns how many of these messages came from each queue."""
+    """Returns how many of the reserved messages came from each queue."""
     return dict(Counter(str(one.delivery_info["routing_key"]) for one in reserved_calls()))
 
 

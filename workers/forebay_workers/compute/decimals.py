@@ -3,14 +3,13 @@
 Theory of operation. `divmod` splits a number at 10^(LEAF_DIGITS·2^k), and its parts in the
 same way, down to leaves that GMP converts (Brent and Zimmermann, Modern Computer
 Arithmetic, algorithm 1.26). Any thread can split or convert any part, because gmpy2's
-operators release the GIL. Each thread takes the leftmost part. So the leading digits come
-first while other threads work to the right of them, and memory never holds more than the
-number and a few chunks of text.
+operators release the GIL. Each thread takes the leftmost part that is free. So the leading
+digits come first, and memory never holds more than the number and a few chunks of text.
 
-A number is split at the largest of these powers below it, not in the middle: GMP
+A number is split at the largest of these powers below the number, not in the middle: GMP
 multiplies fastest near powers of two (0.30 s instead of 0.40 s for the splits above the
 chunks of 1,000,000!), and the first split, which can't run in parallel with others, is short.
-The powers depend only on the number's length, and can be computed while the number is.
+The powers depend only on the number's length, so they can be computed before the number is known.
 
 GMP converts a leaf while it holds the GIL, for 0.2 ms. Only a number of one chunk, which GMP
 converts whole, holds it for longer: 15 ms at most.
@@ -26,7 +25,7 @@ import gmpy2
 from gmpy2 import mpz
 
 LEAF_DIGITS = 1 << 14
-"""Digits that GMP converts at a time. Fewer are not faster; more hold the GIL for longer."""
+"""Digits that GMP converts at a time. A smaller leaf isn't faster; a larger one holds the GIL."""
 CHUNK_LEVEL = 4
 CHUNK_DIGITS = LEAF_DIGITS << CHUNK_LEVEL
 """Digits in a chunk. Fixed, so that boundaries depend only on the number."""
@@ -89,7 +88,7 @@ def _in_thread(run: Callable[[], object]) -> None:
         release_gil()
         run()
 
-    # A daemon, so that the process's exit does not wait for it.
+    # A daemon thread, so that the process does not wait for it at exit.
     threading.Thread(target=releasing_gil, name="forebay-decimals", daemon=True).start()
 
 

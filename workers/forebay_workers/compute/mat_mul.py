@@ -63,7 +63,7 @@ def _own_task(operands: pb.Operands, requests: Iterator[pb.MatMulRequest]) -> _T
     left = _gathered(operands.left, requests, "left_chunk")
     right = _gathered(operands.right, requests, "right_chunk")
     for _ in requests:
-        pass  # to the stream's end, where the check counts what came
+        pass  # reads to the stream's end, so that the check can count all chunks
     dtype = data_type(operands.left.dtype)
     header = pb.MatrixHeader(dtype=dtype, rows=operands.left.rows, cols=operands.right.cols)
     return _Task(header, product_format(operands), lambda: (left, right))

@@ -33,11 +33,11 @@ class Source(Protocol):
         """The next one; None after the last. Raises Stopped if the call has ended."""
 
     def close(self) -> None:
-        """Ends what reads ahead."""
+        """Stops reading ahead."""
 
 
 class SingleRequest:
-    """The request of a method with one."""
+    """The request of a method that has a single request."""
 
     def __init__(self, request: bytes) -> None:
         self._request: bytes | None = request
@@ -70,13 +70,13 @@ class StoredRequests:
 
     async def _next_page(self) -> list[bytes]:
         reading = self._ahead or self._reading()
-        self._ahead = reading  # kept, if this read is cancelled
+        self._ahead = reading  # kept in case this read is cancelled
         try:
             page = await asyncio.shield(reading)
         except ItemsLost as error:
             raise Refused(error) from error
         if not page:
-            raise Stopped  # the ledger deletes them when the call ends
+            raise Stopped  # the ledger deletes a call's requests when the call ends
         self._read += len(page)
         self._ahead = self._reading() if self._read < self._count else None
         return page
@@ -93,8 +93,8 @@ class StoredRequests:
 class LiveRequests:
     """A live call's requests, as they arrive.
 
-    A message counts as read when the handler takes the next one. Ends early when the handler has
-    returned.
+    A message counts as read when the handler takes the next one. The requests end early when the
+    handler has returned.
     """
 
     def __init__(self, ledger: LoopLedger, call: CoroutineCall) -> None:
@@ -151,7 +151,7 @@ def requests_of(ledger: LoopLedger, call: CoroutineCall, begun: Begun) -> Source
 class CheckedRequests:
     """Parses and checks requests; the handler's context reads them here.
 
-    Raises Interrupted as often as it is read after the call has ended or a check has failed.
+    Every read raises Interrupted after the call has ended or a check has failed.
     """
 
     def __init__(self, method: Method, source: Source, check: Check) -> None:
@@ -176,7 +176,7 @@ class CheckedRequests:
                 raise
 
     def close(self) -> None:
-        """Ends what reads ahead."""
+        """Stops reading ahead."""
         self._source.close()
 
     async def _next(self) -> Message | Any:

@@ -2,8 +2,8 @@
 
 Each process has one thread with a pub/sub connection of its own. Frames that are published
 while it is disconnected are lost, so after each subscription it reads the state of every
-running durable call from the ledger. The thread also ends a pool child whose worker was
-killed: another worker runs its calls by then.
+running durable call from the ledger. The thread also kills a pool child whose worker's
+main process has died: nothing renews its leases, so another worker runs its calls.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from forebay_workers.handler.process_exit import CLOSE_TIMEOUT_S
 _PARENT_CHECK_INTERVAL_S = 1.0
 
 _Name = tuple[str, int]
-"""A call's key, and the attempt's number."""
+"""A call's key and an attempt number."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class ControlChannel:
     def running(
         self, context: CallContext, *, durable: bool, shares_task: bool = False
     ) -> AbstractContextManager[None]:
-        """Passes the call's frames on to the context until the block is left.
+        """Passes the call's frames to the context for the duration of the block.
 
         An ephemeral call has no record to read, so only a frame can stop it. If it shares
         its task with other calls, a pool child kills itself when the handler still runs
@@ -107,7 +107,7 @@ class ControlChannel:
 
     @contextmanager
     def reserved(self, attempts: Iterable[tuple[CallKey, int]]) -> Iterator[None]:
-        """Keeps stops that arrive before `running`, for attempts that are about to start."""
+        """Remembers stops that arrive before `running`, for attempts that are about to start."""
         names = {(str(call), attempt) for call, attempt in attempts}
         self._reserved |= names
         try:
@@ -159,14 +159,14 @@ class ControlChannel:
                 context.requests_changed()
 
     def _confirm_stop(self, name: _Name) -> None:
-        """Stops the call if the ledger has stopped it: anyone who may publish can say so."""
+        """Stops the call if the ledger confirms an unsigned stop, which anyone could publish."""
         key, attempt = name
         if name not in self._durable and name not in self._reserved:
             return
         try:
             flow = self._ledger.run(read_flow(CallKey.parse(key), attempt))
         except BackendUnavailable:
-            return  # after the reconnection all calls are read
+            return  # `_read_all` reads the calls after a reconnection
         if isinstance(flow, Refused):
             self._on_stop(name, str(flow.why))
 
@@ -202,7 +202,7 @@ class ControlChannel:
 
 
 class _Running:
-    """The block in which a call runs. A generator's context manager takes three times the CPU."""
+    """The block in which a call runs. `@contextmanager` would take three times the CPU."""
 
     __slots__ = ("_arguments", "_channel", "_name")
 

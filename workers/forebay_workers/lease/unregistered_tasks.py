@@ -1,8 +1,8 @@
 """Messages whose task this worker has not registered: Celery drops them and sends a signal.
 
 If another live worker consumes the queue and has the task, the message is sent to the queue
-again, several times if need be. If no such worker appears within 3 s, the calls end with
-TASK_UNKNOWN; waiting until their queue wait expires would not help them.
+again, several times if necessary. If no such worker appears within 3 s, the calls end with
+TASK_UNKNOWN, because waiting longer would not help them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dropped:
-    """A message of ours that Celery dropped; `message` is ready to be sent again.
+    """A message of Forebay's that Celery dropped; `message` is ready to be sent again.
 
-    It names calls, has a batch, or tells of the end of a call.
+    It names durable calls, contains a batch, or notifies a task of the end of a call.
     """
 
     message: TaskMessage
@@ -72,7 +72,7 @@ class DroppedMessages:
     async def resend_or_fail(self, ledger: Ledger, broker: Broker, worker: str) -> None:
         """Resends messages that a live worker can run; ends the calls of the others.
 
-        Keeps a message within its grace. Raises BackendUnavailable; call it again then.
+        Keeps a message during its grace period. Call it again if it raises BackendUnavailable.
         """
         self._pending += drained(self._new)
         if not self._pending:

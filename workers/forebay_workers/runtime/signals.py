@@ -1,4 +1,4 @@
-"""Celery's signals, and forks: they start, shut down and pause a worker's lease keeper."""
+"""Celery's signals start and shut down a worker's lease keeper; forks pause it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _applications: WeakSet[Celery] = WeakSet()
 def follow(app: Celery) -> None:
     """Handles the signals of the application's workers.
 
-    Celery sends each signal to the whole process: other applications' are ignored.
+    Celery sends each signal to the whole process, so signals of other applications are ignored.
     """
     _applications.add(app)
     add_option(app, _set_metrics)
@@ -93,7 +93,7 @@ def _set_metrics(metrics: WorkerMetrics) -> None:
 
 
 def _import_tracing() -> None:
-    """Celery would log an exception of a child, and start the next one."""
+    """Imports tracing before the fork: Celery would only log a child's error and fork again."""
     try:
         import_tracing()
     except TracingError as error:
@@ -110,7 +110,7 @@ def on_logger_set_up(logger: logging.Logger, **_: object) -> None:
 
 
 def _filter_logs() -> None:
-    """Celery and kombu log every failed try to reach a broker, and messages that they drop."""
+    """Filters repeated log lines about an unreachable broker, and bodies of dropped messages."""
     for name in _REPEATING_LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(each, RepeatFilter) for each in logger.filters):
@@ -119,7 +119,7 @@ def _filter_logs() -> None:
 
 
 def on_worker_ready(sender: Any, **_: object) -> None:
-    """Starts the lease keeper when the worker consumes."""
+    """Starts the lease keeper when the worker starts to consume."""
     if sender.app not in _applications:
         return
     worker = current_worker()
@@ -196,7 +196,7 @@ def _after_fork() -> None:
 
 
 def _in_child() -> None:
-    """A child has no keeper; another thread may have held the lock during the fork."""
+    """Drops the keeper, and the lock, which another thread may have held during the fork."""
     worker = current_worker()
     worker.keeper = None
     if worker.metrics is not None:

@@ -26,8 +26,9 @@ _WORDS = 7
 class Swept:
     """The result of sweeping one partition, and the bytes that its ended calls hold.
 
-    `clock_ms` is the partition's clock. `lapses` are the attempts whose workers were lost, `ends`
-    those that tasks are to be told of.
+    `oldest_ms` is when the first of them passes its retention. `clock_ms` is the partition's clock.
+    `lapses` are the attempts whose workers were lost. `ends` is the number of ended calls that a
+    task must be notified of.
     """
 
     reviewed: int
@@ -43,8 +44,8 @@ class Swept:
 class ClockReading:
     """The ledger's clock in ms since 1970, and whether a process may derive later times from it.
 
-    It may not if the clock is held: the server's clock was stepped, or nothing has swept, and the
-    process that read it does not know which.
+    It may not while the ledger's clock is held, either because the server's clock was stepped or
+    because no process has swept for a while: the reading process can't tell which.
     """
 
     now_ms: int
@@ -53,7 +54,7 @@ class ClockReading:
 
 @dataclass(frozen=True)
 class UnclaimedCall:
-    """A queued call without a worker; its message was sent at `sent_ms` (0: not yet)."""
+    """A queued call that no worker has claimed; `sent_ms` is when its message was sent, or 0."""
 
     call: CallKey
     attempt: int
@@ -121,7 +122,7 @@ def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, Queu
 
 
 def mark_resent(call: UnclaimedCall) -> Operation[Refused | None]:
-    """The call's message was sent again."""
+    """Records that the call's message was sent again."""
     return Operation(
         "maintenance/mark_resent",
         call.call.partition,
