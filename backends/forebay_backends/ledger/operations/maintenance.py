@@ -68,8 +68,10 @@ class UnclaimedCall:
 
 @dataclass(frozen=True)
 class QueueBacklog:
-    """A queue's calls without a worker: the number of those that have a message of their own, and
-    the calls whose message was sent a lease ago or more.
+    """A queue's calls without a worker.
+
+    `count` is the number of those with a message of their own; `old` are those whose message was
+    sent a lease ago or more, or has yet to be sent.
     """
 
     count: int
