@@ -2,8 +2,8 @@
 
 It raises `BackendUnavailable` if the server can't serve a command within `COMMAND_TIMEOUT_S`; that
 includes the wait for a free connection and retries. A command is retried only if its connection
-breaks, once or in a cluster twice, and not if the server is slow. A retried script may have run before: item ordinals and the
-table of state transitions make the second run harmless.
+breaks, once or in a cluster twice, and not if the server is slow. A retried script may have run
+before: item ordinals and the table of state transitions make the second run harmless.
 """
 
 from __future__ import annotations
