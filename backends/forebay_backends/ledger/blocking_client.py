@@ -25,7 +25,7 @@ from forebay_backends.ledger.expected_clock import (
 from forebay_backends.ledger.keys import PROBE, CallKey
 from forebay_backends.ledger.measured import Observe, observed
 from forebay_backends.ledger.operations.base import Operation
-from forebay_backends.ledger.operations.maintenance import read_clock
+from forebay_backends.ledger.operations.maintenance import ClockReading, read_clock
 from forebay_backends.ledger.replication import NO_REPLICAS, Replicas
 from forebay_backends.ledger.round_trips import RoundTrips
 from forebay_backends.ledger.seals import NO_SEALS, Seals
@@ -162,25 +162,27 @@ class BlockingLedger:
         return operation.parse(reply)
 
     def _know_clock(self, operations: Sequence[Operation[Any]] = ()) -> None:
-        """Reads the ledger's clock if the last reading is old; waits while it is in doubt.
-
-        Does neither for operations that themselves settle the clock.
-        """
-        if not self._must_know_clock or self.clock.is_fresh:
-            return
-        if operations and all(operation.settles_clock for operation in operations):
+        """Reads the ledger's clock if these operations need that; waits while it is in doubt."""
+        if not (self._must_know_clock and self.clock.needs_reading(operations)):
             return
         give_up = time.monotonic() + COMMAND_TIMEOUT_S
-        while not (reading := self.run(read_clock())).is_certain:
+        while not self.read_clock().is_certain:
             if time.monotonic() > give_up:
                 raise clock_in_doubt()
             time.sleep(DOUBT_POLL_S)
-        self.clock.on_read(reading.now_ms)
+
+    def read_clock(self) -> ClockReading:
+        """Reads the ledger's clock, also while it is in doubt; raises BackendUnavailable."""
+        reading = self.run(read_clock())
+        if reading.is_certain:
+            self.clock.on_read(reading.now_ms)
+        return reading
 
     def known_ms(self) -> int:
         """The ledger's time, derived from a recent reading; raises BackendUnavailable."""
         self._know_clock()
-        return self.clock.now_ms() or 0
+        known_ms = self.clock.now_ms()
+        return self.read_clock().now_ms if known_ms is None else known_ms
 
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
         """Up to `count` request messages from ordinal `first` on.

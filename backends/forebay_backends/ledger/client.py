@@ -409,13 +409,8 @@ class Ledger:
         return reading
 
     async def _know_clock(self, operations: Sequence[Operation[Any]] = ()) -> None:
-        """Reads the ledger's clock if the last reading is old; waits while it is in doubt.
-
-        Does neither for operations that themselves settle the clock.
-        """
-        if not self._must_know_clock or self.clock.is_fresh:
-            return
-        if operations and all(operation.settles_clock for operation in operations):
+        """Reads the ledger's clock if these operations need that; waits while it is in doubt."""
+        if not (self._must_know_clock and self.clock.needs_reading(operations)):
             return
         give_up = time.monotonic() + COMMAND_TIMEOUT_S
         while not (await self.read_clock()).is_certain:

@@ -8,9 +8,11 @@ each operation; `lua/lib/clock.lua` compares.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.ledger.operations.base import Operation
 
 _FRESH_S = 20.0
 """The ledger's clock is slewed by one part in 200, so it differs by 0.1 s at most until then."""
@@ -50,6 +52,14 @@ class ExpectedClock:
     def is_fresh(self) -> bool:
         """Whether the last reading is recent; an older one still tells a step from an outage."""
         return self._read is not None and self._monotonic_s() - self._read[0] < _FRESH_S
+
+    def needs_reading(self, operations: Sequence[Operation[Any]]) -> bool:
+        """Whether the ledger's clock must be read before these operations.
+
+        Not if the last reading is recent, nor for operations that themselves settle the clock.
+        """
+        settles = operations and all(operation.settles_clock for operation in operations)
+        return not (self.is_fresh or settles)
 
     def on_read(self, clock_ms: int) -> None:
         """Stores a reading of the clock that is not in doubt."""
