@@ -54,7 +54,7 @@ LAYERS = (
     "forebay.credentials",
     "forebay.routes forebay.rpc_errors forebay.compute forebay.checks",
     "forebay.deadline forebay.errors forebay.metadata forebay.extras forebay.loopback"
-    " forebay.secret_texts forebay.jitter",
+    " forebay.secret_texts forebay.jitter forebay.timers",
     "forebay.v1",
 )
 ROW_OF = {name: row for row, names in enumerate(LAYERS) for name in names.split()}

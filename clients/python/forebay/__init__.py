@@ -32,6 +32,7 @@ Its modules:
   defaults, durations such as 90d, addresses of this host, secrets in the wrong place.
 - `extras.py`: the extras that Forebay is installed with.
 - `jitter.py`: random numbers for pauses and retry delays.
+- `timers.py`: a function that is called if a block takes too long.
 """
 
 from importlib import import_module

@@ -7,12 +7,11 @@ published on the worker's control channel, so that the lease keeper kills a hand
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from forebay.errors import BackendUnavailable, DeadlineExceeded
 from forebay.routes import Method
+from forebay.timers import if_longer
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Stop, reply_frame, stop_frame
 from forebay_backends.ledger.keys import control_channel
@@ -41,20 +40,7 @@ def limited(
     """Ends the call if the block takes longer than `limit_s`."""
     if limit_s is None:
         return nullcontext()
-    return _limited(runtime, context, limit_s, reply_channel)
-
-
-@contextmanager
-def _limited(
-    runtime: Runtime, context: CallContext, limit_s: float, reply_channel: str
-) -> Iterator[None]:
-    timer = threading.Timer(limit_s, _expire, (runtime, context, reply_channel))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return if_longer(limit_s, _expire, runtime, context, reply_channel)
 
 
 def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:

@@ -1,4 +1,4 @@
-"""What the gateway says about a call beside its responses."""
+"""The metadata that a gateway sends with a call: its id, times and status."""
 
 from __future__ import annotations
 

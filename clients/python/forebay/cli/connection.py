@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Timer
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from forebay.cli.errors import doctor_hint
 from forebay.cli.target import Target
 from forebay.cli.tls_problems import tls_problem
 from forebay.resume.targets import read_targets
+from forebay.timers import if_longer
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -95,21 +95,9 @@ def server_at(
             for one in read_targets(target.addresses)
         }
         slow = f"waiting up to {_ANSWER_TIMEOUT_S:g} s for {target} to answer"
-        with _after(_SLOW_S, on_slow, slow):
+        with if_longer(_SLOW_S, on_slow, slow):
             address = _first_to_answer(channels, target, ctrl_c)
         yield Server(address, channels[address])
-
-
-@contextmanager
-def _after(seconds: float, tell: Callable[[str], None], text: str) -> Iterator[None]:
-    """Calls `tell` with the text if the block takes longer than `seconds`."""
-    timer = Timer(seconds, tell, (text,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _first_to_answer(
