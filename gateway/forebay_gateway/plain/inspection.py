@@ -194,7 +194,7 @@ class PlainWorkers:
 
     def _live(self, backend_of: Callable[[_Answers], str]) -> list[PlainWorker]:
         return [
-            _worker(name, answers.by_command, backend_of(answers))
+            _worker(name, answers, backend_of(answers))
             for name, answers in sorted(self._live_answers().items())
             if answers.by_command.keys() >= _NEEDED
         ]
@@ -215,8 +215,9 @@ def _configured_backend(answers: _Answers) -> str:
     return str(conf.get("result_backend") or DISABLED) if isinstance(conf, dict) else ""
 
 
-def _worker(name: str, by_command: dict[str, Any], result_backend: str) -> PlainWorker:
+def _worker(name: str, answers: _Answers, result_backend: str) -> PlainWorker:
     """Reads a worker's answers; what has another form than Celery's counts as unknown."""
+    by_command = answers.by_command
     conf = _object(by_command.get("conf"))
     slots = _pool(by_command).get("max-concurrency")
     accepted = conf.get("accept_content")
@@ -225,7 +226,7 @@ def _worker(name: str, by_command: dict[str, Any], result_backend: str) -> Plain
         queues=tuple(
             str(_object(queue).get("name")) for queue in _list(by_command["active_queues"])
         ),
-        tasks=tuple(str(task).partition(" [")[0] for task in _list(by_command["registered"])),
+        tasks=tuple(answers.limits),
         slots=slots if isinstance(slots, int) else 1,
         result_backend=result_backend,
         accept_content=tuple(map(str, accepted)) if isinstance(accepted, list) else ("json",),
