@@ -114,7 +114,7 @@ def _package_of(name: str) -> str:
 
 
 def common(walks: list[Walk]) -> Walk:
-    """What all of the walks have."""
+    """The files and calls that all of the walks have."""
     files = set.intersection(*(walk.files for walk in walks))
     return Walk(files, set.intersection(*(walk.crossings for walk in walks)))
 

@@ -6,7 +6,8 @@ frames that they publish themselves. A seal is bound to the call and, for an ite
 so bytes of one call can't be moved to another. A successful outcome is bound to the number of
 items, so that a stream can't be cut short.
 
-What scripts write themselves has no seal, for example the end of a call whose deadline passed.
+Scripts write some values themselves, and those have no seal: for example the end of a call whose
+deadline passed.
 """
 
 from __future__ import annotations

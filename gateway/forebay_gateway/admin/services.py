@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AdminOptions:
-    """What the admin services get from the rest of the gateway."""
+    """The functions and objects that the rest of the gateway gives the admin services."""
 
     is_open: bool
     """Whether callers reach them, besides operators."""

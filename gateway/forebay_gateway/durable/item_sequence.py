@@ -190,7 +190,7 @@ class ItemSequence:
         return self.read_count
 
     def next_action(self) -> Action:
-        """What to do next. Call this only when the message of the previous `Send` was sent."""
+        """The next step. Call this only when the message of the previous `Send` was sent."""
         self._budget.hold(-self._sending_bytes)
         self._sending_bytes = 0
         if self._ready:

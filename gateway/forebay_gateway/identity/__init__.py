@@ -1,4 +1,4 @@
-"""Who calls, and what they may do.
+"""Identities of callers, and their permissions.
 
 - `authentication.py`: who calls, by certificate or token.
 - `jwt/`: tokens of identity providers.
