@@ -27,6 +27,15 @@ def _refusal(flags: dict[str, object] | None = None) -> str:
     return str(caught.value)
 
 
+def _refusal_by(monkeypatch: pytest.MonkeyPatch, source: str, name: str, value: str) -> str:
+    """The refusal of a value that a `variable`, a `file` or a `flag` gives."""
+    if source == "variable":
+        monkeypatch.setenv(f"FOREBAY_{name.upper()}", value)
+    elif source == "file":
+        Path("forebay.toml").write_text(f'{name} = "{value}"\n')
+    return _refusal({name: value} if source == "flag" else None)
+
+
 def test_all_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     settings = load_settings()
@@ -201,11 +210,7 @@ def test_an_unknown_name_is_refused_with_those_there_are_and_without_its_value(s
 def test_a_bad_value_is_refused_with_its_name_and_what_was_expected(
     monkeypatch: pytest.MonkeyPatch, source: str, name: str, value: str, expected: str
 ) -> None:
-    if source == "variable":
-        monkeypatch.setenv(f"FOREBAY_{name.upper()}", value)
-    elif source == "file":
-        Path("forebay.toml").write_text(f'{name} = "{value}"\n')
-    refusal = _refusal({name: value} if source == "flag" else None)
+    refusal = _refusal_by(monkeypatch, source, name, value)
     assert refusal.startswith(f"{name} = ")
     assert value in refusal
     assert expected in refusal
@@ -308,11 +313,7 @@ def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bad_url_is_refused_with_its_scheme_and_what_was_expected(
     monkeypatch: pytest.MonkeyPatch, source: str, name: str, url: str, expected: str
 ) -> None:
-    if source == "variable":
-        monkeypatch.setenv(f"FOREBAY_{name.upper()}", url)
-    elif source == "file":
-        Path("forebay.toml").write_text(f'{name} = "{url}"\n')
-    refusal = _refusal({name: url} if source == "flag" else None)
+    refusal = _refusal_by(monkeypatch, source, name, url)
     assert refusal.startswith(f"{name}: ")
     assert expected in refusal
     assert url not in refusal

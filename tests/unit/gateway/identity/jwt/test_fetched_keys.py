@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from forebay.errors import BackendUnavailable, Unauthenticated
+from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.aio.polling import poll_until
 from forebay_backends.settings.identity_settings import JwtSettings
@@ -17,6 +17,7 @@ from forebay_gateway.identity.jwt.fetched_keys import EARLY_S, KEEP_S, FetchedKe
 from forebay_gateway.identity.jwt.issuer import Issuer
 from forebay_gateway.identity.jwt.verifier import JwtVerifier
 from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
+from tests.unit.gateway.identity.verifying import refusal_of
 
 WITHIN_S = 30.0
 
@@ -54,9 +55,7 @@ class Site:
         await asyncio.sleep(0)
 
     async def refusal(self, token: str) -> str:
-        with pytest.raises(Unauthenticated) as caught:
-            await self.verifier.verify(token)
-        return caught.value.message
+        return await refusal_of(self.verifier, token)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.errors import BackendUnavailable, Unauthenticated
+from forebay.errors import BackendUnavailable
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.settings.identity_settings import JwtSettings
 from forebay_gateway.identity.jwt.issuer import Issuer
@@ -23,6 +23,7 @@ from tests.identity_provider import (
     private_key,
     public_jwk,
 )
+from tests.unit.gateway.identity.verifying import refusal_of, replace
 
 
 class Site:
@@ -42,17 +43,10 @@ class Site:
         self.verifier = JwtVerifier([Issuer(settings, self._store)])
 
     def publish(self, document: bytes) -> None:
-        """Replaces the file, as the loop of a gateway then finds it."""
-        new = self._file.with_suffix(".new")
-        new.write_bytes(document)
-        new.rename(self._file)
-        self._store.files.refresh()
+        replace(self._file, document, self._store.files)
 
     async def refusal(self, token: str) -> str:
-        assert self.verifier.remembered(token) is None
-        with pytest.raises(Unauthenticated) as caught:
-            await self.verifier.verify(token)
-        return caught.value.message
+        return await refusal_of(self.verifier, token)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forebay.errors import Unauthenticated
 from forebay_backends.settings import SettingsError, given_settings
 from forebay_gateway.identity.principal import Principal
 from forebay_gateway.identity.verifiers import Verifiers, make_verifiers
@@ -23,6 +22,7 @@ from tests.identity_provider import (
     IdentityProvider,
     segment,
 )
+from tests.unit.gateway.identity.verifying import refusal_of
 
 OTHER = "https://other.example"
 _SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
@@ -53,14 +53,6 @@ def verifiers(tmp_path: Path, provider: IdentityProvider) -> Verifiers:
     return verifiers_of(tmp_path, provider)
 
 
-async def refusal(verifiers: Verifiers, token: str) -> str:
-    assert verifiers.remembered(token) is None
-    with pytest.raises(Unauthenticated) as caught:
-        await verifiers.verify(token)
-    assert verifiers.remembered(token) is None
-    return caught.value.message
-
-
 async def test_a_good_token_names_its_principal(
     verifiers: Verifiers, provider: IdentityProvider
 ) -> None:
@@ -89,7 +81,7 @@ async def test_a_bad_token_is_refused_without_being_shown(
 ) -> None:
     make, expected = BAD_TOKENS[bad]
     token = make(provider)
-    message = await refusal(verifiers, token)
+    message = await refusal_of(verifiers, token)
     assert re.search(expected, message)
     assert not [part for part in token.split(".") if len(part) > 3 and part in message]
     assert len(message) < 200
@@ -120,8 +112,8 @@ async def test_a_token_of_8_kib_is_verified(
 
 
 async def test_text_that_is_not_ascii_is_no_token(verifiers: Verifiers) -> None:
-    assert "ASCII" in await refusal(verifiers, "é.é.é")
-    assert "ASCII" in await refusal(verifiers, "\udcff.a.b")
+    assert "ASCII" in await refusal_of(verifiers, "é.é.é")
+    assert "ASCII" in await refusal_of(verifiers, "\udcff.a.b")
 
 
 async def test_claims_are_found_by_their_paths(tmp_path: Path, provider: IdentityProvider) -> None:
@@ -156,14 +148,14 @@ async def test_a_path_that_leads_nowhere_is_refused_by_its_name(
     tmp_path: Path, provider: IdentityProvider, act: object
 ) -> None:
     verifiers = verifiers_of(tmp_path, provider, subject="act.user.name")
-    assert "`act.user.name`" in await refusal(verifiers, provider.token(act=act))
+    assert "`act.user.name`" in await refusal_of(verifiers, provider.token(act=act))
 
 
 @pytest.mark.parametrize("subject", ["", "a\nb", "a" * 257, "\x1b[31m"])
 async def test_a_subject_is_short_and_printable(
     verifiers: Verifiers, provider: IdentityProvider, subject: str
 ) -> None:
-    assert "`sub`" in await refusal(verifiers, provider.token(sub=subject))
+    assert "`sub`" in await refusal_of(verifiers, provider.token(sub=subject))
 
 
 async def test_subjects_and_roles_have_a_limit(
@@ -172,8 +164,8 @@ async def test_subjects_and_roles_have_a_limit(
     roles = [str(number) for number in range(257)]
     principal = await verifiers.verify(provider.token(sub="a" * 256, scope=roles[:256]))
     assert (len(principal.subject), len(principal.roles)) == (256, 256)
-    assert "`scope`" in await refusal(verifiers, provider.token(scope=roles))
-    assert "`scope`" in await refusal(verifiers, provider.token(scope=" ".join(roles)))
+    assert "`scope`" in await refusal_of(verifiers, provider.token(scope=roles))
+    assert "`scope`" in await refusal_of(verifiers, provider.token(scope=" ".join(roles)))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +191,7 @@ async def test_a_token_without_key_id_is_verified_by_an_only_key(tmp_path: Path)
     nameless = provider.token(headers={"kid": None})
     assert (await verifiers.verify(nameless)).key_id == "RS256-0"
     several = verifiers_of(tmp_path, IdentityProvider("RS256-0", "ES256-1"))
-    assert "names no key" in await refusal(several, nameless)
+    assert "names no key" in await refusal_of(several, nameless)
 
 
 async def test_each_issuer_has_its_own_keys_and_audience(
@@ -217,17 +209,19 @@ async def test_each_issuer_has_its_own_keys_and_audience(
     assert [(await verifiers.verify(token)).issuer for token in (ours, others)] == [ISSUER, OTHER]
     assert verifiers.remembered(ours) is not None
     assert verifiers.remembered(others) is not None
-    assert "key is not" in await refusal(verifiers, provider.token("RS256-0", iss=OTHER, aud="b"))
-    assert "audience" in await refusal(verifiers, provider.token(aud="b"))
+    assert "key is not" in await refusal_of(
+        verifiers, provider.token("RS256-0", iss=OTHER, aud="b")
+    )
+    assert "audience" in await refusal_of(verifiers, provider.token(aud="b"))
 
 
 async def test_a_forged_token_is_refused_again_without_verifying_it(
     verifiers: Verifiers, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forged = provider.token("RS256-7", {"kid": "RS256-0"})
-    first = await refusal(verifiers, forged)
+    first = await refusal_of(verifiers, forged)
     monkeypatch.setattr("jwt.decode", None)
-    assert await refusal(verifiers, forged) == first
+    assert await refusal_of(verifiers, forged) == first
 
 
 def test_all_files_that_cannot_be_used_are_refused_at_start(tmp_path: Path) -> None:
@@ -254,11 +248,11 @@ async def test_tokens_of_a_kind_without_settings_are_refused(
     (tmp_path / "keys.toml").write_text("")
     of_keys = make_verifiers(given_settings(auth={"keys": [{"file": tmp_path / "keys.toml"}]}).auth)
     assert not of_keys.takes(provider.token())
-    assert "kind" in await refusal(of_keys, provider.token())
+    assert "kind" in await refusal_of(of_keys, provider.token())
     of_jwt = verifiers_of(tmp_path, provider)
-    assert "kind" in await refusal(of_jwt, "fbk_id_secret")
+    assert "kind" in await refusal_of(of_jwt, "fbk_id_secret")
     nothing = make_verifiers(given_settings().auth)
-    assert "kind" in await refusal(nothing, provider.token())
+    assert "kind" in await refusal_of(nothing, provider.token())
     assert nothing.is_ready
 
 
@@ -272,7 +266,7 @@ async def test_no_change_of_a_letter_makes_another_good_token(
     token = provider.token()
     place = data.draw(st.integers(0, len(token) - 1))
     letter = data.draw(st.characters(max_codepoint=127).filter(lambda c: c != token[place]))
-    assert await refusal(verifiers, token[:place] + letter + token[place + 1 :])
+    assert await refusal_of(verifiers, token[:place] + letter + token[place + 1 :])
 
 
 @settings(
@@ -282,4 +276,4 @@ async def test_no_change_of_a_letter_makes_another_good_token(
 async def test_any_header_and_claims_are_refused_and_nothing_fails(
     verifiers: Verifiers, header: object, claims: object
 ) -> None:
-    assert await refusal(verifiers, f"{segment(header)}.{segment(claims)}.AAAA")
+    assert await refusal_of(verifiers, f"{segment(header)}.{segment(claims)}.AAAA")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forebay.errors import Unauthenticated
 from forebay_gateway.identity.keys.api_key import ApiKey, new_key, read_token
 from forebay_gateway.identity.keys.keys_file import HEAD, read_keys, written_keys
 from forebay_gateway.identity.keys.verifier import ApiKeyVerifier, KeysFile
 from forebay_gateway.identity.principal import Principal
+from tests.unit.gateway.identity.verifying import refusal_of, replace
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -42,17 +42,10 @@ class Site:
         return key.key_id, token
 
     def write(self, text: str) -> None:
-        """Replaces the file, as the loop of a gateway then finds it."""
-        new = self._file.with_suffix(".new")
-        new.write_text(text)
-        new.rename(self._file)
-        self.keys.files.refresh()
+        replace(self._file, text.encode(), self.keys.files)
 
     async def refusal(self, token: str) -> str:
-        assert self.verifier.remembered(token) is None
-        with pytest.raises(Unauthenticated) as caught:
-            await self.verifier.verify(token)
-        return caught.value.message
+        return await refusal_of(self.verifier, token)
 
 
 @pytest.fixture
