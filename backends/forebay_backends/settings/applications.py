@@ -1,4 +1,4 @@
-"""The applications of plain tasks: their settings, and what the gateway makes of these."""
+"""The Celery applications whose plain tasks the gateway calls: their settings and servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def _is_name(name: str) -> bool:
-    # Variables have the names in capitals, with `__` behind them.
+    # A variable has the name in capitals before `__`: FOREBAY_APPLICATIONS__SHOP__BROKER_URL.
     fits = set(name) <= _LETTERS and "__" not in name and name[:1].isalnum()
     return fits and not name.endswith("_") and len(name) <= _LONGEST_NAME
 
@@ -57,7 +57,10 @@ class ApplicationSettings(BaseModel):
     tls_key: PemFile | None = Field(None, description="as `tls_key`")
 
     def tls(self, default: Tls) -> Tls:
-        """How to connect to its servers; what is not set is as in `default`."""
+        """How to connect to the application's servers; `default` has the values of unset settings.
+
+        Certificate and key come from the same place: both are the application's, or both defaults.
+        """
         own = self.tls_certificate or self.tls_key
         certificate, key = (
             (self.tls_certificate, self.tls_key) if own else (default.certificate, default.key)
@@ -69,8 +72,8 @@ class ApplicationSettings(BaseModel):
 class CeleryApplication:
     """An application with plain tasks: its broker and its result backend.
 
-    `name` is empty for the main one, which is at the gateway's own `broker_url` and `result_url`.
-    `result_server` is None if results are kept in no Redis or Valkey.
+    `name` is empty for the main application, which has the gateway's own `broker_url` and
+    `result_url`. `result_server` is None if the result backend is neither a Redis nor a Valkey.
     """
 
     name: str
@@ -79,18 +82,18 @@ class CeleryApplication:
     result_server: RedisServer | None
 
     def called(self, backend: str) -> str:
-        """The name of a backend, such as "broker", in messages."""
+        """How an error message names its `backend`, such as "broker"."""
         return f"{backend} of application {self.name!r}" if self.name else backend
 
     def setting(self, name: str) -> str:
-        """The name of its setting `name`, such as "broker_url", in messages."""
+        """How an error message names its setting `name`, such as "broker_url"."""
         return f"applications.{self.name}.{name}" if self.name else f"FOREBAY_{name.upper()}"
 
 
 def celery_application(
     name: str, applications: Mapping[str, ApplicationSettings], tls: Tls
 ) -> CeleryApplication:
-    """The application of that name in the settings; `tls` are the main settings'."""
+    """The application of that name; `tls` has the gateway's own settings, as defaults."""
     given = applications[name]
     own = given.tls(tls)
     return CeleryApplication(
@@ -107,5 +110,5 @@ def result_server(url: str, tls: Tls, key_prefix: str) -> RedisServer | None:
 
 
 def tls_of(ca: Path | str | None, certificate: Path | str | None, key: Path | str | None) -> Tls:
-    """How to connect, by settings that may be unset."""
+    """The TLS settings from files that may be unset."""
     return Tls(str(ca or ""), str(certificate or ""), str(key or ""))

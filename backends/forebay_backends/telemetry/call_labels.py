@@ -1,8 +1,7 @@
 """Which call, attempt and trace a line of the log belongs to.
 
-A context variable has the labels of the call that the current task or thread serves. So every line
-that is logged meanwhile gets them, also a handler's own: `log_lines.py` puts them into the
-records.
+A context variable holds the labels of the call that the current task or thread serves.
+`log_lines.py` adds them to every line that is logged meanwhile, including a handler's own.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class CallLabels:
         self.traceparent = traceparent
         """W3C trace context of the current span; empty without one."""
         self.tenant = tenant
-        """Whose call it is; empty where authentication is off."""
+        """The tenant that the call belongs to; empty if authentication is off."""
 
     @property
     def trace_id(self) -> str:
@@ -52,7 +51,7 @@ _labels: ContextVar[CallLabels] = ContextVar("forebay_call", default=NO_CALL)
 
 
 def current_call() -> CallLabels:
-    """The labels of the call that the current task or thread serves; empty without one."""
+    """The labels of the call that the current task or thread serves; `NO_CALL` without one."""
     return _labels.get()
 
 
@@ -62,7 +61,7 @@ def label_task(labels: CallLabels) -> None:
 
 
 def name_call(call_id: str, attempt: int = 1) -> None:
-    """Adds the call's id and attempt to the labels of the current task."""
+    """Adds the call's id and attempt to the labels of the current task, if it has labels."""
     labels = _labels.get()
     if labels is not NO_CALL:
         labels.call_id, labels.attempt = call_id, attempt

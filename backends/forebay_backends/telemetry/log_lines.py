@@ -1,9 +1,9 @@
 """The lines of the log, as text or as JSON, with the call, attempt and trace that each belongs to.
 
-A factory puts the labels into every `LogRecord`, also those of handlers and libraries, so that any
+A factory adds the labels to every `LogRecord`, including those of handlers and libraries, so any
 formatter can use them: `%(forebay_call_id)s`, `%(forebay_attempt)s`, `%(forebay_method)s`,
-`%(forebay_tenant)s`, `%(forebay_trace_id)s`, `%(forebay_span_id)s`. Their names can't meet those
-that programs give in `extra`, which `logging` refuses.
+`%(forebay_tenant)s`, `%(forebay_trace_id)s`, `%(forebay_span_id)s`. The prefix avoids conflicts with
+a program's `extra`: `logging` raises KeyError for a name that the record already has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _installed: Callable[..., logging.LogRecord] | None = None
 
 
 def label_log_records() -> None:
-    """Puts the labels of the current call into all records of this process from now on."""
+    """Adds the labels of the current call to all records of this process from now on."""
     global _installed
     make_record = logging.getLogRecordFactory()
     if make_record is _installed:
@@ -45,10 +45,10 @@ def label_log_records() -> None:
 
 
 class TextLines(logging.Formatter):
-    """Lines of another formatter, each with what is known of its call in brackets.
+    """Lines of another formatter, with the known labels of the call in brackets.
 
     For example, `… WARNING shop.orders: no stock [call=01HX attempt=1 method=shop.Orders.Place]`.
-    A traceback stays behind the brackets.
+    A traceback follows on the next lines.
     """
 
     def __init__(self, inner: logging.Formatter) -> None:
@@ -67,7 +67,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line; `process` in it is the process's name in Python if none is given."""
+    """One JSON object a line. `process` names this process; if empty, `logging`'s name is used."""
 
     def __init__(self, process: str = "") -> None:
         super().__init__()
@@ -94,10 +94,10 @@ class JsonLines(logging.Formatter):
 
 
 def _labels_of(record: logging.LogRecord) -> dict[str, Any]:
-    """The labels that are known; of Celery's own lines, the task's id."""
+    """The known labels; for Celery's own lines, which have none, the task's id."""
     fields = record.__dict__
     found = {name: fields[_PREFIX + name] for name in _LABELS if fields.get(_PREFIX + name)}
-    task = fields.get("data")  # where `celery.app.trace` and `celery.worker.strategy` have it
+    task = fields.get("data")  # `celery.app.trace` and `celery.worker.strategy` set it
     if not found and isinstance(task, dict) and task.get("id"):
         return {"task_id": task["id"]}
     return found

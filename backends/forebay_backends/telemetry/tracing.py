@@ -1,8 +1,8 @@
-"""Whether this process traces calls, and with what: OpenTelemetry's own variables decide.
+"""Sets up tracing as OpenTelemetry's own environment variables say, or as the program has done.
 
-Nothing of OpenTelemetry is imported unless they ask for an exporter, or the program has set up
-OpenTelemetry's SDK itself. Each process has one `Tracing`; one that forks makes it in the child,
-because exporters have threads and connections.
+OpenTelemetry is imported only if the variables name an exporter, or if the program has set up
+OpenTelemetry's SDK itself. Each process makes its own `Tracing`. A process that forks makes none
+before: exporters have threads and connections, which a child can't use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class TracingError(ValueError):
-    """OpenTelemetry's variables ask for something that can't be had."""
+    """OpenTelemetry's variables name an exporter that is not installed, or an unknown protocol."""
 
 
 def exporters_wanted() -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def exporters_wanted() -> tuple[str, ...]:
 
 
 def import_tracing() -> None:
-    """Imports what `make_tracing` will need: before a fork, so that children share it."""
+    """Imports the modules of `make_tracing` before a fork, so that children share their memory."""
     if exporters_wanted():
         try:
             import forebay_backends.telemetry.spans  # noqa: F401
@@ -51,10 +51,10 @@ def import_tracing() -> None:
 
 
 def make_tracing(service: str) -> Tracing | None:
-    """The spans of this process, exported as the variables say; None if it traces nothing.
+    """The process's `Tracing`, exported as the variables say; None if it traces nothing.
 
-    `service` is the name of the process unless OpenTelemetry's variables give one. Raises
-    TracingError for exporters that are not installed.
+    `service` is the `service.name`, unless the variables or the program's SDK give another. None,
+    with a warning, if the extra `otel` is missing. Raises TracingError.
     """
     if _has_sdk():
         from forebay_backends.telemetry.spans import Tracing, own_provider

@@ -19,7 +19,7 @@ _FORM = "amqp://USER:PASSWORD@HOST:PORT/VHOST (amqps:// with TLS)"
 
 @dataclass(frozen=True)
 class AmqpNode:
-    """One node; the virtual host is as in the URL, `/` before it."""
+    """One node; `virtual_host` is as in the URL, with its leading `/`."""
 
     scheme: str
     host: str
@@ -34,9 +34,9 @@ class AmqpNode:
 
 @dataclass(frozen=True)
 class AmqpServer:
-    """A RabbitMQ: one node, or several to be tried in turn, with `;` between their URLs.
+    """A RabbitMQ: one node, or several that are tried in turn, with `;` between their URLs.
 
-    Options are of all nodes, whichever URL has them.
+    Options of the connection apply to all nodes, whichever URL has them. TLS is as in the last URL.
     """
 
     nodes: tuple[AmqpNode, ...]
@@ -63,17 +63,17 @@ class AmqpServer:
         return ";".join(node.url("***@" if node.username else "") for node in self.nodes)
 
     def for_kombu(self) -> dict[str, Any]:
-        """Arguments of kombu's `Connection` beside the URL, but for the heartbeat."""
+        """Arguments of kombu's `Connection` besides the URL, without the heartbeat."""
         return {"ssl": self.ssl, **self.options.for_kombu()}
 
     @property
     def ssl(self) -> dict[str, object] | bool:
-        """The value of Celery's `broker_use_ssl`; the first node's name is checked for all."""
+        """Celery's `broker_use_ssl`; all certificates must be for the first node's host name."""
         return self.tls.for_amqp(self.nodes[0].host) if self.tls else False
 
 
 def is_amqp(url: str) -> bool:
-    """Whether the URL's scheme is one of a RabbitMQ."""
+    """Whether the URL has one of RabbitMQ's schemes."""
     return parsing.scheme_of(url) in _PORTS
 
 
@@ -102,6 +102,6 @@ def amqp_server(url: str, tls: Tls | None = None) -> AmqpServer:
 
 
 def _several(url: str) -> list[str]:
-    """Kombu's form of several nodes; a `;` that no scheme follows is kept, and rejected later."""
+    """The nodes' URLs, split at `;` as by kombu; the whole URL if a part has no AMQP scheme."""
     urls = url.split(";")
     return urls if all(parsing.scheme_of(each) in _PORTS for each in urls) else [url]

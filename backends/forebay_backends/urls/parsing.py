@@ -1,4 +1,4 @@
-"""Splits a backend's URL, and rejects a URL that a library would parse in another way.
+"""Splits a backend's URL, and rejects a URL that a library would parse differently.
 
 Error messages show only the scheme of a URL and the names of its options: anything else may be
 part of a password that was not percent-encoded.
@@ -26,7 +26,10 @@ class BackendUrlError(ValueError):
 
 @dataclass(frozen=True)
 class Parts:
-    """A URL's parts, decoded; `hosts` with ports, `path` as written."""
+    """A URL's parts.
+
+    User name, password and options are decoded; `path` is as written. Each host has a port.
+    """
 
     scheme: str
     username: str = field(repr=False)
@@ -43,7 +46,8 @@ def scheme_of(url: str) -> str:
 def split(url: str, form: str, port: int, options: Collection[str]) -> Parts:
     """The parts of `SCHEME://USER:PASSWORD@HOST:PORT,HOST:PORT/PATH?OPTIONS`.
 
-    `form` is what was expected, for the message. Raises BackendUrlError.
+    `port` is the default port. `form` is the expected form of the URL, for the error message;
+    `options` are the known names. Raises BackendUrlError.
     """
     try:
         parts = urlsplit(url)
@@ -61,24 +65,24 @@ def split(url: str, form: str, port: int, options: Collection[str]) -> Parts:
     except BackendUrlError:
         raise
     except ValueError:
-        pass  # its text may show the password, as would its traceback
+        pass  # raised below instead of here: this error's text and traceback may show the password
     raise BackendUrlError(f"{scheme_only(url)!r}: expected {form}{ENCODE}")
 
 
 def userinfo(username: str, password: str) -> str:
-    """The part of a URL before the host, encoded."""
+    """The part of a URL before the host, with its `@`, encoded; empty without user and password."""
     if not username and not password:
         return ""
     return quote(username, safe="") + (f":{quote(password, safe='')}" if password else "") + "@"
 
 
 def query(options: dict[str, str]) -> str:
-    """The options as a URL ends with them."""
+    """The end of a URL with these options, from the `?`; empty without options."""
     return f"?{urlencode(options, quote_via=quote, safe='/')}" if options else ""
 
 
 def number(options: Mapping[str, str], name: str, least: float, most: float) -> float | None:
-    """An option's number; None where it is not given. Raises ValueError, without the text."""
+    """An option's number; None if it is not given. Raises ValueError, which hides the value."""
     text = options.get(name)
     if text is None:
         return None

@@ -15,7 +15,7 @@ VERIFY = {
     "cert_optional": True,
     "cert_none": False,
 }
-"""`ssl_cert_reqs` as redis-py and as Celery spell it, in lower case."""
+"""Whether to verify, by `ssl_cert_reqs` in redis-py's and Celery's spelling, in lower case."""
 
 OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 """The options of a URL; redis-py and Celery use the same names."""
@@ -23,9 +23,10 @@ OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_
 
 @dataclass(frozen=True)
 class Tls:
-    """Files are PEM; without `ca` the system's CAs are trusted.
+    """The settings of a TLS connection; files are PEM, and empty if unset.
 
-    Certificate and host name are verified unless the URL turns that off.
+    Without `ca`, the system's CAs are trusted. The server's certificate and host name are verified
+    unless the URL turns that off.
     """
 
     ca: str = ""
@@ -52,7 +53,7 @@ class Tls:
 
     @property
     def options(self) -> dict[str, str]:
-        """The options of a URL that give these settings."""
+        """The URL options from which `with_options` makes these settings."""
         given = {
             "ssl_ca_certs": self.ca,
             "ssl_certfile": self.certificate,
@@ -73,7 +74,7 @@ class Tls:
         }
 
     def for_amqp(self, host: str) -> dict[str, Any]:
-        """Arguments of py-amqp's SSLTransport; it checks the host name if it is given one."""
+        """Arguments of py-amqp's SSLTransport, which checks the host name only if one is given."""
         return {
             "ca_certs": self.ca or None,
             "certfile": self.certificate or None,

@@ -1,4 +1,4 @@
-"""The command `forebay` as a group of click's, whose subcommands are entry points."""
+"""The command `forebay`: a click group whose subcommands are entry points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_SUMMARY = 200
 
 
 class EntryPointGroup(click.Group):
-    """Subcommands that are imported when they are run or listed."""
+    """Imports a subcommand when it is run; `--help` reads docstrings from source files instead."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(point.name for point in entry_points(group=ENTRY_POINTS))
@@ -28,7 +28,7 @@ class EntryPointGroup(click.Group):
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the commands with the summaries of their docstrings; imports those without."""
+        """Lists the commands with their summaries."""
         points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
         with formatter.section("Commands"):
             formatter.write_dl([(point.name, _summary(point)) for point in points])
@@ -37,7 +37,7 @@ class EntryPointGroup(click.Group):
 def _summary(point: EntryPoint) -> str:
     """The first sentence of the command's help, which click would cut off at the line's end.
 
-    A command is imported if that may fail: then the summary says what to install.
+    If the command's extra is not installed, the summary says what to install.
     """
     extra = _EXTRAS.get(point.module.partition(".")[0])
     text = None if extra is not None and missing_of(extra) else docstring_of(point)
@@ -59,7 +59,7 @@ def _load(point: EntryPoint) -> click.Command:
 
 
 def _not_installed(point: EntryPoint, error: ImportError) -> click.Command:
-    """A command that takes any arguments and fails with what to install."""
+    """A command that takes any arguments and fails; its message says what to install."""
     extra = _EXTRAS.get(point.module.partition(".")[0])
     if extra is None:
         problem, summary = error, f"(can't be imported: {error})"

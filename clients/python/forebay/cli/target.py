@@ -1,7 +1,7 @@
-"""The gateways of a command, and how it reaches them: over TLS or in plain text, with which token.
+"""The gateways that a command connects to, over TLS or in plain text, and the token it sends.
 
-TLS is the default beyond loopback, and wherever a CA or a certificate is given. Files are read
-when they are needed, so that a command without `--target` needs none.
+TLS is the default unless all addresses are loopback, and always if a CA or a certificate is given.
+Files are read when the command connects, not when its options are parsed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """The value of `--target`, with that of `--ca` and the others.
+    """The values of `--target`, `--ca` and the other options of the connection.
 
-    In a message it shows its addresses.
+    `str` returns the addresses.
     """
 
     addresses: str
@@ -53,7 +53,7 @@ class Target:
 
     @property
     def options(self) -> str:
-        """The options of another command for the same gateways."""
+        """The options with which another command connects to the same gateways."""
         given = {"--target": self.addresses, **self._files}
         words = [
             word for name, value in given.items() if value for word in (name, quote(str(value)))
@@ -79,9 +79,9 @@ class Target:
         )
 
     def token(self) -> Callable[[], str] | None:
-        """A function that reads the token anew; None without one.
+        """A function that reads the token's file on each call; None without `--token-file`.
 
-        Raises ClickException if it can't be read now.
+        Raises ClickException if the file is empty or can't be read now.
         """
         path = self.token_file
         if path is None:

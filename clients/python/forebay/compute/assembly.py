@@ -1,4 +1,4 @@
-"""ComputeService's streaming RPCs: their requests, and results from their responses. Pure."""
+"""ComputeService's streaming RPCs: makes requests, and assembles results from responses. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Assembly(ABC, Generic[ResponseT, ResultT]):
 
 @dataclass(frozen=True)
 class StreamingRpc(Generic[ResponseT, ResultT]):
-    """One RPC, for either client: what it sends, and how its responses become a result."""
+    """One RPC of the blocking or the async client: its request, and the assembly of its result."""
 
     request: object
     assembly: Assembly[ResponseT, ResultT]
@@ -46,7 +46,7 @@ class StreamingRpc(Generic[ResponseT, ResultT]):
 def report_progress(
     response: pb.FactorialResponse | pb.MatMulResponse, progress: OnProgress | None
 ) -> bool:
-    """Calls `progress` if the response is one; returns whether it is."""
+    """Passes a response with progress to the callback; returns whether it was such a response."""
     if response.WhichOneof("part") != "progress":
         return False
     if progress is not None:
@@ -55,7 +55,7 @@ def report_progress(
 
 
 class IntegerAssembly(Assembly[pb.FactorialResponse, int]):
-    """A factorial from its binary chunks; without decimal digits, Python's limit does not apply."""
+    """A factorial from its binary chunks: Python limits only the conversion of decimal digits."""
 
     def __init__(self) -> None:
         self._header = pb.IntegerHeader()

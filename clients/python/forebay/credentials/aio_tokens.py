@@ -23,7 +23,7 @@ from forebay.metadata import Pairs
 
 
 def token_interceptors(token: AsyncToken) -> Sequence[grpc.aio.ClientInterceptor]:
-    """Interceptors that add the token to each RPC; gRPC takes one of them for each kind of RPC."""
+    """Interceptors that add the token to each RPC; `grpc.aio` takes one for each kind of RPC."""
     return tuple(kind(token) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream))
 
 

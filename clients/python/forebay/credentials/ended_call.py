@@ -1,4 +1,4 @@
-"""A call that ended before gRPC knew of it, with the methods of gRPC's own."""
+"""A call that ended before gRPC started it, with the methods of gRPC's own call objects."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from forebay.metadata import Pairs
 
 
 class EndedCall(grpc.RpcError):
-    """A call with this status; it is its own exception. Raising adds a traceback: never share one.
+    """A call that has ended with this status, and the exception that its methods raise.
 
-    It stands for a call that returns a future, a response stream, or an outcome.
+    Each call needs its own instance, since raising it adds a traceback. It has the methods of a
+    future, of a response stream, and of the outcome of a unary RPC.
     """
 
     def __init__(self, code: grpc.StatusCode, details: str, trailing: Pairs = ()) -> None:

@@ -20,7 +20,7 @@ _STUB_MODULE = "_pb2_grpc"
 
 
 class StubServices:
-    """The routed methods in a pool, by path; None means protobuf's default pool."""
+    """The routed methods in a pool, by path; if `pool` is None, in protobuf's default pool."""
 
     def __init__(self, pool: DescriptorPool | None, routes: RouteFile) -> None:
         self._pool = pool
@@ -34,11 +34,11 @@ class StubServices:
             _import_service_of_stub()
 
     def method(self, path: str) -> Method | None:
-        """The routed method. None if it has no route; warns once a service if it is unknown."""
+        """The routed method; None without a route. Warns once about each service not loaded."""
         if path not in self._methods:
             if not has_service(path, self._pool):
                 self._warn(path)
-                return None  # its module may be imported later
+                return None  # not remembered: the service's module may be imported later
             self._methods[path] = method_of(path, self._pool, self._routes)
         return self._methods[path]
 
@@ -66,8 +66,8 @@ def _import_service_of_stub() -> None:
         frame = frame.f_back
         name = str(frame.f_globals.get("__name__", ""))
         if name.endswith(_STUB_MODULE):
-            # It may be missing, conflict with a loaded file, or be compiled by grpc_tools' importer
-            # and fail. Then the first call warns.
+            # The module may be missing, or conflict with a loaded file. If grpc_tools' importer
+            # compiles it, that may fail. In all these cases the first call warns.
             with suppress(Exception):
                 import_module(name.removesuffix("_grpc"))
             return

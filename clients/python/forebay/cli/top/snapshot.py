@@ -18,7 +18,7 @@ from forebay.rpc_errors import of_rpc_error
 from forebay.v1 import calls_pb2 as pb
 
 WINDOW_S = 15
-"""Rates and latencies are those of so long."""
+"""Rates and latencies cover this many seconds."""
 _ACTIVE = "done = false"
 _REST = 20.0
 _MOST_LONG_CALLS = 20
@@ -28,7 +28,7 @@ _MOST_LONG_CALLS = 20
 class Snapshot:
     """A gateway's queues, workers, rates and calls at one moment.
 
-    `calls` are the newest that have not ended, and those that have run for longest.
+    `calls` are the newest active calls, followed by those that have run for longest.
     """
 
     target: str
@@ -43,8 +43,9 @@ class Snapshot:
 class SnapshotReader:
     """Reads snapshots of a gateway, with at most `limit` of the newest calls.
 
-    Where few of very many calls have not ended, the gateway reads up to 16,000 to find them: 0.3 s
-    of CPU, measured. So calls are not read again before 20 times the time that this took.
+    If only few of very many calls are active, the gateway reads up to 16,000 records to list them,
+    which took 0.3 s of CPU when measured. So the reader waits for 20 times as long as the last
+    listing took, and meanwhile returns the same newest calls.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SnapshotReader:
         self._read_again_at = -inf
 
     def read(self) -> Snapshot:
-        """Raises `grpc.RpcError`."""
+        """The gateway's current state; raises `grpc.RpcError`."""
         gateway, listed = self._gateway, self._gateway.workers()
         began = self._clock()
         if began >= self._read_again_at:
@@ -76,14 +77,14 @@ class SnapshotReader:
 
 
 def _latest(activity: pb.ReadActivityResponse) -> pb.ActivityInterval:
-    """The only interval; an empty one if the gateway has just started."""
+    """The only interval of the response; an empty one if the gateway has just started."""
     return activity.intervals[-1] if activity.intervals else pb.ActivityInterval()
 
 
 def _long_running(
     gateway: Gateway, workers: Sequence[pb.Worker], newest: Sequence[Operation]
 ) -> list[Operation]:
-    """The calls that run for longest, by the workers' reports, without those that are listed."""
+    """The calls that have run for longest by the workers' reports, without those in `newest`."""
     listed = {one.name for one in newest}
     running = [one for worker in workers for one in worker.running]
     running.sort(key=lambda one: one.begin_time.ToMilliseconds())
