@@ -1,4 +1,4 @@
-"""Makes settings of flags, environment and file. Unknown and unfit ones are refused."""
+"""Reads settings from flags, environment and file, and rejects unknown and invalid ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from forebay_backends.settings.sources import NESTED, config_file, refuse_unknow
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
-    """The settings from flags (None: not given), environment and file.
+    """The settings from flags, environment and file; a flag of None counts as not given.
 
     Raises SettingsError.
     """
@@ -27,7 +27,7 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 
 
 def given_settings(**given: Any) -> Settings:
-    """The settings as given, over the defaults alone; raises SettingsError."""
+    """The given settings and defaults, without environment and file; raises SettingsError."""
     return _made(GivenAlone, given)
 
 
@@ -41,14 +41,14 @@ def _made(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
         problem = _unreadable(str(error))
     except (OSError, TOMLDecodeError) as error:
         problem = f"{config_file()}: {error}"
-    raise SettingsError(problem)  # not `from`: a traceback would show values, passwords with them
+    raise SettingsError(problem)  # without a cause: its traceback would show passwords
 
 
 def _unreadable(problem: str) -> str:
     for name in Settings.model_fields:
         if f'"{name}"' in problem:
             variable = PREFIX + name.upper()
-            if variable not in os.environ:  # it is a variable for a part of the setting
+            if variable not in os.environ:  # the variable is for a part of the setting
                 variable += NESTED + "…"
             return json_expected(variable, os.environ.get(variable, ""), name)
     return problem

@@ -1,4 +1,4 @@
-"""The lines that describe refused settings. None shows any part of a password."""
+"""Error messages for invalid settings, a line each, which show no part of any password."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXAMPLES = {
 _EXPECTED = {"missing": "it is required", "model_type": "expected a table"}
 _TABLE_OF_AN_APPLICATION = 'expected a table, such as {broker_url = "redis://shop.internal/0"}'
 _OF_THE_KEY = "[key]"
-"""Pydantic's mark of a problem with the name of a table's entry."""
+"""The last part of `loc` in pydantic's errors about a key, such as an application's name."""
 
 
 class SettingsError(ValueError):
@@ -35,7 +35,7 @@ class SettingsError(ValueError):
 
 
 def problem_line(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
-    """The line for one of pydantic's errors; `fields` are the settings that there are."""
+    """The line for one of pydantic's errors; `fields` are all settings."""
     *place, last = (part for part in problem["loc"] if part != _OF_THE_KEY)
     name = ".".join(str(part) for part in (*place, last))
     if problem["type"] == "extra_forbidden":
@@ -50,21 +50,21 @@ def problem_line(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
 
 
 def json_expected(variable: str, value: str, field: str) -> str:
-    """The line for a variable that was to hold JSON; pydantic's names the field only."""
+    """The line for a variable with invalid JSON; pydantic's message names only the field."""
     shown = "" if field == _APPLICATIONS else f" = {redacted(value)!r}"
     return f"{variable}{shown}: expected JSON, such as {_EXAMPLES[field]}"
 
 
 def _may_be_shown(place: Sequence[object], last: object) -> bool:
-    """Whether the value has no password: of a URL, the message shows as much as it may."""
+    """Whether the line may show the value; for a URL, the error's own message shows the scheme."""
     if last in _URLS:
         return False
-    # An application's table has URLs, and so may have whatever is in its place.
+    # An application's table contains URLs, and so may an invalid value in its place.
     return last != _APPLICATIONS and place != [_APPLICATIONS]
 
 
 def _table_at(place: Sequence[object], fields: Mapping[str, FieldInfo]) -> Mapping[str, FieldInfo]:
-    """The fields of the table at the place, such as `auth`, `jwt`, `0`."""
+    """The fields of the table at a `loc`, such as `auth`, `jwt`, `0`."""
     for part in place:
         field = fields.get(part) if isinstance(part, str) else None
         table = None if field is None else _table_in(field.annotation)

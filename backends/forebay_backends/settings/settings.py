@@ -19,7 +19,7 @@ from forebay_backends.settings.serving_settings import ServingSettings
 from forebay_backends.settings.sources import NESTED, config_file
 
 
-# The order of the bases is the reverse of the order of the fields, in which they are validated.
+# Fields are validated in their order, and those of the last base come first.
 class Settings(LimitSettings, IdentitySettings, BackendSettings, ServingSettings, BaseSettings):
     """Everything that can be set; times in seconds, sizes in bytes."""
 
@@ -33,7 +33,7 @@ class Settings(LimitSettings, IdentitySettings, BackendSettings, ServingSettings
     )
 
     reads_sources: ClassVar[bool] = True
-    """Whether variables and the file count, besides the arguments."""
+    """Whether environment variables and the file are read, besides the arguments."""
 
     def of_one_process(self) -> Settings:
         """The settings for one of the gateway's processes, with its share of the limits."""
@@ -53,7 +53,7 @@ class Settings(LimitSettings, IdentitySettings, BackendSettings, ServingSettings
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then variables, then the file."""
+        """Flags override environment variables, which override the file."""
         if not cls.reads_sources:
             return (init_settings,)
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())

@@ -1,7 +1,7 @@
-"""Signatures of Celery messages, which are in the messages' headers.
+"""Signatures of Celery messages, in the messages' headers.
 
-A signature is over the task, its id, the queue, the time from which it is not to begin, and the
-SHA-256 of the body; the body has the calls' keys and their attempts, or a batch with its requests.
+A signature covers the task's name and id, the queue, the time when the message expires, and the
+SHA-256 of the body. The body has the calls' keys and attempts, or a batch with its requests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from forebay_backends.signing.keyring import Keyring, SignatureError
 KEY_ID = "forebay-key"
 SIGNATURE = "forebay-signature"
 EXPIRES = "forebay-expires"
-"""Ms of the ledger's clock; 0: none."""
+"""When the message expires, in ms of the ledger's clock; 0: never."""
 _KIND = "task message"
 
 
@@ -32,8 +32,8 @@ def verify_task(
 ) -> int | None:
     """When a message that came from `queue` expires (ms of the ledger's clock; 0: never).
 
-    None if the message has no signature, and needs none. Raises SignatureError for a message that
-    must not be run.
+    None if the message has no signature and needs none. Raises SignatureError for a message that
+    must not be run; an expired message raises nothing.
     """
     if SIGNATURE not in headers and not keyring.is_required:
         return None

@@ -2,8 +2,8 @@
 
 A factory adds the labels to every `LogRecord`, including those of handlers and libraries, so any
 formatter can use them: `%(forebay_call_id)s`, `%(forebay_attempt)s`, `%(forebay_method)s`,
-`%(forebay_tenant)s`, `%(forebay_trace_id)s`, `%(forebay_span_id)s`. The prefix avoids conflicts with
-a program's `extra`: `logging` raises KeyError for a name that the record already has.
+`%(forebay_tenant)s`, `%(forebay_trace_id)s`, `%(forebay_span_id)s`. The prefix avoids conflicts
+with a program's `extra`: `logging` raises KeyError for a name that the record already has.
 """
 
 from __future__ import annotations

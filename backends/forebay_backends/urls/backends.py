@@ -17,7 +17,7 @@ NO_CLUSTER_BROKER = (
 
 @dataclass(frozen=True)
 class Backends:
-    """Broker and ledger."""
+    """The servers of ledger and broker, which may be the same server."""
 
     ledger: RedisServer
     broker: RedisServer | AmqpServer
@@ -34,7 +34,7 @@ class Backends:
 
     @property
     def broker_is_ledger(self) -> bool:
-        """Whether one server is both, so that record and message can be written together."""
+        """Whether both are one server, so that a call's record and message are written together."""
         return self.broker == self.ledger
 
     @property
@@ -46,7 +46,7 @@ class Backends:
 def backends(
     ledger_url: str, broker_url: str | None, tls: Tls | None = None, key_prefix: str = ""
 ) -> Backends:
-    """Both servers; without a broker's URL, the ledger's server is the broker.
+    """The servers of both URLs; without `broker_url`, the ledger's server is the broker.
 
     Raises BackendUrlError.
     """

@@ -2,8 +2,9 @@
 
 Gateway and workers find a method's check in the entry-point group `forebay.checks`, under the
 method's full name. They make one for each call, call `feed` with each request as it arrives, and
-`end` after the last. A check raises a `CallerError` or `CapacityError`; it does no I/O. Its keyword
-arguments are options that an operator sets per method (`[checks."pkg.Service.Method"]`).
+`end` after the last. A check raises a `CallerError` or `CapacityError`; it does no I/O. The entry
+point names its factory, whose keyword arguments are options that an operator sets per method
+(`[checks."pkg.Service.Method"]`).
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class NoCheck:
 def load_checks(options: Mapping[str, Mapping[str, Any]]) -> dict[str, CheckFactory]:
     """The installed checks by method, with the operator's options bound.
 
-    Raises ValueError if a method has no check, or if an option is unknown or has a wrong value.
+    Raises ValueError if `options` names a method without a check, or if an option is unknown or has
+    a wrong value.
     """
     installed = {point.name: point for point in entry_points(group=GROUP)}
     for method in options:

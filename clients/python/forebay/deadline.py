@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 LONGEST_S = 100 * 365 * 24 * 3600.0
 """100 years. Longer times count as infinite if that is allowed, and otherwise as 100 years.
 
-Clocks, dates and numbers that times are added to can hold it: nanoseconds of 64 bits since 1970
-end in 2262, `threading.TIMEOUT_MAX` is 292 years, and Lua prints numbers with 14 digits. A caller
-can send `grpc-timeout: 99999999H`, which is 11,000 years.
+The limit is needed because a caller can send `grpc-timeout: 99999999H`, which is 11,000 years. A
+time of 100 years from now overflows nowhere: 64-bit nanoseconds since 1970 end in 2262,
+`threading.TIMEOUT_MAX` is 292 years, and Lua prints numbers with 14 digits.
 """
 
 
@@ -25,7 +25,7 @@ def clamped_s(seconds: float) -> float:
 
 @dataclass(frozen=True)
 class Deadline:
-    """A point in time of the monotonic clock, in seconds; infinite if there is no bound."""
+    """A point in time on the monotonic clock, in seconds; infinite if there is no bound."""
 
     at: float
     clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)

@@ -1,6 +1,6 @@
-"""Ids of calls as commands show and take them, and the names of their operations. Pure.
+"""Converts ids of calls, as commands show and accept them, to names of operations and back. Pure.
 
-A call of the caller's own tenant is shown by its id, one of another as `TENANT/ID`.
+A call of the caller's own tenant is shown as `ID`, a call of another tenant as `TENANT/ID`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _OPERATIONS, _TENANTS = "operations", "tenants"
 
 @dataclass(frozen=True)
 class Tenants:
-    """Whose calls a command is about: the caller's own tenant's, another's, or those of all."""
+    """The tenants whose calls a command handles: the caller's own, one by name, or all."""
 
     tenant: str | None = None
     all_tenants: bool = False
@@ -25,12 +25,12 @@ class Tenants:
 
     @property
     def collection(self) -> str:
-        """The operations that a listing has."""
+        """The collection to list, such as `tenants/acme/operations`."""
         tenant = "-" if self.all_tenants else self.tenant
         return _OPERATIONS if tenant is None else f"{_TENANTS}/{tenant}/{_OPERATIONS}"
 
     def name_of(self, given: str) -> str:
-        """The name of the operation that `ID`, `TENANT/ID`, or a whole name stands for."""
+        """The operation's name, for an `ID`, a `TENANT/ID` or such a name."""
         tenant, slash, call_id = given.partition("/")
         if tenant in (_OPERATIONS, _TENANTS):
             return given
@@ -39,7 +39,11 @@ class Tenants:
         return f"{self.collection}/{given}"
 
     def may_have(self, name: str) -> bool:
-        """Whether the operation may be one of these; its metadata has the tenant."""
+        """Whether the operation may belong to these tenants.
+
+        A name without a tenant belongs to the caller's own tenant, which may be `tenant`: only the
+        operation's metadata tells.
+        """
         is_own = name.startswith(f"{_OPERATIONS}/")
         return (
             self.all_tenants
@@ -60,5 +64,5 @@ def shown_id(name: str) -> str:
 
 
 def starts_with(name: str, prefix: str) -> bool:
-    """Whether the operation's id has the start of the other name's."""
+    """Whether the id in `name` starts with the id in `prefix`; both are names of operations."""
     return name.rpartition("/")[2].startswith(prefix.rpartition("/")[2])

@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
 COMPILED: Sequence[DescriptorPool] = (descriptor_pool.Default(),)
-"""The pool of imported modules."""
+"""Protobuf's default pool, which has the messages of all imported `_pb2` modules."""
 
 
 def unpacked(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) -> Message | None:
@@ -36,8 +36,8 @@ def as_json(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) -> 
 def as_dict(message: Message, *, defaults: bool = False) -> dict[str, Any]:
     """The message in protobuf's JSON mapping; with `defaults`, unset fields are included.
 
-    Fields keep the names of the .proto file. The type of an `Any` is searched in the message's
-    own pool.
+    Fields keep the names of the .proto file. The type of an `Any` is looked up in the pool of the
+    message itself.
     """
     pool: Any = message.DESCRIPTOR.file.pool  # its type depends on protobuf's implementation
     fields: dict[str, Any] = json_format.MessageToDict(
@@ -50,14 +50,14 @@ def as_dict(message: Message, *, defaults: bool = False) -> dict[str, Any]:
 
 
 def fraction_of(packed: any_pb2.Any, pools: Sequence[DescriptorPool] = COMPILED) -> float | None:
-    """The progress of a call, from 0 to 1; None if the transient item does not have it.
+    """The progress in a transient item, from 0 to 1; None if the item has none.
 
-    It is the field `fraction` of the item, or of a message in the item.
+    Progress is the field `fraction` of the item, or of a message in the item.
     """
     message = unpacked(packed, pools)
     for field, value in message.ListFields() if message is not None else ():
         if field.message_type is not None and not isinstance(value, Message):
-            continue  # repeated
+            continue  # a repeated field or a map
         if field.message_type is not None and "fraction" in field.message_type.fields_by_name:
             return float(value.fraction)
         if field.name == "fraction":

@@ -14,10 +14,10 @@ DELAY_S = 0.5
 
 
 class ProgressBar:
-    """A bar that appears `delay_s` after `start`, if it has not been removed by then.
+    """A bar that appears `delay_s` after `start`, unless `remove` is called earlier.
 
-    Nothing appears if the console is not a terminal. The methods may be called at any time and
-    more than once.
+    Nothing appears if the console is not a terminal. `start` may be called only once; `update` and
+    `remove` may be called at any time, more than once, and from any thread.
     """
 
     def __init__(self, console: Console, name: str, delay_s: float = DELAY_S) -> None:

@@ -12,7 +12,7 @@ _INSTALLED = Path(__file__).parents[1] / "protos"
 _IN_A_CHECKOUT = Path(__file__).parents[4] / "protos"
 
 _FOLDERS = ("api", "longrunning", "rpc", "type")
-# The Python package has this file under the name of its module.
+# googleapis-common-protos contains `operations.proto` under another name.
 _NAMES = {"operations_proto.proto": "operations.proto"}
 
 
@@ -22,9 +22,9 @@ def include_path() -> Path:
 
 
 def copy_googles(folder: Path) -> None:
-    """Copies `google/longrunning/operations.proto`, and others of Google's APIs, to the folder.
+    """Copies Google's API files, such as `google/longrunning/operations.proto`, to the folder.
 
-    They are those of the installed googleapis-common-protos.
+    The files are from the installed package googleapis-common-protos.
     """
     installed = Path(operations_proto_pb2.__file__).parents[1]
     for name in _FOLDERS:

@@ -1,7 +1,8 @@
 """The methods and messages of a gateway, for commands.
 
-`--service` wins. Without it, the gateway is asked by reflection, so commands need no descriptors of
-their own. Only where it has no reflection, the setting `services` is read.
+Commands take them from `--service` if it is given, and otherwise from the gateway's reflection, so
+that they need no descriptors of their own. If the gateway has no reflection, they read the setting
+`services`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from forebay.routes.sources import SourceError, read_all_methods, read_source
 def methods_of(
     server: Server, given: Sequence[str], routes: str | None, ctrl_c: CancelOnCtrlC
 ) -> tuple[Method, ...]:
-    """The methods that can be called, with routes by option or in the file `routes`.
+    """The methods that have a route, in an option of the .proto file or in the file `routes`.
 
     Raises ClickException, and `grpc.RpcError`.
     """
@@ -41,7 +42,7 @@ def methods_of(
 def pools_of(
     server: Server, given: Sequence[str], ctrl_c: CancelOnCtrlC
 ) -> tuple[DescriptorPool, ...]:
-    """The descriptor pools of messages. Raises ClickException, and `grpc.RpcError`."""
+    """The descriptor pools of the messages. Raises ClickException and `grpc.RpcError`."""
     found = None if given else reflected(server, ctrl_c)
     if found is not None:
         return (found.pool, *COMPILED)

@@ -20,7 +20,7 @@ __all__ = ["CHUNK_BYTES", "DTYPES", "Array", "byte_chunks", "data_type_of", "np"
 Array: TypeAlias = "NDArray[Any]"
 
 CHUNK_BYTES = 1 << 20
-"""The bytes of a matrix in one request message."""
+"""The most bytes of a matrix in one request message."""
 
 DTYPES: dict[int, np.dtype[Any]] = {
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),

@@ -23,12 +23,12 @@ class FieldViolation:
 
 
 class ForebayError(Exception):
-    """A call ended with another status than OK.
+    """A call ended with a status other than OK.
 
     `code` is the number of the gRPC status. `reason` is a name of `forebay.v1.ErrorReason`
     without its prefix, or the handler's own; it is empty if the error came from gRPC or a proxy.
-    `domain` is the reason's: "forebay", the handler's own, or empty if there is no reason.
-    `retry_after_s` is the delay of the error's RetryInfo in seconds, None if it has none.
+    `domain` says who defines the reason: "forebay", the handler's own domain, or empty without a
+    reason. `retry_after_s` is the delay in the error's RetryInfo in seconds, None without one.
     `status` is the `google.rpc.Status` that the server sent, None if it sent none.
     """
 

@@ -1,4 +1,4 @@
-"""Takes the place of an attempt if the caller cancels the call between two attempts."""
+"""Replaces the attempt of a call that its caller cancels between two attempts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import grpc
 from forebay.credentials.ended_call import EndedCall
 
 _DETAILS = "Locally cancelled by application!"
-"""The details of calls of gRPC's own that their caller cancelled."""
+"""gRPC's own details for a call that its caller cancelled."""
 
 
 class CancelledAttempt(EndedCall):
-    """Behaves as a cancelled call of gRPC's own."""
+    """Behaves like gRPC's own cancelled call."""
 
     def __init__(self) -> None:
         super().__init__(grpc.StatusCode.CANCELLED, _DETAILS)
@@ -28,7 +28,7 @@ class CancelledAttempt(EndedCall):
 
 
 class AsyncCancelledAttempt:
-    """As CancelledAttempt, for `grpc.aio`."""
+    """Like CancelledAttempt, for `grpc.aio`."""
 
     async def code(self) -> grpc.StatusCode:
         return grpc.StatusCode.CANCELLED

@@ -1,4 +1,4 @@
-"""The addresses of the gateways, and which one the next attempt goes to. Pure."""
+"""The addresses of the gateways, and the choice of one for the next attempt. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 COOLDOWN_S = 5.0
-"""A target that failed is avoided for this long, unless all others have failed, too."""
+"""A target that failed is avoided for this long, unless all others have failed too."""
 
 # A URI of these schemes contains a list of addresses of its own.
 _ADDRESS_LISTS = ("ipv4:", "ipv6:")
@@ -26,7 +26,7 @@ def read_targets(targets: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class Rotation:
-    """Round robin over targets, those that failed lately last. Threads may share it."""
+    """Round robin over targets; those in their cooldown come last. Threads may share it."""
 
     def __init__(self, targets: int, clock: Callable[[], float], first: int = 0) -> None:
         self._clock = clock
@@ -37,7 +37,7 @@ class Rotation:
         return len(self._cooldown_until)
 
     def next(self, avoid: int | None = None) -> int:
-        """The target of the next attempt; not `avoid` if there is another."""
+        """The index of the next attempt's target; not `avoid` if there is another."""
         size, turn, now = len(self), next(self._turns), self._clock()
         turns = [(turn + step) % size for step in range(size)]
         others = [target for target in turns if target != avoid] or turns

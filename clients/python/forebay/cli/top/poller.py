@@ -20,7 +20,7 @@ _END_S = 2.0
 
 
 class Poller:
-    """Passes each snapshot, or the reason why there is none, to `on_news`, in its thread."""
+    """Calls `on_news` from a thread with each snapshot, or with the reason why there is none."""
 
     def __init__(
         self,
@@ -35,19 +35,19 @@ class Poller:
         self._interval_s = interval_s
         self._limit = limit
         self._on_news = on_news
-        self._rpcs = CancelOnCtrlC()  # not entered: the view has its own handler of SIGINT
+        self._rpcs = CancelOnCtrlC()  # without `with`: the view has its own handler of SIGINT
         self._thread = threading.Thread(target=self._run, name="forebay-top", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Cancels the RPC in flight, and waits for the thread, at most 2 s."""
+        """Cancels the RPC in flight, and waits for the thread to end, for at most 2 s."""
         self._rpcs.interrupt()
         self._thread.join(_END_S)
 
     def _run(self) -> None:
-        """Ends with SystemExit out of `_rpcs`, once that was interrupted."""
+        """Ends after `stop`: by FutureCancelledError, or by SystemExit from `_rpcs`."""
         while True:
             try:
                 with server_at(self._target, self._rpcs, self._on_news) as server:
