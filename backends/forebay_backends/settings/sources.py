@@ -10,15 +10,15 @@ from forebay.defaults import CONFIG_FILE, CONFIG_VARIABLE, PREFIX
 from forebay_backends.settings.problems import SettingsError
 
 NESTED = "__"
-"""Between the parts of a variable for a part of a table."""
+"""The separator in a variable for one entry of a table, such as `FOREBAY_TLS__KEY`."""
 _TABLES = ("APPLICATIONS", "AUTH", "CLIENT", "ROLES", "TENANTS", "TLS")
 _PARTS_OF_TABLES = tuple(f"{PREFIX}{name}{NESTED}" for name in _TABLES)
-# Where callers find a gateway (`forebay call`, the recipes in clients/shell): no setting.
+# The gateway's address for callers (`forebay call`, the recipes in clients/shell); not a setting.
 _CALLERS_VARIABLE = "FOREBAY_ADDRESS"
 
 
 def config_file() -> Path | None:
-    """The file of the settings; None if there is none. Raises SettingsError."""
+    """The settings' file; None without one. Raises SettingsError if a named file is missing."""
     named = os.environ.get(CONFIG_VARIABLE)
     if named:
         if not Path(named).is_file():
@@ -31,7 +31,7 @@ def config_file() -> Path | None:
 
 
 def refuse_unknown_variables(fields: Collection[str]) -> None:
-    """Raises SettingsError for `FOREBAY_*` variables that are for none of the settings."""
+    """Raises SettingsError for `FOREBAY_*` variables that belong to no setting."""
     known = {PREFIX + name.upper() for name in fields} | {CONFIG_VARIABLE}
     given = {name for name in os.environ if name.startswith(PREFIX)} - {_CALLERS_VARIABLE}
     unknown = sorted(name for name in given - known if not name.startswith(_PARTS_OF_TABLES))

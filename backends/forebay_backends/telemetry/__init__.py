@@ -1,1 +1,1 @@
-"""Traces and logs: which call a line of the log belongs to, the format of lines, and spans."""
+"""Traces and logs: spans, the format of log lines, and the call that a line belongs to."""

@@ -6,14 +6,14 @@ EVERY = 100
 
 
 class ItemEvents:
-    """The first, the last and every 100th: a stream of a million items must not fill a span."""
+    """Picks the first, the last and every 100th item, so that long streams do not fill a span."""
 
     def __init__(self) -> None:
         self._count = 0
         self._last_ns: int | None = None
 
     def on_item(self, now_ns: int) -> int | None:
-        """Counts an item; returns its ordinal, from 0, if it is an event now."""
+        """Counts an item; returns its ordinal, from 0, if it becomes an event."""
         ordinal = self._count
         self._count += 1
         is_event = ordinal % EVERY == 0
@@ -21,5 +21,5 @@ class ItemEvents:
         return ordinal if is_event else None
 
     def last(self) -> tuple[int, int] | None:
-        """The ordinal and time of the last item, unless it is an event already."""
+        """The ordinal and time of the last item; None if it is an event already."""
         return None if self._last_ns is None else (self._count - 1, self._last_ns)

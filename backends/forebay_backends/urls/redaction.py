@@ -1,9 +1,9 @@
 """URLs for people to read, without any part of a password.
 
 A password that is not percent-encoded makes the rest of its URL ambiguous: in
-`redis://user:pa/ss@host` a parser takes `user` for the host, `pa` for its port. So of an invalid
-URL only the scheme is shown. A valid one is shown as built from its parsed parts
-(`RedisServer.shown`), never by cutting the password out of the text.
+`redis://user:pa/ss@host` a parser takes `user` for the host and `pa` for its port. So only the
+scheme of an invalid URL is shown. A valid URL is built anew from its parsed parts
+(`RedisServer.shown`); the password is never cut out of the text.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _AROUND = " \t\n'\"`(<=,;"
 
 
 def scheme_only(url: str) -> str:
-    """The URL's scheme, if that is a known one, and three dots: `redis://…`."""
+    """The URL's scheme, if it is known, and an ellipsis: `redis://…`."""
     scheme, found, _ = url.partition("://")
     return f"{scheme}://…" if found and scheme.lower() in _SCHEMES else "…"
 
 
 def redacted(text: str) -> str:
-    """The text up to its first URL's scheme: the text after it may be part of a password.
+    """The text up to the scheme of its first URL; the rest may be part of a password.
 
-    If no known scheme comes before the first `://`, that may be in the middle of a password, as in
+    A `://` without a known scheme before it may be in the middle of a password, as in
     `redis:user:a://b@host`. Then nothing of the text is shown.
     """
     before, found, _ = text.partition("://")

@@ -8,9 +8,9 @@ from forebay_backends.urls.tls import Tls
 
 
 def unverified_option(url: str) -> str | None:
-    """The option of a backend's URL by which anyone could pass for the backend; None without one.
+    """The URL's option that lets anyone impersonate the backend; None without one.
 
-    URLs of other kinds of backends are for their own libraries to understand.
+    Always None for kinds of result backends whose URLs Forebay does not parse.
     """
     tls: Tls | None = None
     if is_redis(url):

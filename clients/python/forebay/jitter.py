@@ -1,7 +1,7 @@
 """Random numbers for pauses, retry delays and the choice of a server.
 
-Python's own generator is left to the program: a handler or a caller may have seeded it. This one
-keeps no state, so forked processes draw different numbers.
+They do not come from Python's global generator, which a handler or a caller may have seeded.
+`SystemRandom` keeps no state, so forked processes draw different numbers.
 """
 
 from collections.abc import Sequence
@@ -24,5 +24,5 @@ def between(least: float, most: float) -> float:
 
 
 def one_of(choices: Sequence[T]) -> T:
-    """One of the choices, of which there must be some."""
+    """A random one of the choices; raises IndexError if there are none."""
     return _GENERATOR.choice(choices)

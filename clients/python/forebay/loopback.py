@@ -10,9 +10,9 @@ _NAME = "dns:"
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this host can reach it; HOST:PORT, `unix:PATH`, or another URI of gRPC's.
+    """Whether only this host can reach the address: HOST:PORT, `unix:PATH` or another gRPC URI.
 
-    Of a URI with several addresses, all must be of this host.
+    All addresses of an `ipv4:` or `ipv6:` URI must be loopback addresses.
     """
     if address.startswith(_SOCKETS):
         return True

@@ -1,4 +1,4 @@
-"""Ids of calls as arguments: a whole one, or the start of one if no other call's id starts so."""
+"""Ids of calls as arguments: a whole id, or a prefix that only one call's id has."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SHOWN_IDS = 5
 
 
 class NoSuchCall(click.ClickException):
-    """No call has the id or starts with it, or several do; the message starts with the argument."""
+    """No call has this id or prefix, or several have the prefix. The message starts with it."""
 
 
 def with_call(gateway: Gateway, given: str, use: Callable[[str], T]) -> T:
-    """Calls `use` with the argument and, if there is no such call, with the id that it starts.
+    """Calls `use` with the argument; if no call has that id, with the id that starts with it.
 
-    So a whole id is never taken for the start of another. If the call is unknown, `use` must have
-    no effect but `grpc.RpcError`.
+    So a whole id is never taken for a prefix. For an unknown call, `use` must raise `grpc.RpcError`
+    and have no other effect. Raises NoSuchCall.
     """
     try:
         return use(given)

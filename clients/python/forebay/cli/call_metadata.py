@@ -13,6 +13,6 @@ def metadata_of(call: Any) -> dict[str, str]:
 
 
 def id_of_ended(call: Any) -> str | None:
-    """The id of a call of `forebay.channel` that failed or was left; None if it has none."""
+    """The id of a call of `forebay.channel` that failed or was cancelled; None without one."""
     found: str | None = metadata_of(call).get(CALL_ID) or call.call_id
     return found

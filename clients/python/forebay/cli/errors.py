@@ -16,7 +16,7 @@ def fail(
 ) -> NoReturn:
     """Ends the command with the error, the id of the call that failed, and what to do about it.
 
-    A `note` explains the error's words.
+    A `note` explains the error's message.
     """
     lines = [str(error), *([f"  {note}"] if note else [])]
     if call_id is not None:
@@ -40,6 +40,6 @@ def doctor_hint(target: Target) -> str:
 
 
 def show_id(call_id: str | None) -> None:
-    """Prints the id of a call that was left, if it has one."""
+    """Prints the id, if there is one, of a call that Ctrl-C interrupted."""
     if call_id is not None:
         click.echo(f"id: {call_id}", err=True)

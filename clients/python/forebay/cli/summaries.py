@@ -15,7 +15,7 @@ from pathlib import Path
 def docstring_of(point: EntryPoint) -> str | None:
     """The docstring of the entry point's function, read from its source file.
 
-    None if there is no such file or no such function in it: the command may be made otherwise.
+    None without such a file, function or docstring: then only an import shows the summary.
     """
     try:
         spec = find_spec(point.module)

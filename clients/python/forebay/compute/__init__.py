@@ -1,4 +1,4 @@
-"""ComputeService: the checks of its requests, and its matrices as arrays.
+"""ComputeService: its requests and their checks, and its results as integers and NumPy arrays.
 
 `v1/` has its stub, generated from `protos/forebay/compute/v1/`.
 """

@@ -1,1 +1,1 @@
-"""What a client shows of itself: tokens of its calls, and where they may be sent."""
+"""A client's credentials: the tokens of its calls, and the targets they may be sent to."""

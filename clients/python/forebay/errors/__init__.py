@@ -1,4 +1,6 @@
-"""The errors that a call can end with. All are `ForebayError`, in five families by responsibility.
+"""The errors that a call can end with: subclasses of `ForebayError`, in five families.
+
+The families say who must act:
 
 - `CallerError`: the caller must fix the request.
 - `CapacityError`: the caller must send less, or retry later.

@@ -1,4 +1,4 @@
 """Channels of `grpc` and `grpc.aio` whose calls are retried on other targets, and resumed.
 
-`policy` decides; `attempts` and `target_set` are shared by both kinds of channel.
+`policy` decides when and where to retry. Both kinds of channel use `attempts` and `target_set`.
 """

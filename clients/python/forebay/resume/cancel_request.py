@@ -1,8 +1,8 @@
-"""The request that cancels a call by its id, on any gateway.
+"""The request that cancels a call by its id, which any gateway accepts.
 
-A gateway can't distinguish a caller that cancels from a connection that broke, so the call goes
-on for its linger. A caller that cancels therefore sends CancelOperation, too. That is best
-effort: it takes at most `TIMEOUT_S`, and its failure is ignored.
+To a gateway, a caller that cancels looks like a broken connection, after which the call continues
+for its route's `limits.linger`. So a caller that cancels also sends CancelOperation. This is best
+effort: the RPC takes at most `TIMEOUT_S`, and its failure is ignored.
 """
 
 from __future__ import annotations
